@@ -1,0 +1,172 @@
+//! The input of a conversation: bytes received and not yet consumed.
+
+use std::fmt;
+
+/// A contiguous run of received bytes: filled at the back by whoever reads, consumed at the front
+/// by whoever decodes.
+///
+/// A new buffer owns no heap memory, so an idle connection costs none. Storage is kept initialised,
+/// which is what lets this crate do without `unsafe`: growing zeroes the new part once.
+///
+/// ```
+/// use protocol::Buffer;
+///
+/// let mut buffer = Buffer::new();
+/// buffer.extend_from_slice(b"PING\r\n");
+/// buffer.consume(4);
+/// assert_eq!(buffer.filled(), b"\r\n");
+/// ```
+#[derive(Default)]
+pub struct Buffer {
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// An empty buffer that owns no heap memory.
+    pub const fn new() -> Self {
+        Self { storage: Vec::new(), start: 0, end: 0 }
+    }
+
+    /// An empty buffer with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { storage: vec![0; capacity], start: 0, end: 0 }
+    }
+
+    /// How many bytes are waiting to be consumed.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether nothing is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// How many bytes the storage holds, filled or not.
+    pub fn capacity(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// The bytes waiting to be consumed.
+    pub fn filled(&self) -> &[u8] {
+        &self.storage[self.start..self.end]
+    }
+
+    /// The bytes waiting to be consumed, for decoders that work in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.end]
+    }
+
+    /// Drops the first `count` waiting bytes.
+    ///
+    /// # Panics
+    /// When `count` is more than [`len`](Self::len): a decoder that claims bytes it was never
+    /// given has a bug that must not be papered over.
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len(), "consumed {count} of {} waiting bytes", self.len());
+        self.start += count;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Room for at least `room` more bytes behind the waiting ones, and all there is beyond that.
+    ///
+    /// Waiting bytes move to the front when that makes the room; only otherwise does the storage
+    /// grow, at least doubling, so that a message arriving in pieces costs linear work.
+    pub fn spare(&mut self, room: usize) -> &mut [u8] {
+        if self.storage.len() - self.end < room {
+            self.storage.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            let wanted = self.end.saturating_add(room);
+            if self.storage.len() < wanted {
+                let doubled = self.storage.len().saturating_mul(2);
+                self.storage.resize(wanted.max(doubled), 0);
+            }
+        }
+        &mut self.storage[self.end..]
+    }
+
+    /// Says that the first `count` bytes of what [`spare`](Self::spare) returned are filled now.
+    ///
+    /// # Panics
+    /// When `count` is more than there was room for.
+    pub fn commit(&mut self, count: usize) {
+        let room = self.storage.len() - self.end;
+        assert!(count <= room, "committed {count} bytes into room for {room}");
+        self.end += count;
+    }
+
+    /// Appends `bytes`, growing when there is no room.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.commit(bytes.len());
+    }
+
+    /// Forgets what is waiting and keeps the storage.
+    pub fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} of {} bytes)", self.len(), self.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_buffer_owns_nothing() {
+        assert_eq!(Buffer::new().capacity(), 0);
+    }
+
+    #[test]
+    fn consuming_everything_reclaims_the_front_without_moving_bytes() {
+        let mut buffer = Buffer::with_capacity(8);
+        buffer.extend_from_slice(b"12345678");
+        buffer.consume(8);
+        assert_eq!(buffer.spare(8).len(), 8);
+        assert_eq!(buffer.capacity(), 8);
+    }
+
+    #[test]
+    fn room_is_made_by_moving_before_it_is_made_by_growing() {
+        let mut buffer = Buffer::with_capacity(8);
+        buffer.extend_from_slice(b"12345678");
+        buffer.consume(5);
+        assert_eq!(buffer.spare(5).len(), 5);
+        assert_eq!(buffer.filled(), b"678");
+        assert_eq!(buffer.capacity(), 8);
+        buffer.spare(6);
+        assert_eq!(buffer.capacity(), 16);
+        assert_eq!(buffer.filled(), b"678");
+    }
+
+    #[test]
+    fn what_goes_in_in_pieces_comes_out_whole() {
+        let mut buffer = Buffer::new();
+        for piece in [&b"a"[..], b"", b"bcd", b"efghijkl"] {
+            buffer.extend_from_slice(piece);
+        }
+        assert_eq!(buffer.filled(), b"abcdefghijkl");
+        buffer.filled_mut().make_ascii_uppercase();
+        assert_eq!(buffer.filled(), b"ABCDEFGHIJKL");
+    }
+
+    #[test]
+    #[should_panic(expected = "consumed 2 of 1")]
+    fn consuming_what_was_never_given_is_a_bug() {
+        let mut buffer = Buffer::new();
+        buffer.extend_from_slice(b"1");
+        buffer.consume(2);
+    }
+}

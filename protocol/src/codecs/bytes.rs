@@ -1,0 +1,37 @@
+//! Raw bytes.
+
+use std::convert::Infallible;
+
+use crate::{Codec, Decoded, Output};
+
+/// Raw bytes: whatever has arrived is a message, and nothing is ever refused.
+///
+/// Messages are mutable views of the input, so that a service can transform them where they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bytes;
+
+impl Codec for Bytes {
+    type In<'a> = &'a mut [u8];
+    type Out<'a> = &'a [u8];
+    type Error = Infallible;
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        _output: &mut Output,
+    ) -> Result<Decoded<&'a mut [u8]>, Infallible> {
+        let consumed = input.len();
+        Ok(match consumed {
+            0 => Decoded::Incomplete { need: 1 },
+            _ => Decoded::Message { message: input, consumed },
+        })
+    }
+
+    fn encode(&mut self, message: &[u8], output: &mut Output) {
+        output.append(message);
+    }
+
+    fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+}

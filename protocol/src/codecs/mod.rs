@@ -1,0 +1,5 @@
+//! Ready codecs.
+
+mod bytes;
+
+pub use bytes::Bytes;

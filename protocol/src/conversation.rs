@@ -1,0 +1,193 @@
+//! The session of every codec and service.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::{Buffer, Cause, Codec, Decoded, Flow, Output, Refusal, Reply, Service, Session, Turn};
+
+/// A codec and a service talking to one peer: the [`Session`] for every pair of them.
+///
+/// ```
+/// use protocol::codecs::Lines;
+/// use protocol::{Agenda, Buffer, Conversation, Flow, Limits, Output, Peer, Reply, Service};
+/// use protocol::{Session, Turn};
+/// use std::time::Instant;
+///
+/// struct Shout;
+/// impl Service<Lines> for Shout {
+///     fn call(
+///         &mut self,
+///         line: &mut [u8],
+///         reply: &mut Reply<'_, Lines>,
+///         _turn: &mut Turn<'_>,
+///     ) -> Flow {
+///         line.make_ascii_uppercase();
+///         reply.send(line);
+///         Flow::Continue
+///     }
+/// }
+///
+/// let mut session = Conversation::new(Lines::default(), Shout);
+/// let (mut input, mut output) = (Buffer::new(), Output::new());
+/// let (mut app, mut agenda) = ((), Agenda::default());
+/// input.extend_from_slice(b"one\ntwo\nthr");
+/// let mut turn =
+///     Turn::new(Instant::now(), Peer(1), &mut app, &Limits::DEFAULT, &mut agenda);
+/// assert_eq!(session.advance(&mut input, &mut output, &mut turn)?, Flow::Continue);
+/// assert_eq!(output.to_vec(), b"ONE\nTWO\n");
+/// assert_eq!(input.filled(), b"thr");
+/// # Ok::<(), protocol::Refusal>(())
+/// ```
+#[derive(Debug)]
+pub struct Conversation<C, S> {
+    codec: C,
+    service: S,
+    /// How much input the decoder wants to see before it is called again.
+    need: usize,
+    paused: bool,
+    /// The service has been told that the input ended.
+    finished: bool,
+}
+
+impl<C, S> Conversation<C, S> {
+    /// A conversation that has not begun.
+    pub fn new(codec: C, service: S) -> Self {
+        Self { codec, service, need: 0, paused: false, finished: false }
+    }
+
+    /// The service, for tests and for drivers that look in on it.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+}
+
+/// What decoding one message came to.
+enum Step {
+    /// A message was delivered, and this is what its service wants.
+    Delivered(Flow),
+    /// More input is needed first.
+    Starved,
+}
+
+impl<C: Codec, S> Conversation<C, S> {
+    /// Delivers one message, if the input holds one.
+    fn step<A>(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Step, Refusal>
+    where
+        S: Service<C, A>,
+    {
+        if input.is_empty() || input.len() < self.need {
+            return Ok(Step::Starved);
+        }
+        let (waiting, limit) = (input.len(), turn.limits.message_size_max);
+        let (flow, taken) = match self.codec.decode(input.filled_mut(), output) {
+            Ok(Decoded::Message { consumed: 0, .. }) => {
+                return Err(Box::new(ConversationError::NothingConsumed));
+            }
+            Ok(Decoded::Message { message, consumed }) => {
+                let mut reply = Reply::new(&mut self.codec, output);
+                (self.service.call(message, &mut reply, turn), consumed)
+            }
+            Ok(Decoded::Incomplete { need }) if need > limit || waiting >= limit => {
+                return Err(Box::new(ConversationError::MessageTooLarge { limit }));
+            }
+            Ok(Decoded::Incomplete { need }) => {
+                self.need = need.max(waiting + 1);
+                return Ok(Step::Starved);
+            }
+            Err(error) => {
+                self.codec.reject(&error, output);
+                return Err(Box::new(error));
+            }
+        };
+        self.need = 0;
+        input.consume(taken);
+        Ok(Step::Delivered(flow))
+    }
+
+    /// The input has ended and holds no further message.
+    fn finish<A>(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal>
+    where
+        S: Service<C, A>,
+    {
+        self.finished = true;
+        if let Err(error) = self.codec.finish(input.filled()) {
+            self.codec.reject(&error, output);
+            return Err(Box::new(error));
+        }
+        input.clear();
+        let mut reply = Reply::new(&mut self.codec, output);
+        Ok(self.service.finish(&mut reply, turn))
+    }
+}
+
+impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal> {
+        let mut reply = Reply::new(&mut self.codec, output);
+        let mut flow = match turn.cause {
+            Cause::Opened => self.service.open(&mut reply, turn),
+            Cause::Woken => self.service.resume(&mut reply, turn),
+            Cause::Deadline => self.service.timeout(&mut reply, turn),
+            Cause::Input | Cause::Drained if self.paused => Flow::Pause,
+            Cause::Input | Cause::Drained => Flow::Continue,
+        };
+        // Law 6: a full output stops decoding; what is left stays in the input.
+        while flow == Flow::Continue && output.len() < turn.limits.output_high {
+            flow = match self.step(input, output, turn)? {
+                Step::Delivered(flow) => flow,
+                Step::Starved if turn.input_ended && !self.finished => {
+                    self.finish(input, output, turn)?
+                }
+                Step::Starved => break,
+            };
+        }
+        self.paused = flow == Flow::Pause;
+        Ok(flow)
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
+        self.service.closed(error, turn);
+    }
+}
+
+/// Why a conversation ended that its codec would have let go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConversationError {
+    /// A message would not fit [`Limits::message_size_max`](crate::Limits::message_size_max).
+    MessageTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The codec delivered a message that took no input: a bug in the codec, which would deliver
+    /// it for ever.
+    NothingConsumed,
+}
+
+impl fmt::Display for ConversationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MessageTooLarge { limit } => {
+                write!(f, "message larger than the limit of {limit} bytes")
+            }
+            Self::NothingConsumed => {
+                f.write_str("bug in the codec: it delivered a message without consuming input")
+            }
+        }
+    }
+}
+
+impl Error for ConversationError {}

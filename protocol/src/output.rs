@@ -1,0 +1,378 @@
+//! The output of a conversation: a queue of bytes, shared messages and file ranges.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Appended bytes are sealed into segments of about this size, so that a long backlog frees its
+/// memory as it drains and never pays for a doubling copy of all of it.
+const CHUNK_SIZE: usize = 64 * 1024;
+
+enum Segment {
+    Bytes(Vec<u8>),
+    Shared(Arc<[u8]>),
+    File(FileRange),
+}
+
+impl Segment {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Shared(bytes) => bytes.len() as u64,
+            Self::File(range) => range.length,
+        }
+    }
+}
+
+/// A range of an open file, to be sent without passing through user memory (`sendfile(2)`).
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The open file. It is closed when the last range of it has been sent.
+    pub file: Arc<File>,
+    /// Where the range starts, in bytes from the beginning of the file.
+    pub offset: u64,
+    /// How many bytes it covers.
+    pub length: u64,
+}
+
+/// What stands at the front of an [`Output`]: see [`Output::front`].
+#[derive(Debug)]
+pub enum Front {
+    /// Nothing is waiting.
+    Empty,
+    /// Memory is waiting: gather it with [`Output::gather`].
+    Memory,
+    /// A file range is waiting, with what has been sent of it already taken off.
+    File(FileRange),
+}
+
+/// Bytes on their way to the peer, in order: appended ones, messages shared by many connections,
+/// and file ranges.
+///
+/// A new output owns no heap memory, and one that is appended to and flushed in turn keeps one
+/// small buffer. A driver flushes with [`front`](Self::front), [`gather`](Self::gather) and
+/// [`consume`](Self::consume).
+///
+/// ```
+/// use protocol::Output;
+/// use std::sync::Arc;
+///
+/// let news: Arc<[u8]> = Arc::from(&b"news\n"[..]);
+/// let mut output = Output::new();
+/// output.append(b"hello\n");
+/// output.share(Arc::clone(&news)); // no copy, however many outputs share it
+/// assert_eq!(output.len(), 11);
+/// assert_eq!(output.to_vec(), b"hello\nnews\n");
+/// ```
+#[derive(Default)]
+pub struct Output {
+    queue: VecDeque<Segment>,
+    /// The segment being appended to. It comes after all of `queue`.
+    tail: Vec<u8>,
+    /// How much of the first segment has been sent.
+    sent: u64,
+    len: u64,
+    /// How many of the segments are file ranges.
+    files: usize,
+}
+
+impl Output {
+    /// An empty output that owns no heap memory.
+    pub const fn new() -> Self {
+        Self { queue: VecDeque::new(), tail: Vec::new(), sent: 0, len: 0, files: 0 }
+    }
+
+    /// How many bytes are waiting to be sent, those of files included.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = CHUNK_SIZE - self.tail.len();
+            if room == 0 {
+                self.seal();
+                continue;
+            }
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.tail.extend_from_slice(now);
+            rest = later;
+        }
+        self.len += bytes.len() as u64;
+    }
+
+    /// Appends one byte.
+    pub fn push(&mut self, byte: u8) {
+        self.append(&[byte]);
+    }
+
+    /// Appends bytes that other outputs share, without copying them.
+    pub fn share(&mut self, bytes: Arc<[u8]>) {
+        self.enqueue(Segment::Shared(bytes));
+    }
+
+    /// Appends a range of a file, without reading it.
+    ///
+    /// A file that turns out shorter than the range when it is sent is an error of the connection:
+    /// the peer was promised the bytes.
+    pub fn file(&mut self, range: FileRange) {
+        self.enqueue(Segment::File(range));
+    }
+
+    fn enqueue(&mut self, segment: Segment) {
+        let length = segment.len();
+        if length == 0 {
+            return;
+        }
+        self.seal();
+        self.len += length;
+        self.files += usize::from(matches!(segment, Segment::File(_)));
+        self.queue.push_back(segment);
+    }
+
+    /// Ends the tail, so that what is appended next starts a segment of its own.
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let sealed = std::mem::take(&mut self.tail);
+            self.queue.push_back(Segment::Bytes(sealed));
+        }
+    }
+
+    /// What has to be sent next.
+    pub fn front(&self) -> Front {
+        match self.queue.front() {
+            Some(Segment::File(range)) => Front::File(FileRange {
+                file: Arc::clone(&range.file),
+                offset: range.offset + self.sent,
+                length: range.length - self.sent,
+            }),
+            Some(_) => Front::Memory,
+            None if self.tail.is_empty() => Front::Empty,
+            None => Front::Memory,
+        }
+    }
+
+    /// Fills `slices` with what is waiting in memory, up to the next file range, for one vectored
+    /// write. Returns how many were filled.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let memory = self
+            .queue
+            .iter()
+            .map_while(|segment| match segment {
+                Segment::Bytes(bytes) => Some(bytes.as_slice()),
+                Segment::Shared(bytes) => Some(&bytes[..]),
+                Segment::File(_) => None,
+            })
+            .chain(self.memory_tail());
+        let mut filled = 0;
+        for (slot, bytes) in slices.iter_mut().zip(memory) {
+            // `sent` counts from the first segment only.
+            let skip = if filled == 0 { self.sent as usize } else { 0 };
+            *slot = IoSlice::new(&bytes[skip..]);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The tail, unless a file stands before it.
+    fn memory_tail(&self) -> Option<&[u8]> {
+        (self.files == 0 && !self.tail.is_empty()).then_some(self.tail.as_slice())
+    }
+
+    /// Drops the first `count` bytes: they have been sent.
+    ///
+    /// # Panics
+    /// When `count` is more than [`len`](Self::len).
+    pub fn consume(&mut self, count: u64) {
+        assert!(count <= self.len, "sent {count} of {} waiting bytes", self.len);
+        self.len -= count;
+        self.sent += count;
+        while let Some(first) = self.queue.front().map(Segment::len) {
+            if self.sent < first {
+                return;
+            }
+            self.sent -= first;
+            if let Some(Segment::File(_)) = self.queue.pop_front() {
+                self.files -= 1;
+            }
+        }
+        // A wholly sent tail keeps its storage for the next reply.
+        if self.sent == self.tail.len() as u64 {
+            self.tail.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Moves everything that waits here behind what waits in `other`, without copying shared
+    /// bytes or files. What is appended bytes keeps only the memory it needs.
+    pub fn move_into(&mut self, other: &mut Output) {
+        for segment in self.queue.drain(..) {
+            let skip = std::mem::take(&mut self.sent);
+            match segment {
+                Segment::Bytes(bytes) => other.append(&bytes[skip as usize..]),
+                Segment::Shared(bytes) if skip == 0 => other.share(bytes),
+                Segment::Shared(bytes) => other.append(&bytes[skip as usize..]),
+                Segment::File(range) => other.file(FileRange {
+                    file: range.file,
+                    offset: range.offset + skip,
+                    length: range.length - skip,
+                }),
+            }
+        }
+        other.append(&self.tail[self.sent as usize..]);
+        self.clear();
+    }
+
+    /// A copy of all that is waiting in memory, for tests and logs. File ranges are left out.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for segment in &self.queue {
+            match segment {
+                Segment::Bytes(bytes) => all.extend_from_slice(bytes),
+                Segment::Shared(bytes) => all.extend_from_slice(bytes),
+                Segment::File(_) => {}
+            }
+        }
+        all.extend_from_slice(&self.tail);
+        all.drain(..(self.sent as usize).min(all.len()));
+        all
+    }
+
+    /// Forgets everything that is waiting.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.tail.clear();
+        self.sent = 0;
+        self.len = 0;
+        self.files = 0;
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.queue.len() + usize::from(!self.tail.is_empty());
+        write!(f, "Output({} bytes in {segments} segments)", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(output: &Output) -> Vec<u8> {
+        let mut slices = [const { IoSlice::new(&[]) }; 64];
+        let filled = output.gather(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    fn range(length: u64) -> FileRange {
+        let file = Arc::new(File::open("/dev/null").expect("/dev/null opens"));
+        FileRange { file, offset: 100, length }
+    }
+
+    #[test]
+    fn what_is_sent_leaves_from_the_front_across_segments() {
+        let mut output = Output::new();
+        output.append(b"abc");
+        output.share(Arc::from(&b"defg"[..]));
+        output.append(b"hi");
+        for sent in 0..=9 {
+            assert_eq!(gathered(&output), b"abcdefghi"[sent..].to_vec(), "after {sent} bytes");
+            assert_eq!(output.to_vec(), b"abcdefghi"[sent..].to_vec());
+            if sent < 9 {
+                output.consume(1);
+            }
+        }
+        assert!(output.is_empty());
+        assert!(matches!(output.front(), Front::Empty));
+    }
+
+    #[test]
+    fn a_flushed_output_keeps_its_small_buffer() {
+        let mut output = Output::new();
+        output.append(b"one");
+        let before = output.tail.capacity();
+        output.consume(3);
+        output.append(b"two");
+        assert_eq!(output.tail.capacity(), before);
+        assert_eq!(gathered(&output), b"two");
+    }
+
+    #[test]
+    fn a_long_backlog_is_held_in_chunks() {
+        let mut output = Output::new();
+        output.append(&vec![7; 3 * CHUNK_SIZE + 5]);
+        assert_eq!(output.queue.len(), 3);
+        assert_eq!(output.len(), 3 * CHUNK_SIZE as u64 + 5);
+        output.consume(2 * CHUNK_SIZE as u64);
+        assert_eq!(output.queue.len(), 1);
+    }
+
+    #[test]
+    fn shared_bytes_are_never_copied() {
+        let message: Arc<[u8]> = Arc::from(vec![1; 1000]);
+        let mut outputs: Vec<Output> = (0..10).map(|_| Output::new()).collect();
+        for output in &mut outputs {
+            output.share(Arc::clone(&message));
+        }
+        assert_eq!(Arc::strong_count(&message), 11);
+        for output in &mut outputs {
+            output.consume(1000);
+        }
+        assert_eq!(Arc::strong_count(&message), 1);
+    }
+
+    #[test]
+    fn a_file_range_stands_between_what_came_before_and_after() {
+        let mut output = Output::new();
+        output.append(b"head");
+        output.file(range(10));
+        output.append(b"foot");
+        assert_eq!(gathered(&output), b"head");
+        output.consume(4 + 3);
+        match output.front() {
+            Front::File(rest) => assert_eq!((rest.offset, rest.length), (103, 7)),
+            other => panic!("expected the file range, got {other:?}"),
+        }
+        assert_eq!(gathered(&output), b"");
+        output.consume(7);
+        assert_eq!(gathered(&output), b"foot");
+    }
+
+    #[test]
+    fn moving_keeps_order_and_what_was_sent() {
+        let mut hot = Output::new();
+        hot.append(b"abc");
+        hot.share(Arc::from(&b"def"[..]));
+        hot.file(range(4));
+        hot.append(b"ghi");
+        hot.consume(4);
+        let mut cold = Output::new();
+        cold.append(b"0");
+        hot.move_into(&mut cold);
+        assert!(hot.is_empty());
+        assert_eq!(cold.len(), 1 + 2 + 4 + 3);
+        assert_eq!(gathered(&cold), b"0ef");
+        cold.consume(3 + 4);
+        assert_eq!(gathered(&cold), b"ghi");
+    }
+
+    #[test]
+    fn nothing_appended_is_nothing_queued() {
+        let mut output = Output::new();
+        output.append(b"");
+        output.share(Arc::from(&b""[..]));
+        output.file(range(0));
+        assert!(output.is_empty());
+        assert!(matches!(output.front(), Front::Empty));
+    }
+}

@@ -1,0 +1,109 @@
+//! The application's side of a conversation.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use crate::{Codec, FileRange, Output, Turn};
+
+/// What a conversation wants next.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on: the next message may come.
+    Continue,
+    /// Take no further message until this conversation is woken. Input is left with the peer.
+    Pause,
+    /// Send what has been said, then close in order.
+    Close,
+}
+
+/// The application: a message in, replies out. One value serves one connection.
+///
+/// What connections share lives in the application state `A`, which every call is lent through
+/// [`Turn::app`]. To speak to another connection, put what it should say into `A` and
+/// [`wake`](Turn::wake) it; its own [`resume`](Self::resume) says it.
+pub trait Service<C: Codec, A = ()> {
+    /// The connection is open and nothing has been read. Servers of protocols in which the server
+    /// speaks first greet here.
+    fn open(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Continue
+    }
+
+    /// The peer sent `message`.
+    fn call(
+        &mut self,
+        message: C::In<'_>,
+        reply: &mut Reply<'_, C>,
+        turn: &mut Turn<'_, A>,
+    ) -> Flow;
+
+    /// Somebody woke this conversation: say what became sayable.
+    ///
+    /// Returning [`Flow::Continue`] ends a pause.
+    fn resume(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Continue
+    }
+
+    /// The deadline set with [`Turn::set_deadline`] has passed.
+    fn timeout(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Close
+    }
+
+    /// The peer will send nothing more, and all it sent has been answered. By default that is the
+    /// end of the conversation; a service with more to say returns [`Flow::Continue`].
+    fn finish(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Close
+    }
+
+    /// The connection is gone. Called exactly once, and nothing after it.
+    ///
+    /// `error` is `None` when both sides were done; otherwise it says what cut the conversation
+    /// short, in the driver's own error type.
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
+        let _ = (error, turn);
+    }
+}
+
+/// Where a service says things to its peer.
+pub struct Reply<'a, C> {
+    codec: &'a mut C,
+    output: &'a mut Output,
+}
+
+impl<'a, C: Codec> Reply<'a, C> {
+    /// A reply that encodes with `codec` into `output`.
+    pub fn new(codec: &'a mut C, output: &'a mut Output) -> Self {
+        Self { codec, output }
+    }
+
+    /// Says `message`.
+    pub fn send(&mut self, message: C::Out<'_>) {
+        self.codec.encode(message, self.output);
+    }
+
+    /// Says what has been encoded already, without copying it: one encoding, however many
+    /// connections say it.
+    pub fn share(&mut self, encoded: Arc<[u8]>) {
+        self.output.share(encoded);
+    }
+
+    /// Says a range of a file, without reading it.
+    pub fn file(&mut self, range: FileRange) {
+        self.output.file(range);
+    }
+
+    /// Bytes said and not yet sent. A service that produces much should stop at
+    /// [`Limits::output_high`](crate::Limits::output_high) and go on when there is less.
+    pub fn backlog(&self) -> u64 {
+        self.output.len()
+    }
+
+    /// The codec, for protocols that change their ways in the middle of a conversation.
+    pub fn codec(&mut self) -> &mut C {
+        self.codec
+    }
+}

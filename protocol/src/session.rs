@@ -1,0 +1,135 @@
+//! The session: all of a connection but the system calls.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use crate::{Buffer, Flow, Limits, Output};
+
+/// Why a session refused to go on. Its text is what logs and users see.
+pub type Refusal = Box<dyn Error + Send + Sync>;
+
+/// Names one connection, for waking it from another.
+///
+/// The driver gives it its meaning; a peer that is gone stays gone, however often its place is
+/// taken by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer(pub u64);
+
+/// Why a session is advanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The connection is open: the first call there is.
+    Opened,
+    /// There is more input, or the input has ended.
+    Input,
+    /// The output has drained under its low mark.
+    Drained,
+    /// Somebody woke this session.
+    Woken,
+    /// The deadline the session had set has passed.
+    Deadline,
+}
+
+/// What a session asks of its driver besides bytes. The driver carries it out after the call.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    /// The connections to wake, in order.
+    pub wakes: Vec<Peer>,
+    /// The new deadline, when the session changed it: `Some(None)` takes it away.
+    pub deadline: Option<Option<Instant>>,
+}
+
+/// The surroundings of one call: the time, who is called, the application's state.
+pub struct Turn<'a, A = ()> {
+    /// The time, read once for the whole turn of the loop.
+    pub now: Instant,
+    /// The connection that is called.
+    pub me: Peer,
+    /// The application's state, shared by all connections of one loop.
+    pub app: &'a mut A,
+    /// What this conversation may cost.
+    pub limits: &'a Limits,
+    /// Why the session is called.
+    pub cause: Cause,
+    /// Whether the peer has ended its stream: what is in the input is all there will be.
+    pub input_ended: bool,
+    agenda: &'a mut Agenda,
+}
+
+impl<'a, A> Turn<'a, A> {
+    /// The surroundings of a call, with `agenda` for what the session asks of its driver.
+    pub fn new(
+        now: Instant,
+        me: Peer,
+        app: &'a mut A,
+        limits: &'a Limits,
+        agenda: &'a mut Agenda,
+    ) -> Self {
+        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, agenda }
+    }
+
+    /// The same surroundings for another cause.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// Has `peer` advanced with [`Cause::Woken`] soon, once however often it is woken before
+    /// that. Waking a connection that is gone does nothing.
+    pub fn wake(&mut self, peer: Peer) {
+        self.agenda.wakes.push(peer);
+    }
+
+    /// Has this session advanced with [`Cause::Deadline`] once `at` has passed, or never. There
+    /// is one deadline a session: the last one set.
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.agenda.deadline = Some(at);
+    }
+
+    /// [`set_deadline`](Self::set_deadline), counted from now.
+    pub fn set_timeout(&mut self, after: Duration) {
+        self.set_deadline(self.now.checked_add(after));
+    }
+}
+
+/// All of a connection but the system calls: consumes input, appends output, owns no buffer, knows
+/// no descriptor. [`Conversation`](crate::Conversation) is the session of every codec and service;
+/// a session may also wrap another.
+pub trait Session<A = ()> {
+    /// Does what there is to do: decodes what it can of `input`, appends what there is to say to
+    /// `output`, and says what it wants next.
+    ///
+    /// A session stops consuming when `output` holds [`Limits::output_high`] bytes or more; the
+    /// driver calls again, with [`Cause::Drained`], when it holds less than the low mark.
+    ///
+    /// # Errors
+    /// When the peer said something that ends the conversation. What was appended to `output` is
+    /// still sent.
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal>;
+
+    /// The connection is gone: see [`Service::closed`](crate::Service::closed).
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
+        let _ = (error, turn);
+    }
+}
+
+impl<A, S: Session<A> + ?Sized> Session<A> for Box<S> {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal> {
+        (**self).advance(input, output, turn)
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
+        (**self).closed(error, turn);
+    }
+}
