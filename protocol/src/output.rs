@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn gathered(output: &Output) -> Vec<u8> {
-        let mut slices = [const { IoSlice::new(&[]) }; 64];
+        let mut slices = [IoSlice::new(&[]); 64];
         let filled = output.gather(&mut slices);
         slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
     }
