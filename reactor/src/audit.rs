@@ -1,0 +1,53 @@
+//! The auditor: names a handler that left data unread which no event will announce again (P2).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use log::error;
+
+use crate::{Interest, Reactor, Readiness, Token, sys};
+
+/// How long an event that is under way may take from the data it announces to the backend.
+const GRACE: Duration = Duration::from_millis(1);
+
+impl<A: 'static> Reactor<A> {
+    /// Looks at what has been run since the last sleep. Data that has only just arrived is
+    /// announced by an event, so only what stays unannounced through two waits is reported.
+    pub(crate) fn audit(&mut self) -> io::Result<()> {
+        let mut suspects = self.core.audited.replace(Vec::new()).unwrap_or_default();
+        suspects.sort_unstable();
+        suspects.dedup();
+        for grace in [Duration::ZERO, GRACE] {
+            suspects.retain(|token| self.is_unread(*token));
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            self.core.counters.waits += 1;
+            self.core.backend.wait(&mut self.events, Some(grace))?;
+            suspects.retain(|token| !self.events.iter().any(|event| event.token == *token));
+        }
+        suspects.retain(|token| self.is_unread(*token));
+        for token in suspects {
+            let handler = self.handlers.get(token.slot() as usize).and_then(Option::as_deref);
+            let name = handler.map_or("?", |handler| handler.name());
+            self.core.counters.lost_edges += 1;
+            error!(
+                "handler {name} of source {token} left data unread that no event will announce: \
+                 read through Cx until it returns None"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a source that wants to read, and is taken for drained, has something to read.
+    fn is_unread(&self, token: Token) -> bool {
+        let Some(source) = self.core.sources.get(token) else { return false };
+        let waits = source.interest.contains(Interest::READ)
+            && !source.ready.contains(Readiness::READABLE)
+            && source.polled
+            && !source.ended;
+        let Some(fd) = &source.fd else { return false };
+        waits && sys::ready_now(fd.as_fd(), Interest::READ).is_ok_and(|known| !known.is_empty())
+    }
+}

@@ -1,0 +1,165 @@
+//! Sources made of a closure: timers and signals.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::sys::Subscription;
+use crate::{Cx, Expired, Handler, Interest, Next, Reason, Registration, Timeout, Token};
+
+/// A closure that is called once.
+struct Once<F> {
+    call: Option<F>,
+}
+
+impl<A, F: FnOnce(&mut Cx<'_, A>)> Handler<A> for Once<F> {
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        Ok(Next::Continue)
+    }
+
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        if let Some(call) = self.call.take() {
+            call(cx);
+        }
+        Ok(Next::Close(Reason::Finished))
+    }
+}
+
+/// A closure that is called again and again.
+struct Every<F> {
+    call: F,
+}
+
+impl<A, F: FnMut(u64, &mut Cx<'_, A>)> Handler<A> for Every<F> {
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        (self.call)(timer.ticks, cx);
+        Ok(Next::Continue)
+    }
+}
+
+/// A signal that a loop can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Signal(i32);
+
+impl Signal {
+    /// `SIGINT`: the user typed the interrupt character.
+    pub const INTERRUPT: Self = Self(libc::SIGINT);
+    /// `SIGTERM`: somebody asks the process to end.
+    pub const TERMINATE: Self = Self(libc::SIGTERM);
+    /// `SIGHUP`: the terminal is gone; by convention, daemons read their configuration again.
+    pub const HANGUP: Self = Self(libc::SIGHUP);
+    /// `SIGUSR1`: for the application to define.
+    pub const USER_1: Self = Self(libc::SIGUSR1);
+    /// `SIGUSR2`: for the application to define.
+    pub const USER_2: Self = Self(libc::SIGUSR2);
+    /// `SIGCHLD`: a child process changed state.
+    pub const CHILD: Self = Self(libc::SIGCHLD);
+
+    /// The signal of a number (`signal(7)`). Whether it can be caught is said when it is asked
+    /// for.
+    pub const fn from_number(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// The number of the signal.
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::INTERRUPT => f.write_str("SIGINT"),
+            Self::TERMINATE => f.write_str("SIGTERM"),
+            Self::HANGUP => f.write_str("SIGHUP"),
+            Self::USER_1 => f.write_str("SIGUSR1"),
+            Self::USER_2 => f.write_str("SIGUSR2"),
+            Self::CHILD => f.write_str("SIGCHLD"),
+            Self(number) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+/// A closure that is called for signals.
+struct Signals<F> {
+    subscription: Subscription,
+    call: F,
+}
+
+impl<A, F: FnMut(Signal, &mut Cx<'_, A>)> Handler<A> for Signals<F> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        // The descriptor first, then what is pending: a signal in between signals anew.
+        let mut count = [0; 8];
+        while cx.read(&mut count)?.is_some() {}
+        let pending = self.subscription.take_pending();
+        for number in (1..=64).filter(|number| pending >> (number - 1) & 1 == 1) {
+            (self.call)(Signal(number), cx);
+        }
+        Ok(Next::Continue)
+    }
+
+    fn name(&self) -> &'static str {
+        "reactor::Signal"
+    }
+}
+
+impl<A: 'static> Cx<'_, A> {
+    /// Calls `call` once, after `delay`, never early. Closing the token cancels it.
+    ///
+    /// # Errors
+    /// A loop that is being dropped refuses.
+    pub fn after(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut Cx<'_, A>) + 'static,
+    ) -> io::Result<Token> {
+        let token = self.spawn(Once { call: Some(call) })?;
+        self.set_timeout_of(token, delay);
+        Ok(token)
+    }
+
+    /// Calls `call` every `period`, on a grid that does not drift. It is told how many periods
+    /// have become due since its last call: more than one when the loop was late. Closing the
+    /// token cancels it.
+    ///
+    /// # Errors
+    /// When `period` is zero. A loop that is being dropped refuses.
+    pub fn every(
+        &mut self,
+        period: Duration,
+        call: impl FnMut(u64, &mut Cx<'_, A>) + 'static,
+    ) -> io::Result<Token> {
+        if period.is_zero() {
+            let text = "a periodic timer needs a period longer than zero";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let token = self.spawn(Every { call })?;
+        let first = self.now() + period;
+        Cx::new(self.core, self.app, token).set_timer(first, Some(period), 0);
+        Ok(token)
+    }
+
+    /// Calls `call` on this loop for each of `signals` that the process gets. Signals that come
+    /// faster than the loop turns are merged, as the kernel does itself; the last one is never
+    /// lost. Every loop of the process that asks for a signal gets it, and threads need no mask.
+    /// Programs that are executed start with the default action again. Closing the token restores
+    /// what was there before.
+    ///
+    /// # Errors
+    /// When a signal can not be caught, or too many loops listen.
+    pub fn on_signals(
+        &mut self,
+        signals: &[Signal],
+        call: impl FnMut(Signal, &mut Cx<'_, A>) + 'static,
+    ) -> io::Result<Token> {
+        let numbers: Vec<i32> = signals.iter().map(|signal| signal.0).collect();
+        let (subscription, fd) = Subscription::new(&numbers)?;
+        let registration = Registration::new(Interest::READ).known_nonblocking();
+        self.register(fd, registration, Signals { subscription, call })
+    }
+}

@@ -1,0 +1,270 @@
+//! The loop's own state: all of a reactor but its handlers and the application.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::remote::Mailbox;
+use crate::sources::{Idle, Mode, NEVER, Phase, Source, Sources};
+use crate::stream::Scratch;
+use crate::wheel::{Payload, Wheel};
+use crate::{
+    Backend, Counters, Event, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Role,
+    Token, Trigger, sys,
+};
+
+/// How far a loop is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// It runs.
+    Running,
+    /// It winds down: every source is to be told, and what is left at this time is closed.
+    Draining { until: u64, told: bool },
+    /// It stops once what is being run has been run.
+    StopAfterBatch,
+    /// It stops before another handler is called.
+    StopNow,
+}
+
+/// The loop's own state. Handlers get it, through `Cx`, beside themselves (law 4).
+pub(crate) struct Core<A> {
+    pub(crate) backend: Box<dyn Backend>,
+    trigger: Trigger,
+    pub(crate) sources: Sources,
+    /// What is to be run, in order.
+    pub(crate) queue: VecDeque<Token>,
+    /// What a level-triggered backend may have to be told before the next wait.
+    dirty: Vec<Token>,
+    /// Handlers registered since the reactor last took them in.
+    pub(crate) arrivals: Vec<(Token, Box<dyn Handler<A>>)>,
+    /// What has ended and waits to be reaped.
+    pub(crate) doomed: Vec<(Token, Reason)>,
+    /// Listeners that wait for a descriptor or a connection to be freed.
+    pub(crate) starved: Vec<Token>,
+    pub(crate) connections: usize,
+    pub(crate) wheel: Wheel,
+    epoch: Instant,
+    pub(crate) now: Instant,
+    /// `now`, in nanoseconds since `epoch`.
+    pub(crate) ticks: u64,
+    pub(crate) counters: Counters,
+    pub(crate) limits: LoopLimits,
+    pub(crate) course: Course,
+    pub(crate) mailbox: Arc<Mailbox<A>>,
+    pub(crate) scratch: Option<Box<Scratch>>,
+    /// What has been run since the last audit, when auditing.
+    pub(crate) audited: Option<Vec<Token>>,
+}
+
+impl<A> Core<A> {
+    pub(crate) fn new(
+        backend: Box<dyn Backend>,
+        limits: LoopLimits,
+        mailbox: Arc<Mailbox<A>>,
+    ) -> Self {
+        let now = backend.now();
+        Self {
+            trigger: backend.trigger(),
+            backend,
+            sources: Sources::default(),
+            queue: VecDeque::new(),
+            dirty: Vec::new(),
+            arrivals: Vec::new(),
+            doomed: Vec::new(),
+            starved: Vec::new(),
+            connections: 0,
+            wheel: Wheel::new(),
+            epoch: now,
+            now,
+            ticks: 0,
+            counters: Counters::default(),
+            limits,
+            course: Course::Running,
+            mailbox,
+            scratch: None,
+            audited: cfg!(debug_assertions).then(Vec::new),
+        }
+    }
+
+    /// Reads the clock: once a turn, and once more before a wait that has a deadline to meet.
+    pub(crate) fn read_clock(&mut self) {
+        self.now = self.backend.now();
+        self.ticks = self.to_ticks(self.now);
+    }
+
+    /// A time on the loop's own scale: nanoseconds since it started.
+    pub(crate) fn to_ticks(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(since).unwrap_or(NEVER)
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        fd: Option<OwnedFd>,
+        registration: &Registration,
+        handler: Box<dyn Handler<A>>,
+    ) -> io::Result<Token> {
+        if let (Some(fd), Mode::Unknown) = (&fd, registration.mode) {
+            sys::set_nonblocking(fd.as_fd())?;
+        }
+        let idle = match (registration.idle, registration.role) {
+            (Idle::Limit(limit), _) => nanos(limit),
+            (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
+            (Idle::ByRole | Idle::Exempt, _) => NEVER,
+        };
+        let token = self.sources.insert(Source::new(fd, registration, idle, self.ticks));
+        if let Err(error) = self.watch(token) {
+            self.sources.remove(token);
+            return Err(error);
+        }
+        self.counters.registered += 1;
+        self.connections += usize::from(registration.role == Role::Connection);
+        self.arrivals.push((token, handler));
+        self.arm(token);
+        self.settle(token);
+        Ok(token)
+    }
+
+    /// Has the backend watch a new source. What can not be watched because it never blocks is
+    /// always ready instead.
+    fn watch(&mut self, token: Token) -> io::Result<()> {
+        let Some(source) = self.sources.get_mut(token) else { return Ok(()) };
+        let Some(fd) = &source.fd else { return Ok(()) };
+        match self.backend.add(fd.as_fd(), token, source.interest) {
+            Ok(()) => source.polled = true,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                source.ready |= Readiness::READABLE | Readiness::WRITABLE;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Law 1, restored after every change: a source is queued if and only if there is something
+    /// to call it for, and a level-triggered backend is told what differs before the next wait.
+    pub(crate) fn settle(&mut self, token: Token) {
+        let Some(source) = self.sources.get_mut(token) else { return };
+        if !source.queued && source.is_runnable() {
+            source.queued = true;
+            self.queue.push_back(token);
+        }
+        let differs = self.trigger == Trigger::Level && source.wanted() != source.armed;
+        if differs && source.polled && !source.dirty {
+            source.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    /// Phase 1 of the turn: tells a level-triggered backend the masks that still differ. A pause
+    /// that was taken back since costs nothing.
+    pub(crate) fn rearm(&mut self) {
+        while let Some(token) = self.dirty.pop() {
+            let Some(source) = self.sources.get_mut(token) else { continue };
+            source.dirty = false;
+            let wanted = source.wanted();
+            if source.phase != Phase::Live || wanted == source.armed {
+                continue;
+            }
+            let Some(fd) = &source.fd else { continue };
+            match self.backend.modify(fd.as_fd(), token, wanted) {
+                Ok(()) => source.armed = wanted,
+                Err(error) => self.doom(token, Reason::Failed { operation: "modify", error }),
+            }
+        }
+    }
+
+    /// Phase 4 of the turn: adds what an event says to what is known of its source.
+    pub(crate) fn fold(&mut self, event: Event) {
+        self.counters.events += 1;
+        let ticks = self.ticks;
+        match self.sources.get_mut(event.token) {
+            Some(source) if source.phase == Phase::Live => {
+                source.ready |= event.readiness;
+                source.last_active = ticks;
+                self.settle(event.token);
+            }
+            _ => self.counters.stale_events += 1,
+        }
+    }
+
+    /// Says that a source has ended. The first reason counts.
+    pub(crate) fn doom(&mut self, token: Token, reason: Reason) {
+        let Some(source) = self.sources.get_mut(token) else { return };
+        if source.phase == Phase::Live {
+            source.phase = Phase::Doomed;
+            self.doomed.push((token, reason));
+        }
+    }
+
+    /// Has a source run whatever its readiness.
+    pub(crate) fn wake(&mut self, token: Token) {
+        if let Some(source) = self.sources.get_mut(token) {
+            source.woken = true;
+            self.settle(token);
+        }
+    }
+
+    pub(crate) fn set_interest(&mut self, token: Token, interest: Interest) {
+        if let Some(source) = self.sources.get_mut(token) {
+            source.interest = interest;
+            self.settle(token);
+        }
+    }
+
+    /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
+    /// One that fires too early is armed again for what is left, so that moving a limit further
+    /// away, as every event does, costs one store.
+    pub(crate) fn arm(&mut self, token: Token) {
+        let Some(source) = self.sources.get_mut(token) else { return };
+        let expires_at = source.expires_at();
+        if expires_at == NEVER {
+            return;
+        }
+        match source.timer {
+            None => {
+                let payload = Payload { owner: token.to_bits(), key: 0 };
+                source.timer = Some(self.wheel.insert(expires_at, 0, payload));
+            }
+            Some(timer) if self.wheel.deadline(timer).is_some_and(|armed| armed > expires_at) => {
+                self.wheel.rearm(timer, expires_at);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether something is to be done without waiting for the kernel.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || !self.doomed.is_empty() || self.mailbox.is_pending()
+    }
+
+    /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        let timers = self.wheel.next_deadline();
+        match self.course {
+            Course::Draining { until, .. } => Some(timers.map_or(until, |at| at.min(until))),
+            _ => timers,
+        }
+    }
+
+    /// How long the next wait may take, no longer than `limit`.
+    pub(crate) fn timeout(&mut self, limit: Option<Duration>) -> Option<Duration> {
+        if self.has_work() || matches!(self.course, Course::StopAfterBatch | Course::StopNow) {
+            return Some(Duration::ZERO);
+        }
+        let Some(until) = self.next_deadline() else { return limit };
+        let left = Duration::from_nanos(until.saturating_sub(self.ticks));
+        Some(limit.map_or(left, |limit| limit.min(left)))
+    }
+
+    /// When `ticks` is, on the clock.
+    pub(crate) fn to_instant(&self, ticks: u64) -> Instant {
+        self.epoch + Duration::from_nanos(ticks)
+    }
+}
+
+/// A duration in nanoseconds; what does not fit is as good as for ever.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}

@@ -1,0 +1,172 @@
+//! What a source does when the loop calls it, and how it ends.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::{Cx, TimerId};
+
+/// What a handler wants after a call.
+#[must_use]
+#[derive(Debug)]
+pub enum Next {
+    /// To go on. Whether it is called again at once, or only when the kernel reports something,
+    /// follows from what is known of its descriptor: returning early loses nothing (law 1).
+    Continue,
+    /// To end, for this reason.
+    Close(Reason),
+}
+
+/// Which limit of time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Nothing happened for as long as the idle limit allows.
+    Idle,
+    /// The deadline set with [`Cx::set_deadline`] has passed.
+    Deadline,
+}
+
+/// A timer that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The timer, as [`Cx::set_timer`] named it. A one-shot timer is gone by now.
+    pub id: TimerId,
+    /// What its owner called it.
+    pub key: u64,
+    /// How many periods have become due since the last call: more than one when the loop was
+    /// late. The due times themselves stay on the grid they started on. Always 1 for one-shots.
+    pub ticks: u64,
+}
+
+/// One source of events: what is done about its descriptor, its timers and its end.
+///
+/// The loop owns the descriptor and the handler. A call lends the handler itself, the loop (through
+/// [`Cx`]) and the application state `A`, all mutably and at once (law 4). From inside any call,
+/// anything may be registered, woken or closed, itself included.
+pub trait Handler<A = ()> {
+    /// The descriptor is ready for something in the source's interest, or the source was woken.
+    ///
+    /// # Errors
+    /// An error ends this source with [`Reason::Failed`], never the loop (law 7).
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next>;
+
+    /// A limit of time has passed. By default that ends the source.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let _ = cx;
+        Ok(Next::Close(Reason::TimedOut(timeout)))
+    }
+
+    /// A timer set with [`Cx::set_timer`] is due.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let _ = (timer, cx);
+        Ok(Next::Continue)
+    }
+
+    /// The loop is winding down ([`Cx::drain`]): finish what is under way and start nothing.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let _ = cx;
+        Ok(Next::Continue)
+    }
+
+    /// The source has ended: its descriptor is closed and its token names nothing any more.
+    /// Called exactly once, and nothing after it (law 2).
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {
+        let _ = (reason, cx);
+    }
+
+    /// What to call this kind of handler in logs. By default, the name of its type.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+}
+
+/// Why a source ended.
+#[derive(Debug)]
+pub enum Reason {
+    /// This side was done.
+    Finished,
+    /// The peer ended its stream, and all it had sent was dealt with.
+    PeerClosed,
+    /// A system call failed.
+    Failed {
+        /// The system call.
+        operation: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The peer sent what can not be accepted.
+    Refused(Box<dyn Error + Send + Sync>),
+    /// A limit of time passed.
+    TimedOut(Timeout),
+    /// A limit of size was reached: what, in words.
+    Limit(&'static str),
+    /// Somebody else closed it, with [`Cx::close`].
+    Cancelled,
+    /// The loop stopped.
+    Stopped,
+}
+
+impl Reason {
+    /// What closes are counted by, in the order of [`Counters::closes`](crate::Counters::closes).
+    pub const NAMES: [&'static str; 8] = [
+        "finished",
+        "peer closed",
+        "failed",
+        "refused",
+        "timed out",
+        "limit",
+        "cancelled",
+        "stopped",
+    ];
+
+    /// The place of this reason in [`NAMES`](Self::NAMES).
+    pub fn index(&self) -> usize {
+        match self {
+            Self::Finished => 0,
+            Self::PeerClosed => 1,
+            Self::Failed { .. } => 2,
+            Self::Refused(_) => 3,
+            Self::TimedOut(_) => 4,
+            Self::Limit(_) => 5,
+            Self::Cancelled => 6,
+            Self::Stopped => 7,
+        }
+    }
+
+    /// Whether both sides were done, so that nothing was cut short.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Self::Finished | Self::PeerClosed)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { operation, error } => write!(f, "{operation}: {error}"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::TimedOut(Timeout::Idle) => f.write_str("idle for too long"),
+            Self::TimedOut(Timeout::Deadline) => f.write_str("deadline passed"),
+            Self::Limit(what) => write!(f, "limit reached: {what}"),
+            plain => f.write_str(Self::NAMES[plain.index()]),
+        }
+    }
+}
+
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed { error, .. } => Some(error),
+            Self::Refused(refusal) => Some(refusal.as_ref()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A hand-rolled reactor for Linux: an edge-triggered epoll loop, a slab of sources, idle limits
+//! and timers, driving raw handlers or sans-IO protocol sessions.
+//!
+//! - A [`Reactor`] owns the sources, the application's state, and turns until it is stopped.
+//! - A [`Handler`] is what one source does; [`Cx`] is what it is lent of the loop.
+//! - A [`Listener`] accepts connections; a [`Stream`] drives a `protocol::Session` over one.
+//! - A [`Backend`] tells what is ready: epoll, edge- or level-triggered, poll, or select.
+//! - A [`Remote`] reaches a loop from other threads.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
+
+mod address;
+mod audit;
+mod backend;
+mod callbacks;
+mod core;
+mod counters;
+mod cx;
+mod handler;
+mod limits;
+mod listener;
+mod reactor;
+mod readiness;
+mod remote;
+mod sources;
+mod stream;
+#[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
+mod sys;
+pub mod testing;
+mod token;
+mod turn;
+mod wheel;
+
+pub use address::{Address, AddressError};
+pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
+pub use callbacks::Signal;
+pub use counters::Counters;
+pub use cx::Cx;
+pub use handler::{Expired, Handler, Next, Reason, Timeout};
+pub use limits::LoopLimits;
+pub use listener::{Accepted, ListenOptions, Listener};
+pub use reactor::Reactor;
+pub use readiness::{Interest, Readiness};
+pub use remote::{PostError, Remote};
+pub use sources::{Registration, Role};
+pub use stream::Stream;
+pub use token::Token;
+pub use wheel::TimerId;

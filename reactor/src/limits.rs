@@ -1,0 +1,91 @@
+//! The limits of one loop.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// What one loop does in a turn, and what it holds, at most.
+///
+/// Every limit is finite and none of them means "unlimited" when it is zero: a zero is refused.
+/// The limits of a single conversation are its driver's: see `protocol::Limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopLimits {
+    /// Connections held at once; further ones wait in the backlog of their listener. Default
+    /// 65,536: more than most processes may open, few enough to be counted on.
+    pub connections_max: usize,
+    /// Connections one listener accepts in a turn before others get theirs. Default 64: about a
+    /// millisecond.
+    pub accepts_per_turn: usize,
+    /// Closures of other threads that are run in a turn. Default 1,024.
+    pub remote_calls_per_turn: usize,
+    /// Closures of other threads that may be waiting; further ones are refused. Default
+    /// 1,048,576: a poster that far ahead will not be caught up with.
+    pub remote_calls_max: usize,
+    /// How long a connection may be silent, by default 60 s; `None` never closes for silence.
+    /// Listeners, timers and signals are exempt.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl LoopLimits {
+    /// The defaults, each explained at its field.
+    pub const DEFAULT: Self = Self {
+        connections_max: 65_536,
+        accepts_per_turn: 64,
+        remote_calls_per_turn: 1024,
+        remote_calls_max: 1 << 20,
+        idle_timeout: Some(Duration::from_secs(60)),
+    };
+
+    /// Whether these limits can be worked with.
+    ///
+    /// # Errors
+    /// When one of them is zero.
+    pub fn check(&self) -> io::Result<()> {
+        let idle = self.idle_timeout.map_or(1, |idle| usize::from(!idle.is_zero()));
+        let sizes = [
+            ("connections_max", self.connections_max),
+            ("accepts_per_turn", self.accepts_per_turn),
+            ("remote_calls_per_turn", self.remote_calls_per_turn),
+            ("remote_calls_max", self.remote_calls_max),
+            ("idle_timeout", idle),
+        ];
+        match sizes.into_iter().find(|(_, size)| *size == 0) {
+            None => Ok(()),
+            Some((field, _)) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("limit {field} is 0, which would allow nothing; give it a positive value"),
+            )),
+        }
+    }
+}
+
+impl Default for LoopLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Display for LoopLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} connections, ", self.connections_max)?;
+        match self.idle_timeout {
+            Some(idle) => write!(f, "closed after {idle:?} of silence"),
+            None => f.write_str("never closed for silence"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_refused_by_name() {
+        assert!(LoopLimits::DEFAULT.check().is_ok());
+        let limits = LoopLimits { accepts_per_turn: 0, ..LoopLimits::DEFAULT };
+        let error = limits.check().expect_err("zero must be refused");
+        assert!(error.to_string().contains("accepts_per_turn"), "{error}");
+        let limits = LoopLimits { idle_timeout: Some(Duration::ZERO), ..LoopLimits::DEFAULT };
+        assert!(limits.check().is_err());
+    }
+}

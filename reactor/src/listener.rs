@@ -1,0 +1,289 @@
+//! The acceptor.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+
+use crate::{
+    Address, Cx, Handler, Interest, Next, Reason, Registration, Role, Timeout, Token, sys,
+};
+
+/// How long accepting pauses at first when descriptors run out; it doubles from pause to pause.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// How far it doubles.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often running out is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+    /// Default 4,096, which is that setting's own default.
+    pub backlog: i32,
+    /// The permission bits of a Unix socket's file, or those that the process's umask gives.
+    pub unix_mode: Option<u32>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 4096, unix_mode: None }
+    }
+}
+
+/// A connection that was accepted, non-blocking and closed on exec.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub fd: OwnedFd,
+    /// The peer's address; `None` for a Unix socket's peer.
+    pub peer: Option<SocketAddr>,
+}
+
+/// A listening socket, bound and ready to be registered.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    address: Address,
+    file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// Binds `address` and listens, with `SO_REUSEADDR` and, on TCP, `TCP_NODELAY`, which accepted
+    /// connections inherit. The file of a Unix socket that nobody listens on any more is replaced,
+    /// which is found out by connecting to it.
+    ///
+    /// # Errors
+    /// One sentence saying what is wrong with the address: taken, not this machine's, forbidden.
+    pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+        Self::try_bind(address, options).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => ": another process listens there",
+                io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+                io::ErrorKind::PermissionDenied => {
+                    ": this user may not (ports under 1024 take root)"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("cannot listen on {address}{hint} ({error})"))
+        })
+    }
+
+    fn try_bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+        let fd = sys::stream_socket(address.endpoint())?;
+        let file = match address {
+            Address::Tcp(_) => {
+                sys::set_reuse_address(fd.as_fd())?;
+                sys::set_nodelay(fd.as_fd())?;
+                sys::bind(fd.as_fd(), address.endpoint())?;
+                None
+            }
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                sys::bind(fd.as_fd(), address.endpoint())?;
+                let file = SocketFile::new(path)?;
+                // Nobody can connect before listen, so there is no moment with the wrong mode.
+                if let Some(mode) = options.unix_mode {
+                    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+                }
+                Some(file)
+            }
+        };
+        sys::listen(fd.as_fd(), options.backlog)?;
+        let address = match sys::local_address(fd.as_fd())? {
+            Some(bound) => Address::Tcp(bound),
+            None => address.clone(),
+        };
+        Ok(Self { fd, address, file })
+    }
+
+    /// The address it listens on: with the port the kernel chose, when that was left to it.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Starts accepting: `accept` is called with each connection, and usually registers it. A
+    /// bounded number is accepted in a turn; accepting pauses while the loop has as many
+    /// connections as it may, or descriptors have run out.
+    ///
+    /// # Errors
+    /// What the kernel said to watching the socket.
+    pub fn register<A: 'static>(
+        self,
+        cx: &mut Cx<'_, A>,
+        accept: impl FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()> + 'static,
+    ) -> io::Result<Token> {
+        let registration =
+            Registration::new(Interest::READ).role(Role::Listener).known_nonblocking();
+        let acceptor = Acceptor {
+            accept,
+            address: self.address,
+            file: self.file,
+            pause: PAUSE_MIN,
+            logged: None,
+        };
+        cx.register(self.fd, registration, acceptor)
+    }
+}
+
+/// The file of a Unix socket, removed when it is dropped, unless another has taken its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes the file of a Unix socket that nobody listens on. Any other file is left for `bind` to
+/// refuse.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    let probe = sys::stream_socket(sys::Endpoint::Unix(path))?;
+    match sys::connect(probe.as_fd(), sys::Endpoint::Unix(path)) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            info!("removing {}, a socket that nobody listens on", path.display());
+            fs::remove_file(path)
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Acceptor<F> {
+    accept: F,
+    address: Address,
+    file: Option<SocketFile>,
+    /// How long the next pause is.
+    pause: Duration,
+    logged: Option<Instant>,
+}
+
+/// What one attempt to accept came to.
+enum Attempt {
+    Accepted(Accepted),
+    /// Nobody waits.
+    Empty,
+    /// That connection is gone, or was never any good; the next may be.
+    Skipped,
+    /// The system has run out of something.
+    Exhausted(io::Error),
+}
+
+impl<F> Acceptor<F> {
+    fn attempt<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<Attempt> {
+        match cx.try_io("accept", Interest::READ, sys::accept) {
+            Ok(Some((fd, peer))) => Ok(Attempt::Accepted(Accepted { fd, peer })),
+            Ok(None) => Ok(Attempt::Empty),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    Ok(Attempt::Exhausted(error))
+                }
+                // The listening socket itself is broken.
+                Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT) | None => {
+                    Err(error)
+                }
+                // Errors of a connection that died while it waited (`accept(2)`).
+                Some(_) => {
+                    debug!("{}: accept: {error}", self.address);
+                    Ok(Attempt::Skipped)
+                }
+            },
+        }
+    }
+
+    /// Stops accepting until something is freed, or for a while that doubles (P8).
+    fn pause<A>(&mut self, error: &io::Error, cx: &mut Cx<'_, A>) {
+        let now = cx.now();
+        if self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
+            self.logged = Some(now);
+            warn!("{}: accepting pauses: {error}", self.address);
+        }
+        self.wait_for_room(cx);
+        cx.set_timeout(self.pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// Leaves further connections in the backlog until something is freed.
+    fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
+        cx.set_interest(Interest::NONE);
+        let me = cx.me();
+        cx.core.starved.push(me);
+    }
+}
+
+impl<A, F> Handler<A> for Acceptor<F>
+where
+    F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+{
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        cx.set_interest(Interest::READ);
+        for _ in 0..cx.limits().accepts_per_turn {
+            if cx.connections() >= cx.limits().connections_max {
+                debug!("{}: {} connections, accepting pauses", self.address, cx.connections());
+                self.wait_for_room(cx);
+                break;
+            }
+            match self.attempt(cx)? {
+                Attempt::Accepted(accepted) => {
+                    self.pause = PAUSE_MIN;
+                    cx.core.counters.accepts += 1;
+                    // An error of one connection is not the listener's.
+                    if let Err(error) = (self.accept)(accepted, cx) {
+                        warn!("{}: a connection was dropped: {error}", self.address);
+                    }
+                }
+                Attempt::Skipped => {}
+                Attempt::Empty => break,
+                Attempt::Exhausted(error) => {
+                    self.pause(&error, cx);
+                    break;
+                }
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    /// A pause is over.
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        cx.set_interest(Interest::READ);
+        Ok(Next::Continue)
+    }
+
+    fn drain(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        Ok(Next::Close(Reason::Finished))
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_, A>) {
+        // The file goes with the listener.
+        drop(self.file);
+        info!("no longer listening on {}: {reason}", self.address);
+    }
+
+    fn name(&self) -> &'static str {
+        "reactor::Listener"
+    }
+}

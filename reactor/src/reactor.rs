@@ -1,0 +1,164 @@
+//! The reactor: the sources, the application's state, and the loop over them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::{Core, Course};
+use crate::remote::{self, Mailbox, MailboxSource};
+use crate::wheel::Due;
+use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Token};
+
+/// An event loop: it owns its sources and the application's state, and turns until it is stopped.
+///
+/// Dropping a reactor ends every source with [`Reason::Stopped`].
+///
+/// ```
+/// use reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new(Vec::new())?;
+/// let mut cx = reactor.cx();
+/// cx.after(Duration::from_millis(2), |cx| cx.app.push("two"))?;
+/// cx.after(Duration::from_millis(1), |cx| cx.app.push("one"))?;
+/// reactor.run_until(|app| app.len() == 2)?;
+/// assert_eq!(reactor.app, ["one", "two"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Reactor<A: 'static = ()> {
+    /// The application's state, lent to every call of every handler.
+    pub app: A,
+    pub(crate) core: Core<A>,
+    /// Beside the core, so that a handler and the core are lent at once (law 4).
+    pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) due: VecDeque<Due>,
+}
+
+impl<A: 'static> Reactor<A> {
+    /// A reactor on the backend that `REACTOR_BACKEND` names, epoll by default, with the default
+    /// limits.
+    ///
+    /// # Errors
+    /// When the variable names no backend, or the kernel gives no descriptor.
+    pub fn new(app: A) -> io::Result<Self> {
+        Self::with_backend(BackendKind::from_env()?.open()?, LoopLimits::DEFAULT, app)
+    }
+
+    /// A reactor on a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// When a limit is zero, or the kernel gives no descriptor.
+    pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
+        limits.check()?;
+        let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max)?);
+        let descriptor = mailbox.descriptor()?;
+        let mut core = Core::new(backend, limits, mailbox);
+        core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
+        Ok(Self { app, core, handlers: Vec::new(), events: Vec::new(), due: VecDeque::new() })
+    }
+
+    /// The loop, as handlers see it, for setting things up from outside.
+    pub fn cx(&mut self) -> Cx<'_, A> {
+        // Outside of a turn the time stands still, so timers set here need a fresh one.
+        self.core.read_clock();
+        Cx::new(&mut self.core, &mut self.app, Token::NONE)
+    }
+
+    /// Turns until it is stopped or has drained, and may be run again after that.
+    ///
+    /// # Errors
+    /// When the backend's wait fails: nothing else stops a loop (law 7).
+    pub fn run(&mut self) -> io::Result<()> {
+        self.run_until(|_| false)
+    }
+
+    /// Turns until `done`, asked before every turn, or until it is stopped or has drained.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_until(&mut self, mut done: impl FnMut(&A) -> bool) -> io::Result<()> {
+        while !done(&self.app) && !self.has_ended() {
+            self.turn(None)?;
+        }
+        if self.has_ended() {
+            self.core.course = Course::Running;
+        }
+        Ok(())
+    }
+
+    /// One turn, which waits for events no longer than `timeout`; `None` waits for the first.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.turn(timeout)
+    }
+
+    fn has_ended(&self) -> bool {
+        match self.core.course {
+            Course::Running | Course::Draining { told: false, .. } => false,
+            Course::Draining { until, told: true } => {
+                self.core.connections == 0 || self.core.ticks >= until
+            }
+            Course::StopAfterBatch | Course::StopNow => true,
+        }
+    }
+
+    /// What the loop has done since it started.
+    pub fn counters(&self) -> Counters {
+        Counters { ctl_calls: self.core.backend.ctl_calls(), ..self.core.counters }
+    }
+
+    /// The name of the backend.
+    pub fn backend_name(&self) -> &'static str {
+        self.core.backend.name()
+    }
+
+    /// For hosting the loop in another: a descriptor that becomes readable when
+    /// [`run_once`](Self::run_once) has something to do. Only the epoll backends have one. The
+    /// host has to call at [`next_deadline`](Self::next_deadline) too.
+    pub fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.core.backend.host_fd()
+    }
+
+    /// When [`run_once`](Self::run_once) has to be called even if nothing happens: at once when
+    /// there is carried-over work, otherwise at the next timer.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.core.has_work() {
+            return Some(self.core.now);
+        }
+        self.core.next_deadline().map(|ticks| self.core.to_instant(ticks))
+    }
+
+    /// Turns the auditor on or off; it is on by default in builds with debug assertions. Before
+    /// the loop sleeps, it looks at every descriptor that a handler was just called for, and logs
+    /// an error naming the handler that left data unread which no event will announce again.
+    pub fn set_audit(&mut self, audit: bool) {
+        self.core.audited = audit.then(Vec::new);
+    }
+}
+
+impl<A: 'static> Drop for Reactor<A> {
+    fn drop(&mut self) {
+        // Nothing new is taken from here on, so one round ends everything there is.
+        self.core.mailbox.close();
+        self.adopt();
+        for token in self.core.sources.tokens() {
+            self.core.doom(token, Reason::Stopped);
+        }
+        self.reap();
+    }
+}
+
+impl<A: 'static> fmt::Debug for Reactor<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("backend", &self.backend_name())
+            .field("live", &self.core.counters.live())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! Talking to a loop from other threads.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::sys::EventFd;
+use crate::{Cx, Handler, Interest, Next};
+
+type Call<A> = Box<dyn FnOnce(&mut Cx<'_, A>) + Send>;
+
+/// Where other threads leave what they want done.
+pub(crate) struct Mailbox<A> {
+    calls: Mutex<Calls<A>>,
+    /// Whether the loop has been, or is about to be, told that there is something.
+    signalled: AtomicBool,
+    /// Whether the loop has seen that there is something and has not finished with it.
+    pending: AtomicBool,
+    event: EventFd,
+}
+
+struct Calls<A> {
+    waiting: VecDeque<Call<A>>,
+    calls_max: usize,
+    closed: bool,
+}
+
+impl<A> Mailbox<A> {
+    pub(crate) fn new(calls_max: usize) -> io::Result<Self> {
+        let calls = Calls { waiting: VecDeque::new(), calls_max, closed: false };
+        Ok(Self {
+            calls: Mutex::new(calls),
+            signalled: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
+            event: EventFd::new()?,
+        })
+    }
+
+    /// A descriptor of the same event, for the loop to own.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.event.duplicate()
+    }
+
+    /// The calls, also after a poster panicked: a queue is whole between any two of its operations.
+    fn lock(&self) -> MutexGuard<'_, Calls<A>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the loop, unless it has been told and has not come to it yet: however many wake it,
+    /// it costs one system call.
+    fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            self.event.notify();
+        }
+    }
+
+    /// The loop has come to it. What is posted from here on signals anew, so that the calls taken
+    /// after this are all there are or a new signal is on its way: the last wake is never lost.
+    fn acknowledge(&self) {
+        self.signalled.store(false, Ordering::SeqCst);
+        self.pending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the loop has calls to run without waiting.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// The next call, or none: then there is nothing pending.
+    pub(crate) fn next_call(&self) -> Option<Call<A>> {
+        let call = self.lock().waiting.pop_front();
+        if call.is_none() {
+            self.pending.store(false, Ordering::Relaxed);
+        }
+        call
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// The loop is gone: whoever posts from now on is told so, and what waits is dropped.
+    pub(crate) fn close(&self) {
+        let dropped = {
+            let mut calls = self.lock();
+            calls.closed = true;
+            std::mem::take(&mut calls.waiting)
+        };
+        // Dropped outside of the lock: what a closure owns may post when it is dropped.
+        drop(dropped);
+    }
+}
+
+/// The loop's end of its mailbox.
+pub(crate) struct MailboxSource;
+
+impl<A: 'static> Handler<A> for MailboxSource {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let mut count = [0; 8];
+        while cx.read(&mut count)?.is_some() {}
+        cx.core.mailbox.acknowledge();
+        Ok(Next::Continue)
+    }
+
+    fn name(&self) -> &'static str {
+        "reactor::Remote"
+    }
+}
+
+/// A handle to a loop for other threads: it posts closures, and wakes.
+///
+/// ```
+/// use reactor::Reactor;
+///
+/// let mut reactor = Reactor::new(0)?;
+/// let remote = reactor.cx().remote();
+/// let worker = std::thread::spawn(move || {
+///     remote.post(|cx| {
+///         *cx.app += 1;
+///         cx.stop();
+///     })
+/// });
+/// reactor.run()?;
+/// worker.join().expect("the worker does not panic")?;
+/// assert_eq!(reactor.app, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Remote<A = ()> {
+    mailbox: Arc<Mailbox<A>>,
+}
+
+impl<A> Remote<A> {
+    pub(crate) fn new(mailbox: &Arc<Mailbox<A>>) -> Self {
+        Self { mailbox: Arc::clone(mailbox) }
+    }
+
+    /// Has the loop run `call`, in the order of posting, a bounded number in a turn.
+    ///
+    /// # Errors
+    /// When the loop is gone, or has more waiting than
+    /// [`LoopLimits::remote_calls_max`](crate::LoopLimits::remote_calls_max). The closure is
+    /// dropped without being run.
+    pub fn post(
+        &self,
+        call: impl FnOnce(&mut Cx<'_, A>) + Send + 'static,
+    ) -> Result<(), PostError> {
+        {
+            let mut calls = self.mailbox.lock();
+            if calls.closed {
+                return Err(PostError::Gone);
+            }
+            if calls.waiting.len() >= calls.calls_max {
+                return Err(PostError::Full { calls_max: calls.calls_max });
+            }
+            calls.waiting.push_back(Box::new(call));
+        }
+        self.mailbox.signal();
+        Ok(())
+    }
+
+    /// Has the loop turn once, if it sleeps. Wakes coalesce: the last one is never lost.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub fn wake(&self) -> Result<(), PostError> {
+        if self.mailbox.is_closed() {
+            return Err(PostError::Gone);
+        }
+        self.mailbox.signal();
+        Ok(())
+    }
+}
+
+impl<A> Clone for Remote<A> {
+    fn clone(&self) -> Self {
+        Self { mailbox: Arc::clone(&self.mailbox) }
+    }
+}
+
+impl<A> fmt::Debug for Remote<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("gone", &self.mailbox.is_closed()).finish()
+    }
+}
+
+/// Why a closure was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// The loop is gone.
+    Gone,
+    /// Too many are waiting.
+    Full {
+        /// How many may wait.
+        calls_max: usize,
+    },
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the loop is gone"),
+            Self::Full { calls_max } => {
+                write!(f, "the loop has {calls_max} calls waiting already, its limit")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PostError {}
+
+impl From<PostError> for io::Error {
+    fn from(error: PostError) -> Self {
+        let kind = match error {
+            PostError::Gone => io::ErrorKind::BrokenPipe,
+            PostError::Full { .. } => io::ErrorKind::QuotaExceeded,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The registration of a mailbox's descriptor.
+pub(crate) fn registration() -> crate::Registration {
+    crate::Registration::new(Interest::READ).known_nonblocking()
+}

@@ -1,0 +1,327 @@
+//! The table of sources: what the loop knows of each registration.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::{Interest, Readiness, TimerId, Token};
+
+/// What a source is to the loop as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One peer's connection: counted, limited in idle time, waited for when draining.
+    Connection,
+    /// Accepts connections.
+    Listener,
+    /// Anything else: timers, signals, descriptors of the embedder's own.
+    Other,
+}
+
+/// How a source is registered: what it wants, and what the loop may assume of its descriptor.
+///
+/// ```
+/// use reactor::{Interest, Registration};
+///
+/// let registration = Registration::new(Interest::READ);
+/// # let _ = registration;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Registration {
+    pub(crate) interest: Interest,
+    pub(crate) role: Role,
+    pub(crate) idle: Idle,
+    pub(crate) mode: Mode,
+    pub(crate) drains: Drains,
+    /// What is assumed of the descriptor before the first report.
+    pub(crate) assumed: Readiness,
+}
+
+/// How long a source may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// As long as its role may.
+    ByRole,
+    /// For ever.
+    Exempt,
+    /// As long as this.
+    Limit(Duration),
+}
+
+/// What is known of the descriptor's blocking mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nothing: it is looked at, and made non-blocking.
+    Unknown,
+    /// Its maker made it non-blocking.
+    Nonblocking,
+    /// It stays blocking, since other processes share it.
+    Blocking,
+}
+
+/// What proves that a descriptor has been drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drains {
+    /// Only an operation that would block.
+    WouldBlock,
+    /// A short read too. True of TCP unless urgent data, an end or an error is about, which the
+    /// kernel reports beforehand; not of Unix sockets, whose reads stop where descriptors were
+    /// passed, nor of most other things.
+    ShortRead,
+}
+
+impl Registration {
+    /// A source that wants `interest`, of whose descriptor nothing is assumed but that writing is
+    /// worth trying.
+    pub const fn new(interest: Interest) -> Self {
+        Self {
+            interest,
+            role: Role::Other,
+            idle: Idle::ByRole,
+            mode: Mode::Unknown,
+            drains: Drains::WouldBlock,
+            assumed: Readiness::WRITABLE,
+        }
+    }
+
+    /// Sets what the source is to the loop as a whole.
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets how long the source may be silent, instead of what its role has by default; `None`
+    /// exempts it.
+    #[must_use]
+    pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.idle = match limit {
+            Some(limit) => Idle::Limit(limit),
+            None => Idle::Exempt,
+        };
+        self
+    }
+
+    /// Leaves the descriptor in blocking mode, because its open file description is shared with
+    /// other processes that rely on it, as standard input and output are. Every operation then
+    /// asks first with `poll(2)`, and writes are cut to what a pipe takes without blocking.
+    #[must_use]
+    pub const fn keep_blocking(mut self) -> Self {
+        self.mode = Mode::Blocking;
+        self
+    }
+
+    /// The descriptor is known to be non-blocking: saves two system calls.
+    #[must_use]
+    pub const fn known_nonblocking(mut self) -> Self {
+        self.mode = Mode::Nonblocking;
+        self
+    }
+
+    /// The descriptor is a TCP socket: a short read proves that it was drained.
+    #[must_use]
+    pub(crate) const fn short_read_drains(mut self) -> Self {
+        self.drains = Drains::ShortRead;
+        self
+    }
+
+    /// The descriptor is a socket that is still connecting: nothing is worth trying yet.
+    #[must_use]
+    pub(crate) const fn connecting(mut self) -> Self {
+        self.assumed = Readiness::NONE;
+        self
+    }
+}
+
+/// Whether a source may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Live,
+    /// It has ended and waits to be reaped: nothing is delivered to it any more.
+    Doomed,
+}
+
+/// What the loop knows of one registration. The handler is kept apart (law 4).
+pub(crate) struct Source {
+    /// Law 2: the loop owns the descriptor. Sources of timers alone have none.
+    pub(crate) fd: Option<OwnedFd>,
+    /// Law 1: the sticky readiness word.
+    pub(crate) ready: Readiness,
+    pub(crate) interest: Interest,
+    /// What a level-triggered backend was last told.
+    pub(crate) armed: Interest,
+    pub(crate) phase: Phase,
+    pub(crate) role: Role,
+    pub(crate) drains: Drains,
+    pub(crate) mode: Mode,
+    /// In the run queue.
+    pub(crate) queued: bool,
+    /// To be run whatever the readiness.
+    pub(crate) woken: bool,
+    /// In the list of what a level-triggered backend has to be told.
+    pub(crate) dirty: bool,
+    /// Known to the backend. Regular files are not: they are always ready.
+    pub(crate) polled: bool,
+    /// A read has returned the end of the stream, so reading is not worth waiting for.
+    pub(crate) ended: bool,
+    /// Not a socket, as a failed `send` has shown.
+    pub(crate) not_socket: bool,
+    /// The timer behind `deadline` and `idle`.
+    pub(crate) timer: Option<TimerId>,
+    /// In nanoseconds of loop time; `NEVER` when there is none.
+    pub(crate) deadline: u64,
+    /// Nanoseconds of silence allowed; `NEVER` when exempt.
+    pub(crate) idle: u64,
+    /// When something last happened, in nanoseconds of loop time.
+    pub(crate) last_active: u64,
+}
+
+/// A time that does not come.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// The generation that no registration gets: its slot is used up.
+const RETIRED: u32 = u32::MAX;
+
+impl Source {
+    /// A source that is registered as `registration` says, at time `now`.
+    pub(crate) fn new(
+        fd: Option<OwnedFd>,
+        registration: &Registration,
+        idle: u64,
+        now: u64,
+    ) -> Self {
+        let assumed = if fd.is_some() { registration.assumed } else { Readiness::NONE };
+        Self {
+            fd,
+            ready: assumed,
+            interest: registration.interest,
+            armed: registration.interest,
+            phase: Phase::Live,
+            role: registration.role,
+            drains: registration.drains,
+            mode: registration.mode,
+            queued: false,
+            woken: false,
+            dirty: false,
+            polled: false,
+            ended: false,
+            not_socket: false,
+            timer: None,
+            deadline: NEVER,
+            idle,
+            last_active: now,
+        }
+    }
+
+    /// What stands in a slot that is not used again.
+    fn tombstone() -> Self {
+        let nothing = Registration::new(Interest::NONE);
+        Self { phase: Phase::Doomed, ..Self::new(None, &nothing, NEVER, 0) }
+    }
+
+    /// Whether there is something to call the handler for. Errors are in everybody's interest.
+    pub(crate) fn is_runnable(&self) -> bool {
+        self.phase == Phase::Live
+            && (self.woken || self.ready.intersects(self.interest.mask() | Readiness::ERROR))
+    }
+
+    /// What a level-triggered backend should watch for: not for reading once the stream has
+    /// ended, which would be reported for ever.
+    pub(crate) fn wanted(&self) -> Interest {
+        if self.ended { self.interest.without(Interest::READ) } else { self.interest }
+    }
+
+    /// When the source's own timer should fire, in nanoseconds of loop time.
+    pub(crate) fn expires_at(&self) -> u64 {
+        self.deadline.min(self.last_active.saturating_add(self.idle))
+    }
+}
+
+/// The sources by token. A slot that becomes free gets a new generation before it is used again,
+/// and is given up when it has no generation left (law 3).
+#[derive(Default)]
+pub(crate) struct Sources {
+    slots: Slab<Source>,
+    generations: Vec<u32>,
+}
+
+impl Sources {
+    pub(crate) fn insert(&mut self, source: Source) -> Token {
+        let slot = self.slots.insert(source);
+        if slot == self.generations.len() {
+            self.generations.push(0);
+        }
+        let index = u32::try_from(slot).expect("descriptors run out long before 2^32 slots");
+        Token::new(index, self.generations[slot])
+    }
+
+    /// Whether the token's registration still stands. The one place where tokens are checked.
+    fn is_current(&self, token: Token) -> bool {
+        token.generation() != RETIRED
+            && self.generations.get(token.slot() as usize) == Some(&token.generation())
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<&Source> {
+        if self.is_current(token) { self.slots.get(token.slot() as usize) } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
+        if self.is_current(token) { self.slots.get_mut(token.slot() as usize) } else { None }
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
+        if !self.is_current(token) {
+            return None;
+        }
+        let slot = token.slot() as usize;
+        let next = token.generation() + 1;
+        self.generations[slot] = next;
+        if next == RETIRED {
+            // Its last generation is used up: a tombstone keeps the slot from being used again.
+            let place = self.slots.get_mut(slot)?;
+            return Some(std::mem::replace(place, Source::tombstone()));
+        }
+        self.slots.try_remove(slot)
+    }
+
+    /// The tokens of all sources.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.slots
+            .iter()
+            .map(|(slot, _)| Token::new(slot as u32, self.generations[slot]))
+            .filter(|token| token.generation() != RETIRED)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_nothing_once_its_registration_has_ended() {
+        let mut sources = Sources::default();
+        let first = sources.insert(Source::tombstone());
+        assert!(sources.get(first).is_some());
+        assert!(sources.remove(first).is_some());
+        let second = sources.insert(Source::tombstone());
+        assert_eq!(second.slot(), first.slot());
+        assert!(sources.get(first).is_none());
+        assert!(sources.get_mut(first).is_none());
+        assert!(sources.remove(first).is_none());
+        assert!(sources.get(second).is_some());
+    }
+
+    #[test]
+    fn a_slot_without_generations_left_is_never_used_again() {
+        let mut sources = Sources::default();
+        let token = sources.insert(Source::tombstone());
+        sources.generations[token.slot() as usize] = RETIRED - 1;
+        let last = Token::new(token.slot(), RETIRED - 1);
+        assert!(sources.remove(last).is_some());
+        assert!(sources.get(last).is_none());
+        assert!(sources.get(Token::new(token.slot(), RETIRED)).is_none());
+        assert_ne!(sources.insert(Source::tombstone()).slot(), token.slot());
+        assert_eq!(sources.tokens().len(), 1);
+    }
+}

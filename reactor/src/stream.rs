@@ -1,0 +1,493 @@
+//! The stream driver: all the system calls of a connection, around a session that makes none.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Agenda, Buffer, Cause, Flow, Front, Limits, Output, Peer, Session, Turn};
+
+use crate::{
+    Accepted, Address, Cx, Handler, Interest, Listener, Next, Readiness, Reason, Registration,
+    Role, Timeout, Token, sys,
+};
+
+/// How much one read takes at most: the size of the buffer that all connections of a loop share.
+const READ_SIZE: usize = 64 * 1024;
+/// How much room a read is given at least.
+const READ_MIN: usize = 4 * 1024;
+/// How many segments one write gathers at most.
+const GATHER_MAX: usize = 32;
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection must have been silent to be closed while the loop winds down.
+const DRAIN_QUIET: Duration = Duration::from_millis(500);
+
+/// What all connections of a loop share, lent to one of them at a time, so that an idle connection
+/// owns no buffer.
+pub(crate) struct Scratch {
+    input: Buffer,
+    output: Output,
+    agenda: Agenda,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            input: Buffer::with_capacity(READ_SIZE),
+            output: Output::new(),
+            agenda: Agenda::default(),
+        }
+    }
+}
+
+/// How far a connection is.
+enum Stage {
+    /// The kernel is connecting.
+    Connecting,
+    /// The session has not been told that it is open.
+    Opening,
+    Open,
+    /// The session is done; what it said is being sent.
+    Closing(Box<Reason>),
+    /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
+    Lingering(Box<Reason>, usize),
+}
+
+/// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
+///
+/// Reading stops while the session pauses and while more than
+/// [`Limits::output_high`] bytes are unsent. One write follows all that was decoded, so a
+/// pipelined burst costs one system call. A peer that ends its side still gets every reply.
+pub struct Stream<S> {
+    session: S,
+    limits: Arc<Limits>,
+    /// An incomplete message, while there is one.
+    input: Option<Box<Buffer>>,
+    /// What could not be sent at once, while there is any.
+    output: Option<Box<Output>>,
+    stage: Stage,
+    input_ended: bool,
+    paused: bool,
+    /// The output has reached its high mark and not yet fallen to the low one.
+    full: bool,
+}
+
+/// What the kernel can be asked to do next for a connection.
+enum Progress {
+    /// Everything possible has been done.
+    Settled,
+    /// The output has drained: the session may go on.
+    Drained,
+}
+
+impl<S> Stream<S> {
+    fn new(session: S, limits: Arc<Limits>, stage: Stage) -> Self {
+        Self {
+            session,
+            limits,
+            input: None,
+            output: None,
+            stage,
+            input_ended: false,
+            paused: false,
+            full: false,
+        }
+    }
+
+    /// Accepts connections on `listener` and drives each with the session that `make` makes of
+    /// its peer's address (`None` for Unix sockets).
+    ///
+    /// # Errors
+    /// When `limits` can not be worked with, or the kernel refuses to watch the socket.
+    pub fn serve<A: 'static>(
+        listener: Listener,
+        limits: Limits,
+        cx: &mut Cx<'_, A>,
+        mut make: impl FnMut(Option<SocketAddr>) -> S + 'static,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        let limits = checked(limits)?;
+        listener.register(cx, move |accepted, cx| {
+            let session = make(accepted.peer);
+            Self::register(accepted, Arc::clone(&limits), session, cx).map(drop)
+        })
+    }
+
+    /// Drives `session` over a connection that was accepted.
+    ///
+    /// # Errors
+    /// What the kernel said to watching it.
+    pub fn register<A: 'static>(
+        connection: Accepted,
+        limits: Arc<Limits>,
+        session: S,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        let stream = Self::new(session, limits, Stage::Opening);
+        let is_tcp = connection.peer.is_some();
+        let token = cx.register(connection.fd, registration(is_tcp), stream)?;
+        cx.wake(token);
+        Ok(token)
+    }
+
+    /// Connects to `address` and drives `session` over the connection once it stands. A connection
+    /// that can not be made ends like any other: with `closed`, which says why.
+    ///
+    /// # Errors
+    /// When `limits` can not be worked with, or connecting fails at once.
+    pub fn connect<A: 'static>(
+        address: &Address,
+        limits: Limits,
+        session: S,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        let limits = checked(limits)?;
+        let fd: OwnedFd = sys::stream_socket(address.endpoint())?;
+        let is_tcp = matches!(address, Address::Tcp(_));
+        if is_tcp {
+            sys::set_nodelay(fd.as_fd())?;
+        }
+        match sys::connect(fd.as_fd(), address.endpoint())? {
+            sys::Connecting::Done => {
+                let stream = Self::new(session, limits, Stage::Opening);
+                let token = cx.register(fd, registration(is_tcp), stream)?;
+                cx.wake(token);
+                Ok(token)
+            }
+            sys::Connecting::InProgress => {
+                let stream = Self::new(session, limits, Stage::Connecting);
+                let registration = registration(is_tcp).connecting();
+                let token = cx.register(fd, registration, stream)?;
+                cx.set_timeout_of(token, CONNECT_TIMEOUT);
+                Ok(token)
+            }
+        }
+    }
+
+    /// Whether more input is wanted.
+    fn wants_input(&self) -> bool {
+        matches!(self.stage, Stage::Open) && !self.paused && !self.full && !self.input_ended
+    }
+
+    /// Borrows what the connection owns into the shared buffers, works, and keeps what is left.
+    fn with_scratch<A, R>(
+        &mut self,
+        cx: &mut Cx<'_, A>,
+        work: impl FnOnce(&mut Self, &mut Scratch, &mut Cx<'_, A>) -> R,
+    ) -> R {
+        let mut scratch = cx.core.scratch.take().unwrap_or_default();
+        let mut large = None;
+        if let Some(mut own) = self.input.take() {
+            if own.len() <= READ_SIZE / 2 {
+                scratch.input.extend_from_slice(own.filled());
+            } else {
+                std::mem::swap(&mut scratch.input, &mut own);
+                large = Some(own);
+            }
+        }
+        let backlog = self.output.take().map(|mut own| {
+            std::mem::swap(&mut scratch.output, &mut own);
+            own
+        });
+        let result = work(self, &mut scratch, cx);
+        self.keep_input(&mut scratch, large);
+        self.keep_output(&mut scratch, backlog);
+        cx.core.scratch = Some(scratch);
+        result
+    }
+
+    /// Keeps an incomplete message; `shared` is the shared buffer, when it was put aside.
+    fn keep_input(&mut self, scratch: &mut Scratch, shared: Option<Box<Buffer>>) {
+        let grown = scratch.input.capacity() > READ_SIZE;
+        if shared.is_none() && !grown {
+            if !scratch.input.is_empty() {
+                let mut own = Buffer::with_capacity(scratch.input.len());
+                own.extend_from_slice(scratch.input.filled());
+                scratch.input.clear();
+                self.input = Some(Box::new(own));
+            }
+            return;
+        }
+        let shared = shared.map_or_else(|| Buffer::with_capacity(READ_SIZE), |shared| *shared);
+        let own = std::mem::replace(&mut scratch.input, shared);
+        self.input = (!own.is_empty()).then(|| Box::new(own));
+    }
+
+    /// Keeps what is unsent; `shared` is the shared output, when it was put aside.
+    fn keep_output(&mut self, scratch: &mut Scratch, shared: Option<Box<Output>>) {
+        if let Some(mut shared) = shared {
+            std::mem::swap(&mut scratch.output, &mut shared);
+            self.output = (!shared.is_empty()).then_some(shared);
+        } else if !scratch.output.is_empty() {
+            let mut own = Box::<Output>::default();
+            scratch.output.move_into(&mut own);
+            self.output = Some(own);
+        }
+    }
+
+    /// Does all there is to do: calls the session for `cause`, reads, decodes, writes.
+    fn drive<A>(
+        &mut self,
+        cause: Option<Cause>,
+        scratch: &mut Scratch,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Next>
+    where
+        S: Session<A>,
+    {
+        if matches!(self.stage, Stage::Connecting) && !self.connected(cx)? {
+            return Ok(Next::Continue);
+        }
+        if cx.readiness().contains(Readiness::ERROR) && !self.wants_input() {
+            // Nothing is about to be read or written that would tell.
+            if let Some(error) = cx.take_error()? {
+                cx.failed = Some("connection");
+                return Err(error);
+            }
+        }
+        let cause = match self.stage {
+            Stage::Opening => {
+                self.stage = Stage::Open;
+                Some(Cause::Opened)
+            }
+            _ => cause,
+        };
+        if let Some(cause) = cause {
+            self.advance(cause, scratch, cx);
+        }
+        let mut budget = self.limits.read_budget;
+        loop {
+            self.receive(&mut budget, scratch, cx)?;
+            if scratch.output.len() > self.limits.output_max {
+                return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
+            }
+            match self.flush(scratch, cx)? {
+                Progress::Drained => self.advance(Cause::Drained, scratch, cx),
+                Progress::Settled => break,
+            }
+        }
+        self.conclude(scratch, cx)
+    }
+
+    /// Whether the connection stands.
+    fn connected<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
+        if !cx.readiness().intersects(Readiness::WRITABLE | Readiness::ERROR) {
+            return Ok(false);
+        }
+        if let Some(error) = cx.take_error()? {
+            cx.failed = Some("connect");
+            return Err(error);
+        }
+        cx.set_deadline(None);
+        self.stage = Stage::Opening;
+        Ok(true)
+    }
+
+    /// Calls the session, and carries out what it asks for besides bytes.
+    fn advance<A>(&mut self, cause: Cause, scratch: &mut Scratch, cx: &mut Cx<'_, A>)
+    where
+        S: Session<A>,
+    {
+        if !matches!(self.stage, Stage::Open) {
+            return;
+        }
+        let (now, me) = (cx.now(), Peer(cx.me().to_bits()));
+        let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut scratch.agenda).because(cause);
+        turn.input_ended = self.input_ended;
+        let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut turn);
+        carry_out(&mut scratch.agenda, cx);
+        self.full = scratch.output.len() >= self.limits.output_high;
+        let reason = match result {
+            Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
+            Ok(Flow::Close) => Reason::Finished,
+            Ok(flow) => {
+                self.paused = flow == Flow::Pause;
+                return;
+            }
+            Err(refusal) => Reason::Refused(refusal),
+        };
+        scratch.input.clear();
+        self.stage = Stage::Closing(Box::new(reason));
+    }
+
+    /// Reads and decodes until there is nothing more, or the budget is used up.
+    fn receive<A>(
+        &mut self,
+        budget: &mut usize,
+        scratch: &mut Scratch,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<()>
+    where
+        S: Session<A>,
+    {
+        while self.wants_input() && *budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
+            let count = match cx.read(scratch.input.spare(READ_MIN))? {
+                None => return Ok(()),
+                Some(count) => count,
+            };
+            scratch.input.commit(count);
+            *budget = budget.saturating_sub(count);
+            self.input_ended = count == 0;
+            self.advance(Cause::Input, scratch, cx);
+            if scratch.input.len() >= self.limits.message_size_max.saturating_add(READ_SIZE) {
+                let text = "message_size_max: the session does not consume its input";
+                self.stage = Stage::Closing(Box::new(Reason::Limit(text)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes until there is nothing more, the socket is full, or others should have their turn.
+    fn flush<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Progress> {
+        let mut written = 0;
+        while written < self.limits.read_budget as u64
+            && cx.readiness().intersects(Readiness::WRITABLE)
+        {
+            let count = match scratch.output.front() {
+                Front::Empty => break,
+                Front::Memory => {
+                    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+                    let filled = scratch.output.gather(&mut slices);
+                    cx.write(&slices[..filled])?
+                }
+                Front::File(range) => {
+                    let count = cx.send_file(&range.file, range.offset, range.length)?;
+                    if count == Some(0) {
+                        let text = "the file is shorter than the range that was promised";
+                        cx.failed = Some("sendfile");
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                    }
+                    count
+                }
+            };
+            let Some(count) = count else { break };
+            scratch.output.consume(count as u64);
+            written += count as u64;
+        }
+        if self.full && scratch.output.len() <= self.limits.output_low {
+            self.full = false;
+            return Ok(Progress::Drained);
+        }
+        Ok(Progress::Settled)
+    }
+
+    /// Ends the connection when it is done, in order, and otherwise says what it waits for.
+    fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        if scratch.output.is_empty()
+            && let Stage::Closing(reason) = &mut self.stage
+        {
+            let reason = std::mem::replace(&mut **reason, Reason::Finished);
+            if self.input_ended {
+                return Ok(Next::Close(reason));
+            }
+            // Closing with input unread would reset the connection and lose what was just sent.
+            cx.failed = Some("shutdown");
+            cx.shutdown_write()?;
+            cx.failed = None;
+            cx.set_timeout(self.limits.linger);
+            self.stage = Stage::Lingering(Box::new(reason), 0);
+        }
+        if let Stage::Lingering(..) = self.stage {
+            return self.linger(scratch, cx);
+        }
+        let read = if self.wants_input() { Interest::READ } else { Interest::NONE };
+        let write = if scratch.output.is_empty() { Interest::NONE } else { Interest::WRITE };
+        cx.set_interest(read | write);
+        Ok(Next::Continue)
+    }
+
+    /// Throws away what the peer still sends, until it ends too.
+    fn linger<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let Stage::Lingering(reason, discarded) = &mut self.stage else {
+            return Ok(Next::Continue);
+        };
+        cx.set_interest(Interest::READ);
+        let mut budget = self.limits.read_budget;
+        while budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
+            let count = match cx.read(scratch.input.spare(READ_MIN)) {
+                Ok(None) => return Ok(Next::Continue),
+                Ok(Some(count)) => count,
+                // Everything was said; how the peer goes away makes no difference any more.
+                Err(_) => 0,
+            };
+            budget = budget.saturating_sub(count);
+            *discarded += count;
+            if count == 0 || *discarded > self.limits.linger_bytes_max {
+                return Ok(Next::Close(std::mem::replace(&mut **reason, Reason::Finished)));
+            }
+        }
+        Ok(Next::Continue)
+    }
+}
+
+/// Limits, shared by the connections they are for.
+fn checked(limits: Limits) -> io::Result<Arc<Limits>> {
+    match limits.check() {
+        Ok(()) => Ok(Arc::new(limits)),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+    }
+}
+
+fn registration(is_tcp: bool) -> Registration {
+    let registration = Registration::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
+    if is_tcp { registration.short_read_drains() } else { registration }
+}
+
+/// Does what a session asked for besides bytes.
+fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
+    for peer in agenda.wakes.drain(..) {
+        cx.wake(Token::from_bits(peer.0));
+    }
+    if let Some(deadline) = agenda.deadline.take() {
+        cx.set_deadline(deadline);
+    }
+}
+
+impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let cause = cx.was_woken().then_some(Cause::Woken);
+        self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
+    }
+
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        match (timeout, &mut self.stage) {
+            (Timeout::Idle, _) if cx.is_draining() => Ok(Next::Close(Reason::Stopped)),
+            (Timeout::Deadline, Stage::Open) => self.with_scratch(cx, |stream, scratch, cx| {
+                stream.drive(Some(Cause::Deadline), scratch, cx)
+            }),
+            (Timeout::Deadline, Stage::Lingering(reason, _)) => {
+                Ok(Next::Close(std::mem::replace(&mut **reason, Reason::Finished)))
+            }
+            // A deadline of the session means nothing once the session is done.
+            (Timeout::Deadline, Stage::Closing(_)) => Ok(Next::Continue),
+            (timeout, _) => Ok(Next::Close(Reason::TimedOut(timeout))),
+        }
+    }
+
+    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        // What is under way goes on; who has nothing to say is let go.
+        cx.set_idle_timeout(Some(DRAIN_QUIET));
+        Ok(Next::Continue)
+    }
+
+    fn closed(mut self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {
+        let (now, me) = (cx.now(), Peer(cx.me().to_bits()));
+        let mut agenda = Agenda::default();
+        let error = (!reason.is_orderly()).then_some(&reason as &(dyn std::error::Error + 'static));
+        let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut agenda);
+        turn.input_ended = self.input_ended;
+        self.session.closed(error, &mut turn);
+        agenda.deadline = None;
+        carry_out(&mut agenda, cx);
+    }
+}

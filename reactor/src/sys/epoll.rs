@@ -1,0 +1,276 @@
+//! `epoll(7)`, edge- or level-triggered.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::{check, index, pointer, reported, timespec};
+use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+
+/// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
+const EVENTS_MIN: usize = 64;
+/// How far it doubles: 192 KiB.
+const EVENTS_MAX: usize = 16_384;
+
+const EDGE: u32 =
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+
+const EMPTY: libc::epoll_event = libc::epoll_event { events: 0, u64: 0 };
+
+/// How the kernel is asked to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// `epoll_pwait2(2)`, to the nanosecond; Linux 5.11 and later.
+    Nanoseconds,
+    /// `epoll_wait(2)`, rounded up to the millisecond.
+    Milliseconds,
+}
+
+/// The epoll backend.
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+    trigger: Trigger,
+    clock: Clock,
+    events: Vec<libc::epoll_event>,
+    ctl_calls: u64,
+    /// Level-triggered: which descriptors are attached. A source that wants nothing is detached,
+    /// since epoll reports hang-ups and errors even of those.
+    attached: Vec<bool>,
+}
+
+impl Epoll {
+    /// Opens an epoll instance, closed on exec.
+    pub(crate) fn new(trigger: Trigger) -> io::Result<Self> {
+        // SAFETY: epoll_create1 takes no pointer.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the descriptor was just opened and nobody else knows of it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            fd,
+            trigger,
+            clock: Clock::Nanoseconds,
+            events: vec![EMPTY; EVENTS_MIN],
+            ctl_calls: 0,
+            attached: Vec::new(),
+        })
+    }
+
+    fn ctl(
+        &mut self,
+        operation: i32,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        mask: u32,
+    ) -> io::Result<()> {
+        self.ctl_calls += 1;
+        let mut event = libc::epoll_event { events: mask, u64: token.to_bits() };
+        // SAFETY: both descriptors are open while borrowed, and `event` outlives the call.
+        let result =
+            unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) };
+        check(result).map(drop)
+    }
+
+    /// Whether a level-triggered descriptor is attached.
+    fn attached(&mut self, fd: BorrowedFd<'_>) -> &mut bool {
+        let place = index(fd.as_raw_fd());
+        if place >= self.attached.len() {
+            self.attached.resize(place + 1, false);
+        }
+        &mut self.attached[place]
+    }
+
+    /// Waits as exactly as the kernel can, and never shorter than asked.
+    fn wait_for(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let whole = timeout.is_none_or(|timeout| timeout.is_zero());
+        if !whole && self.clock == Clock::Nanoseconds {
+            match self.wait_nanoseconds(timeout) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                    self.clock = Clock::Milliseconds;
+                }
+                result => return result,
+            }
+        }
+        let capacity = self.events.len() as libc::c_int;
+        let milliseconds = timeout.map_or(-1, milliseconds_up);
+        // SAFETY: the array holds `capacity` events and outlives the call.
+        let result = unsafe {
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), capacity, milliseconds)
+        };
+        reported(result)
+    }
+
+    fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map(timespec);
+        // SAFETY: the array holds as many events as is said, it and `timeout` outlive the call,
+        // and a null signal mask changes no mask.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.fd.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len(),
+                pointer(timeout.as_ref()),
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        reported(result as libc::c_int)
+    }
+}
+
+/// A timeout in milliseconds, rounded up: a timer is never early (P12).
+fn milliseconds_up(timeout: Duration) -> libc::c_int {
+    libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+}
+
+fn level_mask(interest: Interest) -> u32 {
+    let mut mask = 0;
+    if interest.contains(Interest::READ) {
+        mask |= libc::EPOLLIN | libc::EPOLLRDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        mask |= libc::EPOLLOUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        mask |= libc::EPOLLPRI;
+    }
+    mask as u32
+}
+
+/// What a mask of epoll says. A hang-up or an error is worth trying: the attempt tells.
+fn readiness(mask: u32) -> Readiness {
+    let has = |bit: libc::c_int| mask & bit as u32 != 0;
+    let mut known = Readiness::NONE;
+    if has(libc::EPOLLIN) {
+        known |= Readiness::READABLE;
+    }
+    if has(libc::EPOLLOUT) {
+        known |= Readiness::WRITABLE;
+    }
+    if has(libc::EPOLLPRI) {
+        known |= Readiness::PRIORITY;
+    }
+    if has(libc::EPOLLRDHUP) {
+        known |= Readiness::READ_CLOSED | Readiness::READABLE;
+    }
+    if has(libc::EPOLLHUP) {
+        known |= Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+        known |= Readiness::READABLE | Readiness::WRITABLE;
+    }
+    if has(libc::EPOLLERR) {
+        known |= Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
+    }
+    known
+}
+
+impl Backend for Epoll {
+    fn name(&self) -> &'static str {
+        match self.trigger {
+            Trigger::Edge => "epoll",
+            Trigger::Level => "epoll-lt",
+        }
+    }
+
+    fn trigger(&self) -> Trigger {
+        self.trigger
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        if self.trigger == Trigger::Edge {
+            return self.ctl(libc::EPOLL_CTL_ADD, fd, token, EDGE);
+        }
+        // A source that wants nothing is attached all the same, so that a descriptor which can
+        // not be watched is found out now, and detached at once.
+        self.ctl(libc::EPOLL_CTL_ADD, fd, token, level_mask(interest))?;
+        *self.attached(fd) = true;
+        if interest.is_none() { self.modify(fd, token, interest) } else { Ok(()) }
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        if self.trigger == Trigger::Edge {
+            return Ok(());
+        }
+        let operation = match (*self.attached(fd), interest.is_none()) {
+            (false, true) => return Ok(()),
+            (true, true) => libc::EPOLL_CTL_DEL,
+            (true, false) => libc::EPOLL_CTL_MOD,
+            (false, false) => libc::EPOLL_CTL_ADD,
+        };
+        self.ctl(operation, fd, token, level_mask(interest))?;
+        *self.attached(fd) = !interest.is_none();
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if self.trigger == Trigger::Level && !std::mem::replace(self.attached(fd), false) {
+            return Ok(());
+        }
+        self.ctl(libc::EPOLL_CTL_DEL, fd, Token::NONE, 0)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let count = self.wait_for(timeout)?;
+        events.extend(self.events[..count].iter().map(|event| Event {
+            token: Token::from_bits(event.u64),
+            readiness: readiness(event.events),
+        }));
+        if count == self.events.len() && count < EVENTS_MAX {
+            self.events.resize(count * 2, EMPTY);
+        }
+        Ok(())
+    }
+
+    fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+
+    fn ctl_calls(&self) -> u64 {
+        self.ctl_calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn rounding_goes_up() {
+        assert_eq!(milliseconds_up(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds_up(Duration::from_millis(7)), 7);
+        assert_eq!(milliseconds_up(Duration::MAX), libc::c_int::MAX);
+    }
+
+    #[test]
+    fn waiting_is_never_too_short_with_either_call() {
+        for clock in [Clock::Nanoseconds, Clock::Milliseconds] {
+            let mut epoll = Epoll::new(Trigger::Edge).expect("epoll opens");
+            epoll.clock = clock;
+            let start = Instant::now();
+            epoll.wait(&mut Vec::new(), Some(Duration::from_micros(900))).expect("it waits");
+            assert!(start.elapsed() >= Duration::from_micros(900));
+        }
+    }
+
+    #[test]
+    fn the_array_grows_when_a_wait_fills_it() {
+        let mut epoll = Epoll::new(Trigger::Edge).expect("epoll opens");
+        let sources: Vec<_> =
+            (0..300).map(|_| crate::sys::EventFd::new().expect("eventfd opens")).collect();
+        for (slot, source) in sources.iter().enumerate() {
+            source.notify();
+            let token = Token::new(slot as u32, u32::MAX - 1);
+            epoll.add(source.as_fd(), token, Interest::READ).expect("it is added");
+        }
+        let mut events = Vec::new();
+        for _ in 0..4 {
+            epoll.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
+        }
+        assert!(epoll.events.len() >= 256);
+        let mut slots: Vec<u32> = events.iter().map(|event| event.token.slot()).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), 300);
+        assert!(events.iter().all(|event| event.token.generation() == u32::MAX - 1));
+    }
+}

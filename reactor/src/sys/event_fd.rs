@@ -1,0 +1,44 @@
+//! `eventfd(2)`: a counter that can be waited for.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::check;
+
+/// An event that others notify and a loop waits for.
+pub(crate) struct EventFd {
+    fd: OwnedFd,
+}
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: eventfd takes no pointer.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the descriptor was just opened and nobody else knows of it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Makes the event readable, from any thread. It fails only when the counter is full, and then
+    /// it is readable already.
+    pub(crate) fn notify(&self) {
+        notify_raw(self.fd.as_raw_fd());
+    }
+
+    /// Another descriptor of the same event.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Adds one to the counter behind `fd`. Safe to call from a signal handler: `write(2)` is.
+pub(super) fn notify_raw(fd: i32) {
+    let one = 1_u64;
+    // SAFETY: `one` is readable for its eight bytes.
+    unsafe { libc::write(fd, std::ptr::from_ref(&one).cast(), size_of::<u64>()) };
+}

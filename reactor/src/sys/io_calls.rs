@@ -1,0 +1,94 @@
+//! Reading, writing and asking.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::{check, poll, transfer};
+use crate::{Interest, Readiness};
+
+/// The most that one call is asked to transfer: what the kernel transfers at most (`sendfile(2)`).
+const TRANSFER_MAX: u64 = 0x7fff_f000;
+
+/// The most slices one call takes (`IOV_MAX`, `writev(2)`).
+const SLICES_MAX: usize = 1024;
+
+/// `read(2)`.
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    transfer(|| {
+        // SAFETY: the buffer is writable for as many bytes as is said.
+        unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) }
+    })
+}
+
+/// `writev(2)`, for what is no socket.
+pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = slices.len().min(SLICES_MAX) as libc::c_int;
+    transfer(|| {
+        // SAFETY: an IoSlice is an iovec (std guarantees it), and there are `count` of them.
+        unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) }
+    })
+}
+
+/// `send(2)` or `sendmsg(2)`, never raising `SIGPIPE` (P26).
+pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    if let [only] = slices {
+        return transfer(|| {
+            // SAFETY: the slice is readable for as many bytes as is said.
+            unsafe {
+                libc::send(fd.as_raw_fd(), only.as_ptr().cast(), only.len(), libc::MSG_NOSIGNAL)
+            }
+        });
+    }
+    // SAFETY: all-zero bytes are a valid msghdr: null pointers with zero lengths.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len().min(SLICES_MAX);
+    transfer(|| {
+        // SAFETY: `message` points at valid slices, which sending does not change.
+        unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_NOSIGNAL) }
+    })
+}
+
+/// `sendfile(2)`. It knows no `MSG_NOSIGNAL`: a process that has not ignored `SIGPIPE`, as Rust
+/// programs do before `main`, gets that signal when the peer is gone.
+pub(crate) fn sendfile(
+    fd: BorrowedFd<'_>,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> io::Result<usize> {
+    let start = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let count = length.min(TRANSFER_MAX) as usize;
+    transfer(|| {
+        let mut position = start;
+        // SAFETY: both descriptors are open while borrowed, and `position` outlives the call.
+        unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut position, count) }
+    })
+}
+
+/// What of `interest` a descriptor is ready for at this moment (`poll(2)` without waiting).
+pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Readiness> {
+    let mut events = 0;
+    if interest.contains(Interest::READ) {
+        events |= libc::POLLIN;
+    }
+    if interest.contains(Interest::WRITE) {
+        events |= libc::POLLOUT;
+    }
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `entry` is one valid entry and outlives the call.
+    super::reported(unsafe { libc::poll(&mut entry, 1, 0) })?;
+    Ok(poll::readiness(entry.revents))
+}
+
+/// Makes a descriptor non-blocking, if it is not (`fcntl(2)`).
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    if flags & libc::O_NONBLOCK != 0 {
+        return Ok(());
+    }
+    // SAFETY: F_SETFL takes no pointer.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
+}

@@ -1,0 +1,69 @@
+//! The system calls: all `unsafe` of the project is here, one call a block, each with its reason.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+mod epoll;
+mod event_fd;
+mod io_calls;
+mod poll;
+mod select;
+mod signal;
+mod socket;
+
+pub(crate) use epoll::Epoll;
+pub(crate) use event_fd::EventFd;
+pub(crate) use io_calls::{read, ready_now, send, sendfile, set_nonblocking, writev};
+pub(crate) use poll::Poll;
+pub(crate) use select::Select;
+pub(crate) use signal::Subscription;
+pub(crate) use socket::{
+    Connecting, Endpoint, accept, bind, connect, listen, local_address, set_nodelay,
+    set_reuse_address, shutdown_write, stream_socket, take_error,
+};
+
+/// The result of a call that returns -1 and sets `errno` when it fails.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The result of a call that transfers bytes, made again when a signal interrupted it.
+fn transfer(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// How many events a wait reported: an interrupted one reported none.
+fn reported(result: libc::c_int) -> io::Result<usize> {
+    match check(result) {
+        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// A duration as the kernel takes it; what is too long for it is as good as for ever.
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(duration.subsec_nanos()),
+    }
+}
+
+/// A pointer to `value`, or the null pointer that means "none".
+fn pointer<T>(value: Option<&T>) -> *const T {
+    value.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// A descriptor's number, as an index: descriptors are never negative.
+fn index(fd: RawFd) -> usize {
+    usize::try_from(fd).expect("a borrowed descriptor is never negative")
+}

@@ -1,0 +1,135 @@
+//! `poll(2)`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use super::{index, pointer, reported, timespec};
+use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+
+/// No place in the table.
+const ABSENT: usize = usize::MAX;
+
+/// The poll backend: a table of descriptors that the kernel walks at every wait.
+pub(crate) struct Poll {
+    table: Vec<libc::pollfd>,
+    /// The descriptor and the token of each entry: an entry that is skipped does not say its own.
+    owners: Vec<(i32, Token)>,
+    /// Where each descriptor stands in the table, by its number.
+    places: Vec<usize>,
+}
+
+impl Poll {
+    pub(crate) fn new() -> Self {
+        Self { table: Vec::new(), owners: Vec::new(), places: Vec::new() }
+    }
+
+    fn place(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let place = self.places.get(index(fd.as_raw_fd())).copied().unwrap_or(ABSENT);
+        if place == ABSENT { Err(io::ErrorKind::NotFound.into()) } else { Ok(place) }
+    }
+}
+
+/// What the kernel is asked. One that wants nothing is asked about descriptor -1, which is
+/// skipped: otherwise its hang-ups and errors would be reported at every wait.
+fn entry(fd: i32, interest: Interest) -> libc::pollfd {
+    let mut events = 0;
+    if interest.contains(Interest::READ) {
+        events |= libc::POLLIN | libc::POLLRDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        events |= libc::POLLOUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        events |= libc::POLLPRI;
+    }
+    libc::pollfd { fd: if interest.is_none() { -1 } else { fd }, events, revents: 0 }
+}
+
+/// What an answer of poll says. A hang-up or an error is worth trying: the attempt tells.
+pub(super) fn readiness(answer: libc::c_short) -> Readiness {
+    let has = |bit: libc::c_short| answer & bit != 0;
+    let mut known = Readiness::NONE;
+    if has(libc::POLLIN) {
+        known |= Readiness::READABLE;
+    }
+    if has(libc::POLLOUT) {
+        known |= Readiness::WRITABLE;
+    }
+    if has(libc::POLLPRI) {
+        known |= Readiness::PRIORITY;
+    }
+    if has(libc::POLLRDHUP) {
+        known |= Readiness::READ_CLOSED | Readiness::READABLE;
+    }
+    if has(libc::POLLHUP) {
+        known |= Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+        known |= Readiness::READABLE | Readiness::WRITABLE;
+    }
+    if has(libc::POLLERR | libc::POLLNVAL) {
+        known |= Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
+    }
+    known
+}
+
+impl Backend for Poll {
+    fn name(&self) -> &'static str {
+        "poll"
+    }
+
+    fn trigger(&self) -> Trigger {
+        Trigger::Level
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let number = index(fd.as_raw_fd());
+        if number >= self.places.len() {
+            self.places.resize(number + 1, ABSENT);
+        }
+        if self.places[number] != ABSENT {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.places[number] = self.table.len();
+        self.table.push(entry(fd.as_raw_fd(), interest));
+        self.owners.push((fd.as_raw_fd(), token));
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, _token: Token, interest: Interest) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.table[place] = entry(fd.as_raw_fd(), interest);
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.table.swap_remove(place);
+        self.owners.swap_remove(place);
+        // The last entry has moved into the gap.
+        if let Some((moved, _)) = self.owners.get(place) {
+            self.places[index(*moved)] = place;
+        }
+        self.places[index(fd.as_raw_fd())] = ABSENT;
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(timespec);
+        // SAFETY: the table holds as many entries as is said, it and `timeout` outlive the call,
+        // and a null signal mask changes no mask.
+        let result = unsafe {
+            libc::ppoll(
+                self.table.as_mut_ptr(),
+                self.table.len() as libc::nfds_t,
+                pointer(timeout.as_ref()),
+                std::ptr::null(),
+            )
+        };
+        let count = reported(result)?;
+        let answered = self.table.iter().zip(&self.owners).filter(|(entry, _)| entry.revents != 0);
+        for (entry, (_, token)) in answered.take(count) {
+            events.push(Event { token: *token, readiness: readiness(entry.revents) });
+        }
+        Ok(())
+    }
+}

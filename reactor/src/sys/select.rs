@@ -1,0 +1,132 @@
+//! `select(2)`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use super::{index, pointer, reported, timespec};
+use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// The three sets of select, in its order: readable, writable, exceptional.
+type Sets = [Vec<u64>; 3];
+
+const KINDS: [(Interest, Readiness); 3] = [
+    (Interest::READ, Readiness::READABLE),
+    (Interest::WRITE, Readiness::WRITABLE),
+    (Interest::PRIORITY, Readiness::PRIORITY),
+];
+
+/// The select backend. It sizes its sets itself: the kernel takes sets of any size, and only the
+/// C library's fixed `fd_set` and its macros end at `FD_SETSIZE` (1,024). It can therefore watch
+/// every descriptor a process may open, at a cost in proportion to the highest number.
+///
+/// select tells readable, writable and exceptional; how a descriptor ended is found by trying.
+pub(crate) struct Select {
+    wanted: Sets,
+    /// What the kernel left of `wanted`.
+    answer: Sets,
+    tokens: Vec<Option<Token>>,
+}
+
+impl Select {
+    pub(crate) fn new() -> Self {
+        Self { wanted: Sets::default(), answer: Sets::default(), tokens: Vec::new() }
+    }
+
+    fn want(&mut self, number: usize, interest: Interest) {
+        for (set, (kind, _)) in self.wanted.iter_mut().zip(KINDS) {
+            let bit = 1 << (number % WORD_BITS);
+            let word = &mut set[number / WORD_BITS];
+            *word = if interest.contains(kind) { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// The token of a number that is watched.
+    fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Token>> {
+        let number = index(fd.as_raw_fd());
+        self.tokens
+            .get_mut(number)
+            .filter(|token| token.is_some())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Backend for Select {
+    fn name(&self) -> &'static str {
+        "select"
+    }
+
+    fn trigger(&self) -> Trigger {
+        Trigger::Level
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let number = index(fd.as_raw_fd());
+        if number >= self.tokens.len() {
+            let words = number / WORD_BITS + 1;
+            self.tokens.resize(words * WORD_BITS, None);
+            self.wanted.iter_mut().for_each(|set| set.resize(words, 0));
+        }
+        self.tokens[number] = Some(token);
+        self.want(number, interest);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, _token: Token, interest: Interest) -> io::Result<()> {
+        self.watched(fd)?;
+        self.want(index(fd.as_raw_fd()), interest);
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        *self.watched(fd)? = None;
+        self.want(index(fd.as_raw_fd()), Interest::NONE);
+        // The sets shrink again when the highest numbers go.
+        let used = self.tokens.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let words = used.div_ceil(WORD_BITS);
+        self.tokens.truncate(words * WORD_BITS);
+        self.wanted.iter_mut().for_each(|set| set.truncate(words));
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
+            answer.clone_from(wanted);
+        }
+        let timeout = timeout.map(timespec);
+        let [read, write, except] = &mut self.answer;
+        // SAFETY: each set has a bit for every number below the count that is given, `timeout`
+        // outlives the call, and a null signal mask changes no mask.
+        let result = unsafe {
+            libc::pselect(
+                self.tokens.len() as libc::c_int,
+                read.as_mut_ptr().cast(),
+                write.as_mut_ptr().cast(),
+                except.as_mut_ptr().cast(),
+                pointer(timeout.as_ref()),
+                std::ptr::null(),
+            )
+        };
+        if reported(result)? == 0 {
+            return Ok(());
+        }
+        for word in 0..self.answer[0].len() {
+            let mut any = self.answer.iter().fold(0, |any, set| any | set[word]);
+            while any != 0 {
+                let bit = any.trailing_zeros() as usize;
+                any &= any - 1;
+                let Some(token) = self.tokens[word * WORD_BITS + bit] else { continue };
+                let mut readiness = Readiness::NONE;
+                for (set, (_, fact)) in self.answer.iter().zip(KINDS) {
+                    if set[word] >> bit & 1 == 1 {
+                        readiness |= fact;
+                    }
+                }
+                events.push(Event { token, readiness });
+            }
+        }
+        Ok(())
+    }
+}

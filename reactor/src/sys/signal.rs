@@ -1,0 +1,205 @@
+//! Signals, delivered to any number of loops.
+//!
+//! A handler that only marks and notifies is installed for each signal that somebody listens to.
+//! Unlike `signalfd(2)`, this does not depend on every thread blocking the signals, and programs
+//! that are executed start with the default action by themselves (`execve(2)`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::event_fd::notify_raw;
+use super::{EventFd, check};
+
+/// How many loops of one process can listen to signals at once.
+const SLOTS: usize = 64;
+
+/// What the signal handler sees of one listener.
+struct Slot {
+    /// The signals it listens to, one bit each.
+    mask: AtomicU64,
+    /// The signals that have come since it last looked.
+    pending: AtomicU64,
+    /// Its event. Opened once and never closed, so that a handler on another thread can not write
+    /// to a descriptor that means something else by now.
+    event: AtomicI32,
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self { mask: AtomicU64::new(0), pending: AtomicU64::new(0), event: AtomicI32::new(-1) }
+    }
+}
+
+static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
+
+/// What only registration and its end see, one at a time.
+struct Registry {
+    events: Vec<EventFd>,
+    used: [bool; SLOTS],
+    /// How many listen to each signal, and what was there before the first.
+    previous: Vec<(libc::c_int, usize, libc::sigaction)>,
+}
+
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { events: Vec::new(), used: [false; SLOTS], previous: Vec::new() });
+
+fn registry() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bit of a signal number from 1 to 64.
+fn bit(number: libc::c_int) -> u64 {
+    1 << (number - 1)
+}
+
+/// Runs in the context of whatever thread the signal interrupted: atomics and `write(2)` only.
+extern "C" fn on_signal(number: libc::c_int) {
+    // SAFETY: errno belongs to the interrupted thread and is always there.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the pointer is to the thread's own errno, which outlives this call.
+    let saved = unsafe { *errno };
+    for slot in &TABLE {
+        if slot.mask.load(Ordering::SeqCst) & bit(number) != 0 {
+            slot.pending.fetch_or(bit(number), Ordering::SeqCst);
+            notify_raw(slot.event.load(Ordering::SeqCst));
+        }
+    }
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+}
+
+fn install(number: libc::c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: all-zero bytes are a valid sigaction: the default action with an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: as above; it is filled by the call.
+    let mut previous: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: both structures outlive the call, and the handler is async-signal-safe.
+    check(unsafe { libc::sigaction(number, &action, &mut previous) })?;
+    Ok(previous)
+}
+
+/// One listener's part in the table, until it is dropped.
+pub(crate) struct Subscription {
+    slot: usize,
+    numbers: Vec<libc::c_int>,
+}
+
+impl Subscription {
+    /// Listens to `numbers`. The descriptor becomes readable when one has come.
+    pub(crate) fn new(numbers: &[libc::c_int]) -> io::Result<(Self, OwnedFd)> {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if let Some(number) = numbers.iter().find(|number| !is_catchable(**number)) {
+            let text = format!("signal {number} can not be listened to (see signal(7))");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut registry = registry();
+        let Some(slot) = registry.used.iter().position(|used| !used) else {
+            let text = format!("{SLOTS} listeners to signals are all a process can have");
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
+        };
+        if slot == registry.events.len() {
+            registry.events.push(EventFd::new()?);
+        }
+        let fd = registry.events[slot].duplicate()?;
+        let place = &TABLE[slot];
+        use std::os::fd::{AsFd, AsRawFd};
+        place.event.store(registry.events[slot].as_fd().as_raw_fd(), Ordering::SeqCst);
+        place.pending.store(0, Ordering::SeqCst);
+        let mut subscription = Self { slot, numbers: Vec::new() };
+        registry.used[slot] = true;
+        for number in numbers {
+            if let Err(error) = registry.listen(number) {
+                drop(registry);
+                drop(subscription);
+                return Err(error);
+            }
+            place.mask.fetch_or(bit(number), Ordering::SeqCst);
+            subscription.numbers.push(number);
+        }
+        Ok((subscription, fd))
+    }
+
+    /// The signals that have come since the last call, one bit each. To be called after the
+    /// descriptor has been read: what comes in between makes it readable again.
+    pub(crate) fn take_pending(&self) -> u64 {
+        TABLE[self.slot].pending.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Whether it makes sense to listen to a signal: the rest can not be caught, or says that the
+/// thread itself can not go on.
+fn is_catchable(number: libc::c_int) -> bool {
+    const REFUSED: [libc::c_int; 6] =
+        [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS];
+    (1..=64).contains(&number) && !REFUSED.contains(&number)
+}
+
+impl Registry {
+    fn listen(&mut self, number: libc::c_int) -> io::Result<()> {
+        if let Some((_, count, _)) = self.previous.iter_mut().find(|it| it.0 == number) {
+            *count += 1;
+            return Ok(());
+        }
+        let previous = install(number)?;
+        self.previous.push((number, 1, previous));
+        Ok(())
+    }
+
+    fn stop_listening(&mut self, number: libc::c_int) {
+        let Some(place) = self.previous.iter().position(|it| it.0 == number) else { return };
+        self.previous[place].1 -= 1;
+        if self.previous[place].1 == 0 {
+            let (_, _, previous) = self.previous.swap_remove(place);
+            // SAFETY: `previous` is what the kernel said was there before.
+            unsafe { libc::sigaction(number, &previous, std::ptr::null_mut()) };
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut registry = registry();
+        TABLE[self.slot].mask.store(0, Ordering::SeqCst);
+        for number in &self.numbers {
+            registry.stop_listening(*number);
+        }
+        registry.used[self.slot] = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raise(number: libc::c_int) {
+        // SAFETY: raise takes no pointer.
+        unsafe { libc::raise(number) };
+    }
+
+    #[test]
+    fn every_listener_sees_every_signal() {
+        let (one, _one_fd) = Subscription::new(&[libc::SIGUSR2]).expect("it listens");
+        let (two, _two_fd) = Subscription::new(&[libc::SIGUSR2, libc::SIGWINCH]).expect("it too");
+        for _ in 0..10_000 {
+            raise(libc::SIGUSR2);
+        }
+        raise(libc::SIGWINCH);
+        assert_eq!(one.take_pending(), bit(libc::SIGUSR2));
+        assert_eq!(two.take_pending(), bit(libc::SIGUSR2) | bit(libc::SIGWINCH));
+        assert_eq!(two.take_pending(), 0);
+    }
+
+    #[test]
+    fn what_can_not_be_caught_is_refused() {
+        for number in [0, 65, libc::SIGKILL, libc::SIGSEGV] {
+            let Err(error) = Subscription::new(&[number]) else { panic!("{number} was accepted") };
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Stream sockets: TCP over IPv4 and IPv6, and Unix.
+
+use std::io;
+use std::mem::offset_of;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::check;
+
+/// Where a socket listens or connects to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Endpoint<'a> {
+    Inet(&'a SocketAddr),
+    Unix(&'a Path),
+}
+
+/// What `connect(2)` came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connecting {
+    Done,
+    InProgress,
+}
+
+/// An address as the kernel takes it.
+enum RawAddress {
+    V4(libc::sockaddr_in),
+    V6(libc::sockaddr_in6),
+    Unix(libc::sockaddr_un, usize),
+}
+
+impl RawAddress {
+    fn new(endpoint: Endpoint<'_>) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Inet(SocketAddr::V4(address)) => Ok(Self::V4(libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+                sin_zero: [0; 8],
+            })),
+            Endpoint::Inet(SocketAddr::V6(address)) => Ok(Self::V6(libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            })),
+            Endpoint::Unix(path) => Self::unix(path),
+        }
+    }
+
+    fn unix(path: &Path) -> io::Result<Self> {
+        let bytes = path.as_os_str().as_bytes();
+        let mut address = libc::sockaddr_un {
+            sun_family: libc::AF_UNIX as libc::sa_family_t,
+            sun_path: [0; 108],
+        };
+        // The last byte stays zero: the kernel wants the path terminated.
+        let room = address.sun_path.len() - 1;
+        if bytes.is_empty() || bytes.len() > room || bytes.contains(&0) {
+            let text = format!(
+                "a Unix socket's path has 1 to {room} bytes, none of them zero; this one has {}",
+                bytes.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+            *place = *byte as libc::c_char;
+        }
+        let length = offset_of!(libc::sockaddr_un, sun_path) + bytes.len() + 1;
+        Ok(Self::Unix(address, length))
+    }
+
+    /// The family, and the address with its length for as long as `self` is borrowed.
+    fn parts(&self) -> (libc::c_int, *const libc::sockaddr, libc::socklen_t) {
+        match self {
+            Self::V4(address) => {
+                (libc::AF_INET, std::ptr::from_ref(address).cast(), length_of(address))
+            }
+            Self::V6(address) => {
+                (libc::AF_INET6, std::ptr::from_ref(address).cast(), length_of(address))
+            }
+            Self::Unix(address, length) => {
+                (libc::AF_UNIX, std::ptr::from_ref(address).cast(), *length as libc::socklen_t)
+            }
+        }
+    }
+}
+
+fn length_of<T>(_value: &T) -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+/// A stream socket for `endpoint`, non-blocking and closed on exec (`socket(2)`).
+pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
+    let (family, ..) = RawAddress::new(endpoint)?.parts();
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: socket takes no pointer.
+    let fd = check(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: the descriptor was just opened and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `bind(2)`.
+pub(crate) fn bind(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<()> {
+    let raw = RawAddress::new(endpoint)?;
+    let (_, address, length) = raw.parts();
+    // SAFETY: the address is readable for `length` bytes while `raw` lives.
+    check(unsafe { libc::bind(fd.as_raw_fd(), address, length) }).map(drop)
+}
+
+/// `listen(2)`.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: listen takes no pointer.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
+}
+
+/// `connect(2)`. A Unix socket whose backlog is full says would-block, which is an error here: no
+/// event would say when to try again.
+pub(crate) fn connect(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<Connecting> {
+    let raw = RawAddress::new(endpoint)?;
+    let (_, address, length) = raw.parts();
+    // SAFETY: the address is readable for `length` bytes while `raw` lives.
+    match check(unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
+        Ok(_) => Ok(Connecting::Done),
+        // An interrupted connect goes on in the background like one in progress.
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::InProgress),
+            _ => Err(error),
+        },
+    }
+}
+
+/// `accept4(2)`: a connection, non-blocking and closed on exec, and its peer when that has an IP
+/// address.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    let mut peer: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    let mut length = length_of(&peer);
+    let address = std::ptr::from_mut(&mut peer).cast();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    loop {
+        // SAFETY: the kernel writes at most `length` bytes of address, which `peer` has.
+        let result = check(unsafe { libc::accept4(fd.as_raw_fd(), address, &mut length, flags) });
+        match result {
+            // SAFETY: the descriptor was just opened and nobody else knows of it.
+            Ok(fd) => return Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer_address(&peer))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The address in a structure that is large enough for either family.
+fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
+    match libc::c_int::from(raw.sin6_family) {
+        libc::AF_INET => {
+            // An IPv4 address lies where the flow information of an IPv6 one would.
+            let ip = Ipv4Addr::from(raw.sin6_flowinfo.to_ne_bytes());
+            Some(SocketAddrV4::new(ip, u16::from_be(raw.sin6_port)).into())
+        }
+        libc::AF_INET6 => {
+            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            let port = u16::from_be(raw.sin6_port);
+            Some(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// The address a socket is bound to, when it is an IP address (`getsockname(2)`).
+pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    let mut own: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    let mut length = length_of(&own);
+    let address = std::ptr::from_mut(&mut own).cast();
+    // SAFETY: the kernel writes at most `length` bytes of address, which `own` has.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), address, &mut length) })?;
+    Ok(peer_address(&own))
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let pointer = std::ptr::from_ref(&value).cast();
+    // SAFETY: `value` is readable for its own length.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer, length_of(&value)) })
+        .map(drop)
+}
+
+/// Lets a listener take an address that old connections still linger on (`SO_REUSEADDR`).
+pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
+}
+
+/// Sends small segments at once (`TCP_NODELAY`). What a listener accepts inherits it.
+pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// Ends the sending side (`shutdown(2)`).
+pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: shutdown takes no pointer.
+    check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }).map(drop)
+}
+
+/// Takes the pending error of a socket (`SO_ERROR`).
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let mut error: libc::c_int = 0;
+    let mut length = length_of(&error);
+    let value = std::ptr::from_mut(&mut error).cast();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_ERROR);
+    // SAFETY: the kernel writes at most `length` bytes, which `error` has.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, value, &mut length) })?;
+    Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
+}

@@ -1,0 +1,1 @@
+//! A scripted backend with a virtual clock, for tests without sleeps.

@@ -1,0 +1,231 @@
+//! The turn: what a loop does over and over, in eight phases.
+
+use std::io;
+use std::time::Duration;
+
+use log::{debug, trace};
+
+use crate::core::Course;
+use crate::sources::{Phase, Role};
+use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Timeout, Token};
+
+impl<A: 'static> Reactor<A> {
+    /// One turn, waiting no longer than `limit`.
+    pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.core.counters.turns += 1;
+        self.adopt();
+        self.core.rearm();
+        self.wait(limit)?;
+        self.fold();
+        self.tell_drain();
+        self.run_queue();
+        self.expire();
+        self.run_remote_calls();
+        self.reap();
+        Ok(())
+    }
+
+    /// Phases 2 and 3: waits, and reads the clock once.
+    fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let woke = self.core.now;
+        if limit != Some(Duration::ZERO) && self.core.next_deadline().is_some() {
+            self.core.read_clock();
+            let lag = self.core.now.saturating_duration_since(woke);
+            self.core.counters.lag_last = lag;
+            self.core.counters.lag_max = self.core.counters.lag_max.max(lag);
+        }
+        let timeout = self.core.timeout(limit);
+        if timeout != Some(Duration::ZERO) && self.core.audited.is_some() {
+            self.audit()?;
+        }
+        // An audit may have found events, which are dealt with first.
+        let timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
+        self.core.counters.waits += 1;
+        self.core.backend.wait(&mut self.events, timeout)?;
+        self.core.read_clock();
+        Ok(())
+    }
+
+    /// Phase 4: event to token to source.
+    fn fold(&mut self) {
+        for event in self.events.drain(..) {
+            self.core.fold(event);
+        }
+    }
+
+    /// Tells every source once that the loop winds down.
+    fn tell_drain(&mut self) {
+        let Course::Draining { until, told: false } = self.core.course else { return };
+        self.core.course = Course::Draining { until, told: true };
+        for token in self.core.sources.tokens() {
+            self.dispatch(token, |handler, cx| handler.drain(cx));
+        }
+    }
+
+    /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
+    /// after the kernel has been asked: nobody starves.
+    fn run_queue(&mut self) {
+        for _ in 0..self.core.queue.len() {
+            if self.core.course == Course::StopNow {
+                return;
+            }
+            let Some(token) = self.core.queue.pop_front() else { return };
+            let Some(source) = self.core.sources.get_mut(token) else { continue };
+            source.queued = false;
+            if !source.is_runnable() {
+                continue;
+            }
+            let woken = std::mem::take(&mut source.woken);
+            self.core.counters.runs += 1;
+            self.dispatch(token, |handler, cx| {
+                cx.woken = woken;
+                handler.ready(cx)
+            });
+            self.after_run(token);
+        }
+    }
+
+    /// An error is delivered once; the rest of what is known stays until an operation takes it.
+    fn after_run(&mut self, token: Token) {
+        if let Some(source) = self.core.sources.get_mut(token) {
+            source.ready = source.ready.without(Readiness::ERROR);
+            self.core.settle(token);
+        }
+        if let Some(audited) = &mut self.core.audited {
+            audited.push(token);
+        }
+    }
+
+    /// Lends a handler itself, the loop and the application at once (law 4), and takes its verdict.
+    fn dispatch(
+        &mut self,
+        token: Token,
+        call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<Next>,
+    ) {
+        let live = self.core.sources.get(token).is_some_and(|it| it.phase == Phase::Live);
+        let Some(Some(handler)) = self.handlers.get_mut(token.slot() as usize) else { return };
+        if !live {
+            return;
+        }
+        let mut cx = Cx::new(&mut self.core, &mut self.app, token);
+        let verdict = call(handler.as_mut(), &mut cx);
+        let operation = cx.failed.unwrap_or("handler");
+        match verdict {
+            Ok(Next::Continue) => {}
+            Ok(Next::Close(reason)) => self.core.doom(token, reason),
+            // Law 7: an error ends its source, never the loop.
+            Err(error) => self.core.doom(token, Reason::Failed { operation, error }),
+        }
+        self.adopt();
+    }
+
+    /// Takes in the handlers that were registered during a call.
+    pub(crate) fn adopt(&mut self) {
+        for (token, handler) in self.core.arrivals.drain(..) {
+            let slot = token.slot() as usize;
+            if slot >= self.handlers.len() {
+                self.handlers.resize_with(slot + 1, || None);
+            }
+            self.handlers[slot] = Some(handler);
+        }
+    }
+
+    /// Phase 6: what is due is collected first, then fired, so that a timer that arms another
+    /// which is due at once can not keep the loop here.
+    fn expire(&mut self) {
+        self.core.wheel.expire(self.core.ticks, &mut self.due);
+        // What a loop that stops now leaves here is fired when it is run again.
+        for _ in 0..self.due.len() {
+            if self.core.course == Course::StopNow {
+                return;
+            }
+            let Some(timer) = self.due.pop_front() else { return };
+            let token = Token::from_bits(timer.payload.owner);
+            let Some(source) = self.core.sources.get_mut(token) else {
+                // Its owner has ended: a periodic timer would go on for nobody.
+                self.core.wheel.cancel(timer.id);
+                continue;
+            };
+            if source.timer == Some(timer.id) {
+                source.timer = None;
+                self.expire_source(token);
+                continue;
+            }
+            self.core.counters.timers += 1;
+            let expired = Expired { id: timer.id, key: timer.payload.key, ticks: timer.ticks };
+            self.dispatch(token, |handler, cx| handler.timer(expired, cx));
+        }
+    }
+
+    /// The source's own timer has fired. Where its limits have moved since it was armed, it is
+    /// armed again for what is left.
+    fn expire_source(&mut self, token: Token) {
+        let now = self.core.ticks;
+        let Some(source) = self.core.sources.get_mut(token) else { return };
+        if source.expires_at() <= now {
+            let timeout = if source.deadline <= now {
+                source.deadline = crate::sources::NEVER;
+                Timeout::Deadline
+            } else {
+                source.last_active = now;
+                Timeout::Idle
+            };
+            self.core.counters.timers += 1;
+            self.dispatch(token, |handler, cx| handler.timeout(timeout, cx));
+        }
+        self.core.arm(token);
+    }
+
+    /// Phase 7: up to so many closures from other threads.
+    fn run_remote_calls(&mut self) {
+        if !self.core.mailbox.is_pending() {
+            return;
+        }
+        for _ in 0..self.core.limits.remote_calls_per_turn {
+            if self.core.course == Course::StopNow {
+                return;
+            }
+            let Some(call) = self.core.mailbox.next_call() else { return };
+            self.core.counters.remote_calls += 1;
+            call(&mut Cx::new(&mut self.core, &mut self.app, Token::NONE));
+            self.adopt();
+        }
+    }
+
+    /// Phase 8: removes, closes, tells, frees the slot, for each source that has ended. What ends
+    /// meanwhile is reaped in the next turn.
+    pub(crate) fn reap(&mut self) {
+        for (token, reason) in std::mem::take(&mut self.core.doomed) {
+            let Some(mut source) = self.core.sources.remove(token) else { continue };
+            if let Some(timer) = source.timer {
+                self.core.wheel.cancel(timer);
+            }
+            if source.role == Role::Connection {
+                self.core.connections -= 1;
+            }
+            // Law 2: out of the poller, then closed, once, here.
+            if let Some(fd) = source.fd.take() {
+                use std::os::fd::{AsFd, AsRawFd};
+                debug!("{token} fd {}: {reason}", fd.as_raw_fd());
+                if source.polled
+                    && let Err(error) = self.core.backend.remove(fd.as_fd())
+                {
+                    debug!("{token}: not removed from {}: {error}", self.core.backend.name());
+                }
+                drop(fd);
+                for starved in std::mem::take(&mut self.core.starved) {
+                    self.core.wake(starved);
+                }
+            } else {
+                trace!("{token}: {reason}");
+            }
+            self.core.counters.closes[reason.index()] += 1;
+            let place = self.handlers.get_mut(token.slot() as usize);
+            if let Some(handler) = place.and_then(Option::take) {
+                let mut cx = Cx::new(&mut self.core, &mut self.app, token);
+                handler.closed(reason, &mut cx);
+                self.adopt();
+            }
+        }
+    }
+}
