@@ -37,6 +37,8 @@ pub struct Agenda {
     pub wakes: Vec<Peer>,
     /// The new deadline, when the session changed it: `Some(None)` takes it away.
     pub deadline: Option<Option<Instant>>,
+    /// Whether nothing will be said any more once the output is flushed.
+    pub output_ended: bool,
 }
 
 /// The surroundings of one call: the time, who is called, the application's state.
@@ -85,6 +87,13 @@ impl<'a, A> Turn<'a, A> {
     /// is one deadline a session: the last one set.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
         self.agenda.deadline = Some(at);
+    }
+
+    /// Says that what is in the output is all there will be: the driver ends the sending side of
+    /// the connection once it is flushed, and goes on reading. To end both, return
+    /// [`Flow::Close`].
+    pub fn end_output(&mut self) {
+        self.agenda.output_ended = true;
     }
 
     /// [`set_deadline`](Self::set_deadline), counted from now.

@@ -72,6 +72,16 @@ pub struct Stream<S> {
     paused: bool,
     /// The output has reached its high mark and not yet fallen to the low one.
     full: bool,
+    sending: Sending,
+}
+
+/// How far the sending side of a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Open,
+    /// The session has ended its output; what there is of it is being sent.
+    Ending,
+    Ended,
 }
 
 /// What the kernel can be asked to do next for a connection.
@@ -93,6 +103,7 @@ impl<S> Stream<S> {
             input_ended: false,
             paused: false,
             full: false,
+            sending: Sending::Open,
         }
     }
 
@@ -306,6 +317,9 @@ impl<S> Stream<S> {
         turn.input_ended = self.input_ended;
         let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut turn);
         carry_out(&mut scratch.agenda, cx);
+        if std::mem::take(&mut scratch.agenda.output_ended) && self.sending == Sending::Open {
+            self.sending = Sending::Ending;
+        }
         self.full = scratch.output.len() >= self.limits.output_high;
         let reason = match result {
             Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
@@ -391,11 +405,13 @@ impl<S> Stream<S> {
                 return Ok(Next::Close(reason));
             }
             // Closing with input unread would reset the connection and lose what was just sent.
-            cx.failed = Some("shutdown");
-            cx.shutdown_write()?;
-            cx.failed = None;
+            shut_down(cx)?;
             cx.set_timeout(self.limits.linger);
             self.stage = Stage::Lingering(Box::new(reason), 0);
+        }
+        if scratch.output.is_empty() && self.sending == Sending::Ending {
+            self.sending = Sending::Ended;
+            shut_down(cx)?;
         }
         if let Stage::Lingering(..) = self.stage {
             return self.linger(scratch, cx);
@@ -428,6 +444,11 @@ impl<S> Stream<S> {
         }
         Ok(Next::Continue)
     }
+}
+
+/// Tells the peer that nothing more is sent.
+fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<()> {
+    cx.shutdown_write().inspect_err(|_| cx.failed = Some("shutdown"))
 }
 
 /// Limits, shared by the connections they are for.

@@ -308,7 +308,8 @@ mod tests {
         let mut now = 0;
         for key in 0..200_000_u64 {
             let spans = [1000, MILLISECOND, 100 * MILLISECOND, 60_000 * MILLISECOND, 1 << 50];
-            let deadline = now + random.below(spans[random.below(5) as usize]);
+            let span = spans[random.below(5) as usize];
+            let deadline = now + random.below(span);
             let chosen = model.keys().nth(random.below(20) as usize).copied();
             match (random.below(4), chosen) {
                 (0, Some(chosen)) => {
@@ -345,7 +346,8 @@ mod tests {
         let mut left: Vec<u64> = expired(&mut wheel, u64::MAX).iter().map(|it| it.0).collect();
         left.sort_unstable();
         assert_eq!(left, model.keys().copied().collect::<Vec<_>>());
-        assert_eq!((wheel.len, wheel.entries.capacity()), (0, 0));
+        assert_eq!(wheel.len, 0);
+        assert!(wheel.entries.capacity() <= BUCKETS, "memory returns");
     }
 
     #[test]

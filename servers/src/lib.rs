@@ -1,0 +1,221 @@
+//! What the ready daemons share: arguments, logs, listening, signals, graceful stop.
+//!
+//! Each server is a sans-IO service and the few lines that [`run`] it.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use log::{error, info, warn};
+use protocol::{Limits, Session};
+use reactor::{
+    Address, BackendKind, Cx, ListenOptions, Listener, LoopLimits, Reactor, Signal, Stream,
+};
+
+pub mod echo;
+pub mod uppercase;
+
+/// How long connections may go on after the first signal to stop.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The arguments that every server takes.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080 or unix:/run/x.sock. May be given
+    /// several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<Address>,
+
+    /// What tells which connections are ready: epoll, epoll-lt, poll or select
+    #[arg(long, env = "REACTOR_BACKEND", default_value = "epoll")]
+    pub backend: BackendKind,
+
+    /// Close connections that are silent for this long, such as 500ms, 60s or 5m; off never does
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_idle)]
+    pub idle_timeout: IdleTimeout,
+
+    /// Connections held at once; further ones wait to be accepted
+    #[arg(long, value_name = "COUNT", default_value_t = 65_536, value_parser = parse_count)]
+    pub max_connections: usize,
+
+    /// Permission bits of the files of Unix sockets, in octal, such as 660; by default as umask
+    /// says
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    pub unix_mode: Option<u32>,
+}
+
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// For ever.
+    Off,
+    /// This long.
+    After(Duration),
+}
+
+/// Reads a time such as `500ms`, `60s`, `5m`, or `off`.
+fn parse_idle(text: &str) -> Result<IdleTimeout, String> {
+    if text == "off" {
+        return Ok(IdleTimeout::Off);
+    }
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || "expected a positive time such as 500ms, 60s or 5m, or off".to_owned();
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" | "" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        _ => None,
+    };
+    match milliseconds {
+        Some(0) | None => Err(wrong()),
+        Some(milliseconds) => Ok(IdleTimeout::After(Duration::from_millis(milliseconds))),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected permission bits in octal, from 0 to 777".to_owned()),
+    }
+}
+
+/// What makes one server different from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Its name, on the command line and in logs.
+    pub name: &'static str,
+    /// One line on what it does.
+    pub about: &'static str,
+    /// Where it listens when nobody says.
+    pub address: &'static str,
+}
+
+/// Runs a server until it is told to stop, with a session from `make` for each connection.
+///
+/// Exits with 0 after `SIGTERM` or `SIGINT`, with 1 when it can not run, with 2 when the arguments
+/// are wrong.
+pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
+where
+    S: Session + 'static,
+{
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let args = parse(server, std::env::args_os());
+    match serve(server, &args, make) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The arguments, or the end of the process with help or an error.
+fn parse(server: Server, args: impl IntoIterator<Item = OsString>) -> ServerArgs {
+    let default = format!("It listens on {} unless --listen says otherwise.", server.address);
+    let notes = "SIGTERM and SIGINT stop it gracefully: no new connections, 5 s for the others, a \
+                 second signal stops at once. SIGUSR1 logs its counters. RUST_LOG filters its \
+                 logs. It exits with 0 when stopped, 1 when it can not run, 2 on wrong arguments.";
+    let command = Cli::command()
+        .name(server.name)
+        .bin_name(server.name)
+        .about(server.about)
+        .after_help(format!("{default}\n\n{notes}"));
+    let matches = command.get_matches_from(args);
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.server,
+        Err(error) => error.exit(),
+    }
+}
+
+fn serve<S>(server: Server, args: &ServerArgs, make: fn() -> S) -> io::Result<()>
+where
+    S: Session + 'static,
+{
+    let idle_timeout = match args.idle_timeout {
+        IdleTimeout::Off => None,
+        IdleTimeout::After(limit) => Some(limit),
+    };
+    let limits =
+        LoopLimits { connections_max: args.max_connections, idle_timeout, ..LoopLimits::DEFAULT };
+    let default: Address = server.address.parse().map_err(io::Error::other)?;
+    let addresses = if args.listen.is_empty() { vec![default] } else { args.listen.clone() };
+    let options = ListenOptions { unix_mode: args.unix_mode, ..ListenOptions::default() };
+
+    let mut reactor = Reactor::with_backend(args.backend.open()?, limits, ())?;
+    let mut cx = reactor.cx();
+    cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1], on_signal)?;
+    for address in addresses {
+        let listener = Listener::bind(&address, &options)?;
+        let bound = listener.address().clone();
+        Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_peer| make())?;
+        info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
+    }
+    reactor.run()?;
+    info!("stopped: {}", reactor.counters());
+    Ok(())
+}
+
+/// The first signal winds down, the second stops at once.
+fn on_signal(signal: Signal, cx: &mut Cx<'_>) {
+    if signal == Signal::USER_1 {
+        info!("{}", cx.counters());
+    } else if cx.is_draining() {
+        warn!("{signal} again: stopping at once");
+        cx.stop();
+    } else {
+        let left = cx.connections();
+        info!("{signal}: stopping, {left} connections have {DRAIN_PATIENCE:?} to finish");
+        cx.drain(DRAIN_PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let after = |milliseconds| Ok(IdleTimeout::After(Duration::from_millis(milliseconds)));
+        assert_eq!(parse_idle("off"), Ok(IdleTimeout::Off));
+        assert_eq!(parse_idle("500ms"), after(500));
+        assert_eq!(parse_idle("60s"), after(60_000));
+        assert_eq!(parse_idle("60"), after(60_000));
+        assert_eq!(parse_idle("5m"), after(300_000));
+        for wrong in ["", "0", "0s", "-1s", "5h", "s", "99999999999999999999s"] {
+            assert!(parse_idle(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn modes_and_counts_out_of_range_are_refused() {
+        assert_eq!(parse_mode("660"), Ok(0o660));
+        assert!(parse_mode("1777").is_err() && parse_mode("8").is_err());
+        assert_eq!(parse_count("1"), Ok(1));
+        assert!(parse_count("0").is_err() && parse_count("many").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
