@@ -1,0 +1,144 @@
+//! What the tests of the servers share: daemons that are stopped whatever happens, and peers.
+
+#![allow(dead_code)] // Each test program uses a part of it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server under test: started on port 0, killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    /// The lines it has logged about what it listens on.
+    pub addresses: Vec<String>,
+}
+
+impl Daemon {
+    /// Starts `program` with `args`, under `wrapper` when there is one, and waits until it listens
+    /// on as many addresses as it was given, one by default.
+    pub fn start(wrapper: &[&str], program: &str, args: &[&str]) -> Self {
+        let expected = args.iter().filter(|arg| **arg == "--listen").count();
+        let words: Vec<&str> = wrapper.iter().copied().chain([program]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .args(args)
+            .env("RUST_LOG", "info")
+            .env_remove("REACTOR_BACKEND")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its log is piped"));
+        let mut addresses = Vec::new();
+        while addresses.len() < expected {
+            let mut line = String::new();
+            let read = log.read_line(&mut line).expect("the log is text");
+            assert!(read > 0, "the server ended before it listened");
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                addresses.push(rest.split(' ').next().unwrap_or_default().to_owned());
+            }
+        }
+        Self { child, log, addresses }
+    }
+
+    /// A connection to its first address.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.addresses[0]).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("timeouts can be set");
+        stream
+    }
+
+    /// The host and port of its first address.
+    pub fn host_and_port(&self) -> (&str, &str) {
+        self.addresses[0].rsplit_once(':').expect("it is a TCP address")
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
+        assert!(status.success(), "kill -s {name} failed");
+    }
+
+    /// Whether it is still running.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+
+    /// Stops it with SIGTERM; returns its exit code and the rest of its log.
+    pub fn stop(mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for its end; returns its exit code and the rest of its log.
+    pub fn wait(&mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("the log is text");
+        (self.child.wait().expect("it can be waited for").code(), rest)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what was wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a peer program is there. Its absence is said aloud, and is a failure where peers are
+/// required.
+pub fn has_peer(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|paths| {
+        std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
+    });
+    if !found {
+        let required = std::env::var_os("REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!required, "{program} is required by REQUIRE_PEERS=1 and is not installed");
+        eprintln!("SKIPPED: {program} is not installed, so nothing was tested against it");
+    }
+    found
+}
+
+/// Runs a program with `input` on its standard input, and returns what it printed.
+pub fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the peer program starts");
+    let mut stdin = child.stdin.take().expect("its input is piped");
+    let mut stdout = child.stdout.take().expect("its output is piped");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A peer that stops reading shows in what it printed.
+            let _ = stdin.write_all(input);
+        });
+        let mut printed = Vec::new();
+        stdout.read_to_end(&mut printed).expect("its output can be read");
+        let status = child.wait().expect("it can be waited for");
+        assert!(status.success(), "the peer program failed: {status}");
+        printed
+    })
+}
+
+/// Bytes that look random, from a seed (xorshift).
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.max(1);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}

@@ -1,0 +1,62 @@
+//! The servers under faults that strace injects into their system calls.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use common::{Daemon, has_peer, noise};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+
+/// Sends `length` bytes and checks that as many, and the same, come back.
+fn round_trip(server: &Daemon, length: usize, seed: u64) {
+    let mut client = server.connect();
+    let sent = noise(length, seed);
+    let mut writer: TcpStream = client.try_clone().expect("it can be cloned");
+    std::thread::scope(|scope| {
+        let sent = &sent;
+        scope.spawn(move || {
+            writer.write_all(sent).expect("it takes bytes");
+            writer.shutdown(Shutdown::Write).expect("half of it closes");
+        });
+        let mut back = Vec::new();
+        client.read_to_end(&mut back).expect("it answers");
+        assert!(back == *sent, "{} of {length} bytes came back, or others", back.len());
+    });
+}
+
+/// Runs the server with one fault, and asks that every connection is served in full.
+fn survive(calls: &str, fault: &str) {
+    let inject = format!("inject={calls}:{fault}");
+    let quiet = "trace=none";
+    // With -D the child is the server itself, so that signals and the end of the test reach it.
+    let wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", quiet, "-e", &inject];
+    let mut server = Daemon::start(&wrapper, ECHO, &["--listen", "127.0.0.1:0"]);
+    for seed in 1..=6 {
+        round_trip(&server, 300_000, seed);
+    }
+    assert!(server.is_alive(), "{inject}: the server died");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{inject}: {log}");
+}
+
+#[test]
+fn interrupted_and_blocked_calls_lose_nothing() {
+    if !has_peer("strace") {
+        return;
+    }
+    for (calls, faults) in [
+        ("accept4", ["error=EINTR:when=1+3", "error=EAGAIN:when=1"]),
+        ("accept4", ["error=ECONNABORTED:when=1+3", "error=EMFILE:when=1+3"]),
+        ("accept4", ["error=ENOBUFS:when=2+3", "error=EMFILE:when=1"]),
+        ("read", ["error=EINTR:when=20+3", "error=EINTR:when=20"]),
+        ("sendto", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
+        ("sendmsg", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
+        ("epoll_wait,epoll_pwait2", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
+    ] {
+        for fault in faults {
+            survive(calls, fault);
+        }
+    }
+}

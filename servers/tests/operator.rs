@@ -1,0 +1,158 @@
+//! What an operator sees of a server: errors, signals, limits, logs.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, PATIENCE};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// Runs the server where it can not run; returns its exit code and what it said.
+fn fail(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(ECHO)
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env_remove("REACTOR_BACKEND")
+        .output()
+        .expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_in_one_sentence() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = other.local_addr().expect("it has an address").to_string();
+    let (code, said) = fail(&["--listen", &address]);
+    assert_eq!(code, Some(1), "{said}");
+    let sentence = format!("cannot listen on {address}: another process listens there");
+    assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_what_to_write_instead() {
+    for (args, hint) in [
+        (["--listen", "127.0.0.1:65536"], "port numbers go from 0 to 65535"),
+        (["--listen", "nonsense"], "a port must follow"),
+        (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select"),
+        (["--idle-timeout", "0s"], "expected a positive time"),
+        (["--max-connections", "0"], "at least 1"),
+    ] {
+        let (code, said) = fail(&args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains(hint), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused() {
+    // 192.0.2.0/24 is set aside for documentation (RFC 5737), so no machine has it.
+    let (code, said) = fail(&["--listen", "192.0.2.1:0"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("this machine has no such address"), "{said}");
+}
+
+#[test]
+fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
+    let path = std::env::temp_dir().join(format!("reactor-{}-stale.sock", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    drop(UnixListener::bind(&path).expect("the path is free"));
+    let server = Daemon::start(&[], ECHO, &["--listen", &address]);
+    let (code, said) = fail(&["--listen", &address]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process listens there"), "{said}");
+    assert_eq!(server.stop().0, Some(0));
+    assert!(!path.exists(), "the socket file was left");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let path = std::env::temp_dir().join(format!("reactor-{}-precious", std::process::id()));
+    std::fs::write(&path, "precious").expect("the folder is writable");
+    let (code, said) = fail(&["--listen", &format!("unix:{}", path.display())]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "precious");
+    std::fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn stopping_lets_a_transfer_finish_and_takes_nobody_new() {
+    let server = Daemon::start(&[], ECHO, &LISTEN);
+    let mut client = server.connect();
+    let mut reply = [0; 5];
+    client.write_all(b"first").expect("it takes bytes");
+    client.read_exact(&mut reply).expect("it answers");
+    server.signal("TERM");
+    let start = Instant::now();
+    while std::net::TcpStream::connect(&server.addresses[0]).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it still accepts");
+        std::thread::yield_now();
+    }
+    client.write_all(b"final").expect("it still takes bytes");
+    client.read_exact(&mut reply).expect("it still answers");
+    assert_eq!(&reply, b"final");
+    drop(client);
+    let mut server = server;
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn silence_is_ended_at_the_idle_limit_and_the_first_signal_logs_counters() {
+    let args = [LISTEN[0], LISTEN[1], "--idle-timeout", "200ms"];
+    let server = Daemon::start(&[], ECHO, &args);
+    let mut client = server.connect();
+    let start = Instant::now();
+    assert_eq!(client.read(&mut [0]).expect("it is closed in order"), 0);
+    assert!(start.elapsed() >= Duration::from_millis(190), "closed early");
+    server.signal("USR1");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("closed_timed_out=1"), "{log}");
+}
+
+#[test]
+fn connections_over_the_limit_wait_for_their_turn() {
+    let args = [LISTEN[0], LISTEN[1], "--max-connections", "1"];
+    let server = Daemon::start(&[], ECHO, &args);
+    let mut first = server.connect();
+    first.write_all(b"1").expect("it takes bytes");
+    first.read_exact(&mut [0]).expect("the first is served");
+    let mut second = server.connect();
+    second.write_all(b"2").expect("the kernel takes bytes");
+    let waiting = second.try_clone().expect("it can be cloned");
+    waiting.set_read_timeout(Some(Duration::from_millis(100))).expect("timeouts can be set");
+    assert!(second.read(&mut [0]).is_err(), "the second was served beside the first");
+    second.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+    drop(first);
+    second.read_exact(&mut [0]).expect("the second is served after the first");
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn peers_that_reset_or_trickle_leave_nothing_behind() {
+    let server = Daemon::start(&[], ECHO, &LISTEN);
+    for _ in 0..100 {
+        let mut client = server.connect();
+        // Closing with unread data resets the connection.
+        client.write_all(&[7; 1000]).expect("it takes bytes");
+        client.peek(&mut [0]).expect("it answers");
+    }
+    let mut trickle = server.connect();
+    for byte in 0..=255 {
+        let mut reply = [0];
+        trickle.write_all(&[byte]).expect("it takes a byte");
+        trickle.read_exact(&mut reply).expect("it answers");
+        assert_eq!(reply, [byte]);
+    }
+    drop(trickle);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    // The mailbox and the signals are what is left when the loop stops.
+    assert!(log.contains("stopped: live=2 "), "{log}");
+}

@@ -1,0 +1,74 @@
+//! The servers against programs that others wrote: nc and socat.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Daemon, has_peer, noise, pipe_through};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
+const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+
+/// A path for a Unix socket that no other test uses.
+fn socket_path(name: &str) -> String {
+    let folder = std::env::temp_dir();
+    folder.join(format!("reactor-{}-{name}.sock", std::process::id())).display().to_string()
+}
+
+#[test]
+fn nc_gets_upper_case_back() {
+    if !has_peer("nc") {
+        return;
+    }
+    let server = Daemon::start(&[], UPPERCASE, &["--listen", "127.0.0.1:0"]);
+    let (host, port) = server.host_and_port();
+    let printed = pipe_through(Command::new("nc").args(["-N", host, port]), b"hello\n");
+    assert_eq!(printed, b"HELLO\n");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_hundred_megabytes_come_back_identical_on_every_backend() {
+    if !has_peer("nc") {
+        return;
+    }
+    let sent = noise(100 << 20, 7);
+    for backend in BACKENDS {
+        let path = socket_path(backend);
+        let unix = format!("unix:{path}");
+        let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--backend", backend];
+        let server = Daemon::start(&[], ECHO, &args);
+        let (host, port) = server.host_and_port();
+        let over_tcp = pipe_through(Command::new("nc").args(["-N", host, port]), &sent);
+        assert!(over_tcp == sent, "{backend}: {} bytes over TCP differ", over_tcp.len());
+        let over_unix = pipe_through(Command::new("nc").args(["-N", "-U", &path]), &sent);
+        assert!(over_unix == sent, "{backend}: {} bytes over Unix differ", over_unix.len());
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!std::path::Path::new(&path).exists(), "{backend}: the socket file was left");
+    }
+}
+
+#[test]
+fn socat_talks_to_it_over_ipv6_and_unix() {
+    if !has_peer("socat") {
+        return;
+    }
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: this machine has no IPv6, so nothing was tested over it");
+        return;
+    }
+    let path = socket_path("socat");
+    let unix = format!("unix:{path}");
+    let args = ["--listen", "tcp://[::1]:0", "--listen", &unix, "--unix-mode", "600"];
+    let server = Daemon::start(&[], UPPERCASE, &args);
+    for target in [format!("TCP6:{}", server.addresses[0]), format!("UNIX-CONNECT:{path}")] {
+        let printed = pipe_through(Command::new("socat").args(["-t10", "-", &target]), b"abc\n");
+        assert_eq!(printed, b"ABC\n", "through {target}");
+    }
+    let metadata = std::fs::metadata(&path).expect("the socket file is there");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600);
+    assert_eq!(server.stop().0, Some(0));
+}
