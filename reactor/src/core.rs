@@ -88,6 +88,11 @@ impl<A> Core<A> {
         }
     }
 
+    /// Whether a change is reported once only.
+    pub(crate) fn is_edge_triggered(&self) -> bool {
+        self.trigger == Trigger::Edge
+    }
+
     /// Reads the clock: once a turn, and once more before a wait that has a deadline to meet.
     pub(crate) fn read_clock(&mut self) {
         self.now = self.backend.now();

@@ -316,6 +316,7 @@ impl<'a, A> Cx<'a, A> {
         interest: Interest,
         call: impl FnOnce(BorrowedFd<'_>, &mut Flags) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
+        let is_edge_triggered = self.core.is_edge_triggered();
         let live = self.core.sources.get_mut(self.me).filter(|it| it.phase == Phase::Live);
         let Some(source) = live else { return Err(no_descriptor()) };
         let Some(fd) = &source.fd else { return Err(no_descriptor()) };
@@ -338,7 +339,14 @@ impl<'a, A> Cx<'a, A> {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.core.counters.would_blocks += 1;
-                source.ready = source.ready.without(interest.mask());
+                // No second edge comes for what is already there, so a would-block that the
+                // kernel takes back when asked is not believed. Hot paths never get here: a short
+                // read or write has told them already.
+                let believed =
+                    !is_edge_triggered || sys::ready_now(fd.as_fd(), interest)?.is_empty();
+                if believed {
+                    source.ready = source.ready.without(interest.mask());
+                }
                 Ok(None)
             }
             Err(error) => {

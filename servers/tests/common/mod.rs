@@ -8,20 +8,20 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server under test: started on port 0, killed when dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     log: BufReader<ChildStderr>,
     /// The lines it has logged about what it listens on.
-    pub addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Daemon {
     /// Starts `program` with `args`, under `wrapper` when there is one, and waits until it listens
     /// on as many addresses as it was given, one by default.
-    pub fn start(wrapper: &[&str], program: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(wrapper: &[&str], program: &str, args: &[&str]) -> Self {
         let expected = args.iter().filter(|arg| **arg == "--listen").count();
         let words: Vec<&str> = wrapper.iter().copied().chain([program]).collect();
         let mut child = Command::new(words[0])
@@ -47,7 +47,7 @@ impl Daemon {
     }
 
     /// A connection to its first address.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.addresses[0]).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("timeouts can be set");
@@ -55,30 +55,30 @@ impl Daemon {
     }
 
     /// The host and port of its first address.
-    pub fn host_and_port(&self) -> (&str, &str) {
+    pub(crate) fn host_and_port(&self) -> (&str, &str) {
         self.addresses[0].rsplit_once(':').expect("it is a TCP address")
     }
 
     /// Sends it a signal, by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
         assert!(status.success(), "kill -s {name} failed");
     }
 
     /// Whether it is still running.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("it can be waited for").is_none()
     }
 
     /// Stops it with SIGTERM; returns its exit code and the rest of its log.
-    pub fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         self.signal("TERM");
         self.wait()
     }
 
     /// Waits for its end; returns its exit code and the rest of its log.
-    pub fn wait(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).expect("the log is text");
         (self.child.wait().expect("it can be waited for").code(), rest)
@@ -95,7 +95,7 @@ impl Drop for Daemon {
 
 /// Whether a peer program is there. Its absence is said aloud, and is a failure where peers are
 /// required.
-pub fn has_peer(program: &str) -> bool {
+pub(crate) fn has_peer(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|paths| {
         std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
     });
@@ -108,7 +108,7 @@ pub fn has_peer(program: &str) -> bool {
 }
 
 /// Runs a program with `input` on its standard input, and returns what it printed.
-pub fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
+pub(crate) fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -130,7 +130,7 @@ pub fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes that look random, from a seed (xorshift).
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.max(1);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
