@@ -1,0 +1,245 @@
+//! Messages behind their length.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::{Codec, Decoded, Output};
+
+/// How many bytes the length takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthField {
+    /// One byte.
+    One = 1,
+    /// Two bytes.
+    Two = 2,
+    /// Four bytes.
+    Four = 4,
+    /// Eight bytes.
+    Eight = 8,
+}
+
+/// In which order the bytes of the length come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ByteOrder {
+    /// Network order: the most significant first.
+    #[default]
+    BigEndian,
+    /// The least significant first.
+    LittleEndian,
+}
+
+/// What the length counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LengthCounts {
+    /// The body alone.
+    #[default]
+    Body,
+    /// The length field too.
+    HeaderAndBody,
+}
+
+/// Messages that come behind their length.
+#[derive(Clone, Copy, Debug)]
+pub struct LengthPrefixed {
+    /// How many bytes the length takes.
+    pub field: LengthField,
+    /// In which order they come.
+    pub order: ByteOrder,
+    /// What the length counts.
+    pub counts: LengthCounts,
+    /// How long a body may be, in bytes: refused as soon as the length is known.
+    pub size_max: usize,
+}
+
+impl LengthPrefixed {
+    /// A length in network order that counts the body alone, of at most `size_max` bytes.
+    pub const fn new(field: LengthField, size_max: usize) -> Self {
+        Self { field, order: ByteOrder::BigEndian, counts: LengthCounts::Body, size_max }
+    }
+
+    const fn header(&self) -> usize {
+        self.field as usize
+    }
+
+    /// What the length counts besides the body.
+    fn counted(&self) -> u64 {
+        match self.counts {
+            LengthCounts::Body => 0,
+            LengthCounts::HeaderAndBody => self.header() as u64,
+        }
+    }
+
+    fn read(&self, field: &[u8]) -> u64 {
+        let shift_in = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        match self.order {
+            ByteOrder::BigEndian => field.iter().fold(0, shift_in),
+            ByteOrder::LittleEndian => field.iter().rev().fold(0, shift_in),
+        }
+    }
+
+    /// The length to write for a body of `size` bytes.
+    ///
+    /// # Errors
+    /// When the body is longer than allowed, or than the field can say.
+    pub fn length_of(&self, size: usize) -> Result<u64, LengthPrefixedError> {
+        let largest = u64::MAX >> (64 - 8 * self.header());
+        let length = (size as u64).checked_add(self.counted());
+        match length {
+            Some(length) if size <= self.size_max && length <= largest => Ok(length),
+            _ => Err(LengthPrefixedError::TooLong {
+                size: size as u64,
+                size_max: (self.size_max as u64).min(largest - self.counted()),
+            }),
+        }
+    }
+}
+
+impl Codec for LengthPrefixed {
+    type In<'a> = &'a mut [u8];
+    type Out<'a> = &'a [u8];
+    type Error = LengthPrefixedError;
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        _output: &mut Output,
+    ) -> Result<Decoded<&'a mut [u8]>, LengthPrefixedError> {
+        let header = self.header();
+        let Some(field) = input.get(..header) else {
+            return Ok(Decoded::Incomplete { need: header });
+        };
+        let length = self.read(field);
+        let Some(size) = length.checked_sub(self.counted()) else {
+            return Err(LengthPrefixedError::TooShort { length, header });
+        };
+        if size > self.size_max as u64 {
+            return Err(LengthPrefixedError::TooLong { size, size_max: self.size_max as u64 });
+        }
+        // It fits: the limit is a usize itself.
+        let need = header.saturating_add(size as usize);
+        Ok(match input.get_mut(header..need) {
+            Some(message) => Decoded::Message { message, consumed: need },
+            None => Decoded::Incomplete { need },
+        })
+    }
+
+    /// # Panics
+    /// When the message is longer than allowed; ask [`LengthPrefixed::length_of`] first where
+    /// that can be.
+    fn encode(&mut self, message: &[u8], output: &mut Output) {
+        let length = self.length_of(message.len()).unwrap_or_else(|error| panic!("{error}"));
+        let header = self.header();
+        match self.order {
+            ByteOrder::BigEndian => output.append(&length.to_be_bytes()[8 - header..]),
+            ByteOrder::LittleEndian => output.append(&length.to_le_bytes()[..header]),
+        }
+        output.append(message);
+    }
+
+    fn finish(&mut self, rest: &[u8]) -> Result<(), LengthPrefixedError> {
+        match rest.len() {
+            0 => Ok(()),
+            got => Err(LengthPrefixedError::Unterminated { got }),
+        }
+    }
+}
+
+/// Why a message was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthPrefixedError {
+    /// The body is longer than allowed.
+    TooLong {
+        /// How long it is, in bytes.
+        size: u64,
+        /// How long it may be.
+        size_max: u64,
+    },
+    /// A length that counts its own field is smaller than that field.
+    TooShort {
+        /// What the length said.
+        length: u64,
+        /// How long the field is.
+        header: usize,
+    },
+    /// The stream ended in the middle of a message.
+    Unterminated {
+        /// How many bytes of it had come.
+        got: usize,
+    },
+}
+
+impl fmt::Display for LengthPrefixedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { size, size_max } => {
+                write!(f, "message of {size} bytes, the limit is {size_max}")
+            }
+            Self::TooShort { length, header } => {
+                write!(f, "length of {length}, but the {header} bytes that say it count too")
+            }
+            Self::Unterminated { got } => {
+                write!(f, "the stream ended after {got} bytes of a message")
+            }
+        }
+    }
+}
+
+impl Error for LengthPrefixedError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    const FIELDS: [LengthField; 4] =
+        [LengthField::One, LengthField::Two, LengthField::Four, LengthField::Eight];
+
+    fn all() -> Vec<LengthPrefixed> {
+        let mut all = Vec::new();
+        for field in FIELDS {
+            for order in [ByteOrder::BigEndian, ByteOrder::LittleEndian] {
+                for counts in [LengthCounts::Body, LengthCounts::HeaderAndBody] {
+                    all.push(LengthPrefixed { field, order, counts, size_max: 200 });
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_form_survives_the_round_trip_and_every_split() {
+        for codec in all() {
+            let mut output = Output::new();
+            for message in [&b"one"[..], b"", &[9; 200]] {
+                codec.clone().encode(message, &mut output);
+            }
+            let bytes = output.to_vec();
+            let messages = testing::check_splits(|| codec, &bytes, |it| it.to_vec());
+            assert_eq!(messages, [&b"one"[..], b"", &[9; 200]], "{codec:?}");
+            testing::check_garbage(|| codec, 500);
+        }
+    }
+
+    #[test]
+    fn too_long_is_refused_as_soon_as_the_length_is_known() {
+        for codec in all() {
+            let mut header = Output::new();
+            LengthPrefixed { size_max: 245, ..codec }.encode(&[0; 201], &mut header);
+            let bytes = header.to_vec();
+            testing::check_refused(|| codec, &bytes[..codec.header()]);
+            assert!(codec.length_of(201).is_err());
+        }
+        let mut huge = LengthPrefixed::new(LengthField::Eight, usize::MAX);
+        let mut header = [0xff; 8];
+        let mut output = Output::new();
+        let decoded = huge.decode(&mut header, &mut output);
+        assert_eq!(decoded, Ok(Decoded::Incomplete { need: usize::MAX }));
+    }
+
+    #[test]
+    fn a_length_smaller_than_its_own_field_is_refused() {
+        let counts = LengthCounts::HeaderAndBody;
+        let codec = LengthPrefixed { counts, ..LengthPrefixed::new(LengthField::Four, 10) };
+        testing::check_refused(|| codec, &[0, 0, 0, 3]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Lines of text.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::{Codec, Decoded, Output};
+
+/// What ends the lines that are sent. Either is understood in what is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LineEnd {
+    /// A line feed.
+    #[default]
+    Lf,
+    /// A carriage return and a line feed.
+    CrLf,
+}
+
+/// Lines that end with LF or CRLF, delivered without their ends.
+///
+/// How far the input has been searched is remembered, so a line that arrives byte by byte costs
+/// work in proportion to its length.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    size_max: usize,
+    line_end: LineEnd,
+    searched: usize,
+}
+
+impl Lines {
+    /// How long a line may be unless something else is asked for, in bytes without its end.
+    pub const SIZE_MAX_DEFAULT: usize = 64 * 1024;
+
+    /// Lines of at most `size_max` bytes, their ends not counted.
+    pub const fn with_size_max(size_max: usize) -> Self {
+        Self { size_max, line_end: LineEnd::Lf, searched: 0 }
+    }
+
+    /// The same, ending the lines that are sent with `line_end`.
+    #[must_use]
+    pub const fn ending_with(mut self, line_end: LineEnd) -> Self {
+        self.line_end = line_end;
+        self
+    }
+
+    fn too_long<T>(&self) -> Result<T, LinesError> {
+        Err(LinesError::TooLong { size_max: self.size_max })
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::with_size_max(Self::SIZE_MAX_DEFAULT)
+    }
+}
+
+/// The place of the first line feed. Blocks are tested as a whole first, which compilers turn into
+/// vector instructions.
+fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let mut from = 0;
+    for block in bytes.chunks_exact(BLOCK) {
+        let found = block.iter().fold(false, |found, byte| found | (*byte == b'\n'));
+        if found {
+            break;
+        }
+        from += BLOCK;
+    }
+    bytes[from..].iter().position(|byte| *byte == b'\n').map(|place| from + place)
+}
+
+impl Codec for Lines {
+    type In<'a> = &'a mut [u8];
+    type Out<'a> = &'a [u8];
+    type Error = LinesError;
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        _output: &mut Output,
+    ) -> Result<Decoded<&'a mut [u8]>, LinesError> {
+        let from = self.searched.min(input.len());
+        let Some(place) = find_line_feed(&input[from..]) else {
+            // A last carriage return may be the beginning of the end.
+            let line = input.strip_suffix(b"\r").unwrap_or(input);
+            if line.len() > self.size_max {
+                return self.too_long();
+            }
+            self.searched = input.len();
+            return Ok(Decoded::Incomplete { need: input.len() + 1 });
+        };
+        self.searched = 0;
+        let consumed = from + place + 1;
+        let end = from + place;
+        let end = if input[..end].ends_with(b"\r") { end - 1 } else { end };
+        if end > self.size_max {
+            return self.too_long();
+        }
+        Ok(Decoded::Message { message: &mut input[..end], consumed })
+    }
+
+    fn encode(&mut self, line: &[u8], output: &mut Output) {
+        output.append(line);
+        output.append(match self.line_end {
+            LineEnd::Lf => b"\n",
+            LineEnd::CrLf => b"\r\n",
+        });
+    }
+
+    fn finish(&mut self, rest: &[u8]) -> Result<(), LinesError> {
+        match rest.len() {
+            0 => Ok(()),
+            length => Err(LinesError::Unterminated { length }),
+        }
+    }
+
+    fn reject(&mut self, error: &LinesError, output: &mut Output) {
+        self.encode(format!("error: {error}").as_bytes(), output);
+    }
+}
+
+/// Why lines were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinesError {
+    /// A line is longer than allowed.
+    TooLong {
+        /// How long a line may be, in bytes.
+        size_max: usize,
+    },
+    /// The stream ended in the middle of a line.
+    Unterminated {
+        /// How many bytes came after the last line end.
+        length: usize,
+    },
+}
+
+impl fmt::Display for LinesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { size_max } => write!(f, "line longer than {size_max} bytes"),
+            Self::Unterminated { length } => {
+                write!(f, "the stream ended {length} bytes after the last line end")
+            }
+        }
+    }
+}
+
+impl Error for LinesError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn either_end_is_understood_however_the_input_is_split() {
+        let input = b"one\ntwo\r\n\n\r\nth\rree\n";
+        let lines = testing::check_splits(Lines::default, input, |line| line.to_vec());
+        assert_eq!(lines, [&b"one"[..], b"two", b"", b"", b"th\rree"]);
+    }
+
+    #[test]
+    fn the_limit_counts_the_line_without_its_end() {
+        let make = || Lines::with_size_max(100);
+        for end in ["\n", "\r\n"] {
+            let just = format!("{}{end}", "x".repeat(100));
+            assert_eq!(testing::check_splits(make, just.as_bytes(), |it| it.to_vec()).len(), 1);
+            testing::check_refused(make, format!("{}{end}", "x".repeat(101)).as_bytes());
+        }
+        testing::check_refused(make, &[b'x'; 1000]);
+    }
+
+    #[test]
+    fn an_unterminated_line_is_told_at_the_end() {
+        let error = Lines::default().finish(b"half").expect_err("it has no end");
+        assert_eq!(error, LinesError::Unterminated { length: 4 });
+    }
+
+    #[test]
+    fn garbage_is_no_danger() {
+        testing::check_garbage(|| Lines::with_size_max(50), 2000);
+    }
+}

@@ -1,0 +1,198 @@
+//! The framing of the MooseFS family: a type, a length, a body.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Codec, Decoded, Output};
+
+/// A 32-bit type and a 32-bit length in network order, then the body.
+const HEADER: usize = 8;
+
+/// Packets of a 32-bit type, a 32-bit length and a body, all in network order: the framing that
+/// the daemons of the MooseFS family speak.
+///
+/// ```
+/// use protocol::codecs::Packet;
+/// use protocol::Output;
+/// use std::sync::Arc;
+///
+/// let news = Packet::encode_shared(7, b"news");
+/// let mut outputs = [const { Output::new() }; 100];
+/// for output in &mut outputs {
+///     output.share(Arc::clone(&news)); // one encoding, no copy
+/// }
+/// assert_eq!(Arc::strong_count(&news), 101);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    size_max: u32,
+}
+
+/// A packet that was received.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PacketView<'a> {
+    /// Its type.
+    pub kind: u32,
+    /// Its body, where it was received.
+    pub body: &'a mut [u8],
+}
+
+/// A packet to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketMessage<'a> {
+    /// Its type.
+    pub kind: u32,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+impl Packet {
+    /// Packets with a body of at most `size_max` bytes.
+    pub const fn with_size_max(size_max: u32) -> Self {
+        Self { size_max }
+    }
+
+    fn header(kind: u32, body: &[u8]) -> [u8; HEADER] {
+        let length = u32::try_from(body.len()).expect("a packet's body is shorter than 4 GiB");
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&kind.to_be_bytes());
+        header[4..].copy_from_slice(&length.to_be_bytes());
+        header
+    }
+
+    /// Encodes a packet once, for any number of connections to share
+    /// ([`Reply::share`](crate::Reply::share)).
+    ///
+    /// # Panics
+    /// When the body has 4 GiB or more.
+    pub fn encode_shared(kind: u32, body: &[u8]) -> Arc<[u8]> {
+        [&Self::header(kind, body), body].concat().into()
+    }
+}
+
+impl Default for Packet {
+    /// Bodies of up to 1,000,000 bytes, which with their headers fit the default limits of a
+    /// conversation.
+    fn default() -> Self {
+        Self::with_size_max(1_000_000)
+    }
+}
+
+impl Codec for Packet {
+    type In<'a> = PacketView<'a>;
+    type Out<'a> = PacketMessage<'a>;
+    type Error = PacketError;
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        _output: &mut Output,
+    ) -> Result<Decoded<PacketView<'a>>, PacketError> {
+        let Some((header, rest)) = input.split_first_chunk_mut::<HEADER>() else {
+            return Ok(Decoded::Incomplete { need: HEADER });
+        };
+        let [k0, k1, k2, k3, l0, l1, l2, l3] = *header;
+        let kind = u32::from_be_bytes([k0, k1, k2, k3]);
+        let size = u32::from_be_bytes([l0, l1, l2, l3]);
+        if size > self.size_max {
+            return Err(PacketError::TooLong { kind, size, size_max: self.size_max });
+        }
+        let size = size as usize;
+        let need = HEADER + size;
+        Ok(match rest.get_mut(..size) {
+            Some(body) => Decoded::Message { message: PacketView { kind, body }, consumed: need },
+            None => Decoded::Incomplete { need },
+        })
+    }
+
+    /// # Panics
+    /// When the body has 4 GiB or more.
+    fn encode(&mut self, packet: PacketMessage<'_>, output: &mut Output) {
+        output.append(&Self::header(packet.kind, packet.body));
+        output.append(packet.body);
+    }
+
+    fn finish(&mut self, rest: &[u8]) -> Result<(), PacketError> {
+        match rest.len() {
+            0 => Ok(()),
+            got => Err(PacketError::Unterminated { got }),
+        }
+    }
+}
+
+/// Why a packet was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketError {
+    /// The body is longer than allowed.
+    TooLong {
+        /// The packet's type.
+        kind: u32,
+        /// How long the body is, in bytes.
+        size: u32,
+        /// How long it may be.
+        size_max: u32,
+    },
+    /// The stream ended in the middle of a packet.
+    Unterminated {
+        /// How many bytes of it had come.
+        got: usize,
+    },
+}
+
+impl fmt::Display for PacketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { kind, size, size_max } => {
+                write!(f, "packet of type {kind} with {size} bytes, the limit is {size_max}")
+            }
+            Self::Unterminated { got } => {
+                write!(f, "the stream ended after {got} bytes of a packet")
+            }
+        }
+    }
+}
+
+impl Error for PacketError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use crate::{Conversation, Flow, Reply, Service, Turn};
+
+    #[derive(Default)]
+    struct Collect(Vec<(u32, Vec<u8>)>);
+
+    impl Service<Packet> for Collect {
+        fn call(
+            &mut self,
+            packet: PacketView<'_>,
+            _reply: &mut Reply<'_, Packet>,
+            _turn: &mut Turn<'_>,
+        ) -> Flow {
+            self.0.push((packet.kind, packet.body.to_vec()));
+            Flow::Continue
+        }
+    }
+
+    #[test]
+    fn many_packets_of_one_read_are_delivered_at_once() {
+        let bytes: Vec<u8> =
+            (0..1000).flat_map(|kind| Packet::encode_shared(kind, &[1; 5]).to_vec()).collect();
+        let mut session = Conversation::new(Packet::default(), Collect::default());
+        testing::drive(&mut session, &mut (), &[&bytes]).expect("they are packets");
+        assert_eq!(session.service().0.len(), 1000);
+        assert_eq!(session.service().0[999], (999, vec![1; 5]));
+    }
+
+    #[test]
+    fn packets_survive_every_split_and_garbage_is_no_danger() {
+        let bytes = [Packet::encode_shared(1, b"abc"), Packet::encode_shared(2, b"")].concat();
+        let make = || Packet::with_size_max(10);
+        let seen = testing::check_splits(make, &bytes, |packet| packet.body.to_vec());
+        assert_eq!(seen, [&b"abc"[..], b""]);
+        testing::check_refused(make, &Packet::encode_shared(3, &[0; 11])[..HEADER]);
+        testing::check_garbage(make, 1000);
+    }
+}
