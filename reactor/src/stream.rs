@@ -6,15 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Agenda, Buffer, Cause, Flow, Front, Limits, Output, Peer, Session, Turn};
+use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
 use crate::{
     Accepted, Address, Cx, Handler, Interest, Listener, Next, Readiness, Reason, Registration,
     Role, Timeout, Token, sys,
 };
 
-/// How much one read takes at most: the size of the buffer that all connections of a loop share.
-const READ_SIZE: usize = 64 * 1024;
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
 /// How many segments one write gathers at most.
@@ -24,23 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection must have been silent to be closed while the loop winds down.
 const DRAIN_QUIET: Duration = Duration::from_millis(500);
 
-/// What all connections of a loop share, lent to one of them at a time, so that an idle connection
-/// owns no buffer.
-pub(crate) struct Scratch {
-    input: Buffer,
-    output: Output,
-    agenda: Agenda,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self {
-            input: Buffer::with_capacity(READ_SIZE),
-            output: Output::new(),
-            agenda: Agenda::default(),
-        }
-    }
-}
+pub(crate) use protocol::Scratch;
 
 /// How far a connection is.
 enum Stage {
@@ -63,10 +45,7 @@ enum Stage {
 pub struct Stream<S> {
     session: S,
     limits: Arc<Limits>,
-    /// An incomplete message, while there is one.
-    input: Option<Box<Buffer>>,
-    /// What could not be sent at once, while there is any.
-    output: Option<Box<Output>>,
+    leftover: Leftover,
     stage: Stage,
     input_ended: bool,
     paused: bool,
@@ -97,8 +76,7 @@ impl<S> Stream<S> {
         Self {
             session,
             limits,
-            input: None,
-            output: None,
+            leftover: Leftover::default(),
             stage,
             input_ended: false,
             paused: false,
@@ -168,21 +146,17 @@ impl<S> Stream<S> {
         if is_tcp {
             sys::set_nodelay(fd.as_fd())?;
         }
-        match sys::connect(fd.as_fd(), address.endpoint())? {
-            sys::Connecting::Done => {
-                let stream = Self::new(session, limits, Stage::Opening);
-                let token = cx.register(fd, registration(is_tcp), stream)?;
-                cx.wake(token);
-                Ok(token)
-            }
-            sys::Connecting::InProgress => {
-                let stream = Self::new(session, limits, Stage::Connecting);
-                let registration = registration(is_tcp).connecting();
-                let token = cx.register(fd, registration, stream)?;
-                cx.set_timeout_of(token, CONNECT_TIMEOUT);
-                Ok(token)
-            }
+        let connecting = sys::connect(fd.as_fd(), address.endpoint())?;
+        let (stage, registration) = match connecting {
+            sys::Connecting::Done => (Stage::Opening, registration(is_tcp)),
+            sys::Connecting::InProgress => (Stage::Connecting, registration(is_tcp).connecting()),
+        };
+        let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
+        match connecting {
+            sys::Connecting::Done => cx.wake(token),
+            sys::Connecting::InProgress => cx.set_timeout_of(token, CONNECT_TIMEOUT),
         }
+        Ok(token)
     }
 
     /// Whether more input is wanted.
@@ -197,53 +171,11 @@ impl<S> Stream<S> {
         work: impl FnOnce(&mut Self, &mut Scratch, &mut Cx<'_, A>) -> R,
     ) -> R {
         let mut scratch = cx.core.scratch.take().unwrap_or_default();
-        let mut large = None;
-        if let Some(mut own) = self.input.take() {
-            if own.len() <= READ_SIZE / 2 {
-                scratch.input.extend_from_slice(own.filled());
-            } else {
-                std::mem::swap(&mut scratch.input, &mut own);
-                large = Some(own);
-            }
-        }
-        let backlog = self.output.take().map(|mut own| {
-            std::mem::swap(&mut scratch.output, &mut own);
-            own
-        });
+        let loan = self.leftover.lend(&mut scratch);
         let result = work(self, &mut scratch, cx);
-        self.keep_input(&mut scratch, large);
-        self.keep_output(&mut scratch, backlog);
+        self.leftover.keep(&mut scratch, loan);
         cx.core.scratch = Some(scratch);
         result
-    }
-
-    /// Keeps an incomplete message; `shared` is the shared buffer, when it was put aside.
-    fn keep_input(&mut self, scratch: &mut Scratch, shared: Option<Box<Buffer>>) {
-        let grown = scratch.input.capacity() > READ_SIZE;
-        if shared.is_none() && !grown {
-            if !scratch.input.is_empty() {
-                let mut own = Buffer::with_capacity(scratch.input.len());
-                own.extend_from_slice(scratch.input.filled());
-                scratch.input.clear();
-                self.input = Some(Box::new(own));
-            }
-            return;
-        }
-        let shared = shared.map_or_else(|| Buffer::with_capacity(READ_SIZE), |shared| *shared);
-        let own = std::mem::replace(&mut scratch.input, shared);
-        self.input = (!own.is_empty()).then(|| Box::new(own));
-    }
-
-    /// Keeps what is unsent; `shared` is the shared output, when it was put aside.
-    fn keep_output(&mut self, scratch: &mut Scratch, shared: Option<Box<Output>>) {
-        if let Some(mut shared) = shared {
-            std::mem::swap(&mut scratch.output, &mut shared);
-            self.output = (!shared.is_empty()).then_some(shared);
-        } else if !scratch.output.is_empty() {
-            let mut own = Box::<Output>::default();
-            scratch.output.move_into(&mut own);
-            self.output = Some(own);
-        }
     }
 
     /// Does all there is to do: calls the session for `cause`, reads, decodes, writes.
@@ -353,7 +285,9 @@ impl<S> Stream<S> {
             *budget = budget.saturating_sub(count);
             self.input_ended = count == 0;
             self.advance(Cause::Input, scratch, cx);
-            if scratch.input.len() >= self.limits.message_size_max.saturating_add(READ_SIZE) {
+            if scratch.input.len()
+                >= self.limits.message_size_max.saturating_add(Scratch::INPUT_SIZE)
+            {
                 let text = "message_size_max: the session does not consume its input";
                 self.stage = Stage::Closing(Box::new(Reason::Limit(text)));
             }

@@ -1,0 +1,12 @@
+//! The book, as a crate, so that its code is compiled and run by the tests.
+
+#![forbid(unsafe_code)]
+
+#[doc = include_str!("src/introduction.md")]
+pub mod introduction {}
+
+#[doc = include_str!("src/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("src/reading-order.md")]
+pub mod reading_order {}

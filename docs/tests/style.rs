@@ -1,0 +1,127 @@
+//! The rules of `CONTRIBUTING.md` that a machine can check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 450;
+const REACTOR_DEPENDENCIES: [&str; 4] = ["libc", "log", "protocol", "slab"];
+
+/// What is wrong with a file, if anything. The path is relative to the workspace.
+type Rule = fn(path: &str, text: &str) -> Option<String>;
+
+const RULES: [Rule; 5] = [is_short, is_safe, shares_no_cell, points_one_way, is_finished];
+
+/// The code of a file: without its comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default())
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.starts_with("benches/")
+}
+
+fn is_short(path: &str, text: &str) -> Option<String> {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+    (!is_test(path) && lines > LINES_MAX).then(|| format!("{lines} lines before its tests"))
+}
+
+fn is_safe(path: &str, text: &str) -> Option<String> {
+    let word = ["un", "safe"].concat();
+    let found = code(text)
+        .any(|line| line.split(|it: char| !it.is_alphanumeric() && it != '_').any(|it| it == word));
+    (!path.starts_with("reactor/src/sys/") && found).then(|| format!("{word} outside of sys"))
+}
+
+fn shares_no_cell(path: &str, text: &str) -> Option<String> {
+    let cell = ["Rc<", "RefCell"].concat();
+    let library = path.starts_with("reactor/src/") || path.starts_with("protocol/src/");
+    (library && code(text).any(|line| line.contains(&cell))).then(|| format!("{cell} in a library"))
+}
+
+fn points_one_way(path: &str, text: &str) -> Option<String> {
+    let may = ["reactor/src/stream.rs", "reactor/src/datagram.rs"].contains(&path);
+    let name = ["protocol", "::"].concat();
+    let imports = code(text).any(|line| line.contains(&name));
+    (path.starts_with("reactor/src/") && !may && imports)
+        .then(|| "imports protocol, which only stream.rs and datagram.rs may".to_owned())
+}
+
+fn is_finished(_path: &str, text: &str) -> Option<String> {
+    let marks = [["to", "do!("].concat(), ["#[ig", "nore"].concat()];
+    marks.into_iter().find(|mark| code(text).any(|line| line.contains(mark)))
+}
+
+/// Which dependencies of the reactor it should not have.
+fn strange_dependencies(manifest: &str) -> Vec<&str> {
+    let section = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['=', '.']).next().map(str::trim))
+        .filter(|name| !name.is_empty() && !REACTOR_DEPENDENCIES.contains(name))
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace").to_owned()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_file_keeps_the_rules() {
+    let root = root();
+    let mut files = Vec::new();
+    for package in ["protocol", "reactor", "servers", "clients", "benches", "docs"] {
+        collect(&root.join(package), &mut files);
+    }
+    assert!(files.len() > 30, "only {} files were found", files.len());
+    let mut broken = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("the file can be read");
+        let path = file.strip_prefix(&root).expect("it is in the workspace").display().to_string();
+        broken.extend(
+            RULES.iter().filter_map(|rule| rule(&path, &text)).map(|it| format!("{path}: {it}")),
+        );
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_reactor_depends_on_four_packages() {
+    let manifest = fs::read_to_string(root().join("reactor/Cargo.toml")).expect("it can be read");
+    assert_eq!(strange_dependencies(&manifest), [""; 0]);
+}
+
+#[test]
+fn each_rule_catches_what_it_is_for() {
+    let long = "x\n".repeat(LINES_MAX + 1);
+    // Put together here, so that this file itself keeps the rules.
+    let block = ["un", "safe { y() }"].concat();
+    let mark = ["to", "do!()"].concat();
+    let planted: [(Rule, &str, &str); 5] = [
+        (is_short, "reactor/src/x.rs", &long),
+        (is_safe, "servers/src/lib.rs", &block),
+        (shares_no_cell, "protocol/src/x.rs", "x: Rc<RefCell<u8>>,"),
+        (points_one_way, "reactor/src/core.rs", "use protocol::Flow;"),
+        (is_finished, "clients/src/lib.rs", &mark),
+    ];
+    for (number, (rule, path, text)) in planted.into_iter().enumerate() {
+        assert!(rule(path, text).is_some(), "rule {number} does not catch {text:.20}");
+        let comment = format!("let fine = 1; // {block}, {mark}, protocol::Flow");
+        assert!(rule(path, &comment).is_none(), "rule {number} reads comments");
+    }
+    assert!(is_safe("reactor/src/sys/x.rs", &block).is_none());
+    assert!(is_safe("reactor/src/x.rs", "#![forbid(unsafe_code)]").is_none());
+    assert_eq!(strange_dependencies("[dependencies]\nmio = \"1\"\nlog = \"1\"\n"), ["mio"]);
+}

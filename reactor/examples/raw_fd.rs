@@ -1,0 +1,35 @@
+//! A raw handler on one end of a pipe, without any codec: it counts what comes out of `date`.
+
+use reactor::{Cx, Handler, Interest, Next, Reactor, Reason, Registration};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+struct Count;
+
+impl Handler<usize> for Count {
+    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<Next> {
+        let mut buffer = [0; 4096];
+        while let Some(count) = cx.read(&mut buffer)? {
+            if count == 0 {
+                return Ok(Next::Close(Reason::PeerClosed));
+            }
+            *cx.app += count;
+        }
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, usize>) {
+        println!("{} bytes came through the pipe; it ended: {reason}", cx.app);
+        cx.stop();
+    }
+}
+
+fn main() -> io::Result<()> {
+    let mut child = Command::new("date").stdout(Stdio::piped()).spawn()?;
+    let pipe = child.stdout.take().ok_or_else(|| io::Error::other("the output is piped"))?;
+    let mut reactor = Reactor::new(0)?;
+    reactor.cx().register(OwnedFd::from(pipe), Registration::new(Interest::READ), Count)?;
+    reactor.run()?;
+    child.wait().map(drop)
+}

@@ -1,0 +1,139 @@
+//! Costs are contracts: exact numbers of system calls, as the loop counts them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use protocol::codecs::{Bytes, Lines};
+use protocol::{Codec, Conversation, Flow, Limits, Reply, Service, Turn};
+use reactor::{
+    Address, BackendKind, Counters, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits,
+    Next, Reactor, Registration, Stream,
+};
+
+struct Echo;
+
+impl<C, A> Service<C, A> for Echo
+where
+    C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]>,
+{
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        reply: &mut Reply<'_, C>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.send(message);
+        Flow::Continue
+    }
+}
+
+fn reactor() -> Reactor {
+    let backend = BackendKind::Epoll.open().expect("the backend opens");
+    Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("the reactor opens")
+}
+
+/// A client of an echo server in the same thread, whose connection has been used before.
+fn connect<C>(reactor: &mut Reactor, make: fn() -> C) -> TcpStream
+where
+    C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]> + 'static,
+{
+    let any: Address = "127.0.0.1:0".parse().expect("it is an address");
+    let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
+    let address = listener.address().to_string();
+    let mut cx = reactor.cx();
+    Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_| Conversation::new(make(), Echo))
+        .expect("it listens");
+    let mut client = TcpStream::connect(address).expect("it accepts");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("timeouts can be set");
+    exchange(reactor, &mut client, b"warm\n");
+    client
+}
+
+/// Sends `message`, turns the loop until the answer is complete and nothing is left to do, and
+/// returns what that cost.
+fn exchange(reactor: &mut Reactor, client: &mut TcpStream, message: &[u8]) -> Counters {
+    let before = reactor.counters();
+    client.write_all(message).expect("the kernel takes bytes");
+    let wanted = before.bytes_written + message.len() as u64;
+    for _ in 0..1000 {
+        reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
+        if reactor.counters().bytes_written >= wanted {
+            break;
+        }
+    }
+    let mut back = vec![0; message.len()];
+    client.read_exact(&mut back).expect("it answers");
+    assert_eq!(back, message);
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    let after = reactor.counters();
+    Counters {
+        reads: after.reads - before.reads,
+        writes: after.writes - before.writes,
+        ctl_calls: after.ctl_calls - before.ctl_calls,
+        would_blocks: after.would_blocks - before.would_blocks,
+        ..Counters::default()
+    }
+}
+
+#[test]
+fn a_request_and_its_reply_cost_one_read_and_one_write() {
+    let mut reactor = reactor();
+    let mut client = connect(&mut reactor, || Bytes);
+    for _ in 0..100 {
+        let cost = exchange(&mut reactor, &mut client, &[7; 64]);
+        assert_eq!((cost.reads, cost.writes, cost.ctl_calls, cost.would_blocks), (1, 1, 0, 0));
+    }
+}
+
+#[test]
+fn a_thousand_pipelined_lines_cost_one_write() {
+    let mut reactor = reactor();
+    let mut client = connect(&mut reactor, Lines::default);
+    let lines = b"a line of some length\n".repeat(1000);
+    let cost = exchange(&mut reactor, &mut client, &lines);
+    assert!(cost.reads <= 3, "{} reads", cost.reads);
+    assert_eq!((cost.writes, cost.ctl_calls), (1, 0));
+}
+
+/// Pauses and resumes itself whenever it is woken.
+struct Toggle;
+
+impl Handler for Toggle {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> std::io::Result<Next> {
+        cx.set_interest(Interest::NONE);
+        cx.set_interest(Interest::READ);
+        Ok(Next::Continue)
+    }
+}
+
+#[test]
+fn registering_costs_one_call_and_pausing_none() {
+    for (kind, registering) in [(BackendKind::Epoll, 1), (BackendKind::EpollLevel, 1)] {
+        let backend = kind.open().expect("the backend opens");
+        let mut reactor =
+            Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("the reactor opens");
+        let (reader, _writer) = std::io::pipe().expect("pipes can be made");
+        let before = reactor.counters().ctl_calls;
+        let registration = Registration::new(Interest::READ);
+        let token =
+            reactor.cx().register(reader.into(), registration, Toggle).expect("it registers");
+        assert_eq!(reactor.counters().ctl_calls - before, registering, "{kind}");
+        for _ in 0..10 {
+            reactor.cx().wake(token);
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        assert_eq!(reactor.counters().ctl_calls - before, registering, "{kind}");
+    }
+}
+
+#[test]
+fn an_idle_loop_does_not_turn() {
+    let mut reactor = reactor();
+    let _client = connect(&mut reactor, || Bytes);
+    let before = reactor.counters().turns;
+    reactor.cx().after(Duration::from_millis(50), |cx| cx.stop()).expect("it is armed");
+    reactor.run().expect("it runs");
+    let turns = reactor.counters().turns - before;
+    assert!(turns <= 4, "{turns} turns in 50 ms without anything to do");
+}
