@@ -22,7 +22,7 @@ pub enum Cause {
     Opened,
     /// There is more input, or the input has ended.
     Input,
-    /// The output has drained under its low mark.
+    /// The output has fallen to its low mark from above it.
     Drained,
     /// Somebody woke this session.
     Woken,
@@ -109,8 +109,10 @@ pub trait Session<A = ()> {
     /// Does what there is to do: decodes what it can of `input`, appends what there is to say to
     /// `output`, and says what it wants next.
     ///
-    /// A session stops consuming when `output` holds [`Limits::output_high`] bytes or more; the
-    /// driver calls again, with [`Cause::Drained`], when it holds less than the low mark.
+    /// A session stops consuming when `output` holds [`Limits::output_high`] bytes or more, and the
+    /// driver stops reading; it calls again, with [`Cause::Drained`], once the output has fallen
+    /// to the low mark. A session whose output does not answer its input, as a relay's, stays
+    /// under the high mark instead, so that reading goes on.
     ///
     /// # Errors
     /// When the peer said something that ends the conversation. What was appended to `output` is

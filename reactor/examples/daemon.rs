@@ -48,7 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Conversation::new(Numbers::default(), Adder)
     })?;
     cx.every(Duration::from_secs(10), |_ticks, cx| println!("the total is {}", cx.app))?;
-    cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE], |_, cx| cx.drain(Duration::from_secs(5)))?;
+    cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE], |_, cx| {
+        cx.drain(Duration::from_secs(5))
+    })?;
     reactor.run()?;
     Ok(())
 }

@@ -51,6 +51,8 @@ pub struct Stream<S> {
     paused: bool,
     /// The output has reached its high mark and not yet fallen to the low one.
     full: bool,
+    /// The output has passed its low mark, and the session is told when it falls to it.
+    loaded: bool,
     sending: Sending,
 }
 
@@ -81,6 +83,7 @@ impl<S> Stream<S> {
             input_ended: false,
             paused: false,
             full: false,
+            loaded: false,
             sending: Sending::Open,
         }
     }
@@ -253,6 +256,7 @@ impl<S> Stream<S> {
             self.sending = Sending::Ending;
         }
         self.full = scratch.output.len() >= self.limits.output_high;
+        self.loaded = scratch.output.len() > self.limits.output_low;
         let reason = match result {
             Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
             Ok(Flow::Close) => Reason::Finished,
@@ -277,10 +281,7 @@ impl<S> Stream<S> {
         S: Session<A>,
     {
         while self.wants_input() && *budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
-            let count = match cx.read(scratch.input.spare(READ_MIN))? {
-                None => return Ok(()),
-                Some(count) => count,
-            };
+            let Some(count) = cx.read(scratch.input.spare(READ_MIN))? else { return Ok(()) };
             scratch.input.commit(count);
             *budget = budget.saturating_sub(count);
             self.input_ended = count == 0;
@@ -322,8 +323,8 @@ impl<S> Stream<S> {
             scratch.output.consume(count as u64);
             written += count as u64;
         }
-        if self.full && scratch.output.len() <= self.limits.output_low {
-            self.full = false;
+        if self.loaded && scratch.output.len() <= self.limits.output_low {
+            (self.full, self.loaded) = (false, false);
             return Ok(Progress::Drained);
         }
         Ok(Progress::Settled)

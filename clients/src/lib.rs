@@ -1,0 +1,100 @@
+//! What the ready tools share: addresses by name, and errors as users want to read them.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::net::ToSocketAddrs;
+
+use reactor::{Address, Reason, Timeout};
+
+pub mod talk;
+
+/// Why a tool could not do what it was asked, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure in the given words.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// What went wrong with the connection to `address`.
+    pub fn of_connection(address: &str, reason: &Reason) -> Self {
+        let hint = match reason {
+            Reason::Failed { error, .. } => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?",
+                io::ErrorKind::NotFound => "there is no such socket; is the server running?",
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    "the server cut the connection"
+                }
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    "there is no way there"
+                }
+                io::ErrorKind::TimedOut => "nobody answered",
+                io::ErrorKind::PermissionDenied => "this user may not",
+                _ => "",
+            },
+            Reason::TimedOut(Timeout::Deadline) => "nobody answered",
+            _ => "",
+        };
+        let separator = if hint.is_empty() { "" } else { ": " };
+        Self(format!("{address}: {reason}{separator}{hint}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The address that a user means: what [`Address`] reads, or a name and a port, for which the
+/// first address that the name resolves to is taken. Blocks while resolving.
+///
+/// # Errors
+/// When it is neither.
+pub fn resolve(text: &str) -> Result<Address, Failure> {
+    let error = match text.parse::<Address>() {
+        Ok(address) => return Ok(address),
+        Err(error) => error,
+    };
+    let rest = text.strip_prefix("tcp://").unwrap_or(text);
+    let is_name = rest.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains([':', '[']) && port.parse::<u16>().is_ok()
+    });
+    if !is_name {
+        return Err(Failure::new(error.to_string()));
+    }
+    match rest.to_socket_addrs().map(|mut found| found.next()) {
+        Ok(Some(address)) => Ok(Address::Tcp(address)),
+        Ok(None) => Err(Failure::new(format!("{text}: the name has no address"))),
+        Err(error) => Err(Failure::new(format!("{text}: unknown name ({error})"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_told_apart() {
+        assert!(resolve("127.0.0.1:1").is_ok());
+        assert!(matches!(resolve("unix:/x"), Ok(Address::Unix(_))));
+        for (text, hint) in [("localhost", "a port"), ("127.0.0.1:99999", "0 to 65535")] {
+            let error = resolve(text).expect_err(text).to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+        let error = resolve("no-such-host.invalid:80").expect_err("no name ends so (RFC 6761)");
+        assert!(error.to_string().contains("unknown name"), "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Standard input to a server, its replies to standard output.
+
+use std::error::Error;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+
+use protocol::{Buffer, Cause, Flow, Limits, Output, Peer, Refusal, Session, Turn};
+use reactor::{
+    BackendKind, Cx, Handler, Interest, LoopLimits, Next, Reactor, Reason, Registration, Stream,
+    Token,
+};
+
+use crate::{Failure, resolve};
+
+/// How much waits on its way in either direction before its source is paused.
+const QUEUE_MAX: usize = 256 * 1024;
+/// How much is read from standard input at once.
+const READ_SIZE: usize = 64 * 1024;
+
+/// What the three sources share.
+struct App {
+    address: String,
+    /// From standard input to the server.
+    up: Buffer,
+    up_ended: bool,
+    /// From the server to standard output.
+    down: Buffer,
+    down_ended: bool,
+    input: Token,
+    output: Token,
+    connection: Token,
+    failure: Option<Failure>,
+}
+
+/// Reads standard input.
+struct Input;
+
+impl Handler<App> for Input {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+        let mut chunk = vec![0; READ_SIZE];
+        let connection = cx.app.connection;
+        while cx.app.up.len() < QUEUE_MAX {
+            let Some(count) = cx.read(&mut chunk)? else { break };
+            cx.app.up.extend_from_slice(&chunk[..count]);
+            cx.app.up_ended = count == 0;
+            cx.wake(connection);
+            if count == 0 {
+                cx.set_interest(Interest::NONE);
+                return Ok(Next::Continue);
+            }
+        }
+        let full = cx.app.up.len() >= QUEUE_MAX;
+        cx.set_interest(if full { Interest::NONE } else { Interest::READ });
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
+        if !matches!(reason, Reason::Stopped) {
+            cx.app.failure = Some(Failure::new(format!("standard input: {reason}")));
+            cx.stop();
+        }
+    }
+}
+
+/// Writes standard output.
+struct Print;
+
+impl Handler<App> for Print {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+        while !cx.app.down.is_empty() {
+            // Taken out for the call, which is lent the application too.
+            let mut down = std::mem::take(&mut cx.app.down);
+            let written = cx.write(&[IoSlice::new(down.filled())]);
+            if let Ok(Some(count)) = written {
+                down.consume(count);
+            }
+            cx.app.down = down;
+            if written?.is_none() {
+                break;
+            }
+        }
+        let connection = cx.app.connection;
+        if cx.app.down.len() < QUEUE_MAX {
+            cx.wake(connection);
+        }
+        let idle = cx.app.down.is_empty();
+        cx.set_interest(if idle { Interest::NONE } else { Interest::WRITE });
+        if idle && cx.app.down_ended {
+            cx.stop();
+        }
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
+        if !matches!(reason, Reason::Stopped) {
+            cx.app.failure = Some(Failure::new(format!("standard output: {reason}")));
+            cx.stop();
+        }
+    }
+}
+
+/// The connection's side: moves bytes between the queues and the connection.
+struct Relay;
+
+impl Session<App> for Relay {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, App>,
+    ) -> Result<Flow, Refusal> {
+        let (to_input, to_output) =
+            (Peer(turn.app.input.to_bits()), Peer(turn.app.output.to_bits()));
+        // Under the high mark, so that replies are read however slowly the server takes this.
+        let room = (turn.limits.output_high - 1).saturating_sub(output.len()) as usize;
+        let count = room.min(turn.app.up.len());
+        if count > 0 {
+            output.append(&turn.app.up.filled()[..count]);
+            turn.app.up.consume(count);
+            turn.wake(to_input);
+        }
+        if turn.app.up_ended && turn.app.up.is_empty() {
+            turn.end_output();
+        }
+        if !input.is_empty() {
+            turn.app.down.extend_from_slice(input.filled());
+            input.clear();
+            turn.wake(to_output);
+        }
+        if turn.input_ended {
+            turn.app.down_ended = true;
+            turn.wake(to_output);
+            return Ok(Flow::Close);
+        }
+        // Woken again when the queue has been printed.
+        let full = turn.app.down.len() >= QUEUE_MAX && turn.cause != Cause::Opened;
+        Ok(if full { Flow::Pause } else { Flow::Continue })
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
+        if let Some(reason) = error.and_then(|error| error.downcast_ref::<Reason>())
+            && !matches!(reason, Reason::Stopped)
+        {
+            let failure = Failure::of_connection(&turn.app.address, reason);
+            turn.app.failure = Some(failure);
+        }
+        turn.app.down_ended = true;
+        turn.wake(Peer(turn.app.output.to_bits()));
+    }
+}
+
+/// Sends standard input to `address` and prints what comes back, until the server ends its side.
+/// The end of standard input ends this side, and the replies are still waited for.
+///
+/// # Errors
+/// One sentence on what went wrong: the name, the connection, standard input or output.
+pub fn talk(address: &str) -> Result<(), Failure> {
+    let target = resolve(address)?;
+    let app = App {
+        address: address.to_owned(),
+        up: Buffer::new(),
+        up_ended: false,
+        down: Buffer::new(),
+        down_ended: false,
+        input: Token::NONE,
+        output: Token::NONE,
+        connection: Token::NONE,
+        failure: None,
+    };
+    let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
+    let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
+    let mut cx = reactor.cx();
+    let connection =
+        Stream::connect(&target, Limits::DEFAULT, Relay, &mut cx).map_err(|error| {
+            let reason = Reason::Failed { operation: "connect", error };
+            Failure::of_connection(address, &reason)
+        })?;
+    cx.app.connection = connection;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    cx.app.input = register_input(&mut cx, input)?;
+    reactor.run()?;
+    reactor.app.failure.take().map_or(Ok(()), Err)
+}
+
+/// A registration of a descriptor that the shell and others share.
+fn shared(interest: Interest) -> Registration {
+    Registration::new(interest).keep_blocking()
+}
+
+fn register_input(cx: &mut Cx<'_, App>, input: OwnedFd) -> io::Result<Token> {
+    let token = cx.register(input, shared(Interest::READ), Input)?;
+    cx.wake(token);
+    Ok(token)
+}

@@ -1,0 +1,112 @@
+//! `talk` as a user runs it, against an echo server in the same process.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use protocol::Limits;
+use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
+
+const TALK: &str = env!("CARGO_BIN_EXE_talk");
+
+/// An echo server on a thread, stopped when dropped.
+struct Server {
+    address: String,
+    remote: Remote,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let any: Address = "127.0.0.1:0".parse().expect("it is an address");
+        let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
+        let address = listener.address().to_string();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let backend = BackendKind::Epoll.open()?;
+            let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, ())?;
+            let mut cx = reactor.cx();
+            Stream::serve(listener, Limits::DEFAULT, &mut cx, |_| servers::echo::session())?;
+            sender.send(cx.remote()).expect("the test waits for it");
+            reactor.run()
+        });
+        let remote = receiver.recv().expect("the server starts");
+        Self { address, remote, thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.remote.post(|cx| cx.stop()).expect("the server is there");
+        let thread = self.thread.take().expect("it is joined once");
+        thread.join().expect("the server does not panic").expect("the server runs");
+    }
+}
+
+fn talk(address: &str, backend: &str, input: Stdio) -> Output {
+    Command::new(TALK)
+        .arg(address)
+        .env("REACTOR_BACKEND", backend)
+        .stdin(input)
+        .output()
+        .expect("it runs")
+}
+
+#[test]
+fn what_is_piped_in_comes_back_whole_on_every_backend() {
+    let server = Server::start();
+    let sent: Vec<u8> = (0..5_000_000_u32).map(|place| (place / 3) as u8).collect();
+    for backend in BackendKind::ALL {
+        let mut child = Command::new(TALK)
+            .arg(&server.address)
+            .env("REACTOR_BACKEND", backend.name())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("its input is piped");
+        let mut stdout = child.stdout.take().expect("its output is piped");
+        std::thread::scope(|scope| {
+            let sent = &sent;
+            scope.spawn(move || stdin.write_all(sent).expect("it reads"));
+            let mut back = Vec::new();
+            stdout.read_to_end(&mut back).expect("it prints");
+            assert!(back == *sent, "{backend}: {} bytes came back, or others", back.len());
+        });
+        assert!(child.wait().expect("it ends").success());
+    }
+}
+
+#[test]
+fn files_and_dev_null_are_standard_inputs_too() {
+    let server = Server::start();
+    let path = std::env::temp_dir().join(format!("reactor-talk-{}", std::process::id()));
+    std::fs::write(&path, "from a file\n").expect("the folder is writable");
+    for backend in BackendKind::ALL {
+        let file = File::open(&path).expect("it was just written");
+        let output = talk(&server.address, backend.name(), file.into());
+        assert_eq!(output.stdout, b"from a file\n", "{backend}: {output:?}");
+        let output = talk(&server.address, backend.name(), Stdio::null());
+        assert!(output.status.success() && output.stdout.is_empty(), "{backend}: {output:?}");
+    }
+    std::fs::remove_file(&path).expect("it can be removed");
+}
+
+#[test]
+fn failures_are_one_sentence_and_exit_with_one() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let refused = free.local_addr().expect("it has an address").to_string();
+    drop(free);
+    for (address, hint) in [
+        (refused.as_str(), "nobody listens there"),
+        ("unix:/nowhere/x.sock", "no such socket"),
+        ("no-such-host.invalid:80", "unknown name"),
+        ("127.0.0.1:70000", "0 to 65535"),
+    ] {
+        let output = talk(address, "epoll", Stdio::null());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(hint) && said.lines().count() == 1, "{said}");
+    }
+}
