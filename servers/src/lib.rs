@@ -22,12 +22,14 @@ pub mod uppercase;
 /// How long connections may go on after the first signal to stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
+const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080 or \
+                           unix:/run/x.sock. May be given several times";
+
 /// The arguments that every server takes.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080 or unix:/run/x.sock. May be given
-    /// several times
-    #[arg(long, value_name = "ADDRESS")]
+    /// The addresses to listen on.
+    #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     pub listen: Vec<Address>,
 
     /// What tells which connections are ready: epoll, epoll-lt, poll or select

@@ -16,7 +16,9 @@ use clap::Parser;
     could not be made or was lost, 2 on wrong arguments."
 )]
 struct Cli {
-    /// Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock
+    #[arg(
+        help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock"
+    )]
     address: String,
 }
 
