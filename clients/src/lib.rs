@@ -8,6 +8,7 @@ use std::net::ToSocketAddrs;
 
 use reactor::{Address, Reason, Timeout};
 
+pub mod load;
 pub mod talk;
 
 /// Why a tool could not do what it was asked, in one sentence.
