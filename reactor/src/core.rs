@@ -241,7 +241,8 @@ impl<A> Core<A> {
 
     /// Whether something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || !self.doomed.is_empty() || self.mailbox.is_pending()
+        let untold = matches!(self.course, Course::Draining { told: false, .. });
+        untold || !self.queue.is_empty() || !self.doomed.is_empty() || self.mailbox.is_pending()
     }
 
     /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.
