@@ -1,25 +1,36 @@
 //! The timer wheel: arming, moving and cancelling a timer cost the same however many there are.
 //!
-//! Eight levels of 64 buckets: a bucket of level `n` covers 64^n ticks. A timer lies in the level
-//! of the highest digit in which its tick differs from the wheel's own; when the wheel comes to a
-//! bucket of a higher level, its timers move down. A bitmap a level finds the next bucket without
-//! walking, so time may jump by hours.
+//! Eight levels of 64 buckets; a bucket of level `n` covers 64^n ticks, so that the levels span
+//! every `u64` of nanoseconds. A timer lies at the level of the highest digit in which its tick
+//! differs from the wheel's own, and a bitmap a level finds the next bucket without walking.
+//!
+//! Each bucket remembers the soonest deadline that was put into it. Timers of the first occupied
+//! bucket come before all others, so its soonest deadline is when to wake: to the nanosecond, and
+//! without waking merely to move timers down a level.
+//!
+//! Moving a timer to a later time is one store. It stays in its old bucket, which is then no more
+//! than a promise to look at it again: when the bucket is reached, it is put where it belongs. The
+//! price is at most one wake-up in vain for each bucket, which is what idle timeouts want.
 
 use std::collections::VecDeque;
 
-/// A tick is 2^17 ns, about 131 us: how late a timer may be, never early.
-const TICK_BITS: u32 = 17;
+/// A tick is 2^16 ns. It only sets how timers are grouped, not how punctual they are.
+const TICK_BITS: u32 = 16;
+/// 64 buckets a level: the bits of one word.
 const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
-/// 47 bits of ticks in 8 levels: more than 584 years of nanoseconds.
+/// 8 levels of 6 bits and the 16 bits of a tick make 64: no deadline is out of range.
 const LEVELS: usize = 8;
 
 /// No entry.
 const NIL: u32 = u32::MAX;
-/// The bucket of an entry that is in none.
+/// The bucket of a place that holds no armed timer.
 const NOWHERE: u16 = u16::MAX;
+/// An empty wheel keeps room for this many timers, so that a few which come and go do not allocate
+/// each time; more than that is given back.
+const KEPT: usize = 1024;
 
-/// Names one timer for ever: one that fired or was cancelled is never taken for a later one.
+/// Names one armed timer for ever: one that fired or was cancelled is never taken for a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
@@ -38,16 +49,21 @@ pub(crate) struct Payload {
 /// A timer that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
+    /// The timer; a one-shot is gone by now.
     pub(crate) id: TimerId,
+    /// What it carries.
     pub(crate) payload: Payload,
-    /// How many periods have become due: 1 for a one-shot.
+    /// When it was to fire, in nanoseconds; of several periods, the first.
+    pub(crate) deadline: u64,
+    /// How many periods have become due since it fired last: 1 for a one-shot.
     pub(crate) ticks: u64,
 }
 
+/// What arming, moving and cancelling touch of a timer: half a cache line, never parts of two.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Entry {
-    payload: Payload,
-    /// In nanoseconds.
+    /// In nanoseconds; it may be past the bucket, never before it.
     deadline: u64,
     /// In nanoseconds; 0 for a one-shot.
     period: u64,
@@ -57,23 +73,51 @@ struct Entry {
     bucket: u16,
 }
 
+/// Payloads lie apart: they are read only when a timer fires.
+const _: () = assert!(size_of::<Entry>() + size_of::<Payload>() <= 48);
+
+/// A list of timers in the order they were put there. It means something only while its bit is set.
+#[derive(Clone, Copy)]
+struct Bucket {
+    /// No timer of this bucket is due before; one that was moved or cancelled may have set it.
+    soonest: u64,
+    head: u32,
+    tail: u32,
+}
+
 /// The timers of one loop, by nanoseconds of its time.
 pub(crate) struct Wheel {
     entries: Vec<Entry>,
+    /// What each entry carries, by the same index.
+    payloads: Vec<Payload>,
     free: u32,
     len: usize,
-    /// The generation of places not used before: past all of those whose memory was given back.
+    /// The generation of places not used before: past all whose memory was given back.
     floor: u32,
-    /// The tick that has been collected last.
+    /// Where the wheel stands: it moves when something is due, not with each look at the clock.
     tick: u64,
+    /// Which buckets hold timers, a word a level.
     occupied: [u64; LEVELS],
-    /// The first entry of each bucket, once there has been one.
-    heads: Vec<u32>,
+    /// Level after level, once there has been a timer.
+    buckets: Vec<Bucket>,
+    /// How many entries `expire` has looked at.
+    #[cfg(test)]
+    touched: u64,
 }
 
-/// The tick at which a deadline is collected: rounded up, so that it is never early.
+/// The tick within which a deadline lies.
 fn tick_of(deadline: u64) -> u64 {
-    deadline.div_ceil(1 << TICK_BITS)
+    deadline >> TICK_BITS
+}
+
+/// The level of the highest digit that is not zero in the difference of two ticks.
+fn level_of(difference: u64) -> usize {
+    ((difference | 1).ilog2() / LEVEL_BITS) as usize
+}
+
+/// The digit of a tick at a level.
+fn digit(tick: u64, level: usize) -> usize {
+    (tick >> (level as u32 * LEVEL_BITS)) as usize % BUCKETS
 }
 
 impl Wheel {
@@ -81,49 +125,36 @@ impl Wheel {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            payloads: Vec::new(),
             free: NIL,
             len: 0,
             floor: 0,
             tick: 0,
             occupied: [0; LEVELS],
-            heads: Vec::new(),
+            buckets: Vec::new(),
+            #[cfg(test)]
+            touched: 0,
         }
+    }
+
+    /// How many timers are armed.
+    #[allow(dead_code, reason = "the loop has no use for it yet; the tests do")]
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Arms a timer: due at `deadline` and, unless `period` is 0, every `period` after it.
     pub(crate) fn insert(&mut self, deadline: u64, period: u64, payload: Payload) -> TimerId {
-        let entry = Entry {
-            payload,
-            deadline,
-            period,
-            previous: NIL,
-            next: NIL,
-            generation: self.floor,
-            bucket: NOWHERE,
-        };
-        let index = self.free;
-        let index = if index == NIL {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).expect("memory ends before 2^32 timers")
-        } else {
-            let place = &mut self.entries[index as usize];
-            self.free = place.next;
-            *place = Entry { generation: place.generation, ..entry };
-            index
-        };
+        let index = if self.free == NIL { self.grow() } else { self.free };
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        entry.deadline = deadline;
+        entry.period = period;
+        let generation = entry.generation;
+        self.payloads[index as usize] = payload;
         self.len += 1;
-        self.link(index);
-        TimerId { index, generation: self.entries[index as usize].generation }
-    }
-
-    fn find(&self, id: TimerId) -> Option<&Entry> {
-        let entry = self.entries.get(id.index as usize)?;
-        (entry.generation == id.generation && entry.bucket != NOWHERE).then_some(entry)
-    }
-
-    /// When a timer is due, if it is armed.
-    pub(crate) fn deadline(&self, id: TimerId) -> Option<u64> {
-        self.find(id).map(|entry| entry.deadline)
+        self.link(index, deadline);
+        TimerId { index, generation }
     }
 
     /// Takes a timer away. Returns whether it was armed.
@@ -133,136 +164,207 @@ impl Wheel {
         }
         self.unlink(id.index);
         self.release(id.index);
+        self.give_back_memory();
         true
     }
 
-    /// Moves a timer. Returns whether it was armed.
+    /// Moves a timer; the grid of a periodic one moves along. Returns whether it was armed.
     pub(crate) fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
-        if self.find(id).is_none() {
-            return false;
-        }
-        let old = self.entries[id.index as usize].bucket;
+        let Some(&Entry { deadline: before, bucket, .. }) = self.find(id) else { return false };
         self.entries[id.index as usize].deadline = deadline;
-        if self.bucket_for(deadline) != usize::from(old) {
+        if deadline >= before {
+            return true;
+        }
+        let bucket = usize::from(bucket);
+        if tick_of(deadline).max(self.tick) >= self.start_of(bucket) {
+            let soonest = &mut self.buckets[bucket].soonest;
+            *soonest = deadline.min(*soonest);
+        } else {
             self.unlink(id.index);
-            self.link(id.index);
+            self.link(id.index, deadline);
         }
         true
     }
 
-    /// Gives a place back.
+    /// When a timer is due, if it is armed.
+    pub(crate) fn deadline(&self, id: TimerId) -> Option<u64> {
+        self.find(id).map(|entry| entry.deadline)
+    }
+
+    /// When to call [`expire`](Self::expire) next, in nanoseconds: when the next timer is due, or
+    /// earlier where that timer has been moved or cancelled.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        // The lowest level that is occupied comes first: whatever lies higher differs from the
+        // wheel's tick in a higher digit.
+        let level = self.occupied.iter().position(|bits| *bits != 0)?;
+        let bucket = level * BUCKETS + self.occupied[level].trailing_zeros() as usize;
+        Some(self.buckets[bucket].soonest)
+    }
+
+    /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
+    /// were armed, unless one was moved. One-shots are gone after it; periodic timers are armed
+    /// again on the grid they started on.
+    pub(crate) fn expire(&mut self, now: u64, due: &mut VecDeque<Due>) {
+        if self.next_deadline().is_none_or(|soonest| soonest > now) {
+            return;
+        }
+        let first = due.len();
+        // All reached lists are joined before any timer is put elsewhere, so that none is met twice.
+        let mut index = self.take_reached(tick_of(now).max(self.tick));
+        while index != NIL {
+            let Entry { next, deadline, .. } = self.entries[index as usize];
+            if deadline <= now {
+                due.push_back(self.fire(index, now));
+            } else {
+                self.link(index, deadline);
+            }
+            index = next;
+            #[cfg(test)]
+            {
+                self.touched += 1;
+            }
+        }
+        due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
+        self.give_back_memory();
+    }
+
+    /// Moves the wheel to a tick, and detaches the buckets it reaches, as one list.
+    fn take_reached(&mut self, until: u64) -> u32 {
+        let (mut head, mut tail) = (NIL, NIL);
+        let top = level_of(self.tick ^ until);
+        for level in 0..=top {
+            // What lies below the highest digit that changes is past as a whole.
+            let last = if level == top { digit(until, level) } else { BUCKETS - 1 };
+            let mut reached = self.occupied[level] & (u64::MAX >> (BUCKETS - 1 - last));
+            self.occupied[level] &= !reached;
+            while reached != 0 {
+                let bucket = self.buckets[level * BUCKETS + reached.trailing_zeros() as usize];
+                reached &= reached - 1;
+                if head == NIL {
+                    head = bucket.head;
+                } else {
+                    self.entries[tail as usize].next = bucket.head;
+                }
+                tail = bucket.tail;
+            }
+        }
+        self.tick = until;
+        head
+    }
+
+    /// Takes a due timer, which is in no list: frees it, or arms it for its next period.
+    fn fire(&mut self, index: u32, now: u64) -> Due {
+        let Entry { deadline, period, generation, .. } = self.entries[index as usize];
+        let id = TimerId { index, generation };
+        let payload = self.payloads[index as usize];
+        if period == 0 {
+            self.release(index);
+            return Due { id, payload, deadline, ticks: 1 };
+        }
+        let ticks = ((now - deadline) / period).saturating_add(1);
+        // The grid ends where time does: there the last period is cut short.
+        let next = deadline.saturating_add(ticks.saturating_mul(period));
+        self.entries[index as usize].deadline = next;
+        self.link(index, next);
+        Due { id, payload, deadline, ticks }
+    }
+
+    fn find(&self, id: TimerId) -> Option<&Entry> {
+        let entry = self.entries.get(id.index as usize)?;
+        (entry.generation == id.generation && entry.bucket != NOWHERE).then_some(entry)
+    }
+
+    /// Makes a place, as the only free one.
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        let index = self.entries.len();
+        assert!(index < NIL as usize, "memory ends before 2^32 timers");
+        self.buckets.resize(LEVELS * BUCKETS, Bucket { soonest: 0, head: NIL, tail: NIL });
+        self.entries.push(Entry {
+            deadline: 0,
+            period: 0,
+            previous: NIL,
+            next: NIL,
+            generation: self.floor,
+            bucket: NOWHERE,
+        });
+        self.payloads.push(Payload { owner: 0, key: 0 });
+        index as u32
+    }
+
+    /// Frees the place of a timer that is in no list. A place whose generations are used up is
+    /// never used again, since its names would be.
     fn release(&mut self, index: u32) {
         self.len -= 1;
         let entry = &mut self.entries[index as usize];
-        entry.generation = entry.generation.wrapping_add(1);
-        self.floor = self.floor.max(entry.generation);
         entry.bucket = NOWHERE;
-        entry.next = self.free;
-        self.free = index;
-    }
-
-    /// The bucket for a deadline, as things stand.
-    fn bucket_for(&self, deadline: u64) -> usize {
-        // What is due already is collected with the next tick.
-        let tick = tick_of(deadline).max(self.tick + 1);
-        let differing = tick ^ self.tick;
-        let level = (differing.ilog2() / LEVEL_BITS) as usize;
-        let digit = (tick >> (level as u32 * LEVEL_BITS)) as usize % BUCKETS;
-        level * BUCKETS + digit
-    }
-
-    fn link(&mut self, index: u32) {
-        if self.heads.is_empty() {
-            self.heads.resize(LEVELS * BUCKETS, NIL);
+        self.floor = self.floor.max(entry.generation.saturating_add(1));
+        if entry.generation < u32::MAX {
+            entry.generation += 1;
+            entry.next = self.free;
+            self.free = index;
         }
-        let bucket = self.bucket_for(self.entries[index as usize].deadline);
-        let head = std::mem::replace(&mut self.heads[bucket], index);
-        if head != NIL {
-            self.entries[head as usize].previous = index;
+    }
+
+    /// Returns the memory of a wheel that has become empty, as long as generations are left for
+    /// those who come after.
+    fn give_back_memory(&mut self) {
+        if self.len == 0 && self.entries.capacity() > KEPT && self.floor < u32::MAX / 2 {
+            self.entries = Vec::new();
+            self.payloads = Vec::new();
+            self.buckets = Vec::new();
+            self.free = NIL;
+        }
+    }
+
+    /// The first tick that a bucket covers, as the wheel stands.
+    fn start_of(&self, bucket: usize) -> u64 {
+        let shift = (bucket / BUCKETS) as u32 * LEVEL_BITS;
+        let above = self.tick >> shift >> LEVEL_BITS << LEVEL_BITS;
+        (above | (bucket % BUCKETS) as u64) << shift
+    }
+
+    /// Puts a timer that is in no list at the end of the bucket for its deadline.
+    fn link(&mut self, index: u32, deadline: u64) {
+        // What is past belongs to the present.
+        let tick = tick_of(deadline).max(self.tick);
+        let level = level_of(tick ^ self.tick);
+        let bit = 1 << digit(tick, level);
+        let number = level * BUCKETS + digit(tick, level);
+        let bucket = &mut self.buckets[number];
+        let previous = if self.occupied[level] & bit == 0 {
+            *bucket = Bucket { soonest: deadline, head: index, tail: index };
+            NIL
+        } else {
+            bucket.soonest = bucket.soonest.min(deadline);
+            std::mem::replace(&mut bucket.tail, index)
+        };
+        self.occupied[level] |= bit;
+        if previous != NIL {
+            self.entries[previous as usize].next = index;
         }
         let entry = &mut self.entries[index as usize];
-        entry.previous = NIL;
-        entry.next = head;
-        entry.bucket = bucket as u16;
-        self.occupied[bucket / BUCKETS] |= 1 << (bucket % BUCKETS);
+        entry.previous = previous;
+        entry.next = NIL;
+        entry.bucket = number as u16;
     }
 
+    /// Takes a timer out of its list.
     fn unlink(&mut self, index: u32) {
         let Entry { previous, next, bucket, .. } = self.entries[index as usize];
-        if next != NIL {
-            self.entries[next as usize].previous = previous;
-        }
-        if previous != NIL {
-            self.entries[previous as usize].next = next;
+        let number = usize::from(bucket);
+        if previous == NIL && next == NIL {
+            self.occupied[number / BUCKETS] &= !(1 << (number % BUCKETS));
             return;
         }
-        let bucket = usize::from(bucket);
-        self.heads[bucket] = next;
-        if next == NIL {
-            self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
+        match previous {
+            NIL => self.buckets[number].head = next,
+            _ => self.entries[previous as usize].next = next,
         }
-    }
-
-    /// The next tick at which a bucket has to be looked at, and which bucket.
-    fn next_bucket(&self) -> Option<(u64, usize)> {
-        // The lowest level that is occupied comes first: whatever lies higher differs from the
-        // wheel's tick in a higher digit.
-        (0..LEVELS).find(|level| self.occupied[*level] != 0).map(|level| {
-            let shift = level as u32 * LEVEL_BITS;
-            let digit = self.occupied[level].trailing_zeros();
-            let above = self.tick >> shift >> LEVEL_BITS << LEVEL_BITS;
-            ((above | u64::from(digit)) << shift, level * BUCKETS + digit as usize)
-        })
-    }
-
-    /// When to call [`expire`](Self::expire) next, in nanoseconds; never later than a timer is to
-    /// be collected, earlier only for the few steps of a far one down the levels.
-    pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.next_bucket().map(|(tick, _)| tick << TICK_BITS)
-    }
-
-    /// Collects what is due at `now`, in the order of ticks. One-shots are gone after it; periodic
-    /// timers are armed again on the grid they started on.
-    pub(crate) fn expire(&mut self, now: u64, due: &mut VecDeque<Due>) {
-        let until = now >> TICK_BITS;
-        while let Some((tick, bucket)) = self.next_bucket() {
-            if tick > until {
-                break;
-            }
-            self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
-            let mut index = std::mem::replace(&mut self.heads[bucket], NIL);
-            self.tick = tick;
-            let first = due.len();
-            while index != NIL {
-                let next = self.entries[index as usize].next;
-                if tick_of(self.entries[index as usize].deadline) <= tick {
-                    self.fire(index, now, due);
-                } else {
-                    self.link(index);
-                }
-                index = next;
-            }
-            // A bucket is a stack; timers of one tick fire in the order they came.
-            due.make_contiguous()[first..].reverse();
+        match next {
+            NIL => self.buckets[number].tail = previous,
+            _ => self.entries[next as usize].previous = previous,
         }
-        self.tick = self.tick.max(until);
-        if self.len == 0 && self.entries.capacity() > BUCKETS {
-            *self = Self { tick: self.tick, floor: self.floor, ..Self::new() };
-        }
-    }
-
-    fn fire(&mut self, index: u32, now: u64, due: &mut VecDeque<Due>) {
-        let Entry { payload, deadline, period, generation, .. } = self.entries[index as usize];
-        let id = TimerId { index, generation };
-        if period == 0 {
-            self.release(index);
-            due.push_back(Due { id, payload, ticks: 1 });
-            return;
-        }
-        let ticks = now.saturating_sub(deadline) / period + 1;
-        self.entries[index as usize].deadline = deadline.saturating_add(ticks * period);
-        self.link(index);
-        due.push_back(Due { id, payload, ticks });
     }
 }
 
@@ -272,126 +374,380 @@ mod tests {
     use std::collections::BTreeMap;
 
     const MILLISECOND: u64 = 1_000_000;
+    const SECOND: u64 = 1000 * MILLISECOND;
+    const HOUR: u64 = 3600 * SECOND;
 
     fn payload(key: u64) -> Payload {
-        Payload { owner: 0, key }
+        Payload { owner: !key, key }
     }
 
-    fn expired(wheel: &mut Wheel, now: u64) -> Vec<(u64, u64)> {
+    fn expired(wheel: &mut Wheel, now: u64) -> Vec<Due> {
         let mut due = VecDeque::new();
         wheel.expire(now, &mut due);
-        due.iter().map(|due| (due.payload.key, due.ticks)).collect()
+        due.into()
+    }
+
+    fn keys(wheel: &mut Wheel, now: u64) -> Vec<u64> {
+        expired(wheel, now).iter().map(|due| due.payload.key).collect()
+    }
+
+    fn heap(wheel: &Wheel) -> usize {
+        wheel.entries.capacity() + wheel.payloads.capacity() + wheel.buckets.capacity()
     }
 
     /// A small generator of pseudo-random numbers (xorshift), so that failures can be repeated.
     struct Random(u64);
 
     impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
+        fn next(&mut self) -> u64 {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            self.0 % bound
+            self.0
+        }
+
+        fn below(&mut self, bound: u64) -> u64 {
+            self.next() % bound
+        }
+
+        /// Up to a span that is itself random: every level is met.
+        fn span(&mut self) -> u64 {
+            let bits = self.below(63);
+            self.next() & ((1 << bits) - 1)
         }
     }
 
     #[test]
-    fn an_entry_is_small() {
-        assert!(size_of::<Entry>() <= 48);
+    fn no_timer_of_a_hundred_thousand_is_early_or_late_when_the_caller_sleeps_as_told() {
+        let mut random = Random(0x1234_5678_9abc_def1);
+        let mut wheel = Wheel::new();
+        for key in 0..100_000 {
+            wheel.insert(random.below(60 * SECOND), 0, payload(key));
+        }
+        let (mut fired, mut last) = (0, 0);
+        while let Some(now) = wheel.next_deadline() {
+            let due = expired(&mut wheel, now);
+            assert!(!due.is_empty(), "nothing was moved, so no wake-up is in vain");
+            assert!(due.iter().all(|due| due.deadline == now && due.deadline >= last));
+            last = now;
+            fired += due.len();
+        }
+        assert_eq!(fired, 100_000);
     }
 
-    #[test]
-    fn steps_agree_with_a_sorted_map() {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let mut wheel = Wheel::new();
-        let mut model: BTreeMap<u64, (TimerId, u64)> = BTreeMap::new();
-        let mut now = 0;
-        for key in 0..200_000_u64 {
-            let spans = [1000, MILLISECOND, 100 * MILLISECOND, 60_000 * MILLISECOND, 1 << 50];
-            let span = spans[random.below(5) as usize];
-            let deadline = now + random.below(span);
-            let chosen = model.keys().nth(random.below(20) as usize).copied();
-            match (random.below(4), chosen) {
-                (0, Some(chosen)) => {
-                    let (id, _) = model.remove(&chosen).expect("it was chosen from the model");
-                    assert!(wheel.cancel(id));
-                    assert!(!wheel.cancel(id));
+    /// What the wheel should do, done slowly.
+    #[derive(Default)]
+    struct Model(BTreeMap<u64, (TimerId, u64, u64)>);
+
+    impl Model {
+        /// The key of a timer, any timer.
+        fn any(&self, random: &mut Random, keys: u64) -> Option<u64> {
+            let start = random.below(keys + 1);
+            self.0.range(start..).next().or_else(|| self.0.first_key_value()).map(|it| *it.0)
+        }
+
+        fn expire(&mut self, now: u64) -> Vec<(u64, u64, u64)> {
+            let mut due = Vec::new();
+            for (key, (_, deadline, period)) in &mut self.0 {
+                if *deadline <= now {
+                    let ticks = (now - *deadline).checked_div(*period).unwrap_or(0) + 1;
+                    due.push((*deadline, *key, ticks));
+                    *deadline += ticks * *period;
                 }
-                (1, Some(chosen)) => {
-                    let entry = model.get_mut(&chosen).expect("it was chosen from the model");
-                    assert!(wheel.rearm(entry.0, deadline));
-                    entry.1 = deadline;
+            }
+            self.0.retain(|_, (_, deadline, _)| *deadline > now);
+            due.sort_unstable();
+            due
+        }
+    }
+
+    fn agree(seed: u64, steps: u64) {
+        let mut random = Random(seed);
+        let (mut wheel, mut model) = (Wheel::new(), Model::default());
+        let (mut now, mut dead) = (0_u64, Vec::new());
+        for key in 0..steps {
+            let deadline = (now + random.span()).saturating_sub(random.below(2) * random.span());
+            let chosen = model.any(&mut random, key);
+            match (random.below(8), chosen) {
+                (0 | 1, Some(chosen)) => {
+                    let (id, ..) = model.0.remove(&chosen).expect("it was chosen from the model");
+                    assert!(wheel.cancel(id));
+                    dead.push(id);
+                }
+                (2 | 3, Some(chosen)) => {
+                    let timer = model.0.get_mut(&chosen).expect("it was chosen from the model");
+                    timer.1 = deadline;
+                    assert!(wheel.rearm(timer.0, deadline));
+                    assert_eq!(wheel.deadline(timer.0), Some(deadline));
+                }
+                (4 | 5, _) => {
+                    // Seldom far, so that the clock does not run out of the 64 bits.
+                    now += if random.below(50) == 0 {
+                        random.span() >> 12
+                    } else {
+                        random.span() >> 32
+                    };
+                    let due = expired(&mut wheel, now);
+                    assert!(due.is_sorted_by_key(|due| due.deadline));
+                    let told = |due: &Due| (due.deadline, due.payload.key, due.ticks);
+                    let mut told: Vec<_> = due.iter().map(told).collect();
+                    told.sort_unstable();
+                    let before = model.0.clone();
+                    assert_eq!(told, model.expire(now));
+                    for due in due {
+                        assert_eq!(due.id, before[&due.payload.key].0);
+                        assert_eq!(due.payload, payload(due.payload.key));
+                        if !model.0.contains_key(&due.payload.key) {
+                            dead.push(due.id);
+                        }
+                    }
                 }
                 _ => {
-                    model.insert(key, (wheel.insert(deadline, 0, payload(key)), deadline));
+                    let period = if random.below(8) == 0 { 1 + random.span() } else { 0 };
+                    let id = wheel.insert(deadline, period, payload(key));
+                    model.0.insert(key, (id, deadline, period));
                 }
             }
-            if random.below(3) == 0 {
-                now += random.below(20 * MILLISECOND);
-                for (key, ticks) in expired(&mut wheel, now) {
-                    let (id, deadline) = model.remove(&key).expect("it is fired once");
-                    assert!(deadline <= now, "fired early by {}", deadline - now);
-                    assert_eq!(ticks, 1);
-                    assert!(wheel.deadline(id).is_none());
-                }
-                let late = now.saturating_sub(2 << TICK_BITS);
-                assert!(model.values().all(|(_, deadline)| *deadline > late), "one was missed");
-                let next = model.values().map(|(_, deadline)| *deadline).min();
-                assert_eq!(next.is_some(), wheel.next_deadline().is_some());
-                assert!(next.is_none_or(|next| {
-                    wheel.next_deadline().is_some_and(|at| at <= next + (2 << TICK_BITS))
-                }));
-            }
+            check(&wheel, &model, &dead, &mut random);
         }
-        let mut left: Vec<u64> = expired(&mut wheel, u64::MAX).iter().map(|it| it.0).collect();
-        left.sort_unstable();
-        assert_eq!(left, model.keys().copied().collect::<Vec<_>>());
-        assert_eq!(wheel.len, 0);
-        assert!(wheel.entries.capacity() <= BUCKETS, "memory returns");
+    }
+
+    fn check(wheel: &Wheel, model: &Model, dead: &[TimerId], random: &mut Random) {
+        assert_eq!(wheel.len(), model.0.len());
+        let soonest = model.0.values().map(|timer| timer.1).min();
+        assert_eq!(wheel.next_deadline().is_some(), soonest.is_some());
+        assert!(wheel.next_deadline() <= soonest, "woken too late");
+        if !dead.is_empty() {
+            let id = dead[random.below(dead.len() as u64) as usize];
+            assert_eq!(wheel.deadline(id), None);
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_random_steps_agree_with_a_sorted_map() {
+        for seed in 1..=50 {
+            agree(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed), 2000);
+        }
     }
 
     #[test]
     fn a_period_stays_on_its_grid_however_late_the_caller_is() {
         let mut wheel = Wheel::new();
-        wheel.insert(10 * MILLISECOND, 10 * MILLISECOND, payload(1));
+        let id = wheel.insert(10 * MILLISECOND, 10 * MILLISECOND, payload(1));
         let mut total = 0;
         for call in 1..=100 {
-            for (_, ticks) in expired(&mut wheel, call * 17 * MILLISECOND) {
-                total += ticks;
+            let now = call * 17 * MILLISECOND;
+            for due in expired(&mut wheel, now) {
+                assert_eq!((due.id, due.deadline), (id, (total + 1) * 10 * MILLISECOND));
+                total += due.ticks;
             }
+            assert_eq!(total, now / (10 * MILLISECOND), "none lost, none invented");
+            assert_eq!(wheel.next_deadline(), Some((total + 1) * 10 * MILLISECOND));
         }
-        assert_eq!(total, 170);
-    }
-
-    #[test]
-    fn a_short_timer_costs_at_most_two_waits() {
-        for start in 0..1000 {
-            let mut wheel = Wheel::new();
-            let begin = start * 7_777_777;
-            expired(&mut wheel, begin);
-            wheel.insert(begin + 900_000, 0, payload(1));
-            let mut waits = 0;
-            while let Some(at) = wheel.next_deadline() {
-                waits += 1;
-                expired(&mut wheel, at);
-            }
-            assert!(waits <= 2, "{waits} waits from {begin}");
-        }
+        assert!(wheel.cancel(id));
+        assert_eq!(wheel.len(), 0);
     }
 
     #[test]
     fn an_old_name_is_not_taken_for_a_new_timer() {
         let mut wheel = Wheel::new();
-        let old = wheel.insert(1, 0, payload(1));
-        assert_eq!(expired(&mut wheel, MILLISECOND), [(1, 1)]);
-        for key in 0..200 {
+        let fired = wheel.insert(1, 0, payload(1));
+        assert_eq!(keys(&mut wheel, 1), [1]);
+        let cancelled = wheel.insert(2, 0, payload(2));
+        assert!(wheel.cancel(cancelled));
+        let current = wheel.insert(3, 0, payload(3));
+        assert_eq!(current.index, fired.index, "the place is used again");
+        for old in [fired, cancelled] {
+            assert!(!wheel.cancel(old) && !wheel.rearm(old, 9) && wheel.deadline(old).is_none());
+        }
+        assert_eq!(wheel.deadline(current), Some(3));
+    }
+
+    #[test]
+    fn an_old_name_is_refused_after_the_memory_went_back() {
+        let mut wheel = Wheel::new();
+        let old: Vec<_> = (0..5000).map(|key| wheel.insert(1, 0, payload(key))).collect();
+        assert_eq!(keys(&mut wheel, 1).len(), 5000);
+        assert_eq!(heap(&wheel), 0);
+        for key in 0..5000 {
             wheel.insert(2, 0, payload(key));
         }
-        expired(&mut wheel, 2 * MILLISECOND);
-        assert_eq!(wheel.entries.capacity(), 0);
-        wheel.insert(u64::MAX, 0, payload(2));
-        assert!(!wheel.cancel(old));
-        assert!(!wheel.rearm(old, 5));
-        assert_eq!(expired(&mut wheel, u64::MAX - 1), []);
+        assert!(old.iter().all(|id| wheel.deadline(*id).is_none()));
+    }
+
+    #[test]
+    fn a_place_whose_generations_are_used_up_is_left_alone() {
+        let mut wheel = Wheel::new();
+        let first = wheel.insert(1, 0, payload(1));
+        wheel.entries[0].generation = u32::MAX;
+        let last = TimerId { generation: u32::MAX, ..first };
+        assert!(wheel.cancel(last) && !wheel.cancel(last));
+        assert_ne!(wheel.insert(1, 0, payload(2)).index, last.index);
+        assert_eq!(wheel.deadline(last), None);
+    }
+
+    #[test]
+    fn time_may_jump_by_hours_and_back() {
+        let mut wheel = Wheel::new();
+        for key in 1..=48 {
+            wheel.insert(key * HOUR / 2, 0, payload(key));
+        }
+        assert_eq!(keys(&mut wheel, 10 * HOUR), (1..=20).collect::<Vec<_>>());
+        assert_eq!(keys(&mut wheel, 5 * HOUR), []);
+        wheel.insert(6 * HOUR, 0, payload(99));
+        assert_eq!(keys(&mut wheel, 5 * HOUR), [], "even a clock that went back is not early");
+        assert_eq!(keys(&mut wheel, 6 * HOUR), [99]);
+        assert_eq!(keys(&mut wheel, 24 * HOUR), (21..=48).collect::<Vec<_>>());
+        assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn the_last_nanosecond_can_be_waited_for() {
+        let mut wheel = Wheel::new();
+        wheel.insert(u64::MAX, 0, payload(1));
+        wheel.insert(u64::MAX - 1, u64::MAX, payload(2));
+        assert_eq!(wheel.next_deadline(), Some(u64::MAX - 1));
+        assert_eq!(keys(&mut wheel, 1000 * HOUR), []);
+        assert_eq!(keys(&mut wheel, u64::MAX - 1), [2]);
+        assert_eq!(wheel.next_deadline(), Some(u64::MAX));
+        assert_eq!(keys(&mut wheel, u64::MAX), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_due_already_is_collected_at_once() {
+        let mut wheel = Wheel::new();
+        wheel.insert(0, 0, payload(0));
+        assert_eq!(wheel.next_deadline(), Some(0));
+        assert_eq!(keys(&mut wheel, 0), [0]);
+        let now = 7 * SECOND + 123;
+        wheel.insert(now, 0, payload(1));
+        assert_eq!(keys(&mut wheel, now), [1]);
+        for (key, deadline) in [(4, now), (2, 0), (3, now - 1)] {
+            wheel.insert(deadline, 0, payload(key));
+        }
+        wheel.insert(now + 1, 0, payload(5));
+        assert_eq!(keys(&mut wheel, now), [2, 3, 4], "in the order of deadlines");
+        assert_eq!(keys(&mut wheel, now + 1), [5]);
+    }
+
+    #[test]
+    fn timers_of_one_deadline_fire_in_the_order_they_were_armed() {
+        let mut wheel = Wheel::new();
+        let at = 100 * SECOND;
+        for key in 0..100 {
+            // Each is armed from nearer, as the ones before come down the levels.
+            let now = at - (at >> (key / 3));
+            wheel.insert(now, 0, payload(1000));
+            expired(&mut wheel, now);
+            wheel.insert(at, 0, payload(key));
+        }
+        assert_eq!(keys(&mut wheel, at), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_short_timer_costs_one_wait_wherever_the_clock_stands() {
+        for start in 0..1000 {
+            let begin = start * 7_777_777;
+            let mut wheel = Wheel::new();
+            wheel.insert(begin, 0, payload(0));
+            expired(&mut wheel, begin);
+            wheel.insert(begin + 900_000, 0, payload(1));
+            assert_eq!(wheel.next_deadline(), Some(begin + 900_000));
+            assert_eq!(keys(&mut wheel, begin + 900_000), [1]);
+        }
+    }
+
+    #[test]
+    fn moving_a_timer_away_costs_one_wait_in_vain_however_often_it_is_moved() {
+        let mut wheel = Wheel::new();
+        let id = wheel.insert(60 * SECOND, 0, payload(1));
+        for event in 0..10_000 {
+            wheel.rearm(id, 60 * SECOND + event * 5 * MILLISECOND);
+        }
+        let mut waits = 0;
+        while let Some(now) = wheel.next_deadline() {
+            waits += 1;
+            expired(&mut wheel, now);
+        }
+        assert_eq!(waits, 2);
+    }
+
+    #[test]
+    fn a_crowd_of_idle_timeouts_is_looked_at_no_more_than_once_a_level() {
+        let count = 10_000;
+        let mut random = Random(77);
+        let mut wheel = Wheel::new();
+        let deadlines = (0..count).map(|_| random.below(60 * SECOND)).collect::<Vec<_>>();
+        let ids: Vec<_> =
+            deadlines.iter().map(|deadline| wheel.insert(*deadline, 0, payload(0))).collect();
+        for (id, deadline) in ids.iter().zip(&deadlines) {
+            wheel.rearm(*id, deadline + 60 * SECOND);
+        }
+        let (mut waits, mut fired) = (0, 0);
+        while let Some(now) = wheel.next_deadline() {
+            waits += 1;
+            fired += expired(&mut wheel, now).len() as u64;
+        }
+        assert_eq!(fired, count);
+        assert!(waits <= 2 * count, "{waits} waits");
+        // 60 s are 20 bits of ticks, 4 levels; twice, since each was moved once.
+        assert!(wheel.touched <= 2 * 5 * count, "{} looks", wheel.touched);
+    }
+
+    /// How many entries are looked at for each timer that fires, when `count` are armed.
+    fn looks_per_timer(count: u64) -> u64 {
+        let mut random = Random(5);
+        let mut wheel = Wheel::new();
+        for key in 0..count {
+            wheel.insert(MILLISECOND + random.below(60 * SECOND), 0, payload(key));
+        }
+        for millisecond in 0..60_002 {
+            expired(&mut wheel, millisecond * MILLISECOND);
+        }
+        assert_eq!(wheel.len(), 0);
+        wheel.touched * 100 / count
+    }
+
+    #[test]
+    fn a_timer_among_many_is_looked_at_no_more_often_than_among_few() {
+        let (few, many) = (looks_per_timer(1000), looks_per_timer(200_000));
+        assert!(many <= few * 2 && many <= 500, "{few} and {many} looks for 100 timers");
+    }
+
+    #[test]
+    fn a_look_at_the_clock_touches_nothing_while_nothing_is_due() {
+        let mut wheel = Wheel::new();
+        for key in 0..1000 {
+            wheel.insert(HOUR + key, 0, payload(key));
+        }
+        // The last look is from within the tick of the first timers.
+        for now in (0..10_000).map(|call| call * MILLISECOND).chain([HOUR - 1]) {
+            expired(&mut wheel, now);
+        }
+        assert_eq!(wheel.touched, 0);
+    }
+
+    #[test]
+    fn an_empty_wheel_owns_no_heap_before_and_after_big_use() {
+        let mut wheel = Wheel::new();
+        assert_eq!(heap(&wheel), 0);
+        let ids: Vec<_> = (0..100_000).map(|key| wheel.insert(key, 0, payload(key))).collect();
+        assert!(ids.iter().all(|id| wheel.cancel(*id)));
+        assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
+        for key in 0..100_000 {
+            wheel.insert(key, 0, payload(key));
+        }
+        assert_eq!(keys(&mut wheel, HOUR).len(), 100_000);
+        assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
+    }
+
+    #[test]
+    fn a_cancelled_timer_gives_its_place_to_the_next() {
+        let mut wheel = Wheel::new();
+        for key in 0..100_000 {
+            let id = wheel.insert(HOUR + key, 0, payload(key));
+            assert!(wheel.cancel(id) && !wheel.cancel(id));
+        }
+        assert_eq!(wheel.entries.len(), 1);
     }
 }
