@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Source, Sources};
 use crate::stream::Scratch;
-use crate::wheel::{Payload, Wheel};
+use crate::wheel::{Collected, Wheel};
 use crate::{
     Backend, Counters, Event, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Role,
     Token, Trigger, sys,
@@ -45,6 +45,10 @@ pub(crate) struct Core<A> {
     pub(crate) starved: Vec<Token>,
     pub(crate) connections: usize,
     pub(crate) wheel: Wheel,
+    /// Collected, and not fired yet.
+    pub(crate) due: VecDeque<Collected>,
+    /// How many timers of sources that have ended may still be armed.
+    pub(crate) orphans: usize,
     epoch: Instant,
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
@@ -76,6 +80,8 @@ impl<A> Core<A> {
             starved: Vec::new(),
             connections: 0,
             wheel: Wheel::new(),
+            due: VecDeque::new(),
+            orphans: 0,
             epoch: now,
             now,
             ticks: 0,
@@ -218,31 +224,14 @@ impl<A> Core<A> {
         }
     }
 
-    /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
-    /// One that fires too early is armed again for what is left, so that moving a limit further
-    /// away, as every event does, costs one store.
-    pub(crate) fn arm(&mut self, token: Token) {
-        let Some(source) = self.sources.get_mut(token) else { return };
-        let expires_at = source.expires_at();
-        if expires_at == NEVER {
-            return;
-        }
-        match source.timer {
-            None => {
-                let payload = Payload { owner: token.to_bits(), key: 0 };
-                source.timer = Some(self.wheel.insert(expires_at, 0, payload));
-            }
-            Some(timer) if self.wheel.deadline(timer).is_some_and(|armed| armed > expires_at) => {
-                self.wheel.rearm(timer, expires_at);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Whether something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&self) -> bool {
         let untold = matches!(self.course, Course::Draining { told: false, .. });
-        untold || !self.queue.is_empty() || !self.doomed.is_empty() || self.mailbox.is_pending()
+        untold
+            || !self.queue.is_empty()
+            || !self.due.is_empty()
+            || !self.doomed.is_empty()
+            || self.mailbox.is_pending()
     }
 
     /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.

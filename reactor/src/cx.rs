@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Course, nanos};
 use crate::sources::{Drains, Mode, NEVER, Phase, Source};
-use crate::wheel::Payload;
 use crate::{
     Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, TimerId,
     Token, sys,
@@ -175,20 +174,22 @@ impl<'a, A> Cx<'a, A> {
 
     /// Arms a timer of this source: [`Handler::timer`] is called with `key` once `at` has passed,
     /// never early, and every `period` after that when there is one. Due times stay on their grid
-    /// however late the loop is. A timer does not outlive its source.
+    /// however late the loop is. A timer does not outlive its source; one that is armed outside of a
+    /// source's own calls, or by its `closed`, never fires.
     pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
         let deadline = self.core.to_ticks(at);
         // A period of zero would be due for ever within one turn.
         let period = period.map_or(0, |period| nanos(period).max(1));
-        self.core.wheel.insert(deadline, period, Payload { owner: self.me.to_bits(), key })
+        self.core.set_timer(self.me, deadline, period, key)
     }
 
-    /// Takes a timer away. Returns whether it was still armed.
+    /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
+    /// still armed.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        self.core.wheel.cancel(timer)
+        self.core.cancel_timer(timer)
     }
 
-    /// Moves a timer to another time. Returns whether it was still armed.
+    /// Moves a timer to another time, even if it is due. Returns whether it was still armed.
     pub fn move_timer(&mut self, timer: TimerId, at: Instant) -> bool {
         let deadline = self.core.to_ticks(at);
         self.core.wheel.rearm(timer, deadline)

@@ -28,6 +28,7 @@ mod stream;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
 pub mod testing;
+mod timers;
 mod token;
 mod turn;
 mod wheel;

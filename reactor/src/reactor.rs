@@ -1,6 +1,5 @@
 //! The reactor: the sources, the application's state, and the loop over them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Course};
 use crate::remote::{self, Mailbox, MailboxSource};
-use crate::wheel::Due;
 use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Token};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
@@ -35,7 +33,6 @@ pub struct Reactor<A: 'static = ()> {
     /// Beside the core, so that a handler and the core are lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
-    pub(crate) due: VecDeque<Due>,
 }
 
 impl<A: 'static> Reactor<A> {
@@ -58,7 +55,7 @@ impl<A: 'static> Reactor<A> {
         let descriptor = mailbox.descriptor()?;
         let mut core = Core::new(backend, limits, mailbox);
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
-        Ok(Self { app, core, handlers: Vec::new(), events: Vec::new(), due: VecDeque::new() })
+        Ok(Self { app, core, handlers: Vec::new(), events: Vec::new() })
     }
 
     /// The loop, as handlers see it, for setting things up from outside.
@@ -91,14 +88,20 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// One turn, which waits for events no longer than `timeout`; `None` waits for the first.
+    /// Ask [`has_ended`](Self::has_ended) after it; a loop that was stopped goes on when it is
+    /// turned again.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if matches!(self.core.course, Course::StopAfterBatch | Course::StopNow) {
+            self.core.course = Course::Running;
+        }
         self.turn(timeout)
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether the loop was stopped or has drained.
+    pub fn has_ended(&self) -> bool {
         match self.core.course {
             Course::Running | Course::Draining { told: false, .. } => false,
             Course::Draining { until, told: true } => {
@@ -111,6 +114,12 @@ impl<A: 'static> Reactor<A> {
     /// What the loop has done since it started.
     pub fn counters(&self) -> Counters {
         Counters { ctl_calls: self.core.backend.ctl_calls(), ..self.core.counters }
+    }
+
+    /// How many timers there are in memory: those that are armed, and some of sources that have
+    /// ended, which are no more than the others or a thousand.
+    pub fn timers(&self) -> usize {
+        self.core.wheel.len()
     }
 
     /// The name of the backend.

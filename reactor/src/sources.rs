@@ -168,6 +168,8 @@ pub(crate) struct Source {
     pub(crate) not_socket: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerId>,
+    /// How many other timers it has armed.
+    pub(crate) timers: u32,
     /// In nanoseconds of loop time; `NEVER` when there is none.
     pub(crate) deadline: u64,
     /// Nanoseconds of silence allowed; `NEVER` when exempt.
@@ -207,6 +209,7 @@ impl Source {
             ended: false,
             not_socket: false,
             timer: None,
+            timers: 0,
             deadline: NEVER,
             idle,
             last_active: now,

@@ -1,19 +1,21 @@
 //! A scripted backend with a virtual clock, for tests without sleeps.
 //!
-//! A [`Script`] says what each wait reports. When nothing is scripted, a wait with a timeout lets
-//! the virtual time pass at once, and one without is an error: the loop would sleep for ever.
+//! A [`Script`] says what each wait of a loop reports, and what time it is. A test keeps the
+//! script, gives its [`backend`](Script::backend) to a reactor, and then turns the reactor through
+//! situations that a kernel produces once in a million turns.
 //!
 //! ```
 //! use reactor::testing::Script;
 //! use reactor::{LoopLimits, Reactor, Trigger};
-//! use std::time::{Duration, Instant};
+//! use std::time::Duration;
 //!
 //! let script = Script::new(Trigger::Edge);
 //! let mut reactor = Reactor::with_backend(script.backend(), LoopLimits::DEFAULT, false)?;
 //! reactor.cx().after(Duration::from_secs(3600), |cx| *cx.app = true)?;
-//! let start = Instant::now();
+//! let started = script.now();
+//! // An hour passes at once: where nothing is scripted, a wait takes as long as it may.
 //! reactor.run_until(|fired| *fired)?;
-//! assert!(start.elapsed() < Duration::from_secs(60));
+//! assert!(script.now() - started >= Duration::from_secs(3600));
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
@@ -23,129 +25,189 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Backend, Event, Interest, Token, Trigger};
+use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
 
-/// What one wait does.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// It reports these events, at once.
-    Events(Vec<Event>),
-    /// It fails with this `errno`.
-    Fail(i32),
-}
-
-/// A call that the loop made.
+/// What a loop asked of a scripted backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// A descriptor was added.
-    Add(RawFd, Token),
-    /// What a descriptor is watched for was changed.
-    Modify(RawFd, Interest),
-    /// A descriptor was removed.
-    Remove(RawFd),
-    /// The loop waited this long at most.
-    Wait(Option<Duration>),
+    /// To watch a descriptor.
+    Add {
+        /// The descriptor.
+        fd: RawFd,
+        /// The registration it is for.
+        token: Token,
+        /// What it wants.
+        interest: Interest,
+    },
+    /// To watch a descriptor for something else.
+    Modify {
+        /// The registration it is for.
+        token: Token,
+        /// What it wants now.
+        interest: Interest,
+    },
+    /// To watch a descriptor no longer.
+    Remove {
+        /// The descriptor.
+        fd: RawFd,
+    },
+    /// To wait.
+    Wait {
+        /// How long at most; `None` for ever.
+        timeout: Option<Duration>,
+    },
+}
+
+/// What one wait comes to.
+#[derive(Debug)]
+enum Step {
+    Events(Vec<Event>),
+    Fail(i32),
 }
 
 #[derive(Debug)]
 struct State {
+    trigger: Trigger,
+    now: Instant,
     steps: VecDeque<Step>,
+    /// Error numbers for the calls of `add` to come.
     refusals: VecDeque<i32>,
     calls: Vec<Call>,
-    now: Instant,
+    ctl_calls: u64,
 }
 
-/// What a scripted backend does. Clones say and see the same.
+/// What the waits of a loop report, and what time it is. Clones are handles to the same script, so
+/// that a handler may go on writing it while it is being played.
 #[derive(Clone, Debug)]
 pub struct Script {
     state: Arc<Mutex<State>>,
-    trigger: Trigger,
 }
 
 impl Script {
-    /// An empty script, for a backend that reports as `trigger` says.
+    /// An empty script for a backend that reports as `trigger` says.
     pub fn new(trigger: Trigger) -> Self {
         let state = State {
+            trigger,
+            now: Instant::now(),
             steps: VecDeque::new(),
             refusals: VecDeque::new(),
             calls: Vec::new(),
-            now: Instant::now(),
+            ctl_calls: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)), trigger }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// A backend that follows this script.
+    /// The backend that plays this script. It asks no kernel and watches nothing: descriptors are
+    /// ready when the script says so.
     pub fn backend(&self) -> Box<dyn Backend> {
-        Box::new(self.clone())
+        Box::new(Scripted { script: self.clone() })
     }
 
-    /// Adds what the next wait that has nothing scripted before it does.
-    pub fn push(&self, step: Step) {
-        self.state().steps.push_back(step);
-    }
-
-    /// Has the next descriptor refused with this `errno`.
-    pub fn refuse(&self, errno: i32) {
-        self.state().refusals.push_back(errno);
-    }
-
-    /// Lets virtual time pass.
-    pub fn advance(&self, time: Duration) {
-        self.state().now += time;
-    }
-
-    /// The calls that the loop has made since the last time this was asked.
-    pub fn take_calls(&self) -> Vec<Call> {
-        std::mem::take(&mut self.state().calls)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, also after a test has panicked with it: it is whole between any two calls.
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next wait that is not scripted yet report `events`, in their order. No time passes
+    /// in such a wait.
+    pub fn events(&self, events: &[Event]) {
+        self.lock().steps.push_back(Step::Events(events.to_vec()));
+    }
+
+    /// [`events`](Self::events), for a wait that reports one.
+    pub fn event(&self, token: Token, readiness: Readiness) {
+        self.events(&[Event { token, readiness }]);
+    }
+
+    /// Has the next wait that is not scripted yet fail with an error number (`errno(3)`).
+    pub fn fail_wait(&self, errno: i32) {
+        self.lock().steps.push_back(Step::Fail(errno));
+    }
+
+    /// Has the next registration fail with an error number (`errno(3)`).
+    pub fn fail_add(&self, errno: i32) {
+        self.lock().refusals.push_back(errno);
+    }
+
+    /// Lets time pass. The loop notices when it reads the clock next.
+    pub fn advance(&self, time: Duration) {
+        self.lock().now += time;
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Instant {
+        self.lock().now
+    }
+
+    /// What the loop has asked for since this was called last.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.lock().calls)
+    }
+
+    /// How many waits are scripted and have not been played.
+    pub fn left(&self) -> usize {
+        self.lock().steps.len()
     }
 }
 
-impl Backend for Script {
+/// The backend that plays a script.
+struct Scripted {
+    script: Script,
+}
+
+impl Backend for Scripted {
     fn name(&self) -> &'static str {
         "script"
     }
 
     fn trigger(&self) -> Trigger {
-        self.trigger
+        self.script.lock().trigger
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, _interest: Interest) -> io::Result<()> {
-        let mut state = self.state();
-        state.calls.push(Call::Add(fd.as_raw_fd(), token));
-        state.refusals.pop_front().map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let mut state = self.script.lock();
+        state.ctl_calls += 1;
+        state.calls.push(Call::Add { fd: fd.as_raw_fd(), token, interest });
+        match state.refusals.pop_front() {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Ok(()),
+        }
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, _token: Token, interest: Interest) -> io::Result<()> {
-        self.state().calls.push(Call::Modify(fd.as_raw_fd(), interest));
+    fn modify(&mut self, _fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let mut state = self.script.lock();
+        state.ctl_calls += 1;
+        state.calls.push(Call::Modify { token, interest });
         Ok(())
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.state().calls.push(Call::Remove(fd.as_raw_fd()));
+        let mut state = self.script.lock();
+        state.ctl_calls += 1;
+        state.calls.push(Call::Remove { fd: fd.as_raw_fd() });
         Ok(())
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let mut state = self.state();
-        state.calls.push(Call::Wait(timeout));
+        let mut state = self.script.lock();
+        state.calls.push(Call::Wait { timeout });
         match (state.steps.pop_front(), timeout) {
             (Some(Step::Events(scripted)), _) => events.extend(scripted),
             (Some(Step::Fail(errno)), _) => return Err(io::Error::from_raw_os_error(errno)),
             (None, Some(timeout)) => state.now += timeout,
             (None, None) => {
-                return Err(io::Error::other(
-                    "the script is over, and the loop would sleep for ever",
-                ));
+                let text = "the script is exhausted: the loop would wait for ever";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
         }
         Ok(())
     }
 
     fn now(&self) -> Instant {
-        self.state().now
+        self.script.now()
+    }
+
+    fn ctl_calls(&self) -> u64 {
+        self.script.lock().ctl_calls
     }
 }

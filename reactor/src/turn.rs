@@ -133,19 +133,13 @@ impl<A: 'static> Reactor<A> {
     /// Phase 6: what is due is collected first, then fired, so that a timer that arms another
     /// which is due at once can not keep the loop here.
     fn expire(&mut self) {
-        self.core.wheel.expire(self.core.ticks, &mut self.due);
         // What a loop that stops now leaves here is fired when it is run again.
-        for _ in 0..self.due.len() {
+        for _ in 0..self.core.collect_due() {
             if self.core.course == Course::StopNow {
                 return;
             }
-            let Some(timer) = self.due.pop_front() else { return };
-            let token = Token::from_bits(timer.payload.owner);
-            let Some(source) = self.core.sources.get_mut(token) else {
-                // Its owner has ended: a periodic timer would go on for nobody.
-                self.core.wheel.cancel(timer.id);
-                continue;
-            };
+            let Some((token, timer)) = self.core.next_due() else { continue };
+            let Some(source) = self.core.sources.get_mut(token) else { continue };
             if source.timer == Some(timer.id) {
                 source.timer = None;
                 self.expire_source(token);
@@ -197,9 +191,7 @@ impl<A: 'static> Reactor<A> {
     pub(crate) fn reap(&mut self) {
         for (token, reason) in std::mem::take(&mut self.core.doomed) {
             let Some(mut source) = self.core.sources.remove(token) else { continue };
-            if let Some(timer) = source.timer {
-                self.core.wheel.cancel(timer);
-            }
+            self.core.forget_timers(&source);
             if source.role == Role::Connection {
                 self.core.connections -= 1;
             }

@@ -26,6 +26,8 @@ const LEVELS: usize = 8;
 const NIL: u32 = u32::MAX;
 /// The bucket of a place that holds no armed timer.
 const NOWHERE: u16 = u16::MAX;
+/// The bucket of a timer that is due and has not fired yet.
+const COLLECTED: u16 = u16::MAX - 1;
 /// An empty wheel keeps room for this many timers, so that a few which come and go do not allocate
 /// each time; more than that is given back.
 const KEPT: usize = 1024;
@@ -46,7 +48,14 @@ pub(crate) struct Payload {
     pub(crate) key: u64,
 }
 
-/// A timer that is due.
+/// A timer that is due and has not fired yet: until it does, it can be cancelled and moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Collected {
+    deadline: u64,
+    id: TimerId,
+}
+
+/// A timer that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// The timer; a one-shot is gone by now.
@@ -138,7 +147,6 @@ impl Wheel {
     }
 
     /// How many timers are armed.
-    #[allow(dead_code, reason = "the loop has no use for it yet; the tests do")]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -157,21 +165,26 @@ impl Wheel {
         TimerId { index, generation }
     }
 
-    /// Takes a timer away. Returns whether it was armed.
-    pub(crate) fn cancel(&mut self, id: TimerId) -> bool {
-        if self.find(id).is_none() {
-            return false;
+    /// Takes a timer away. Returns what it carried, if it was armed.
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<Payload> {
+        let entry = self.find(id)?;
+        if entry.bucket != COLLECTED {
+            self.unlink(id.index);
         }
-        self.unlink(id.index);
+        let payload = self.payloads[id.index as usize];
         self.release(id.index);
         self.give_back_memory();
-        true
+        Some(payload)
     }
 
     /// Moves a timer; the grid of a periodic one moves along. Returns whether it was armed.
     pub(crate) fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
         let Some(&Entry { deadline: before, bucket, .. }) = self.find(id) else { return false };
         self.entries[id.index as usize].deadline = deadline;
+        if bucket == COLLECTED {
+            self.link(id.index, deadline);
+            return true;
+        }
         if deadline >= before {
             return true;
         }
@@ -202,9 +215,8 @@ impl Wheel {
     }
 
     /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
-    /// were armed, unless one was moved. One-shots are gone after it; periodic timers are armed
-    /// again on the grid they started on.
-    pub(crate) fn expire(&mut self, now: u64, due: &mut VecDeque<Due>) {
+    /// were armed, unless one was moved. Each is to be [taken](Self::take) then.
+    pub(crate) fn expire(&mut self, now: u64, due: &mut VecDeque<Collected>) {
         if self.next_deadline().is_none_or(|soonest| soonest > now) {
             return;
         }
@@ -212,9 +224,11 @@ impl Wheel {
         // All reached lists are joined before any timer is put elsewhere, so that none is met twice.
         let mut index = self.take_reached(tick_of(now).max(self.tick));
         while index != NIL {
-            let Entry { next, deadline, .. } = self.entries[index as usize];
+            let entry = &mut self.entries[index as usize];
+            let Entry { next, deadline, generation, .. } = *entry;
             if deadline <= now {
-                due.push_back(self.fire(index, now));
+                entry.bucket = COLLECTED;
+                due.push_back(Collected { deadline, id: TimerId { index, generation } });
             } else {
                 self.link(index, deadline);
             }
@@ -225,7 +239,42 @@ impl Wheel {
             }
         }
         due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
-        self.give_back_memory();
+    }
+
+    /// Fires a timer that was collected, unless it was cancelled or moved since. A one-shot is gone
+    /// then; a periodic timer is armed again on the grid it started on.
+    pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
+        let id = timer.id;
+        let Entry { deadline, period, bucket, .. } = *self.find(id)?;
+        if bucket != COLLECTED {
+            return None;
+        }
+        let payload = self.payloads[id.index as usize];
+        if period == 0 {
+            self.release(id.index);
+            self.give_back_memory();
+            return Some(Due { id, payload, deadline, ticks: 1 });
+        }
+        let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
+        // The grid ends where time does: there the last period is cut short.
+        let next = deadline.saturating_add(ticks.saturating_mul(period));
+        self.entries[id.index as usize].deadline = next;
+        self.link(id.index, next);
+        Some(Due { id, payload, deadline, ticks })
+    }
+
+    /// Cancels the timers that `keep` does not want. This looks at each of them.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Payload) -> bool) {
+        for index in 0..self.entries.len() {
+            let Entry { bucket, generation, .. } = self.entries[index];
+            if bucket != NOWHERE && !keep(&self.payloads[index]) {
+                let cancelled = self.cancel(TimerId { index: index as u32, generation });
+                if cancelled.is_some() && self.len == 0 {
+                    // The memory of an empty wheel may have been given back.
+                    return;
+                }
+            }
+        }
     }
 
     /// Moves the wheel to a tick, and detaches the buckets it reaches, as one list.
@@ -250,23 +299,6 @@ impl Wheel {
         }
         self.tick = until;
         head
-    }
-
-    /// Takes a due timer, which is in no list: frees it, or arms it for its next period.
-    fn fire(&mut self, index: u32, now: u64) -> Due {
-        let Entry { deadline, period, generation, .. } = self.entries[index as usize];
-        let id = TimerId { index, generation };
-        let payload = self.payloads[index as usize];
-        if period == 0 {
-            self.release(index);
-            return Due { id, payload, deadline, ticks: 1 };
-        }
-        let ticks = ((now - deadline) / period).saturating_add(1);
-        // The grid ends where time does: there the last period is cut short.
-        let next = deadline.saturating_add(ticks.saturating_mul(period));
-        self.entries[index as usize].deadline = next;
-        self.link(index, next);
-        Due { id, payload, deadline, ticks }
     }
 
     fn find(&self, id: TimerId) -> Option<&Entry> {
@@ -384,7 +416,7 @@ mod tests {
     fn expired(wheel: &mut Wheel, now: u64) -> Vec<Due> {
         let mut due = VecDeque::new();
         wheel.expire(now, &mut due);
-        due.into()
+        due.into_iter().filter_map(|timer| wheel.take(timer, now)).collect()
     }
 
     fn keys(wheel: &mut Wheel, now: u64) -> Vec<u64> {
@@ -471,7 +503,7 @@ mod tests {
             match (random.below(8), chosen) {
                 (0 | 1, Some(chosen)) => {
                     let (id, ..) = model.0.remove(&chosen).expect("it was chosen from the model");
-                    assert!(wheel.cancel(id));
+                    assert!(wheel.cancel(id).is_some());
                     dead.push(id);
                 }
                 (2 | 3, Some(chosen)) => {
@@ -544,7 +576,7 @@ mod tests {
             assert_eq!(total, now / (10 * MILLISECOND), "none lost, none invented");
             assert_eq!(wheel.next_deadline(), Some((total + 1) * 10 * MILLISECOND));
         }
-        assert!(wheel.cancel(id));
+        assert!(wheel.cancel(id).is_some());
         assert_eq!(wheel.len(), 0);
     }
 
@@ -554,11 +586,15 @@ mod tests {
         let fired = wheel.insert(1, 0, payload(1));
         assert_eq!(keys(&mut wheel, 1), [1]);
         let cancelled = wheel.insert(2, 0, payload(2));
-        assert!(wheel.cancel(cancelled));
+        assert!(wheel.cancel(cancelled).is_some());
         let current = wheel.insert(3, 0, payload(3));
         assert_eq!(current.index, fired.index, "the place is used again");
         for old in [fired, cancelled] {
-            assert!(!wheel.cancel(old) && !wheel.rearm(old, 9) && wheel.deadline(old).is_none());
+            assert!(
+                wheel.cancel(old).is_none()
+                    && !wheel.rearm(old, 9)
+                    && wheel.deadline(old).is_none()
+            );
         }
         assert_eq!(wheel.deadline(current), Some(3));
     }
@@ -581,7 +617,7 @@ mod tests {
         let first = wheel.insert(1, 0, payload(1));
         wheel.entries[0].generation = u32::MAX;
         let last = TimerId { generation: u32::MAX, ..first };
-        assert!(wheel.cancel(last) && !wheel.cancel(last));
+        assert!(wheel.cancel(last).is_some() && wheel.cancel(last).is_none());
         assert_ne!(wheel.insert(1, 0, payload(2)).index, last.index);
         assert_eq!(wheel.deadline(last), None);
     }
@@ -732,7 +768,7 @@ mod tests {
         let mut wheel = Wheel::new();
         assert_eq!(heap(&wheel), 0);
         let ids: Vec<_> = (0..100_000).map(|key| wheel.insert(key, 0, payload(key))).collect();
-        assert!(ids.iter().all(|id| wheel.cancel(*id)));
+        assert!(ids.iter().all(|id| wheel.cancel(*id).is_some()));
         assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
         for key in 0..100_000 {
             wheel.insert(key, 0, payload(key));
@@ -742,11 +778,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_can_be_cancelled_and_moved_until_it_fires() {
+        let mut wheel = Wheel::new();
+        let [cancelled, moved, pulled, periodic, plain] = [(1, 0), (2, 0), (3, 0), (4, 10), (5, 0)]
+            .map(|(key, period)| wheel.insert(100 * SECOND + key, period, payload(key)));
+        let now = 200 * SECOND;
+        let mut due = VecDeque::new();
+        wheel.expire(now, &mut due);
+        assert_eq!((due.len(), wheel.len(), wheel.next_deadline()), (5, 5, None));
+        assert_eq!(wheel.cancel(cancelled), Some(payload(1)));
+        assert!(wheel.rearm(moved, now + SECOND) && wheel.rearm(pulled, 0));
+        assert_eq!(wheel.cancel(periodic), Some(payload(4)));
+        let fired: Vec<_> = due.iter().filter_map(|timer| wheel.take(*timer, now)).collect();
+        assert_eq!(fired.iter().map(|due| due.id).collect::<Vec<_>>(), [plain]);
+        assert!(due.iter().all(|timer| wheel.take(*timer, now).is_none()), "nothing fires twice");
+        assert_eq!(keys(&mut wheel, now), [3]);
+        assert_eq!(keys(&mut wheel, now + SECOND), [2]);
+        assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_cancelled_wherever_it_is() {
+        let mut wheel = Wheel::new();
+        for key in 0..10_000 {
+            wheel.insert(key * MILLISECOND, key % 7, payload(key));
+        }
+        let mut due = VecDeque::new();
+        wheel.expire(SECOND, &mut due);
+        wheel.retain(|payload| payload.key % 2 == 0);
+        assert_eq!(wheel.len(), 5000);
+        let fired = due.into_iter().filter_map(|timer| wheel.take(timer, SECOND)).count();
+        assert_eq!(fired, 501);
+        wheel.retain(|_| false);
+        assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
+    }
+
+    #[test]
     fn a_cancelled_timer_gives_its_place_to_the_next() {
         let mut wheel = Wheel::new();
         for key in 0..100_000 {
             let id = wheel.insert(HOUR + key, 0, payload(key));
-            assert!(wheel.cancel(id) && !wheel.cancel(id));
+            assert!(wheel.cancel(id).is_some() && wheel.cancel(id).is_none());
         }
         assert_eq!(wheel.entries.len(), 1);
     }

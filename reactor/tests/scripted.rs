@@ -1,206 +1,575 @@
-//! The loop under a scripted backend and a virtual clock: what the kernel can not be made to do
-//! on demand, without a sleep.
+//! What a kernel produces once in a million turns, played from a script, on a virtual clock.
 
-use std::cell::Cell;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use reactor::testing::{Call, Script, Step};
+use reactor::testing::{Call, Script};
 use reactor::{
-    Cx, Event, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Registration, Timeout,
-    Token, Trigger,
+    Cx, Event, Expired, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason,
+    Registration, Role, Timeout, TimerId, Token, Trigger,
 };
 
-type Log = Vec<String>;
+/// How late a timer may be: a tick of the wheel.
+const TICK: Duration = Duration::from_nanos(1 << 17);
 
-fn reactor(script: &Script) -> Reactor<Log> {
-    let reactor = Reactor::with_backend(script.backend(), LoopLimits::DEFAULT, Log::new())
-        .expect("the reactor opens");
-    script.take_calls();
-    reactor
+fn scripted<A: 'static>(trigger: Trigger, app: A) -> (Script, Reactor<A>) {
+    let script = Script::new(trigger);
+    let reactor = Reactor::with_backend(script.backend(), LoopLimits::DEFAULT, app);
+    (script, reactor.expect("the reactor opens"))
 }
 
-/// Logs its calls under a name, and reads all there is.
-struct Named(&'static str);
-
-impl Handler<Log> for Named {
-    fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
-        cx.app.push(format!("{} ready", self.0));
-        while cx.read(&mut [0; 64])?.is_some_and(|count| count > 0) {}
-        Ok(Next::Continue)
-    }
-
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
-        cx.app.push(format!("{} {timeout:?}", self.0));
-        Ok(Next::Continue)
-    }
-
-    fn closed(self: Box<Self>, reason: reactor::Reason, cx: &mut Cx<'_, Log>) {
-        cx.app.push(format!("{} closed: {reason}", self.0));
-    }
+fn turn<A>(reactor: &mut Reactor<A>) {
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
 }
 
-fn register(reactor: &mut Reactor<Log>, name: &'static str) -> (Token, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
-    let registration = Registration::new(Interest::READ);
-    let token =
-        reactor.cx().register(ours.into(), registration, Named(name)).expect("it registers");
-    (token, theirs)
+/// A source on one end of a socket pair, and the other end.
+fn register<A: 'static>(
+    reactor: &mut Reactor<A>,
+    interest: Interest,
+    handler: impl Handler<A> + 'static,
+) -> (Token, UnixStream) {
+    let (near, far) = UnixStream::pair().expect("there are descriptors");
+    let registration = Registration::new(interest);
+    let token = reactor.cx().register(near.into(), registration, handler).expect("it registers");
+    (token, far)
 }
 
 fn readable(token: Token) -> Event {
     Event { token, readiness: Readiness::READABLE }
 }
 
-#[test]
-fn events_run_in_the_order_they_came_and_duplicates_run_once() {
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    let (one, _one) = register(&mut reactor, "one");
-    let (two, _two) = register(&mut reactor, "two");
-    script.push(Step::Events(vec![readable(two), readable(one), readable(two)]));
-    reactor.run_once(None).expect("it turns");
-    assert_eq!(reactor.app, ["two ready", "one ready"]);
+/// Notes who was run, and drains.
+struct Note;
+
+impl Handler<Vec<Token>> for Note {
+    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<Next> {
+        let me = cx.me();
+        cx.app.push(me);
+        while cx.read(&mut [0; 16])?.is_some_and(|count| count > 0) {}
+        Ok(Next::Continue)
+    }
 }
 
 #[test]
-fn events_for_the_dead_are_dropped_and_counted() {
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    let (old, _peer) = register(&mut reactor, "old");
-    reactor.cx().close(old);
-    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-    let (new, _peer) = register(&mut reactor, "new");
-    assert_eq!(new.slot(), old.slot());
-    script.push(Step::Events(vec![readable(old), readable(Token::new(99, 0))]));
-    reactor.run_once(None).expect("it turns");
-    assert_eq!(reactor.app, ["old closed: cancelled"]);
-    assert_eq!(reactor.counters().stale_events, 2);
+fn events_of_the_dead_are_dropped_and_counted() {
+    for trigger in [Trigger::Edge, Trigger::Level] {
+        let (script, mut reactor) = scripted(trigger, Vec::new());
+        let (old, _far) = register(&mut reactor, Interest::READ, Note);
+        reactor.cx().close(old);
+        turn(&mut reactor);
+        let (new, _far) = register(&mut reactor, Interest::READ, Note);
+        assert_eq!(new.slot(), old.slot(), "the slot is used again");
+        // One that is gone, one that never was, and one of a generation to come.
+        let future = Token::new(new.slot(), new.generation() + 1);
+        script.events(&[old, Token::NONE, Token::new(1000, 0), future].map(readable));
+        turn(&mut reactor);
+        assert_eq!(reactor.counters().stale_events, 4);
+        assert_eq!(reactor.app, []);
+        script.event(new, Readiness::READABLE);
+        turn(&mut reactor);
+        assert_eq!(reactor.app, [new]);
+    }
+}
+
+/// Closes `victim`, and registers a successor.
+struct Replacer {
+    victim: Token,
+    successor: Option<Token>,
+}
+
+impl Handler<Vec<Token>> for Replacer {
+    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<Next> {
+        if self.successor.is_none() {
+            cx.close(self.victim);
+            let (near, _far) = UnixStream::pair()?;
+            let token = cx.register(near.into(), Registration::new(Interest::READ), Note)?;
+            self.successor = Some(token);
+            assert_ne!(token.slot(), self.victim.slot(), "reused within the batch");
+        }
+        cx.try_io("nothing", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
+        Ok(Next::Continue)
+    }
 }
 
 #[test]
 fn a_slot_is_used_again_only_after_the_batch() {
-    /// Closes another and registers a third.
-    struct Replace(Token, Rc<Cell<Option<Token>>>);
-    impl Handler<Log> for Replace {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
-            cx.close(self.0);
-            self.1.set(Some(cx.spawn(Named("third"))?));
-            Ok(Next::Continue)
-        }
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let (victim, _victim) = register(&mut reactor, Interest::READ, Note);
+    let replacer = Replacer { victim, successor: None };
+    let (replacer, _far) = register(&mut reactor, Interest::READ, replacer);
+    script.events(&[readable(replacer), readable(victim)]);
+    turn(&mut reactor);
+    assert_eq!(reactor.app, [], "an event was delivered to the dead or to its successor");
+    let (next, _far) = register(&mut reactor, Interest::READ, Note);
+    assert_eq!((next.slot(), next.generation()), (victim.slot(), victim.generation() + 1));
+}
+
+#[test]
+fn several_events_of_one_source_are_one_run() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let (token, _far) = register(&mut reactor, Interest::READ, Note);
+    script.events(&[readable(token), readable(token), readable(token)]);
+    turn(&mut reactor);
+    turn(&mut reactor);
+    assert_eq!(reactor.app, [token]);
+    assert_eq!(reactor.counters().events, 3);
+}
+
+#[test]
+fn sources_run_in_the_order_of_their_events() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let sources = [(); 4].map(|()| register(&mut reactor, Interest::READ, Note));
+    let order = [2, 0, 3, 1].map(|index: usize| sources[index].0);
+    script.events(&order.map(readable));
+    turn(&mut reactor);
+    assert_eq!(reactor.app, order);
+}
+
+#[test]
+fn a_failing_wait_stops_the_run_and_nothing_else_does() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let (token, _far) = register(&mut reactor, Interest::READ, Note);
+    script.event(token, Readiness::READABLE);
+    script.fail_wait(libc::EBADF);
+    let error = reactor.run().expect_err("the wait fails");
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert_eq!(reactor.app, [token], "what came before the failure was dealt with");
+    // The loop is still whole.
+    script.event(token, Readiness::READABLE);
+    turn(&mut reactor);
+    assert_eq!(reactor.app, [token, token]);
+    let error = reactor.run().expect_err("the script ends");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_descriptor_that_can_not_be_watched_is_an_error_and_closed() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let live = reactor.counters().live();
+    for role in [Role::Other, Role::Connection] {
+        script.fail_add(libc::ENOSPC);
+        let (near, mut far) = UnixStream::pair().expect("there are descriptors");
+        let registration = Registration::new(Interest::READ).role(role);
+        let error = reactor.cx().register(near.into(), registration, Note);
+        assert_eq!(error.expect_err("it is refused").raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(far.read(&mut [0]).expect("it is closed"), 0);
     }
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    let (victim, _peer) = register(&mut reactor, "victim");
-    let third = Rc::new(Cell::new(None));
-    let replace = reactor.cx().spawn(Replace(victim, Rc::clone(&third))).expect("it registers");
-    reactor.cx().wake(replace);
-    script.push(Step::Events(vec![readable(victim), readable(victim)]));
-    reactor.run_once(None).expect("it turns");
-    assert_ne!(third.get().expect("it was registered").slot(), victim.slot());
-    assert_eq!(reactor.app, ["victim closed: cancelled"]);
+    assert_eq!(reactor.counters().live(), live);
+    assert_eq!(reactor.cx().connections(), 0);
+    turn(&mut reactor);
+    // The next one gets through.
+    register(&mut reactor, Interest::READ, Note);
 }
 
-#[test]
-fn only_a_failing_wait_stops_the_loop() {
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    script.push(Step::Fail(22));
-    assert_eq!(reactor.run().expect_err("it fails").raw_os_error(), Some(22));
-}
+/// Pauses or resumes itself, whichever it was not, at every wake.
+struct Flip(u32);
 
-#[test]
-fn a_descriptor_that_is_refused_is_closed_and_forgotten() {
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
-    let no_space = 28;
-    script.refuse(no_space);
-    let registration = Registration::new(Interest::READ);
-    let refused = reactor.cx().register(ours.into(), registration, Named("refused"));
-    assert_eq!(refused.expect_err("it is refused").raw_os_error(), Some(no_space));
-    assert!(theirs.write_all(b"x").is_err(), "the descriptor is still open");
-    assert_eq!(reactor.counters().live(), 1);
-}
-
-#[test]
-fn a_pause_that_is_taken_back_tells_a_level_triggered_backend_nothing() {
-    struct Toggle;
-    impl Handler<Log> for Toggle {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
-            cx.set_interest(Interest::NONE);
-            cx.set_interest(Interest::READ);
-            Ok(Next::Continue)
+impl Handler for Flip {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        for _ in 0..self.0 {
+            let paused = cx.interest().is_none();
+            cx.set_interest(if paused { Interest::READ } else { Interest::NONE });
         }
+        Ok(Next::Continue)
     }
-    let script = Script::new(Trigger::Level);
-    let mut reactor = reactor(&script);
-    let (ours, _theirs) = UnixStream::pair().expect("a pair can be made");
-    let registration = Registration::new(Interest::READ);
-    let token = reactor.cx().register(ours.into(), registration, Toggle).expect("it registers");
-    for _ in 0..10 {
+}
+
+#[test]
+fn a_level_triggered_backend_is_told_only_what_still_differs() {
+    for (trigger, flips, modifies) in
+        [(Trigger::Level, 2, 0), (Trigger::Level, 3, 1), (Trigger::Edge, 3, 0)]
+    {
+        let (script, mut reactor) = scripted(trigger, ());
+        let (token, _far) = register(&mut reactor, Interest::READ, Flip(flips));
         reactor.cx().wake(token);
-        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        script.take_calls();
+        turn(&mut reactor);
+        turn(&mut reactor);
+        let calls = script.take_calls();
+        let told = Call::Modify { token, interest: Interest::NONE };
+        assert_eq!(calls.iter().filter(|call| **call == told).count(), modifies, "{calls:?}");
+        assert_eq!(calls.len(), 2 + modifies, "and two waits: {calls:?}");
     }
-    let calls = script.take_calls();
-    assert!(!calls.iter().any(|call| matches!(call, Call::Modify(..))), "{calls:?}");
 }
 
 #[test]
-fn an_idle_limit_moves_with_every_event_and_is_met_when_it_does_not() {
-    let script = Script::new(Trigger::Edge);
-    let mut reactor = reactor(&script);
-    let (ours, _theirs) = UnixStream::pair().expect("a pair can be made");
-    let limit = Duration::from_secs(10);
-    let registration = Registration::new(Interest::READ).idle_timeout(Some(limit));
-    let token =
-        reactor.cx().register(ours.into(), registration, Named("quiet")).expect("it registers");
-    for _ in 0..5 {
-        script.advance(Duration::from_secs(9));
-        script.push(Step::Events(vec![readable(token)]));
-        reactor.run_once(None).expect("it turns");
-    }
-    assert!(!reactor.app.iter().any(|line| line.contains("Idle")), "{:?}", reactor.app);
-    let begin = reactor.cx().now();
-    reactor.run_until(|log| log.iter().any(|line| line == "quiet Idle")).expect("it runs");
-    let silent = reactor.cx().now() - begin;
-    assert!(silent >= limit && silent < limit + Duration::from_millis(1), "{silent:?}");
+fn a_descriptor_leaves_the_poller_exactly_once() {
+    let (script, mut reactor) = scripted(Trigger::Level, Vec::new());
+    let (token, _far) = register(&mut reactor, Interest::READ, Note);
+    let added = script.take_calls();
+    let Some(Call::Add { fd, .. }) = added.last().copied() else { panic!("{added:?}") };
+    reactor.cx().close(token);
+    reactor.cx().close(token);
+    turn(&mut reactor);
+    drop(reactor);
+    let removes = script.take_calls();
+    assert_eq!(removes.iter().filter(|call| **call == Call::Remove { fd }).count(), 1);
 }
 
-#[test]
-fn the_auditor_names_who_left_data_that_no_event_announces() {
-    /// Says that it would block without having tried.
-    struct Liar;
-    impl Handler<Log> for Liar {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
-            // A level-triggered loop takes its word, since the kernel would report again; this
-            // script does not.
-            cx.try_io("lie", Interest::READ, |_fd| -> io::Result<()> {
-                Err(io::ErrorKind::WouldBlock.into())
-            })?;
-            Ok(Next::Continue)
+/// What the loop logged about handlers of this file.
+static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Error
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOG.lock().expect("nobody panics with it").push(record.args().to_string());
         }
     }
-    let script = Script::new(Trigger::Level);
-    let mut reactor = reactor(&script);
-    reactor.set_audit(true);
-    let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
-    let registration = Registration::new(Interest::READ);
-    let token = reactor.cx().register(ours.into(), registration, Liar).expect("it registers");
-    theirs.write_all(b"unread").expect("the kernel takes bytes");
-    script.push(Step::Events(vec![readable(token)]));
-    reactor.run_once(None).expect("it turns");
-    reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
-    assert_eq!(reactor.counters().lost_edges, 1);
 
-    let (honest, mut theirs) = register(&mut reactor, "honest");
-    for _ in 0..10_000 {
-        theirs.write_all(b"read").expect("the kernel takes bytes");
-        script.push(Step::Events(vec![readable(honest)]));
-        reactor.run_once(None).expect("it turns");
+    fn flush(&self) {}
+}
+
+/// A planted bug: reads one byte, claims that there are no more, and returns.
+struct Hasty;
+
+impl Handler<usize> for Hasty {
+    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<Next> {
+        if cx.read(&mut [0])? == Some(1) {
+            *cx.app += 1;
+        }
+        cx.try_io("claim", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
+        Ok(Next::Continue)
+    }
+}
+
+#[test]
+fn a_handler_that_left_data_unread_is_named() {
+    log::set_logger(&Logger).expect("no other test of this file logs");
+    log::set_max_level(log::LevelFilter::Error);
+    // Level-triggered, the claim is believed, and this script does not report again.
+    let (script, mut reactor) = scripted(Trigger::Level, 0);
+    reactor.set_audit(true);
+    let (token, mut far) = register(&mut reactor, Interest::READ, Hasty);
+    far.write_all(b"more than one").expect("it fits");
+    script.event(token, Readiness::READABLE);
+    turn(&mut reactor);
+    assert_eq!((reactor.app, reactor.counters().lost_edges), (1, 0));
+    // Named before the loop sleeps, and once.
+    for _ in 0..3 {
+        reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
+        assert_eq!(reactor.counters().lost_edges, 1);
+    }
+    let log = LOG.lock().expect("nobody panics with it");
+    assert!(log.iter().any(|line| line.contains("Hasty")), "{log:?}");
+}
+
+#[test]
+fn a_claim_that_nothing_is_left_is_not_believed_where_it_would_lose_an_edge() {
+    let (script, mut reactor) = scripted(Trigger::Edge, 0);
+    let (token, mut far) = register(&mut reactor, Interest::READ, Hasty);
+    far.write_all(b"more than one").expect("it fits");
+    // The only event there is.
+    script.event(token, Readiness::READABLE);
+    for _ in 0..20 {
         reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
     }
-    assert_eq!(reactor.counters().lost_edges, 1);
+    assert_eq!((reactor.app, reactor.counters().lost_edges), (13, 0));
+}
+
+#[test]
+fn the_auditor_accuses_no_good_handler() {
+    for trigger in [Trigger::Edge, Trigger::Level] {
+        let (script, mut reactor) = scripted(trigger, Vec::new());
+        reactor.set_audit(true);
+        let (token, mut far) = register(&mut reactor, Interest::READ, Note);
+        for round in 1..=100_000 {
+            // Sometimes the data is there before its event is.
+            far.write_all(b"x").expect("it fits");
+            script.event(token, Readiness::READABLE);
+            reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
+            assert_eq!((reactor.app.len(), reactor.counters().lost_edges), (round, 0));
+        }
+    }
+}
+
+/// What fired, and when.
+type Fired = Vec<(u64, u64, Instant)>;
+
+/// Arms what `arm` says when it is woken.
+struct Timed<F> {
+    arm: F,
+}
+
+/// What a deadline and an idle limit are noted as.
+const DEADLINE: u64 = u64::MAX;
+const IDLE: u64 = u64::MAX - 1;
+
+impl<F: FnMut(&mut Cx<'_, Fired>)> Handler<Fired> for Timed<F> {
+    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        if cx.was_woken() {
+            (self.arm)(cx);
+        }
+        while cx.raw_fd().is_some() && cx.read(&mut [0; 16])?.is_some() {}
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        let now = cx.now();
+        cx.app.push((timer.key, timer.ticks, now));
+        Ok(Next::Continue)
+    }
+
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        let key = if timeout == Timeout::Idle { IDLE } else { DEADLINE };
+        self.timer_at(key, cx)
+    }
+}
+
+impl<F> Timed<F> {
+    fn timer_at(&self, key: u64, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        let now = cx.now();
+        cx.app.push((key, 1, now));
+        Ok(Next::Continue)
+    }
+}
+
+/// Spawns a source that arms what `arm` says, and has it do so.
+fn armed(arm: impl FnMut(&mut Cx<'_, Fired>) + 'static) -> (Script, Reactor<Fired>, Instant) {
+    let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
+    let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
+    reactor.cx().wake(token);
+    turn(&mut reactor);
+    let now = script.now();
+    (script, reactor, now)
+}
+
+fn assert_at(at: Instant, wanted: Instant) {
+    assert!(at >= wanted, "{:?} early", wanted - at);
+    assert!(at < wanted + TICK, "{:?} late", at - wanted);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn timers_fire_on_their_tick_and_in_order() {
+    let delays =
+        [900, 5, 1_000_000, 17, 4_000_000_000, 5, 86_400_000_000].map(Duration::from_micros);
+    let (_script, mut reactor, started) = armed(move |cx| {
+        let now = cx.now();
+        for (key, delay) in delays.iter().enumerate() {
+            cx.set_timer(now + *delay, None, key as u64);
+        }
+    });
+    reactor.run_until(|fired| fired.len() == delays.len()).expect("it runs");
+    for (key, ticks, at) in &reactor.app {
+        assert_eq!(*ticks, 1);
+        assert_at(*at, started + delays[*key as usize]);
+    }
+    assert!(reactor.app.is_sorted_by_key(|(.., at)| *at));
+    assert_eq!(reactor.counters().timers, delays.len() as u64);
+}
+
+#[test]
+fn a_short_timer_costs_one_wait() {
+    let (script, mut reactor, started) = armed(|cx| {
+        let at = cx.now() + Duration::from_micros(900);
+        cx.set_timer(at, None, 0);
+    });
+    script.take_calls();
+    reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
+    assert_at(reactor.app[0].2, started + Duration::from_micros(900));
+    let calls = script.take_calls();
+    assert!(calls.len() <= 2, "{calls:?}");
+}
+
+#[test]
+fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
+    for moves in [vec![10, 20], vec![20, 10], vec![5, 30, 2], vec![1, 100, 50]] {
+        let last = *moves.last().expect("there is one");
+        let (_script, mut reactor, started) = armed(move |cx| {
+            moves.iter().for_each(|seconds| cx.set_timeout(SECOND * *seconds));
+        });
+        reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
+        assert_at(reactor.app[0].2, started + SECOND * last);
+        // Nothing is left: whoever waits for more waits for ever.
+        assert!(reactor.run().is_err());
+        assert_eq!(reactor.app.len(), 1);
+    }
+}
+
+#[test]
+fn a_deadline_that_is_taken_away_never_fires() {
+    let (_script, mut reactor, _) = armed(|cx| {
+        cx.set_timeout(SECOND);
+        cx.set_deadline(None);
+    });
+    assert_eq!(reactor.run().expect_err("nothing is left").kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(reactor.app, []);
+}
+
+#[test]
+fn activity_moves_the_idle_limit() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
+    let timed = Timed { arm: |cx: &mut Cx<'_, Fired>| cx.set_idle_timeout(Some(SECOND * 10)) };
+    let (token, _far) = register(&mut reactor, Interest::READ, timed);
+    reactor.cx().wake(token);
+    turn(&mut reactor);
+    for _ in 0..5 {
+        script.advance(SECOND * 9);
+        script.event(token, Readiness::READABLE);
+        turn(&mut reactor);
+    }
+    assert_eq!(reactor.app, []);
+    let spoke = script.now();
+    reactor.run_until(|fired| fired.len() == 2).expect("it runs");
+    assert_eq!(reactor.app[0].0, IDLE);
+    assert_at(reactor.app[0].2, spoke + SECOND * 10);
+    // What was reported counts as activity: the limit starts anew.
+    assert_at(reactor.app[1].2, reactor.app[0].2 + SECOND * 10);
+}
+
+#[test]
+fn a_periodic_timer_stays_on_its_grid_however_late_the_loop_is() {
+    let period = SECOND;
+    let (script, mut reactor, started) = armed(move |cx| {
+        let first = cx.now() + period;
+        cx.set_timer(first, Some(period), 3);
+    });
+    for _ in 0..4 {
+        script.advance(period * 17 / 10);
+        turn(&mut reactor);
+    }
+    let ticks: Vec<u64> = reactor.app.iter().map(|(_, ticks, _)| *ticks).collect();
+    assert_eq!(ticks, [1, 2, 2, 1], "due at 1, 2, 3.. and asked at 1.7, 3.4, 5.1, 6.8");
+    reactor.app.clear();
+    reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
+    assert_at(reactor.app[0].2, started + period * 7);
+}
+
+/// Two periodic timers, of which whichever fires first cancels the other.
+#[derive(Default)]
+struct Rivals {
+    timers: Vec<TimerId>,
+}
+
+impl Handler<Fired> for Rivals {
+    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        let at = cx.now() + SECOND;
+        self.timers = (0..2).map(|key| cx.set_timer(at, Some(SECOND), key)).collect();
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+        let now = cx.now();
+        cx.app.push((timer.key, timer.ticks, now));
+        for other in std::mem::take(&mut self.timers) {
+            assert!(other == timer.id || cx.cancel_timer(other), "it is periodic");
+        }
+        Ok(Next::Continue)
+    }
+}
+
+#[test]
+fn a_timer_that_was_cancelled_does_not_fire_even_if_it_was_due_with_its_canceller() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
+    let token = reactor.cx().spawn(Rivals::default()).expect("it registers");
+    reactor.cx().wake(token);
+    turn(&mut reactor);
+    script.advance(SECOND * 2);
+    turn(&mut reactor);
+    script.advance(SECOND * 2);
+    turn(&mut reactor);
+    let keys: Vec<u64> = reactor.app.iter().map(|(key, ..)| *key).collect();
+    assert_eq!(keys, [0, 0]);
+}
+
+#[test]
+fn the_timers_of_the_dead_do_not_fire() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
+    let arm = |cx: &mut Cx<'_, Fired>| {
+        let at = cx.now() + SECOND;
+        cx.set_timer(at, None, 1);
+        cx.set_timer(at, Some(SECOND), 2);
+        cx.set_timeout(SECOND);
+        cx.set_idle_timeout(Some(SECOND));
+    };
+    let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
+    reactor.cx().wake(token);
+    turn(&mut reactor);
+    reactor.cx().close(token);
+    turn(&mut reactor);
+    // Another in its place has nothing to do with them.
+    let idle = Timed { arm: |_: &mut Cx<'_, Fired>| {} };
+    assert_eq!(reactor.cx().spawn(idle).expect("it registers").slot(), token.slot());
+    script.advance(SECOND * 5);
+    turn(&mut reactor);
+    assert_eq!(reactor.app, []);
+    assert!(reactor.next_deadline().is_none(), "something goes on for nobody");
+}
+
+#[test]
+fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
+    let (_script, mut reactor) = scripted(Trigger::Edge, Fired::new());
+    let arm = |cx: &mut Cx<'_, Fired>| {
+        let tomorrow = cx.now() + SECOND * 86_400;
+        for key in 0..10 {
+            cx.set_timer(tomorrow, (key % 2 == 0).then_some(SECOND), key);
+        }
+    };
+    for _ in 0..10_000 {
+        let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
+        reactor.cx().wake(token);
+        turn(&mut reactor);
+        reactor.cx().close(token);
+        turn(&mut reactor);
+        let armed = reactor.timers();
+        assert!(armed <= 1100, "{armed} timers of nobody");
+    }
+}
+
+/// Is due at once whenever it fires.
+struct Restless;
+
+impl Handler<u64> for Restless {
+    fn ready(&mut self, cx: &mut Cx<'_, u64>) -> io::Result<Next> {
+        cx.set_timeout(Duration::ZERO);
+        Ok(Next::Continue)
+    }
+
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, u64>) -> io::Result<Next> {
+        *cx.app += 1;
+        self.ready(cx)
+    }
+}
+
+#[test]
+fn a_chain_of_zero_timers_asks_the_kernel_between_any_two() {
+    let (script, mut reactor) = scripted(Trigger::Edge, 0);
+    let token = reactor.cx().spawn(Restless).expect("it registers");
+    reactor.cx().wake(token);
+    script.take_calls();
+    reactor.run_until(|fired| *fired == 1000).expect("it runs");
+    let calls = script.take_calls();
+    assert!(calls.len() >= 1000, "{} waits", calls.len());
+}
+
+#[test]
+fn an_error_is_delivered_once_and_to_a_paused_source_too() {
+    struct Paused;
+    impl Handler<u32> for Paused {
+        fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+            assert!(cx.readiness().contains(Readiness::ERROR));
+            *cx.app += 1;
+            Ok(Next::Continue)
+        }
+
+        fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_, u32>) {
+            assert!(matches!(reason, Reason::Stopped));
+        }
+    }
+    let (script, mut reactor) = scripted(Trigger::Edge, 0);
+    let (token, _far) = register(&mut reactor, Interest::NONE, Paused);
+    script.event(token, Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE);
+    for _ in 0..5 {
+        turn(&mut reactor);
+    }
+    assert_eq!(reactor.app, 1);
 }
