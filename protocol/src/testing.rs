@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How a stream that was decoded piece by piece went.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     messages: Vec<Vec<u8>>,
     error: Option<String>,
@@ -17,50 +17,97 @@ struct Outcome {
     rest: usize,
 }
 
-/// Decodes `pieces` as a driver would, and checks every answer on the way.
-fn decode<C: Codec>(
-    mut codec: C,
-    pieces: &[&[u8]],
-    describe: &impl for<'a> Fn(C::In<'a>) -> Vec<u8>,
-) -> Outcome {
-    let (mut buffer, mut output) = (Buffer::new(), Output::new());
-    let mut outcome = Outcome { messages: Vec::new(), error: None, rest: 0 };
-    let mut need = 0;
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        while !buffer.is_empty() && buffer.len() >= need {
-            let waiting = buffer.len();
-            let consumed = match codec.decode(buffer.filled_mut(), &mut output) {
-                Ok(Decoded::Message { message, consumed }) => {
-                    assert!(consumed > 0, "a message consumed nothing, and would come for ever");
-                    assert!(consumed <= waiting, "consumed {consumed} of {waiting} bytes");
-                    outcome.messages.push(describe(message));
-                    need = 0;
-                    consumed
-                }
-                Ok(Decoded::Incomplete { need: more }) => {
-                    assert!(more > waiting, "needs {more} bytes and has {waiting} already");
-                    need = more;
-                    break;
-                }
-                Err(error) => {
-                    outcome.error = Some(error.to_string());
-                    codec.reject(&error, &mut output);
-                    return outcome;
-                }
-            };
-            buffer.consume(consumed);
-        }
-    }
-    outcome.rest = buffer.len();
-    outcome
+/// A driver that checks every answer on its way through a stream.
+#[derive(Default)]
+struct Run {
+    outcome: Outcome,
+    /// Where in the stream each message ended.
+    ends: Vec<usize>,
+    /// How much of the stream has been fed, whether or not it was decoded.
+    fed: usize,
+    /// How much of the stream the messages took so far.
+    taken: usize,
 }
 
-/// Decodes `input` whole, split in two at every byte, and byte by byte, and checks that it comes
-/// to the same messages, the same error and the same rest. A decoder that asks for more than a
-/// message really needs is caught too: byte by byte, the message would come late or never.
+impl Run {
+    /// Decodes `pieces` as a driver would. `ends` is where the messages are known to end, as far
+    /// as that is known: asking for more than that would delay them.
+    fn over<C: Codec>(
+        mut codec: C,
+        pieces: &[&[u8]],
+        ends: &[usize],
+        describe: &impl for<'a> Fn(C::In<'a>) -> Vec<u8>,
+    ) -> Self {
+        let (mut buffer, mut output) = (Buffer::new(), Output::new());
+        let (mut run, mut need) = (Self::default(), 0);
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            run.fed += piece.len();
+            while !buffer.is_empty() && buffer.len() >= need {
+                let waiting = buffer.len();
+                let consumed = match codec.decode(buffer.filled_mut(), &mut output) {
+                    Ok(Decoded::Message { message, consumed }) => {
+                        run.outcome.messages.push(describe(message));
+                        run.take(consumed, waiting);
+                        need = 0;
+                        consumed
+                    }
+                    Ok(Decoded::Incomplete { need: more }) => {
+                        run.check_need(more, waiting, ends);
+                        need = more;
+                        0
+                    }
+                    Err(error) => {
+                        run.outcome.error = Some(error.to_string());
+                        codec.reject(&error, &mut output);
+                        return run;
+                    }
+                };
+                buffer.consume(consumed);
+            }
+        }
+        run.outcome.rest = buffer.len();
+        run
+    }
+
+    fn take(&mut self, consumed: usize, waiting: usize) {
+        assert!(consumed > 0, "a message consumed nothing, and would come for ever");
+        assert!(consumed <= waiting, "consumed {consumed} of {waiting} bytes");
+        self.taken += consumed;
+        self.ends.push(self.taken);
+    }
+
+    fn check_need(&self, need: usize, waiting: usize, ends: &[usize]) {
+        assert!(need > waiting, "needs {need} bytes and has {waiting} already");
+        if let Some(end) = ends.get(self.ends.len()) {
+            let size = end - self.taken;
+            assert!(need <= size, "asks for {need} bytes, and the message has {size}");
+        }
+    }
+}
+
+/// Decodes `pieces` one after the other and as one, and checks that both come to the same
+/// messages, the same error and the same rest, that decoding ends, and that no message is held up
+/// by asking for more than it really has. This is the check for fuzzers, which choose the pieces.
 ///
 /// `describe` turns a message into bytes to compare. Returns the messages.
+///
+/// # Panics
+/// When the codec is wrong.
+pub fn check_pieces<C: Codec>(
+    make: impl Fn() -> C,
+    pieces: &[&[u8]],
+    describe: impl for<'a> Fn(C::In<'a>) -> Vec<u8>,
+) -> Vec<Vec<u8>> {
+    let whole = Run::over(make(), &[&pieces.concat()], &[], &describe);
+    let parts = Run::over(make(), pieces, &whole.ends, &describe);
+    assert_eq!(parts.outcome, whole.outcome, "in pieces (left) is not as in one piece (right)");
+    whole.outcome.messages
+}
+
+/// [`check_pieces`] for `input` split in two at every byte, and byte by byte.
+///
+/// The work grows with the square of the input, so give it hundreds of bytes rather than megabytes.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -69,16 +116,65 @@ pub fn check_splits<C: Codec>(
     input: &[u8],
     describe: impl for<'a> Fn(C::In<'a>) -> Vec<u8>,
 ) -> Vec<Vec<u8>> {
-    let whole = decode(make(), &[input], &describe);
+    let whole = Run::over(make(), &[input], &[], &describe);
     for split in 0..=input.len() {
         let (front, back) = input.split_at(split);
-        let parts = decode(make(), &[front, back], &describe);
-        assert_eq!(parts, whole, "split at byte {split} (left) is not as in one piece (right)");
+        let parts = Run::over(make(), &[front, back], &whole.ends, &describe).outcome;
+        let whole = &whole.outcome;
+        assert_eq!(parts, *whole, "split at byte {split} (left) is not as in one piece (right)");
     }
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
-    let trickled = decode(make(), &bytes, &describe);
-    assert_eq!(trickled, whole, "byte by byte (left) is not as in one piece (right)");
-    whole.messages
+    let trickled = Run::over(make(), &bytes, &whole.ends, &describe).outcome;
+    assert_eq!(trickled, whole.outcome, "byte by byte (left) is not as in one piece (right)");
+    whole.outcome.messages
+}
+
+/// Encodes `messages`, decodes them in every way of [`check_splits`], and checks that they are
+/// what they were.
+///
+/// `describe` turns a message that was received into bytes, and `restore` turns such bytes into
+/// the message to send.
+///
+/// # Panics
+/// When the codec is wrong.
+pub fn check_round_trip<C: Codec>(
+    make: impl Fn() -> C,
+    messages: &[&[u8]],
+    restore: impl for<'a> Fn(&'a [u8]) -> C::Out<'a>,
+    describe: impl for<'a> Fn(C::In<'a>) -> Vec<u8>,
+) {
+    let (mut sender, mut output) = (make(), Output::new());
+    for message in messages {
+        sender.encode(restore(message), &mut output);
+    }
+    let received = check_splits(make, &output.to_vec(), describe);
+    assert_eq!(received, messages, "received (left) is not what was sent (right)");
+}
+
+/// Checks that a message of `size_max` bytes is delivered and one of a byte more is refused, and
+/// that a much longer one is refused before more of it is kept than of the largest allowed, plus
+/// one byte that shows it to be too long.
+///
+/// `encoded` makes the bytes of a message of some size. A small limit keeps this check fast: its
+/// work grows with the square of the limit.
+///
+/// # Panics
+/// When the codec is wrong.
+pub fn check_limit<C: Codec>(
+    make: impl Fn() -> C,
+    size_max: usize,
+    encoded: impl Fn(usize) -> Vec<u8>,
+) {
+    let largest = encoded(size_max);
+    let delivered = check_splits(&make, &largest, |_message| Vec::new()).len();
+    assert_eq!(delivered, 1, "a message of {size_max} bytes, which is the limit, is not delivered");
+    check_refused(&make, &encoded(size_max + 1));
+    let huge = encoded(size_max.saturating_mul(4).saturating_add(100));
+    let bytes: Vec<&[u8]> = huge.chunks(1).collect();
+    let run = Run::over(make(), &bytes, &[], &|_message| Vec::new());
+    assert!(run.outcome.error.is_some(), "a message of four times the limit was not refused");
+    let (kept, most) = (run.fed, largest.len() + 1);
+    assert!(kept <= most, "{kept} bytes were kept before the refusal, {most} had been enough");
 }
 
 /// Checks that `input` is refused, whole and byte by byte, and that no message comes before.
@@ -88,14 +184,15 @@ pub fn check_splits<C: Codec>(
 pub fn check_refused<C: Codec>(make: impl Fn() -> C, input: &[u8]) {
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
     for pieces in [&[input][..], &bytes] {
-        let outcome = decode(make(), pieces, &|_message| Vec::new());
+        let outcome = Run::over(make(), pieces, &[], &|_message| Vec::new()).outcome;
         assert!(outcome.error.is_some(), "{} bytes were not refused", input.len());
         assert!(outcome.messages.is_empty(), "a message came before the refusal");
     }
 }
 
-/// Feeds `rounds` runs of pseudo-random bytes: decoding must end and never claim what is not
-/// there. The bytes are the same every time.
+/// Feeds `rounds` runs of pseudo-random bytes in two pieces each, as [`check_pieces`] does:
+/// decoding must end, never claim what is not there, and not depend on the pieces. The bytes are
+/// the same every time.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -112,7 +209,7 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
             garbage.extend_from_slice(&word.to_be_bytes());
         }
         let cut = state as usize % garbage.len();
-        decode(make(), &[&garbage[..cut], &garbage[cut..]], &|_message| Vec::new());
+        check_pieces(&make, &[&garbage[..cut], &garbage[cut..]], |_message| Vec::new());
     }
 }
 
@@ -159,13 +256,29 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
+    use crate::codecs::{Lines, LinesError};
+
     /// Delivers pairs of bytes, wrong in one way.
     #[derive(Clone, Copy)]
     enum Broken {
         AsksTooMuch,
+        AsksTooMuchAtFirst { delivered: bool },
         AsksForWhatItHas,
         ConsumesNothing,
+        ConsumesWhatIsNotThere,
         DeliversWhatThereIs,
+        LosesAByteInSending,
+    }
+
+    impl Broken {
+        /// What it asks for when there is less than a pair.
+        fn need(self) -> usize {
+            match self {
+                Self::AsksTooMuch | Self::AsksTooMuchAtFirst { delivered: false } => 3,
+                Self::AsksForWhatItHas => 1,
+                _ => 2,
+            }
+        }
     }
 
     impl Codec for Broken {
@@ -178,22 +291,87 @@ mod tests {
             input: &'a mut [u8],
             _output: &mut Output,
         ) -> Result<Decoded<&'a mut [u8]>, Infallible> {
-            let whole = input.len() >= 2;
-            Ok(match self {
-                Self::AsksTooMuch if !whole => Decoded::Incomplete { need: 3 },
-                Self::AsksForWhatItHas if !whole => Decoded::Incomplete { need: 1 },
-                Self::ConsumesNothing => Decoded::Message { message: input, consumed: 0 },
-                Self::DeliversWhatThereIs => {
-                    let consumed = input.len();
-                    Decoded::Message { message: input, consumed }
-                }
-                _ => Decoded::Message { message: &mut input[..2], consumed: 2 },
-            })
+            let there = input.len();
+            let consumed = match self {
+                Self::ConsumesNothing => 0,
+                Self::ConsumesWhatIsNotThere => there + 1,
+                Self::DeliversWhatThereIs => there,
+                _ if there < 2 => return Ok(Decoded::Incomplete { need: self.need() }),
+                _ => 2,
+            };
+            if let Self::AsksTooMuchAtFirst { delivered } = self {
+                *delivered = true;
+            }
+            Ok(Decoded::Message { message: &mut input[..consumed.min(there)], consumed })
         }
 
         fn encode(&mut self, message: &[u8], output: &mut Output) {
-            output.append(message);
+            let lost = usize::from(matches!(self, Self::LosesAByteInSending));
+            output.append(&message[..message.len() - lost]);
         }
+
+        fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    /// Refuses lines that are too long, but only once it has all of them.
+    struct RefusesLate(Lines);
+
+    impl Codec for RefusesLate {
+        type In<'a> = &'a mut [u8];
+        type Out<'a> = &'a [u8];
+        type Error = LinesError;
+
+        fn decode<'a>(
+            &mut self,
+            input: &'a mut [u8],
+            output: &mut Output,
+        ) -> Result<Decoded<&'a mut [u8]>, LinesError> {
+            match self.0.decode(input, output)? {
+                Decoded::Message { message, .. } if message.len() > 20 => {
+                    Err(LinesError::TooLong { size_max: 20 })
+                }
+                decoded => Ok(decoded),
+            }
+        }
+
+        fn encode(&mut self, line: &[u8], output: &mut Output) {
+            self.0.encode(line, output);
+        }
+
+        fn finish(&mut self, rest: &[u8]) -> Result<(), LinesError> {
+            self.0.finish(rest)
+        }
+    }
+
+    /// Delivers lines, and forgets that a new one has not been searched.
+    #[derive(Default)]
+    struct Forgetful {
+        searched: usize,
+    }
+
+    impl Codec for Forgetful {
+        type In<'a> = &'a mut [u8];
+        type Out<'a> = &'a [u8];
+        type Error = Infallible;
+
+        fn decode<'a>(
+            &mut self,
+            input: &'a mut [u8],
+            _output: &mut Output,
+        ) -> Result<Decoded<&'a mut [u8]>, Infallible> {
+            let from = self.searched.min(input.len());
+            let need = input.len() + 1;
+            let Some(place) = input[from..].iter().position(|byte| *byte == b'\n') else {
+                self.searched = input.len();
+                return Ok(Decoded::Incomplete { need });
+            };
+            let end = from + place;
+            Ok(Decoded::Message { message: &mut input[..end], consumed: end + 1 })
+        }
+
+        fn encode(&mut self, _message: &[u8], _output: &mut Output) {}
 
         fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
             Ok(())
@@ -205,9 +383,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "is not as in one piece")]
+    #[should_panic(expected = "asks for 3 bytes, and the message has 2")]
     fn asking_too_much_is_caught() {
         check(Broken::AsksTooMuch);
+    }
+
+    #[test]
+    #[should_panic(expected = "asks for 3 bytes, and the message has 2")]
+    fn a_message_that_only_comes_late_is_caught() {
+        check(Broken::AsksTooMuchAtFirst { delivered: false });
     }
 
     #[test]
@@ -223,14 +407,69 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "consumed 5 of 4 bytes")]
+    fn consuming_what_is_not_there_is_caught() {
+        check(Broken::ConsumesWhatIsNotThere);
+    }
+
+    #[test]
     #[should_panic(expected = "is not as in one piece")]
     fn depending_on_where_the_input_is_split_is_caught() {
         check(Broken::DeliversWhatThereIs);
     }
 
     #[test]
+    #[should_panic(expected = "is not as in one piece")]
+    fn depending_on_where_garbage_is_split_is_caught() {
+        check_garbage(|| Broken::DeliversWhatThereIs, 10);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not as in one piece")]
+    fn searching_on_where_the_last_message_left_off_is_caught() {
+        check_splits(Forgetful::default, b"long line\na\nb\n", |line| line.to_vec());
+    }
+
+    #[test]
+    #[should_panic(expected = "is not what was sent")]
+    fn sending_something_else_is_caught() {
+        let make = || Broken::LosesAByteInSending;
+        check_round_trip(make, &[b"aa", b"bb"], |bytes| bytes, |message| message.to_vec());
+    }
+
+    #[test]
     #[should_panic(expected = "were not refused")]
     fn having_no_limit_is_caught() {
         check_refused(|| Broken::DeliversWhatThereIs, &[0; 1000]);
+    }
+
+    fn line(size: usize) -> Vec<u8> {
+        let mut line = vec![b'x'; size];
+        line.push(b'\n');
+        line
+    }
+
+    #[test]
+    #[should_panic(expected = "were not refused")]
+    fn ignoring_the_limit_is_caught() {
+        check_limit(Forgetful::default, 20, line);
+    }
+
+    #[test]
+    #[should_panic(expected = "which is the limit, is not delivered")]
+    fn refusing_the_largest_message_is_caught() {
+        check_limit(|| Lines::with_size_max(19), 20, line);
+    }
+
+    #[test]
+    #[should_panic(expected = "were not refused")]
+    fn allowing_a_byte_too_many_is_caught() {
+        check_limit(|| Lines::with_size_max(21), 20, line);
+    }
+
+    #[test]
+    #[should_panic(expected = "had been enough")]
+    fn keeping_all_of_a_message_before_refusing_it_is_caught() {
+        check_limit(|| RefusesLate(Lines::default()), 20, line);
     }
 }

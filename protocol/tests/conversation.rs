@@ -1,11 +1,15 @@
 //! What a conversation promises its driver.
 
+use std::convert::Infallible;
 use std::time::Instant;
 
-use protocol::codecs::Lines;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use protocol::codecs::{Lines, Packet, PacketView};
 use protocol::{
-    Agenda, Buffer, Cause, Conversation, Flow, Limits, Output, Peer, Refusal, Reply, Service,
-    Session, Turn,
+    Agenda, Buffer, Cause, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Refusal,
+    Reply, Service, Session, Turn,
 };
 
 /// Repeats each line ten times; stops for "pause"; remembers what it was told.
@@ -117,4 +121,142 @@ fn a_message_over_the_limit_of_the_conversation_is_refused() {
     let mut driver = Driver::new(Limits { message_size_max: 50, ..Limits::DEFAULT });
     let error = driver.advance(Cause::Input, &[b'x'; 60]).expect_err("it is too long");
     assert_eq!(error.to_string(), "message larger than the limit of 50 bytes");
+}
+
+#[test]
+fn a_message_that_announces_more_than_the_limit_is_refused_at_once() {
+    let limits = Limits { message_size_max: 50, ..Limits::DEFAULT };
+    let mut session = Conversation::new(Packet::default(), Collect::default());
+    let header = &Packet::encode_shared(1, &[0; 43])[..8];
+    let error = advance(&mut session, header, &limits).expect_err("8 and 43 bytes are too many");
+    assert_eq!(error.to_string(), "message larger than the limit of 50 bytes");
+    let mut session = Conversation::new(Packet::default(), Collect::default());
+    let header = &Packet::encode_shared(1, &[0; 42])[..8];
+    assert_eq!(advance(&mut session, header, &limits).expect("50 bytes"), Flow::Continue);
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_message_is_refused() {
+    let mut driver = Driver::new(Limits::DEFAULT);
+    driver.input_ended = true;
+    let error = driver.advance(Cause::Input, b"whole\nhalf").expect_err("it has no end");
+    assert_eq!(error.to_string(), "the stream ended 4 bytes after the last line end");
+    let service = driver.session.service();
+    assert_eq!((service.calls, service.finished), (1, 0));
+}
+
+#[test]
+fn all_input_is_answered_before_its_end_is_told() {
+    let limits = Limits { output_high: 20, output_low: 10, ..Limits::DEFAULT };
+    let mut driver = Driver::new(limits);
+    driver.input_ended = true;
+    for calls in 1..=3 {
+        let input = if calls == 1 { &b"one\ntwo\nthree\n"[..] } else { b"" };
+        let _ = driver.advance(Cause::Drained, input).expect("they are lines");
+        let service = driver.session.service();
+        assert_eq!((service.calls, service.finished), (calls, 0));
+        driver.output.clear();
+    }
+    let _ = driver.advance(Cause::Drained, b"").expect("nothing is left");
+    assert_eq!(driver.session.service().finished, 1);
+}
+
+/// Delivers without consuming, which would never end.
+struct Stuck;
+
+impl Codec for Stuck {
+    type In<'a> = ();
+    type Out<'a> = ();
+    type Error = Infallible;
+
+    fn decode(&mut self, _input: &mut [u8], _out: &mut Output) -> Result<Decoded<()>, Infallible> {
+        Ok(Decoded::Message { message: (), consumed: 0 })
+    }
+
+    fn encode(&mut self, (): (), _output: &mut Output) {}
+
+    fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Keeps the types of packets, and counts messages of whatever kind.
+#[derive(Default)]
+struct Collect(Vec<u32>);
+
+impl Service<Stuck> for Collect {
+    fn call(&mut self, (): (), _reply: &mut Reply<'_, Stuck>, _turn: &mut Turn<'_>) -> Flow {
+        self.0.push(0);
+        Flow::Continue
+    }
+}
+
+impl Service<Packet> for Collect {
+    fn call(
+        &mut self,
+        packet: PacketView<'_>,
+        _reply: &mut Reply<'_, Packet>,
+        _turn: &mut Turn<'_>,
+    ) -> Flow {
+        self.0.push(packet.kind);
+        Flow::Continue
+    }
+}
+
+/// Advances a session that is new with `bytes`.
+fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<Flow, Refusal> {
+    let (mut input, mut output) = (Buffer::new(), Output::new());
+    input.extend_from_slice(bytes);
+    let (mut app, mut agenda) = ((), Agenda::default());
+    let mut turn = Turn::new(Instant::now(), Peer(1), &mut app, limits, &mut agenda);
+    session.advance(&mut input, &mut output, &mut turn)
+}
+
+#[test]
+fn a_codec_that_consumes_nothing_ends_the_conversation_undelivered() {
+    let mut session = Conversation::new(Stuck, Collect::default());
+    let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
+    assert!(error.to_string().contains("without consuming input"), "{error}");
+    assert!(session.service().0.is_empty());
+}
+
+/// Feeds `lines` in pieces of `size` bytes to a peer that takes `at_once` bytes at a time, the way
+/// a driver does: a full output stops the reading until it has drained. Returns all that was sent.
+fn trickle(lines: &[u8], size: usize, at_once: u64, limits: Limits) -> Vec<u8> {
+    let (mut driver, mut sent) = (Driver::new(limits), Vec::new());
+    let (mut pieces, mut full) = (lines.chunks(size), false);
+    while driver.session.service().finished == 0 || !driver.output.is_empty() {
+        if full && driver.output.len() <= limits.output_low {
+            let _ = driver.advance(Cause::Drained, b"").expect("they are lines");
+            full = false;
+        } else if !full && !driver.input_ended {
+            let piece = pieces.next();
+            driver.input_ended = piece.is_none();
+            let _ = driver.advance(Cause::Input, piece.unwrap_or_default()).expect("lines");
+        }
+        // Once the mark is reached, no message is begun: the last may have gone beyond it.
+        assert!(driver.output.len() < limits.output_high + LONGEST_REPLY);
+        full = driver.output.len() >= limits.output_high
+            || full && driver.output.len() > limits.output_low;
+        let count = at_once.min(driver.output.len());
+        sent.extend_from_slice(&driver.output.to_vec()[..count as usize]);
+        driver.output.consume(count);
+    }
+    assert!(driver.input.is_empty());
+    sent
+}
+
+/// Ten times a line of twelve bytes and its end.
+const LONGEST_REPLY: u64 = 130;
+
+#[test]
+fn nothing_is_lost_however_slowly_the_peer_reads() {
+    let lines = vec("[a-z]{0,12}", 0..20);
+    proptest!(|(lines in lines, size in 1_usize..30, at_once in 1_u64..300, high in 2_u64..400)| {
+        let limits = Limits { output_high: high, output_low: high / 2, ..Limits::DEFAULT };
+        let said: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let expected: String = lines.iter().map(|line| format!("{line}\n").repeat(10)).collect();
+        let sent = trickle(said.as_bytes(), size, at_once, limits);
+        prop_assert_eq!(String::from_utf8(sent).expect("it is text"), expected);
+    });
 }

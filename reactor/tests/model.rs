@@ -217,7 +217,7 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
             let key = cx.app.next_key;
             cx.app.next_key += 1;
             let mut armed = cx.app.armed(me, now + delay);
-            armed.period = (key % 2 == 0).then_some(delay + Duration::from_micros(10));
+            armed.period = key.is_multiple_of(2).then_some(delay + Duration::from_micros(10));
             let id = cx.set_timer(armed.at, armed.period, key);
             cx.app.timers.insert(key, (id, armed));
         }
@@ -367,7 +367,7 @@ fn report(model: &mut Model) -> u64 {
             let readiness = FACTS[model.random.below(3) as usize];
             match model.live.get_mut(&token) {
                 Some(known) => {
-                    known.ready = known.ready | readiness;
+                    known.ready |= readiness;
                     known.last_active = model.script.now();
                 }
                 None => stale += 1,

@@ -84,6 +84,12 @@ mod tests {
     }
 
     #[test]
+    fn messages_survive_the_round_trip_and_garbage_is_no_danger() {
+        testing::check_round_trip(make, &[b"abc", b"def"], |it| it, |message| message.to_vec());
+        testing::check_garbage(make, 100);
+    }
+
+    #[test]
     #[should_panic(expected = "another length")]
     fn a_message_of_another_length_is_not_sent() {
         make().encode(b"four", &mut Output::new());

@@ -209,13 +209,8 @@ mod tests {
     #[test]
     fn every_form_survives_the_round_trip_and_every_split() {
         for codec in all() {
-            let mut output = Output::new();
-            for message in [&b"one"[..], b"", &[9; 200]] {
-                codec.clone().encode(message, &mut output);
-            }
-            let bytes = output.to_vec();
-            let messages = testing::check_splits(|| codec, &bytes, |it| it.to_vec());
-            assert_eq!(messages, [&b"one"[..], b"", &[9; 200]], "{codec:?}");
+            let messages = [&b"one"[..], b"", &[9; 200]];
+            testing::check_round_trip(|| codec, &messages, |it| it, |it| it.to_vec());
             testing::check_garbage(|| codec, 500);
         }
     }
@@ -234,6 +229,35 @@ mod tests {
         let mut output = Output::new();
         let decoded = huge.decode(&mut header, &mut output);
         assert_eq!(decoded, Ok(Decoded::Incomplete { need: usize::MAX }));
+    }
+
+    #[test]
+    fn no_more_of_a_message_is_kept_than_the_limit_allows() {
+        for codec in all().into_iter().filter(|codec| codec.field != LengthField::One) {
+            let encoded = |size: usize| {
+                let mut output = Output::new();
+                LengthPrefixed { size_max: size, ..codec }.encode(&vec![1; size], &mut output);
+                output.to_vec()
+            };
+            testing::check_limit(|| codec, codec.size_max, encoded);
+        }
+    }
+
+    #[test]
+    fn a_body_longer_than_the_field_can_say_is_not_sent() {
+        for (counts, largest) in [(LengthCounts::Body, 255), (LengthCounts::HeaderAndBody, 254)] {
+            let codec = LengthPrefixed { counts, ..LengthPrefixed::new(LengthField::One, 1000) };
+            assert_eq!(codec.length_of(largest), Ok(255));
+            let error = codec.length_of(largest + 1).expect_err("a byte can not say it");
+            let (size, size_max) = (largest as u64 + 1, largest as u64);
+            assert_eq!(error, LengthPrefixedError::TooLong { size, size_max });
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "message of 11 bytes, the limit is 10")]
+    fn a_body_longer_than_the_limit_is_not_sent() {
+        LengthPrefixed::new(LengthField::Four, 10).encode(&[0; 11], &mut Output::new());
     }
 
     #[test]

@@ -170,6 +170,51 @@ mod tests {
     }
 
     #[test]
+    fn no_more_of_a_line_is_kept_than_the_limit_allows() {
+        for end in [&b"\n"[..], b"\r\n"] {
+            let encoded = |size| [&vec![b'x'; size], end].concat();
+            testing::check_limit(|| Lines::with_size_max(100), 100, encoded);
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_at_the_limit_may_begin_the_end_and_may_not() {
+        let make = || Lines::with_size_max(2);
+        assert_eq!(testing::check_splits(make, b"ab\r\n", |it| it.to_vec()), [b"ab"]);
+        assert_eq!(testing::check_splits(make, b"a\r\r\n", |it| it.to_vec()), [b"a\r"]);
+        testing::check_refused(make, b"ab\rc");
+        testing::check_refused(make, b"ab\r\r\n");
+    }
+
+    #[test]
+    fn lines_of_either_end_survive_the_round_trip() {
+        for line_end in [LineEnd::Lf, LineEnd::CrLf] {
+            let make = || Lines::default().ending_with(line_end);
+            let lines = [&b"one"[..], b"", b"tw\ro", &[0; 200]];
+            testing::check_round_trip(make, &lines, |line| line, |line| line.to_vec());
+        }
+    }
+
+    #[test]
+    fn a_line_that_comes_byte_by_byte_is_searched_once() {
+        let (mut lines, mut output) = (Lines::with_size_max(100), Output::new());
+        let mut input = *b"no end yet";
+        let need = input.len() + 1;
+        assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
+        // Where it has looked already, a line feed can not have come up since: putting one there
+        // shows that it does not look again.
+        input[2] = b'\n';
+        assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
+    }
+
+    #[test]
+    fn the_refusal_is_told_in_a_line() {
+        let mut output = Output::new();
+        Lines::with_size_max(9).reject(&LinesError::TooLong { size_max: 9 }, &mut output);
+        assert_eq!(output.to_vec(), b"error: line longer than 9 bytes\n");
+    }
+
+    #[test]
     fn an_unterminated_line_is_told_at_the_end() {
         let error = Lines::default().finish(b"half").expect_err("it has no end");
         assert_eq!(error, LinesError::Unterminated { length: 4 });

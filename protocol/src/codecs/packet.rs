@@ -99,7 +99,8 @@ impl Codec for Packet {
             return Err(PacketError::TooLong { kind, size, size_max: self.size_max });
         }
         let size = size as usize;
-        let need = HEADER + size;
+        // Where a usize has 32 bits, the largest sizes leave no room for the header.
+        let need = HEADER.saturating_add(size);
         Ok(match rest.get_mut(..size) {
             Some(body) => Decoded::Message { message: PacketView { kind, body }, consumed: need },
             None => Decoded::Incomplete { need },
@@ -159,7 +160,8 @@ impl Error for PacketError {}
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::{Conversation, Flow, Reply, Service, Turn};
+    use crate::{Agenda, Buffer, Conversation, Flow, Limits, Peer, Reply, Service, Session, Turn};
+    use std::time::Instant;
 
     #[derive(Default)]
     struct Collect(Vec<(u32, Vec<u8>)>);
@@ -184,6 +186,51 @@ mod tests {
         testing::drive(&mut session, &mut (), &[&bytes]).expect("they are packets");
         assert_eq!(session.service().0.len(), 1000);
         assert_eq!(session.service().0[999], (999, vec![1; 5]));
+    }
+
+    /// Says the same news to everybody who sends a packet.
+    struct Tell(Arc<[u8]>);
+
+    impl Service<Packet> for Tell {
+        fn call(
+            &mut self,
+            _packet: PacketView<'_>,
+            reply: &mut Reply<'_, Packet>,
+            _turn: &mut Turn<'_>,
+        ) -> Flow {
+            reply.share(Arc::clone(&self.0));
+            Flow::Continue
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_once_is_shared_by_all_replies() {
+        let (news, limits) = (Packet::encode_shared(7, b"news"), Limits::DEFAULT);
+        let (mut app, mut agenda, mut outputs) = ((), Agenda::default(), Vec::new());
+        for peer in 0..100 {
+            let mut session = Conversation::new(Packet::default(), Tell(Arc::clone(&news)));
+            let (mut input, mut output) = (Buffer::new(), Output::new());
+            input.extend_from_slice(&Packet::encode_shared(1, b""));
+            let now = Instant::now();
+            let mut turn = Turn::new(now, Peer(peer), &mut app, &limits, &mut agenda);
+            let flow = session.advance(&mut input, &mut output, &mut turn);
+            assert_eq!(flow.expect("it is a packet"), Flow::Continue);
+            assert_eq!(output.to_vec(), &news[..]);
+            outputs.push(output);
+        }
+        assert_eq!(Arc::strong_count(&news), 1 + outputs.len());
+    }
+
+    #[test]
+    fn the_largest_packet_is_delivered_and_no_more_is_kept() {
+        let encoded = |size| Packet::encode_shared(3, &vec![1; size]).to_vec();
+        testing::check_limit(|| Packet::with_size_max(50), 50, encoded);
+    }
+
+    #[test]
+    fn the_default_limit_fits_that_of_a_conversation() {
+        let largest = HEADER + Packet::default().size_max as usize;
+        assert!(largest <= Limits::DEFAULT.message_size_max);
     }
 
     #[test]
