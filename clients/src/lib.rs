@@ -24,24 +24,10 @@ impl Failure {
     /// What went wrong with the connection to `address`.
     pub fn of_connection(address: &str, reason: &Reason) -> Self {
         let hint = match reason {
-            Reason::Failed { error, .. } => match error.kind() {
-                io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?",
-                io::ErrorKind::NotFound => "there is no such socket; is the server running?",
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                    "the server cut the connection"
-                }
-                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                    "there is no way there"
-                }
-                io::ErrorKind::TimedOut => "nobody answered",
-                io::ErrorKind::PermissionDenied => "this user may not",
-                _ => "",
-            },
-            Reason::TimedOut(Timeout::Deadline) => "nobody answered",
+            Reason::TimedOut(Timeout::Deadline) => ": the peer does not answer",
             _ => "",
         };
-        let separator = if hint.is_empty() { "" } else { ": " };
-        Self(format!("{address}: {reason}{separator}{hint}"))
+        Self(format!("{address}: {reason}{hint}"))
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use protocol::{Buffer, Cause, Flow, Limits, Output, Refusal, Session, Turn};
-use reactor::{Address, BackendKind, Cx, LoopLimits, Reactor, Reason, Signal, Stream};
+use reactor::{
+    Address, BackendKind, ConnectOptions, Cx, LoopLimits, Reactor, Reason, Signal, Stream,
+};
 
 use crate::Failure;
 
@@ -256,7 +258,9 @@ fn open_more(cx: &mut Cx<'_, App>) {
         cx.app.opened += 1;
         cx.app.connecting += 1;
         let address = cx.app.load.address.clone();
-        if let Err(error) = Stream::connect(&address, Limits::DEFAULT, worker, cx) {
+        if let Err(error) =
+            Stream::connect(&address, &ConnectOptions::DEFAULT, Limits::DEFAULT, worker, cx)
+        {
             cx.app.connecting -= 1;
             cx.app.fail(format!("connection {number} to {address}: {error}"));
         }

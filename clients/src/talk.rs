@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use protocol::{Buffer, Cause, Flow, Limits, Output, Peer, Refusal, Session, Turn};
 use reactor::{
-    BackendKind, Cx, Handler, Interest, LoopLimits, Next, Reactor, Reason, Registration, Stream,
-    Token,
+    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopLimits, Next, Reactor, Reason,
+    Registration, Stream, Token,
 };
 
 use crate::{Failure, resolve};
@@ -170,12 +170,8 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
-    let connection =
-        Stream::connect(&target, Limits::DEFAULT, Relay, &mut cx).map_err(|error| {
-            let reason = Reason::Failed { operation: "connect", error };
-            Failure::of_connection(address, &reason)
-        })?;
-    cx.app.connection = connection;
+    let options = ConnectOptions::DEFAULT;
+    cx.app.connection = Stream::connect(&target, &options, Limits::DEFAULT, Relay, &mut cx)?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
     let input = io::stdin().as_fd().try_clone_to_owned()?;

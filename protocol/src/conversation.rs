@@ -142,9 +142,15 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
             Cause::Opened => self.service.open(&mut reply, turn),
             Cause::Woken => self.service.resume(&mut reply, turn),
             Cause::Deadline => self.service.timeout(&mut reply, turn),
-            Cause::Input | Cause::Drained if self.paused => Flow::Pause,
-            Cause::Input | Cause::Drained => Flow::Continue,
+            Cause::Drained => self.service.drained(&mut reply, turn),
+            Cause::Input => Flow::Continue,
         };
+        if self.paused
+            && flow == Flow::Continue
+            && matches!(turn.cause, Cause::Input | Cause::Drained)
+        {
+            flow = Flow::Pause;
+        }
         // Law 6: a full output stops decoding; what is left stays in the input.
         while flow == Flow::Continue && output.len() < turn.limits.output_high {
             flow = match self.step(input, output, turn)? {

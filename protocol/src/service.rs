@@ -38,6 +38,15 @@ pub trait Service<C: Codec, A = ()> {
         turn: &mut Turn<'_, A>,
     ) -> Flow;
 
+    /// The output has fallen to its low mark ([`Limits::output_low`](crate::Limits)) from above it:
+    /// whoever has much to say says some more here, up to the high mark each time.
+    ///
+    /// [`Flow::Continue`] leaves a pause as it is.
+    fn drained(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Continue
+    }
+
     /// Somebody woke this conversation: say what became sayable.
     ///
     /// Returning [`Flow::Continue`] ends a pause.

@@ -148,10 +148,33 @@ impl Reason {
     }
 }
 
+/// What an error of a connection usually comes from, in words; empty where the error says it.
+pub(crate) fn hint(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?",
+        io::ErrorKind::NotFound => "there is no such socket; is the server running?",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "the peer cut the connection",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "there is no way there"
+        }
+        io::ErrorKind::TimedOut => "the peer does not answer",
+        io::ErrorKind::PermissionDenied => "this user may not",
+        io::ErrorKind::AddrNotAvailable => {
+            "no local port is left for it (net.ipv4.ip_local_port_range)"
+        }
+        io::ErrorKind::WouldBlock => "as many wait there already as may",
+        _ => "",
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { operation, error } => write!(f, "{operation}: {error}"),
+            Self::Failed { operation, error } => {
+                let hint = hint(error.kind());
+                let separator = if hint.is_empty() { "" } else { ": " };
+                write!(f, "{operation}: {error}{separator}{hint}")
+            }
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::TimedOut(Timeout::Idle) => f.write_str("idle for too long"),
             Self::TimedOut(Timeout::Deadline) => f.write_str("deadline passed"),

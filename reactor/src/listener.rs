@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 
 use crate::{
-    Address, Cx, Handler, Interest, Next, Reason, Registration, Role, Timeout, Token, sys,
+    Address, Cx, Handler, Interest, ListenOptions, Next, Reason, Registration, Role, Timeout,
+    Token, sys,
 };
 
 /// How long accepting pauses at first when descriptors run out; it doubles from pause to pause.
@@ -20,22 +21,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often running out is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-    /// Default 4,096, which is that setting's own default.
-    pub backlog: i32,
-    /// The permission bits of a Unix socket's file, or those that the process's umask gives.
-    pub unix_mode: Option<u32>,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 4096, unix_mode: None }
-    }
-}
 
 /// A connection that was accepted, non-blocking and closed on exec.
 #[derive(Debug)]
@@ -80,7 +65,7 @@ impl Listener {
         let file = match address {
             Address::Tcp(_) => {
                 sys::set_reuse_address(fd.as_fd())?;
-                sys::set_nodelay(fd.as_fd())?;
+                options.tcp.apply(&fd)?;
                 sys::bind(fd.as_fd(), address.endpoint())?;
                 None
             }

@@ -86,7 +86,8 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// What a handler wants to be called for. Errors are always delivered, once.
+/// What a handler wants to be called for. Errors are always delivered, once; only select(2) can not
+/// tell of one while nothing is wanted, and does so when something is.
 ///
 /// Changing it costs nothing on the edge-triggered backend: the kernel was told everything once,
 /// and interest is a mask in user space.

@@ -2,23 +2,20 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
 use crate::{
-    Accepted, Address, Cx, Handler, Interest, Listener, Next, Readiness, Reason, Registration,
-    Role, Timeout, Token, sys,
+    Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
+    Registration, Role, Timeout, Token, sys,
 };
 
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
 /// How many segments one write gathers at most.
 const GATHER_MAX: usize = 32;
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection must have been silent to be closed while the loop winds down.
 const DRAIN_QUIET: Duration = Duration::from_millis(500);
 
@@ -136,6 +133,7 @@ impl<S> Stream<S> {
     /// When `limits` can not be worked with, or connecting fails at once.
     pub fn connect<A: 'static>(
         address: &Address,
+        options: &ConnectOptions,
         limits: Limits,
         session: S,
         cx: &mut Cx<'_, A>,
@@ -144,12 +142,8 @@ impl<S> Stream<S> {
         S: Session<A> + 'static,
     {
         let limits = checked(limits)?;
-        let fd: OwnedFd = sys::stream_socket(address.endpoint())?;
+        let (fd, connecting) = options.dial(address)?;
         let is_tcp = matches!(address, Address::Tcp(_));
-        if is_tcp {
-            sys::set_nodelay(fd.as_fd())?;
-        }
-        let connecting = sys::connect(fd.as_fd(), address.endpoint())?;
         let (stage, registration) = match connecting {
             sys::Connecting::Done => (Stage::Opening, registration(is_tcp)),
             sys::Connecting::InProgress => (Stage::Connecting, registration(is_tcp).connecting()),
@@ -157,7 +151,7 @@ impl<S> Stream<S> {
         let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
         match connecting {
             sys::Connecting::Done => cx.wake(token),
-            sys::Connecting::InProgress => cx.set_timeout_of(token, CONNECT_TIMEOUT),
+            sys::Connecting::InProgress => cx.set_timeout_of(token, options.timeout),
         }
         Ok(token)
     }

@@ -1,103 +1,17 @@
 //! What every backend must do alike: each test runs on each of them.
 
+mod common;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
-use reactor::{
-    Address, BackendKind, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next,
-    PostError, Reactor, Reason, Registration, Stream, Timeout, Token,
-};
-
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Runs `test` with a fresh reactor on each backend.
-fn on_every_backend<A: Default + 'static>(limits: LoopLimits, test: impl Fn(Reactor<A>)) {
-    for kind in BackendKind::ALL {
-        eprintln!("on {kind}");
-        let backend = kind.open().expect("the backend opens");
-        test(Reactor::with_backend(backend, limits, A::default()).expect("the reactor opens"));
-    }
-}
-
-/// Turns the loop until `done`, or fails.
-fn turn_until<A>(reactor: &mut Reactor<A>, mut done: impl FnMut(&mut Reactor<A>) -> bool) {
-    let start = Instant::now();
-    while !done(reactor) {
-        assert!(start.elapsed() < PATIENCE, "gave up: {}", reactor.counters());
-        reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
-    }
-}
-
-struct Echo;
-
-impl<A> Service<Bytes, A> for Echo {
-    fn call(
-        &mut self,
-        bytes: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
-    ) -> Flow {
-        reply.send(bytes);
-        Flow::Continue
-    }
-}
-
-fn serve_echo<A: 'static>(reactor: &mut Reactor<A>, limits: Limits) -> String {
-    let any: Address = "127.0.0.1:0".parse().expect("it is an address");
-    let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
-    let address = listener.address().to_string();
-    let mut cx = reactor.cx();
-    Stream::serve(listener, limits, &mut cx, |_| Conversation::new(Bytes, Echo))
-        .expect("it listens");
-    address
-}
-
-/// Counts its calls; does with its descriptor what it is told.
-#[derive(Clone, Default)]
-struct Probe {
-    runs: Rc<Cell<u32>>,
-    closes: Rc<Cell<u32>>,
-    reads: Rc<Cell<usize>>,
-    reason: Rc<Cell<usize>>,
-}
-
-impl Handler<()> for Probe {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
-        self.runs.set(self.runs.get() + 1);
-        let mut buffer = [0; 100];
-        while let Some(count) = cx.read(&mut buffer)? {
-            self.reads.set(self.reads.get() + count);
-            if count == 0 {
-                return Ok(Next::Close(Reason::PeerClosed));
-            }
-        }
-        Ok(Next::Continue)
-    }
-
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_>) {
-        self.closes.set(self.closes.get() + 1);
-        self.reason.set(reason.index());
-    }
-}
-
-fn probe(reactor: &mut Reactor, interest: Interest) -> (Probe, Token, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
-    let probe = Probe::default();
-    let registration = Registration::new(interest);
-    let token = reactor
-        .cx()
-        .register(OwnedFd::from(ours), registration, probe.clone())
-        .expect("it registers");
-    (probe, token, theirs)
-}
+use common::{PATIENCE, Probe, on_every_backend, probe, serve_echo, turn_until};
+use protocol::Limits;
+use reactor::{Cx, Handler, Interest, LoopLimits, Next, PostError, Reason, Registration, Timeout};
 
 #[test]
 fn data_comes_before_the_end_and_the_end_comes_once() {

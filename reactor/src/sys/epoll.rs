@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{check, index, pointer, reported, timespec};
+use super::{check, pointer, reported, timespec};
 use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
@@ -33,9 +33,6 @@ pub(crate) struct Epoll {
     clock: Clock,
     events: Vec<libc::epoll_event>,
     ctl_calls: u64,
-    /// Level-triggered: which descriptors are attached. A source that wants nothing is detached,
-    /// since epoll reports hang-ups and errors even of those.
-    attached: Vec<bool>,
 }
 
 impl Epoll {
@@ -51,7 +48,6 @@ impl Epoll {
             clock: Clock::Nanoseconds,
             events: vec![EMPTY; EVENTS_MIN],
             ctl_calls: 0,
-            attached: Vec::new(),
         })
     }
 
@@ -70,13 +66,9 @@ impl Epoll {
         check(result).map(drop)
     }
 
-    /// Whether a level-triggered descriptor is attached.
-    fn attached(&mut self, fd: BorrowedFd<'_>) -> &mut bool {
-        let place = index(fd.as_raw_fd());
-        if place >= self.attached.len() {
-            self.attached.resize(place + 1, false);
-        }
-        &mut self.attached[place]
+    /// What the kernel is asked about a source.
+    fn mask(&self, interest: Interest) -> u32 {
+        if self.trigger == Trigger::Edge { EDGE } else { level_mask(interest) }
     }
 
     /// Waits as exactly as the kernel can, and never shorter than asked.
@@ -123,8 +115,10 @@ fn milliseconds_up(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
 
+/// Hang-ups and errors are reported whatever the interest. Of a source that wants nothing they are
+/// to be reported once and not at every wait, which is what an edge is.
 fn level_mask(interest: Interest) -> u32 {
-    let mut mask = 0;
+    let mut mask = if interest.is_none() { libc::EPOLLET } else { 0 };
     if interest.contains(Interest::READ) {
         mask |= libc::EPOLLIN | libc::EPOLLRDHUP;
     }
@@ -176,35 +170,14 @@ impl Backend for Epoll {
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        if self.trigger == Trigger::Edge {
-            return self.ctl(libc::EPOLL_CTL_ADD, fd, token, EDGE);
-        }
-        // A source that wants nothing is attached all the same, so that a descriptor which can
-        // not be watched is found out now, and detached at once.
-        self.ctl(libc::EPOLL_CTL_ADD, fd, token, level_mask(interest))?;
-        *self.attached(fd) = true;
-        if interest.is_none() { self.modify(fd, token, interest) } else { Ok(()) }
+        self.ctl(libc::EPOLL_CTL_ADD, fd, token, self.mask(interest))
     }
 
     fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        if self.trigger == Trigger::Edge {
-            return Ok(());
-        }
-        let operation = match (*self.attached(fd), interest.is_none()) {
-            (false, true) => return Ok(()),
-            (true, true) => libc::EPOLL_CTL_DEL,
-            (true, false) => libc::EPOLL_CTL_MOD,
-            (false, false) => libc::EPOLL_CTL_ADD,
-        };
-        self.ctl(operation, fd, token, level_mask(interest))?;
-        *self.attached(fd) = !interest.is_none();
-        Ok(())
+        self.ctl(libc::EPOLL_CTL_MOD, fd, token, self.mask(interest))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        if self.trigger == Trigger::Level && !std::mem::replace(self.attached(fd), false) {
-            return Ok(());
-        }
         self.ctl(libc::EPOLL_CTL_DEL, fd, Token::NONE, 0)
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::sigpipe::without_sigpipe;
 use super::{check, poll, transfer};
 use crate::{Interest, Readiness};
 
@@ -21,12 +22,14 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// `writev(2)`, for what is no socket.
+/// `writev(2)`, for what is no socket, never raising `SIGPIPE`.
 pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = slices.len().min(SLICES_MAX) as libc::c_int;
-    transfer(|| {
-        // SAFETY: an IoSlice is an iovec (std guarantees it), and there are `count` of them.
-        unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) }
+    without_sigpipe(|| {
+        transfer(|| {
+            // SAFETY: an IoSlice is an iovec (std guarantees it), and there are `count` of them.
+            unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) }
+        })
     })
 }
 
@@ -50,8 +53,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
     })
 }
 
-/// `sendfile(2)`. It knows no `MSG_NOSIGNAL`: a process that has not ignored `SIGPIPE`, as Rust
-/// programs do before `main`, gets that signal when the peer is gone.
+/// `sendfile(2)`, never raising `SIGPIPE`.
 pub(crate) fn sendfile(
     fd: BorrowedFd<'_>,
     file: &File,
@@ -60,10 +62,12 @@ pub(crate) fn sendfile(
 ) -> io::Result<usize> {
     let start = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let count = length.min(TRANSFER_MAX) as usize;
-    transfer(|| {
-        let mut position = start;
-        // SAFETY: both descriptors are open while borrowed, and `position` outlives the call.
-        unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut position, count) }
+    without_sigpipe(|| {
+        transfer(|| {
+            let mut position = start;
+            // SAFETY: both descriptors are open while borrowed, and `position` outlives the call.
+            unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut position, count) }
+        })
     })
 }
 

@@ -10,6 +10,7 @@ mod io_calls;
 mod poll;
 mod select;
 mod signal;
+mod sigpipe;
 mod socket;
 
 pub(crate) use epoll::Epoll;
@@ -19,8 +20,8 @@ pub(crate) use poll::Poll;
 pub(crate) use select::Select;
 pub(crate) use signal::Subscription;
 pub(crate) use socket::{
-    Connecting, Endpoint, accept, bind, connect, listen, local_address, set_nodelay,
-    set_reuse_address, shutdown_write, stream_socket, take_error,
+    Connecting, Endpoint, accept, bind, connect, listen, local_address, set_keepalive, set_nodelay,
+    set_reuse_address, set_user_timeout, shutdown_write, stream_socket, take_error,
 };
 
 /// The result of a call that returns -1 and sets `errno` when it fails.

@@ -30,8 +30,7 @@ impl Poll {
     }
 }
 
-/// What the kernel is asked. One that wants nothing is asked about descriptor -1, which is
-/// skipped: otherwise its hang-ups and errors would be reported at every wait.
+/// What the kernel is asked. Hang-ups and errors are reported whatever the interest.
 fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     let mut events = 0;
     if interest.contains(Interest::READ) {
@@ -43,7 +42,7 @@ fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     if interest.contains(Interest::PRIORITY) {
         events |= libc::POLLPRI;
     }
-    libc::pollfd { fd: if interest.is_none() { -1 } else { fd }, events, revents: 0 }
+    libc::pollfd { fd, events, revents: 0 }
 }
 
 /// What an answer of poll says. A hang-up or an error is worth trying: the attempt tells.
@@ -126,9 +125,14 @@ impl Backend for Poll {
             )
         };
         let count = reported(result)?;
-        let answered = self.table.iter().zip(&self.owners).filter(|(entry, _)| entry.revents != 0);
+        let entries = self.table.iter_mut().zip(&self.owners);
+        let answered = entries.filter(|(entry, _)| entry.revents != 0);
         for (entry, (_, token)) in answered.take(count) {
             events.push(Event { token: *token, readiness: readiness(entry.revents) });
+            if entry.events == 0 {
+                // It wants nothing and has hung up, which is said once: -1 is skipped from now on.
+                (entry.fd, entry.revents) = (-1, 0);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::check;
 
@@ -195,6 +196,24 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Sends small segments at once (`TCP_NODELAY`). What a listener accepts inherits it.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// Has the kernel ask a silent peer whether it is still there: after `idle`, then every tenth of
+/// that, ten times at most (`tcp(7)`). What a listener accepts inherits it.
+pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()> {
+    const PROBES: i32 = 10;
+    let seconds = |duration: Duration| duration.as_secs().clamp(1, 32_767) as i32;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds(idle))?;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds(idle / PROBES as u32))?;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, PROBES)
+}
+
+/// How long sent data may stay unacknowledged before the connection fails (`TCP_USER_TIMEOUT`).
+/// What a listener accepts inherits it.
+pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128) as i32;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
 /// Ends the sending side (`shutdown(2)`).

@@ -1,0 +1,106 @@
+//! Calls that know no `MSG_NOSIGNAL`, kept from ending the process (P26).
+
+use std::io;
+
+use super::{check, pointer, timespec};
+use std::time::Duration;
+
+/// Makes `call` without its raising `SIGPIPE`. Where that signal is ignored, as in every program
+/// that Rust's runtime started, this costs one look at its action; otherwise it is held back and
+/// taken off this thread again.
+pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if is_ignored()? {
+        return call();
+    }
+    let pipe = only_sigpipe()?;
+    let before = change_mask(libc::SIG_BLOCK, &pipe)?;
+    let result = call();
+    if let Err(error) = &result
+        && error.raw_os_error() == Some(libc::EPIPE)
+    {
+        let none = pointer::<libc::siginfo_t>(None).cast_mut();
+        let at_once = timespec(Duration::ZERO);
+        // SAFETY: the set and the timeout outlive the call, and no information is asked for.
+        unsafe { libc::sigtimedwait(&pipe, none, &at_once) };
+    }
+    change_mask(libc::SIG_SETMASK, &before)?;
+    result
+}
+
+fn is_ignored() -> io::Result<bool> {
+    // SAFETY: all-zero bytes are a valid sigaction; it is filled by the call.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and `action` outlives the call.
+    check(unsafe { libc::sigaction(libc::SIGPIPE, pointer(None), &mut action) })?;
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+fn only_sigpipe() -> io::Result<libc::sigset_t> {
+    // SAFETY: all-zero bytes are a valid sigset_t: the empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` outlives the call.
+    check(unsafe { libc::sigaddset(&mut set, libc::SIGPIPE) })?;
+    Ok(set)
+}
+
+/// Changes the mask of this thread. Returns what it was.
+fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    // SAFETY: all-zero bytes are a valid sigset_t; it is filled by the call.
+    let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both sets outlive the call.
+    match unsafe { libc::pthread_sigmask(how, set, &mut before) } {
+        0 => Ok(before),
+        // Unlike other calls, this one returns the error number itself.
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{sendfile, writev};
+    use std::fs::File;
+    use std::io::IoSlice;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    /// Set in the process that has the default action.
+    const CHILD: &str = "REACTOR_TEST_SIGPIPE_CHILD";
+
+    fn write_to_the_dead() {
+        // SAFETY: signal takes no pointer, and the default action is no code of ours.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let broken = Some(libc::EPIPE);
+        let (socket, _) = UnixStream::pair().expect("a pair can be made");
+        let file = File::open("/proc/self/exe").expect("it opens");
+        let error = sendfile(socket.as_fd(), &file, 0, 100).expect_err("nobody is there");
+        assert_eq!(error.raw_os_error(), broken);
+        let (_, pipe) = io::pipe().expect("a pipe can be made");
+        let error = writev(pipe.as_fd(), &[IoSlice::new(b"x")]).expect_err("nobody is there");
+        assert_eq!(error.raw_os_error(), broken);
+        assert!(!is_ignored().expect("it can be asked"));
+        // SAFETY: raise takes no pointer. The mask is what it was, so this ends the process.
+        unsafe { libc::raise(libc::SIGPIPE) };
+        unreachable!("SIGPIPE is still held back");
+    }
+
+    #[test]
+    fn a_program_with_the_default_action_survives_writing_to_the_dead() {
+        use std::os::unix::process::ExitStatusExt;
+        if std::env::var_os(CHILD).is_some() {
+            return write_to_the_dead();
+        }
+        let name = "a_program_with_the_default_action_survives_writing_to_the_dead";
+        let child = std::env::current_exe().expect("this is a program");
+        let output = Command::new(child)
+            .args([&format!("sys::sigpipe::tests::{name}"), "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("it starts");
+        // By the signal it sent itself at its very end, when all else had passed.
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}

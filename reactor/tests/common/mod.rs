@@ -1,0 +1,114 @@
+//! What the tests on real backends share.
+
+#![allow(dead_code)] // Each test program uses a part of it.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use protocol::codecs::Bytes;
+use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
+use reactor::{
+    Address, BackendKind, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next,
+    Reactor, Reason, Registration, Stream, Token,
+};
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `test` with a fresh reactor on each backend.
+pub(crate) fn on_every_backend<A: Default + 'static>(
+    limits: LoopLimits,
+    test: impl Fn(Reactor<A>),
+) {
+    for kind in BackendKind::ALL {
+        eprintln!("on {kind}");
+        let backend = kind.open().expect("the backend opens");
+        test(Reactor::with_backend(backend, limits, A::default()).expect("the reactor opens"));
+    }
+}
+
+/// Turns the loop until `done`, or fails.
+pub(crate) fn turn_until<A>(
+    reactor: &mut Reactor<A>,
+    mut done: impl FnMut(&mut Reactor<A>) -> bool,
+) {
+    let start = Instant::now();
+    while !done(reactor) {
+        assert!(start.elapsed() < PATIENCE, "gave up: {}", reactor.counters());
+        reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+    }
+}
+
+pub(crate) struct Echo;
+
+impl<A> Service<Bytes, A> for Echo {
+    fn call(
+        &mut self,
+        bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.send(bytes);
+        Flow::Continue
+    }
+}
+
+/// Serves what `make` makes on a free port of the IPv4 loopback. Returns its address.
+pub(crate) fn serve<A: 'static, S: Session<A> + 'static>(
+    reactor: &mut Reactor<A>,
+    limits: Limits,
+    make: impl Fn() -> S + 'static,
+) -> String {
+    let any: Address = "127.0.0.1:0".parse().expect("it is an address");
+    let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
+    let address = listener.address().to_string();
+    Stream::serve(listener, limits, &mut reactor.cx(), move |_| make()).expect("it listens");
+    address
+}
+
+pub(crate) fn serve_echo<A: 'static>(reactor: &mut Reactor<A>, limits: Limits) -> String {
+    serve(reactor, limits, || Conversation::new(Bytes, Echo))
+}
+
+/// Counts its calls; does with its descriptor what it is told.
+#[derive(Clone, Default)]
+pub(crate) struct Probe {
+    pub(crate) runs: Rc<Cell<u32>>,
+    pub(crate) closes: Rc<Cell<u32>>,
+    pub(crate) reads: Rc<Cell<usize>>,
+    pub(crate) reason: Rc<Cell<usize>>,
+}
+
+impl Handler<()> for Probe {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.runs.set(self.runs.get() + 1);
+        let mut buffer = [0; 100];
+        while let Some(count) = cx.read(&mut buffer)? {
+            self.reads.set(self.reads.get() + count);
+            if count == 0 {
+                return Ok(Next::Close(Reason::PeerClosed));
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_>) {
+        self.closes.set(self.closes.get() + 1);
+        self.reason.set(reason.index());
+    }
+}
+
+pub(crate) fn probe(reactor: &mut Reactor, interest: Interest) -> (Probe, Token, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+    let probe = Probe::default();
+    let registration = Registration::new(interest);
+    let token = reactor
+        .cx()
+        .register(OwnedFd::from(ours), registration, probe.clone())
+        .expect("it registers");
+    (probe, token, theirs)
+}

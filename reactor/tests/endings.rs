@@ -1,0 +1,439 @@
+//! How connections end (P5, P23): every row of the table, on every backend.
+
+mod common;
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{Echo, Probe, on_every_backend, serve, serve_echo, turn_until};
+use protocol::codecs::{Bytes, Lines};
+use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
+use reactor::{
+    Address, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next,
+    Reactor, Readiness, Reason, Registration, Stream,
+};
+
+/// Two ends of a TCP connection.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let far = TcpStream::connect(listener.local_addr().expect("it has one")).expect("it connects");
+    let (near, _) = listener.accept().expect("it accepts");
+    (near, far)
+}
+
+fn register(reactor: &mut Reactor<()>, fd: impl Into<OwnedFd>, interest: Interest) -> Probe {
+    let probe = Probe::default();
+    let registration = Registration::new(interest);
+    reactor.cx().register(fd.into(), registration, probe.clone()).expect("it registers");
+    probe
+}
+
+/// Turns until the probe has been told of its end, and then for a while more: it is told once,
+/// and the loop does not turn for nothing. Returns what was read, and the reason.
+fn ended(reactor: &mut Reactor<()>, probe: &Probe) -> (usize, &'static str) {
+    turn_until(reactor, |_| probe.closes.get() > 0);
+    assert_rests(reactor);
+    assert_eq!(probe.closes.get(), 1);
+    (probe.reads.get(), Reason::NAMES[probe.reason.get()])
+}
+
+/// The loop turns no more than a few times in 30 ms.
+fn assert_rests(reactor: &mut Reactor<()>) {
+    let before = reactor.counters().turns;
+    reactor.cx().after(Duration::from_millis(30), |cx| cx.stop()).expect("it is armed");
+    reactor.run().expect("it runs");
+    let turns = reactor.counters().turns - before;
+    assert!(turns <= 4, "{turns} turns for nothing: {}", reactor.counters());
+}
+
+#[test]
+fn the_end_of_a_tcp_peer_comes_after_its_data() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (near, mut far) = tcp_pair();
+        let probe = register(&mut reactor, near, Interest::READ);
+        far.write_all(&[1; 10_000]).expect("the kernel takes bytes");
+        drop(far);
+        assert_eq!(ended(&mut reactor, &probe), (10_000, "peer closed"));
+    });
+}
+
+#[test]
+fn a_reset_is_a_failure() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (mut near, far) = tcp_pair();
+        // A peer that closes with this unread resets the connection.
+        near.write_all(b"unread").expect("the kernel takes bytes");
+        let probe = register(&mut reactor, near, Interest::READ);
+        drop(far);
+        assert_eq!(ended(&mut reactor, &probe), (0, "failed"));
+    });
+}
+
+#[test]
+fn what_came_before_a_reset_is_still_read() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (mut near, mut far) = tcp_pair();
+        near.write_all(b"unread").expect("the kernel takes bytes");
+        far.write_all(&[1; 10_000]).expect("the kernel takes bytes");
+        drop(far);
+        let probe = register(&mut reactor, near, Interest::READ);
+        assert_eq!(ended(&mut reactor, &probe), (10_000, "failed"));
+    });
+}
+
+#[test]
+fn a_reset_reaches_a_source_that_is_paused_and_does_not_spin() {
+    /// Ends when it is told of an error.
+    struct Paused;
+    impl Handler<()> for Paused {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            assert!(cx.readiness().contains(Readiness::ERROR));
+            cx.take_error()?.map_or(Ok(Next::Continue), Err)
+        }
+    }
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (mut near, far) = tcp_pair();
+        near.write_all(b"unread").expect("the kernel takes bytes");
+        let registration = Registration::new(Interest::NONE);
+        reactor.cx().register(near.into(), registration, Paused).expect("it registers");
+        assert_rests(&mut reactor);
+        let before = reactor.counters().live();
+        drop(far);
+        if reactor.backend_name() == "select" {
+            // It has no way to ask about errors alone.
+            assert_rests(&mut reactor);
+            return;
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().live() < before);
+        assert_rests(&mut reactor);
+    });
+}
+
+#[test]
+fn a_unix_peer_that_is_killed_is_like_one_that_closed() {
+    for unread in [false, true] {
+        on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+            let (mut near, far) = UnixStream::pair().expect("a pair can be made");
+            let mut child = Command::new("sleep")
+                .arg("1000")
+                .stdin(Stdio::from(OwnedFd::from(far)))
+                .spawn()
+                .expect("every system has it");
+            if unread {
+                near.write_all(b"never read").expect("the kernel takes bytes");
+            }
+            let probe = register(&mut reactor, near, Interest::READ);
+            assert_rests(&mut reactor);
+            assert_eq!(probe.closes.get(), 0);
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+            let reason = if unread { "failed" } else { "peer closed" };
+            assert_eq!(ended(&mut reactor, &probe), (0, reason));
+        });
+    }
+}
+
+#[test]
+fn a_pipe_ends_after_its_data_when_its_writer_does() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (reader, mut writer) = io::pipe().expect("a pipe can be made");
+        let probe = register(&mut reactor, reader, Interest::READ);
+        writer.write_all(&[1; 5000]).expect("the kernel takes bytes");
+        drop(writer);
+        assert_eq!(ended(&mut reactor, &probe), (5000, "peer closed"));
+    });
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
+    /// Writes whatever it is called for.
+    struct Writer(Probe);
+    impl Handler<()> for Writer {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            while cx.write(&[io::IoSlice::new(&[1; 4096])])?.is_some() {}
+            Ok(Next::Continue)
+        }
+
+        fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_>) {
+            assert!(reason.to_string().contains("write"), "{reason}");
+            Box::new(self.0).closed(reason, cx);
+        }
+    }
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        let probe = Probe::default();
+        let registration = Registration::new(Interest::WRITE);
+        reactor
+            .cx()
+            .register(writer.into(), registration, Writer(probe.clone()))
+            .expect("it registers");
+        // It fills up, and then is left alone.
+        assert_rests(&mut reactor);
+        drop(reader);
+        assert_eq!(ended(&mut reactor, &probe), (0, "failed"));
+    });
+}
+
+#[test]
+fn resets_trickles_and_silence_leave_no_source_behind() {
+    let idle = Some(Duration::from_millis(100));
+    let limits = LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor: Reactor<()>| {
+        let before = reactor.counters().live() + 1; // The listener stays.
+        let make = || Conversation::new(Lines::default(), Shout);
+        let address = serve(&mut reactor, Limits::DEFAULT, make);
+        let mut silent = Vec::new();
+        for round in 0..50 {
+            let mut resetting = TcpStream::connect(&address).expect("it accepts");
+            resetting.write_all(b"a line\nhalf a li").expect("the kernel takes bytes");
+            silent.push(TcpStream::connect(&address).expect("it accepts"));
+            let mut trickling = TcpStream::connect(&address).expect("it accepts");
+            trickling.set_nonblocking(true).expect("modes can be set");
+            for byte in b"trickle\n" {
+                trickling.write_all(&[*byte]).expect("the kernel takes a byte");
+                reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            }
+            let mut reply = [0; 8];
+            turn_until(&mut reactor, |_| trickling.read_exact(&mut reply).is_ok());
+            assert_eq!(&reply, b"TRICKLE\n", "round {round}");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().live() == before);
+        assert_eq!(reactor.cx().connections(), 0);
+    });
+}
+
+/// Answers lines in capitals.
+struct Shout;
+
+impl<A> Service<Lines, A> for Shout {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        line.make_ascii_uppercase();
+        reply.send(line);
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let make = || Conversation::new(Lines::with_size_max(64 * 1024), Shout);
+        let address = serve(&mut reactor, Limits::DEFAULT, make);
+        let client = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).expect("it accepts");
+            let mut sent = 0;
+            let chunk = vec![b'x'; 1 << 20];
+            while sent < 100 && stream.write_all(&chunk).is_ok() {
+                sent += 1;
+            }
+            let mut said = Vec::new();
+            // The end of what it said may be a reset, since it would not read all that.
+            let _ = stream.read_to_end(&mut said);
+            (sent, said)
+        });
+        turn_until(&mut reactor, |_| client.is_finished());
+        let (sent, said) = client.join().expect("the client does not panic");
+        assert_eq!(String::from_utf8_lossy(&said), "error: line longer than 65536 bytes\n");
+        assert!(sent < 100, "all of it was taken");
+        let counters = reactor.counters();
+        // What was never read can not have taken memory.
+        let most = Limits::DEFAULT.linger_bytes_max + Limits::DEFAULT.read_budget + (1 << 20);
+        assert!(counters.bytes_read <= most as u64, "{counters}");
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
+    });
+}
+
+#[test]
+fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
+    /// Says more and more, whatever the flow.
+    struct Babble;
+    impl<A> Service<Bytes, A> for Babble {
+        fn call(
+            &mut self,
+            _bytes: &mut [u8],
+            reply: &mut Reply<'_, Bytes>,
+            turn: &mut Turn<'_, A>,
+        ) -> Flow {
+            reply.send(&[0; 100_000]);
+            turn.wake(turn.me);
+            Flow::Continue
+        }
+
+        fn resume(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+            reply.send(&[0; 100_000]);
+            turn.wake(turn.me);
+            Flow::Continue
+        }
+    }
+    let limits = Limits { output_max: 1 << 20, ..Limits::DEFAULT };
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let address = serve(&mut reactor, limits, || Conversation::new(Bytes, Babble));
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"go").expect("the kernel takes bytes");
+        let limit = Reason::Limit("").index();
+        turn_until(&mut reactor, |reactor| reactor.counters().closes[limit] == 1);
+        assert_eq!(reactor.cx().connections(), 0);
+    });
+}
+
+#[test]
+fn every_kind_of_address_carries_everything_both_ways() {
+    let path = std::env::temp_dir().join(format!("reactor-{}-ends.sock", std::process::id()));
+    let unix = format!("unix:{}", path.display());
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        for text in ["127.0.0.1:0", "[::1]:0", &unix] {
+            let address: Address = text.parse().expect("it is an address");
+            let listener = match Listener::bind(&address, &ListenOptions::DEFAULT) {
+                Ok(listener) => listener,
+                Err(error) if text == "[::1]:0" => {
+                    eprintln!("SKIPPED: no IPv6 here: {error}");
+                    continue;
+                }
+                Err(error) => panic!("{text}: {error}"),
+            };
+            let address = listener.address().clone();
+            let mut cx = reactor.cx();
+            let echo = |_| Conversation::new(Bytes, Echo);
+            let server = Stream::serve(listener, Limits::DEFAULT, &mut cx, echo);
+            let server = server.expect("it listens");
+            let sender = Conversation::new(Bytes, Sender { left: 3 << 20, back: 0 });
+            let options = ConnectOptions::DEFAULT;
+            Stream::connect(&address, &options, Limits::DEFAULT, sender, &mut cx)
+                .expect("it connects");
+            let before = reactor.counters().closes[Reason::PeerClosed.index()];
+            turn_until(&mut reactor, |reactor| {
+                reactor.counters().closes[Reason::PeerClosed.index()] == before + 2
+            });
+            reactor.cx().close(server);
+            turn_until(&mut reactor, |reactor| reactor.counters().live() == 1);
+        }
+        assert!(!path.exists(), "the socket file was left");
+    });
+}
+
+/// Sends so much, ends its side, and wants all of it back.
+struct Sender {
+    left: usize,
+    back: usize,
+}
+
+impl<A> Service<Bytes, A> for Sender {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+        self.drained(reply, turn)
+    }
+
+    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+        // Under the high mark: who has that much unsent is not read for, and the server, which
+        // echoes, would wait for this side to read.
+        let chunk = self.left.min(100_000);
+        reply.send(&vec![5; chunk]);
+        self.left -= chunk;
+        if self.left == 0 && chunk > 0 {
+            turn.end_output();
+        }
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        bytes: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        assert!(bytes.iter().all(|byte| *byte == 5));
+        self.back += bytes.len();
+        Flow::Continue
+    }
+
+    fn closed(&mut self, error: Option<&(dyn std::error::Error + 'static)>, _: &mut Turn<'_, A>) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(self.back, 3 << 20);
+    }
+}
+
+#[test]
+fn tcp_options_reach_both_ends() {
+    let tcp = reactor::TcpOptions {
+        keepalive: Some(Duration::from_secs(30)),
+        user_timeout: Some(Duration::from_secs(5)),
+    };
+    let mut reactor = Reactor::new(()).expect("the reactor opens");
+    let options = ListenOptions { tcp, ..ListenOptions::DEFAULT };
+    let any = "127.0.0.1:0".parse().expect("it is an address");
+    let listener = Listener::bind(&any, &options).expect("a port is free");
+    let port = listener.address().to_string().rsplit_once(':').expect("it has a port").1.to_owned();
+    let address = listener.address().clone();
+    let mut cx = reactor.cx();
+    let echo = |_| Conversation::new(Bytes, Echo);
+    Stream::serve(listener, Limits::DEFAULT, &mut cx, echo).expect("it listens");
+    let options = ConnectOptions { tcp, ..ConnectOptions::DEFAULT };
+    let client = Conversation::new(Bytes, Echo);
+    Stream::connect(&address, &options, Limits::DEFAULT, client, &mut cx).expect("it connects");
+    turn_until(&mut reactor, |reactor| reactor.cx().connections() == 2);
+    // The kernel's own table: timer 02 is keepalive, with less than its 30 s left.
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let port: u16 = port.parse().expect("it is a number");
+    let port = format!(":{port:04X}");
+    let kept = table.lines().filter(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ours = fields.get(1..3).is_some_and(|it| it.iter().any(|end| end.ends_with(&port)));
+        ours && fields.get(5).is_some_and(|timer| timer.starts_with("02:"))
+    });
+    assert_eq!(kept.count(), 2, "{table}");
+}
+
+#[test]
+fn connecting_to_nobody_is_told_with_a_hint() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = free.local_addr().expect("it has one").to_string().parse().expect("it is one");
+    drop(free);
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let mut cx = reactor.cx();
+        let options = ConnectOptions::DEFAULT;
+        let session = Conversation::new(Bytes, Echo);
+        let result = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx);
+        // Loopback refuses at once or a turn later, as the kernel likes.
+        if let Err(error) = result {
+            assert!(error.to_string().contains("is the server running?"), "{error}");
+            return;
+        }
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
+        let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let reason = Reason::Failed { operation: "connect", error };
+        assert_eq!(reactor.counters().closes[reason.index()], 1);
+        assert!(reason.to_string().contains("is the server running?"), "{reason}");
+    });
+    let mut reactor = Reactor::new(()).expect("the reactor opens");
+    let address = "unix:/nowhere/x.sock".parse().expect("it is an address");
+    let session = Conversation::new(Bytes, Echo);
+    let options = ConnectOptions::DEFAULT;
+    let error = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut reactor.cx())
+        .expect_err("there is no such socket");
+    let said = "cannot connect to unix:/nowhere/x.sock: No such file or directory (os error 2): \
+                there is no such socket; is the server running?";
+    assert_eq!(error.to_string(), said);
+}
+
+#[test]
+fn a_drained_loop_says_so_and_closes_what_is_left_when_dropped() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let address = serve_echo(&mut reactor, Limits::DEFAULT);
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 1);
+        reactor.cx().drain(Duration::from_millis(50));
+        turn_until(&mut reactor, |reactor| reactor.has_ended());
+        drop(reactor);
+        assert_eq!(client.read(&mut [0]).expect("it is closed in order"), 0);
+    });
+}
