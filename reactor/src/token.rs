@@ -13,6 +13,13 @@ pub struct Token {
     generation: u32,
 }
 
+/// The token that names nothing.
+impl Default for Token {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl Token {
     /// The token of a slot and a generation of it.
     pub const fn new(slot: u32, generation: u32) -> Self {

@@ -280,7 +280,7 @@ fn the_auditor_accuses_no_good_handler() {
         let (script, mut reactor) = scripted(trigger, Vec::new());
         reactor.set_audit(true);
         let (token, mut far) = register(&mut reactor, Interest::READ, Note);
-        for round in 1..=100_000 {
+        for round in 1..=500_000 {
             // Sometimes the data is there before its event is.
             far.write_all(b"x").expect("it fits");
             script.event(token, Readiness::READABLE);
