@@ -275,7 +275,11 @@ impl<S> Stream<S> {
         S: Session<A>,
     {
         while self.wants_input() && *budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
-            let Some(count) = cx.read(scratch.input.spare(READ_MIN))? else { return Ok(()) };
+            // No more than there is room for the answers to, if they are of about that size.
+            let room = self.limits.output_high.saturating_sub(scratch.output.len());
+            let spare = scratch.input.spare(READ_MIN);
+            let size = spare.len().min(room as usize).max(READ_MIN);
+            let Some(count) = cx.read(&mut spare[..size])? else { return Ok(()) };
             scratch.input.commit(count);
             *budget = budget.saturating_sub(count);
             self.input_ended = count == 0;

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long anything may take before a test gives up on it.
@@ -13,7 +14,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A server under test: started on port 0, killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
-    log: BufReader<ChildStderr>,
+    /// Reads its log, so that it never waits for us to do so.
+    log: Option<JoinHandle<String>>,
     /// The lines it has logged about what it listens on.
     pub(crate) addresses: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Daemon {
                 addresses.push(rest.split(' ').next().unwrap_or_default().to_owned());
             }
         }
+        let log = Some(std::thread::spawn(move || rest(log)));
         Self { child, log, addresses }
     }
 
@@ -79,10 +82,40 @@ impl Daemon {
 
     /// Waits for its end; returns its exit code and the rest of its log.
     pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.log.read_to_string(&mut rest).expect("the log is text");
-        (self.child.wait().expect("it can be waited for").code(), rest)
+        let log = self.log.take().expect("it is waited for once");
+        let log = log.join().expect("the log is text");
+        (self.child.wait().expect("it can be waited for").code(), log)
     }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The bytes of memory that it has written to itself: a number of pages.
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).expect("it is running");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux has it");
+        let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        kibibytes.map(|count: u64| count * 1024).expect("it is a number")
+    }
+
+    /// The processor time it has used, in hundredths of a second, as Linux counts it.
+    pub(crate) fn busy(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.id());
+        let stat = std::fs::read_to_string(path).expect("it is running");
+        // The name in parentheses may contain spaces; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("Linux writes it so");
+        let ticks = |place| fields.split_whitespace().nth(place)?.parse::<u64>().ok();
+        ticks(11).zip(ticks(12)).map(|(user, system)| user + system).expect("they are numbers")
+    }
+}
+
+fn rest(mut log: BufReader<ChildStderr>) -> String {
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).expect("the log is text");
+    rest
 }
 
 impl Drop for Daemon {
