@@ -77,3 +77,34 @@ fn failures_are_one_sentence_and_exit_with_one() {
         assert!(said.contains(hint) && said.lines().count() == 1, "{said}");
     }
 }
+
+#[test]
+fn a_terminal_is_a_standard_input_too() {
+    if !common::peer_programs::has_peer("script") {
+        return;
+    }
+    let server = Server::start();
+    for backend in BackendKind::ALL {
+        let mut child = Command::new("script")
+            .args(["-qec", &format!("{TALK} {}", server.address), "/dev/null"])
+            .env("REACTOR_BACKEND", backend.name())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut keyboard = child.stdin.take().expect("its input is piped");
+        let mut screen = child.stdout.take().expect("its output is piped");
+        keyboard.write_all(b"typed\n").expect("it reads");
+        // Once by the terminal, which echoes what is typed, and once by the server.
+        let mut shown = Vec::new();
+        while shown.windows(5).filter(|word| *word == b"typed").count() < 2 {
+            let mut some = [0; 100];
+            let count = screen.read(&mut some).expect("it shows something");
+            assert!(count > 0, "{backend}: it ended: {}", String::from_utf8_lossy(&shown));
+            shown.extend_from_slice(&some[..count]);
+        }
+        // What a terminal makes an end of input of.
+        keyboard.write_all(&[4]).expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "{backend}");
+    }
+}

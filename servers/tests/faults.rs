@@ -5,7 +5,8 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use common::{Daemon, has_peer, noise};
+use common::peer_programs::has_peer;
+use common::{Daemon, noise};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 

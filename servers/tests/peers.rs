@@ -4,7 +4,8 @@ mod common;
 
 use std::process::Command;
 
-use common::{Daemon, has_peer, noise, pipe_through};
+use common::peer_programs::has_peer;
+use common::{Daemon, noise, pipe_through};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");

@@ -1,5 +1,10 @@
 //! The server that the tools are tested against.
 
+#![allow(dead_code)] // Each test program uses a part of it.
+
+#[path = "../../../servers/tests/common/peer_programs.rs"]
+pub(crate) mod peer_programs;
+
 use std::thread::JoinHandle;
 
 use protocol::Limits;
