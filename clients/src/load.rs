@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use protocol::{Buffer, Cause, Flow, Limits, Output, Refusal, Session, Turn};
 use reactor::{
     Address, BackendKind, ConnectOptions, Cx, LoopLimits, Reactor, Reason, Signal, Stream,
+    raise_descriptor_limit,
 };
 
 use crate::Failure;
@@ -298,6 +299,21 @@ fn busy_seconds() -> f64 {
     nanoseconds / 1e9
 }
 
+/// Whether this process may have so many connections, beside what it needs for itself.
+fn check_descriptors(connections: usize) -> Result<(), Failure> {
+    const OTHERS: usize = 16;
+    let wanted = connections.saturating_add(OTHERS) as u64;
+    let limit = raise_descriptor_limit(wanted)?;
+    if limit < wanted {
+        let text = format!(
+            "{connections} connections take {wanted} descriptors, and {limit} are the limit of \
+             this process: ask for fewer, or raise it with ulimit -n"
+        );
+        return Err(Failure::new(text));
+    }
+    Ok(())
+}
+
 /// Makes the load and measures what comes of it. The first `SIGINT` ends it early; `progress` is
 /// called once a second with what there is so far.
 ///
@@ -312,6 +328,7 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
         let text = format!("size times depth is {in_flight} bytes, the limit is 16 MiB");
         return Err(Failure::new(text));
     }
+    check_descriptors(load.connections.saturating_add(load.idle))?;
     let alphabet = |first: u8| -> Vec<u8> {
         (0..load.size + ALPHABET).map(|place| first + (place % ALPHABET) as u8).collect()
     };

@@ -5,7 +5,7 @@ mod common;
 use std::process::{Command, Output};
 
 use common::Server;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use reactor::raise_descriptor_limit;
 
 fn load(address: &str, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_load"))
@@ -52,28 +52,35 @@ fn a_server_that_is_not_there_is_an_error() {
     assert!(said.contains("nobody listens there"), "{said}");
 }
 
-/// Raises the limit of descriptors as far as it goes. Returns what it is then.
-fn descriptors() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("raising to the maximum is always allowed");
-    limit.current.map_or(usize::MAX, |most| most as usize)
-}
-
 #[test]
 fn ten_thousand_active_connections_beside_idle_ones_are_verified() {
     // The tests run side by side, and share the descriptors.
-    let room = descriptors().saturating_sub(1000);
+    let limit = raise_descriptor_limit(16_000).expect("it can be raised");
+    let room = (limit as usize).saturating_sub(1000);
     let (active, idle) = if room >= 15_000 { (10_000, 5000) } else { (room * 2 / 3, room / 3) };
     if active < 10_000 {
         eprintln!("SCALED DOWN: {active} connections instead of 10000: ulimit -Hn is the limit");
     }
     let server = Server::start();
-    // It inherits the limit.
     let (active, idle) = (active.to_string(), idle.to_string());
     let output = load(&server.address, &["--connections", &active, "--idle", &idle]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("every byte verified") && said.contains("errors       0"), "{said}");
     eprintln!("{said}");
+}
+
+#[test]
+fn wrong_arguments_and_limits_are_said_before_anything_is_done() {
+    for (args, code, hint) in [
+        (["--size", "0"], 2, "--size"),
+        (["--depth", "0"], 2, "--depth"),
+        (["--connections", "none"], 2, "--connections"),
+        (["--idle", "99999999"], 1, "ulimit -n"),
+    ] {
+        let output = load("127.0.0.1:9", &args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(hint), "{said}");
+    }
 }

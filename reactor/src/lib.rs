@@ -48,5 +48,6 @@ pub use readiness::{Interest, Readiness};
 pub use remote::{PostError, Remote};
 pub use sources::{Registration, Role};
 pub use stream::Stream;
+pub use sys::raise_descriptor_limit;
 pub use token::Token;
 pub use wheel::TimerId;

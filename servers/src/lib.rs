@@ -14,11 +14,14 @@ use log::{error, info, warn};
 use protocol::{Limits, Session};
 use reactor::{
     Address, BackendKind, Cx, ListenOptions, Listener, LoopLimits, Reactor, Signal, Stream,
+    raise_descriptor_limit,
 };
 
 pub mod echo;
 pub mod uppercase;
 
+/// The loop, its mailbox, signals, listeners, logs: what it opens beside connections.
+const DESCRIPTORS_OF_ITS_OWN: usize = 64;
 /// How long connections may go on after the first signal to stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -172,8 +175,21 @@ where
         Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_peer| make())?;
         info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
     }
+    raise_limit(args.max_connections)?;
     reactor.run()?;
     info!("stopped: {}", reactor.counters());
+    Ok(())
+}
+
+/// Has the system allow so many connections, or as many as it does.
+fn raise_limit(connections: usize) -> io::Result<()> {
+    let wanted = connections.saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;
+    let limit = raise_descriptor_limit(wanted)?;
+    if limit < wanted {
+        info!(
+            "{connections} connections take more than the {limit} descriptors that ulimit -n allows"
+        );
+    }
     Ok(())
 }
 

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use common::{Daemon, PATIENCE};
 use protocol::codecs::Bytes;
 use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
-use reactor::{Address, BackendKind, ConnectOptions, LoopLimits, Reactor, Stream};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use reactor::{
+    Address, BackendKind, ConnectOptions, LoopLimits, Reactor, Stream, raise_descriptor_limit,
+};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -21,15 +22,9 @@ const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 /// Raises the limit of descriptors as far as `wanted`. Returns what is left for connections, and
 /// says aloud when that is less.
 fn room_for(wanted: usize) -> usize {
-    const OTHERS: u64 = 100;
-    let mut limit = getrlimit(Resource::Nofile);
-    let needed = wanted as u64 + OTHERS;
-    if limit.current.is_some_and(|current| current < needed) {
-        limit.current = Some(limit.maximum.map_or(needed, |most| most.min(needed)));
-        setrlimit(Resource::Nofile, limit).expect("raising to the maximum is always allowed");
-    }
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(needed).saturating_sub(OTHERS);
-    let room = wanted.min(most as usize);
+    const OTHERS: usize = 100;
+    let limit = raise_descriptor_limit((wanted + OTHERS) as u64).expect("it can be raised");
+    let room = wanted.min((limit as usize).saturating_sub(OTHERS));
     if room < wanted {
         eprintln!("SCALED DOWN: {room} connections instead of {wanted}: ulimit -Hn is the limit");
     }

@@ -13,6 +13,7 @@ use clients::{Failure, resolve};
 /// Loads a server and verifies every byte of its answers
 #[derive(Parser)]
 #[command(
+    name = "load",
     version,
     after_help = "Ctrl-C prints what there is. REACTOR_BACKEND chooses epoll, \
     epoll-lt, poll or select. It exits with 0 when every answer was right, 1 when one was not, or \
@@ -22,20 +23,20 @@ struct Cli {
     #[arg(help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH")]
     address: String,
     /// Connections that exchange messages
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = at_least_one)]
     connections: usize,
     /// Further connections that only stand there
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
     idle: usize,
     /// Bytes of a message
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = at_least_one)]
     size: usize,
     /// Messages in flight on each connection
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one)]
     depth: usize,
     /// Seconds to measure, once all connections stand
-    #[arg(long, default_value_t = 5)]
-    duration: u64,
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = at_least_one)]
+    duration: usize,
     /// What the server makes of a message
     #[arg(long, default_value = "echo")]
     expect: Answer,
@@ -47,13 +48,24 @@ enum Answer {
     Uppercase,
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
 /// A line on a terminal that replaces the one before.
 fn show_progress(report: &Report) {
+    let (seconds, messages) = (report.elapsed.as_secs(), report.messages);
+    show(&format!("{seconds} s, {messages} messages, {} errors", report.errors));
+}
+
+fn show(line: &str) {
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() {
-        let (seconds, messages) = (report.elapsed.as_secs(), report.messages);
         // Nothing is lost when a progress line is.
-        let _ = write!(terminal, "\r{seconds} s, {messages} messages, {} errors ", report.errors);
+        let _ = write!(terminal, "\r\x1b[K{line}");
     }
 }
 
@@ -64,7 +76,7 @@ fn load(cli: &Cli) -> Result<Report, Failure> {
         idle: cli.idle,
         size: cli.size,
         depth: cli.depth,
-        duration: Duration::from_secs(cli.duration),
+        duration: Duration::from_secs(cli.duration as u64),
         expect: match cli.expect {
             Answer::Echo => Expect::Echo,
             Answer::Uppercase => Expect::Uppercase,
@@ -77,6 +89,7 @@ fn main() -> ExitCode {
     env_logger::init();
     match load(&Cli::parse()) {
         Ok(report) => {
+            show("");
             println!("{report}");
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

@@ -9,6 +9,7 @@ use clap::Parser;
 /// Sends standard input to a server and prints its replies
 #[derive(Parser)]
 #[command(
+    name = "talk",
     version,
     after_help = "The end of standard input ends the sending side; replies are \
     printed until the server ends its own. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \

@@ -8,6 +8,7 @@ mod epoll;
 mod event_fd;
 mod io_calls;
 mod poll;
+mod resource;
 mod select;
 mod signal;
 mod sigpipe;
@@ -17,6 +18,7 @@ pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{read, ready_now, send, sendfile, set_nonblocking, writev};
 pub(crate) use poll::Poll;
+pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use signal::Subscription;
 pub(crate) use socket::{

@@ -1,0 +1,39 @@
+//! The limits that the kernel sets for this process.
+
+use std::io;
+
+use super::{check, pointer};
+
+/// Raises the soft limit of open descriptors of this process to `wanted`, or as far towards it as
+/// the hard limit allows, and never lowers it. Returns what it is then (`getrlimit(2)`).
+///
+/// Many systems start processes with 1,024, for the sake of programs that use `select(2)` with
+/// sets of a fixed size; this project's sets grow.
+///
+/// # Errors
+/// What the kernel said.
+pub fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call, which fills it.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    if limit.rlim_cur < wanted {
+        limit.rlim_cur = wanted.min(limit.rlim_max);
+        // SAFETY: `limit` is whole and outlives the call.
+        check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, pointer(Some(&limit))) })?;
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_goes_and_never_lowered() {
+        let now = raise_descriptor_limit(0).expect("it can be asked");
+        assert_eq!(raise_descriptor_limit(now).expect("nothing changes"), now);
+        assert_eq!(raise_descriptor_limit(1).expect("nothing changes"), now);
+        let most = raise_descriptor_limit(u64::MAX).expect("the hard limit is allowed");
+        assert!(most >= now);
+    }
+}
