@@ -5,6 +5,9 @@
 #[doc = include_str!("src/introduction.md")]
 pub mod introduction {}
 
+#[doc = include_str!("src/embedding.md")]
+pub mod embedding {}
+
 #[doc = include_str!("src/architecture.md")]
 pub mod architecture {}
 
