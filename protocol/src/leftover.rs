@@ -72,9 +72,7 @@ impl Leftover {
             std::mem::swap(&mut scratch.output, &mut shared);
             self.output = (!shared.is_empty()).then_some(shared);
         } else if !scratch.output.is_empty() {
-            let mut own = Box::<Output>::default();
-            scratch.output.move_into(&mut own);
-            self.output = Some(own);
+            self.output = Some(Box::new(scratch.output.take()));
         }
     }
 

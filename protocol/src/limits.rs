@@ -18,8 +18,9 @@ pub struct Limits {
     /// Bytes of unsent output under which they start again. Default 64 KiB: low enough that
     /// stopping and starting is rare, high enough that the socket never runs dry meanwhile.
     pub output_low: u64,
-    /// Bytes of unsent output at which the connection is closed. Default 16 MiB: it bounds what
-    /// others' messages to a peer that does not read can cost.
+    /// Bytes of unsent output in memory at which the connection is closed; those of files do not
+    /// count. Default 16 MiB: it bounds what others' messages to a peer that does not read can
+    /// cost.
     pub output_max: u64,
     /// Bytes read for one connection in one turn of the loop before others get theirs.
     /// Default 256 KiB: about 50 microseconds of copying.

@@ -74,19 +74,28 @@ pub struct Output {
     /// How much of the first segment has been sent.
     sent: u64,
     len: u64,
-    /// How many of the segments are file ranges.
-    files: usize,
+    /// How many bytes of the segments are file ranges, sent or not.
+    file_bytes: u64,
 }
 
 impl Output {
     /// An empty output that owns no heap memory.
     pub const fn new() -> Self {
-        Self { queue: VecDeque::new(), tail: Vec::new(), sent: 0, len: 0, files: 0 }
+        Self { queue: VecDeque::new(), tail: Vec::new(), sent: 0, len: 0, file_bytes: 0 }
     }
 
     /// How many bytes are waiting to be sent, those of files included.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// How many bytes are waiting in memory: all but those of files.
+    pub fn memory(&self) -> u64 {
+        let sent = match self.queue.front() {
+            Some(Segment::File(_)) => self.sent,
+            _ => 0,
+        };
+        self.len - (self.file_bytes - sent)
     }
 
     /// Whether nothing is waiting.
@@ -104,10 +113,20 @@ impl Output {
                 continue;
             }
             let (now, later) = rest.split_at(room.min(rest.len()));
+            self.grow(now.len());
             self.tail.extend_from_slice(now);
             rest = later;
         }
         self.len += bytes.len() as u64;
+    }
+
+    /// Makes room in the tail, for growing by doubling, but not beyond a segment.
+    fn grow(&mut self, more: usize) {
+        let (length, capacity) = (self.tail.len(), self.tail.capacity());
+        let wanted = length + more;
+        if wanted > capacity {
+            self.tail.reserve_exact(wanted.max(capacity * 2).min(CHUNK_SIZE) - length);
+        }
     }
 
     /// Appends one byte.
@@ -135,7 +154,9 @@ impl Output {
         }
         self.seal();
         self.len += length;
-        self.files += usize::from(matches!(segment, Segment::File(_)));
+        if let Segment::File(_) = segment {
+            self.file_bytes += length;
+        }
         self.queue.push_back(segment);
     }
 
@@ -185,7 +206,7 @@ impl Output {
 
     /// The tail, unless a file stands before it.
     fn memory_tail(&self) -> Option<&[u8]> {
-        (self.files == 0 && !self.tail.is_empty()).then_some(self.tail.as_slice())
+        (self.file_bytes == 0 && !self.tail.is_empty()).then_some(self.tail.as_slice())
     }
 
     /// Drops the first `count` bytes: they have been sent.
@@ -202,7 +223,7 @@ impl Output {
             }
             self.sent -= first;
             if let Some(Segment::File(_)) = self.queue.pop_front() {
-                self.files -= 1;
+                self.file_bytes -= first;
             }
         }
         // A wholly sent tail keeps its storage for the next reply.
@@ -212,24 +233,18 @@ impl Output {
         }
     }
 
-    /// Moves everything that waits here behind what waits in `other`, without copying shared
-    /// bytes or files. What is appended bytes keeps only the memory it needs.
-    pub fn move_into(&mut self, other: &mut Output) {
-        for segment in self.queue.drain(..) {
-            let skip = std::mem::take(&mut self.sent);
-            match segment {
-                Segment::Bytes(bytes) => other.append(&bytes[skip as usize..]),
-                Segment::Shared(bytes) if skip == 0 => other.share(bytes),
-                Segment::Shared(bytes) => other.append(&bytes[skip as usize..]),
-                Segment::File(range) => other.file(FileRange {
-                    file: range.file,
-                    offset: range.offset + skip,
-                    length: range.length - skip,
-                }),
-            }
-        }
-        other.append(&self.tail[self.sent as usize..]);
-        self.clear();
+    /// Takes everything that is waiting, without copying segments. This output is empty then, and
+    /// keeps the storage that bytes are appended to.
+    #[must_use]
+    pub fn take(&mut self) -> Output {
+        let queue = std::mem::take(&mut self.queue);
+        let mut sent = std::mem::take(&mut self.sent);
+        let skip = if queue.is_empty() { std::mem::take(&mut sent) } else { 0 };
+        let tail = self.tail[skip as usize..].to_vec();
+        self.tail.clear();
+        let (len, file_bytes) =
+            (std::mem::take(&mut self.len), std::mem::take(&mut self.file_bytes));
+        Output { queue, tail, sent, len, file_bytes }
     }
 
     /// A copy of all that is waiting in memory, for tests and logs. File ranges are left out.
@@ -253,7 +268,7 @@ impl Output {
         self.tail.clear();
         self.sent = 0;
         self.len = 0;
-        self.files = 0;
+        self.file_bytes = 0;
     }
 }
 
@@ -356,14 +371,43 @@ mod tests {
         hot.file(range(4));
         hot.append(b"ghi");
         hot.consume(4);
-        let mut cold = Output::new();
-        cold.append(b"0");
-        hot.move_into(&mut cold);
-        assert!(hot.is_empty());
-        assert_eq!(cold.len(), 1 + 2 + 4 + 3);
-        assert_eq!(gathered(&cold), b"0ef");
-        cold.consume(3 + 4);
+        let mut cold = hot.take();
+        assert!(hot.is_empty() && hot.memory() == 0);
+        assert_eq!((cold.len(), cold.memory()), (2 + 4 + 3, 2 + 3));
+        assert_eq!(gathered(&cold), b"ef");
+        cold.consume(2 + 1);
+        assert_eq!((cold.len(), cold.memory()), (3 + 3, 3));
+        cold.consume(3);
         assert_eq!(gathered(&cold), b"ghi");
+    }
+
+    #[test]
+    fn a_message_that_is_shared_and_half_sent_is_still_not_copied() {
+        let news: Arc<[u8]> = vec![1; 1 << 20].into();
+        let mut hot = Output::new();
+        let kept: Vec<Output> = (0..10)
+            .map(|_| {
+                hot.share(Arc::clone(&news));
+                hot.consume(1000);
+                hot.take()
+            })
+            .collect();
+        assert_eq!(Arc::strong_count(&news), 11);
+        assert!(kept.iter().all(|output| output.memory() == (1 << 20) - 1000));
+    }
+
+    #[test]
+    fn a_backlog_of_appended_bytes_takes_no_more_room_than_there_are() {
+        let mut output = Output::new();
+        for _ in 0..100 {
+            output.append(&[7; 10_007]);
+        }
+        let room = output.queue.iter().map(|segment| match segment {
+            Segment::Bytes(bytes) => bytes.capacity(),
+            _ => 0,
+        });
+        let room = room.sum::<usize>() + output.tail.capacity();
+        assert!(room <= output.len() as usize + CHUNK_SIZE, "{room} for {}", output.len());
     }
 
     #[test]

@@ -143,10 +143,9 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
             model.drain(..count);
         }
         _ => {
-            let mut moved = Output::new();
-            output.move_into(&mut moved);
+            let taken = output.take();
             assert!(output.is_empty());
-            *output = moved;
+            *output = taken;
         }
     }
 }

@@ -208,7 +208,7 @@ impl<S> Stream<S> {
         let mut budget = self.limits.read_budget;
         loop {
             self.receive(&mut budget, scratch, cx)?;
-            if scratch.output.len() > self.limits.output_max {
+            if scratch.output.memory() > self.limits.output_max {
                 return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
             }
             match self.flush(scratch, cx)? {
