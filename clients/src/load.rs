@@ -19,7 +19,7 @@ const CONNECTING_MAX: usize = 200;
 /// How often further ones are made.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(1);
 /// How long the last replies are waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the content of messages starts over.
 const ALPHABET: usize = 26;
 
@@ -259,8 +259,9 @@ fn open_more(cx: &mut Cx<'_, App>) {
         cx.app.opened += 1;
         cx.app.connecting += 1;
         let address = cx.app.load.address.clone();
-        if let Err(error) =
-            Stream::connect(&address, &ConnectOptions::DEFAULT, Limits::DEFAULT, worker, cx)
+        // The last answers are waited for, however slow they are.
+        let limits = Limits { drain_quiet: PATIENCE, ..Limits::DEFAULT };
+        if let Err(error) = Stream::connect(&address, &ConnectOptions::DEFAULT, limits, worker, cx)
         {
             cx.app.connecting -= 1;
             cx.app.fail(format!("connection {number} to {address}: {error}"));

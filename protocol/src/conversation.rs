@@ -143,12 +143,11 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
             Cause::Woken => self.service.resume(&mut reply, turn),
             Cause::Deadline => self.service.timeout(&mut reply, turn),
             Cause::Drained => self.service.drained(&mut reply, turn),
+            Cause::Stopping => self.service.stopping(&mut reply, turn),
             Cause::Input => Flow::Continue,
         };
-        if self.paused
-            && flow == Flow::Continue
-            && matches!(turn.cause, Cause::Input | Cause::Drained)
-        {
+        let resumes = !matches!(turn.cause, Cause::Input | Cause::Drained | Cause::Stopping);
+        if self.paused && flow == Flow::Continue && !resumes {
             flow = Flow::Pause;
         }
         // Law 6: a full output stops decoding; what is left stays in the input.

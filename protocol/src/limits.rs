@@ -25,6 +25,10 @@ pub struct Limits {
     /// Bytes read for one connection in one turn of the loop before others get theirs.
     /// Default 256 KiB: about 50 microseconds of copying.
     pub read_budget: usize,
+    /// How long a connection must have been silent to be let go while the loop winds down, unless
+    /// its session pauses, which means that it waits for something of its own. Default 500 ms:
+    /// with a protocol of raw bytes nothing else tells that a transfer is over.
+    pub drain_quiet: Duration,
     /// How long a closing connection waits for its peer to take what was sent and close too.
     /// Default 2 s: a few retransmissions.
     pub linger: Duration,
@@ -41,6 +45,7 @@ impl Limits {
         output_low: 64 * 1024,
         output_max: 16 * 1024 * 1024,
         read_budget: 256 * 1024,
+        drain_quiet: Duration::from_millis(500),
         linger: Duration::from_secs(2),
         linger_bytes_max: 4 * 1024 * 1024,
     };
@@ -56,6 +61,7 @@ impl Limits {
             ("output_low", self.output_low),
             ("output_max", self.output_max),
             ("read_budget", self.read_budget as u64),
+            ("drain_quiet", u64::from(!self.drain_quiet.is_zero())),
             ("linger", u64::from(!self.linger.is_zero())),
             ("linger_bytes_max", self.linger_bytes_max as u64),
         ];

@@ -47,6 +47,15 @@ pub trait Service<C: Codec, A = ()> {
         Flow::Continue
     }
 
+    /// The loop winds down: nothing new is to be begun. [`Flow::Close`] ends the conversation once
+    /// what was said is sent; otherwise it goes on until it is silent
+    /// ([`Limits::drain_quiet`](crate::Limits)) or the loop's patience ends.
+    /// [`Flow::Continue`] leaves a pause as it is.
+    fn stopping(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Continue
+    }
+
     /// Somebody woke this conversation: say what became sayable.
     ///
     /// Returning [`Flow::Continue`] ends a pause.

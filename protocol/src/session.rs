@@ -28,6 +28,8 @@ pub enum Cause {
     Woken,
     /// The deadline the session had set has passed.
     Deadline,
+    /// The loop winds down.
+    Stopping,
 }
 
 /// What a session asks of its driver besides bytes. The driver carries it out after the call.

@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
@@ -16,8 +15,6 @@ use crate::{
 const READ_MIN: usize = 4 * 1024;
 /// How many segments one write gathers at most.
 const GATHER_MAX: usize = 32;
-/// How long a connection must have been silent to be closed while the loop winds down.
-const DRAIN_QUIET: Duration = Duration::from_millis(500);
 
 pub(crate) use protocol::Scratch;
 
@@ -415,6 +412,8 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
 
     fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         match (timeout, &mut self.stage) {
+            // A session that pauses waits for something else than its peer.
+            (Timeout::Idle, Stage::Open) if cx.is_draining() && self.paused => Ok(Next::Continue),
             (Timeout::Idle, _) if cx.is_draining() => Ok(Next::Close(Reason::Stopped)),
             (Timeout::Deadline, Stage::Open) => self.with_scratch(cx, |stream, scratch, cx| {
                 stream.drive(Some(Cause::Deadline), scratch, cx)
@@ -430,8 +429,13 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
 
     fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // What is under way goes on; who has nothing to say is let go.
-        cx.set_idle_timeout(Some(DRAIN_QUIET));
-        Ok(Next::Continue)
+        cx.set_idle_timeout(Some(self.limits.drain_quiet));
+        if !matches!(self.stage, Stage::Open) {
+            return Ok(Next::Continue);
+        }
+        self.with_scratch(cx, |stream, scratch, cx| {
+            stream.drive(Some(Cause::Stopping), scratch, cx)
+        })
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {

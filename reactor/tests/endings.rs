@@ -437,3 +437,68 @@ fn a_drained_loop_says_so_and_closes_what_is_left_when_dropped() {
         assert_eq!(client.read(&mut [0]).expect("it is closed in order"), 0);
     });
 }
+
+/// Pauses at every line, and answers it when it is woken, which happens from outside.
+struct Slow {
+    ends_at_once: bool,
+}
+
+impl Service<Lines, Option<protocol::Peer>> for Slow {
+    fn call(
+        &mut self,
+        _line: &mut [u8],
+        _reply: &mut Reply<'_, Lines>,
+        turn: &mut Turn<'_, Option<protocol::Peer>>,
+    ) -> Flow {
+        *turn.app = Some(turn.me);
+        Flow::Pause
+    }
+
+    fn resume(
+        &mut self,
+        reply: &mut Reply<'_, Lines>,
+        _turn: &mut Turn<'_, Option<protocol::Peer>>,
+    ) -> Flow {
+        reply.send(b"done");
+        Flow::Continue
+    }
+
+    fn stopping(
+        &mut self,
+        reply: &mut Reply<'_, Lines>,
+        _turn: &mut Turn<'_, Option<protocol::Peer>>,
+    ) -> Flow {
+        if self.ends_at_once {
+            reply.send(b"bye");
+            return Flow::Close;
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
+    let limits = Limits { drain_quiet: Duration::from_millis(5), ..Limits::DEFAULT };
+    for (ends_at_once, said) in [(true, "bye\n"), (false, "done\n")] {
+        on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<_>| {
+            let make = move || Conversation::new(Lines::default(), Slow { ends_at_once });
+            let address = serve(&mut reactor, limits, make);
+            let mut client = TcpStream::connect(address).expect("it accepts");
+            client.write_all(b"slow\n").expect("the kernel takes bytes");
+            turn_until(&mut reactor, |reactor| reactor.app.is_some());
+            let mut cx = reactor.cx();
+            cx.drain(Duration::from_secs(20));
+            let peer = reactor::Token::from_bits(cx.app.expect("it has called").0);
+            // Much longer than silence is allowed to last.
+            cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");
+            let client = std::thread::spawn(move || {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).expect("it is closed in order");
+                answer
+            });
+            turn_until(&mut reactor, |reactor| reactor.has_ended());
+            drop(reactor);
+            assert_eq!(client.join().expect("the client does not panic"), said);
+        });
+    }
+}
