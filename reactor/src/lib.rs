@@ -19,6 +19,7 @@ mod counters;
 mod cx;
 mod handler;
 mod limits;
+mod linger;
 mod listener;
 mod options;
 mod reactor;

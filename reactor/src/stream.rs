@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
+use crate::linger::{Linger, shut_down};
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
     Registration, Role, Timeout, Token, sys,
@@ -28,7 +29,7 @@ enum Stage {
     /// The session is done; what it said is being sent.
     Closing(Box<Reason>),
     /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
-    Lingering(Box<Reason>, usize),
+    Lingering(Linger),
 }
 
 /// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
@@ -327,58 +328,29 @@ impl<S> Stream<S> {
 
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
     fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        if scratch.output.is_empty()
-            && let Stage::Closing(reason) = &mut self.stage
-        {
-            let reason = std::mem::replace(&mut **reason, Reason::Finished);
-            if self.input_ended {
-                return Ok(Next::Close(reason));
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Open) {
+            Stage::Closing(reason) if scratch.output.is_empty() => {
+                if self.input_ended {
+                    return Ok(Next::Close(*reason));
+                }
+                let (patience, bytes_max) = (self.limits.linger, self.limits.linger_bytes_max);
+                Stage::Lingering(Linger::begin(reason, patience, bytes_max, cx)?)
             }
-            // Closing with input unread would reset the connection and lose what was just sent.
-            shut_down(cx)?;
-            cx.set_timeout(self.limits.linger);
-            self.stage = Stage::Lingering(Box::new(reason), 0);
+            stage => stage,
+        };
+        if let Stage::Lingering(linger) = &mut self.stage {
+            let room = scratch.input.spare(READ_MIN);
+            return Ok(linger.discard(room, self.limits.read_budget, cx));
         }
         if scratch.output.is_empty() && self.sending == Sending::Ending {
             self.sending = Sending::Ended;
             shut_down(cx)?;
-        }
-        if let Stage::Lingering(..) = self.stage {
-            return self.linger(scratch, cx);
         }
         let read = if self.wants_input() { Interest::READ } else { Interest::NONE };
         let write = if scratch.output.is_empty() { Interest::NONE } else { Interest::WRITE };
         cx.set_interest(read | write);
         Ok(Next::Continue)
     }
-
-    /// Throws away what the peer still sends, until it ends too.
-    fn linger<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        let Stage::Lingering(reason, discarded) = &mut self.stage else {
-            return Ok(Next::Continue);
-        };
-        cx.set_interest(Interest::READ);
-        let mut budget = self.limits.read_budget;
-        while budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
-            let count = match cx.read(scratch.input.spare(READ_MIN)) {
-                Ok(None) => return Ok(Next::Continue),
-                Ok(Some(count)) => count,
-                // Everything was said; how the peer goes away makes no difference any more.
-                Err(_) => 0,
-            };
-            budget = budget.saturating_sub(count);
-            *discarded += count;
-            if count == 0 || *discarded > self.limits.linger_bytes_max {
-                return Ok(Next::Close(std::mem::replace(&mut **reason, Reason::Finished)));
-            }
-        }
-        Ok(Next::Continue)
-    }
-}
-
-/// Tells the peer that nothing more is sent.
-fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<()> {
-    cx.shutdown_write().inspect_err(|_| cx.failed = Some("shutdown"))
 }
 
 /// Limits, shared by the connections they are for.
@@ -418,9 +390,7 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
             (Timeout::Deadline, Stage::Open) => self.with_scratch(cx, |stream, scratch, cx| {
                 stream.drive(Some(Cause::Deadline), scratch, cx)
             }),
-            (Timeout::Deadline, Stage::Lingering(reason, _)) => {
-                Ok(Next::Close(std::mem::replace(&mut **reason, Reason::Finished)))
-            }
+            (Timeout::Deadline, Stage::Lingering(linger)) => Ok(Next::Close(linger.take_reason())),
             // A deadline of the session means nothing once the session is done.
             (Timeout::Deadline, Stage::Closing(_)) => Ok(Next::Continue),
             (timeout, _) => Ok(Next::Close(Reason::TimedOut(timeout))),
