@@ -296,7 +296,7 @@ impl<'a, A> Cx<'a, A> {
 
     /// Any other operation on the own descriptor. `operation` names it in errors; when it fails
     /// with [`io::ErrorKind::WouldBlock`], the answer is `Ok(None)`, and the source waits for the
-    /// kernel to report `interest` again.
+    /// kernel to report `interest` again. Until then, `call` is not made: the answer is known.
     ///
     /// # Errors
     /// What `call` returned.
@@ -321,6 +321,9 @@ impl<'a, A> Cx<'a, A> {
         let live = self.core.sources.get_mut(self.me).filter(|it| it.phase == Phase::Live);
         let Some(source) = live else { return Err(no_descriptor()) };
         let Some(fd) = &source.fd else { return Err(no_descriptor()) };
+        if source.is_drained(interest, is_edge_triggered) {
+            return Ok(None);
+        }
         match interest {
             Interest::WRITE => self.core.counters.writes += 1,
             _ => self.core.counters.reads += 1,

@@ -118,9 +118,12 @@ impl Registration {
         self
     }
 
-    /// The descriptor is a TCP socket: a short read proves that it was drained.
+    /// A read that does not fill its buffer proves that the descriptor was drained, which saves the
+    /// read that would block. That is so of TCP (where urgent data, an end or an error is about, the
+    /// kernel says so beforehand, and the loop looks twice), of pipes, and of Unix stream sockets
+    /// whose peer passes no descriptors; not of terminals, and not of datagrams.
     #[must_use]
-    pub(crate) const fn short_read_drains(mut self) -> Self {
+    pub const fn short_read_drains(mut self) -> Self {
         self.drains = Drains::ShortRead;
         self
     }
@@ -226,6 +229,13 @@ impl Source {
     pub(crate) fn is_runnable(&self) -> bool {
         self.phase == Phase::Live
             && (self.woken || self.ready.intersects(self.interest.mask() | Readiness::ERROR))
+    }
+
+    /// Whether an operation is known to block: the backend watches for what it takes, and has not
+    /// reported it. Asking the kernel all the same would cost a call, and two on an edge.
+    pub(crate) fn is_drained(&self, interest: Interest, is_edge_triggered: bool) -> bool {
+        let watched = self.polled && (is_edge_triggered || self.armed.contains(interest));
+        watched && !interest.is_none() && !self.ready.intersects(interest.mask())
     }
 
     /// What a level-triggered backend should watch for: not for reading once the stream has

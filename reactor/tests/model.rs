@@ -280,8 +280,13 @@ impl Handler<Model> for Probe {
                 continue;
             }
             if choice == 1 {
-                cx.try_io("something", interest, |_| Ok(()))?.expect("it would not block");
-                self.known(cx).last_active = now;
+                let something = cx.try_io("something", interest, |_| Ok(()))?;
+                let known = self.known(cx);
+                if something.is_some() {
+                    known.last_active = now;
+                } else {
+                    assert!(!known.ready.intersects(interest.mask()), "it was told that it is");
+                }
             } else {
                 let nothing: io::Result<()> = Err(ErrorKind::WouldBlock.into());
                 assert_eq!(cx.try_io("nothing", interest, |_| nothing)?, None);
