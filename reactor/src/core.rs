@@ -134,7 +134,7 @@ impl<A> Core<A> {
         self.connections += usize::from(registration.role == Role::Connection);
         self.arrivals.push((token, handler));
         self.arm(token);
-        self.settle(token);
+        self.update(token, |_| {});
         Ok(token)
     }
 
@@ -153,10 +153,12 @@ impl<A> Core<A> {
         Ok(())
     }
 
-    /// Law 1, restored after every change: a source is queued if and only if there is something
-    /// to call it for, and a level-triggered backend is told what differs before the next wait.
-    pub(crate) fn settle(&mut self, token: Token) {
+    /// Changes what is known of a source, and restores law 1 after it: a source is queued if and
+    /// only if there is something to call it for, and a level-triggered backend is told what
+    /// differs before the next wait.
+    pub(crate) fn update(&mut self, token: Token, change: impl FnOnce(&mut Source)) {
         let Some(source) = self.sources.get_mut(token) else { return };
+        change(source);
         if !source.queued && source.is_runnable() {
             source.queued = true;
             self.queue.push_back(token);
@@ -189,15 +191,13 @@ impl<A> Core<A> {
     /// Phase 4 of the turn: adds what an event says to what is known of its source.
     pub(crate) fn fold(&mut self, event: Event) {
         self.counters.events += 1;
-        let ticks = self.ticks;
-        match self.sources.get_mut(event.token) {
-            Some(source) if source.phase == Phase::Live => {
-                source.ready |= event.readiness;
-                source.last_active = ticks;
-                self.settle(event.token);
-            }
-            _ => self.counters.stale_events += 1,
-        }
+        let (ticks, mut live) = (self.ticks, false);
+        self.update(event.token, |source| {
+            live = source.phase == Phase::Live;
+            source.ready |= event.readiness;
+            source.last_active = ticks;
+        });
+        self.counters.stale_events += u64::from(!live);
     }
 
     /// Says that a source has ended. The first reason counts.
@@ -211,17 +211,11 @@ impl<A> Core<A> {
 
     /// Has a source run whatever its readiness.
     pub(crate) fn wake(&mut self, token: Token) {
-        if let Some(source) = self.sources.get_mut(token) {
-            source.woken = true;
-            self.settle(token);
-        }
+        self.update(token, |source| source.woken = true);
     }
 
     pub(crate) fn set_interest(&mut self, token: Token, interest: Interest) {
-        if let Some(source) = self.sources.get_mut(token) {
-            source.interest = interest;
-            self.settle(token);
-        }
+        self.update(token, |source| source.interest = interest);
     }
 
     /// Whether something is to be done without waiting for the kernel.

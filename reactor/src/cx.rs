@@ -237,13 +237,16 @@ impl<'a, A> Cx<'a, A> {
 
     /// What a read of `count` into room for `capacity` says about the descriptor.
     fn note_read(&mut self, count: usize, capacity: usize) {
+        if count == 0 && capacity > 0 {
+            self.core.update(self.me, |source| {
+                source.ended = true;
+                source.ready = source.ready.without(Readiness::READABLE);
+            });
+            return;
+        }
         let Some(source) = self.core.sources.get_mut(self.me) else { return };
         let uncertain = Readiness::PRIORITY | Readiness::READ_CLOSED | Readiness::ERROR;
-        if count == 0 && capacity > 0 {
-            source.ended = true;
-            source.ready = source.ready.without(Readiness::READABLE);
-            self.core.settle(self.me);
-        } else if count < capacity
+        if count < capacity
             && source.drains == Drains::ShortRead
             && !source.ready.intersects(uncertain)
         {

@@ -7,7 +7,7 @@ use log::{debug, trace};
 
 use crate::core::Course;
 use crate::sources::{Phase, Role};
-use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Timeout, Token};
+use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Timeout, Token, sys};
 
 impl<A: 'static> Reactor<A> {
     /// One turn, waiting no longer than `limit`.
@@ -50,6 +50,11 @@ impl<A: 'static> Reactor<A> {
     fn fold(&mut self) {
         for event in self.events.drain(..) {
             self.core.fold(event);
+            // The handlers come next: their memory is fetched for all of them at once, instead of
+            // being waited for one by one.
+            if let Some(Some(handler)) = self.handlers.get(event.token.slot() as usize) {
+                sys::prefetch(handler.as_ref());
+            }
         }
     }
 
@@ -87,10 +92,7 @@ impl<A: 'static> Reactor<A> {
 
     /// An error is delivered once; the rest of what is known stays until an operation takes it.
     fn after_run(&mut self, token: Token) {
-        if let Some(source) = self.core.sources.get_mut(token) {
-            source.ready = source.ready.without(Readiness::ERROR);
-            self.core.settle(token);
-        }
+        self.core.update(token, |source| source.ready = source.ready.without(Readiness::ERROR));
         if let Some(audited) = &mut self.core.audited {
             audited.push(token);
         }
