@@ -46,6 +46,11 @@ pub struct Loan {
 }
 
 impl Leftover {
+    /// Whether something is still to be sent.
+    pub fn has_output(&self) -> bool {
+        self.output.is_some()
+    }
+
     /// Puts what the connection has kept where it is worked on. A little input is copied into the
     /// shared buffer, whose room then makes for large reads; much of it takes the buffer's place.
     pub fn lend(&mut self, scratch: &mut Scratch) -> Loan {

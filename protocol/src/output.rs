@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// memory as it drains and never pays for a doubling copy of all of it.
 const CHUNK_SIZE: usize = 64 * 1024;
 
+/// Shared messages of fewer bytes are copied.
+const SHARED_MIN: usize = 64;
+
 enum Segment {
     Bytes(Vec<u8>),
     Shared(Arc<[u8]>),
@@ -134,16 +137,26 @@ impl Output {
         self.append(&[byte]);
     }
 
-    /// Appends bytes that other outputs share, without copying them.
+    /// Appends bytes that other outputs share, without copying them; only few are copied, since a
+    /// segment of their own would cost more.
     pub fn share(&mut self, bytes: Arc<[u8]>) {
-        self.enqueue(Segment::Shared(bytes));
+        if bytes.len() < SHARED_MIN {
+            self.append(&bytes);
+        } else {
+            self.enqueue(Segment::Shared(bytes));
+        }
     }
 
     /// Appends a range of a file, without reading it.
     ///
     /// A file that turns out shorter than the range when it is sent is an error of the connection:
     /// the peer was promised the bytes.
+    ///
+    /// # Panics
+    /// When the range ends beyond 2^63 bytes, where no file does.
     pub fn file(&mut self, range: FileRange) {
+        let end = range.offset.checked_add(range.length);
+        assert!(end.is_some_and(|end| end <= i64::MAX as u64), "no file has {range:?}");
         self.enqueue(Segment::File(range));
     }
 
@@ -250,15 +263,16 @@ impl Output {
     /// A copy of all that is waiting in memory, for tests and logs. File ranges are left out.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::new();
+        let mut sent = self.sent as usize;
         for segment in &self.queue {
+            let skip = std::mem::take(&mut sent);
             match segment {
-                Segment::Bytes(bytes) => all.extend_from_slice(bytes),
-                Segment::Shared(bytes) => all.extend_from_slice(bytes),
+                Segment::Bytes(bytes) => all.extend_from_slice(&bytes[skip..]),
+                Segment::Shared(bytes) => all.extend_from_slice(&bytes[skip..]),
                 Segment::File(_) => {}
             }
         }
-        all.extend_from_slice(&self.tail);
-        all.drain(..(self.sent as usize).min(all.len()));
+        all.extend_from_slice(&self.tail[sent..]);
         all
     }
 

@@ -11,7 +11,19 @@ use crate::{Interest, Reactor, Readiness, Token, sys};
 /// How long an event that is under way may take from the data it announces to the backend.
 const GRACE: Duration = Duration::from_millis(1);
 
+/// A loop that is always busy never sleeps, and so is never audited: what it notes is bounded.
+const NOTED_MAX: usize = 65_536;
+
 impl<A: 'static> Reactor<A> {
+    /// Notes that a source has been run, for the next audit.
+    pub(crate) fn note_for_audit(&mut self, token: Token) {
+        let Some(audited) = &mut self.core.audited else { return };
+        if audited.len() >= NOTED_MAX {
+            audited.clear();
+        }
+        audited.push(token);
+    }
+
     /// Looks at what has been run since the last sleep. Data that has only just arrived is
     /// announced by an event, so only what stays unannounced through two waits is reported.
     pub(crate) fn audit(&mut self) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::core::nanos;
 use crate::sys::Subscription;
 use crate::{Cx, Expired, Handler, Interest, Next, Reason, Registration, Timeout, Token};
 
@@ -139,8 +140,8 @@ impl<A: 'static> Cx<'_, A> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let token = self.spawn(Every { call })?;
-        let first = self.now() + period;
-        Cx::new(self.core, self.app, token).set_timer(first, Some(period), 0);
+        let period = nanos(period);
+        self.core.set_timer(token, self.core.ticks.saturating_add(period), period, 0);
         Ok(token)
     }
 

@@ -15,6 +15,9 @@ use crate::{
     Token, Trigger, sys,
 };
 
+/// How long an operation is left alone that would block although poll(2) says that it would not.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// How far a loop is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
@@ -40,7 +43,9 @@ pub(crate) struct Core<A> {
     /// Handlers registered since the reactor last took them in.
     pub(crate) arrivals: Vec<(Token, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
-    pub(crate) doomed: Vec<(Token, Reason)>,
+    pub(crate) doomed: VecDeque<(Token, Reason)>,
+    /// Sources whose would-block the kernel contradicts, and what they are tried again for.
+    doubted: Vec<(Token, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
     pub(crate) starved: Vec<Token>,
     pub(crate) connections: usize,
@@ -76,7 +81,8 @@ impl<A> Core<A> {
             queue: VecDeque::new(),
             dirty: Vec::new(),
             arrivals: Vec::new(),
-            doomed: Vec::new(),
+            doomed: VecDeque::new(),
+            doubted: Vec::new(),
             starved: Vec::new(),
             connections: 0,
             wheel: Wheel::new(),
@@ -195,6 +201,7 @@ impl<A> Core<A> {
         self.update(event.token, |source| {
             live = source.phase == Phase::Live;
             source.ready |= event.readiness;
+            source.ended &= !event.readiness.contains(Readiness::READABLE);
             source.last_active = ticks;
         });
         self.counters.stale_events += u64::from(!live);
@@ -205,7 +212,7 @@ impl<A> Core<A> {
         let Some(source) = self.sources.get_mut(token) else { return };
         if source.phase == Phase::Live {
             source.phase = Phase::Doomed;
-            self.doomed.push((token, reason));
+            self.doomed.push_back((token, reason));
         }
     }
 
@@ -216,6 +223,19 @@ impl<A> Core<A> {
 
     pub(crate) fn set_interest(&mut self, token: Token, interest: Interest) {
         self.update(token, |source| source.interest = interest);
+    }
+
+    /// A source's operation would block again, and poll(2) still says that it would not. It is
+    /// believed for a while, so that the loop does not spin, and then tried again.
+    pub(crate) fn doubt(&mut self, token: Token, mask: Readiness) {
+        self.doubted.push((token, mask));
+    }
+
+    /// Has what was doubted tried again.
+    pub(crate) fn retry_doubted(&mut self) {
+        while let Some((token, mask)) = self.doubted.pop() {
+            self.update(token, |source| source.ready |= mask);
+        }
     }
 
     /// Whether something is to be done without waiting for the kernel.
@@ -242,6 +262,11 @@ impl<A> Core<A> {
         if self.has_work() || matches!(self.course, Course::StopAfterBatch | Course::StopNow) {
             return Some(Duration::ZERO);
         }
+        let limit = if self.doubted.is_empty() {
+            limit
+        } else {
+            Some(limit.map_or(RETRY, |limit| limit.min(RETRY)))
+        };
         let Some(until) = self.next_deadline() else { return limit };
         let left = Duration::from_nanos(until.saturating_sub(self.ticks));
         Some(limit.map_or(left, |limit| limit.min(left)))

@@ -43,16 +43,19 @@ pub struct Counters {
     pub registered: u64,
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
-    /// How long the last turn kept others waiting, from the end of its wait to the next.
+    /// How long the last turn kept others waiting, from the end of its wait to the beginning of the
+    /// next; measured when a timer or an idle limit is armed. Of a loop that is hosted in another,
+    /// that includes the host's own time.
     pub lag_last: Duration,
     /// The longest such time.
     pub lag_max: Duration,
 }
 
 impl Counters {
-    /// Sources that are registered now: zero means that nothing was left behind.
+    /// Sources that are registered now, but for the loop's own: zero means that nothing was left
+    /// behind.
     pub fn live(&self) -> u64 {
-        self.registered - self.closes.iter().sum::<u64>()
+        self.registered.saturating_sub(self.closes.iter().sum())
     }
 }
 

@@ -202,7 +202,8 @@ impl<'a, A> Cx<'a, A> {
         }
     }
 
-    /// Stops the loop before any other handler is called.
+    /// Stops the loop before any other handler is called, but for the `closed` of those that have
+    /// ended.
     pub fn stop_now(&mut self) {
         self.core.course = Course::StopNow;
     }
@@ -222,7 +223,8 @@ impl<'a, A> Cx<'a, A> {
     }
 
     /// Reads into `buffer`: `Ok(Some(0))` at the end of the stream, `Ok(None)` when it would
-    /// block.
+    /// block. A stream that has ended is not waited for any more, unless an edge says that it goes
+    /// on; a FIFO that is to outlive its writers is opened for writing too (`fifo(7)`).
     ///
     /// # Errors
     /// What the kernel said (`read(2)`).
@@ -239,8 +241,10 @@ impl<'a, A> Cx<'a, A> {
     fn note_read(&mut self, count: usize, capacity: usize) {
         if count == 0 && capacity > 0 {
             self.core.update(self.me, |source| {
-                source.ended = true;
-                source.ready = source.ready.without(Readiness::READABLE);
+                if source.is_stream() {
+                    source.ended = true;
+                    source.ready = source.ready.without(Readiness::READABLE);
+                }
             });
             return;
         }
@@ -260,6 +264,8 @@ impl<'a, A> Cx<'a, A> {
     /// # Errors
     /// What the kernel said (`sendmsg(2)`, `writev(2)`).
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        // The kernel takes no more at once, and more than it takes would look like a short write.
+        let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let count =
             self.attempt("write", Interest::WRITE, |fd, source| write_any(fd, source, slices))?;
@@ -341,18 +347,23 @@ impl<'a, A> Cx<'a, A> {
         source.not_socket = flags.not_socket;
         match result {
             Ok(value) => {
+                source.doubtful = false;
                 source.last_active = self.core.ticks;
                 Ok(Some(value))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.core.counters.would_blocks += 1;
                 // No second edge comes for what is already there, so a would-block that the
-                // kernel takes back when asked is not believed. Hot paths never get here: a short
-                // read or write has told them already.
-                let believed =
-                    !is_edge_triggered || sys::ready_now(fd.as_fd(), interest)?.is_empty();
-                if believed {
+                // kernel takes back when asked is not believed, the first time. Hot paths never
+                // get here: a short read or write has told them already.
+                let contradicted =
+                    is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
+                let doubtful = std::mem::replace(&mut source.doubtful, contradicted);
+                if !contradicted || doubtful {
                     source.ready = source.ready.without(interest.mask());
+                }
+                if contradicted && doubtful {
+                    self.core.doubt(self.me, interest.mask());
                 }
                 Ok(None)
             }

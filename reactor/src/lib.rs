@@ -21,6 +21,7 @@ mod handler;
 mod limits;
 mod linger;
 mod listener;
+mod marks;
 mod options;
 mod reactor;
 mod readiness;

@@ -60,5 +60,9 @@ impl Linger {
 
 /// Tells the peer that nothing more is sent.
 pub(crate) fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<()> {
-    cx.shutdown_write().inspect_err(|_| cx.failed = Some("shutdown"))
+    match cx.shutdown_write() {
+        // Both sides have ended theirs already.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result.inspect_err(|_| cx.failed = Some("shutdown")),
+    }
 }

@@ -1,6 +1,6 @@
 //! The acceptor.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,16 +19,43 @@ use crate::{
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// How far it doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How many batches are accepted of those who wait when the loop winds down.
+const BACKLOG_BATCHES: usize = 64;
 /// How often running out is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection that was accepted, non-blocking and closed on exec.
+/// A connection that was accepted: a stream socket, non-blocking.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection.
-    pub fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Accepted {
+    /// A connection that somebody else accepted: inetd, systemd, or the standard library. It is
+    /// made non-blocking.
+    ///
+    /// # Errors
+    /// When it is no stream socket or is not connected.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        if sys::sends_messages(fd.as_fd()) {
+            let text = "not a stream socket: it sends messages";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let peer = sys::remote_address(fd.as_fd())?;
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(Self { fd, peer })
+    }
+
     /// The peer's address; `None` for a Unix socket's peer.
-    pub peer: Option<SocketAddr>,
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The connection itself, for a handler of one's own.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
 }
 
 /// A listening socket, bound and ready to be registered.
@@ -49,6 +76,9 @@ impl Listener {
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
         Self::try_bind(address, options).map_err(|error| {
             let hint = match error.kind() {
+                io::ErrorKind::AddrInUse if is_in_the_way(address) => {
+                    ": a file that is no socket is in the way"
+                }
                 io::ErrorKind::AddrInUse => ": another process listens there",
                 io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
                 io::ErrorKind::PermissionDenied => {
@@ -67,20 +97,22 @@ impl Listener {
                 sys::set_reuse_address(fd.as_fd())?;
                 options.tcp.apply(&fd)?;
                 sys::bind(fd.as_fd(), address.endpoint())?;
+                sys::listen(fd.as_fd(), options.backlog)?;
                 None
             }
             Address::Unix(path) => {
+                // Until it listens, nobody else may take its file for one that is left over.
+                let _lock = lock_folder(path);
                 remove_stale(path)?;
                 sys::bind(fd.as_fd(), address.endpoint())?;
-                let file = SocketFile::new(path)?;
                 // Nobody can connect before listen, so there is no moment with the wrong mode.
                 if let Some(mode) = options.unix_mode {
                     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
                 }
-                Some(file)
+                sys::listen(fd.as_fd(), options.backlog)?;
+                Some(SocketFile::new(path)?)
             }
         };
-        sys::listen(fd.as_fd(), options.backlog)?;
         let address = match sys::local_address(fd.as_fd())? {
             Some(bound) => Address::Tcp(bound),
             None => address.clone(),
@@ -121,24 +153,61 @@ impl Listener {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: FileIdentity,
+    /// The process that made it: what a fork copies does not remove it.
+    process: u32,
+}
+
+/// Device, number and time of change: a number alone is used again as soon as it is free.
+type FileIdentity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> io::Result<FileIdentity> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+        let process = std::process::id();
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, process })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        let ours = self.process == std::process::id()
+            && identity(&self.path).is_ok_and(|identity| identity == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// How long another's start-up is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Holds the folder of a socket file (`flock(2)`) until what is returned is dropped: of several
+/// servers that start at once, each decides alone what is left over. A folder that can not be
+/// locked, or that somebody else keeps locked, is done without.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    let start = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Whether something other than a socket has the place of one.
+fn is_in_the_way(address: &Address) -> bool {
+    let Address::Unix(path) = address else { return false };
+    fs::symlink_metadata(path).is_ok_and(|it| !it.file_type().is_socket())
 }
 
 /// Removes the file of a Unix socket that nobody listens on. Any other file is left for `bind` to
@@ -156,6 +225,24 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Errors of a connection that died while it waited, or never was any good (`accept(2)`).
+fn is_of_the_connection(number: i32) -> bool {
+    const ERRORS: [i32; 11] = [
+        libc::ECONNABORTED,
+        libc::EPROTO,
+        libc::ENETDOWN,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::EOPNOTSUPP,
+        libc::ENETUNREACH,
+        libc::EPERM,
+        libc::ETIMEDOUT,
+    ];
+    ERRORS.contains(&number)
 }
 
 struct Acceptor<F> {
@@ -184,29 +271,32 @@ impl<F> Acceptor<F> {
             Ok(Some((fd, peer))) => Ok(Attempt::Accepted(Accepted { fd, peer })),
             Ok(None) => Ok(Attempt::Empty),
             Err(error) => match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    Ok(Attempt::Exhausted(error))
-                }
                 // The listening socket itself is broken.
                 Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT) | None => {
                     Err(error)
                 }
-                // Errors of a connection that died while it waited (`accept(2)`).
-                Some(_) => {
+                Some(number) if is_of_the_connection(number) => {
                     debug!("{}: accept: {error}", self.address);
                     Ok(Attempt::Skipped)
                 }
+                // Whatever else the system has against it, asking at once again would not help.
+                Some(_) => Ok(Attempt::Exhausted(error)),
             },
+        }
+    }
+
+    /// Logs something, but no more often than is of use.
+    fn complain<A>(&mut self, what: &str, error: &io::Error, cx: &Cx<'_, A>) {
+        let now = cx.now();
+        if self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
+            self.logged = Some(now);
+            warn!("{}: {what}: {error}", self.address);
         }
     }
 
     /// Stops accepting until something is freed, or for a while that doubles (P8).
     fn pause<A>(&mut self, error: &io::Error, cx: &mut Cx<'_, A>) {
-        let now = cx.now();
-        if self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
-            self.logged = Some(now);
-            warn!("{}: accepting pauses: {error}", self.address);
-        }
+        self.complain("accepting pauses", error, cx);
         self.wait_for_room(cx);
         cx.set_timeout(self.pause);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -216,15 +306,16 @@ impl<F> Acceptor<F> {
     fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
         cx.set_interest(Interest::NONE);
         let me = cx.me();
-        cx.core.starved.push(me);
+        if !cx.core.starved.contains(&me) {
+            cx.core.starved.push(me);
+        }
     }
-}
 
-impl<A, F> Handler<A> for Acceptor<F>
-where
-    F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
-{
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    /// Accepts as many as may be in a turn.
+    fn accept_batch<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+    {
         cx.set_interest(Interest::READ);
         for _ in 0..cx.limits().accepts_per_turn {
             if cx.connections() >= cx.limits().connections_max {
@@ -238,7 +329,7 @@ where
                     cx.core.counters.accepts += 1;
                     // An error of one connection is not the listener's.
                     if let Err(error) = (self.accept)(accepted, cx) {
-                        warn!("{}: a connection was dropped: {error}", self.address);
+                        self.complain("a connection was dropped", &error, cx);
                     }
                 }
                 Attempt::Skipped => {}
@@ -249,6 +340,16 @@ where
                 }
             }
         }
+        Ok(())
+    }
+}
+
+impl<A, F> Handler<A> for Acceptor<F>
+where
+    F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+{
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        self.accept_batch(cx)?;
         Ok(Next::Continue)
     }
 
@@ -258,7 +359,18 @@ where
         Ok(Next::Continue)
     }
 
-    fn drain(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        // Who has been let in by the kernel already may have sent a request: closing now would
+        // reset it. A connection that comes meanwhile is one too many, so this ends somewhere.
+        let before = cx.core.counters.accepts;
+        for _ in 0..BACKLOG_BATCHES {
+            let accepted = cx.core.counters.accepts;
+            self.accept_batch(cx)?;
+            if cx.core.counters.accepts == accepted {
+                break;
+            }
+        }
+        debug!("{}: {} from the backlog", self.address, cx.core.counters.accepts - before);
         Ok(Next::Close(Reason::Finished))
     }
 

@@ -12,7 +12,8 @@ use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reas
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
 ///
-/// Dropping a reactor ends every source with [`Reason::Stopped`].
+/// Dropping a reactor ends every source with [`Reason::Stopped`]. After a `fork(2)`, the child may
+/// drop its copy, and nothing else.
 ///
 /// ```
 /// use reactor::Reactor;
@@ -33,6 +34,11 @@ pub struct Reactor<A: 'static = ()> {
     /// Beside the core, so that a handler and the core are lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
+    /// The process that made it.
+    process: u32,
+    /// This is what a fork copied, and is being dropped. Its kernel objects are the parent's too,
+    /// so that taking a descriptor out of the backend here would deafen the parent.
+    pub(crate) is_copy: bool,
 }
 
 impl<A: 'static> Reactor<A> {
@@ -55,7 +61,16 @@ impl<A: 'static> Reactor<A> {
         let descriptor = mailbox.descriptor()?;
         let mut core = Core::new(backend, limits, mailbox);
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
-        Ok(Self { app, core, handlers: Vec::new(), events: Vec::new() })
+        // Its own source is nothing that anybody could leave behind.
+        core.counters.registered = 0;
+        Ok(Self {
+            app,
+            core,
+            handlers: Vec::new(),
+            events: Vec::new(),
+            process: std::process::id(),
+            is_copy: false,
+        })
     }
 
     /// The loop, as handlers see it, for setting things up from outside.
@@ -94,7 +109,7 @@ impl<A: 'static> Reactor<A> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if matches!(self.core.course, Course::StopAfterBatch | Course::StopNow) {
+        if self.has_ended() {
             self.core.course = Course::Running;
         }
         self.turn(timeout)
@@ -155,6 +170,7 @@ impl<A: 'static> Drop for Reactor<A> {
     fn drop(&mut self) {
         // Nothing new is taken from here on, so one round ends everything there is.
         self.core.mailbox.close();
+        self.is_copy = self.process != std::process::id();
         self.adopt();
         for token in self.core.sources.tokens() {
             self.core.doom(token, Reason::Stopped);

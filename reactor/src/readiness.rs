@@ -116,6 +116,11 @@ impl Interest {
         self.0.contains(other.0)
     }
 
+    /// Whether an end or an error would lead to an attempt that finds out about it.
+    pub(crate) const fn heeds_ends(self) -> bool {
+        self.0.intersects(Self::BOTH.0)
+    }
+
     /// Whether nothing is wanted.
     pub const fn is_none(self) -> bool {
         self.0.is_empty()

@@ -1,11 +1,11 @@
 //! The table of sources: what the loop knows of each registration.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use slab::Slab;
 
-use crate::{Interest, Readiness, TimerId, Token};
+use crate::{Interest, Readiness, TimerId, Token, sys};
 
 /// What a source is to the loop as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,8 @@ pub(crate) struct Source {
     pub(crate) ended: bool,
     /// Not a socket, as a failed `send` has shown.
     pub(crate) not_socket: bool,
+    /// The last operation would have blocked, and poll(2) said that it would not.
+    pub(crate) doubtful: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerId>,
     /// How many other timers it has armed.
@@ -219,6 +221,7 @@ impl Source {
             polled: false,
             ended: false,
             not_socket: false,
+            doubtful: false,
             timer: None,
             timers: 0,
             deadline: NEVER,
@@ -249,6 +252,12 @@ impl Source {
     pub(crate) fn is_drained(&self, interest: Interest, is_edge_triggered: bool) -> bool {
         let watched = self.polled && (is_edge_triggered || self.armed.contains(interest));
         watched && !interest.is_none() && !self.ready.intersects(interest.mask())
+    }
+
+    /// Whether reading nothing means that there is an end: of messages, one may be empty.
+    pub(crate) fn is_stream(&self) -> bool {
+        let Some(fd) = &self.fd else { return true };
+        self.drains == Drains::ShortRead || !sys::sends_messages(fd.as_fd())
     }
 
     /// What a level-triggered backend should watch for: not for reading once the stream has

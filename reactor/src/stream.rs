@@ -7,6 +7,7 @@ use std::sync::Arc;
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
 use crate::linger::{Linger, shut_down};
+use crate::marks::Marks;
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
     Registration, Role, Timeout, Token, sys,
@@ -44,10 +45,9 @@ pub struct Stream<S> {
     stage: Stage,
     input_ended: bool,
     paused: bool,
-    /// The output has reached its high mark and not yet fallen to the low one.
-    full: bool,
-    /// The output has passed its low mark, and the session is told when it falls to it.
-    loaded: bool,
+    marks: Marks,
+    /// The session was woken before the connection stood, and is still to be told.
+    woken: bool,
     sending: Sending,
 }
 
@@ -60,14 +60,6 @@ enum Sending {
     Ended,
 }
 
-/// What the kernel can be asked to do next for a connection.
-enum Progress {
-    /// Everything possible has been done.
-    Settled,
-    /// The output has drained: the session may go on.
-    Drained,
-}
-
 impl<S> Stream<S> {
     fn new(session: S, limits: Arc<Limits>, stage: Stage) -> Self {
         Self {
@@ -77,8 +69,8 @@ impl<S> Stream<S> {
             stage,
             input_ended: false,
             paused: false,
-            full: false,
-            loaded: false,
+            marks: Marks::default(),
+            woken: false,
             sending: Sending::Open,
         }
     }
@@ -119,9 +111,7 @@ impl<S> Stream<S> {
     {
         let stream = Self::new(session, limits, Stage::Opening);
         let is_tcp = connection.peer.is_some();
-        let token = cx.register(connection.fd, registration(is_tcp), stream)?;
-        cx.wake(token);
-        Ok(token)
+        cx.register(connection.fd, registration(is_tcp), stream)
     }
 
     /// Connects to `address` and drives `session` over the connection once it stands. A connection
@@ -144,19 +134,25 @@ impl<S> Stream<S> {
         let is_tcp = matches!(address, Address::Tcp(_));
         let (stage, registration) = match connecting {
             sys::Connecting::Done => (Stage::Opening, registration(is_tcp)),
-            sys::Connecting::InProgress => (Stage::Connecting, registration(is_tcp).connecting()),
+            sys::Connecting::InProgress => {
+                // Until it stands, the time that connecting may take is the only limit.
+                let registration = registration(is_tcp).connecting().idle_timeout(None);
+                (Stage::Connecting, registration)
+            }
         };
         let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
-        match connecting {
-            sys::Connecting::Done => cx.wake(token),
-            sys::Connecting::InProgress => cx.set_timeout_of(token, options.timeout),
+        if connecting == sys::Connecting::InProgress {
+            cx.set_timeout_of(token, options.timeout);
         }
         Ok(token)
     }
 
     /// Whether more input is wanted.
     fn wants_input(&self) -> bool {
-        matches!(self.stage, Stage::Open) && !self.paused && !self.full && !self.input_ended
+        matches!(self.stage, Stage::Open)
+            && !self.paused
+            && !self.marks.is_full()
+            && !self.input_ended
     }
 
     /// Borrows what the connection owns into the shared buffers, works, and keeps what is left.
@@ -184,35 +180,42 @@ impl<S> Stream<S> {
         S: Session<A>,
     {
         if matches!(self.stage, Stage::Connecting) && !self.connected(cx)? {
+            self.woken |= cause == Some(Cause::Woken);
             return Ok(Next::Continue);
         }
-        if cx.readiness().contains(Readiness::ERROR) && !self.wants_input() {
+        let heeds_errors = !matches!(self.stage, Stage::Lingering(_)) && !self.wants_input();
+        if heeds_errors && cx.readiness().contains(Readiness::ERROR) {
             // Nothing is about to be read or written that would tell.
             if let Some(error) = cx.take_error()? {
                 cx.failed = Some("connection");
                 return Err(error);
             }
         }
-        let cause = match self.stage {
-            Stage::Opening => {
-                self.stage = Stage::Open;
-                Some(Cause::Opened)
-            }
-            _ => cause,
-        };
-        if let Some(cause) = cause {
+        if matches!(self.stage, Stage::Opening) {
+            self.stage = Stage::Open;
+            self.advance(Cause::Opened, scratch, cx);
+        }
+        let woken = std::mem::take(&mut self.woken).then_some(Cause::Woken);
+        let drained = self.marks.take_owed().then_some(Cause::Drained);
+        for cause in [cause, woken, drained].into_iter().flatten() {
             self.advance(cause, scratch, cx);
         }
-        let mut budget = self.limits.read_budget;
+        let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
-            self.receive(&mut budget, scratch, cx)?;
+            self.receive(&mut to_read, scratch, cx)?;
+            let drained = self.flush(&mut to_write, scratch, cx)?;
             if scratch.output.memory() > self.limits.output_max {
                 return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
             }
-            match self.flush(scratch, cx)? {
-                Progress::Drained => self.advance(Cause::Drained, scratch, cx),
-                Progress::Settled => break,
+            if !drained {
+                break;
             }
+            if to_write == 0 {
+                // The peer takes whatever it is given: others have their turn before it gets more.
+                self.marks.put_off();
+                break;
+            }
+            self.advance(Cause::Drained, scratch, cx);
         }
         self.conclude(scratch, cx)
     }
@@ -227,6 +230,9 @@ impl<S> Stream<S> {
             return Err(error);
         }
         cx.set_deadline(None);
+        if !cx.is_draining() {
+            cx.set_idle_timeout(cx.limits().idle_timeout);
+        }
         self.stage = Stage::Opening;
         Ok(true)
     }
@@ -239,7 +245,7 @@ impl<S> Stream<S> {
         if !matches!(self.stage, Stage::Open) {
             return;
         }
-        let (now, me) = (cx.now(), Peer(cx.me().to_bits()));
+        let (now, me) = (cx.now(), cx.me().into());
         let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut scratch.agenda).because(cause);
         turn.input_ended = self.input_ended;
         let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut turn);
@@ -247,8 +253,8 @@ impl<S> Stream<S> {
         if std::mem::take(&mut scratch.agenda.output_ended) && self.sending == Sending::Open {
             self.sending = Sending::Ending;
         }
-        self.full = scratch.output.len() >= self.limits.output_high;
-        self.loaded = scratch.output.len() > self.limits.output_low;
+        let Limits { output_low, output_high, .. } = *self.limits;
+        self.marks.grown(scratch.output.len(), output_low, output_high);
         let reason = match result {
             Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
             Ok(Flow::Close) => Reason::Finished,
@@ -259,6 +265,8 @@ impl<S> Stream<S> {
             Err(refusal) => Reason::Refused(refusal),
         };
         scratch.input.clear();
+        // A deadline of the session means nothing any more.
+        cx.set_timeout(self.limits.linger);
         self.stage = Stage::Closing(Box::new(reason));
     }
 
@@ -272,7 +280,7 @@ impl<S> Stream<S> {
     where
         S: Session<A>,
     {
-        while self.wants_input() && *budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
+        while self.wants_input() && *budget > 0 {
             // No more than there is room for the answers to, if they are of about that size.
             let room = self.limits.output_high.saturating_sub(scratch.output.len());
             let spare = scratch.input.spare(READ_MIN);
@@ -293,11 +301,14 @@ impl<S> Stream<S> {
     }
 
     /// Writes until there is nothing more, the socket is full, or others should have their turn.
-    fn flush<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Progress> {
-        let mut written = 0;
-        while written < self.limits.read_budget as u64
-            && cx.readiness().intersects(Readiness::WRITABLE)
-        {
+    /// Returns whether the output has drained, so that the session may go on.
+    fn flush<A>(
+        &mut self,
+        budget: &mut u64,
+        scratch: &mut Scratch,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<bool> {
+        while *budget > 0 {
             let count = match scratch.output.front() {
                 Front::Empty => break,
                 Front::Memory => {
@@ -317,13 +328,13 @@ impl<S> Stream<S> {
             };
             let Some(count) = count else { break };
             scratch.output.consume(count as u64);
-            written += count as u64;
+            *budget = budget.saturating_sub(count as u64);
+            if let Stage::Closing(_) = self.stage {
+                // As long as the peer takes something, it is waited for.
+                cx.set_timeout(self.limits.linger);
+            }
         }
-        if self.loaded && scratch.output.len() <= self.limits.output_low {
-            (self.full, self.loaded) = (false, false);
-            return Ok(Progress::Drained);
-        }
-        Ok(Progress::Settled)
+        Ok(self.marks.shrunk(scratch.output.len(), self.limits.output_low))
     }
 
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
@@ -347,7 +358,8 @@ impl<S> Stream<S> {
             shut_down(cx)?;
         }
         let read = if self.wants_input() { Interest::READ } else { Interest::NONE };
-        let write = if scratch.output.is_empty() { Interest::NONE } else { Interest::WRITE };
+        let has_more = !scratch.output.is_empty() || self.marks.owes();
+        let write = if has_more { Interest::WRITE } else { Interest::NONE };
         cx.set_interest(read | write);
         Ok(Next::Continue)
     }
@@ -366,10 +378,22 @@ fn registration(is_tcp: bool) -> Registration {
     if is_tcp { registration.short_read_drains() } else { registration }
 }
 
+impl From<Token> for Peer {
+    fn from(token: Token) -> Self {
+        Self(token.to_bits())
+    }
+}
+
+impl From<Peer> for Token {
+    fn from(peer: Peer) -> Self {
+        Self::from_bits(peer.0)
+    }
+}
+
 /// Does what a session asked for besides bytes.
 fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
     for peer in agenda.wakes.drain(..) {
-        cx.wake(Token::from_bits(peer.0));
+        cx.wake(peer.into());
     }
     if let Some(deadline) = agenda.deadline.take() {
         cx.set_deadline(deadline);
@@ -384,15 +408,18 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
 
     fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         match (timeout, &mut self.stage) {
-            // A session that pauses waits for something else than its peer.
-            (Timeout::Idle, Stage::Open) if cx.is_draining() && self.paused => Ok(Next::Continue),
+            (_, Stage::Lingering(linger)) => Ok(Next::Close(linger.take_reason())),
+            // A session that pauses waits for something else than its peer, and a peer that is
+            // owed something is waited for; the loop's patience is the limit.
+            (Timeout::Idle, Stage::Open)
+                if cx.is_draining() && (self.paused || self.leftover.has_output()) =>
+            {
+                Ok(Next::Continue)
+            }
             (Timeout::Idle, _) if cx.is_draining() => Ok(Next::Close(Reason::Stopped)),
             (Timeout::Deadline, Stage::Open) => self.with_scratch(cx, |stream, scratch, cx| {
                 stream.drive(Some(Cause::Deadline), scratch, cx)
             }),
-            (Timeout::Deadline, Stage::Lingering(linger)) => Ok(Next::Close(linger.take_reason())),
-            // A deadline of the session means nothing once the session is done.
-            (Timeout::Deadline, Stage::Closing(_)) => Ok(Next::Continue),
             (timeout, _) => Ok(Next::Close(Reason::TimedOut(timeout))),
         }
     }
@@ -409,7 +436,7 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {
-        let (now, me) = (cx.now(), Peer(cx.me().to_bits()));
+        let (now, me) = (cx.now(), cx.me().into());
         let mut agenda = Agenda::default();
         let error = (!reason.is_orderly()).then_some(&reason as &(dyn std::error::Error + 'static));
         let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut agenda);

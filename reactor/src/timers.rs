@@ -52,17 +52,14 @@ impl<A> Core<A> {
 
     /// Takes a timer away that a source asked for. Returns whether it was armed.
     pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        let Some(payload) = self.wheel.cancel(timer) else { return false };
-        self.forget_one(Token::from_bits(payload.owner));
-        true
-    }
-
-    /// A timer is gone: it is no longer its owner's, nor that of one who has ended.
-    fn forget_one(&mut self, owner: Token) {
-        match self.sources.get_mut(owner) {
-            Some(source) => source.timers -= 1,
-            None => self.orphans -= 1,
+        let Some(payload) = self.wheel.payload(timer) else { return false };
+        match self.sources.get_mut(Token::from_bits(payload.owner)) {
+            // Nobody was given this name by this loop: it is that of another's timer.
+            Some(source) if source.timer == Some(timer) => return false,
+            Some(source) => source.timers = source.timers.saturating_sub(1),
+            None => self.orphans = self.orphans.saturating_sub(1),
         }
+        self.wheel.cancel(timer).is_some()
     }
 
     /// Collects what is due. Returns how many timers wait to be fired.
@@ -79,10 +76,12 @@ impl<A> Core<A> {
         let owner = Token::from_bits(due.payload.owner);
         match self.sources.get_mut(owner) {
             Some(source) if source.timer == Some(due.id) => {}
-            Some(source) if self.wheel.deadline(due.id).is_none() => source.timers -= 1,
+            Some(source) if self.wheel.deadline(due.id).is_none() => {
+                source.timers = source.timers.saturating_sub(1);
+            }
             Some(_) => {}
             None => {
-                self.orphans -= 1;
+                self.orphans = self.orphans.saturating_sub(1);
                 // A periodic one would go on for nobody.
                 self.wheel.cancel(due.id);
                 return None;

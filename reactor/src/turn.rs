@@ -22,6 +22,8 @@ impl<A: 'static> Reactor<A> {
         self.expire();
         self.run_remote_calls();
         self.reap();
+        // Once more, for a host that waits for the backend's descriptor before it turns again.
+        self.core.rearm();
         Ok(())
     }
 
@@ -43,6 +45,7 @@ impl<A: 'static> Reactor<A> {
         self.core.counters.waits += 1;
         self.core.backend.wait(&mut self.events, timeout)?;
         self.core.read_clock();
+        self.core.retry_doubted();
         Ok(())
     }
 
@@ -63,6 +66,9 @@ impl<A: 'static> Reactor<A> {
         let Course::Draining { until, told: false } = self.core.course else { return };
         self.core.course = Course::Draining { until, told: true };
         for token in self.core.sources.tokens() {
+            if self.core.course == Course::StopNow {
+                return;
+            }
             self.dispatch(token, |handler, cx| handler.drain(cx));
         }
     }
@@ -93,9 +99,7 @@ impl<A: 'static> Reactor<A> {
     /// An error is delivered once; the rest of what is known stays until an operation takes it.
     fn after_run(&mut self, token: Token) {
         self.core.update(token, |source| source.ready = source.ready.without(Readiness::ERROR));
-        if let Some(audited) = &mut self.core.audited {
-            audited.push(token);
-        }
+        self.note_for_audit(token);
     }
 
     /// Lends a handler itself, the loop and the application at once (law 4), and takes its verdict.
@@ -123,12 +127,15 @@ impl<A: 'static> Reactor<A> {
 
     /// Takes in the handlers that were registered during a call.
     pub(crate) fn adopt(&mut self) {
-        for (token, handler) in self.core.arrivals.drain(..) {
+        while let Some((token, handler)) = self.core.arrivals.pop() {
             let slot = token.slot() as usize;
             if slot >= self.handlers.len() {
                 self.handlers.resize_with(slot + 1, || None);
             }
             self.handlers[slot] = Some(handler);
+            if let Course::Draining { told: true, .. } = self.core.course {
+                self.dispatch(token, |handler, cx| handler.drain(cx));
+            }
         }
     }
 
@@ -191,7 +198,9 @@ impl<A: 'static> Reactor<A> {
     /// Phase 8: removes, closes, tells, frees the slot, for each source that has ended. What ends
     /// meanwhile is reaped in the next turn.
     pub(crate) fn reap(&mut self) {
-        for (token, reason) in std::mem::take(&mut self.core.doomed) {
+        // One by one, so that a panic of one, which somebody may catch, costs the others nothing.
+        for _ in 0..self.core.doomed.len() {
+            let Some((token, reason)) = self.core.doomed.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(token) else { continue };
             self.core.forget_timers(&source);
             if source.role == Role::Connection {
@@ -202,6 +211,7 @@ impl<A: 'static> Reactor<A> {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{token} fd {}: {reason}", fd.as_raw_fd());
                 if source.polled
+                    && !self.is_copy
                     && let Err(error) = self.core.backend.remove(fd.as_fd())
                 {
                     debug!("{token}: not removed from {}: {error}", self.core.backend.name());

@@ -32,7 +32,8 @@ const COLLECTED: u16 = u16::MAX - 1;
 /// each time; more than that is given back.
 const KEPT: usize = 1024;
 
-/// Names one armed timer for ever: one that fired or was cancelled is never taken for a later one.
+/// Names one armed timer of one loop for ever: one that fired or was cancelled is never taken for a
+/// later one. In another loop it means nothing, or something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
@@ -163,6 +164,11 @@ impl Wheel {
         self.len += 1;
         self.link(index, deadline);
         TimerId { index, generation }
+    }
+
+    /// What a timer carries, if it is armed.
+    pub(crate) fn payload(&self, id: TimerId) -> Option<Payload> {
+        self.find(id).map(|_| self.payloads[id.index as usize])
     }
 
     /// Takes a timer away. Returns what it carried, if it was armed.

@@ -313,7 +313,7 @@ fn every_kind_of_address_carries_everything_both_ways() {
                 reactor.counters().closes[Reason::PeerClosed.index()] == before + 2
             });
             reactor.cx().close(server);
-            turn_until(&mut reactor, |reactor| reactor.counters().live() == 1);
+            turn_until(&mut reactor, |reactor| reactor.counters().live() == 0);
         }
         assert!(!path.exists(), "the socket file was left");
     });

@@ -153,6 +153,6 @@ fn peers_that_reset_or_trickle_leave_nothing_behind() {
     drop(trickle);
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
-    // The mailbox and the signals are what is left when the loop stops.
-    assert!(log.contains("stopped: live=2 "), "{log}");
+    // The source of signals is what is left when the loop stops.
+    assert!(log.contains("stopped: live=1 "), "{log}");
 }

@@ -17,7 +17,7 @@ const HEADER: usize = 8;
 /// use protocol::Output;
 /// use std::sync::Arc;
 ///
-/// let news = Packet::encode_shared(7, b"news");
+/// let news = Packet::encode_shared(7, &[b'.'; 1000]);
 /// let mut outputs = [const { Output::new() }; 100];
 /// for output in &mut outputs {
 ///     output.share(Arc::clone(&news)); // one encoding, no copy
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_once_is_shared_by_all_replies() {
-        let (news, limits) = (Packet::encode_shared(7, b"news"), Limits::DEFAULT);
+        let (news, limits) = (Packet::encode_shared(7, &[1; 1000]), Limits::DEFAULT);
         let (mut app, mut agenda, mut outputs) = ((), Agenda::default(), Vec::new());
         for peer in 0..100 {
             let mut session = Conversation::new(Packet::default(), Tell(Arc::clone(&news)));

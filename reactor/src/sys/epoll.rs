@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{check, pointer, reported, timespec};
+use super::{check, pointer, reported};
 use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
@@ -24,6 +24,20 @@ enum Clock {
     Nanoseconds,
     /// `epoll_wait(2)`, rounded up to the millisecond.
     Milliseconds,
+}
+
+/// What the kernel takes for a time, which on 32-bit systems is not what the C library has.
+#[repr(C)]
+struct KernelTimespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl From<Duration> for KernelTimespec {
+    fn from(duration: Duration) -> Self {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { seconds, nanoseconds: i64::from(duration.subsec_nanos()) }
+    }
 }
 
 /// The epoll backend.
@@ -76,7 +90,8 @@ impl Epoll {
         let whole = timeout.is_none_or(|timeout| timeout.is_zero());
         if !whole && self.clock == Clock::Nanoseconds {
             match self.wait_nanoseconds(timeout) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                // Some sandboxes say EPERM to a call that they do not know.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.clock = Clock::Milliseconds;
                 }
                 result => return result,
@@ -92,7 +107,7 @@ impl Epoll {
     }
 
     fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map(timespec);
+        let timeout = timeout.map(KernelTimespec::from);
         // SAFETY: the array holds as many events as is said, it and `timeout` outlive the call,
         // and a null signal mask changes no mask.
         let result = unsafe {
@@ -115,10 +130,10 @@ fn milliseconds_up(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
 
-/// Hang-ups and errors are reported whatever the interest. Of a source that wants nothing they are
-/// to be reported once and not at every wait, which is what an edge is.
+/// Hang-ups and errors are reported whatever the interest. To a source that would neither read nor
+/// write because of them, they are reported once and not at every wait, which is what an edge is.
 fn level_mask(interest: Interest) -> u32 {
-    let mut mask = if interest.is_none() { libc::EPOLLET } else { 0 };
+    let mut mask = if interest.heeds_ends() { 0 } else { libc::EPOLLET };
     if interest.contains(Interest::READ) {
         mask |= libc::EPOLLIN | libc::EPOLLRDHUP;
     }

@@ -12,7 +12,7 @@ use crate::{Interest, Readiness};
 const TRANSFER_MAX: u64 = 0x7fff_f000;
 
 /// The most slices one call takes (`IOV_MAX`, `writev(2)`).
-const SLICES_MAX: usize = 1024;
+pub(crate) const SLICES_MAX: usize = 1024;
 
 /// `read(2)`.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -79,6 +79,9 @@ pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Re
     }
     if interest.contains(Interest::WRITE) {
         events |= libc::POLLOUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        events |= libc::POLLPRI;
     }
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: `entry` is one valid entry and outlives the call.

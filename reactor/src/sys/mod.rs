@@ -17,15 +17,16 @@ mod socket;
 
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
-pub(crate) use io_calls::{read, ready_now, send, sendfile, set_nonblocking, writev};
+pub(crate) use io_calls::{SLICES_MAX, read, ready_now, send, sendfile, set_nonblocking, writev};
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use signal::Subscription;
 pub(crate) use socket::{
-    Connecting, Endpoint, accept, bind, connect, listen, local_address, set_keepalive, set_nodelay,
-    set_reuse_address, set_user_timeout, shutdown_write, stream_socket, take_error,
+    Connecting, Endpoint, accept, bind, connect, listen, local_address, remote_address,
+    sends_messages, set_keepalive, set_nodelay, set_reuse_address, set_user_timeout,
+    shutdown_write, stream_socket, take_error,
 };
 
 /// The result of a call that returns -1 and sets `errno` when it fails.

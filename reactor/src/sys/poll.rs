@@ -129,8 +129,11 @@ impl Backend for Poll {
         let answered = entries.filter(|(entry, _)| entry.revents != 0);
         for (entry, (_, token)) in answered.take(count) {
             events.push(Event { token: *token, readiness: readiness(entry.revents) });
-            if entry.events == 0 {
-                // It wants nothing and has hung up, which is said once: -1 is skipped from now on.
+            if entry.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+                && entry.events & (libc::POLLIN | libc::POLLOUT) == 0
+            {
+                // It would neither read nor write because of that, so it is said once: -1 is
+                // skipped from now on.
                 (entry.fd, entry.revents) = (-1, 0);
             }
         }

@@ -114,12 +114,13 @@ impl Subscription {
         let mut subscription = Self { slot, numbers: Vec::new() };
         registry.used[slot] = true;
         for number in numbers {
+            // Before the handler is there, so that no signal falls between the two.
+            place.mask.fetch_or(bit(number), Ordering::SeqCst);
             if let Err(error) = registry.listen(number) {
                 drop(registry);
                 drop(subscription);
                 return Err(error);
             }
-            place.mask.fetch_or(bit(number), Ordering::SeqCst);
             subscription.numbers.push(number);
         }
         Ok((subscription, fd))
@@ -128,7 +129,9 @@ impl Subscription {
     /// The signals that have come since the last call, one bit each. To be called after the
     /// descriptor has been read: what comes in between makes it readable again.
     pub(crate) fn take_pending(&self) -> u64 {
-        TABLE[self.slot].pending.swap(0, Ordering::SeqCst)
+        // A handler that was running when the slot changed hands may have left somebody else's.
+        let place = &TABLE[self.slot];
+        place.pending.swap(0, Ordering::SeqCst) & place.mask.load(Ordering::SeqCst)
     }
 }
 
@@ -165,10 +168,10 @@ impl Registry {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut registry = registry();
-        TABLE[self.slot].mask.store(0, Ordering::SeqCst);
         for number in &self.numbers {
             registry.stop_listening(*number);
         }
+        TABLE[self.slot].mask.store(0, Ordering::SeqCst);
         registry.used[self.slot] = false;
     }
 }

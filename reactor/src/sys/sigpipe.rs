@@ -14,9 +14,11 @@ pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Re
     }
     let pipe = only_sigpipe()?;
     let before = change_mask(libc::SIG_BLOCK, &pipe)?;
+    let was_pending = is_pending()?;
     let result = call();
     if let Err(error) = &result
         && error.raw_os_error() == Some(libc::EPIPE)
+        && !was_pending
     {
         let none = pointer::<libc::siginfo_t>(None).cast_mut();
         let at_once = timespec(Duration::ZERO);
@@ -33,6 +35,16 @@ fn is_ignored() -> io::Result<bool> {
     // SAFETY: nothing is set, and `action` outlives the call.
     check(unsafe { libc::sigaction(libc::SIGPIPE, pointer(None), &mut action) })?;
     Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+/// Whether the signal waits already: that one is somebody else's.
+fn is_pending() -> io::Result<bool> {
+    // SAFETY: all-zero bytes are a valid sigset_t; it is filled by the call.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` outlives the call.
+    check(unsafe { libc::sigpending(&mut set) })?;
+    // SAFETY: `set` is whole.
+    Ok(check(unsafe { libc::sigismember(&set, libc::SIGPIPE) })? == 1)
 }
 
 fn only_sigpipe() -> io::Result<libc::sigset_t> {

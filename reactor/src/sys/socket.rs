@@ -181,6 +181,17 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>
     Ok(peer_address(&own))
 }
 
+/// The address of the peer, when it is an IP address (`getpeername(2)`).
+pub(crate) fn remote_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    let mut peer: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    let mut length = length_of(&peer);
+    let address = std::ptr::from_mut(&mut peer).cast();
+    // SAFETY: the kernel writes at most `length` bytes of address, which `peer` has.
+    check(unsafe { libc::getpeername(fd.as_raw_fd(), address, &mut length) })?;
+    Ok(peer_address(&peer))
+}
+
 fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
     let pointer = std::ptr::from_ref(&value).cast();
     // SAFETY: `value` is readable for its own length.
@@ -222,13 +233,24 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
+/// Whether a descriptor is a socket of messages, of which one may be empty (`SO_TYPE`,
+/// `socket(7)`).
+pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
+    get_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
+}
+
+fn get_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = length_of(&value);
+    let pointer = std::ptr::from_mut(&mut value).cast();
+    let level = libc::SOL_SOCKET;
+    // SAFETY: the kernel writes at most `length` bytes, which `value` has.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, pointer, &mut length) })?;
+    Ok(value)
+}
+
 /// Takes the pending error of a socket (`SO_ERROR`).
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let mut error: libc::c_int = 0;
-    let mut length = length_of(&error);
-    let value = std::ptr::from_mut(&mut error).cast();
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_ERROR);
-    // SAFETY: the kernel writes at most `length` bytes, which `error` has.
-    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, value, &mut length) })?;
+    let error = get_option(fd, libc::SO_ERROR)?;
     Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
 }
