@@ -20,6 +20,8 @@ const CONNECTING_MAX: usize = 200;
 const CONNECT_INTERVAL: Duration = Duration::from_millis(1);
 /// How long the last replies are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Messages are kept in memory once, so that a gigabyte is plenty.
+const SIZE_MAX: usize = 1 << 30;
 /// Where the content of messages starts over.
 const ALPHABET: usize = 26;
 
@@ -139,7 +141,11 @@ struct Worker {
     role: Role,
     /// When each message in flight was sent.
     in_flight: VecDeque<Instant>,
+    /// How many messages may still be begun.
+    allowed: usize,
+    /// How many were begun, and how much of the last is not in the output yet.
     sent: u64,
+    unsent: usize,
     answered: u64,
     /// Bytes of the current answer that have been verified.
     verified: usize,
@@ -153,15 +159,31 @@ enum Role {
 }
 
 impl Worker {
+    /// Says what may be said. It stays under the output's high mark, since nothing is read of who
+    /// reaches that: the server would wait for this side as this side does for the server.
     fn send(&mut self, output: &mut Output, turn: &Turn<'_, App>) {
-        let from = offset(self.number, self.sent);
-        output.append(&turn.app.sent[from..from + turn.app.load.size]);
-        self.in_flight.push_back(turn.now);
-        self.sent += 1;
+        let size = turn.app.load.size;
+        loop {
+            let room = (turn.limits.output_high - 1).saturating_sub(output.len());
+            let done = self.allowed == 0 || turn.app.stopping;
+            if room == 0 || (self.unsent == 0 && done) {
+                return;
+            }
+            if self.unsent == 0 {
+                self.allowed -= 1;
+                self.in_flight.push_back(turn.now);
+                self.sent += 1;
+                self.unsent = size;
+            }
+            let count = self.unsent.min(room as usize);
+            let from = offset(self.number, self.sent - 1) + size - self.unsent;
+            output.append(&turn.app.sent[from..from + count]);
+            self.unsent -= count;
+        }
     }
 
     /// Verifies what came; returns false when it is wrong.
-    fn verify(&mut self, mut bytes: &[u8], output: &mut Output, turn: &mut Turn<'_, App>) -> bool {
+    fn verify(&mut self, mut bytes: &[u8], turn: &mut Turn<'_, App>) -> bool {
         let size = turn.app.load.size;
         while !bytes.is_empty() {
             if self.in_flight.is_empty() {
@@ -179,9 +201,7 @@ impl Worker {
                 self.answered += 1;
                 let sent_at = self.in_flight.pop_front().unwrap_or(turn.now);
                 self.record(turn.now - sent_at, turn);
-                if !turn.app.stopping {
-                    self.send(output, turn);
-                }
+                self.allowed += usize::from(!turn.app.stopping);
             }
         }
         true
@@ -209,11 +229,12 @@ impl Session<App> for Worker {
             turn.app.connecting -= 1;
             turn.app.standing += 1;
             if self.role == Role::Active {
-                (0..turn.app.load.depth).for_each(|_| self.send(output, turn));
+                self.allowed = turn.app.load.depth;
             }
         }
-        let right = self.verify(input.filled(), output, turn);
+        let right = self.verify(input.filled(), turn);
         input.clear();
+        self.send(output, turn);
         if !right {
             return Err("the answer differs from what was expected".into());
         }
@@ -251,7 +272,9 @@ fn open_more(cx: &mut Cx<'_, App>) {
             number,
             role,
             in_flight: VecDeque::new(),
+            allowed: 0,
             sent: 0,
+            unsent: 0,
             answered: 0,
             verified: 0,
             opened: false,
@@ -321,12 +344,12 @@ fn check_descriptors(connections: usize) -> Result<(), Failure> {
 /// # Errors
 /// When the load makes no sense, or the loop can not run.
 pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, Failure> {
-    let in_flight = load.size.saturating_mul(load.depth) as u64;
     if load.size == 0 || load.depth == 0 || load.connections == 0 {
         return Err(Failure::new("size, depth and connections must be at least 1"));
     }
-    if in_flight > Limits::DEFAULT.output_max {
-        let text = format!("size times depth is {in_flight} bytes, the limit is 16 MiB");
+    if load.size > SIZE_MAX {
+        let text =
+            format!("messages of {} bytes are too large: {SIZE_MAX} is the limit", load.size);
         return Err(Failure::new(text));
     }
     check_descriptors(load.connections.saturating_add(load.idle))?;

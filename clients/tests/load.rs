@@ -23,6 +23,8 @@ fn every_answer_of_a_right_server_is_verified() {
     for args in [
         ["--connections", "20", "--idle", "20", "--depth", "8", "--size", "100"],
         ["--connections", "2", "--idle", "0", "--depth", "2", "--size", "300000"],
+        // More than all that may be on its way without being read.
+        ["--connections", "1", "--idle", "0", "--depth", "3", "--size", "20000000"],
     ] {
         let output = load(&server.address, &args);
         let said = String::from_utf8_lossy(&output.stdout);

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// The limits of a single conversation are its driver's: see `protocol::Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopLimits {
-    /// Connections held at once; further ones wait in the backlog of their listener. Default
-    /// 65,536: more than most processes may open, few enough to be counted on.
+    /// Connections held at once; further ones wait in the backlog of their listener. Those that
+    /// this side makes count, and are never refused. Default 65,536: more than most processes may open, few enough to be counted on.
     pub connections_max: usize,
     /// Connections one listener accepts in a turn before others get theirs. Default 64: about a
     /// millisecond.

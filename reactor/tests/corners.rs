@@ -1,0 +1,601 @@
+//! Corners that were wrong once: each test has failed before it passed.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use common::{Echo, Probe, on_every_backend, probe, serve, serve_echo, turn_until};
+use protocol::codecs::Bytes;
+use protocol::{Conversation, FileRange, Flow, Limits, Reply, Service, Turn};
+use reactor::{
+    Accepted, Address, BackendKind, ConnectOptions, Cx, Expired, Handler, Interest, ListenOptions,
+    Listener, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, TimerId, Token,
+};
+
+/// How often a loop turns in a fifth of a second, with nothing to do.
+fn turns_at_rest<A>(reactor: &mut Reactor<A>) -> u64 {
+    let (before, start) = (reactor.counters().turns, Instant::now());
+    while start.elapsed() < Duration::from_millis(200) {
+        reactor.run_once(Some(Duration::from_millis(20))).expect("it turns");
+    }
+    reactor.counters().turns - before
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("reactor-{}-{name}", std::process::id()))
+}
+
+fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
+    let backend = BackendKind::Epoll.open().expect("epoll opens");
+    Reactor::with_backend(backend, limits, app).expect("the reactor opens")
+}
+
+/// Sends one byte from each of many slices, once a call.
+struct Many(Rc<Cell<usize>>);
+
+impl Handler for Many {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        let left = 5000 - self.0.get();
+        let slices: Vec<IoSlice<'_>> = (0..left).map(|_| IoSlice::new(b"x")).collect();
+        let count = cx.write(&slices)?.unwrap_or(0);
+        self.0.set(self.0.get() + count);
+        Ok(if count == left { Next::Close(Reason::Finished) } else { Next::Continue })
+    }
+}
+
+#[test]
+fn more_slices_than_the_kernel_takes_are_no_short_write() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (near, _far) = UnixStream::pair().expect("a pair can be made");
+        let sent = Rc::new(Cell::new(0));
+        let registration = Registration::new(Interest::WRITE);
+        reactor
+            .cx()
+            .register(near.into(), registration, Many(Rc::clone(&sent)))
+            .expect("it registers");
+        turn_until(&mut reactor, |_| sent.get() == 5000);
+    });
+}
+
+/// Notes the length of one read a call.
+struct Lengths(Rc<RefCell<Vec<usize>>>);
+
+impl Handler for Lengths {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.0.borrow_mut().extend(cx.read(&mut [0; 100])?);
+        Ok(Next::Continue)
+    }
+}
+
+#[test]
+fn an_empty_datagram_is_no_end() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let near = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let far = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        far.connect(near.local_addr().expect("it has one")).expect("it connects");
+        let lengths = Rc::new(RefCell::new(Vec::new()));
+        let registration = Registration::new(Interest::READ);
+        reactor
+            .cx()
+            .register(near.into(), registration, Lengths(Rc::clone(&lengths)))
+            .expect("it registers");
+        for datagram in [&b"one"[..], b"", b"three"] {
+            far.send(datagram).expect("the kernel takes it");
+        }
+        turn_until(&mut reactor, |_| lengths.borrow().len() == 3);
+        assert_eq!(*lengths.borrow(), [3, 0, 5]);
+    });
+}
+
+#[test]
+fn a_source_that_wants_urgent_data_alone_does_not_spin_when_its_peer_is_gone() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (_probe, _, far) = probe(&mut reactor, Interest::PRIORITY);
+        drop(far);
+        let turns = turns_at_rest(&mut reactor);
+        assert!(turns < 40, "{turns} turns");
+    });
+}
+
+#[test]
+fn a_claim_to_block_that_the_kernel_contradicts_does_not_spin() {
+    /// Says that it would block, whatever is there.
+    struct Liar;
+    impl Handler for Liar {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
+            let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
+            assert!(none.is_none());
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    reactor.set_audit(false);
+    let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+    reactor
+        .cx()
+        .register(near.into(), Registration::new(Interest::READ), Liar)
+        .expect("it registers");
+    far.write_all(b"truth").expect("the kernel takes bytes");
+    let turns = turns_at_rest(&mut reactor);
+    assert!((5..500).contains(&turns), "{turns} turns: it is tried again, and not all the time");
+}
+
+/// Sends a file for anything.
+struct Sends(Arc<File>, u64);
+
+impl<A> Service<Bytes, A> for Sends {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.file(FileRange { file: Arc::clone(&self.0), offset: 0, length: self.1 });
+        Flow::Continue
+    }
+}
+
+#[test]
+fn files_larger_than_the_cap_of_memory_are_sent() {
+    let (path, length) = (temporary("large"), 20_u64 << 20);
+    let options = File::options().create(true).truncate(true).read(true).write(true).open(&path);
+    let file = Arc::new(options.expect("the folder is writable"));
+    file.set_len(length).expect("there is room");
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let file = Arc::clone(&file);
+        let make = move || Conversation::new(Bytes, Sends(Arc::clone(&file), length));
+        let address = serve(&mut reactor, Limits::DEFAULT, make);
+        let client = std::thread::spawn(move || {
+            let mut client = TcpStream::connect(address).expect("it accepts");
+            client.write_all(b"x").expect("it takes bytes");
+            client.shutdown(Shutdown::Write).expect("half of it closes");
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).expect("it is closed in order");
+            back.len() as u64
+        });
+        turn_until(&mut reactor, |_| client.is_finished());
+        assert_eq!(client.join().expect("the client does not panic"), length);
+    });
+    std::fs::remove_file(&path).expect("it can be removed");
+}
+
+/// Answers anything with 12 MiB, and then does as it is told.
+struct Much(Flow);
+
+impl<A> Service<Bytes, A> for Much {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.send(&vec![1; 12 << 20]);
+        self.0
+    }
+}
+
+#[test]
+fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
+    let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor: Reactor<()>| {
+        let limits = Limits { linger: Duration::from_millis(100), ..Limits::DEFAULT };
+        let address = serve(&mut reactor, limits, || Conversation::new(Bytes, Much(Flow::Close)));
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"x").expect("it takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 1);
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
+    });
+}
+
+#[test]
+fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
+    let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let make = || Conversation::new(Bytes, Much(Flow::Continue));
+        let address = serve(&mut reactor, limits, make);
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"x").expect("it takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
+        reactor.cx().drain(Duration::from_secs(20));
+        let client = std::thread::spawn(move || {
+            // Longer than silence may last.
+            std::thread::sleep(Duration::from_millis(100));
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).expect("it is closed in order");
+            back.len()
+        });
+        turn_until(&mut reactor, |reactor| reactor.has_ended());
+        drop(reactor);
+        assert_eq!(client.join().expect("the client does not panic"), 12 << 20);
+    });
+}
+
+#[test]
+fn who_was_let_in_before_the_end_is_answered() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let address = serve_echo(&mut reactor, Limits::DEFAULT);
+        let mut client = TcpStream::connect(address).expect("the kernel accepts");
+        client.write_all(b"hello").expect("the kernel takes bytes");
+        reactor.cx().drain(Duration::from_secs(10));
+        reactor.run().expect("it runs");
+        drop(reactor);
+        let mut reply = Vec::new();
+        client.read_to_end(&mut reply).expect("it is closed in order");
+        assert_eq!(reply, b"hello");
+    });
+}
+
+/// Says what the application has left for it when it is woken.
+struct Mail;
+
+impl Service<Bytes, Vec<&'static str>> for Mail {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, Vec<&'static str>>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn resume(
+        &mut self,
+        reply: &mut Reply<'_, Bytes>,
+        turn: &mut Turn<'_, Vec<&'static str>>,
+    ) -> Flow {
+        turn.app.drain(..).for_each(|letter| reply.send(letter.as_bytes()));
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_connection_that_is_woken_before_it_stands_is_told_once_it_does() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = server.local_addr().expect("it has one").to_string();
+    let address: Address = address.parse().expect("it is an address");
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Vec<&'static str>>| {
+        let (options, session) = (ConnectOptions::DEFAULT, Conversation::new(Bytes, Mail));
+        let mut cx = reactor.cx();
+        let token = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx)
+            .expect("it connects");
+        cx.app.push("letter");
+        cx.wake(token);
+        let (mut peer, _) = server.accept().expect("it accepts");
+        peer.set_nonblocking(true).expect("modes can be set");
+        let mut read = [0; 6];
+        turn_until(&mut reactor, |_| peer.read(&mut read).is_ok());
+        assert_eq!(&read, b"letter");
+    });
+}
+
+#[test]
+fn connecting_may_take_as_long_as_it_is_given_and_no_idle_limit_counts() {
+    // A backlog that is full: the kernel does not answer further attempts.
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = server.local_addr().expect("it has one");
+    let idle = Some(Duration::from_millis(30));
+    let mut reactor = epoll((), LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT });
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 10_000, "the backlog has no end");
+    }
+    let address: Address = address.to_string().parse().expect("it is an address");
+    let options = ConnectOptions { timeout: Duration::from_millis(150), ..ConnectOptions::DEFAULT };
+    let (session, start) = (Conversation::new(Bytes, Echo), Instant::now());
+    Stream::connect(&address, &options, Limits::DEFAULT, session, &mut reactor.cx())
+        .expect("it begins to connect");
+    turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+}
+
+#[test]
+fn of_servers_that_start_at_once_on_one_path_one_gets_it() {
+    let path = temporary("race.sock");
+    let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
+    for round in 0..300 {
+        // Left over by somebody who is gone.
+        drop(UnixListener::bind(&path).expect("the path is free"));
+        let barrier = Barrier::new(2);
+        let bind = || {
+            barrier.wait();
+            Listener::bind(&address, &ListenOptions::DEFAULT)
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let thread = scope.spawn(bind);
+            (bind(), thread.join().expect("it does not panic"))
+        });
+        assert!(one.is_ok() != other.is_ok(), "round {round}: {one:?} and {other:?}");
+        drop((one, other));
+        assert!(!path.exists(), "round {round}: the file was left");
+    }
+}
+
+#[test]
+fn a_file_in_the_way_is_called_that() {
+    let path = temporary("in-the-way");
+    std::fs::write(&path, "precious").expect("the folder is writable");
+    let address = format!("unix:{}", path.display()).parse().expect("it is an address");
+    let error = Listener::bind(&address, &ListenOptions::DEFAULT).expect_err("it is no socket");
+    std::fs::remove_file(&path).expect("it is still there");
+    assert!(error.to_string().contains("a file that is no socket is in the way"), "{error}");
+}
+
+#[test]
+fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        for _ in 0..2 {
+            reactor.cx().drain(Duration::from_millis(10));
+            turn_until(&mut reactor, |reactor| reactor.has_ended());
+        }
+        let turns = turns_at_rest(&mut reactor);
+        assert!(turns < 40, "{turns} turns");
+        assert!(!reactor.cx().is_draining());
+    });
+}
+
+#[test]
+fn who_comes_while_the_loop_winds_down_is_told_too() {
+    struct Told(Rc<Cell<u32>>);
+    impl Handler for Told {
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            Ok(Next::Continue)
+        }
+
+        fn drain(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            self.0.set(self.0.get() + 1);
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let told = Rc::new(Cell::new(0));
+    // Somebody whom the loop waits for.
+    let (near, _far) = UnixStream::pair().expect("a pair can be made");
+    let registration = Registration::new(Interest::READ).role(Role::Connection);
+    reactor.cx().register(near.into(), registration, Probe::default()).expect("it registers");
+    reactor.cx().spawn(Told(Rc::clone(&told))).expect("it registers");
+    reactor.cx().drain(Duration::from_secs(10));
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    assert_eq!(told.get(), 1);
+    reactor.cx().spawn(Told(Rc::clone(&told))).expect("it registers");
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    assert_eq!(told.get(), 2);
+}
+
+#[test]
+fn a_panic_that_is_caught_costs_nobody_elses_end() {
+    struct Bomb(Rc<Cell<u32>>, bool);
+    impl Handler for Bomb {
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            Ok(Next::Close(Reason::Finished))
+        }
+
+        fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_>) {
+            self.0.set(self.0.get() + 1);
+            assert!(!self.1, "planted");
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let told = Rc::new(Cell::new(0));
+    for explodes in [true, false] {
+        let token = reactor.cx().spawn(Bomb(Rc::clone(&told), explodes)).expect("it registers");
+        reactor.cx().wake(token);
+    }
+    let turn = AssertUnwindSafe(|| reactor.run_once(Some(Duration::ZERO)));
+    assert!(std::panic::catch_unwind(turn).is_err());
+    drop(reactor);
+    assert_eq!(told.get(), 2);
+}
+
+/// Arms a timer, and leaves its name.
+struct Arms(Rc<Cell<Option<TimerId>>>);
+
+impl Handler for Arms {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        let at = cx.now() + Duration::from_secs(1000);
+        self.0.set(Some(cx.set_timer(at, None, 1)));
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        unreachable!("it is a thousand seconds away")
+    }
+}
+
+#[test]
+fn the_timer_of_another_loop_can_not_be_cancelled_in_this_one() {
+    let mut there = epoll((), LoopLimits::DEFAULT);
+    let name = Rc::new(Cell::new(None));
+    let token = there.cx().spawn(Arms(Rc::clone(&name))).expect("it registers");
+    there.cx().wake(token);
+    there.run_once(Some(Duration::ZERO)).expect("it turns");
+    let mut here = epoll(false, LoopLimits::DEFAULT);
+    here.cx().after(Duration::from_millis(5), |cx| *cx.app = true).expect("it is armed");
+    assert!(!here.cx().cancel_timer(name.get().expect("it was armed")));
+    here.run_until(|fired| *fired).expect("it runs");
+}
+
+#[test]
+fn a_period_longer_than_time_is_no_reason_to_panic() {
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let mut cx = reactor.cx();
+    cx.every(Duration::MAX, |_, _| unreachable!("it never comes")).expect("it is armed");
+    cx.after(Duration::MAX, |_| unreachable!("it never comes")).expect("it is armed");
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+}
+
+/// Keeps its output at the high mark.
+struct Gush;
+
+impl<A> Service<Bytes, A> for Gush {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+        self.drained(reply, turn)
+    }
+
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+        while reply.backlog() < turn.limits.output_high {
+            reply.send(&[0; 4096]);
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_peer_that_reads_as_fast_as_it_is_given_does_not_hold_the_loop() {
+    let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+    let reader = std::thread::spawn(move || {
+        let mut sink = vec![0; 1 << 20];
+        let mut total = 0_u64;
+        while let Ok(count @ 1..) = far.read(&mut sink) {
+            total += count as u64;
+        }
+        total
+    });
+    let (low, high) = (8 << 10, 16 << 10);
+    let limits =
+        Limits { output_high: high, output_low: low, read_budget: 64 << 10, ..Limits::DEFAULT };
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let accepted = Accepted::from_fd(near.into()).expect("it is connected");
+    let session = Conversation::new(Bytes, Gush);
+    Stream::register(accepted, Arc::new(limits), session, &mut reactor.cx()).expect("it registers");
+    let (start, mut turns) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_millis(300) {
+        let before = reactor.counters().bytes_written;
+        reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        let written = reactor.counters().bytes_written - before;
+        assert!(written <= (64 << 10) + high, "{written} bytes in one turn");
+        turns += 1;
+    }
+    drop(reactor);
+    let total = reader.join().expect("it does not panic");
+    assert!(total > 1 << 20, "{total} bytes in {turns} turns: it goes on from turn to turn");
+}
+
+/// Says one thing and ends its side; ends when it is woken; notes how it ended.
+struct Half(Rc<RefCell<Vec<String>>>, Rc<Cell<Token>>);
+
+impl Service<Bytes, ()> for Half {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        turn: &mut Turn<'_, ()>,
+    ) -> Flow {
+        reply.send(b"bye");
+        turn.end_output();
+        self.1.set(turn.me.into());
+        Flow::Pause
+    }
+
+    fn resume(&mut self, _reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, ()>) -> Flow {
+        Flow::Close
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _turn: &mut Turn<'_, ()>) {
+        self.0.borrow_mut().push(error.map_or("in order".to_owned(), ToString::to_string));
+    }
+}
+
+#[test]
+fn closing_what_both_sides_have_ended_is_in_order() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let (ends, me) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(Token::NONE)));
+        let (noted, named) = (Rc::clone(&ends), Rc::clone(&me));
+        let make = move || Conversation::new(Bytes, Half(Rc::clone(&noted), Rc::clone(&named)));
+        let address = serve(&mut reactor, Limits::DEFAULT, make);
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"x").expect("it takes bytes");
+        turn_until(&mut reactor, |_| me.get() != Token::NONE);
+        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).expect("it ends its side");
+        drop(client);
+        turns_at_rest(&mut reactor);
+        reactor.cx().wake(me.get());
+        turn_until(&mut reactor, |_| !ends.borrow().is_empty());
+        assert_eq!(*ends.borrow(), ["in order"]);
+    });
+}
+
+/// Wants to read only once it has run, which a level-triggered backend has to be told.
+struct Later(Probe);
+
+impl Handler for Later {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        cx.set_interest(Interest::READ);
+        self.0.ready(cx)
+    }
+}
+
+#[test]
+fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
+    for kind in [BackendKind::Epoll, BackendKind::EpollLevel] {
+        let backend = kind.open().expect("the backend opens");
+        let mut guest = Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("it opens");
+        let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+        let inside = Probe::default();
+        let registration = Registration::new(Interest::NONE);
+        let token = guest.cx().register(near.into(), registration, Later(inside.clone()));
+        guest.cx().wake(token.expect("it registers"));
+        while guest.next_deadline().is_some() {
+            guest.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        far.write_all(b"hello").expect("the kernel takes bytes");
+        // The host waits for nothing but the guest's descriptor.
+        let mut host = epoll(false, LoopLimits::DEFAULT);
+        struct Told;
+        impl Handler<bool> for Told {
+            fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+                *cx.app = true;
+                Ok(Next::Close(Reason::Finished))
+            }
+        }
+        let fd = guest.host_fd().expect("epoll has one").try_clone_to_owned();
+        let registration = Registration::new(Interest::READ);
+        host.cx()
+            .register(fd.expect("there are descriptors"), registration, Told)
+            .expect("it registers");
+        turn_until(&mut host, |host| host.app);
+        guest.run_once(Some(Duration::ZERO)).expect("it turns");
+        assert_eq!(inside.reads.get(), 5, "{kind}");
+    }
+}
+
+#[test]
+fn what_somebody_else_accepted_is_made_fit_and_what_is_no_connection_is_refused() {
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+    let accepted = Accepted::from_fd(near.into()).expect("it is connected");
+    assert_eq!(accepted.peer(), None);
+    let (limits, session) = (Arc::new(Limits::DEFAULT), Conversation::new(Bytes, Echo));
+    Stream::register(accepted, limits, session, &mut reactor.cx()).expect("it registers");
+    // It came in blocking mode: reading it until it would block must not block the loop.
+    far.write_all(b"x").expect("the kernel takes bytes");
+    far.set_nonblocking(true).expect("modes can be set");
+    turn_until(&mut reactor, |_| far.read(&mut [0]).is_ok());
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let error = Accepted::from_fd(datagrams.into()).expect_err("it is no stream");
+    assert!(error.to_string().contains("stream socket"), "{error}");
+    let alone = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    Accepted::from_fd(alone.into()).expect_err("it is not connected");
+}
