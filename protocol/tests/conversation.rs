@@ -161,8 +161,11 @@ fn all_input_is_answered_before_its_end_is_told() {
     assert_eq!(driver.session.service().finished, 1);
 }
 
-/// Delivers without consuming, which would never end.
-struct Stuck;
+/// Delivers or skips without consuming, which would never end.
+enum Stuck {
+    Delivers,
+    Skips,
+}
 
 impl Codec for Stuck {
     type In<'a> = ();
@@ -170,7 +173,10 @@ impl Codec for Stuck {
     type Error = Infallible;
 
     fn decode(&mut self, _input: &mut [u8], _out: &mut Output) -> Result<Decoded<()>, Infallible> {
-        Ok(Decoded::Message { message: (), consumed: 0 })
+        Ok(match self {
+            Self::Delivers => Decoded::Message { message: (), consumed: 0 },
+            Self::Skips => Decoded::Skip { consumed: 0 },
+        })
     }
 
     fn encode(&mut self, (): (), _output: &mut Output) {}
@@ -214,10 +220,12 @@ fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<
 
 #[test]
 fn a_codec_that_consumes_nothing_ends_the_conversation_undelivered() {
-    let mut session = Conversation::new(Stuck, Collect::default());
-    let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
-    assert!(error.to_string().contains("without consuming input"), "{error}");
-    assert!(session.service().0.is_empty());
+    for stuck in [Stuck::Delivers, Stuck::Skips] {
+        let mut session = Conversation::new(stuck, Collect::default());
+        let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
+        assert!(error.to_string().contains("without consuming input"), "{error}");
+        assert!(session.service().0.is_empty());
+    }
 }
 
 /// Feeds `lines` in pieces of `size` bytes to a peer that takes `at_once` bytes at a time, the way
