@@ -144,8 +144,8 @@ fn what_was_looked_at_is_not_looked_at_again() {
             };
             // All but the number that has just become whole may have become line ends by now: who
             // looks at it again sees them.
-            let Progress { at, searched, .. } = before.progress;
-            let seen = at + if server.progress.searched > 0 { searched } else { 0 };
+            let in_a_line = server.progress.searched > 0;
+            let seen = if in_a_line { end - 1 } else { before.progress.at };
             input[1..seen.max(1)].fill(if whole.starts_with("get") { b'\n' } else { b'\r' });
             let mut again = before;
             let decoded = again.decode(&mut input, &mut output);
