@@ -45,6 +45,30 @@ pub(super) fn write_signed(value: i64, room: &mut [u8]) -> usize {
     at - 1
 }
 
+/// A line of few digits behind the byte `kind`, all of which is there: the number, and how many
+/// bytes the line takes. Its last byte may be any. What most lines are is found out fast; nothing
+/// is said of others.
+#[inline]
+pub(super) fn usual_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
+    /// What fits any `usize`, with the carriage return.
+    const PLACES: usize = 10;
+    let (first, rest) = bytes.split_first()?;
+    if *first != kind {
+        return None;
+    }
+    let mut number = 0;
+    for (place, byte) in rest.iter().enumerate().take(PLACES) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            let canonical = place == 1 || place > 1 && rest[0] != b'0';
+            let whole = *byte == b'\r' && rest.len() > place + 1;
+            return (canonical && whole).then_some((number, place + 3));
+        }
+        number = number * 10 + usize::from(digit);
+    }
+    None
+}
+
 /// A floating point number in the text of C's `%.17g`, which is Redis's.
 pub(super) struct Double {
     room: [u8; Self::SIZE_MAX],
@@ -139,6 +163,18 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
 /// The number that `text` is, with either sign and leading zeros, as the specification allows.
 pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
     // The standard library reads just this.
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The floating point number that `text` is: digits with a point or an exponent, `inf` or `nan`
+/// with a sign, in either case.
+pub(super) fn parse_double(text: &[u8]) -> Option<f64> {
+    let plain = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let is_number =
+        plain.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    if !is_number && !plain.eq_ignore_ascii_case(b"inf") && !plain.eq_ignore_ascii_case(b"nan") {
+        return None;
+    }
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 

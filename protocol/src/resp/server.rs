@@ -1,7 +1,8 @@
 //! The server's side.
 
+use super::number::{self, usual_line};
 use super::quote::{self, UNQUOTE_SIZE_MAX};
-use super::{Item, Limits, Protocol, Request, RequestError, Writer, number};
+use super::{Item, Limits, Protocol, Request, RequestError, Writer};
 use crate::search::find_byte;
 use crate::{Codec, Decoded, Output, Reply};
 
@@ -197,28 +198,6 @@ impl Server {
             _ => Decoded::Message { message: Request::of_line(line, count), consumed },
         })
     }
-}
-
-/// A line of few digits, all of which is there: the number and how many bytes the line takes.
-#[inline]
-fn usual_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
-    /// What fits any `usize`, with the carriage return.
-    const PLACES: usize = 10;
-    let (first, rest) = bytes.split_first()?;
-    if *first != kind {
-        return None;
-    }
-    let mut number = 0;
-    for (place, byte) in rest.iter().enumerate().take(PLACES) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            let canonical = place == 1 || place > 1 && rest[0] != b'0';
-            let whole = *byte == b'\r' && rest.len() > place + 1;
-            return (canonical && whole).then_some((number, place + 3));
-        }
-        number = number * 10 + usize::from(digit);
-    }
-    None
 }
 
 impl Codec for Server {
