@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Protocol, number};
+use super::{Protocol, Value, number};
 use crate::Output;
 
 /// One part of a reply: all of a simple one, or the head of an aggregate, whose elements follow.
@@ -237,6 +237,22 @@ impl<'a> Writer<'a> {
                 self.output.append(b"\r\n");
             }
         }
+    }
+
+    /// Says what another server said, in the version of this conversation. To say it just as it
+    /// came, see [`Value::encoded`].
+    pub fn value(&mut self, value: Value<'_>) {
+        let attributes = value.attributes();
+        if attributes.len() > 0 {
+            self.attribute(attributes.len(), |writer| {
+                for (key, value) in attributes {
+                    writer.value(key);
+                    writer.value(value);
+                }
+            });
+        }
+        self.item(value.item());
+        value.elements().for_each(|element| self.value(element));
     }
 
     /// Says what has been encoded already.
