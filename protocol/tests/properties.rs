@@ -14,23 +14,8 @@ use protocol::codecs::{
 };
 use protocol::{Codec, Output, testing};
 
-/// Cuts `bytes` into pieces of the given sizes, over and over.
-fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let (mut rest, mut pieces) = (bytes, Vec::new());
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, later) = rest.split_at((*size).min(rest.len()));
-        pieces.push(piece);
-        rest = later;
-    }
-    pieces
-}
-
-fn sizes() -> impl Strategy<Value = Vec<usize>> {
-    vec(1_usize..20, 1..10)
-}
+mod common;
+use common::{cut, sizes};
 
 fn messages(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), size), 0..20)
