@@ -11,6 +11,64 @@
 //! arrives in pieces is not looked at from the start again; nothing is allocated for a message or
 //! a part of one.
 //!
+//! A server, all but the sockets:
+//!
+//! ```
+//! use protocol::resp::{Protocol, Request, Server};
+//! use protocol::{Conversation, Flow, Reply, Service, Turn, testing};
+//! use std::collections::HashMap;
+//!
+//! type Store = HashMap<Vec<u8>, Vec<u8>>;
+//!
+//! struct Commands;
+//!
+//! impl Service<Server, Store> for Commands {
+//!     fn call(
+//!         &mut self,
+//!         request: Request<'_>,
+//!         reply: &mut Reply<'_, Server>,
+//!         turn: &mut Turn<'_, Store>,
+//!     ) -> Flow {
+//!         if request.name().eq_ignore_ascii_case(b"HELLO") {
+//!             reply.codec().set_protocol(Protocol::Resp3);
+//!         }
+//!         let (args, mut out) = (request.args(), reply.writer());
+//!         match &*request.name().to_ascii_uppercase() {
+//!             b"SET" => match args.exactly() {
+//!                 Some([key, value]) => {
+//!                     turn.app.insert(key.to_vec(), value.to_vec());
+//!                     out.ok();
+//!                 }
+//!                 None => out.error("ERR wrong number of arguments for 'set' command"),
+//!             },
+//!             b"MGET" => {
+//!                 out.array(args.len());
+//!                 for key in args {
+//!                     match turn.app.get(key) {
+//!                         Some(value) => out.bulk(value),
+//!                         None => out.null(),
+//!                     }
+//!                 }
+//!             }
+//!             b"HELLO" => {
+//!                 out.map(1);
+//!                 out.bulk("proto");
+//!                 out.integer(3);
+//!             }
+//!             _ => out.error_parts(&[b"ERR unknown command '", request.name(), b"'"]),
+//!         }
+//!         Flow::Continue
+//!     }
+//! }
+//!
+//! let mut session = Conversation::new(Server::default(), Commands);
+//! let input = b"set k 'a b'\r\n*3\r\n$4\r\nMGET\r\n$1\r\nk\r\n$1\r\nx\r\nhello 3\nmget x\n";
+//! let said = testing::drive(&mut session, &mut Store::new(), &[input])?;
+//! let expected = b"+OK\r\n*2\r\n$3\r\na b\r\n$-1\r\n%1\r\n$5\r\nproto\r\n:3\r\n*1\r\n_\r\n";
+//! assert_eq!(said, expected);
+//! # Ok::<(), protocol::Refusal>(())
+//! ```
+//!
 //! Where the specification leaves a choice, Redis 7.0 is the judge, its error texts included.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 

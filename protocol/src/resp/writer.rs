@@ -1,5 +1,6 @@
 //! Saying replies.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use super::{Protocol, Value, number};
@@ -147,6 +148,16 @@ impl<'a> Writer<'a> {
         self.bulk(&room[at..]);
     }
 
+    /// Says a text as a bulk string while it is put together: `format_args!("{a}:{b}")`.
+    pub fn bulk_display(&mut self, text: impl fmt::Display) {
+        let before = self.output.len();
+        // An output takes everything; a text that fails is said as far as it came.
+        let _ = write!(Text(self.output), "{text}");
+        let length = self.output.len() - before;
+        self.output.insert(length, Head::new(b'$', length).as_bytes());
+        self.output.append(b"\r\n");
+    }
+
     /// Says that there is no string.
     pub fn null(&mut self) {
         self.output.append(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
@@ -164,20 +175,66 @@ impl<'a> Writer<'a> {
 
     /// Says that `pairs` keys follow, each with its value behind it.
     pub fn map(&mut self, pairs: usize) {
-        match self.protocol {
-            Protocol::Resp2 => self.head(b'*', pairs as u64 * 2),
-            Protocol::Resp3 => self.head(b'%', pairs as u64),
-        }
+        self.aggregate(Item::Map(pairs));
     }
 
     /// Says that `length` elements in no order follow.
     pub fn set(&mut self, length: usize) {
-        self.head(if self.is_resp3() { b'~' } else { b'*' }, length as u64);
+        self.aggregate(Item::Set(length));
     }
 
     /// Says that `length` elements that nobody asked for follow.
     pub fn push(&mut self, length: usize) {
-        self.head(if self.is_resp3() { b'>' } else { b'*' }, length as u64);
+        self.aggregate(Item::Push(length));
+    }
+
+    fn aggregate(&mut self, item: Item<'_>) {
+        let head = self.head_of(item);
+        self.output.append(head.as_bytes());
+    }
+
+    /// Says an aggregate of which the length is known only when its elements have been said: `say`
+    /// says them and returns what `head` needs to know, `Item::Array` for one.
+    ///
+    /// ```
+    /// use protocol::Output;
+    /// use protocol::resp::{Item, Protocol, Writer};
+    ///
+    /// let mut output = Output::new();
+    /// Writer::new(&mut output, Protocol::Resp2).counted(Item::Array, |writer| {
+    ///     let even = (0..5).filter(|number| number % 2 == 0);
+    ///     even.map(|number| writer.integer(number)).count()
+    /// });
+    /// assert_eq!(output.to_vec(), b"*3\r\n:0\r\n:2\r\n:4\r\n");
+    /// ```
+    pub fn counted(
+        &mut self,
+        head: impl FnOnce(usize) -> Item<'static>,
+        say: impl FnOnce(&mut Self) -> usize,
+    ) {
+        let before = self.output.len();
+        let count = say(self);
+        let length = self.output.len() - before;
+        let head = self.head_of(head(count));
+        self.output.insert(length, head.as_bytes());
+    }
+
+    /// The head of an aggregate.
+    ///
+    /// # Panics
+    /// When it is none.
+    fn head_of(&self, item: Item<'_>) -> Head {
+        let (kind, resp2, resp3) = match item {
+            Item::Array(length) => (b'*', length, length),
+            Item::Map(pairs) => (b'%', pairs * 2, pairs),
+            Item::Set(length) => (b'~', length, length),
+            Item::Push(length) => (b'>', length, length),
+            other => panic!("{other:?} has no elements"),
+        };
+        match self.protocol {
+            Protocol::Resp2 => Head::new(b'*', resp2 as u64),
+            Protocol::Resp3 => Head::new(kind, resp3 as u64),
+        }
     }
 
     /// Says something about the reply that follows: `pairs` keys, each with its value behind it,
@@ -279,12 +336,8 @@ impl<'a> Writer<'a> {
 
     /// A byte that says what comes, a number, and the end of the line.
     fn head(&mut self, kind: u8, number: u64) {
-        let mut room = [0; number::SIZE_MAX + 3];
-        let end = room.len() - 2;
-        let at = number::write(number, &mut room[..end]) - 1;
-        room[at] = kind;
-        room[end..].copy_from_slice(b"\r\n");
-        self.output.append(&room[at..]);
+        let head = Head::new(kind, number);
+        self.output.append(head.as_bytes());
     }
 
     fn bulk_of(&mut self, kind: u8, bytes: &[u8]) {
@@ -305,6 +358,37 @@ impl<'a> Writer<'a> {
             }
         }
         self.output.append(b"\r\n");
+    }
+}
+
+/// A byte that says what comes, a number, and the end of the line.
+struct Head {
+    room: [u8; number::SIZE_MAX + 3],
+    start: usize,
+}
+
+impl Head {
+    fn new(kind: u8, number: u64) -> Self {
+        let mut room = [0; number::SIZE_MAX + 3];
+        let end = room.len() - 2;
+        let start = number::write(number, &mut room[..end]) - 1;
+        room[start] = kind;
+        room[end..].copy_from_slice(b"\r\n");
+        Self { room, start }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.room[self.start..]
+    }
+}
+
+/// Text on its way to an output.
+struct Text<'a>(&'a mut Output);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.append(text.as_bytes());
+        Ok(())
     }
 }
 
