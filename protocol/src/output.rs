@@ -95,10 +95,21 @@ impl Output {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
+        // What was put in may have made it longer.
+        if bytes.len() <= CHUNK_SIZE.saturating_sub(self.tail.len()) {
+            self.tail.extend_from_slice(bytes);
+            self.len += bytes.len() as u64;
+        } else {
+            self.append_across(bytes);
+        }
+    }
+
+    /// Appends what does not fit the segment that is being appended to.
+    fn append_across(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            // What was put in may have made it longer.
             let room = CHUNK_SIZE.saturating_sub(self.tail.len());
             if room == 0 {
                 self.seal();

@@ -162,8 +162,20 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
 
 /// The number that `text` is, with either sign and leading zeros, as the specification allows.
 pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
-    // The standard library reads just this.
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    if digits.is_empty() {
+        return None;
+    }
+    let mut negated = 0_i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // The least number is the one that has no opposite.
+        negated = negated.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    if text[0] == b'-' { Some(negated) } else { negated.checked_neg() }
 }
 
 /// The floating point number that `text` is: digits with a point or an exponent, `inf` or `nan`

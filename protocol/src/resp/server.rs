@@ -72,6 +72,7 @@ impl Server {
         self.unauthenticated = !authenticated;
     }
 
+    #[inline]
     fn decode_array<'a>(&mut self, input: &'a [u8]) -> Result<Decoded<Request<'a>>, RequestError> {
         if self.progress.count == 0 {
             let Some((count, consumed)) = self.line(input, Line::Count)? else {
@@ -205,6 +206,7 @@ impl Codec for Server {
     type Out<'a> = Item<'a>;
     type Error = RequestError;
 
+    #[inline]
     fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
