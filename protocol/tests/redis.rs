@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use protocol::resp::{Client, Item, Protocol, Request, Server, Value, Writer, text};
+use protocol::resp::text::{self, JsonStrings};
+use protocol::resp::{Client, Item, Protocol, Request, Server, Value, Writer};
 use protocol::{Codec, Decoded, Output};
 
 /// A server of Redis's own in a folder of its own, which ends with the test.
@@ -350,19 +351,29 @@ fn values_are_printed_as_redis_cli_does() {
             if ["RPUSH", "SADD", "HSET", "ZADD", "XADD", "DECRBY"].contains(&command[0]) {
                 continue;
             }
-            let (mut on_terminal, mut plain) = (Vec::new(), Vec::new());
-            connection.call(command, |value, _| {
-                text::human(value, &mut on_terminal);
-                text::raw(value, b"\n", &mut plain);
-                plain.push(b'\n');
-            });
-            let name = command.join(" ");
-            let theirs = redis.print(&[version, "--no-raw"], command);
-            assert_same(name.as_bytes(), &on_terminal, &theirs);
-            let theirs = redis.print(&[version, "--raw"], command);
-            assert_same(name.as_bytes(), &plain, &theirs);
+            let printed = connection.call(command, |value, _| in_all_forms(value));
+            for (form, ours) in FORMS.into_iter().zip(printed) {
+                let theirs = redis.print(&[version, form], command);
+                assert_same(format!("{form} {}", command.join(" ")).as_bytes(), &ours, &theirs);
+            }
         }
     }
+}
+
+/// The forms in which `redis-cli` prints.
+const FORMS: [&str; 5] = ["--no-raw", "--raw", "--csv", "--json", "--quoted-json"];
+
+/// A value in each of them.
+fn in_all_forms(value: Value<'_>) -> [Vec<u8>; FORMS.len()] {
+    let mut forms = [const { Vec::new() }; FORMS.len()];
+    let [on_terminal, plain, csv, json, quoted_json] = &mut forms;
+    text::human(value, on_terminal);
+    text::raw(value, b"\n", plain);
+    text::csv(value, csv);
+    text::json(value, JsonStrings::Plain, json);
+    text::json(value, JsonStrings::Quoted, quoted_json);
+    forms[1..].iter_mut().for_each(|text| text.push(b'\n'));
+    forms
 }
 
 /// What `redis-cli` makes of a line that it reads: the arguments come back from the server.

@@ -1,6 +1,10 @@
 //! What people read and write: the quoting and the output of `redis-cli`.
 
+mod json;
+
 pub use super::quote::{UnbalancedQuotes, repr, split};
+
+pub use json::{JsonStrings, csv, json};
 
 use super::{Elements, Item, Value};
 
@@ -160,6 +164,18 @@ mod tests {
             assert_eq!(printed(encoded, human), on_terminal);
             assert_eq!(printed(encoded, |value, text| raw(value, b"\n", text)), plain);
         }
+    }
+
+    #[test]
+    fn programs_get_json_or_flat_lists() {
+        let encoded = "%3\r\n:1\r\n*2\r\n_\r\n#t\r\n$4\r\na\"\n\u{1}\r\n,1.50\r\n-E\r\n-F x\r\n";
+        let plain = |value: Value<'_>, text: &mut Vec<u8>| json(value, JsonStrings::Plain, text);
+        let expected = r#"{"1":[null,true],"a\"\n\u0001":1.50,error:"E":error:"F x"}"#;
+        assert_eq!(printed(encoded, plain), expected);
+        let quoted = |value: Value<'_>, text: &mut Vec<u8>| json(value, JsonStrings::Quoted, text);
+        assert!(printed(encoded, quoted).contains(r#""a\\"\\n\\x01":1.50"#));
+        let expected = r#"1,NULL,true,"a\"\n\x01",1.50,ERROR,"E",ERROR,"F x""#;
+        assert_eq!(printed(encoded, csv), expected);
     }
 
     #[test]
