@@ -3,14 +3,17 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::resp::text::{self, JsonStrings};
 use protocol::resp::{Client, Item, Protocol, Request, Server, Value, Writer};
-use protocol::{Codec, Decoded, Output};
+use protocol::{
+    Agenda, Buffer, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Reply, Service,
+    Session, Turn,
+};
 
 /// A server of Redis's own in a folder of its own, which ends with the test.
 struct Redis {
@@ -415,5 +418,106 @@ fn lines_are_split_as_redis_cli_does() {
             Err(_) => printed.extend_from_slice(b"Invalid argument(s)\n"),
         }
         assert_same(line.as_bytes(), &printed, &theirs);
+    }
+}
+
+/// Says PONG, OK, or all parts of a request, and speaks RESP3 when asked to.
+struct Parrot;
+
+impl Service<Server> for Parrot {
+    fn call(
+        &mut self,
+        request: Request<'_>,
+        reply: &mut Reply<'_, Server>,
+        _turn: &mut Turn<'_>,
+    ) -> Flow {
+        if request.name().eq_ignore_ascii_case(b"HELLO") {
+            reply.codec().set_protocol(Protocol::Resp3);
+        }
+        let mut out = reply.writer();
+        match &*request.name().to_ascii_uppercase() {
+            b"PING" if request.len() == 1 => out.simple("PONG"),
+            b"SET" => out.ok(),
+            b"GET" => out.null(),
+            b"COMMAND" | b"CONFIG" => out.array(0),
+            _ => {
+                out.map(1);
+                out.bulk("parts");
+                out.set(request.len());
+                request.iter().for_each(|part| out.bulk(part));
+            }
+        }
+        Flow::Continue
+    }
+}
+
+/// Serves `stream` until its peer ends.
+fn serve(mut stream: UnixStream) {
+    let mut session = Conversation::new(Server::default(), Parrot);
+    let (mut input, mut output, limits) = (Buffer::new(), Output::new(), Limits::DEFAULT);
+    loop {
+        let count = stream.read(input.spare(4096)).expect("the tool is there");
+        input.commit(count);
+        let (mut app, mut agenda) = ((), Agenda::default());
+        let mut turn = Turn::new(Instant::now(), Peer(0), &mut app, &limits, &mut agenda);
+        turn.input_ended = count == 0;
+        let flow = session.advance(&mut input, &mut output, &mut turn);
+        // A tool that has what it wants may go without reading the rest.
+        let written = stream.write_all(&output.to_vec());
+        output.clear();
+        if written.is_err() || !matches!(flow, Ok(Flow::Continue)) {
+            return;
+        }
+    }
+}
+
+/// What a tool of Redis's prints when it talks to a server on this codec.
+fn talk(name: &str, program: &str, args: &[&str], input: &str) -> Option<String> {
+    if !is_there(program) {
+        return None;
+    }
+    let folder = std::env::temp_dir().join(format!("resp-{}-{name}", std::process::id()));
+    fs::create_dir(&folder).expect("the folder is new");
+    let socket = folder.join("socket");
+    let listener = UnixListener::bind(&socket).expect("the folder is ours");
+    // The thread ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    let mut tool = Command::new(program)
+        .arg("-s")
+        .arg(&socket)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is installed");
+    let mut pipe = tool.stdin.take().expect("it is a pipe");
+    pipe.write_all(input.as_bytes()).expect("the tool reads");
+    drop(pipe);
+    let printed = tool.wait_with_output().expect("the tool ends");
+    fs::remove_dir_all(&folder).expect("it is ours");
+    assert!(printed.status.success(), "{program} failed");
+    Some(String::from_utf8(printed.stdout).expect("it is text"))
+}
+
+#[test]
+fn redis_cli_understands_what_is_said_in_either_version() {
+    let input = "PING\nset a b\nget a\necho \"a \\x00\"\n";
+    let Some(old) = talk("cli-2", "redis-cli", &["--no-raw"], input) else { return };
+    assert_eq!(old, "PONG\nOK\n(nil)\n1) \"parts\"\n2) 1) \"echo\"\n   2) \"a \\x00\"\n");
+    let Some(new) = talk("cli-3", "redis-cli", &["--no-raw", "-3"], input) else { return };
+    let parts = "1# \"parts\" => \n   1~ \"echo\"\n   2~ \"a \\x00\"\n";
+    assert_eq!(new, format!("PONG\nOK\n(nil)\n{parts}"));
+}
+
+#[test]
+fn redis_benchmark_has_all_of_its_requests_answered() {
+    let args = ["-t", "ping,set,get", "-n", "5000", "-c", "5", "-P", "16", "--csv"];
+    let Some(printed) = talk("benchmark", "redis-benchmark", &args, "") else { return };
+    for test in ["PING_INLINE", "PING_MBULK", "SET", "GET"] {
+        assert!(printed.contains(&format!("\"{test}\"")), "no {test} in {printed}");
     }
 }
