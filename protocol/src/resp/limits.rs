@@ -1,5 +1,7 @@
 //! What a message may cost.
 
+// Law 6: everything has a limit.
+
 /// What one message may cost, beside [`Limits::message_size_max`](crate::Limits) of the
 /// conversation, which bounds all that is kept of an incomplete one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

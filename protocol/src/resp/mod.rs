@@ -86,6 +86,7 @@ mod writer;
 pub use client::Client;
 pub use error::{RequestError, ValueError};
 pub use limits::Limits;
+pub use number::{parse as parse_integer, parse_double};
 pub use request::{Arguments, Request};
 pub use server::Server;
 pub use value::{Elements, Pairs, Value};

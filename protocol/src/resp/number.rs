@@ -149,9 +149,17 @@ impl fmt::Write for Double {
     }
 }
 
-/// The number that `text` is, in the one form that Redis takes: no plus, no leading zero, no minus
-/// zero.
-pub(super) fn parse(text: &[u8]) -> Option<i64> {
+/// The number that `text` is, in the one form that Redis takes as an integer, in arguments as in
+/// lengths (`string2ll`): no plus, no leading zero, no minus zero, no space. None for anything else,
+/// and for what does not fit 64 bits.
+///
+/// ```
+/// use protocol::resp::parse_integer;
+///
+/// assert_eq!(parse_integer(b"-42"), Some(-42));
+/// assert_eq!(parse_integer(b"042"), None);
+/// ```
+pub fn parse(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     match digits {
         [b'0'] if digits.len() == text.len() => Some(0),
@@ -179,8 +187,8 @@ pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
 }
 
 /// The floating point number that `text` is: digits with a point or an exponent, `inf` or `nan`
-/// with a sign, in either case.
-pub(super) fn parse_double(text: &[u8]) -> Option<f64> {
+/// with a sign, in either case. None for anything else.
+pub fn parse_double(text: &[u8]) -> Option<f64> {
     let plain = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     let is_number =
         plain.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));

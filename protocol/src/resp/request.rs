@@ -1,5 +1,7 @@
 //! Requests, as views of the input.
 
+// Law 5: messages are validated views of the input, not copies.
+
 use std::fmt;
 
 use super::quote::{QUOTED, is_separator, is_space};
