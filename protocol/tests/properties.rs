@@ -127,6 +127,11 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
             output.consume(count as u64);
             model.drain(..count);
         }
+        3 => {
+            output.append(bytes);
+            output.insert(bytes.len() as u64, b"head");
+            model.extend_from_slice(&[b"head", bytes].concat());
+        }
         _ => {
             let mut moved = Output::new();
             output.move_into(&mut moved);
@@ -138,7 +143,7 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
 
 #[test]
 fn an_output_sends_what_was_put_in_and_in_that_order() {
-    proptest!(|(steps in vec((0_u8..4, vec(any::<u8>(), 0..50)), 1..200))| {
+    proptest!(|(steps in vec((0_u8..5, vec(any::<u8>(), 0..50)), 1..200))| {
         let (mut output, mut model) = (Output::new(), Vec::new());
         for (kind, bytes) in steps {
             step(&mut output, &mut model, kind, &bytes);
