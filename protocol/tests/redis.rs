@@ -178,22 +178,39 @@ fn requests_are_understood_and_refused_as_redis_does() {
 #[test]
 fn whatever_is_said_is_understood_as_redis_does() {
     let Some(redis) = Redis::start("garbage", &[]) else { return };
-    let words = [
-        "*1\r\n", "*2\r\n", "*3\r\n", "$1\r\n", "$2\r\n", "$0\r\n", "a\r\n", "ab\r\n", "\r\n",
-        "\n", "\r", "a", "b", " ", "\"", "'", "\\", "\\x4", "1", "-", "*", "$", "\t", "\u{e9}",
+    let arrays: &[&str] =
+        &["*1\r\n", "*2\r\n", "*3\r\n", "$1\r\na\r\n", "$2\r\nbc\r\n", "$0\r\n\r\n", "$1\r\n", "d"];
+    let lines: &[&str] = &[
+        "a",
+        "\"b c\"",
+        "'d e'",
+        "\"\\x41\\n\\q\"",
+        "'\\''",
+        "f\"g\"",
+        " ",
+        " ",
+        " ",
+        "  ",
+        "\t",
+        "\r\n",
+        "\n",
+        "''",
+        "\\",
     ];
+    let bytes: &[&str] =
+        &["*", "$", "1", "0", "-", "\r\n", "\r\n", "\n", "\r", "a", "\"", "'", " ", "\\", "\u{e9}"];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as usize
+    };
     for _ in 0..3000 {
-        let mut input = Vec::new();
-        for _ in 0..30 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            // Half of them are what one would expect.
-            let kinds = if state & 1 == 0 { 8 } else { words.len() };
-            input.extend_from_slice(words[(state >> 32) as usize % kinds].as_bytes());
-        }
-        assert_same(&input, &our_answer(Server::default(), &input), &redis.answer(&input));
+        let words = [arrays, lines, bytes][random() % 3];
+        let input: String = (0..30).map(|_| words[random() % words.len()]).collect();
+        let input = input.as_bytes();
+        assert_same(input, &our_answer(Server::default(), input), &redis.answer(input));
     }
 }
 
