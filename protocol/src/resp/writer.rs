@@ -399,3 +399,6 @@ pub fn shared(protocol: Protocol, say: impl FnOnce(&mut Writer<'_>)) -> Arc<[u8]
     say(&mut Writer::new(&mut output, protocol));
     output.to_vec().into()
 }
+
+#[cfg(test)]
+mod tests;
