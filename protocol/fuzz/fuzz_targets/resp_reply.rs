@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use protocol::Output;
-use protocol::resp::{Client, Limits, Protocol, Value, Writer, text};
+use protocol::resp::text::{self, JsonStrings};
+use protocol::resp::{Client, Limits, Protocol, Value, Writer};
 use protocol::testing::check_splits;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,6 +18,9 @@ fn describe(value: Value<'_>) -> Vec<u8> {
     let mut seen = value.encoded().to_vec();
     text::human(value, &mut seen);
     text::raw(value, b"\n", &mut seen);
+    text::csv(value, &mut seen);
+    text::json(value, JsonStrings::Plain, &mut seen);
+    text::json(value, JsonStrings::Quoted, &mut seen);
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let mut output = Output::new();
         Writer::new(&mut output, protocol).value(value);
