@@ -14,6 +14,13 @@ pub enum Decoded<M> {
         /// How many bytes of input it took: at least one, so that decoding always ends.
         consumed: usize,
     },
+    /// Bytes that say nothing stand at the front of the input: an empty line between two requests,
+    /// a keepalive. They are dropped and nobody is told. Without this, they would have to wait
+    /// for the next message, and a peer that sends nothing else would fill the buffer.
+    Skip {
+        /// How many bytes of input they take: at least one.
+        consumed: usize,
+    },
     /// The input ends before the message does.
     Incomplete {
         /// How many bytes of input, counted from its front, are needed before decoding can get
@@ -30,6 +37,7 @@ impl<M> Decoded<M> {
             Self::Message { message, consumed } => {
                 Decoded::Message { message: map(message), consumed }
             }
+            Self::Skip { consumed } => Decoded::Skip { consumed },
             Self::Incomplete { need } => Decoded::Incomplete { need },
         }
     }

@@ -65,6 +65,8 @@ impl<C, S> Conversation<C, S> {
 enum Step {
     /// A message was delivered, and this is what its service wants.
     Delivered(Flow),
+    /// Bytes that say nothing were dropped.
+    Skipped,
     /// More input is needed first.
     Starved,
 }
@@ -84,14 +86,15 @@ impl<C: Codec, S> Conversation<C, S> {
             return Ok(Step::Starved);
         }
         let (waiting, limit) = (input.len(), turn.limits.message_size_max);
-        let (flow, taken) = match self.codec.decode(input.filled_mut(), output) {
-            Ok(Decoded::Message { consumed: 0, .. }) => {
+        let (step, taken) = match self.codec.decode(input.filled_mut(), output) {
+            Ok(Decoded::Message { consumed: 0, .. } | Decoded::Skip { consumed: 0 }) => {
                 return Err(Box::new(ConversationError::NothingConsumed));
             }
             Ok(Decoded::Message { message, consumed }) => {
                 let mut reply = Reply::new(&mut self.codec, output);
-                (self.service.call(message, &mut reply, turn), consumed)
+                (Step::Delivered(self.service.call(message, &mut reply, turn)), consumed)
             }
+            Ok(Decoded::Skip { consumed }) => (Step::Skipped, consumed),
             Ok(Decoded::Incomplete { need }) if need > limit || waiting >= limit => {
                 return Err(Box::new(ConversationError::MessageTooLarge { limit }));
             }
@@ -106,7 +109,7 @@ impl<C: Codec, S> Conversation<C, S> {
         };
         self.need = 0;
         input.consume(taken);
-        Ok(Step::Delivered(flow))
+        Ok(step)
     }
 
     /// The input has ended and holds no further message.
@@ -154,6 +157,7 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         while flow == Flow::Continue && output.len() < turn.limits.output_high {
             flow = match self.step(input, output, turn)? {
                 Step::Delivered(flow) => flow,
+                Step::Skipped => Flow::Continue,
                 Step::Starved if turn.input_ended && !self.finished => {
                     self.finish(input, output, turn)?
                 }
@@ -177,8 +181,8 @@ pub enum ConversationError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The codec delivered a message that took no input: a bug in the codec, which would deliver
-    /// it for ever.
+    /// The codec delivered a message, or skipped bytes, and took no input for it: a bug in the
+    /// codec, which would do so for ever.
     NothingConsumed,
 }
 

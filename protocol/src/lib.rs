@@ -17,6 +17,8 @@ mod conversation;
 mod leftover;
 mod limits;
 mod output;
+pub mod resp;
+mod search;
 mod service;
 mod session;
 pub mod testing;

@@ -107,10 +107,23 @@ impl Output {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
+        // What was put in may have made it longer.
+        let room = self.tail.capacity().min(CHUNK_SIZE).saturating_sub(self.tail.len());
+        if bytes.len() <= room {
+            self.tail.extend_from_slice(bytes);
+            self.len += bytes.len() as u64;
+        } else {
+            self.append_across(bytes);
+        }
+    }
+
+    /// Appends what does not fit the segment that is being appended to.
+    fn append_across(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = CHUNK_SIZE - self.tail.len();
+            let room = CHUNK_SIZE.saturating_sub(self.tail.len());
             if room == 0 {
                 self.seal();
                 continue;
@@ -135,6 +148,38 @@ impl Output {
     /// Appends one byte.
     pub fn push(&mut self, byte: u8) {
         self.append(&[byte]);
+    }
+
+    /// Puts `bytes` in before the last `after` bytes, for a length that is known only when what it
+    /// counts has been said. Moves at most one segment's worth of bytes.
+    ///
+    /// # Panics
+    /// When fewer bytes than that wait, or when that is in the middle of a shared message or a file.
+    pub fn insert(&mut self, after: u64, bytes: &[u8]) {
+        assert!(after <= self.len, "inserting before {after} of {} waiting bytes", self.len);
+        self.len += bytes.len() as u64;
+        let mut behind = self.tail.len() as u64;
+        if after <= behind {
+            let place = (behind - after) as usize;
+            self.tail.splice(place..place, bytes.iter().copied());
+            return;
+        }
+        for (index, segment) in self.queue.iter_mut().enumerate().rev() {
+            let length = segment.len();
+            behind += length;
+            match segment {
+                Segment::Bytes(own) if after <= behind => {
+                    let place = (behind - after) as usize;
+                    own.splice(place..place, bytes.iter().copied());
+                    return;
+                }
+                _ if after == behind => {
+                    self.queue.insert(index, Segment::Bytes(bytes.to_vec()));
+                    return;
+                }
+                _ => assert!(after > behind, "inserting into a shared message or a file"),
+            }
+        }
     }
 
     /// Appends bytes that other outputs share, without copying them; only few are copied, since a
@@ -344,6 +389,43 @@ mod tests {
         assert_eq!(output.len(), 3 * CHUNK_SIZE as u64 + 5);
         output.consume(2 * CHUNK_SIZE as u64);
         assert_eq!(output.queue.len(), 1);
+    }
+
+    #[test]
+    fn what_is_put_in_stands_before_what_was_said_since() {
+        for size in [1, 5, CHUNK_SIZE - 4, CHUNK_SIZE - 3, CHUNK_SIZE, 2 * CHUNK_SIZE] {
+            let mut output = Output::new();
+            output.append(b"gone");
+            output.consume(3);
+            output.append(b"abc");
+            output.append(&vec![b'x'; size]);
+            output.insert(size as u64, b"head");
+            output.append(b"z");
+            let expected = [b"eabchead", vec![b'x'; size].as_slice(), b"z"].concat();
+            assert_eq!(output.to_vec(), expected, "{size}");
+            assert_eq!(gathered(&output), expected);
+            assert_eq!(output.len(), expected.len() as u64);
+            output.consume(expected.len() as u64);
+            assert!(output.is_empty());
+        }
+    }
+
+    #[test]
+    fn something_can_be_put_in_before_a_shared_message() {
+        let mut output = Output::new();
+        output.share(Arc::from(&b"one"[..]));
+        output.share(Arc::from(&b"two"[..]));
+        output.insert(3, b"+");
+        output.insert(7, b"-");
+        assert_eq!(gathered(&output), b"-one+two");
+    }
+
+    #[test]
+    #[should_panic(expected = "into a shared message")]
+    fn nothing_can_be_put_into_a_shared_message() {
+        let mut output = Output::new();
+        output.share(Arc::from(vec![1; 1000]));
+        output.insert(2, b"+");
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl<'a, C: Codec> Reply<'a, C> {
         self.output.len()
     }
 
+    /// The codec and the output, for protocols whose messages are said part by part.
+    pub fn parts(&mut self) -> (&mut C, &mut Output) {
+        (self.codec, self.output)
+    }
+
     /// The codec, for protocols that change their ways in the middle of a conversation.
     pub fn codec(&mut self) -> &mut C {
         self.codec

@@ -21,7 +21,7 @@ struct Outcome {
 #[derive(Default)]
 struct Run {
     outcome: Outcome,
-    /// Where in the stream each message ended.
+    /// Where in the stream each message, or run of bytes to skip, ended.
     ends: Vec<usize>,
     /// How much of the stream has been fed, whether or not it was decoded.
     fed: usize,
@@ -48,6 +48,11 @@ impl Run {
                 let consumed = match codec.decode(buffer.filled_mut(), &mut output) {
                     Ok(Decoded::Message { message, consumed }) => {
                         run.outcome.messages.push(describe(message));
+                        run.take(consumed, waiting);
+                        need = 0;
+                        consumed
+                    }
+                    Ok(Decoded::Skip { consumed }) => {
                         run.take(consumed, waiting);
                         need = 0;
                         consumed

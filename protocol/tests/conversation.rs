@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use protocol::codecs::{Lines, Packet, PacketView};
 use protocol::{
     Agenda, Buffer, Cause, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Refusal,
-    Reply, Service, Session, Turn,
+    Reply, Service, Session, Turn, resp,
 };
 
 /// Repeats each line ten times; stops for "pause"; remembers what it was told.
@@ -161,8 +161,11 @@ fn all_input_is_answered_before_its_end_is_told() {
     assert_eq!(driver.session.service().finished, 1);
 }
 
-/// Delivers without consuming, which would never end.
-struct Stuck;
+/// Delivers or skips without consuming, which would never end.
+enum Stuck {
+    Delivers,
+    Skips,
+}
 
 impl Codec for Stuck {
     type In<'a> = ();
@@ -170,7 +173,10 @@ impl Codec for Stuck {
     type Error = Infallible;
 
     fn decode(&mut self, _input: &mut [u8], _out: &mut Output) -> Result<Decoded<()>, Infallible> {
-        Ok(Decoded::Message { message: (), consumed: 0 })
+        Ok(match self {
+            Self::Delivers => Decoded::Message { message: (), consumed: 0 },
+            Self::Skips => Decoded::Skip { consumed: 0 },
+        })
     }
 
     fn encode(&mut self, (): (), _output: &mut Output) {}
@@ -178,6 +184,39 @@ impl Codec for Stuck {
     fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
         Ok(())
     }
+}
+
+/// Counts requests.
+impl Service<resp::Server> for Collect {
+    fn call(
+        &mut self,
+        request: resp::Request<'_>,
+        reply: &mut Reply<'_, resp::Server>,
+        _turn: &mut Turn<'_>,
+    ) -> Flow {
+        self.0.push(request.len() as u32);
+        reply.writer().ok();
+        Flow::Continue
+    }
+}
+
+#[test]
+fn what_says_nothing_is_dropped_at_once_and_nobody_is_told() {
+    let mut session = Conversation::new(resp::Server::default(), Collect::default());
+    let (mut input, mut output) = (Buffer::new(), Output::new());
+    let limits = Limits { message_size_max: 100, ..Limits::DEFAULT };
+    for _ in 0..1000 {
+        input.extend_from_slice(b"\r\n*0\r\n*-1\r\n \n");
+        let (mut app, mut agenda) = ((), Agenda::default());
+        let mut turn = Turn::new(Instant::now(), Peer(1), &mut app, &limits, &mut agenda);
+        let flow = session.advance(&mut input, &mut output, &mut turn);
+        assert_eq!(flow.expect("nothing is wrong"), Flow::Continue);
+        assert!(input.is_empty());
+    }
+    assert!(session.service().0.is_empty() && output.is_empty());
+    let flow = advance(&mut session, b"\r\nPING\r\n", &limits).expect("it is a request");
+    assert_eq!(flow, Flow::Continue);
+    assert_eq!(session.service().0, [1]);
 }
 
 /// Keeps the types of packets, and counts messages of whatever kind.
@@ -214,10 +253,12 @@ fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<
 
 #[test]
 fn a_codec_that_consumes_nothing_ends_the_conversation_undelivered() {
-    let mut session = Conversation::new(Stuck, Collect::default());
-    let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
-    assert!(error.to_string().contains("without consuming input"), "{error}");
-    assert!(session.service().0.is_empty());
+    for stuck in [Stuck::Delivers, Stuck::Skips] {
+        let mut session = Conversation::new(stuck, Collect::default());
+        let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
+        assert!(error.to_string().contains("without consuming input"), "{error}");
+        assert!(session.service().0.is_empty());
+    }
 }
 
 /// Feeds `lines` in pieces of `size` bytes to a peer that takes `at_once` bytes at a time, the way

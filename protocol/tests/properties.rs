@@ -14,23 +14,8 @@ use protocol::codecs::{
 };
 use protocol::{Codec, Output, testing};
 
-/// Cuts `bytes` into pieces of the given sizes, over and over.
-fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let (mut rest, mut pieces) = (bytes, Vec::new());
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, later) = rest.split_at((*size).min(rest.len()));
-        pieces.push(piece);
-        rest = later;
-    }
-    pieces
-}
-
-fn sizes() -> impl Strategy<Value = Vec<usize>> {
-    vec(1_usize..20, 1..10)
-}
+mod common;
+use common::{cut, sizes};
 
 fn messages(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), size), 0..20)
@@ -142,6 +127,11 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
             output.consume(count as u64);
             model.drain(..count);
         }
+        3 => {
+            output.append(bytes);
+            output.insert(bytes.len() as u64, b"head");
+            model.extend_from_slice(&[b"head", bytes].concat());
+        }
         _ => {
             let taken = output.take();
             assert!(output.is_empty());
@@ -152,7 +142,7 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
 
 #[test]
 fn an_output_sends_what_was_put_in_and_in_that_order() {
-    proptest!(|(steps in vec((0_u8..4, vec(any::<u8>(), 0..50)), 1..200))| {
+    proptest!(|(steps in vec((0_u8..5, vec(any::<u8>(), 0..50)), 1..200))| {
         let (mut output, mut model) = (Output::new(), Vec::new());
         for (kind, bytes) in steps {
             step(&mut output, &mut model, kind, &bytes);

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::search::find_byte;
 use crate::{Codec, Decoded, Output};
 
 /// What ends the lines that are sent. Either is understood in what is received.
@@ -53,21 +54,6 @@ impl Default for Lines {
     }
 }
 
-/// The place of the first line feed. Blocks are tested as a whole first, which compilers turn into
-/// vector instructions.
-fn find_line_feed(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 64;
-    let mut from = 0;
-    for block in bytes.chunks_exact(BLOCK) {
-        let found = block.iter().fold(false, |found, byte| found | (*byte == b'\n'));
-        if found {
-            break;
-        }
-        from += BLOCK;
-    }
-    bytes[from..].iter().position(|byte| *byte == b'\n').map(|place| from + place)
-}
-
 impl Codec for Lines {
     type In<'a> = &'a mut [u8];
     type Out<'a> = &'a [u8];
@@ -79,7 +65,7 @@ impl Codec for Lines {
         _output: &mut Output,
     ) -> Result<Decoded<&'a mut [u8]>, LinesError> {
         let from = self.searched.min(input.len());
-        let Some(place) = find_line_feed(&input[from..]) else {
+        let Some(place) = find_byte(&input[from..], b'\n') else {
             // A last carriage return may be the beginning of the end.
             let line = input.strip_suffix(b"\r").unwrap_or(input);
             if line.len() > self.size_max {

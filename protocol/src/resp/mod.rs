@@ -1,0 +1,104 @@
+//! RESP, the protocol of Redis: both versions, both sides.
+//!
+//! - [`Server`] is the codec of a server: it decodes a [`Request`] (an array of bulk strings or an
+//!   inline command) as a view of the input, and encodes replies. A service says them with a
+//!   [`Writer`], which [`Reply::writer`](crate::Reply::writer) makes.
+//! - [`Client`] is the codec of a client: it encodes commands, and decodes a [`Value`] of any type
+//!   as a view of the input.
+//! - [`text`] is what people read and write: the quoting and the output of `redis-cli`.
+//!
+//! Input is validated once, where it stands. A decoder remembers how far it has come, so that what
+//! arrives in pieces is not looked at from the start again; nothing is allocated for a message or
+//! a part of one.
+//!
+//! A server, all but the sockets:
+//!
+//! ```
+//! use protocol::resp::{Protocol, Request, Server};
+//! use protocol::{Conversation, Flow, Reply, Service, Turn, testing};
+//! use std::collections::HashMap;
+//!
+//! type Store = HashMap<Vec<u8>, Vec<u8>>;
+//!
+//! struct Commands;
+//!
+//! impl Service<Server, Store> for Commands {
+//!     fn call(
+//!         &mut self,
+//!         request: Request<'_>,
+//!         reply: &mut Reply<'_, Server>,
+//!         turn: &mut Turn<'_, Store>,
+//!     ) -> Flow {
+//!         if request.name().eq_ignore_ascii_case(b"HELLO") {
+//!             reply.codec().set_protocol(Protocol::Resp3);
+//!         }
+//!         let (args, mut out) = (request.args(), reply.writer());
+//!         match &*request.name().to_ascii_uppercase() {
+//!             b"SET" => match args.exactly() {
+//!                 Some([key, value]) => {
+//!                     turn.app.insert(key.to_vec(), value.to_vec());
+//!                     out.ok();
+//!                 }
+//!                 None => out.error("ERR wrong number of arguments for 'set' command"),
+//!             },
+//!             b"MGET" => {
+//!                 out.array(args.len());
+//!                 for key in args {
+//!                     match turn.app.get(key) {
+//!                         Some(value) => out.bulk(value),
+//!                         None => out.null(),
+//!                     }
+//!                 }
+//!             }
+//!             b"HELLO" => {
+//!                 out.map(1);
+//!                 out.bulk("proto");
+//!                 out.integer(3);
+//!             }
+//!             _ => out.error_parts(&[b"ERR unknown command '", request.name(), b"'"]),
+//!         }
+//!         Flow::Continue
+//!     }
+//! }
+//!
+//! let mut session = Conversation::new(Server::default(), Commands);
+//! let input = b"set k 'a b'\r\n*3\r\n$4\r\nMGET\r\n$1\r\nk\r\n$1\r\nx\r\nhello 3\nmget x\n";
+//! let said = testing::drive(&mut session, &mut Store::new(), &[input])?;
+//! let expected = b"+OK\r\n*2\r\n$3\r\na b\r\n$-1\r\n%1\r\n$5\r\nproto\r\n:3\r\n*1\r\n_\r\n";
+//! assert_eq!(said, expected);
+//! # Ok::<(), protocol::Refusal>(())
+//! ```
+//!
+//! Where the specification leaves a choice, Redis 7.0 is the judge, its error texts included.
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+
+mod client;
+mod error;
+mod limits;
+mod number;
+mod quote;
+mod request;
+mod server;
+pub mod text;
+mod value;
+mod writer;
+
+pub use client::Client;
+pub use error::{RequestError, ValueError};
+pub use limits::Limits;
+pub use number::{parse as parse_integer, parse_double};
+pub use request::{Arguments, Request};
+pub use server::Server;
+pub use value::{Elements, Pairs, Value};
+pub use writer::{Item, Writer, shared};
+
+/// The version of RESP that one side speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// RESP2: what every connection begins with. What it has no type for is said in the nearest
+    /// one, as Redis does: a map as a flat array, a double as a bulk string.
+    #[default]
+    Resp2,
+    /// RESP3, which a client asks for with `HELLO 3`.
+    Resp3,
+}

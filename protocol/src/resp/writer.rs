@@ -1,0 +1,404 @@
+//! Saying replies.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use super::{Protocol, Value, number};
+use crate::Output;
+
+/// One part of a reply: all of a simple one, or the head of an aggregate, whose elements follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Item<'a> {
+    /// A short text without line ends, such as `OK`.
+    Simple(&'a [u8]),
+    /// An error: a code in capitals, a space, and what people read.
+    Error(&'a [u8]),
+    /// A number.
+    Integer(i64),
+    /// Any bytes.
+    Bulk(&'a [u8]),
+    /// Nothing, where there might have been a string.
+    Null,
+    /// Nothing, where there might have been an array. RESP3 does not tell the two apart.
+    NullArray,
+    /// So many elements follow.
+    Array(usize),
+    /// True or false. RESP2 has 1 and 0 instead.
+    Boolean(bool),
+    /// A floating point number, which may be infinite or none at all.
+    Double(f64),
+    /// An integer of any size, in decimal.
+    BigNumber(&'a [u8]),
+    /// An error of any bytes. RESP2 has a simple one instead.
+    BulkError(&'a [u8]),
+    /// A text for people.
+    Verbatim {
+        /// What it is written in: `txt` or `mkd`.
+        format: [u8; 3],
+        /// The text itself. RESP2 has nothing but this.
+        text: &'a [u8],
+    },
+    /// So many pairs of a key and a value follow. RESP2 has an array of twice as many elements.
+    Map(usize),
+    /// So many elements follow, in no order. RESP2 has an array.
+    Set(usize),
+    /// So many elements follow that nobody asked for. RESP2 has an array.
+    Push(usize),
+}
+
+/// Says replies part by part into an output, in one version of RESP. Nothing is allocated for a
+/// reply or a part of one.
+///
+/// An aggregate is said by its head and then its elements, of which there have to be as many as
+/// the head says.
+///
+/// ```
+/// use protocol::Output;
+/// use protocol::resp::{Protocol, Writer};
+///
+/// let mut output = Output::new();
+/// let mut writer = Writer::new(&mut output, Protocol::Resp2);
+/// writer.map(1);
+/// writer.bulk("hits");
+/// writer.integer(3);
+/// assert_eq!(output.to_vec(), b"*2\r\n$4\r\nhits\r\n:3\r\n");
+/// ```
+#[derive(Debug)]
+pub struct Writer<'a> {
+    output: &'a mut Output,
+    protocol: Protocol,
+}
+
+impl<'a> Writer<'a> {
+    /// Says replies in `protocol` into `output`.
+    pub fn new(output: &'a mut Output, protocol: Protocol) -> Self {
+        Self { output, protocol }
+    }
+
+    /// The version in which replies are said.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn is_resp3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// Says any part.
+    pub fn item(&mut self, item: Item<'_>) {
+        match item {
+            Item::Simple(text) => self.simple(text),
+            Item::Error(text) => self.error(text),
+            Item::Integer(value) => self.integer(value),
+            Item::Bulk(bytes) => self.bulk(bytes),
+            Item::Null => self.null(),
+            Item::NullArray => self.null_array(),
+            Item::Array(length) => self.array(length),
+            Item::Boolean(value) => self.boolean(value),
+            Item::Double(value) => self.double(value),
+            Item::BigNumber(digits) => self.big_number(digits),
+            Item::BulkError(text) => self.bulk_error(text),
+            Item::Verbatim { format, text } => self.verbatim(format, text),
+            Item::Map(pairs) => self.map(pairs),
+            Item::Set(length) => self.set(length),
+            Item::Push(length) => self.push(length),
+        }
+    }
+
+    /// Says `OK`.
+    pub fn ok(&mut self) {
+        self.output.append(b"+OK\r\n");
+    }
+
+    /// Says a short text. Line ends in it become spaces, as they would end the reply.
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'+', &[text.as_ref()]);
+    }
+
+    /// Says an error: its code in capitals, a space, and what people read. Line ends in it become
+    /// spaces.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'-', &[text.as_ref()]);
+    }
+
+    /// Says an error that is put together from parts, some of which are the client's own bytes.
+    pub fn error_parts(&mut self, parts: &[&[u8]]) {
+        self.line(b'-', parts);
+    }
+
+    /// Says a number.
+    pub fn integer(&mut self, value: i64) {
+        let mut room = [0; number::SIZE_MAX + 3];
+        let end = room.len() - 2;
+        let at = number::write_signed(value, &mut room[..end]) - 1;
+        room[at] = b':';
+        room[end..].copy_from_slice(b"\r\n");
+        self.output.append(&room[at..]);
+    }
+
+    /// Says any bytes.
+    pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
+        self.bulk_of(b'$', bytes.as_ref());
+    }
+
+    /// Says a number as a bulk string.
+    pub fn bulk_integer(&mut self, value: i64) {
+        let mut room = [0; number::SIZE_MAX];
+        let at = number::write_signed(value, &mut room);
+        self.bulk(&room[at..]);
+    }
+
+    /// Says a text as a bulk string while it is put together: `format_args!("{a}:{b}")`.
+    pub fn bulk_display(&mut self, text: impl fmt::Display) {
+        let before = self.output.len();
+        // An output takes everything; a text that fails is said as far as it came.
+        let _ = write!(Text(self.output), "{text}");
+        let length = self.output.len() - before;
+        self.output.insert(length, Head::new(b'$', length).as_bytes());
+        self.output.append(b"\r\n");
+    }
+
+    /// Says that there is no string.
+    pub fn null(&mut self) {
+        self.output.append(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// Says that there is no array.
+    pub fn null_array(&mut self) {
+        self.output.append(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    /// Says that `length` elements follow.
+    pub fn array(&mut self, length: usize) {
+        self.head(b'*', length as u64);
+    }
+
+    /// Says that `pairs` keys follow, each with its value behind it.
+    pub fn map(&mut self, pairs: usize) {
+        self.aggregate(Item::Map(pairs));
+    }
+
+    /// Says that `length` elements in no order follow.
+    pub fn set(&mut self, length: usize) {
+        self.aggregate(Item::Set(length));
+    }
+
+    /// Says that `length` elements that nobody asked for follow.
+    pub fn push(&mut self, length: usize) {
+        self.aggregate(Item::Push(length));
+    }
+
+    fn aggregate(&mut self, item: Item<'_>) {
+        let head = self.head_of(item);
+        self.output.append(head.as_bytes());
+    }
+
+    /// Says an aggregate of which the length is known only when its elements have been said: `say`
+    /// says them and returns what `head` needs to know, `Item::Array` for one.
+    ///
+    /// ```
+    /// use protocol::Output;
+    /// use protocol::resp::{Item, Protocol, Writer};
+    ///
+    /// let mut output = Output::new();
+    /// Writer::new(&mut output, Protocol::Resp2).counted(Item::Array, |writer| {
+    ///     let even = (0..5).filter(|number| number % 2 == 0);
+    ///     even.map(|number| writer.integer(number)).count()
+    /// });
+    /// assert_eq!(output.to_vec(), b"*3\r\n:0\r\n:2\r\n:4\r\n");
+    /// ```
+    pub fn counted(
+        &mut self,
+        head: impl FnOnce(usize) -> Item<'static>,
+        say: impl FnOnce(&mut Self) -> usize,
+    ) {
+        let before = self.output.len();
+        let count = say(self);
+        let length = self.output.len() - before;
+        let head = self.head_of(head(count));
+        self.output.insert(length, head.as_bytes());
+    }
+
+    /// The head of an aggregate.
+    ///
+    /// # Panics
+    /// When it is none.
+    fn head_of(&self, item: Item<'_>) -> Head {
+        let (kind, resp2, resp3) = match item {
+            Item::Array(length) => (b'*', length, length),
+            Item::Map(pairs) => (b'%', pairs * 2, pairs),
+            Item::Set(length) => (b'~', length, length),
+            Item::Push(length) => (b'>', length, length),
+            other => panic!("{other:?} has no elements"),
+        };
+        match self.protocol {
+            Protocol::Resp2 => Head::new(b'*', resp2 as u64),
+            Protocol::Resp3 => Head::new(kind, resp3 as u64),
+        }
+    }
+
+    /// Says something about the reply that follows: `pairs` keys, each with its value behind it,
+    /// which `say` says. RESP2 has no word for it, so there `say` is not called.
+    pub fn attribute(&mut self, pairs: usize, say: impl FnOnce(&mut Self)) {
+        if self.is_resp3() {
+            self.head(b'|', pairs as u64);
+            say(self);
+        }
+    }
+
+    /// Says true or false, or 1 or 0.
+    pub fn boolean(&mut self, value: bool) {
+        self.output.append(match (self.protocol, value) {
+            (Protocol::Resp2, true) => b":1\r\n",
+            (Protocol::Resp2, false) => b":0\r\n",
+            (Protocol::Resp3, true) => b"#t\r\n",
+            (Protocol::Resp3, false) => b"#f\r\n",
+        });
+    }
+
+    /// Says a floating point number in the 17 digits that always tell it from others, as Redis
+    /// 7.0 does.
+    pub fn double(&mut self, value: f64) {
+        let text = number::Double::new(value);
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => self.line(b',', &[text.as_bytes()]),
+        }
+    }
+
+    /// Says an integer of any size. `digits` are its decimal digits, behind a minus if need be.
+    pub fn big_number(&mut self, digits: impl AsRef<[u8]>) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(digits),
+            Protocol::Resp3 => self.line(b'(', &[digits.as_ref()]),
+        }
+    }
+
+    /// Says an error of any bytes, line ends included.
+    pub fn bulk_error(&mut self, text: impl AsRef<[u8]>) {
+        match self.protocol {
+            Protocol::Resp2 => self.error(text),
+            Protocol::Resp3 => self.bulk_of(b'!', text.as_ref()),
+        }
+    }
+
+    /// Says a text for people, written in `format`: `*b"txt"` or `*b"mkd"`.
+    pub fn verbatim(&mut self, format: [u8; 3], text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.head(b'=', text.len() as u64 + 4);
+                self.output.append(&[format[0], format[1], format[2], b':']);
+                self.output.append(text);
+                self.output.append(b"\r\n");
+            }
+        }
+    }
+
+    /// Says what another server said, in the version of this conversation. To say it just as it
+    /// came, see [`Value::encoded`].
+    pub fn value(&mut self, value: Value<'_>) {
+        let attributes = value.attributes();
+        if attributes.len() > 0 {
+            self.attribute(attributes.len(), |writer| {
+                for (key, value) in attributes {
+                    writer.value(key);
+                    writer.value(value);
+                }
+            });
+        }
+        self.item(value.item());
+        value.elements().for_each(|element| self.value(element));
+    }
+
+    /// Says what has been encoded already.
+    pub fn encoded(&mut self, bytes: &[u8]) {
+        self.output.append(bytes);
+    }
+
+    /// Says what has been encoded already with [`shared`], without copying it.
+    pub fn share(&mut self, encoded: Arc<[u8]>) {
+        self.output.share(encoded);
+    }
+
+    /// A command, as clients say it: its name and its arguments, as bulk strings.
+    pub fn command<T: AsRef<[u8]>>(
+        &mut self,
+        parts: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    ) {
+        let parts = parts.into_iter();
+        self.array(parts.len());
+        for part in parts {
+            self.bulk(part);
+        }
+    }
+
+    /// A byte that says what comes, a number, and the end of the line.
+    fn head(&mut self, kind: u8, number: u64) {
+        let head = Head::new(kind, number);
+        self.output.append(head.as_bytes());
+    }
+
+    fn bulk_of(&mut self, kind: u8, bytes: &[u8]) {
+        self.head(kind, bytes.len() as u64);
+        self.output.append(bytes);
+        self.output.append(b"\r\n");
+    }
+
+    fn line(&mut self, kind: u8, parts: &[&[u8]]) {
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        self.output.push(kind);
+        for part in parts {
+            let mut pieces = part.split(is_end);
+            self.output.append(pieces.next().unwrap_or_default());
+            for piece in pieces {
+                self.output.push(b' ');
+                self.output.append(piece);
+            }
+        }
+        self.output.append(b"\r\n");
+    }
+}
+
+/// A byte that says what comes, a number, and the end of the line.
+struct Head {
+    room: [u8; number::SIZE_MAX + 3],
+    start: usize,
+}
+
+impl Head {
+    fn new(kind: u8, number: u64) -> Self {
+        let mut room = [0; number::SIZE_MAX + 3];
+        let end = room.len() - 2;
+        let start = number::write(number, &mut room[..end]) - 1;
+        room[start] = kind;
+        room[end..].copy_from_slice(b"\r\n");
+        Self { room, start }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.room[self.start..]
+    }
+}
+
+/// Text on its way to an output.
+struct Text<'a>(&'a mut Output);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.append(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// What `say` says, encoded once for however many connections of one version say it: hand it to
+/// [`Reply::share`](crate::Reply::share) or [`Writer::share`].
+pub fn shared(protocol: Protocol, say: impl FnOnce(&mut Writer<'_>)) -> Arc<[u8]> {
+    let mut output = Output::new();
+    say(&mut Writer::new(&mut output, protocol));
+    output.to_vec().into()
+}
+
+#[cfg(test)]
+mod tests;
