@@ -16,4 +16,6 @@ pub mod net;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod subject;
+pub mod timing;

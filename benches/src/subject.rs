@@ -74,10 +74,8 @@ impl Subject {
         let is_ours_otherwise = is_slow || self.name == "epoll-lt";
         match work {
             Work::Lines { .. } => ["epoll", "tokio-util", "libevent"].contains(&self.name),
-            // There is one wheel, whatever the backend; mio and smol's polling have no timers.
-            Work::Timers { .. } => {
-                !is_ours_otherwise && !["raw", "mio", "async-io"].contains(&self.name)
-            }
+            // There is one wheel, whatever the backend; mio leaves timers to its users.
+            Work::Timers { .. } => !is_ours_otherwise && !["raw", "mio"].contains(&self.name),
             _ if self.name == "tokio-util" => false,
             // Each wait costs them time in proportion to the connections, which the cells with
             // fewer show well enough.

@@ -8,19 +8,41 @@ use std::net::TcpListener;
 
 use reactor::BackendKind;
 
+pub mod async_io;
+pub mod calloop;
+pub mod connection;
+pub mod mio;
 pub mod ours;
 pub mod raw;
+pub mod tokio;
+pub mod tokio_util;
 
 /// Has a loop do a work: servers do so for ever, the others print their figures and end.
 ///
 /// # Errors
 /// When there is no such loop, it does no such work, or it fails.
 pub fn run(name: &str, work: &str, number: usize) -> io::Result<()> {
-    let _ = number;
     match (name, work) {
         ("raw", "echo") => raw::echo(listen()?),
+        ("raw", "dispatch") => raw::dispatch(number),
+        ("mio", "echo") => mio::echo(listen()?),
+        ("mio", "dispatch") => mio::dispatch(number),
+        ("async-io", "echo") => async_io::echo(listen()?),
+        ("async-io", "dispatch") => async_io::dispatch(number),
+        ("async-io", "timers") => async_io::timers(number),
+        ("calloop", "echo") => calloop::echo(listen()?),
+        ("calloop", "dispatch") => calloop::dispatch(number),
+        ("calloop", "timers") => calloop::timers(number),
+        ("tokio", "echo") => tokio::echo(listen()?),
+        ("tokio", "dispatch") => tokio::dispatch(number),
+        ("tokio", "timers") => tokio::timers(number),
+        ("tokio-util", "lines") => tokio_util::lines(listen()?),
+        ("tokio-util", "timers") => tokio_util::timers(number),
         (name, "echo") => ours::echo(backend(name)?),
-        _ => Err(io::Error::other(format!("it does no {work}"))),
+        (name, "lines") => ours::lines(backend(name)?),
+        (name, "dispatch") => ours::dispatch(backend(name)?, number),
+        (name, "timers") => ours::timers(backend(name)?, number),
+        _ => Err(io::Error::other(format!("{name} does no {work}"))),
     }
 }
 
