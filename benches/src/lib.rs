@@ -14,6 +14,7 @@ pub mod loops;
 pub mod measure;
 pub mod net;
 pub mod plan;
+pub mod plots;
 pub mod report;
 pub mod run;
 pub mod scene;

@@ -184,6 +184,45 @@ impl Work {
         }
     }
 
+    /// What a reader has to know of a kind of work.
+    pub const fn note(&self) -> &'static str {
+        match self {
+            Self::Dispatch { .. } => {
+                "Pairs of sockets are watched; up to 100 bytes at a time are passed from pair to \
+                 pair, 1,000 times a run. Processor time of the loop's thread for each byte: being \
+                 told, reading, writing."
+            }
+            Self::Echo { .. } => {
+                "Each connection has so many messages under way and sends the next when one is \
+                 answered. Judge by the server's processor time for each message: throughput and \
+                 latency hang on the client too. Latencies are corrected for coordinated omission, \
+                 as HdrHistogram does it, at the median pace. poll and select take part up to \
+                 1,000 connections. server and client are the shares of their cores they used."
+            }
+            Self::Schedule { .. } => {
+                "Messages are sent on a fixed schedule whatever the server does, and latencies \
+                 count from the time in the schedule: nothing is omitted."
+            }
+            Self::Lines { .. } => {
+                "Each loop at the level of its framework: our Lines codec, tokio-util's LinesCodec, \
+                 libevent's bufferevent."
+            }
+            Self::Timers { .. } => {
+                "Processor time for one timer, of as many as are armed. tokio is a Sleep each, \
+                 tokio-util one DelayQueue. Ours belong to a handler, as all our timers do. calloop \
+                 takes part up to 1,000: moving one of its timers looks at all of them."
+            }
+            Self::Idle { .. } => {
+                "Memory of the server's own (Anonymous, smaps) for each connection that has \
+                 exchanged a message. The bare loops (raw, mio, calloop, libev, libevent, libuv) \
+                 and the tasks here share one buffer; ours has its codec, limits and idle timeout."
+            }
+            Self::Churn => {
+                "Connections are made, ended by the client and closed by the server, 128 at a time."
+            }
+        }
+    }
+
     /// What ratios are to: the limit or, where there is none, our own loop.
     pub const fn reference(&self) -> &'static str {
         match self {

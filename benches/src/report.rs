@@ -90,6 +90,19 @@ impl<'a> Results<'a> {
         client >= BUSY && client >= median("server_busy")
     }
 
+    /// All tables, with a note at the first of each kind.
+    pub fn tables(&self) -> String {
+        let (mut text, mut kind) = (String::new(), "");
+        for work in self.works() {
+            if kind != work.kind() {
+                kind = work.kind();
+                let _ = write!(text, "\n== {kind}\n{}\n", wrap(work.note()));
+            }
+            let _ = write!(text, "\n{}", self.table(&work));
+        }
+        text
+    }
+
     /// The table of one work.
     pub fn table(&self, work: &Work) -> String {
         let shown: Vec<&Metric> =
@@ -185,6 +198,23 @@ fn heads(shown: &[&Metric], reference: &str) -> Vec<String> {
         }
     }
     heads
+}
+
+/// Text in lines of a hundred letters at most.
+fn wrap(text: &str) -> String {
+    let (mut wrapped, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let is_first = width == 0;
+        width += word.len() + usize::from(!is_first);
+        if width > 100 {
+            wrapped.push('\n');
+            width = word.len();
+        } else if !is_first {
+            wrapped.push(' ');
+        }
+        wrapped.push_str(word);
+    }
+    wrapped
 }
 
 /// Columns as wide as what stands in them: the first to the left, the others to the right.

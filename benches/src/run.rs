@@ -82,11 +82,20 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// What could not be measured, and why.
     pub skipped: Vec<String>,
+    /// The share of the cores that others had meanwhile.
+    pub others: Option<f64>,
 }
 
 impl Run {
     /// Does all of the plan, or as much of it as there is time for until it is stopped.
     pub fn all(&mut self) {
+        let before = measure::Usage::now();
+        self.works();
+        let now = measure::Usage::now();
+        self.others = now.zip(before).map(|(now, before)| now.others_since(&before));
+    }
+
+    fn works(&mut self) {
         let works = self.plan.works.clone();
         let mut progress = Progress::new(self.steps());
         for work in &works {

@@ -17,7 +17,7 @@ use benches::load::{self, Load};
 use benches::plan::{Plan, Work};
 use benches::report::Results;
 use benches::run::{Pinning, Run};
-use benches::{loops, measure, subject};
+use benches::{loops, measure, plots, subject};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Compares the reactor with other event loops, doing the same work side by side
@@ -211,6 +211,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         stop,
         samples: Vec::new(),
         skipped: Vec::new(),
+        others: None,
     };
     let (mut text, started) = (head(&run), Instant::now());
     print!("{text}");
@@ -218,17 +219,19 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     run.all();
 
     let results = Results::new(&run.samples);
-    let mut tables = String::new();
-    for work in results.works() {
-        let _ = write!(tables, "\n{}", results.table(&work));
-    }
+    let mut tables = results.tables();
     for skipped in &run.skipped {
         let _ = writeln!(tables, "\nNOT MEASURED: {skipped}");
     }
     if run.stop.load(Ordering::Relaxed) {
         let _ = writeln!(tables, "\nINTERRUPTED: this is what there is of it.");
     }
-    let _ = writeln!(tables, "\n{} s in all", started.elapsed().as_secs());
+    let others = run.others.map_or("unknown".to_owned(), |it| format!("{:.0} %", it * 100.0));
+    let _ = writeln!(
+        tables,
+        "\n{} s in all; others had {others} of the cores meanwhile",
+        started.elapsed().as_secs()
+    );
     print!("{tables}");
     text.push_str(&tables);
     write_files(options, &text, &results)?;
@@ -251,7 +254,10 @@ fn write_files(options: &Options, text: &str, results: &Results<'_>) -> io::Resu
     write("report.txt", text)?;
     write("samples.csv", &results.samples_csv())?;
     write("summary.csv", &results.summary_csv())?;
-    println!("report.txt, samples.csv and summary.csv are in {}", out.display());
+    for (name, svg) in plots::all(results).map_err(io::Error::other)? {
+        write(name, &svg)?;
+    }
+    println!("The report, CSV files and plots (SVG) are in {}", out.display());
     Ok(())
 }
 
