@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -350,7 +350,7 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     // Where others take the server's core from it, it needs longer to show what it uses.
     while load.rate.is_none()
         && start.elapsed() < load.duration * EXTENSION_MAX
-        && (measure::cpu_nanoseconds(pid)? - used.0) < load.duration.as_nanos() as u64 / 2
+        && (measure::cpu_nanoseconds(pid)? - used.0) < load.duration.as_nanos() as u64 / 4
     {
         until += load.duration / 2;
         client.load_until(until, &mut schedule)?;
@@ -406,7 +406,7 @@ pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
                 batch.push(net::connect_from(number, server)?);
                 number += 1;
             }
-            wait_for_close(batch)?;
+            net::end_all(batch)?;
         }
         Ok(number - first)
     };
@@ -424,19 +424,4 @@ pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
         ("client_busy", client / 1e9 / elapsed),
     ];
     Ok(values.iter().map(|(name, value)| format!("{name} {value:.3}\n")).collect())
-}
-
-/// Ends this side of each connection, then waits for the server to end its own: it has done all
-/// that a connection costs by then.
-fn wait_for_close(batch: Vec<OwnedFd>) -> io::Result<()> {
-    for fd in &batch {
-        rustix::net::shutdown(fd.as_fd(), rustix::net::Shutdown::Write)?;
-    }
-    for fd in &batch {
-        let mut byte = [0];
-        if rustix::io::read(fd, &mut byte)? != 0 {
-            return Err(io::Error::other("a server sent something to who had only connected"));
-        }
-    }
-    Ok(())
 }

@@ -77,3 +77,21 @@ pub fn connect_from(number: usize, server: SocketAddr) -> io::Result<OwnedFd> {
     rustix::net::connect(&fd, &server)?;
     Ok(fd)
 }
+
+/// Ends this side of each connection, then waits for the server to end its own: it has done all
+/// that a connection costs by then.
+///
+/// # Errors
+/// What the kernel said, or that the server said something.
+pub fn end_all(batch: Vec<OwnedFd>) -> io::Result<()> {
+    for fd in &batch {
+        rustix::net::shutdown(fd.as_fd(), rustix::net::Shutdown::Write)?;
+    }
+    for fd in &batch {
+        let mut byte = [0];
+        if rustix::io::read(fd, &mut byte)? != 0 {
+            return Err(io::Error::other("a server sent something to who had only connected"));
+        }
+    }
+    Ok(())
+}

@@ -14,6 +14,8 @@ use crate::{measure, net};
 const ACTIVE: usize = 100;
 /// How often a byte is passed on in one run.
 const WRITES: usize = 1000;
+/// Events of one run, where there are as many pairs as may be active.
+pub const EVENTS: usize = ACTIVE + WRITES;
 /// How many runs there are at least,
 const RUNS_MIN: usize = 5;
 /// and how long they go on.
@@ -51,7 +53,10 @@ pub fn pairs(count: usize) -> io::Result<(Vec<OwnedFd>, Chain)> {
 
 impl Chain {
     /// Puts the first bytes in.
-    fn start(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the kernel said to writing.
+    pub fn start(&mut self) -> io::Result<()> {
         let active = ACTIVE.min(self.writers.len());
         let stride = self.writers.len() / active;
         (self.left, self.fired, self.received) = (WRITES, active, 0);

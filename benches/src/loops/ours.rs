@@ -73,17 +73,26 @@ impl Handler<Chain> for Link {
     }
 }
 
-/// Passes bytes along a chain of pairs.
+/// A reactor that watches a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
-pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
+/// When a system call fails: each pair takes two descriptors.
+pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
     let (readers, chain) = scene::pairs(count)?;
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, chain)?;
     for (pair, reader) in readers.into_iter().enumerate() {
         let registration = Registration::new(Interest::READ).known_nonblocking();
         reactor.cx().register(reader, registration, Link { pair })?;
     }
+    Ok(reactor)
+}
+
+/// Passes bytes along a chain of pairs.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
+    let mut reactor = chain(kind, count)?;
     let mut runs = Runs::new();
     while runs.start(&mut reactor.app)? {
         reactor.run_until(Chain::is_done)?;
