@@ -343,7 +343,7 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     client.load_until(start + load.warm_up, &mut schedule)?;
 
     client.phase = Phase::Measuring;
-    let used = (measure::cpu_nanoseconds(pid)?, measure::thread_nanoseconds());
+    let used = (measure::cpu_nanoseconds(pid)?, measure::own_nanoseconds());
     let start = Instant::now();
     let mut until = start + load.duration;
     client.load_until(until, &mut schedule)?;
@@ -357,7 +357,7 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     }
     let elapsed = start.elapsed();
     let server_nanoseconds = measure::cpu_nanoseconds(pid)? - used.0;
-    let client_nanoseconds = measure::thread_nanoseconds() - used.1;
+    let client_nanoseconds = measure::own_nanoseconds() - used.1;
     client.drain()?;
 
     let latency = match load.rate {
@@ -368,8 +368,9 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     Ok(Outcome { messages, elapsed, latency, server_nanoseconds, client_nanoseconds })
 }
 
-/// What connections that stand idle cost a server: the memory of the process `pid` before they are
-/// made, while they stand and have exchanged a message each, and after they are closed.
+/// What connections that stand idle cost a server: the memory of the process `pid` while they stand
+/// and have exchanged a message each, and how much more as many others take after they are closed,
+/// which is what was not freed.
 ///
 /// # Errors
 /// When a connection fails, or there is no such process.
@@ -378,18 +379,25 @@ pub fn idle(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
     drop(Client::connect(Load { connections: 16, ..load }, server)?);
     std::thread::sleep(SETTLE);
     let before = measure::memory_bytes(pid)?;
+    let first = standing(load, server, pid)?;
+    let second = standing(load, server, pid)?;
+    let each = first.saturating_sub(before) as f64 / load.connections as f64;
+    let more = second.saturating_sub(first) as f64 / 1024.0;
+    Ok(format!("bytes {each:.1}\nmore_kib {more:.1}\n"))
+}
+
+/// The memory of a server while connections stand, which are closed then.
+fn standing(load: Load, server: SocketAddr, pid: u32) -> io::Result<u64> {
     let mut client = Client::connect(load, server)?;
     for number in 0..load.connections {
         client.send(number, 1, Instant::now())?;
     }
     client.drain()?;
     std::thread::sleep(SETTLE);
-    let standing = measure::memory_bytes(pid)?.saturating_sub(before);
+    let memory = measure::memory_bytes(pid)?;
     drop(client);
     std::thread::sleep(SETTLE);
-    let left = measure::memory_bytes(pid)?.saturating_sub(before);
-    let (each, left) = (standing as f64 / load.connections as f64, left as f64 / 1024.0);
-    Ok(format!("bytes {each:.1}\nleft_kib {left:.1}\n"))
+    Ok(memory)
 }
 
 /// Makes connections and closes them, batch after batch.
@@ -411,12 +419,12 @@ pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
         Ok(number - first)
     };
     batches(load.warm_up)?;
-    let used = (measure::cpu_nanoseconds(pid)?, measure::thread_nanoseconds());
+    let used = (measure::cpu_nanoseconds(pid)?, measure::own_nanoseconds());
     let start = Instant::now();
     let count = batches(load.duration)? as f64;
     let elapsed = start.elapsed().as_secs_f64();
     let server = (measure::cpu_nanoseconds(pid)? - used.0) as f64;
-    let client = (measure::thread_nanoseconds() - used.1) as f64;
+    let client = (measure::own_nanoseconds() - used.1) as f64;
     let values = [
         ("server_ns", server / count),
         ("per_second", count / elapsed),

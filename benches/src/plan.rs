@@ -105,7 +105,7 @@ const TIMERS: &[Metric] = &[
 ];
 const IDLE: &[Metric] = &[
     metric("bytes", "bytes each", 0, Shown::Judged),
-    metric("left_kib", "KiB left after close", 0, Shown::Median),
+    metric("more_kib", "KiB more the 2nd time", 0, Shown::Median),
 ];
 const CHURN: &[Metric] = &[
     metric("server_ns", "CPU ns/connection", 0, Shown::Judged),
@@ -189,7 +189,7 @@ impl Work {
         match self {
             Self::Dispatch { .. } => {
                 "Pairs of sockets are watched; up to 100 bytes at a time are passed from pair to \
-                 pair, 1,000 times a run. Processor time of the loop's thread for each byte: being \
+                 pair, 1,000 times a run. Processor time of the loop for each byte: being \
                  told, reading, writing."
             }
             Self::Echo { .. } => {
@@ -214,7 +214,8 @@ impl Work {
             }
             Self::Idle { .. } => {
                 "Memory of the server's own (Anonymous, smaps) for each connection that has \
-                 exchanged a message. The bare loops (raw, mio, calloop, libev, libevent, libuv) \
+                 exchanged a message, and how much more as many others take \
+                 once those are closed: what was not freed. The bare loops (raw, mio, calloop, libev, libevent, libuv) \
                  and the tasks here share one buffer; ours has its codec, limits and idle timeout."
             }
             Self::Churn => {

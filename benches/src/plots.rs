@@ -84,23 +84,23 @@ pub fn all(
     let dispatch = Plot {
         title: "Dispatch: the cost of an event, 100 active",
         across: "descriptors watched",
-        up: "ns of processor time for each event",
+        up: "ns of processor time for each event (log)",
         metric: "ns_per_event",
         is_logarithmic: true,
         number: watched,
     };
-    let cpu = "ns of server time for each message";
+    let cpu = "ns of server time for each message (log)";
     let depth = Plot {
         title: ECHO_DEPTH,
         number: connections_at_depth,
-        ..echo_plot("server_ns", cpu, false)
+        ..echo_plot("server_ns", cpu, true)
     };
     let plots = [
         ("dispatch.svg", dispatch),
-        ("echo-cpu.svg", echo_plot("server_ns", cpu, false)),
+        ("echo-cpu.svg", echo_plot("server_ns", cpu, true)),
         ("echo-cpu-depth-16.svg", depth),
         ("echo-throughput.svg", echo_plot("per_second", "messages a second", false)),
-        ("echo-p99.svg", echo_plot("p99_us", "p99 in us", true)),
+        ("echo-p99.svg", echo_plot("p99_us", "p99 in us (log)", true)),
     ];
     let mut drawn = Vec::new();
     for (name, plot) in plots {
@@ -144,7 +144,8 @@ impl Plot<'_> {
             let mut builder = ChartBuilder::on(&left);
             builder.caption(self.title, ("sans-serif", 20)).margin(12);
             builder.x_label_area_size(44).y_label_area_size(84);
-            let across = (across.0..across.1).log_scale();
+            // A little beyond the last number, so that its label stands once.
+            let across = (across.0..across.1 * 1.1).log_scale();
             if self.is_logarithmic {
                 let up = (up.0 * 0.9..up.1 * 1.1).log_scale();
                 self.draw_curves(builder.build_cartesian_2d(across, up)?, curves)?;

@@ -126,14 +126,14 @@ impl Runs {
         }
         chain.start()?;
         self.count += 1;
-        self.started = measure::thread_nanoseconds();
+        self.started = measure::own_nanoseconds();
         Ok(true)
     }
 
     /// Prints what each event of the run took: processor time, so that what else the machine does
     /// counts less.
     pub fn end(&self, chain: &Chain) {
-        let nanoseconds = (measure::thread_nanoseconds() - self.started) as f64;
+        let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
         println!("ns_per_event {:.2}", nanoseconds / chain.received as f64);
     }
 }

@@ -60,17 +60,17 @@ impl Phases {
     /// For so many timers.
     pub fn new(count: usize) -> Self {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
-        Self { count, memory, started: measure::thread_nanoseconds() }
+        Self { count, memory, started: measure::own_nanoseconds() }
     }
 
     /// A phase begins.
     pub fn begin(&mut self) {
-        self.started = measure::thread_nanoseconds();
+        self.started = measure::own_nanoseconds();
     }
 
     /// A phase has ended, and this is what it is called.
     pub fn end(&self, name: &str) {
-        let nanoseconds = (measure::thread_nanoseconds() - self.started) as f64;
+        let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
         println!("{name} {:.2}", nanoseconds / self.count as f64);
     }
 

@@ -5,10 +5,13 @@ use std::os::fd::AsFd;
 
 use crate::net;
 
-/// An echoing connection, for loops that report changes and are told everything once.
+/// An echoing connection, for loops that report changes.
 #[derive(Debug)]
 pub struct Connection<F> {
-    fd: F,
+    /// The socket.
+    pub fd: F,
+    /// Whether the loop has been told to report room.
+    pub reports_room: bool,
     /// What the socket had no room for; while there is any, nothing is read.
     unsent: Vec<u8>,
 }
@@ -16,8 +19,10 @@ pub struct Connection<F> {
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on.
+    /// It waits for input.
     Lives,
+    /// It waits for room: the loop has to be told once that it may.
+    Full,
     /// The peer has ended it.
     Ended,
 }
@@ -25,7 +30,7 @@ pub enum Fate {
 impl<F: AsFd> Connection<F> {
     /// A connection that was just accepted.
     pub fn new(fd: F) -> Self {
-        Self { fd, unsent: Vec::new() }
+        Self { fd, reports_room: false, unsent: Vec::new() }
     }
 
     /// Reads and writes what there is. A short read has drained the socket, unless its end was
@@ -38,7 +43,7 @@ impl<F: AsFd> Connection<F> {
             let written = net::write(&self.fd, &self.unsent)?.unwrap_or(0);
             self.unsent.drain(..written);
             if !self.unsent.is_empty() {
-                return Ok(Fate::Lives);
+                return Ok(Fate::Full);
             }
             // The end may have been reported while this was waited for.
             is_ending = true;
@@ -50,7 +55,7 @@ impl<F: AsFd> Connection<F> {
             let written = net::write(&self.fd, &buffer[..count])?.unwrap_or(0);
             if written < count {
                 self.unsent.extend_from_slice(&buffer[written..count]);
-                return Ok(Fate::Lives);
+                return Ok(Fate::Full);
             }
             if count < buffer.len() && !is_ending {
                 return Ok(Fate::Lives);

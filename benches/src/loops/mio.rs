@@ -46,11 +46,17 @@ pub fn echo(listener: StdListener) -> io::Result<()> {
             }
             let Some(connection) = connections.get_mut(event.token().0) else { continue };
             let is_ending = event.is_read_closed() || event.is_error();
-            // A connection that failed ends like one that is done.
-            let fate = connection.ready(is_ending, &mut buffer).unwrap_or(Fate::Ended);
-            if fate == Fate::Ended {
-                // Closing takes it out of the poll; mio leaves it to its users to say so.
-                connections.remove(event.token().0);
+            match connection.ready(is_ending, &mut buffer) {
+                Ok(Fate::Lives) => {}
+                Ok(Fate::Full) if connection.reports_room => {}
+                Ok(Fate::Full) => {
+                    connection.reports_room = true;
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    poll.registry().reregister(&mut connection.fd, event.token(), interest)?;
+                }
+                // A connection that failed ends like one that is done; closing takes it out of
+                // the poll.
+                Ok(Fate::Ended) | Err(_) => drop(connections.remove(event.token().0)),
             }
         }
     }
@@ -68,8 +74,7 @@ fn accept(
             Err(error) => return Err(error),
         };
         let entry = connections.vacant_entry();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Token(entry.key()), interest)?;
+        poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
         entry.insert(Connection::new(stream));
     }
 }

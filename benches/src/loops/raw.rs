@@ -1,6 +1,8 @@
 //! The limit: `epoll_wait`, a vector indexed by descriptor, and nothing around it.
 //!
-//! Every descriptor is registered once, edge-triggered, for everything, and never modified.
+//! Every descriptor is registered once, edge-triggered, for input; one whose output has waited for
+//! room is registered for that too, once. Asking for room from the beginning would cost an event
+//! and a read in vain for each connection.
 
 use std::io;
 use std::net::TcpListener;
@@ -16,9 +18,10 @@ use crate::scene::{self, Runs};
 /// Events that one wait takes at most.
 const EVENTS: usize = 1024;
 
+const INPUT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+
 fn add(epoll: &OwnedFd, fd: &OwnedFd, number: usize) -> io::Result<()> {
-    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-    Ok(epoll::add(epoll, fd, EventData::new_u64(number as u64), flags)?)
+    Ok(epoll::add(epoll, fd, EventData::new_u64(number as u64), INPUT)?)
 }
 
 /// Waits for events, however long that takes; being interrupted is no event.
@@ -57,10 +60,17 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
             } else if let Some(connection) = &mut connections[number] {
                 let flags = event.flags;
                 let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-                let fate = connection.ready(flags.intersects(ends), &mut buffer);
-                // A connection that failed ends like one that is done.
-                if fate.unwrap_or(Fate::Ended) == Fate::Ended {
-                    connections[number] = None;
+                match connection.ready(flags.intersects(ends), &mut buffer) {
+                    Ok(Fate::Lives) => {}
+                    Ok(Fate::Full) if connection.reports_room => {}
+                    Ok(Fate::Full) => {
+                        connection.reports_room = true;
+                        let flags = INPUT.union(EventFlags::OUT);
+                        let data = EventData::new_u64(number as u64);
+                        epoll::modify(&epoll, &connection.fd, data, flags)?;
+                    }
+                    // A connection that failed ends like one that is done.
+                    Ok(Fate::Ended) | Err(_) => connections[number] = None,
                 }
             }
         }
