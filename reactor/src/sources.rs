@@ -118,9 +118,12 @@ impl Registration {
         self
     }
 
-    /// The descriptor is a TCP socket: a short read proves that it was drained.
+    /// A short read proves that the descriptor was drained, which saves the read that would block and
+    /// the question whether it is to be believed. True of TCP sockets and pipes, and of Unix stream
+    /// sockets on which no descriptors are passed. What a wrong promise leaves unread is not
+    /// announced again.
     #[must_use]
-    pub(crate) const fn short_read_drains(mut self) -> Self {
+    pub const fn short_read_drains(mut self) -> Self {
         self.drains = Drains::ShortRead;
         self
     }
