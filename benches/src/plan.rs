@@ -239,7 +239,9 @@ pub const LINES_CONNECTIONS: usize = 50;
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dispatch { pipes } => write!(f, "dispatch, {pipes} watched, 100 active"),
+            Self::Dispatch { pipes } => {
+                write!(f, "dispatch, {pipes} watched, {} active", crate::scene::ACTIVE.min(*pipes))
+            }
             Self::Echo { connections, size, depth } => {
                 let (size, unit) =
                     if size % 1024 == 0 { (size / 1024, "KiB") } else { (*size, "B") };

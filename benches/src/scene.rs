@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::{measure, net};
 
 /// Pairs that are active at a time at most.
-const ACTIVE: usize = 100;
+pub const ACTIVE: usize = 100;
 /// How often a byte is passed on in one run.
 const WRITES: usize = 1000;
 /// Events of one run, where there are as many pairs as may be active.
