@@ -177,7 +177,8 @@ impl Plot<'_> {
             .y_label_formatter(&number)
             .light_line_style(WHITE)
             .draw()?;
-        for curve in curves {
+        // Ours is the first and drawn last, so that no other hides it.
+        for curve in curves.iter().rev() {
             let style = colour(curve.name).stroke_width(width(curve.name));
             chart
                 .draw_series(LineSeries::new(curve.points.iter().copied(), style).point_size(3))?;

@@ -82,7 +82,14 @@ impl Phases {
     }
 }
 
-/// Waits until every short timer is due.
+/// From when on timers are due that a loop arms while it turns, and would fire while others are yet
+/// to be armed.
+pub fn lead(count: usize) -> Duration {
+    let each = Duration::from_nanos(1500);
+    each * u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Waits until every short timer is due, counted from `start`.
 pub fn sleep_until_due(start: Instant) {
     let due = start + EXPIRE_MAX + Duration::from_millis(5);
     std::thread::sleep(due.saturating_duration_since(Instant::now()));

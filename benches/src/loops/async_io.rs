@@ -141,13 +141,13 @@ pub fn timers(count: usize) -> io::Result<()> {
     phases.end("cancel_ns");
 
     let executor = LocalExecutor::new();
-    let now = Instant::now();
+    let start = Instant::now() + timing::lead(count);
     let tasks: Vec<_> =
-        (0..count).map(|_| executor.spawn(Timer::at(now + delays.short()))).collect();
+        (0..count).map(|_| executor.spawn(Timer::at(start + delays.short()))).collect();
     while executor.try_tick() {}
     // Its thread fires timers while nobody blocks on a future.
     phases.begin();
-    timing::sleep_until_due(now);
+    timing::sleep_until_due(start);
     block_on(executor.run(async {
         for task in tasks {
             task.await;

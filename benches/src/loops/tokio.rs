@@ -146,16 +146,16 @@ pub fn timers(count: usize) -> io::Result<()> {
         phases.end("cancel_ns");
     });
     LocalSet::new().block_on(&runtime, async {
-        let now = Instant::now();
+        let start = Instant::now() + timing::lead(count);
         let tasks: Vec<_> = (0..count)
             .map(|_| {
-                let due = now + delays.short();
+                let due = start + delays.short();
                 tokio::task::spawn_local(tokio::time::sleep_until(due.into()))
             })
             .collect();
         tokio::task::yield_now().await;
-        timing::sleep_until_due(now);
         phases.begin();
+        timing::sleep_until_due(start);
         for task in tasks {
             task.await?;
         }
