@@ -305,7 +305,7 @@ impl Plan {
         works.extend([echo(50, 64, 1), echo(50, 64, 16), echo(1000, 64, 1)]);
         works.push(Work::Schedule { connections: 50, rate: 20_000 });
         works.push(Work::Lines { depth: 16 });
-        works.push(Work::Timers { count: 100_000 });
+        works.push(Work::Timers { count: 10_000 });
         works.extend([Work::Idle { connections: 1000 }, Work::Churn]);
         Self {
             works,
