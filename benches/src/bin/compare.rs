@@ -197,6 +197,12 @@ fn head(run: &Run) -> String {
 }
 
 fn compare(options: &Options) -> io::Result<ExitCode> {
+    let out = &options.out;
+    // Better now than after five minutes.
+    fs::create_dir_all(out).map_err(|error| {
+        let text = format!("cannot make the folder {} (--out): {error}", out.display());
+        io::Error::new(error.kind(), text)
+    })?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -247,10 +253,6 @@ fn write_files(options: &Options, text: &str, results: &Results<'_>) -> io::Resu
             io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
         })
     };
-    fs::create_dir_all(out).map_err(|error| {
-        let text = format!("cannot make the folder {} (--out): {error}", out.display());
-        io::Error::new(error.kind(), text)
-    })?;
     write("report.txt", text)?;
     write("samples.csv", &results.samples_csv())?;
     write("summary.csv", &results.summary_csv())?;
