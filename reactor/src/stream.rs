@@ -30,7 +30,7 @@ enum Stage {
     /// The session is done; what it said is being sent.
     Closing(Box<Reason>),
     /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
-    Lingering(Linger),
+    Lingering(Box<Linger>),
 }
 
 /// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
@@ -111,7 +111,9 @@ impl<S> Stream<S> {
     {
         let stream = Self::new(session, limits, Stage::Opening);
         let is_tcp = connection.peer.is_some();
-        cx.register(connection.fd, registration(is_tcp), stream)
+        let registration = registration(is_tcp);
+        let registration = if connection.is_ours { registration.unshared() } else { registration };
+        cx.register(connection.fd, registration, stream)
     }
 
     /// Connects to `address` and drives `session` over the connection once it stands. A connection
@@ -133,11 +135,11 @@ impl<S> Stream<S> {
         let (fd, connecting) = options.dial(address)?;
         let is_tcp = matches!(address, Address::Tcp(_));
         let (stage, registration) = match connecting {
-            sys::Connecting::Done => (Stage::Opening, registration(is_tcp)),
+            sys::Connecting::Done => (Stage::Opening, registration(is_tcp).unshared()),
             sys::Connecting::InProgress => {
                 // Until it stands, the time that connecting may take is the only limit.
-                let registration = registration(is_tcp).connecting().idle_timeout(None);
-                (Stage::Connecting, registration)
+                let registration = registration(is_tcp).unshared().connecting();
+                (Stage::Connecting, registration.idle_timeout(None))
             }
         };
         let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
@@ -265,8 +267,10 @@ impl<S> Stream<S> {
             Err(refusal) => Reason::Refused(refusal),
         };
         scratch.input.clear();
-        // A deadline of the session means nothing any more.
-        cx.set_timeout(self.limits.linger);
+        if !scratch.output.is_empty() {
+            // In place of a deadline of the session, which means nothing any more.
+            cx.set_timeout(self.limits.linger);
+        }
         self.stage = Stage::Closing(Box::new(reason));
     }
 
@@ -345,7 +349,7 @@ impl<S> Stream<S> {
                     return Ok(Next::Close(*reason));
                 }
                 let (patience, bytes_max) = (self.limits.linger, self.limits.linger_bytes_max);
-                Stage::Lingering(Linger::begin(reason, patience, bytes_max, cx)?)
+                Stage::Lingering(Box::new(Linger::begin(reason, patience, bytes_max, cx)?))
             }
             stage => stage,
         };
