@@ -139,11 +139,11 @@ impl Registration {
         self
     }
 
-    /// The descriptor was made here, and is lent to nobody who could copy it.
-    #[must_use]
-    pub(crate) const fn unshared(mut self) -> Self {
-        self.sharing = Sharing::Excluded;
-        self
+    /// One of a connection, whose descriptor is lent to nobody who could copy it.
+    pub(crate) const fn stream(is_tcp: bool, sharing: Sharing) -> Self {
+        let plain = Self::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
+        let plain = if is_tcp { plain.short_read_drains() } else { plain };
+        Self { sharing, ..plain }
     }
 
     /// The descriptor is a socket that is still connecting: nothing is worth trying yet.

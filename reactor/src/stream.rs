@@ -8,6 +8,7 @@ use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn
 
 use crate::linger::{Linger, shut_down};
 use crate::marks::Marks;
+use crate::sources::Sharing;
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
     Registration, Role, Timeout, Token, sys,
@@ -110,9 +111,7 @@ impl<S> Stream<S> {
         S: Session<A> + 'static,
     {
         let stream = Self::new(session, limits, Stage::Opening);
-        let is_tcp = connection.peer.is_some();
-        let registration = registration(is_tcp);
-        let registration = if connection.is_ours { registration.unshared() } else { registration };
+        let registration = Registration::stream(connection.peer.is_some(), connection.sharing);
         cx.register(connection.fd, registration, stream)
     }
 
@@ -134,12 +133,12 @@ impl<S> Stream<S> {
         let limits = checked(limits)?;
         let (fd, connecting) = options.dial(address)?;
         let is_tcp = matches!(address, Address::Tcp(_));
+        let registration = Registration::stream(is_tcp, Sharing::Excluded);
         let (stage, registration) = match connecting {
-            sys::Connecting::Done => (Stage::Opening, registration(is_tcp).unshared()),
+            sys::Connecting::Done => (Stage::Opening, registration),
+            // Until it stands, the time that connecting may take is the only limit.
             sys::Connecting::InProgress => {
-                // Until it stands, the time that connecting may take is the only limit.
-                let registration = registration(is_tcp).unshared().connecting();
-                (Stage::Connecting, registration.idle_timeout(None))
+                (Stage::Connecting, registration.connecting().idle_timeout(None))
             }
         };
         let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
@@ -375,11 +374,6 @@ fn checked(limits: Limits) -> io::Result<Arc<Limits>> {
         Ok(()) => Ok(Arc::new(limits)),
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
     }
-}
-
-fn registration(is_tcp: bool) -> Registration {
-    let registration = Registration::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
-    if is_tcp { registration.short_read_drains() } else { registration }
 }
 
 impl From<Token> for Peer {
