@@ -11,7 +11,7 @@ use crate::marks::Marks;
 use crate::sources::Sharing;
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
-    Registration, Role, Timeout, Token, sys,
+    Registration, Timeout, Token, sys,
 };
 
 /// How much room a read is given at least.
