@@ -9,6 +9,7 @@ use std::net::ToSocketAddrs;
 
 use reactor::{Address, Reason, Timeout};
 
+pub mod kv_cli;
 pub mod load;
 pub mod resp;
 pub mod talk;

@@ -358,7 +358,7 @@ impl Connection {
         let room = self.input.spare(missing.clamp(READ_SIZE, READ_SIZE_MAX));
         match self.socket.read(room, patience) {
             Ok(0) => {
-                let error = self.write_error.take().filter(|it| !is_closed(it));
+                let error = self.write_error.take();
                 let cause = error.map_or(Cause::Closed, |error| Cause::Io(Arc::new(error)));
                 Err(self.lose(cause))
             }
@@ -409,6 +409,11 @@ impl Connection {
         self.lost.is_some()
     }
 
+    /// Why the connection was lost, if it was.
+    pub fn lost(&self) -> Option<&Cause> {
+        self.lost.as_ref()
+    }
+
     /// What cuts this connection from another thread.
     ///
     /// # Errors
@@ -442,11 +447,6 @@ impl Connection {
         self.lost = Some(cause.clone());
         cause
     }
-}
-
-/// Whether writing failed because the server has closed, which reading tells as well.
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether `value` answers no command: a push, or in RESP2 a message to a subscriber.

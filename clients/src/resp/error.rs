@@ -115,7 +115,7 @@ impl fmt::Display for Cause {
                 "no answer in time: the server is busy or gone; whether it has done what it was \
                  asked is not known",
             ),
-            Self::Io(error) => write!(f, "{error}: connect again to go on"),
+            Self::Io(error) => write!(f, "{error}: the connection is gone; connect again to go on"),
             Self::Protocol(error) => write!(f, "{error}: is this a server of RESP?"),
             Self::Pushes => {
                 f.write_str("too many messages wait to be received: take them between commands")

@@ -193,7 +193,10 @@ fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     loop {
         match connect(fd.as_raw_fd(), &address) {
-            Ok(()) => return Ok(fd),
+            Ok(()) => {
+                setsockopt(&fd, sockopt::SendTimeout, &time_value(None))?;
+                return Ok(fd);
+            }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Err(io::ErrorKind::TimedOut.into()),
             Err(errno) => return Err(errno.into()),
