@@ -178,7 +178,7 @@ impl Session {
             print_all(super::help::INTERACTIVE.as_bytes());
             return Ok(());
         }
-        if self.connection.as_ref().is_none_or(Connection::is_lost)
+        if self.connection.as_ref().is_none_or(wants_another)
             && let Err(trouble) = self.connect(Loudness::Loud)
         {
             if let Some(connection) = &self.connection {
@@ -208,11 +208,20 @@ impl Session {
         if is(command, "monitor") {
             return self.watch(is_text, Pushes::AreReplies);
         }
-        if ["subscribe", "psubscribe", "ssubscribe"].iter().any(|name| is(command, name)) {
+        if is_one_of(command, &["subscribe", "psubscribe", "ssubscribe"]) {
             if self.settings.form != print::Form::Raw {
                 print_all(b"Reading messages... (press Ctrl-C to quit)\n");
             }
             return self.watch(is_text, Pushes::AreReplies);
+        }
+        if is_one_of(command, &["unsubscribe", "punsubscribe", "sunsubscribe"]) {
+            // Each name is confirmed, by pushes in RESP3.
+            for _ in 1..command.len().max(2) {
+                if self.read(is_text, Pushes::AreReplies)? == Kind::Error {
+                    break;
+                }
+            }
+            return Ok(());
         }
         let kind = self.read(is_text, Pushes::AreApart)?;
         self.follow(command, kind);
@@ -342,6 +351,10 @@ pub(super) fn is(command: &[Vec<u8>], name: &str) -> bool {
     command.first().is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
 }
 
+fn is_one_of(command: &[Vec<u8>], names: &[&str]) -> bool {
+    names.iter().any(|name| is(command, name))
+}
+
 fn kind(value: Value<'_>) -> Kind {
     match value.item() {
         Item::Error(_) | Item::BulkError(_) => Kind::Error,
@@ -358,6 +371,12 @@ pub(super) fn print_all(text: &[u8]) {
         const BROKEN_PIPE: i32 = 128 + 13;
         std::process::exit(BROKEN_PIPE);
     }
+}
+
+/// Whether a connection is made again for the next command. One that said nonsense is not: the
+/// next would say the same.
+fn wants_another(connection: &Connection) -> bool {
+    connection.lost().is_some_and(|cause| !matches!(cause, Cause::Protocol(_)))
 }
 
 /// Whether a new connection may help.
