@@ -102,8 +102,8 @@ fn repetition(command: &[Vec<u8>]) -> Option<(i64, &[Vec<u8>])> {
     if rest.is_empty() || !is_number {
         return Some((1, command));
     }
-    let repeat = integer(text);
-    (repeat > 0 && repeat < i64::MAX).then_some((repeat, rest))
+    let repeat = text.parse().ok().filter(|repeat| *repeat > 0)?;
+    Some((repeat, rest))
 }
 
 /// Does what is for the tool itself, if `command` is.

@@ -87,6 +87,10 @@ fn send(server: &mut File, sending: &Sending, magic: &str) {
         }
         sending.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
+    if io::stderr().is_terminal() {
+        // The progress makes way.
+        eprint!("\r\x1b[K");
+    }
     print_all(b"All data transferred. Waiting for the last reply...\n");
     // Set before the command is sent, whose reply could come before it is set otherwise.
     sending.done.store(true, Ordering::Release);

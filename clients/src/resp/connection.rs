@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::resp::{Client, Item, Protocol, Value, Writer};
 use protocol::{Buffer, Codec, Decoded, Output};
 
-use super::socket::{Patience, Ready, Socket, Wrote, cut};
+use super::name::Name;
+use super::socket::{Cutter, Patience, Ready, Socket, Wrote};
 use super::{Answer, Cause, Error, Options};
 use crate::resolve_all;
 
@@ -60,41 +61,6 @@ pub struct Connection {
     lost: Option<Cause>,
     /// Why the last bytes could not be sent. What the server said before may say more.
     write_error: Option<io::Error>,
-}
-
-/// The name of a command, or the beginning of a long one, for telling what went wrong with it.
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    bytes: [u8; Self::SIZE_MAX],
-    length: usize,
-}
-
-impl Name {
-    const SIZE_MAX: usize = 23;
-
-    fn new(name: &[u8]) -> Self {
-        let length = name.len().min(Self::SIZE_MAX);
-        let mut bytes = [0; Self::SIZE_MAX];
-        bytes[..length].copy_from_slice(&name[..length]);
-        Self { bytes, length }
-    }
-
-    fn text(&self) -> String {
-        self.bytes[..self.length].escape_ascii().to_string().to_uppercase()
-    }
-}
-
-/// Cuts a connection from another thread: whoever waits for it is told that it is closed.
-#[derive(Debug)]
-pub struct Cutter {
-    fd: OwnedFd,
-}
-
-impl Cutter {
-    /// Cuts the connection, if it is still there.
-    pub fn cut(&self) {
-        cut(&self.fd);
-    }
 }
 
 impl Connection {
@@ -175,12 +141,15 @@ impl Connection {
         &mut self,
         command: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     ) {
-        let mut parts = command.into_iter().peekable();
-        let name = Name::new(parts.peek().expect("a command has a name").as_ref());
+        let name = encode(command, &mut self.output);
         self.owed.push_back(name);
-        if self.lost.is_none() {
-            Writer::new(&mut self.output, Protocol::Resp2).command(parts);
-        }
+    }
+
+    /// Appends commands that were encoded already.
+    pub(super) fn adopt(&mut self, commands: Output, names: VecDeque<Name>) {
+        let owed = self.owed.len();
+        assert!(owed == 0, "{owed} answers have to be received before a pipeline");
+        (self.output, self.owed) = (commands, names);
     }
 
     /// Sends what was appended. Answers are taken in meanwhile, so that a server that waits for
@@ -197,7 +166,10 @@ impl Connection {
     }
 
     fn try_flush(&mut self) -> Result<(), Cause> {
-        self.check()?;
+        if let Some(cause) = self.lost.clone() {
+            self.output.clear();
+            return Err(cause);
+        }
         let mut patience = Patience::new(self.options.write_timeout);
         while !self.output.is_empty() && self.write_error.is_none() {
             match self.socket.write(&mut self.output) {
@@ -323,7 +295,9 @@ impl Connection {
         patience: &mut Patience,
         look: impl FnOnce(Value<'_>, bool) -> T,
     ) -> Result<T, Cause> {
-        self.check()?;
+        if let Some(cause) = self.lost.clone() {
+            return Err(cause);
+        }
         let subscribed = self.subscriptions > 0;
         loop {
             if self.input.len() >= self.need {
@@ -419,16 +393,12 @@ impl Connection {
     /// # Errors
     /// When no descriptor is free.
     pub fn cutter(&self) -> io::Result<Cutter> {
-        Ok(Cutter { fd: self.socket.duplicate()? })
+        self.socket.cutter()
     }
 
     /// An error with this connection's address.
     pub(super) fn error(&self, operation: impl Into<String>, cause: Cause) -> Error {
         Error::new(operation, &self.address, cause)
-    }
-
-    fn check(&self) -> Result<(), Cause> {
-        self.lost.clone().map_or(Ok(()), Err)
     }
 
     /// The connection is lost if an operation on the socket failed.
@@ -447,6 +417,17 @@ impl Connection {
         self.lost = Some(cause.clone());
         cause
     }
+}
+
+/// Appends the bytes of a command to `output`, and returns its name.
+pub(super) fn encode<T: AsRef<[u8]>>(
+    command: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    output: &mut Output,
+) -> Name {
+    let mut parts = command.into_iter().peekable();
+    let name = Name::new(parts.peek().expect("a command has a name").as_ref());
+    Writer::new(output, Protocol::Resp2).command(parts);
+    name
 }
 
 /// Whether `value` answers no command: a push, or in RESP2 a message to a subscriber.

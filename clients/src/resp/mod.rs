@@ -12,14 +12,16 @@
 mod answer;
 mod connection;
 mod error;
+mod name;
 mod options;
 mod pipeline;
 mod socket;
 mod subscribe;
 
 pub use answer::Answer;
-pub use connection::{Connection, Cutter};
+pub use connection::Connection;
 pub use error::{Cause, Error};
 pub use options::{Credentials, Options};
 pub use pipeline::Pipeline;
+pub use socket::Cutter;
 pub use subscribe::Message;

@@ -1,5 +1,11 @@
 //! Many commands at once.
 
+use std::collections::VecDeque;
+
+use protocol::Output;
+
+use super::connection::encode;
+use super::name::Name;
 use super::{Answer, Connection, Error};
 
 /// Commands that are sent together: one wait for all of them.
@@ -18,14 +24,17 @@ use super::{Answer, Connection, Error};
 /// # Ok::<(), clients::resp::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "commands are sent when it is run"]
 pub struct Pipeline<'a> {
     connection: &'a mut Connection,
+    commands: Output,
+    names: VecDeque<Name>,
 }
 
 impl Connection {
     /// A pipeline without commands.
     pub fn pipeline(&mut self) -> Pipeline<'_> {
-        Pipeline { connection: self }
+        Pipeline { connection: self, commands: Output::new(), names: VecDeque::new() }
     }
 }
 
@@ -38,14 +47,19 @@ impl Pipeline<'_> {
         &mut self,
         command: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     ) -> &mut Self {
-        self.connection.send(command);
+        let name = encode(command, &mut self.commands);
+        self.names.push_back(name);
         self
     }
 
     /// Sends the commands and waits for all answers. There is one result for each command, in their
     /// order; once the connection is lost, it is the same error for all that have no answer.
+    ///
+    /// # Panics
+    /// As [`call`](Connection::call).
     pub fn run(self) -> Vec<Result<Answer, Error>> {
-        let connection = self.connection;
+        let Self { connection, commands, names } = self;
+        connection.adopt(commands, names);
         // Each command is told the failure by itself.
         let _ = connection.flush();
         (0..connection.owed()).map(|_| connection.receive()).collect()

@@ -157,9 +157,9 @@ impl Socket {
         }
     }
 
-    /// The socket once more, for cutting it from another thread.
-    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.fd.try_clone()
+    /// What cuts this socket from another thread.
+    pub(super) fn cutter(&self) -> io::Result<Cutter> {
+        Ok(Cutter { fd: self.fd.try_clone()? })
     }
 }
 
@@ -169,9 +169,18 @@ impl AsFd for Socket {
     }
 }
 
-/// Ends both sides. A socket that has ended already is as it should be.
-pub(super) fn cut(fd: &OwnedFd) {
-    let _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
+/// Cuts a connection from another thread: whoever waits for it is told that it is closed.
+#[derive(Debug)]
+pub struct Cutter {
+    fd: OwnedFd,
+}
+
+impl Cutter {
+    /// Cuts the connection, if it is still there.
+    pub fn cut(&self) {
+        // One that has ended already is as it should be.
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+    }
 }
 
 /// Small commands are not held back, and a peer that is gone without a word is noticed.
