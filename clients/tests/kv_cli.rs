@@ -442,7 +442,12 @@ fn a_lost_connection_is_made_again() {
         tool.wait_for("not connected> ");
         tool.type_in("\u{4}");
     });
-    assert_eq!(theirs, ours);
+    // How the end of a connection shows depends on how far the server has come with it.
+    let stable = |text: String| {
+        let ends = ["Broken pipe", "Connection reset by peer", "Server closed the connection"];
+        ends.iter().fold(text, |text, end| text.replace(end, "It ended"))
+    };
+    assert_eq!(stable(theirs), stable(ours));
 }
 
 #[test]
