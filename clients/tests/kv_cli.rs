@@ -555,6 +555,22 @@ fn subscriptions_of_a_script_print_until_the_server_ends() {
 }
 
 #[test]
+fn confirmations_of_unsubscribing_are_replies_in_either_version() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let socket = redis.socket();
+    // The database that can not be selected is tried again after AUTH, by the tool itself.
+    for version in ["-2", "-3"] {
+        let args = ["-s", &socket, version, "--csv", "-n", "99"];
+        let output = run(KV_CLI, &args, b"unsubscribe a b\npunsubscribe\nauth x\nping\n");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[..2], ["\"unsubscribe\",\"a\",0", "\"unsubscribe\",\"b\",0"]);
+        assert_eq!(lines[2], "\"punsubscribe\",NULL,0");
+        assert!(lines[3].starts_with("ERROR,") && lines[4] == "\"PONG\"", "{printed}");
+    }
+}
+
+#[test]
 fn a_command_costs_one_system_call_each_way() {
     if !has_peer("strace") {
         return;

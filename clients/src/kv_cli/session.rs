@@ -163,7 +163,10 @@ impl Session {
     /// Says something of the tool's own, and tells if that fails.
     fn ask(&mut self, what: &str, command: &[String]) -> Result<Answer, Trouble> {
         let Some(connection) = &mut self.connection else { return Err(Trouble::Told) };
-        connection.call(command).map_err(|error| {
+        connection.send(command);
+        // The answer tells what went wrong.
+        let _ = connection.flush();
+        connection.receive().map_err(|error| {
             match error.server() {
                 Some(words) => eprintln!("{what} failed: {}", String::from_utf8_lossy(words)),
                 None => eprintln!("\nI/O error"),
@@ -244,6 +247,8 @@ impl Session {
             }
         };
         self.interrupts.aim(None);
+        // One that came too late is for nobody.
+        self.interrupts.take();
         result
     }
 
