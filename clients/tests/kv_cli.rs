@@ -292,11 +292,25 @@ fn mass_insertion_goes_on_after_it_was_stopped() {
     // A read with a timeout is interrupted when the process goes on (signal(7)).
     for _ in 0..20 {
         tool.type_in("PING\r\n");
+        wait_for_state(process, 'S');
         kill(process, Signal::SIGSTOP).expect("it is there");
+        wait_for_state(process, 'T');
         kill(process, Signal::SIGCONT).expect("it is there");
     }
     let output = tool.end();
     assert!(output.ends_with("errors: 0, replies: 20\n"), "{output}");
+}
+
+/// Waits until the main thread of `process` sleeps (`S`) or is stopped (`T`), as `ps` has it.
+fn wait_for_state(process: nix::unistd::Pid, state: char) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let all = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it is there");
+        if all.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state)) {
+            return;
+        }
+        assert!(Instant::now() < patience, "it does not get to {state}: {all}");
+    }
 }
 
 /// A shell command on a terminal of its own. What is waited for in vain ends after a minute.
@@ -322,12 +336,11 @@ impl Tool {
 
     /// A tool on a terminal that can not move its cursor, so that what it shows is plain.
     fn on_terminal(command: &str) -> Self {
-        let history = std::env::temp_dir().join(format!("kv-cli-history-{}", std::process::id()));
         Self::start(
             script(command)
                 .env("TERM", "dumb")
                 .env("REDISCLI_HISTFILE", "/dev/null")
-                .env("KVCLI_HISTFILE", history),
+                .env("KVCLI_HISTFILE", "/dev/null"),
         )
     }
 

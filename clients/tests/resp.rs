@@ -252,6 +252,33 @@ fn connecting_has_a_deadline_and_a_hint() {
 }
 
 #[test]
+fn answers_that_come_byte_by_byte_are_put_together() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        stream.set_nodelay(true).expect("it is TCP");
+        for byte in b">2\r\n+noise\r\n:1\r\n*2\r\n$3\r\na\r\n\r\n%1\r\n+k\r\n:-1\r\n-ERR no\r\n" {
+            stream.write_all(&[*byte]).expect("it reads");
+        }
+        // It stays until it is no longer talked to.
+        let _ = stream.read(&mut [0; 100]);
+        let _ = stream.read(&mut [0; 100]);
+    });
+    let mut connection = connect(&address);
+    let mut pipeline = connection.pipeline();
+    pipeline.add(["ONE"]).add(["TWO"]);
+    let results = pipeline.run();
+    let map = Answer::Map(vec![(Answer::Simple(b"k".into()), Answer::Integer(-1))]);
+    let first = Answer::Array(vec![Answer::Bulk(b"a\r\n".into()), map]);
+    assert_eq!(results[0].as_ref().expect("it is answered"), &first);
+    assert_eq!(results[1].as_ref().expect_err("it is refused").server(), Some(&b"ERR no"[..]));
+    assert!(matches!(connection.message(None), Ok(Some(Message::Other(_)))));
+    drop(connection);
+    thread.join().expect("it ends");
+}
+
+#[test]
 fn every_command_of_a_pipeline_has_one_result_when_the_server_dies() {
     let (address, thread) = says(b"+OK\r\n-ERR no\r\n$5\r\nab");
     let mut connection = connect(&address);
