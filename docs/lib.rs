@@ -11,6 +11,9 @@ pub mod embedding {}
 #[doc = include_str!("src/architecture.md")]
 pub mod architecture {}
 
+#[doc = include_str!("src/kv-cli.md")]
+pub mod kv_cli {}
+
 #[doc = include_str!("src/reading-order.md")]
 pub mod reading_order {}
 

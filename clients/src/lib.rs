@@ -1,4 +1,5 @@
-//! What the ready tools share: addresses by name, and errors as users want to read them.
+//! The ready tools and client libraries, and what they share: addresses by name, and errors as
+//! users want to read them.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +9,9 @@ use std::net::ToSocketAddrs;
 
 use reactor::{Address, Reason, Timeout};
 
+pub mod kv_cli;
 pub mod load;
+pub mod resp;
 pub mod talk;
 
 /// Why a tool could not do what it was asked, in one sentence.
@@ -51,8 +54,17 @@ impl From<io::Error> for Failure {
 /// # Errors
 /// When it is neither.
 pub fn resolve(text: &str) -> Result<Address, Failure> {
+    let addresses = resolve_all(text)?;
+    addresses.into_iter().next().ok_or_else(|| no_address(text))
+}
+
+/// [`resolve`], but all addresses of a name: a server need not listen at the first.
+///
+/// # Errors
+/// When it is neither.
+pub fn resolve_all(text: &str) -> Result<Vec<Address>, Failure> {
     let error = match text.parse::<Address>() {
-        Ok(address) => return Ok(address),
+        Ok(address) => return Ok(vec![address]),
         Err(error) => error,
     };
     let rest = text.strip_prefix("tcp://").unwrap_or(text);
@@ -62,11 +74,14 @@ pub fn resolve(text: &str) -> Result<Address, Failure> {
     if !is_name {
         return Err(Failure::new(error.to_string()));
     }
-    match rest.to_socket_addrs().map(|mut found| found.next()) {
-        Ok(Some(address)) => Ok(Address::Tcp(address)),
-        Ok(None) => Err(Failure::new(format!("{text}: the name has no address"))),
+    match rest.to_socket_addrs() {
+        Ok(found) => Ok(found.map(Address::Tcp).collect()),
         Err(error) => Err(Failure::new(format!("{text}: unknown name ({error})"))),
     }
+}
+
+fn no_address(text: &str) -> Failure {
+    Failure::new(format!("{text}: the name has no address"))
 }
 
 #[cfg(test)]

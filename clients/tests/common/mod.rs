@@ -4,30 +4,53 @@
 
 #[path = "../../../servers/tests/common/peer_programs.rs"]
 pub(crate) mod peer_programs;
+pub(crate) mod redis;
+pub(crate) mod store;
 
 use std::thread::JoinHandle;
 
-use protocol::Limits;
+use protocol::resp;
+use protocol::{Conversation, Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
 
-/// An echo server on a thread, stopped when dropped.
-pub(crate) struct Server {
+/// A server on a thread, stopped when dropped.
+pub(crate) struct Server<A: 'static = ()> {
     pub(crate) address: String,
-    remote: Remote,
+    remote: Remote<A>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Server {
+    /// An echo server.
     pub(crate) fn start() -> Self {
-        let any: Address = "127.0.0.1:0".parse().expect("it is an address");
+        Self::serve("127.0.0.1:0", (), servers::echo::session)
+    }
+}
+
+impl Server<store::Store> {
+    /// A small server of RESP.
+    pub(crate) fn start_store(address: &str) -> Self {
+        Self::serve(address, store::Store::new(), || {
+            Conversation::new(resp::Server::default(), store::Commands)
+        })
+    }
+}
+
+impl<A: Send + 'static> Server<A> {
+    fn serve<S: Session<A> + 'static>(
+        address: &str,
+        app: A,
+        session: impl Fn() -> S + Send + 'static,
+    ) -> Self {
+        let any: Address = address.parse().expect("it is an address");
         let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
         let address = listener.address().to_string();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let backend = BackendKind::Epoll.open()?;
-            let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, ())?;
+            let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, app)?;
             let mut cx = reactor.cx();
-            Stream::serve(listener, Limits::DEFAULT, &mut cx, |_| servers::echo::session())?;
+            Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_| session())?;
             sender.send(cx.remote()).expect("the test waits for it");
             reactor.run()
         });
@@ -36,7 +59,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl<A: 'static> Drop for Server<A> {
     fn drop(&mut self) {
         self.remote.post(|cx| cx.stop()).expect("the server is there");
         let thread = self.thread.take().expect("it is joined once");

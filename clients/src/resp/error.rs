@@ -1,0 +1,126 @@
+//! What can go wrong, with the operation, the address and a hint.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use protocol::resp::ValueError;
+
+/// Why a command, or whatever else was asked of a connection, has no answer.
+///
+/// Its text is one sentence that names the operation, the address and, where there is one, what
+/// to do about it. Arguments are not in it: they may be secret, or long.
+#[derive(Clone, Debug)]
+pub struct Error {
+    operation: String,
+    address: String,
+    cause: Cause,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The address is none, or its name is unknown: the text says why.
+    Address(String),
+    /// The connection could not be made.
+    Connect(Arc<io::Error>),
+    /// The server answered with an error, in these words. The connection goes on.
+    Server(Vec<u8>),
+    /// The server closed the connection.
+    Closed,
+    /// Nothing came, or nothing was taken, in the time there was.
+    TimedOut,
+    /// A system call failed.
+    Io(Arc<io::Error>),
+    /// The server said something that is not RESP.
+    Protocol(ValueError),
+    /// What comes unasked has not been taken, and is more than
+    /// [`pushes_size_max`](super::Options::pushes_size_max).
+    Pushes,
+    /// The server has answered with something other than the command answers with.
+    Unexpected,
+}
+
+impl Error {
+    pub(super) fn new(operation: impl Into<String>, address: &str, cause: Cause) -> Self {
+        Self { operation: operation.into(), address: address.to_owned(), cause }
+    }
+
+    /// What went wrong.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// What was being done: `connect`, or the name of a command.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// Where the server is, as it was named when connecting.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The words of the server, if it answered with an error.
+    pub fn server(&self) -> Option<&[u8]> {
+        match &self.cause {
+            Cause::Server(words) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection is of no use any more: everything but an error of the server, which
+    /// is an answer.
+    pub fn is_lost(&self) -> bool {
+        !matches!(self.cause, Cause::Server(_) | Cause::Unexpected)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.operation, self.address, self.cause)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(text) => f.write_str(text),
+            Self::Connect(error) => {
+                write!(f, "{error}")?;
+                f.write_str(match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ": nobody listens there",
+                    io::ErrorKind::NotFound => ": there is no such socket, is the server running?",
+                    io::ErrorKind::PermissionDenied => ": the socket is another user's",
+                    io::ErrorKind::TimedOut => ": the host does not answer, or a firewall drops it",
+                    _ => "",
+                })
+            }
+            Self::Server(words) => {
+                let text = String::from_utf8_lossy(words);
+                f.write_str(&text)?;
+                f.write_str(match text.split(' ').next() {
+                    Some("NOAUTH") => ": give a password when connecting",
+                    Some("WRONGPASS") => ": check the user and the password",
+                    _ => "",
+                })
+            }
+            Self::Closed => f.write_str(
+                "the server closed the connection: its log says why; connect again to go on",
+            ),
+            Self::TimedOut => f.write_str(
+                "no answer in time: the server is busy or gone; whether it has done what it was \
+                 asked is not known",
+            ),
+            Self::Io(error) => write!(f, "{error}: the connection is gone; connect again to go on"),
+            Self::Protocol(error) => write!(f, "{error}: is this a server of RESP?"),
+            Self::Pushes => {
+                f.write_str("too many messages wait to be received: take them between commands")
+            }
+            Self::Unexpected => f.write_str("the answer is not what this command answers with"),
+        }
+    }
+}

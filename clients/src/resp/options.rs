@@ -1,0 +1,137 @@
+//! How a connection is made, and what it may cost.
+
+use std::fmt;
+use std::time::Duration;
+
+use protocol::resp::{Limits, Protocol};
+
+use super::{Answer, Cause, Connection, Error};
+
+/// How a connection is made, and what it may cost. Every wait ends, unless it is said that it shall
+/// not.
+///
+/// ```
+/// use clients::resp::Options;
+/// use protocol::resp::Protocol;
+/// use std::time::Duration;
+///
+/// let options = Options {
+///     protocol: Protocol::Resp3,
+///     read_timeout: Some(Duration::from_secs(5)),
+///     ..Options::default()
+/// }
+/// .password("secret");
+/// // A password does not get into logs.
+/// assert!(!format!("{options:?}").contains("secret"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The version of RESP to speak. Default RESP2, which every server knows.
+    pub protocol: Protocol,
+    /// Who connects, if the server asks for a password. Default nobody.
+    pub credentials: Option<Credentials>,
+    /// The number of the database. Default 0.
+    pub database: u32,
+    /// How long connecting may take, for all addresses of a name together; None waits as long as
+    /// the system does. Default 5 s: two lost packets.
+    pub connect_timeout: Option<Duration>,
+    /// How long the answer to one command may take; None waits forever, as blocking commands want
+    /// it. Default 30 s: longer than all but commands that block.
+    pub read_timeout: Option<Duration>,
+    /// How long the server may take no more of what is being sent; None waits forever.
+    /// Default 30 s.
+    pub write_timeout: Option<Duration>,
+    /// What a value may cost. The defaults are those of [`Limits`].
+    pub limits: Limits,
+    /// Bytes of answers that are kept while commands are still being sent; with more, the server
+    /// is no longer read until it takes them. Default 64 MiB.
+    pub answers_size_max: usize,
+    /// Bytes of pushes and messages that are kept until they are taken; with more, the connection
+    /// fails, since nobody takes them. Default 16 MiB.
+    pub pushes_size_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::Resp2,
+            credentials: None,
+            database: 0,
+            connect_timeout: Some(Duration::from_secs(5)),
+            read_timeout: Some(Duration::from_secs(30)),
+            write_timeout: Some(Duration::from_secs(30)),
+            limits: Limits::DEFAULT,
+            answers_size_max: 64 * 1024 * 1024,
+            pushes_size_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// A password, and perhaps whose it is.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user; None is the server's default user.
+    pub user: Option<String>,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials of {:?}", self.user)
+    }
+}
+
+impl Options {
+    /// The same options with a password.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.credentials = Some(Credentials { user: None, password: password.into() });
+        self
+    }
+
+    /// The same options with a user and a password.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let user = Some(user.into());
+        self.credentials = Some(Credentials { user, password: password.into() });
+        self
+    }
+
+    /// Connects to `address`: `127.0.0.1:6379`, `tcp://[::1]:6379`, `host:6379` or
+    /// `unix:/run/redis.sock`. Speaks the version of RESP that was asked for, says the password
+    /// and selects the database.
+    ///
+    /// # Errors
+    /// When the address is none, the connection can not be made in time, or the server refuses
+    /// one of these.
+    pub fn connect(&self, address: &str) -> Result<Connection, Error> {
+        let mut connection = Connection::open(address, self)?;
+        match self.protocol {
+            Protocol::Resp2 => self.authenticate(&mut connection)?,
+            Protocol::Resp3 => self.hello(&mut connection)?,
+        }
+        if self.database != 0 {
+            connection.call(["SELECT", &self.database.to_string()])?;
+        }
+        Ok(connection)
+    }
+
+    fn authenticate(&self, connection: &mut Connection) -> Result<(), Error> {
+        let Some(Credentials { user, password }) = &self.credentials else { return Ok(()) };
+        let command = ["AUTH"].into_iter().chain(user.as_deref()).chain([password.as_str()]);
+        connection.call(command.collect::<Vec<_>>()).map(drop)
+    }
+
+    fn hello(&self, connection: &mut Connection) -> Result<(), Error> {
+        let mut command = vec!["HELLO", "3"];
+        if let Some(Credentials { user, password }) = &self.credentials {
+            command.extend(["AUTH", user.as_deref().unwrap_or("default"), password]);
+        }
+        let answer = connection.call(command)?;
+        if !matches!(answer, Answer::Map(_)) {
+            return Err(connection.error("HELLO", Cause::Unexpected));
+        }
+        Ok(())
+    }
+}

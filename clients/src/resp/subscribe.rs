@@ -1,0 +1,176 @@
+//! Messages of channels.
+
+use std::time::Duration;
+
+use protocol::resp::{Item, Value};
+
+use super::{Answer, Cause, Connection, Error};
+
+/// What comes to who has subscribed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// Somebody has published something.
+    Published {
+        /// The channel that it was published to.
+        channel: Vec<u8>,
+        /// The pattern that the channel fits, if that is what was subscribed.
+        pattern: Option<Vec<u8>>,
+        /// What was published.
+        payload: Vec<u8>,
+    },
+    /// Another push, as those of client side caching in RESP3 are.
+    Other(Answer),
+}
+
+impl From<Answer> for Message {
+    fn from(answer: Answer) -> Self {
+        let parts: Vec<_> = answer.elements().iter().map(Answer::as_bytes).collect();
+        let (pattern, channel, payload) = match parts[..] {
+            [Some(b"message" | b"smessage"), Some(channel), Some(payload)] => {
+                (None, channel, payload)
+            }
+            [Some(b"pmessage"), Some(pattern), Some(channel), Some(payload)] => {
+                (Some(pattern.to_vec()), channel, payload)
+            }
+            _ => return Self::Other(answer),
+        };
+        Self::Published { channel: channel.to_vec(), pattern, payload: payload.to_vec() }
+    }
+}
+
+impl Connection {
+    /// Subscribes to channels, and waits until the server has confirmed each.
+    ///
+    /// In RESP2, only a few commands are allowed while there are subscriptions; in RESP3 all are.
+    ///
+    /// ```no_run
+    /// use clients::resp::{Connection, Message};
+    ///
+    /// let mut connection = Connection::connect("127.0.0.1:6379")?;
+    /// connection.subscribe(["news"])?;
+    /// while let Some(message) = connection.message(None)? {
+    ///     if let Message::Published { payload, .. } = message {
+    ///         println!("{}", String::from_utf8_lossy(&payload));
+    ///     }
+    /// }
+    /// # Ok::<(), clients::resp::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection is lost.
+    pub fn subscribe<T: AsRef<[u8]>>(
+        &mut self,
+        channels: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        self.change("subscribe", channels)
+    }
+
+    /// Subscribes to all channels that fit patterns: `*`, `?`, `[a-z]`.
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection is lost.
+    pub fn subscribe_to_patterns<T: AsRef<[u8]>>(
+        &mut self,
+        patterns: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        self.change("psubscribe", patterns)
+    }
+
+    /// Takes subscriptions to channels back. Messages that came before are still to be taken.
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection is lost.
+    pub fn unsubscribe<T: AsRef<[u8]>>(
+        &mut self,
+        channels: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        self.change("unsubscribe", channels)
+    }
+
+    /// Takes subscriptions to patterns back.
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection is lost.
+    pub fn unsubscribe_from_patterns<T: AsRef<[u8]>>(
+        &mut self,
+        patterns: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        self.change("punsubscribe", patterns)
+    }
+
+    /// The next message or other push: what came while answers were waited for, then what comes
+    /// in `timeout`. None when nothing has come, which loses nothing; a timeout of None waits
+    /// forever.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn message(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, Error> {
+        if let Some(push) = self.take_push() {
+            return Ok(Some(push.into()));
+        }
+        let next = self.next_with(timeout, |value| Answer::from(value))?;
+        Ok(next.map(Message::from))
+    }
+
+    /// Says `command`, and waits for as many confirmations as there are names. None are nothing
+    /// to do: without names, the server would take back all subscriptions.
+    fn change<T: AsRef<[u8]>>(
+        &mut self,
+        command: &str,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        let mut parts = vec![command.as_bytes().to_vec()];
+        parts.extend(names.into_iter().map(|name| name.as_ref().to_vec()));
+        let fail = |this: &Self, cause| this.error(command.to_uppercase(), cause);
+        let mut left = parts.len() - 1;
+        if left == 0 {
+            return Ok(());
+        }
+        self.send(&parts);
+        self.flush()?;
+        self.expect_no_answer();
+        while left > 0 {
+            let timeout = self.options.read_timeout;
+            let seen = self.try_next(timeout, |value, _| Seen::of(value, command));
+            match seen.map_err(|cause| fail(self, cause))? {
+                Some(Seen::Confirmed(count)) => {
+                    self.subscriptions = count;
+                    left -= 1;
+                }
+                Some(Seen::Refused(words)) => return Err(fail(self, Cause::Server(words))),
+                Some(Seen::Other(push, size)) => {
+                    self.keep_push(push, size).map_err(|cause| fail(self, cause))?;
+                }
+                None => {
+                    let cause = self.lose(Cause::TimedOut);
+                    return Err(fail(self, cause));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What comes while subscriptions change.
+enum Seen {
+    /// A change is made, and there are so many subscriptions now.
+    Confirmed(i64),
+    Refused(Vec<u8>),
+    Other(Answer, usize),
+}
+
+impl Seen {
+    fn of(value: Value<'_>, command: &str) -> Self {
+        if let Item::Error(words) | Item::BulkError(words) = value.item() {
+            return Self::Refused(words.to_vec());
+        }
+        let mut elements = value.elements();
+        let kind = elements.next().map(|kind| kind.text().to_vec());
+        match elements.nth(1).map(|count| count.item()) {
+            Some(Item::Integer(count)) if kind.as_deref() == Some(command.as_bytes()) => {
+                Self::Confirmed(count)
+            }
+            _ => Self::Other(value.into(), value.encoded().len()),
+        }
+    }
+}
