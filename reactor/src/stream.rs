@@ -398,6 +398,12 @@ fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
     if let Some(deadline) = agenda.deadline.take() {
         cx.set_deadline(deadline);
     }
+    if let Some(allowed) = agenda.silence_allowed.take()
+        && !cx.is_draining()
+    {
+        let limit = cx.limits().idle_timeout.filter(|_| !allowed);
+        cx.set_idle_timeout(limit);
+    }
 }
 
 impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {

@@ -80,6 +80,16 @@ impl<'a> Writer<'a> {
         self.protocol
     }
 
+    /// Says what follows in another version, as the answer to `HELLO` is said.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// The same writer, lent to somebody for a part of the reply.
+    pub fn reborrow(&mut self) -> Writer<'_> {
+        Writer { output: self.output, protocol: self.protocol }
+    }
+
     fn is_resp3(&self) -> bool {
         self.protocol == Protocol::Resp3
     }

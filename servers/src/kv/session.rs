@@ -1,0 +1,195 @@
+//! One connection: requests in, replies out, and what others have it say.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use protocol::resp::{Request, Server, Writer};
+use protocol::{Conversation, Flow, Output, Reply, Service, Turn};
+
+use super::app::App;
+use super::client::{Client, Replies};
+use super::{blocking, dispatch, pubsub};
+
+/// Requests of more parts than this are collected on the heap.
+const PARTS: usize = 8;
+/// Bytes of requests that are taken from a client while it is blocked; more stay with it.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// The service of one connection. All there is to know of it is in the state, where others reach
+/// it: here is only its number.
+#[derive(Debug)]
+pub struct Connection {
+    me: usize,
+    address: Option<SocketAddr>,
+    /// Whether the loop has been told that silence is fine.
+    may_be_silent: bool,
+}
+
+/// The session of a connection from `address`.
+pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> {
+    let connection = Connection { me: usize::MAX, address, may_be_silent: false };
+    Conversation::new(Server::default(), connection)
+}
+
+impl Connection {
+    /// Carries out a request, or keeps it while the client is blocked.
+    fn handle(&self, args: &[&[u8]], reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
+        let client = &mut turn.app.clients[self.me];
+        if client.blocked.is_some() {
+            client.waiting_bytes += dispatch::size_of_request(args);
+            client.waiting.push_back(dispatch::kept(args));
+            return;
+        }
+        let (_, output) = reply.parts();
+        match client.replies {
+            Replies::On => dispatch::request(turn.app, self.me, args, output, turn.now),
+            replies => {
+                // Only CLIENT REPLY ON is answered by one that wants no replies.
+                let mut unheard = Output::new();
+                dispatch::request(turn.app, self.me, args, &mut unheard, turn.now);
+                let client = &mut turn.app.clients[self.me];
+                match (replies, client.replies) {
+                    (_, Replies::On) => output.append(&unheard.to_vec()),
+                    (Replies::Skip, Replies::Skip) => client.replies = Replies::On,
+                    _ => {}
+                }
+            }
+        }
+        let client = &mut turn.app.clients[self.me];
+        if client.replies == Replies::SkipNext {
+            client.replies = Replies::Skip;
+        }
+    }
+
+    /// What follows from what was done: for others, and for the connection itself.
+    fn conclude(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        let mut wakes = std::mem::take(&mut turn.app.wakes);
+        wakes.drain(..).for_each(|peer| turn.wake(peer));
+        turn.app.wakes = wakes;
+        let client = &turn.app.clients[self.me];
+        if client.listens() != self.may_be_silent {
+            self.may_be_silent = client.listens();
+            turn.allow_silence(self.may_be_silent);
+        }
+        let client = &mut turn.app.clients[self.me];
+        if client.killed {
+            // Whoever kills it does not wait until it reads.
+            reply.parts().1.clear();
+            return Flow::Close;
+        }
+        if client.ending {
+            return Flow::Close;
+        }
+        match &mut client.blocked {
+            Some(blocked) if !blocked.is_timed => {
+                blocked.is_timed = true;
+                let deadline = blocked.deadline;
+                turn.set_deadline(deadline);
+            }
+            Some(_) if client.waiting_bytes > WAITING_BYTES_MAX => return Flow::Pause,
+            _ => {}
+        }
+        Flow::Continue
+    }
+
+    /// Goes on with what was asked for while the client was blocked.
+    fn catch_up(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        while turn.app.clients[self.me].blocked.is_none() {
+            if turn.app.clients[self.me].ending {
+                break;
+            }
+            let Some(kept) = turn.app.clients[self.me].waiting.pop_front() else { break };
+            let args: Vec<&[u8]> = kept.iter().map(|part| &**part).collect();
+            turn.app.clients[self.me].waiting_bytes -= dispatch::size_of_request(&args);
+            self.handle(&args, reply, turn);
+        }
+        self.conclude(reply, turn)
+    }
+
+    /// Takes the time from the loop.
+    fn tell_time(turn: &mut Turn<'_, App>) {
+        turn.app.store.now = turn.app.clock.at(turn.now).as_millis() as u64;
+    }
+}
+
+impl Service<Server, App> for Connection {
+    fn open(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        Self::tell_time(turn);
+        let app = &mut *turn.app;
+        let authenticated = app.config.password.is_empty();
+        reply.codec().set_authenticated(authenticated);
+        let now = app.store.now;
+        let client = Client::new(app.next_id, turn.me, self.address, authenticated, now);
+        app.next_id += 1;
+        app.stats.connections += 1;
+        self.me = app.clients.insert(client);
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        request: Request<'_>,
+        reply: &mut Reply<'_, Server>,
+        turn: &mut Turn<'_, App>,
+    ) -> Flow {
+        Self::tell_time(turn);
+        if request.len() <= PARTS {
+            let mut room = [&b""[..]; PARTS];
+            room.iter_mut().zip(request.iter()).for_each(|(slot, part)| *slot = part);
+            self.handle(&room[..request.len()], reply, turn);
+        } else {
+            let parts: Vec<&[u8]> = request.iter().collect();
+            self.handle(&parts, reply, turn);
+        }
+        if !turn.app.config.password.is_empty() {
+            reply.codec().set_authenticated(turn.app.clients[self.me].authenticated);
+        }
+        self.conclude(reply, turn)
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        Self::tell_time(turn);
+        let client = &mut turn.app.clients[self.me];
+        let says = client.replies == Replies::On || client.subscriptions() > 0;
+        client.outbox.drain(..).filter(|_| says).for_each(|encoded| reply.share(encoded));
+        let limit = match client.subscriptions() {
+            0 => turn.app.config.normal_backlog_max,
+            _ => turn.app.config.pubsub_backlog_max,
+        };
+        if reply.backlog() > limit {
+            // It has not read what it was told for so long that it is not told the rest either.
+            log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
+            client.killed = true;
+        }
+        if client.blocked.is_none() {
+            turn.set_deadline(None);
+        }
+        self.catch_up(reply, turn)
+    }
+
+    /// A blocked client has waited for as long as it wanted to.
+    fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        Self::tell_time(turn);
+        if blocking::forget(turn.app, self.me) {
+            let protocol = turn.app.clients[self.me].protocol;
+            Writer::new(reply.parts().1, protocol).null_array();
+        }
+        turn.set_deadline(None);
+        self.catch_up(reply, turn)
+    }
+
+    /// Those who listen would do so for ever.
+    fn stopping(&mut self, _reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        if turn.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
+    }
+
+    fn closed(&mut self, _error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
+        if !turn.app.clients.contains(self.me) {
+            return;
+        }
+        blocking::forget(turn.app, self.me);
+        pubsub::forget(turn.app, self.me);
+        let client = turn.app.clients.remove(self.me);
+        client.watched.iter().for_each(|(key, _)| turn.app.store.unwatch(key));
+    }
+}
