@@ -59,11 +59,10 @@ pub(crate) fn integer(argument: &[u8]) -> Result<i64, Error> {
     parse_integer(argument).ok_or(NOT_INTEGER)
 }
 
-/// An integer that is not negative, in the words that Redis has for others.
+/// An integer that is not negative, in the words that Redis has for anything else.
 pub(crate) fn positive(argument: &[u8]) -> Result<usize, Error> {
-    let text = "ERR value is out of range, must be positive";
-    let value = parse_integer(argument).ok_or(NOT_INTEGER)?;
-    usize::try_from(value).map_err(|_| Error(text.into()))
+    let value = parse_integer(argument).and_then(|value| usize::try_from(value).ok());
+    value.ok_or(Error("ERR value is out of range, must be positive".into()))
 }
 
 pub(crate) fn float(argument: &[u8]) -> Result<f64, Error> {

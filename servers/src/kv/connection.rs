@@ -55,7 +55,7 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn select(call: &mut Call<'_>) -> Done {
-    match integer(call.args[1]).map_err(|_| Error("ERR invalid DB index".into()))? {
+    match integer(call.args[1])? {
         0 => call.out.ok(),
         _ => return error("ERR DB index is out of range"),
     }
