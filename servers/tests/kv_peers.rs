@@ -100,7 +100,6 @@ fn a_script_of_commands_says_the_same_as_redis() {
     let script = include_str!("kv/script.txt");
     assert!(script.lines().count() > 500);
     for options in [&[][..], &["-3"]] {
-        // One command at a time first, to say which differs.
         let said = cli(&ours, options, script);
         let expected = cli(&theirs, options, script);
         for (number, (said, expected)) in said.lines().zip(expected.lines()).enumerate() {

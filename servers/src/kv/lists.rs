@@ -3,7 +3,7 @@
 use super::blocking::{self, Wish, block, move_item};
 use super::call::{Call, Options, bulk_or_null, integer, is, positive, range};
 use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error};
-use super::value::{End, List};
+use super::value::{Bytes, End, List};
 
 fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
     let (key, items) = (call.args[1], &call.args[2..]);
@@ -202,7 +202,7 @@ pub(crate) fn lpos(call: &mut Call<'_>) -> Done {
         None => Vec::new(),
         Some(list) => {
             let all = list.items.iter().enumerate();
-            let hit = |(place, it): (usize, &Box<[u8]>)| (**it == *item).then_some(place);
+            let hit = |(place, it): (usize, &Bytes)| (**it == *item).then_some(place);
             let (skip, most) = (search.rank.unsigned_abs() as usize - 1, search.count.unwrap_or(1));
             match search.rank {
                 1.. => all.take(search.looks_at).filter_map(hit).skip(skip).take(most).collect(),

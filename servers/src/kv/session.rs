@@ -75,9 +75,9 @@ impl Connection {
         if client.killed {
             // Whoever kills it does not wait until it reads.
             reply.parts().1.clear();
-            return Flow::Close;
         }
-        if client.ending {
+        if client.killed || client.ending {
+            self.leave(turn.app);
             return Flow::Close;
         }
         match &mut client.blocked {
@@ -104,6 +104,13 @@ impl Connection {
             self.handle(&args, reply, turn);
         }
         self.conclude(reply, turn)
+    }
+
+    /// Nobody is to tell it anything any more, though it may take a while until it is gone.
+    fn leave(&self, app: &mut App) {
+        blocking::forget(app, self.me);
+        pubsub::forget(app, self.me);
+        app.clients[self.me].outbox = Vec::new();
     }
 
     /// Takes the time from the loop.
@@ -187,8 +194,7 @@ impl Service<Server, App> for Connection {
         if !turn.app.clients.contains(self.me) {
             return;
         }
-        blocking::forget(turn.app, self.me);
-        pubsub::forget(turn.app, self.me);
+        self.leave(turn.app);
         let client = turn.app.clients.remove(self.me);
         client.watched.iter().for_each(|(key, _)| turn.app.store.unwatch(key));
     }

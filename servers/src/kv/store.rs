@@ -358,11 +358,11 @@ impl Store {
 
     /// The keys at up to `count` places from `cursor` on, and where to go on, 0 at the end. A key
     /// keeps its place as long as it exists, so none is missed.
-    pub(crate) fn scan<'a>(
-        &'a self,
+    pub(crate) fn scan(
+        &self,
         cursor: u64,
         count: usize,
-    ) -> (impl Iterator<Item = (&'a [u8], &'a Value)>, u64) {
+    ) -> (impl Iterator<Item = (&[u8], &Value)>, u64) {
         let start = usize::try_from(cursor).unwrap_or(usize::MAX).min(self.entries.len());
         let end = start.saturating_add(count).min(self.entries.len());
         let next = if end == self.entries.len() { 0 } else { end as u64 };
