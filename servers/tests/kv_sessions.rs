@@ -89,7 +89,7 @@ fn a_backlog_over_the_limit_is_dropped_and_nothing_is_added_to_it() {
     let message = format!("publish news {}", "x".repeat(1000));
     let mut told = 0;
     loop {
-        publisher.says(&mut app, &message);
+        assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
         let (flow, _) = subscriber.advance(&mut app, Cause::Woken);
         if flow == Flow::Close {
             break;
@@ -100,7 +100,7 @@ fn a_backlog_over_the_limit_is_dropped_and_nothing_is_added_to_it() {
     assert_eq!(told, 9);
     assert!(subscriber.output.is_empty(), "what will not be read is kept");
     publisher.forget_output();
-    publisher.says(&mut app, &message);
+    assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
     assert_eq!(publisher.output.to_vec(), b":0\r\n");
 }
 
