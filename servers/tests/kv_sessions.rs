@@ -123,3 +123,21 @@ fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
     assert!(said.starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000\r\n"));
     assert_eq!(said.iter().filter(|byte| **byte == b'$').count(), 2 + asked + 1);
 }
+
+#[test]
+fn whoever_publishes_much_gives_way_to_those_who_are_told() {
+    let mut app = app();
+    let mut subscribers: Vec<Client> = (1..=100).map(|it| Client::open(&mut app, it)).collect();
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+    }
+    let mut publisher = Client::open(&mut app, 999);
+    let (flow, woken) = publisher.says(&mut app, &"publish news x\r\n".repeat(1000));
+    assert_eq!(flow, Flow::Pause);
+    assert_eq!(woken.len(), 101, "each is woken once, and the publisher last");
+    assert_eq!(woken.last(), Some(&publisher.peer));
+    let said = publisher.output.len() / 6;
+    assert!((160..170).contains(&said), "{said} messages were published at once");
+    while publisher.advance(&mut app, Cause::Woken).0 == Flow::Pause {}
+    assert_eq!(publisher.output.len(), 6 * 1000);
+}

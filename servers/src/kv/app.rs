@@ -47,12 +47,14 @@ pub(crate) struct Clock {
     /// Since 1970.
     at_anchor: Duration,
     pub(crate) started: Instant,
+    /// When the store was last told the time.
+    told: Instant,
 }
 
 impl Clock {
     fn new() -> Self {
         let now = Instant::now();
-        Self { anchor: now, at_anchor: since_1970(), started: now }
+        Self { anchor: now, at_anchor: since_1970(), started: now, told: now }
     }
 
     /// The time since 1970.
@@ -80,6 +82,8 @@ pub struct App {
     pub(crate) next_ticket: u64,
     /// Connections that have something new to say.
     pub(crate) wakes: Vec<Peer>,
+    /// How much was posted since somebody last gave way to those who have to say it.
+    pub(crate) posted: usize,
 }
 
 impl App {
@@ -96,6 +100,16 @@ impl App {
             next_id: 1,
             next_ticket: 0,
             wakes: Vec::new(),
+            posted: 0,
+        }
+    }
+
+    /// Tells the store the time; most calls of one turn of the loop come at the same.
+    #[inline]
+    pub(crate) fn tell_time(&mut self, now: Instant) {
+        if self.clock.told != now {
+            self.clock.told = now;
+            self.store.now = self.clock.at(now).as_millis() as u64;
         }
     }
 
@@ -103,16 +117,29 @@ impl App {
     pub fn tick(&mut self, now: Instant) {
         self.clock.anchor = now;
         self.clock.at_anchor = since_1970();
-        self.store.now = self.clock.at(now).as_millis() as u64;
+        self.tell_time(now);
         self.store.expire_due(EXPIRED_PER_TICK);
+    }
+
+    /// Whether keys and values take more memory than they may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.config.memory_max.is_some_and(|max| self.store.used() as u64 > max)
+    }
+
+    /// Whether a client has given the password, if there is one.
+    pub(crate) fn trusts(&self, client: &Client) -> bool {
+        client.authenticated || self.config.password.is_empty()
     }
 
     /// Has a client say what has been encoded, in its own time.
     pub(crate) fn post(&mut self, to: usize, encoded: Arc<[u8]>) {
-        if let Some(client) = self.clients.get_mut(to) {
-            client.outbox.push(encoded);
+        let Some(client) = self.clients.get_mut(to) else { return };
+        // Whoever has something in its outbox has been woken for it.
+        if client.outbox.is_empty() {
             self.wakes.push(client.peer);
         }
+        client.outbox.push(encoded);
+        self.posted += 1;
     }
 }
 

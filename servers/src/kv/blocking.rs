@@ -153,6 +153,17 @@ pub(crate) fn move_item(
     if store.read::<List>(source)?.is_none() {
         return Ok(false);
     }
+    if source == destination {
+        // It is never empty in between, so it keeps its time.
+        let turned = store.edit(source, |list: &mut List| {
+            let item = list.pop(from)?;
+            out.bulk(&item);
+            list.push(to, item);
+            Some(())
+        })?;
+        store.touch(source);
+        return Ok(turned.flatten().is_some());
+    }
     store.read::<List>(destination)?;
     let Some(item) = pop(store, source, from)? else { return Ok(false) };
     out.bulk(&item);

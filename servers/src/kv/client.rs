@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use protocol::Peer;
 use protocol::resp::Protocol;
 
@@ -30,6 +30,8 @@ pub(crate) enum Replies {
 pub(crate) struct Transaction {
     pub(crate) requests: Vec<Kept>,
     pub(crate) bytes: usize,
+    /// One of them may add to the memory used.
+    pub(crate) grows: bool,
     /// A request was refused, so none will be carried out.
     pub(crate) failed: bool,
 }
@@ -46,7 +48,7 @@ pub(crate) struct Client {
     pub(crate) replies: Replies,
     pub(crate) transaction: Option<Transaction>,
     /// The keys it watches, and how many changes each had seen.
-    pub(crate) watched: Vec<(Bytes, u64)>,
+    pub(crate) watched: IndexMap<Bytes, u64>,
     pub(crate) blocked: Option<Blocked>,
     /// What it has asked for while it was blocked.
     pub(crate) waiting: VecDeque<Kept>,
@@ -81,7 +83,7 @@ impl Client {
             authenticated,
             replies: Replies::On,
             transaction: None,
-            watched: Vec::new(),
+            watched: IndexMap::new(),
             blocked: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,

@@ -96,6 +96,7 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
     let mut writer = Writer::new(out, client.protocol);
     match &mut client.transaction {
         Some(transaction) if !command.flags.has(Flags::IMMEDIATE) => {
+            transaction.grows |= command.flags.has(Flags::GROWS);
             keep(transaction, args, &mut writer);
         }
         _ => {
@@ -144,14 +145,13 @@ fn admit(
     if !command.takes(args.len()) {
         return Err(errorf(text::wrong_arity(command.name)));
     }
-    if !client.authenticated && !flags.has(Flags::NO_AUTH) {
+    if !app.trusts(client) && !flags.has(Flags::NO_AUTH) {
         return error("NOAUTH Authentication required.");
     }
     if client.transaction.is_some() && flags.has(Flags::NO_MULTI) {
         return error("ERR Command not allowed inside a transaction");
     }
-    let full = app.config.memory_max.is_some_and(|max| app.store.used() as u64 > max);
-    if full && flags.has(Flags::GROWS) {
+    if flags.has(Flags::GROWS) && app.is_full() {
         return error("OOM command not allowed when used memory > 'maxmemory'.");
     }
     let listens = client.protocol == Protocol::Resp2 && client.subscriptions() > 0;

@@ -14,6 +14,9 @@ use super::{blocking, dispatch, pubsub};
 const PARTS: usize = 8;
 /// Bytes of requests that are taken from a client while it is blocked; more stay with it.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
+/// Messages for others after which a client gives way to them: what has been posted and not been
+/// taken is bounded by no limit of theirs.
+const POSTS_PER_TURN: usize = 16 * 1024;
 
 /// The service of one connection. All there is to know of it is in the state, where others reach
 /// it: here is only its number.
@@ -23,11 +26,16 @@ pub struct Connection {
     address: Option<SocketAddr>,
     /// Whether the loop has been told that silence is fine.
     may_be_silent: bool,
+    /// Whether the codec has been told that the client has given its password.
+    is_trusted: bool,
+    has_deadline: bool,
 }
 
 /// The session of a connection from `address`.
 pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> {
-    let connection = Connection { me: usize::MAX, address, may_be_silent: false };
+    let (me, is_trusted) = (usize::MAX, true);
+    let connection =
+        Connection { me, address, may_be_silent: false, is_trusted, has_deadline: false };
     Conversation::new(Server::default(), connection)
 }
 
@@ -80,16 +88,34 @@ impl Connection {
             self.leave(turn.app);
             return Flow::Close;
         }
-        match &mut client.blocked {
-            Some(blocked) if !blocked.is_timed => {
-                blocked.is_timed = true;
-                let deadline = blocked.deadline;
-                turn.set_deadline(deadline);
-            }
-            Some(_) if client.waiting_bytes > WAITING_BYTES_MAX => return Flow::Pause,
-            _ => {}
+        self.keep_time(turn);
+        let client = &turn.app.clients[self.me];
+        if client.blocked.is_some() && client.waiting_bytes > WAITING_BYTES_MAX {
+            return Flow::Pause;
+        }
+        if turn.app.posted > POSTS_PER_TURN {
+            // Those who were woken are in line before it.
+            turn.app.posted = 0;
+            turn.wake(turn.me);
+            return Flow::Pause;
         }
         Flow::Continue
+    }
+
+    /// Tells the loop for how long the client waits at most, once for each time it does.
+    fn keep_time(&mut self, turn: &mut Turn<'_, App>) {
+        let deadline = match &mut turn.app.clients[self.me].blocked {
+            Some(blocked) if !blocked.is_timed => {
+                blocked.is_timed = true;
+                blocked.deadline
+            }
+            Some(_) => return,
+            None => None,
+        };
+        if deadline.is_some() || self.has_deadline {
+            self.has_deadline = deadline.is_some();
+            turn.set_deadline(deadline);
+        }
     }
 
     /// Goes on with what was asked for while the client was blocked.
@@ -106,30 +132,34 @@ impl Connection {
         self.conclude(reply, turn)
     }
 
+    /// Tells the codec how much the client may send.
+    fn trust(&mut self, reply: &mut Reply<'_, Server>, app: &App) {
+        let is_trusted = app.trusts(&app.clients[self.me]);
+        if is_trusted != self.is_trusted {
+            self.is_trusted = is_trusted;
+            reply.codec().set_authenticated(is_trusted);
+        }
+    }
+
     /// Nobody is to tell it anything any more, though it may take a while until it is gone.
     fn leave(&self, app: &mut App) {
         blocking::forget(app, self.me);
         pubsub::forget(app, self.me);
         app.clients[self.me].outbox = Vec::new();
     }
-
-    /// Takes the time from the loop.
-    fn tell_time(turn: &mut Turn<'_, App>) {
-        turn.app.store.now = turn.app.clock.at(turn.now).as_millis() as u64;
-    }
 }
 
 impl Service<Server, App> for Connection {
     fn open(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        Self::tell_time(turn);
+        turn.app.tell_time(turn.now);
         let app = &mut *turn.app;
         let authenticated = app.config.password.is_empty();
-        reply.codec().set_authenticated(authenticated);
         let now = app.store.now;
         let client = Client::new(app.next_id, turn.me, self.address, authenticated, now);
         app.next_id += 1;
         app.stats.connections += 1;
         self.me = app.clients.insert(client);
+        self.trust(reply, turn.app);
         Flow::Continue
     }
 
@@ -139,7 +169,7 @@ impl Service<Server, App> for Connection {
         reply: &mut Reply<'_, Server>,
         turn: &mut Turn<'_, App>,
     ) -> Flow {
-        Self::tell_time(turn);
+        turn.app.tell_time(turn.now);
         if request.len() <= PARTS {
             let mut room = [&b""[..]; PARTS];
             room.iter_mut().zip(request.iter()).for_each(|(slot, part)| *slot = part);
@@ -148,14 +178,12 @@ impl Service<Server, App> for Connection {
             let parts: Vec<&[u8]> = request.iter().collect();
             self.handle(&parts, reply, turn);
         }
-        if !turn.app.config.password.is_empty() {
-            reply.codec().set_authenticated(turn.app.clients[self.me].authenticated);
-        }
+        self.trust(reply, turn.app);
         self.conclude(reply, turn)
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        Self::tell_time(turn);
+        turn.app.tell_time(turn.now);
         let client = &mut turn.app.clients[self.me];
         let says = client.replies == Replies::On || client.subscriptions() > 0;
         client.outbox.drain(..).filter(|_| says).for_each(|encoded| reply.share(encoded));
@@ -168,20 +196,16 @@ impl Service<Server, App> for Connection {
             log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
             client.killed = true;
         }
-        if client.blocked.is_none() {
-            turn.set_deadline(None);
-        }
         self.catch_up(reply, turn)
     }
 
     /// A blocked client has waited for as long as it wanted to.
     fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        Self::tell_time(turn);
+        turn.app.tell_time(turn.now);
         if blocking::forget(turn.app, self.me) {
             let protocol = turn.app.clients[self.me].protocol;
             Writer::new(reply.parts().1, protocol).null_array();
         }
-        turn.set_deadline(None);
         self.catch_up(reply, turn)
     }
 

@@ -14,7 +14,7 @@ use super::value::{Bytes, Kind, Set};
 /// Collections up to this size are scanned in one go, as Redis's small encodings are.
 const SCAN_WHOLE_MAX: usize = 128;
 /// How many elements a command may choose at random, so that its reply stays bounded.
-const CHOICE_MAX: u64 = 16 * 1024 * 1024;
+const CHOICE_MAX: u64 = 1024 * 1024;
 
 pub(crate) fn sadd(call: &mut Call<'_>) -> Done {
     let (key, members) = (call.args[1], &call.args[2..]);

@@ -32,6 +32,12 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
     if transaction.failed {
         return error("EXECABORT Transaction discarded because of previous errors.");
     }
+    if transaction.grows && call.app.is_full() {
+        return error(
+            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > \
+             'maxmemory'.",
+        );
+    }
     if has_changed {
         call.out.null_array();
         return Ok(());
@@ -59,9 +65,9 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Done {
         return error("ERR WATCH inside MULTI is not allowed");
     }
     for key in &call.args[1..] {
-        if call.client().watched.iter().all(|(it, _)| **it != **key) {
+        if !call.client().watched.contains_key(*key) {
             let changes = call.app.store.watch(key);
-            call.client().watched.push((Box::from(*key), changes));
+            call.client().watched.insert(Box::from(*key), changes);
         }
     }
     call.out.ok();
