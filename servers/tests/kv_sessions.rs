@@ -105,6 +105,24 @@ fn a_backlog_over_the_limit_is_dropped_and_nothing_is_added_to_it() {
 }
 
 #[test]
+fn replies_that_are_not_read_have_a_limit_of_their_own() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    let value = "x".repeat(200_000);
+    assert_eq!(
+        client.says(&mut app, &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000\r\n{value}")).0,
+        Flow::Continue
+    );
+    // A subscriber would be closed for so much; others may be told more.
+    assert_eq!(client.says(&mut app, "get k").0, Flow::Continue);
+    assert!(client.output.len() > 200_000);
+    client.forget_output();
+    let many = "mget".to_owned() + &" k".repeat(6);
+    assert_eq!(client.says(&mut app, &many).0, Flow::Close);
+    assert!(client.output.is_empty());
+}
+
+#[test]
 fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);

@@ -80,8 +80,16 @@ impl Connection {
             turn.allow_silence(self.may_be_silent);
         }
         let client = &mut turn.app.clients[self.me];
+        let limit = match client.subscriptions() {
+            0 => turn.app.config.normal_backlog_max,
+            _ => turn.app.config.pubsub_backlog_max,
+        };
+        if reply.backlog() > limit {
+            log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
+            client.killed = true;
+        }
         if client.killed {
-            // Whoever kills it does not wait until it reads.
+            // Nobody waits until it reads what there is for it.
             reply.parts().1.clear();
         }
         if client.killed || client.ending {
@@ -187,15 +195,6 @@ impl Service<Server, App> for Connection {
         let client = &mut turn.app.clients[self.me];
         let says = client.replies == Replies::On || client.subscriptions() > 0;
         client.outbox.drain(..).filter(|_| says).for_each(|encoded| reply.share(encoded));
-        let limit = match client.subscriptions() {
-            0 => turn.app.config.normal_backlog_max,
-            _ => turn.app.config.pubsub_backlog_max,
-        };
-        if reply.backlog() > limit {
-            // It has not read what it was told for so long that it is not told the rest either.
-            log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
-            client.killed = true;
-        }
         self.catch_up(reply, turn)
     }
 
