@@ -148,11 +148,13 @@ pub(crate) fn lrem(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn ltrim(call: &mut Call<'_>) -> Done {
     let (key, start, stop) = (call.args[1], integer(call.args[2])?, integer(call.args[3])?);
-    call.app.store.edit(key, |list: &mut List| {
+    let trimmed = call.app.store.edit(key, |list: &mut List| {
         let range = range(start, stop, list.len());
         list.trim(range.start, range.end);
     })?;
-    call.app.store.touch(key);
+    if trimmed.is_some() {
+        call.app.store.touch(key);
+    }
     call.out.ok();
     Ok(())
 }

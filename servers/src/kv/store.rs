@@ -305,13 +305,16 @@ impl Store {
 
     /// Sets a key to any value, or removes it when there is none, and takes its time away.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<Value>) {
-        if let Some(slot) = self.find(key) {
+        let old = self.find(key);
+        if old.is_some() || value.is_some() {
+            self.touch(key);
+        }
+        if let Some(slot) = old {
             self.take(slot);
         }
         if let Some(value) = value {
             self.add(key, value);
         }
-        self.touch(key);
     }
 
     /// Removes a key; returns what stood behind it.
