@@ -16,3 +16,6 @@ pub mod architecture {}
 
 #[doc = include_str!("src/reading-order.md")]
 pub mod reading_order {}
+
+#[doc = include_str!("src/comparison.md")]
+pub mod comparison {}

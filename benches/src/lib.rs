@@ -1,3 +1,22 @@
-//! Benches of the codecs and the loop: `cargo bench -p benches`.
+//! The comparison of the reactor with other loops, side by side: see the `compare` program.
+//!
+//! - `loops` holds one file for each loop written in Rust, `c/` one for each written in C: each
+//!   does the same works as its own users would write them, and can be read by itself.
+//! - `subject` runs one of them in a process of its own, `load` is the client that loads it.
+//! - `plan` says what is measured, `run` does it in alternating rounds, `report` and `plots` tell.
+//!
+//! The criterion benches are in `benches/`: `cargo bench -p benches`.
 
 #![forbid(unsafe_code)]
+
+pub mod load;
+pub mod loops;
+pub mod measure;
+pub mod net;
+pub mod plan;
+pub mod plots;
+pub mod report;
+pub mod run;
+pub mod scene;
+pub mod subject;
+pub mod timing;

@@ -33,66 +33,92 @@ impl Default for Scratch {
 /// there are any. Otherwise it owns no heap memory.
 #[derive(Debug, Default)]
 pub struct Leftover {
-    input: Option<Box<Buffer>>,
-    output: Option<Box<Output>>,
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    input: Buffer,
+    output: Output,
 }
 
 /// The shared buffers that were put aside for a connection's own.
 #[derive(Debug)]
 #[must_use]
 pub struct Loan {
-    input: Option<Box<Buffer>>,
-    output: Option<Box<Output>>,
+    aside: Option<Box<Kept>>,
+    input_is_own: bool,
+    output_is_own: bool,
 }
 
 impl Leftover {
     /// Whether something is still to be sent.
     pub fn has_output(&self) -> bool {
-        self.output.is_some()
+        self.kept.as_ref().is_some_and(|kept| !kept.output.is_empty())
     }
 
     /// Puts what the connection has kept where it is worked on. A little input is copied into the
     /// shared buffer, whose room then makes for large reads; much of it takes the buffer's place.
     pub fn lend(&mut self, scratch: &mut Scratch) -> Loan {
-        let mut aside = None;
-        if let Some(mut own) = self.input.take() {
-            if own.len() <= Scratch::INPUT_SIZE / 2 {
-                scratch.input.extend_from_slice(own.filled());
-            } else {
-                std::mem::swap(&mut scratch.input, &mut own);
-                aside = Some(own);
-            }
+        let Some(mut kept) = self.kept.take() else {
+            return Loan { aside: None, input_is_own: false, output_is_own: false };
+        };
+        let input_is_own = kept.input.len() > Scratch::INPUT_SIZE / 2;
+        if input_is_own {
+            std::mem::swap(&mut scratch.input, &mut kept.input);
+        } else {
+            scratch.input.extend_from_slice(kept.input.filled());
         }
-        let output = self.output.take().map(|mut own| {
-            std::mem::swap(&mut scratch.output, &mut own);
-            own
-        });
-        Loan { input: aside, output }
+        let output_is_own = !kept.output.is_empty();
+        if output_is_own {
+            std::mem::swap(&mut scratch.output, &mut kept.output);
+        }
+        Loan { aside: Some(kept), input_is_own, output_is_own }
     }
 
     /// Keeps what is left, and puts the shared buffers back.
-    pub fn keep(&mut self, scratch: &mut Scratch, loan: Loan) {
-        self.keep_input(&mut scratch.input, loan.input);
-        if let Some(mut shared) = loan.output {
-            std::mem::swap(&mut scratch.output, &mut shared);
-            self.output = (!shared.is_empty()).then_some(shared);
-        } else if !scratch.output.is_empty() {
-            self.output = Some(Box::new(scratch.output.take()));
+    pub fn keep(&mut self, scratch: &mut Scratch, mut loan: Loan) {
+        let is_clean = scratch.input.is_empty() && scratch.output.is_empty();
+        if is_clean && loan.aside.is_none() && !has_grown(&scratch.input) {
+            return;
         }
+        let input = keep_input(&mut scratch.input, &mut loan);
+        let output = keep_output(&mut scratch.output, &mut loan);
+        if input.is_empty() && output.is_empty() {
+            return;
+        }
+        let mut kept = loan.aside.unwrap_or_default();
+        *kept = Kept { input, output };
+        self.kept = Some(kept);
     }
+}
 
-    fn keep_input(&mut self, input: &mut Buffer, aside: Option<Box<Buffer>>) {
-        let has_grown = input.capacity() > Scratch::INPUT_SIZE;
-        if aside.is_some() || has_grown {
-            let shared = aside.map_or_else(|| Scratch::default().input, |shared| *shared);
-            let own = std::mem::replace(input, shared);
-            self.input = (!own.is_empty()).then(|| Box::new(own));
-        } else if !input.is_empty() {
-            let mut own = Buffer::with_capacity(input.len());
-            own.extend_from_slice(input.filled());
-            input.clear();
-            self.input = Some(Box::new(own));
+fn has_grown(shared: &Buffer) -> bool {
+    shared.capacity() > Scratch::INPUT_SIZE
+}
+
+/// The rest of the input, with no more room than it needs unless it is large.
+fn keep_input(input: &mut Buffer, loan: &mut Loan) -> Buffer {
+    if loan.input_is_own || has_grown(input) {
+        let shared = match &mut loan.aside {
+            Some(aside) if loan.input_is_own => std::mem::take(&mut aside.input),
+            _ => Scratch::default().input,
+        };
+        return std::mem::replace(input, shared);
+    }
+    let mut own = Buffer::with_capacity(input.len());
+    own.extend_from_slice(input.filled());
+    input.clear();
+    own
+}
+
+/// The rest of the output.
+fn keep_output(output: &mut Output, loan: &mut Loan) -> Output {
+    match &mut loan.aside {
+        Some(aside) if loan.output_is_own => {
+            std::mem::replace(output, std::mem::take(&mut aside.output))
         }
+        _ => output.take(),
     }
 }
 
@@ -128,7 +154,7 @@ mod tests {
                 scratch.input.consume(size);
                 scratch.output.consume(size as u64);
             });
-            assert!(one.input.is_none() && one.output.is_none(), "{size} bytes left memory");
+            assert!(one.kept.is_none(), "{size} bytes left memory");
             work(&mut two, &mut scratch, |scratch| scratch.input.clear());
         }
     }

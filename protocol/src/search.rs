@@ -1,7 +1,7 @@
 //! Searching input for the byte that ends something.
 
-/// The place of the first `byte`. Blocks are tested as a whole first, which compilers turn into
-/// vector instructions.
+/// The place of the first `byte`. Long runs without it are passed in blocks, which compilers turn
+/// into vector instructions; the end is found word by word.
 pub(crate) fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     const BLOCK: usize = 64;
     let mut from = 0;
@@ -12,7 +12,24 @@ pub(crate) fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
         }
         from += BLOCK;
     }
-    bytes[from..].iter().position(|it| *it == byte).map(|place| from + place)
+    find_in_words(&bytes[from..], byte).map(|place| from + place)
+}
+
+fn find_in_words(bytes: &[u8], byte: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let wanted = ONES * u64::from(byte);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        // The bytes that are wanted are zero here. Subtracting one borrows from the lowest of them,
+        // which sets its highest bit; what that does to the bytes above it does not matter.
+        let difference = u64::from_le_bytes(*word) ^ wanted;
+        let zeros = difference.wrapping_sub(ONES) & !difference & (ONES << 7);
+        if zeros != 0 {
+            return Some(place * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|it| *it == byte)?;
+    Some(words.len() * 8 + place)
 }
 
 #[cfg(test)]
@@ -26,6 +43,17 @@ mod tests {
             bytes[place..].fill(7);
             assert_eq!(find_byte(&bytes, 7), Some(place));
             assert_eq!(find_byte(&bytes[..place], 7), None);
+        }
+    }
+
+    #[test]
+    fn neighbours_of_the_wanted_byte_do_not_mislead() {
+        for byte in 0..=255_u8 {
+            for other in 0..=255_u8 {
+                let bytes = [other, other, byte, other, byte, other, other, other, other];
+                let first = if other == byte { 0 } else { 2 };
+                assert_eq!(find_byte(&bytes, byte), Some(first), "{byte} among {other}");
+            }
         }
     }
 }

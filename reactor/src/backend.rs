@@ -56,6 +56,12 @@ pub trait Backend {
     /// What the kernel said.
     fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
+    /// Whether a descriptor that nobody else has need not be removed: closing it is enough, and
+    /// what is still reported of one that somebody copied nevertheless is reported once.
+    fn forgets_what_is_closed(&self) -> bool {
+        false
+    }
+
     /// Stops watching a descriptor.
     ///
     /// # Errors

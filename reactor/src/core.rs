@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::remote::Mailbox;
-use crate::sources::{Idle, Mode, NEVER, Phase, Source, Sources};
+use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
 use crate::stream::Scratch;
 use crate::wheel::{Collected, Wheel};
 use crate::{
@@ -236,6 +236,12 @@ impl<A> Core<A> {
         while let Some((token, mask)) = self.doubted.pop() {
             self.update(token, |source| source.ready |= mask);
         }
+    }
+
+    /// Whether a descriptor has to be taken out of the backend before it is closed.
+    pub(crate) fn must_remove(&self, source: &Source) -> bool {
+        let unshared = source.sharing == Sharing::Excluded;
+        source.polled && !(unshared && self.backend.forgets_what_is_closed())
     }
 
     /// Whether something is to be done without waiting for the kernel.

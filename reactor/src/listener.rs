@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
+use crate::sources::Sharing;
 use crate::{
     Address, Cx, Handler, Interest, ListenOptions, Next, Reason, Registration, Role, Timeout,
     Token, sys,
@@ -29,6 +30,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Accepted {
     pub(crate) fd: OwnedFd,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) sharing: Sharing,
 }
 
 impl Accepted {
@@ -44,7 +46,7 @@ impl Accepted {
         }
         let peer = sys::remote_address(fd.as_fd())?;
         sys::set_nonblocking(fd.as_fd())?;
-        Ok(Self { fd, peer })
+        Ok(Self { fd, peer, sharing: Sharing::Possible })
     }
 
     /// The peer's address; `None` for a Unix socket's peer.
@@ -268,7 +270,9 @@ enum Attempt {
 impl<F> Acceptor<F> {
     fn attempt<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<Attempt> {
         match cx.try_io("accept", Interest::READ, sys::accept) {
-            Ok(Some((fd, peer))) => Ok(Attempt::Accepted(Accepted { fd, peer })),
+            Ok(Some((fd, peer))) => {
+                Ok(Attempt::Accepted(Accepted { fd, peer, sharing: Sharing::Excluded }))
+            }
             Ok(None) => Ok(Attempt::Empty),
             Err(error) => match error.raw_os_error() {
                 // The listening socket itself is broken.

@@ -33,6 +33,7 @@ pub struct Registration {
     pub(crate) idle: Idle,
     pub(crate) mode: Mode,
     pub(crate) drains: Drains,
+    pub(crate) sharing: Sharing,
     /// What is assumed of the descriptor before the first report.
     pub(crate) assumed: Readiness,
 }
@@ -59,6 +60,15 @@ pub(crate) enum Mode {
     Blocking,
 }
 
+/// Whether others may have copies of a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// They may: closing it does not have to be its end.
+    Possible,
+    /// It was made here and was lent to nobody.
+    Excluded,
+}
+
 /// What proves that a descriptor has been drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drains {
@@ -80,6 +90,7 @@ impl Registration {
             idle: Idle::ByRole,
             mode: Mode::Unknown,
             drains: Drains::WouldBlock,
+            sharing: Sharing::Possible,
             assumed: Readiness::WRITABLE,
         }
     }
@@ -128,6 +139,13 @@ impl Registration {
         self
     }
 
+    /// One of a connection, whose descriptor is lent to nobody who could copy it.
+    pub(crate) const fn stream(is_tcp: bool, sharing: Sharing) -> Self {
+        let plain = Self::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
+        let plain = if is_tcp { plain.short_read_drains() } else { plain };
+        Self { sharing, ..plain }
+    }
+
     /// The descriptor is a socket that is still connecting: nothing is worth trying yet.
     #[must_use]
     pub(crate) const fn connecting(mut self) -> Self {
@@ -161,6 +179,7 @@ pub(crate) struct Source {
     pub(crate) role: Role,
     pub(crate) drains: Drains,
     pub(crate) mode: Mode,
+    pub(crate) sharing: Sharing,
     /// In the run queue.
     pub(crate) queued: bool,
     /// To be run whatever the readiness.
@@ -215,6 +234,7 @@ impl Source {
             role: registration.role,
             drains: registration.drains,
             mode: registration.mode,
+            sharing: registration.sharing,
             queued: false,
             woken: false,
             dirty: false,

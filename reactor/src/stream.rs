@@ -8,9 +8,10 @@ use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn
 
 use crate::linger::{Linger, shut_down};
 use crate::marks::Marks;
+use crate::sources::Sharing;
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
-    Registration, Role, Timeout, Token, sys,
+    Registration, Timeout, Token, sys,
 };
 
 /// How much room a read is given at least.
@@ -30,7 +31,7 @@ enum Stage {
     /// The session is done; what it said is being sent.
     Closing(Box<Reason>),
     /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
-    Lingering(Linger),
+    Lingering(Box<Linger>),
 }
 
 /// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
@@ -110,8 +111,8 @@ impl<S> Stream<S> {
         S: Session<A> + 'static,
     {
         let stream = Self::new(session, limits, Stage::Opening);
-        let is_tcp = connection.peer.is_some();
-        cx.register(connection.fd, registration(is_tcp), stream)
+        let registration = Registration::stream(connection.peer.is_some(), connection.sharing);
+        cx.register(connection.fd, registration, stream)
     }
 
     /// Connects to `address` and drives `session` over the connection once it stands. A connection
@@ -132,12 +133,12 @@ impl<S> Stream<S> {
         let limits = checked(limits)?;
         let (fd, connecting) = options.dial(address)?;
         let is_tcp = matches!(address, Address::Tcp(_));
+        let registration = Registration::stream(is_tcp, Sharing::Excluded);
         let (stage, registration) = match connecting {
-            sys::Connecting::Done => (Stage::Opening, registration(is_tcp)),
+            sys::Connecting::Done => (Stage::Opening, registration),
+            // Until it stands, the time that connecting may take is the only limit.
             sys::Connecting::InProgress => {
-                // Until it stands, the time that connecting may take is the only limit.
-                let registration = registration(is_tcp).connecting().idle_timeout(None);
-                (Stage::Connecting, registration)
+                (Stage::Connecting, registration.connecting().idle_timeout(None))
             }
         };
         let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
@@ -263,8 +264,10 @@ impl<S> Stream<S> {
             Err(refusal) => Reason::Refused(refusal),
         };
         scratch.input.clear();
-        // A deadline of the session means nothing any more.
-        cx.set_timeout(self.limits.linger);
+        if !scratch.output.is_empty() {
+            // In place of a deadline of the session, which means nothing any more.
+            cx.set_timeout(self.limits.linger);
+        }
         self.stage = Stage::Closing(Box::new(reason));
     }
 
@@ -343,7 +346,7 @@ impl<S> Stream<S> {
                     return Ok(Next::Close(*reason));
                 }
                 let (patience, bytes_max) = (self.limits.linger, self.limits.linger_bytes_max);
-                Stage::Lingering(Linger::begin(reason, patience, bytes_max, cx)?)
+                Stage::Lingering(Box::new(Linger::begin(reason, patience, bytes_max, cx)?))
             }
             stage => stage,
         };
@@ -369,11 +372,6 @@ fn checked(limits: Limits) -> io::Result<Arc<Limits>> {
         Ok(()) => Ok(Arc::new(limits)),
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
     }
-}
-
-fn registration(is_tcp: bool) -> Registration {
-    let registration = Registration::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
-    if is_tcp { registration.short_read_drains() } else { registration }
 }
 
 impl From<Token> for Peer {

@@ -206,11 +206,12 @@ impl<A: 'static> Reactor<A> {
             if source.role == Role::Connection {
                 self.core.connections -= 1;
             }
-            // Law 2: out of the poller, then closed, once, here.
+            // Law 2: out of the poller, then closed, once, here. Closing is both where the kernel
+            // does it so and nobody has a copy.
             if let Some(fd) = source.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{token} fd {}: {reason}", fd.as_raw_fd());
-                if source.polled
+                if self.core.must_remove(&source)
                     && !self.is_copy
                     && let Err(error) = self.core.backend.remove(fd.as_fd())
                 {

@@ -137,3 +137,32 @@ fn an_idle_loop_does_not_turn() {
     let turns = reactor.counters().turns - before;
     assert!(turns <= 4, "{turns} turns in 50 ms without anything to do");
 }
+
+#[test]
+fn a_connection_costs_one_ctl_on_an_edge_and_is_accepted_read_written_and_closed_once() {
+    let mut reactor = reactor();
+    let any: Address = "127.0.0.1:0".parse().expect("it is an address");
+    let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
+    let address = listener.address().to_string();
+    let echo = |_| Conversation::new(Bytes, Echo);
+    Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), echo).expect("it listens");
+    let before = reactor.counters();
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(&address).expect("it accepts");
+        client.write_all(b"x").expect("the kernel takes a byte");
+        client.set_nonblocking(true).expect("modes can be set");
+        while client.read(&mut [0]).is_err() {
+            reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
+        }
+        drop(client);
+        while reactor.cx().connections() > 0 {
+            reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
+        }
+    }
+    let after = reactor.counters();
+    assert_eq!(after.ctl_calls - before.ctl_calls, 100);
+    assert_eq!(after.accepts - before.accepts, 100);
+    assert_eq!(after.writes - before.writes, 100);
+    // Reads: the byte, and the end; and accepting, which is asked once more when nobody is left.
+    assert!(after.reads - before.reads <= 400, "{after}");
+}

@@ -208,6 +208,10 @@ impl Backend for Epoll {
         Ok(())
     }
 
+    fn forgets_what_is_closed(&self) -> bool {
+        self.trigger == Trigger::Edge
+    }
+
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }

@@ -1,0 +1,110 @@
+//! One message, encoded once and shared, to 10,000 connections, or as many as descriptors allow.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use benches::{measure, net};
+use criterion::{Criterion, Throughput};
+use protocol::codecs::Bytes;
+use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream, Token};
+
+/// Connections that there should be.
+const CONNECTIONS: usize = 10_000;
+/// Descriptors for everything else.
+const OTHERS: usize = 64;
+/// Connections that are made before they are waited for.
+const BATCH: usize = 256;
+
+struct App {
+    peers: Vec<Peer>,
+    message: Arc<[u8]>,
+    told: usize,
+}
+
+struct Listens;
+
+impl Service<Bytes, App> for Listens {
+    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, App>) -> Flow {
+        turn.app.peers.push(turn.me);
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, App>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, App>) -> Flow {
+        reply.share(Arc::clone(&turn.app.message));
+        turn.app.told += 1;
+        Flow::Continue
+    }
+}
+
+fn connect_all(reactor: &mut Reactor<App>, count: usize) -> io::Result<Vec<TcpStream>> {
+    let any: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let listener = Listener::bind(&any, &ListenOptions::default())?;
+    let address = listener.address().to_string();
+    Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_| {
+        Conversation::new(Bytes, Listens)
+    })?;
+    let mut clients = Vec::with_capacity(count);
+    while clients.len() < count {
+        for _ in 0..BATCH.min(count - clients.len()) {
+            let client = TcpStream::connect(&address)?;
+            client.set_nonblocking(true)?;
+            clients.push(client);
+        }
+        reactor.run_until(|app| app.peers.len() == clients.len())?;
+    }
+    Ok(clients)
+}
+
+/// Tells everybody, and returns how long that took the server.
+fn broadcast(reactor: &mut Reactor<App>) -> io::Result<Duration> {
+    let start = Instant::now();
+    reactor.app.told = 0;
+    let peers = std::mem::take(&mut reactor.app.peers);
+    let mut cx = reactor.cx();
+    peers.iter().for_each(|peer| cx.wake(Token::from_bits(peer.0)));
+    reactor.app.peers = peers;
+    reactor.run_until(|app| app.told == app.peers.len())?;
+    Ok(start.elapsed())
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    // Each connection has two ends, both in this process.
+    let count = CONNECTIONS.min(measure::descriptors_max().saturating_sub(OTHERS) / 2);
+    let backend = BackendKind::Epoll.open().expect("epoll opens");
+    let app = App { peers: Vec::new(), message: Arc::from([7; 1024]), told: 0 };
+    let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
+    let mut reactor = Reactor::with_backend(backend, limits, app).expect("the limits make sense");
+    let clients = connect_all(&mut reactor, count).expect("the connections can be made");
+    let mut group = criterion.benchmark_group("broadcast");
+    group.throughput(Throughput::Elements(count as u64));
+    group.sample_size(20);
+    group.bench_function(format!("1 KiB to {count} connections"), |bencher| {
+        bencher.iter_custom(|repeats| {
+            let mut elapsed = Duration::ZERO;
+            let mut buffer = [0; 2048];
+            for _ in 0..repeats {
+                elapsed += broadcast(&mut reactor).expect("the loop runs");
+                for client in &clients {
+                    // What is not taken now is taken after the next.
+                    net::read(client, &mut buffer).expect("the connection stands");
+                }
+            }
+            elapsed
+        });
+    });
+    group.finish();
+    criterion.final_summary();
+}

@@ -1,0 +1,118 @@
+//! Timers of a handler, beside as many others as are armed: arming and cancelling one, moving one,
+//! and firing all.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use benches::timing::Delays;
+use criterion::{Criterion, Throughput};
+use reactor::{BackendKind, Cx, Expired, Handler, LoopLimits, Next, Reactor, TimerId, Token};
+
+/// So far away that the bench ends before it.
+const FAR: Duration = Duration::from_secs(3600);
+/// How many timers fire at once.
+const FIRED: u64 = 1000;
+
+/// What the owner of the timers is to do when it is woken, and how long that took.
+#[derive(Default)]
+struct App {
+    task: Task,
+    repeats: u64,
+    elapsed: Duration,
+    fired: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Task {
+    #[default]
+    Fill,
+    Move,
+    ArmAndCancel,
+    ArmDue,
+}
+
+struct Owner {
+    count: usize,
+    delays: Delays,
+    timers: Vec<TimerId>,
+}
+
+impl Handler<App> for Owner {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+        let (now, start) = (cx.now(), Instant::now());
+        match cx.app.task {
+            Task::Fill => {
+                for _ in 0..self.count {
+                    self.timers.push(cx.set_timer(now + FAR + self.delays.long(), None, 0));
+                }
+            }
+            Task::Move => {
+                for step in 0..cx.app.repeats as usize {
+                    let timer = self.timers[step * 7919 % self.count];
+                    cx.move_timer(timer, now + FAR + self.delays.long());
+                }
+            }
+            Task::ArmAndCancel => {
+                for _ in 0..cx.app.repeats {
+                    let timer = cx.set_timer(now + FAR + self.delays.long(), None, 0);
+                    cx.cancel_timer(timer);
+                }
+            }
+            Task::ArmDue => {
+                for _ in 0..FIRED {
+                    cx.set_timer(now, None, 0);
+                }
+            }
+        }
+        cx.app.elapsed = start.elapsed();
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+        cx.app.fired += 1;
+        Ok(Next::Continue)
+    }
+}
+
+fn run(reactor: &mut Reactor<App>, owner: Token, task: Task, repeats: u64) -> Duration {
+    (reactor.app.task, reactor.app.repeats) = (task, repeats);
+    reactor.cx().wake(owner);
+    reactor.run_once(Some(Duration::ZERO)).expect("the loop runs");
+    reactor.app.elapsed
+}
+
+/// Arms timers that are due, and fires them.
+fn fire(reactor: &mut Reactor<App>, owner: Token) {
+    reactor.app.fired = 0;
+    run(reactor, owner, Task::ArmDue, 0);
+    reactor.run_until(|app| app.fired == FIRED).expect("the loop runs");
+}
+
+fn timers(criterion: &mut Criterion, count: usize) {
+    let backend = BackendKind::Epoll.open().expect("epoll opens");
+    let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, App::default())
+        .expect("the limits make sense");
+    let owner = Owner { count, delays: Delays::new(), timers: Vec::new() };
+    let owner = reactor.cx().spawn(owner).expect("the loop takes sources");
+    run(&mut reactor, owner, Task::Fill, 0);
+    let mut group = criterion.benchmark_group(format!("timers, {count} armed"));
+    group.throughput(Throughput::Elements(1));
+    for (name, task) in [("arm and cancel", Task::ArmAndCancel), ("move", Task::Move)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|repeats| run(&mut reactor, owner, task, repeats));
+        });
+    }
+    group.throughput(Throughput::Elements(FIRED));
+    group.bench_function(format!("arm and fire {FIRED} further ones"), |bencher| {
+        bencher.iter(|| fire(&mut reactor, owner));
+    });
+    group.finish();
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for count in [1000, 100_000, 1_000_000] {
+        timers(&mut criterion, count);
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,117 @@
+/* libev: level-triggered, as it is. */
+#include "common.h"
+
+#include <ev.h>
+
+struct connection {
+    ev_io io;
+    struct unsent unsent;
+};
+
+static void connection_end(struct ev_loop *loop, struct connection *connection) {
+    ev_io_stop(loop, &connection->io);
+    close(connection->io.fd);
+    free(connection->unsent.bytes);
+    free(connection);
+}
+
+/* Level-triggered, waiting for the other thing takes telling the loop. */
+static void connection_wait(struct ev_loop *loop, struct connection *connection, int events) {
+    ev_io_stop(loop, &connection->io);
+    ev_io_set(&connection->io, connection->io.fd, events);
+    ev_io_start(loop, &connection->io);
+}
+
+static void connection_ready(struct ev_loop *loop, ev_io *io, int events) {
+    struct connection *connection = (struct connection *)io;
+    int writes = (events & EV_WRITE) != 0;
+    enum fate fate = writes ? flush_unsent(io->fd, &connection->unsent)
+                            : echo_once(io->fd, &connection->unsent);
+    if (fate == ENDED) connection_end(loop, connection);
+    if (fate == FULL && !writes) connection_wait(loop, connection, EV_WRITE);
+    if (fate == DRAINED && writes) connection_wait(loop, connection, EV_READ);
+}
+
+static void accept_ready(struct ev_loop *loop, ev_io *io, int events) {
+    (void)events;
+    for (int fd; (fd = accept_one(io->fd)) >= 0;) {
+        struct connection *connection = must_allocate(sizeof *connection);
+        connection->unsent = (struct unsent){0};
+        ev_io_init(&connection->io, connection_ready, fd, EV_READ);
+        ev_io_start(loop, &connection->io);
+    }
+}
+
+static void echo(size_t number) {
+    (void)number;
+    struct ev_loop *loop = ev_default_loop(EVBACKEND_EPOLL);
+    ev_io acceptor;
+    ev_io_init(&acceptor, accept_ready, listen_and_tell(), EV_READ);
+    ev_io_start(loop, &acceptor);
+    ev_run(loop, 0);
+}
+
+static void pair_ready(struct ev_loop *loop, ev_io *io, int events) {
+    (void)loop, (void)events;
+    chain_read((size_t)io->data);
+}
+
+static void dispatch(size_t count) {
+    struct ev_loop *loop = ev_default_loop(EVBACKEND_EPOLL);
+    ev_io *ios = must_allocate(count * sizeof *ios);
+    chain_make(count);
+    for (size_t pair = 0; pair < count; pair++) {
+        ev_io_init(&ios[pair], pair_ready, chain.pairs[pair][0], EV_READ);
+        ios[pair].data = (void *)pair;
+        ev_io_start(loop, &ios[pair]);
+    }
+    while (chain_start()) {
+        while (!chain_is_done()) ev_run(loop, EVRUN_ONCE);
+        chain_end();
+    }
+}
+
+static size_t fired;
+
+static void timer_fires(struct ev_loop *loop, ev_timer *timer, int events) {
+    (void)loop, (void)timer, (void)events;
+    fired++;
+}
+
+static void timers(size_t count) {
+    struct ev_loop *loop = ev_default_loop(EVBACKEND_EPOLL);
+    ev_timer *all = must_allocate(count * sizeof *all);
+    phases_of(count);
+    for (size_t place = 0; place < count; place++) {
+        ev_timer_init(&all[place], timer_fires, (double)delay_long() / 1e3, 0);
+        ev_timer_start(loop, &all[place]);
+    }
+    phases_end("arm_ns");
+    phases_weigh();
+    phases_begin();
+    for (size_t step = 0; step < count; step++) {
+        ev_timer *timer = &all[step * STRIDE % count];
+        /* Of the ways to move a timer, this is the one that its manual recommends. */
+        timer->repeat = (double)delay_long() / 1e3;
+        ev_timer_again(loop, timer);
+    }
+    phases_end("rearm_ns");
+    phases_begin();
+    for (size_t step = 0; step < count; step++) ev_timer_stop(loop, &all[step * STRIDE % count]);
+    phases_end("cancel_ns");
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    ev_now_update(loop);
+    for (size_t place = 0; place < count; place++) {
+        ev_timer_init(&all[place], timer_fires, (double)delay_short() / 1e3, 0);
+        ev_timer_start(loop, &all[place]);
+    }
+    sleep_until_due(now);
+    phases_begin();
+    while (fired < count) ev_run(loop, EVRUN_ONCE);
+    phases_end("expire_ns");
+}
+
+int main(int argc, char **argv) {
+    const struct work works[] = {{"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {0}};
+    return run_work(argc, argv, works);
+}

@@ -1,0 +1,129 @@
+/* libuv: streams for echo, polls for the chain. */
+#include "common.h"
+
+#include <uv.h>
+
+struct unsent_write {
+    uv_write_t request;
+    uv_buf_t buffer;
+};
+
+static void ended(uv_handle_t *handle) {
+    free(handle);
+}
+
+static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+    (void)handle, (void)suggested;
+    *buffer = uv_buf_init(read_buffer, READ_SIZE);
+}
+
+static void readable(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer);
+
+static void written(uv_write_t *request, int status) {
+    uv_stream_t *stream = request->handle;
+    struct unsent_write *unsent = (struct unsent_write *)request;
+    free(unsent->buffer.base);
+    free(unsent);
+    if (uv_is_closing((uv_handle_t *)stream)) return;
+    if (status < 0) uv_close((uv_handle_t *)stream, ended);
+    else uv_read_start(stream, lend_buffer, readable);
+}
+
+static void readable(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
+    if (count == 0) return;
+    if (count < 0) {
+        uv_close((uv_handle_t *)stream, ended);
+        return;
+    }
+    uv_buf_t bytes = uv_buf_init(buffer->base, (unsigned)count);
+    int taken = uv_try_write(stream, &bytes, 1);
+    if (taken < 0 && taken != UV_EAGAIN) {
+        uv_close((uv_handle_t *)stream, ended);
+        return;
+    }
+    size_t from = taken < 0 ? 0 : (size_t)taken, left = (size_t)count - from;
+    if (left == 0) return;
+    /* The rest goes when there is room; until then nothing is read. */
+    struct unsent_write *unsent = must_allocate(sizeof *unsent);
+    unsent->buffer = uv_buf_init(must_allocate(left), (unsigned)left);
+    memcpy(unsent->buffer.base, buffer->base + from, left);
+    uv_read_stop(stream);
+    uv_write(&unsent->request, stream, &unsent->buffer, 1, written);
+}
+
+static void accept_ready(uv_stream_t *listener, int status) {
+    if (status < 0) return;
+    uv_tcp_t *stream = must_allocate(sizeof *stream);
+    uv_tcp_init(listener->loop, stream);
+    if (uv_accept(listener, (uv_stream_t *)stream) < 0) uv_close((uv_handle_t *)stream, ended);
+    else uv_read_start((uv_stream_t *)stream, lend_buffer, readable);
+}
+
+static void echo(size_t number) {
+    (void)number;
+    uv_loop_t *loop = uv_default_loop();
+    uv_tcp_t listener;
+    uv_tcp_init(loop, &listener);
+    uv_tcp_open(&listener, listen_and_tell());
+    if (uv_listen((uv_stream_t *)&listener, BACKLOG, accept_ready) < 0) die("uv_listen");
+    uv_run(loop, UV_RUN_DEFAULT);
+}
+
+static void pair_ready(uv_poll_t *poll, int status, int events) {
+    (void)status, (void)events;
+    chain_read((size_t)poll->data);
+}
+
+static void dispatch(size_t count) {
+    uv_loop_t *loop = uv_default_loop();
+    uv_poll_t *polls = must_allocate(count * sizeof *polls);
+    chain_make(count);
+    for (size_t pair = 0; pair < count; pair++) {
+        uv_poll_init(loop, &polls[pair], chain.pairs[pair][0]);
+        polls[pair].data = (void *)pair;
+        uv_poll_start(&polls[pair], UV_READABLE, pair_ready);
+    }
+    while (chain_start()) {
+        while (!chain_is_done()) uv_run(loop, UV_RUN_ONCE);
+        chain_end();
+    }
+}
+
+static size_t fired;
+
+static void timer_fires(uv_timer_t *timer) {
+    (void)timer;
+    fired++;
+}
+
+static void timers(size_t count) {
+    uv_loop_t *loop = uv_default_loop();
+    uv_timer_t *all = must_allocate(count * sizeof *all);
+    phases_of(count);
+    for (size_t place = 0; place < count; place++) {
+        uv_timer_init(loop, &all[place]);
+        uv_timer_start(&all[place], timer_fires, delay_long(), 0);
+    }
+    phases_end("arm_ns");
+    phases_weigh();
+    phases_begin();
+    for (size_t step = 0; step < count; step++)
+        uv_timer_start(&all[step * STRIDE % count], timer_fires, delay_long(), 0);
+    phases_end("rearm_ns");
+    phases_begin();
+    for (size_t step = 0; step < count; step++) uv_timer_stop(&all[step * STRIDE % count]);
+    phases_end("cancel_ns");
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    uv_update_time(loop);
+    for (size_t place = 0; place < count; place++)
+        uv_timer_start(&all[place], timer_fires, delay_short(), 0);
+    sleep_until_due(now);
+    phases_begin();
+    while (fired < count) uv_run(loop, UV_RUN_ONCE);
+    phases_end("expire_ns");
+}
+
+int main(int argc, char **argv) {
+    const struct work works[] = {{"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {0}};
+    return run_work(argc, argv, works);
+}

@@ -1,0 +1,279 @@
+//! Compares the reactor with other loops, side by side: `cargo run --release -p benches --bin
+//! compare`.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use benches::load::{self, Load};
+use benches::plan::{Plan, Work};
+use benches::report::Results;
+use benches::run::{Pinning, Run};
+use benches::{loops, measure, plots, subject};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Compares the reactor with other event loops, doing the same work side by side
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "It loads this machine's loopback only. Ctrl-C ends it with a report of what \
+    there is. It exits with 0 when everything was measured, 1 when something could not be, 2 on \
+    wrong arguments."
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Args)]
+struct Options {
+    /// Under a minute instead of about five: a look, not a verdict
+    #[arg(long)]
+    quick: bool,
+    /// Only these kinds of work, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = Work::KINDS)]
+    only: Vec<String>,
+    /// Only these loops, separated by commas; ratios need raw
+    #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = names())]
+    loops: Vec<String>,
+    /// How often each loop does each work
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// Milliseconds that a load is measured each time
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    duration: Option<u64>,
+    /// Where the report, the CSV files and the plots are written to
+    #[arg(long, value_name = "DIR", default_value = "target/compare")]
+    out: PathBuf,
+    /// Stop every server for 1 s in the middle of its measurement, to see the report show it
+    #[arg(long, hide = true)]
+    stall: bool,
+}
+
+fn names() -> Vec<&'static str> {
+    subject::ALL.iter().map(|it| it.name).collect()
+}
+
+/// What the comparison starts itself as.
+#[derive(Subcommand)]
+enum Part {
+    /// A loop that does a work
+    #[command(hide = true)]
+    Serve {
+        name: String,
+        work: String,
+        #[arg(allow_negative_numbers = true)]
+        core: i32,
+        number: Option<usize>,
+    },
+    /// The client
+    #[command(hide = true)]
+    Load(LoadArgs),
+}
+
+#[derive(Args)]
+struct LoadArgs {
+    address: SocketAddr,
+    /// The process whose processor time is measured
+    pid: u32,
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    core: i32,
+    #[arg(long, default_value = "exchange")]
+    kind: Kind,
+    #[arg(long, default_value_t = 50)]
+    connections: usize,
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    #[arg(long, default_value_t = 1)]
+    depth: usize,
+    /// Messages a second
+    #[arg(long)]
+    rate: Option<f64>,
+    #[arg(long, default_value = "echo")]
+    expect: Answer,
+    /// Milliseconds
+    #[arg(long, default_value_t = 100)]
+    warm_up: u64,
+    /// Milliseconds
+    #[arg(long, default_value_t = 1000)]
+    duration: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Exchange,
+    Idle,
+    Churn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    Echo,
+    Uppercase,
+}
+
+/// A loop that does a work, on its core.
+fn serve(name: &str, work: &str, core: i32, number: Option<usize>) -> io::Result<()> {
+    measure::end_with_parent()?;
+    measure::pin(core)?;
+    loops::run(name, work, number.unwrap_or(0))
+}
+
+/// The client, on its core: it prints what it measured.
+fn load(args: &LoadArgs) -> io::Result<()> {
+    measure::end_with_parent()?;
+    measure::pin(args.core)?;
+    let load = Load {
+        connections: args.connections,
+        size: args.size,
+        depth: args.depth,
+        rate: args.rate,
+        uppercase: args.expect == Answer::Uppercase,
+        warm_up: Duration::from_millis(args.warm_up),
+        duration: Duration::from_millis(args.duration),
+    };
+    let lines = match args.kind {
+        Kind::Exchange => load::run(load, args.address, args.pid)?.lines(),
+        Kind::Idle => load::idle(load, args.address, args.pid)?,
+        Kind::Churn => load::churn(load, args.address, args.pid)?,
+    };
+    print!("{lines}");
+    Ok(())
+}
+
+/// What is to be done, as the options say.
+fn plan(options: &Options) -> Plan {
+    let mut plan = if options.quick { Plan::quick() } else { Plan::full() };
+    if !options.only.is_empty() {
+        plan.works.retain(|work| options.only.iter().any(|kind| kind == work.kind()));
+    }
+    if let Some(rounds) = options.rounds {
+        plan.rounds = usize::from(rounds);
+    }
+    if let Some(milliseconds) = options.duration {
+        plan.duration = Duration::from_millis(milliseconds);
+    }
+    plan
+}
+
+/// What a reader has to know to believe the figures.
+fn head(run: &Run) -> String {
+    let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let commit = git
+        .ok()
+        .filter(|it| it.status.success())
+        .map_or("unknown".to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("compare {}", command.join(" "));
+    let mut lines = measure::machine();
+    lines.push(("pinning", run.pinning.describe()));
+    lines.push(("commit", commit));
+    lines.push(("command", command.trim().to_owned()));
+    let loaded = format!(
+        "{} rounds, the order of the loops reversed from one to the next; loads of {:?} after {:?}",
+        run.plan.rounds, run.plan.duration, run.plan.warm_up
+    );
+    lines.push(("rounds", loaded));
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<12} {value}");
+    }
+    text.push('\n');
+    for subject in &run.subjects {
+        let absent = subject.absent().map_or(String::new(), |why| format!("  ABSENT: {why}"));
+        let _ = writeln!(text, "{:<12} {}{absent}", subject.name, subject.about);
+    }
+    text
+}
+
+fn compare(options: &Options) -> io::Result<ExitCode> {
+    let out = &options.out;
+    // Better now than after five minutes.
+    fs::create_dir_all(out).map_err(|error| {
+        let text = format!("cannot make the folder {} (--out): {error}", out.display());
+        io::Error::new(error.kind(), text)
+    })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let chosen = |name: &str| options.loops.is_empty() || options.loops.iter().any(|it| it == name);
+    let subjects = subject::ALL.into_iter().filter(|it| chosen(it.name)).collect();
+    let mut run = Run {
+        plan: plan(options),
+        subjects,
+        pinning: Pinning::choose(),
+        stall: options.stall,
+        stop,
+        samples: Vec::new(),
+        skipped: Vec::new(),
+        others: None,
+    };
+    let (mut text, started) = (head(&run), Instant::now());
+    print!("{text}");
+    run.subjects.retain(|it| it.absent().is_none());
+    run.all();
+
+    let results = Results::new(&run.samples);
+    let mut tables = results.tables();
+    for skipped in &run.skipped {
+        let _ = writeln!(tables, "\nNOT MEASURED: {skipped}");
+    }
+    if run.stop.load(Ordering::Relaxed) {
+        let _ = writeln!(tables, "\nINTERRUPTED: this is what there is of it.");
+    }
+    let others = run.others.map_or("unknown".to_owned(), |it| format!("{:.0} %", it * 100.0));
+    let _ = writeln!(
+        tables,
+        "\n{} s in all; others had {others} of the cores meanwhile",
+        started.elapsed().as_secs()
+    );
+    print!("{tables}");
+    text.push_str(&tables);
+    write_files(options, &text, &results)?;
+    let is_complete = run.skipped.is_empty() && !run.samples.is_empty();
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_files(options: &Options, text: &str, results: &Results<'_>) -> io::Result<()> {
+    let out = &options.out;
+    let write = |name: &str, content: &str| {
+        let path = out.join(name);
+        fs::write(&path, content).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        })
+    };
+    write("report.txt", text)?;
+    write("samples.csv", &results.samples_csv())?;
+    write("summary.csv", &results.summary_csv())?;
+    for (name, svg) in plots::all(results).map_err(io::Error::other)? {
+        write(name, &svg)?;
+    }
+    println!("The report, CSV files and plots (SVG) are in {}", out.display());
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (who, result) = match &cli.part {
+        Some(Part::Serve { name, work, core, number }) => {
+            (name.as_str(), serve(name, work, *core, *number).map(|()| ExitCode::SUCCESS))
+        }
+        Some(Part::Load(args)) => ("the client", load(args).map(|()| ExitCode::SUCCESS)),
+        None => ("compare", compare(&cli.options)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{who}: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,158 @@
+//! smol's loop: async-io, which is the safe front of `polling`, with a local executor.
+//!
+//! Using `polling` itself takes `unsafe`: its `Poller::add` trusts the caller to take descriptors
+//! out again. What its users see is this, and calloop.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use async_executor::LocalExecutor;
+use async_io::{Async, Timer, block_on};
+
+use crate::net;
+use crate::scene::{self, Chain, Runs};
+use crate::timing::{self, Delays, Phases};
+
+/// Serves echo for ever, a task for each connection.
+///
+/// # Errors
+/// When accepting fails.
+pub fn echo(listener: TcpListener) -> io::Result<()> {
+    let listener = Async::new_nonblocking(listener)?;
+    let executor = Rc::new(LocalExecutor::new());
+    // Tasks do not wait while they use it, so one buffer is enough for all.
+    let buffer = Rc::new(RefCell::new(vec![0; net::READ_SIZE]));
+    block_on(executor.run(async {
+        loop {
+            match net::accept(listener.get_ref())? {
+                Some(fd) => {
+                    let stream = Async::new_nonblocking(std::net::TcpStream::from(fd))?;
+                    let buffer = Rc::clone(&buffer);
+                    executor.spawn(serve(stream, buffer)).detach();
+                }
+                None => listener.readable().await?,
+            }
+        }
+    }))
+}
+
+/// Echoes until the peer ends.
+async fn serve(stream: Async<std::net::TcpStream>, buffer: Rc<RefCell<Vec<u8>>>) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        let mut unsent = match echo_once(stream.get_ref(), &mut buffer.borrow_mut())? {
+            Some(unsent) => unsent,
+            None => return Ok(()),
+        };
+        while !unsent.is_empty() {
+            stream.writable().await?;
+            let written = net::write(stream.get_ref(), &unsent)?.unwrap_or(0);
+            unsent.drain(..written);
+        }
+    }
+}
+
+/// Reads once and writes it back; returns what there was no room for, or `None` at the end. What
+/// was not read is reported again.
+fn echo_once(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
+    match net::read(&stream, buffer)? {
+        None => Ok(Some(Vec::new())),
+        Some(0) => Ok(None),
+        Some(count) => {
+            let written = net::write(&stream, &buffer[..count])?.unwrap_or(0);
+            Ok(Some(buffer[written..count].to_vec()))
+        }
+    }
+}
+
+/// Passes bytes along a chain of pairs.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(count: usize) -> io::Result<()> {
+    let (readers, chain) = scene::pairs(count)?;
+    let chain = Rc::new(RefCell::new(chain));
+    let executor = LocalExecutor::new();
+    for (pair, reader) in readers.into_iter().enumerate() {
+        let reader = Async::new_nonblocking(std::os::unix::net::UnixStream::from(reader))?;
+        executor.spawn(link(pair, reader, Rc::clone(&chain))).detach();
+    }
+    block_on(executor.run(async {
+        let mut runs = Runs::new();
+        while runs.start(&mut chain.borrow_mut())? {
+            poll_fn(|context| chain.borrow_mut().poll_done(context)).await;
+            runs.end(&chain.borrow());
+        }
+        Ok(())
+    }))
+}
+
+/// The reading end of a pair.
+async fn link(
+    pair: usize,
+    reader: Async<std::os::unix::net::UnixStream>,
+    chain: Rc<RefCell<Chain>>,
+) -> io::Result<()> {
+    let mut buffer = [0; scene::READ_SIZE];
+    loop {
+        reader.readable().await?;
+        if let Some(count) = net::read(reader.get_ref(), &mut buffer)? {
+            chain.borrow_mut().received(pair, count)?;
+        }
+    }
+}
+
+/// Arms, moves, cancels and fires timers.
+///
+/// # Errors
+/// None.
+pub fn timers(count: usize) -> io::Result<()> {
+    let context = &mut Context::from_waker(Waker::noop());
+    let mut delays = Delays::new();
+    let mut timers: Vec<Option<Timer>> = (0..count).map(|_| None).collect();
+    let mut phases = Phases::new(count);
+    let now = Instant::now();
+    for timer in &mut timers {
+        let mut new = Timer::at(now + delays.long());
+        // Timers arm themselves when they are polled.
+        let _ = Pin::new(&mut new).poll(context);
+        *timer = Some(new);
+    }
+    phases.end("arm_ns");
+    phases.weigh();
+    phases.begin();
+    for place in timing::order(count) {
+        if let Some(timer) = &mut timers[place] {
+            timer.set_at(now + delays.long());
+        }
+    }
+    phases.end("rearm_ns");
+    phases.begin();
+    for place in timing::order(count) {
+        timers[place] = None;
+    }
+    phases.end("cancel_ns");
+
+    let executor = LocalExecutor::new();
+    let start = Instant::now() + timing::lead(count);
+    let tasks: Vec<_> =
+        (0..count).map(|_| executor.spawn(Timer::at(start + delays.short()))).collect();
+    while executor.try_tick() {}
+    // Its thread fires timers while nobody blocks on a future.
+    phases.begin();
+    timing::sleep_until_due(start);
+    block_on(executor.run(async {
+        for task in tasks {
+            task.await;
+        }
+    }));
+    phases.end("expire_ns");
+    Ok(())
+}

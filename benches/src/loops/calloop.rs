@@ -1,0 +1,193 @@
+//! calloop: a loop of callbacks, level-triggered as its users have it.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Instant;
+
+use calloop::generic::Generic;
+use calloop::timer::{TimeoutAction, Timer};
+use calloop::{
+    Dispatcher, EventLoop, EventSource, Interest, Mode, Poll, PostAction, Readiness, Token,
+    TokenFactory,
+};
+
+use crate::net;
+use crate::scene::{self, Chain, Runs};
+use crate::timing::{self, Delays, Phases};
+
+/// An echoing connection.
+struct Connection {
+    socket: Generic<TcpStream>,
+    buffer: Rc<RefCell<Vec<u8>>>,
+    /// What the socket had no room for; while there is any, nothing is read.
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    /// Reads once and writes it back. What was not read is reported again.
+    fn ready(
+        unsent: &mut Vec<u8>,
+        stream: &TcpStream,
+        buffer: &mut [u8],
+    ) -> io::Result<PostAction> {
+        if !unsent.is_empty() {
+            let written = net::write(stream, unsent)?.unwrap_or(0);
+            unsent.drain(..written);
+        } else if let Some(count) = net::read(stream, buffer)? {
+            if count == 0 {
+                return Ok(PostAction::Remove);
+            }
+            let written = net::write(stream, &buffer[..count])?.unwrap_or(0);
+            unsent.extend_from_slice(&buffer[written..count]);
+        }
+        Ok(PostAction::Continue)
+    }
+}
+
+impl EventSource for Connection {
+    type Event = ();
+    type Metadata = ();
+    type Ret = ();
+    type Error = io::Error;
+
+    fn process_events<F: FnMut((), &mut ())>(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        _callback: F,
+    ) -> io::Result<PostAction> {
+        let (unsent, buffer) = (&mut self.unsent, &self.buffer);
+        let action = self.socket.process_events(readiness, token, |_, stream| {
+            let result = Self::ready(unsent, stream, &mut buffer.borrow_mut());
+            // A connection that failed ends like one that is done.
+            Ok(result.unwrap_or(PostAction::Remove))
+        })?;
+        let wanted = if self.unsent.is_empty() { Interest::READ } else { Interest::WRITE };
+        if action == PostAction::Continue && self.socket.interest.writable != wanted.writable {
+            self.socket.interest = wanted;
+            return Ok(PostAction::Reregister);
+        }
+        Ok(action)
+    }
+
+    fn register(&mut self, poll: &mut Poll, factory: &mut TokenFactory) -> calloop::Result<()> {
+        self.socket.register(poll, factory)
+    }
+
+    fn reregister(&mut self, poll: &mut Poll, factory: &mut TokenFactory) -> calloop::Result<()> {
+        self.socket.reregister(poll, factory)
+    }
+
+    fn unregister(&mut self, poll: &mut Poll) -> calloop::Result<()> {
+        self.socket.unregister(poll)
+    }
+}
+
+/// Serves echo for ever.
+///
+/// # Errors
+/// When the loop can not run.
+pub fn echo(listener: TcpListener) -> io::Result<()> {
+    let mut event_loop: EventLoop<'_, ()> = EventLoop::try_new()?;
+    let handle = event_loop.handle();
+    let buffer = Rc::new(RefCell::new(vec![0; net::READ_SIZE]));
+    let acceptor = Generic::new(listener, Interest::READ, Mode::Level);
+    let accept = move |_, listener: &mut calloop::generic::NoIoDrop<TcpListener>, _: &mut ()| {
+        while let Some(fd) = net::accept(&**listener)? {
+            let socket = Generic::new(TcpStream::from(fd), Interest::READ, Mode::Level);
+            let buffer = Rc::clone(&buffer);
+            let connection = Connection { socket, buffer, unsent: Vec::new() };
+            handle.insert_source(connection, |(), (), ()| {}).map_err(|it| it.error)?;
+        }
+        Ok(PostAction::Continue)
+    };
+    event_loop.handle().insert_source(acceptor, accept).map_err(|it| it.error)?;
+    loop {
+        event_loop.dispatch(None, &mut ())?;
+    }
+}
+
+/// Passes bytes along a chain of pairs.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(count: usize) -> io::Result<()> {
+    let (readers, mut chain) = scene::pairs(count)?;
+    let mut event_loop: EventLoop<'_, Chain> = EventLoop::try_new()?;
+    for (pair, reader) in readers.into_iter().enumerate() {
+        let source: Generic<OwnedFd> = Generic::new(reader, Interest::READ, Mode::Level);
+        let link = move |_, reader: &mut calloop::generic::NoIoDrop<OwnedFd>, chain: &mut Chain| {
+            let mut buffer = [0; scene::READ_SIZE];
+            if let Some(count) = net::read(&**reader, &mut buffer)? {
+                chain.received(pair, count)?;
+            }
+            Ok(PostAction::Continue)
+        };
+        event_loop.handle().insert_source(source, link).map_err(|it| it.error)?;
+    }
+    let mut runs = Runs::new();
+    while runs.start(&mut chain)? {
+        while !chain.is_done() {
+            event_loop.dispatch(None, &mut chain)?;
+        }
+        runs.end(&chain);
+    }
+    Ok(())
+}
+
+/// Arms, moves, cancels and fires timers.
+///
+/// # Errors
+/// When the loop can not run.
+pub fn timers(count: usize) -> io::Result<()> {
+    let mut event_loop: EventLoop<'_, usize> = EventLoop::try_new()?;
+    let handle = event_loop.handle();
+    let mut delays = Delays::new();
+    let mut timers: Vec<_> = (0..count).map(|_| None).collect();
+    let mut phases = Phases::new(count);
+    let now = Instant::now();
+    let fire = |_, (): &mut (), fired: &mut usize| {
+        *fired += 1;
+        TimeoutAction::Drop
+    };
+    for timer in &mut timers {
+        // A dispatcher lets its timer be moved.
+        let dispatcher = Dispatcher::new(Timer::from_deadline(now + delays.long()), fire);
+        let token = handle.register_dispatcher(dispatcher.clone())?;
+        *timer = Some((dispatcher, token));
+    }
+    phases.end("arm_ns");
+    phases.weigh();
+    phases.begin();
+    for place in timing::order(count) {
+        if let Some((dispatcher, token)) = &timers[place] {
+            dispatcher.as_source_mut().set_deadline(now + delays.long());
+            handle.update(token)?;
+        }
+    }
+    phases.end("rearm_ns");
+    phases.begin();
+    for place in timing::order(count) {
+        if let Some((_, token)) = timers[place].take() {
+            handle.remove(token);
+        }
+    }
+    phases.end("cancel_ns");
+
+    let now = Instant::now();
+    for _ in 0..count {
+        let timer = Timer::from_deadline(now + delays.short());
+        handle.insert_source(timer, fire).map_err(|it| it.error)?;
+    }
+    timing::sleep_until_due(now);
+    phases.begin();
+    let mut fired = 0;
+    while fired < count {
+        event_loop.dispatch(None, &mut fired)?;
+    }
+    phases.end("expire_ns");
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Our reactor: its ready services, its drivers and its default limits, idle timeout included.
+
+use std::io;
+use std::time::Instant;
+
+use protocol::codecs::Lines;
+use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
+use reactor::{
+    Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits,
+    Next, Reactor, Reason, Registration, Stream, TimerId,
+};
+
+use super::announce;
+use crate::scene::{self, Chain, Runs};
+use crate::timing::{self, Delays, Phases};
+
+/// Serves echo for ever.
+///
+/// # Errors
+/// When the loop can not run.
+pub fn echo(kind: BackendKind) -> io::Result<()> {
+    serve(kind, servers::echo::session)
+}
+
+/// Serves lines in upper case for ever.
+///
+/// # Errors
+/// When the loop can not run.
+pub fn lines(kind: BackendKind) -> io::Result<()> {
+    serve(kind, || Conversation::new(Lines::default(), Shout))
+}
+
+struct Shout;
+
+impl<A> Service<Lines, A> for Shout {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        line.make_ascii_uppercase();
+        reply.send(line);
+        Flow::Continue
+    }
+}
+
+fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result<()> {
+    let any: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let listener = Listener::bind(&any, &ListenOptions::default())?;
+    let address = listener.address().to_string();
+    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), move |_| make())?;
+    announce(&address)?;
+    reactor.run()
+}
+
+/// The reading end of a pair.
+struct Link {
+    pair: usize,
+}
+
+impl Handler<Chain> for Link {
+    fn ready(&mut self, cx: &mut Cx<'_, Chain>) -> io::Result<Next> {
+        let mut buffer = [0; scene::READ_SIZE];
+        // What a full buffer leaves is seen to in the next call (law 1).
+        match cx.read(&mut buffer)? {
+            Some(0) => return Ok(Next::Close(Reason::PeerClosed)),
+            Some(count) => cx.app.received(self.pair, count)?,
+            None => {}
+        }
+        Ok(Next::Continue)
+    }
+}
+
+/// A reactor that watches a chain of pairs.
+///
+/// # Errors
+/// When a system call fails: each pair takes two descriptors.
+pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
+    let (readers, chain) = scene::pairs(count)?;
+    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, chain)?;
+    for (pair, reader) in readers.into_iter().enumerate() {
+        let registration =
+            Registration::new(Interest::READ).known_nonblocking().short_read_drains();
+        reactor.cx().register(reader, registration, Link { pair })?;
+    }
+    Ok(reactor)
+}
+
+/// Passes bytes along a chain of pairs.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
+    let mut reactor = chain(kind, count)?;
+    let mut runs = Runs::new();
+    while runs.start(&mut reactor.app)? {
+        reactor.run_until(Chain::is_done)?;
+        runs.end(&reactor.app);
+    }
+    Ok(())
+}
+
+/// A source that owns all timers, and counts those that fire.
+struct Owner {
+    count: usize,
+    fired: usize,
+}
+
+impl Handler for Owner {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        let mut delays = Delays::new();
+        let mut timers: Vec<Option<TimerId>> = (0..self.count).map(|_| None).collect();
+        let mut phases = Phases::new(self.count);
+        for (key, timer) in timers.iter_mut().enumerate() {
+            *timer = Some(cx.set_timer(cx.now() + delays.long(), None, key as u64));
+        }
+        phases.end("arm_ns");
+        phases.weigh();
+        phases.begin();
+        for place in timing::order(self.count) {
+            let timer = timers[place].ok_or_else(missing)?;
+            cx.move_timer(timer, cx.now() + delays.long());
+        }
+        phases.end("rearm_ns");
+        phases.begin();
+        for place in timing::order(self.count) {
+            let timer = timers[place].take().ok_or_else(missing)?;
+            cx.cancel_timer(timer);
+        }
+        phases.end("cancel_ns");
+        let now = Instant::now();
+        for key in 0..self.count {
+            cx.set_timer(now + delays.short(), None, key as u64);
+        }
+        timing::sleep_until_due(now);
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.fired += 1;
+        if self.fired == self.count {
+            cx.stop();
+        }
+        Ok(Next::Continue)
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::other("a timer is missing")
+}
+
+/// Arms, moves, cancels and fires timers.
+///
+/// # Errors
+/// When the loop can not run.
+pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
+    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    let mut cx = reactor.cx();
+    let owner = cx.spawn(Owner { count, fired: 0 })?;
+    cx.wake(owner);
+    reactor.run_once(None)?;
+    let mut phases = Phases::new(count);
+    phases.begin();
+    reactor.run()?;
+    phases.end("expire_ns");
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The limit: `epoll_wait`, a vector indexed by descriptor, and nothing around it.
+//!
+//! Every descriptor is registered once, edge-triggered, for input; one whose output has waited for
+//! room is registered for that too, once. Asking for room from the beginning would cost an event
+//! and a read in vain for each connection.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::connection::{Connection, Fate};
+use crate::net;
+use crate::scene::{self, Runs};
+
+/// Events that one wait takes at most.
+const EVENTS: usize = 1024;
+
+const INPUT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+
+fn add(epoll: &OwnedFd, fd: &OwnedFd, number: usize) -> io::Result<()> {
+    Ok(epoll::add(epoll, fd, EventData::new_u64(number as u64), INPUT)?)
+}
+
+/// Waits for events, however long that takes; being interrupted is no event.
+fn wait(epoll: &OwnedFd, events: &mut Vec<Event>) -> io::Result<()> {
+    events.clear();
+    match epoll::wait(epoll, rustix::buffer::spare_capacity(events), None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Serves echo for ever.
+///
+/// # Errors
+/// When waiting or registering fails.
+pub fn echo(listener: TcpListener) -> io::Result<()> {
+    let listener = OwnedFd::from(listener);
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    add(&epoll, &listener, listener.as_raw_fd() as usize)?;
+    let mut connections: Vec<Option<Connection<OwnedFd>>> = Vec::new();
+    let mut buffer = vec![0; net::READ_SIZE];
+    let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+    loop {
+        wait(&epoll, &mut events)?;
+        for event in &events {
+            let number = event.data.u64() as usize;
+            if number == listener.as_raw_fd() as usize {
+                while let Some(fd) = net::accept(&listener)? {
+                    let number = fd.as_raw_fd() as usize;
+                    add(&epoll, &fd, number)?;
+                    if connections.len() <= number {
+                        connections.resize_with(number + 1, || None);
+                    }
+                    connections[number] = Some(Connection::new(fd));
+                }
+            } else if let Some(connection) = &mut connections[number] {
+                let flags = event.flags;
+                let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+                match connection.ready(flags.intersects(ends), &mut buffer) {
+                    Ok(Fate::Lives) => {}
+                    Ok(Fate::Full) if connection.reports_room => {}
+                    Ok(Fate::Full) => {
+                        connection.reports_room = true;
+                        let flags = INPUT.union(EventFlags::OUT);
+                        let data = EventData::new_u64(number as u64);
+                        epoll::modify(&epoll, &connection.fd, data, flags)?;
+                    }
+                    // A connection that failed ends like one that is done.
+                    Ok(Fate::Ended) | Err(_) => connections[number] = None,
+                }
+            }
+        }
+    }
+}
+
+/// Passes bytes along a chain of pairs.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(count: usize) -> io::Result<()> {
+    let (readers, mut chain) = scene::pairs(count)?;
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    for (pair, reader) in readers.iter().enumerate() {
+        add(&epoll, reader, pair)?;
+    }
+    let mut buffer = [0; scene::READ_SIZE];
+    let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+    let mut runs = Runs::new();
+    while runs.start(&mut chain)? {
+        while !chain.is_done() {
+            wait(&epoll, &mut events)?;
+            for event in &events {
+                let pair = event.data.u64() as usize;
+                if let Some(count) = net::read(&readers[pair], &mut buffer)? {
+                    chain.received(pair, count)?;
+                }
+            }
+        }
+        runs.end(&chain);
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! tokio, on its current-thread runtime.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+use tokio::time::Sleep;
+
+use crate::net;
+use crate::scene::{self, Chain, Runs};
+use crate::timing::{self, Delays, Phases};
+
+/// The runtime that all works here run on.
+///
+/// # Errors
+/// What the kernel said.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Serves echo for ever, a task for each connection.
+///
+/// # Errors
+/// When accepting fails.
+pub fn echo(listener: StdListener) -> io::Result<()> {
+    // Tasks do not wait while they use it, so one buffer is enough for all.
+    let buffer = Rc::new(RefCell::new(vec![0; net::READ_SIZE]));
+    LocalSet::new().block_on(&runtime()?, async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::task::spawn_local(serve(stream, Rc::clone(&buffer)));
+        }
+    })
+}
+
+/// Echoes until the peer ends.
+async fn serve(mut stream: TcpStream, buffer: Rc<RefCell<Vec<u8>>>) -> io::Result<()> {
+    loop {
+        let unsent =
+            poll_fn(|context| poll_echo(Pin::new(&mut stream), &mut buffer.borrow_mut(), context));
+        match unsent.await? {
+            Some(unsent) if unsent.is_empty() => {}
+            Some(unsent) => stream.write_all(&unsent).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Reads once and writes it back; returns what there was no room for, or `None` at the end.
+/// `poll_read` takes a short read for the end of what there is, which `try_read` does not.
+fn poll_echo(
+    mut stream: Pin<&mut TcpStream>,
+    buffer: &mut [u8],
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Option<Vec<u8>>>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(stream.as_mut().poll_read(context, &mut read))?;
+    let bytes = read.filled();
+    if bytes.is_empty() {
+        return Poll::Ready(Ok(None));
+    }
+    let written = match stream.try_write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        result => result?,
+    };
+    Poll::Ready(Ok(Some(bytes[written..].to_vec())))
+}
+
+/// Passes bytes along a chain of pairs, a task for each.
+///
+/// # Errors
+/// When a system call fails.
+pub fn dispatch(count: usize) -> io::Result<()> {
+    let (readers, chain) = scene::pairs(count)?;
+    let chain = Rc::new(RefCell::new(chain));
+    LocalSet::new().block_on(&runtime()?, async {
+        for (pair, reader) in readers.into_iter().enumerate() {
+            let reader = UnixStream::from_std(std::os::unix::net::UnixStream::from(reader))?;
+            tokio::task::spawn_local(link(pair, reader, Rc::clone(&chain)));
+        }
+        // Each waits before the first byte comes.
+        tokio::task::yield_now().await;
+        let mut runs = Runs::new();
+        while runs.start(&mut chain.borrow_mut())? {
+            poll_fn(|context| chain.borrow_mut().poll_done(context)).await;
+            runs.end(&chain.borrow());
+        }
+        Ok(())
+    })
+}
+
+/// The reading end of a pair.
+async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) -> io::Result<()> {
+    use tokio::io::AsyncReadExt;
+    let mut buffer = [0; scene::READ_SIZE];
+    loop {
+        let count = reader.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        chain.borrow_mut().received(pair, count)?;
+    }
+}
+
+/// Arms, moves, cancels and fires timers: a [`Sleep`] each.
+///
+/// # Errors
+/// When the runtime can not be made.
+pub fn timers(count: usize) -> io::Result<()> {
+    let runtime = runtime()?;
+    let mut delays = Delays::new();
+    let mut timers: Vec<Option<Pin<Box<Sleep>>>> = (0..count).map(|_| None).collect();
+    let mut phases = Phases::new(count);
+    runtime.block_on(async {
+        let context = &mut Context::from_waker(Waker::noop());
+        let now = tokio::time::Instant::now();
+        for timer in &mut timers {
+            let mut new = Box::pin(tokio::time::sleep_until(now + delays.long()));
+            // A sleep arms itself when it is polled.
+            let _ = new.as_mut().poll(context);
+            *timer = Some(new);
+        }
+        phases.end("arm_ns");
+        phases.weigh();
+        phases.begin();
+        for place in timing::order(count) {
+            if let Some(timer) = &mut timers[place] {
+                timer.as_mut().reset(now + delays.long());
+            }
+        }
+        phases.end("rearm_ns");
+        phases.begin();
+        for place in timing::order(count) {
+            timers[place] = None;
+        }
+        phases.end("cancel_ns");
+    });
+    LocalSet::new().block_on(&runtime, async {
+        let start = Instant::now() + timing::lead(count);
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let due = start + delays.short();
+                tokio::task::spawn_local(tokio::time::sleep_until(due.into()))
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        phases.begin();
+        timing::sleep_until_due(start);
+        for task in tasks {
+            task.await?;
+        }
+        phases.end("expire_ns");
+        Ok(())
+    })
+}

@@ -1,0 +1,141 @@
+//! What a process has used, where it runs, and what machine this is.
+
+use std::fs;
+use std::io;
+
+use rustix::thread::CpuSet;
+
+/// Processor time that a process has used so far, in nanoseconds: what the scheduler accounted to
+/// each of its threads (`/proc/PID/task/TID/schedstat`, `proc(5)`). A thread that has been running
+/// without a break is accounted for up to the last clock tick.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_nanoseconds(pid: u32) -> io::Result<u64> {
+    let mut total = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
+        total += first.ok_or_else(|| io::Error::other(format!("schedstat says {text:?}")))?;
+    }
+    Ok(total)
+}
+
+/// Memory of a process's own that is in use, in bytes: heap and stacks, not its program
+/// (`RssAnon`, `proc(5)`).
+///
+/// # Errors
+/// When there is no such process.
+pub fn memory_bytes(pid: u32) -> io::Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path)?;
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes
+        .map(|it| it * 1024)
+        .ok_or_else(|| io::Error::other(format!("{path} does not tell Anonymous")))
+}
+
+/// Cores that this process may run on.
+pub fn cores() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+}
+
+/// Keeps this thread, and those it will start, on one core; a negative one means any.
+///
+/// # Errors
+/// What the kernel said: the core may not be allowed.
+pub fn pin(core: i32) -> io::Result<()> {
+    let Ok(core) = usize::try_from(core) else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(core);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Has the kernel end this process when the one that started it ends, however it does.
+///
+/// # Errors
+/// What the kernel said, or that the starter is gone already.
+pub fn end_with_parent() -> io::Result<()> {
+    let kill = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(kill)?;
+    match rustix::process::getppid() {
+        Some(parent) if !parent.is_init() => Ok(()),
+        _ => Err(io::Error::other("the comparison that started this process is gone")),
+    }
+}
+
+/// Processor time of this process, in nanoseconds: of its threads too, which some loops have.
+pub fn own_nanoseconds() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// How busy the machine and this comparison have been so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Clock ticks of all cores.
+    total: u64,
+    /// Those in which nothing ran.
+    idle: u64,
+    /// Those of this process and of the children that it has waited for.
+    own: u64,
+}
+
+impl Usage {
+    /// Until now; `None` where `/proc` does not tell.
+    pub fn now() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let cores: Vec<u64> = stat
+            .lines()
+            .next()?
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|it| it.parse().ok())
+            .collect();
+        let own = fs::read_to_string("/proc/self/stat").ok()?;
+        // The name may hold anything; what follows it is numbers: utime is the twelfth.
+        let own = own.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
+        Some(Self {
+            // Guests are counted as users too (`proc(5)`).
+            total: cores.iter().take(8).sum(),
+            idle: cores.get(3)? + cores.get(4)?,
+            own: own.filter_map(|it| it.parse::<u64>().ok()).sum(),
+        })
+    }
+
+    /// The share of all cores that went to others since `before`, the hypervisor's own included.
+    pub fn others_since(&self, before: &Self) -> f64 {
+        let total = (self.total - before.total).max(1) as f64;
+        let busy = (self.total - self.idle) - (before.total - before.idle);
+        busy.saturating_sub(self.own - before.own) as f64 / total
+    }
+}
+
+/// How many descriptors a process may have.
+pub fn descriptors_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX))
+}
+
+/// The machine and the kernel, a line each, for the head of a report.
+pub fn machine() -> Vec<(&'static str, String)> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown");
+    let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    let governor = if governor.is_empty() { "not told" } else { governor.trim() };
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    vec![
+        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+        ("processor", format!("{model}, frequency governor {governor}")),
+        ("cores", format!("{} that this process may use", cores().len())),
+        ("load", format!("{load} when it started (1, 5, 15 minutes)")),
+        ("descriptors", format!("{} for each process (ulimit -n)", descriptors_max())),
+    ]
+}

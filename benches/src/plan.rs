@@ -1,0 +1,317 @@
+//! What is measured, how often and how long.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One thing that subjects are made to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// The scenario of the authors of libevent and libev: `pipes` pairs of sockets are watched,
+    /// up to 100 of them are active at a time, each passes a byte on to the next.
+    Dispatch {
+        /// How many pairs.
+        pipes: usize,
+    },
+    /// Echo, the next message when one is answered.
+    Echo {
+        /// Connections.
+        connections: usize,
+        /// Bytes of a message.
+        size: usize,
+        /// Messages under way on each connection.
+        depth: usize,
+    },
+    /// Echo of messages that are sent on a fixed schedule, whatever the server does.
+    Schedule {
+        /// Connections.
+        connections: usize,
+        /// Messages a second on all of them together.
+        rate: usize,
+    },
+    /// Lines, answered in upper case: where buffers and codecs count.
+    Lines {
+        /// Messages under way on each connection.
+        depth: usize,
+    },
+    /// Timers between 1 ms and 60 s.
+    Timers {
+        /// How many are armed at once.
+        count: usize,
+    },
+    /// Memory of connections that have exchanged a message and stand idle.
+    Idle {
+        /// Connections.
+        connections: usize,
+    },
+    /// Connections that are made and closed.
+    Churn,
+}
+
+/// One figure of a work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// What subjects and the client call it.
+    pub name: &'static str,
+    /// What it is called in tables.
+    pub title: &'static str,
+    /// Digits after the point.
+    pub digits: usize,
+    /// What of it stands in tables.
+    pub shown: Shown,
+}
+
+/// What of a figure stands in tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The median.
+    Median,
+    /// The median, and its ratio to that of the reference.
+    Ratio,
+    /// The median, the spread and the ratio: what is judged by.
+    Judged,
+    /// Nothing.
+    Hidden,
+}
+
+const fn metric(name: &'static str, title: &'static str, digits: usize, shown: Shown) -> Metric {
+    Metric { name, title, digits, shown }
+}
+
+const DISPATCH: &[Metric] = &[metric("ns_per_event", "ns/event", 0, Shown::Judged)];
+const EXCHANGE: &[Metric] = &[
+    metric("server_ns", "CPU ns/message", 0, Shown::Judged),
+    metric("per_second", "messages/s", 0, Shown::Ratio),
+    metric("p50_us", "p50 us", 0, Shown::Median),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("p999_us", "p99.9 us", 0, Shown::Median),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+    metric("max_us", "max us", 0, Shown::Hidden),
+];
+const SCHEDULE: &[Metric] = &[
+    metric("p99_us", "p99 us", 1, Shown::Judged),
+    metric("p50_us", "p50 us", 1, Shown::Ratio),
+    metric("p999_us", "p99.9 us", 1, Shown::Ratio),
+    metric("max_us", "max us", 0, Shown::Median),
+    metric("server_ns", "CPU ns/message", 0, Shown::Ratio),
+    metric("per_second", "messages/s", 0, Shown::Median),
+];
+const TIMERS: &[Metric] = &[
+    metric("rearm_ns", "re-arm ns", 1, Shown::Judged),
+    metric("arm_ns", "arm ns", 1, Shown::Ratio),
+    metric("cancel_ns", "cancel ns", 1, Shown::Ratio),
+    metric("expire_ns", "expire ns", 1, Shown::Ratio),
+    metric("bytes", "bytes each", 0, Shown::Ratio),
+];
+const IDLE: &[Metric] = &[
+    metric("bytes", "bytes each", 0, Shown::Judged),
+    metric("more_kib", "KiB more the 2nd time", 0, Shown::Median),
+];
+const CHURN: &[Metric] = &[
+    metric("server_ns", "CPU ns/connection", 0, Shown::Judged),
+    metric("per_second", "connections/s", 0, Shown::Ratio),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+];
+
+impl Work {
+    /// The kind of work, as `--only` takes it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Dispatch { .. } => "dispatch",
+            Self::Echo { .. } => "echo",
+            Self::Schedule { .. } => "schedule",
+            Self::Lines { .. } => "lines",
+            Self::Timers { .. } => "timers",
+            Self::Idle { .. } => "idle",
+            Self::Churn => "churn",
+        }
+    }
+
+    /// All kinds.
+    pub const KINDS: [&'static str; 7] =
+        ["dispatch", "echo", "schedule", "lines", "timers", "idle", "churn"];
+
+    /// What a subject is told to do.
+    pub const fn served_as(&self) -> &'static str {
+        match self {
+            Self::Dispatch { .. } => "dispatch",
+            Self::Lines { .. } => "lines",
+            Self::Timers { .. } => "timers",
+            Self::Echo { .. } | Self::Schedule { .. } | Self::Idle { .. } | Self::Churn => "echo",
+        }
+    }
+
+    /// Whether a client loads the subject, which otherwise works by itself.
+    pub const fn needs_client(&self) -> bool {
+        !matches!(self, Self::Dispatch { .. } | Self::Timers { .. })
+    }
+
+    /// What a subject is told besides.
+    pub fn numbers(&self) -> Vec<String> {
+        match self {
+            Self::Dispatch { pipes } => vec![pipes.to_string()],
+            Self::Timers { count } => vec![count.to_string()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Descriptors that one process needs for it.
+    pub const fn descriptors(&self) -> usize {
+        // Standard streams, the poller, the listener and the like.
+        const OTHERS: usize = 32;
+        OTHERS
+            + match self {
+                Self::Dispatch { pipes } => 2 * *pipes,
+                Self::Echo { connections, .. }
+                | Self::Schedule { connections, .. }
+                | Self::Idle { connections } => *connections,
+                Self::Lines { .. } => LINES_CONNECTIONS,
+                Self::Timers { .. } => 0,
+                Self::Churn => 2 * crate::load::CHURN_BATCH,
+            }
+    }
+
+    /// Its figures, the one that is judged by first.
+    pub const fn metrics(&self) -> &'static [Metric] {
+        match self {
+            Self::Dispatch { .. } => DISPATCH,
+            Self::Echo { .. } | Self::Lines { .. } => EXCHANGE,
+            Self::Schedule { .. } => SCHEDULE,
+            Self::Timers { .. } => TIMERS,
+            Self::Idle { .. } => IDLE,
+            Self::Churn => CHURN,
+        }
+    }
+
+    /// What a reader has to know of a kind of work.
+    pub const fn note(&self) -> &'static str {
+        match self {
+            Self::Dispatch { .. } => {
+                "Pairs of sockets are watched; up to 100 bytes at a time are passed from pair to \
+                 pair, 1,000 times a run. Processor time of the loop for each byte: being \
+                 told, reading, writing."
+            }
+            Self::Echo { .. } => {
+                "Each connection has so many messages under way and sends the next when one is \
+                 answered. Judge by the server's processor time for each message: throughput and \
+                 latency hang on the client too. Latencies are corrected for coordinated omission, \
+                 as HdrHistogram does it, at the median pace. poll and select take part up to \
+                 1,000 connections. server and client are the shares of their cores they used."
+            }
+            Self::Schedule { .. } => {
+                "Messages are sent on a fixed schedule whatever the server does, and latencies \
+                 count from the time in the schedule: nothing is omitted."
+            }
+            Self::Lines { .. } => {
+                "Each loop at the level of its framework: our Lines codec, tokio-util's LinesCodec, \
+                 libevent's bufferevent."
+            }
+            Self::Timers { .. } => {
+                "Processor time for one timer, of as many as are armed. tokio is a Sleep each, \
+                 tokio-util one DelayQueue. Ours belong to a handler, as all our timers do. calloop \
+                 takes part up to 1,000: moving one of its timers looks at all of them."
+            }
+            Self::Idle { .. } => {
+                "Memory of the server's own (Anonymous, smaps) for each connection that has \
+                 exchanged a message, and how much more as many others take \
+                 once those are closed: what was not freed. The bare loops (raw, mio, calloop, libev, libevent, libuv) \
+                 and the tasks here share one buffer; ours has its codec, limits and idle timeout."
+            }
+            Self::Churn => {
+                "Connections are made, ended by the client and closed by the server, 128 at a time."
+            }
+        }
+    }
+
+    /// What ratios are to: the limit or, where there is none, our own loop.
+    pub const fn reference(&self) -> &'static str {
+        match self {
+            Self::Lines { .. } | Self::Timers { .. } => "epoll",
+            _ => "raw",
+        }
+    }
+}
+
+/// Connections that lines come on.
+pub const LINES_CONNECTIONS: usize = 50;
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dispatch { pipes } => {
+                write!(f, "dispatch, {pipes} watched, {} active", crate::scene::ACTIVE.min(*pipes))
+            }
+            Self::Echo { connections, size, depth } => {
+                let (size, unit) =
+                    if size % 1024 == 0 { (size / 1024, "KiB") } else { (*size, "B") };
+                write!(f, "echo, {size} {unit} x {connections}, depth {depth}")
+            }
+            Self::Schedule { connections, rate } => {
+                write!(f, "echo on a fixed schedule, 64 B x {connections}, {rate}/s")
+            }
+            Self::Lines { depth } => {
+                write!(f, "lines in upper case, 64 B x {LINES_CONNECTIONS}, depth {depth}")
+            }
+            Self::Timers { count } => write!(f, "timers, {count} armed, 1 ms to 60 s"),
+            Self::Idle { connections } => write!(f, "memory of {connections} idle connections"),
+            Self::Churn => f.write_str("connect and close"),
+        }
+    }
+}
+
+/// What a whole run does.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The works, in their order.
+    pub works: Vec<Work>,
+    /// How often each subject does each of them.
+    pub rounds: usize,
+    /// How long a load is measured each time.
+    pub duration: Duration,
+    /// How long it warms up before.
+    pub warm_up: Duration,
+}
+
+const fn echo(connections: usize, size: usize, depth: usize) -> Work {
+    Work::Echo { connections, size, depth }
+}
+
+impl Plan {
+    /// About five minutes.
+    pub fn full() -> Self {
+        let mut works = Vec::new();
+        works.extend([10, 100, 1000, 4000, 8000].map(|pipes| Work::Dispatch { pipes }));
+        for depth in [1, 16] {
+            works.extend([1, 50, 1000, 10_000].map(|connections| echo(connections, 64, depth)));
+        }
+        works.extend([echo(50, 4 * 1024, 1), echo(50, 64 * 1024, 1)]);
+        works.push(Work::Schedule { connections: 50, rate: 20_000 });
+        works.extend([1, 16, 256].map(|depth| Work::Lines { depth }));
+        works.extend([1000, 100_000, 1_000_000].map(|count| Work::Timers { count }));
+        works.extend([Work::Idle { connections: 5000 }, Work::Churn]);
+        Self {
+            works,
+            rounds: 3,
+            duration: Duration::from_millis(300),
+            warm_up: Duration::from_millis(60),
+        }
+    }
+
+    /// Under a minute: a look, not a verdict.
+    pub fn quick() -> Self {
+        let mut works = Vec::new();
+        works.extend([100, 1000].map(|pipes| Work::Dispatch { pipes }));
+        works.extend([echo(50, 64, 1), echo(50, 64, 16), echo(1000, 64, 1)]);
+        works.push(Work::Schedule { connections: 50, rate: 20_000 });
+        works.push(Work::Lines { depth: 16 });
+        works.push(Work::Timers { count: 10_000 });
+        works.extend([Work::Idle { connections: 1000 }, Work::Churn]);
+        Self {
+            works,
+            rounds: 2,
+            duration: Duration::from_millis(100),
+            warm_up: Duration::from_millis(30),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Tables of medians with their spread and their ratios, and the same as CSV.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::plan::{Metric, Shown, Work};
+use crate::run::Sample;
+
+/// The share of its core from which on a client counts as having been the bottleneck.
+pub const BUSY: f64 = 0.9;
+
+/// One figure of one subject: what its rounds came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The median of the rounds.
+    pub median: f64,
+    /// The least of them.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// How many rounds there are.
+    pub rounds: usize,
+}
+
+impl Summary {
+    /// Of figures; `None` when there is none.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = match values.len() % 2 {
+            0 => f64::midpoint(values[middle - 1], values[middle]),
+            _ => values[middle],
+        };
+        Some(Self { median, min, max, rounds: values.len() })
+    }
+}
+
+/// All samples, for looking up.
+#[derive(Debug)]
+pub struct Results<'a> {
+    samples: &'a [Sample],
+}
+
+impl<'a> Results<'a> {
+    /// Of samples.
+    pub fn new(samples: &'a [Sample]) -> Self {
+        Self { samples }
+    }
+
+    /// The works that were done, in order.
+    pub fn works(&self) -> Vec<Work> {
+        let mut works = Vec::new();
+        for sample in self.samples {
+            if !works.contains(&sample.work) {
+                works.push(sample.work);
+            }
+        }
+        works
+    }
+
+    /// Who did a work, in the order in which they began.
+    pub fn subjects(&self, work: &Work) -> Vec<&'static str> {
+        let mut subjects = Vec::new();
+        for sample in self.samples.iter().filter(|it| it.work == *work) {
+            if !subjects.contains(&sample.subject) {
+                subjects.push(sample.subject);
+            }
+        }
+        subjects
+    }
+
+    /// What a subject's rounds came to.
+    pub fn summary(&self, work: &Work, subject: &str, metric: &str) -> Option<Summary> {
+        let of_it = |it: &&Sample| it.work == *work && it.subject == subject && it.metric == metric;
+        Summary::of(self.samples.iter().filter(of_it).map(|it| it.value).collect())
+    }
+
+    /// The ratio of a subject's median to that of the reference of the work.
+    pub fn ratio(&self, work: &Work, subject: &str, metric: &str) -> Option<f64> {
+        let reference = self.summary(work, work.reference(), metric)?.median;
+        let ratio = self.summary(work, subject, metric)?.median / reference;
+        ratio.is_finite().then_some(ratio)
+    }
+
+    /// Whether the client had no more to give while it loaded a subject.
+    pub fn client_was_bottleneck(&self, work: &Work, subject: &str) -> bool {
+        let median = |metric| self.summary(work, subject, metric).map_or(0.0, |it| it.median);
+        let client = median("client_busy");
+        client >= BUSY && client >= median("server_busy")
+    }
+
+    /// All tables, with a note at the first of each kind.
+    pub fn tables(&self) -> String {
+        let (mut text, mut kind) = (String::new(), "");
+        for work in self.works() {
+            if kind != work.kind() {
+                kind = work.kind();
+                let _ = write!(text, "\n== {kind}\n{}\n", wrap(work.note()));
+            }
+            let _ = write!(text, "\n{}", self.table(&work));
+        }
+        text
+    }
+
+    /// The table of one work.
+    pub fn table(&self, work: &Work) -> String {
+        let shown: Vec<&Metric> =
+            work.metrics().iter().filter(|it| it.shown != Shown::Hidden).collect();
+        let mut rows = vec![heads(&shown, work.reference())];
+        let mut is_limited = false;
+        for subject in self.subjects(work) {
+            let mut row = vec![subject.to_owned()];
+            for metric in &shown {
+                self.cells(work, subject, metric, &mut row);
+            }
+            if self.client_was_bottleneck(work, subject) {
+                is_limited = true;
+                row[0].push('*');
+            }
+            rows.push(row);
+        }
+        let rounds = self.samples.iter().filter(|it| it.work == *work).map(|it| it.round).max();
+        let mut text =
+            format!("{work} ({} rounds)\n\n{}", rounds.map_or(0, |it| it + 1), align(&rows));
+        if is_limited {
+            let percent = BUSY * 100.0;
+            let _ = writeln!(
+                text,
+                "\n* The client was busy for over {percent:.0} % of the time and no less than the \
+                 server:\n  it was the bottleneck, the server may have more throughput to give."
+            );
+        }
+        text
+    }
+
+    fn cells(&self, work: &Work, subject: &str, metric: &Metric, row: &mut Vec<String>) {
+        let digits = metric.digits;
+        let summary = self.summary(work, subject, metric.name);
+        let number = |value: f64| format!("{value:.digits$}");
+        row.push(summary.map_or("-".to_owned(), |it| number(it.median)));
+        if metric.shown == Shown::Judged {
+            let spread = |it: Summary| format!("{}..{}", number(it.min), number(it.max));
+            row.push(summary.map_or("-".to_owned(), spread));
+        }
+        if metric.shown != Shown::Median {
+            let ratio = self.ratio(work, subject, metric.name);
+            row.push(ratio.map_or("-".to_owned(), |it| format!("{it:.2}")));
+        }
+    }
+
+    /// Every sample, a line each.
+    pub fn samples_csv(&self) -> String {
+        let mut text = "kind,work,subject,round,metric,value\n".to_owned();
+        for it in self.samples {
+            let (kind, work) = (it.work.kind(), &it.work);
+            let (subject, round, metric, value) = (it.subject, it.round, &it.metric, it.value);
+            let _ = writeln!(text, "{kind},\"{work}\",{subject},{round},{metric},{value}");
+        }
+        text
+    }
+
+    /// Every figure of every subject, a line each.
+    pub fn summary_csv(&self) -> String {
+        let mut text =
+            "kind,work,subject,metric,median,min,max,rounds,reference,ratio,client_bottleneck\n"
+                .to_owned();
+        for work in self.works() {
+            for subject in self.subjects(&work) {
+                let limited = self.client_was_bottleneck(&work, subject);
+                for metric in work.metrics() {
+                    let Some(it) = self.summary(&work, subject, metric.name) else { continue };
+                    let ratio = self.ratio(&work, subject, metric.name);
+                    let ratio = ratio.map_or(String::new(), |it| format!("{it:.4}"));
+                    let (kind, name, reference) = (work.kind(), metric.name, work.reference());
+                    let Summary { median, min, max, rounds } = it;
+                    let _ = writeln!(
+                        text,
+                        "{kind},\"{work}\",{subject},{name},{median},{min},{max},{rounds},\
+                         {reference},{ratio},{limited}"
+                    );
+                }
+            }
+        }
+        text
+    }
+}
+
+fn heads(shown: &[&Metric], reference: &str) -> Vec<String> {
+    let mut heads = vec![String::new()];
+    for metric in shown {
+        heads.push(metric.title.to_owned());
+        if metric.shown == Shown::Judged {
+            heads.push("min..max".to_owned());
+        }
+        if metric.shown != Shown::Median {
+            heads.push(format!("/ {reference}"));
+        }
+    }
+    heads
+}
+
+/// Text in lines of a hundred letters at most.
+fn wrap(text: &str) -> String {
+    let (mut wrapped, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let is_first = width == 0;
+        width += word.len() + usize::from(!is_first);
+        if width > 100 {
+            wrapped.push('\n');
+            width = word.len();
+        } else if !is_first {
+            wrapped.push(' ');
+        }
+        wrapped.push_str(word);
+    }
+    wrapped
+}
+
+/// Columns as wide as what stands in them: the first to the left, the others to the right.
+fn align(rows: &[Vec<String>]) -> String {
+    let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+    for (place, cell) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+        let width = widths.entry(place).or_default();
+        *width = (*width).max(cell.len());
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (place, cell) in row.iter().enumerate() {
+            let width = widths[&place];
+            let _ = match place {
+                0 => write!(line, "{cell:width$}"),
+                _ => write!(line, "  {cell:>width$}"),
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(subject: &'static str, round: usize, metric: &str, value: f64) -> Sample {
+        Sample { work: Work::Churn, subject, round, metric: metric.to_owned(), value }
+    }
+
+    #[test]
+    fn the_middle_of_an_even_count_is_between_two() {
+        let summary = Summary::of(vec![4.0, 1.0, 3.0, 2.0]).expect("there are figures");
+        assert_eq!((summary.median, summary.min, summary.max), (2.5, 1.0, 4.0));
+        assert_eq!(Summary::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn ratios_are_those_of_medians() {
+        let mut samples: Vec<Sample> =
+            (0..3).map(|round| sample("raw", round, "server_ns", 100.0)).collect();
+        samples.extend([90.0, 120.0, 500.0].map(|value| sample("mio", 0, "server_ns", value)));
+        let results = Results::new(&samples);
+        assert_eq!(results.ratio(&Work::Churn, "mio", "server_ns"), Some(1.2));
+        assert_eq!(results.ratio(&Work::Churn, "mio", "per_second"), None);
+    }
+
+    #[test]
+    fn a_row_whose_client_was_the_bottleneck_is_marked() {
+        let mut samples =
+            vec![sample("raw", 0, "server_ns", 1.0), sample("mio", 0, "server_ns", 1.0)];
+        let busy = [("raw", 0.99, 0.5), ("mio", 0.5, 0.99)];
+        for (subject, client, server) in busy {
+            samples.push(sample(subject, 0, "client_busy", client));
+            samples.push(sample(subject, 0, "server_busy", server));
+        }
+        let table = Results::new(&samples).table(&Work::Churn);
+        assert!(table.contains("\nraw* ") && table.contains("\nmio  "), "{table}");
+        assert!(table.contains("it was the bottleneck"), "{table}");
+    }
+}

@@ -1,0 +1,264 @@
+//! Doing what was planned: every subject in turn, round after round.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::measure;
+use crate::plan::{LINES_CONNECTIONS, Plan, Work};
+use crate::subject::{Running, Subject, this_program};
+
+/// How long a subject may take to start.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How long one measurement may take beyond its duration.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a planted stall is.
+pub const STALL: Duration = Duration::from_secs(1);
+
+/// One figure that was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// What was done.
+    pub work: Work,
+    /// By whom.
+    pub subject: &'static str,
+    /// In which round.
+    pub round: usize,
+    /// What the figure is called.
+    pub metric: String,
+    /// The figure.
+    pub value: f64,
+}
+
+/// Where the server and the client run; negative is anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinning {
+    /// The core of the subject.
+    pub server: i32,
+    /// The core of the client.
+    pub client: i32,
+}
+
+impl Pinning {
+    /// The last core for the server and the one before it for the client: the first cores serve
+    /// most interrupts.
+    pub fn choose() -> Self {
+        let core = |core: usize| i32::try_from(core).unwrap_or(-1);
+        match measure::cores().as_slice() {
+            [.., client, server] => Self { server: core(*server), client: core(*client) },
+            _ => Self { server: -1, client: -1 },
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> String {
+        match self.server {
+            ..0 => "not pinned: one core only, so client and server take it from each other".into(),
+            server => format!("servers on core {server}, the client on core {}", self.client),
+        }
+    }
+}
+
+/// A comparison under way.
+#[derive(Debug)]
+pub struct Run {
+    /// What is to be done.
+    pub plan: Plan,
+    /// By whom.
+    pub subjects: Vec<Subject>,
+    /// Where.
+    pub pinning: Pinning,
+    /// Whether every server is stopped for [`STALL`] in the middle of its measurement, to see that
+    /// the report shows it.
+    pub stall: bool,
+    /// Set when the user wants it to end.
+    pub stop: Arc<AtomicBool>,
+    /// What was measured.
+    pub samples: Vec<Sample>,
+    /// What could not be measured, and why.
+    pub skipped: Vec<String>,
+    /// The share of the cores that others had meanwhile.
+    pub others: Option<f64>,
+}
+
+impl Run {
+    /// Does all of the plan, or as much of it as there is time for until it is stopped.
+    pub fn all(&mut self) {
+        let before = measure::Usage::now();
+        self.works();
+        let now = measure::Usage::now();
+        self.others = now.zip(before).map(|(now, before)| now.others_since(&before));
+    }
+
+    fn works(&mut self) {
+        let works = self.plan.works.clone();
+        let mut progress = Progress::new(self.steps());
+        for work in &works {
+            let (needed, limit) = (work.descriptors(), measure::descriptors_max());
+            if needed > limit {
+                let text = format!("{work}: needs {needed} descriptors, ulimit -n allows {limit}");
+                self.skipped.push(text);
+                continue;
+            }
+            let mut subjects: Vec<Subject> =
+                self.subjects.iter().copied().filter(|it| it.does(work)).collect();
+            for round in 0..self.plan.rounds {
+                for subject in &subjects {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    progress.step(&format!("{work}: {}", subject.name));
+                    self.one(work, subject, round);
+                }
+                // Whoever comes first in one round is last in the next.
+                subjects.reverse();
+            }
+        }
+        progress.end();
+    }
+
+    fn steps(&self) -> usize {
+        let subjects = |work: &Work| self.subjects.iter().filter(|it| it.does(work)).count();
+        self.plan.works.iter().map(subjects).sum::<usize>() * self.plan.rounds
+    }
+
+    fn one(&mut self, work: &Work, subject: &Subject, round: usize) {
+        let result = match work.needs_client() {
+            true => self.loaded(work, subject),
+            false => subject
+                .start(work, self.pinning.server)
+                .and_then(|running| running.values(PATIENCE, &self.stop)),
+        };
+        match result {
+            Ok(values) => self.keep(work, subject, round, values),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A client that was interrupted by the same Ctrl-C is no failure either.
+            Err(_) if self.stop.load(Ordering::Relaxed) => {}
+            Err(error) => self.skipped.push(format!("{work}: {}: {error}", subject.name)),
+        }
+    }
+
+    /// A subject that measures itself repeats its figures; the median of them is this round's.
+    fn keep(&mut self, work: &Work, subject: &Subject, round: usize, values: Vec<(String, f64)>) {
+        for metric in work.metrics() {
+            let mut found: Vec<f64> =
+                values.iter().filter(|(name, _)| name == metric.name).map(|(_, it)| *it).collect();
+            if found.is_empty() {
+                continue;
+            }
+            found.sort_by(f64::total_cmp);
+            self.samples.push(Sample {
+                work: *work,
+                subject: subject.name,
+                round,
+                metric: metric.name.to_owned(),
+                value: found[found.len() / 2],
+            });
+        }
+    }
+
+    fn loaded(&self, work: &Work, subject: &Subject) -> io::Result<Vec<(String, f64)>> {
+        let server = subject.start(work, self.pinning.server)?;
+        let line = server.line(START_PATIENCE, &self.stop)?.unwrap_or_default();
+        let Some(address) = line.strip_prefix("listening on ") else {
+            return Err(io::Error::other(format!("its first line is {line:?}, not its address")));
+        };
+        let client = Running::start(self.client(work, address, server.pid())?)?;
+        if self.stall {
+            thread::sleep(self.plan.warm_up + self.plan.duration / 4);
+            stall(&server)?;
+        }
+        client.values(self.plan.duration + PATIENCE, &self.stop)
+    }
+
+    fn client(&self, work: &Work, address: &str, pid: u32) -> io::Result<Command> {
+        let mut arguments = vec!["load".to_owned(), address.to_owned(), pid.to_string()];
+        let mut add = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
+        let duration = match work {
+            // Half a schedule shows no tail.
+            Work::Schedule { .. } => self.plan.duration * 2,
+            _ => self.plan.duration,
+        };
+        add("core", self.pinning.client.to_string());
+        add("warm-up", self.plan.warm_up.as_millis().to_string());
+        add("duration", duration.as_millis().to_string());
+        match work {
+            Work::Echo { connections, size, depth } => {
+                add("connections", connections.to_string());
+                add("size", size.to_string());
+                add("depth", depth.to_string());
+            }
+            Work::Schedule { connections, rate } => {
+                add("connections", connections.to_string());
+                add("rate", rate.to_string());
+            }
+            Work::Lines { depth } => {
+                add("connections", LINES_CONNECTIONS.to_string());
+                add("depth", depth.to_string());
+                add("expect", "uppercase".to_owned());
+            }
+            Work::Idle { connections } => {
+                add("connections", connections.to_string());
+                add("kind", "idle".to_owned());
+            }
+            Work::Churn => add("kind", "churn".to_owned()),
+            Work::Dispatch { .. } | Work::Timers { .. } => {}
+        }
+        let mut command = Command::new(this_program()?);
+        command.args(arguments);
+        Ok(command)
+    }
+}
+
+/// Stops a server from outside, whatever it is written in, and has it go on after a while.
+fn stall(server: &Running) -> io::Result<()> {
+    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("the server's number is none"))?;
+    kill_process(pid, Signal::STOP)?;
+    thread::sleep(STALL);
+    Ok(kill_process(pid, Signal::CONT)?)
+}
+
+/// Says on standard error how far things are.
+struct Progress {
+    total: usize,
+    done: usize,
+    started: Instant,
+    last: String,
+}
+
+impl Progress {
+    fn new(total: usize) -> Self {
+        Self { total, done: 0, started: Instant::now(), last: String::new() }
+    }
+
+    fn step(&mut self, what: &str) {
+        let (total, done) = (self.total, self.done);
+        self.done += 1;
+        let elapsed = self.started.elapsed().as_secs();
+        let mut output = io::stderr();
+        // Nothing is lost when progress is.
+        if output.is_terminal() {
+            let _ = write!(output, "\r\x1b[K[{done}/{total}, {elapsed} s] {what}");
+        } else {
+            // A log wants one line for each work, not each step.
+            let work = what.rsplit_once(':').map_or(what, |(work, _)| work);
+            if self.last != work {
+                let _ = writeln!(output, "[{done}/{total}, {elapsed} s] {work}");
+                self.last = work.to_owned();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let mut output = io::stderr();
+        let start = if output.is_terminal() { "\r\x1b[K" } else { "" };
+        let elapsed = self.started.elapsed().as_secs();
+        let _ = writeln!(output, "{start}{} measurements in {elapsed} s", self.done);
+    }
+}

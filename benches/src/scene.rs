@@ -1,0 +1,139 @@
+//! The classic scenario of the authors of libevent and libev: many pairs of sockets are watched, a
+//! few are active at a time, and each passes a byte on to the next.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::{measure, net};
+
+/// Pairs that are active at a time at most.
+pub const ACTIVE: usize = 100;
+/// How often a byte is passed on in one run.
+const WRITES: usize = 1000;
+/// Events of one run, where there are as many pairs as may be active.
+pub const EVENTS: usize = ACTIVE + WRITES;
+/// How many runs there are at least,
+const RUNS_MIN: usize = 5;
+/// and how long they go on.
+const DURATION: Duration = Duration::from_millis(60);
+/// Room for more bytes than meet in one pair, so that a read is always short.
+pub const READ_SIZE: usize = 1024;
+
+/// The writing ends, and how far the bytes are.
+#[derive(Debug)]
+pub struct Chain {
+    writers: Vec<OwnedFd>,
+    left: usize,
+    fired: usize,
+    received: usize,
+    /// Whoever waits for the end of a run, where waiting takes that.
+    waker: Option<Waker>,
+}
+
+/// Makes the pairs: the reading ends for the loop, the writing ends for the chain.
+///
+/// # Errors
+/// What the kernel said: each pair takes two descriptors.
+pub fn pairs(count: usize) -> io::Result<(Vec<OwnedFd>, Chain)> {
+    let (mut readers, mut writers) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (reader, writer) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        readers.push(reader);
+        writers.push(writer);
+    }
+    let chain = Chain { writers, left: 0, fired: 0, received: 0, waker: None };
+    Ok((readers, chain))
+}
+
+impl Chain {
+    /// Puts the first bytes in.
+    ///
+    /// # Errors
+    /// What the kernel said to writing.
+    pub fn start(&mut self) -> io::Result<()> {
+        let active = ACTIVE.min(self.writers.len());
+        let stride = self.writers.len() / active;
+        (self.left, self.fired, self.received) = (WRITES, active, 0);
+        for place in 0..active {
+            net::write(&self.writers[place * stride], b"e")?;
+        }
+        Ok(())
+    }
+
+    /// A pair has delivered `count` bytes, which go on to the next while there are runs left.
+    ///
+    /// # Errors
+    /// What the kernel said to writing.
+    pub fn received(&mut self, pair: usize, count: usize) -> io::Result<()> {
+        self.received += count;
+        for _ in 0..count.min(self.left) {
+            self.left -= 1;
+            self.fired += 1;
+            let next = if pair + 1 == self.writers.len() { 0 } else { pair + 1 };
+            net::write(&self.writers[next], b"e")?;
+        }
+        if self.is_done()
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Whether every byte of this run has arrived.
+    pub fn is_done(&self) -> bool {
+        self.received == self.fired
+    }
+
+    /// Waits for the end of a run, in loops that run futures.
+    pub fn poll_done(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.is_done() {
+            return Poll::Ready(());
+        }
+        self.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Runs of a chain, until they have taken long enough.
+#[derive(Debug)]
+pub struct Runs {
+    until: Instant,
+    count: usize,
+    started: u64,
+}
+
+impl Runs {
+    /// None so far.
+    #[expect(clippy::new_without_default, reason = "it starts a clock")]
+    pub fn new() -> Self {
+        Self { until: Instant::now() + DURATION, count: 0, started: 0 }
+    }
+
+    /// Starts another run, and returns whether there is to be one.
+    ///
+    /// # Errors
+    /// What the kernel said to writing.
+    pub fn start(&mut self, chain: &mut Chain) -> io::Result<bool> {
+        if self.count >= RUNS_MIN && Instant::now() > self.until {
+            return Ok(false);
+        }
+        chain.start()?;
+        self.count += 1;
+        self.started = measure::own_nanoseconds();
+        Ok(true)
+    }
+
+    /// Prints what each event of the run took: processor time, so that what else the machine does
+    /// counts less.
+    pub fn end(&self, chain: &Chain) {
+        let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
+        println!("ns_per_event {:.2}", nanoseconds / chain.received as f64);
+    }
+}
