@@ -6,8 +6,21 @@
 /// How many digits behind the point are kept, as in Redis.
 const PLACES: u32 = 17;
 
-/// Writes an integer into `room`.
-pub(crate) fn digits(value: i64, room: &mut [u8; 20]) -> &[u8] {
+/// An integer as it is written.
+pub(crate) struct Digits {
+    room: [u8; 20],
+    start: usize,
+}
+
+impl AsRef<[u8]> for Digits {
+    fn as_ref(&self) -> &[u8] {
+        &self.room[self.start..]
+    }
+}
+
+/// Writes an integer.
+pub(crate) fn digits(value: i64) -> Digits {
+    let mut room = [0; 20];
     let mut rest = value.unsigned_abs();
     let mut at = room.len();
     loop {
@@ -22,7 +35,7 @@ pub(crate) fn digits(value: i64, room: &mut [u8; 20]) -> &[u8] {
         at -= 1;
         room[at] = b'-';
     }
-    &room[at..]
+    Digits { room, start: at }
 }
 
 /// The sum of two numbers that have been checked, without an exponent and without zeros at the
@@ -97,7 +110,7 @@ mod tests {
     #[test]
     fn integers_are_written_to_their_ends() {
         for value in [0, 9, -10, i64::MAX, i64::MIN] {
-            assert_eq!(digits(value, &mut [0; 20]), value.to_string().as_bytes());
+            assert_eq!(digits(value).as_ref(), value.to_string().as_bytes());
         }
     }
 }

@@ -137,7 +137,7 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Done {
     let old = hash.and_then(|hash| hash.get(call.args[2])).unwrap_or(b"0");
     let old = integer(old).map_err(|_| Error("ERR hash value is not an integer".into()))?;
     let new = old.checked_add(amount).ok_or(OVERFLOW)?;
-    set_field(call, decimal::digits(new, &mut [0; 20]))?;
+    set_field(call, decimal::digits(new).as_ref())?;
     call.out.integer(new);
     Ok(())
 }

@@ -260,16 +260,40 @@ impl Store {
                 self.add(key, Value::String(bytes.into()));
             }
             Some(slot) => {
-                self.change(slot, |value| match value {
-                    Value::String(old) if old.len() == bytes.len() => old.copy_from_slice(bytes),
-                    value => *value = Value::String(bytes.into()),
-                });
+                self.overwrite(slot, bytes);
                 if !keeps_expiry {
                     self.forget_expiry(slot);
                 }
             }
         }
         self.touch(key);
+    }
+
+    fn overwrite(&mut self, slot: u32, bytes: &[u8]) {
+        self.change(slot, |value| match value {
+            Value::String(old) if old.len() == bytes.len() => old.copy_from_slice(bytes),
+            value => *value = Value::String(bytes.into()),
+        });
+    }
+
+    /// Replaces the string behind a key, if there is one, by what `next` makes of it. The key is
+    /// looked for once, and its time stays.
+    pub(crate) fn replace_string<T: AsRef<[u8]>>(
+        &mut self,
+        key: &[u8],
+        next: impl FnOnce(Option<&[u8]>) -> Result<T, Error>,
+    ) -> Result<(), Error> {
+        let slot = self.find(key);
+        let old = slot.and_then(|slot| self.entry(slot)).map(|entry| &entry.value);
+        let new = next(old.map(|value| value.as_string().ok_or(WRONG_TYPE)).transpose()?)?;
+        match slot {
+            Some(slot) => self.overwrite(slot, new.as_ref()),
+            None => {
+                self.add(key, Value::String(new.as_ref().into()));
+            }
+        }
+        self.touch(key);
+        Ok(())
     }
 
     /// Changes the string behind a key, an empty one if there is none, which may grow.

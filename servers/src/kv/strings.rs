@@ -235,11 +235,11 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Done {
 }
 
 fn add(call: &mut Call<'_>, amount: i64) -> Done {
-    let old = call.app.store.string(call.args[1])?;
-    let old = old.map_or(Ok(0), integer)?;
-    let new = old.checked_add(amount).ok_or(OVERFLOW)?;
-    let mut room = [0; 20];
-    call.app.store.set_string(call.args[1], decimal::digits(new, &mut room), true);
+    let mut new = 0;
+    call.app.store.replace_string(call.args[1], |old| {
+        new = old.map_or(Ok(0), integer)?.checked_add(amount).ok_or(OVERFLOW)?;
+        Ok(decimal::digits(new))
+    })?;
     call.out.integer(new);
     Ok(())
 }
