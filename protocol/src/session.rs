@@ -41,6 +41,8 @@ pub struct Agenda {
     pub deadline: Option<Option<Instant>>,
     /// Whether nothing will be said any more once the output is flushed.
     pub output_ended: bool,
+    /// Whether the peer may be silent for ever, when the session changed it.
+    pub silence_allowed: Option<bool>,
 }
 
 /// The surroundings of one call: the time, who is called, the application's state.
@@ -96,6 +98,12 @@ impl<'a, A> Turn<'a, A> {
     /// [`Flow::Close`].
     pub fn end_output(&mut self) {
         self.agenda.output_ended = true;
+    }
+
+    /// Says whether the peer may be silent for ever from now on: one that waits for others has
+    /// nothing to say. Otherwise, as at first, the loop's idle limit holds.
+    pub fn allow_silence(&mut self, allowed: bool) {
+        self.agenda.silence_allowed = Some(allowed);
     }
 
     /// [`set_deadline`](Self::set_deadline), counted from now.

@@ -165,6 +165,13 @@ impl<'a, A> Cx<'a, A> {
         self.update_limits(|source| source.idle = idle);
     }
 
+    /// Exempts this source from the loop's idle limit, or not; a loop that winds down exempts none.
+    pub(crate) fn allow_silence(&mut self, allowed: bool) {
+        if !self.is_draining() {
+            self.set_idle_timeout(self.limits().idle_timeout.filter(|_| !allowed));
+        }
+    }
+
     fn update_limits(&mut self, change: impl FnOnce(&mut Source)) {
         if let Some(source) = self.core.sources.get_mut(self.me) {
             change(source);

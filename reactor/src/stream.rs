@@ -231,9 +231,7 @@ impl<S> Stream<S> {
             return Err(error);
         }
         cx.set_deadline(None);
-        if !cx.is_draining() {
-            cx.set_idle_timeout(cx.limits().idle_timeout);
-        }
+        cx.allow_silence(false);
         self.stage = Stage::Opening;
         Ok(true)
     }
@@ -395,6 +393,9 @@ fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
     }
     if let Some(deadline) = agenda.deadline.take() {
         cx.set_deadline(deadline);
+    }
+    if let Some(allowed) = agenda.silence_allowed.take() {
+        cx.allow_silence(allowed);
     }
 }
 

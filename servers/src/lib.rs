@@ -6,7 +6,9 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
@@ -18,6 +20,7 @@ use reactor::{
 };
 
 pub mod echo;
+pub mod kv;
 pub mod uppercase;
 
 /// The loop, its mailbox, signals, listeners, logs: what it opens beside connections.
@@ -108,17 +111,53 @@ pub struct Server {
     pub address: &'static str,
 }
 
-/// Runs a server until it is told to stop, with a session from `make` for each connection.
-///
-/// Exits with 0 after `SIGTERM` or `SIGINT`, with 1 when it can not run, with 2 when the arguments
-/// are wrong.
+/// What a server is made of beside the arguments that all take: the state that its connections
+/// share, and what makes each of them.
+pub struct Application<A, S> {
+    /// The state, which every call of a connection is lent.
+    pub state: A,
+    /// What one connection may cost.
+    pub limits: Limits,
+    /// Makes the session of a connection from its peer's address, which Unix sockets have none of.
+    pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
+    /// Called once before the loop runs: the place to arm timers.
+    pub start: fn(&mut Cx<'_, A>) -> io::Result<()>,
+}
+
+/// No further arguments than those that every server takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NoArgs {}
+
+/// Runs a server without any state until it is told to stop, with a session from `make` for each
+/// connection. See [`run_with`].
 pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
 where
     S: Session + 'static,
 {
+    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| {
+        let session = Rc::new(move |_peer| make());
+        Ok(Application { state: (), limits: Limits::DEFAULT, session, start: |_| Ok(()) })
+    })
+}
+
+/// Runs a server until it is told to stop. `build` makes it of the arguments that every server
+/// takes and of its own, `E`.
+///
+/// Exits with 0 after `SIGTERM` or `SIGINT`, with 1 when it can not run, with 2 when the arguments
+/// are wrong.
+pub fn run_with<E, A, S>(
+    server: Server,
+    build: impl FnOnce(&ServerArgs, &E) -> io::Result<Application<A, S>>,
+) -> ExitCode
+where
+    E: Args,
+    A: 'static,
+    S: Session<A> + 'static,
+{
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    let args = parse(server, std::env::args_os());
-    match serve(server, &args, make) {
+    let cli: Cli<E> = parse(server, std::env::args_os());
+    let result = build(&cli.server, &cli.own).and_then(|it| serve(server, &cli.server, it));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure}");
@@ -129,32 +168,35 @@ where
 
 #[derive(Parser)]
 #[command(version)]
-struct Cli {
+struct Cli<E: Args> {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    own: E,
 }
 
 /// The arguments, or the end of the process with help or an error.
-fn parse(server: Server, args: impl IntoIterator<Item = OsString>) -> ServerArgs {
+fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> Cli<E> {
     let default = format!("It listens on {} unless --listen says otherwise.", server.address);
     let notes = "SIGTERM and SIGINT stop it gracefully: no new connections, 5 s for the others, a \
                  second signal stops at once. SIGUSR1 logs its counters. RUST_LOG filters its \
                  logs. It exits with 0 when stopped, 1 when it can not run, 2 on wrong arguments.";
-    let command = Cli::command()
+    let command = Cli::<E>::command()
         .name(server.name)
         .bin_name(server.name)
         .about(server.about)
         .after_help(format!("{default}\n\n{notes}"));
     let matches = command.get_matches_from(args);
     match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli.server,
+        Ok(cli) => cli,
         Err(error) => error.exit(),
     }
 }
 
-fn serve<S>(server: Server, args: &ServerArgs, make: fn() -> S) -> io::Result<()>
+fn serve<A, S>(server: Server, args: &ServerArgs, application: Application<A, S>) -> io::Result<()>
 where
-    S: Session + 'static,
+    A: 'static,
+    S: Session<A> + 'static,
 {
     let idle_timeout = match args.idle_timeout {
         IdleTimeout::Off => None,
@@ -166,13 +208,16 @@ where
     let addresses = if args.listen.is_empty() { vec![default] } else { args.listen.clone() };
     let options = ListenOptions { unix_mode: args.unix_mode, ..ListenOptions::default() };
 
-    let mut reactor = Reactor::with_backend(args.backend.open()?, limits, ())?;
+    let backend = args.backend.open()?;
+    let mut reactor = Reactor::with_backend(backend, limits, application.state)?;
     let mut cx = reactor.cx();
     cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1], on_signal)?;
+    (application.start)(&mut cx)?;
     for address in addresses {
         let listener = Listener::bind(&address, &options)?;
         let bound = listener.address().clone();
-        Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_peer| make())?;
+        let session = Rc::clone(&application.session);
+        Stream::serve(listener, application.limits, &mut cx, move |peer| session(peer))?;
         info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
     }
     raise_limit(args.max_connections)?;
@@ -194,7 +239,7 @@ fn raise_limit(connections: usize) -> io::Result<()> {
 }
 
 /// The first signal winds down, the second stops at once.
-fn on_signal(signal: Signal, cx: &mut Cx<'_>) {
+fn on_signal<A>(signal: Signal, cx: &mut Cx<'_, A>) {
     if signal == Signal::USER_1 {
         info!("{}", cx.counters());
     } else if cx.is_draining() {
@@ -234,6 +279,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::<NoArgs>::command().debug_assert();
     }
 }

@@ -80,6 +80,16 @@ impl<'a> Writer<'a> {
         self.protocol
     }
 
+    /// Says what follows in another version, as the answer to `HELLO` is said.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// The same writer, lent to somebody for a part of the reply.
+    pub fn reborrow(&mut self) -> Writer<'_> {
+        Writer { output: self.output, protocol: self.protocol }
+    }
+
     fn is_resp3(&self) -> bool {
         self.protocol == Protocol::Resp3
     }
@@ -340,7 +350,24 @@ impl<'a> Writer<'a> {
         self.output.append(head.as_bytes());
     }
 
+    #[inline]
     fn bulk_of(&mut self, kind: u8, bytes: &[u8]) {
+        /// Shorter ones are put together here and appended at once: three appends cost more.
+        const SHORT: usize = 96;
+        if bytes.len() < SHORT {
+            let mut room = [0; SHORT + 7];
+            room[0] = kind;
+            let digits = if bytes.len() < 10 { 1 } else { 2 };
+            room[1] = b'0' + (bytes.len() / 10) as u8;
+            room[digits] = b'0' + (bytes.len() % 10) as u8;
+            let start = digits + 3;
+            let end = start + bytes.len();
+            room[digits + 1..start].copy_from_slice(b"\r\n");
+            room[start..end].copy_from_slice(bytes);
+            room[end..end + 2].copy_from_slice(b"\r\n");
+            self.output.append(&room[..end + 2]);
+            return;
+        }
         self.head(kind, bytes.len() as u64);
         self.output.append(bytes);
         self.output.append(b"\r\n");

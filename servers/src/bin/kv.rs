@@ -1,0 +1,17 @@
+//! A small key-value store that speaks Redis's protocol.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use servers::{Server, kv};
+
+const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is there to \
+                     be read, and to test with; it is not a replacement for Redis: it keeps \
+                     nothing on disk and knows no other machine. Beyond one machine, use a real \
+                     Redis Cluster";
+
+fn main() -> ExitCode {
+    let server = Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379" };
+    servers::run_with(server, kv::application)
+}

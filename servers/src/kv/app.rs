@@ -1,0 +1,163 @@
+//! What all connections share: the application state of the loop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use protocol::Peer;
+use slab::Slab;
+
+use super::client::Client;
+use super::pubsub::Channels;
+use super::store::Store;
+
+/// Keys whose time has come that one tick lets go of: about a millisecond of work.
+const EXPIRED_PER_TICK: usize = 4000;
+
+/// The limits and secrets that `CONFIG SET` may change, and what `CONFIG GET` shows beside them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of keys and values at which commands that add to them are refused.
+    pub memory_max: Option<u64>,
+    /// What `AUTH` has to say; empty when nobody has to.
+    pub password: String,
+    /// Bytes that a subscriber may leave unread before it is closed.
+    pub pubsub_backlog_max: u64,
+    /// Bytes that another client may leave unread before it is closed.
+    pub normal_backlog_max: u64,
+    /// How long a client may be silent.
+    pub idle_timeout: Option<Duration>,
+    /// Clients served at once.
+    pub connections_max: usize,
+}
+
+/// What has happened since the server started.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) connections: u64,
+    pub(crate) commands: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+/// The time of day, told from the loop's clock: nothing here asks the system in the middle of a
+/// call. It is set anew ten times a second, in case somebody has set the system's.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    anchor: Instant,
+    /// Since 1970.
+    at_anchor: Duration,
+    pub(crate) started: Instant,
+    /// When the store was last told the time.
+    told: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { anchor: now, at_anchor: since_1970(), started: now, told: now }
+    }
+
+    /// The time since 1970.
+    pub(crate) fn at(&self, now: Instant) -> Duration {
+        self.at_anchor + now.saturating_duration_since(self.anchor)
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The state of the server: one value, lent to every call, so nothing is locked.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) clients: Slab<Client>,
+    pub(crate) channels: Channels,
+    pub(crate) config: Config,
+    pub(crate) stats: Stats,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    /// The number of the next client, and the place in line of the next that waits.
+    pub(crate) next_id: u64,
+    pub(crate) next_ticket: u64,
+    /// Connections that have something new to say.
+    pub(crate) wakes: Vec<Peer>,
+    /// How much was posted since somebody last gave way to those who have to say it.
+    pub(crate) posted: usize,
+}
+
+impl App {
+    /// An empty store.
+    pub fn new(config: Config) -> Self {
+        Self {
+            store: Store::new(),
+            clients: Slab::new(),
+            channels: Channels::default(),
+            config,
+            stats: Stats::default(),
+            clock: Clock::new(),
+            random: Random::new(),
+            next_id: 1,
+            next_ticket: 0,
+            wakes: Vec::new(),
+            posted: 0,
+        }
+    }
+
+    /// Tells the store the time; most calls of one turn of the loop come at the same.
+    #[inline]
+    pub(crate) fn tell_time(&mut self, now: Instant) {
+        if self.clock.told != now {
+            self.clock.told = now;
+            self.store.now = self.clock.at(now).as_millis() as u64;
+        }
+    }
+
+    /// What there is to do every now and then: a bounded number of keys whose time has come goes.
+    pub fn tick(&mut self, now: Instant) {
+        self.clock.anchor = now;
+        self.clock.at_anchor = since_1970();
+        self.tell_time(now);
+        self.store.expire_due(EXPIRED_PER_TICK);
+    }
+
+    /// Whether keys and values take more memory than they may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.config.memory_max.is_some_and(|max| self.store.used() as u64 > max)
+    }
+
+    /// Whether a client has given the password, if there is one.
+    pub(crate) fn trusts(&self, client: &Client) -> bool {
+        client.authenticated || self.config.password.is_empty()
+    }
+
+    /// Has a client say what has been encoded, in its own time.
+    pub(crate) fn post(&mut self, to: usize, encoded: Arc<[u8]>) {
+        let Some(client) = self.clients.get_mut(to) else { return };
+        // Whoever has something in its outbox has been woken for it.
+        if client.outbox.is_empty() {
+            self.wakes.push(client.peer);
+        }
+        client.outbox.push(encoded);
+        self.posted += 1;
+    }
+}
+
+/// Random numbers that nobody's safety depends on (xorshift).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self(RandomState::new().hash_one(0) | 1)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((u128::from(self.0) * bound as u128) >> 64) as usize
+    }
+}

@@ -1,0 +1,187 @@
+//! Clients that wait for a list.
+//!
+//! A blocked client stands in line at each of its keys. When a list comes into being, whoever is
+//! first in line is served right behind the command that made it, before anybody else's turn; the
+//! reply is put into the client's outbox, and the client is woken to say it.
+
+use std::time::{Duration, Instant};
+
+use protocol::resp::{Protocol, Writer, shared};
+
+use super::app::App;
+use super::call::Call;
+use super::error::{Done, Error, error, fixed};
+use super::store::Store;
+use super::value::{Bytes, End, List};
+
+/// What a blocked client wants to be done when there is something.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// Take an item from that end.
+    Pop(End),
+    /// Take one and put it into another list.
+    Move { from: End, to: End, destination: Bytes },
+}
+
+/// What a client waits for.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    /// Its place in line, the same at all keys.
+    ticket: u64,
+    keys: Vec<Bytes>,
+    wish: Wish,
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the loop knows the deadline.
+    pub(crate) is_timed: bool,
+}
+
+/// How long to wait: seconds, and for ever if they are 0.
+pub(crate) fn timeout(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
+    let seconds = protocol::resp::parse_double(argument)
+        .filter(|seconds| seconds.is_finite())
+        .ok_or(fixed("ERR timeout is not a float or out of range"))?;
+    if seconds < 0.0 {
+        return error("ERR timeout is negative");
+    }
+    if seconds * 1000.0 > i64::MAX as f64 {
+        return error("ERR timeout is out of range");
+    }
+    let milliseconds = (seconds * 1000.0).ceil() as u64;
+    if milliseconds == 0 {
+        return Ok(None);
+    }
+    // What no clock can tell never comes.
+    Ok(now.checked_add(Duration::from_millis(milliseconds)))
+}
+
+/// Has the client wait for one of `keys`, unless it is in a transaction, which goes on without.
+pub(crate) fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Instant>) {
+    if call.in_transaction {
+        match wish {
+            Wish::Pop(_) => call.out.null_array(),
+            Wish::Move { .. } => call.out.null(),
+        }
+        return;
+    }
+    let ticket = call.app.next_ticket;
+    call.app.next_ticket += 1;
+    let keys: Vec<Bytes> = keys.iter().map(|key| Bytes::from(*key)).collect();
+    for key in &keys {
+        call.app.store.awaited.entry(key.clone()).or_default().insert(ticket, call.me);
+    }
+    call.client().blocked = Some(Blocked { ticket, keys, wish, deadline, is_timed: false });
+}
+
+/// Takes a client out of all lines; says whether it stood in one.
+pub(crate) fn forget(app: &mut App, who: usize) -> bool {
+    take(app, who).is_some()
+}
+
+fn take(app: &mut App, who: usize) -> Option<(Wish, Protocol)> {
+    let client = app.clients.get_mut(who)?;
+    let blocked = client.blocked.take()?;
+    for key in &blocked.keys {
+        if let Some(line) = app.store.awaited.get_mut(key) {
+            line.remove(&blocked.ticket);
+            if line.is_empty() {
+                app.store.awaited.remove(key);
+            }
+        }
+    }
+    Some((blocked.wish, client.protocol))
+}
+
+/// Serves those who wait for the lists that have come into being.
+#[inline]
+pub(crate) fn serve(app: &mut App) {
+    while let Some(key) = app.store.ready.pop_front() {
+        while app.store.read::<List>(&key).is_ok_and(|list| list.is_some())
+            && let Some(who) = app.store.awaited.get(&key).and_then(|line| line.values().next())
+        {
+            let who = *who;
+            let Some((wish, protocol)) = take(app, who) else { break };
+            let encoded = shared(protocol, |out| fulfil(&mut app.store, &key, &wish, out));
+            app.post(who, encoded);
+        }
+    }
+}
+
+fn fulfil(store: &mut Store, key: &[u8], wish: &Wish, out: &mut Writer<'_>) {
+    let done = match wish {
+        Wish::Pop(end) => pop_named(store, key, *end, out).map(drop),
+        Wish::Move { from, to, destination } => {
+            move_item(store, key, destination, *from, *to, out).map(drop)
+        }
+    };
+    if let Err(refusal) = done {
+        out.error(&*refusal.0);
+    }
+}
+
+/// Takes an item from a list, if there is one.
+pub(crate) fn pop(store: &mut Store, key: &[u8], end: End) -> Result<Option<Bytes>, Error> {
+    let item = store.edit(key, |list: &mut List| list.pop(end))?.flatten();
+    if item.is_some() {
+        store.touch(key);
+    }
+    Ok(item)
+}
+
+/// Says the key and an item taken from it; says nothing if there is none.
+pub(crate) fn pop_named(
+    store: &mut Store,
+    key: &[u8],
+    end: End,
+    out: &mut Writer<'_>,
+) -> Result<bool, Error> {
+    let Some(item) = pop(store, key, end)? else { return Ok(false) };
+    out.array(2);
+    out.bulk(key);
+    out.bulk(item);
+    Ok(true)
+}
+
+/// Moves an item and says it; says nothing if there is none.
+pub(crate) fn move_item(
+    store: &mut Store,
+    source: &[u8],
+    destination: &[u8],
+    from: End,
+    to: End,
+    out: &mut Writer<'_>,
+) -> Result<bool, Error> {
+    if store.read::<List>(source)?.is_none() {
+        return Ok(false);
+    }
+    if source == destination {
+        // It is never empty in between, so it keeps its time.
+        let turned = store.edit(source, |list: &mut List| {
+            let item = list.pop(from)?;
+            out.bulk(&item);
+            list.push(to, item);
+            Some(())
+        })?;
+        store.touch(source);
+        return Ok(turned.flatten().is_some());
+    }
+    store.read::<List>(destination)?;
+    let Some(item) = pop(store, source, from)? else { return Ok(false) };
+    out.bulk(&item);
+    store.edit_or_create(destination, |list: &mut List| list.push(to, item))?;
+    store.touch(destination);
+    Ok(true)
+}
+
+/// `BLPOP` and `BRPOP`: the first of the keys that has something, or wait.
+pub(crate) fn pop_or_block(call: &mut Call<'_>, end: End) -> Done {
+    let args = call.args;
+    let (keys, last) = (&args[1..args.len() - 1], args[args.len() - 1]);
+    let deadline = timeout(last, call.now)?;
+    for key in keys {
+        if pop_named(&mut call.app.store, key, end, &mut call.out)? {
+            return Ok(());
+        }
+    }
+    block(call, keys, Wish::Pop(end), deadline);
+    Ok(())
+}

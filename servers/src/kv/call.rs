@@ -1,0 +1,121 @@
+//! One command's view of the world, and how it reads its arguments.
+
+use std::time::Instant;
+
+use protocol::resp::{Writer, parse_double, parse_integer};
+
+use super::app::App;
+use super::client::Client;
+use super::error::{Error, NOT_FLOAT, NOT_INTEGER, SYNTAX};
+
+/// What a command is lent for one call. Its fields are public so that a reply can be said straight
+/// from the store.
+pub(crate) struct Call<'a> {
+    /// The name and the arguments, of which there are as many as the table of commands demands.
+    pub(crate) args: &'a [&'a [u8]],
+    pub(crate) out: Writer<'a>,
+    pub(crate) app: &'a mut App,
+    /// The number of the client.
+    pub(crate) me: usize,
+    pub(crate) now: Instant,
+    /// Whether this is part of a transaction, which never waits.
+    pub(crate) in_transaction: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn key(&self) -> &'a [u8] {
+        self.args[1]
+    }
+
+    /// The client that has sent the command.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        &mut self.app.clients[self.me]
+    }
+
+    /// Says a string or that there is none.
+    pub(crate) fn say(&mut self, bytes: Option<&[u8]>) {
+        bulk_or_null(&mut self.out, bytes);
+    }
+
+    /// Says a number of things.
+    pub(crate) fn say_count(&mut self, count: usize) {
+        self.out.integer(count as i64);
+    }
+}
+
+pub(crate) fn bulk_or_null(out: &mut Writer<'_>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => out.bulk(bytes),
+        None => out.null(),
+    }
+}
+
+/// Whether an argument is that word, in either case.
+pub(crate) fn is(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+pub(crate) fn integer(argument: &[u8]) -> Result<i64, Error> {
+    parse_integer(argument).ok_or(NOT_INTEGER)
+}
+
+/// An integer that is not negative, in the words that Redis has for anything else.
+pub(crate) fn positive(argument: &[u8]) -> Result<usize, Error> {
+    let value = parse_integer(argument).and_then(|value| usize::try_from(value).ok());
+    value.ok_or(Error("ERR value is out of range, must be positive".into()))
+}
+
+pub(crate) fn float(argument: &[u8]) -> Result<f64, Error> {
+    parse_double(argument).filter(|value| !value.is_nan()).ok_or(NOT_FLOAT)
+}
+
+/// Options that are read from left to right.
+pub(crate) struct Options<'a> {
+    rest: std::slice::Iter<'a, &'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    pub(crate) fn new(args: &'a [&'a [u8]]) -> Self {
+        Self { rest: args.iter() }
+    }
+
+    pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
+        self.rest.next().copied()
+    }
+
+    /// What has to follow an option.
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], Error> {
+        self.next().ok_or(SYNTAX)
+    }
+}
+
+/// The items from `start` to `stop` of `length`, as `GETRANGE` and `LRANGE` count them: both ends
+/// included, and from the end if negative.
+pub(crate) fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
+    let from = |index: i64| if index < 0 { index.saturating_add(length as i64) } else { index };
+    let start = from(start).max(0) as usize;
+    let end = from(stop).saturating_add(1).clamp(0, length as i64) as usize;
+    if start < end { start..end } else { 0..0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_count_from_either_end() {
+        for (start, stop, expected) in [
+            (0, -1, 0..5),
+            (1, 2, 1..3),
+            (-2, -1, 3..5),
+            (-100, 100, 0..5),
+            (3, 2, 0..0),
+            (5, 9, 0..0),
+            (0, -100, 0..0),
+            (i64::MIN, i64::MAX, 0..5),
+        ] {
+            assert_eq!(range(start, stop, 5), expected, "{start} {stop}");
+        }
+        assert_eq!(range(0, -1, 0), 0..0);
+    }
+}

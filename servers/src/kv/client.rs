@@ -1,0 +1,110 @@
+//! What is known of one client.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+use protocol::Peer;
+use protocol::resp::Protocol;
+
+use super::blocking::Blocked;
+use super::value::Bytes;
+
+/// A request that is kept for later: its name and its arguments.
+pub(crate) type Kept = Box<[Bytes]>;
+
+/// Whether a client wants to see replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// The command that asks for it has no reply, and neither has the next.
+    SkipNext,
+    Skip,
+}
+
+/// What `MULTI` has begun.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) requests: Vec<Kept>,
+    pub(crate) bytes: usize,
+    /// One of them may add to the memory used.
+    pub(crate) grows: bool,
+    /// A request was refused, so none will be carried out.
+    pub(crate) failed: bool,
+}
+
+/// One connection's side of the state: others reach it here, by its number.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) peer: Peer,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) name: Bytes,
+    pub(crate) protocol: Protocol,
+    pub(crate) authenticated: bool,
+    pub(crate) replies: Replies,
+    pub(crate) transaction: Option<Transaction>,
+    /// The keys it watches, and how many changes each had seen.
+    pub(crate) watched: IndexMap<Bytes, u64>,
+    pub(crate) blocked: Option<Blocked>,
+    /// What it has asked for while it was blocked.
+    pub(crate) waiting: VecDeque<Kept>,
+    pub(crate) waiting_bytes: usize,
+    /// What others have it say.
+    pub(crate) outbox: Vec<Arc<[u8]>>,
+    pub(crate) channels: IndexSet<Bytes>,
+    pub(crate) patterns: IndexSet<Bytes>,
+    /// It is to be closed once its replies are sent, or at once.
+    pub(crate) ending: bool,
+    pub(crate) killed: bool,
+    /// When it came and when it last asked for something, in milliseconds since 1970.
+    pub(crate) since: u64,
+    pub(crate) active: u64,
+    pub(crate) last_command: &'static str,
+}
+
+impl Client {
+    pub(crate) fn new(
+        id: u64,
+        peer: Peer,
+        address: Option<SocketAddr>,
+        authenticated: bool,
+        now: u64,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            address,
+            name: Bytes::default(),
+            protocol: Protocol::Resp2,
+            authenticated,
+            replies: Replies::On,
+            transaction: None,
+            watched: IndexMap::new(),
+            blocked: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            outbox: Vec::new(),
+            channels: IndexSet::new(),
+            patterns: IndexSet::new(),
+            ending: false,
+            killed: false,
+            since: now,
+            active: now,
+            last_command: "NULL",
+        }
+    }
+
+    /// How many channels and patterns it has subscribed to.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Whether it listens to others, so that its own silence means nothing.
+    pub(crate) fn listens(&self) -> bool {
+        self.blocked.is_some() || self.subscriptions() > 0
+    }
+}

@@ -1,0 +1,338 @@
+//! What a client says about itself: greetings, passwords, names.
+
+use protocol::resp::{Protocol, parse_integer};
+
+use super::call::{Call, Options, integer, is};
+use super::client::Client;
+use super::error::{Done, Error, SYNTAX, error, errorf};
+use super::{pubsub, transactions};
+
+/// The release of Redis whose commands and texts these are.
+pub(crate) const VERSION: &str = "7.0.15";
+
+pub(crate) fn ping(call: &mut Call<'_>) -> Done {
+    if call.args.len() > 2 {
+        return Err(errorf(super::text::wrong_arity("ping")));
+    }
+    let message = call.args.get(1).copied();
+    let client = call.client();
+    if client.subscriptions() > 0 && client.protocol == Protocol::Resp2 {
+        call.out.array(2);
+        call.out.bulk("pong");
+        call.out.bulk(message.unwrap_or_default());
+        return Ok(());
+    }
+    match message {
+        Some(message) => call.out.bulk(message),
+        None => call.out.simple("PONG"),
+    }
+    Ok(())
+}
+
+pub(crate) fn echo(call: &mut Call<'_>) -> Done {
+    call.out.bulk(call.args[1]);
+    Ok(())
+}
+
+pub(crate) fn quit(call: &mut Call<'_>) -> Done {
+    call.client().ending = true;
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn reset(call: &mut Call<'_>) -> Done {
+    call.client().transaction = None;
+    transactions::forget_watched(call);
+    pubsub::forget(call.app, call.me);
+    let needs_password = !call.app.config.password.is_empty();
+    let client = call.client();
+    client.protocol = Protocol::Resp2;
+    client.name = Box::default();
+    client.authenticated = !needs_password;
+    call.out.set_protocol(Protocol::Resp2);
+    call.out.simple("RESET");
+    Ok(())
+}
+
+pub(crate) fn select(call: &mut Call<'_>) -> Done {
+    match integer(call.args[1])? {
+        0 => call.out.ok(),
+        _ => return error("ERR DB index is out of range"),
+    }
+    Ok(())
+}
+
+/// Whether two secrets are the same, in a time that does not tell where they differ.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let differences = left.iter().zip(right).fold(0, |all, (a, b)| all | (a ^ b));
+    left.len() == right.len() && differences == 0
+}
+
+fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Done {
+    let expected = call.app.config.password.as_bytes();
+    // A user without a password takes any, as in Redis.
+    if user != b"default" || !expected.is_empty() && !same(password, expected) {
+        return error("WRONGPASS invalid username-password pair or user is disabled.");
+    }
+    call.client().authenticated = true;
+    Ok(())
+}
+
+pub(crate) fn auth(call: &mut Call<'_>) -> Done {
+    match &call.args[1..] {
+        [_] if call.app.config.password.is_empty() => {
+            return error(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            );
+        }
+        [password] => authenticate(call, b"default", password)?,
+        [user, password] => authenticate(call, user, password)?,
+        _ => return Err(SYNTAX),
+    }
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn hello(call: &mut Call<'_>) -> Done {
+    let wanted = match call.args.get(1) {
+        None => None,
+        Some(version) => match parse_integer(version) {
+            Some(2) => Some(Protocol::Resp2),
+            Some(3) => Some(Protocol::Resp3),
+            Some(_) => return error("NOPROTO unsupported protocol version"),
+            None => return error("ERR Protocol version is not an integer or out of range"),
+        },
+    };
+    let mut options = Options::new(call.args.get(2..).unwrap_or_default());
+    let mut name = None;
+    while let Some(option) = options.next() {
+        let wrong = || {
+            let option = String::from_utf8_lossy(option);
+            errorf(format!("ERR Syntax error in HELLO option '{option}'"))
+        };
+        if is(option, "AUTH") {
+            let user = options.next().ok_or_else(wrong)?;
+            let password = options.next().ok_or_else(wrong)?;
+            authenticate(call, user, password)?;
+        } else if is(option, "SETNAME") {
+            name = Some(checked_name(options.next().ok_or_else(wrong)?)?);
+        } else {
+            return Err(wrong());
+        }
+    }
+    if !call.client().authenticated {
+        return error(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+             <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
+             the RESP protocol version at the same time",
+        );
+    }
+    let client = call.client();
+    client.protocol = wanted.unwrap_or(client.protocol);
+    if let Some(name) = name {
+        client.name = name.into();
+    }
+    say_hello(call);
+    Ok(())
+}
+
+fn say_hello(call: &mut Call<'_>) {
+    let (id, protocol) = (call.client().id, call.client().protocol);
+    let number = if protocol == Protocol::Resp3 { 3 } else { 2 };
+    let out = &mut call.out;
+    out.set_protocol(protocol);
+    out.map(7);
+    for (key, value) in [("server", "redis"), ("version", VERSION)] {
+        out.bulk(key);
+        out.bulk(value);
+    }
+    for (key, value) in [("proto", number), ("id", id as i64)] {
+        out.bulk(key);
+        out.integer(value);
+    }
+    for (key, value) in [("mode", "standalone"), ("role", "master")] {
+        out.bulk(key);
+        out.bulk(value);
+    }
+    out.bulk("modules");
+    out.array(0);
+}
+
+/// A name that shows in a list: without spaces, line ends and the like.
+fn checked_name(name: &[u8]) -> Result<&[u8], Error> {
+    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        return Ok(name);
+    }
+    error("ERR Client names cannot contain spaces, newlines or special characters.")
+}
+
+pub(crate) fn client_id(call: &mut Call<'_>) -> Done {
+    let id = call.client().id;
+    call.out.integer(id as i64);
+    Ok(())
+}
+
+pub(crate) fn client_getname(call: &mut Call<'_>) -> Done {
+    let name = call.client().name.clone();
+    call.say((!name.is_empty()).then_some(&*name));
+    Ok(())
+}
+
+pub(crate) fn client_setname(call: &mut Call<'_>) -> Done {
+    call.client().name = checked_name(call.args[2])?.into();
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn client_reply(call: &mut Call<'_>) -> Done {
+    use super::client::Replies;
+    call.client().replies = match call.args[2] {
+        word if is(word, "ON") => {
+            call.out.ok();
+            Replies::On
+        }
+        word if is(word, "OFF") => Replies::Off,
+        word if is(word, "SKIP") => match call.client().replies {
+            Replies::Off => Replies::Off,
+            _ => Replies::SkipNext,
+        },
+        _ => return Err(SYNTAX),
+    };
+    Ok(())
+}
+
+/// One line of `CLIENT LIST`, with those of Redis's fields that mean something here.
+fn line(client: &Client, now: u64) -> String {
+    let address = client.address.map_or("unix".to_owned(), |address| address.to_string());
+    let seconds = |since: u64| now.saturating_sub(since) / 1000;
+    let mut flags = String::new();
+    flags.extend((client.subscriptions() > 0).then_some('P'));
+    flags.extend(client.transaction.is_some().then_some('x'));
+    flags.extend(client.blocked.is_some().then_some('b'));
+    if flags.is_empty() {
+        flags.push('N');
+    }
+    let multi = client.transaction.as_ref().map_or(-1, |it| it.requests.len() as i64);
+    format!(
+        "id={} addr={address} name={} age={} idle={} flags={flags} db=0 sub={} psub={} multi={multi} \
+         cmd={} user=default resp={}",
+        client.id,
+        String::from_utf8_lossy(&client.name),
+        seconds(client.since),
+        seconds(client.active),
+        client.channels.len(),
+        client.patterns.len(),
+        client.last_command,
+        if client.protocol == Protocol::Resp3 { 3 } else { 2 },
+    )
+}
+
+pub(crate) fn client_info(call: &mut Call<'_>) -> Done {
+    let now = call.app.store.now;
+    let text = format!("{}\n", line(call.client(), now));
+    call.out.verbatim(*b"txt", text);
+    Ok(())
+}
+
+/// Which clients are meant: the arguments of `CLIENT LIST` and `CLIENT KILL`.
+#[derive(Default)]
+struct Filter {
+    ids: Option<Vec<u64>>,
+    address: Option<String>,
+    listens: Option<bool>,
+    spares: Option<usize>,
+}
+
+impl Filter {
+    fn takes(&self, number: usize, client: &Client) -> bool {
+        let address = || client.address.map(|address| address.to_string()).unwrap_or_default();
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
+            && self.address.as_ref().is_none_or(|wanted| *wanted == address())
+            && self.listens.is_none_or(|listens| listens == (client.subscriptions() > 0))
+            && self.spares != Some(number)
+    }
+
+    fn read_type(&mut self, kind: &[u8]) -> Done {
+        self.listens = match kind {
+            kind if is(kind, "normal") => Some(false),
+            kind if is(kind, "pubsub") => Some(true),
+            _ => {
+                let kind = String::from_utf8_lossy(kind);
+                return Err(errorf(format!("ERR Unknown client type '{kind}'")));
+            }
+        };
+        Ok(())
+    }
+}
+
+fn id(argument: &[u8], text: &'static str) -> Result<u64, Error> {
+    let id = parse_integer(argument).and_then(|id| u64::try_from(id).ok());
+    id.filter(|id| *id > 0).ok_or(Error(text.into()))
+}
+
+pub(crate) fn client_list(call: &mut Call<'_>) -> Done {
+    let mut filter = Filter::default();
+    match &call.args[2..] {
+        [] => {}
+        [word, kind] if is(word, "TYPE") => filter.read_type(kind)?,
+        [word, ids @ ..] if is(word, "ID") && !ids.is_empty() => {
+            let ids = ids.iter().map(|it| id(it, "ERR Invalid client ID"));
+            filter.ids = Some(ids.collect::<Result<_, _>>()?);
+        }
+        _ => return Err(SYNTAX),
+    }
+    let now = call.app.store.now;
+    let clients = call.app.clients.iter().filter(|(number, it)| filter.takes(*number, it));
+    let mut clients: Vec<&Client> = clients.map(|(_, client)| client).collect();
+    clients.sort_by_key(|client| client.id);
+    let text: String = clients.iter().map(|client| line(client, now) + "\n").collect();
+    call.out.verbatim(*b"txt", text);
+    Ok(())
+}
+
+pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
+    if let [address] = &call.args[2..] {
+        let address = Some(String::from_utf8_lossy(address).into_owned());
+        if kill(call, &Filter { address, ..Filter::default() }) == 0 {
+            return error("ERR No such client");
+        }
+        call.out.ok();
+        return Ok(());
+    }
+    let mut filter = Filter { spares: Some(call.me), ..Filter::default() };
+    for pair in call.args[2..].chunks(2) {
+        let [word, value] = pair else { return Err(SYNTAX) };
+        match *word {
+            word if is(word, "ID") => {
+                filter.ids = Some(vec![id(value, "ERR client-id should be greater than 0")?]);
+            }
+            word if is(word, "ADDR") => {
+                filter.address = Some(String::from_utf8_lossy(value).into_owned());
+            }
+            word if is(word, "TYPE") => filter.read_type(value)?,
+            word if is(word, "SKIPME") && is(value, "yes") => filter.spares = Some(call.me),
+            word if is(word, "SKIPME") && is(value, "no") => filter.spares = None,
+            _ => return Err(SYNTAX),
+        }
+    }
+    let killed = kill(call, &filter);
+    call.say_count(killed);
+    Ok(())
+}
+
+fn kill(call: &mut Call<'_>, filter: &Filter) -> usize {
+    let mut killed = 0;
+    let app = &mut *call.app;
+    for (number, client) in app.clients.iter_mut().filter(|(it, client)| filter.takes(*it, client))
+    {
+        killed += 1;
+        if number == call.me {
+            client.ending = true;
+        } else {
+            client.killed = true;
+            app.wakes.push(client.peer);
+        }
+    }
+    killed
+}

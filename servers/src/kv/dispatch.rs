@@ -1,0 +1,193 @@
+//! From a request to its command: the order of checks is Redis's `processCommand`.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use protocol::Output;
+use protocol::resp::{Protocol, Writer};
+
+use super::app::App;
+use super::call::Call;
+use super::client::{Kept, Transaction};
+use super::error::{Error, error, errorf};
+use super::table::{Command, Flags, commands};
+use super::{blocking, text};
+
+/// Bytes of requests that one transaction may keep, as nothing bounds it else.
+const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The longest name, that of a container and a subcommand with a bar between them.
+const NAME_MAX: usize = 32;
+type Name = [u8; NAME_MAX];
+
+/// Names are few and nobody can add one, so a hash has only to be fast.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            self.0 ^= self.0 >> 32;
+        }
+    }
+}
+
+type Names = HashMap<Name, &'static Command, BuildHasherDefault<NameHasher>>;
+
+static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    commands()
+        .map(|command| (lower(&[command.name.as_bytes()]).unwrap_or_default(), command))
+        .collect()
+});
+
+/// Parts of a name in lower case with bars between them, if they are not too long.
+fn lower(parts: &[&[u8]]) -> Option<Name> {
+    let mut name = [0; NAME_MAX];
+    let mut at = 0;
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            *name.get_mut(at)? = b'|';
+            at += 1;
+        }
+        let place = name.get_mut(at..at + part.len())?;
+        place.copy_from_slice(part);
+        place.make_ascii_lowercase();
+        at += part.len();
+    }
+    Some(name)
+}
+
+/// The command of that name, however it is written. Subcommands are `client|id`.
+pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+    NAMES.get(&lower(&[name])?).copied()
+}
+
+/// The command that a request is for.
+fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
+    let unknown = || errorf(text::unknown_command(args));
+    let command = find(args[0]).ok_or_else(unknown)?;
+    if !command.flags.has(Flags::CONTAINER) || args.len() < 2 {
+        return Ok(command);
+    }
+    let unknown = || errorf(text::unknown_subcommand(args));
+    let name = lower(&[args[0], args[1]]).ok_or_else(unknown)?;
+    NAMES.get(&name).copied().ok_or_else(unknown)
+}
+
+/// Carries out one request of a client, or keeps it for later, and says the reply.
+pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output, now: Instant) {
+    let command = match lookup(args).and_then(|command| admit(app, me, command, args)) {
+        Ok(command) => command,
+        Err(refusal) => return refuse(app, me, refusal, out),
+    };
+    let client = &mut app.clients[me];
+    client.last_command = command.name;
+    client.active = app.store.now;
+    app.stats.commands += 1;
+    let mut writer = Writer::new(out, client.protocol);
+    match &mut client.transaction {
+        Some(transaction) if !command.flags.has(Flags::IMMEDIATE) => {
+            transaction.grows |= command.flags.has(Flags::GROWS);
+            keep(transaction, args, &mut writer);
+        }
+        _ => {
+            let mut call = Call { args, out: writer, app, me, now, in_transaction: false };
+            if let Err(refusal) = (command.run)(&mut call) {
+                call.out.error(&*refusal.0);
+            }
+            blocking::serve(app);
+        }
+    }
+}
+
+/// Carries out what a transaction has kept.
+pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
+    let args: Vec<&[u8]> = kept.iter().map(|part| &**part).collect();
+    match lookup(&args) {
+        Ok(command) => {
+            let mut inner = Call {
+                args: &args,
+                out: call.out.reborrow(),
+                app: call.app,
+                me: call.me,
+                now: call.now,
+                in_transaction: true,
+            };
+            if let Err(refusal) = (command.run)(&mut inner) {
+                inner.out.error(&*refusal.0);
+            }
+        }
+        // It was known when it was kept.
+        Err(refusal) => call.out.error(&*refusal.0),
+    }
+    // It may have been HELLO.
+    let protocol = call.client().protocol;
+    call.out.set_protocol(protocol);
+}
+
+/// Whether the command may be carried out here and now.
+fn admit(
+    app: &App,
+    me: usize,
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<&'static Command, Error> {
+    let (client, flags) = (&app.clients[me], command.flags);
+    if !command.takes(args.len()) {
+        return Err(errorf(text::wrong_arity(command.name)));
+    }
+    if !app.trusts(client) && !flags.has(Flags::NO_AUTH) {
+        return error("NOAUTH Authentication required.");
+    }
+    if client.transaction.is_some() && flags.has(Flags::NO_MULTI) {
+        return error("ERR Command not allowed inside a transaction");
+    }
+    if flags.has(Flags::GROWS) && app.is_full() {
+        return error("OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    let listens = client.protocol == Protocol::Resp2 && client.subscriptions() > 0;
+    if listens && !flags.has(Flags::WHILE_SUBSCRIBED) {
+        return Err(errorf(text::not_while_subscribed(command.name)));
+    }
+    Ok(command)
+}
+
+/// Says why a request is not carried out; a transaction that it is part of will not be either.
+fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
+    let client = &mut app.clients[me];
+    if let Some(transaction) = &mut client.transaction {
+        transaction.failed = true;
+    }
+    Writer::new(out, client.protocol).error(&*refusal.0);
+}
+
+/// Keeps a request for `EXEC`.
+fn keep(transaction: &mut Transaction, args: &[&[u8]], out: &mut Writer<'_>) {
+    transaction.bytes += size_of_request(args);
+    if transaction.bytes > TRANSACTION_BYTES_MAX {
+        transaction.failed = true;
+        out.error("ERR the transaction is too large");
+    } else {
+        transaction.requests.push(kept(args));
+        out.simple("QUEUED");
+    }
+}
+
+/// A copy of a request.
+pub(crate) fn kept(args: &[&[u8]]) -> Kept {
+    args.iter().map(|part| Box::from(*part)).collect()
+}
+
+/// About what it takes to keep a request.
+pub(crate) fn size_of_request(args: &[&[u8]]) -> usize {
+    args.iter().map(|part| part.len() + 32).sum()
+}

@@ -1,0 +1,36 @@
+//! Errors, in Redis's own words.
+
+use std::borrow::Cow;
+
+/// What a command refuses with: a code in capitals, a space, and what people read.
+#[derive(Debug)]
+pub(crate) struct Error(pub(crate) Cow<'static, str>);
+
+/// What a command comes to. Its reply has been said unless it is an error.
+pub(crate) type Done = Result<(), Error>;
+
+/// An error that has nothing variable in it.
+pub(crate) const fn fixed(text: &'static str) -> Error {
+    Error(Cow::Borrowed(text))
+}
+
+pub(crate) const WRONG_TYPE: Error =
+    fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+pub(crate) const SYNTAX: Error = fixed("ERR syntax error");
+pub(crate) const NOT_INTEGER: Error = fixed("ERR value is not an integer or out of range");
+pub(crate) const NOT_FLOAT: Error = fixed("ERR value is not a valid float");
+pub(crate) const OVERFLOW: Error = fixed("ERR increment or decrement would overflow");
+pub(crate) const NO_KEY: Error = fixed("ERR no such key");
+pub(crate) const OUT_OF_RANGE: Error = fixed("ERR index out of range");
+pub(crate) const TOO_LONG: Error =
+    fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+
+/// An error that has nothing variable in it.
+pub(crate) fn error<T>(text: &'static str) -> Result<T, Error> {
+    Err(fixed(text))
+}
+
+/// An error that was put together.
+pub(crate) fn errorf(text: String) -> Error {
+    Error(Cow::Owned(text))
+}

@@ -1,0 +1,104 @@
+//! Patterns, as `KEYS` and `PSUBSCRIBE` take them.
+
+/// Whether all of `text` matches `pattern`: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before
+/// what is meant as it stands.
+///
+/// Only the last star is ever returned to, so the work is the product of both lengths at most;
+/// Redis's own matcher may take exponential time.
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    // Where to go on if it does not: behind the last star, one byte further on in the text.
+    let mut retry: Option<(usize, usize)> = None;
+    while seen < text.len() {
+        if pattern.get(at) == Some(&b'*') {
+            at += 1;
+            retry = Some((at, seen + 1));
+            continue;
+        }
+        if let Some(size) = one(&pattern[at..], text[seen]) {
+            at += size;
+            seen += 1;
+            continue;
+        }
+        let Some((behind_star, next)) = retry else { return false };
+        (at, seen) = (behind_star, next);
+        retry = Some((behind_star, next + 1));
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// How long the first element of `pattern` is, if it matches `byte`.
+fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+    match pattern {
+        [] => None,
+        [b'?', ..] => Some(1),
+        [b'[', class @ ..] => {
+            let (is_match, size) = in_class(class, byte);
+            is_match.then_some(size + 1)
+        }
+        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
+        [plain, ..] => (*plain == byte).then_some(1),
+    }
+}
+
+/// Whether `byte` is in the class, which begins behind its bracket, and how long that is. As in
+/// Redis, one that is not closed ends with the pattern.
+fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
+    let negated = class.first() == Some(&b'^');
+    let mut at = usize::from(negated);
+    let mut found = false;
+    loop {
+        match &class[at..] {
+            [] => return (found != negated, at),
+            [b']', ..] => return (found != negated, at + 1),
+            [b'\\', escaped, ..] => {
+                found |= *escaped == byte;
+                at += 2;
+            }
+            [low, b'-', high, ..] => {
+                found |= (*low.min(high)..=*low.max(high)).contains(&byte);
+                at += 3;
+            }
+            [plain, ..] => {
+                found |= *plain == byte;
+                at += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_in_redis() {
+        let yes = [
+            ("*", ""),
+            ("h?llo", "hello"),
+            ("h*llo", "heeeello"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hbllo"),
+            ("h[a-b]llo", "hbllo"),
+            ("h[b-a]llo", "hallo"),
+            ("h\\?llo", "h?llo"),
+            ("*a*b*c", "xxaxxbxxc"),
+            ("[\\]]", "]"),
+            ("[abc", "c"),
+            ("a**", "a"),
+        ];
+        for (pattern, text) in yes {
+            assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+        let no = [("", "a"), ("h?llo", "hllo"), ("h[^e]llo", "hello"), ("a*b", "ac"), ("a", "")];
+        for (pattern, text) in no {
+            assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_exponential_time() {
+        let pattern = b"*a".repeat(200);
+        assert!(!matches(&[&pattern[..], b"b"].concat(), &[b'a'; 5000]));
+    }
+}

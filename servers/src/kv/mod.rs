@@ -1,0 +1,113 @@
+//! A key-value store that speaks RESP, so that Redis's own clients and tools can use it.
+//!
+//! Kept small on purpose: the answer to "how do I write a real server on this", not a replacement
+//! for Redis. A request goes
+//!
+//! 1. from the codec to [`Connection`], the service of one connection (`session`),
+//! 2. through the checks that come before any command (`dispatch`),
+//! 3. to its row in the one table of commands (`table`),
+//! 4. to a function that reads arguments, works on the [`App`] and says a reply (`strings`, `keys`,
+//!    `lists`, `hashes`, `sets`, `transactions`, `pubsub`, `connection`, `server`).
+//!
+//! All there is to know stands in one value, the state of the loop, which every call is lent. One
+//! thread, no locks.
+
+mod app;
+mod blocking;
+mod call;
+mod client;
+mod connection;
+mod decimal;
+mod dispatch;
+mod error;
+mod expiry;
+mod glob;
+mod hashes;
+mod keys;
+mod lists;
+mod pubsub;
+mod server;
+mod session;
+mod sets;
+mod store;
+mod strings;
+mod table;
+mod text;
+mod transactions;
+mod value;
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Args;
+use protocol::{Conversation, Limits};
+
+use crate::{Application, IdleTimeout, ServerArgs};
+
+pub use app::{App, Config};
+pub use session::{Connection, session};
+
+/// How often keys whose time has come are looked for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The arguments that only this server takes.
+#[derive(Clone, Debug, Args)]
+pub struct KvArgs {
+    /// Bytes of keys and values, such as 100mb, at which commands that add more are refused
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub maxmemory: Option<u64>,
+
+    /// A password that clients have to give with AUTH before anything else
+    #[arg(long, value_name = "PASSWORD", env = "KV_PASSWORD", hide_env_values = true)]
+    pub requirepass: Option<String>,
+
+    /// Bytes that a subscriber may leave unread before it is closed
+    #[arg(long, value_name = "BYTES", default_value = "32mb", value_parser = parse_size)]
+    pub pubsub_backlog: u64,
+
+    /// Bytes that another client may leave unread before it is closed
+    #[arg(long, value_name = "BYTES", default_value = "1gb", value_parser = parse_size)]
+    pub normal_backlog: u64,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = server::memory_size(text).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
+}
+
+/// The server that the arguments ask for.
+///
+/// # Errors
+/// None as yet: it is what [`run_with`](crate::run_with) calls.
+pub fn application(
+    common: &ServerArgs,
+    own: &KvArgs,
+) -> io::Result<Application<App, Conversation<protocol::resp::Server, Connection>>> {
+    let config = Config {
+        memory_max: own.maxmemory,
+        password: own.requirepass.clone().unwrap_or_default(),
+        pubsub_backlog_max: own.pubsub_backlog,
+        normal_backlog_max: own.normal_backlog,
+        idle_timeout: match common.idle_timeout {
+            IdleTimeout::Off => None,
+            IdleTimeout::After(limit) => Some(limit),
+        },
+        connections_max: common.max_connections,
+    };
+    let limits = Limits {
+        // The largest string, with room for the rest of its request.
+        message_size_max: strings::STRING_SIZE_MAX + 1024 * 1024,
+        // Classes have limits of their own under this one.
+        output_max: own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max),
+        ..Limits::DEFAULT
+    };
+    let start = |cx: &mut reactor::Cx<'_, App>| {
+        cx.every(TICK, |_, cx| {
+            let now = cx.now();
+            cx.app.tick(now);
+        })
+        .map(drop)
+    };
+    Ok(Application { state: App::new(config), limits, session: Rc::new(session), start })
+}

@@ -1,0 +1,179 @@
+//! Channels: what is published is encoded once for each version of RESP, however many receive it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+use protocol::resp::{Protocol, Writer, shared};
+
+use super::app::App;
+use super::call::Call;
+use super::error::Done;
+use super::glob;
+use super::value::Bytes;
+
+/// Who has subscribed to what, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    names: HashMap<Bytes, IndexSet<usize>>,
+    patterns: HashMap<Bytes, IndexSet<usize>>,
+}
+
+impl Channels {
+    fn of(&mut self, kind: Kind) -> &mut HashMap<Bytes, IndexSet<usize>> {
+        match kind {
+            Kind::Channel => &mut self.names,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.names.len(), self.patterns.len())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Channel,
+    Pattern,
+}
+
+/// What one message is in either version, encoded when it is first needed.
+struct Encoded<F> {
+    say: F,
+    resp2: Option<Arc<[u8]>>,
+    resp3: Option<Arc<[u8]>>,
+}
+
+impl<F: Fn(&mut Writer<'_>)> Encoded<F> {
+    fn new(say: F) -> Self {
+        Self { say, resp2: None, resp3: None }
+    }
+
+    fn in_version(&mut self, protocol: Protocol) -> Arc<[u8]> {
+        let place = match protocol {
+            Protocol::Resp2 => &mut self.resp2,
+            Protocol::Resp3 => &mut self.resp3,
+        };
+        Arc::clone(place.get_or_insert_with(|| shared(protocol, &self.say)))
+    }
+}
+
+pub(crate) fn publish(call: &mut Call<'_>) -> Done {
+    let (channel, message) = (call.args[1], call.args[2]);
+    let mut receivers = 0;
+    // They are put back below; nobody subscribes in between.
+    let channels = std::mem::take(&mut call.app.channels);
+    if let Some(subscribers) = channels.names.get(channel) {
+        let mut encoded = Encoded::new(|out: &mut Writer<'_>| {
+            out.push(3);
+            [b"message", channel, message].iter().for_each(|part| out.bulk(part));
+        });
+        receivers += deliver(call, subscribers, &mut encoded);
+    }
+    for (pattern, subscribers) in &channels.patterns {
+        if glob::matches(pattern, channel) {
+            let mut encoded = Encoded::new(|out: &mut Writer<'_>| {
+                out.push(4);
+                [b"pmessage", &**pattern, channel, message].iter().for_each(|part| out.bulk(part));
+            });
+            receivers += deliver(call, subscribers, &mut encoded);
+        }
+    }
+    call.app.channels = channels;
+    call.say_count(receivers);
+    Ok(())
+}
+
+fn deliver(
+    call: &mut Call<'_>,
+    subscribers: &IndexSet<usize>,
+    encoded: &mut Encoded<impl Fn(&mut Writer<'_>)>,
+) -> usize {
+    for who in subscribers {
+        let message = encoded.in_version(call.app.clients[*who].protocol);
+        if *who == call.me {
+            // What is said now stands before the reply, as it does in Redis.
+            call.out.share(message);
+        } else {
+            call.app.post(*who, message);
+        }
+    }
+    subscribers.len()
+}
+
+pub(crate) fn subscribe(call: &mut Call<'_>) -> Done {
+    subscribe_to(call, Kind::Channel, b"subscribe")
+}
+
+pub(crate) fn psubscribe(call: &mut Call<'_>) -> Done {
+    subscribe_to(call, Kind::Pattern, b"psubscribe")
+}
+
+pub(crate) fn unsubscribe(call: &mut Call<'_>) -> Done {
+    unsubscribe_from(call, Kind::Channel, b"unsubscribe")
+}
+
+pub(crate) fn punsubscribe(call: &mut Call<'_>) -> Done {
+    unsubscribe_from(call, Kind::Pattern, b"punsubscribe")
+}
+
+fn subscribe_to(call: &mut Call<'_>, kind: Kind, word: &[u8]) -> Done {
+    for name in &call.args[1..] {
+        let me = call.me;
+        let client = call.client();
+        let own = if kind == Kind::Channel { &mut client.channels } else { &mut client.patterns };
+        own.insert(Bytes::from(*name));
+        call.app.channels.of(kind).entry(Bytes::from(*name)).or_default().insert(me);
+        confirm(call, word, Some(name));
+    }
+    Ok(())
+}
+
+fn unsubscribe_from(call: &mut Call<'_>, kind: Kind, word: &[u8]) -> Done {
+    let (me, args) = (call.me, call.args);
+    let client = call.client();
+    let own = if kind == Kind::Channel { &client.channels } else { &client.patterns };
+    let names: Vec<Bytes> = match args.len() {
+        1 => own.iter().cloned().collect(),
+        _ => args[1..].iter().map(|name| Bytes::from(*name)).collect(),
+    };
+    for name in &names {
+        leave(call.app, me, kind, name);
+        confirm(call, word, Some(name));
+    }
+    if names.is_empty() {
+        confirm(call, word, None);
+    }
+    Ok(())
+}
+
+fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
+    let client = &mut app.clients[who];
+    let own = if kind == Kind::Channel { &mut client.channels } else { &mut client.patterns };
+    own.swap_remove(name);
+    let table = app.channels.of(kind);
+    if let Some(subscribers) = table.get_mut(name) {
+        subscribers.swap_remove(&who);
+        if subscribers.is_empty() {
+            table.remove(name);
+        }
+    }
+}
+
+fn confirm(call: &mut Call<'_>, word: &[u8], name: Option<&[u8]>) {
+    let count = call.client().subscriptions();
+    call.out.push(3);
+    call.out.bulk(word);
+    call.say(name);
+    call.say_count(count);
+}
+
+/// Ends all of a client's subscriptions.
+pub(crate) fn forget(app: &mut App, who: usize) {
+    let client = &mut app.clients[who];
+    let (channels, patterns) =
+        (std::mem::take(&mut client.channels), std::mem::take(&mut client.patterns));
+    channels.iter().for_each(|name| leave(app, who, Kind::Channel, name));
+    patterns.iter().for_each(|name| leave(app, who, Kind::Pattern, name));
+}

@@ -1,0 +1,296 @@
+//! What the server says about itself, and what can be set while it runs.
+
+use std::time::Duration;
+
+use protocol::resp::{Item, Writer};
+
+use super::app::App;
+use super::call::{Call, is};
+use super::connection::VERSION;
+use super::dispatch;
+use super::error::{Done, SYNTAX, error, errorf};
+use super::glob;
+use super::strings::STRING_SIZE_MAX;
+use super::table::{Command, Flags, commands};
+
+/// How long `DEBUG SLEEP` may stop the server at most.
+const SLEEP_MAX: f64 = 3600.0;
+
+pub(crate) fn dbsize(call: &mut Call<'_>) -> Done {
+    let count = call.app.store.len();
+    call.say_count(count);
+    Ok(())
+}
+
+pub(crate) fn flush(call: &mut Call<'_>) -> Done {
+    match &call.args[1..] {
+        [] => {}
+        [word] if is(word, "SYNC") || is(word, "ASYNC") => {}
+        _ => return Err(SYNTAX),
+    }
+    call.app.store.clear();
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn time(call: &mut Call<'_>) -> Done {
+    let now = call.app.clock.at(call.now);
+    call.out.array(2);
+    call.out.bulk_display(now.as_secs());
+    call.out.bulk_display(now.subsec_micros());
+    Ok(())
+}
+
+/// Stops the whole server for a while, which is what it is for: to see what others make of that.
+pub(crate) fn debug_sleep(call: &mut Call<'_>) -> Done {
+    let seconds = super::call::float(call.args[2])?;
+    std::thread::sleep(Duration::from_secs_f64(seconds.clamp(0.0, SLEEP_MAX)));
+    call.out.ok();
+    Ok(())
+}
+
+/// What `CONFIG GET` shows, in Redis's names.
+fn settings(app: &App) -> Vec<(&'static str, String)> {
+    let config = &app.config;
+    let limits = format!(
+        "normal {} 0 0 pubsub {} 0 0",
+        config.normal_backlog_max, config.pubsub_backlog_max
+    );
+    vec![
+        ("appendonly", "no".to_owned()),
+        ("client-output-buffer-limit", limits),
+        ("databases", "1".to_owned()),
+        ("maxclients", config.connections_max.to_string()),
+        ("maxmemory", config.memory_max.unwrap_or_default().to_string()),
+        ("maxmemory-policy", "noeviction".to_owned()),
+        ("proto-max-bulk-len", STRING_SIZE_MAX.to_string()),
+        ("requirepass", config.password.clone()),
+        ("save", String::new()),
+        ("timeout", config.idle_timeout.unwrap_or_default().as_secs().to_string()),
+    ]
+}
+
+pub(crate) fn config_get(call: &mut Call<'_>) -> Done {
+    let settings = settings(call.app);
+    let patterns = &call.args[2..];
+    let wanted = |name: &str| {
+        patterns.iter().any(|it| glob::matches(&it.to_ascii_lowercase(), name.as_bytes()))
+    };
+    call.out.counted(Item::Map, |out| {
+        let found = settings.iter().filter(|(name, _)| wanted(name));
+        found.map(|(name, value)| [*name, value].iter().for_each(|part| out.bulk(part))).count()
+    });
+    Ok(())
+}
+
+/// Reads a size such as `1000`, `64mb` or `1g`, as Redis's configuration has it.
+pub(crate) fn memory_size(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
+    let pairs = &call.args[2..];
+    if pairs.len() % 2 == 1 {
+        return Err(errorf(super::text::wrong_arity("config|set")));
+    }
+    // All or nothing: they are tried on a copy.
+    let mut config = call.app.config.clone();
+    for pair in pairs.chunks(2) {
+        let (name, value) = (pair[0], String::from_utf8_lossy(pair[1]));
+        if is(name, "maxmemory") {
+            let Some(size) = memory_size(&value) else {
+                return error(
+                    "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument \
+                     must be a memory value",
+                );
+            };
+            config.memory_max = (size > 0).then_some(size);
+        } else if is(name, "requirepass") {
+            config.password = value.into_owned();
+        } else {
+            let known = settings(call.app).iter().any(|(it, _)| is(name, it));
+            let name = String::from_utf8_lossy(name);
+            return Err(errorf(if known {
+                format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set \
+                     immutable config"
+                )
+            } else {
+                format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }));
+        }
+    }
+    call.app.config = config;
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn info(call: &mut Call<'_>) -> Done {
+    let wanted = |section: &str| {
+        let all = ["all", "default", "everything", section];
+        let asked = &call.args[1..];
+        asked.is_empty() || asked.iter().any(|it| all.iter().any(|word| is(it, word)))
+    };
+    let sections = ["server", "clients", "memory", "stats", "keyspace"];
+    let sections = sections.iter().filter(|section| wanted(section));
+    let texts: Vec<String> = sections.map(|it| section(call.app, it, call.now)).collect();
+    call.out.verbatim(*b"txt", texts.join("\r\n"));
+    Ok(())
+}
+
+fn section(app: &App, name: &str, now: std::time::Instant) -> String {
+    let store = &app.store;
+    let lines: Vec<(&str, String)> = match name {
+        "server" => vec![
+            ("redis_version", VERSION.to_owned()),
+            ("redis_mode", "standalone".to_owned()),
+            ("process_id", std::process::id().to_string()),
+            ("uptime_in_seconds", now.duration_since(app.clock.started).as_secs().to_string()),
+        ],
+        "clients" => {
+            let blocked = app.clients.iter().filter(|(_, it)| it.blocked.is_some()).count();
+            vec![
+                ("connected_clients", app.clients.len().to_string()),
+                ("maxclients", app.config.connections_max.to_string()),
+                ("blocked_clients", blocked.to_string()),
+            ]
+        }
+        "memory" => vec![
+            ("used_memory", store.used().to_string()),
+            ("maxmemory", app.config.memory_max.unwrap_or_default().to_string()),
+            ("maxmemory_policy", "noeviction".to_owned()),
+        ],
+        "stats" => vec![
+            ("total_connections_received", app.stats.connections.to_string()),
+            ("total_commands_processed", app.stats.commands.to_string()),
+            ("expired_keys", store.expired.to_string()),
+            ("keyspace_hits", app.stats.hits.to_string()),
+            ("keyspace_misses", app.stats.misses.to_string()),
+            ("pubsub_channels", app.channels.counts().0.to_string()),
+            ("pubsub_patterns", app.channels.counts().1.to_string()),
+        ],
+        _ if store.len() == 0 => Vec::new(),
+        _ => {
+            let (keys, expires) = (store.len(), store.expiring());
+            vec![("db0", format!("keys={keys},expires={expires},avg_ttl=0"))]
+        }
+    };
+    let (first, rest) = name.split_at(1);
+    let lines = lines.iter().map(|(key, value)| format!("{key}:{value}\r\n"));
+    format!("# {}{rest}\r\n{}", first.to_uppercase(), lines.collect::<String>())
+}
+
+/// The commands that are not parts of others.
+fn whole() -> impl Iterator<Item = &'static Command> {
+    commands().filter(|command| !command.name.contains('|'))
+}
+
+fn parts(container: &Command) -> impl Iterator<Item = &'static Command> {
+    let container = container.name;
+    commands().filter(move |it| it.name.split_once('|').is_some_and(|(of, _)| of == container))
+}
+
+pub(crate) fn command(call: &mut Call<'_>) -> Done {
+    call.out.array(whole().count());
+    whole().for_each(|command| say_command(&mut call.out, command));
+    Ok(())
+}
+
+pub(crate) fn command_count(call: &mut Call<'_>) -> Done {
+    call.say_count(whole().count());
+    Ok(())
+}
+
+pub(crate) fn command_list(call: &mut Call<'_>) -> Done {
+    call.out.array(whole().count());
+    whole().for_each(|command| call.out.bulk(command.name));
+    Ok(())
+}
+
+pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
+    if call.args.len() == 2 {
+        return command(call);
+    }
+    call.out.array(call.args.len() - 2);
+    for name in &call.args[2..] {
+        match dispatch::find(name) {
+            Some(command) => say_command(&mut call.out, command),
+            None => call.out.null_array(),
+        }
+    }
+    Ok(())
+}
+
+fn say_command(out: &mut Writer<'_>, command: &Command) {
+    out.array(10);
+    out.bulk(command.name);
+    out.integer(command.arity.into());
+    out.counted(Item::Set, |out| command.flags.names().map(|flag| out.simple(flag)).count());
+    for number in command.keys {
+        out.integer(number.into());
+    }
+    out.counted(Item::Set, |out| {
+        out.simple(format!("@{}", command.group));
+        1
+    });
+    // Hints and key specifications.
+    out.array(0);
+    out.array(0);
+    out.array(parts(command).count());
+    parts(command).for_each(|part| say_command(out, part));
+}
+
+pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
+    let names = &call.args[2..];
+    let found: Vec<&Command> = match names {
+        [] => whole().collect(),
+        names => names.iter().filter_map(|name| dispatch::find(name)).collect(),
+    };
+    call.out.map(found.len());
+    found.iter().for_each(|command| say_docs(&mut call.out, command));
+    Ok(())
+}
+
+fn say_docs(out: &mut Writer<'_>, command: &Command) {
+    let is_container = command.flags.has(Flags::CONTAINER);
+    out.bulk(command.name);
+    out.map(if is_container { 3 } else { 2 });
+    for (key, value) in [("summary", command.summary), ("group", command.group)] {
+        out.bulk(key);
+        out.bulk(value);
+    }
+    if is_container {
+        out.bulk("subcommands");
+        out.map(parts(command).count());
+        parts(command).for_each(|part| say_docs(out, part));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_size;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        let sizes = [("0", 0), ("100", 100), ("1k", 1000), ("1Kb", 1024), ("2gb", 2 << 30)];
+        for (text, size) in sizes {
+            assert_eq!(memory_size(text), Some(size), "{text}");
+        }
+        for wrong in ["", "mb", "-1", "1tb", "99999999999gb"] {
+            assert_eq!(memory_size(wrong), None, "{wrong}");
+        }
+    }
+}

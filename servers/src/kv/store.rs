@@ -1,0 +1,431 @@
+//! The keys: what stands behind them, when they end, who watches them, who waits for them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use hashbrown::HashTable;
+
+use super::error::{Error, WRONG_TYPE};
+use super::expiry::{EXPIRY_SIZE, Expiry};
+use super::value::{Bytes, Kind, List, Other, Value};
+
+/// The index of the keys is split, so that when a table grows, a 64th of the keys moves at once.
+const TABLES: usize = 64;
+/// About what a key costs beside its bytes and its value: an entry, a number in a table that is
+/// between half and wholly full, what the allocator adds.
+const KEY_SIZE: usize = size_of::<Entry>() + 10 + 16;
+
+#[derive(Debug)]
+struct Entry {
+    key: Bytes,
+    value: Value,
+}
+
+/// A key that somebody watches.
+#[derive(Debug, Default)]
+struct Watch {
+    watchers: usize,
+    changes: u64,
+}
+
+/// All keys and their values.
+///
+/// Entries stand in one vector and keep their places, so the tables hold nothing but numbers of
+/// four bytes, a cursor of `SCAN` is a place, and a random key is one at a random place. Keys are
+/// hashed with the standard library's SipHash and random keys, as Redis does it, so that nobody
+/// can choose ones that collide.
+#[derive(Debug)]
+pub(crate) struct Store {
+    tables: Vec<HashTable<u32>>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    hasher: RandomState,
+    expiry: Expiry,
+    /// Milliseconds since 1970, told at the beginning of every call.
+    pub(crate) now: u64,
+    used: usize,
+    /// Keys that went because their time had come.
+    pub(crate) expired: u64,
+    watched: HashMap<Bytes, Watch>,
+    /// Who waits for a list, by key and then in the order of coming.
+    pub(crate) awaited: HashMap<Bytes, BTreeMap<u64, usize>>,
+    /// Lists that have come into being and that somebody waits for.
+    pub(crate) ready: VecDeque<Bytes>,
+}
+
+fn hash(hasher: &RandomState, key: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(key);
+    state.finish()
+}
+
+/// Which table a hash belongs to, by bits that the table does not use itself.
+fn table_of(hash: u64) -> usize {
+    (hash >> 40) as usize % TABLES
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            hasher: RandomState::new(),
+            expiry: Expiry::default(),
+            now: 0,
+            used: 0,
+            expired: 0,
+            watched: HashMap::new(),
+            awaited: HashMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// How many keys there are, those among them whose time has come unnoticed.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// How many keys will end by themselves.
+    pub(crate) fn expiring(&self) -> usize {
+        self.expiry.len()
+    }
+
+    /// About how many bytes of memory keys and values take.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot as usize)?.as_ref()
+    }
+
+    /// Where a key stands; one whose time has come goes now.
+    fn find(&mut self, key: &[u8]) -> Option<u32> {
+        let hash = hash(&self.hasher, key);
+        let is_it = |slot: &u32| self.entry(*slot).is_some_and(|it| *it.key == *key);
+        let slot = *self.tables[table_of(hash)].find(hash, is_it)?;
+        if self.expiry.get(slot).is_some_and(|at| at <= self.now) {
+            self.expire(slot);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn expire(&mut self, slot: u32) {
+        if let Some(entry) = self.take(slot) {
+            self.expired += 1;
+            self.touch(&entry.key);
+        }
+    }
+
+    /// Lets go up to `budget` keys whose time has come; says how many.
+    pub(crate) fn expire_due(&mut self, budget: usize) -> usize {
+        for done in 0..budget {
+            let Some(slot) = self.expiry.due(self.now) else { return done };
+            self.expire(slot);
+        }
+        budget
+    }
+
+    /// Takes an entry out.
+    fn take(&mut self, slot: u32) -> Option<Entry> {
+        let entry = self.entries.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        self.used -= KEY_SIZE + entry.key.len() + entry.value.size();
+        self.forget_expiry(slot);
+        let hash = hash(&self.hasher, &entry.key);
+        let table = &mut self.tables[table_of(hash)];
+        if let Ok(found) = table.find_entry(hash, |it| *it == slot) {
+            found.remove();
+        }
+        Some(entry)
+    }
+
+    fn forget_expiry(&mut self, slot: u32) -> bool {
+        let had = self.expiry.remove(slot);
+        self.used -= if had { EXPIRY_SIZE } else { 0 };
+        had
+    }
+
+    /// Puts in a key that is not there.
+    fn add(&mut self, key: &[u8], value: Value) -> u32 {
+        self.used += KEY_SIZE + key.len() + value.size();
+        if !self.awaited.is_empty() && List::of(&value).is_some() && self.awaited.contains_key(key)
+        {
+            self.ready.push_back(key.into());
+        }
+        let entry = Some(Entry { key: key.into(), value });
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                // 2^32 keys would take 400 GB.
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let hash_of = |slot: &u32| match &self.entries[*slot as usize] {
+            Some(entry) => hash(&self.hasher, &entry.key),
+            None => 0,
+        };
+        let hash = hash(&self.hasher, key);
+        self.tables[table_of(hash)].insert_unique(hash, slot, hash_of);
+        slot
+    }
+
+    /// Says that a key has changed, to those who watch it.
+    #[inline]
+    pub(crate) fn touch(&mut self, key: &[u8]) {
+        if !self.watched.is_empty()
+            && let Some(watch) = self.watched.get_mut(key)
+        {
+            watch.changes += 1;
+        }
+    }
+
+    /// What stands behind a key.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<&Value> {
+        let slot = self.find(key)?;
+        self.entry(slot).map(|entry| &entry.value)
+    }
+
+    /// The string behind a key.
+    pub(crate) fn string(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => value.as_string().map(Some).ok_or(WRONG_TYPE),
+        }
+    }
+
+    /// The collection behind a key.
+    pub(crate) fn read<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => K::of(value).map(Some).ok_or(WRONG_TYPE),
+        }
+    }
+
+    /// Changes the value at `slot`, and keeps the books.
+    fn change<R>(&mut self, slot: u32, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        let entry = self.entries.get_mut(slot as usize)?.as_mut()?;
+        let before = entry.value.size();
+        let result = change(&mut entry.value);
+        self.used = self.used + entry.value.size() - before;
+        Some(result)
+    }
+
+    /// Changes the collection behind a key, if there is one; it goes when that leaves it empty.
+    /// Whoever has really changed something says so with [`touch`](Self::touch).
+    pub(crate) fn edit<K: Kind, R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Option<R>, Error> {
+        let Some(slot) = self.find(key) else { return Ok(None) };
+        let outcome = self.change(slot, |value| {
+            let kind = K::of_mut(value)?;
+            let result = edit(kind);
+            Some((result, kind.is_empty()))
+        });
+        let (result, is_empty) = outcome.flatten().ok_or(WRONG_TYPE)?;
+        if is_empty {
+            self.take(slot);
+        }
+        Ok(Some(result))
+    }
+
+    /// [`edit`](Self::edit), of an empty collection if there is none, which is then kept.
+    pub(crate) fn edit_or_create<K: Kind, R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<R, Error> {
+        if let Some(slot) = self.find(key) {
+            let outcome = self.change(slot, |value| K::of_mut(value).map(edit));
+            return outcome.flatten().ok_or(WRONG_TYPE);
+        }
+        let mut kind = K::default();
+        let result = edit(&mut kind);
+        self.add(key, kind.into_value());
+        Ok(result)
+    }
+
+    /// Sets a key to a string and takes its time away, if `keeps_expiry` does not say otherwise.
+    pub(crate) fn set_string(&mut self, key: &[u8], bytes: &[u8], keeps_expiry: bool) {
+        match self.find(key) {
+            None => {
+                self.add(key, Value::String(bytes.into()));
+            }
+            Some(slot) => {
+                self.overwrite(slot, bytes);
+                if !keeps_expiry {
+                    self.forget_expiry(slot);
+                }
+            }
+        }
+        self.touch(key);
+    }
+
+    fn overwrite(&mut self, slot: u32, bytes: &[u8]) {
+        self.change(slot, |value| match value {
+            Value::String(old) if old.len() == bytes.len() => old.copy_from_slice(bytes),
+            value => *value = Value::String(bytes.into()),
+        });
+    }
+
+    /// Replaces the string behind a key, if there is one, by what `next` makes of it. The key is
+    /// looked for once, and its time stays.
+    pub(crate) fn replace_string<T: AsRef<[u8]>>(
+        &mut self,
+        key: &[u8],
+        next: impl FnOnce(Option<&[u8]>) -> Result<T, Error>,
+    ) -> Result<(), Error> {
+        let slot = self.find(key);
+        let old = slot.and_then(|slot| self.entry(slot)).map(|entry| &entry.value);
+        let new = next(old.map(|value| value.as_string().ok_or(WRONG_TYPE)).transpose()?)?;
+        match slot {
+            Some(slot) => self.overwrite(slot, new.as_ref()),
+            None => {
+                self.add(key, Value::String(new.as_ref().into()));
+            }
+        }
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Changes the string behind a key, an empty one if there is none, which may grow.
+    pub(crate) fn edit_string<R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<R, Error> {
+        let Some(slot) = self.find(key) else {
+            let mut bytes = Vec::new();
+            let result = edit(&mut bytes);
+            self.add(key, Value::String(bytes.into()));
+            self.touch(key);
+            return Ok(result);
+        };
+        let outcome = self.change(slot, |value| {
+            if let Value::String(bytes) = value {
+                let text = std::mem::take(bytes).into_vec();
+                *value = Value::Other(Box::new(Other::Text(text)));
+            }
+            match value {
+                Value::Other(other) => match &mut **other {
+                    Other::Text(text) => Some(edit(text)),
+                    _ => None,
+                },
+                Value::String(_) => None,
+            }
+        });
+        let result = outcome.flatten().ok_or(WRONG_TYPE)?;
+        self.touch(key);
+        Ok(result)
+    }
+
+    /// Sets a key to any value, or removes it when there is none, and takes its time away.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<Value>) {
+        let old = self.find(key);
+        if old.is_some() || value.is_some() {
+            self.touch(key);
+        }
+        if let Some(slot) = old {
+            self.take(slot);
+        }
+        if let Some(value) = value {
+            self.add(key, value);
+        }
+    }
+
+    /// Removes a key; returns what stood behind it.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let slot = self.find(key)?;
+        let entry = self.take(slot)?;
+        self.touch(key);
+        Some(entry.value)
+    }
+
+    /// Removes all keys.
+    pub(crate) fn clear(&mut self) {
+        for slot in 0..self.entries.len() {
+            if let Some(entry) = &self.entries[slot]
+                && let Some(watch) = self.watched.get_mut(&entry.key)
+            {
+                watch.changes += 1;
+            }
+        }
+        self.tables.iter_mut().for_each(|table| *table = HashTable::new());
+        self.entries = Vec::new();
+        self.free = Vec::new();
+        self.expiry = Expiry::default();
+        self.used = 0;
+    }
+
+    /// When a key ends: `None` if there is none, `Some(None)` if it does not end by itself.
+    pub(crate) fn expiry(&mut self, key: &[u8]) -> Option<Option<u64>> {
+        let slot = self.find(key)?;
+        Some(self.expiry.get(slot))
+    }
+
+    /// Has a key end at `at`, or never; says whether it had a time before.
+    pub(crate) fn set_expiry(&mut self, key: &[u8], at: Option<u64>) -> bool {
+        let Some(slot) = self.find(key) else { return false };
+        let had = self.forget_expiry(slot);
+        if let Some(at) = at {
+            self.expiry.set(slot, at);
+            self.used += EXPIRY_SIZE;
+        }
+        self.touch(key);
+        had
+    }
+
+    /// The keys at up to `count` places from `cursor` on, and where to go on, 0 at the end. A key
+    /// keeps its place as long as it exists, so none is missed.
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+    ) -> (impl Iterator<Item = (&[u8], &Value)>, u64) {
+        let start = usize::try_from(cursor).unwrap_or(usize::MAX).min(self.entries.len());
+        let end = start.saturating_add(count).min(self.entries.len());
+        let next = if end == self.entries.len() { 0 } else { end as u64 };
+        let live = self.entries[start..end].iter().zip(start as u32..).filter_map(|(it, slot)| {
+            let is_due = || self.expiry.get(slot).is_some_and(|at| at <= self.now);
+            it.as_ref().filter(|_| !is_due()).map(|it| (&*it.key, &it.value))
+        });
+        (live, next)
+    }
+
+    /// How many places [`scan`](Self::scan) has to look at.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Watches a key; returns how many changes it has seen.
+    pub(crate) fn watch(&mut self, key: &[u8]) -> u64 {
+        // A key whose time has come is gone from now on, and that is no change.
+        self.find(key);
+        let watch = self.watched.entry(key.into()).or_default();
+        watch.watchers += 1;
+        watch.changes
+    }
+
+    /// Whether a watched key has changed since then, or has gone because its time had come.
+    pub(crate) fn has_changed(&mut self, key: &[u8], since: u64) -> bool {
+        self.find(key);
+        self.watched.get(key).is_none_or(|watch| watch.changes != since)
+    }
+
+    pub(crate) fn unwatch(&mut self, key: &[u8]) {
+        if let Some(watch) = self.watched.get_mut(key) {
+            watch.watchers -= 1;
+            if watch.watchers == 0 {
+                self.watched.remove(key);
+            }
+        }
+    }
+}

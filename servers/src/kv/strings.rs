@@ -1,0 +1,281 @@
+//! Strings, and numbers written as strings.
+
+use super::call::{Call, Options, bulk_or_null, integer, is, range};
+use super::decimal;
+use super::error::{Done, Error, NOT_FLOAT, OVERFLOW, SYNTAX, TOO_LONG, error, errorf};
+use super::keys::Unit;
+use super::text::wrong_arity;
+
+/// The longest string, Redis's `proto-max-bulk-len`.
+pub(crate) const STRING_SIZE_MAX: usize = 512 * 1024 * 1024;
+
+pub(crate) fn get(call: &mut Call<'_>) -> Done {
+    let found = call.app.store.string(call.args[1])?;
+    match found {
+        Some(_) => call.app.stats.hits += 1,
+        None => call.app.stats.misses += 1,
+    }
+    bulk_or_null(&mut call.out, found);
+    Ok(())
+}
+
+/// What may stand behind the value of `SET`.
+#[derive(Default)]
+struct SetOptions {
+    only_new: bool,
+    only_old: bool,
+    says_old: bool,
+    keeps_expiry: bool,
+    expiry: Option<u64>,
+}
+
+fn set_options(call: &Call<'_>) -> Result<SetOptions, Error> {
+    let mut options = SetOptions::default();
+    let mut rest = Options::new(&call.args[3..]);
+    while let Some(option) = rest.next() {
+        if is(option, "NX") && !options.only_old {
+            options.only_new = true;
+        } else if is(option, "XX") && !options.only_new {
+            options.only_old = true;
+        } else if is(option, "GET") {
+            options.says_old = true;
+        } else if is(option, "KEEPTTL") && options.expiry.is_none() {
+            options.keeps_expiry = true;
+        } else if let Some(unit) = Unit::of(option)
+            && !options.keeps_expiry
+            && options.expiry.is_none()
+        {
+            options.expiry = Some(unit.read(rest.value()?, call.app.store.now, "set")?);
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    Ok(options)
+}
+
+pub(crate) fn set(call: &mut Call<'_>) -> Done {
+    let (key, value) = (call.args[1], call.args[2]);
+    if call.args.len() == 3 {
+        call.app.store.set_string(key, value, false);
+        call.out.ok();
+        return Ok(());
+    }
+    let options = set_options(call)?;
+    if options.says_old {
+        bulk_or_null(&mut call.out, call.app.store.string(key)?);
+    }
+    let exists = call.app.store.get(key).is_some();
+    if exists && options.only_new || !exists && options.only_old {
+        if !options.says_old {
+            call.out.null();
+        }
+        return Ok(());
+    }
+    call.app.store.set_string(key, value, options.keeps_expiry);
+    if options.expiry.is_some() {
+        call.app.store.set_expiry(key, options.expiry);
+    }
+    if !options.says_old {
+        call.out.ok();
+    }
+    Ok(())
+}
+
+pub(crate) fn setnx(call: &mut Call<'_>) -> Done {
+    let is_new = call.app.store.get(call.args[1]).is_none();
+    if is_new {
+        call.app.store.set_string(call.args[1], call.args[2], false);
+    }
+    call.out.integer(i64::from(is_new));
+    Ok(())
+}
+
+fn set_with_expiry(call: &mut Call<'_>, unit: Unit, name: &str) -> Done {
+    let at = unit.read(call.args[2], call.app.store.now, name)?;
+    call.app.store.set_string(call.args[1], call.args[3], false);
+    call.app.store.set_expiry(call.args[1], Some(at));
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn setex(call: &mut Call<'_>) -> Done {
+    set_with_expiry(call, Unit::Seconds, "setex")
+}
+
+pub(crate) fn psetex(call: &mut Call<'_>) -> Done {
+    set_with_expiry(call, Unit::Milliseconds, "psetex")
+}
+
+pub(crate) fn getset(call: &mut Call<'_>) -> Done {
+    get(call)?;
+    call.app.store.set_string(call.args[1], call.args[2], false);
+    Ok(())
+}
+
+pub(crate) fn getdel(call: &mut Call<'_>) -> Done {
+    get(call)?;
+    call.app.store.remove(call.args[1]);
+    Ok(())
+}
+
+pub(crate) fn getex(call: &mut Call<'_>) -> Done {
+    let now = call.app.store.now;
+    let change = match &call.args[2..] {
+        [] => None,
+        [option] if is(option, "PERSIST") => Some(None),
+        [option, time] => {
+            let unit = Unit::of(option).ok_or(SYNTAX)?;
+            Some(Some(unit.read(time, now, "getex")?))
+        }
+        _ => return Err(SYNTAX),
+    };
+    get(call)?;
+    match change {
+        Some(None) if call.app.store.expiry(call.key()).flatten().is_some() => {
+            call.app.store.set_expiry(call.key(), None);
+        }
+        Some(Some(at)) => {
+            call.app.store.set_expiry(call.key(), Some(at));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(crate) fn mget(call: &mut Call<'_>) -> Done {
+    call.out.array(call.args.len() - 1);
+    for key in &call.args[1..] {
+        let found = call.app.store.string(key).unwrap_or(None);
+        bulk_or_null(&mut call.out, found);
+    }
+    Ok(())
+}
+
+fn set_pairs(call: &mut Call<'_>) {
+    for pair in call.args[1..].chunks(2) {
+        call.app.store.set_string(pair[0], pair[1], false);
+    }
+}
+
+pub(crate) fn mset(call: &mut Call<'_>) -> Done {
+    if call.args.len().is_multiple_of(2) {
+        return Err(errorf(wrong_arity("mset")));
+    }
+    set_pairs(call);
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn msetnx(call: &mut Call<'_>) -> Done {
+    if call.args.len().is_multiple_of(2) {
+        return Err(errorf(wrong_arity("msetnx")));
+    }
+    let mut keys = call.args[1..].iter().step_by(2);
+    let is_new = keys.all(|key| call.app.store.get(key).is_none());
+    if is_new {
+        set_pairs(call);
+    }
+    call.out.integer(i64::from(is_new));
+    Ok(())
+}
+
+pub(crate) fn append(call: &mut Call<'_>) -> Done {
+    let (key, more) = (call.args[1], call.args[2]);
+    let length = call.app.store.string(key)?.map_or(0, <[u8]>::len);
+    if length + more.len() > STRING_SIZE_MAX {
+        return Err(TOO_LONG);
+    }
+    call.app.store.edit_string(key, |text| text.extend_from_slice(more))?;
+    call.say_count(length + more.len());
+    Ok(())
+}
+
+pub(crate) fn strlen(call: &mut Call<'_>) -> Done {
+    let length = call.app.store.string(call.args[1])?.map_or(0, <[u8]>::len);
+    call.say_count(length);
+    Ok(())
+}
+
+pub(crate) fn getrange(call: &mut Call<'_>) -> Done {
+    let (start, stop) = (integer(call.args[2])?, integer(call.args[3])?);
+    let bytes = call.app.store.string(call.args[1])?.unwrap_or_default();
+    call.out.bulk(&bytes[substring(start, stop, bytes.len())]);
+    Ok(())
+}
+
+/// [`range`], but for an end before the beginning, which stands for the first byte.
+fn substring(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
+    if start < 0 && stop < 0 && start > stop {
+        return 0..0;
+    }
+    let stop = if stop < 0 { stop.saturating_add(length as i64).max(0) } else { stop };
+    range(start, stop, length)
+}
+
+pub(crate) fn setrange(call: &mut Call<'_>) -> Done {
+    let (key, patch) = (call.args[1], call.args[3]);
+    let Ok(offset) = usize::try_from(integer(call.args[2])?) else {
+        return error("ERR offset is out of range");
+    };
+    let length = call.app.store.string(key)?.map_or(0, <[u8]>::len);
+    if patch.is_empty() {
+        call.say_count(length);
+        return Ok(());
+    }
+    let end = offset.saturating_add(patch.len());
+    if end > STRING_SIZE_MAX {
+        return Err(TOO_LONG);
+    }
+    call.app.store.edit_string(key, |text| {
+        text.resize(text.len().max(end), 0);
+        text[offset..end].copy_from_slice(patch);
+    })?;
+    call.say_count(length.max(end));
+    Ok(())
+}
+
+fn add(call: &mut Call<'_>, amount: i64) -> Done {
+    let mut new = 0;
+    call.app.store.replace_string(call.args[1], |old| {
+        new = old.map_or(Ok(0), integer)?.checked_add(amount).ok_or(OVERFLOW)?;
+        Ok(decimal::digits(new))
+    })?;
+    call.out.integer(new);
+    Ok(())
+}
+
+pub(crate) fn incr(call: &mut Call<'_>) -> Done {
+    add(call, 1)
+}
+
+pub(crate) fn decr(call: &mut Call<'_>) -> Done {
+    add(call, -1)
+}
+
+pub(crate) fn incrby(call: &mut Call<'_>) -> Done {
+    add(call, integer(call.args[2])?)
+}
+
+pub(crate) fn decrby(call: &mut Call<'_>) -> Done {
+    let amount = integer(call.args[2])?;
+    match amount.checked_neg() {
+        Some(amount) => add(call, amount),
+        None => error("ERR decrement would overflow"),
+    }
+}
+
+pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Done {
+    let old = call.app.store.string(call.args[1])?.unwrap_or(b"0");
+    let sum = sum(old, call.args[2], NOT_FLOAT)?;
+    call.app.store.set_string(call.args[1], sum.as_bytes(), true);
+    call.out.bulk(sum);
+    Ok(())
+}
+
+/// The sum of two numbers as Redis writes it; `wrong` is said of the first if it is none.
+pub(crate) fn sum(old: &[u8], amount: &[u8], wrong: Error) -> Result<String, Error> {
+    super::call::float(old).map_err(|_| wrong)?;
+    super::call::float(amount)?;
+    let text = decimal::add(old, amount);
+    text.ok_or(Error("ERR increment would produce NaN or Infinity".into()))
+}

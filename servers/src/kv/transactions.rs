@@ -1,0 +1,81 @@
+//! Transactions: requests that are kept and then carried out with nobody in between.
+
+use super::call::Call;
+use super::client::Transaction;
+use super::dispatch;
+use super::error::{Done, error};
+
+pub(crate) fn multi(call: &mut Call<'_>) -> Done {
+    if call.client().transaction.is_some() {
+        return error("ERR MULTI calls can not be nested");
+    }
+    call.client().transaction = Some(Transaction::default());
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn discard(call: &mut Call<'_>) -> Done {
+    if call.client().transaction.take().is_none() {
+        return error("ERR DISCARD without MULTI");
+    }
+    forget_watched(call);
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn exec(call: &mut Call<'_>) -> Done {
+    let Some(transaction) = call.client().transaction.take() else {
+        return error("ERR EXEC without MULTI");
+    };
+    let has_changed = has_changed(call);
+    forget_watched(call);
+    if transaction.failed {
+        return error("EXECABORT Transaction discarded because of previous errors.");
+    }
+    if transaction.grows && call.app.is_full() {
+        return error(
+            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > \
+             'maxmemory'.",
+        );
+    }
+    if has_changed {
+        call.out.null_array();
+        return Ok(());
+    }
+    call.out.array(transaction.requests.len());
+    for request in &transaction.requests {
+        dispatch::run_kept(call, request);
+    }
+    Ok(())
+}
+
+fn has_changed(call: &mut Call<'_>) -> bool {
+    let app = &mut *call.app;
+    let mut watched = app.clients[call.me].watched.iter();
+    watched.any(|(key, since)| app.store.has_changed(key, *since))
+}
+
+pub(crate) fn forget_watched(call: &mut Call<'_>) {
+    let watched = std::mem::take(&mut call.client().watched);
+    watched.iter().for_each(|(key, _)| call.app.store.unwatch(key));
+}
+
+pub(crate) fn watch(call: &mut Call<'_>) -> Done {
+    if call.client().transaction.is_some() {
+        return error("ERR WATCH inside MULTI is not allowed");
+    }
+    for key in &call.args[1..] {
+        if !call.client().watched.contains_key(*key) {
+            let changes = call.app.store.watch(key);
+            call.client().watched.insert(Box::from(*key), changes);
+        }
+    }
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn unwatch(call: &mut Call<'_>) -> Done {
+    forget_watched(call);
+    call.out.ok();
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! What stands behind a key.
+
+use std::collections::VecDeque;
+use std::hash::RandomState;
+
+use indexmap::{IndexMap, IndexSet};
+
+/// Bytes that own no more memory than they take.
+pub(crate) type Bytes = Box<[u8]>;
+
+/// What the allocator is assumed to take beside what it is asked for.
+const ALLOCATION: usize = 16;
+/// A hash, a number and, in hashes, a second pointer and length for each element.
+const ELEMENT: usize = 48;
+/// Up to here an element is taken out in order, which moves all behind it, as in Redis's small
+/// encodings; a larger collection has its last element take the free place.
+const ORDERED_MAX: usize = 128;
+
+/// A value. Most are strings, and those cost nothing beside their bytes: two words here, and one
+/// allocation.
+#[derive(Debug)]
+pub(crate) enum Value {
+    String(Bytes),
+    Other(Box<Other>),
+}
+
+/// What is not a string as it was set.
+#[derive(Debug)]
+pub(crate) enum Other {
+    /// A string that has been appended to, with room for more.
+    Text(Vec<u8>),
+    List(List),
+    Hash(Hash),
+    Set(Set),
+}
+
+impl Value {
+    /// The bytes, if it is a string.
+    pub(crate) fn as_string(&self) -> Option<&[u8]> {
+        match self {
+            Self::String(bytes) => Some(bytes),
+            Self::Other(other) => match &**other {
+                Other::Text(bytes) => Some(bytes),
+                _ => None,
+            },
+        }
+    }
+
+    /// What `TYPE` says.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+            Self::Other(other) => match **other {
+                Other::Text(_) => "string",
+                Other::List(_) => "list",
+                Other::Hash(_) => "hash",
+                Other::Set(_) => "set",
+            },
+        }
+    }
+
+    /// About how many bytes of memory it takes beside the two words.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::String(bytes) => bytes.len() + ALLOCATION,
+            Self::Other(other) => {
+                let inner = match &**other {
+                    Other::Text(bytes) => bytes.capacity(),
+                    Other::List(list) => list.bytes,
+                    Other::Hash(hash) => hash.bytes,
+                    Other::Set(set) => set.bytes,
+                };
+                size_of::<Other>() + inner + 2 * ALLOCATION
+            }
+        }
+    }
+}
+
+/// A collection that stands behind a key, and is gone when it is empty.
+pub(crate) trait Kind: Default {
+    fn of_other(other: &Other) -> Option<&Self>;
+    fn of_other_mut(other: &mut Other) -> Option<&mut Self>;
+    fn into_other(self) -> Other;
+    fn is_empty(&self) -> bool;
+
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::Other(other) => Self::of_other(other),
+            Value::String(_) => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::Other(other) => Self::of_other_mut(other),
+            Value::String(_) => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Other(Box::new(self.into_other()))
+    }
+}
+
+impl Kind for List {
+    fn of_other(other: &Other) -> Option<&Self> {
+        if let Other::List(it) = other { Some(it) } else { None }
+    }
+
+    fn of_other_mut(other: &mut Other) -> Option<&mut Self> {
+        if let Other::List(it) = other { Some(it) } else { None }
+    }
+
+    fn into_other(self) -> Other {
+        Other::List(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+impl Kind for Hash {
+    fn of_other(other: &Other) -> Option<&Self> {
+        if let Other::Hash(it) = other { Some(it) } else { None }
+    }
+
+    fn of_other_mut(other: &mut Other) -> Option<&mut Self> {
+        if let Other::Hash(it) = other { Some(it) } else { None }
+    }
+
+    fn into_other(self) -> Other {
+        Other::Hash(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+impl Kind for Set {
+    fn of_other(other: &Other) -> Option<&Self> {
+        if let Other::Set(it) = other { Some(it) } else { None }
+    }
+
+    fn of_other_mut(other: &mut Other) -> Option<&mut Self> {
+        if let Other::Set(it) = other { Some(it) } else { None }
+    }
+
+    fn into_other(self) -> Other {
+        Other::Set(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// One end of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Left,
+    Right,
+}
+
+/// A list of strings. Whoever changes the items directly says by how many bytes they grew.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    pub(crate) items: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl List {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn cost(item: &[u8]) -> usize {
+        item.len() + size_of::<Bytes>() + ALLOCATION
+    }
+
+    pub(crate) fn push(&mut self, end: End, item: Bytes) {
+        self.bytes += Self::cost(&item);
+        match end {
+            End::Left => self.items.push_front(item),
+            End::Right => self.items.push_back(item),
+        }
+    }
+
+    pub(crate) fn pop(&mut self, end: End) -> Option<Bytes> {
+        let item = match end {
+            End::Left => self.items.pop_front(),
+            End::Right => self.items.pop_back(),
+        }?;
+        self.bytes -= Self::cost(&item);
+        Some(item)
+    }
+
+    pub(crate) fn insert(&mut self, index: usize, item: Bytes) {
+        self.bytes += Self::cost(&item);
+        self.items.insert(index, item);
+    }
+
+    pub(crate) fn replace(&mut self, index: usize, item: Bytes) {
+        self.bytes += item.len();
+        let old = std::mem::replace(&mut self.items[index], item);
+        self.bytes -= old.len();
+    }
+
+    /// Keeps the items from `start` to before `end`.
+    pub(crate) fn trim(&mut self, start: usize, end: usize) {
+        self.items.truncate(end);
+        self.items.drain(..start.min(self.items.len()));
+        self.bytes = self.items.iter().map(|item| Self::cost(item)).sum();
+    }
+
+    /// Removes up to `count` items that equal `item`, seen from `from`; says how many.
+    pub(crate) fn remove(&mut self, from: End, count: usize, item: &[u8]) -> usize {
+        let matches = |it: &Bytes| **it == *item;
+        let total = self.items.iter().filter(|it| matches(it)).count();
+        let removed = total.min(count);
+        let skipped = if from == End::Left { 0 } else { total - removed };
+        let mut seen = 0;
+        self.items.retain(|it| {
+            let hit = matches(it);
+            seen += usize::from(hit);
+            !(hit && seen > skipped && seen <= skipped + removed)
+        });
+        self.bytes -= removed * Self::cost(item);
+        removed
+    }
+}
+
+/// A map of fields. It keeps their order while it is small.
+#[derive(Debug, Default)]
+pub(crate) struct Hash {
+    pub(crate) items: IndexMap<Bytes, Bytes, RandomState>,
+    bytes: usize,
+}
+
+impl Hash {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn get(&self, field: &[u8]) -> Option<&[u8]> {
+        self.items.get(field).map(|value| &**value)
+    }
+
+    /// Sets a field; says whether it is new.
+    pub(crate) fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        self.bytes += value.len();
+        if let Some(old) = self.items.get_mut(field) {
+            self.bytes -= old.len();
+            *old = value.into();
+            return false;
+        }
+        self.bytes += field.len() + ELEMENT + 2 * ALLOCATION;
+        self.items.insert(field.into(), value.into());
+        true
+    }
+
+    pub(crate) fn remove(&mut self, field: &[u8]) -> bool {
+        let removed = if self.items.len() <= ORDERED_MAX {
+            self.items.shift_remove(field)
+        } else {
+            self.items.swap_remove(field)
+        };
+        if let Some(value) = &removed {
+            self.bytes -= field.len() + value.len() + ELEMENT + 2 * ALLOCATION;
+        }
+        removed.is_some()
+    }
+}
+
+/// A set of strings.
+#[derive(Debug, Default)]
+pub(crate) struct Set {
+    pub(crate) items: IndexSet<Bytes, RandomState>,
+    bytes: usize,
+}
+
+impl Set {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn contains(&self, member: &[u8]) -> bool {
+        self.items.contains(member)
+    }
+
+    /// Adds a member; says whether it is new.
+    pub(crate) fn add(&mut self, member: &[u8]) -> bool {
+        if self.items.contains(member) {
+            return false;
+        }
+        self.bytes += member.len() + ELEMENT + ALLOCATION;
+        self.items.insert(member.into())
+    }
+
+    pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
+        let removed = if self.items.len() <= ORDERED_MAX {
+            self.items.shift_remove(member)
+        } else {
+            self.items.swap_remove(member)
+        };
+        self.bytes -= if removed { member.len() + ELEMENT + ALLOCATION } else { 0 };
+        removed
+    }
+
+    /// Takes out the member of that number, if there are so many.
+    pub(crate) fn take(&mut self, index: usize) -> Option<Bytes> {
+        let member = self.items.swap_remove_index(index)?;
+        self.bytes -= member.len() + ELEMENT + ALLOCATION;
+        Some(member)
+    }
+}

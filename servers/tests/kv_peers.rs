@@ -1,0 +1,179 @@
+//! The store beside Redis: the same commands, through Redis's own tools, to both.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::peer_programs::has_peer;
+use common::{Daemon, PATIENCE, pipe_through};
+
+const KV: &str = env!("CARGO_BIN_EXE_kv");
+/// The release whose texts are the judge.
+const JUDGE: &str = "v=7.0.";
+
+/// A folder for sockets that no other test uses, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("kv-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the folder can be made");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is small and in the folder for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A Redis server, killed when dropped.
+struct Redis(Child);
+
+impl Redis {
+    fn start(folder: &Folder, socket: &str) -> Self {
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--unixsocket", socket, "--save", "", "--databases", "1"])
+            .args(["--dir", &folder.0.display().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        let redis = Self(child);
+        let start = Instant::now();
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            assert!(start.elapsed() < PATIENCE, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself, which another assertion tells.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_kv(socket: &str) -> Daemon {
+    Daemon::start(&[], KV, &["--listen", &format!("unix:{socket}")])
+}
+
+/// Whether the installed Redis is the one whose texts are compared.
+fn has_judge() -> bool {
+    if !has_peer("redis-server") || !has_peer("redis-cli") {
+        return false;
+    }
+    let output = Command::new("redis-server").arg("--version").output().expect("it runs");
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !version.contains(JUDGE) {
+        eprintln!("SKIPPED: {JUDGE} is the judge, and this is {version}");
+    }
+    version.contains(JUDGE)
+}
+
+fn cli(socket: &str, options: &[&str], script: &str) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["--no-raw", "-s", socket]).args(options);
+    String::from_utf8_lossy(&pipe_through(&mut command, script.as_bytes())).into_owned()
+}
+
+#[test]
+fn a_script_of_commands_says_the_same_as_redis() {
+    if !has_judge() {
+        return;
+    }
+    let folder = Folder::new("script");
+    let (ours, theirs) = (folder.path("kv.sock"), folder.path("redis.sock"));
+    let (_kv, _redis) = (start_kv(&ours), Redis::start(&folder, &theirs));
+    let script = include_str!("kv/script.txt");
+    assert!(script.lines().count() > 500);
+    for options in [&[][..], &["-3"]] {
+        let said = cli(&ours, options, script);
+        let expected = cli(&theirs, options, script);
+        for (number, (said, expected)) in said.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(said, expected, "line {number} of the output, {options:?}");
+        }
+        assert_eq!(said.lines().count(), expected.lines().count());
+    }
+}
+
+#[test]
+fn collections_hold_what_those_of_redis_hold_in_whatever_order() {
+    if !has_judge() {
+        return;
+    }
+    let folder = Folder::new("sets");
+    let (ours, theirs) = (folder.path("kv.sock"), folder.path("redis.sock"));
+    let (_kv, _redis) = (start_kv(&ours), Redis::start(&folder, &theirs));
+    let filling: String = (0..300)
+        .map(|number| {
+            format!(
+                "sadd s m{number}\nsadd t m{}\nhset h f{number} v{number}\nset k{number} x\n",
+                number * 2
+            )
+        })
+        .collect();
+    let removing: String = (0..300).step_by(3).map(|it| format!("srem s m{it}\n")).collect();
+    let filling = filling + &removing;
+    let sorted = |socket: &str, command: &str| {
+        let text = cli(socket, &["--raw"], command);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(cli(&ours, &[], &filling), cli(&theirs, &[], &filling));
+    for command in
+        ["smembers s", "sinter s t", "sunion s t", "sdiff s t", "sdiff t s", "hgetall h", "keys *"]
+    {
+        let expected = sorted(&theirs, command);
+        assert!(expected.len() > 50, "{command} says too little to be worth comparing");
+        assert_eq!(sorted(&ours, command), expected, "{command}");
+    }
+    let all = sorted(&ours, "keys *");
+    let mut command = Command::new("redis-cli");
+    let scanned = command.args(["-s", &ours, "--scan"]).output().expect("it runs");
+    let scanned = String::from_utf8_lossy(&scanned.stdout).into_owned();
+    let mut scanned: Vec<&str> = scanned.lines().collect();
+    scanned.sort_unstable();
+    assert_eq!(scanned, all, "--scan");
+}
+
+#[test]
+fn redis_benchmark_runs_every_test_there_is_a_command_for() {
+    if !has_peer("redis-benchmark") {
+        return;
+    }
+    let folder = Folder::new("benchmark");
+    let socket = folder.path("kv.sock");
+    let server = start_kv(&socket);
+    let tests = "ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,\
+                 lrange_100,lrange_300,lrange_500,lrange_600,mset";
+    for options in [&["-P", "1"][..], &["-P", "16"], &["-P", "16", "-3"]] {
+        let output = Command::new("redis-benchmark")
+            .args(["-s", &socket, "-q", "-n", "2000", "-r", "1000", "-t", tests])
+            .args(options)
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}{complaints}");
+        assert!(!said.contains("rror") && !complaints.contains("rror"), "{said}{complaints}");
+        let results = said.lines().filter(|line| line.contains("requests per second")).count();
+        assert_eq!(results, tests.split(',').count() + 1, "{said}");
+    }
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+}

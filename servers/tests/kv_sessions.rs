@@ -1,0 +1,161 @@
+//! The store without sockets: sessions on one state, looked at from inside.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use protocol::resp::Server;
+use protocol::{Agenda, Buffer, Cause, Conversation, Flow, Limits, Output, Peer, Session, Turn};
+use servers::kv::{App, Config, Connection, session};
+
+struct Client {
+    session: Conversation<Server, Connection>,
+    peer: Peer,
+    input: Buffer,
+    output: Output,
+}
+
+fn app() -> App {
+    App::new(Config {
+        memory_max: None,
+        password: String::new(),
+        pubsub_backlog_max: 10_000,
+        normal_backlog_max: 1 << 20,
+        idle_timeout: None,
+        connections_max: 10_000,
+    })
+}
+
+impl Client {
+    fn open(app: &mut App, number: u64) -> Self {
+        let (input, output) = (Buffer::new(), Output::new());
+        let mut client = Self { session: session(None), peer: Peer(number), input, output };
+        assert_eq!(client.advance(app, Cause::Opened).0, Flow::Continue);
+        client
+    }
+
+    /// Calls the session; returns what it wants, and whom it wakes.
+    fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<Peer>) {
+        let mut agenda = Agenda::default();
+        let mut turn =
+            Turn::new(Instant::now(), self.peer, app, &Limits::DEFAULT, &mut agenda).because(cause);
+        let flow = self.session.advance(&mut self.input, &mut self.output, &mut turn);
+        (flow.expect("nothing here is refused"), agenda.wakes)
+    }
+
+    fn says(&mut self, app: &mut App, line: &str) -> (Flow, Vec<Peer>) {
+        self.input.extend_from_slice(format!("{line}\r\n").as_bytes());
+        self.advance(app, Cause::Input)
+    }
+
+    fn forget_output(&mut self) {
+        self.output.consume(self.output.len());
+    }
+}
+
+/// Where the first bytes of an output are in memory.
+fn place(output: &Output) -> (*const u8, usize) {
+    let mut slices = [IoSlice::new(&[])];
+    assert_eq!(output.gather(&mut slices), 1, "something is said");
+    (slices[0].as_ptr(), slices[0].len())
+}
+
+#[test]
+fn five_thousand_subscribers_are_told_the_same_bytes_in_the_same_place() {
+    let mut app = app();
+    let mut subscribers: Vec<Client> = (1..=5000).map(|it| Client::open(&mut app, it)).collect();
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+        subscriber.forget_output();
+    }
+    let mut publisher = Client::open(&mut app, 9999);
+    let message = "x".repeat(1024);
+    let (_, woken) = publisher.says(&mut app, &format!("publish news {message}"));
+    assert_eq!(publisher.output.to_vec(), b":5000\r\n");
+    assert_eq!(woken.len(), 5000);
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    }
+    let first = place(&subscribers[0].output);
+    assert!(first.1 > 1024);
+    assert!(subscribers.iter().all(|it| place(&it.output) == first), "the message was copied");
+}
+
+#[test]
+fn a_backlog_over_the_limit_is_dropped_and_nothing_is_added_to_it() {
+    let mut app = app();
+    let mut subscriber = Client::open(&mut app, 1);
+    assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+    let mut publisher = Client::open(&mut app, 2);
+    let message = format!("publish news {}", "x".repeat(1000));
+    let mut told = 0;
+    loop {
+        assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
+        let (flow, _) = subscriber.advance(&mut app, Cause::Woken);
+        if flow == Flow::Close {
+            break;
+        }
+        told += 1;
+        assert!(told < 20, "the limit does not hold");
+    }
+    assert_eq!(told, 9);
+    assert!(subscriber.output.is_empty(), "what will not be read is kept");
+    publisher.forget_output();
+    assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
+    assert_eq!(publisher.output.to_vec(), b":0\r\n");
+}
+
+#[test]
+fn replies_that_are_not_read_have_a_limit_of_their_own() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    let value = "x".repeat(200_000);
+    assert_eq!(
+        client.says(&mut app, &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000\r\n{value}")).0,
+        Flow::Continue
+    );
+    // A subscriber would be closed for so much; others may be told more.
+    assert_eq!(client.says(&mut app, "get k").0, Flow::Continue);
+    assert!(client.output.len() > 200_000);
+    client.forget_output();
+    let many = "mget".to_owned() + &" k".repeat(6);
+    assert_eq!(client.says(&mut app, &many).0, Flow::Close);
+    assert!(client.output.is_empty());
+}
+
+#[test]
+fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    assert_eq!(client.says(&mut app, "blpop list 0").0, Flow::Continue);
+    let line = format!("echo {}", "x".repeat(1000));
+    let mut asked = 0;
+    while client.says(&mut app, &line).0 == Flow::Continue {
+        asked += 1;
+        assert!(asked < 100, "it takes whatever it is asked");
+    }
+    let mut other = Client::open(&mut app, 2);
+    let (_, woken) = other.says(&mut app, "rpush list x");
+    assert_eq!(woken, [Peer(1)]);
+    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    let said = client.output.to_vec();
+    assert!(said.starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000\r\n"));
+    assert_eq!(said.iter().filter(|byte| **byte == b'$').count(), 2 + asked + 1);
+}
+
+#[test]
+fn whoever_publishes_much_gives_way_to_those_who_are_told() {
+    let mut app = app();
+    let mut subscribers: Vec<Client> = (1..=100).map(|it| Client::open(&mut app, it)).collect();
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+    }
+    let mut publisher = Client::open(&mut app, 999);
+    let (flow, woken) = publisher.says(&mut app, &"publish news x\r\n".repeat(1000));
+    assert_eq!(flow, Flow::Pause);
+    assert_eq!(woken.len(), 101, "each is woken once, and the publisher last");
+    assert_eq!(woken.last(), Some(&publisher.peer));
+    let said = publisher.output.len() / 6;
+    assert!((160..170).contains(&said), "{said} messages were published at once");
+    while publisher.advance(&mut app, Cause::Woken).0 == Flow::Pause {}
+    assert_eq!(publisher.output.len(), 6 * 1000);
+}
