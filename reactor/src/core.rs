@@ -52,7 +52,7 @@ pub(crate) struct Core<A> {
     pub(crate) wheel: Wheel,
     /// Collected, and not fired yet.
     pub(crate) due: VecDeque<Collected>,
-    /// How many timers of sources that have ended may still be armed.
+    /// How many timers of sources that have ended may still be armed, at most.
     pub(crate) orphans: usize,
     epoch: Instant,
     pub(crate) now: Instant,

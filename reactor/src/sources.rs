@@ -196,7 +196,7 @@ pub(crate) struct Source {
     pub(crate) doubtful: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerId>,
-    /// How many other timers it has armed.
+    /// How many other timers it has armed that have not fired: some may have been cancelled.
     pub(crate) timers: u32,
     /// In nanoseconds of loop time; `NEVER` when there is none.
     pub(crate) deadline: u64,

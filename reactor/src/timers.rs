@@ -7,6 +7,8 @@ use crate::{TimerId, Token};
 
 /// So many timers of sources that have ended are not worth looking for.
 const ORPHANS_KEPT: usize = 1024;
+/// A timer is fetched while so many others fire: a fetch takes as long as a few of them.
+const AHEAD: usize = 8;
 
 impl<A> Core<A> {
     /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
@@ -21,14 +23,14 @@ impl<A> Core<A> {
         match source.timer {
             None => {
                 let payload = Payload { owner: token.to_bits(), key: 0 };
-                source.timer = Some(self.wheel.insert(expires_at, 0, payload));
+                source.timer = Some(self.wheel.insert_own(expires_at, payload));
             }
             Some(timer) => {
                 let armed = self.wheel.deadline(timer).unwrap_or(NEVER);
                 // One that is due already fires with the next batch, or with this one if it has
                 // been collected: moving it would take it out of that.
                 if armed > expires_at && armed > self.ticks {
-                    self.wheel.rearm(timer, expires_at);
+                    self.wheel.rearm_own(timer, expires_at);
                 }
             }
         }
@@ -44,22 +46,17 @@ impl<A> Core<A> {
     ) -> TimerId {
         let timer = self.wheel.insert(deadline, period, Payload { owner: token.to_bits(), key });
         match self.sources.get_mut(token) {
-            Some(source) => source.timers += 1,
-            None => drop(self.wheel.cancel(timer)),
+            Some(source) => source.timers = source.timers.saturating_add(1),
+            None => _ = self.wheel.cancel(timer),
         }
         timer
     }
 
-    /// Takes a timer away that a source asked for. Returns whether it was armed.
+    /// Takes a timer away that a source asked for. Returns whether it was armed. Whose it was is not
+    /// looked up, which would cost as much again: see [`forget_timers`](Self::forget_timers). A
+    /// source's own timer is left alone: the name is that of another loop's timer.
     pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        let Some(payload) = self.wheel.payload(timer) else { return false };
-        match self.sources.get_mut(Token::from_bits(payload.owner)) {
-            // Nobody was given this name by this loop: it is that of another's timer.
-            Some(source) if source.timer == Some(timer) => return false,
-            Some(source) => source.timers = source.timers.saturating_sub(1),
-            None => self.orphans = self.orphans.saturating_sub(1),
-        }
-        self.wheel.cancel(timer).is_some()
+        self.wheel.cancel(timer)
     }
 
     /// Collects what is due. Returns how many timers wait to be fired.
@@ -72,6 +69,9 @@ impl<A> Core<A> {
     /// been cancelled or moved, or its owner has ended.
     pub(crate) fn next_due(&mut self) -> Option<(Token, Due)> {
         let timer = self.due.pop_front()?;
+        if let Some(later) = self.due.get(AHEAD) {
+            self.wheel.prefetch(*later);
+        }
         let due = self.wheel.take(timer, self.ticks)?;
         let owner = Token::from_bits(due.payload.owner);
         match self.sources.get_mut(owner) {
@@ -91,10 +91,11 @@ impl<A> Core<A> {
     }
 
     /// A source has ended, and its timers with it. Nothing tells which they are but looking at all,
-    /// so that is done only once they are half of all: each end costs no more than its own timers.
+    /// so that is done only once they may be half of all: each end costs no more than what its source
+    /// has armed. Those that it cancelled count too, since nobody looked whose they were.
     pub(crate) fn forget_timers(&mut self, source: &Source) {
         if let Some(timer) = source.timer {
-            self.wheel.cancel(timer);
+            self.wheel.cancel_own(timer);
         }
         self.orphans += source.timers as usize;
         if self.orphans > ORPHANS_KEPT.max(self.wheel.len() / 2) {

@@ -8,11 +8,26 @@
 //! bucket come before all others, so its soonest deadline is when to wake: to the nanosecond, and
 //! without waking merely to move timers down a level.
 //!
+//! Among a million timers, what one costs is the memory that has to be fetched for it. Buckets refer
+//! to timers rather than link them, and what is needed of a timer is 16 bytes: to move or to cancel
+//! one takes the cache line of these, and others that are at hand anyway.
+//!
 //! Moving a timer to a later time is one store. It stays in its old bucket, which is then no more
 //! than a promise to look at it again: when the bucket is reached, it is put where it belongs. The
 //! price is at most one wake-up in vain for each bucket, which is what idle timeouts want.
 
+mod buckets;
+mod entry;
+mod places;
+
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use buckets::{Buckets, Chain, REFERENCE_SIZE_MAX, Reference};
+use entry::{Entry, Place};
+use places::Places;
+
+use crate::sys;
 
 /// A tick is 2^16 ns. It only sets how timers are grouped, not how punctual they are.
 const TICK_BITS: u32 = 16;
@@ -21,13 +36,6 @@ const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// 8 levels of 6 bits and the 16 bits of a tick make 64: no deadline is out of range.
 const LEVELS: usize = 8;
-
-/// No entry.
-const NIL: u32 = u32::MAX;
-/// The bucket of a place that holds no armed timer.
-const NOWHERE: u16 = u16::MAX;
-/// The bucket of a timer that is due and has not fired yet.
-const COLLECTED: u16 = u16::MAX - 1;
 /// An empty wheel keeps room for this many timers, so that a few which come and go do not allocate
 /// each time; more than that is given back.
 const KEPT: usize = 1024;
@@ -37,8 +45,12 @@ const KEPT: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
-    generation: u32,
+    /// Never 0, so that an `Option` takes no more.
+    generation: NonZeroU32,
 }
+
+/// Many keep one for each thing that may time out.
+const _: () = assert!(size_of::<Option<TimerId>>() == 8);
 
 /// What a timer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,48 +81,25 @@ pub(crate) struct Due {
     pub(crate) ticks: u64,
 }
 
-/// What arming, moving and cancelling touch of a timer: half a cache line, never parts of two.
-#[derive(Clone, Copy)]
-#[repr(align(32))]
-struct Entry {
-    /// In nanoseconds; it may be past the bucket, never before it.
-    deadline: u64,
-    /// In nanoseconds; 0 for a one-shot.
-    period: u64,
-    previous: u32,
-    next: u32,
-    generation: u32,
-    bucket: u16,
-}
-
-/// Payloads lie apart: they are read only when a timer fires.
-const _: () = assert!(size_of::<Entry>() + size_of::<Payload>() <= 48);
-
-/// A list of timers in the order they were put there. It means something only while its bit is set.
-#[derive(Clone, Copy)]
-struct Bucket {
-    /// No timer of this bucket is due before; one that was moved or cancelled may have set it.
-    soonest: u64,
-    head: u32,
-    tail: u32,
-}
+/// What a timer takes; when timers are moved about, as many references again may be out of date.
+const _: () = assert!(size_of::<Entry>() + size_of::<Payload>() + REFERENCE_SIZE_MAX <= 48);
+const _: () = assert!(LEVELS * BUCKETS <= Place::COLLECTED as usize);
 
 /// The timers of one loop, by nanoseconds of its time.
 pub(crate) struct Wheel {
     entries: Vec<Entry>,
-    /// What each entry carries, by the same index.
+    /// What each carries, by the same index: read only when a timer fires.
     payloads: Vec<Payload>,
-    free: u32,
+    /// In nanoseconds, by the same index, as far as there has been a periodic timer: most have none.
+    periods: Vec<u64>,
+    vacant: Places,
     len: usize,
     /// The generation of places not used before: past all whose memory was given back.
-    floor: u32,
+    floor: NonZeroU32,
     /// Where the wheel stands: it moves when something is due, not with each look at the clock.
     tick: u64,
-    /// Which buckets hold timers, a word a level.
-    occupied: [u64; LEVELS],
-    /// Level after level, once there has been a timer.
-    buckets: Vec<Bucket>,
-    /// How many entries `expire` has looked at.
+    buckets: Buckets,
+    /// How many references `expire` has looked at.
     #[cfg(test)]
     touched: u64,
 }
@@ -136,12 +125,12 @@ impl Wheel {
         Self {
             entries: Vec::new(),
             payloads: Vec::new(),
-            free: NIL,
+            periods: Vec::new(),
+            vacant: Places::new(),
             len: 0,
-            floor: 0,
+            floor: NonZeroU32::MIN,
             tick: 0,
-            occupied: [0; LEVELS],
-            buckets: Vec::new(),
+            buckets: Buckets::new(),
             #[cfg(test)]
             touched: 0,
         }
@@ -154,55 +143,79 @@ impl Wheel {
 
     /// Arms a timer: due at `deadline` and, unless `period` is 0, every `period` after it.
     pub(crate) fn insert(&mut self, deadline: u64, period: u64, payload: Payload) -> TimerId {
-        let index = if self.free == NIL { self.grow() } else { self.free };
+        let id = self.occupy(deadline, payload);
+        if period != 0 {
+            self.make_periodic(id.index, period);
+        }
+        self.link(id.index, deadline);
+        id
+    }
+
+    /// Arms a timer that stands for a source itself: `cancel` leaves it alone.
+    pub(crate) fn insert_own(&mut self, deadline: u64, payload: Payload) -> TimerId {
+        let id = self.occupy(deadline, payload);
+        self.entries[id.index as usize].place.0 |= Place::OWN;
+        self.link(id.index, deadline);
+        id
+    }
+
+    /// Takes a place for a timer, which is in no bucket yet.
+    #[inline]
+    fn occupy(&mut self, deadline: u64, payload: Payload) -> TimerId {
+        self.len += 1;
+        let Some(index) = self.vacant.pop() else { return self.grow(deadline, payload) };
         let entry = &mut self.entries[index as usize];
-        self.free = entry.next;
         entry.deadline = deadline;
-        entry.period = period;
         let generation = entry.generation;
         self.payloads[index as usize] = payload;
-        self.len += 1;
-        self.link(index, deadline);
         TimerId { index, generation }
     }
 
-    /// What a timer carries, if it is armed.
-    pub(crate) fn payload(&self, id: TimerId) -> Option<Payload> {
-        self.find(id).map(|_| self.payloads[id.index as usize])
+    /// Makes one more place, for a timer.
+    #[inline]
+    fn grow(&mut self, deadline: u64, payload: Payload) -> TimerId {
+        let (index, generation) = (self.entries.len(), self.floor);
+        assert!(index < u32::MAX as usize, "memory ends before 2^32 timers");
+        if index == 0 {
+            self.buckets.prepare();
+        }
+        self.vacant.reach(index + 1);
+        self.entries.push(Entry { deadline, generation, place: Place(Place::NOWHERE) });
+        self.payloads.push(payload);
+        TimerId { index: index as u32, generation }
     }
 
-    /// Takes a timer away. Returns what it carried, if it was armed.
-    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<Payload> {
-        let entry = self.find(id)?;
-        if entry.bucket != COLLECTED {
-            self.unlink(id.index);
-        }
-        let payload = self.payloads[id.index as usize];
-        self.release(id.index);
-        self.give_back_memory();
-        Some(payload)
-    }
-
-    /// Moves a timer; the grid of a periodic one moves along. Returns whether it was armed.
-    pub(crate) fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
-        let Some(&Entry { deadline: before, bucket, .. }) = self.find(id) else { return false };
-        self.entries[id.index as usize].deadline = deadline;
-        if bucket == COLLECTED {
-            self.link(id.index, deadline);
-            return true;
-        }
-        if deadline >= before {
-            return true;
-        }
-        let bucket = usize::from(bucket);
-        if tick_of(deadline).max(self.tick) >= self.start_of(bucket) {
-            let soonest = &mut self.buckets[bucket].soonest;
-            *soonest = deadline.min(*soonest);
-        } else {
-            self.unlink(id.index);
-            self.link(id.index, deadline);
+    /// Takes a timer away, unless it is a source's own. Returns whether it was armed.
+    pub(crate) fn cancel(&mut self, id: TimerId) -> bool {
+        match self.find(id) {
+            Some(&Entry { place, .. }) if !place.is_own() => self.remove(id.index, place),
+            _ => return false,
         }
         true
+    }
+
+    /// Takes a source's own timer away.
+    pub(crate) fn cancel_own(&mut self, id: TimerId) {
+        if let Some(&Entry { place, .. }) = self.find(id) {
+            self.remove(id.index, place);
+        }
+    }
+
+    /// Moves a timer, unless it is a source's own; the grid of a periodic one moves along. Returns
+    /// whether it was armed.
+    pub(crate) fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
+        match self.find(id) {
+            Some(&Entry { place, .. }) if !place.is_own() => self.shift(id.index, place, deadline),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Moves a source's own timer.
+    pub(crate) fn rearm_own(&mut self, id: TimerId, deadline: u64) {
+        if let Some(&Entry { place, .. }) = self.find(id) {
+            self.shift(id.index, place, deadline);
+        }
     }
 
     /// When a timer is due, if it is armed.
@@ -213,11 +226,7 @@ impl Wheel {
     /// When to call [`expire`](Self::expire) next, in nanoseconds: when the next timer is due, or
     /// earlier where that timer has been moved or cancelled.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        // The lowest level that is occupied comes first: whatever lies higher differs from the
-        // wheel's tick in a higher digit.
-        let level = self.occupied.iter().position(|bits| *bits != 0)?;
-        let bucket = level * BUCKETS + self.occupied[level].trailing_zeros() as usize;
-        Some(self.buckets[bucket].soonest)
+        self.buckets.soonest()
     }
 
     /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
@@ -227,21 +236,12 @@ impl Wheel {
             return;
         }
         let first = due.len();
-        // All reached lists are joined before any timer is put elsewhere, so that none is met twice.
-        let mut index = self.take_reached(tick_of(now).max(self.tick));
-        while index != NIL {
-            let entry = &mut self.entries[index as usize];
-            let Entry { next, deadline, generation, .. } = *entry;
-            if deadline <= now {
-                entry.bucket = COLLECTED;
-                due.push_back(Collected { deadline, id: TimerId { index, generation } });
-            } else {
-                self.link(index, deadline);
-            }
-            index = next;
-            #[cfg(test)]
-            {
-                self.touched += 1;
+        // All reached buckets are taken before any timer is put elsewhere, so that none is met
+        // twice.
+        let mut reached = self.take_reached(tick_of(now).max(self.tick));
+        while let Some(chunk) = self.buckets.next(&mut reached) {
+            for reference in chunk.references() {
+                self.collect(*reference, now, due);
             }
         }
         due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
@@ -251,16 +251,16 @@ impl Wheel {
     /// then; a periodic timer is armed again on the grid it started on.
     pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
         let id = timer.id;
-        let Entry { deadline, period, bucket, .. } = *self.find(id)?;
-        if bucket != COLLECTED {
+        let Entry { deadline, place, .. } = *self.find(id)?;
+        let payload = self.payloads[id.index as usize];
+        if place.bucket() != Place::COLLECTED {
             return None;
         }
-        let payload = self.payloads[id.index as usize];
-        if period == 0 {
+        if !place.is_periodic() {
             self.release(id.index);
-            self.give_back_memory();
             return Some(Due { id, payload, deadline, ticks: 1 });
         }
+        let period = self.periods[id.index as usize];
         let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
         // The grid ends where time does: there the last period is cut short.
         let next = deadline.saturating_add(ticks.saturating_mul(period));
@@ -269,89 +269,114 @@ impl Wheel {
         Some(Due { id, payload, deadline, ticks })
     }
 
+    /// Has a timer fetched that will be taken soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, timer: Collected) {
+        let index = timer.id.index as usize;
+        if let (Some(entry), Some(payload)) = (self.entries.get(index), self.payloads.get(index)) {
+            sys::prefetch(entry);
+            sys::prefetch(payload);
+        }
+    }
+
     /// Cancels the timers that `keep` does not want. This looks at each of them.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Payload) -> bool) {
+        let mut left = self.len;
         for index in 0..self.entries.len() {
-            let Entry { bucket, generation, .. } = self.entries[index];
-            if bucket != NOWHERE && !keep(&self.payloads[index]) {
-                let cancelled = self.cancel(TimerId { index: index as u32, generation });
-                if cancelled.is_some() && self.len == 0 {
-                    // The memory of an empty wheel may have been given back.
-                    return;
+            if left == 0 {
+                // What is free lies at the end, as far as possible; and the memory of an empty
+                // wheel may have been given back.
+                return;
+            }
+            let place = self.entries[index].place;
+            if place.bucket() != Place::NOWHERE {
+                left -= 1;
+                if !keep(&self.payloads[index]) {
+                    self.remove(index as u32, place);
                 }
             }
         }
     }
 
-    /// Moves the wheel to a tick, and detaches the buckets it reaches, as one list.
-    fn take_reached(&mut self, until: u64) -> u32 {
-        let (mut head, mut tail) = (NIL, NIL);
+    /// Moves the wheel to a tick, and takes the buckets it reaches.
+    fn take_reached(&mut self, until: u64) -> Chain {
+        let mut chain = Chain::EMPTY;
         let top = level_of(self.tick ^ until);
         for level in 0..=top {
             // What lies below the highest digit that changes is past as a whole.
             let last = if level == top { digit(until, level) } else { BUCKETS - 1 };
-            let mut reached = self.occupied[level] & (u64::MAX >> (BUCKETS - 1 - last));
-            self.occupied[level] &= !reached;
-            while reached != 0 {
-                let bucket = self.buckets[level * BUCKETS + reached.trailing_zeros() as usize];
-                reached &= reached - 1;
-                if head == NIL {
-                    head = bucket.head;
-                } else {
-                    self.entries[tail as usize].next = bucket.head;
-                }
-                tail = bucket.tail;
-            }
+            self.buckets.detach(level, u64::MAX >> (BUCKETS - 1 - last), &mut chain);
         }
         self.tick = until;
-        head
+        chain
     }
 
+    /// Looks at a timer whose bucket was reached: it is due, or put where it belongs.
+    #[inline]
+    fn collect(&mut self, reference: Reference, now: u64, due: &mut VecDeque<Collected>) {
+        #[cfg(test)]
+        {
+            self.touched += 1;
+        }
+        let Reference { index, place } = reference;
+        let entry = &mut self.entries[index as usize];
+        let Entry { deadline, generation, .. } = *entry;
+        if entry.place.0 != place {
+            return;
+        }
+        if deadline <= now {
+            entry.place = entry.place.with_bucket(Place::COLLECTED);
+            due.push_back(Collected { deadline, id: TimerId { index, generation } });
+        } else {
+            self.link(index, deadline);
+        }
+    }
+
+    #[inline]
     fn find(&self, id: TimerId) -> Option<&Entry> {
         let entry = self.entries.get(id.index as usize)?;
-        (entry.generation == id.generation && entry.bucket != NOWHERE).then_some(entry)
+        let is_armed = entry.place.bucket() != Place::NOWHERE;
+        (entry.generation == id.generation && is_armed).then_some(entry)
     }
 
-    /// Makes a place, as the only free one.
     #[cold]
-    fn grow(&mut self) -> u32 {
-        let index = self.entries.len();
-        assert!(index < NIL as usize, "memory ends before 2^32 timers");
-        self.buckets.resize(LEVELS * BUCKETS, Bucket { soonest: 0, head: NIL, tail: NIL });
-        self.entries.push(Entry {
-            deadline: 0,
-            period: 0,
-            previous: NIL,
-            next: NIL,
-            generation: self.floor,
-            bucket: NOWHERE,
-        });
-        self.payloads.push(Payload { owner: 0, key: 0 });
-        index as u32
+    fn make_periodic(&mut self, index: u32, period: u64) {
+        if self.periods.len() <= index as usize {
+            self.periods.resize(index as usize + 1, 0);
+        }
+        self.periods[index as usize] = period;
+        self.entries[index as usize].place.0 |= Place::PERIODIC;
     }
 
-    /// Frees the place of a timer that is in no list. A place whose generations are used up is
+    /// Frees the place of a timer that is in no bucket. A place whose generations are used up is
     /// never used again, since its names would be.
+    #[inline]
     fn release(&mut self, index: u32) {
-        self.len -= 1;
         let entry = &mut self.entries[index as usize];
-        entry.bucket = NOWHERE;
-        self.floor = self.floor.max(entry.generation.saturating_add(1));
-        if entry.generation < u32::MAX {
-            entry.generation += 1;
-            entry.next = self.free;
-            self.free = index;
+        entry.place = entry.place.freed();
+        let next = entry.generation.checked_add(1);
+        self.floor = self.floor.max(next.unwrap_or(NonZeroU32::MAX));
+        if let Some(next) = next {
+            entry.generation = next;
+            self.vacant.insert(index);
+        }
+        self.len -= 1;
+        if self.len == 0 {
+            self.give_back_memory();
         }
     }
 
     /// Returns the memory of a wheel that has become empty, as long as generations are left for
     /// those who come after.
+    #[inline(never)]
     fn give_back_memory(&mut self) {
-        if self.len == 0 && self.entries.capacity() > KEPT && self.floor < u32::MAX / 2 {
+        let is_big = self.entries.capacity() > KEPT || self.buckets.capacity() > KEPT;
+        if is_big && self.floor.get() < u32::MAX / 2 {
             self.entries = Vec::new();
             self.payloads = Vec::new();
-            self.buckets = Vec::new();
-            self.free = NIL;
+            self.periods = Vec::new();
+            self.vacant = Places::new();
+            self.buckets = Buckets::new();
         }
     }
 
@@ -362,47 +387,62 @@ impl Wheel {
         (above | (bucket % BUCKETS) as u64) << shift
     }
 
-    /// Puts a timer that is in no list at the end of the bucket for its deadline.
+    /// Moves an armed timer.
+    #[inline]
+    fn shift(&mut self, index: u32, place: Place, deadline: u64) {
+        let before = std::mem::replace(&mut self.entries[index as usize].deadline, deadline);
+        if place.bucket() == Place::COLLECTED {
+            self.link(index, deadline);
+        } else if deadline < before {
+            self.pull(index, place, deadline);
+        }
+    }
+
+    /// Sees to it that a timer in a bucket, which has been moved to an earlier time, is met by then.
+    #[inline]
+    fn pull(&mut self, index: u32, place: Place, deadline: u64) {
+        let bucket = place.bucket() as usize;
+        if tick_of(deadline).max(self.tick) >= self.start_of(bucket) {
+            self.buckets.hasten(bucket, deadline);
+        } else {
+            self.buckets.leave(bucket);
+            self.link(index, deadline);
+        }
+    }
+
+    /// Puts a timer that is in no bucket at the end of the one for its deadline.
+    #[inline]
     fn link(&mut self, index: u32, deadline: u64) {
         // What is past belongs to the present.
         let tick = tick_of(deadline).max(self.tick);
         let level = level_of(tick ^ self.tick);
-        let bit = 1 << digit(tick, level);
-        let number = level * BUCKETS + digit(tick, level);
-        let bucket = &mut self.buckets[number];
-        let previous = if self.occupied[level] & bit == 0 {
-            *bucket = Bucket { soonest: deadline, head: index, tail: index };
-            NIL
-        } else {
-            bucket.soonest = bucket.soonest.min(deadline);
-            std::mem::replace(&mut bucket.tail, index)
-        };
-        self.occupied[level] |= bit;
-        if previous != NIL {
-            self.entries[previous as usize].next = index;
+        let bucket = level * BUCKETS + digit(tick, level);
+        let place = self.entries[index as usize].place.next(bucket as u32);
+        if place.is_first() {
+            self.forget_references(index);
         }
-        let entry = &mut self.entries[index as usize];
-        entry.previous = previous;
-        entry.next = NIL;
-        entry.bucket = number as u16;
+        self.entries[index as usize].place = place;
+        if self.buckets.push(bucket, deadline, Reference { index, place: place.0 }) {
+            let entries = &self.entries;
+            self.buckets.tidy(entries.len(), |it| entries[it.index as usize].place.0 == it.place);
+        }
     }
 
-    /// Takes a timer out of its list.
-    fn unlink(&mut self, index: u32) {
-        let Entry { previous, next, bucket, .. } = self.entries[index as usize];
-        let number = usize::from(bucket);
-        if previous == NIL && next == NIL {
-            self.occupied[number / BUCKETS] &= !(1 << (number % BUCKETS));
-            return;
+    /// A place's count begins again: what is left of the last round must not be taken for the next.
+    #[cold]
+    fn forget_references(&mut self, index: u32) {
+        self.entries[index as usize].place = Place(Place::NOWHERE);
+        let entries = &self.entries;
+        self.buckets.sweep_all(|it| entries[it.index as usize].place.0 == it.place);
+    }
+
+    /// Takes an armed timer away.
+    #[inline]
+    fn remove(&mut self, index: u32, place: Place) {
+        if place.bucket() < Place::COLLECTED {
+            self.buckets.leave(place.bucket() as usize);
         }
-        match previous {
-            NIL => self.buckets[number].head = next,
-            _ => self.entries[previous as usize].next = next,
-        }
-        match next {
-            NIL => self.buckets[number].tail = previous,
-            _ => self.entries[next as usize].previous = previous,
-        }
+        self.release(index);
     }
 }
 
@@ -413,7 +453,8 @@ mod tests {
 
     const MILLISECOND: u64 = 1_000_000;
     const SECOND: u64 = 1000 * MILLISECOND;
-    const HOUR: u64 = 3600 * SECOND;
+    const MINUTE: u64 = 60 * SECOND;
+    const HOUR: u64 = 60 * MINUTE;
 
     fn payload(key: u64) -> Payload {
         Payload { owner: !key, key }
@@ -430,7 +471,9 @@ mod tests {
     }
 
     fn heap(wheel: &Wheel) -> usize {
-        wheel.entries.capacity() + wheel.payloads.capacity() + wheel.buckets.capacity()
+        let vectors =
+            wheel.entries.capacity() + wheel.payloads.capacity() + wheel.periods.capacity();
+        vectors + wheel.vacant.heap() + wheel.buckets.heap()
     }
 
     /// A small generator of pseudo-random numbers (xorshift), so that failures can be repeated.
@@ -509,7 +552,7 @@ mod tests {
             match (random.below(8), chosen) {
                 (0 | 1, Some(chosen)) => {
                     let (id, ..) = model.0.remove(&chosen).expect("it was chosen from the model");
-                    assert!(wheel.cancel(id).is_some());
+                    assert!(wheel.cancel(id));
                     dead.push(id);
                 }
                 (2 | 3, Some(chosen)) => {
@@ -582,7 +625,7 @@ mod tests {
             assert_eq!(total, now / (10 * MILLISECOND), "none lost, none invented");
             assert_eq!(wheel.next_deadline(), Some((total + 1) * 10 * MILLISECOND));
         }
-        assert!(wheel.cancel(id).is_some());
+        assert!(wheel.cancel(id));
         assert_eq!(wheel.len(), 0);
     }
 
@@ -592,15 +635,11 @@ mod tests {
         let fired = wheel.insert(1, 0, payload(1));
         assert_eq!(keys(&mut wheel, 1), [1]);
         let cancelled = wheel.insert(2, 0, payload(2));
-        assert!(wheel.cancel(cancelled).is_some());
+        assert!(wheel.cancel(cancelled));
         let current = wheel.insert(3, 0, payload(3));
         assert_eq!(current.index, fired.index, "the place is used again");
         for old in [fired, cancelled] {
-            assert!(
-                wheel.cancel(old).is_none()
-                    && !wheel.rearm(old, 9)
-                    && wheel.deadline(old).is_none()
-            );
+            assert!(!wheel.cancel(old) && !wheel.rearm(old, 9) && wheel.deadline(old).is_none());
         }
         assert_eq!(wheel.deadline(current), Some(3));
     }
@@ -621,9 +660,9 @@ mod tests {
     fn a_place_whose_generations_are_used_up_is_left_alone() {
         let mut wheel = Wheel::new();
         let first = wheel.insert(1, 0, payload(1));
-        wheel.entries[0].generation = u32::MAX;
-        let last = TimerId { generation: u32::MAX, ..first };
-        assert!(wheel.cancel(last).is_some() && wheel.cancel(last).is_none());
+        wheel.entries[0].generation = NonZeroU32::MAX;
+        let last = TimerId { generation: NonZeroU32::MAX, ..first };
+        assert!(wheel.cancel(last) && !wheel.cancel(last));
         assert_ne!(wheel.insert(1, 0, payload(2)).index, last.index);
         assert_eq!(wheel.deadline(last), None);
     }
@@ -774,7 +813,7 @@ mod tests {
         let mut wheel = Wheel::new();
         assert_eq!(heap(&wheel), 0);
         let ids: Vec<_> = (0..100_000).map(|key| wheel.insert(key, 0, payload(key))).collect();
-        assert!(ids.iter().all(|id| wheel.cancel(*id).is_some()));
+        assert!(ids.iter().all(|id| wheel.cancel(*id)));
         assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
         for key in 0..100_000 {
             wheel.insert(key, 0, payload(key));
@@ -792,9 +831,9 @@ mod tests {
         let mut due = VecDeque::new();
         wheel.expire(now, &mut due);
         assert_eq!((due.len(), wheel.len(), wheel.next_deadline()), (5, 5, None));
-        assert_eq!(wheel.cancel(cancelled), Some(payload(1)));
+        assert!(wheel.cancel(cancelled));
         assert!(wheel.rearm(moved, now + SECOND) && wheel.rearm(pulled, 0));
-        assert_eq!(wheel.cancel(periodic), Some(payload(4)));
+        assert!(wheel.cancel(periodic));
         let fired: Vec<_> = due.iter().filter_map(|timer| wheel.take(*timer, now)).collect();
         assert_eq!(fired.iter().map(|due| due.id).collect::<Vec<_>>(), [plain]);
         assert!(due.iter().all(|timer| wheel.take(*timer, now).is_none()), "nothing fires twice");
@@ -824,8 +863,145 @@ mod tests {
         let mut wheel = Wheel::new();
         for key in 0..100_000 {
             let id = wheel.insert(HOUR + key, 0, payload(key));
-            assert!(wheel.cancel(id).is_some() && wheel.cancel(id).is_none());
+            assert!(wheel.cancel(id) && !wheel.cancel(id));
         }
         assert_eq!(wheel.entries.len(), 1);
+    }
+
+    /// What the buckets may hold at most: see `buckets.rs` for the parts.
+    fn assert_bounded(wheel: &Wheel) {
+        let needed = wheel.entries.len() / 15;
+        let (chunks, most) = (wheel.buckets.chunks(), LEVELS * BUCKETS + 3 * needed + 256);
+        assert!(chunks <= most, "{chunks} chunks for {} places", wheel.entries.len());
+    }
+
+    #[test]
+    fn references_out_of_date_stay_in_proportion_whatever_is_done() {
+        for count in [2, 100, 10_000] {
+            let mut random = Random(count);
+            let mut wheel = Wheel::new();
+            let mut ids: Vec<_> =
+                (0..count).map(|key| wheel.insert(HOUR, 0, payload(key))).collect();
+            for step in 0..300_000 {
+                let place = random.below(count) as usize;
+                // Among them some that go down by a little each time, and always to another bucket.
+                let deadline = match random.below(3) {
+                    0 => random.span(),
+                    1 => HOUR / 2 + random.below(HOUR),
+                    _ => wheel.deadline(ids[place]).expect("it is armed") / 2,
+                };
+                if random.below(4) == 0 {
+                    assert!(wheel.cancel(ids[place]));
+                    ids[place] = wheel.insert(deadline, 0, payload(step));
+                } else {
+                    assert!(wheel.rearm(ids[place], u64::MAX >> 1));
+                    assert!(wheel.rearm(ids[place], deadline));
+                }
+                assert_bounded(&wheel);
+                if step % 500 == 0 {
+                    wheel.buckets.check();
+                }
+            }
+            assert_eq!((wheel.len(), wheel.entries.len()), (ids.len(), ids.len()));
+            assert_eq!(keys(&mut wheel, u64::MAX).len(), ids.len());
+        }
+    }
+
+    #[test]
+    fn timers_that_are_moved_all_the_time_agree_with_a_sorted_map() {
+        let mut random = Random(3);
+        let (mut wheel, mut model, mut now) = (Wheel::new(), Model::default(), 0);
+        for key in 0..500 {
+            let id = wheel.insert(MINUTE, MINUTE, payload(key));
+            model.0.insert(key, (id, MINUTE, MINUTE));
+        }
+        for step in 0..200_000 {
+            let timer = model.0.get_mut(&random.below(500)).expect("none of them is cancelled");
+            let span = MINUTE >> random.below(20);
+            timer.1 = now + random.below(span);
+            assert!(wheel.rearm(timer.0, timer.1));
+            if step % 100 == 0 {
+                now += random.below(20 * MILLISECOND);
+                let due = expired(&mut wheel, now);
+                assert!(due.is_sorted_by_key(|due| due.deadline));
+                let told = |due: &Due| (due.deadline, due.payload.key, due.ticks);
+                let mut told: Vec<_> = due.iter().map(told).collect();
+                told.sort_unstable();
+                assert_eq!(told, model.expire(now));
+                check(&wheel, &model, &[], &mut random);
+                assert_bounded(&wheel);
+                wheel.buckets.check();
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_one_deadline_survives_what_others_do_in_the_same_bucket() {
+        let mut random = Random(9);
+        let mut wheel = Wheel::new();
+        let others: Vec<_> =
+            (0..2000).map(|_| wheel.insert(2 * HOUR, 0, payload(u64::MAX))).collect();
+        let mut passing = Vec::new();
+        for key in 0..5000 {
+            wheel.insert(HOUR, 0, payload(key));
+            for _ in 0..5 {
+                // One that stays a while, and one that comes in from another bucket and goes again.
+                passing.push(wheel.insert(HOUR, 0, payload(u64::MAX)));
+                let gone = passing.swap_remove(random.below(passing.len() as u64) as usize);
+                assert!(wheel.cancel(gone));
+                let other = others[random.below(2000) as usize];
+                assert!(wheel.rearm(other, HOUR + 1) && wheel.rearm(other, 1));
+                assert!(wheel.rearm(other, 2 * HOUR));
+            }
+        }
+        assert_bounded(&wheel);
+        assert_eq!(keys(&mut wheel, HOUR), (0..5000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_reference_from_before_the_count_began_again_is_not_taken_for_a_new_one() {
+        let mut wheel = Wheel::new();
+        let old = wheel.insert(HOUR, 0, payload(1));
+        wheel.insert(HOUR, 0, payload(2));
+        assert!(wheel.cancel(old));
+        let count = !(Place::COUNT - 1);
+        wheel.entries[0].place = Place(wheel.entries[0].place.0 | count);
+        let first = wheel.insert(HOUR, 0, payload(3));
+        assert!(wheel.cancel(first));
+        // It has the place, the bucket and the count of the old one, whose reference came first.
+        let second = wheel.insert(HOUR, 0, payload(4));
+        assert_eq!((old.index, first.index, second.index), (0, 0, 0));
+        assert_eq!(wheel.entries[0].place.0 & count, Place::COUNT);
+        assert_eq!(keys(&mut wheel, HOUR), [2, 4]);
+    }
+
+    #[test]
+    fn a_timer_of_a_source_itself_is_moved_and_cancelled_by_the_loop_alone() {
+        let mut wheel = Wheel::new();
+        let own = wheel.insert_own(HOUR, payload(1));
+        assert!(!wheel.cancel(own) && !wheel.rearm(own, 1));
+        assert_eq!(wheel.deadline(own), Some(HOUR));
+        wheel.rearm_own(own, 2);
+        assert_eq!((wheel.next_deadline(), wheel.deadline(own)), (Some(2), Some(2)));
+        wheel.cancel_own(own);
+        assert_eq!((wheel.len(), wheel.next_deadline()), (0, None));
+        let next = wheel.insert(HOUR, 0, payload(2));
+        assert_eq!(next.index, own.index);
+        assert!(wheel.cancel(next), "the place is not marked for ever");
+    }
+
+    #[test]
+    fn timers_lie_side_by_side_in_whatever_order_those_before_were_cancelled() {
+        let mut random = Random(4);
+        let mut wheel = Wheel::new();
+        let mut ids: Vec<_> = (0..10_000).map(|key| wheel.insert(key, 0, payload(key))).collect();
+        while ids.len() > 5000 {
+            let id = ids.swap_remove(random.below(ids.len() as u64) as usize);
+            assert!(wheel.cancel(id));
+        }
+        let places: Vec<_> =
+            (0..5000).map(|key| wheel.insert(key, 0, payload(key)).index).collect();
+        assert!(places.is_sorted());
+        assert_eq!(wheel.entries.len(), 10_000);
     }
 }

@@ -525,6 +525,37 @@ fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
     }
 }
 
+#[test]
+fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
+    let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
+    let arm = |cx: &mut Cx<'_, Fired>| {
+        let at = cx.now() + SECOND;
+        for key in 0..10 {
+            cx.set_timer(at, None, key);
+        }
+    };
+    let stays = reactor.cx().spawn(Timed { arm }).expect("it registers");
+    reactor.cx().wake(stays);
+    turn(&mut reactor);
+    let come_and_go = |cx: &mut Cx<'_, Fired>| {
+        for key in 0..5000 {
+            let timer = cx.set_timer(cx.now() + SECOND, None, key);
+            assert!(cx.cancel_timer(timer) && !cx.cancel_timer(timer));
+        }
+    };
+    for _ in 0..10 {
+        let token = reactor.cx().spawn(Timed { arm: come_and_go }).expect("it registers");
+        reactor.cx().wake(token);
+        turn(&mut reactor);
+        reactor.cx().close(token);
+        turn(&mut reactor);
+        assert_eq!(reactor.timers(), 10);
+    }
+    script.advance(SECOND);
+    turn(&mut reactor);
+    assert_eq!((reactor.app.len(), reactor.timers()), (10, 0));
+}
+
 /// Is due at once whenever it fires.
 struct Restless;
 

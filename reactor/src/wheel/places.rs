@@ -1,0 +1,127 @@
+//! Which places are free, about the lowest first.
+
+/// A set of numbers that come out in runs of up to 64 that ascend, the lowest such run first. So
+/// timers that are armed one after the other lie side by side, whatever order the ones before them
+/// were cancelled in: a list of free places would hand them out in that order, each from another
+/// cache line.
+///
+/// A bit for each number, and above each 64 bits one that says whether any of them is set.
+pub(super) struct Places {
+    /// The last level is one word.
+    levels: Vec<Vec<u64>>,
+    /// The word that numbers are being taken from. It is in the set no more.
+    run: u64,
+    /// The number of its lowest bit.
+    first: u32,
+}
+
+impl Places {
+    /// The empty set, without heap memory.
+    pub(super) const fn new() -> Self {
+        Self { levels: Vec::new(), run: 0, first: 0 }
+    }
+
+    /// Has numbers below `count` find room.
+    #[inline]
+    pub(super) fn reach(&mut self, count: usize) {
+        while self.levels.is_empty() || count > 1 << (6 * self.levels.len()) {
+            let any = self.levels.last().is_some_and(|top| top[0] != 0);
+            self.levels.push(vec![u64::from(any)]);
+        }
+    }
+
+    /// Adds a number that `reach` has made room for.
+    #[inline]
+    pub(super) fn insert(&mut self, number: u32) {
+        let mut number = number as usize;
+        for words in &mut self.levels {
+            let place = number / 64;
+            if place >= words.len() {
+                words.resize(place + 1, 0);
+            }
+            let before = words[place];
+            words[place] = before | 1 << (number % 64);
+            if before != 0 {
+                return;
+            }
+            number = place;
+        }
+    }
+
+    /// Takes a number out.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<u32> {
+        if self.run == 0 {
+            self.next_run()?;
+        }
+        let number = self.first + self.run.trailing_zeros();
+        self.run &= self.run - 1;
+        Some(number)
+    }
+
+    /// Takes the lowest word out that is not empty.
+    fn next_run(&mut self) -> Option<()> {
+        if self.levels.last()?[0] == 0 {
+            return None;
+        }
+        let mut place = 0;
+        for words in self.levels[1..].iter().rev() {
+            place = place * 64 + words[place].trailing_zeros() as usize;
+        }
+        self.first = place as u32 * 64;
+        self.run = std::mem::take(&mut self.levels[0][place]);
+        for words in &mut self.levels[1..] {
+            let word = &mut words[place / 64];
+            *word &= !(1 << (place % 64));
+            if *word != 0 {
+                break;
+            }
+            place /= 64;
+        }
+        Some(())
+    }
+
+    /// How many words of heap memory it takes.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.levels.capacity() + self.levels.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_put_in_comes_out_once_and_in_order() {
+        let (mut places, mut model) = (Places::new(), BTreeSet::new());
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut count = 0;
+        for step in 0..200_000_u64 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            if step.is_multiple_of(3) {
+                count += 1;
+                places.reach(count);
+            }
+            let number = (state % count as u64) as u32;
+            if state >> 60 < 9 {
+                if model.insert(number) {
+                    places.insert(number);
+                }
+            } else {
+                match places.pop() {
+                    Some(number) => assert!(model.remove(&number), "{number} was not in"),
+                    None => assert!(model.is_empty()),
+                }
+            }
+        }
+        assert!(model.len() > 1000);
+        let run = places.run.count_ones() as usize;
+        let left: Vec<_> = std::iter::from_fn(|| places.pop()).collect();
+        assert!(left[..run].is_sorted() && left[run..].is_sorted());
+        assert_eq!(left.into_iter().collect::<BTreeSet<_>>(), model);
+    }
+}
