@@ -104,11 +104,19 @@ fn keep_input(input: &mut Buffer, loan: &mut Loan) -> Buffer {
             Some(aside) if loan.input_is_own => std::mem::take(&mut aside.input),
             _ => Scratch::default().input,
         };
-        return std::mem::replace(input, shared);
+        let own = std::mem::replace(input, shared);
+        let is_large = own.len() > Scratch::INPUT_SIZE / 2;
+        return if is_large { own } else { fitted(&own) };
     }
+    let own = fitted(input);
+    input.clear();
+    own
+}
+
+/// A copy with no more room than it needs.
+fn fitted(input: &Buffer) -> Buffer {
     let mut own = Buffer::with_capacity(input.len());
     own.extend_from_slice(input.filled());
-    input.clear();
     own
 }
 
@@ -133,6 +141,17 @@ mod tests {
         leftover.keep(scratch, loan);
         assert!(scratch.input.is_empty() && scratch.output.is_empty());
         assert_eq!(scratch.input.capacity(), Scratch::INPUT_SIZE);
+    }
+
+    #[test]
+    fn what_is_left_of_much_input_keeps_no_more_room_than_it_needs() {
+        let (mut leftover, mut scratch) = (Leftover::default(), Scratch::default());
+        work(&mut leftover, &mut scratch, |scratch| {
+            scratch.input.extend_from_slice(&vec![1; 1 << 20]);
+            scratch.input.consume((1 << 20) - 1);
+        });
+        let kept = leftover.kept.as_ref().expect("one byte is left over");
+        assert!(kept.input.capacity() <= Scratch::INPUT_SIZE, "{}", kept.input.capacity());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The limits of one conversation.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one conversation may cost the process that holds it.
@@ -49,6 +50,14 @@ impl Limits {
         linger: Duration::from_secs(2),
         linger_bytes_max: 4 * 1024 * 1024,
     };
+
+    /// These limits, shared by the connections they are for.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn shared(self) -> Result<Arc<Self>, LimitsError> {
+        self.check().map(|()| Arc::new(self))
+    }
 
     /// Whether these limits can be worked with.
     ///
@@ -120,6 +129,12 @@ impl fmt::Display for LimitsError {
 }
 
 impl std::error::Error for LimitsError {}
+
+impl From<LimitsError> for std::io::Error {
+    fn from(error: LimitsError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

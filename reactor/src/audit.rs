@@ -55,6 +55,10 @@ impl<A: 'static> Reactor<A> {
     /// Whether a source that wants to read, and is taken for drained, has something to read.
     fn is_unread(&self, token: Token) -> bool {
         let Some(source) = self.core.sources.get(token) else { return false };
+        if self.core.is_doubted(token) {
+            // It is tried again soon, without an event.
+            return false;
+        }
         let waits = source.interest.contains(Interest::READ)
             && !source.ready.contains(Readiness::READABLE)
             && source.polled

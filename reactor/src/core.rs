@@ -44,6 +44,8 @@ pub(crate) struct Core<A> {
     pub(crate) arrivals: Vec<(Token, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
     pub(crate) doomed: VecDeque<(Token, Reason)>,
+    /// Who is still to be told that the loop winds down.
+    pub(crate) untold: VecDeque<Token>,
     /// Sources whose would-block the kernel contradicts, and what they are tried again for.
     doubted: Vec<(Token, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
@@ -82,6 +84,7 @@ impl<A> Core<A> {
             dirty: Vec::new(),
             arrivals: Vec::new(),
             doomed: VecDeque::new(),
+            untold: VecDeque::new(),
             doubted: Vec::new(),
             starved: Vec::new(),
             connections: 0,
@@ -238,6 +241,16 @@ impl<A> Core<A> {
         }
     }
 
+    /// Whether a source is to be tried again without an event.
+    pub(crate) fn is_doubted(&self, token: Token) -> bool {
+        self.doubted.iter().any(|(doubted, _)| *doubted == token)
+    }
+
+    /// When what is doubted is tried again, if anything is.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        (!self.doubted.is_empty()).then(|| self.now + RETRY)
+    }
+
     /// Whether a descriptor has to be taken out of the backend before it is closed.
     pub(crate) fn must_remove(&self, source: &Source) -> bool {
         let unshared = source.sharing == Sharing::Excluded;
@@ -246,7 +259,10 @@ impl<A> Core<A> {
 
     /// Whether something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&self) -> bool {
-        let untold = matches!(self.course, Course::Draining { told: false, .. });
+        let untold = match self.course {
+            Course::Draining { told, .. } => !told || !self.untold.is_empty(),
+            _ => false,
+        };
         untold
             || !self.queue.is_empty()
             || !self.due.is_empty()

@@ -165,9 +165,14 @@ impl<'a, A> Cx<'a, A> {
         self.update_limits(|source| source.idle = idle);
     }
 
+    /// Whether the loop drains, and was not merely stopped.
+    pub(crate) fn is_winding_down(&self) -> bool {
+        matches!(self.core.course, Course::Draining { .. })
+    }
+
     /// Exempts this source from the loop's idle limit, or not; a loop that winds down exempts none.
     pub(crate) fn allow_silence(&mut self, allowed: bool) {
-        if !self.is_draining() {
+        if !self.is_winding_down() {
             self.set_idle_timeout(self.limits().idle_timeout.filter(|_| !allowed));
         }
     }
@@ -337,7 +342,9 @@ impl<'a, A> Cx<'a, A> {
         let live = self.core.sources.get_mut(self.me).filter(|it| it.phase == Phase::Live);
         let Some(source) = live else { return Err(no_descriptor()) };
         let Some(fd) = &source.fd else { return Err(no_descriptor()) };
-        if source.is_drained(interest, is_edge_triggered) {
+        // A loop that winds down asks once more: no wait may be left that reports it.
+        let is_certain = !matches!(self.core.course, Course::Draining { .. });
+        if is_certain && source.is_drained(interest, is_edge_triggered) {
             return Ok(None);
         }
         match interest {
@@ -386,8 +393,14 @@ impl<'a, A> Cx<'a, A> {
     /// # Errors
     /// What the kernel said to asking.
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        let fd = self.core.sources.get(self.me).and_then(|source| source.fd.as_ref());
-        fd.map_or(Ok(None), |fd| sys::take_error(fd.as_fd()))
+        let Some(source) = self.core.sources.get(self.me) else { return Ok(None) };
+        let Some(fd) = &source.fd else { return Ok(None) };
+        let error = sys::take_error(fd.as_fd())?;
+        if error.is_some() && source.polled && !self.core.is_edge_triggered() {
+            // What was reported once may happen again, and is to be reported again.
+            self.core.backend.modify(fd.as_fd(), self.me, source.armed)?;
+        }
+        Ok(error)
     }
 
     /// Ends the sending side of the own socket: the peer reads to the end of the stream.

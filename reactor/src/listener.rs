@@ -4,9 +4,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info, warn};
 
@@ -160,12 +160,13 @@ struct SocketFile {
     process: u32,
 }
 
-/// Device, number and time of change: a number alone is used again as soon as it is free.
-type FileIdentity = (u64, u64, i64, i64);
+/// Device, number and time of birth, where the file system knows that: a number alone is used
+/// again as soon as it is free.
+type FileIdentity = (u64, u64, Option<SystemTime>);
 
 fn identity(path: &Path) -> io::Result<FileIdentity> {
     let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 impl SocketFile {
@@ -177,6 +178,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // Whose it is must not change between looking and removing.
+        let _lock = lock_folder(&self.path);
         let ours = self.process == std::process::id()
             && identity(&self.path).is_ok_and(|identity| identity == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
@@ -193,7 +196,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// locked, or that somebody else keeps locked, is done without.
 fn lock_folder(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    let folder = folder.unwrap_or(Path::new("."));
+    // What is no folder is not opened: a FIFO would be waited for.
+    let folder = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(folder).ok()?;
     let start = Instant::now();
     loop {
         match folder.try_lock() {

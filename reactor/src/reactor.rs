@@ -120,7 +120,8 @@ impl<A: 'static> Reactor<A> {
         match self.core.course {
             Course::Running | Course::Draining { told: false, .. } => false,
             Course::Draining { until, told: true } => {
-                self.core.connections == 0 || self.core.ticks >= until
+                let done = self.core.untold.is_empty() && self.core.connections == 0;
+                done || self.core.ticks >= until
             }
             Course::StopAfterBatch | Course::StopNow => true,
         }
@@ -155,7 +156,9 @@ impl<A: 'static> Reactor<A> {
         if self.core.has_work() {
             return Some(self.core.now);
         }
-        self.core.next_deadline().map(|ticks| self.core.to_instant(ticks))
+        let timer = self.core.next_deadline().map(|ticks| self.core.to_instant(ticks));
+        let retry = self.core.retry_at();
+        timer.into_iter().chain(retry).min()
     }
 
     /// Turns the auditor on or off; it is on by default in builds with debug assertions. Before

@@ -47,8 +47,10 @@ pub struct Stream<S> {
     input_ended: bool,
     paused: bool,
     marks: Marks,
-    /// The session was woken before the connection stood, and is still to be told.
+    /// The session is still to be told that it was woken before the connection stood,
     woken: bool,
+    /// and that the loop winds down.
+    stopping: bool,
     sending: Sending,
 }
 
@@ -72,6 +74,7 @@ impl<S> Stream<S> {
             paused: false,
             marks: Marks::default(),
             woken: false,
+            stopping: false,
             sending: Sending::Open,
         }
     }
@@ -90,7 +93,7 @@ impl<S> Stream<S> {
     where
         S: Session<A> + 'static,
     {
-        let limits = checked(limits)?;
+        let limits = limits.shared()?;
         listener.register(cx, move |accepted, cx| {
             let session = make(accepted.peer);
             Self::register(accepted, Arc::clone(&limits), session, cx).map(drop)
@@ -130,7 +133,7 @@ impl<S> Stream<S> {
     where
         S: Session<A> + 'static,
     {
-        let limits = checked(limits)?;
+        let limits = limits.shared()?;
         let (fd, connecting) = options.dial(address)?;
         let is_tcp = matches!(address, Address::Tcp(_));
         let registration = Registration::stream(is_tcp, Sharing::Excluded);
@@ -198,7 +201,8 @@ impl<S> Stream<S> {
         }
         let woken = std::mem::take(&mut self.woken).then_some(Cause::Woken);
         let drained = self.marks.take_owed().then_some(Cause::Drained);
-        for cause in [cause, woken, drained].into_iter().flatten() {
+        let stopping = std::mem::take(&mut self.stopping).then_some(Cause::Stopping);
+        for cause in [stopping, cause, woken, drained].into_iter().flatten() {
             self.advance(cause, scratch, cx);
         }
         let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
@@ -263,6 +267,11 @@ impl<S> Stream<S> {
             }
             Err(refusal) => Reason::Refused(refusal),
         };
+        self.close(reason, scratch, cx);
+    }
+
+    /// Sends what is left to be sent, and nothing more.
+    fn close<A>(&mut self, reason: Reason, scratch: &mut Scratch, cx: &mut Cx<'_, A>) {
         scratch.input.clear();
         if !scratch.output.is_empty() {
             // In place of a deadline of the session, which means nothing any more.
@@ -295,7 +304,7 @@ impl<S> Stream<S> {
                 >= self.limits.message_size_max.saturating_add(Scratch::INPUT_SIZE)
             {
                 let text = "message_size_max: the session does not consume its input";
-                self.stage = Stage::Closing(Box::new(Reason::Limit(text)));
+                self.close(Reason::Limit(text), scratch, cx);
             }
         }
         Ok(())
@@ -366,14 +375,6 @@ impl<S> Stream<S> {
     }
 }
 
-/// Limits, shared by the connections they are for.
-fn checked(limits: Limits) -> io::Result<Arc<Limits>> {
-    match limits.check() {
-        Ok(()) => Ok(Arc::new(limits)),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
-    }
-}
-
 impl From<Token> for Peer {
     fn from(token: Token) -> Self {
         Self(token.to_bits())
@@ -406,19 +407,20 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
     }
 
     fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        let ends = cx.is_winding_down();
+        // A session that pauses waits for something else than its peer, and a peer that is owed
+        // something is waited for; the loop's patience is the limit.
+        let is_owed = ends && (self.paused || self.leftover.has_output());
         match (timeout, &mut self.stage) {
             (_, Stage::Lingering(linger)) => Ok(Next::Close(linger.take_reason())),
-            // A session that pauses waits for something else than its peer, and a peer that is
-            // owed something is waited for; the loop's patience is the limit.
-            (Timeout::Idle, Stage::Open)
-                if cx.is_draining() && (self.paused || self.leftover.has_output()) =>
-            {
-                Ok(Next::Continue)
+            (Timeout::Idle, Stage::Open) if is_owed => Ok(Next::Continue),
+            // It has a limit of its own: the linger.
+            (Timeout::Idle, Stage::Closing(_)) if ends => Ok(Next::Continue),
+            (Timeout::Idle, _) if ends => Ok(Next::Close(Reason::Stopped)),
+            (Timeout::Deadline, Stage::Open) => {
+                let cause = Some(Cause::Deadline);
+                self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
             }
-            (Timeout::Idle, _) if cx.is_draining() => Ok(Next::Close(Reason::Stopped)),
-            (Timeout::Deadline, Stage::Open) => self.with_scratch(cx, |stream, scratch, cx| {
-                stream.drive(Some(Cause::Deadline), scratch, cx)
-            }),
             (timeout, _) => Ok(Next::Close(Reason::TimedOut(timeout))),
         }
     }
@@ -426,12 +428,12 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
     fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // What is under way goes on; who has nothing to say is let go.
         cx.set_idle_timeout(Some(self.limits.drain_quiet));
-        if !matches!(self.stage, Stage::Open) {
-            return Ok(Next::Continue);
+        if let Stage::Open = self.stage {
+            let cause = Some(Cause::Stopping);
+            return self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx));
         }
-        self.with_scratch(cx, |stream, scratch, cx| {
-            stream.drive(Some(Cause::Stopping), scratch, cx)
-        })
+        self.stopping = true;
+        Ok(Next::Continue)
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {

@@ -63,12 +63,14 @@ impl<A: 'static> Reactor<A> {
 
     /// Tells every source once that the loop winds down.
     fn tell_drain(&mut self) {
-        let Course::Draining { until, told: false } = self.core.course else { return };
-        self.core.course = Course::Draining { until, told: true };
-        for token in self.core.sources.tokens() {
-            if self.core.course == Course::StopNow {
-                return;
-            }
+        if let Course::Draining { until, told: false } = self.core.course {
+            self.core.course = Course::Draining { until, told: true };
+            self.core.untold = self.core.sources.tokens().into();
+        }
+        // One by one, so that a panic which somebody catches leaves the others to be told.
+        while let Course::Draining { .. } = self.core.course
+            && let Some(token) = self.core.untold.pop_front()
+        {
             self.dispatch(token, |handler, cx| handler.drain(cx));
         }
     }

@@ -131,6 +131,7 @@ impl Backend for Poll {
             events.push(Event { token: *token, readiness: readiness(entry.revents) });
             if entry.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
                 && entry.events & (libc::POLLIN | libc::POLLOUT) == 0
+                && entry.revents & entry.events == 0
             {
                 // It would neither read nor write because of that, so it is said once: -1 is
                 // skipped from now on.

@@ -16,10 +16,7 @@ pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Re
     let before = change_mask(libc::SIG_BLOCK, &pipe)?;
     let was_pending = is_pending()?;
     let result = call();
-    if let Err(error) = &result
-        && error.raw_os_error() == Some(libc::EPIPE)
-        && !was_pending
-    {
+    if !was_pending {
         let none = pointer::<libc::siginfo_t>(None).cast_mut();
         let at_once = timespec(Duration::ZERO);
         // SAFETY: the set and the timeout outlive the call, and no information is asked for.
@@ -114,5 +111,53 @@ mod tests {
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{text}");
         assert!(!text.contains("panicked"), "{text}");
+    }
+
+    const CUT: &str = "REACTOR_TEST_SIGPIPE_CUT_CHILD";
+
+    fn send_to_those_who_go() {
+        use std::io::Read;
+        // SAFETY: signal takes no pointer, and the default action is no code of ours.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let path = std::env::temp_dir().join(format!("reactor-{}-cut", std::process::id()));
+        let options =
+            File::options().create(true).truncate(true).read(true).write(true).open(&path);
+        let file = options.expect("the folder is writable");
+        std::fs::remove_file(&path).expect("it is there");
+        file.set_len(256 << 20).expect("there is room");
+        for round in 0..500 {
+            let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+            let reader = std::thread::spawn(move || {
+                let mut sink = vec![0; 64 << 10];
+                for _ in 0..20 + round % 7 {
+                    assert!(far.read(&mut sink).expect("it reads") > 0);
+                }
+            });
+            let mut offset = 0;
+            while let Ok(count) = sendfile(near.as_fd(), &file, offset, 128 << 20) {
+                offset = (offset + count as u64) % (64 << 20);
+            }
+            reader.join().expect("it does not panic");
+        }
+        // SAFETY: raise takes no pointer. The mask is what it was, so this ends the process.
+        unsafe { libc::raise(libc::SIGTERM) };
+    }
+
+    #[test]
+    fn a_file_whose_reader_goes_while_it_is_sent_ends_no_program() {
+        use std::os::unix::process::ExitStatusExt;
+        if std::env::var_os(CUT).is_some() {
+            return send_to_those_who_go();
+        }
+        let name = "a_file_whose_reader_goes_while_it_is_sent_ends_no_program";
+        let child = std::env::current_exe().expect("this is a program");
+        let output = Command::new(child)
+            .args([&format!("sys::sigpipe::tests::{name}"), "--exact", "--nocapture"])
+            .env(CUT, "1")
+            .output()
+            .expect("it starts");
+        // By the signal it sent itself at its very end, when all else had passed.
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGTERM), "{text}");
     }
 }

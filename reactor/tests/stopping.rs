@@ -1,0 +1,454 @@
+//! Winding down, stopping and being closed: corners that were wrong once, each tested since.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Echo, on_every_backend, probe, serve, serve_echo, turn_until};
+use protocol::codecs::Bytes;
+use protocol::{
+    Buffer, Cause, Conversation, Flow, Limits, Output, Refusal, Reply, Service, Session, Turn,
+};
+use reactor::{
+    Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
+    LoopLimits, Next, Reactor, Readiness, Reason, Registration, Stream, TimerId,
+};
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("reactor-{}-{name}", std::process::id()))
+}
+
+fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
+    let backend = BackendKind::Epoll.open().expect("epoll opens");
+    Reactor::with_backend(backend, limits, app).expect("the reactor opens")
+}
+
+/// Answers anything with 12 MiB, and then does as it is told.
+struct Much(Flow);
+
+impl<A> Service<Bytes, A> for Much {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.send(&vec![1; 12 << 20]);
+        self.0
+    }
+}
+
+#[test]
+fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
+    let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let make = || Conversation::new(Bytes, Much(Flow::Close));
+        let address = serve(&mut reactor, limits, make);
+        let mut client = TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"x").expect("it takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
+        reactor.cx().drain(Duration::from_secs(20));
+        let client = std::thread::spawn(move || {
+            // Longer than silence may last, and much less than a closing connection lingers.
+            std::thread::sleep(Duration::from_millis(100));
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).expect("it is closed in order");
+            back.len()
+        });
+        turn_until(&mut reactor, |reactor| reactor.has_ended());
+        drop(reactor);
+        assert_eq!(client.join().expect("the client does not panic"), 12 << 20);
+    });
+}
+
+#[test]
+fn who_was_let_in_behind_a_crowd_is_answered_when_the_loop_winds_down() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let address = serve_echo(&mut reactor, Limits::DEFAULT);
+        let mut crowd = Vec::new();
+        for count in 1..=300 {
+            crowd.push(TcpStream::connect(&address).expect("it accepts"));
+            turn_until(&mut reactor, |reactor| reactor.cx().connections() == count);
+        }
+        // More are ready than one wait reports.
+        for client in &mut crowd {
+            client.write_all(b"x").expect("the kernel takes bytes");
+        }
+        let mut last = TcpStream::connect(&address).expect("the kernel accepts");
+        last.write_all(b"hello").expect("the kernel takes bytes");
+        reactor.cx().drain(Duration::from_secs(10));
+        drop(reactor.run());
+        drop(reactor);
+        let mut reply = Vec::new();
+        last.read_to_end(&mut reply).expect("it is closed in order");
+        assert_eq!(reply, b"hello");
+    });
+}
+
+#[test]
+fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let limits = Limits { drain_quiet: Duration::from_millis(50), ..Limits::DEFAULT };
+        let address = serve_echo(&mut reactor, limits);
+        let mut crowd = Vec::new();
+        for count in 1..=300 {
+            crowd.push(TcpStream::connect(&address).expect("it accepts"));
+            turn_until(&mut reactor, |reactor| reactor.cx().connections() == count);
+        }
+        // They have been silent for longer than they must be to be let go.
+        std::thread::sleep(Duration::from_millis(100));
+        for client in &mut crowd {
+            client.write_all(b"x").expect("the kernel takes bytes");
+        }
+        reactor.cx().drain(Duration::from_secs(10));
+        reactor.run().expect("it runs");
+        drop(reactor);
+        let mut answered = 0;
+        for client in &mut crowd {
+            let mut reply = Vec::new();
+            answered += u32::from(client.read_to_end(&mut reply).is_ok() && reply == b"x");
+        }
+        assert_eq!(answered, 300);
+    });
+}
+
+/// Waits for something of its own from the beginning, and ends when the loop winds down.
+struct Waits(Rc<RefCell<Vec<&'static str>>>);
+
+impl<A> Service<Bytes, A> for Waits {
+    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, A>) -> Flow {
+        self.0.borrow_mut().push("open");
+        Flow::Pause
+    }
+
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn stopping(&mut self, reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, A>) -> Flow {
+        self.0.borrow_mut().push("stopping");
+        reply.send(b"bye");
+        Flow::Close
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _turn: &mut Turn<'_, A>) {
+        self.0.borrow_mut().push(if error.is_some() { "cut" } else { "in order" });
+    }
+}
+
+#[test]
+fn who_opens_while_the_loop_winds_down_is_told_that_it_does() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+        let noted = Rc::new(RefCell::new(Vec::new()));
+        let note = Rc::clone(&noted);
+        let limits = Limits { linger: Duration::from_millis(10), ..Limits::DEFAULT };
+        let make = move || Conversation::new(Bytes, Waits(Rc::clone(&note)));
+        let address = serve(&mut reactor, limits, make);
+        let client = TcpStream::connect(address).expect("the kernel accepts");
+        reactor.cx().drain(Duration::from_secs(1));
+        reactor.run().expect("it runs");
+        drop((reactor, client));
+        assert_eq!(*noted.borrow(), ["open", "stopping", "in order"]);
+    });
+}
+
+#[test]
+fn the_file_of_a_socket_whose_mode_was_changed_goes_with_its_listener() {
+    let path = temporary("mode.sock");
+    let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
+    let listener = Listener::bind(&address, &ListenOptions::DEFAULT).expect("the path is free");
+    // As an administrator, or a start-up script, lets a group in.
+    let mode = std::fs::Permissions::from_mode(0o660);
+    std::fs::set_permissions(&path, mode).expect("it is ours");
+    drop(listener);
+    let left = path.exists();
+    drop(std::fs::remove_file(&path));
+    assert!(!left, "the file was left");
+}
+
+#[test]
+fn a_hosted_loop_says_when_it_will_try_again_what_it_doubts() {
+    /// Would block twice, whatever is there, and then reads.
+    struct Doubtful(Rc<Cell<u32>>);
+    impl Handler for Doubtful {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() <= 2 {
+                let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
+                let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
+                assert!(none.is_none());
+                return Ok(Next::Continue);
+            }
+            while cx.read(&mut [0; 100])?.is_some() {}
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    reactor.set_audit(false);
+    let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+    let runs = Rc::new(Cell::new(0));
+    reactor
+        .cx()
+        .register(near.into(), Registration::new(Interest::READ), Doubtful(Rc::clone(&runs)))
+        .expect("it registers");
+    far.write_all(b"truth").expect("the kernel takes bytes");
+    for _ in 0..2 {
+        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    }
+    assert_eq!(runs.get(), 2);
+    assert!(reactor.next_deadline().is_some(), "the host would wait for ever");
+}
+
+/// Says something, and never takes anything of what comes.
+struct Hoards;
+
+impl<A> Session<A> for Hoards {
+    fn advance(
+        &mut self,
+        _input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal> {
+        if turn.cause == Cause::Opened {
+            output.append(&vec![1; turn.limits.output_high as usize - 1]);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_for_hoarding_ends_though_its_peer_does_not_read() {
+    let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor: Reactor<()>| {
+        let limits = Limits {
+            linger: Duration::from_millis(100),
+            message_size_max: 1024,
+            output_high: 8 << 20,
+            ..Limits::DEFAULT
+        };
+        let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+        let accepted = Accepted::from_fd(near.into()).expect("it is connected");
+        Stream::register(accepted, Arc::new(limits), Hoards, &mut reactor.cx())
+            .expect("it registers");
+        // The output fills the socket first.
+        for _ in 0..20 {
+            reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
+        }
+        far.write_all(&[0; 70_000]).expect("the kernel takes bytes");
+        let start = Instant::now();
+        while reactor.cx().connections() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(3), "it is kept for ever");
+            reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limit() {
+    /// Stops the loop when it is woken.
+    struct Stops;
+    impl Handler for Stops {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            cx.stop();
+            Ok(Next::Close(Reason::Finished))
+        }
+    }
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = server.local_addr().expect("it has one").to_string();
+    let address: Address = address.parse().expect("it is an address");
+    let idle = Some(Duration::from_millis(50));
+    on_every_backend(
+        LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT },
+        |mut reactor: Reactor<()>| {
+            let session = Conversation::new(Bytes, Echo);
+            let options = ConnectOptions::DEFAULT;
+            let mut cx = reactor.cx();
+            let stops = cx.spawn(Stops).expect("it registers");
+            cx.wake(stops);
+            Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx)
+                .expect("it connects");
+            let (_peer, _) = server.accept().expect("it accepts");
+            reactor.run().expect("it runs until it is stopped");
+            let start = Instant::now();
+            while reactor.cx().connections() > 0 {
+                assert!(start.elapsed() < Duration::from_secs(2), "it has no idle limit");
+                reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+            }
+        },
+    );
+}
+
+#[test]
+fn each_error_is_told_to_a_source_that_wants_nothing() {
+    /// Takes errors, and counts them.
+    struct Counts(Rc<Cell<u32>>);
+    impl Handler for Counts {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            if cx.readiness().contains(Readiness::ERROR) && cx.take_error()?.is_some() {
+                self.0.set(self.0.get() + 1);
+            }
+            Ok(Next::Continue)
+        }
+    }
+    for kind in [BackendKind::Epoll, BackendKind::EpollLevel, BackendKind::Poll] {
+        eprintln!("on {kind}");
+        let backend = kind.open().expect("the backend opens");
+        let mut reactor =
+            Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("it opens");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let nobody = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        socket.connect(nobody.local_addr().expect("it has one")).expect("it connects");
+        drop(nobody);
+        let sender = socket.try_clone().expect("there are descriptors");
+        let errors = Rc::new(Cell::new(0));
+        reactor
+            .cx()
+            .register(socket.into(), Registration::new(Interest::NONE), Counts(Rc::clone(&errors)))
+            .expect("it registers");
+        for count in 1..=3 {
+            sender.send(b"x").expect("the kernel takes it");
+            let start = Instant::now();
+            while errors.get() < count {
+                assert!(start.elapsed() < Duration::from_secs(2), "error {count} is not told");
+                reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_timer_of_another_loop_can_not_be_moved_in_this_one() {
+    struct Arms(Rc<Cell<Option<TimerId>>>);
+    impl Handler for Arms {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            let at = cx.now() + Duration::from_secs(1000);
+            self.0.set(Some(cx.set_timer(at, None, 1)));
+            Ok(Next::Continue)
+        }
+    }
+    let mut there = epoll((), LoopLimits::DEFAULT);
+    let name = Rc::new(Cell::new(None));
+    let token = there.cx().spawn(Arms(Rc::clone(&name))).expect("it registers");
+    there.cx().wake(token);
+    there.run_once(Some(Duration::ZERO)).expect("it turns");
+    let mut here = epoll(false, LoopLimits::DEFAULT);
+    here.cx().after(Duration::from_millis(5), |cx| *cx.app = true).expect("it is armed");
+    let later = here.cx().now() + Duration::from_secs(2);
+    assert!(!here.cx().move_timer(name.get().expect("it was armed"), later));
+    here.run_until(|fired| *fired).expect("it runs");
+}
+
+#[test]
+fn a_path_below_a_fifo_is_refused_and_not_waited_for() {
+    let fifo = temporary("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo starts").success());
+    let address: Address =
+        format!("unix:{}/x.sock", fifo.display()).parse().expect("it is an address");
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let result = Listener::bind(&address, &ListenOptions::DEFAULT);
+        send.send(result.is_err())
+    });
+    let refused = receive.recv_timeout(Duration::from_secs(3));
+    std::fs::remove_file(&fifo).expect("it is there");
+    assert_eq!(refused, Ok(true));
+}
+
+#[test]
+fn a_panic_that_is_caught_leaves_nobody_untold_that_the_loop_winds_down() {
+    struct Told(Rc<Cell<u32>>, bool);
+    impl Handler for Told {
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            Ok(Next::Continue)
+        }
+
+        fn drain(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            self.0.set(self.0.get() + 1);
+            assert!(!self.1, "planted");
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let (_probe, _, _far) = probe(&mut reactor, Interest::READ);
+    let told = Rc::new(Cell::new(0));
+    for explodes in [true, false] {
+        reactor.cx().spawn(Told(Rc::clone(&told), explodes)).expect("it registers");
+    }
+    reactor.cx().drain(Duration::from_secs(10));
+    let turn = std::panic::AssertUnwindSafe(|| reactor.run_once(Some(Duration::ZERO)));
+    assert!(std::panic::catch_unwind(turn).is_err());
+    for _ in 0..3 {
+        let turn = std::panic::AssertUnwindSafe(|| reactor.run_once(Some(Duration::ZERO)));
+        drop(std::panic::catch_unwind(turn));
+    }
+    assert_eq!(told.get(), 2);
+}
+
+#[test]
+fn a_listener_that_ends_takes_nobody_elses_file_away() {
+    let path = temporary("succession.sock");
+    let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
+    let mut current = Listener::bind(&address, &ListenOptions::DEFAULT).expect("it is free");
+    for round in 0..3000 {
+        let old = current;
+        let start = std::sync::Barrier::new(2);
+        current = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                drop(old);
+            });
+            start.wait();
+            loop {
+                if let Ok(next) = Listener::bind(&address, &ListenOptions::DEFAULT) {
+                    break next;
+                }
+            }
+        });
+        assert!(path.exists(), "round {round}: the file of the next is gone");
+    }
+}
+
+#[test]
+fn the_auditor_does_not_report_what_the_loop_will_try_again() {
+    /// Would block twice, whatever is there, and then reads.
+    struct Doubtful(Rc<Cell<u32>>);
+    impl Handler for Doubtful {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() <= 2 {
+                let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
+                let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
+                assert!(none.is_none());
+                return Ok(Next::Continue);
+            }
+            while cx.read(&mut [0; 100])?.is_some() {}
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    reactor.set_audit(true);
+    let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+    let runs = Rc::new(Cell::new(0));
+    reactor
+        .cx()
+        .register(near.into(), Registration::new(Interest::READ), Doubtful(Rc::clone(&runs)))
+        .expect("it registers");
+    far.write_all(b"truth").expect("the kernel takes bytes");
+    turn_until(&mut reactor, |_| runs.get() > 2);
+    assert_eq!(reactor.counters().lost_edges, 0);
+}
