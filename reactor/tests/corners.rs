@@ -9,17 +9,19 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use common::{Echo, Probe, on_every_backend, probe, serve, serve_echo, turn_until};
+use common::{
+    Arms, Echo, Much, Probe, epoll, on_every_backend, probe, serve, serve_echo, temporary,
+    turn_until,
+};
 use protocol::codecs::Bytes;
 use protocol::{Conversation, FileRange, Flow, Limits, Reply, Service, Turn};
 use reactor::{
-    Accepted, Address, BackendKind, ConnectOptions, Cx, Expired, Handler, Interest, ListenOptions,
-    Listener, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, TimerId, Token,
+    Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
+    LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
 };
 
 /// How often a loop turns in a fifth of a second, with nothing to do.
@@ -29,15 +31,6 @@ fn turns_at_rest<A>(reactor: &mut Reactor<A>) -> u64 {
         reactor.run_once(Some(Duration::from_millis(20))).expect("it turns");
     }
     reactor.counters().turns - before
-}
-
-fn temporary(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("reactor-{}-{name}", std::process::id()))
-}
-
-fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
-    let backend = BackendKind::Epoll.open().expect("epoll opens");
-    Reactor::with_backend(backend, limits, app).expect("the reactor opens")
 }
 
 /// Sends one byte from each of many slices, once a call.
@@ -168,21 +161,6 @@ fn files_larger_than_the_cap_of_memory_are_sent() {
         assert_eq!(client.join().expect("the client does not panic"), length);
     });
     std::fs::remove_file(&path).expect("it can be removed");
-}
-
-/// Answers anything with 12 MiB, and then does as it is told.
-struct Much(Flow);
-
-impl<A> Service<Bytes, A> for Much {
-    fn call(
-        &mut self,
-        _bytes: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
-    ) -> Flow {
-        reply.send(&vec![1; 12 << 20]);
-        self.0
-    }
 }
 
 #[test]
@@ -396,21 +374,6 @@ fn a_panic_that_is_caught_costs_nobody_elses_end() {
     assert!(std::panic::catch_unwind(turn).is_err());
     drop(reactor);
     assert_eq!(told.get(), 2);
-}
-
-/// Arms a timer, and leaves its name.
-struct Arms(Rc<Cell<Option<TimerId>>>);
-
-impl Handler for Arms {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
-        let at = cx.now() + Duration::from_secs(1000);
-        self.0.set(Some(cx.set_timer(at, None, 1)));
-        Ok(Next::Continue)
-    }
-
-    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
-        unreachable!("it is a thousand seconds away")
-    }
 }
 
 #[test]

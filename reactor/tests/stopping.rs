@@ -8,12 +8,13 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Echo, on_every_backend, probe, serve, serve_echo, turn_until};
+use common::{
+    Echo, Much, epoll, on_every_backend, probe, serve, serve_echo, temporary, turn_until,
+};
 use protocol::codecs::Bytes;
 use protocol::{
     Buffer, Cause, Conversation, Flow, Limits, Output, Refusal, Reply, Service, Session, Turn,
@@ -22,30 +23,6 @@ use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
     LoopLimits, Next, Reactor, Readiness, Reason, Registration, Stream, TimerId,
 };
-
-fn temporary(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("reactor-{}-{name}", std::process::id()))
-}
-
-fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
-    let backend = BackendKind::Epoll.open().expect("epoll opens");
-    Reactor::with_backend(backend, limits, app).expect("the reactor opens")
-}
-
-/// Answers anything with 12 MiB, and then does as it is told.
-struct Much(Flow);
-
-impl<A> Service<Bytes, A> for Much {
-    fn call(
-        &mut self,
-        _bytes: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
-    ) -> Flow {
-        reply.send(&vec![1; 12 << 20]);
-        self.0
-    }
-}
 
 #[test]
 fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {

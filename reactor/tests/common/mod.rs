@@ -6,14 +6,15 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use protocol::codecs::Bytes;
 use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
 use reactor::{
-    Address, BackendKind, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next,
-    Reactor, Reason, Registration, Stream, Token,
+    Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits,
+    Next, Reactor, Reason, Registration, Stream, TimerId, Token,
 };
 
 /// How long anything may take before a test gives up on it.
@@ -111,4 +112,43 @@ pub(crate) fn probe(reactor: &mut Reactor, interest: Interest) -> (Probe, Token,
         .register(OwnedFd::from(ours), registration, probe.clone())
         .expect("it registers");
     (probe, token, theirs)
+}
+
+pub(crate) fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("reactor-{}-{name}", std::process::id()))
+}
+
+pub(crate) fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
+    let backend = BackendKind::Epoll.open().expect("epoll opens");
+    Reactor::with_backend(backend, limits, app).expect("the reactor opens")
+}
+
+/// Answers anything with 12 MiB, and then does as it is told.
+pub(crate) struct Much(pub(crate) Flow);
+
+impl<A> Service<Bytes, A> for Much {
+    fn call(
+        &mut self,
+        _bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _turn: &mut Turn<'_, A>,
+    ) -> Flow {
+        reply.send(&vec![1; 12 << 20]);
+        self.0
+    }
+}
+
+/// Arms a timer, and leaves its name.
+pub(crate) struct Arms(pub(crate) Rc<Cell<Option<TimerId>>>);
+
+impl Handler for Arms {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        let at = cx.now() + Duration::from_secs(1000);
+        self.0.set(Some(cx.set_timer(at, None, 1)));
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        unreachable!("it is a thousand seconds away")
+    }
 }
