@@ -15,8 +15,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use log::{error, info, warn};
 use protocol::{Limits, Session};
 use reactor::{
-    Address, BackendKind, Cx, ListenOptions, Listener, LoopLimits, Reactor, Signal, Stream,
-    raise_descriptor_limit,
+    Address, AddressError, BackendKind, Cx, ListenOptions, Listener, LoopLimits, Reactor, Signal,
+    Stream, raise_descriptor_limit,
 };
 
 pub mod echo;
@@ -34,9 +34,10 @@ const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:808
 /// The arguments that every server takes.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// The addresses to listen on.
+    /// The addresses to listen on, as they were written: one that is malformed is an error of the
+    /// server, like one that is taken.
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
-    pub listen: Vec<Address>,
+    pub listen: Vec<String>,
 
     /// What tells which connections are ready: epoll, epoll-lt, poll or select
     #[arg(long, env = "REACTOR_BACKEND", default_value = "epoll")]
@@ -193,6 +194,18 @@ fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> C
     }
 }
 
+/// Where to listen: what was asked for, or where this server listens by default.
+fn addresses(server: Server, asked: &[String]) -> io::Result<Vec<Address>> {
+    let default = [server.address.to_owned()];
+    let texts = if asked.is_empty() { &default } else { asked };
+    let parse = |text: &String| {
+        text.parse().map_err(|error: AddressError| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("cannot listen: {error}"))
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
 fn serve<A, S>(server: Server, args: &ServerArgs, application: Application<A, S>) -> io::Result<()>
 where
     A: 'static,
@@ -204,8 +217,7 @@ where
     };
     let limits =
         LoopLimits { connections_max: args.max_connections, idle_timeout, ..LoopLimits::DEFAULT };
-    let default: Address = server.address.parse().map_err(io::Error::other)?;
-    let addresses = if args.listen.is_empty() { vec![default] } else { args.listen.clone() };
+    let addresses = addresses(server, &args.listen)?;
     let options = ListenOptions { unix_mode: args.unix_mode, ..ListenOptions::default() };
 
     let backend = args.backend.open()?;

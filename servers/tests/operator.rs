@@ -37,8 +37,6 @@ fn an_address_that_is_taken_is_said_in_one_sentence() {
 #[test]
 fn wrong_arguments_are_refused_with_what_to_write_instead() {
     for (args, hint) in [
-        (["--listen", "127.0.0.1:65536"], "port numbers go from 0 to 65535"),
-        (["--listen", "nonsense"], "a port must follow"),
         (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select"),
         (["--idle-timeout", "0s"], "expected a positive time"),
         (["--max-connections", "0"], "at least 1"),
@@ -46,6 +44,24 @@ fn wrong_arguments_are_refused_with_what_to_write_instead() {
         let (code, said) = fail(&args);
         assert_eq!(code, Some(2), "{args:?}: {said}");
         assert!(said.contains(hint), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_malformed_address_is_said_in_one_sentence() {
+    for (address, hint) in [
+        ("127.0.0.1:65536", "port numbers go from 0 to 65535"),
+        ("127.0.0.1:-1", "a port must follow"),
+        ("nonsense", "a port must follow"),
+        ("[::1", "an IP address must come before the port"),
+        ("unix:", "path"),
+        ("", "a port must follow"),
+    ] {
+        let (code, said) = fail(&["--listen", address]);
+        assert_eq!(code, Some(1), "{address}: {said}");
+        let sentence = format!("cannot listen: {address:?} is no address: ");
+        assert!(said.contains(&sentence) && said.contains(hint), "{address}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
 
