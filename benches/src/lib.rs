@@ -9,12 +9,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod load;
 pub mod loops;
 pub mod measure;
 pub mod net;
 pub mod plan;
 pub mod plots;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod scene;

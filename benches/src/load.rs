@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -23,6 +24,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::{measure, net};
+
+pub mod connections;
 
 /// Connections that are made before one of them is tried, so that no backlog overflows.
 const CONNECT_BATCH: usize = 256;
@@ -34,10 +37,6 @@ const CHUNK: usize = 256 * 1024;
 const NAP: Duration = Duration::from_millis(1);
 /// By how much a measurement may be longer than it was asked to be.
 const EXTENSION_MAX: u32 = 4;
-/// Connections that are made before they are closed again.
-pub const CHURN_BATCH: usize = 128;
-/// How long a server is given to see that connections were closed.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// What load to make.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -368,68 +367,55 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     Ok(Outcome { messages, elapsed, latency, server_nanoseconds, client_nanoseconds })
 }
 
-/// What connections that stand idle cost a server: the memory of the process `pid` while they stand
-/// and have exchanged a message each, and how much more as many others take after they are closed,
-/// which is what was not freed.
+/// Loads several servers of the process `pid` together, each with its share of the connections from
+/// a thread of its own, and tells what came of it as if they were one.
 ///
 /// # Errors
-/// When a connection fails, or there is no such process.
-pub fn idle(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
-    // What a server allocates once, for its first connections, is no connection's own.
-    drop(Client::connect(Load { connections: 16, ..load }, server)?);
-    std::thread::sleep(SETTLE);
-    let before = measure::memory_bytes(pid)?;
-    let first = standing(load, server, pid)?;
-    let second = standing(load, server, pid)?;
-    let each = first.saturating_sub(before) as f64 / load.connections as f64;
-    let more = second.saturating_sub(first) as f64 / 1024.0;
-    Ok(format!("bytes {each:.1}\nmore_kib {more:.1}\n"))
+/// When a connection fails or is lost, an answer is wrong or missing, or there is no server.
+pub fn together(load: Load, servers: &[SocketAddr], pid: u32) -> io::Result<Outcome> {
+    let share = Load { connections: load.connections / servers.len().max(1), ..load };
+    let outcomes: io::Result<Vec<Outcome>> = thread::scope(|scope| {
+        let start = |server: &SocketAddr| {
+            let server = *server;
+            scope.spawn(move || run(share, server, pid))
+        };
+        let threads: Vec<_> = servers.iter().map(start).collect();
+        let panicked = |_| io::Error::other("a thread of the client panicked");
+        threads.into_iter().map(|it| it.join().map_err(panicked)?).collect()
+    });
+    let mut outcomes = outcomes?.into_iter();
+    let mut all = outcomes.next().ok_or_else(|| io::Error::other("there is no server"))?;
+    for other in outcomes {
+        // Each thread measures for a little longer or shorter than the first, whose count of the
+        // processor time is kept: rates can be added, messages can not.
+        let ratio = all.elapsed.as_secs_f64() / other.elapsed.as_secs_f64();
+        all.messages += (other.messages as f64 * ratio) as u64;
+        all.latency.add(&other.latency).map_err(io::Error::other)?;
+    }
+    Ok(all)
 }
 
-/// The memory of a server while connections stand, which are closed then.
-fn standing(load: Load, server: SocketAddr, pid: u32) -> io::Result<u64> {
+/// Exchanges about `messages` messages, without looking at the time, and returns how many there
+/// were: a few more, since what is under way is waited for. For counting what each costs.
+///
+/// # Errors
+/// When a connection fails or is lost, or an answer is wrong or missing.
+pub fn exchange(load: Load, messages: u64, server: SocketAddr) -> io::Result<u64> {
     let mut client = Client::connect(load, server)?;
+    client.phase = Phase::Measuring;
     for number in 0..load.connections {
-        client.send(number, 1, Instant::now())?;
+        client.send(number, load.depth, Instant::now())?;
+    }
+    let under_way = (load.connections * load.depth) as u64;
+    let (mut events, mut last, mut since) = (Vec::with_capacity(1024), 0, Instant::now());
+    while client.messages + under_way < messages {
+        client.turn(&mut events, NAP)?;
+        if client.messages > last {
+            (last, since) = (client.messages, Instant::now());
+        } else if since.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!("no answer has come for {PATIENCE:?}")));
+        }
     }
     client.drain()?;
-    std::thread::sleep(SETTLE);
-    let memory = measure::memory_bytes(pid)?;
-    drop(client);
-    std::thread::sleep(SETTLE);
-    Ok(memory)
-}
-
-/// Makes connections and closes them, batch after batch.
-///
-/// # Errors
-/// When a connection fails.
-pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
-    let mut number = 0;
-    let mut batches = |duration: Duration| -> io::Result<usize> {
-        let (start, first) = (Instant::now(), number);
-        while start.elapsed() < duration {
-            let mut batch = Vec::with_capacity(CHURN_BATCH);
-            for _ in 0..CHURN_BATCH {
-                batch.push(net::connect_from(number, server)?);
-                number += 1;
-            }
-            net::end_all(batch)?;
-        }
-        Ok(number - first)
-    };
-    batches(load.warm_up)?;
-    let used = (measure::cpu_nanoseconds(pid)?, measure::own_nanoseconds());
-    let start = Instant::now();
-    let count = batches(load.duration)? as f64;
-    let elapsed = start.elapsed().as_secs_f64();
-    let server = (measure::cpu_nanoseconds(pid)? - used.0) as f64;
-    let client = (measure::own_nanoseconds() - used.1) as f64;
-    let values = [
-        ("server_ns", server / count),
-        ("per_second", count / elapsed),
-        ("server_busy", server / 1e9 / elapsed),
-        ("client_busy", client / 1e9 / elapsed),
-    ];
-    Ok(values.iter().map(|(name, value)| format!("{name} {value:.3}\n")).collect())
+    Ok(client.connections.iter().map(|it| (it.received / load.size) as u64).sum())
 }

@@ -45,6 +45,18 @@ pub enum Work {
     },
     /// Connections that are made and closed.
     Churn,
+    /// Echo under strace, which counts the system calls of the server.
+    Calls {
+        /// Connections, with one message under way on each.
+        connections: usize,
+    },
+    /// Echo over two reactors on two cores, against one.
+    Scale {
+        /// Connections to all reactors together.
+        connections: usize,
+        /// Messages under way on each connection.
+        depth: usize,
+    },
 }
 
 /// One figure of a work.
@@ -69,8 +81,22 @@ pub enum Shown {
     Ratio,
     /// The median, the spread and the ratio: what is judged by.
     Judged,
+    /// The median and the spread: what is looked at first where there is nothing to judge by.
+    Spread,
     /// Nothing.
     Hidden,
+}
+
+impl Shown {
+    /// Whether the least and the greatest stand there.
+    pub const fn has_spread(self) -> bool {
+        matches!(self, Self::Judged | Self::Spread)
+    }
+
+    /// Whether the ratio to the reference stands there.
+    pub const fn has_ratio(self) -> bool {
+        matches!(self, Self::Judged | Self::Ratio)
+    }
 }
 
 const fn metric(name: &'static str, title: &'static str, digits: usize, shown: Shown) -> Metric {
@@ -113,6 +139,25 @@ const CHURN: &[Metric] = &[
     metric("server_busy", "server", 2, Shown::Median),
     metric("client_busy", "client", 2, Shown::Median),
 ];
+const CALLS: &[Metric] = &[
+    metric("calls", "calls/message", 3, Shown::Judged),
+    metric("read", "read", 3, Shown::Ratio),
+    metric("write", "write", 3, Shown::Ratio),
+    metric("wait", "wait", 3, Shown::Ratio),
+    metric("ctl", "ctl", 3, Shown::Median),
+    metric("other", "other", 3, Shown::Median),
+];
+const SCALE: &[Metric] = &[
+    metric("gain", "two / one", 2, Shown::Spread),
+    metric("one_per_second", "one: messages/s", 0, Shown::Median),
+    metric("two_per_second", "two: messages/s", 0, Shown::Median),
+    metric("one_server_ns", "one: CPU ns/message", 0, Shown::Median),
+    metric("two_server_ns", "two: CPU ns/message", 0, Shown::Median),
+    metric("one_server_busy", "one: server", 2, Shown::Median),
+    metric("two_server_busy", "two: servers", 2, Shown::Median),
+    metric("one_client_busy", "one: client", 2, Shown::Median),
+    metric("two_client_busy", "two: client", 2, Shown::Median),
+];
 
 impl Work {
     /// The kind of work, as `--only` takes it.
@@ -125,12 +170,14 @@ impl Work {
             Self::Timers { .. } => "timers",
             Self::Idle { .. } => "idle",
             Self::Churn => "churn",
+            Self::Calls { .. } => "calls",
+            Self::Scale { .. } => "scale",
         }
     }
 
     /// All kinds.
-    pub const KINDS: [&'static str; 7] =
-        ["dispatch", "echo", "schedule", "lines", "timers", "idle", "churn"];
+    pub const KINDS: [&'static str; 9] =
+        ["dispatch", "echo", "schedule", "lines", "timers", "idle", "churn", "calls", "scale"];
 
     /// What a subject is told to do.
     pub const fn served_as(&self) -> &'static str {
@@ -138,7 +185,12 @@ impl Work {
             Self::Dispatch { .. } => "dispatch",
             Self::Lines { .. } => "lines",
             Self::Timers { .. } => "timers",
-            Self::Echo { .. } | Self::Schedule { .. } | Self::Idle { .. } | Self::Churn => "echo",
+            Self::Scale { .. } => "scale",
+            Self::Echo { .. }
+            | Self::Schedule { .. }
+            | Self::Idle { .. }
+            | Self::Churn
+            | Self::Calls { .. } => "echo",
         }
     }
 
@@ -165,10 +217,12 @@ impl Work {
                 Self::Dispatch { pipes } => 2 * *pipes,
                 Self::Echo { connections, .. }
                 | Self::Schedule { connections, .. }
-                | Self::Idle { connections } => *connections,
+                | Self::Idle { connections }
+                | Self::Calls { connections }
+                | Self::Scale { connections, .. } => *connections,
                 Self::Lines { .. } => LINES_CONNECTIONS,
                 Self::Timers { .. } => 0,
-                Self::Churn => 2 * crate::load::CHURN_BATCH,
+                Self::Churn => 2 * crate::load::connections::CHURN_BATCH,
             }
     }
 
@@ -181,6 +235,17 @@ impl Work {
             Self::Timers { .. } => TIMERS,
             Self::Idle { .. } => IDLE,
             Self::Churn => CHURN,
+            Self::Calls { .. } => CALLS,
+            Self::Scale { .. } => SCALE,
+        }
+    }
+
+    /// How often it is done when works are done `planned` times: counts differ less from one
+    /// round to the next than times do.
+    pub const fn rounds(&self, planned: usize) -> usize {
+        match self {
+            Self::Calls { .. } => planned.div_ceil(2),
+            _ => planned,
         }
     }
 
@@ -221,6 +286,20 @@ impl Work {
             Self::Churn => {
                 "Connections are made, ended by the client and closed by the server, 128 at a time."
             }
+            Self::Calls { .. } => {
+                "System calls of the server for each message, 64 B at depth 1, counted by strace: \
+                 the difference of a run of 1,000 messages and one of 2,000, so that start, \
+                 connections and end are in neither. With one connection a loop can do no better \
+                 than wait, read, write. With many, one wait tells of all that are ready, and how \
+                 many those are is up to the scheduler: compare reads and writes there."
+            }
+            Self::Scale { .. } => {
+                "One process with two of our reactors, each with a thread, a core and a port of its \
+                 own, against one reactor on one core. A client of two threads loads both, not \
+                 pinned. It shares this machine's cores with the reactors, so there is no target: \
+                 where there are two cores, two / one says how much of the client's core the \
+                 second reactor could take over, not how reactors scale."
+            }
         }
     }
 
@@ -256,6 +335,12 @@ impl fmt::Display for Work {
             Self::Timers { count } => write!(f, "timers, {count} armed, 1 ms to 60 s"),
             Self::Idle { connections } => write!(f, "memory of {connections} idle connections"),
             Self::Churn => f.write_str("connect and close"),
+            Self::Calls { connections } => {
+                write!(f, "system calls for a message, 64 B x {connections}, depth 1")
+            }
+            Self::Scale { connections, depth } => {
+                write!(f, "two reactors against one, 64 B x {connections}, depth {depth}")
+            }
         }
     }
 }
@@ -290,6 +375,8 @@ impl Plan {
         works.extend([1, 16, 256].map(|depth| Work::Lines { depth }));
         works.extend([1000, 100_000, 1_000_000].map(|count| Work::Timers { count }));
         works.extend([Work::Idle { connections: 5000 }, Work::Churn]);
+        works.extend([1, 50].map(|connections| Work::Calls { connections }));
+        works.push(Work::Scale { connections: 100, depth: 16 });
         Self {
             works,
             rounds: 3,
@@ -307,6 +394,8 @@ impl Plan {
         works.push(Work::Lines { depth: 16 });
         works.push(Work::Timers { count: 10_000 });
         works.extend([Work::Idle { connections: 1000 }, Work::Churn]);
+        works.push(Work::Calls { connections: 1 });
+        works.push(Work::Scale { connections: 100, depth: 16 });
         Self {
             works,
             rounds: 2,

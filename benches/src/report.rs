@@ -121,8 +121,9 @@ impl<'a> Results<'a> {
             rows.push(row);
         }
         let rounds = self.samples.iter().filter(|it| it.work == *work).map(|it| it.round).max();
-        let mut text =
-            format!("{work} ({} rounds)\n\n{}", rounds.map_or(0, |it| it + 1), align(&rows));
+        let rounds = rounds.map_or(0, |it| it + 1);
+        let plural = if rounds == 1 { "" } else { "s" };
+        let mut text = format!("{work} ({rounds} round{plural})\n\n{}", align(&rows));
         if is_limited {
             let percent = BUSY * 100.0;
             let _ = writeln!(
@@ -139,11 +140,11 @@ impl<'a> Results<'a> {
         let summary = self.summary(work, subject, metric.name);
         let number = |value: f64| format!("{value:.digits$}");
         row.push(summary.map_or("-".to_owned(), |it| number(it.median)));
-        if metric.shown == Shown::Judged {
+        if metric.shown.has_spread() {
             let spread = |it: Summary| format!("{}..{}", number(it.min), number(it.max));
             row.push(summary.map_or("-".to_owned(), spread));
         }
-        if metric.shown != Shown::Median {
+        if metric.shown.has_ratio() {
             let ratio = self.ratio(work, subject, metric.name);
             row.push(ratio.map_or("-".to_owned(), |it| format!("{it:.2}")));
         }
@@ -190,10 +191,10 @@ fn heads(shown: &[&Metric], reference: &str) -> Vec<String> {
     let mut heads = vec![String::new()];
     for metric in shown {
         heads.push(metric.title.to_owned());
-        if metric.shown == Shown::Judged {
+        if metric.shown.has_spread() {
             heads.push("min..max".to_owned());
         }
-        if metric.shown != Shown::Median {
+        if metric.shown.has_ratio() {
             heads.push(format!("/ {reference}"));
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::calls::{self, Counted};
 use crate::measure;
 use crate::plan::{LINES_CONNECTIONS, Plan, Work};
 use crate::subject::{Running, Subject, this_program};
@@ -107,7 +108,7 @@ impl Run {
             }
             let mut subjects: Vec<Subject> =
                 self.subjects.iter().copied().filter(|it| it.does(work)).collect();
-            for round in 0..self.plan.rounds {
+            for round in 0..work.rounds(self.plan.rounds) {
                 for subject in &subjects {
                     if self.stop.load(Ordering::Relaxed) {
                         return;
@@ -124,13 +125,16 @@ impl Run {
 
     fn steps(&self) -> usize {
         let subjects = |work: &Work| self.subjects.iter().filter(|it| it.does(work)).count();
-        self.plan.works.iter().map(subjects).sum::<usize>() * self.plan.rounds
+        let steps = |work: &Work| subjects(work) * work.rounds(self.plan.rounds);
+        self.plan.works.iter().map(steps).sum()
     }
 
     fn one(&mut self, work: &Work, subject: &Subject, round: usize) {
-        let result = match work.needs_client() {
-            true => self.loaded(work, subject),
-            false => subject
+        let result = match work {
+            Work::Calls { .. } => self.counted(work, subject),
+            Work::Scale { .. } => self.scaled(work, subject),
+            _ if work.needs_client() => self.loaded(work, subject),
+            _ => subject
                 .start(work, self.pinning.server)
                 .and_then(|running| running.values(PATIENCE, &self.stop)),
         };
@@ -164,11 +168,8 @@ impl Run {
 
     fn loaded(&self, work: &Work, subject: &Subject) -> io::Result<Vec<(String, f64)>> {
         let server = subject.start(work, self.pinning.server)?;
-        let line = server.line(START_PATIENCE, &self.stop)?.unwrap_or_default();
-        let Some(address) = line.strip_prefix("listening on ") else {
-            return Err(io::Error::other(format!("its first line is {line:?}, not its address")));
-        };
-        let client = Running::start(self.client(work, address, server.pid())?)?;
+        let address = server.address(START_PATIENCE, &self.stop)?;
+        let client = Running::start(self.client(work, &address, server.pid())?)?;
         if self.stall {
             thread::sleep(self.plan.warm_up + self.plan.duration / 4);
             stall(&server)?;
@@ -176,15 +177,72 @@ impl Run {
         client.values(self.plan.duration + PATIENCE, &self.stop)
     }
 
+    /// The calls that more messages cost, from two runs of different length.
+    fn counted(&self, work: &Work, subject: &Subject) -> io::Result<Vec<(String, f64)>> {
+        let shorter = self.traced(work, subject, calls::MESSAGES)?;
+        self.traced(work, subject, 2 * calls::MESSAGES)?.beyond(&shorter)
+    }
+
+    /// A server under strace, from its start to its end.
+    fn traced(&self, work: &Work, subject: &Subject, messages: u64) -> io::Result<Counted> {
+        let served = subject.command(work, self.pinning.server, &work.numbers())?;
+        let mut command = Command::new(this_program()?);
+        command.arg("trace").arg(served.get_program()).args(served.get_args());
+        let strace = Running::start(command)?;
+        let address = strace.address(START_PATIENCE, &self.stop)?;
+        let server = calls::child(strace.pid())?;
+        let sockets = calls::sockets(server)?;
+        let mut client = self.client(work, &address, server)?;
+        client.arg(format!("--messages={messages}"));
+        let values = Running::start(client)?.values(PATIENCE, &self.stop)?;
+        calls::settle(server, sockets)?;
+        signal(server, Signal::KILL)?;
+        let summary = strace.rest(PATIENCE, &self.stop)?;
+        let answered = values.iter().find(|(name, _)| name == "messages");
+        Counted::parse(answered.map_or(0, |(_, count)| *count as u64), &summary)
+    }
+
+    /// What one reactor reaches, and two, one right after the other.
+    fn scaled(&self, work: &Work, subject: &Subject) -> io::Result<Vec<(String, f64)>> {
+        let mut values = self.reached(work, subject, 1, "one")?;
+        values.extend(self.reached(work, subject, 2, "two")?);
+        let value = |name: &str| values.iter().find(|(it, _)| it == name).map(|(_, it)| *it);
+        if let (Some(one), Some(two)) = (value("one_per_second"), value("two_per_second")) {
+            values.push(("gain".to_owned(), two / one));
+        }
+        Ok(values)
+    }
+
+    /// The figures of so many reactors, each with its name after that of the number.
+    fn reached(
+        &self,
+        work: &Work,
+        subject: &Subject,
+        reactors: usize,
+        number: &str,
+    ) -> io::Result<Vec<(String, f64)>> {
+        // One has the core that servers have; more take one each of all.
+        let core = if reactors == 1 { self.pinning.server } else { -1 };
+        let server = Running::start(subject.command(work, core, &[reactors.to_string()])?)?;
+        let address = server.address(START_PATIENCE, &self.stop)?;
+        // The client is the same whatever it loads: two threads.
+        let addresses = if reactors == 1 { format!("{address},{address}") } else { address };
+        let client = Running::start(self.client(work, &addresses, server.pid())?)?;
+        let values = client.values(self.plan.duration + PATIENCE, &self.stop)?;
+        Ok(values.into_iter().map(|(name, it)| (format!("{number}_{name}"), it)).collect())
+    }
+
     fn client(&self, work: &Work, address: &str, pid: u32) -> io::Result<Command> {
-        let mut arguments = vec!["load".to_owned(), address.to_owned(), pid.to_string()];
+        let mut arguments = vec!["load".to_owned(), address.to_owned(), format!("--pid={pid}")];
         let mut add = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
         let duration = match work {
             // Half a schedule shows no tail.
             Work::Schedule { .. } => self.plan.duration * 2,
             _ => self.plan.duration,
         };
-        add("core", self.pinning.client.to_string());
+        // Where every core has its reactor, none is the client's own.
+        let core = if matches!(work, Work::Scale { .. }) { -1 } else { self.pinning.client };
+        add("core", core.to_string());
         add("warm-up", self.plan.warm_up.as_millis().to_string());
         add("duration", duration.as_millis().to_string());
         match work {
@@ -207,6 +265,11 @@ impl Run {
                 add("kind", "idle".to_owned());
             }
             Work::Churn => add("kind", "churn".to_owned()),
+            Work::Calls { connections } => add("connections", connections.to_string()),
+            Work::Scale { connections, depth } => {
+                add("connections", connections.to_string());
+                add("depth", depth.to_string());
+            }
             Work::Dispatch { .. } | Work::Timers { .. } => {}
         }
         let mut command = Command::new(this_program()?);
@@ -217,11 +280,15 @@ impl Run {
 
 /// Stops a server from outside, whatever it is written in, and has it go on after a while.
 fn stall(server: &Running) -> io::Result<()> {
-    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("the server's number is none"))?;
-    kill_process(pid, Signal::STOP)?;
+    signal(server.pid(), Signal::STOP)?;
     thread::sleep(STALL);
-    Ok(kill_process(pid, Signal::CONT)?)
+    signal(server.pid(), Signal::CONT)
+}
+
+fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("the server's number is none"))?;
+    Ok(kill_process(pid, signal)?)
 }
 
 /// Says on standard error how far things are.

@@ -79,6 +79,8 @@ impl Subject {
             Work::Timers { .. } if ["raw", "mio"].contains(&self.name) => false,
             // Moving one of its timers looks at all: 0.2 ms each at 100,000.
             Work::Timers { count } => self.name != "calloop" || *count <= 1000,
+            // What ours are asked: how far a second reactor gets.
+            Work::Scale { .. } => self.name == "epoll",
             _ if self.name == "tokio-util" => false,
             // Each wait costs them time in proportion to the connections, which the cells with
             // fewer show well enough.
@@ -100,6 +102,14 @@ impl Subject {
     /// # Errors
     /// When it is absent or can not be started.
     pub fn start(&self, work: &Work, core: i32) -> io::Result<Running> {
+        Running::start(self.command(work, core, &work.numbers())?)
+    }
+
+    /// What starts it on a work, on a core, with what it is told besides.
+    ///
+    /// # Errors
+    /// When it is absent.
+    pub fn command(&self, work: &Work, core: i32, numbers: &[String]) -> io::Result<Command> {
         let mut command = match self.program {
             Program::Rust => {
                 let mut command = Command::new(this_program()?);
@@ -109,8 +119,8 @@ impl Subject {
             Program::C(Ok(path)) => Command::new(path),
             Program::C(Err(why)) => return Err(io::Error::other(why)),
         };
-        command.arg(work.served_as()).arg(core.to_string()).args(work.numbers());
-        Running::start(command)
+        command.arg(work.served_as()).arg(core.to_string()).args(numbers);
+        Ok(command)
     }
 }
 
@@ -181,6 +191,29 @@ impl Running {
         }
     }
 
+    /// All lines that it prints until it ends.
+    ///
+    /// # Errors
+    /// When it does not end in time, or `stop` was set.
+    pub fn rest(&self, patience: Duration, stop: &AtomicBool) -> io::Result<Vec<String>> {
+        let (mut lines, until) = (Vec::new(), Instant::now() + patience);
+        while let Some(line) = self.line(until.saturating_duration_since(Instant::now()), stop)? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    /// The address, or the addresses between commas, that a server says it listens on.
+    ///
+    /// # Errors
+    /// When it has not said so in time, has said something else, or `stop` was set.
+    pub fn address(&self, patience: Duration, stop: &AtomicBool) -> io::Result<String> {
+        let line = self.line(patience, stop)?.unwrap_or_default();
+        let address = line.strip_prefix("listening on ").map(str::to_owned);
+        address
+            .ok_or_else(|| io::Error::other(format!("its first line is {line:?}, not its address")))
+    }
+
     /// All lines that it prints until it ends, as names and values.
     ///
     /// # Errors
@@ -190,8 +223,8 @@ impl Running {
         patience: Duration,
         stop: &AtomicBool,
     ) -> io::Result<Vec<(String, f64)>> {
-        let (mut values, until) = (Vec::new(), Instant::now() + patience);
-        while let Some(line) = self.line(until.saturating_duration_since(Instant::now()), stop)? {
+        let mut values = Vec::new();
+        for line in self.rest(patience, stop)? {
             let value = line.split_once(' ').and_then(|(name, value)| {
                 Some((name.to_owned(), value.trim().parse::<f64>().ok()?))
             });

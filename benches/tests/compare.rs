@@ -42,14 +42,31 @@ fn compare(folder: &Folder, arguments: &[&str]) -> Output {
 
 /// The medians of a figure in `summary.csv`.
 fn medians(folder: &Folder, metric: &str) -> Vec<f64> {
+    medians_after(folder, &format!(",{metric},"))
+}
+
+/// The median of a figure of a loop that has done one work.
+fn median_of(folder: &Folder, subject: &str, metric: &str) -> f64 {
+    let found = medians_after(folder, &format!(",{subject},{metric},"));
+    assert_eq!(found.len(), 1, "{subject}, {metric}: {}", folder.read("summary.csv"));
+    found[0]
+}
+
+fn medians_after(folder: &Folder, names: &str) -> Vec<f64> {
     let text = folder.read("summary.csv");
-    let of_it = text.lines().filter(|line| line.contains(&format!(",{metric},")));
+    let of_it = text.lines().filter_map(|line| line.split_once(names));
     of_it
-        .map(|line| {
-            let rest = line.split(&format!(",{metric},")).nth(1).expect("it was found");
+        .map(|(_, rest)| {
             rest.split(',').next().expect("there is a first").parse().expect("it is a number")
         })
         .collect()
+}
+
+/// What is absent is said aloud, and is a failure where everything has to be there.
+fn skip(what: &str) {
+    let required = std::env::var("REQUIRE_PEERS").is_ok_and(|it| it == "1");
+    assert!(!required, "required and absent: {what}");
+    println!("SKIPPED: absent: {what}");
 }
 
 #[test]
@@ -61,14 +78,12 @@ fn every_loop_does_every_work() {
     for expected in ["kernel ", "processor ", "commit ", "pinning ", "command ", "/ raw"] {
         assert!(said.contains(expected), "no {expected}in {said}");
     }
-    for name in ["dispatch.svg", "report.txt", "samples.csv", "summary.csv"] {
+    for name in ["dispatch.svg", "recorded.md", "report.txt", "samples.csv", "summary.csv"] {
         assert!(!folder.read(name).is_empty(), "{name} is empty");
     }
     for peer in ["libevent", "libev", "libuv"] {
         if said.contains(&format!("\n{peer:<12} {peer}  ABSENT")) {
-            let required = std::env::var("REQUIRE_PEERS").is_ok_and(|it| it == "1");
-            assert!(!required, "{peer} is required and absent: {said}");
-            println!("SKIPPED: {peer} is absent, see the head of the report");
+            skip(peer);
         }
     }
 }
@@ -89,6 +104,81 @@ fn a_planted_stall_of_a_second_shows_in_the_tail() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let tails = medians(&folder, "p999_us");
     assert!(tails.iter().all(|tail| *tail < 900_000.0), "p99.9 in us: {tails:?}");
+}
+
+#[test]
+fn our_loop_makes_no_more_system_calls_for_a_message_than_a_bare_one() {
+    if let Some(why) = benches::calls::absent() {
+        return skip(&why);
+    }
+    let folder = Folder::new("calls");
+    let output = compare(&folder, &["--only", "calls", "--loops", "epoll,raw"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // With one connection, nothing can be told of by one wait together. A run may begin or end
+    // with a call more than another; one more for each hundredth message would be found.
+    let is_near = |value: f64, expected: f64| (value - expected).abs() < 0.01;
+    let of = |subject, metric| median_of(&folder, subject, metric);
+    for kind in ["read", "write", "wait"] {
+        assert!(is_near(of("raw", kind), 1.0), "{kind}: {}", folder.read("summary.csv"));
+    }
+    assert!(is_near(of("raw", "calls"), 3.0), "{}", folder.read("summary.csv"));
+    let (ours, raw) = (of("epoll", "calls"), of("raw", "calls"));
+    assert!(ours < raw + 0.01, "ours {ours}, raw {raw}: {}", folder.read("summary.csv"));
+}
+
+#[test]
+fn a_loop_that_makes_more_system_calls_is_told_apart() {
+    if let Some(why) = benches::calls::absent() {
+        return skip(&why);
+    }
+    let folder = Folder::new("more-calls");
+    // It registers anew for each message, and reads until there is nothing.
+    let output = compare(&folder, &["--only", "calls", "--loops", "calloop"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(median_of(&folder, "calloop", "calls") > 3.5, "{}", folder.read("summary.csv"));
+    assert!(median_of(&folder, "calloop", "ctl") > 0.5, "{}", folder.read("summary.csv"));
+}
+
+#[test]
+fn a_report_without_strace_says_so_and_has_the_rest() {
+    let folder = Folder::new("no-strace");
+    let arguments = ["--only", "calls,churn", "--loops", "raw", "--rounds", "1"];
+    let output = command(&folder, &arguments).env("PATH", "").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("ABSENT: system calls were not counted"), "{said}");
+    assert!(said.contains("== churn") && !said.contains("== calls"), "{said}");
+}
+
+#[test]
+fn two_reactors_are_reported_beside_one() {
+    let folder = Folder::new("scale");
+    let output = compare(&folder, &["--only", "scale", "--rounds", "1"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("no target"), "{said}");
+    let of = |metric| median_of(&folder, "epoll", metric);
+    assert!((of("gain") - of("two_per_second") / of("one_per_second")).abs() < 0.01, "{said}");
+}
+
+#[test]
+fn a_run_is_recorded_as_a_page_or_says_why_not() {
+    let (folder, book) = (Folder::new("recorded"), Folder::new("book"));
+    let record = ["--record", book.0.to_str().expect("it is text")];
+    let arguments = ["--only", "dispatch", "--loops", "epoll,raw", "--rounds", "1"];
+    let output = compare(&folder, &[&arguments[..], &record[..]].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    // What others do on this machine is not this test's.
+    if !output.status.success() {
+        assert!(said.contains("NOT RECORDED: others had"), "{said}");
+        assert!(!book.0.exists(), "{said}");
+        return;
+    }
+    let page = book.read("recorded.md");
+    for expected in ["\ncommand ", "\ncommit ", "\nprocessor ", "](dispatch.svg)", "## dispatch"] {
+        assert!(page.contains(expected), "no {expected} in {page}");
+    }
+    assert!(book.read("dispatch.svg").contains("</svg>"));
 }
 
 #[test]
@@ -155,6 +245,26 @@ fn an_interrupted_comparison_leaves_a_report_and_no_process() {
 fn a_killed_comparison_leaves_no_process() {
     let folder = Folder::new("killed");
     let (mut child, started) = under_way(&folder);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));
+}
+
+#[test]
+fn a_comparison_that_is_killed_while_it_counts_leaves_no_strace_and_no_server() {
+    if let Some(why) = benches::calls::absent() {
+        return skip(&why);
+    }
+    let folder = Folder::new("killed-strace");
+    let mut command = command(&folder, &["--only", "calls"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut started = Vec::new();
+    wait_until("a server under strace", || {
+        let straces = children(child.id());
+        let servers: Vec<u32> = straces.iter().flat_map(|pid| children(*pid)).collect();
+        started = [straces, servers.clone()].concat();
+        !servers.is_empty()
+    });
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));

@@ -7,17 +7,17 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use benches::load::{self, Load};
+use benches::load::{self, Load, connections};
 use benches::plan::{Plan, Work};
 use benches::report::Results;
 use benches::run::{Pinning, Run};
-use benches::{loops, measure, plots, subject};
+use benches::{calls, loops, measure, plots, record, subject};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Compares the reactor with other event loops, doing the same work side by side
@@ -55,6 +55,10 @@ struct Options {
     /// Where the report, the CSV files and the plots are written to
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     out: PathBuf,
+    /// Where a page of the book with the tables and plots is written to as well, unless others had
+    /// more than 20 % of the cores or something could not be measured
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Stop every server for 1 s in the middle of its measurement, to see the report show it
     #[arg(long, hide = true)]
     stall: bool,
@@ -79,12 +83,22 @@ enum Part {
     /// The client
     #[command(hide = true)]
     Load(LoadArgs),
+    /// strace, which starts a server
+    #[command(hide = true)]
+    Trace {
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Args)]
 struct LoadArgs {
-    address: SocketAddr,
+    /// Several servers, between commas, are loaded together
+    #[arg(value_delimiter = ',', required = true)]
+    addresses: Vec<SocketAddr>,
     /// The process whose processor time is measured
+    #[arg(long)]
     pid: u32,
     #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
     core: i32,
@@ -99,6 +113,9 @@ struct LoadArgs {
     /// Messages a second
     #[arg(long)]
     rate: Option<f64>,
+    /// So many messages, however long they take
+    #[arg(long)]
+    messages: Option<u64>,
     #[arg(long, default_value = "echo")]
     expect: Answer,
     /// Milliseconds
@@ -142,13 +159,23 @@ fn load(args: &LoadArgs) -> io::Result<()> {
         warm_up: Duration::from_millis(args.warm_up),
         duration: Duration::from_millis(args.duration),
     };
-    let lines = match args.kind {
-        Kind::Exchange => load::run(load, args.address, args.pid)?.lines(),
-        Kind::Idle => load::idle(load, args.address, args.pid)?,
-        Kind::Churn => load::churn(load, args.address, args.pid)?,
+    let (server, pid) = (args.addresses[0], args.pid);
+    let lines = match (args.kind, args.messages) {
+        (Kind::Idle, _) => connections::idle(load, server, pid)?,
+        (Kind::Churn, _) => connections::churn(load, server, pid)?,
+        (Kind::Exchange, Some(count)) => {
+            format!("messages {}\n", load::exchange(load, count, server)?)
+        }
+        (Kind::Exchange, None) => load::together(load, &args.addresses, pid)?.lines(),
     };
     print!("{lines}");
     Ok(())
+}
+
+/// Becomes strace, which ends with the comparison as all that it starts does.
+fn trace(program: &str, arguments: &[String]) -> io::Result<()> {
+    measure::end_with_parent()?;
+    calls::become_strace(program, arguments)
 }
 
 /// What is to be done, as the options say.
@@ -219,45 +246,86 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         skipped: Vec::new(),
         others: None,
     };
-    let (mut text, started) = (head(&run), Instant::now());
-    print!("{text}");
+    let uncounted = leave_calls_out(&mut run);
+    let (mut head, started) = (head(&run), Instant::now());
+    if let Some(why) = &uncounted {
+        let _ = writeln!(head, "{:<12} counts system calls  ABSENT: {why}", "strace");
+    }
+    print!("{head}");
     run.subjects.retain(|it| it.absent().is_none());
     run.all();
-
-    let results = Results::new(&run.samples);
-    let mut tables = results.tables();
-    for skipped in &run.skipped {
-        let _ = writeln!(tables, "\nNOT MEASURED: {skipped}");
-    }
-    if run.stop.load(Ordering::Relaxed) {
-        let _ = writeln!(tables, "\nINTERRUPTED: this is what there is of it.");
-    }
-    let others = run.others.map_or("unknown".to_owned(), |it| format!("{:.0} %", it * 100.0));
-    let _ = writeln!(
-        tables,
-        "\n{} s in all; others had {others} of the cores meanwhile",
-        started.elapsed().as_secs()
-    );
-    print!("{tables}");
-    text.push_str(&tables);
-    write_files(options, &text, &results)?;
-    let is_complete = run.skipped.is_empty() && !run.samples.is_empty();
-    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report(options, &run, head, uncounted, started)
 }
 
-fn write_files(options: &Options, text: &str, results: &Results<'_>) -> io::Result<()> {
-    let out = &options.out;
-    let write = |name: &str, content: &str| {
-        let path = out.join(name);
-        fs::write(&path, content).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-        })
+/// Takes the works that need strace out of the plan where it can not trace, and returns why not.
+fn leave_calls_out(run: &mut Run) -> Option<String> {
+    let is_calls = |work: &Work| matches!(work, Work::Calls { .. });
+    let why = calls::absent().filter(|_| run.plan.works.iter().any(is_calls))?;
+    run.plan.works.retain(|work| !is_calls(work));
+    Some(why)
+}
+
+/// Tells what was measured, on standard output and in files.
+fn report(
+    options: &Options,
+    run: &Run,
+    head: String,
+    uncounted: Option<String>,
+    started: Instant,
+) -> io::Result<ExitCode> {
+    let results = Results::new(&run.samples);
+    let (tables, last) = (results.tables(), last_lines(run, uncounted, started));
+    print!("{tables}{last}");
+    let plots = plots::all(&results).map_err(io::Error::other)?;
+    let page = record::page(&head, &tables, &last, &plots);
+    let texts = [
+        ("report.txt", head + &tables + &last),
+        ("samples.csv", results.samples_csv()),
+        ("summary.csv", results.summary_csv()),
+        (record::PAGE, page.clone()),
+    ];
+    write_files(&options.out, texts.iter().chain(&plots))?;
+
+    let is_complete = run.skipped.is_empty() && !run.samples.is_empty();
+    let is_recorded = match (&options.record, record::refusal(is_complete, run.others)) {
+        (None, _) => true,
+        (Some(folder), None) => {
+            record::write(folder, &page, &plots)?;
+            println!("It is recorded in {}", folder.display());
+            true
+        }
+        (Some(_), Some(why)) => {
+            println!("NOT RECORDED: {why}");
+            false
+        }
     };
-    write("report.txt", text)?;
-    write("samples.csv", &results.samples_csv())?;
-    write("summary.csv", &results.summary_csv())?;
-    for (name, svg) in plots::all(results).map_err(io::Error::other)? {
-        write(name, &svg)?;
+    Ok(if is_complete && is_recorded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What could not be done, and how much to believe of the rest.
+fn last_lines(run: &Run, uncounted: Option<String>, started: Instant) -> String {
+    let mut text = String::new();
+    if let Some(why) = uncounted {
+        let _ = writeln!(text, "\nABSENT: system calls were not counted: {why}");
+    }
+    for skipped in &run.skipped {
+        let _ = writeln!(text, "\nNOT MEASURED: {skipped}");
+    }
+    if run.stop.load(Ordering::Relaxed) {
+        let _ = writeln!(text, "\nINTERRUPTED: this is what there is of it.");
+    }
+    let others = run.others.map_or("unknown".to_owned(), |it| format!("{:.0} %", it * 100.0));
+    let seconds = started.elapsed().as_secs();
+    let _ = writeln!(text, "\n{seconds} s in all; others had {others} of the cores meanwhile");
+    text
+}
+
+fn write_files<'a>(out: &Path, files: impl Iterator<Item = &'a record::File>) -> io::Result<()> {
+    for (name, text) in files {
+        let path = out.join(name);
+        fs::write(&path, text).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        })?;
     }
     println!("The report, CSV files and plots (SVG) are in {}", out.display());
     Ok(())
@@ -268,6 +336,9 @@ fn main() -> ExitCode {
     let (who, result) = match &cli.part {
         Some(Part::Serve { name, work, core, number }) => {
             (name.as_str(), serve(name, work, *core, *number).map(|()| ExitCode::SUCCESS))
+        }
+        Some(Part::Trace { program, arguments }) => {
+            ("strace", trace(program, arguments).map(|()| ExitCode::SUCCESS))
         }
         Some(Part::Load(args)) => ("the client", load(args).map(|()| ExitCode::SUCCESS)),
         None => ("compare", compare(&cli.options)),

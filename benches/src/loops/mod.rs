@@ -39,6 +39,7 @@ pub fn run(name: &str, work: &str, number: usize) -> io::Result<()> {
         ("tokio-util", "lines") => tokio_util::lines(listen()?),
         ("tokio-util", "timers") => tokio_util::timers(number),
         (name, "echo") => ours::echo(backend(name)?),
+        (name, "scale") => ours::scale(backend(name)?, number),
         (name, "lines") => ours::lines(backend(name)?),
         (name, "dispatch") => ours::dispatch(backend(name)?, number),
         (name, "timers") => ours::timers(backend(name)?, number),

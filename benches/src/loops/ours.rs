@@ -1,6 +1,8 @@
 //! Our reactor: its ready services, its drivers and its default limits, idle timeout included.
 
 use std::io;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Instant;
 
 use protocol::codecs::Lines;
@@ -11,6 +13,7 @@ use reactor::{
 };
 
 use super::announce;
+use crate::measure;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Delays, Phases};
 
@@ -45,14 +48,49 @@ impl<A> Service<Lines, A> for Shout {
     }
 }
 
-fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result<()> {
+fn listen() -> io::Result<Listener> {
     let any: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
-    let listener = Listener::bind(&any, &ListenOptions::default())?;
+    Listener::bind(&any, &ListenOptions::default())
+}
+
+fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result<()> {
+    let listener = listen()?;
     let address = listener.address().to_string();
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
     Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), move |_| make())?;
     announce(&address)?;
     reactor.run()
+}
+
+/// Serves echo for ever on so many reactors, each with a port, a thread and a core of its own: the
+/// last of those that this process may use, as with one.
+///
+/// # Errors
+/// When one of the loops can not run.
+pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
+    let listeners: io::Result<Vec<Listener>> = (0..count).map(|_| listen()).collect();
+    let listeners = listeners?;
+    let addresses: Vec<String> = listeners.iter().map(|it| it.address().to_string()).collect();
+    // Who connects before a loop turns waits in the backlog.
+    announce(&addresses.join(","))?;
+    let mut cores = measure::cores();
+    let (sender, ended) = channel();
+    for listener in listeners {
+        let core = cores.pop().and_then(|it| i32::try_from(it).ok()).unwrap_or(-1);
+        let sender = sender.clone();
+        let run = move || {
+            measure::pin(core)?;
+            let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+            Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_| {
+                servers::echo::session()
+            })?;
+            reactor.run()
+        };
+        // Nobody listens any more when another has ended already, and the process with it.
+        thread::spawn(move || sender.send(run()));
+    }
+    drop(sender);
+    ended.recv().map_err(io::Error::other)?
 }
 
 /// The reading end of a pair.

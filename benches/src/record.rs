@@ -1,0 +1,106 @@
+//! A run as a page of the book, with its plots beside it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// What the page is called, which the summary of the book knows.
+pub const PAGE: &str = "recorded.md";
+/// The plots that stand on it, with what they show.
+const PLOTS: [(&str, &str); 3] = [
+    ("dispatch.svg", "Dispatch: the cost of an event against the descriptors watched"),
+    ("echo-cpu.svg", "Echo: processor time of a message against connections"),
+    ("echo-throughput.svg", "Echo: messages a second against connections"),
+];
+/// The share of the cores that others may have had: beyond it, medians are of the others too.
+pub const OTHERS_MAX: f64 = 0.2;
+
+/// A file of a report: its name and its text.
+pub type File = (&'static str, String);
+
+/// Why a run is not worth keeping, if it is not.
+pub fn refusal(is_complete: bool, others: Option<f64>) -> Option<String> {
+    if !is_complete {
+        return Some("not everything was measured".to_owned());
+    }
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    match others {
+        Some(share) if share <= OTHERS_MAX => None,
+        Some(share) => {
+            let (share, limit) = (percent(share), percent(OTHERS_MAX));
+            Some(format!("others had {share} of the cores, and {limit} is the most to believe"))
+        }
+        None => Some("nobody knows how much of the cores others had".to_owned()),
+    }
+}
+
+/// The page: the head of a report, its tables, its last lines, and those of its plots that stand
+/// there.
+pub fn page(head: &str, tables: &str, last: &str, plots: &[File]) -> String {
+    let mut text = "# A recorded run\n\n[The comparison](../comparison.md) tells how to read this \
+        page, which `compare --record` has written.\n"
+        .to_owned();
+    let _ = write!(text, "\n```text\n{}\n\n{}\n```\n", head.trim(), last.trim());
+    for (name, about) in PLOTS.iter().filter(|(name, _)| plots.iter().any(|it| it.0 == *name)) {
+        let _ = write!(text, "\n![{about}]({name})\n");
+    }
+    for section in tables.split("\n== ").skip(1) {
+        let (kind, rest) = section.split_once('\n').unwrap_or((section, ""));
+        let _ = write!(text, "\n## {kind}\n\n```text\n{}\n```\n", rest.trim());
+    }
+    text
+}
+
+/// Writes a page and its plots into a folder of the book, in the place of what is there.
+///
+/// # Errors
+/// When the folder can not be made or written to.
+pub fn write(folder: &Path, page: &str, plots: &[File]) -> io::Result<()> {
+    let failed = |error: io::Error| {
+        let text = format!("cannot record to {} (--record): {error}", folder.display());
+        io::Error::new(error.kind(), text)
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    for (name, _) in PLOTS {
+        match plots.iter().find(|it| it.0 == name) {
+            Some((_, svg)) => fs::write(folder.join(name), svg).map_err(failed)?,
+            // One of another run would stand beside tables that it has nothing to do with.
+            None => match fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            },
+        }
+    }
+    fs::write(folder.join(PAGE), page).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_on_a_busy_machine_is_not_recorded() {
+        assert_eq!(refusal(true, Some(0.05)), None);
+        let said = refusal(true, Some(0.36)).expect("others had too much");
+        assert!(said.contains("36 %") && said.contains("20 %"), "{said}");
+        assert!(refusal(true, None).is_some());
+        assert!(refusal(false, Some(0.0)).is_some());
+    }
+
+    #[test]
+    fn a_page_has_the_head_each_kind_of_work_and_the_plots_there_are() {
+        let tables = "\n== echo\nA note.\n\necho, 64 B\n\nraw 1\n\n== churn\nMore.\n\nraw 2\n";
+        let plots = [("echo-cpu.svg", "<svg/>".to_owned()), ("unknown.svg", String::new())];
+        let page = page("kernel 6\n", tables, "\n9 s in all\n", &plots);
+        for expected in [
+            "```text\nkernel 6\n\n9 s in all\n```\n",
+            "](echo-cpu.svg)\n",
+            "\n## echo\n\n```text\nA note.\n\necho, 64 B\n\nraw 1\n```\n",
+            "\n## churn\n\n```text\nMore.\n\nraw 2\n```\n",
+        ] {
+            assert!(page.contains(expected), "no {expected:?} in {page}");
+        }
+        assert!(!page.contains("dispatch.svg") && !page.contains("unknown.svg"), "{page}");
+    }
+}
