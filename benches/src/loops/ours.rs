@@ -57,6 +57,8 @@ fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result
     let listener = listen()?;
     let address = listener.address().to_string();
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    // As in a release build: the auditor asks the kernel more than the loop does.
+    reactor.set_audit(false);
     Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), move |_| make())?;
     announce(&address)?;
     reactor.run()
@@ -81,6 +83,7 @@ pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
         let run = move || {
             measure::pin(core)?;
             let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+            reactor.set_audit(false);
             Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_| {
                 servers::echo::session()
             })?;
@@ -118,6 +121,7 @@ impl Handler<Chain> for Link {
 pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
     let (readers, chain) = scene::pairs(count)?;
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, chain)?;
+    reactor.set_audit(false);
     for (pair, reader) in readers.into_iter().enumerate() {
         let registration =
             Registration::new(Interest::READ).known_nonblocking().short_read_drains();
@@ -195,6 +199,7 @@ fn missing() -> io::Error {
 /// When the loop can not run.
 pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    reactor.set_audit(false);
     let mut cx = reactor.cx();
     let owner = cx.spawn(Owner { count, fired: 0 })?;
     cx.wake(owner);
