@@ -317,6 +317,8 @@ fn wait_for_state(process: nix::unistd::Pid, state: char) {
 fn script(command: &str) -> Command {
     let mut script = Command::new("timeout");
     script.args(["--foreground", "60", "script", "-qec", command, "/dev/null"]);
+    // Not every shell that a user may have does the same on Ctrl-C.
+    script.env("SHELL", "/bin/sh");
     script
 }
 
@@ -385,7 +387,9 @@ fn on_both_terminals(options: &str, mut play: impl FnMut(&mut Tool, &mut Redis))
     ["redis-cli", KV_CLI].map(|program| {
         let mut redis = Redis::start(&[]).expect("it is installed");
         let socket = redis.socket();
-        let mut tool = Tool::on_terminal(&format!("{program} -s {socket} {options}; echo code $?"));
+        // Ctrl-C is for the tool: the shell around it gets it as well, and is to go on.
+        let command = format!("trap : INT; {program} -s {socket} {options}; echo code $?");
+        let mut tool = Tool::on_terminal(&command);
         play(&mut tool, &mut redis);
         tool.end().replace(&socket, "SOCKET")
     })
