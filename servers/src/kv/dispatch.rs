@@ -1,8 +1,5 @@
 //! From a request to its command: the order of checks is Redis's `processCommand`.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::LazyLock;
 use std::time::Instant;
 
 use protocol::Output;
@@ -12,64 +9,12 @@ use super::app::App;
 use super::call::Call;
 use super::client::{Kept, Transaction};
 use super::error::{Error, error, errorf};
-use super::table::{Command, Flags, commands};
+use super::names::{find, find_subcommand};
+use super::table::{Command, Flags};
 use super::{blocking, text};
 
 /// Bytes of requests that one transaction may keep, as nothing bounds it else.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// The longest name, that of a container and a subcommand with a bar between them.
-const NAME_MAX: usize = 32;
-type Name = [u8; NAME_MAX];
-
-/// Names are few and nobody can add one, so a hash has only to be fast.
-#[derive(Default)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            self.0 ^= self.0 >> 32;
-        }
-    }
-}
-
-type Names = HashMap<Name, &'static Command, BuildHasherDefault<NameHasher>>;
-
-static NAMES: LazyLock<Names> = LazyLock::new(|| {
-    commands()
-        .map(|command| (lower(&[command.name.as_bytes()]).unwrap_or_default(), command))
-        .collect()
-});
-
-/// Parts of a name in lower case with bars between them, if they are not too long.
-fn lower(parts: &[&[u8]]) -> Option<Name> {
-    let mut name = [0; NAME_MAX];
-    let mut at = 0;
-    for (number, part) in parts.iter().enumerate() {
-        if number > 0 {
-            *name.get_mut(at)? = b'|';
-            at += 1;
-        }
-        let place = name.get_mut(at..at + part.len())?;
-        place.copy_from_slice(part);
-        place.make_ascii_lowercase();
-        at += part.len();
-    }
-    Some(name)
-}
-
-/// The command of that name, however it is written. Subcommands are `client|id`.
-pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
-    NAMES.get(&lower(&[name])?).copied()
-}
 
 /// The command that a request is for.
 fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
@@ -79,8 +24,7 @@ fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     let unknown = || errorf(text::unknown_subcommand(args));
-    let name = lower(&[args[0], args[1]]).ok_or_else(unknown)?;
-    NAMES.get(&name).copied().ok_or_else(unknown)
+    find_subcommand(command, args[1]).ok_or_else(unknown)
 }
 
 /// Carries out one request of a client, or keeps it for later, and says the reply.

@@ -25,6 +25,7 @@ mod glob;
 mod hashes;
 mod keys;
 mod lists;
+mod names;
 mod pubsub;
 mod server;
 mod session;

@@ -7,9 +7,9 @@ use protocol::resp::{Item, Writer};
 use super::app::App;
 use super::call::{Call, is};
 use super::connection::VERSION;
-use super::dispatch;
 use super::error::{Done, SYNTAX, error, errorf};
 use super::glob;
+use super::names;
 use super::strings::STRING_SIZE_MAX;
 use super::table::{Command, Flags, commands};
 
@@ -226,7 +226,7 @@ pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
     }
     call.out.array(call.args.len() - 2);
     for name in &call.args[2..] {
-        match dispatch::find(name) {
+        match names::find_any(name) {
             Some(command) => say_command(&mut call.out, command),
             None => call.out.null_array(),
         }
@@ -257,7 +257,7 @@ pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
     let names = &call.args[2..];
     let found: Vec<&Command> = match names {
         [] => whole().collect(),
-        names => names.iter().filter_map(|name| dispatch::find(name)).collect(),
+        names => names.iter().filter_map(|name| names::find_any(name)).collect(),
     };
     call.out.map(found.len());
     found.iter().for_each(|command| say_docs(&mut call.out, command));

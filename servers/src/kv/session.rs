@@ -179,8 +179,8 @@ impl Service<Server, App> for Connection {
     ) -> Flow {
         turn.app.tell_time(turn.now);
         if request.len() <= PARTS {
-            let mut room = [&b""[..]; PARTS];
-            room.iter_mut().zip(request.iter()).for_each(|(slot, part)| *slot = part);
+            let mut room = [request.name(); PARTS];
+            room[1..].iter_mut().zip(request.args()).for_each(|(slot, part)| *slot = part);
             self.handle(&room[..request.len()], reply, turn);
         } else {
             let parts: Vec<&[u8]> = request.iter().collect();
