@@ -27,6 +27,7 @@ mod reactor;
 mod readiness;
 mod remote;
 mod sources;
+mod stage;
 mod stream;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;

@@ -9,6 +9,7 @@ use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn
 use crate::linger::{Linger, shut_down};
 use crate::marks::Marks;
 use crate::sources::Sharing;
+use crate::stage::{Sending, Stage};
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
     Registration, Timeout, Token, sys,
@@ -20,19 +21,6 @@ const READ_MIN: usize = 4 * 1024;
 const GATHER_MAX: usize = 32;
 
 pub(crate) use protocol::Scratch;
-
-/// How far a connection is.
-enum Stage {
-    /// The kernel is connecting.
-    Connecting,
-    /// The session has not been told that it is open.
-    Opening,
-    Open,
-    /// The session is done; what it said is being sent.
-    Closing(Box<Reason>),
-    /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
-    Lingering(Box<Linger>),
-}
 
 /// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
 ///
@@ -52,15 +40,6 @@ pub struct Stream<S> {
     /// and that the loop winds down.
     stopping: bool,
     sending: Sending,
-}
-
-/// How far the sending side of a connection is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Open,
-    /// The session has ended its output; what there is of it is being sent.
-    Ending,
-    Ended,
 }
 
 impl<S> Stream<S> {
@@ -208,6 +187,9 @@ impl<S> Stream<S> {
         let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
             self.receive(&mut to_read, scratch, cx)?;
+            if to_read > 0 && self.holds_back(scratch) && cx.core.hold(cx.me()) {
+                return Ok(Next::Continue);
+            }
             let drained = self.flush(&mut to_write, scratch, cx)?;
             if scratch.output.memory() > self.limits.output_max {
                 return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
@@ -308,6 +290,13 @@ impl<S> Stream<S> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is to be said may wait until the others who are ready have been heard.
+    fn holds_back(&self, scratch: &Scratch) -> bool {
+        let is_plain =
+            matches!(self.stage, Stage::Open) && self.sending == Sending::Open && !self.input_ended;
+        is_plain && (1..=self.limits.output_held_max).contains(&scratch.output.len())
     }
 
     /// Writes until there is nothing more, the socket is full, or others should have their turn.

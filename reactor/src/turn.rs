@@ -19,6 +19,7 @@ impl<A: 'static> Reactor<A> {
         self.fold();
         self.tell_drain();
         self.run_queue();
+        self.run_held();
         self.expire();
         self.run_remote_calls();
         self.reap();
@@ -78,11 +79,13 @@ impl<A: 'static> Reactor<A> {
     /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
     /// after the kernel has been asked: nobody starves.
     fn run_queue(&mut self) {
-        for _ in 0..self.core.queue.len() {
+        let ready = self.core.queue.len();
+        self.core.hears_several = ready > 1;
+        for _ in 0..ready {
             if self.core.course == Course::StopNow {
-                return;
+                break;
             }
-            let Some(token) = self.core.queue.pop_front() else { return };
+            let Some(token) = self.core.queue.pop_front() else { break };
             let Some(source) = self.core.sources.get_mut(token) else { continue };
             source.queued = false;
             if !source.is_runnable() {
@@ -95,6 +98,17 @@ impl<A: 'static> Reactor<A> {
                 handler.ready(cx)
             });
             self.after_run(token);
+        }
+    }
+
+    /// Runs those who have been heard, and have waited with what they have to say.
+    fn run_held(&mut self) {
+        self.core.hears_several = false;
+        while self.core.course != Course::StopNow
+            && let Some(token) = self.core.held.pop_front()
+        {
+            self.core.counters.runs += 1;
+            self.dispatch(token, |handler, cx| handler.ready(cx));
         }
     }
 

@@ -1,0 +1,26 @@
+//! How far a connection is.
+
+use crate::Reason;
+use crate::linger::Linger;
+
+/// How far a connection is.
+pub(crate) enum Stage {
+    /// The kernel is connecting.
+    Connecting,
+    /// The session has not been told that it is open.
+    Opening,
+    Open,
+    /// The session is done; what it said is being sent.
+    Closing(Box<Reason>),
+    /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
+    Lingering(Box<Linger>),
+}
+
+/// How far the sending side of a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sending {
+    Open,
+    /// The session has ended its output; what there is of it is being sent.
+    Ending,
+    Ended,
+}
