@@ -374,7 +374,7 @@ impl Plan {
         works.push(Work::Schedule { connections: 50, rate: 20_000 });
         works.extend([1, 16, 256].map(|depth| Work::Lines { depth }));
         works.extend([1000, 100_000, 1_000_000].map(|count| Work::Timers { count }));
-        works.extend([Work::Idle { connections: 5000 }, Work::Churn]);
+        works.extend([Work::Idle { connections: 10_000 }, Work::Churn]);
         works.extend([1, 50].map(|connections| Work::Calls { connections }));
         works.push(Work::Scale { connections: 100, depth: 16 });
         Self {

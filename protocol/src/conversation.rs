@@ -42,8 +42,9 @@ use crate::{Buffer, Cause, Codec, Decoded, Flow, Output, Refusal, Reply, Service
 pub struct Conversation<C, S> {
     codec: C,
     service: S,
-    /// How much input the decoder wants to see before it is called again.
-    need: usize,
+    /// How much input the decoder wants to see before it is called again, as far as four bytes can
+    /// say it: every idle connection has one.
+    need: u32,
     paused: bool,
     /// The service has been told that the input ended.
     finished: bool,
@@ -82,7 +83,7 @@ impl<C: Codec, S> Conversation<C, S> {
     where
         S: Service<C, A>,
     {
-        if input.is_empty() || input.len() < self.need {
+        if input.is_empty() || input.len() < self.need as usize {
             return Ok(Step::Starved);
         }
         let (waiting, limit) = (input.len(), turn.limits.message_size_max);
@@ -99,7 +100,7 @@ impl<C: Codec, S> Conversation<C, S> {
                 return Err(Box::new(ConversationError::MessageTooLarge { limit }));
             }
             Ok(Decoded::Incomplete { need }) => {
-                self.need = need.max(waiting + 1);
+                self.need = u32::try_from(need.max(waiting + 1)).unwrap_or(u32::MAX);
                 return Ok(Step::Starved);
             }
             Err(error) => {

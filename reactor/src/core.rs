@@ -83,7 +83,7 @@ impl<A> Core<A> {
         Self {
             trigger: backend.trigger(),
             backend,
-            sources: Sources::default(),
+            sources: Sources::with_capacity(limits.sources_expected()),
             queue: VecDeque::new(),
             hears_several: false,
             held: VecDeque::new(),

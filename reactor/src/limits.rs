@@ -36,6 +36,12 @@ impl LoopLimits {
         idle_timeout: Some(Duration::from_secs(60)),
     };
 
+    /// How many sources room is kept for from the beginning: as many as there may be connections,
+    /// within reason.
+    pub(crate) fn sources_expected(&self) -> usize {
+        self.connections_max.min(Self::DEFAULT.connections_max)
+    }
+
     /// Whether these limits can be worked with.
     ///
     /// # Errors

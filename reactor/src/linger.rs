@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use crate::{Cx, Interest, Next, Readiness, Reason};
 
-/// The peer has been sent everything, and told that there is no more. What it still sends is thrown
-/// away until it ends too: closing with input unread would reset the connection, and lose what the
-/// peer has not read yet.
+/// The end of a connection: why it ends, and what is still put up with. Once the peer has been sent
+/// everything, and told that there is no more, what it still sends is thrown away until it ends too:
+/// closing with input unread would reset the connection, and lose what the peer has not read yet.
 pub(crate) struct Linger {
-    reason: Box<Reason>,
+    reason: Reason,
     /// How many more bytes are thrown away at most.
     left: usize,
 }
 
 impl Linger {
-    /// Ends the sending side, and gives the peer `patience` and `bytes_max` to end its own.
-    pub(crate) fn begin<A>(
-        reason: Box<Reason>,
-        patience: Duration,
-        bytes_max: usize,
-        cx: &mut Cx<'_, A>,
-    ) -> io::Result<Self> {
+    /// An end for `reason`, at which up to `bytes_max` are thrown away.
+    pub(crate) fn new(reason: Reason, bytes_max: usize) -> Self {
+        Self { reason, left: bytes_max }
+    }
+
+    /// Ends the sending side, and gives the peer `patience` to end its own.
+    pub(crate) fn begin<A>(patience: Duration, cx: &mut Cx<'_, A>) -> io::Result<()> {
         shut_down(cx)?;
         cx.set_timeout(patience);
         cx.set_interest(Interest::READ);
-        Ok(Self { reason, left: bytes_max })
+        Ok(())
     }
 
     /// Why the connection ends. To be asked once.

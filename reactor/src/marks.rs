@@ -3,33 +3,43 @@
 /// What is known of an output from one write to the next.
 #[derive(Default)]
 pub(crate) struct Marks {
-    /// It has reached its high mark and not yet fallen to the low one.
-    full: bool,
-    /// It has passed its low mark, and is reported when it falls to it.
-    loaded: bool,
-    /// It has fallen to it, and that is still to be reported.
+    level: Level,
+    /// It has fallen to its low mark, and that is still to be reported.
     owed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Level {
+    #[default]
+    Low,
+    /// It has passed its low mark, and is reported when it falls to it.
+    Loaded,
+    /// It has reached its high mark and not yet fallen to the low one.
+    Full,
 }
 
 impl Marks {
     /// The output may have grown.
     pub(crate) fn grown(&mut self, length: u64, low: u64, high: u64) {
-        self.full = length >= high;
-        self.loaded = length > low;
+        self.level = match length {
+            _ if length >= high => Level::Full,
+            _ if length > low => Level::Loaded,
+            _ => Level::Low,
+        };
     }
 
     /// The output may have shrunk. Returns whether it has fallen to its low mark from above it.
     pub(crate) fn shrunk(&mut self, length: u64, low: u64) -> bool {
-        let drained = self.loaded && length <= low;
+        let drained = self.level != Level::Low && length <= low;
         if drained {
-            (self.full, self.loaded) = (false, false);
+            self.level = Level::Low;
         }
         drained
     }
 
     /// Whether reading has to stop.
     pub(crate) fn is_full(&self) -> bool {
-        self.full
+        self.level == Level::Full
     }
 
     /// Leaves the report for the next turn.

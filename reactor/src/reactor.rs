@@ -66,7 +66,7 @@ impl<A: 'static> Reactor<A> {
         Ok(Self {
             app,
             core,
-            handlers: Vec::new(),
+            handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
             process: std::process::id(),
             is_copy: false,

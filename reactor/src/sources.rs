@@ -294,7 +294,6 @@ impl Source {
 
 /// The sources by token. A slot that becomes free gets a new generation before it is used again,
 /// and is given up when it has no generation left (law 3).
-#[derive(Default)]
 pub(crate) struct Sources {
     slots: Slab<Source>,
     /// The generation of each slot's use, now or next.
@@ -302,6 +301,12 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// A table that need not move before it holds `count` sources: moving takes time, and leaves
+    /// holes that nothing else fits. Memory that has not been used yet costs nothing.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { slots: Slab::with_capacity(count), generations: Vec::with_capacity(count) }
+    }
+
     pub(crate) fn insert(&mut self, mut source: Source) -> Token {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
@@ -354,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_token_names_nothing_once_its_registration_has_ended() {
-        let mut sources = Sources::default();
+        let mut sources = Sources::with_capacity(1);
         let first = sources.insert(Source::tombstone());
         assert!(sources.get(first).is_some());
         assert!(sources.remove(first).is_some());
@@ -368,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_slot_without_generations_left_is_never_used_again() {
-        let mut sources = Sources::default();
+        let mut sources = Sources::with_capacity(1);
         let token = sources.insert(Source::tombstone());
         sources.generations[token.slot() as usize] = RETIRED - 1;
         sources.get_mut(token).expect("it is there").generation = RETIRED - 1;

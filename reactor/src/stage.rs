@@ -1,9 +1,7 @@
 //! How far a connection is.
 
-use crate::Reason;
-use crate::linger::Linger;
-
 /// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The kernel is connecting.
     Connecting,
@@ -11,9 +9,9 @@ pub(crate) enum Stage {
     Opening,
     Open,
     /// The session is done; what it said is being sent.
-    Closing(Box<Reason>),
+    Closing,
     /// All is sent and the peer told so; what it still sends is thrown away until it ends too.
-    Lingering(Box<Linger>),
+    Lingering,
 }
 
 /// How far the sending side of a connection is.

@@ -31,6 +31,8 @@ pub struct Stream<S> {
     session: S,
     limits: Arc<Limits>,
     leftover: Leftover,
+    /// Why and how it ends, once the session is done.
+    ending: Option<Box<Linger>>,
     stage: Stage,
     input_ended: bool,
     paused: bool,
@@ -42,12 +44,17 @@ pub struct Stream<S> {
     sending: Sending,
 }
 
+/// What each idle connection takes, beside its session: with a session of 8 bytes, an allocator that
+/// adds 8 and rounds up to 16 takes 48.
+const _: () = assert!(size_of::<Stream<()>>() <= 32);
+
 impl<S> Stream<S> {
     fn new(session: S, limits: Arc<Limits>, stage: Stage) -> Self {
         Self {
             session,
             limits,
             leftover: Leftover::default(),
+            ending: None,
             stage,
             input_ended: false,
             paused: false,
@@ -132,10 +139,7 @@ impl<S> Stream<S> {
 
     /// Whether more input is wanted.
     fn wants_input(&self) -> bool {
-        matches!(self.stage, Stage::Open)
-            && !self.paused
-            && !self.marks.is_full()
-            && !self.input_ended
+        self.stage == Stage::Open && !self.paused && !self.marks.is_full() && !self.input_ended
     }
 
     /// Borrows what the connection owns into the shared buffers, works, and keeps what is left.
@@ -162,11 +166,11 @@ impl<S> Stream<S> {
     where
         S: Session<A>,
     {
-        if matches!(self.stage, Stage::Connecting) && !self.connected(cx)? {
+        if self.stage == Stage::Connecting && !self.connected(cx)? {
             self.woken |= cause == Some(Cause::Woken);
             return Ok(Next::Continue);
         }
-        let heeds_errors = !matches!(self.stage, Stage::Lingering(_)) && !self.wants_input();
+        let heeds_errors = self.stage != Stage::Lingering && !self.wants_input();
         if heeds_errors && cx.readiness().contains(Readiness::ERROR) {
             // Nothing is about to be read or written that would tell.
             if let Some(error) = cx.take_error()? {
@@ -174,7 +178,7 @@ impl<S> Stream<S> {
                 return Err(error);
             }
         }
-        if matches!(self.stage, Stage::Opening) {
+        if self.stage == Stage::Opening {
             self.stage = Stage::Open;
             self.advance(Cause::Opened, scratch, cx);
         }
@@ -227,7 +231,7 @@ impl<S> Stream<S> {
     where
         S: Session<A>,
     {
-        if !matches!(self.stage, Stage::Open) {
+        if self.stage != Stage::Open {
             return;
         }
         let (now, me) = (cx.now(), cx.me().into());
@@ -259,7 +263,8 @@ impl<S> Stream<S> {
             // In place of a deadline of the session, which means nothing any more.
             cx.set_timeout(self.limits.linger);
         }
-        self.stage = Stage::Closing(Box::new(reason));
+        self.stage = Stage::Closing;
+        self.ending = Some(Box::new(Linger::new(reason, self.limits.linger_bytes_max)));
     }
 
     /// Reads and decodes until there is nothing more, or the budget is used up.
@@ -295,7 +300,7 @@ impl<S> Stream<S> {
     /// Whether what is to be said may wait until the others who are ready have been heard.
     fn holds_back(&self, scratch: &Scratch) -> bool {
         let is_plain =
-            matches!(self.stage, Stage::Open) && self.sending == Sending::Open && !self.input_ended;
+            self.stage == Stage::Open && self.sending == Sending::Open && !self.input_ended;
         is_plain && (1..=self.limits.output_held_max).contains(&scratch.output.len())
     }
 
@@ -328,7 +333,7 @@ impl<S> Stream<S> {
             let Some(count) = count else { break };
             scratch.output.consume(count as u64);
             *budget = budget.saturating_sub(count as u64);
-            if let Stage::Closing(_) = self.stage {
+            if self.stage == Stage::Closing {
                 // As long as the peer takes something, it is waited for.
                 cx.set_timeout(self.limits.linger);
             }
@@ -336,19 +341,23 @@ impl<S> Stream<S> {
         Ok(self.marks.shrunk(scratch.output.len(), self.limits.output_low))
     }
 
+    /// Why the session is done. To be asked once.
+    fn take_reason(&mut self) -> Reason {
+        self.ending.as_mut().map_or(Reason::Finished, |ending| ending.take_reason())
+    }
+
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
     fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Open) {
-            Stage::Closing(reason) if scratch.output.is_empty() => {
-                if self.input_ended {
-                    return Ok(Next::Close(*reason));
-                }
-                let (patience, bytes_max) = (self.limits.linger, self.limits.linger_bytes_max);
-                Stage::Lingering(Box::new(Linger::begin(reason, patience, bytes_max, cx)?))
+        if self.stage == Stage::Closing && scratch.output.is_empty() {
+            if self.input_ended {
+                return Ok(Next::Close(self.take_reason()));
             }
-            stage => stage,
-        };
-        if let Stage::Lingering(linger) = &mut self.stage {
+            Linger::begin(self.limits.linger, cx)?;
+            self.stage = Stage::Lingering;
+        }
+        if self.stage == Stage::Lingering
+            && let Some(linger) = &mut self.ending
+        {
             let room = scratch.input.spare(READ_MIN);
             return Ok(linger.discard(room, self.limits.read_budget, cx));
         }
@@ -400,11 +409,11 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
         // A session that pauses waits for something else than its peer, and a peer that is owed
         // something is waited for; the loop's patience is the limit.
         let is_owed = ends && (self.paused || self.leftover.has_output());
-        match (timeout, &mut self.stage) {
-            (_, Stage::Lingering(linger)) => Ok(Next::Close(linger.take_reason())),
+        match (timeout, self.stage) {
+            (_, Stage::Lingering) => Ok(Next::Close(self.take_reason())),
             (Timeout::Idle, Stage::Open) if is_owed => Ok(Next::Continue),
             // It has a limit of its own: the linger.
-            (Timeout::Idle, Stage::Closing(_)) if ends => Ok(Next::Continue),
+            (Timeout::Idle, Stage::Closing) if ends => Ok(Next::Continue),
             (Timeout::Idle, _) if ends => Ok(Next::Close(Reason::Stopped)),
             (Timeout::Deadline, Stage::Open) => {
                 let cause = Some(Cause::Deadline);
@@ -417,7 +426,7 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
     fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // What is under way goes on; who has nothing to say is let go.
         cx.set_idle_timeout(Some(self.limits.drain_quiet));
-        if let Stage::Open = self.stage {
+        if self.stage == Stage::Open {
             let cause = Some(Cause::Stopping);
             return self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx));
         }

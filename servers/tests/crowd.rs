@@ -128,7 +128,7 @@ fn fifteen_thousand_silent_connections_cost_little_and_end_in_time() {
          silence, closed after {shortest:?} to {longest:?} of it (lag of this side {lag:?})"
     );
     assert_eq!(reactor.app.failures, 0);
-    assert!(each <= 512, "{each} bytes each");
+    assert!(each <= 192, "{each} bytes each");
     assert!(busy <= 3, "{busy} hundredths of a second in {QUIET:?}");
     let late = *longest.expect("it is a crowd");
     // This side slept for a while, and may have been held up besides.
