@@ -228,7 +228,10 @@ pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
     for name in &call.args[2..] {
         match dispatch::find(name) {
             Some(command) => say_command(&mut call.out, command),
-            None => call.out.null_array(),
+            None => call.out.null(),
+        }
+        if call.is_over_limit() {
+            break;
         }
     }
     Ok(())
@@ -260,7 +263,12 @@ pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
         names => names.iter().filter_map(|name| dispatch::find(name)).collect(),
     };
     call.out.map(found.len());
-    found.iter().for_each(|command| say_docs(&mut call.out, command));
+    for command in found {
+        say_docs(&mut call.out, command);
+        if call.is_over_limit() {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -133,6 +133,7 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
         return Err(SYNTAX);
     }
     let count = call.args.get(2).map(|count| integer(count)).transpose()?;
+    let limit = call.app.backlog_max(call.me);
     let Some(set) = call.app.store.read::<Set>(call.args[1])? else {
         match count {
             Some(_) => call.out.array(0),
@@ -147,7 +148,12 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
     };
     let chosen = choose(Choice::of(count)?, set.len(), &mut call.app.random);
     call.out.array(chosen.len());
-    chosen.iter().for_each(|place| call.out.bulk(&set.items[*place]));
+    for place in chosen {
+        call.out.bulk(&set.items[place]);
+        if call.out.backlog() > limit {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! Transactions: requests that are kept and then carried out with nobody in between.
 
+use protocol::Output;
+use protocol::resp::Writer;
+
 use super::call::Call;
-use super::client::Transaction;
+use super::client::{Kept, Transaction};
 use super::dispatch;
 use super::error::{Done, error};
 
@@ -43,10 +46,27 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     call.out.array(transaction.requests.len());
-    for request in &transaction.requests {
+    let mut requests = transaction.requests.iter();
+    while let Some(request) = requests.next() {
         dispatch::run_kept(call, request);
+        if call.is_over_limit() {
+            call.client().killed = true;
+            run_unheard(call, requests.as_slice());
+            break;
+        }
     }
     Ok(())
+}
+
+/// Carries out what is left of a transaction whose client will not get the replies.
+fn run_unheard(call: &mut Call<'_>, requests: &[Kept]) {
+    for request in requests {
+        let mut unheard = Output::new();
+        let out = Writer::new(&mut unheard, call.out.protocol());
+        let app = &mut *call.app;
+        let mut silent = Call { out, app, ..*call };
+        dispatch::run_kept(&mut silent, request);
+    }
 }
 
 fn has_changed(call: &mut Call<'_>) -> bool {
