@@ -126,3 +126,28 @@ fn a_message_to_many_patterns_of_one_client_ends_at_the_limit() {
     assert!(!is_answered(&mut server.connect(), &to_itself, b"never"));
     assert!(most(&server) < MEMORY_MAX, "its own message took {} bytes", most(&server));
 }
+
+#[test]
+fn what_is_left_of_large_collections_takes_no_more_room_than_it_is_counted_for() {
+    let server = start();
+    let mut client = server.connect();
+    let mut check = |input: &[u8], expected: &str| {
+        assert!(is_answered(&mut client, input, expected.as_bytes()), "no {expected:?}");
+    };
+    let command = |name: &str, key: &str, rest: &[&str]| {
+        request([name, key].into_iter().chain(rest.iter().copied()))
+    };
+    let names: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
+    let members: Vec<&str> = names.iter().map(String::as_str).collect();
+    let pairs: Vec<&str> = members.iter().flat_map(|member| [*member, ""]).collect();
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        let (set, hash) = (format!("set {key}"), format!("hash {key}"));
+        check(&command("RPUSH", key, &[""; 500_000]), ":500000\r\n");
+        check(&request(["LTRIM", key, "0", "0"]), "+OK\r\n");
+        check(&command("SADD", &set, &members), ":100000\r\n");
+        check(&command("SREM", &set, &members[1..]), ":99999\r\n");
+        check(&command("HSET", &hash, &pairs), ":100000\r\n");
+        check(&command("HDEL", &hash, &members[1..]), ":99999\r\n");
+    }
+    assert!(server.memory() < MEMORY_MAX, "they take {} bytes", server.memory());
+}

@@ -238,3 +238,15 @@ fn who_wants_no_replies_still_hears_messages() {
     client.goes_on(&mut app, "reset\r\nping");
     assert_eq!(client.output.to_vec(), b"+RESET\r\n+PONG\r\n");
 }
+
+#[test]
+fn keys_that_end_at_once_do_not_pile_up_between_ticks() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    for number in 0..1000 {
+        client.goes_on(&mut app, &format!("set {number} x pxat 1"));
+    }
+    client.forget_output();
+    client.goes_on(&mut app, "dbsize");
+    assert_eq!(client.output.to_vec(), b":1\r\n");
+}
