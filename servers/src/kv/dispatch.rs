@@ -9,11 +9,11 @@ use protocol::Output;
 use protocol::resp::{Protocol, Writer};
 
 use super::app::App;
-use super::call::Call;
+use super::call::{Call, is};
 use super::client::{Kept, Transaction};
 use super::error::{Error, error, errorf};
 use super::table::{Command, Flags, commands};
-use super::{blocking, text};
+use super::{blocking, text, transactions};
 
 /// Bytes of requests that one transaction may keep, as nothing bounds it else.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -74,7 +74,8 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
 /// The command that a request is for.
 fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
     let unknown = || errorf(text::unknown_command(args));
-    let command = find(args[0]).ok_or_else(unknown)?;
+    // A subcommand is no command, however it is written.
+    let command = find(args[0]).filter(|_| !args[0].contains(&b'|')).ok_or_else(unknown)?;
     if !command.flags.has(Flags::CONTAINER) || args.len() < 2 {
         return Ok(command);
     }
@@ -87,7 +88,7 @@ fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
 pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output, now: Instant) {
     let command = match lookup(args).and_then(|command| admit(app, me, command, args)) {
         Ok(command) => command,
-        Err(refusal) => return refuse(app, me, refusal, out),
+        Err(refusal) => return refuse(app, me, args, refusal, out),
     };
     let client = &mut app.clients[me];
     client.last_command = command.name;
@@ -162,12 +163,23 @@ fn admit(
 }
 
 /// Says why a request is not carried out; a transaction that it is part of will not be either.
-fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
+fn refuse(app: &mut App, me: usize, args: &[&[u8]], refusal: Error, out: &mut Output) {
     let client = &mut app.clients[me];
-    if let Some(transaction) = &mut client.transaction {
-        transaction.failed = true;
+    let mut writer = Writer::new(out, client.protocol);
+    if is(args[0], "post") || is(args[0], "host:") {
+        // A browser that somebody has sent here, and what it says next may be commands.
+        log::warn!("client {} closed: it speaks HTTP, which may be an attack", client.id);
+        client.killed = true;
+    } else if is(args[0], "exec") {
+        transactions::abandon(app, me);
+        let reason = refusal.0.trim_start_matches("ERR ");
+        writer.error(format!("EXECABORT Transaction discarded because of: {reason}"));
+    } else {
+        if let Some(transaction) = &mut client.transaction {
+            transaction.failed = true;
+        }
+        writer.error(&*refusal.0);
     }
-    Writer::new(out, client.protocol).error(&*refusal.0);
 }
 
 /// Keeps a request for `EXEC`.

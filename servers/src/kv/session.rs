@@ -75,8 +75,10 @@ impl Connection {
         wakes.drain(..).for_each(|peer| turn.wake(peer));
         turn.app.wakes = wakes;
         let client = &turn.app.clients[self.me];
-        if client.listens() != self.may_be_silent {
-            self.may_be_silent = client.listens();
+        // Of one that is not read from it is not known whether it is still there.
+        let may_be_silent = client.listens() && client.waiting_bytes <= WAITING_BYTES_MAX;
+        if may_be_silent != self.may_be_silent {
+            self.may_be_silent = may_be_silent;
             turn.allow_silence(self.may_be_silent);
         }
         let limit = turn.app.backlog_max(self.me);

@@ -3,6 +3,7 @@
 use protocol::Output;
 use protocol::resp::Writer;
 
+use super::app::App;
 use super::call::Call;
 use super::client::{Kept, Transaction};
 use super::dispatch;
@@ -76,8 +77,19 @@ fn has_changed(call: &mut Call<'_>) -> bool {
 }
 
 pub(crate) fn forget_watched(call: &mut Call<'_>) {
-    let watched = std::mem::take(&mut call.client().watched);
-    watched.iter().for_each(|(key, _)| call.app.store.unwatch(key));
+    unwatch_all(call.app, call.me);
+}
+
+fn unwatch_all(app: &mut App, who: usize) {
+    let watched = std::mem::take(&mut app.clients[who].watched);
+    watched.iter().for_each(|(key, _)| app.store.unwatch(key));
+}
+
+/// Forgets a client's transaction, if it has begun one.
+pub(crate) fn abandon(app: &mut App, who: usize) {
+    if app.clients[who].transaction.take().is_some() {
+        unwatch_all(app, who);
+    }
 }
 
 pub(crate) fn watch(call: &mut Call<'_>) -> Done {
