@@ -15,6 +15,8 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use reactor::Address;
 
+use super::Connection;
+
 use protocol::Output;
 
 /// How many segments of the output go into one system call.
@@ -166,6 +168,12 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
     client.protocol = Protocol::Resp2;
     client.name = Box::default();
     client.authenticated = !needs_password;
-    client.replies = Replies::On;
+    if client.replies == Replies::Off {
+        client.replies = Replies::On;
+    }
     call.out.set_protocol(Protocol::Resp2);
     call.out.simple("RESET");
     Ok(())
