@@ -250,3 +250,13 @@ fn keys_that_end_at_once_do_not_pile_up_between_ticks() {
     client.goes_on(&mut app, "dbsize");
     assert_eq!(client.output.to_vec(), b":1\r\n");
 }
+
+#[test]
+fn a_set_that_has_the_member_already_is_not_changed_by_moving_it_there() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "sadd from x\r\nsadd to x\r\nwatch to\r\nsmove from to x");
+    client.forget_output();
+    client.goes_on(&mut app, "multi\r\nping\r\nexec");
+    assert_eq!(client.output.to_vec(), b"+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
+}

@@ -13,11 +13,10 @@ use nix::sys::socket::{
     setsockopt, shutdown, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+use protocol::Output;
 use reactor::Address;
 
 use super::Connection;
-
-use protocol::Output;
 
 /// How many segments of the output go into one system call.
 const SLICES_MAX: usize = 64;

@@ -81,9 +81,11 @@ pub(crate) fn smove(call: &mut Call<'_>) -> Done {
     call.app.store.read::<Set>(destination)?;
     if is_member && source != destination {
         call.app.store.edit(source, |set: &mut Set| set.remove(member))?;
-        call.app.store.edit_or_create(destination, |set: &mut Set| set.add(member))?;
+        let is_new = call.app.store.edit_or_create(destination, |set: &mut Set| set.add(member))?;
         call.app.store.touch(source);
-        call.app.store.touch(destination);
+        if is_new {
+            call.app.store.touch(destination);
+        }
     }
     call.out.integer(i64::from(is_member));
     Ok(())
