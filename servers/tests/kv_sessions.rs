@@ -260,3 +260,21 @@ fn a_set_that_has_the_member_already_is_not_changed_by_moving_it_there() {
     client.goes_on(&mut app, "multi\r\nping\r\nexec");
     assert_eq!(client.output.to_vec(), b"+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
 }
+
+#[test]
+fn a_transaction_that_has_failed_is_not_kept() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "multi\r\nnonsense");
+    client.forget_output();
+    let set = format!("set k {}\r\n", "x".repeat(1000));
+    // More than a transaction may keep.
+    for _ in 0..700 {
+        client.goes_on(&mut app, &set.repeat(100));
+        assert!(client.output.to_vec().ends_with(b"+QUEUED\r\n"));
+        client.forget_output();
+    }
+    client.goes_on(&mut app, "exec\r\nexists k");
+    assert!(client.output.to_vec().starts_with(b"-EXECABORT"));
+    assert!(client.output.to_vec().ends_with(b":0\r\n"));
+}

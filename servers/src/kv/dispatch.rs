@@ -184,9 +184,14 @@ fn refuse(app: &mut App, me: usize, args: &[&[u8]], refusal: Error, out: &mut Ou
 
 /// Keeps a request for `EXEC`.
 fn keep(transaction: &mut Transaction, args: &[&[u8]], out: &mut Writer<'_>) {
+    if transaction.failed {
+        // It will not be carried out.
+        out.simple("QUEUED");
+        return;
+    }
     transaction.bytes += size_of_request(args);
     if transaction.bytes > TRANSACTION_BYTES_MAX {
-        transaction.failed = true;
+        *transaction = Transaction { failed: true, ..Transaction::default() };
         out.error("ERR the transaction is too large");
     } else {
         transaction.requests.push(kept(args));
