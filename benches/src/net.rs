@@ -4,6 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// How much is read at once: what our reactor reads, and so what every loop here does.
@@ -73,6 +75,9 @@ pub fn connect_from(number: usize, server: SocketAddr) -> io::Result<OwnedFd> {
     )?;
     let bytes = (number % 60_000 + 1).to_be_bytes();
     let source = Ipv4Addr::new(127, 1, bytes[bytes.len() - 2], bytes[bytes.len() - 1]);
+    // The port is chosen when connecting: one that is bound before is taken from everybody else on
+    // this machine, whatever their address, until long after it is closed.
+    setsockopt(&fd, IpBindAddressNoPort, &true)?;
     rustix::net::bind(&fd, &SocketAddrV4::new(source, 0))?;
     rustix::net::connect(&fd, &server)?;
     Ok(fd)

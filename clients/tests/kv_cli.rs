@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -537,6 +538,9 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
     tool.wait_for("\u{1b}[?2026l");
     tool.type_in("auth me secret\n");
     tool.wait_for("(error)");
+    tool.wait_for("\u{1b}[?2026l");
+    tool.type_in("AUTH  me \"secret\n");
+    tool.wait_for("Invalid argument(s)");
     // The last line that is remembered comes back with the key that points up.
     tool.wait_for("\u{1b}[?2026l");
     tool.type_in("\u{1b}[A");
@@ -547,6 +551,8 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
     let remembered = std::fs::read_to_string(&history).expect("it is written");
     assert!(remembered.contains("strlen a"), "{remembered}");
     assert!(!remembered.contains("secret"), "{remembered}");
+    let mode = std::fs::metadata(&history).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "others may read it: {mode:o}");
     std::fs::remove_dir_all(folder).expect("it is ours");
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -304,6 +304,58 @@ fn the_last_words_of_a_server_are_heard() {
     let mut connection = connect(&address);
     let error = connection.call(["GET", "x"]).expect_err("it is full");
     assert_eq!(error.server(), Some(&b"ERR max number of clients reached"[..]));
+    thread.join().expect("it says it");
+}
+
+#[test]
+fn the_last_words_are_heard_by_who_is_still_sending() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        stream.write_all(b"+OK\r\n-ERR enough\r\n").expect("it is there");
+        stream.shutdown(Shutdown::Write).expect("it is there");
+        // What is sent is not read, so that sending has to wait.
+        is_done.recv().expect_err("it is dropped");
+    });
+    let mut connection = connect(&address);
+    let mut pipeline = connection.pipeline();
+    for name in ["ONE", "TWO", "THREE"] {
+        pipeline.add([name.as_bytes(), &vec![b'x'; 16 * 1024 * 1024]]);
+    }
+    let results = pipeline.run();
+    drop(done);
+    thread.join().expect("it says it");
+    assert_eq!(results[0].as_ref().map(Answer::as_str).expect("it is answered"), Some("OK"));
+    assert_eq!(results[1].as_ref().expect_err("it is refused").server(), Some(&b"ERR enough"[..]));
+    let error = results[2].as_ref().expect_err("it is lost");
+    assert!(matches!(error.cause(), Cause::Closed), "{error}");
+}
+
+#[test]
+fn a_lost_connection_says_so_however_often_it_is_asked() {
+    let (address, thread) = says(b"");
+    let mut connection = connect(&address);
+    for _ in 0..3 {
+        assert!(connection.call(["PING"]).expect_err("it is closed").is_lost());
+        assert!(connection.subscribe(["news"]).expect_err("it is closed").is_lost());
+        let mut pipeline = connection.pipeline();
+        pipeline.add(["PING"]);
+        assert!(pipeline.run()[0].as_ref().expect_err("it is closed").is_lost());
+    }
+    thread.join().expect("it says it");
+}
+
+#[test]
+fn an_answer_that_looks_like_a_message_is_an_answer_in_resp3() {
+    let words = b"%0\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n\
+                  *3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n";
+    let (address, thread) = says(words);
+    let mut connection = resp3().connect(&address).expect("it is there");
+    connection.subscribe(["a"]).expect("it is confirmed");
+    let answer = connection.call(["LRANGE", "list", "0", "-1"]).expect("it is answered");
+    assert_eq!(answer.elements().len(), 3);
     thread.join().expect("it says it");
 }
 

@@ -133,6 +133,31 @@ fn a_blocked_client_that_leaves_is_forgotten() {
 }
 
 #[test]
+fn a_blocked_client_that_asked_for_much_and_left_is_forgotten_in_time() {
+    let server = start(&["--idle-timeout", "300ms"]);
+    let mut leaver = Talk::to(&server);
+    leaver.say(&format!("blpop list 0\r\n{}", "echo something\r\n".repeat(20_000)));
+    leaver.0.shutdown(Shutdown::Write).expect("it can be shut down");
+    let mut stays = Talk::to(&server);
+    stays.say("blpop other 0");
+    until(&server, "blocked_clients:2\r\n");
+    until(&server, "blocked_clients:1\r\n");
+    Talk::to(&server).asks("rpush other x", ":1\r\n");
+    stays.hears("*2\r\n$5\r\nother\r\n$1\r\nx\r\n");
+}
+
+#[test]
+fn a_browser_is_let_go_before_it_says_commands() {
+    let server = start(&[]);
+    for first in ["POST / HTTP/1.1", "Host: 127.0.0.1:6379"] {
+        let mut browser = Talk::to(&server);
+        browser.say(&format!("{first}\r\nset k v"));
+        assert_eq!(browser.last_words(), b"");
+    }
+    Talk::to(&server).asks("exists k", ":0\r\n");
+}
+
+#[test]
 fn moves_that_feed_one_another_are_all_done() {
     let server = start(&[]);
     let mut first = Talk::to(&server);

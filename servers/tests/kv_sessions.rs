@@ -47,6 +47,11 @@ impl Client {
         self.advance(app, Cause::Input)
     }
 
+    #[track_caller]
+    fn goes_on(&mut self, app: &mut App, lines: &str) {
+        assert_eq!(self.says(app, lines).0, Flow::Continue);
+    }
+
     fn forget_output(&mut self) {
         self.output.consume(self.output.len());
     }
@@ -158,4 +163,118 @@ fn whoever_publishes_much_gives_way_to_those_who_are_told() {
     assert!((160..170).contains(&said), "{said} messages were published at once");
     while publisher.advance(&mut app, Cause::Woken).0 == Flow::Pause {}
     assert_eq!(publisher.output.len(), 6 * 1000);
+}
+
+#[test]
+fn a_wait_that_is_over_is_answered_before_what_is_asked_later() {
+    let mut app = app();
+    let mut waiting = Client::open(&mut app, 1);
+    waiting.goes_on(&mut app, "blpop list 0.001\r\nping");
+    let mut other = Client::open(&mut app, 2);
+    assert_eq!(other.says(&mut app, "rpush list x").1, [Peer(1)]);
+    // Its deadline comes in the same turn, before it has said what it was given.
+    assert_eq!(waiting.advance(&mut app, Cause::Deadline).0, Flow::Continue);
+    waiting.goes_on(&mut app, "echo last");
+    assert_eq!(waiting.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    let said = String::from_utf8(waiting.output.to_vec()).expect("it is text");
+    assert_eq!(said, "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n+PONG\r\n$4\r\nlast\r\n");
+}
+
+#[test]
+fn a_message_is_said_before_the_end_of_its_subscription() {
+    let mut app = app();
+    let mut subscriber = Client::open(&mut app, 1);
+    subscriber.goes_on(&mut app, "subscribe news");
+    subscriber.forget_output();
+    Client::open(&mut app, 2).goes_on(&mut app, "publish news x");
+    subscriber.goes_on(&mut app, "unsubscribe news");
+    assert_eq!(subscriber.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    let said = String::from_utf8(subscriber.output.to_vec()).expect("it is text");
+    let (first, second) = (said.find("message"), said.find("unsubscribe"));
+    assert!(first.is_some() && first < second, "{said}");
+}
+
+#[test]
+fn what_comes_for_a_killed_client_goes_to_others() {
+    let mut app = app();
+    let mut killed = Client::open(&mut app, 1);
+    killed.goes_on(&mut app, "blpop list 0\r\nset asked later");
+    let mut subscriber = Client::open(&mut app, 2);
+    subscriber.goes_on(&mut app, "subscribe news");
+    let mut killer = Client::open(&mut app, 3);
+    let lines = "client kill type normal\r\nclient kill type pubsub\r\nclient kill type normal\r\n\
+                 rpush list x\r\nllen list\r\npublish news x\r\nexists asked";
+    killer.goes_on(&mut app, lines);
+    let said = String::from_utf8(killer.output.to_vec()).expect("it is text");
+    assert_eq!(said, ":1\r\n:1\r\n:0\r\n:1\r\n:1\r\n:0\r\n:0\r\n");
+    // What it has sent before it heard of its end is not done.
+    assert_eq!(killed.says(&mut app, "set asked later").0, Flow::Close);
+    assert_eq!(subscriber.advance(&mut app, Cause::Woken).0, Flow::Close);
+    killer.forget_output();
+    killer.goes_on(&mut app, "exists asked");
+    assert_eq!(killer.output.to_vec(), b":0\r\n");
+}
+
+#[test]
+fn who_wants_no_replies_still_hears_messages() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "client reply off\r\nblpop list 0.001");
+    assert_eq!(client.advance(&mut app, Cause::Deadline).0, Flow::Continue);
+    client.goes_on(&mut app, "blpop list 0\r\nset done yes");
+    assert!(client.output.is_empty());
+    let mut other = Client::open(&mut app, 2);
+    assert_eq!(other.says(&mut app, "rpush list x").1, [Peer(1)]);
+    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    assert!(client.output.is_empty(), "it hears of what it took");
+    other.forget_output();
+    other.goes_on(&mut app, "exists done");
+    assert_eq!(other.output.to_vec(), b":1\r\n", "what it asked meanwhile is done");
+
+    client.goes_on(&mut app, "subscribe news\r\nping");
+    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    assert_eq!(client.output.to_vec(), b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    client.forget_output();
+    client.goes_on(&mut app, "reset\r\nping");
+    assert_eq!(client.output.to_vec(), b"+RESET\r\n+PONG\r\n");
+}
+
+#[test]
+fn keys_that_end_at_once_do_not_pile_up_between_ticks() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    for number in 0..1000 {
+        client.goes_on(&mut app, &format!("set {number} x pxat 1"));
+    }
+    client.forget_output();
+    client.goes_on(&mut app, "dbsize");
+    assert_eq!(client.output.to_vec(), b":1\r\n");
+}
+
+#[test]
+fn a_set_that_has_the_member_already_is_not_changed_by_moving_it_there() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "sadd from x\r\nsadd to x\r\nwatch to\r\nsmove from to x");
+    client.forget_output();
+    client.goes_on(&mut app, "multi\r\nping\r\nexec");
+    assert_eq!(client.output.to_vec(), b"+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_transaction_that_has_failed_is_not_kept() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "multi\r\nnonsense");
+    client.forget_output();
+    let set = format!("set k {}\r\n", "x".repeat(1000));
+    // More than a transaction may keep.
+    for _ in 0..700 {
+        client.goes_on(&mut app, &set.repeat(100));
+        assert!(client.output.to_vec().ends_with(b"+QUEUED\r\n"));
+        client.forget_output();
+    }
+    client.goes_on(&mut app, "exec\r\nexists k");
+    assert!(client.output.to_vec().starts_with(b"-EXECABORT"));
+    assert!(client.output.to_vec().ends_with(b":0\r\n"));
 }

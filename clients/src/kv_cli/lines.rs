@@ -73,7 +73,11 @@ pub(super) fn run(mut session: Session) -> u8 {
 fn run_line(session: &mut Session, line: &[u8], lines: &mut Lines) -> Next {
     let Ok(command) = split(line) else {
         print_all(b"Invalid argument(s)\n");
-        lines.remember(line);
+        // A password with an open quote is a password.
+        let words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        if !is_secret(&words.map(<[u8]>::to_vec).collect::<Vec<_>>()) {
+            lines.remember(line);
+        }
         return Next::Line;
     };
     let Some((repeat, command)) = repetition(&command) else {

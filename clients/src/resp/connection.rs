@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use protocol::{Buffer, Codec, Decoded, Output};
 
 use super::name::Name;
 use super::socket::{Cutter, Patience, Ready, Socket, Wrote};
+use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
 use crate::resolve_all;
 
@@ -61,6 +61,8 @@ pub struct Connection {
     lost: Option<Cause>,
     /// Why the last bytes could not be sent. What the server said before may say more.
     write_error: Option<io::Error>,
+    /// The server has closed; what it said before is still to be taken.
+    ended: bool,
 }
 
 impl Connection {
@@ -96,6 +98,7 @@ impl Connection {
             subscriptions: 0,
             lost: None,
             write_error: None,
+            ended: false,
         })
     }
 
@@ -129,7 +132,11 @@ impl Connection {
         let owed = self.owed.len();
         assert!(owed == 0, "{owed} answers have to be received before a call");
         self.send(command);
-        self.flush()?;
+        if let Err(error) = self.flush() {
+            // It has been told, and is no answer that is still to be received.
+            self.expect_no_answer();
+            return Err(error);
+        }
         self.receive_with(look)
     }
 
@@ -171,7 +178,7 @@ impl Connection {
             return Err(cause);
         }
         let mut patience = Patience::new(self.options.write_timeout);
-        while !self.output.is_empty() && self.write_error.is_none() {
+        while !self.output.is_empty() && self.write_error.is_none() && !self.ended {
             match self.socket.write(&mut self.output) {
                 Ok(Wrote::Some) => patience = Patience::new(self.options.write_timeout),
                 Ok(Wrote::Nothing) => self.wait_for_room(&mut patience)?,
@@ -185,10 +192,14 @@ impl Connection {
     fn wait_for_room(&mut self, patience: &mut Patience) -> Result<(), Cause> {
         let reads = self.input.len() < self.options.answers_size_max;
         let waited = self.socket.wait(reads, patience);
-        match self.keep(waited)? {
-            Ready::Readable => self.fill(&mut Patience::new(None)),
-            Ready::Writable => Ok(()),
+        if let Ready::Readable = self.keep(waited)? {
+            // What the server said before it went says more than that it has gone.
+            match self.read(&mut Patience::new(None)) {
+                Ok(count) => self.ended = count == 0,
+                Err(error) => self.write_error = Some(error),
+            }
         }
+        Ok(())
     }
 
     /// Waits for the answer to the oldest command that has none.
@@ -298,7 +309,7 @@ impl Connection {
         if let Some(cause) = self.lost.clone() {
             return Err(cause);
         }
-        let subscribed = self.subscriptions > 0;
+        let subscribed = self.subscriptions > 0 && self.options.protocol == Protocol::Resp2;
         loop {
             if self.input.len() >= self.need {
                 let decoded = self.codec.decode(self.input.filled_mut(), &mut Output::new());
@@ -326,24 +337,28 @@ impl Connection {
         }
     }
 
-    /// Reads what there is.
+    /// Reads what there is, at least a byte.
     fn fill(&mut self, patience: &mut Patience) -> Result<(), Cause> {
-        let missing = self.need.saturating_sub(self.input.len());
-        let room = self.input.spare(missing.clamp(READ_SIZE, READ_SIZE_MAX));
-        match self.socket.read(room, patience) {
+        match self.read(patience) {
             Ok(0) => {
                 let error = self.write_error.take();
                 let cause = error.map_or(Cause::Closed, |error| Cause::Io(Arc::new(error)));
                 Err(self.lose(cause))
             }
-            Ok(count) => {
-                self.input.commit(count);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             // Whether that is a failure depends on what is waited for.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Cause::TimedOut),
             Err(error) => self.keep(Err(error)),
         }
+    }
+
+    /// Reads what there is; says how many bytes, 0 at the end.
+    fn read(&mut self, patience: &mut Patience) -> io::Result<usize> {
+        let missing = self.need.saturating_sub(self.input.len());
+        let room = self.input.spare(missing.clamp(READ_SIZE, READ_SIZE_MAX));
+        let count = self.socket.read(room, patience)?;
+        self.input.commit(count);
+        Ok(count)
     }
 
     /// Keeps what came unasked until it is taken.
@@ -428,20 +443,4 @@ pub(super) fn encode<T: AsRef<[u8]>>(
     let name = Name::new(parts.peek().expect("a command has a name").as_ref());
     Writer::new(output, Protocol::Resp2).command(parts);
     name
-}
-
-/// Whether `value` answers no command: a push, or in RESP2 a message to a subscriber.
-fn is_unasked(value: Value<'_>, subscribed: bool) -> bool {
-    value.is_push()
-        || subscribed
-            && matches!(value.item(), Item::Array(3 | 4))
-            && value.elements().next().is_some_and(|kind| {
-                matches!(kind.item(), Item::Bulk(b"message" | b"pmessage" | b"smessage"))
-            })
-}
-
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
 }

@@ -13,9 +13,10 @@ use nix::sys::socket::{
     setsockopt, shutdown, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+use protocol::Output;
 use reactor::Address;
 
-use protocol::Output;
+use super::Connection;
 
 /// How many segments of the output go into one system call.
 const SLICES_MAX: usize = 64;
@@ -166,6 +167,12 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -127,8 +127,9 @@ impl Connection {
             return Ok(());
         }
         self.send(&parts);
-        self.flush()?;
+        let sent = self.flush();
         self.expect_no_answer();
+        sent?;
         while left > 0 {
             let timeout = self.options.read_timeout;
             let seen = self.try_next(timeout, |value, _| Seen::of(value, command));
@@ -149,6 +150,16 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Whether `value` answers no command: a push, or in RESP2 a message to a subscriber.
+pub(super) fn is_unasked(value: Value<'_>, subscribed: bool) -> bool {
+    value.is_push()
+        || subscribed
+            && matches!(value.item(), Item::Array(3 | 4))
+            && value.elements().next().is_some_and(|kind| {
+                matches!(kind.item(), Item::Bulk(b"message" | b"pmessage" | b"smessage"))
+            })
 }
 
 /// What comes while subscriptions change.

@@ -85,6 +85,12 @@ impl<'a> Writer<'a> {
         self.protocol = protocol;
     }
 
+    /// How many bytes are waiting to be sent, of this reply and of what came before it: a reply that
+    /// repeats what it is asked for can stop when nobody is going to get it.
+    pub fn backlog(&self) -> u64 {
+        self.output.len()
+    }
+
     /// The same writer, lent to somebody for a part of the reply.
     pub fn reborrow(&mut self) -> Writer<'_> {
         Writer { output: self.output, protocol: self.protocol }

@@ -1,13 +1,15 @@
 //! What all connections share: the application state of the loop.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::Peer;
 use slab::Slab;
 
+use super::blocking;
 use super::client::Client;
-use super::pubsub::Channels;
+use super::pubsub::{self, Channels};
 use super::store::Store;
 
 /// Keys whose time has come that one tick lets go of: about a millisecond of work.
@@ -126,20 +128,48 @@ impl App {
         self.config.memory_max.is_some_and(|max| self.store.used() as u64 > max)
     }
 
+    /// How many bytes a client may leave unread.
+    pub(crate) fn backlog_max(&self, who: usize) -> u64 {
+        match self.clients[who].subscriptions() {
+            0 => self.config.normal_backlog_max,
+            _ => self.config.pubsub_backlog_max,
+        }
+    }
+
     /// Whether a client has given the password, if there is one.
     pub(crate) fn trusts(&self, client: &Client) -> bool {
         client.authenticated || self.config.password.is_empty()
     }
 
-    /// Has a client say what has been encoded, in its own time.
+    /// Nobody is to tell a client anything any more, though it may take a while until it is gone.
+    pub(crate) fn retire(&mut self, who: usize) {
+        blocking::forget(self, who);
+        pubsub::forget(self, who);
+        let client = &mut self.clients[who];
+        client.outbox = Vec::new();
+        client.waiting = VecDeque::new();
+    }
+
+    /// Has a client say what has been encoded, in its own time. One that is told more than it may
+    /// leave unread before its turn comes is closed in it.
     pub(crate) fn post(&mut self, to: usize, encoded: Arc<[u8]>) {
-        let Some(client) = self.clients.get_mut(to) else { return };
+        let limit = self.backlog_max(to);
+        let client = &mut self.clients[to];
+        if client.killed {
+            return;
+        }
         // Whoever has something in its outbox has been woken for it.
         if client.outbox.is_empty() {
             self.wakes.push(client.peer);
         }
+        client.outbox_bytes += encoded.len() as u64;
         client.outbox.push(encoded);
         self.posted += 1;
+        if client.outbox_bytes > limit {
+            log::info!("client {} closed: told {} bytes at once", client.id, client.outbox_bytes);
+            client.killed = true;
+            client.outbox = Vec::new();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use protocol::resp::{Protocol, Writer, shared};
 
 use super::app::App;
 use super::call::Call;
+use super::client::Replies;
 use super::error::{Done, Error, error, fixed};
 use super::store::Store;
 use super::value::{Bytes, End, List};
@@ -101,7 +102,11 @@ pub(crate) fn serve(app: &mut App) {
             let who = *who;
             let Some((wish, protocol)) = take(app, who) else { break };
             let encoded = shared(protocol, |out| fulfil(&mut app.store, &key, &wish, out));
-            app.post(who, encoded);
+            match app.clients[who].replies {
+                Replies::On => app.post(who, encoded),
+                // It goes on with what it has asked for meanwhile.
+                _ => app.wakes.push(app.clients[who].peer),
+            }
         }
     }
 }

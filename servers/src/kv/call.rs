@@ -32,6 +32,12 @@ impl<'a> Call<'a> {
         &mut self.app.clients[self.me]
     }
 
+    /// Whether the client has more to read than it may leave unread, and so will be closed: a
+    /// command that can say one thing many times need not go on.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.out.backlog() > self.app.backlog_max(self.me)
+    }
+
     /// Says a string or that there is none.
     pub(crate) fn say(&mut self, bytes: Option<&[u8]>) {
         bulk_or_null(&mut self.out, bytes);

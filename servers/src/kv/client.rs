@@ -55,6 +55,7 @@ pub(crate) struct Client {
     pub(crate) waiting_bytes: usize,
     /// What others have it say.
     pub(crate) outbox: Vec<Arc<[u8]>>,
+    pub(crate) outbox_bytes: u64,
     pub(crate) channels: IndexSet<Bytes>,
     pub(crate) patterns: IndexSet<Bytes>,
     /// It is to be closed once its replies are sent, or at once.
@@ -88,6 +89,7 @@ impl Client {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             outbox: Vec::new(),
+            outbox_bytes: 0,
             channels: IndexSet::new(),
             patterns: IndexSet::new(),
             ending: false,

@@ -3,7 +3,7 @@
 use protocol::resp::{Protocol, parse_integer};
 
 use super::call::{Call, Options, integer, is};
-use super::client::Client;
+use super::client::{Client, Replies};
 use super::error::{Done, Error, SYNTAX, error, errorf};
 use super::{pubsub, transactions};
 
@@ -49,6 +49,9 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
     client.protocol = Protocol::Resp2;
     client.name = Box::default();
     client.authenticated = !needs_password;
+    if client.replies == Replies::Off {
+        client.replies = Replies::On;
+    }
     call.out.set_protocol(Protocol::Resp2);
     call.out.simple("RESET");
     Ok(())
@@ -124,8 +127,8 @@ pub(crate) fn hello(call: &mut Call<'_>) -> Done {
     if !call.client().authenticated {
         return error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-             <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
-             the RESP protocol version at the same time",
+             AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+             protocol version at the same time",
         );
     }
     let client = call.client();
@@ -186,7 +189,6 @@ pub(crate) fn client_setname(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn client_reply(call: &mut Call<'_>) -> Done {
-    use super::client::Replies;
     call.client().replies = match call.args[2] {
         word if is(word, "ON") => {
             call.out.ok();
@@ -251,6 +253,7 @@ impl Filter {
             && self.address.as_ref().is_none_or(|wanted| *wanted == address())
             && self.listens.is_none_or(|listens| listens == (client.subscriptions() > 0))
             && self.spares != Some(number)
+            && !client.killed
     }
 
     fn read_type(&mut self, kind: &[u8]) -> Done {
@@ -322,17 +325,19 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
 }
 
 fn kill(call: &mut Call<'_>, filter: &Filter) -> usize {
-    let mut killed = 0;
     let app = &mut *call.app;
-    for (number, client) in app.clients.iter_mut().filter(|(it, client)| filter.takes(*it, client))
-    {
-        killed += 1;
-        if number == call.me {
+    let chosen = app.clients.iter().filter(|(number, client)| filter.takes(*number, client));
+    let chosen: Vec<usize> = chosen.map(|(number, _)| number).collect();
+    for number in &chosen {
+        let client = &mut app.clients[*number];
+        if *number == call.me {
             client.ending = true;
         } else {
             client.killed = true;
             app.wakes.push(client.peer);
+            // What comes for it until its turn goes to others.
+            app.retire(*number);
         }
     }
-    killed
+    chosen.len()
 }

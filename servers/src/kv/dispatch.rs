@@ -6,12 +6,12 @@ use protocol::Output;
 use protocol::resp::{Protocol, Writer};
 
 use super::app::App;
-use super::call::Call;
+use super::call::{Call, is};
 use super::client::{Kept, Transaction};
 use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
 use super::table::{Command, Flags};
-use super::{blocking, text};
+use super::{blocking, text, transactions};
 
 /// Bytes of requests that one transaction may keep, as nothing bounds it else.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -31,7 +31,7 @@ fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
 pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output, now: Instant) {
     let command = match lookup(args).and_then(|command| admit(app, me, command, args)) {
         Ok(command) => command,
-        Err(refusal) => return refuse(app, me, refusal, out),
+        Err(refusal) => return refuse(app, me, args, refusal, out),
     };
     let client = &mut app.clients[me];
     client.last_command = command.name;
@@ -106,19 +106,35 @@ fn admit(
 }
 
 /// Says why a request is not carried out; a transaction that it is part of will not be either.
-fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
+fn refuse(app: &mut App, me: usize, args: &[&[u8]], refusal: Error, out: &mut Output) {
     let client = &mut app.clients[me];
-    if let Some(transaction) = &mut client.transaction {
-        transaction.failed = true;
+    let mut writer = Writer::new(out, client.protocol);
+    if is(args[0], "post") || is(args[0], "host:") {
+        // A browser that somebody has sent here, and what it says next may be commands.
+        log::warn!("client {} closed: it speaks HTTP, which may be an attack", client.id);
+        client.killed = true;
+    } else if is(args[0], "exec") {
+        transactions::abandon(app, me);
+        let reason = refusal.0.trim_start_matches("ERR ");
+        writer.error(format!("EXECABORT Transaction discarded because of: {reason}"));
+    } else {
+        if let Some(transaction) = &mut client.transaction {
+            transaction.failed = true;
+        }
+        writer.error(&*refusal.0);
     }
-    Writer::new(out, client.protocol).error(&*refusal.0);
 }
 
 /// Keeps a request for `EXEC`.
 fn keep(transaction: &mut Transaction, args: &[&[u8]], out: &mut Writer<'_>) {
+    if transaction.failed {
+        // It will not be carried out.
+        out.simple("QUEUED");
+        return;
+    }
     transaction.bytes += size_of_request(args);
     if transaction.bytes > TRANSACTION_BYTES_MAX {
-        transaction.failed = true;
+        *transaction = Transaction { failed: true, ..Transaction::default() };
         out.error("ERR the transaction is too large");
     } else {
         transaction.requests.push(kept(args));

@@ -55,10 +55,14 @@ pub(crate) fn hget(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn hmget(call: &mut Call<'_>) -> Done {
+    let limit = call.app.backlog_max(call.me);
     let hash = call.app.store.read::<Hash>(call.args[1])?;
     call.out.array(call.args.len() - 2);
     for field in &call.args[2..] {
         bulk_or_null(&mut call.out, hash.and_then(|hash| hash.get(field)));
+        if call.out.backlog() > limit {
+            break;
+        }
     }
     Ok(())
 }
@@ -178,6 +182,7 @@ pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
         Some(_) => return Err(SYNTAX),
     };
     let count = call.args.get(2).map(|count| integer(count)).transpose()?;
+    let limit = call.app.backlog_max(call.me);
     let Some(hash) = call.app.store.read::<Hash>(call.args[1])? else {
         match count {
             Some(_) => call.out.array(0),
@@ -201,6 +206,9 @@ pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
         call.out.bulk(field);
         if with_values {
             call.out.bulk(value);
+        }
+        if call.out.backlog() > limit {
+            break;
         }
     }
     Ok(())

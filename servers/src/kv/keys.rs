@@ -222,8 +222,8 @@ impl Conditions {
 
     /// Whether a time may be replaced by `at`. None at all counts as the latest.
     fn allow(&self, old: Option<u64>, at: i64) -> bool {
+        let has_expiry = old.is_some();
         let old = old.map_or(i64::MAX, |old| old as i64);
-        let has_expiry = old != i64::MAX;
         !(self.no_expiry && has_expiry
             || self.has_expiry && !has_expiry
             || self.later && at <= old

@@ -2,7 +2,8 @@
 
 use super::blocking::{self, Wish, block, move_item};
 use super::call::{Call, Options, bulk_or_null, integer, is, positive, range};
-use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error};
+use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf};
+use super::text::wrong_arity;
 use super::value::{Bytes, End, List};
 
 fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
@@ -38,6 +39,10 @@ pub(crate) fn rpushx(call: &mut Call<'_>) -> Done {
 
 fn pop(call: &mut Call<'_>, end: End) -> Done {
     let key = call.args[1];
+    if call.args.len() > 3 {
+        let name = if end == End::Left { "lpop" } else { "rpop" };
+        return Err(errorf(wrong_arity(name)));
+    }
     match call.args.get(2) {
         None => {
             let item = blocking::pop(&mut call.app.store, key, end)?;

@@ -7,7 +7,8 @@ use indexmap::IndexSet;
 use protocol::resp::{Protocol, Writer, shared};
 
 use super::app::App;
-use super::call::Call;
+use super::call::{Call, bulk_or_null};
+use super::client::Replies;
 use super::error::Done;
 use super::glob;
 use super::value::Bytes;
@@ -92,9 +93,11 @@ fn deliver(
 ) -> usize {
     for who in subscribers {
         let message = encoded.in_version(call.app.clients[*who].protocol);
-        if *who == call.me {
+        if *who == call.me && call.client().replies == Replies::On {
             // What is said now stands before the reply, as it does in Redis.
-            call.out.share(message);
+            if !call.is_over_limit() {
+                call.out.share(message);
+            }
         } else {
             call.app.post(*who, message);
         }
@@ -163,10 +166,19 @@ fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
 
 fn confirm(call: &mut Call<'_>, word: &[u8], name: Option<&[u8]>) {
     let count = call.client().subscriptions();
-    call.out.push(3);
-    call.out.bulk(word);
-    call.say(name);
-    call.say_count(count);
+    let say = |out: &mut Writer<'_>| {
+        out.push(3);
+        out.bulk(word);
+        bulk_or_null(out, name);
+        out.integer(count as i64);
+    };
+    if call.client().replies == Replies::On {
+        say(&mut call.out);
+    } else {
+        // A client that wants no replies wants these: to it they are no replies but messages.
+        let (me, encoded) = (call.me, shared(call.out.protocol(), say));
+        call.app.post(me, encoded);
+    }
 }
 
 /// Ends all of a client's subscriptions.

@@ -108,8 +108,15 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     }
     // All or nothing: they are tried on a copy.
     let mut config = call.app.config.clone();
-    for pair in pairs.chunks(2) {
+    for (number, pair) in pairs.chunks(2).enumerate() {
         let (name, value) = (pair[0], String::from_utf8_lossy(pair[1]));
+        let mut before = pairs.chunks(2).take(number);
+        if before.any(|other| other[0].eq_ignore_ascii_case(name)) {
+            let name = String::from_utf8_lossy(name);
+            return Err(errorf(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"
+            )));
+        }
         if is(name, "maxmemory") {
             let Some(size) = memory_size(&value) else {
                 return error(
@@ -215,6 +222,9 @@ pub(crate) fn command_count(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn command_list(call: &mut Call<'_>) -> Done {
+    if call.args.len() > 2 {
+        return Err(SYNTAX);
+    }
     call.out.array(whole().count());
     whole().for_each(|command| call.out.bulk(command.name));
     Ok(())
@@ -228,7 +238,10 @@ pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
     for name in &call.args[2..] {
         match names::find_any(name) {
             Some(command) => say_command(&mut call.out, command),
-            None => call.out.null_array(),
+            None => call.out.null(),
+        }
+        if call.is_over_limit() {
+            break;
         }
     }
     Ok(())
@@ -260,7 +273,12 @@ pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
         names => names.iter().filter_map(|name| names::find_any(name)).collect(),
     };
     call.out.map(found.len());
-    found.iter().for_each(|command| say_docs(&mut call.out, command));
+    for command in found {
+        say_docs(&mut call.out, command);
+        if call.is_over_limit() {
+            break;
+        }
+    }
     Ok(())
 }
 

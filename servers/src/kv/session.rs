@@ -8,7 +8,7 @@ use protocol::{Conversation, Flow, Output, Reply, Service, Turn};
 
 use super::app::App;
 use super::client::{Client, Replies};
-use super::{blocking, dispatch, pubsub};
+use super::{blocking, dispatch};
 
 /// Requests of more parts than this are collected on the heap.
 const PARTS: usize = 8;
@@ -75,15 +75,14 @@ impl Connection {
         wakes.drain(..).for_each(|peer| turn.wake(peer));
         turn.app.wakes = wakes;
         let client = &turn.app.clients[self.me];
-        if client.listens() != self.may_be_silent {
-            self.may_be_silent = client.listens();
+        // Of one that is not read from it is not known whether it is still there.
+        let may_be_silent = client.listens() && client.waiting_bytes <= WAITING_BYTES_MAX;
+        if may_be_silent != self.may_be_silent {
+            self.may_be_silent = may_be_silent;
             turn.allow_silence(self.may_be_silent);
         }
+        let limit = turn.app.backlog_max(self.me);
         let client = &mut turn.app.clients[self.me];
-        let limit = match client.subscriptions() {
-            0 => turn.app.config.normal_backlog_max,
-            _ => turn.app.config.pubsub_backlog_max,
-        };
         if reply.backlog() > limit {
             log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
             client.killed = true;
@@ -93,7 +92,7 @@ impl Connection {
             reply.parts().1.clear();
         }
         if client.killed || client.ending {
-            self.leave(turn.app);
+            turn.app.retire(self.me);
             return Flow::Close;
         }
         self.keep_time(turn);
@@ -126,10 +125,16 @@ impl Connection {
         }
     }
 
-    /// Goes on with what was asked for while the client was blocked.
-    fn catch_up(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+    /// Says what others have it say, and goes on with what was asked for while the client was
+    /// blocked: what is asked for later is answered later.
+    fn catch_up(&self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
+        let client = &mut turn.app.clients[self.me];
+        client.outbox_bytes = 0;
+        client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
         while turn.app.clients[self.me].blocked.is_none() {
-            if turn.app.clients[self.me].ending {
+            let limit = turn.app.backlog_max(self.me);
+            let client = &turn.app.clients[self.me];
+            if client.ending || client.killed || reply.backlog() > limit {
                 break;
             }
             let Some(kept) = turn.app.clients[self.me].waiting.pop_front() else { break };
@@ -137,7 +142,6 @@ impl Connection {
             turn.app.clients[self.me].waiting_bytes -= dispatch::size_of_request(&args);
             self.handle(&args, reply, turn);
         }
-        self.conclude(reply, turn)
     }
 
     /// Tells the codec how much the client may send.
@@ -147,13 +151,6 @@ impl Connection {
             self.is_trusted = is_trusted;
             reply.codec().set_authenticated(is_trusted);
         }
-    }
-
-    /// Nobody is to tell it anything any more, though it may take a while until it is gone.
-    fn leave(&self, app: &mut App) {
-        blocking::forget(app, self.me);
-        pubsub::forget(app, self.me);
-        app.clients[self.me].outbox = Vec::new();
     }
 }
 
@@ -178,6 +175,13 @@ impl Service<Server, App> for Connection {
         turn: &mut Turn<'_, App>,
     ) -> Flow {
         turn.app.tell_time(turn.now);
+        let client = &turn.app.clients[self.me];
+        if client.killed {
+            return self.conclude(reply, turn);
+        }
+        if !client.outbox.is_empty() {
+            self.catch_up(reply, turn);
+        }
         if request.len() <= PARTS {
             let mut room = [request.name(); PARTS];
             room[1..].iter_mut().zip(request.args()).for_each(|(slot, part)| *slot = part);
@@ -192,20 +196,22 @@ impl Service<Server, App> for Connection {
 
     fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
         turn.app.tell_time(turn.now);
-        let client = &mut turn.app.clients[self.me];
-        let says = client.replies == Replies::On || client.subscriptions() > 0;
-        client.outbox.drain(..).filter(|_| says).for_each(|encoded| reply.share(encoded));
-        self.catch_up(reply, turn)
+        self.catch_up(reply, turn);
+        self.trust(reply, turn.app);
+        self.conclude(reply, turn)
     }
 
     /// A blocked client has waited for as long as it wanted to.
     fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
         turn.app.tell_time(turn.now);
-        if blocking::forget(turn.app, self.me) {
-            let protocol = turn.app.clients[self.me].protocol;
-            Writer::new(reply.parts().1, protocol).null_array();
+        let was_blocked = blocking::forget(turn.app, self.me);
+        let client = &turn.app.clients[self.me];
+        if was_blocked && client.replies == Replies::On {
+            Writer::new(reply.parts().1, client.protocol).null_array();
         }
-        self.catch_up(reply, turn)
+        self.catch_up(reply, turn);
+        self.trust(reply, turn.app);
+        self.conclude(reply, turn)
     }
 
     /// Those who listen would do so for ever.
@@ -217,7 +223,7 @@ impl Service<Server, App> for Connection {
         if !turn.app.clients.contains(self.me) {
             return;
         }
-        self.leave(turn.app);
+        turn.app.retire(self.me);
         let client = turn.app.clients.remove(self.me);
         client.watched.iter().for_each(|(key, _)| turn.app.store.unwatch(key));
     }

@@ -81,9 +81,11 @@ pub(crate) fn smove(call: &mut Call<'_>) -> Done {
     call.app.store.read::<Set>(destination)?;
     if is_member && source != destination {
         call.app.store.edit(source, |set: &mut Set| set.remove(member))?;
-        call.app.store.edit_or_create(destination, |set: &mut Set| set.add(member))?;
+        let is_new = call.app.store.edit_or_create(destination, |set: &mut Set| set.add(member))?;
         call.app.store.touch(source);
-        call.app.store.touch(destination);
+        if is_new {
+            call.app.store.touch(destination);
+        }
     }
     call.out.integer(i64::from(is_member));
     Ok(())
@@ -133,6 +135,7 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
         return Err(SYNTAX);
     }
     let count = call.args.get(2).map(|count| integer(count)).transpose()?;
+    let limit = call.app.backlog_max(call.me);
     let Some(set) = call.app.store.read::<Set>(call.args[1])? else {
         match count {
             Some(_) => call.out.array(0),
@@ -147,7 +150,12 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
     };
     let chosen = choose(Choice::of(count)?, set.len(), &mut call.app.random);
     call.out.array(chosen.len());
-    chosen.iter().for_each(|place| call.out.bulk(&set.items[*place]));
+    for place in chosen {
+        call.out.bulk(&set.items[place]);
+        if call.out.backlog() > limit {
+            break;
+        }
+    }
     Ok(())
 }
 

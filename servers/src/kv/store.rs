@@ -228,6 +228,7 @@ impl Store {
         let outcome = self.change(slot, |value| {
             let kind = K::of_mut(value)?;
             let result = edit(kind);
+            kind.shrink();
             Some((result, kind.is_empty()))
         });
         let (result, is_empty) = outcome.flatten().ok_or(WRONG_TYPE)?;
@@ -376,6 +377,8 @@ impl Store {
         let Some(slot) = self.find(key) else { return false };
         let had = self.forget_expiry(slot);
         if let Some(at) = at {
+            // However fast keys are given times, more go than come.
+            self.expire_due(2);
             self.expiry.set(slot, at);
             self.used += EXPIRY_SIZE;
         }

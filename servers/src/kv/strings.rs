@@ -147,6 +147,9 @@ pub(crate) fn mget(call: &mut Call<'_>) -> Done {
     for key in &call.args[1..] {
         let found = call.app.store.string(key).unwrap_or(None);
         bulk_or_null(&mut call.out, found);
+        if call.is_over_limit() {
+            break;
+        }
     }
     Ok(())
 }

@@ -292,7 +292,7 @@ static PUBSUB: [Command; 5] = group(
     "pubsub",
     [
         ("psubscribe", -2, LISTEN, NONE, pubsub::psubscribe, "Listens to channels by patterns"),
-        ("publish", 3, PLAIN, NONE, pubsub::publish, "Sends a message to a channel"),
+        ("publish", 3, Flags::PUBSUB, NONE, pubsub::publish, "Sends a message to a channel"),
         ("punsubscribe", -1, LISTEN, NONE, pubsub::punsubscribe, "Listens to patterns no more"),
         ("subscribe", -2, LISTEN, NONE, pubsub::subscribe, "Listens to channels"),
         ("unsubscribe", -1, LISTEN, NONE, pubsub::unsubscribe, "Listens to channels no more"),
@@ -321,8 +321,8 @@ static CONNECTION: [Command; 15] = group(
             connection::client_info,
             "Says what is known of this client",
         ),
-        ("client|kill", -3, PLAIN, NONE, connection::client_kill, "Closes clients"),
-        ("client|list", -2, PLAIN, NONE, connection::client_list, "Says what is known of clients"),
+        ("client|kill", -3, ADMIN, NONE, connection::client_kill, "Closes clients"),
+        ("client|list", -2, ADMIN, NONE, connection::client_list, "Says what is known of clients"),
         (
             "client|reply",
             3,
@@ -360,7 +360,7 @@ static SERVER: [Command; 15] = group(
         ("config|get", -3, ADMIN, NONE, server::config_get, "Says settings"),
         ("config|set", -4, ADMIN, NONE, server::config_set, "Changes settings"),
         ("dbsize", 1, READ, NONE, server::dbsize, "Counts keys"),
-        ("debug", -2, CONTAINER, NONE, container, "Does what tests need"),
+        ("debug", -2, CONTAINER.and(ADMIN), NONE, container, "Does what tests need"),
         ("debug|sleep", 3, ADMIN, NONE, server::debug_sleep, "Stops the server for a while"),
         ("flushall", -1, WRITE, NONE, server::flush, "Removes all keys"),
         ("flushdb", -1, WRITE, NONE, server::flush, "Removes all keys"),

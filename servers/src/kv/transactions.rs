@@ -1,7 +1,11 @@
 //! Transactions: requests that are kept and then carried out with nobody in between.
 
+use protocol::Output;
+use protocol::resp::Writer;
+
+use super::app::App;
 use super::call::Call;
-use super::client::Transaction;
+use super::client::{Kept, Transaction};
 use super::dispatch;
 use super::error::{Done, error};
 
@@ -43,10 +47,27 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     call.out.array(transaction.requests.len());
-    for request in &transaction.requests {
+    let mut requests = transaction.requests.iter();
+    while let Some(request) = requests.next() {
         dispatch::run_kept(call, request);
+        if call.is_over_limit() {
+            call.client().killed = true;
+            run_unheard(call, requests.as_slice());
+            break;
+        }
     }
     Ok(())
+}
+
+/// Carries out what is left of a transaction whose client will not get the replies.
+fn run_unheard(call: &mut Call<'_>, requests: &[Kept]) {
+    for request in requests {
+        let mut unheard = Output::new();
+        let out = Writer::new(&mut unheard, call.out.protocol());
+        let app = &mut *call.app;
+        let mut silent = Call { out, app, ..*call };
+        dispatch::run_kept(&mut silent, request);
+    }
 }
 
 fn has_changed(call: &mut Call<'_>) -> bool {
@@ -56,8 +77,19 @@ fn has_changed(call: &mut Call<'_>) -> bool {
 }
 
 pub(crate) fn forget_watched(call: &mut Call<'_>) {
-    let watched = std::mem::take(&mut call.client().watched);
-    watched.iter().for_each(|(key, _)| call.app.store.unwatch(key));
+    unwatch_all(call.app, call.me);
+}
+
+fn unwatch_all(app: &mut App, who: usize) {
+    let watched = std::mem::take(&mut app.clients[who].watched);
+    watched.iter().for_each(|(key, _)| app.store.unwatch(key));
+}
+
+/// Forgets a client's transaction, if it has begun one.
+pub(crate) fn abandon(app: &mut App, who: usize) {
+    if app.clients[who].transaction.take().is_some() {
+        unwatch_all(app, who);
+    }
 }
 
 pub(crate) fn watch(call: &mut Call<'_>) -> Done {

@@ -5,6 +5,14 @@ use std::hash::RandomState;
 
 use indexmap::{IndexMap, IndexSet};
 
+/// Down to here, room for elements is kept.
+const ROOM_MIN: usize = 64;
+
+/// How much room is to be left, of `room` for `count` elements, if most of it is free.
+fn less_room(count: usize, room: usize) -> Option<usize> {
+    (room > ROOM_MIN && count < room / 4).then_some(count * 2)
+}
+
 /// Bytes that own no more memory than they take.
 pub(crate) type Bytes = Box<[u8]>;
 
@@ -82,6 +90,8 @@ pub(crate) trait Kind: Default {
     fn of_other_mut(other: &mut Other) -> Option<&mut Self>;
     fn into_other(self) -> Other;
     fn is_empty(&self) -> bool;
+    /// Gives back the room of elements that are gone, once it is most of it: it is not counted.
+    fn shrink(&mut self);
 
     fn of(value: &Value) -> Option<&Self> {
         match value {
@@ -118,6 +128,12 @@ impl Kind for List {
     fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
+
+    fn shrink(&mut self) {
+        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
+            self.items.shrink_to(room);
+        }
+    }
 }
 
 impl Kind for Hash {
@@ -136,6 +152,12 @@ impl Kind for Hash {
     fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
+
+    fn shrink(&mut self) {
+        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
+            self.items.shrink_to(room);
+        }
+    }
 }
 
 impl Kind for Set {
@@ -153,6 +175,12 @@ impl Kind for Set {
 
     fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    fn shrink(&mut self) {
+        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
+            self.items.shrink_to(room);
+        }
     }
 }
 
@@ -207,11 +235,14 @@ impl List {
         self.bytes -= old.len();
     }
 
-    /// Keeps the items from `start` to before `end`.
+    /// Keeps the items from `start` to before `end`. Those that stay are not looked at: lists are
+    /// kept short by trimming them whenever something is added.
     pub(crate) fn trim(&mut self, start: usize, end: usize) {
-        self.items.truncate(end);
-        self.items.drain(..start.min(self.items.len()));
-        self.bytes = self.items.iter().map(|item| Self::cost(item)).sum();
+        let behind = self.items.drain(end.min(self.items.len())..);
+        let behind: usize = behind.map(|item| Self::cost(&item)).sum();
+        let before = self.items.drain(..start.min(self.items.len()));
+        let before: usize = before.map(|item| Self::cost(&item)).sum();
+        self.bytes -= behind + before;
     }
 
     /// Removes up to `count` items that equal `item`, seen from `from`; says how many.
@@ -313,5 +344,24 @@ impl Set {
         let member = self.items.swap_remove_index(index)?;
         self.bytes -= member.len() + ELEMENT + ALLOCATION;
         Some(member)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trimming_counts_what_goes() {
+        let mut list = List::default();
+        for length in 0..10 {
+            list.push(End::Right, vec![b'x'; length].into());
+        }
+        for (start, end) in [(0, 100), (2, 8), (1, 5), (3, 1), (0, 0)] {
+            list.trim(start, end);
+            let counted: usize = list.items.iter().map(|item| List::cost(item)).sum();
+            assert_eq!(list.bytes, counted);
+        }
+        assert!(list.items.is_empty());
     }
 }

@@ -1,0 +1,153 @@
+//! Short requests for much: what is said, kept and counted stays within its limits.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use common::Daemon;
+
+const MIB: usize = 1024 * 1024;
+/// What one client may leave unread.
+const BACKLOG: u64 = 4 * MIB as u64;
+/// Beyond a value of 1 MiB, two backlogs, and what the loop and the allocator keep.
+const MEMORY_MAX: u64 = 32 * MIB as u64;
+/// How many times a request asks for the value: far more memory than there may be.
+const TIMES: usize = 200;
+
+fn start() -> Daemon {
+    let backlog = BACKLOG.to_string();
+    let args =
+        ["--listen", "127.0.0.1:0", "--normal-backlog", &backlog, "--pubsub-backlog", &backlog];
+    Daemon::start(&[], env!("CARGO_BIN_EXE_kv"), &args)
+}
+
+fn request<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let (mut bytes, mut count) = (Vec::new(), 0);
+    for part in parts {
+        let part = part.as_ref();
+        bytes.extend(format!("${}\r\n", part.len()).bytes().chain(part.iter().copied()));
+        bytes.extend(b"\r\n");
+        count += 1;
+    }
+    [format!("*{count}\r\n").into_bytes(), bytes].concat()
+}
+
+fn repeated(first: &[&str], part: &str) -> Vec<u8> {
+    request(first.iter().copied().chain(std::iter::repeat_n(part, TIMES)))
+}
+
+/// Says all of it and reads until `answer` has come; none if the server closes before.
+fn answer(stream: &mut TcpStream, input: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
+    stream.write_all(input).expect("the server reads");
+    let (mut said, mut room) = (Vec::new(), [0; 64 * 1024]);
+    loop {
+        match stream.read(&mut room) {
+            Ok(0) => return None,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error} behind {:?}", String::from_utf8_lossy(&said)),
+            Ok(count) => said.extend_from_slice(&room[..count]),
+        }
+        if said.ends_with(answer) {
+            return Some(said);
+        }
+    }
+}
+
+fn is_answered(stream: &mut TcpStream, input: &[u8], expected: &[u8]) -> bool {
+    answer(stream, input, expected).is_some()
+}
+
+/// The most memory that the server has had.
+fn most(server: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux has it");
+    let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+    kibibytes.map(|count: u64| count * 1024).expect("it is a number")
+}
+
+#[test]
+fn a_reply_that_repeats_a_value_ends_at_the_limit() {
+    let server = start();
+    let value = "x".repeat(MIB);
+    let mut client = server.connect();
+    let set = [request(["SET", "k", &value]), request(["HSET", "h", "f", &value])].concat();
+    assert!(is_answered(&mut client, &set, b":1\r\n"));
+    assert!(is_answered(&mut client, &request(["SADD", "s", &value]), b":1\r\n"));
+
+    let times = format!("-{TIMES}");
+    let get = request(["GET", "k"]).repeat(TIMES);
+    let transaction = [request(["MULTI"]), get.clone(), request(["SET", "done", "yes"])].concat();
+    let greedy = [
+        repeated(&["MGET"], "k"),
+        repeated(&["HMGET", "h"], "f"),
+        request(["SRANDMEMBER", "s", &times]),
+        request(["HRANDFIELD", "h", &times, "WITHVALUES"]),
+        [transaction, request(["EXEC"])].concat(),
+    ];
+    for input in &greedy {
+        let name = String::from_utf8_lossy(&input[..24]).into_owned();
+        assert!(!is_answered(&mut server.connect(), input, b"never"), "{name:?}");
+        assert!(most(&server) < MEMORY_MAX, "{name:?} took {} bytes", most(&server));
+    }
+    // All of a transaction is carried out, whoever hears of it.
+    assert!(is_answered(&mut client, &request(["GET", "done"]), b"\r\nyes\r\n"));
+
+    let mut waiting = server.connect();
+    let blocked = [request(["BLPOP", "list", "0"]), get].concat();
+    waiting.write_all(&blocked).expect("the server reads");
+    let ask = [request(["INFO", "clients"]), request(["PING"])].concat();
+    let blocked = b"blocked_clients:1";
+    while answer(&mut client, &ask, b"+PONG\r\n")
+        .is_some_and(|said| !said.windows(blocked.len()).any(|it| it == blocked))
+    {}
+    assert!(is_answered(&mut client, &request(["RPUSH", "list", "x"]), b":1\r\n"));
+    assert!(!is_answered(&mut waiting, b"", b"never"));
+    assert!(most(&server) < MEMORY_MAX, "waiting requests took {} bytes", most(&server));
+}
+
+#[test]
+fn a_message_to_many_patterns_of_one_client_ends_at_the_limit() {
+    let server = start();
+    let (mut other, message) = (server.connect(), "x".repeat(MIB));
+    let patterns: Vec<String> = (1..=TIMES).map(|count| "*".repeat(count)).collect();
+    let subscribe =
+        request(std::iter::once("PSUBSCRIBE").chain(patterns.iter().map(String::as_str)));
+    let publish = request(["PUBLISH", "news", &message]);
+
+    let mut subscriber = server.connect();
+    let confirmed = format!(":{TIMES}\r\n");
+    assert!(is_answered(&mut subscriber, &subscribe, confirmed.as_bytes()));
+    assert!(is_answered(&mut other, &publish, confirmed.as_bytes()));
+    assert!(!is_answered(&mut subscriber, b"", b"never"));
+    assert!(most(&server) < MEMORY_MAX, "the patterns took {} bytes", most(&server));
+
+    let to_itself = [request(["HELLO", "3"]), subscribe, publish].concat();
+    assert!(!is_answered(&mut server.connect(), &to_itself, b"never"));
+    assert!(most(&server) < MEMORY_MAX, "its own message took {} bytes", most(&server));
+}
+
+#[test]
+fn what_is_left_of_large_collections_takes_no_more_room_than_it_is_counted_for() {
+    let server = start();
+    let mut client = server.connect();
+    let mut check = |input: &[u8], expected: &str| {
+        assert!(is_answered(&mut client, input, expected.as_bytes()), "no {expected:?}");
+    };
+    let command = |name: &str, key: &str, rest: &[&str]| {
+        request([name, key].into_iter().chain(rest.iter().copied()))
+    };
+    let names: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
+    let members: Vec<&str> = names.iter().map(String::as_str).collect();
+    let pairs: Vec<&str> = members.iter().flat_map(|member| [*member, ""]).collect();
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        let (set, hash) = (format!("set {key}"), format!("hash {key}"));
+        check(&command("RPUSH", key, &[""; 500_000]), ":500000\r\n");
+        check(&request(["LTRIM", key, "0", "0"]), "+OK\r\n");
+        check(&command("SADD", &set, &members), ":100000\r\n");
+        check(&command("SREM", &set, &members[1..]), ":99999\r\n");
+        check(&command("HSET", &hash, &pairs), ":100000\r\n");
+        check(&command("HDEL", &hash, &members[1..]), ":99999\r\n");
+    }
+    assert!(server.memory() < MEMORY_MAX, "they take {} bytes", server.memory());
+}
