@@ -124,8 +124,8 @@ pub(crate) fn hello(call: &mut Call<'_>) -> Done {
     if !call.client().authenticated {
         return error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-             <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
-             the RESP protocol version at the same time",
+             AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+             protocol version at the same time",
         );
     }
     let client = call.client();
