@@ -2,7 +2,9 @@
 
 use super::blocking::{self, Wish, block, move_item};
 use super::call::{Call, Options, bulk_or_null, integer, is, positive, range};
-use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error};
+use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf};
+
+use super::text::wrong_arity;
 use super::value::{Bytes, End, List};
 
 fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
@@ -38,6 +40,10 @@ pub(crate) fn rpushx(call: &mut Call<'_>) -> Done {
 
 fn pop(call: &mut Call<'_>, end: End) -> Done {
     let key = call.args[1];
+    if call.args.len() > 3 {
+        let name = if end == End::Left { "lpop" } else { "rpop" };
+        return Err(errorf(wrong_arity(name)));
+    }
     match call.args.get(2) {
         None => {
             let item = blocking::pop(&mut call.app.store, key, end)?;
@@ -180,15 +186,10 @@ fn search(args: &[&[u8]]) -> Result<Search, Error> {
                 );
             }
         } else if is(option, "COUNT") {
-            let count = integer(options.value()?)?;
-            let Ok(count) = usize::try_from(count) else {
-                return error("ERR COUNT can't be negative");
-            };
+            let count = positive(options.value()?).or(error("ERR COUNT can't be negative"))?;
             search.count = Some(if count == 0 { usize::MAX } else { count });
         } else if is(option, "MAXLEN") {
-            let Ok(most) = usize::try_from(integer(options.value()?)?) else {
-                return error("ERR MAXLEN can't be negative");
-            };
+            let most = positive(options.value()?).or(error("ERR MAXLEN can't be negative"))?;
             search.looks_at = if most == 0 { usize::MAX } else { most };
         } else {
             return Err(SYNTAX);

@@ -7,7 +7,8 @@ use indexmap::IndexSet;
 use protocol::resp::{Protocol, Writer, shared};
 
 use super::app::App;
-use super::call::Call;
+use super::call::{Call, bulk_or_null};
+use super::client::Replies;
 use super::error::Done;
 use super::glob;
 use super::value::Bytes;
@@ -94,7 +95,7 @@ fn deliver(
         let message = encoded.in_version(call.app.clients[*who].protocol);
         if *who == call.me {
             // What is said now stands before the reply, as it does in Redis.
-            call.out.share(message);
+            push(call, message);
         } else {
             call.app.post(*who, message);
         }
@@ -162,11 +163,23 @@ fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
 }
 
 fn confirm(call: &mut Call<'_>, word: &[u8], name: Option<&[u8]>) {
-    let count = call.client().subscriptions();
-    call.out.push(3);
-    call.out.bulk(word);
-    call.say(name);
-    call.say_count(count);
+    let (count, protocol) = (call.client().subscriptions(), call.client().protocol);
+    let encoded = shared(protocol, |out| {
+        out.push(3);
+        out.bulk(word);
+        bulk_or_null(out, name);
+        out.integer(count as i64);
+    });
+    push(call, encoded);
+}
+
+/// Says to the client itself what is no reply, and said even if it wants none.
+fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
+    if call.client().replies == Replies::On {
+        call.out.share(encoded);
+    } else {
+        call.app.post(call.me, encoded);
+    }
 }
 
 /// Ends all of a client's subscriptions.

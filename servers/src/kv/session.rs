@@ -52,7 +52,7 @@ impl Connection {
         match client.replies {
             Replies::On => dispatch::request(turn.app, self.me, args, output, turn.now),
             replies => {
-                // Only CLIENT REPLY ON is answered by one that wants no replies.
+                // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
                 let mut unheard = Output::new();
                 dispatch::request(turn.app, self.me, args, &mut unheard, turn.now);
                 let client = &mut turn.app.clients[self.me];
@@ -61,6 +61,7 @@ impl Connection {
                     (Replies::Skip, Replies::Skip) => client.replies = Replies::On,
                     _ => {}
                 }
+                client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
             }
         }
         let client = &mut turn.app.clients[self.me];
@@ -193,17 +194,17 @@ impl Service<Server, App> for Connection {
     fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
         turn.app.tell_time(turn.now);
         let client = &mut turn.app.clients[self.me];
-        let says = client.replies == Replies::On || client.subscriptions() > 0;
-        client.outbox.drain(..).filter(|_| says).for_each(|encoded| reply.share(encoded));
+        client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
         self.catch_up(reply, turn)
     }
 
     /// A blocked client has waited for as long as it wanted to.
     fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
         turn.app.tell_time(turn.now);
-        if blocking::forget(turn.app, self.me) {
-            let protocol = turn.app.clients[self.me].protocol;
-            Writer::new(reply.parts().1, protocol).null_array();
+        let is_over = blocking::forget(turn.app, self.me);
+        let client = &turn.app.clients[self.me];
+        if is_over && client.replies == Replies::On {
+            Writer::new(reply.parts().1, client.protocol).null_array();
         }
         self.catch_up(reply, turn)
     }

@@ -1,9 +1,10 @@
 //! Transactions: requests that are kept and then carried out with nobody in between.
 
+use super::app::App;
 use super::call::Call;
 use super::client::Transaction;
 use super::dispatch;
-use super::error::{Done, error};
+use super::error::{Done, Error, error, errorf};
 
 pub(crate) fn multi(call: &mut Call<'_>) -> Done {
     if call.client().transaction.is_some() {
@@ -18,9 +19,17 @@ pub(crate) fn discard(call: &mut Call<'_>) -> Done {
     if call.client().transaction.take().is_none() {
         return error("ERR DISCARD without MULTI");
     }
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     call.out.ok();
     Ok(())
+}
+
+/// Ends the transaction of a client whose `EXEC` is refused; says what is said of it.
+pub(crate) fn abort(app: &mut App, me: usize, refusal: &Error) -> Error {
+    app.clients[me].transaction = None;
+    forget_watched(app, me);
+    let reason = refusal.0.strip_prefix(b"ERR ").unwrap_or(&refusal.0);
+    errorf([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
 
 pub(crate) fn exec(call: &mut Call<'_>) -> Done {
@@ -28,7 +37,7 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
         return error("ERR EXEC without MULTI");
     };
     let has_changed = has_changed(call);
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     if transaction.failed {
         return error("EXECABORT Transaction discarded because of previous errors.");
     }
@@ -55,9 +64,9 @@ fn has_changed(call: &mut Call<'_>) -> bool {
     watched.any(|(key, since)| app.store.has_changed(key, *since))
 }
 
-pub(crate) fn forget_watched(call: &mut Call<'_>) {
-    let watched = std::mem::take(&mut call.client().watched);
-    watched.iter().for_each(|(key, _)| call.app.store.unwatch(key));
+pub(crate) fn forget_watched(app: &mut App, me: usize) {
+    let watched = std::mem::take(&mut app.clients[me].watched);
+    watched.iter().for_each(|(key, _)| app.store.unwatch(key));
 }
 
 pub(crate) fn watch(call: &mut Call<'_>) -> Done {
@@ -75,7 +84,7 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn unwatch(call: &mut Call<'_>) -> Done {
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     call.out.ok();
     Ok(())
 }
