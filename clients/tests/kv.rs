@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use clients::resp::{Answer, Connection};
 use common::kv::Kv;
 use common::redis::Redis;
 use common::tools::{Tool, run, said};
@@ -184,4 +186,47 @@ fn a_password_opens_both() {
     }
     let opened = servers.assert_same_output(&["-a", "secret", "ping"], b"");
     assert!(opened.starts_with("PONG\n"), "{opened}");
+}
+
+/// What a server knows of a command and its parts: its name, how many arguments it has, its flags
+/// and where its keys stand.
+fn commands(all: &Answer, found: &mut BTreeMap<String, (i64, BTreeSet<String>, [i64; 3])>) {
+    let text = |it: &Answer| it.as_str().expect("it is text").to_owned();
+    for command in all.elements() {
+        let [name, arity, flags, first, last, step, _, _, _, parts] = command.elements() else {
+            panic!("{command:?} is not what is said of a command");
+        };
+        let number = |it: &Answer| it.as_integer().expect("it is a number");
+        let flags = flags.elements().iter().map(text).collect();
+        let keys = [first, last, step].map(number);
+        found.insert(text(name), (number(arity), flags, keys));
+        commands(parts, found);
+    }
+}
+
+#[test]
+fn all_commands_of_kv_are_called_as_in_redis() {
+    let Some(servers) = Servers::start(None) else { return };
+    let [theirs, ours] = [servers.redis.address(), servers.kv.address()].map(|address| {
+        let mut connection = Connection::connect(&address).expect("it is there");
+        let mut found = BTreeMap::new();
+        commands(&connection.call(["COMMAND"]).expect("it is answered"), &mut found);
+        let listed = connection.call(["COMMAND", "LIST"]).expect("it is answered");
+        assert_eq!(listed.elements().len(), found.len());
+        found
+    });
+    assert!(ours.len() > 130, "{} commands", ours.len());
+    for (name, (arity, flags, keys)) in ours {
+        let Some(theirs) = theirs.get(&name) else {
+            // Redis lists no parts of DEBUG.
+            assert_eq!(name, "debug|sleep");
+            continue;
+        };
+        assert_eq!((arity, keys), (theirs.0, theirs.2), "{name}");
+        let new: Vec<_> = flags.difference(&theirs.1).collect();
+        assert!(new.is_empty(), "{name} has {new:?} and should have some of {:?}", theirs.1);
+        for flag in ["readonly", "write", "denyoom", "blocking", "no_multi", "pubsub"] {
+            assert_eq!(flags.contains(flag), theirs.1.contains(flag), "{flag} of {name}");
+        }
+    }
 }
