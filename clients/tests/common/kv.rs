@@ -2,14 +2,13 @@
 //! only of the programs of its own package.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};
 use servers::{IdleTimeout, ServerArgs};
 
-use super::Server;
 use super::redis::new_folder;
+use super::{IDLE, Server};
 
 /// A `kv` in a folder of its own, which ends with the test.
 pub(crate) struct Kv {
@@ -26,7 +25,7 @@ impl Kv {
         let common = ServerArgs {
             listen: vec![address.clone()],
             backend: BackendKind::Epoll,
-            idle_timeout: IdleTimeout::After(Duration::from_secs(600)),
+            idle_timeout: IdleTimeout::After(IDLE),
             max_connections: 1000,
             unix_mode: None,
         };

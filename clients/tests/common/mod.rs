@@ -12,11 +12,15 @@ pub(crate) mod tools;
 use std::io;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use protocol::resp;
 use protocol::{Conversation, Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
 use servers::Application;
+
+/// How long a client may be silent: longer than any test, on whatever machine.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// A server on a thread, stopped when dropped.
 pub(crate) struct Server<A: 'static = ()> {
@@ -67,7 +71,8 @@ impl<A: 'static> Server<A> {
         let thread = std::thread::spawn(move || {
             let Application { state, limits, session, start } = build()?;
             let backend = BackendKind::Epoll.open()?;
-            let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, state)?;
+            let loop_limits = LoopLimits { idle_timeout: Some(IDLE), ..LoopLimits::DEFAULT };
+            let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;
             let mut cx = reactor.cx();
             start(&mut cx)?;
             Stream::serve(listener, limits, &mut cx, move |peer| session(peer))?;

@@ -80,7 +80,10 @@ pub(crate) fn any(dice: &mut Dice) -> Vec<u8> {
     loop {
         let bytes = attempt(dice);
         // Redis takes a zero for the end of what it has, and waits; the book lists that too.
-        if !bytes.contains(&0) && !has_a_count_that_only_redis_takes(&bytes) {
+        let has = |word: &[u8]| bytes.windows(word.len()).any(|it| it.eq_ignore_ascii_case(word));
+        // Likewise, Redis ends the reply of a transaction in the middle when it is silenced there.
+        let is_cut = has(b"MULTI") && has(b"REPLY");
+        if !bytes.contains(&0) && !is_cut && !has_a_count_that_only_redis_takes(&bytes) {
             return bytes;
         }
     }
