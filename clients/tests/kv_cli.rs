@@ -5,12 +5,13 @@ mod common;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::Server;
 use common::peer_programs::has_peer;
 use common::redis::{Redis, new_folder};
+use common::tools::{Tool, run, said, script};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
@@ -32,36 +33,6 @@ const FORMS: [&[&str]; 12] = [
     &["-3", "--quoted-json"],
     &["-2", "--json"],
 ];
-
-/// What a tool does with `input`, without the environment of who runs the tests.
-fn run<T: AsRef<str>>(tool: &str, args: &[T], input: &[u8]) -> Output {
-    let mut child = Command::new(tool)
-        .args(args.iter().map(AsRef::as_ref))
-        .env_remove("REDISCLI_AUTH")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut keyboard = child.stdin.take().expect("its input is piped");
-    let input = input.to_vec();
-    // Beside reading, so that neither waits for the other; it may end without reading all.
-    let writing = std::thread::spawn(move || drop(keyboard.write_all(&input)));
-    let output = child.wait_with_output().expect("it ends");
-    writing.join().expect("it does not panic");
-    output
-}
-
-/// What is compared of an output: all but how long slow commands took, which time decides.
-fn said(output: &Output) -> String {
-    let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
-    let stable = lines.filter(|line| !(line.starts_with(b"(0.") && line.ends_with(b"s)\n")));
-    let stable: Vec<u8> = stable.flatten().copied().collect();
-    // One line each, so that a difference can be seen.
-    let lines = stable.split(|byte| *byte == b'\n').map(|line| line.escape_ascii().to_string());
-    let (code, errors) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
-    format!("{}\n{errors}\n{code:?}", lines.collect::<Vec<_>>().join("\n"))
-}
 
 /// Runs both tools with the same arguments, on an empty server each time.
 fn assert_same<T: AsRef<str>>(redis: &Redis, args: &[T], input: &[u8]) {
@@ -311,75 +282,6 @@ fn wait_for_state(process: nix::unistd::Pid, state: char) {
             return;
         }
         assert!(Instant::now() < patience, "it does not get to {state}: {all}");
-    }
-}
-
-/// A shell command on a terminal of its own. What is waited for in vain ends after a minute.
-fn script(command: &str) -> Command {
-    let mut script = Command::new("timeout");
-    script.args(["--foreground", "60", "script", "-qec", command, "/dev/null"]);
-    // Not every shell that a user may have does the same on Ctrl-C.
-    script.env("SHELL", "/bin/sh");
-    script
-}
-
-/// A tool that is typed to while what it shows is read.
-struct Tool {
-    child: Child,
-    keyboard: Option<ChildStdin>,
-    shown: Vec<u8>,
-}
-
-impl Tool {
-    fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        Self { keyboard: child.stdin.take(), child, shown: Vec::new() }
-    }
-
-    /// A tool on a terminal that can not move its cursor, so that what it shows is plain.
-    fn on_terminal(command: &str) -> Self {
-        Self::start(
-            script(command)
-                .env("TERM", "dumb")
-                .env("REDISCLI_HISTFILE", "/dev/null")
-                .env("KVCLI_HISTFILE", "/dev/null"),
-        )
-    }
-
-    fn type_in(&mut self, keys: &str) {
-        let keyboard = self.keyboard.as_mut().expect("it is not at its end");
-        keyboard.write_all(keys.as_bytes()).expect("it reads");
-    }
-
-    /// Waits until `words` have been shown since the last time.
-    fn wait_for(&mut self, words: &str) {
-        let mut new = Vec::new();
-        let screen = self.child.stdout.as_mut().expect("its output is piped");
-        while !new.ends_with(words.as_bytes()) {
-            let mut byte = [0];
-            let count = screen.read(&mut byte).expect("it shows something");
-            assert!(count > 0, "it ended before {words:?}: {}", String::from_utf8_lossy(&new));
-            new.push(byte[0]);
-        }
-        self.shown.extend_from_slice(&new);
-    }
-
-    /// All that was shown, once it has ended.
-    fn end(mut self) -> String {
-        self.keyboard = None;
-        let screen = self.child.stdout.as_mut().expect("its output is piped");
-        screen.read_to_end(&mut self.shown).expect("it shows something");
-        self.child.wait().expect("it ends");
-        String::from_utf8_lossy(&self.shown).into_owned()
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        // It has ended, or the test has failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

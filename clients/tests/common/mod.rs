@@ -2,16 +2,25 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub(crate) mod kv;
 #[path = "../../../servers/tests/common/peer_programs.rs"]
 pub(crate) mod peer_programs;
 pub(crate) mod redis;
 pub(crate) mod store;
+pub(crate) mod tools;
 
+use std::io;
+use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use protocol::resp;
 use protocol::{Conversation, Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
+use servers::Application;
+
+/// How long a client may be silent: longer than any test, on whatever machine.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// A server on a thread, stopped when dropped.
 pub(crate) struct Server<A: 'static = ()> {
@@ -42,15 +51,31 @@ impl<A: Send + 'static> Server<A> {
         app: A,
         session: impl Fn() -> S + Send + 'static,
     ) -> Self {
+        Self::run(address, move || {
+            let session = Rc::new(move |_peer| session());
+            Ok(Application { state: app, limits: Limits::DEFAULT, session, start: |_| Ok(()) })
+        })
+    }
+}
+
+impl<A: 'static> Server<A> {
+    /// An application, made on the thread that it runs on.
+    fn run<S: Session<A> + 'static>(
+        address: &str,
+        build: impl FnOnce() -> io::Result<Application<A, S>> + Send + 'static,
+    ) -> Self {
         let any: Address = address.parse().expect("it is an address");
         let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
         let address = listener.address().to_string();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
+            let Application { state, limits, session, start } = build()?;
             let backend = BackendKind::Epoll.open()?;
-            let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, app)?;
+            let loop_limits = LoopLimits { idle_timeout: Some(IDLE), ..LoopLimits::DEFAULT };
+            let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;
             let mut cx = reactor.cx();
-            Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_| session())?;
+            start(&mut cx)?;
+            Stream::serve(listener, limits, &mut cx, move |peer| session(peer))?;
             sender.send(cx.remote()).expect("the test waits for it");
             reactor.run()
         });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use protocol::resp::{Protocol, Writer, shared};
 
 use super::app::App;
-use super::call::Call;
+use super::call::{Call, float};
 use super::client::Replies;
 use super::error::{Done, Error, error, fixed};
 use super::store::Store;
@@ -38,16 +38,16 @@ pub(crate) struct Blocked {
 
 /// How long to wait: seconds, and for ever if they are 0.
 pub(crate) fn timeout(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
-    let seconds = protocol::resp::parse_double(argument)
-        .filter(|seconds| seconds.is_finite())
-        .ok_or(fixed("ERR timeout is not a float or out of range"))?;
-    if seconds < 0.0 {
+    let seconds =
+        float(argument).map_err(|_| fixed("ERR timeout is not a float or out of range"))?;
+    let milliseconds = (seconds * 1000.0).ceil();
+    if milliseconds < 0.0 {
         return error("ERR timeout is negative");
     }
-    if seconds * 1000.0 > i64::MAX as f64 {
+    if milliseconds > i64::MAX as f64 {
         return error("ERR timeout is out of range");
     }
-    let milliseconds = (seconds * 1000.0).ceil() as u64;
+    let milliseconds = milliseconds as u64;
     if milliseconds == 0 {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use protocol::resp::{Writer, parse_double, parse_integer};
 
 use super::app::App;
 use super::client::Client;
-use super::error::{Error, NOT_FLOAT, NOT_INTEGER, SYNTAX};
+use super::error::{Error, NOT_FLOAT, NOT_INTEGER, SYNTAX, error, fixed};
 
 /// What a command is lent for one call. Its fields are public so that a reply can be said straight
 /// from the store.
@@ -65,14 +65,35 @@ pub(crate) fn integer(argument: &[u8]) -> Result<i64, Error> {
     parse_integer(argument).ok_or(NOT_INTEGER)
 }
 
+/// An integer that may be counted from either end, so its opposite has to be one too.
+pub(crate) fn two_sided(argument: &[u8]) -> Result<i64, Error> {
+    match integer(argument)? {
+        i64::MIN => error(
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        ),
+        value => Ok(value),
+    }
+}
+
 /// An integer that is not negative, in the words that Redis has for anything else.
 pub(crate) fn positive(argument: &[u8]) -> Result<usize, Error> {
     let value = parse_integer(argument).and_then(|value| usize::try_from(value).ok());
-    value.ok_or(Error("ERR value is out of range, must be positive".into()))
+    value.ok_or(fixed("ERR value is out of range, must be positive"))
 }
 
 pub(crate) fn float(argument: &[u8]) -> Result<f64, Error> {
-    parse_double(argument).filter(|value| !value.is_nan()).ok_or(NOT_FLOAT)
+    let is_infinity = |text: &[u8]| {
+        let plain = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        is(plain, "inf") || is(plain, "infinity")
+    };
+    match parse_double(argument) {
+        _ if is_infinity(argument) && argument[0] == b'-' => Ok(f64::NEG_INFINITY),
+        _ if is_infinity(argument) => Ok(f64::INFINITY),
+        Some(value) if value.is_finite() => Ok(value),
+        // Too large for a double is too large for us.
+        _ => Err(NOT_FLOAT),
+    }
 }
 
 /// Options that are read from left to right.

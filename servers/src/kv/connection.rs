@@ -4,7 +4,8 @@ use protocol::resp::{Protocol, parse_integer};
 
 use super::call::{Call, Options, integer, is};
 use super::client::{Client, Replies};
-use super::error::{Done, Error, SYNTAX, error, errorf};
+use super::error::{Done, Error, SYNTAX, error, errorf, fixed};
+use super::text::quoting;
 use super::{pubsub, transactions};
 
 /// The release of Redis whose commands and texts these are.
@@ -42,16 +43,14 @@ pub(crate) fn quit(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn reset(call: &mut Call<'_>) -> Done {
     call.client().transaction = None;
-    transactions::forget_watched(call);
+    transactions::forget_watched(call.app, call.me);
     pubsub::forget(call.app, call.me);
     let needs_password = !call.app.config.password.is_empty();
     let client = call.client();
     client.protocol = Protocol::Resp2;
     client.name = Box::default();
+    client.replies = Replies::On;
     client.authenticated = !needs_password;
-    if client.replies == Replies::Off {
-        client.replies = Replies::On;
-    }
     call.out.set_protocol(Protocol::Resp2);
     call.out.simple("RESET");
     Ok(())
@@ -60,7 +59,12 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
 pub(crate) fn select(call: &mut Call<'_>) -> Done {
     match integer(call.args[1])? {
         0 => call.out.ok(),
-        _ => return error("ERR DB index is out of range"),
+        index if i32::try_from(index).is_ok() => return error("ERR DB index is out of range"),
+        _ => {
+            return error(
+                "ERR value is out of range, value must between -2147483648 and 2147483647",
+            );
+        }
     }
     Ok(())
 }
@@ -110,10 +114,7 @@ pub(crate) fn hello(call: &mut Call<'_>) -> Done {
     let mut options = Options::new(call.args.get(2..).unwrap_or_default());
     let mut name = None;
     while let Some(option) = options.next() {
-        let wrong = || {
-            let option = String::from_utf8_lossy(option);
-            errorf(format!("ERR Syntax error in HELLO option '{option}'"))
-        };
+        let wrong = || quoting("ERR Syntax error in HELLO option '", option, "'");
         if is(option, "AUTH") {
             let user = options.next().ok_or_else(wrong)?;
             let password = options.next().ok_or_else(wrong)?;
@@ -248,9 +249,10 @@ struct Filter {
 
 impl Filter {
     fn takes(&self, number: usize, client: &Client) -> bool {
-        let address = || client.address.map(|address| address.to_string()).unwrap_or_default();
+        // Clients of Unix sockets have no address, so none is theirs.
+        let is_at = |wanted: &str| client.address.is_some_and(|it| it.to_string() == wanted);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
-            && self.address.as_ref().is_none_or(|wanted| *wanted == address())
+            && self.address.as_ref().is_none_or(|wanted| is_at(wanted))
             && self.listens.is_none_or(|listens| listens == (client.subscriptions() > 0))
             && self.spares != Some(number)
             && !client.killed
@@ -260,10 +262,7 @@ impl Filter {
         self.listens = match kind {
             kind if is(kind, "normal") => Some(false),
             kind if is(kind, "pubsub") => Some(true),
-            _ => {
-                let kind = String::from_utf8_lossy(kind);
-                return Err(errorf(format!("ERR Unknown client type '{kind}'")));
-            }
+            _ => return Err(quoting("ERR Unknown client type '", kind, "'")),
         };
         Ok(())
     }
@@ -271,7 +270,7 @@ impl Filter {
 
 fn id(argument: &[u8], text: &'static str) -> Result<u64, Error> {
     let id = parse_integer(argument).and_then(|id| u64::try_from(id).ok());
-    id.filter(|id| *id > 0).ok_or(Error(text.into()))
+    id.filter(|id| *id > 0).ok_or(fixed(text))
 }
 
 pub(crate) fn client_list(call: &mut Call<'_>) -> Done {

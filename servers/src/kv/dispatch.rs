@@ -18,21 +18,38 @@ const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The command that a request is for.
 fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
-    let unknown = || errorf(text::unknown_command(args));
+    let unknown = || text::unknown_command(args);
     let command = find(args[0]).ok_or_else(unknown)?;
     if !command.flags.has(Flags::CONTAINER) || args.len() < 2 {
         return Ok(command);
     }
-    let unknown = || errorf(text::unknown_subcommand(args));
+    let unknown = || text::unknown_subcommand(args);
     find_subcommand(command, args[1]).ok_or_else(unknown)
+}
+
+/// Whether a line begins so that Redis, too, closes the connection for it.
+fn is_of_http(name: &[u8]) -> bool {
+    is(name, "POST") || is(name, "Host:")
 }
 
 /// Carries out one request of a client, or keeps it for later, and says the reply.
 pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output, now: Instant) {
-    let command = match lookup(args).and_then(|command| admit(app, me, command, args)) {
+    let command = match lookup(args) {
         Ok(command) => command,
-        Err(refusal) => return refuse(app, me, args, refusal, out),
+        Err(_) if is_of_http(args[0]) => {
+            // What a web page has a browser send would be taken for commands, line by line.
+            let client = &mut app.clients[me];
+            log::warn!("client {} closed: it speaks HTTP", client.id);
+            (client.ending, client.killed) = (true, true);
+            return;
+        }
+        Err(refusal) => return refuse(app, me, refusal, out),
     };
+    if let Err(refusal) = admit(app, me, command, args) {
+        let ends = command.name == "exec";
+        let refusal = if ends { transactions::abort(app, me, &refusal) } else { refusal };
+        return refuse(app, me, refusal, out);
+    }
     let client = &mut app.clients[me];
     client.last_command = command.name;
     client.active = app.store.now;
@@ -79,21 +96,13 @@ pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
 }
 
 /// Whether the command may be carried out here and now.
-fn admit(
-    app: &App,
-    me: usize,
-    command: &'static Command,
-    args: &[&[u8]],
-) -> Result<&'static Command, Error> {
+fn admit(app: &App, me: usize, command: &Command, args: &[&[u8]]) -> Result<(), Error> {
     let (client, flags) = (&app.clients[me], command.flags);
     if !command.takes(args.len()) {
         return Err(errorf(text::wrong_arity(command.name)));
     }
     if !app.trusts(client) && !flags.has(Flags::NO_AUTH) {
         return error("NOAUTH Authentication required.");
-    }
-    if client.transaction.is_some() && flags.has(Flags::NO_MULTI) {
-        return error("ERR Command not allowed inside a transaction");
     }
     if flags.has(Flags::GROWS) && app.is_full() {
         return error("OOM command not allowed when used memory > 'maxmemory'.");
@@ -102,27 +111,16 @@ fn admit(
     if listens && !flags.has(Flags::WHILE_SUBSCRIBED) {
         return Err(errorf(text::not_while_subscribed(command.name)));
     }
-    Ok(command)
+    Ok(())
 }
 
 /// Says why a request is not carried out; a transaction that it is part of will not be either.
-fn refuse(app: &mut App, me: usize, args: &[&[u8]], refusal: Error, out: &mut Output) {
+fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
     let client = &mut app.clients[me];
-    let mut writer = Writer::new(out, client.protocol);
-    if is(args[0], "post") || is(args[0], "host:") {
-        // A browser that somebody has sent here, and what it says next may be commands.
-        log::warn!("client {} closed: it speaks HTTP, which may be an attack", client.id);
-        client.killed = true;
-    } else if is(args[0], "exec") {
-        transactions::abandon(app, me);
-        let reason = refusal.0.trim_start_matches("ERR ");
-        writer.error(format!("EXECABORT Transaction discarded because of: {reason}"));
-    } else {
-        if let Some(transaction) = &mut client.transaction {
-            transaction.failed = true;
-        }
-        writer.error(&*refusal.0);
+    if let Some(transaction) = &mut client.transaction {
+        transaction.failed = true;
     }
+    Writer::new(out, client.protocol).error(&*refusal.0);
 }
 
 /// Keeps a request for `EXEC`.

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 /// What a command refuses with: a code in capitals, a space, and what people read.
 #[derive(Debug)]
-pub(crate) struct Error(pub(crate) Cow<'static, str>);
+pub(crate) struct Error(pub(crate) Cow<'static, [u8]>);
 
 /// What a command comes to. Its reply has been said unless it is an error.
 pub(crate) type Done = Result<(), Error>;
 
 /// An error that has nothing variable in it.
 pub(crate) const fn fixed(text: &'static str) -> Error {
-    Error(Cow::Borrowed(text))
+    Error(Cow::Borrowed(text.as_bytes()))
 }
 
 pub(crate) const WRONG_TYPE: Error =
@@ -30,7 +30,9 @@ pub(crate) fn error<T>(text: &'static str) -> Result<T, Error> {
     Err(fixed(text))
 }
 
-/// An error that was put together.
-pub(crate) fn errorf(text: String) -> Error {
+/// An error that was put together. As in Redis, it does not end with line ends that a client said.
+pub(crate) fn errorf(text: impl Into<Vec<u8>>) -> Error {
+    let mut text = text.into();
+    while text.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
     Error(Cow::Owned(text))
 }

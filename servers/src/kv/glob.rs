@@ -6,6 +6,10 @@
 /// Only the last star is ever returned to, so the work is the product of both lengths at most, as
 /// it is in Redis since 7.0.9. The matcher of earlier releases takes exponential time for some.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // As in Redis, which looks at a pattern only while there is text.
+        return pattern.is_empty();
+    }
     let (mut at, mut seen) = (0, 0);
     // Where to go on if it does not: behind the last star, one byte further on in the text.
     let mut retry: Option<(usize, usize)> = None;
@@ -25,6 +29,11 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         retry = Some((behind_star, next + 1));
     }
     pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// [`matches`] for keys, members and fields: a star alone means all of them, even one of no bytes.
+pub(crate) fn finds(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || matches(pattern, name)
 }
 
 /// How long the first element of `pattern` is, if it matches `byte`.
@@ -69,12 +78,13 @@ fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{finds, matches};
 
     #[test]
     fn patterns_match_as_in_redis() {
         let yes = [
-            ("*", ""),
+            ("", ""),
+            ("*", "a"),
             ("h?llo", "hello"),
             ("h*llo", "heeeello"),
             ("h[ae]llo", "hallo"),
@@ -90,7 +100,15 @@ mod tests {
         for (pattern, text) in yes {
             assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
-        let no = [("", "a"), ("h?llo", "hllo"), ("h[^e]llo", "hello"), ("a*b", "ac"), ("a", "")];
+        assert!(finds(b"*", b"") && finds(b"*", b"a") && !finds(b"**", b""));
+        let no = [
+            ("", "a"),
+            ("*", ""),
+            ("h?llo", "hllo"),
+            ("h[^e]llo", "hello"),
+            ("a*b", "ac"),
+            ("a", ""),
+        ];
         for (pattern, text) in no {
             assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }

@@ -2,10 +2,10 @@
 
 use protocol::resp::{Item, Protocol};
 
-use super::call::{Call, bulk_or_null, integer, is};
+use super::call::{Call, bulk_or_null, float, integer, is, two_sided};
 use super::decimal;
-use super::error::{Done, Error, OVERFLOW, SYNTAX, errorf};
-use super::keys::Scan;
+use super::error::{Done, Error, OVERFLOW, SYNTAX, error, errorf, fixed};
+use super::keys::{Scan, cursor};
 use super::sets::{Choice, choose, page};
 use super::strings::sum;
 use super::text::wrong_arity;
@@ -139,7 +139,7 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Done {
     let amount = integer(call.args[3])?;
     let hash = call.app.store.read::<Hash>(call.args[1])?;
     let old = hash.and_then(|hash| hash.get(call.args[2])).unwrap_or(b"0");
-    let old = integer(old).map_err(|_| Error("ERR hash value is not an integer".into()))?;
+    let old = integer(old).map_err(|_| fixed("ERR hash value is not an integer"))?;
     let new = old.checked_add(amount).ok_or(OVERFLOW)?;
     set_field(call, decimal::digits(new).as_ref())?;
     call.out.integer(new);
@@ -147,18 +147,23 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn hincrbyfloat(call: &mut Call<'_>) -> Done {
-    super::call::float(call.args[3])?;
+    if !float(call.args[3])?.is_finite() {
+        return error("ERR value is NaN or Infinity");
+    }
     let hash = call.app.store.read::<Hash>(call.args[1])?;
     let old = hash.and_then(|hash| hash.get(call.args[2])).unwrap_or(b"0");
-    let sum = sum(old, call.args[3], Error("ERR hash value is not a float".into()))?;
+    let sum = sum(old, call.args[3], fixed("ERR hash value is not a float"))?;
     set_field(call, sum.as_bytes())?;
     call.out.bulk(sum);
     Ok(())
 }
 
 pub(crate) fn hscan(call: &mut Call<'_>) -> Done {
-    let scan = Scan::read(&call.args[2..], false)?;
+    cursor(call.args[2])?;
     let hash = call.app.store.read::<Hash>(call.args[1])?;
+    // Where there is nothing, nobody looks at options.
+    let options = if hash.is_some() { &call.args[2..] } else { &call.args[2..3] };
+    let scan = Scan::read(options, false)?;
     let (range, next) = page(&scan, hash.map_or(0, Hash::len));
     call.out.array(2);
     call.out.bulk_display(next);
@@ -176,12 +181,16 @@ pub(crate) fn hscan(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
+    let count = call.args.get(2).map(|count| two_sided(count)).transpose()?;
     let with_values = match call.args.get(3) {
         None => false,
         Some(word) if is(word, "WITHVALUES") && call.args.len() == 4 => true,
         Some(_) => return Err(SYNTAX),
     };
-    let count = call.args.get(2).map(|count| integer(count)).transpose()?;
+    // Twice as many have to be a number too.
+    if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
+        return error("ERR value is out of range");
+    }
     let limit = call.app.backlog_max(call.me);
     let Some(hash) = call.app.store.read::<Hash>(call.args[1])? else {
         match count {

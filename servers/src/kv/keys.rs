@@ -1,8 +1,9 @@
 //! Keys: whether they are there, how they are called, when they end.
 
 use super::call::{Call, Options, integer, is};
-use super::error::{Done, Error, NO_KEY, SYNTAX, error, errorf};
+use super::error::{Done, Error, NO_KEY, SYNTAX, error, errorf, fixed};
 use super::glob;
+use super::text::quoting;
 
 /// How a time is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,9 +118,24 @@ pub(crate) fn keys(call: &mut Call<'_>) -> Done {
     let (pattern, store) = (call.args[1], &call.app.store);
     call.out.counted(protocol::resp::Item::Array, |out| {
         let (all, _) = store.scan(0, usize::MAX);
-        all.filter(|(key, _)| glob::matches(pattern, key)).map(|(key, _)| out.bulk(key)).count()
+        all.filter(|(key, _)| glob::finds(pattern, key)).map(|(key, _)| out.bulk(key)).count()
     });
     Ok(())
+}
+
+/// A cursor, as `strtoul(3)` reads it: nothing is 0, and what is below 0 counts from the end.
+pub(crate) fn cursor(argument: &[u8]) -> Result<u64, Error> {
+    let (digits, is_negative) = match argument {
+        [] => return Ok(0),
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] => (digits, false),
+        digits => (digits, false),
+    };
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| is_number);
+    let cursor: Option<u64> = text.and_then(|text| text.parse().ok());
+    let cursor = cursor.ok_or(fixed("ERR invalid cursor"))?;
+    Ok(if is_negative { cursor.wrapping_neg() } else { cursor })
 }
 
 /// What `SCAN` and its relatives are told.
@@ -133,8 +149,7 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Reads a cursor and the options behind it, of which only `SCAN` itself takes `TYPE`.
     pub(crate) fn read(args: &'a [&'a [u8]], takes_type: bool) -> Result<Self, Error> {
-        let text = std::str::from_utf8(args[0]).unwrap_or_default();
-        let cursor = text.parse().map_err(|_| Error("ERR invalid cursor".into()))?;
+        let cursor = cursor(args[0])?;
         let mut scan = Self { cursor, count: 10, pattern: None, kind: None };
         let mut options = Options::new(&args[1..]);
         while let Some(option) = options.next() {
@@ -153,7 +168,7 @@ impl<'a> Scan<'a> {
     }
 
     pub(crate) fn takes(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        self.pattern.is_none_or(|pattern| glob::finds(pattern, name))
     }
 }
 
@@ -206,8 +221,7 @@ impl Conditions {
                 () if is(option, "GT") => it.later = true,
                 () if is(option, "LT") => it.earlier = true,
                 () => {
-                    let option = String::from_utf8_lossy(option);
-                    return Err(errorf(format!("ERR Unsupported option {option}")));
+                    return Err(quoting("ERR Unsupported option ", option, ""));
                 }
             }
         }
@@ -220,20 +234,20 @@ impl Conditions {
         Ok(it)
     }
 
-    /// Whether a time may be replaced by `at`. None at all counts as the latest.
+    /// Whether a time may be replaced by `at`. None at all is later than any.
     fn allow(&self, old: Option<u64>, at: i64) -> bool {
-        let has_expiry = old.is_some();
-        let old = old.map_or(i64::MAX, |old| old as i64);
-        !(self.no_expiry && has_expiry
-            || self.has_expiry && !has_expiry
-            || self.later && at <= old
-            || self.earlier && at >= old)
+        match old.map(|old| old as i64) {
+            None => !self.has_expiry && !self.later,
+            Some(old) => {
+                !self.no_expiry && (!self.later || at > old) && (!self.earlier || at < old)
+            }
+        }
     }
 }
 
 fn expire_in(call: &mut Call<'_>, unit: Unit, name: &str) -> Done {
-    let at = deadline(integer(call.args[2])?, unit, call.app.store.now, name)?;
     let conditions = Conditions::read(&call.args[3..])?;
+    let at = deadline(integer(call.args[2])?, unit, call.app.store.now, name)?;
     let old = call.app.store.expiry(call.args[1]);
     let acts = old.is_some_and(|old| conditions.allow(old, at));
     if acts && at <= call.app.store.now as i64 {

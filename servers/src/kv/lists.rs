@@ -185,15 +185,10 @@ fn search(args: &[&[u8]]) -> Result<Search, Error> {
                 );
             }
         } else if is(option, "COUNT") {
-            let count = integer(options.value()?)?;
-            let Ok(count) = usize::try_from(count) else {
-                return error("ERR COUNT can't be negative");
-            };
+            let count = positive(options.value()?).or(error("ERR COUNT can't be negative"))?;
             search.count = Some(if count == 0 { usize::MAX } else { count });
         } else if is(option, "MAXLEN") {
-            let Ok(most) = usize::try_from(integer(options.value()?)?) else {
-                return error("ERR MAXLEN can't be negative");
-            };
+            let most = positive(options.value()?).or(error("ERR MAXLEN can't be negative"))?;
             search.looks_at = if most == 0 { usize::MAX } else { most };
         } else {
             return Err(SYNTAX);

@@ -93,11 +93,9 @@ fn deliver(
 ) -> usize {
     for who in subscribers {
         let message = encoded.in_version(call.app.clients[*who].protocol);
-        if *who == call.me && call.client().replies == Replies::On {
+        if *who == call.me {
             // What is said now stands before the reply, as it does in Redis.
-            if !call.is_over_limit() {
-                call.out.share(message);
-            }
+            push(call, message);
         } else {
             call.app.post(*who, message);
         }
@@ -165,19 +163,22 @@ fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
 }
 
 fn confirm(call: &mut Call<'_>, word: &[u8], name: Option<&[u8]>) {
-    let count = call.client().subscriptions();
-    let say = |out: &mut Writer<'_>| {
+    let (count, protocol) = (call.client().subscriptions(), call.client().protocol);
+    let encoded = shared(protocol, |out| {
         out.push(3);
         out.bulk(word);
         bulk_or_null(out, name);
         out.integer(count as i64);
-    };
-    if call.client().replies == Replies::On {
-        say(&mut call.out);
-    } else {
-        // A client that wants no replies wants these: to it they are no replies but messages.
-        let (me, encoded) = (call.me, shared(call.out.protocol(), say));
-        call.app.post(me, encoded);
+    });
+    push(call, encoded);
+}
+
+/// Says to the client itself what is no reply, and said even if it wants none.
+fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
+    if call.client().replies != Replies::On {
+        call.app.post(call.me, encoded);
+    } else if !call.is_over_limit() {
+        call.out.share(encoded);
     }
 }
 

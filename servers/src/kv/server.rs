@@ -12,6 +12,7 @@ use super::glob;
 use super::names;
 use super::strings::STRING_SIZE_MAX;
 use super::table::{Command, Flags, commands};
+use super::text::quoting;
 
 /// How long `DEBUG SLEEP` may stop the server at most.
 const SLEEP_MAX: f64 = 3600.0;
@@ -109,14 +110,12 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     // All or nothing: they are tried on a copy.
     let mut config = call.app.config.clone();
     for (number, pair) in pairs.chunks(2).enumerate() {
-        let (name, value) = (pair[0], String::from_utf8_lossy(pair[1]));
         let mut before = pairs.chunks(2).take(number);
-        if before.any(|other| other[0].eq_ignore_ascii_case(name)) {
-            let name = String::from_utf8_lossy(name);
-            return Err(errorf(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"
-            )));
+        if before.any(|other| other[0].eq_ignore_ascii_case(pair[0])) {
+            let failed = "ERR CONFIG SET failed (possibly related to argument '";
+            return Err(quoting(failed, pair[0], "') - duplicate parameter"));
         }
+        let (name, value) = (pair[0], String::from_utf8_lossy(pair[1]));
         if is(name, "maxmemory") {
             let Some(size) = memory_size(&value) else {
                 return error(
@@ -126,18 +125,22 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
             };
             config.memory_max = (size > 0).then_some(size);
         } else if is(name, "requirepass") {
-            config.password = value.into_owned();
+            let Ok(password) = String::from_utf8(pair[1].to_vec()) else {
+                return error(
+                    "ERR CONFIG SET failed (possibly related to argument 'requirepass') - argument \
+                     must be UTF-8",
+                );
+            };
+            config.password = password;
         } else {
             let known = settings(call.app).iter().any(|(it, _)| is(name, it));
-            let name = String::from_utf8_lossy(name);
-            return Err(errorf(if known {
-                format!(
-                    "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set \
-                     immutable config"
-                )
+            return Err(if known {
+                let failed = "ERR CONFIG SET failed (possibly related to argument '";
+                quoting(failed, name, "') - can't set immutable config")
             } else {
-                format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
-            }));
+                let unknown = "ERR Unknown option or number of arguments for CONFIG SET - '";
+                quoting(unknown, name, "'")
+            });
         }
     }
     call.app.config = config;
@@ -222,11 +225,16 @@ pub(crate) fn command_count(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn command_list(call: &mut Call<'_>) -> Done {
-    if call.args.len() > 2 {
-        return Err(SYNTAX);
-    }
-    call.out.array(whole().count());
-    whole().for_each(|command| call.out.bulk(command.name));
+    let pattern: &[u8] = match &call.args[2..] {
+        [] => b"*",
+        [word, kind, pattern] if is(word, "FILTERBY") && is(kind, "PATTERN") => pattern,
+        _ => return Err(SYNTAX),
+    };
+    // Parts of others are listed too, which are not counted.
+    call.out.counted(Item::Array, |out| {
+        let found = commands().filter(|it| glob::matches(pattern, it.name.as_bytes()));
+        found.map(|command| out.bulk(command.name)).count()
+    });
     Ok(())
 }
 

@@ -52,7 +52,7 @@ impl Connection {
         match client.replies {
             Replies::On => dispatch::request(turn.app, self.me, args, output, turn.now),
             replies => {
-                // Only CLIENT REPLY ON is answered by one that wants no replies.
+                // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
                 let mut unheard = Output::new();
                 dispatch::request(turn.app, self.me, args, &mut unheard, turn.now);
                 let client = &mut turn.app.clients[self.me];
@@ -61,6 +61,7 @@ impl Connection {
                     (Replies::Skip, Replies::Skip) => client.replies = Replies::On,
                     _ => {}
                 }
+                client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
             }
         }
         let client = &mut turn.app.clients[self.me];

@@ -6,9 +6,9 @@ use std::ops::Range;
 use protocol::resp::Item;
 
 use super::app::Random;
-use super::call::{Call, bulk_or_null, integer, is, positive};
+use super::call::{Call, Options, bulk_or_null, integer, is, positive, two_sided};
 use super::error::{Done, Error, SYNTAX, error};
-use super::keys::Scan;
+use super::keys::{Scan, cursor};
 use super::value::{Bytes, Kind, Set};
 
 /// Collections up to this size are scanned in one go, as Redis's small encodings are.
@@ -134,7 +134,7 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
     if call.args.len() > 3 {
         return Err(SYNTAX);
     }
-    let count = call.args.get(2).map(|count| integer(count)).transpose()?;
+    let count = call.args.get(2).map(|count| two_sided(count)).transpose()?;
     let limit = call.app.backlog_max(call.me);
     let Some(set) = call.app.store.read::<Set>(call.args[1])? else {
         match count {
@@ -200,8 +200,11 @@ pub(crate) fn page(scan: &Scan<'_>, length: usize) -> (Range<usize>, usize) {
 }
 
 pub(crate) fn sscan(call: &mut Call<'_>) -> Done {
-    let scan = Scan::read(&call.args[2..], false)?;
+    cursor(call.args[2])?;
     let set = call.app.store.read::<Set>(call.args[1])?;
+    // Where there is nothing, nobody looks at options.
+    let options = if set.is_some() { &call.args[2..] } else { &call.args[2..3] };
+    let scan = Scan::read(options, false)?;
     let (range, next) = page(&scan, set.map_or(0, Set::len));
     call.out.array(2);
     call.out.bulk_display(next);
@@ -319,16 +322,13 @@ pub(crate) fn sintercard(call: &mut Call<'_>) -> Done {
     let Some((keys, options)) = rest.split_at_checked(count as usize) else {
         return error("ERR Number of keys can't be greater than number of args");
     };
-    let most = match options {
-        [] => 0,
-        [word, limit] if is(word, "LIMIT") => {
-            let Ok(limit) = usize::try_from(integer(limit).unwrap_or(-1)) else {
-                return error("ERR LIMIT can't be negative");
-            };
-            limit
+    let (mut most, mut options) = (0, Options::new(options));
+    while let Some(option) = options.next() {
+        if !is(option, "LIMIT") {
+            return Err(SYNTAX);
         }
-        _ => return Err(SYNTAX),
-    };
+        most = positive(options.value()?).or(error("ERR LIMIT can't be negative"))?;
+    }
     let most = if most == 0 { usize::MAX } else { most };
     let length = combine(call, Operation::Intersection, keys, most)?.len();
     call.say_count(length);

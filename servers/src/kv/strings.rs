@@ -2,7 +2,7 @@
 
 use super::call::{Call, Options, bulk_or_null, integer, is, range};
 use super::decimal;
-use super::error::{Done, Error, NOT_FLOAT, OVERFLOW, SYNTAX, TOO_LONG, error, errorf};
+use super::error::{Done, Error, NOT_FLOAT, OVERFLOW, SYNTAX, TOO_LONG, error, errorf, fixed};
 use super::keys::Unit;
 use super::text::wrong_arity;
 
@@ -21,15 +21,15 @@ pub(crate) fn get(call: &mut Call<'_>) -> Done {
 
 /// What may stand behind the value of `SET`.
 #[derive(Default)]
-struct SetOptions {
+struct SetOptions<'a> {
     only_new: bool,
     only_old: bool,
     says_old: bool,
     keeps_expiry: bool,
-    expiry: Option<u64>,
+    expiry: Option<(Unit, &'a [u8])>,
 }
 
-fn set_options(call: &Call<'_>) -> Result<SetOptions, Error> {
+fn set_options<'a>(call: &Call<'a>) -> Result<SetOptions<'a>, Error> {
     let mut options = SetOptions::default();
     let mut rest = Options::new(&call.args[3..]);
     while let Some(option) = rest.next() {
@@ -43,9 +43,9 @@ fn set_options(call: &Call<'_>) -> Result<SetOptions, Error> {
             options.keeps_expiry = true;
         } else if let Some(unit) = Unit::of(option)
             && !options.keeps_expiry
-            && options.expiry.is_none()
+            && options.expiry.is_none_or(|(other, _)| other == unit)
         {
-            options.expiry = Some(unit.read(rest.value()?, call.app.store.now, "set")?);
+            options.expiry = Some((unit, rest.value()?));
         } else {
             return Err(SYNTAX);
         }
@@ -61,6 +61,8 @@ pub(crate) fn set(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     let options = set_options(call)?;
+    let now = call.app.store.now;
+    let expiry = options.expiry.map(|(unit, time)| unit.read(time, now, "set")).transpose()?;
     if options.says_old {
         bulk_or_null(&mut call.out, call.app.store.string(key)?);
     }
@@ -72,8 +74,8 @@ pub(crate) fn set(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     call.app.store.set_string(key, value, options.keeps_expiry);
-    if options.expiry.is_some() {
-        call.app.store.set_expiry(key, options.expiry);
+    if expiry.is_some() {
+        call.app.store.set_expiry(key, expiry);
     }
     if !options.says_old {
         call.out.ok();
@@ -119,25 +121,30 @@ pub(crate) fn getdel(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn getex(call: &mut Call<'_>) -> Done {
+    let (mut persists, mut expiry) = (false, None);
+    let mut options = Options::new(&call.args[2..]);
+    while let Some(option) = options.next() {
+        if is(option, "PERSIST") && expiry.is_none() {
+            persists = true;
+        } else if let Some(unit) = Unit::of(option)
+            && !persists
+            && expiry.is_none_or(|(other, _)| other == unit)
+        {
+            expiry = Some((unit, options.value()?));
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    if call.app.store.string(call.key())?.is_none() {
+        return get(call);
+    }
     let now = call.app.store.now;
-    let change = match &call.args[2..] {
-        [] => None,
-        [option] if is(option, "PERSIST") => Some(None),
-        [option, time] => {
-            let unit = Unit::of(option).ok_or(SYNTAX)?;
-            Some(Some(unit.read(time, now, "getex")?))
-        }
-        _ => return Err(SYNTAX),
-    };
+    let expiry = expiry.map(|(unit, time)| unit.read(time, now, "getex")).transpose()?;
     get(call)?;
-    match change {
-        Some(None) if call.app.store.expiry(call.key()).flatten().is_some() => {
-            call.app.store.set_expiry(call.key(), None);
-        }
-        Some(Some(at)) => {
-            call.app.store.set_expiry(call.key(), Some(at));
-        }
-        _ => {}
+    if persists && call.app.store.expiry(call.key()).flatten().is_some() {
+        call.app.store.set_expiry(call.key(), None);
+    } else if expiry.is_some() {
+        call.app.store.set_expiry(call.key(), expiry);
     }
     Ok(())
 }
@@ -280,5 +287,5 @@ pub(crate) fn sum(old: &[u8], amount: &[u8], wrong: Error) -> Result<String, Err
     super::call::float(old).map_err(|_| wrong)?;
     super::call::float(amount)?;
     let text = decimal::add(old, amount);
-    text.ok_or(Error("ERR increment would produce NaN or Infinity".into()))
+    text.ok_or(fixed("ERR increment would produce NaN or Infinity"))
 }

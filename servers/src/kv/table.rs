@@ -22,11 +22,9 @@ impl Flags {
     pub(crate) const NO_AUTH: Self = Self(1 << 6);
     /// A transaction does not keep it for later.
     pub(crate) const IMMEDIATE: Self = Self(1 << 7);
-    /// It has no place in a transaction.
-    pub(crate) const NO_MULTI: Self = Self(1 << 8);
     /// A subscriber may say it in RESP2, where replies and messages look alike.
-    pub(crate) const WHILE_SUBSCRIBED: Self = Self(1 << 9);
-    pub(crate) const PUBSUB: Self = Self(1 << 10);
+    pub(crate) const WHILE_SUBSCRIBED: Self = Self(1 << 8);
+    pub(crate) const PUBSUB: Self = Self(1 << 9);
 
     /// Both.
     const fn and(self, other: Self) -> Self {
@@ -46,7 +44,6 @@ impl Flags {
             (Self::BLOCKS, "blocking"),
             (Self::ADMIN, "admin"),
             (Self::NO_AUTH, "no_auth"),
-            (Self::NO_MULTI, "no_multi"),
             (Self::PUBSUB, "pubsub"),
         ];
         names.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)

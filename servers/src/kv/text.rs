@@ -1,29 +1,42 @@
 //! Error texts that quote what was asked for.
 
+use super::error::{Error, errorf};
+
 /// How much of a name or of all arguments is quoted.
 const QUOTED_MAX: usize = 128;
 
-fn quoted(bytes: &[u8], max: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned()
+/// The part of what a client has said that Redis quotes: C has it end at the first zero.
+fn quoted(bytes: &[u8], max: usize) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(max)]
 }
 
-pub(crate) fn unknown_command(args: &[&[u8]]) -> String {
-    let mut list = String::new();
+/// An error around what a client has said.
+pub(crate) fn quoting(before: &str, said: &[u8], behind: &str) -> Error {
+    let said = quoted(said, usize::MAX);
+    errorf([before.as_bytes(), said, behind.as_bytes()].concat())
+}
+
+pub(crate) fn unknown_command(args: &[&[u8]]) -> Error {
+    let mut list = Vec::new();
     for argument in &args[1..] {
         if list.len() >= QUOTED_MAX {
             break;
         }
         let room = QUOTED_MAX - list.len();
-        list.push_str(&format!("'{}' ", quoted(argument, room)));
+        list.extend([b"'", quoted(argument, room), b"' "].concat());
     }
     let name = quoted(args[0], QUOTED_MAX);
-    format!("ERR unknown command '{name}', with args beginning with: {list}")
+    let parts: [&[u8]; 4] =
+        [b"ERR unknown command '", name, b"', with args beginning with: ", &list];
+    errorf(parts.concat())
 }
 
-pub(crate) fn unknown_subcommand(args: &[&[u8]]) -> String {
-    let container = quoted(args[0], QUOTED_MAX).to_uppercase();
+pub(crate) fn unknown_subcommand(args: &[&[u8]]) -> Error {
+    let container = quoted(args[0], QUOTED_MAX).to_ascii_uppercase();
     let name = quoted(args[1], QUOTED_MAX);
-    format!("ERR unknown subcommand '{name}'. Try {container} HELP.")
+    let parts: [&[u8]; 5] = [b"ERR unknown subcommand '", name, b"'. Try ", &container, b" HELP."];
+    errorf(parts.concat())
 }
 
 pub(crate) fn wrong_arity(name: &str) -> String {

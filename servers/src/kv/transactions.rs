@@ -7,7 +7,7 @@ use super::app::App;
 use super::call::Call;
 use super::client::{Kept, Transaction};
 use super::dispatch;
-use super::error::{Done, error};
+use super::error::{Done, Error, error, errorf};
 
 pub(crate) fn multi(call: &mut Call<'_>) -> Done {
     if call.client().transaction.is_some() {
@@ -22,9 +22,17 @@ pub(crate) fn discard(call: &mut Call<'_>) -> Done {
     if call.client().transaction.take().is_none() {
         return error("ERR DISCARD without MULTI");
     }
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     call.out.ok();
     Ok(())
+}
+
+/// Ends the transaction of a client whose `EXEC` is refused; says what is said of it.
+pub(crate) fn abort(app: &mut App, me: usize, refusal: &Error) -> Error {
+    app.clients[me].transaction = None;
+    forget_watched(app, me);
+    let reason = refusal.0.strip_prefix(b"ERR ").unwrap_or(&refusal.0);
+    errorf([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
 
 pub(crate) fn exec(call: &mut Call<'_>) -> Done {
@@ -32,7 +40,7 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
         return error("ERR EXEC without MULTI");
     };
     let has_changed = has_changed(call);
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     if transaction.failed {
         return error("EXECABORT Transaction discarded because of previous errors.");
     }
@@ -76,20 +84,9 @@ fn has_changed(call: &mut Call<'_>) -> bool {
     watched.any(|(key, since)| app.store.has_changed(key, *since))
 }
 
-pub(crate) fn forget_watched(call: &mut Call<'_>) {
-    unwatch_all(call.app, call.me);
-}
-
-fn unwatch_all(app: &mut App, who: usize) {
-    let watched = std::mem::take(&mut app.clients[who].watched);
+pub(crate) fn forget_watched(app: &mut App, me: usize) {
+    let watched = std::mem::take(&mut app.clients[me].watched);
     watched.iter().for_each(|(key, _)| app.store.unwatch(key));
-}
-
-/// Forgets a client's transaction, if it has begun one.
-pub(crate) fn abandon(app: &mut App, who: usize) {
-    if app.clients[who].transaction.take().is_some() {
-        unwatch_all(app, who);
-    }
 }
 
 pub(crate) fn watch(call: &mut Call<'_>) -> Done {
@@ -107,7 +104,7 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn unwatch(call: &mut Call<'_>) -> Done {
-    forget_watched(call);
+    forget_watched(call.app, call.me);
     call.out.ok();
     Ok(())
 }

@@ -1,0 +1,108 @@
+//! The tools under test, run to their ends or typed to.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+/// What a tool does with `input`, without the environment of who runs the tests.
+pub(crate) fn run<T: AsRef<str>>(tool: &str, args: &[T], input: &[u8]) -> Output {
+    let mut child = Command::new(tool)
+        .args(args.iter().map(AsRef::as_ref))
+        .env_remove("REDISCLI_AUTH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut keyboard = child.stdin.take().expect("its input is piped");
+    let input = input.to_vec();
+    // Beside reading, so that neither waits for the other; it may end without reading all.
+    let writing = std::thread::spawn(move || drop(keyboard.write_all(&input)));
+    let output = child.wait_with_output().expect("it ends");
+    writing.join().expect("it does not panic");
+    output
+}
+
+/// What is compared of an output: all but how long slow commands took, which time decides.
+pub(crate) fn said(output: &Output) -> String {
+    let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
+    let is_time = |line: &[u8]| {
+        let seconds = line.strip_prefix(b"(").and_then(|it| it.strip_suffix(b"s)\n"));
+        let is_number = |it: &[u8]| it.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        seconds.is_some_and(is_number)
+    };
+    let stable = lines.filter(|line| !is_time(line));
+    let stable: Vec<u8> = stable.flatten().copied().collect();
+    // One line each, so that a difference can be seen.
+    let lines = stable.split(|byte| *byte == b'\n').map(|line| line.escape_ascii().to_string());
+    let (code, errors) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{errors}\n{code:?}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// A shell command on a terminal of its own. What is waited for in vain ends after a minute.
+pub(crate) fn script(command: &str) -> Command {
+    let mut script = Command::new("timeout");
+    script.args(["--foreground", "60", "script", "-qec", command, "/dev/null"]);
+    // Not every shell that a user may have does the same on Ctrl-C.
+    script.env("SHELL", "/bin/sh");
+    script
+}
+
+/// A tool that is typed to while what it shows is read.
+pub(crate) struct Tool {
+    pub(crate) child: Child,
+    keyboard: Option<ChildStdin>,
+    shown: Vec<u8>,
+}
+
+impl Tool {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self { keyboard: child.stdin.take(), child, shown: Vec::new() }
+    }
+
+    /// A tool on a terminal that can not move its cursor, so that what it shows is plain.
+    pub(crate) fn on_terminal(command: &str) -> Self {
+        Self::start(
+            script(command)
+                .env("TERM", "dumb")
+                .env("REDISCLI_HISTFILE", "/dev/null")
+                .env("KVCLI_HISTFILE", "/dev/null"),
+        )
+    }
+
+    pub(crate) fn type_in(&mut self, keys: &str) {
+        let keyboard = self.keyboard.as_mut().expect("it is not at its end");
+        keyboard.write_all(keys.as_bytes()).expect("it reads");
+    }
+
+    /// Waits until `words` have been shown since the last time.
+    pub(crate) fn wait_for(&mut self, words: &str) {
+        let mut new = Vec::new();
+        let screen = self.child.stdout.as_mut().expect("its output is piped");
+        while !new.ends_with(words.as_bytes()) {
+            let mut byte = [0];
+            let count = screen.read(&mut byte).expect("it shows something");
+            assert!(count > 0, "it ended before {words:?}: {}", String::from_utf8_lossy(&new));
+            new.push(byte[0]);
+        }
+        self.shown.extend_from_slice(&new);
+    }
+
+    /// All that was shown, once it has ended.
+    pub(crate) fn end(mut self) -> String {
+        self.keyboard = None;
+        let screen = self.child.stdout.as_mut().expect("its output is piped");
+        screen.read_to_end(&mut self.shown).expect("it shows something");
+        self.child.wait().expect("it ends");
+        String::from_utf8_lossy(&self.shown).into_owned()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // It has ended, or the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

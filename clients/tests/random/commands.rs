@@ -1,0 +1,466 @@
+//! Commands that nobody would think of, from a seed.
+
+/// Numbers that look random, and come again for whoever has the seed (xorshift).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        // Seeds that are neighbours begin alike.
+        (0..16).for_each(|_| assert!(dice.below(2) < 2));
+        dice
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((u128::from(self.0) * bound as u128) >> 64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+}
+
+/// A request: its name and its arguments.
+pub(crate) type Request = Vec<Vec<u8>>;
+
+/// What commands look like: words in capitals as they are, letters for what [`part`] makes of them,
+/// a star behind what may come several times. Behind the bar are options, of which any come in any
+/// order, separated by commas.
+const FORMS: &[&str] = &[
+    "APPEND s v",
+    "DECR s",
+    "DECRBY s i",
+    "GET s",
+    "GETDEL s",
+    "GETEX s | EX x, PX y, EXAT u, PXAT w, PERSIST",
+    "GETRANGE s i i",
+    "GETSET s v",
+    "INCR s",
+    "INCRBY s i",
+    "INCRBYFLOAT b d",
+    "INCRBYFLOAT b d",
+    "RPUSH b v",
+    "INCRBYFLOAT b nan",
+    "SET b z",
+    "GET b",
+    "DEL b",
+    "MGET k*",
+    "MSET s v s v",
+    "MSET s v",
+    "MSETNX s v k v",
+    "PSETEX s y v",
+    "SET s v",
+    "SET s v | NX, XX, GET, KEEPTTL, EX x, PX y, EXAT u, PXAT w",
+    "SET s v | NX, XX, GET, KEEPTTL, EX x, PX y, EXAT u, PXAT w",
+    "SETEX s x v",
+    "SETNX s v",
+    "SETRANGE s n v",
+    "STRLEN s",
+    "SUBSTR s i i",
+    "DEL k*",
+    "UNLINK k*",
+    "EXISTS k*",
+    "TOUCH k*",
+    "TYPE k",
+    "RENAME k k",
+    "RENAMENX k k",
+    "KEYS p",
+    "SCAN 0 COUNT 100000 | MATCH p, TYPE o",
+    "SCAN",
+    "SCAN nothing",
+    "SCAN 0 COUNT 0",
+    "SCAN 0 MATCH",
+    "SCAN 0 COUNT 99999 BOGUS 1",
+    "SSCAN t -1x",
+    "HSCAN h 0 COUNT -1",
+    "HSCAN h 0 TYPE hash",
+    "RANDOMKEY",
+    "EXPIRE k x | NX, XX, GT, LT",
+    "PEXPIRE k y | NX, XX, GT, LT",
+    "EXPIREAT k g | NX, XX, GT, LT",
+    "PEXPIREAT k j | NX, XX, GT, LT",
+    "EXPIRETIME k",
+    "PEXPIRETIME k",
+    "TTL k",
+    "PTTL k",
+    "PERSIST k",
+    "BLMOVE l l LEFT RIGHT q",
+    "BLPOP l* q",
+    "BRPOP l* q",
+    "BRPOPLPUSH l l q",
+    "LINDEX l i",
+    "LINSERT l BEFORE v v",
+    "LINSERT l AFTER v v",
+    "LLEN l",
+    "LMOVE l l LEFT LEFT",
+    "LMOVE l l RIGHT LEFT",
+    "LPOP l",
+    "LPOP l i",
+    "LPOS l v | RANK i, COUNT i, MAXLEN i",
+    "LPUSH l v*",
+    "LPUSHX l v*",
+    "LRANGE l i i",
+    "LRANGE l 0 -1",
+    "LREM l i v",
+    "LSET l i v",
+    "LTRIM l i i",
+    "RPOP l",
+    "RPOP l i",
+    "RPOPLPUSH l l",
+    "RPUSH l v*",
+    "RPUSHX l v*",
+    "HDEL h f*",
+    "HEXISTS h f",
+    "HGET h f",
+    "HGETALL h",
+    "HINCRBY h f i",
+    "HINCRBYFLOAT h a d",
+    "HINCRBYFLOAT t a d",
+    "HSET h a z",
+    "HKEYS h",
+    "HLEN h",
+    "HMGET h f*",
+    "HMSET h f v f v",
+    "HRANDFIELD h r",
+    "HRANDFIELD h r WITHVALUES",
+    "HSCAN h 0 COUNT 100000 | MATCH p",
+    "HSET h f v",
+    "HSET h f v f v f v",
+    "HSETNX h f v",
+    "HSTRLEN h f",
+    "HVALS h",
+    "SADD t v*",
+    "SADD t v*",
+    "SCARD t",
+    "SDIFF t*",
+    "SDIFFSTORE t t*",
+    "SINTER t*",
+    "SINTERCARD 2 t t | LIMIT i",
+    "SINTERCARD i t* | LIMIT i",
+    "SINTERSTORE t t*",
+    "SISMEMBER t v",
+    "SMEMBERS t",
+    "SMISMEMBER t v*",
+    "SMOVE t t v",
+    "SPOP t r",
+    "SPOP t r v",
+    "SRANDMEMBER t r v",
+    "SRANDMEMBER t r",
+    "SREM t v*",
+    "SSCAN t 0 COUNT 100000 | MATCH p",
+    "SUNION t*",
+    "SUNIONSTORE t t*",
+    "MULTI",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "WATCH k*",
+    "WATCH k",
+    "UNWATCH",
+    "PUBLISH c v",
+    "PUBLISH c v",
+    "PING",
+    "PING v",
+    "ECHO v",
+    "SELECT i",
+    "CLIENT SETNAME v",
+    "CLIENT GETNAME",
+    "CLIENT ID",
+    "CLIENT KILL ID 99999",
+    "CLIENT KILL v",
+    "CLIENT KILL TYPE v",
+    "CLIENT LIST TYPE v",
+    "CLIENT REPLY v",
+    "CLIENT v",
+    "CONFIG GET p",
+    "CONFIG v",
+    "COMMAND COUNT v",
+    "COMMAND v",
+    "HELLO i",
+    "HELLO v v",
+    "AUTH v",
+    "AUTH default v",
+    "AUTH v v",
+    "RESET",
+    "DBSIZE",
+    "TIME",
+    "FLUSHALL",
+    "FLUSHDB ASYNC",
+    "FLUSHALL v",
+    "NOSUCH v*",
+];
+
+/// Commands that would kill more than is wanted, or say much, if a wrong argument turned out right.
+const NEVER_WRONG: &[&str] = &[
+    "SRANDMEMBER",
+    "HRANDFIELD",
+    "BLPOP",
+    "BLMOVE",
+    "BRPOP",
+    "CLIENT",
+    "CONFIG",
+    "INCRBYFLOAT",
+    "HINCRBYFLOAT",
+    "SET b",
+    "RPUSH b",
+    "HSET h a",
+    "SCAN",
+    "SSCAN",
+    "HSCAN",
+    "SPOP",
+];
+
+/// Commands that have keys end.
+const TIMED: &[&str] = &["SET s v |", "SETEX", "PSETEX", "GETEX", "EXPIRE", "PEXPIRE"];
+
+/// What a string, an item, a field or a member may be. No number in it is one of bytes to take:
+/// those between a megabyte and half a gigabyte are valid.
+const VALUES: &[&[u8]] = &[
+    b"",
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"e",
+    b"abc",
+    b"A",
+    b"0",
+    b"1",
+    b"2",
+    b"3",
+    b"7",
+    b"10",
+    b"-1",
+    b"-5",
+    b"100",
+    b"12345",
+    b"9223372036854775807",
+    b"9223372036854775806",
+    b"-9223372036854775808",
+    b"-9223372036854775807",
+    b"9223372036854775808",
+    b"4294967296",
+    b"18446744073709551616",
+    b"99999999999999999999999",
+    b" 1",
+    b"1 ",
+    b"01",
+    b"-0",
+    b"+1",
+    b"1.5",
+    b"0.25",
+    b"-2.75",
+    b".5",
+    b"5.",
+    b"3e2",
+    b"1e",
+    b"inf",
+    b"-inf",
+    b"nan",
+    b"--1",
+    b"-",
+    b"1\0",
+    b"\0",
+    b"\r\n",
+    b"\xff\xfe",
+    b"k v",
+    b"\"'\\",
+    b"[a-c]*",
+    b"h\xc3\xa9",
+    b"0123456789012345678901234567890123456789012345678901234567890123456789",
+];
+
+const INTEGERS: &[&str] = &["0", "1", "2", "3", "-1", "-2", "-3", "5", "-100", "100", "10"];
+
+/// Sums of these are exact in binary, so that Redis's and ours have the same digits.
+const FRACTIONS: &[&str] = &[
+    "0.5", "-0.5", "1.25", "-2.75", "1000", "3e2", "0.0625", "5.0e3", "-1", "0", "-0", "1e15",
+    "+0.125", ".5", "5.", "infinity", "-inf", "1e5000", "nan", "1e", "0.5 ",
+];
+
+const PATTERNS: &[&[u8]] = &[
+    b"*", b"?", b"s*", b"*1", b"[sl]?", b"[^s]*", b"[a-t]1", b"\\s1", b"h[0-1", b"", b"**1", b"[]",
+    b"[^]", b"t[1-", b"\\", b"?\xff*", b"[z-a]1", b"*[*", b"s1", b"S*", b"nothing",
+];
+
+const CHANNELS: &[&str] = &["c1", "c2", "d", ""];
+
+/// A key, mostly one of its own kind.
+fn key(kind: u8, dice: &mut Dice) -> Vec<u8> {
+    if dice.one_in(60) && kind != b'b' {
+        return dice.pick(&[&b""[..], b"\xffk\0", b"k\r\n"]).to_vec();
+    }
+    // What fractions are added to holds nothing else: sums beyond 64 bits are not the same.
+    let own = kind == b'b' || kind != b'k' && !dice.one_in(6);
+    let kind = if own { kind } else { *dice.pick(&[&b's', &b'l', &b'h', &b't']) };
+    vec![kind, b'0' + dice.below(4) as u8]
+}
+
+fn value(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(40) {
+        0 => vec![b'x'; dice.below(6000)],
+        1 => (0..dice.below(20)).map(|_| dice.below(256) as u8).collect(),
+        2..6 => dice.below(1000).to_string().into_bytes(),
+        _ => dice.pick(VALUES).to_vec(),
+    }
+}
+
+fn integer(dice: &mut Dice) -> Vec<u8> {
+    if dice.one_in(8) { value(dice) } else { dice.pick(INTEGERS).as_bytes().to_vec() }
+}
+
+/// A time of at least `least` units. Two commands never give times that are near each other: which
+/// is later would be decided by how long the servers take.
+fn time(least: usize, step: usize, dice: &mut Dice) -> Vec<u8> {
+    match dice.below(12) {
+        0 => {
+            dice.pick(&["0", "-1", "", "abc", "9223372036854775807", "-9223372036854775808"]).into()
+        }
+        1 => dice.pick(&["9223372036854775", "-9223372036854775", "9223370000000000000"]).into(),
+        _ => (least + step * dice.below(1_000_000)).to_string().into_bytes(),
+    }
+}
+
+/// What stands for one letter of a form.
+fn part(letter: u8, dice: &mut Dice) -> Vec<u8> {
+    match letter {
+        b's' | b'l' | b'h' | b't' | b'b' | b'k' => key(letter, dice),
+        b'v' => value(dice),
+        b'f' => dice.pick(&["f1", "f2", "f3", "f4", "", "1"]).into(),
+        b'a' => dice.pick(&["fraction", "other fraction"]).into(),
+        b'z' => dice.pick(&["1", "0.5", "-3.25", "1e3", "abc", "", "5.", "+.5", " 1"]).into(),
+        b'i' => integer(dice),
+        b'n' => dice.pick(&["0", "1", "7", "100", "-1", "600000000", "abc", "5000"]).into(),
+        // A negative number of random elements is answered by as many.
+        b'r' => dice
+            .pick(&[
+                "0",
+                "100000",
+                "abc",
+                "",
+                "9223372036854775808",
+                "1.0",
+                "9223372036854775807",
+                "4611686018427387904",
+                "-9223372036854775808",
+            ])
+            .into(),
+        b'd' => dice.pick(FRACTIONS).into(),
+        b'p' => dice.pick(PATTERNS).to_vec(),
+        b'c' => dice.pick(CHANNELS).into(),
+        b'o' => dice.pick(&["string", "LIST", "hash", "set", "none", ""]).into(),
+        b'q' => dice.pick(&["0.001", "-1", "abc", "0.01", "1e-3", "", "-inf", "nan"]).into(),
+        b'x' => time(1_000_000, 1000, dice),
+        b'y' => time(1_000_000_000, 1_000_000, dice),
+        // From 2100 on, so that it is later than all that is counted from now.
+        b'u' => time(4_102_444_800, 1000, dice),
+        b'w' => time(4_102_444_800_000, 1_000_000, dice),
+        // What is set with a time gone by may be counted for a while.
+        b'g' => {
+            if dice.one_in(8) {
+                b"1".to_vec()
+            } else {
+                part(b'u', dice)
+            }
+        }
+        b'j' => {
+            if dice.one_in(8) {
+                b"1".to_vec()
+            } else {
+                part(b'w', dice)
+            }
+        }
+        letter => unreachable!("no form has the letter {}", letter as char),
+    }
+}
+
+/// Appends what the words of a form stand for.
+fn append(words: &str, request: &mut Request, dice: &mut Dice) {
+    for word in words.split_whitespace() {
+        let count = if word.ends_with('*') { 1 + dice.below(4) } else { 1 };
+        for _ in 0..count {
+            request.push(match word.as_bytes() {
+                [letter @ b'a'..=b'z'] | [letter @ b'a'..=b'z', b'*'] => part(*letter, dice),
+                word if dice.one_in(8) => word.to_ascii_lowercase(),
+                word => word.to_vec(),
+            });
+        }
+    }
+}
+
+/// Does something to a request that makes it wrong, or says it in another way.
+fn spoil(request: &mut Request, is_timed: bool, dice: &mut Dice) {
+    let place = dice.below(request.len());
+    match dice.below(4) {
+        0 if place > 0 => request.truncate(place),
+        1 => request.push(value(dice)),
+        2 if place > 0 => drop(request.remove(place)),
+        // A key that ends soon would be there for one server, and gone for the other.
+        _ if place > 0 && is_timed => {
+            request[place] = dice.pick(&[&b""[..], b"abc", b"0", b"-1", b"1.5", b"\r\n"]).to_vec();
+        }
+        _ if place > 0 => request[place] = value(dice),
+        _ => request[0].make_ascii_lowercase(),
+    }
+}
+
+/// Any command.
+pub(crate) fn any(dice: &mut Dice) -> Request {
+    let form = dice.pick(FORMS);
+    let (words, options) = form.split_once(" | ").unwrap_or((form, ""));
+    let mut request = Vec::new();
+    append(words, &mut request, dice);
+    let options: Vec<&str> = options.split(", ").filter(|it| !it.is_empty()).collect();
+    if !options.is_empty() {
+        for _ in 0..dice.below(4) {
+            let option = dice.pick(&options);
+            append(option, &mut request, dice);
+        }
+    }
+    let may_be_wrong = !NEVER_WRONG.iter().any(|name| form.starts_with(name));
+    if may_be_wrong && dice.one_in(20) {
+        let is_timed = TIMED.iter().any(|name| form.starts_with(name));
+        spoil(&mut request, is_timed, dice);
+    }
+    request
+}
+
+/// What a subscriber says: each is answered once, and most of it is refused in RESP2.
+pub(crate) fn of_subscriber(dice: &mut Dice) -> Request {
+    let words = dice.pick(&[
+        "SUBSCRIBE c",
+        "SUBSCRIBE c",
+        "PSUBSCRIBE p",
+        "UNSUBSCRIBE c",
+        "PUNSUBSCRIBE p",
+        "PING",
+        "PING v",
+        "GET s",
+        "SET s v",
+        "NOSUCH",
+        "SUBSCRIBE",
+        "RESET",
+    ]);
+    let mut request = Vec::new();
+    append(words, &mut request, dice);
+    request
+}
+
+/// A command that waits for a list until somebody makes it, and the keys it waits for.
+pub(crate) fn waiting(dice: &mut Dice) -> (Request, usize) {
+    let words = dice.pick(&["BLPOP l*", "BRPOP l*", "BLMOVE l k LEFT RIGHT", "BRPOPLPUSH l k"]);
+    let mut request = Vec::new();
+    append(words, &mut request, dice);
+    let keys = if words.ends_with('*') { request.len() - 1 } else { 1 };
+    request.push(b"0".to_vec());
+    (request, keys)
+}

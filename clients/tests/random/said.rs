@@ -1,0 +1,99 @@
+//! What two servers may say differently to the same command, and what not.
+
+use clients::resp::Answer;
+use protocol::resp::{Item, Value};
+
+use super::commands::Request;
+
+/// What is compared of a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    /// Every byte.
+    Exactly(Vec<u8>),
+    /// A time that goes by while it is asked for: how much is left, and how much may be missing.
+    About(i64, i64),
+    /// An aggregate: how it begins, and what is compared of its elements.
+    All(u8, Vec<Said>),
+    /// Nothing but what kind of reply it is.
+    Kind(u8),
+}
+
+impl Said {
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::About(left, near), Self::About(right, _)) => {
+                left.abs_diff(*right) <= *near as u64
+            }
+            (Self::All(kind, left), Self::All(other, right)) => {
+                let mut pairs = left.iter().zip(right);
+                kind == other && left.len() == right.len() && pairs.all(|(a, b)| a.agrees(b))
+            }
+            _ => self == other,
+        }
+    }
+}
+
+/// The elements of an aggregate in one order, whatever order they came in.
+fn sorted(value: Value<'_>, of_each: usize) -> Said {
+    let kind = value.encoded()[0];
+    let elements: Vec<Vec<u8>> = value.elements().map(|it| it.encoded().to_vec()).collect();
+    let mut groups: Vec<Vec<u8>> = elements.chunks(of_each).map(<[_]>::concat).collect();
+    groups.sort();
+    // An element that is missing of a pair shows, as the number of all is compared.
+    groups.push(elements.len().to_string().into_bytes());
+    Said::All(kind, groups.into_iter().map(Said::Exactly).collect())
+}
+
+/// What is compared of a reply to `request`. `queued` is what a transaction has kept.
+pub(crate) fn said(request: &Request, queued: &[Request], value: Value<'_>) -> Said {
+    let bytes = value.encoded();
+    let (name, kind) = (request[0].to_ascii_uppercase(), bytes[0]);
+    let exactly = Said::Exactly(bytes.to_vec());
+    let is_aggregate = matches!(kind, b'*' | b'~' | b'%') && !bytes.starts_with(b"*-1");
+    if let Item::Integer(number @ 100..) = value.item() {
+        // A minute, for machines with much to do.
+        match name.as_slice() {
+            b"TTL" | b"EXPIRETIME" => return Said::About(number, 60),
+            b"PTTL" | b"PEXPIRETIME" => return Said::About(number, 60_000),
+            _ => {}
+        }
+    }
+    match name.as_slice() {
+        b"CLIENT" if kind == b':' && request.len() == 2 => Said::Kind(kind),
+        b"TIME" | b"HELLO" | b"CONFIG" | b"COMMAND" if is_aggregate => Said::Kind(kind),
+        b"COMMAND" if kind == b':' => Said::Kind(kind),
+        b"RANDOMKEY" => Said::Kind(kind),
+        _ if !is_aggregate => exactly,
+        b"EXEC" => {
+            let replies = queued.iter().zip(value.elements());
+            Said::All(kind, replies.map(|(request, it)| said(request, &[], it)).collect())
+        }
+        b"KEYS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SRANDMEMBER"
+        | b"HKEYS" | b"HVALS" => sorted(value, 1),
+        // In RESP3, fields and values are pairs already.
+        b"HRANDFIELD" if request.len() == 3 || bytes.windows(3).any(|it| it == b"\n*2") => {
+            sorted(value, 1)
+        }
+        b"HGETALL" | b"HRANDFIELD" => sorted(value, 2),
+        b"SCAN" | b"SSCAN" | b"HSCAN" => {
+            let of_each = if name == b"HSCAN" { 2 } else { 1 };
+            let mut parts = value.elements();
+            let cursor = parts.next().map(|it| Said::Exactly(it.encoded().to_vec()));
+            let found = parts.next().map(|it| sorted(it, of_each));
+            Said::All(kind, cursor.into_iter().chain(found).collect())
+        }
+        _ => exactly,
+    }
+}
+
+/// How many were told what a request has published, itself or in a transaction.
+pub(crate) fn receivers(request: &Request, queued: &[Request], value: Value<'_>) -> i64 {
+    match (request[0].to_ascii_uppercase().as_slice(), Answer::from(value)) {
+        (b"PUBLISH", Answer::Integer(count)) => count,
+        (b"EXEC", Answer::Array(_)) => {
+            let replies = queued.iter().zip(value.elements());
+            replies.map(|(request, it)| receivers(request, &[], it)).sum()
+        }
+        _ => 0,
+    }
+}
