@@ -126,6 +126,8 @@ const TIMERS: &[Metric] = &[
     metric("rearm_ns", "re-arm ns", 1, Shown::Judged),
     metric("arm_ns", "arm ns", 1, Shown::Ratio),
     metric("cancel_ns", "cancel ns", 1, Shown::Ratio),
+    metric("ordered_ns", "re-arm in order ns", 1, Shown::Ratio),
+    metric("fill_ns", "first arm ns", 1, Shown::Ratio),
     metric("expire_ns", "expire ns", 1, Shown::Ratio),
     metric("bytes", "bytes each", 0, Shown::Ratio),
 ];
