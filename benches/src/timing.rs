@@ -83,7 +83,7 @@ impl Script {
     }
 
     /// Timers, and how long each is to run.
-    pub fn steps(&self) -> impl Iterator<Item = (usize, Duration)> {
+    pub fn steps(&self) -> impl Iterator<Item = (usize, Duration)> + Clone {
         let delay = |step: &Step| Duration::from_millis(u64::from(step.delay));
         self.steps.iter().map(move |step| (step.place as usize, delay(step)))
     }
@@ -152,19 +152,29 @@ pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Measures phases and prints what one timer took in each.
+/// Measures phases, and in the end prints what one timer took in each: a call to the kernel between
+/// two of them would be felt in the second.
 #[derive(Debug)]
 pub struct Phases {
     count: usize,
     memory: u64,
     started: u64,
+    figures: Vec<(&'static str, f64)>,
+}
+
+impl Drop for Phases {
+    fn drop(&mut self) {
+        for (name, figure) in &self.figures {
+            println!("{name} {figure:.2}");
+        }
+    }
 }
 
 impl Phases {
     /// For so many timers.
     pub fn new(count: usize) -> Self {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
-        Self { count, memory, started: measure::own_nanoseconds() }
+        Self { count, memory, started: measure::own_nanoseconds(), figures: Vec::new() }
     }
 
     /// A phase begins, of so many timers.
@@ -174,16 +184,16 @@ impl Phases {
     }
 
     /// A phase has ended, and this is what it is called.
-    pub fn end(&self, name: &str) {
+    pub fn end(&mut self, name: &'static str) {
         let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
-        println!("{name} {:.2}", nanoseconds / self.count as f64);
+        self.figures.push((name, nanoseconds / self.count as f64));
     }
 
     /// All timers are armed: tells what memory that took.
-    fn weigh(&self) {
+    fn weigh(&mut self) {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
         let bytes = memory.saturating_sub(self.memory) as f64;
-        println!("bytes {:.1}", bytes / self.count as f64);
+        self.figures.push(("bytes", bytes / self.count as f64));
     }
 }
 

@@ -152,7 +152,7 @@ pub fn timers(count: usize) -> io::Result<()> {
         (0..count).map(|_| executor.spawn(Timer::at(start + random.short()))).collect();
     while executor.try_tick() {}
     // Its thread fires timers while nobody blocks on a future.
-    let phases = Phases::new(count);
+    let mut phases = Phases::new(count);
     timing::sleep_until_due(start);
     block_on(executor.run(async {
         for task in tasks {

@@ -196,7 +196,7 @@ pub fn timers(count: usize) -> io::Result<()> {
         handle.insert_source(timer, fire).map_err(|it| it.error)?;
     }
     timing::sleep_until_due(now);
-    let phases = Phases::new(count);
+    let mut phases = Phases::new(count);
     let mut fired = 0;
     while fired < count {
         event_loop.dispatch(None, &mut fired)?;

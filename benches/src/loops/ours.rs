@@ -211,7 +211,7 @@ pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
     let owner = cx.spawn(Owner { count, fired: 0 })?;
     cx.wake(owner);
     reactor.run_once(None)?;
-    let phases = Phases::new(count);
+    let mut phases = Phases::new(count);
     reactor.run()?;
     phases.end("expire_ns");
     Ok(())

@@ -160,7 +160,7 @@ pub fn timers(count: usize) -> io::Result<()> {
             })
             .collect();
         tokio::task::yield_now().await;
-        let phases = Phases::new(count);
+        let mut phases = Phases::new(count);
         timing::sleep_until_due(start);
         for task in tasks {
             task.await?;

@@ -89,7 +89,7 @@ pub fn timers(count: usize) -> io::Result<()> {
             queue.insert_at(key, (now + random.short()).into());
         }
         timing::sleep_until_due(now);
-        let phases = Phases::new(count);
+        let mut phases = Phases::new(count);
         for _ in 0..count {
             poll_fn(|context| queue.poll_expired(context)).await;
         }
