@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use benches::timing::Delays;
+use benches::timing::Script;
 use criterion::{Criterion, Throughput};
 use reactor::{BackendKind, Cx, Expired, Handler, LoopLimits, Next, Reactor, TimerId, Token};
 
@@ -32,35 +32,36 @@ enum Task {
 }
 
 struct Owner {
-    count: usize,
-    delays: Delays,
-    timers: Vec<TimerId>,
+    script: Script,
+    timers: Vec<Option<TimerId>>,
 }
 
 impl Handler<App> for Owner {
     fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
-        let (now, start) = (cx.now(), Instant::now());
+        let start = Instant::now();
+        let steps = self.script.steps().cycle();
         match cx.app.task {
             Task::Fill => {
-                for _ in 0..self.count {
-                    self.timers.push(cx.set_timer(now + FAR + self.delays.long(), None, 0));
+                for (place, delay) in self.script.steps() {
+                    self.timers[place] = Some(cx.set_timer_after(FAR + delay, 0));
                 }
             }
             Task::Move => {
-                for step in 0..cx.app.repeats as usize {
-                    let timer = self.timers[step * 7919 % self.count];
-                    cx.move_timer(timer, now + FAR + self.delays.long());
+                for (place, delay) in steps.take(cx.app.repeats as usize) {
+                    if let Some(timer) = self.timers[place] {
+                        cx.move_timer_after(timer, FAR + delay);
+                    }
                 }
             }
             Task::ArmAndCancel => {
-                for _ in 0..cx.app.repeats {
-                    let timer = cx.set_timer(now + FAR + self.delays.long(), None, 0);
+                for (_, delay) in steps.take(cx.app.repeats as usize) {
+                    let timer = cx.set_timer_after(FAR + delay, 0);
                     cx.cancel_timer(timer);
                 }
             }
             Task::ArmDue => {
                 for _ in 0..FIRED {
-                    cx.set_timer(now, None, 0);
+                    cx.set_timer_after(Duration::ZERO, 0);
                 }
             }
         }
@@ -92,7 +93,9 @@ fn timers(criterion: &mut Criterion, count: usize) {
     let backend = BackendKind::Epoll.open().expect("epoll opens");
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, App::default())
         .expect("the limits make sense");
-    let owner = Owner { count, delays: Delays::new(), timers: Vec::new() };
+    let mut script = Script::new(count);
+    script.at_random();
+    let owner = Owner { script, timers: vec![None; count] };
     let owner = reactor.cx().spawn(owner).expect("the loop takes sources");
     run(&mut reactor, owner, Task::Fill, 0);
     let mut group = criterion.benchmark_group(format!("timers, {count} armed"));

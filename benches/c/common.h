@@ -30,8 +30,8 @@
 #define PAIR_READ_SIZE 1024
 
 /* As timing.rs has it. */
-#define STRIDE 7919
 #define EXPIRE_MAX_MS 20
+#define STEPS_MIN 100000
 
 static char read_buffer[READ_SIZE];
 
@@ -176,19 +176,19 @@ static inline void chain_end(void) {
     printf("ns_per_event %.2f\n", (double)spent / (double)chain.received);
 }
 
-/* Times to come, in milliseconds: see timing.rs. */
-static inline uint64_t delay_up_to(uint64_t max) {
+/* Numbers to choose by: see timing.rs. */
+static inline uint64_t random_below(uint64_t bound) {
     static uint64_t state = 0x9e3779b97f4a7c15ull;
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    return 1 + state % max;
+    return state % bound;
 }
 
 static inline uint64_t delay_long(void) {
-    return delay_up_to(60000);
+    return 1 + random_below(60000);
 }
 
 static inline uint64_t delay_short(void) {
-    return delay_up_to(EXPIRE_MAX_MS);
+    return 1 + random_below(EXPIRE_MAX_MS);
 }
 
 static inline void sleep_until_due(uint64_t since) {
@@ -215,14 +215,9 @@ static struct {
     uint64_t started;
 } phases;
 
-static inline void phases_begin(void) {
-    phases.started = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-}
-
 static inline void phases_of(size_t count) {
     phases.count = (double)count;
-    phases.memory = memory_bytes();
-    phases_begin();
+    phases.started = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static inline void phases_end(const char *name) {
@@ -232,6 +227,60 @@ static inline void phases_end(const char *name) {
 
 static inline void phases_weigh(void) {
     printf("bytes %.1f\n", (memory_bytes() - phases.memory) / phases.count);
+}
+
+/* Which timer is next, and how long it is to run, in milliseconds; see timing.rs. */
+struct step {
+    uint32_t place, delay;
+};
+
+static inline void script_in_order(struct step *steps, size_t count) {
+    for (size_t place = 0; place < count; place++)
+        steps[place] = (struct step){(uint32_t)place, (uint32_t)delay_long()};
+}
+
+static inline void script_at_random(struct step *steps, size_t count) {
+    for (size_t place = count; place-- > 0;) {
+        steps[place].delay = (uint32_t)delay_long();
+        size_t other = random_below(place + 1);
+        struct step kept = steps[place];
+        steps[place] = steps[other], steps[other] = kept;
+    }
+}
+
+/* Measures what is done with so many timers; see timing.rs. Inlined, so that a loop's functions
+ * are called as if they were written here. */
+__attribute__((always_inline)) static inline void measure_timers(
+    size_t count, void (*arm)(size_t place, uint64_t delay),
+    void (*rearm)(size_t place, uint64_t delay), void (*cancel)(size_t place)) {
+    struct step *steps = must_allocate(count * sizeof *steps);
+    size_t half = (count + 1) / 2, done = 0;
+    script_in_order(steps, count);
+    phases.memory = memory_bytes();
+    for (size_t cycle = 0; done < STEPS_MIN; cycle++, done += count) {
+        phases_of(count);
+        for (size_t at = 0; at < count; at++) arm(steps[at].place, steps[at].delay);
+        phases_end("fill_ns");
+        if (cycle == 0) phases_weigh();
+        script_at_random(steps, count);
+        phases_of(count);
+        for (size_t at = 0; at < count; at++) rearm(steps[at].place, steps[at].delay);
+        phases_end("rearm_ns");
+        script_in_order(steps, count);
+        phases_of(count);
+        for (size_t at = 0; at < count; at++) rearm(steps[at].place, steps[at].delay);
+        phases_end("ordered_ns");
+        script_at_random(steps, count);
+        phases_of(half);
+        for (size_t at = 0; at < half; at++) cancel(steps[at].place);
+        phases_end("cancel_ns");
+        phases_of(half);
+        for (size_t at = 0; at < half; at++) arm(steps[at].place, steps[at].delay);
+        phases_end("arm_ns");
+        script_in_order(steps, count);
+        for (size_t at = 0; at < count; at++) cancel(steps[at].place);
+    }
+    free(steps);
 }
 
 /* Does the work that is asked for. */

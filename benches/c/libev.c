@@ -78,36 +78,34 @@ static void timer_fires(struct ev_loop *loop, ev_timer *timer, int events) {
     fired++;
 }
 
+static struct ev_loop *timed;
+static ev_timer *all;
+
+static inline void arm(size_t place, uint64_t delay) {
+    ev_timer_init(&all[place], timer_fires, (double)delay / 1e3, 0);
+    ev_timer_start(timed, &all[place]);
+}
+
+/* Of the ways to move a timer, this is the one that its manual recommends. */
+static inline void rearm(size_t place, uint64_t delay) {
+    all[place].repeat = (double)delay / 1e3;
+    ev_timer_again(timed, &all[place]);
+}
+
+static inline void cancel(size_t place) {
+    ev_timer_stop(timed, &all[place]);
+}
+
 static void timers(size_t count) {
-    struct ev_loop *loop = ev_default_loop(EVBACKEND_EPOLL);
-    ev_timer *all = must_allocate(count * sizeof *all);
-    phases_of(count);
-    for (size_t place = 0; place < count; place++) {
-        ev_timer_init(&all[place], timer_fires, (double)delay_long() / 1e3, 0);
-        ev_timer_start(loop, &all[place]);
-    }
-    phases_end("arm_ns");
-    phases_weigh();
-    phases_begin();
-    for (size_t step = 0; step < count; step++) {
-        ev_timer *timer = &all[step * STRIDE % count];
-        /* Of the ways to move a timer, this is the one that its manual recommends. */
-        timer->repeat = (double)delay_long() / 1e3;
-        ev_timer_again(loop, timer);
-    }
-    phases_end("rearm_ns");
-    phases_begin();
-    for (size_t step = 0; step < count; step++) ev_timer_stop(loop, &all[step * STRIDE % count]);
-    phases_end("cancel_ns");
+    timed = ev_default_loop(EVBACKEND_EPOLL);
+    all = must_allocate(count * sizeof *all);
+    measure_timers(count, arm, rearm, cancel);
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
-    ev_now_update(loop);
-    for (size_t place = 0; place < count; place++) {
-        ev_timer_init(&all[place], timer_fires, (double)delay_short() / 1e3, 0);
-        ev_timer_start(loop, &all[place]);
-    }
+    ev_now_update(timed);
+    for (size_t place = 0; place < count; place++) arm(place, delay_short());
     sleep_until_due(now);
-    phases_begin();
-    while (fired < count) ev_run(loop, EVRUN_ONCE);
+    phases_of(count);
+    while (fired < count) ev_run(timed, EVRUN_ONCE);
     phases_end("expire_ns");
 }
 

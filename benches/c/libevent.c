@@ -132,33 +132,33 @@ static void timer_fires(evutil_socket_t fd, short events, void *argument) {
     fired++;
 }
 
-static void arm(struct event *event, uint64_t milliseconds) {
-    struct timeval delay = {(time_t)(milliseconds / 1000), (suseconds_t)(milliseconds % 1000 * 1000)};
-    event_add(event, &delay);
+static struct event **all;
+
+static inline void rearm(size_t place, uint64_t delay) {
+    struct timeval at = {(time_t)(delay / 1000), (suseconds_t)(delay % 1000 * 1000)};
+    event_add(all[place], &at);
+}
+
+/* What was cancelled is still there to be armed again. */
+static inline void arm(size_t place, uint64_t delay) {
+    if (all[place] == NULL) all[place] = evtimer_new(base, timer_fires, NULL);
+    rearm(place, delay);
+}
+
+static inline void cancel(size_t place) {
+    event_del(all[place]);
 }
 
 /* In a callback, where the loop knows the time without asking the kernel. */
 static void work_timers(evutil_socket_t fd, short events, void *argument) {
     (void)fd, (void)events, (void)argument;
     size_t count = total;
-    struct event **all = must_allocate(count * sizeof *all);
-    memset(all, 0xff, count * sizeof *all);
-    phases_of(count);
-    for (size_t place = 0; place < count; place++) {
-        all[place] = evtimer_new(base, timer_fires, NULL);
-        arm(all[place], delay_long());
-    }
-    phases_end("arm_ns");
-    phases_weigh();
-    phases_begin();
-    for (size_t step = 0; step < count; step++) arm(all[step * STRIDE % count], delay_long());
-    phases_end("rearm_ns");
-    phases_begin();
-    for (size_t step = 0; step < count; step++) event_del(all[step * STRIDE % count]);
-    phases_end("cancel_ns");
+    all = must_allocate(count * sizeof *all);
+    memset(all, 0, count * sizeof *all);
+    measure_timers(count, arm, rearm, cancel);
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
     event_base_update_cache_time(base);
-    for (size_t place = 0; place < count; place++) arm(all[place], delay_short());
+    for (size_t place = 0; place < count; place++) arm(place, delay_short());
     sleep_until_due(now);
 }
 
@@ -168,7 +168,7 @@ static void timers(size_t count) {
     struct timeval at_once = {0, 0};
     event_base_once(base, -1, EV_TIMEOUT, work_timers, NULL, &at_once);
     event_base_loop(base, EVLOOP_ONCE);
-    phases_begin();
+    phases_of(count);
     while (fired < count) event_base_loop(base, EVLOOP_ONCE);
     phases_end("expire_ns");
 }

@@ -96,30 +96,34 @@ static void timer_fires(uv_timer_t *timer) {
     fired++;
 }
 
+static uv_loop_t *timed;
+static uv_timer_t *all;
+
+static inline void rearm(size_t place, uint64_t delay) {
+    uv_timer_start(&all[place], timer_fires, delay, 0);
+}
+
+/* What was stopped is still there to be started again. */
+static inline void arm(size_t place, uint64_t delay) {
+    if (all[place].loop == NULL) uv_timer_init(timed, &all[place]);
+    rearm(place, delay);
+}
+
+static inline void cancel(size_t place) {
+    uv_timer_stop(&all[place]);
+}
+
 static void timers(size_t count) {
-    uv_loop_t *loop = uv_default_loop();
-    uv_timer_t *all = must_allocate(count * sizeof *all);
-    phases_of(count);
-    for (size_t place = 0; place < count; place++) {
-        uv_timer_init(loop, &all[place]);
-        uv_timer_start(&all[place], timer_fires, delay_long(), 0);
-    }
-    phases_end("arm_ns");
-    phases_weigh();
-    phases_begin();
-    for (size_t step = 0; step < count; step++)
-        uv_timer_start(&all[step * STRIDE % count], timer_fires, delay_long(), 0);
-    phases_end("rearm_ns");
-    phases_begin();
-    for (size_t step = 0; step < count; step++) uv_timer_stop(&all[step * STRIDE % count]);
-    phases_end("cancel_ns");
+    timed = uv_default_loop();
+    all = calloc(count, sizeof *all);
+    if (all == NULL) die("calloc");
+    measure_timers(count, arm, rearm, cancel);
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
-    uv_update_time(loop);
-    for (size_t place = 0; place < count; place++)
-        uv_timer_start(&all[place], timer_fires, delay_short(), 0);
+    uv_update_time(timed);
+    for (size_t place = 0; place < count; place++) arm(place, delay_short());
     sleep_until_due(now);
-    phases_begin();
-    while (fired < count) uv_run(loop, UV_RUN_ONCE);
+    phases_of(count);
+    while (fired < count) uv_run(timed, UV_RUN_ONCE);
     phases_end("expire_ns");
 }
 

@@ -126,6 +126,8 @@ const TIMERS: &[Metric] = &[
     metric("rearm_ns", "re-arm ns", 1, Shown::Judged),
     metric("arm_ns", "arm ns", 1, Shown::Ratio),
     metric("cancel_ns", "cancel ns", 1, Shown::Ratio),
+    metric("ordered_ns", "re-arm in order ns", 1, Shown::Ratio),
+    metric("fill_ns", "first arm ns", 1, Shown::Ratio),
     metric("expire_ns", "expire ns", 1, Shown::Ratio),
     metric("bytes", "bytes each", 0, Shown::Ratio),
 ];
@@ -273,9 +275,15 @@ impl Work {
                  libevent's bufferevent."
             }
             Self::Timers { .. } => {
-                "Processor time for one timer, of as many as are armed. tokio is a Sleep each, \
-                 tokio-util one DelayQueue. Ours belong to a handler, as all our timers do. calloop \
-                 takes part up to 1,000: moving one of its timers looks at all of them."
+                "Processor time for one timer, of as many as are armed. Re-arming goes through all, \
+                 cancelling and arming through half of them that go and come, in an order that is \
+                 random to where they lie in memory, as that of events is; in order is that in which \
+                 they were armed first, and first arm includes the kernel's handing out memory. \
+                 Order and times are written down before. harness is what that and a table of names \
+                 cost, in every row; array is 16 bytes a deadline in an array and nothing else. \
+                 tokio is a Sleep each, tokio-util one DelayQueue. Ours belong to a handler, as all \
+                 our timers do. calloop takes part up to 1,000: moving one of its timers looks at \
+                 all of them."
             }
             Self::Idle { .. } => {
                 "Memory of the server's own (Anonymous, smaps) for each connection that has \

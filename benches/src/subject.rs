@@ -51,12 +51,14 @@ const fn c(
 }
 
 /// All of them: ours, the limit, and the peers.
-pub const ALL: [Subject; 13] = [
+pub const ALL: [Subject; 15] = [
     rust("epoll", "our reactor on edge-triggered epoll, its default"),
     rust("epoll-lt", "our reactor on level-triggered epoll"),
     rust("poll", "our reactor on poll"),
     rust("select", "our reactor on select"),
     rust("raw", "a bare edge-triggered epoll loop: the limit"),
+    rust("array", "deadlines in an array, for timers: nobody can be cheaper"),
+    rust("harness", "what the comparison of timers itself costs, in every row"),
     rust("mio", "mio with a slab"),
     rust("async-io", "smol: async-io on polling, with a local executor"),
     rust("calloop", "calloop, on polling"),
@@ -71,8 +73,10 @@ impl Subject {
     /// Whether it has a part in a work. What it is not written for says nothing about it.
     pub fn does(&self, work: &Work) -> bool {
         let is_slow = matches!(self.name, "poll" | "select");
+        let is_limit = matches!(self.name, "array" | "harness");
         let is_ours_otherwise = is_slow || self.name == "epoll-lt";
         match work {
+            _ if is_limit => matches!(work, Work::Timers { .. }),
             Work::Lines { .. } => ["epoll", "tokio-util", "libevent"].contains(&self.name),
             // There is one wheel, whatever the backend; mio leaves timers to its users.
             Work::Timers { .. } if is_ours_otherwise => false,

@@ -1,84 +1,199 @@
 //! What timers cost: arming, moving, cancelling, firing, each for as many as are armed at once.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::measure;
 
-/// Timers are taken in an order of which each is this far from the one before: a prime, so that
-/// all come, and not in the order in which they were armed.
-const STRIDE: usize = 7919;
 /// The times at which timers are due that are waited for.
 const EXPIRE_MAX: Duration = Duration::from_millis(20);
+/// What is done with few timers is done again until it is so many, to be measured at all.
+const STEPS_MIN: usize = 100_000;
 
-/// Times to come, the same for every loop: a sequence that looks random.
+/// Numbers to choose by, the same for every loop: a sequence that looks random.
 #[derive(Clone, Debug)]
-pub struct Delays {
+pub struct Random {
     state: u64,
 }
 
-impl Delays {
+impl Random {
     /// The beginning of the sequence.
     #[expect(clippy::new_without_default, reason = "there is nothing default about it")]
     pub fn new() -> Self {
         Self { state: 0x9e37_79b9_7f4a_7c15 }
     }
 
-    /// A time between 1 ms and `max`, in milliseconds: what all loops can count in.
-    fn up_to(&mut self, max: Duration) -> Duration {
+    fn below(&mut self, bound: u64) -> u64 {
         // xorshift64 (Marsaglia, 2003).
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
-        Duration::from_millis(1 + self.state % max.as_millis() as u64)
+        self.state % bound
     }
 
-    /// A time between 1 ms and 60 s.
-    pub fn long(&mut self) -> Duration {
-        self.up_to(Duration::from_secs(60))
+    /// A time between 1 ms and 60 s, in milliseconds: what all loops can count in.
+    fn long(&mut self) -> u32 {
+        1 + self.below(60_000) as u32
     }
 
     /// A time between 1 and 20 ms.
     pub fn short(&mut self) -> Duration {
-        self.up_to(EXPIRE_MAX)
+        Duration::from_millis(1 + self.below(EXPIRE_MAX.as_millis() as u64))
     }
 }
 
-/// The places of `count` timers in the order in which they are moved and cancelled.
-pub fn order(count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |step| step * STRIDE % count)
+/// Which timer is next, and how long it is to run, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    place: u32,
+    delay: u32,
 }
 
-/// Measures the phases and prints what one timer took in each.
+/// What is to be done with timers. It is written down before the time is taken, and read from the
+/// first to the last, so that choosing costs next to nothing.
+#[derive(Debug)]
+pub struct Script {
+    random: Random,
+    steps: Vec<Step>,
+}
+
+impl Script {
+    /// For so many timers, in order.
+    pub fn new(count: usize) -> Self {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let steps = (0..count).map(|place| Step { place, delay: 1 }).collect();
+        Self { random: Random::new(), steps }
+    }
+
+    /// Each timer once, in the order in which they were armed first, with other times.
+    pub fn in_order(&mut self) {
+        for place in 0..self.steps.len() {
+            self.steps[place] = Step { place: place as u32, delay: self.random.long() };
+        }
+    }
+
+    /// Each timer once, in an order that is random, as that in which connections have events is
+    /// random to where they lie in memory; with other times.
+    pub fn at_random(&mut self) {
+        for place in (0..self.steps.len()).rev() {
+            self.steps[place].delay = self.random.long();
+            let other = self.random.below(place as u64 + 1) as usize;
+            self.steps.swap(place, other);
+        }
+    }
+
+    /// Timers, and how long each is to run.
+    pub fn steps(&self) -> impl Iterator<Item = (usize, Duration)> + Clone {
+        let delay = |step: &Step| Duration::from_millis(u64::from(step.delay));
+        self.steps.iter().map(move |step| (step.place as usize, delay(step)))
+    }
+
+    /// The first half of them.
+    fn half(&self) -> impl Iterator<Item = (usize, Duration)> {
+        self.steps().take(self.steps.len().div_ceil(2))
+    }
+}
+
+/// The timers of a loop, by number: what users of the loop write to have timers.
+pub trait Timers {
+    /// Arms a timer that is not armed.
+    ///
+    /// # Errors
+    /// When the loop can not.
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
+
+    /// Moves a timer that is armed.
+    ///
+    /// # Errors
+    /// When the loop can not.
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
+
+    /// Takes a timer away that is armed.
+    ///
+    /// # Errors
+    /// When the loop can not.
+    fn cancel(&mut self, place: usize) -> io::Result<()>;
+}
+
+/// Measures what is done with so many timers, and prints what one took each time. None is left.
+///
+/// # Errors
+/// When the loop can not.
+pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
+    let mut script = Script::new(count);
+    script.in_order();
+    let mut phases = Phases::new(count);
+    for repeat in 0..STEPS_MIN.div_ceil(count.max(1)) {
+        phases.of(count);
+        script.steps().try_for_each(|(place, delay)| timers.arm(place, delay))?;
+        phases.end("fill_ns");
+        if repeat == 0 {
+            phases.weigh();
+        }
+        script.at_random();
+        phases.of(count);
+        script.steps().try_for_each(|(place, delay)| timers.rearm(place, delay))?;
+        phases.end("rearm_ns");
+        script.in_order();
+        phases.of(count);
+        script.steps().try_for_each(|(place, delay)| timers.rearm(place, delay))?;
+        phases.end("ordered_ns");
+        // Half of them go and come while the other half stays.
+        script.at_random();
+        phases.of(count.div_ceil(2));
+        script.half().try_for_each(|(place, _)| timers.cancel(place))?;
+        phases.end("cancel_ns");
+        phases.of(count.div_ceil(2));
+        script.half().try_for_each(|(place, delay)| timers.arm(place, delay))?;
+        phases.end("arm_ns");
+        script.in_order();
+        script.steps().try_for_each(|(place, _)| timers.cancel(place))?;
+    }
+    Ok(())
+}
+
+/// Measures phases, and in the end prints what one timer took in each: a call to the kernel between
+/// two of them would be felt in the second.
 #[derive(Debug)]
 pub struct Phases {
     count: usize,
     memory: u64,
     started: u64,
+    figures: Vec<(&'static str, f64)>,
+}
+
+impl Drop for Phases {
+    fn drop(&mut self) {
+        for (name, figure) in &self.figures {
+            println!("{name} {figure:.2}");
+        }
+    }
 }
 
 impl Phases {
     /// For so many timers.
     pub fn new(count: usize) -> Self {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
-        Self { count, memory, started: measure::own_nanoseconds() }
+        Self { count, memory, started: measure::own_nanoseconds(), figures: Vec::new() }
     }
 
-    /// A phase begins.
-    pub fn begin(&mut self) {
+    /// A phase begins, of so many timers.
+    pub fn of(&mut self, count: usize) {
+        self.count = count;
         self.started = measure::own_nanoseconds();
     }
 
     /// A phase has ended, and this is what it is called.
-    pub fn end(&self, name: &str) {
+    pub fn end(&mut self, name: &'static str) {
         let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
-        println!("{name} {:.2}", nanoseconds / self.count as f64);
+        self.figures.push((name, nanoseconds / self.count as f64));
     }
 
     /// All timers are armed: tells what memory that took.
-    pub fn weigh(&self) {
+    fn weigh(&mut self) {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
         let bytes = memory.saturating_sub(self.memory) as f64;
-        println!("bytes {:.1}", bytes / self.count as f64);
+        self.figures.push(("bytes", bytes / self.count as f64));
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use crate::core::{Core, Course, nanos};
 use crate::sources::{Drains, Mode, NEVER, Phase, Source};
 use crate::{
-    Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, TimerId,
-    Token, sys,
+    Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Token, sys,
 };
 
 /// The most that is written at once to a descriptor in blocking mode: what a pipe that reported
@@ -150,7 +149,7 @@ impl<'a, A> Cx<'a, A> {
 
     /// [`set_deadline`](Self::set_deadline), counted from now.
     pub fn set_timeout(&mut self, after: Duration) {
-        let deadline = self.core.ticks.saturating_add(nanos(after));
+        let deadline = self.core.ticks_after(after);
         self.update_limits(|source| source.deadline = deadline);
     }
 
@@ -182,29 +181,6 @@ impl<'a, A> Cx<'a, A> {
             change(source);
             self.core.arm(self.me);
         }
-    }
-
-    /// Arms a timer of this source: [`Handler::timer`] is called with `key` once `at` has passed,
-    /// never early, and every `period` after that when there is one. Due times stay on their grid
-    /// however late the loop is. A timer does not outlive its source; one that is armed outside of a
-    /// source's own calls, or by its `closed`, never fires.
-    pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
-        let deadline = self.core.to_ticks(at);
-        // A period of zero would be due for ever within one turn.
-        let period = period.map_or(0, |period| nanos(period).max(1));
-        self.core.set_timer(self.me, deadline, period, key)
-    }
-
-    /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
-    /// still armed.
-    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        self.core.cancel_timer(timer)
-    }
-
-    /// Moves a timer to another time, even if it is due. Returns whether it was still armed.
-    pub fn move_timer(&mut self, timer: TimerId, at: Instant) -> bool {
-        let deadline = self.core.to_ticks(at);
-        self.core.wheel.rearm(timer, deadline)
     }
 
     /// Stops the loop once what is ready has been run.

@@ -1,16 +1,62 @@
 //! The timers of sources: whose they are, and what becomes of them when their source ends.
 
-use crate::core::Core;
+use std::time::{Duration, Instant};
+
+use crate::core::{Core, nanos};
 use crate::sources::{NEVER, Source};
 use crate::wheel::{Due, Payload};
-use crate::{TimerId, Token};
+use crate::{Cx, TimerId, Token};
 
 /// So many timers of sources that have ended are not worth looking for.
 const ORPHANS_KEPT: usize = 1024;
 /// A timer is fetched while so many others fire: a fetch takes as long as a few of them.
 const AHEAD: usize = 8;
 
+impl<A> Cx<'_, A> {
+    /// Arms a timer of this source: [`Handler::timer`](crate::Handler::timer) is called with `key`
+    /// once `at` has passed, never early, and every `period` after that when there is one. Due times
+    /// stay on their grid however late the loop is. A timer does not outlive its source; one that is
+    /// armed outside of a source's own calls, or by its `closed`, never fires.
+    pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
+        let deadline = self.core.to_ticks(at);
+        // A period of zero would be due for ever within one turn.
+        let period = period.map_or(0, |period| nanos(period).max(1));
+        self.core.set_timer(self.me, deadline, period, key)
+    }
+
+    /// [`set_timer`](Self::set_timer), counted from now, and once. It costs less: an [`Instant`] is
+    /// seconds and a rest, and adding to it and taking it apart again takes longer than the wheel.
+    pub fn set_timer_after(&mut self, after: Duration, key: u64) -> TimerId {
+        let deadline = self.core.ticks_after(after);
+        self.core.set_timer(self.me, deadline, 0, key)
+    }
+
+    /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
+    /// still armed.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.core.cancel_timer(timer)
+    }
+
+    /// Moves a timer to another time, even if it is due. Returns whether it was still armed.
+    pub fn move_timer(&mut self, timer: TimerId, at: Instant) -> bool {
+        let deadline = self.core.to_ticks(at);
+        self.core.wheel.rearm(timer, deadline)
+    }
+
+    /// [`move_timer`](Self::move_timer), counted from now; as
+    /// [`set_timer_after`](Self::set_timer_after), it costs less.
+    pub fn move_timer_after(&mut self, timer: TimerId, after: Duration) -> bool {
+        let deadline = self.core.ticks_after(after);
+        self.core.wheel.rearm(timer, deadline)
+    }
+}
+
 impl<A> Core<A> {
+    /// A time from now on, on the loop's own scale.
+    pub(crate) fn ticks_after(&self, after: Duration) -> u64 {
+        self.ticks.saturating_add(nanos(after))
+    }
+
     /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
     /// One that fires too early is armed again for what is left, so that moving a limit further
     /// away, as every event does, costs one store.

@@ -25,12 +25,14 @@ impl<A: 'static> Reactor<A> {
         self.reap();
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
+        self.core.wheel.settle();
         Ok(())
     }
 
     /// Phases 2 and 3: waits, and reads the clock once.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let woke = self.core.now;
+        self.core.wheel.settle();
         if limit != Some(Duration::ZERO) && self.core.next_deadline().is_some() {
             self.core.read_clock();
             let lag = self.core.now.saturating_duration_since(woke);

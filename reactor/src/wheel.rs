@@ -17,15 +17,20 @@
 //! price is at most one wake-up in vain for each bucket, which is what idle timeouts want.
 
 mod buckets;
+mod departures;
 mod entry;
 mod places;
+mod timer;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use buckets::{Buckets, Chain, REFERENCE_SIZE_MAX, Reference};
+use departures::{Departure, Departures};
 use entry::{Entry, Place};
 use places::Places;
+pub use timer::TimerId;
+pub(crate) use timer::{Collected, Due, Payload};
 
 use crate::sys;
 
@@ -39,47 +44,6 @@ const LEVELS: usize = 8;
 /// An empty wheel keeps room for this many timers, so that a few which come and go do not allocate
 /// each time; more than that is given back.
 const KEPT: usize = 1024;
-
-/// Names one armed timer of one loop for ever: one that fired or was cancelled is never taken for a
-/// later one. In another loop it means nothing, or something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TimerId {
-    index: u32,
-    /// Never 0, so that an `Option` takes no more.
-    generation: NonZeroU32,
-}
-
-/// Many keep one for each thing that may time out.
-const _: () = assert!(size_of::<Option<TimerId>>() == 8);
-
-/// What a timer carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Payload {
-    /// The token of the source it belongs to, as bits.
-    pub(crate) owner: u64,
-    /// What the owner calls it.
-    pub(crate) key: u64,
-}
-
-/// A timer that is due and has not fired yet: until it does, it can be cancelled and moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Collected {
-    deadline: u64,
-    id: TimerId,
-}
-
-/// A timer that fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// The timer; a one-shot is gone by now.
-    pub(crate) id: TimerId,
-    /// What it carries.
-    pub(crate) payload: Payload,
-    /// When it was to fire, in nanoseconds; of several periods, the first.
-    pub(crate) deadline: u64,
-    /// How many periods have become due since it fired last: 1 for a one-shot.
-    pub(crate) ticks: u64,
-}
 
 /// What a timer takes; when timers are moved about, as many references again may be out of date.
 const _: () = assert!(size_of::<Entry>() + size_of::<Payload>() + REFERENCE_SIZE_MAX <= 48);
@@ -99,6 +63,7 @@ pub(crate) struct Wheel {
     /// Where the wheel stands: it moves when something is due, not with each look at the clock.
     tick: u64,
     buckets: Buckets,
+    departures: Departures,
     /// How many references `expire` has looked at.
     #[cfg(test)]
     touched: u64,
@@ -131,6 +96,7 @@ impl Wheel {
             floor: NonZeroU32::MIN,
             tick: 0,
             buckets: Buckets::new(),
+            departures: Departures::new(),
             #[cfg(test)]
             touched: 0,
         }
@@ -163,12 +129,23 @@ impl Wheel {
     #[inline]
     fn occupy(&mut self, deadline: u64, payload: Payload) -> TimerId {
         self.len += 1;
-        let Some(index) = self.vacant.pop() else { return self.grow(deadline, payload) };
+        let Some(index) = self.vacancy() else { return self.grow(deadline, payload) };
         let entry = &mut self.entries[index as usize];
         entry.deadline = deadline;
         let generation = entry.generation;
         self.payloads[index as usize] = payload;
         TimerId { index, generation }
+    }
+
+    #[inline]
+    fn vacancy(&mut self) -> Option<u32> {
+        match self.vacant.pop() {
+            None if !self.departures.is_empty() => {
+                self.settle();
+                self.vacant.pop()
+            }
+            index => index,
+        }
     }
 
     /// Makes one more place, for a timer.
@@ -224,7 +201,7 @@ impl Wheel {
     }
 
     /// When to call [`expire`](Self::expire) next, in nanoseconds: when the next timer is due, or
-    /// earlier where that timer has been moved or cancelled.
+    /// earlier where that timer has been moved, or cancelled since [`settle`](Self::settle).
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.buckets.soonest()
     }
@@ -235,6 +212,7 @@ impl Wheel {
         if self.next_deadline().is_none_or(|soonest| soonest > now) {
             return;
         }
+        self.settle();
         let first = due.len();
         // All reached buckets are taken before any timer is put elsewhere, so that none is met
         // twice.
@@ -257,7 +235,7 @@ impl Wheel {
             return None;
         }
         if !place.is_periodic() {
-            self.release(id.index);
+            self.remove(id.index, place);
             return Some(Due { id, payload, deadline, ticks: 1 });
         }
         let period = self.periods[id.index as usize];
@@ -348,19 +326,33 @@ impl Wheel {
         self.entries[index as usize].place.0 |= Place::PERIODIC;
     }
 
-    /// Frees the place of a timer that is in no bucket. A place whose generations are used up is
-    /// never used again, since its names would be.
+    /// Has a timer gone: from now on nobody finds it. Its bucket is told later.
     #[inline]
-    fn release(&mut self, index: u32) {
+    fn remove(&mut self, index: u32, place: Place) {
         let entry = &mut self.entries[index as usize];
-        entry.place = entry.place.freed();
-        let next = entry.generation.checked_add(1);
-        self.floor = self.floor.max(next.unwrap_or(NonZeroU32::MAX));
-        if let Some(next) = next {
-            entry.generation = next;
-            self.vacant.insert(index);
-        }
+        entry.place = place.freed();
+        entry.generation = entry.generation.saturating_add(1);
         self.len -= 1;
+        let is_full = self.departures.push(Departure { index, bucket: place.bucket() });
+        if is_full || self.len == 0 {
+            self.settle();
+        }
+    }
+
+    /// Tells the buckets which timers have gone, and frees their places. A place whose generations
+    /// are used up is never used again, since its names would be.
+    #[inline(never)]
+    pub(crate) fn settle(&mut self) {
+        while let Some(Departure { index, bucket }) = self.departures.pop() {
+            if bucket < Place::COLLECTED {
+                self.buckets.leave(bucket as usize);
+            }
+            let generation = self.entries[index as usize].generation;
+            self.floor = self.floor.max(generation);
+            if generation != NonZeroU32::MAX {
+                self.vacant.insert(index);
+            }
+        }
         if self.len == 0 {
             self.give_back_memory();
         }
@@ -423,8 +415,7 @@ impl Wheel {
         }
         self.entries[index as usize].place = place;
         if self.buckets.push(bucket, deadline, Reference { index, place: place.0 }) {
-            let entries = &self.entries;
-            self.buckets.tidy(entries.len(), |it| entries[it.index as usize].place.0 == it.place);
+            self.buckets.tidy(&self.entries);
         }
     }
 
@@ -432,17 +423,7 @@ impl Wheel {
     #[cold]
     fn forget_references(&mut self, index: u32) {
         self.entries[index as usize].place = Place(Place::NOWHERE);
-        let entries = &self.entries;
-        self.buckets.sweep_all(|it| entries[it.index as usize].place.0 == it.place);
-    }
-
-    /// Takes an armed timer away.
-    #[inline]
-    fn remove(&mut self, index: u32, place: Place) {
-        if place.bucket() < Place::COLLECTED {
-            self.buckets.leave(place.bucket() as usize);
-        }
-        self.release(index);
+        self.buckets.sweep_all(&self.entries);
     }
 }
 
@@ -754,6 +735,84 @@ mod tests {
     }
 
     #[test]
+    fn moving_a_timer_writes_a_reference_only_when_its_bucket_would_come_too_late() {
+        let mut random = Random(11);
+        let mut wheel = Wheel::new();
+        let count = 100_000;
+        let ids: Vec<_> = (0..count)
+            .map(|key| wheel.insert(MILLISECOND + random.below(MINUTE), 0, payload(key)))
+            .collect();
+        assert_eq!(wheel.buckets.references(), ids.len());
+        let later: Vec<_> =
+            ids.iter().map(|id| wheel.deadline(*id).expect("it is armed")).collect();
+        for (id, deadline) in ids.iter().zip(&later) {
+            assert!(wheel.rearm(*id, deadline + MINUTE));
+        }
+        assert_eq!(wheel.buckets.references(), ids.len(), "to a later time is one store");
+        for (id, deadline) in ids.iter().zip(&later) {
+            assert!(wheel.rearm(*id, *deadline));
+        }
+        assert_eq!(wheel.buckets.references(), ids.len(), "and so is going back to the bucket");
+        for id in &ids {
+            assert!(wheel.rearm(*id, MILLISECOND + random.below(MINUTE)));
+        }
+        // Of two times at random, the second is earlier in half of all cases, and then as a rule in
+        // another of the buckets, which are 17 s wide out there.
+        let written = wheel.buckets.references() - ids.len();
+        assert!(written * 100 < ids.len() * 45, "{written} references for {count} moves");
+    }
+
+    #[test]
+    fn moving_and_cancelling_timers_allocates_nothing() {
+        let mut random = Random(12);
+        let mut wheel = Wheel::new();
+        let ids: Vec<_> =
+            (0..10_000).map(|key| wheel.insert(random.below(MINUTE), 0, payload(key))).collect();
+        // The first round may write references, and free places are marked in a map.
+        for id in &ids[..100] {
+            assert!(wheel.cancel(*id));
+        }
+        wheel.settle();
+        let before = heap(&wheel);
+        for id in &ids[100..9000] {
+            let deadline = wheel.deadline(*id).expect("it is armed");
+            assert!(wheel.rearm(*id, deadline + random.below(MINUTE)) && wheel.cancel(*id));
+        }
+        wheel.settle();
+        assert!(heap(&wheel) <= before + 10_000 / 32, "a bit for each place, and room");
+    }
+
+    #[test]
+    fn a_bucket_whose_timers_were_cancelled_wakes_nobody() {
+        let mut wheel = Wheel::new();
+        wheel.insert(HOUR, 0, payload(0));
+        for key in 0..100 {
+            let id = wheel.insert(SECOND + key, 0, payload(key));
+            assert!(wheel.cancel(id));
+            wheel.settle();
+            assert_eq!(wheel.next_deadline(), Some(HOUR));
+        }
+        let ids: Vec<_> =
+            (0..1000).map(|key| wheel.insert(SECOND + key, 0, payload(key))).collect();
+        assert!(ids.iter().all(|id| wheel.cancel(*id)));
+        assert!(ids.iter().all(|id| !wheel.cancel(*id) && wheel.deadline(*id).is_none()));
+        assert_eq!(keys(&mut wheel, MINUTE), [], "what is gone does not fire, settled or not");
+        assert_eq!((wheel.len(), wheel.next_deadline()), (1, Some(HOUR)));
+        assert_eq!(wheel.entries.len(), 1001);
+    }
+
+    #[test]
+    fn places_are_used_again_before_more_are_made() {
+        let mut wheel = Wheel::new();
+        let mut ids: Vec<_> = (0..100).map(|key| wheel.insert(HOUR, 0, payload(key))).collect();
+        for key in 0..10_000 {
+            assert!(wheel.cancel(ids.remove(0)));
+            ids.push(wheel.insert(HOUR, 0, payload(key)));
+        }
+        assert_eq!((wheel.len(), wheel.entries.len()), (100, 100));
+    }
+
+    #[test]
     fn a_crowd_of_idle_timeouts_is_looked_at_no_more_than_once_a_level() {
         let count = 10_000;
         let mut random = Random(77);
@@ -999,6 +1058,7 @@ mod tests {
             let id = ids.swap_remove(random.below(ids.len() as u64) as usize);
             assert!(wheel.cancel(id));
         }
+        wheel.settle();
         let places: Vec<_> =
             (0..5000).map(|key| wheel.insert(key, 0, payload(key)).index).collect();
         assert!(places.is_sorted());

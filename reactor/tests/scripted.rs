@@ -1,7 +1,9 @@
 //! What a kernel produces once in a million turns, played from a script, on a virtual clock.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -554,6 +556,56 @@ fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
     script.advance(SECOND);
     turn(&mut reactor);
     assert_eq!((reactor.app.len(), reactor.timers()), (10, 0));
+}
+
+#[test]
+fn timers_counted_from_now_fire_as_those_at_a_time_do() {
+    let (_script, mut reactor, started) = armed(|cx| {
+        cx.set_timer_after(SECOND * 2, 2);
+        let moved = cx.set_timer_after(SECOND, 3);
+        assert!(cx.move_timer_after(moved, SECOND * 3));
+        let gone = cx.set_timer_after(SECOND, 4);
+        assert!(cx.cancel_timer(gone) && !cx.move_timer_after(gone, SECOND));
+        cx.set_timer_after(Duration::MAX, 5);
+    });
+    reactor.run_until(|fired| fired.len() == 2).expect("it runs");
+    for (fired, seconds) in reactor.app.iter().zip([2, 3]) {
+        assert_eq!(fired.0, u64::from(seconds));
+        assert_at(fired.2, started + SECOND * seconds);
+    }
+    assert_eq!(reactor.timers(), 1, "for ever is not now");
+}
+
+#[test]
+fn a_timer_that_was_cancelled_costs_no_wait() {
+    let (script, mut reactor, started) = armed(|cx| {
+        let timers: Vec<_> = (1..=10).map(|key| cx.set_timer_after(SECOND, key)).collect();
+        cx.set_timer_after(SECOND * 3600, 11);
+        assert!(timers.into_iter().all(|timer| cx.cancel_timer(timer)));
+    });
+    assert_eq!(reactor.next_deadline(), Some(started + SECOND * 3600));
+    script.take_calls();
+    reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
+    let calls = script.take_calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+}
+
+#[test]
+fn a_timer_that_was_cancelled_between_two_turns_costs_no_wait() {
+    let name = Rc::new(Cell::new(None));
+    let told = name.clone();
+    let (script, mut reactor, started) = armed(move |cx| {
+        told.set(Some(cx.set_timer_after(SECOND, 1)));
+        cx.set_timer_after(SECOND * 3600, 2);
+    });
+    assert_eq!(reactor.next_deadline(), Some(started + SECOND));
+    let timer = name.get().expect("it is armed");
+    assert!(reactor.cx().cancel_timer(timer));
+    script.take_calls();
+    reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
+    let calls = script.take_calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert_at(reactor.app[0].2, started + SECOND * 3600);
 }
 
 /// Is due at once whenever it fires.

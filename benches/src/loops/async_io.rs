@@ -11,14 +11,14 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
 use async_io::{Async, Timer, block_on};
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Delays, Phases};
+use crate::timing::{self, Phases, Random, Timers};
 
 /// Serves echo for ever, a task for each connection.
 ///
@@ -109,44 +109,50 @@ async fn link(
     }
 }
 
+/// Timers, each a future of its own.
+struct Futures {
+    now: Instant,
+    timers: Vec<Option<Timer>>,
+}
+
+impl Timers for Futures {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        let mut timer = Timer::at(self.now + delay);
+        // Timers arm themselves when they are polled.
+        let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
+        self.timers[place] = Some(timer);
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        if let Some(timer) = &mut self.timers[place] {
+            timer.set_at(self.now + delay);
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        self.timers[place] = None;
+        Ok(())
+    }
+}
+
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
 /// None.
 pub fn timers(count: usize) -> io::Result<()> {
-    let context = &mut Context::from_waker(Waker::noop());
-    let mut delays = Delays::new();
-    let mut timers: Vec<Option<Timer>> = (0..count).map(|_| None).collect();
-    let mut phases = Phases::new(count);
-    let now = Instant::now();
-    for timer in &mut timers {
-        let mut new = Timer::at(now + delays.long());
-        // Timers arm themselves when they are polled.
-        let _ = Pin::new(&mut new).poll(context);
-        *timer = Some(new);
-    }
-    phases.end("arm_ns");
-    phases.weigh();
-    phases.begin();
-    for place in timing::order(count) {
-        if let Some(timer) = &mut timers[place] {
-            timer.set_at(now + delays.long());
-        }
-    }
-    phases.end("rearm_ns");
-    phases.begin();
-    for place in timing::order(count) {
-        timers[place] = None;
-    }
-    phases.end("cancel_ns");
+    let timers = (0..count).map(|_| None).collect();
+    timing::measure(&mut Futures { now: Instant::now(), timers }, count)?;
 
+    let mut random = Random::new();
     let executor = LocalExecutor::new();
     let start = Instant::now() + timing::lead(count);
     let tasks: Vec<_> =
-        (0..count).map(|_| executor.spawn(Timer::at(start + delays.short()))).collect();
+        (0..count).map(|_| executor.spawn(Timer::at(start + random.short()))).collect();
     while executor.try_tick() {}
     // Its thread fires timers while nobody blocks on a future.
-    phases.begin();
+    let mut phases = Phases::new(count);
     timing::sleep_until_due(start);
     block_on(executor.run(async {
         for task in tasks {

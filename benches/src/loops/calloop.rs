@@ -5,18 +5,18 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{
-    Dispatcher, EventLoop, EventSource, Interest, Mode, Poll, PostAction, Readiness, Token,
-    TokenFactory,
+    Dispatcher, EventLoop, EventSource, Interest, LoopHandle, Mode, Poll, PostAction, Readiness,
+    RegistrationToken, Token, TokenFactory,
 };
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Delays, Phases};
+use crate::timing::{self, Phases, Random, Timers};
 
 /// An echoing connection.
 struct Connection {
@@ -138,6 +138,47 @@ pub fn dispatch(count: usize) -> io::Result<()> {
     Ok(())
 }
 
+type Callback = fn(Instant, &mut (), &mut usize) -> TimeoutAction;
+/// A dispatcher lets its timer be moved.
+type Armed<'a> = (Dispatcher<'a, Timer, usize>, RegistrationToken);
+
+/// Timers, each a source of its own.
+struct Sources<'a> {
+    now: Instant,
+    handle: LoopHandle<'a, usize>,
+    timers: Vec<Option<Armed<'a>>>,
+}
+
+fn fire(_: Instant, (): &mut (), fired: &mut usize) -> TimeoutAction {
+    *fired += 1;
+    TimeoutAction::Drop
+}
+
+impl Timers for Sources<'_> {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        let timer = Timer::from_deadline(self.now + delay);
+        let dispatcher = Dispatcher::new(timer, fire as Callback);
+        let token = self.handle.register_dispatcher(dispatcher.clone())?;
+        self.timers[place] = Some((dispatcher, token));
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        if let Some((dispatcher, token)) = &self.timers[place] {
+            dispatcher.as_source_mut().set_deadline(self.now + delay);
+            self.handle.update(token)?;
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        if let Some((_, token)) = self.timers[place].take() {
+            self.handle.remove(token);
+        }
+        Ok(())
+    }
+}
+
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
@@ -145,45 +186,17 @@ pub fn dispatch(count: usize) -> io::Result<()> {
 pub fn timers(count: usize) -> io::Result<()> {
     let mut event_loop: EventLoop<'_, usize> = EventLoop::try_new()?;
     let handle = event_loop.handle();
-    let mut delays = Delays::new();
-    let mut timers: Vec<_> = (0..count).map(|_| None).collect();
-    let mut phases = Phases::new(count);
+    let timers = (0..count).map(|_| None).collect();
     let now = Instant::now();
-    let fire = |_, (): &mut (), fired: &mut usize| {
-        *fired += 1;
-        TimeoutAction::Drop
-    };
-    for timer in &mut timers {
-        // A dispatcher lets its timer be moved.
-        let dispatcher = Dispatcher::new(Timer::from_deadline(now + delays.long()), fire);
-        let token = handle.register_dispatcher(dispatcher.clone())?;
-        *timer = Some((dispatcher, token));
-    }
-    phases.end("arm_ns");
-    phases.weigh();
-    phases.begin();
-    for place in timing::order(count) {
-        if let Some((dispatcher, token)) = &timers[place] {
-            dispatcher.as_source_mut().set_deadline(now + delays.long());
-            handle.update(token)?;
-        }
-    }
-    phases.end("rearm_ns");
-    phases.begin();
-    for place in timing::order(count) {
-        if let Some((_, token)) = timers[place].take() {
-            handle.remove(token);
-        }
-    }
-    phases.end("cancel_ns");
+    timing::measure(&mut Sources { now, handle: handle.clone(), timers }, count)?;
 
-    let now = Instant::now();
+    let (now, mut random) = (Instant::now(), Random::new());
     for _ in 0..count {
-        let timer = Timer::from_deadline(now + delays.short());
+        let timer = Timer::from_deadline(now + random.short());
         handle.insert_source(timer, fire).map_err(|it| it.error)?;
     }
     timing::sleep_until_due(now);
-    phases.begin();
+    let mut phases = Phases::new(count);
     let mut fired = 0;
     while fired < count {
         event_loop.dispatch(None, &mut fired)?;

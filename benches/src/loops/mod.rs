@@ -11,6 +11,7 @@ use reactor::BackendKind;
 pub mod async_io;
 pub mod calloop;
 pub mod connection;
+pub mod limits;
 pub mod mio;
 pub mod ours;
 pub mod raw;
@@ -38,6 +39,8 @@ pub fn run(name: &str, work: &str, number: usize) -> io::Result<()> {
         ("tokio", "timers") => tokio::timers(number),
         ("tokio-util", "lines") => tokio_util::lines(listen()?),
         ("tokio-util", "timers") => tokio_util::timers(number),
+        ("harness", "timers") => limits::harness(number),
+        ("array", "timers") => limits::array(number),
         (name, "echo") => ours::echo(backend(name)?),
         (name, "scale") => ours::scale(backend(name)?, number),
         (name, "lines") => ours::lines(backend(name)?),

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::codecs::Lines;
 use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
@@ -15,7 +15,7 @@ use reactor::{
 use super::announce;
 use crate::measure;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Delays, Phases};
+use crate::timing::{self, Phases, Random, Timers};
 
 /// Serves echo for ever.
 ///
@@ -144,6 +144,31 @@ pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Timers of a source, which keeps their names.
+struct OurTimers<'a, 'b> {
+    cx: &'a mut Cx<'b>,
+    names: Vec<Option<TimerId>>,
+}
+
+impl Timers for OurTimers<'_, '_> {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        self.names[place] = Some(self.cx.set_timer_after(delay, place as u64));
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        let timer = self.names[place].ok_or_else(missing)?;
+        self.cx.move_timer_after(timer, delay);
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        let timer = self.names[place].take().ok_or_else(missing)?;
+        self.cx.cancel_timer(timer);
+        Ok(())
+    }
+}
+
 /// A source that owns all timers, and counts those that fire.
 struct Owner {
     count: usize,
@@ -152,29 +177,11 @@ struct Owner {
 
 impl Handler for Owner {
     fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
-        let mut delays = Delays::new();
-        let mut timers: Vec<Option<TimerId>> = (0..self.count).map(|_| None).collect();
-        let mut phases = Phases::new(self.count);
-        for (key, timer) in timers.iter_mut().enumerate() {
-            *timer = Some(cx.set_timer(cx.now() + delays.long(), None, key as u64));
-        }
-        phases.end("arm_ns");
-        phases.weigh();
-        phases.begin();
-        for place in timing::order(self.count) {
-            let timer = timers[place].ok_or_else(missing)?;
-            cx.move_timer(timer, cx.now() + delays.long());
-        }
-        phases.end("rearm_ns");
-        phases.begin();
-        for place in timing::order(self.count) {
-            let timer = timers[place].take().ok_or_else(missing)?;
-            cx.cancel_timer(timer);
-        }
-        phases.end("cancel_ns");
-        let now = Instant::now();
+        let names = vec![None; self.count];
+        timing::measure(&mut OurTimers { cx, names }, self.count)?;
+        let (now, mut random) = (Instant::now(), Random::new());
         for key in 0..self.count {
-            cx.set_timer(now + delays.short(), None, key as u64);
+            cx.set_timer(now + random.short(), None, key as u64);
         }
         timing::sleep_until_due(now);
         Ok(Next::Continue)
@@ -205,7 +212,6 @@ pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
     cx.wake(owner);
     reactor.run_once(None)?;
     let mut phases = Phases::new(count);
-    phases.begin();
     reactor.run()?;
     phases.end("expire_ns");
     Ok(())

@@ -7,7 +7,7 @@ use std::net::TcpListener as StdListener;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Delays, Phases};
+use crate::timing::{self, Phases, Random, Timers};
 
 /// The runtime that all works here run on.
 ///
@@ -112,49 +112,55 @@ async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) ->
     }
 }
 
+/// Timers, each a [`Sleep`] of its own.
+struct Sleeps {
+    now: tokio::time::Instant,
+    timers: Vec<Option<Pin<Box<Sleep>>>>,
+}
+
+impl Timers for Sleeps {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        let mut sleep = Box::pin(tokio::time::sleep_until(self.now + delay));
+        // A sleep arms itself when it is polled.
+        let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.timers[place] = Some(sleep);
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        if let Some(sleep) = &mut self.timers[place] {
+            sleep.as_mut().reset(self.now + delay);
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        self.timers[place] = None;
+        Ok(())
+    }
+}
+
 /// Arms, moves, cancels and fires timers: a [`Sleep`] each.
 ///
 /// # Errors
 /// When the runtime can not be made.
 pub fn timers(count: usize) -> io::Result<()> {
     let runtime = runtime()?;
-    let mut delays = Delays::new();
-    let mut timers: Vec<Option<Pin<Box<Sleep>>>> = (0..count).map(|_| None).collect();
-    let mut phases = Phases::new(count);
     runtime.block_on(async {
-        let context = &mut Context::from_waker(Waker::noop());
-        let now = tokio::time::Instant::now();
-        for timer in &mut timers {
-            let mut new = Box::pin(tokio::time::sleep_until(now + delays.long()));
-            // A sleep arms itself when it is polled.
-            let _ = new.as_mut().poll(context);
-            *timer = Some(new);
-        }
-        phases.end("arm_ns");
-        phases.weigh();
-        phases.begin();
-        for place in timing::order(count) {
-            if let Some(timer) = &mut timers[place] {
-                timer.as_mut().reset(now + delays.long());
-            }
-        }
-        phases.end("rearm_ns");
-        phases.begin();
-        for place in timing::order(count) {
-            timers[place] = None;
-        }
-        phases.end("cancel_ns");
-    });
+        let timers = (0..count).map(|_| None).collect();
+        timing::measure(&mut Sleeps { now: tokio::time::Instant::now(), timers }, count)
+    })?;
+    let mut random = Random::new();
     LocalSet::new().block_on(&runtime, async {
         let start = Instant::now() + timing::lead(count);
         let tasks: Vec<_> = (0..count)
             .map(|_| {
-                let due = start + delays.short();
+                let due = start + random.short();
                 tokio::task::spawn_local(tokio::time::sleep_until(due.into()))
             })
             .collect();
         tokio::task::yield_now().await;
-        phases.begin();
+        let mut phases = Phases::new(count);
         timing::sleep_until_due(start);
         for task in tasks {
             task.await?;

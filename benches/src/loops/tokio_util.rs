@@ -3,16 +3,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener as StdListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec, LinesCodecError};
-use tokio_util::time::DelayQueue;
+use tokio_util::time::{DelayQueue, delay_queue};
 
 use super::tokio::runtime;
-use crate::timing::{self, Delays, Phases};
+use crate::timing::{self, Phases, Random, Timers};
 
 /// The longest line that is taken: our own codec's limit.
 const LINE_MAX: usize = protocol::codecs::Lines::SIZE_MAX_DEFAULT;
@@ -45,43 +45,51 @@ async fn serve(mut stream: TcpStream) -> Result<(), LinesCodecError> {
     FramedRead::new(reader, codec()).map(shout).forward(FramedWrite::new(writer, codec())).await
 }
 
-/// Arms, moves, cancels and fires timers, all in one `DelayQueue`.
+/// Timers, all in one [`DelayQueue`].
+struct Queue {
+    now: tokio::time::Instant,
+    queue: DelayQueue<usize>,
+    keys: Vec<Option<delay_queue::Key>>,
+}
+
+impl Timers for Queue {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        self.keys[place] = Some(self.queue.insert_at(place, self.now + delay));
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        if let Some(key) = &self.keys[place] {
+            self.queue.reset_at(key, self.now + delay);
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        if let Some(key) = self.keys[place].take() {
+            self.queue.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+/// Arms, moves, cancels and fires timers, all in one [`DelayQueue`].
 ///
 /// # Errors
 /// When the runtime can not be made.
 pub fn timers(count: usize) -> io::Result<()> {
     runtime()?.block_on(async {
-        let mut delays = Delays::new();
-        let mut queue = DelayQueue::new();
-        let mut timers: Vec<_> = (0..count).map(|_| None).collect();
-        let mut phases = Phases::new(count);
-        let now = tokio::time::Instant::now();
-        for (key, timer) in timers.iter_mut().enumerate() {
-            *timer = Some(queue.insert_at(key, now + delays.long()));
-        }
-        phases.end("arm_ns");
-        phases.weigh();
-        phases.begin();
-        for place in timing::order(count) {
-            if let Some(timer) = &timers[place] {
-                queue.reset_at(timer, now + delays.long());
-            }
-        }
-        phases.end("rearm_ns");
-        phases.begin();
-        for place in timing::order(count) {
-            if let Some(timer) = timers[place].take() {
-                queue.remove(&timer);
-            }
-        }
-        phases.end("cancel_ns");
+        let (now, queue) = (tokio::time::Instant::now(), DelayQueue::new());
+        let mut timers = Queue { now, queue, keys: vec![None; count] };
+        timing::measure(&mut timers, count)?;
 
-        let now = Instant::now();
+        let (now, mut random) = (Instant::now(), Random::new());
+        let queue = &mut timers.queue;
         for key in 0..count {
-            queue.insert_at(key, (now + delays.short()).into());
+            queue.insert_at(key, (now + random.short()).into());
         }
         timing::sleep_until_due(now);
-        phases.begin();
+        let mut phases = Phases::new(count);
         for _ in 0..count {
             poll_fn(|context| queue.poll_expired(context)).await;
         }

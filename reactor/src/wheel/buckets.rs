@@ -6,6 +6,7 @@
 //! when its bucket is reached or empty, or by a sweep that goes round, a few chunks at a time, while
 //! there are more chunks than twice what all places would fill.
 
+use super::entry::Entry;
 use super::{BUCKETS, LEVELS};
 use crate::sys;
 
@@ -26,6 +27,12 @@ const EXTRA_KEPT: usize = 16;
 pub(super) struct Reference {
     pub(super) index: u32,
     pub(super) place: u32,
+}
+
+impl Reference {
+    fn is_current(self, entries: &[Entry]) -> bool {
+        entries[self.index as usize].place.0 == self.place
+    }
 }
 
 /// A piece of a bucket.
@@ -194,27 +201,27 @@ impl Buckets {
         Some(chunk)
     }
 
-    /// Sweeps a few chunks if there are too many for so many places.
-    pub(super) fn tidy(&mut self, places: usize, is_current: impl Fn(Reference) -> bool) {
+    /// Sweeps a few chunks if there are too many for so many entries.
+    pub(super) fn tidy(&mut self, entries: &[Entry]) {
         for _ in 0..SWEPT_AT_ONCE {
-            if self.extra <= 2 * places / CHUNK_LEN + EXTRA_KEPT {
+            if self.extra <= 2 * entries.len() / CHUNK_LEN + EXTRA_KEPT {
                 return;
             }
-            self.sweep(&is_current);
+            self.sweep(entries);
         }
     }
 
     /// Drops every reference that is out of date.
-    pub(super) fn sweep_all(&mut self, is_current: impl Fn(Reference) -> bool) {
+    pub(super) fn sweep_all(&mut self, entries: &[Entry]) {
         for number in 0..self.buckets.len() {
             (self.swept, self.swept_chunk) = (number, NIL);
-            while self.sweep(&is_current) {}
+            while self.sweep(entries) {}
         }
     }
 
     /// Drops what is out of date from the chunk that comes next, and moves what is left up to the
     /// one before. At the end of a bucket it goes on to another, and returns false.
-    fn sweep(&mut self, is_current: impl Fn(Reference) -> bool) -> bool {
+    fn sweep(&mut self, entries: &[Entry]) -> bool {
         let (number, before) = (self.swept, self.swept_chunk);
         let is_occupied = self.occupied[number / BUCKETS] >> (number % BUCKETS) & 1 == 1;
         let index = match before {
@@ -228,7 +235,13 @@ impl Buckets {
         }
         let chunk = self.chunks[index as usize];
         self.chunks[index as usize].len = 0;
-        for reference in chunk.references().iter().filter(|it| is_current(**it)) {
+        // The timers of the chunk after it are fetched meanwhile.
+        if let Some(next) = self.chunks.get(chunk.next as usize) {
+            for it in next.references() {
+                sys::prefetch(&entries[it.index as usize]);
+            }
+        }
+        for reference in chunk.references().iter().filter(|it| it.is_current(entries)) {
             let moved = before != NIL && self.chunks[before as usize].push(*reference);
             if !moved {
                 self.chunks[index as usize].push(*reference);
@@ -329,6 +342,22 @@ impl Buckets {
     #[cfg(test)]
     pub(super) fn chunks(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// How many references there are, those out of date included.
+    #[cfg(test)]
+    pub(super) fn references(&self) -> usize {
+        let mut count = 0;
+        for number in 0..self.buckets.len() {
+            if self.occupied[number / BUCKETS] >> (number % BUCKETS) & 1 == 1 {
+                let mut index = self.buckets[number].head;
+                while let Some(chunk) = self.chunks.get(index as usize) {
+                    count += chunk.references().len();
+                    index = chunk.next;
+                }
+            }
+        }
+        count
     }
 
     /// Walks through all chunks and compares them with what is said of them.

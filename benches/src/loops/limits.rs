@@ -1,0 +1,112 @@
+//! What timers can not go below: the comparison's own part, and deadlines in an array.
+
+use std::hint::black_box;
+use std::io;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use crate::timing::{self, Timers};
+
+/// No timers, but a table of their names, as users keep one.
+struct Harness(Vec<Option<NonZeroU64>>);
+
+impl Timers for Harness {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        self.0[place] = NonZeroU64::new(black_box(nanoseconds(delay)));
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        black_box((self.0[place], nanoseconds(delay)));
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        black_box(self.0[place].take());
+        Ok(())
+    }
+}
+
+fn nanoseconds(delay: Duration) -> u64 {
+    delay.as_nanos() as u64
+}
+
+/// What the comparison itself costs: reading its script, finding names.
+///
+/// # Errors
+/// None.
+pub fn harness(count: usize) -> io::Result<()> {
+    let names = (0..count).map(|_| None).collect();
+    timing::measure(&mut Harness(names), count)
+}
+
+/// Deadlines that nobody waits for: a name is a place and a count of those who had it.
+struct Array {
+    names: Vec<Option<Name>>,
+    deadlines: Vec<Deadline>,
+    vacant: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Name {
+    index: u32,
+    generation: NonZeroU32,
+}
+
+#[derive(Clone, Copy)]
+struct Deadline {
+    nanoseconds: u64,
+    generation: NonZeroU32,
+}
+
+impl Array {
+    /// The deadline of this name, if it is still the one.
+    fn find(&mut self, name: Option<Name>) -> Option<&mut Deadline> {
+        let Name { index, generation } = name?;
+        let deadline = self.deadlines.get_mut(index as usize)?;
+        (deadline.generation == generation).then_some(deadline)
+    }
+}
+
+impl Timers for Array {
+    fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        let nanoseconds = nanoseconds(delay);
+        let name = if let Some(index) = self.vacant.pop() {
+            let deadline = &mut self.deadlines[index as usize];
+            deadline.nanoseconds = nanoseconds;
+            Name { index, generation: deadline.generation }
+        } else {
+            let name = Name { index: self.deadlines.len() as u32, generation: NonZeroU32::MIN };
+            self.deadlines.push(Deadline { nanoseconds, generation: name.generation });
+            name
+        };
+        self.names[place] = Some(name);
+        Ok(())
+    }
+
+    fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
+        if let Some(deadline) = self.find(self.names[place]) {
+            deadline.nanoseconds = nanoseconds(delay);
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, place: usize) -> io::Result<()> {
+        let name = self.names[place].take();
+        if let (Some(deadline), Some(name)) = (self.find(name), name) {
+            deadline.generation = deadline.generation.saturating_add(1);
+            self.vacant.push(name.index);
+        }
+        Ok(())
+    }
+}
+
+/// What it costs to keep deadlines at all, 16 bytes each, behind names that can be trusted.
+///
+/// # Errors
+/// None.
+pub fn array(count: usize) -> io::Result<()> {
+    let names = (0..count).map(|_| None).collect();
+    let (deadlines, vacant) = (Vec::new(), Vec::new());
+    timing::measure(&mut Array { names, deadlines, vacant }, count)
+}
