@@ -35,11 +35,13 @@ impl Buffer {
     }
 
     /// How many bytes are waiting to be consumed.
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
     /// Whether nothing is waiting.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -55,6 +57,7 @@ impl Buffer {
     }
 
     /// The bytes waiting to be consumed, for decoders that work in place.
+    #[inline]
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start..self.end]
     }
@@ -64,6 +67,7 @@ impl Buffer {
     /// # Panics
     /// When `count` is more than [`len`](Self::len): a decoder that claims bytes it was never
     /// given has a bug that must not be papered over.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed {count} of {} waiting bytes", self.len());
         self.start += count;
@@ -77,24 +81,30 @@ impl Buffer {
     ///
     /// Waiting bytes move to the front when that makes the room; only otherwise does the storage
     /// grow, at least doubling, so that a message arriving in pieces costs linear work.
+    #[inline]
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         if self.storage.len() - self.end < room {
-            self.storage.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-            let wanted = self.end.saturating_add(room);
-            if self.storage.len() < wanted {
-                let doubled = self.storage.len().saturating_mul(2);
-                self.storage.resize(wanted.max(doubled), 0);
-            }
+            self.make_room(room);
         }
         &mut self.storage[self.end..]
+    }
+
+    fn make_room(&mut self, room: usize) {
+        self.storage.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let wanted = self.end.saturating_add(room);
+        if self.storage.len() < wanted {
+            let doubled = self.storage.len().saturating_mul(2);
+            self.storage.resize(wanted.max(doubled), 0);
+        }
     }
 
     /// Says that the first `count` bytes of what [`spare`](Self::spare) returned are filled now.
     ///
     /// # Panics
     /// When `count` is more than there was room for.
+    #[inline]
     pub fn commit(&mut self, count: usize) {
         let room = self.storage.len() - self.end;
         assert!(count <= room, "committed {count} bytes into room for {room}");

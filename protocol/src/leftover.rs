@@ -59,10 +59,15 @@ impl Leftover {
 
     /// Puts what the connection has kept where it is worked on. A little input is copied into the
     /// shared buffer, whose room then makes for large reads; much of it takes the buffer's place.
+    #[inline]
     pub fn lend(&mut self, scratch: &mut Scratch) -> Loan {
-        let Some(mut kept) = self.kept.take() else {
-            return Loan { aside: None, input_is_own: false, output_is_own: false };
-        };
+        match self.kept.take() {
+            None => Loan { aside: None, input_is_own: false, output_is_own: false },
+            Some(kept) => Self::lend_kept(kept, scratch),
+        }
+    }
+
+    fn lend_kept(mut kept: Box<Kept>, scratch: &mut Scratch) -> Loan {
         let input_is_own = kept.input.len() > Scratch::INPUT_SIZE / 2;
         if input_is_own {
             std::mem::swap(&mut scratch.input, &mut kept.input);
@@ -77,11 +82,15 @@ impl Leftover {
     }
 
     /// Keeps what is left, and puts the shared buffers back.
-    pub fn keep(&mut self, scratch: &mut Scratch, mut loan: Loan) {
+    #[inline]
+    pub fn keep(&mut self, scratch: &mut Scratch, loan: Loan) {
         let is_clean = scratch.input.is_empty() && scratch.output.is_empty();
-        if is_clean && loan.aside.is_none() && !has_grown(&scratch.input) {
-            return;
+        if !is_clean || loan.aside.is_some() || has_grown(&scratch.input) {
+            self.keep_rest(scratch, loan);
         }
+    }
+
+    fn keep_rest(&mut self, scratch: &mut Scratch, mut loan: Loan) {
         let input = keep_input(&mut scratch.input, &mut loan);
         let output = keep_output(&mut scratch.output, &mut loan);
         if input.is_empty() && output.is_empty() {

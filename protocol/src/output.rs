@@ -42,10 +42,12 @@ pub struct FileRange {
 
 /// What stands at the front of an [`Output`]: see [`Output::front`].
 #[derive(Debug)]
-pub enum Front {
+pub enum Front<'a> {
     /// Nothing is waiting.
     Empty,
-    /// Memory is waiting: gather it with [`Output::gather`].
+    /// All that is waiting is in one place.
+    Whole(&'a [u8]),
+    /// Memory is waiting, in several places: gather it with [`Output::gather`].
     Memory,
     /// A file range is waiting, with what has been sent of it already taken off.
     File(FileRange),
@@ -227,7 +229,8 @@ impl Output {
     }
 
     /// What has to be sent next.
-    pub fn front(&self) -> Front {
+    #[inline]
+    pub fn front(&self) -> Front<'_> {
         match self.queue.front() {
             Some(Segment::File(range)) => Front::File(FileRange {
                 file: Arc::clone(&range.file),
@@ -236,7 +239,7 @@ impl Output {
             }),
             Some(_) => Front::Memory,
             None if self.tail.is_empty() => Front::Empty,
-            None => Front::Memory,
+            None => Front::Whole(&self.tail[self.sent as usize..]),
         }
     }
 
@@ -271,10 +274,23 @@ impl Output {
     ///
     /// # Panics
     /// When `count` is more than [`len`](Self::len).
+    #[inline]
     pub fn consume(&mut self, count: u64) {
         assert!(count <= self.len, "sent {count} of {} waiting bytes", self.len);
         self.len -= count;
         self.sent += count;
+        if !self.queue.is_empty() {
+            self.drop_sent();
+        }
+        // A wholly sent tail keeps its storage for the next reply.
+        if self.queue.is_empty() && self.sent == self.tail.len() as u64 {
+            self.tail.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Drops the segments that have been sent.
+    fn drop_sent(&mut self) {
         while let Some(first) = self.queue.front().map(Segment::len) {
             if self.sent < first {
                 return;
@@ -283,11 +299,6 @@ impl Output {
             if let Some(Segment::File(_)) = self.queue.pop_front() {
                 self.file_bytes -= first;
             }
-        }
-        // A wholly sent tail keeps its storage for the next reply.
-        if self.sent == self.tail.len() as u64 {
-            self.tail.clear();
-            self.sent = 0;
         }
     }
 

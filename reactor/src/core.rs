@@ -122,8 +122,7 @@ impl<A> Core<A> {
 
     /// A time on the loop's own scale: nanoseconds since it started.
     pub(crate) fn to_ticks(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(NEVER)
+        nanos(at.saturating_duration_since(self.epoch))
     }
 
     pub(crate) fn register(
@@ -317,5 +316,6 @@ impl<A> Core<A> {
 
 /// A duration in nanoseconds; what does not fit is as good as for ever.
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+    let whole = duration.as_secs().checked_mul(1_000_000_000);
+    whole.and_then(|whole| whole.checked_add(duration.subsec_nanos().into())).unwrap_or(NEVER)
 }

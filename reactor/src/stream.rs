@@ -182,11 +182,17 @@ impl<S> Stream<S> {
             self.stage = Stage::Open;
             self.advance(Cause::Opened, scratch, cx);
         }
-        let woken = std::mem::take(&mut self.woken).then_some(Cause::Woken);
-        let drained = self.marks.take_owed().then_some(Cause::Drained);
-        let stopping = std::mem::take(&mut self.stopping).then_some(Cause::Stopping);
-        for cause in [stopping, cause, woken, drained].into_iter().flatten() {
+        if std::mem::take(&mut self.stopping) {
+            self.advance(Cause::Stopping, scratch, cx);
+        }
+        if let Some(cause) = cause {
             self.advance(cause, scratch, cx);
+        }
+        if std::mem::take(&mut self.woken) {
+            self.advance(Cause::Woken, scratch, cx);
+        }
+        if self.marks.take_owed() {
+            self.advance(Cause::Drained, scratch, cx);
         }
         let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
@@ -293,15 +299,20 @@ impl<S> Stream<S> {
                 let text = "message_size_max: the session does not consume its input";
                 self.close(Reason::Limit(text), scratch, cx);
             }
+            if !cx.readiness().contains(Readiness::READABLE) {
+                // A short read has told that there is nothing more.
+                return Ok(());
+            }
         }
         Ok(())
     }
 
     /// Whether what is to be said may wait until the others who are ready have been heard.
     fn holds_back(&self, scratch: &Scratch) -> bool {
-        let is_plain =
-            self.stage == Stage::Open && self.sending == Sending::Open && !self.input_ended;
-        is_plain && (1..=self.limits.output_held_max).contains(&scratch.output.len())
+        (1..=self.limits.output_held_max).contains(&scratch.output.len())
+            && self.stage == Stage::Open
+            && self.sending == Sending::Open
+            && !self.input_ended
     }
 
     /// Writes until there is nothing more, the socket is full, or others should have their turn.
@@ -315,6 +326,7 @@ impl<S> Stream<S> {
         while *budget > 0 {
             let count = match scratch.output.front() {
                 Front::Empty => break,
+                Front::Whole(bytes) => cx.write(&[IoSlice::new(bytes)])?,
                 Front::Memory => {
                     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
                     let filled = scratch.output.gather(&mut slices);

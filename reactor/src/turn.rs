@@ -31,11 +31,11 @@ impl<A: 'static> Reactor<A> {
 
     /// Phases 2 and 3: waits, and reads the clock once.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let woke = self.core.now;
+        let woke = self.core.ticks;
         self.core.wheel.settle();
         if limit != Some(Duration::ZERO) && self.core.next_deadline().is_some() {
             self.core.read_clock();
-            let lag = self.core.now.saturating_duration_since(woke);
+            let lag = Duration::from_nanos(self.core.ticks.saturating_sub(woke));
             self.core.counters.lag_last = lag;
             self.core.counters.lag_max = self.core.counters.lag_max.max(lag);
         }
@@ -144,7 +144,15 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Takes in the handlers that were registered during a call.
+    #[inline]
     pub(crate) fn adopt(&mut self) {
+        if !self.core.arrivals.is_empty() {
+            self.adopt_all();
+        }
+    }
+
+    #[inline(never)]
+    fn adopt_all(&mut self) {
         while let Some((token, handler)) = self.core.arrivals.pop() {
             let slot = token.slot() as usize;
             if slot >= self.handlers.len() {

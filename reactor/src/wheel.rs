@@ -339,10 +339,17 @@ impl Wheel {
         }
     }
 
-    /// Tells the buckets which timers have gone, and frees their places. A place whose generations
-    /// are used up is never used again, since its names would be.
-    #[inline(never)]
+    /// Tells the buckets which timers have gone, and frees their places.
+    #[inline]
     pub(crate) fn settle(&mut self) {
+        if !self.departures.is_empty() {
+            self.settle_all();
+        }
+    }
+
+    /// A place whose generations are used up is never used again, since its names would be.
+    #[inline(never)]
+    fn settle_all(&mut self) {
         while let Some(Departure { index, bucket }) = self.departures.pop() {
             if bucket < Place::COLLECTED {
                 self.buckets.leave(bucket as usize);
