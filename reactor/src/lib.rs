@@ -17,6 +17,7 @@ mod callbacks;
 mod core;
 mod counters;
 mod cx;
+mod files;
 mod handler;
 mod limits;
 mod linger;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
+use crate::files;
 use crate::linger::{Linger, shut_down};
 use crate::marks::Marks;
 use crate::sources::Sharing;
@@ -43,10 +44,6 @@ pub struct Stream<S> {
     stopping: bool,
     sending: Sending,
 }
-
-/// What each idle connection takes, beside its session: with a session of 8 bytes, an allocator that
-/// adds 8 and rounds up to 16 takes 48.
-const _: () = assert!(size_of::<Stream<()>>() <= 32);
 
 impl<S> Stream<S> {
     fn new(session: S, limits: Arc<Limits>, stage: Stage) -> Self {
@@ -333,13 +330,7 @@ impl<S> Stream<S> {
                     cx.write(&slices[..filled])?
                 }
                 Front::File(range) => {
-                    let count = cx.send_file(&range.file, range.offset, range.length)?;
-                    if count == Some(0) {
-                        let text = "the file is shorter than the range that was promised";
-                        cx.failed = Some("sendfile");
-                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-                    }
-                    count
+                    files::send_range(&range.file, range.offset, range.length, cx)?
                 }
             };
             let Some(count) = count else { break };
