@@ -11,6 +11,9 @@ pub mod embedding {}
 #[doc = include_str!("src/kv.md")]
 pub mod kv {}
 
+#[doc = include_str!("src/kv-speed.md")]
+pub mod kv_speed {}
+
 #[doc = include_str!("src/architecture.md")]
 pub mod architecture {}
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::benchmark::{self, Test};
+
 /// One thing that subjects are made to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
@@ -56,6 +58,20 @@ pub enum Work {
         connections: usize,
         /// Messages under way on each connection.
         depth: usize,
+    },
+    /// A test of `redis-benchmark`.
+    Requests {
+        /// Which.
+        test: Test,
+        /// Requests under way on each connection.
+        depth: usize,
+        /// How many are measured.
+        count: usize,
+    },
+    /// Memory of keys.
+    Keys {
+        /// How many.
+        count: usize,
     },
 }
 
@@ -160,6 +176,18 @@ const SCALE: &[Metric] = &[
     metric("one_client_busy", "one: client", 2, Shown::Median),
     metric("two_client_busy", "two: client", 2, Shown::Median),
 ];
+const REQUESTS: &[Metric] = &[
+    metric("server_ns", "CPU ns/request", 0, Shown::Judged),
+    metric("per_second", "requests/s", 0, Shown::Judged),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+    metric("client_ns", "its CPU ns/request", 0, Shown::Median),
+    metric("p50_us", "p50 us", 0, Shown::Hidden),
+    metric("max_us", "max us", 0, Shown::Hidden),
+];
+const KEYS: &[Metric] =
+    &[metric("bytes", "bytes/key", 1, Shown::Judged), metric("mb", "MB in all", 1, Shown::Median)];
 
 impl Work {
     /// The kind of work, as `--only` takes it.
@@ -174,10 +202,12 @@ impl Work {
             Self::Churn => "churn",
             Self::Calls { .. } => "calls",
             Self::Scale { .. } => "scale",
+            Self::Requests { .. } => "requests",
+            Self::Keys { .. } => "memory",
         }
     }
 
-    /// All kinds.
+    /// All kinds that loops are compared by.
     pub const KINDS: [&'static str; 9] =
         ["dispatch", "echo", "schedule", "lines", "timers", "idle", "churn", "calls", "scale"];
 
@@ -188,6 +218,7 @@ impl Work {
             Self::Lines { .. } => "lines",
             Self::Timers { .. } => "timers",
             Self::Scale { .. } => "scale",
+            Self::Requests { .. } | Self::Keys { .. } => "requests",
             Self::Echo { .. }
             | Self::Schedule { .. }
             | Self::Idle { .. }
@@ -223,7 +254,8 @@ impl Work {
                 | Self::Calls { connections }
                 | Self::Scale { connections, .. } => *connections,
                 Self::Lines { .. } => LINES_CONNECTIONS,
-                Self::Timers { .. } => 0,
+                Self::Timers { .. } | Self::Keys { .. } => 0,
+                Self::Requests { .. } => benchmark::CONNECTIONS,
                 Self::Churn => 2 * crate::load::connections::CHURN_BATCH,
             }
     }
@@ -239,6 +271,8 @@ impl Work {
             Self::Churn => CHURN,
             Self::Calls { .. } => CALLS,
             Self::Scale { .. } => SCALE,
+            Self::Requests { .. } => REQUESTS,
+            Self::Keys { .. } => KEYS,
         }
     }
 
@@ -308,6 +342,19 @@ impl Work {
                  where there are two cores, two / one says how much of the client's core the \
                  second reactor could take over, not how reactors scale."
             }
+            Self::Requests { .. } => {
+                "redis-benchmark on 50 connections, with so many requests under way on each. Each \
+                 measurement has a server that was just started, and a tenth as many requests \
+                 before it. Judge by the server's processor time for each request: canned answers \
+                 without looking at what it is asked, which no server can do for less. A star \
+                 says that redis-benchmark was what limited requests/s; canned shows how many it \
+                 has then with a server that hardly costs anything. server and client are the \
+                 shares of their cores they used."
+            }
+            Self::Keys { .. } => {
+                "Memory of the server's own (Anonymous, smaps) that keys of 16 bytes with values \
+                 of 64 take beyond that of an empty server."
+            }
         }
     }
 
@@ -315,6 +362,7 @@ impl Work {
     pub const fn reference(&self) -> &'static str {
         match self {
             Self::Lines { .. } | Self::Timers { .. } => "epoll",
+            Self::Requests { .. } | Self::Keys { .. } => "redis",
             _ => "raw",
         }
     }
@@ -349,6 +397,10 @@ impl fmt::Display for Work {
             Self::Scale { connections, depth } => {
                 write!(f, "two reactors against one, 64 B x {connections}, depth {depth}")
             }
+            Self::Requests { test, depth, count } => {
+                write!(f, "{}, {count} requests, -P {depth}", test.name())
+            }
+            Self::Keys { count } => write!(f, "memory of {count} keys"),
         }
     }
 }
@@ -370,7 +422,36 @@ const fn echo(connections: usize, size: usize, depth: usize) -> Work {
     Work::Echo { connections, size, depth }
 }
 
+/// Each test at depths 1 and 16, with a part of the requests that a whole run has, and keys.
+fn against_redis(part: usize) -> Vec<Work> {
+    let mut works = Vec::new();
+    for depth in [1, 16] {
+        works.extend(Test::ALL.map(|test| {
+            // So that each takes a second or two.
+            let count = match (test, depth) {
+                (Test::Lrange100, 1) => 60_000,
+                (Test::Lrange100, _) => 150_000,
+                (_, 1) => 200_000,
+                _ => 1_000_000,
+            };
+            Work::Requests { test, depth, count: count / part }
+        }));
+    }
+    works.push(Work::Keys { count: 1_000_000 / part });
+    works
+}
+
 impl Plan {
+    /// `kv` and Redis, about six minutes.
+    pub fn against_redis_full() -> Self {
+        Self { works: against_redis(1), rounds: 5, ..Self::full() }
+    }
+
+    /// `kv` and Redis, about five seconds: a look, not a verdict.
+    pub fn against_redis_quick() -> Self {
+        Self { works: against_redis(20), rounds: 2, ..Self::quick() }
+    }
+
     /// About five minutes.
     pub fn full() -> Self {
         let mut works = Vec::new();

@@ -5,14 +5,37 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What the page is called, which the summary of the book knows.
-pub const PAGE: &str = "recorded.md";
-/// The plots that stand on it, with what they show.
-const PLOTS: [(&str, &str); 3] = [
-    ("dispatch.svg", "Dispatch: the cost of an event against the descriptors watched"),
-    ("echo-cpu.svg", "Echo: processor time of a message against connections"),
-    ("echo-throughput.svg", "Echo: messages a second against connections"),
-];
+/// What stands before everything that a program has written into a page: the rest is by hand.
+const MARK: &str = "<!-- What follows is written by a program. -->\n";
+
+/// A page of the book that a program writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The name of its file, which the summary of the book knows.
+    pub name: &'static str,
+    /// What stands at its beginning: its title, and how to read it. Of a page that has been written
+    /// before, only what stands there by hand.
+    pub preface: &'static str,
+    /// The plots that stand on it, with what they show.
+    pub plots: &'static [(&'static str, &'static str)],
+}
+
+/// The page of `compare`.
+pub const COMPARISON: Page = Page {
+    name: "recorded.md",
+    preface: "# A recorded run\n\n[The comparison](../comparison.md) tells how to read this page, \
+              which `compare --record` has written.\n",
+    plots: &[
+        ("dispatch.svg", "Dispatch: the cost of an event against the descriptors watched"),
+        ("echo-cpu.svg", "Echo: processor time of a message against connections"),
+        ("echo-throughput.svg", "Echo: messages a second against connections"),
+    ],
+};
+
+/// The page of `against_redis`.
+pub const AGAINST_REDIS: Page =
+    Page { name: "kv-speed.md", preface: include_str!("../../docs/src/kv-speed.md"), plots: &[] };
+
 /// The share of the cores that others may have had: beyond it, medians are of the others too.
 pub const OTHERS_MAX: f64 = 0.2;
 
@@ -35,14 +58,16 @@ pub fn refusal(is_complete: bool, others: Option<f64>) -> Option<String> {
     }
 }
 
-/// The page: the head of a report, its tables, its last lines, and those of its plots that stand
+/// The text of a page: its preface, the head of a report, its tables, its last lines, and those of its plots that stand
 /// there.
-pub fn page(head: &str, tables: &str, last: &str, plots: &[File]) -> String {
-    let mut text = "# A recorded run\n\n[The comparison](../comparison.md) tells how to read this \
-        page, which `compare --record` has written.\n"
-        .to_owned();
+pub fn text(page: &Page, head: &str, tables: &str, last: &str, plots: &[File]) -> String {
+    let mut text = match page.preface.split_once(MARK) {
+        Some((by_hand, _)) => format!("{by_hand}{MARK}"),
+        None => page.preface.to_owned(),
+    };
     let _ = write!(text, "\n```text\n{}\n\n{}\n```\n", head.trim(), last.trim());
-    for (name, about) in PLOTS.iter().filter(|(name, _)| plots.iter().any(|it| it.0 == *name)) {
+    for (name, about) in page.plots.iter().filter(|(name, _)| plots.iter().any(|it| it.0 == *name))
+    {
         let _ = write!(text, "\n![{about}]({name})\n");
     }
     for section in tables.split("\n== ").skip(1) {
@@ -56,14 +81,14 @@ pub fn page(head: &str, tables: &str, last: &str, plots: &[File]) -> String {
 ///
 /// # Errors
 /// When the folder can not be made or written to.
-pub fn write(folder: &Path, page: &str, plots: &[File]) -> io::Result<()> {
+pub fn write(folder: &Path, page: &Page, text: &str, plots: &[File]) -> io::Result<()> {
     let failed = |error: io::Error| {
         let text = format!("cannot record to {} (--record): {error}", folder.display());
         io::Error::new(error.kind(), text)
     };
     fs::create_dir_all(folder).map_err(failed)?;
-    for (name, _) in PLOTS {
-        match plots.iter().find(|it| it.0 == name) {
+    for (name, _) in page.plots {
+        match plots.iter().find(|it| it.0 == *name) {
             Some((_, svg)) => fs::write(folder.join(name), svg).map_err(failed)?,
             // One of another run would stand beside tables that it has nothing to do with.
             None => match fs::remove_file(folder.join(name)) {
@@ -72,7 +97,7 @@ pub fn write(folder: &Path, page: &str, plots: &[File]) -> io::Result<()> {
             },
         }
     }
-    fs::write(folder.join(PAGE), page).map_err(failed)
+    fs::write(folder.join(page.name), text).map_err(failed)
 }
 
 #[cfg(test)]
@@ -89,10 +114,22 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_on_a_page_by_hand_stays_and_an_older_run_goes() {
+        let before: &'static str = "# Title\n\nBy hand.\n\n<!-- What follows is written by a \
+                                    program. -->\n\n```text\nkernel 5\n```\n";
+        let page = Page { name: "x.md", preface: before, plots: &[] };
+        let text = text(&page, "kernel 6\n", "\n== kind\nraw 1\n", "\n9 s in all\n", &[]);
+        assert!(text.starts_with("# Title\n\nBy hand.\n\n<!--"), "{text}");
+        assert!(text.contains("kernel 6") && !text.contains("kernel 5"), "{text}");
+        assert_eq!(text.matches(MARK).count(), 1, "{text}");
+        assert!(AGAINST_REDIS.preface.contains(MARK), "the page of the book has no mark");
+    }
+
+    #[test]
     fn a_page_has_the_head_each_kind_of_work_and_the_plots_there_are() {
         let tables = "\n== echo\nA note.\n\necho, 64 B\n\nraw 1\n\n== churn\nMore.\n\nraw 2\n";
         let plots = [("echo-cpu.svg", "<svg/>".to_owned()), ("unknown.svg", String::new())];
-        let page = page("kernel 6\n", tables, "\n9 s in all\n", &plots);
+        let page = text(&COMPARISON, "kernel 6\n", tables, "\n9 s in all\n", &plots);
         for expected in [
             "```text\nkernel 6\n\n9 s in all\n```\n",
             "](echo-cpu.svg)\n",

@@ -1,6 +1,7 @@
 //! Doing what was planned: every subject in turn, round after round.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::benchmark::{self, Test};
 use crate::calls::{self, Counted};
 use crate::measure;
 use crate::plan::{LINES_CONNECTIONS, Plan, Work};
@@ -133,6 +135,10 @@ impl Run {
         let result = match work {
             Work::Calls { .. } => self.counted(work, subject),
             Work::Scale { .. } => self.scaled(work, subject),
+            Work::Requests { test, depth, count } => {
+                self.requested(work, subject, (*test, *depth, *count))
+            }
+            Work::Keys { count } => self.filled(work, subject, *count),
             _ if work.needs_client() => self.loaded(work, subject),
             _ => subject
                 .start(work, self.pinning.server)
@@ -232,6 +238,60 @@ impl Run {
         Ok(values.into_iter().map(|(name, it)| (format!("{number}_{name}"), it)).collect())
     }
 
+    /// What `redis-benchmark` makes of a server that was just started.
+    fn requested(
+        &self,
+        work: &Work,
+        subject: &Subject,
+        (test, depth, count): (Test, usize, usize),
+    ) -> io::Result<Vec<(String, f64)>> {
+        let server = subject.start(work, self.pinning.server)?;
+        let address = benchmark::ready(&server, &self.stop)?;
+        if let Some((first, count)) = test.needs() {
+            self.benchmark(address, first, 1, count)?;
+        }
+        self.benchmark(address, test, depth, count / 10)?;
+        let (started, before) = (Instant::now(), measure::cpu_nanoseconds(server.pid())?);
+        let (lines, client) = self.benchmark(address, test, depth, count)?;
+        let used = measure::cpu_nanoseconds(server.pid())? - before;
+        let elapsed = started.elapsed().as_nanos() as f64;
+        let mut values = benchmark::parse(&lines)?;
+        for (who, nanoseconds) in [("server", used as f64), ("client", client as f64)] {
+            values.push((format!("{who}_ns"), nanoseconds / count as f64));
+            values.push((format!("{who}_busy"), nanoseconds / elapsed));
+        }
+        Ok(values)
+    }
+
+    /// One run of `redis-benchmark`: what it printed, and the processor time that it used.
+    fn benchmark(
+        &self,
+        server: SocketAddr,
+        test: Test,
+        depth: usize,
+        count: usize,
+    ) -> io::Result<(Vec<String>, u64)> {
+        let mut command = Command::new(this_program()?);
+        command.arg("load").arg(self.pinning.client.to_string());
+        command.args(benchmark::arguments(server, test, depth, count));
+        Running::start(command)?.used(PATIENCE, &self.stop)
+    }
+
+    /// What keys take in a server that was just started.
+    fn filled(
+        &self,
+        work: &Work,
+        subject: &Subject,
+        count: usize,
+    ) -> io::Result<Vec<(String, f64)>> {
+        let server = subject.start(work, self.pinning.server)?;
+        let address = benchmark::ready(&server, &self.stop)?;
+        let before = measure::memory_bytes(server.pid())?;
+        benchmark::fill(address, count, &self.stop)?;
+        let bytes = measure::memory_bytes(server.pid())?.saturating_sub(before) as f64;
+        Ok(vec![("bytes".to_owned(), bytes / count as f64), ("mb".to_owned(), bytes / 1e6)])
+    }
+
     fn client(&self, work: &Work, address: &str, pid: u32) -> io::Result<Command> {
         let mut arguments = vec!["load".to_owned(), address.to_owned(), format!("--pid={pid}")];
         let mut add = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
@@ -270,7 +330,10 @@ impl Run {
                 add("connections", connections.to_string());
                 add("depth", depth.to_string());
             }
-            Work::Dispatch { .. } | Work::Timers { .. } => {}
+            Work::Dispatch { .. }
+            | Work::Timers { .. }
+            | Work::Requests { .. }
+            | Work::Keys { .. } => {}
         }
         let mut command = Command::new(this_program()?);
         command.args(arguments);

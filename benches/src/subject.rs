@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use crate::measure;
 use crate::plan::Work;
 
 /// How often a wait looks whether the comparison was interrupted.
@@ -69,6 +72,13 @@ pub const ALL: [Subject; 15] = [
     c("libuv", "libuv", option_env!("COMPARE_LIBUV"), option_env!("ABSENT_LIBUV")),
 ];
 
+/// `kv`, what it is compared with, and what bounds both.
+pub const AGAINST_REDIS: [Subject; 3] = [
+    rust("redis", "redis-server, persistence off, one I/O thread"),
+    rust("kv", "our server with its defaults"),
+    rust("canned", "a bare epoll loop with canned replies: the limit"),
+];
+
 impl Subject {
     /// Whether it has a part in a work. What it is not written for says nothing about it.
     pub fn does(&self, work: &Work) -> bool {
@@ -85,6 +95,7 @@ impl Subject {
             Work::Timers { count } => self.name != "calloop" || *count <= 1000,
             // What ours are asked: how far a second reactor gets.
             Work::Scale { .. } => self.name == "epoll",
+            Work::Keys { .. } => self.name != "canned",
             _ if self.name == "tokio-util" => false,
             // Each wait costs them time in proportion to the connections, which the cells with
             // fewer show well enough.
@@ -205,6 +216,24 @@ impl Running {
             lines.push(line);
         }
         Ok(lines)
+    }
+
+    /// All lines that it prints until it ends well, and the processor time that it has used, in
+    /// nanoseconds.
+    ///
+    /// # Errors
+    /// When it does not end in time, ends with a failure, or `stop` was set.
+    pub fn used(mut self, patience: Duration, stop: &AtomicBool) -> io::Result<(Vec<String>, u64)> {
+        let lines = self.rest(patience, stop)?;
+        // What it has used is known until somebody waits for it, so this only waits for its end.
+        let pid = WaitId::Pid(Pid::from_child(&self.child));
+        rustix::process::waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        let nanoseconds = measure::cpu_nanoseconds(self.pid())?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("it ended with {status}: {lines:?}")));
+        }
+        Ok((lines, nanoseconds))
     }
 
     /// The address, or the addresses between commas, that a server says it listens on.

@@ -4,20 +4,17 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use benches::load::{self, Load, connections};
 use benches::plan::{Plan, Work};
-use benches::report::Results;
+use benches::program::Program;
 use benches::run::{Pinning, Run};
-use benches::{calls, loops, measure, plots, record, subject};
+use benches::{calls, loops, measure, record, subject};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Compares the reactor with other event loops, doing the same work side by side
@@ -193,47 +190,14 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
-/// What a reader has to know to believe the figures.
-fn head(run: &Run) -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    let commit = git
-        .ok()
-        .filter(|it| it.status.success())
-        .map_or("unknown".to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    let command = format!("compare {}", command.join(" "));
-    let mut lines = measure::machine();
-    lines.push(("pinning", run.pinning.describe()));
-    lines.push(("commit", commit));
-    lines.push(("command", command.trim().to_owned()));
-    let loaded = format!(
-        "{} rounds, the order of the loops reversed from one to the next; loads of {:?} after {:?}",
-        run.plan.rounds, run.plan.duration, run.plan.warm_up
-    );
-    lines.push(("rounds", loaded));
-    let mut text = String::new();
-    for (name, value) in lines {
-        let _ = writeln!(text, "{name:<12} {value}");
-    }
-    text.push('\n');
-    for subject in &run.subjects {
-        let absent = subject.absent().map_or(String::new(), |why| format!("  ABSENT: {why}"));
-        let _ = writeln!(text, "{:<12} {}{absent}", subject.name, subject.about);
-    }
-    text
-}
-
 fn compare(options: &Options) -> io::Result<ExitCode> {
-    let out = &options.out;
-    // Better now than after five minutes.
-    fs::create_dir_all(out).map_err(|error| {
-        let text = format!("cannot make the folder {} (--out): {error}", out.display());
-        io::Error::new(error.kind(), text)
-    })?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let program = Program {
+        name: "compare",
+        out: &options.out,
+        record: options.record.as_deref(),
+        page: &record::COMPARISON,
+    };
+    let stop = program.prepare()?;
     let chosen = |name: &str| options.loops.is_empty() || options.loops.iter().any(|it| it == name);
     let subjects = subject::ALL.into_iter().filter(|it| chosen(it.name)).collect();
     let mut run = Run {
@@ -247,14 +211,17 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         others: None,
     };
     let uncounted = leave_calls_out(&mut run);
-    let (mut head, started) = (head(&run), Instant::now());
-    if let Some(why) = &uncounted {
+    let loads = format!("loads of {:?} after {:?}", run.plan.duration, run.plan.warm_up);
+    let (mut head, started) = (program.head(&run, &loads, &[]), Instant::now());
+    let mut not_done = Vec::new();
+    if let Some(why) = uncounted {
         let _ = writeln!(head, "{:<12} counts system calls  ABSENT: {why}", "strace");
+        not_done.push(format!("ABSENT: system calls were not counted: {why}"));
     }
     print!("{head}");
     run.subjects.retain(|it| it.absent().is_none());
     run.all();
-    report(options, &run, head, uncounted, started)
+    program.report(&run, &head, &not_done, started)
 }
 
 /// Takes the works that need strace out of the plan where it can not trace, and returns why not.
@@ -263,72 +230,6 @@ fn leave_calls_out(run: &mut Run) -> Option<String> {
     let why = calls::absent().filter(|_| run.plan.works.iter().any(is_calls))?;
     run.plan.works.retain(|work| !is_calls(work));
     Some(why)
-}
-
-/// Tells what was measured, on standard output and in files.
-fn report(
-    options: &Options,
-    run: &Run,
-    head: String,
-    uncounted: Option<String>,
-    started: Instant,
-) -> io::Result<ExitCode> {
-    let results = Results::new(&run.samples);
-    let (tables, last) = (results.tables(), last_lines(run, uncounted, started));
-    print!("{tables}{last}");
-    let plots = plots::all(&results).map_err(io::Error::other)?;
-    let page = record::page(&head, &tables, &last, &plots);
-    let texts = [
-        ("report.txt", head + &tables + &last),
-        ("samples.csv", results.samples_csv()),
-        ("summary.csv", results.summary_csv()),
-        (record::PAGE, page.clone()),
-    ];
-    write_files(&options.out, texts.iter().chain(&plots))?;
-
-    let is_complete = run.skipped.is_empty() && !run.samples.is_empty();
-    let is_recorded = match (&options.record, record::refusal(is_complete, run.others)) {
-        (None, _) => true,
-        (Some(folder), None) => {
-            record::write(folder, &page, &plots)?;
-            println!("It is recorded in {}", folder.display());
-            true
-        }
-        (Some(_), Some(why)) => {
-            println!("NOT RECORDED: {why}");
-            false
-        }
-    };
-    Ok(if is_complete && is_recorded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What could not be done, and how much to believe of the rest.
-fn last_lines(run: &Run, uncounted: Option<String>, started: Instant) -> String {
-    let mut text = String::new();
-    if let Some(why) = uncounted {
-        let _ = writeln!(text, "\nABSENT: system calls were not counted: {why}");
-    }
-    for skipped in &run.skipped {
-        let _ = writeln!(text, "\nNOT MEASURED: {skipped}");
-    }
-    if run.stop.load(Ordering::Relaxed) {
-        let _ = writeln!(text, "\nINTERRUPTED: this is what there is of it.");
-    }
-    let others = run.others.map_or("unknown".to_owned(), |it| format!("{:.0} %", it * 100.0));
-    let seconds = started.elapsed().as_secs();
-    let _ = writeln!(text, "\n{seconds} s in all; others had {others} of the cores meanwhile");
-    text
-}
-
-fn write_files<'a>(out: &Path, files: impl Iterator<Item = &'a record::File>) -> io::Result<()> {
-    for (name, text) in files {
-        let path = out.join(name);
-        fs::write(&path, text).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-        })?;
-    }
-    println!("The report, CSV files and plots (SVG) are in {}", out.display());
-    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ use reactor::BackendKind;
 
 pub mod async_io;
 pub mod calloop;
+pub mod canned;
 pub mod connection;
 pub mod limits;
 pub mod mio;
@@ -24,6 +25,7 @@ pub mod tokio_util;
 /// When there is no such loop, it does no such work, or it fails.
 pub fn run(name: &str, work: &str, number: usize) -> io::Result<()> {
     match (name, work) {
+        ("canned", "requests") => canned::serve(listen()?),
         ("raw", "echo") => raw::echo(listen()?),
         ("raw", "dispatch") => raw::dispatch(number),
         ("mio", "echo") => mio::echo(listen()?),

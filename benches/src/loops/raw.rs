@@ -16,7 +16,7 @@ use crate::net;
 use crate::scene::{self, Runs};
 
 /// Events that one wait takes at most.
-const EVENTS: usize = 1024;
+pub(super) const EVENTS: usize = 1024;
 
 const INPUT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
@@ -25,7 +25,7 @@ fn add(epoll: &OwnedFd, fd: &OwnedFd, number: usize) -> io::Result<()> {
 }
 
 /// Waits for events, however long that takes; being interrupted is no event.
-fn wait(epoll: &OwnedFd, events: &mut Vec<Event>) -> io::Result<()> {
+pub(super) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>) -> io::Result<()> {
     events.clear();
     match epoll::wait(epoll, rustix::buffer::spare_capacity(events), None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),

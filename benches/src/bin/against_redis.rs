@@ -1,0 +1,166 @@
+//! Compares `kv` with Redis under `redis-benchmark`: `cargo run --release -p benches --bin
+//! against_redis`.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use benches::benchmark::{self, Test};
+use benches::plan::{Plan, Work};
+use benches::program::Program;
+use benches::run::{Pinning, Run};
+use benches::{loops, measure, record, subject};
+use clap::{Args, Parser, Subcommand};
+use servers::{Server, kv};
+
+/// Compares kv with Redis under the load of redis-benchmark
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "It takes redis-server and redis-benchmark, and loads this machine's loopback \
+    only. Ctrl-C ends it with a report of what there is. It exits with 0 when everything was \
+    measured, 1 when something could not be, 2 on wrong arguments."
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Args)]
+struct Options {
+    /// About five seconds instead of six minutes: a look, not a verdict
+    #[arg(long)]
+    quick: bool,
+    /// Only these tests, or memory, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "TEST", value_parser = names())]
+    only: Vec<String>,
+    /// How often each server does each test
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// Where the report, the CSV files and the page are written to
+    #[arg(long, value_name = "DIR", default_value = "target/against_redis")]
+    out: PathBuf,
+    /// Where the page of the book is written to as well, unless others had more than 20 % of the
+    /// cores or something could not be measured
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+}
+
+fn names() -> Vec<&'static str> {
+    Test::ALL.iter().map(|it| it.name()).chain(["memory"]).collect()
+}
+
+/// What it starts itself as.
+#[derive(Subcommand)]
+enum Part {
+    /// A server
+    #[command(hide = true)]
+    Serve {
+        name: String,
+        work: String,
+        #[arg(allow_negative_numbers = true)]
+        core: i32,
+    },
+    /// redis-benchmark
+    #[command(hide = true)]
+    Load {
+        #[arg(allow_negative_numbers = true)]
+        core: i32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// A server, on its core.
+fn serve(name: &str, work: &str, core: i32) -> io::Result<()> {
+    measure::end_with_parent()?;
+    measure::pin(core)?;
+    match name {
+        "redis" => benchmark::become_redis(),
+        "kv" => benchmark::become_kv(),
+        _ => loops::run(name, work, 0),
+    }
+}
+
+/// The client, on its core.
+fn load(core: i32, arguments: &[String]) -> io::Result<()> {
+    measure::end_with_parent()?;
+    measure::pin(core)?;
+    benchmark::become_benchmark(arguments)
+}
+
+/// What is to be done, as the options say.
+fn plan(options: &Options) -> Plan {
+    let quick = options.quick;
+    let mut plan = if quick { Plan::against_redis_quick() } else { Plan::against_redis_full() };
+    let is_wanted = |work: &Work| {
+        let name = match work {
+            Work::Requests { test, .. } => test.name(),
+            _ => "memory",
+        };
+        options.only.is_empty() || options.only.iter().any(|it| it == name)
+    };
+    plan.works.retain(is_wanted);
+    plan.rounds = options.rounds.map_or(plan.rounds, usize::from);
+    plan
+}
+
+fn compare(options: &Options) -> io::Result<ExitCode> {
+    if let Some(why) = benchmark::absent() {
+        return Err(io::Error::other(why));
+    }
+    let program = Program {
+        name: "against_redis",
+        out: &options.out,
+        record: options.record.as_deref(),
+        page: &record::AGAINST_REDIS,
+    };
+    let stop = program.prepare()?;
+    let mut run = Run {
+        plan: plan(options),
+        subjects: subject::AGAINST_REDIS.to_vec(),
+        pinning: Pinning::choose(),
+        stall: false,
+        stop,
+        samples: Vec::new(),
+        skipped: Vec::new(),
+        others: None,
+    };
+    let versions = [("redis", benchmark::version("redis-server")?)];
+    let loads = "a tenth of the requests before each measurement";
+    let (head, started) = (program.head(&run, loads, &versions), Instant::now());
+    print!("{head}");
+    run.all();
+    program.report(&run, &head, &[], started)
+}
+
+/// Whether this was started under the name of `kv`.
+fn is_kv() -> bool {
+    std::env::args_os().next().is_some_and(|it| Path::new(&it).ends_with(benchmark::KV))
+}
+
+fn main() -> ExitCode {
+    if is_kv() {
+        let server = Server { name: "kv", about: "As against_redis starts it", address: "" };
+        return servers::run_with(server, kv::application);
+    }
+    let cli = Cli::parse();
+    let (who, result) = match &cli.part {
+        Some(Part::Serve { name, work, core }) => {
+            (name.as_str(), serve(name, work, *core).map(|()| ExitCode::SUCCESS))
+        }
+        Some(Part::Load { core, arguments }) => {
+            ("redis-benchmark", load(*core, arguments).map(|()| ExitCode::SUCCESS))
+        }
+        None => ("against_redis", compare(&cli.options)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{who}: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,277 @@
+//! `kv` beside Redis as a user compares them, on little work; and the loop of canned replies.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use benches::benchmark::{self, Test};
+use benches::subject::Running;
+use common::peer_programs::has_peer;
+use common::{Folder, PATIENCE, children, runs, wait_until};
+
+const NEVER: AtomicBool = AtomicBool::new(false);
+
+fn has_redis() -> bool {
+    ["redis-server", "redis-benchmark"].into_iter().all(has_peer)
+}
+
+fn command(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_against_redis"));
+    command.arg("--out").arg(&folder.0).args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn against_redis(folder: &Folder, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("it runs")
+}
+
+/// One of the servers, as the program starts it, and where it listens.
+fn server(name: &str) -> (Running, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_against_redis"));
+    command.args(["serve", name, "requests", "-1"]);
+    let running = Running::start(command).expect("it starts");
+    let address = benchmark::ready(&running, &NEVER).expect("it listens");
+    (running, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    stream
+}
+
+/// What a server answers to a request, whose length is known; a reply of a number is a line.
+fn answer(stream: &mut TcpStream, test: Test) -> Vec<u8> {
+    stream.write_all(&test.request()).expect("it reads");
+    if matches!(test, Test::Incr | Test::Lpush) {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("it answers");
+            line.push(byte[0]);
+        }
+        return line;
+    }
+    let mut reply = vec![0; test.reply().len()];
+    stream.read_exact(&mut reply).expect("it answers");
+    reply
+}
+
+#[test]
+fn every_server_has_every_figure_and_a_page() {
+    if !has_redis() {
+        return;
+    }
+    let (folder, book) = (Folder::new("against-redis"), Folder::new("against-redis-book"));
+    let record = ["--record", book.0.to_str().expect("it is text")];
+    let output = against_redis(&folder, &[&["--quick", "--rounds", "1"][..], &record].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!said.contains("NOT MEASURED"), "{said}");
+    for expected in ["kernel ", "commit ", "pinning ", "redis        Redis server v=", "/ redis"] {
+        assert!(said.contains(expected), "no {expected} in {said}");
+    }
+    let summary = folder.read("summary.csv");
+    let figures = ["server_ns", "per_second", "client_ns", "server_busy", "client_busy", "p99_us"];
+    for subject in ["redis", "kv", "canned"] {
+        for metric in figures {
+            let of_it = format!(",{subject},{metric},");
+            let found: Vec<&str> =
+                summary.lines().filter_map(|line| Some(line.split_once(&of_it)?.1)).collect();
+            // Six tests, without pipelining and with it.
+            assert_eq!(found.len(), 12, "{subject} {metric} in {summary}");
+            let is_positive = |rest: &&str| {
+                rest.split(',')
+                    .next()
+                    .and_then(|it| it.parse().ok())
+                    .is_some_and(|it: f64| it > 0.0)
+            };
+            assert!(found.iter().all(is_positive), "{subject} {metric} in {summary}");
+        }
+    }
+    let memory = summary.lines().filter(|line| line.contains(",bytes,"));
+    assert_eq!(memory.count(), 2, "{summary}");
+    // What others do on this machine is not this test's.
+    let page = if output.status.success() {
+        book.read("kv-speed.md")
+    } else {
+        assert!(said.contains("NOT RECORDED: others had"), "{said}");
+        assert!(!book.0.exists(), "{said}");
+        folder.read("kv-speed.md")
+    };
+    for expected in ["# kv beside Redis\n", "## requests", "## memory", "\ncommand ", "LRANGE_100,"]
+    {
+        assert!(page.contains(expected), "no {expected} in {page}");
+    }
+}
+
+#[test]
+fn canned_replies_are_counted_by_bytes_however_requests_are_cut() {
+    let (_running, address) = server("canned");
+    for test in Test::ALL {
+        let mut stream = connect(address);
+        let (first, requests) = (test.request(), test.request().repeat(40));
+        // The first is whole, as redis-benchmark's is.
+        assert_eq!(answer(&mut stream, test).len(), test.reply().len(), "{test:?}");
+        for part in requests.chunks(first.len() * 2 / 3) {
+            stream.write_all(part).expect("it reads");
+        }
+        let expected = test.reply().repeat(40);
+        let mut replies = vec![0; expected.len()];
+        stream.read_exact(&mut replies).expect("it answers");
+        assert_eq!(replies, expected, "{test:?}");
+        // It answers nothing beyond.
+        stream.shutdown(std::net::Shutdown::Write).expect("it is connected");
+        assert_eq!(stream.read(&mut [0]).expect("it ends"), 0, "{test:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_is_late_gets_all_canned_replies() {
+    let (_running, address) = server("canned");
+    let mut stream = connect(address);
+    let mut writer = stream.try_clone().expect("it is a socket");
+    // 18 MB of replies, more than sockets hold.
+    const COUNT: usize = 20_000;
+    let sender = thread::spawn(move || {
+        let requests = Test::Lrange100.request().repeat(COUNT);
+        writer.write_all(&requests).expect("it reads");
+        writer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    });
+    let mut size = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match stream.read(&mut buffer).expect("it answers") {
+            0 => break,
+            count => size += count,
+        }
+    }
+    sender.join().expect("it has sent all");
+    assert_eq!(size, COUNT * Test::Lrange100.reply().len());
+}
+
+#[test]
+fn what_no_test_sends_is_not_answered() {
+    let (_running, address) = server("canned");
+    let mut stream = connect(address);
+    stream.write_all(b"*1\r\n$4\r\nQUIT\r\n").expect("it reads");
+    assert_eq!(stream.read(&mut [0]).expect("it ends"), 0);
+}
+
+#[test]
+fn canned_replies_are_those_of_kv_and_of_redis() {
+    let servers = if has_redis() { &["kv", "redis"][..] } else { &["kv"] };
+    for name in servers {
+        let (_running, address) = server(name);
+        let mut stream = connect(address);
+        for test in Test::ALL {
+            if let Some((first, count)) = test.needs() {
+                (0..count).for_each(|_| drop(answer(&mut stream, first)));
+            }
+            let (reply, canned) = (answer(&mut stream, test), test.reply());
+            match test {
+                Test::Incr | Test::Lpush => assert_eq!(reply[0], canned[0], "{name} {test:?}"),
+                _ => assert_eq!(reply, canned, "{name} {test:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_are_those_of_the_tests_of_redis_benchmark() {
+    if !has_redis() {
+        return;
+    }
+    // It lets go of whoever sends anything else, which is an error of redis-benchmark's.
+    let (_running, address) = server("canned");
+    let output = Command::new("redis-benchmark")
+        .args(["--csv", "-n", "300", "-P", "3", "-p", &address.port().to_string()])
+        .args(["-t", "ping_mbulk,set,get,incr,lpush,lrange_100"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("it is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["PING_MBULK", "SET", "GET", "INCR", "LPUSH", "LRANGE_100"] {
+        assert!(said.contains(&format!("\n\"{name}")), "no {name} in {said}");
+    }
+}
+
+#[test]
+fn keys_are_set_all_of_them() {
+    let (_running, address) = server("kv");
+    benchmark::fill(address, 2500, &NEVER).expect("it sets them");
+    let mut stream = connect(address);
+    stream.write_all(b"DBSIZE\r\nSTRLEN key:000000002499\r\n").expect("it reads");
+    let mut replies = [0; 12];
+    stream.read_exact(&mut replies).expect("it answers");
+    assert_eq!(&replies, b":2500\r\n:64\r\n");
+
+    let (_running, address) = server("canned");
+    let error = benchmark::fill(address, 1, &NEVER);
+    assert!(error.is_err(), "a server that sets nothing was believed");
+}
+
+#[test]
+fn without_redis_it_says_what_to_install() {
+    let folder = Folder::new("no-redis");
+    let output = command(&folder, &["--quick"]).env("PATH", "").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("redis-server") && said.contains("apt-get install"), "{said}");
+}
+
+#[test]
+fn what_does_not_make_sense_is_refused() {
+    let folder = Folder::new("against-redis-refused");
+    for (arguments, hint) in [(["--only", "ZADD"], "LRANGE_100"), (["--rounds", "0"], "1..=1000")] {
+        let output = against_redis(&folder, &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(hint), "{said}");
+    }
+}
+
+/// A comparison under way, with its server and `redis-benchmark`.
+fn under_way(folder: &Folder) -> (Child, Vec<u32>) {
+    let mut command = command(folder, &["--only", "PING", "--rounds", "1000"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut found = Vec::new();
+    wait_until("a server and a client", || {
+        found = children(child.id());
+        found.len() == 2
+    });
+    (child, found)
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_report_and_no_process() {
+    if !has_redis() {
+        return;
+    }
+    let folder = Folder::new("against-redis-interrupted");
+    let (child, started) = under_way(&folder);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be told");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("INTERRUPTED"), "{said}");
+    assert!(!said.contains("NOT MEASURED"), "{said}");
+    assert!(!started.iter().any(|pid| runs(*pid)), "{started:?} are left");
+}
+
+#[test]
+fn a_killed_run_leaves_no_process() {
+    if !has_redis() {
+        return;
+    }
+    let folder = Folder::new("against-redis-killed");
+    let (mut child, started) = under_way(&folder);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));
+}
