@@ -19,7 +19,7 @@ pub const KV: &str = "kv";
 /// Keys that are set with one write: their replies fit into what sockets hold.
 const KEYS_AT_ONCE: usize = 1000;
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A test of `redis-benchmark`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use benches::subject::Running;
 use common::peer_programs::has_peer;
 use common::{Folder, PATIENCE, children, runs, wait_until};
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn has_redis() -> bool {
     ["redis-server", "redis-benchmark"].into_iter().all(has_peer)
