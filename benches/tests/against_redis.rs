@@ -165,9 +165,10 @@ fn what_no_test_sends_is_not_answered() {
 fn canned_replies_are_those_of_kv_and_of_redis() {
     let servers = if has_redis() { &["kv", "redis"][..] } else { &["kv"] };
     for name in servers {
-        let (_running, address) = server(name);
-        let mut stream = connect(address);
         for test in Test::ALL {
+            // Each measurement has one of its own, so nothing is there but what the test needs.
+            let (_running, address) = server(name);
+            let mut stream = connect(address);
             if let Some((first, count)) = test.needs() {
                 (0..count).for_each(|_| drop(answer(&mut stream, first)));
             }
