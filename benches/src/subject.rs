@@ -51,13 +51,14 @@ const fn c(
 }
 
 /// All of them: ours, the limit, and the peers.
-pub const ALL: [Subject; 13] = [
+pub const ALL: [Subject; 14] = [
     rust("epoll", "our reactor on edge-triggered epoll, its default"),
     rust("epoll-lt", "our reactor on level-triggered epoll"),
     rust("poll", "our reactor on poll"),
     rust("select", "our reactor on select"),
     rust("raw", "a bare edge-triggered epoll loop: the limit"),
     rust("mio", "mio with a slab"),
+    rust("polling", "polling 2.8 with a slab"),
     rust("async-io", "smol: async-io on polling, with a local executor"),
     rust("calloop", "calloop, on polling"),
     rust("tokio", "tokio, current thread"),
@@ -74,9 +75,9 @@ impl Subject {
         let is_ours_otherwise = is_slow || self.name == "epoll-lt";
         match work {
             Work::Lines { .. } => ["epoll", "tokio-util", "libevent"].contains(&self.name),
-            // There is one wheel, whatever the backend; mio leaves timers to its users.
+            // There is one wheel, whatever the backend; mio and polling leave timers to their users.
             Work::Timers { .. } if is_ours_otherwise => false,
-            Work::Timers { .. } if ["raw", "mio"].contains(&self.name) => false,
+            Work::Timers { .. } if ["raw", "mio", "polling"].contains(&self.name) => false,
             // Moving one of its timers looks at all: 0.2 ms each at 100,000.
             Work::Timers { count } => self.name != "calloop" || *count <= 1000,
             // What ours are asked: how far a second reactor gets.
