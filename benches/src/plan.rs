@@ -321,9 +321,10 @@ impl Work {
             }
             Self::Idle { .. } => {
                 "Memory of the server's own (Anonymous, smaps) for each connection that has \
-                 exchanged a message, and how much more as many others take \
-                 once those are closed: what was not freed. The bare loops (raw, mio, calloop, libev, libevent, libuv) \
-                 and the tasks here share one buffer; ours has its codec, limits and idle timeout."
+                 exchanged a message, and how much more as many others take once those are closed: \
+                 what was not freed. The bare loops (raw, mio, polling, calloop, libev, libevent, \
+                 libuv) and the tasks here share one buffer; ours has its codec, limits and idle \
+                 timeout."
             }
             Self::Churn => {
                 "Connections are made, ended by the client and closed by the server, 128 at a time."

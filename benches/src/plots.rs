@@ -13,13 +13,14 @@ const SIZE: (u32, u32) = (960, 560);
 const CURVES: u32 = 800;
 
 /// A curve's colour for each subject: ours in blues, the limit black, the peers in what is left.
-const COLOURS: [(&str, RGBColor); 12] = [
+const COLOURS: [(&str, RGBColor); 13] = [
     ("epoll", RGBColor(0, 70, 200)),
     ("epoll-lt", RGBColor(60, 140, 240)),
     ("poll", RGBColor(120, 180, 250)),
     ("select", RGBColor(170, 200, 230)),
     ("raw", RGBColor(0, 0, 0)),
     ("mio", RGBColor(230, 120, 0)),
+    ("polling", RGBColor(240, 130, 190)),
     ("async-io", RGBColor(190, 160, 0)),
     ("calloop", RGBColor(120, 80, 30)),
     ("tokio", RGBColor(220, 30, 30)),
@@ -207,4 +208,22 @@ fn draw_legend(
         area.draw(&Text::new(curve.name, (44, y - 8), ("sans-serif", 16)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject;
+
+    #[test]
+    fn whoever_is_plotted_has_a_colour_of_its_own() {
+        let echo = Work::Echo { connections: 50, size: 64, depth: 1 };
+        for subject in subject::ALL.iter().filter(|it| it.does(&echo)) {
+            let found = COLOURS.iter().filter(|(name, _)| *name == subject.name).count();
+            assert_eq!(found, 1, "{} has no curve, or two", subject.name);
+            let of_it = colour(subject.name);
+            let alike = COLOURS.iter().filter(|(_, colour)| *colour == of_it).count();
+            assert_eq!(alike, 1, "{} looks like another", subject.name);
+        }
+    }
 }

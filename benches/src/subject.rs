@@ -54,7 +54,7 @@ const fn c(
 }
 
 /// All of them: ours, the limit, and the peers.
-pub const ALL: [Subject; 15] = [
+pub const ALL: [Subject; 16] = [
     rust("epoll", "our reactor on edge-triggered epoll, its default"),
     rust("epoll-lt", "our reactor on level-triggered epoll"),
     rust("poll", "our reactor on poll"),
@@ -63,6 +63,7 @@ pub const ALL: [Subject; 15] = [
     rust("array", "deadlines in an array, for timers: nobody can be cheaper"),
     rust("harness", "what the comparison of timers itself costs, in every row"),
     rust("mio", "mio with a slab"),
+    rust("polling", "polling 2.8 with a slab"),
     rust("async-io", "smol: async-io on polling, with a local executor"),
     rust("calloop", "calloop, on polling"),
     rust("tokio", "tokio, current thread"),
@@ -88,9 +89,9 @@ impl Subject {
         match work {
             _ if is_limit => matches!(work, Work::Timers { .. }),
             Work::Lines { .. } => ["epoll", "tokio-util", "libevent"].contains(&self.name),
-            // There is one wheel, whatever the backend; mio leaves timers to its users.
+            // There is one wheel, whatever the backend; mio and polling leave timers to their users.
             Work::Timers { .. } if is_ours_otherwise => false,
-            Work::Timers { .. } if ["raw", "mio"].contains(&self.name) => false,
+            Work::Timers { .. } if ["raw", "mio", "polling"].contains(&self.name) => false,
             // Moving one of its timers looks at all: 0.2 ms each at 100,000.
             Work::Timers { count } => self.name != "calloop" || *count <= 1000,
             // What ours are asked: how far a second reactor gets.

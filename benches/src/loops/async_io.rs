@@ -1,7 +1,4 @@
-//! smol's loop: async-io, which is the safe front of `polling`, with a local executor.
-//!
-//! Using `polling` itself takes `unsafe`: its `Poller::add` trusts the caller to take descriptors
-//! out again. What its users see is this, and calloop.
+//! smol's loop: async-io, which is the safe front of `polling` 3, with a local executor.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod limits;
 pub mod mio;
 pub mod ours;
+pub mod polling;
 pub mod raw;
 pub mod tokio;
 pub mod tokio_util;
@@ -30,6 +31,8 @@ pub fn run(name: &str, work: &str, number: usize) -> io::Result<()> {
         ("raw", "dispatch") => raw::dispatch(number),
         ("mio", "echo") => mio::echo(listen()?),
         ("mio", "dispatch") => mio::dispatch(number),
+        ("polling", "echo") => polling::echo(listen()?),
+        ("polling", "dispatch") => polling::dispatch(number),
         ("async-io", "echo") => async_io::echo(listen()?),
         ("async-io", "dispatch") => async_io::dispatch(number),
         ("async-io", "timers") => async_io::timers(number),
