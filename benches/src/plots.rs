@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use plotters::coord::combinators::BindKeyPoints;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
@@ -11,6 +12,10 @@ use crate::report::Results;
 /// How wide a plot is, and how much of that its curves have; the rest is the legend's.
 const SIZE: (u32, u32) = (960, 560);
 const CURVES: u32 = 800;
+/// Letters of titles, and of what stands at the axes.
+const TITLE: (&str, u32) = ("sans-serif", 20);
+const NAMES: (&str, u32) = ("sans-serif", 16);
+const NUMBERS: (&str, u32) = ("sans-serif", 13);
 
 /// A curve's colour for each subject: ours in blues, the limit black, the peers in what is left.
 const COLOURS: [(&str, RGBColor); 13] = [
@@ -72,7 +77,14 @@ const ECHO: &str = "Echo, 64 bytes, one message under way on each connection";
 const ECHO_DEPTH: &str = "Echo, 64 bytes, 16 messages under way on each connection";
 
 const fn echo_plot(metric: &'static str, up: &'static str, is_logarithmic: bool) -> Plot<'static> {
-    Plot { title: ECHO, across: "connections", up, metric, is_logarithmic, number: connections }
+    Plot {
+        title: ECHO,
+        across: "connections (log)",
+        up,
+        metric,
+        is_logarithmic,
+        number: connections,
+    }
 }
 
 /// The plots for which there are figures, with the names of their files.
@@ -84,7 +96,7 @@ pub fn all(
 ) -> Result<Vec<(&'static str, String)>, Box<dyn Error + Send + Sync>> {
     let dispatch = Plot {
         title: "Dispatch: the cost of an event, 100 active",
-        across: "descriptors watched",
+        across: "descriptors watched (log)",
         up: "ns of processor time for each event (log)",
         metric: "ns_per_event",
         is_logarithmic: true,
@@ -101,7 +113,7 @@ pub fn all(
         ("echo-cpu.svg", echo_plot("server_ns", cpu, true)),
         ("echo-cpu-depth-16.svg", depth),
         ("echo-throughput.svg", echo_plot("per_second", "messages a second", false)),
-        ("echo-p99.svg", echo_plot("p99_us", "p99 in us (log)", true)),
+        ("echo-p99.svg", echo_plot("p99_us", "p99 latency in us (log)", true)),
     ];
     let mut drawn = Vec::new();
     for (name, plot) in plots {
@@ -121,7 +133,9 @@ impl Plot<'_> {
         let curve = |name: &'static str| {
             let points = works.iter().filter_map(|work| {
                 let number = (self.number)(work)? as f64;
-                Some((number, results.summary(work, name, self.metric)?.median))
+                let figure = results.summary(work, name, self.metric)?.median;
+                // A busy machine may have measured nothing: no figure, and no place on this axis.
+                (figure.is_finite() && figure > 0.0).then_some((number, figure))
             });
             Curve { name, points: points.collect() }
         };
@@ -143,12 +157,16 @@ impl Plot<'_> {
             };
             let (across, up) = (bounds(|it| it.0), bounds(|it| it.1));
             let mut builder = ChartBuilder::on(&left);
-            builder.caption(self.title, ("sans-serif", 20)).margin(12);
-            builder.x_label_area_size(44).y_label_area_size(84);
-            // A little beyond the last number, so that its label stands once.
-            let across = (across.0..across.1 * 1.1).log_scale();
+            builder.caption(self.title, TITLE).margin(12);
+            builder.x_label_area_size(52).y_label_area_size(92);
+            // What was measured is marked, and nothing else. Room beyond it is its last label's.
+            let mut measured: Vec<f64> = points().map(|it| it.0).collect();
+            measured.sort_by(f64::total_cmp);
+            measured.dedup();
+            let across = (across.0..across.1 * 1.1).log_scale().with_key_points(measured);
             if self.is_logarithmic {
-                let up = (up.0 * 0.9..up.1 * 1.1).log_scale();
+                let (from, to) = (up.0 * 0.9, up.1 * 1.1);
+                let up = (from..to).log_scale().with_key_points(marks(from, to));
                 self.draw_curves(builder.build_cartesian_2d(across, up)?, curves)?;
             } else {
                 let up = 0.0..up.1 * 1.1;
@@ -174,6 +192,8 @@ impl Plot<'_> {
             .configure_mesh()
             .x_desc(self.across)
             .y_desc(self.up)
+            .axis_desc_style(NAMES)
+            .label_style(NUMBERS)
             .x_label_formatter(&number)
             .y_label_formatter(&number)
             .light_line_style(WHITE)
@@ -186,6 +206,27 @@ impl Plot<'_> {
         }
         Ok(())
     }
+}
+
+/// What is marked along a logarithmic axis, whose ends are above zero and apart: round numbers,
+/// however few powers of ten it spans.
+/// plotters marks powers of ten and what divides them evenly: nothing at all from 2,500 to 4,500.
+fn marks(from: f64, to: f64) -> Vec<f64> {
+    let in_powers = |factors: &[f64]| -> Vec<f64> {
+        let powers = from.log10().floor() as i32..=to.log10().ceil() as i32;
+        let all = powers.flat_map(|power| factors.iter().map(move |it| it * 10_f64.powi(power)));
+        all.filter(|it| (from..=to).contains(it)).collect()
+    };
+    let few = in_powers(&[1.0, 2.0, 5.0]);
+    if few.len() >= 4 {
+        return few;
+    }
+    // Even steps of a round size, four to ten of them.
+    let size = 10_f64.powf(((to - from) / 4.0).log10().floor());
+    let step = [5.0, 2.0, 1.0].map(|it| it * size).into_iter().find(|it| (to - from) / it >= 4.0);
+    let step = step.unwrap_or(size);
+    let (first, last) = ((from / step).ceil() as u64, (to / step).floor() as u64);
+    (first..=last).map(|it| it as f64 * step).collect()
 }
 
 fn colour(name: &str) -> RGBColor {
@@ -205,7 +246,7 @@ fn draw_legend(
         let y = 60 + i32::try_from(place)? * 24;
         let style = colour(curve.name).stroke_width(width(curve.name).max(2));
         area.draw(&PathElement::new([(8, y), (36, y)], style))?;
-        area.draw(&Text::new(curve.name, (44, y - 8), ("sans-serif", 16)))?;
+        area.draw(&Text::new(curve.name, (44, y - 8), NAMES))?;
     }
     Ok(())
 }
@@ -213,7 +254,40 @@ fn draw_legend(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Sample;
     use crate::subject;
+
+    /// Processor time for a message of ours with so many connections.
+    fn cost(connections: usize, value: f64) -> Sample {
+        let work = Work::Echo { connections, size: 64, depth: 1 };
+        Sample { work, subject: "epoll", round: 0, metric: "server_ns".to_owned(), value }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_left_out_of_a_plot() {
+        let samples = [cost(1, 0.0), cost(50, 2900.0), cost(1000, 3400.0)];
+        let drawn = all(&Results::new(&samples)).expect("it can be drawn");
+        assert_eq!(drawn.len(), 1);
+        let (name, svg) = &drawn[0];
+        assert_eq!(*name, "echo-cpu.svg");
+        let points = svg.matches("<circle").count();
+        assert_eq!(points, 2, "{svg}");
+        // Neither has a curve: there is one number, or none.
+        for samples in [&samples[..2], &samples[..1]] {
+            assert_eq!(all(&Results::new(samples)).expect("there is nothing to draw"), []);
+        }
+    }
+
+    #[test]
+    fn an_axis_has_several_marks_whatever_it_spans() {
+        for (from, to) in [(2500.0, 4500.0), (430.0, 1800.0), (90.0, 110.0), (1.9e3, 2.2e5)] {
+            let found = marks(from, to);
+            assert!((4..=11).contains(&found.len()), "{from} to {to}: {found:?}");
+            assert!(found.is_sorted_by(|one, next| one < next), "{from} to {to}: {found:?}");
+            assert!(found.iter().all(|it| (from..=to).contains(it)), "{from} to {to}: {found:?}");
+        }
+        assert_eq!(marks(2500.0, 4500.0), [2500.0, 3000.0, 3500.0, 4000.0, 4500.0]);
+    }
 
     #[test]
     fn whoever_is_plotted_has_a_colour_of_its_own() {
