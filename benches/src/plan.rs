@@ -443,7 +443,7 @@ fn against_redis(part: usize) -> Vec<Work> {
 }
 
 impl Plan {
-    /// `kv` and Redis, about six minutes.
+    /// `kv` and Redis, about four minutes.
     pub fn against_redis_full() -> Self {
         Self { works: against_redis(1), rounds: 5, ..Self::full() }
     }

@@ -33,7 +33,7 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// About five seconds instead of six minutes: a look, not a verdict
+    /// About five seconds instead of four minutes: a look, not a verdict
     #[arg(long)]
     quick: bool,
     /// Only these tests, or memory, separated by commas
