@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// What one loop does in a turn, and what it holds, at most.
 ///
-/// Every limit is finite and none of them means "unlimited" when it is zero: a zero is refused.
+/// Every limit is finite and none of them means "unlimited" when it is zero: a zero that would allow
+/// nothing is refused.
 /// The limits of a single conversation are its driver's: see `protocol::Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopLimits {
@@ -24,6 +25,11 @@ pub struct LoopLimits {
     /// How long a connection may be silent, by default 60 s; `None` never closes for silence.
     /// Listeners, timers and signals are exempt.
     pub idle_timeout: Option<Duration>,
+    /// For how long the loop looks for events over and over before it sleeps. Default zero: it
+    /// sleeps at once. Waking a processor that sleeps takes microseconds, of whoever wakes it too,
+    /// and more in a virtual machine; where the next event is that near, as it is to a busy server,
+    /// it is cheaper to be still awake. An idle loop pays once for each time that it wakes.
+    pub spin_max: Duration,
 }
 
 impl LoopLimits {
@@ -34,6 +40,7 @@ impl LoopLimits {
         remote_calls_per_turn: 1024,
         remote_calls_max: 1 << 20,
         idle_timeout: Some(Duration::from_secs(60)),
+        spin_max: Duration::ZERO,
     };
 
     /// How many sources room is kept for from the beginning: as many as there may be connections,

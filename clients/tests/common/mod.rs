@@ -53,7 +53,8 @@ impl<A: Send + 'static> Server<A> {
     ) -> Self {
         Self::run(address, move || {
             let session = Rc::new(move |_peer| session());
-            Ok(Application { state: app, limits: Limits::DEFAULT, session, start: |_| Ok(()) })
+            let (limits, spin_max) = (Limits::DEFAULT, Duration::ZERO);
+            Ok(Application { state: app, limits, spin_max, session, start: |_| Ok(()) })
         })
     }
 }
@@ -69,9 +70,10 @@ impl<A: 'static> Server<A> {
         let address = listener.address().to_string();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let Application { state, limits, session, start } = build()?;
+            let Application { state, limits, spin_max, session, start } = build()?;
             let backend = BackendKind::Epoll.open()?;
-            let loop_limits = LoopLimits { idle_timeout: Some(IDLE), ..LoopLimits::DEFAULT };
+            let loop_limits =
+                LoopLimits { idle_timeout: Some(IDLE), spin_max, ..LoopLimits::DEFAULT };
             let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;
             let mut cx = reactor.cx();
             start(&mut cx)?;

@@ -77,6 +77,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
 }
 
+/// About how far the next request of a busy client is away.
+const SPIN_MAX: Duration = Duration::from_nanos(2500);
+
 /// The server that the arguments ask for.
 ///
 /// # Errors
@@ -111,5 +114,6 @@ pub fn application(
         })
         .map(drop)
     };
-    Ok(Application { state: App::new(config), limits, session: Rc::new(session), start })
+    let (state, session) = (App::new(config), Rc::new(session));
+    Ok(Application { state, limits, spin_max: SPIN_MAX, session, start })
 }
