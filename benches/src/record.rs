@@ -28,7 +28,9 @@ pub const COMPARISON: Page = Page {
     plots: &[
         ("dispatch.svg", "Dispatch: the cost of an event against the descriptors watched"),
         ("echo-cpu.svg", "Echo: processor time of a message against connections"),
+        ("echo-cpu-depth-16.svg", "Echo, 16 under way: processor time against connections"),
         ("echo-throughput.svg", "Echo: messages a second against connections"),
+        ("echo-p99.svg", "Echo: p99 latency against connections"),
     ],
 };
 
