@@ -94,7 +94,7 @@ impl<A> Core<A> {
             doubted: Vec::new(),
             starved: Vec::new(),
             connections: 0,
-            wheel: Wheel::new(),
+            wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
             orphans: 0,
             epoch: now,

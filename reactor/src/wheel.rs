@@ -41,8 +41,8 @@ const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// 8 levels of 6 bits and the 16 bits of a tick make 64: no deadline is out of range.
 const LEVELS: usize = 8;
-/// An empty wheel keeps room for this many timers, so that a few which come and go do not allocate
-/// each time; more than that is given back.
+/// An empty wheel keeps room for at least so many timers, so that a few which come and go do not
+/// allocate each time; more than it was made for is given back.
 const KEPT: usize = 1024;
 
 /// What a timer takes; when timers are moved about, as many references again may be out of date.
@@ -64,6 +64,8 @@ pub(crate) struct Wheel {
     tick: u64,
     buckets: Buckets,
     departures: Departures,
+    /// An empty wheel keeps room for so many.
+    kept: usize,
     /// How many references `expire` has looked at.
     #[cfg(test)]
     touched: u64,
@@ -97,9 +99,16 @@ impl Wheel {
             tick: 0,
             buckets: Buckets::new(),
             departures: Departures::new(),
+            kept: KEPT,
             #[cfg(test)]
             touched: 0,
         }
+    }
+
+    /// A wheel with room for `count` timers, which it keeps: tables that grow leave holes behind.
+    pub(crate) fn with_room(count: usize) -> Self {
+        let (entries, payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        Self { entries, payloads, kept: count.max(KEPT), ..Self::new() }
     }
 
     /// How many timers are armed.
@@ -369,7 +378,7 @@ impl Wheel {
     /// those who come after.
     #[inline(never)]
     fn give_back_memory(&mut self) {
-        let is_big = self.entries.capacity() > KEPT || self.buckets.capacity() > KEPT;
+        let is_big = self.entries.capacity() > self.kept || self.buckets.capacity() > self.kept;
         if is_big && self.floor.get() < u32::MAX / 2 {
             self.entries = Vec::new();
             self.payloads = Vec::new();
