@@ -14,7 +14,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut number = 0;
     for kind in BackendKind::ALL {
-        let server = Server::start(kind);
+        let server = Server::start(kind, servers::echo::session);
         let mut group = criterion.benchmark_group("churn");
         group.throughput(Throughput::Elements(BATCH as u64));
         group.bench_function(format!("{BATCH} connections on {kind}"), |bencher| {

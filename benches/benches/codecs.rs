@@ -1,9 +1,15 @@
-//! Decoding, in bytes a second, beside copying the same input.
+//! Decoding with each codec, in bytes a second, beside copying the same input.
 
 use criterion::{Criterion, Throughput};
-use protocol::codecs::Lines;
+use protocol::codecs::{Bytes, Fixed, LengthField, LengthPrefixed, Lines, Packet};
 use protocol::{Codec, Decoded, Output};
 use std::hint::black_box;
+use std::num::NonZeroUsize;
+
+/// Bytes of messages that are decoded at a time: about what one read brings.
+const INPUT_SIZE: usize = 60_000;
+/// What messages are long: a short request, and a page of text.
+const LENGTHS: [usize; 2] = [16, 1024];
 
 /// Decodes all of `input`; returns how many messages there were.
 fn decode_all<C: Codec>(mut codec: C, input: &mut [u8]) -> usize {
@@ -17,24 +23,41 @@ fn decode_all<C: Codec>(mut codec: C, input: &mut [u8]) -> usize {
     count
 }
 
-fn lines(criterion: &mut Criterion) {
-    for length in [16, 1024] {
-        let mut input = [vec![b'x'; length], vec![b'\n']].concat().repeat(60_000 / length);
-        let mut copy = vec![0; input.len()];
-        let mut group = criterion.benchmark_group(format!("lines of {length} bytes"));
-        group.throughput(Throughput::Bytes(input.len() as u64));
-        group.bench_function("decode", |bencher| {
-            bencher.iter(|| decode_all(Lines::default(), black_box(&mut input)));
-        });
-        group.bench_function("copy", |bencher| {
-            bencher.iter(|| copy.copy_from_slice(black_box(&input)));
-        });
-        group.finish();
-    }
+/// Measures `codec` on many times `message`.
+fn compare<C: Codec + Copy>(criterion: &mut Criterion, name: &str, codec: C, message: &[u8]) {
+    let mut input = message.repeat(INPUT_SIZE / message.len());
+    let mut copy = vec![0; input.len()];
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Bytes(input.len() as u64));
+    assert!(decode_all(codec, &mut input) > 0, "{name}: nothing is decoded");
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| decode_all(codec, black_box(&mut input)));
+    });
+    group.bench_function("copy", |bencher| {
+        bencher.iter(|| copy.copy_from_slice(black_box(&input)));
+    });
+    group.finish();
 }
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    lines(&mut criterion);
+    let criterion = &mut criterion;
+    compare(criterion, "bytes", Bytes, &[b'x'; 1024]);
+    for length in LENGTHS {
+        let body = vec![b'x'; length];
+        let line = [&body[..], b"\n"].concat();
+        compare(criterion, &format!("lines of {length} bytes"), Lines::default(), &line);
+        let fixed = Fixed::new(NonZeroUsize::new(length).expect("it is not zero"));
+        compare(criterion, &format!("messages of {length} bytes"), fixed, &body);
+        let prefixed = LengthPrefixed::new(LengthField::Four, length);
+        let mut message = Output::new();
+        let mut encoder = prefixed;
+        encoder.encode(&body, &mut message);
+        let name = format!("{length} bytes behind their length");
+        compare(criterion, &name, prefixed, &message.to_vec());
+        let packet = Packet::with_size_max(length as u32);
+        let message = Packet::encode_shared(7, &body);
+        compare(criterion, &format!("packets of {length} bytes"), packet, &message);
+    }
     criterion.final_summary();
 }

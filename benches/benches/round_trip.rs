@@ -1,56 +1,67 @@
-//! One 64-byte message to an echo server and back over loopback, on each backend.
+//! Messages to a server and back over loopback, on each backend: one of 64 bytes, and 100 lines that
+//! are under way together.
 
-use criterion::Criterion;
-use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
-use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream};
+mod common;
+
+use common::Server;
+use criterion::{Criterion, Throughput};
+use protocol::codecs::Lines;
+use protocol::{Conversation, Flow, Reply, Service, Turn};
+use reactor::BackendKind;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-struct Echo;
+/// Lines that are sent before any answer is read.
+const LINES: usize = 100;
 
-impl<A> Service<Bytes, A> for Echo {
+/// Says each line in upper case.
+struct Upper;
+
+impl Service<Lines> for Upper {
     fn call(
         &mut self,
-        bytes: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        _turn: &mut Turn<'_>,
     ) -> Flow {
-        reply.send(bytes);
+        line.make_ascii_uppercase();
+        reply.send(line);
         Flow::Continue
     }
 }
 
-fn round_trip(criterion: &mut Criterion, kind: BackendKind) {
-    let any: Address = "127.0.0.1:0".parse().expect("it is an address");
-    let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
-    let address = listener.address().to_string();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(move || -> std::io::Result<()> {
-        let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
-        let mut cx = reactor.cx();
-        Stream::serve(listener, Limits::DEFAULT, &mut cx, |_| Conversation::new(Bytes, Echo))?;
-        sender.send(cx.remote()).expect("the bench waits for it");
-        reactor.run()
-    });
-    let remote = receiver.recv().expect("the server starts");
-    let mut client = TcpStream::connect(address).expect("it accepts");
+fn upper() -> Conversation<Lines, Upper> {
+    Conversation::new(Lines::default(), Upper)
+}
+
+/// Sends `message` and reads as much, over and over.
+fn exchange(criterion: &mut Criterion, name: &str, count: usize, server: &Server, message: &[u8]) {
+    let mut client = TcpStream::connect(server.address).expect("it accepts");
     client.set_nodelay(true).expect("options can be set");
-    let mut message = [7; 64];
-    criterion.bench_function(&format!("round trip on {kind}"), |bencher| {
+    let mut answer = vec![0; message.len()];
+    client.write_all(message).expect("it takes bytes");
+    client.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer, message.to_ascii_uppercase(), "{name}");
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function("exchange", |bencher| {
         bencher.iter(|| {
-            client.write_all(&message).expect("it takes bytes");
-            client.read_exact(&mut message).expect("it answers");
+            client.write_all(message).expect("it takes bytes");
+            client.read_exact(&mut answer).expect("it answers");
         });
     });
-    remote.post(|cx| cx.stop()).expect("the server is there");
-    server.join().expect("the server does not panic").expect("the server runs");
+    group.finish();
 }
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
+    let line = [&[b'x'; 63][..], b"\n"].concat();
     for kind in BackendKind::ALL {
-        round_trip(&mut criterion, kind);
+        let echo = Server::start(kind, servers::echo::session);
+        exchange(&mut criterion, &format!("round trip on {kind}"), 1, &echo, &[b'X'; 64]);
+        let lines = Server::start(kind, upper);
+        let name = format!("{LINES} lines under way on {kind}");
+        exchange(&mut criterion, &name, LINES, &lines, &line.repeat(LINES));
     }
     criterion.final_summary();
 }

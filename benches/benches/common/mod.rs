@@ -1,10 +1,10 @@
-//! An echo server in a thread of its own.
+//! A server in a thread of its own.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use protocol::Limits;
+use protocol::{Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
 
 /// A server, which is stopped when this is dropped.
@@ -15,7 +15,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(kind: BackendKind) -> Self {
+    /// Serves each connection with a session from `make`.
+    pub(crate) fn start<S>(kind: BackendKind, make: fn() -> S) -> Self
+    where
+        S: Session + 'static,
+    {
         let any: Address = "127.0.0.1:0".parse().expect("it is an address");
         let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");
         let &Address::Tcp(address) = listener.address() else { panic!("it is on TCP") };
@@ -23,7 +27,7 @@ impl Server {
         let thread = std::thread::spawn(move || -> std::io::Result<()> {
             let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
             let mut cx = reactor.cx();
-            Stream::serve(listener, Limits::DEFAULT, &mut cx, |_| servers::echo::session())?;
+            Stream::serve(listener, Limits::DEFAULT, &mut cx, move |_| make())?;
             sender.send(cx.remote()).expect("the bench waits for it");
             reactor.run()
         });
