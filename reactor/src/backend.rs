@@ -74,6 +74,13 @@ pub trait Backend {
     /// What the kernel said, other than that the wait was interrupted. It stops the loop.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Sleeps for so long, whatever happens to the descriptors: [`LoopLimits::coalesce_for`].
+    ///
+    /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
+    fn sleep(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
     /// The time, on the clock that timeouts run on.
     fn now(&self) -> Instant {
         Instant::now()

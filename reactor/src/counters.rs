@@ -13,6 +13,8 @@ pub struct Counters {
     pub turns: u64,
     /// Calls of the backend's wait.
     pub waits: u64,
+    /// Times that events were let gather instead of waiting for the first of them.
+    pub gathers: u64,
     /// Events reported by the backend.
     pub events: u64,
     /// Events dropped because their registration had ended.
@@ -66,6 +68,7 @@ impl fmt::Display for Counters {
             ("live", self.live()),
             ("turns", self.turns),
             ("waits", self.waits),
+            ("gathers", self.gathers),
             ("events", self.events),
             ("stale_events", self.stale_events),
             ("runs", self.runs),

@@ -36,6 +36,7 @@ pub mod testing;
 mod timers;
 mod token;
 mod turn;
+mod wait;
 mod wheel;
 
 pub use address::{Address, AddressError};

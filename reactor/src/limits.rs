@@ -30,6 +30,17 @@ pub struct LoopLimits {
     /// and more in a virtual machine; where the next event is that near, as it is to a busy server,
     /// it is cheaper to be still awake. An idle loop pays once for each time that it wakes.
     pub spin_max: Duration,
+    /// For how long the loop, where it would sleep until the first event, sleeps whatever happens,
+    /// and looks then what has come together (coalescing, as network cards do it with interrupts).
+    /// Default zero: never. Whoever sends something to a loop that waits has to wake its processor;
+    /// that costs more than the sending does in a virtual machine, and nobody pays it while events
+    /// gather. It takes as long as `nanosleep(2)` does: the timer slack of the thread longer (50 us
+    /// unless somebody has set it), and as much later may a timer be.
+    ///
+    /// The loop goes on with it while two events or more come of it, and no more than half of the
+    /// sources that are busy are among them; else it tries again after 1, 3, 7 and up to 1,023 more
+    /// waits. So a few clients that wait for their replies are not slowed down.
+    pub coalesce_for: Duration,
 }
 
 impl LoopLimits {
@@ -41,6 +52,7 @@ impl LoopLimits {
         remote_calls_max: 1 << 20,
         idle_timeout: Some(Duration::from_secs(60)),
         spin_max: Duration::ZERO,
+        coalesce_for: Duration::ZERO,
     };
 
     /// How many sources room is kept for from the beginning: as many as there may be connections,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Course};
 use crate::remote::{self, Mailbox, MailboxSource};
+use crate::wait::Gathering;
 use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Token};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
@@ -34,6 +35,7 @@ pub struct Reactor<A: 'static = ()> {
     /// Beside the core, so that a handler and the core are lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
+    pub(crate) gathering: Gathering,
     /// The process that made it.
     process: u32,
     /// This is what a fork copied, and is being dropped. Its kernel objects are the parent's too,
@@ -68,6 +70,7 @@ impl<A: 'static> Reactor<A> {
             core,
             handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
+            gathering: Gathering::default(),
             process: std::process::id(),
             is_copy: false,
         })

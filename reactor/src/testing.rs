@@ -56,6 +56,11 @@ pub enum Call {
         /// How long at most; `None` for ever.
         timeout: Option<Duration>,
     },
+    /// To sleep.
+    Sleep {
+        /// How long.
+        time: Duration,
+    },
 }
 
 /// What one wait comes to.
@@ -201,6 +206,12 @@ impl Backend for Scripted {
             }
         }
         Ok(())
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let mut state = self.script.lock();
+        state.calls.push(Call::Sleep { time });
+        state.now += time;
     }
 
     fn now(&self) -> Instant {

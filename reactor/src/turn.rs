@@ -29,56 +29,6 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// Phases 2 and 3: waits, and reads the clock once.
-    fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let woke = self.core.ticks;
-        self.core.wheel.settle();
-        let spins = !self.core.limits.spin_max.is_zero();
-        if limit != Some(Duration::ZERO) && (spins || self.core.next_deadline().is_some()) {
-            self.core.read_clock();
-            let lag = Duration::from_nanos(self.core.ticks.saturating_sub(woke));
-            self.core.counters.lag_last = lag;
-            self.core.counters.lag_max = self.core.counters.lag_max.max(lag);
-        }
-        let timeout = self.core.timeout(limit);
-        if timeout != Some(Duration::ZERO) && self.core.audited.is_some() {
-            self.audit()?;
-        }
-        // An audit may have found events, which are dealt with first.
-        let timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let (found, left) = if spins { self.spin(timeout)? } else { (false, timeout) };
-        if !found {
-            self.core.counters.waits += 1;
-            self.core.backend.wait(&mut self.events, left)?;
-        }
-        self.core.read_clock();
-        self.core.retry_doubted();
-        Ok(())
-    }
-
-    /// Looks for events for a while without sleeping ([`LoopLimits::spin_max`]). Returns whether it
-    /// has found any, and what is left of the timeout.
-    ///
-    /// [`LoopLimits::spin_max`]: crate::LoopLimits::spin_max
-    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<(bool, Option<Duration>)> {
-        let spin = self.core.limits.spin_max.min(timeout.unwrap_or(Duration::MAX));
-        let (start, mut spent) = (self.core.now, Duration::ZERO);
-        while spent < spin {
-            self.core.counters.waits += 1;
-            self.core.backend.wait(&mut self.events, Some(Duration::ZERO))?;
-            if !self.events.is_empty() {
-                return Ok((true, None));
-            }
-            let before = spent;
-            spent = self.core.backend.now().saturating_duration_since(start);
-            if spent == before {
-                // A clock that stands still is a test's.
-                break;
-            }
-        }
-        Ok((false, timeout.map(|timeout| timeout.saturating_sub(spent))))
-    }
-
     /// Phase 4: event to token to source.
     fn fold(&mut self) {
         for event in self.events.drain(..) {

@@ -119,8 +119,8 @@ pub struct Application<A, S> {
     pub state: A,
     /// What one connection may cost.
     pub limits: Limits,
-    /// For how long the loop looks for events before it sleeps: see [`LoopLimits::spin_max`].
-    pub spin_max: Duration,
+    /// What the loop may cost. The arguments have the last word on connections and silence.
+    pub loop_limits: LoopLimits,
     /// Makes the session of a connection from its peer's address, which Unix sockets have none of.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Called once before the loop runs: the place to arm timers.
@@ -139,8 +139,8 @@ where
 {
     run_with(server, move |_common: &ServerArgs, _own: &NoArgs| {
         let session = Rc::new(move |_peer| make());
-        let (limits, spin_max) = (Limits::DEFAULT, Duration::ZERO);
-        Ok(Application { state: (), limits, spin_max, session, start: |_| Ok(()) })
+        let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
+        Ok(Application { state: (), limits, loop_limits, session, start: |_| Ok(()) })
     })
 }
 
@@ -221,8 +221,7 @@ where
     let limits = LoopLimits {
         connections_max: args.max_connections,
         idle_timeout,
-        spin_max: application.spin_max,
-        ..LoopLimits::DEFAULT
+        ..application.loop_limits
     };
     let addresses = addresses(server, &args.listen)?;
     let options = ListenOptions { unix_mode: args.unix_mode, ..ListenOptions::default() };

@@ -53,8 +53,8 @@ impl<A: Send + 'static> Server<A> {
     ) -> Self {
         Self::run(address, move || {
             let session = Rc::new(move |_peer| session());
-            let (limits, spin_max) = (Limits::DEFAULT, Duration::ZERO);
-            Ok(Application { state: app, limits, spin_max, session, start: |_| Ok(()) })
+            let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
+            Ok(Application { state: app, limits, loop_limits, session, start: |_| Ok(()) })
         })
     }
 }
@@ -70,10 +70,9 @@ impl<A: 'static> Server<A> {
         let address = listener.address().to_string();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let Application { state, limits, spin_max, session, start } = build()?;
+            let Application { state, limits, loop_limits, session, start } = build()?;
             let backend = BackendKind::Epoll.open()?;
-            let loop_limits =
-                LoopLimits { idle_timeout: Some(IDLE), spin_max, ..LoopLimits::DEFAULT };
+            let loop_limits = LoopLimits { idle_timeout: Some(IDLE), ..loop_limits };
             let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;
             let mut cx = reactor.cx();
             start(&mut cx)?;

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use clap::Args;
 use protocol::{Conversation, Limits};
+use reactor::LoopLimits;
 
 use crate::{Application, IdleTimeout, ServerArgs};
 
@@ -77,8 +78,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
 }
 
-/// About how far the next request of a busy client is away.
-const SPIN_MAX: Duration = Duration::from_nanos(2500);
+/// Clients that talk on many connections need not wake this server for each of their requests: it
+/// looks for about as long as the next is away, and lets those after it gather.
+const LOOP_LIMITS: LoopLimits = LoopLimits {
+    spin_max: Duration::from_nanos(2500),
+    coalesce_for: Duration::from_micros(5),
+    ..LoopLimits::DEFAULT
+};
 
 /// The server that the arguments ask for.
 ///
@@ -115,5 +121,5 @@ pub fn application(
         .map(drop)
     };
     let (state, session) = (App::new(config), Rc::new(session));
-    Ok(Application { state, limits, spin_max: SPIN_MAX, session, start })
+    Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, start })
 }

@@ -1,0 +1,319 @@
+//! Going to sleep no more often than it pays: `LoopLimits::spin_max`, `LoopLimits::coalesce_for`.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use reactor::testing::{Call, Script};
+use reactor::{
+    Backend, BackendKind, Cx, Event, Handler, Interest, LoopLimits, Next, Reactor, Readiness,
+    Reason, Registration, Token, Trigger,
+};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// A script whose time passes: each look for events takes a microsecond.
+struct Passing {
+    script: Script,
+    inner: Box<dyn Backend>,
+}
+
+impl Backend for Passing {
+    fn name(&self) -> &'static str {
+        "passing"
+    }
+
+    fn trigger(&self) -> Trigger {
+        self.inner.trigger()
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        self.inner.add(fd, token, interest)
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        self.inner.modify(fd, token, interest)
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.inner.remove(fd)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            self.script.advance(MICROSECOND);
+        }
+        self.inner.wait(events, timeout)
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn ctl_calls(&self) -> u64 {
+        self.inner.ctl_calls()
+    }
+}
+
+/// Counts its calls.
+struct Count;
+
+impl Handler<u32> for Count {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+        *cx.app += 1;
+        cx.set_interest(Interest::NONE);
+        Ok(Next::Continue)
+    }
+}
+
+/// A loop that looks for four microseconds, and the token of a source.
+fn looking(script: &Script, backend: Box<dyn Backend>) -> (Reactor<u32>, Token, UnixStream) {
+    let limits = LoopLimits { spin_max: 4 * MICROSECOND, ..LoopLimits::DEFAULT };
+    limited(script, backend, limits)
+}
+
+fn limited(
+    script: &Script,
+    backend: Box<dyn Backend>,
+    limits: LoopLimits,
+) -> (Reactor<u32>, Token, UnixStream) {
+    let mut reactor = Reactor::with_backend(backend, limits, 0).expect("the reactor opens");
+    let (near, far) = UnixStream::pair().expect("a pair can be made");
+    let registration = Registration::new(Interest::READ);
+    let token = reactor.cx().register(near.into(), registration, Count).expect("it registers");
+    script.take_calls();
+    (reactor, token, far)
+}
+
+fn passing(script: &Script) -> Box<dyn Backend> {
+    Box::new(Passing { script: script.clone(), inner: script.backend() })
+}
+
+/// How long each wait of one turn was to take.
+fn waits(script: &Script, reactor: &mut Reactor<u32>, limit: Duration) -> Vec<Duration> {
+    reactor.run_once(Some(limit)).expect("it turns");
+    let calls = script.take_calls().into_iter();
+    let waits = calls.filter_map(|call| match call {
+        Call::Wait { timeout } => timeout,
+        _ => None,
+    });
+    waits.collect()
+}
+
+#[test]
+fn a_loop_sleeps_for_the_rest_when_it_has_looked_in_vain() {
+    let script = Script::new(Trigger::Edge);
+    let (mut reactor, ..) = looking(&script, passing(&script));
+    let waited = waits(&script, &mut reactor, Duration::from_millis(1));
+    let looks = [Duration::ZERO; 4];
+    assert_eq!(waited, [&looks[..], &[Duration::from_micros(996)]].concat());
+    assert_eq!(reactor.counters().waits, 5);
+}
+
+#[test]
+fn a_loop_does_not_sleep_when_it_has_found_something() {
+    let script = Script::new(Trigger::Edge);
+    let (mut reactor, token, _far) = looking(&script, passing(&script));
+    script.events(&[]);
+    script.event(token, Readiness::READABLE);
+    let waited = waits(&script, &mut reactor, Duration::from_millis(1));
+    assert_eq!(waited, [Duration::ZERO; 2]);
+    assert_eq!(reactor.app, 1);
+}
+
+#[test]
+fn a_loop_looks_no_longer_than_it_may_wait() {
+    let script = Script::new(Trigger::Edge);
+    let (mut reactor, ..) = looking(&script, passing(&script));
+    assert_eq!(waits(&script, &mut reactor, Duration::ZERO), [Duration::ZERO]);
+    assert_eq!(waits(&script, &mut reactor, 2 * MICROSECOND), [Duration::ZERO; 3]);
+}
+
+#[test]
+fn a_clock_that_stands_still_keeps_no_loop_awake() {
+    let script = Script::new(Trigger::Edge);
+    let (mut reactor, ..) = looking(&script, script.backend());
+    let waited = waits(&script, &mut reactor, Duration::from_millis(1));
+    assert_eq!(waited, [Duration::ZERO, Duration::from_millis(1)]);
+}
+
+/// A loop that lets events gather for five microseconds.
+struct Gatherer {
+    script: Script,
+    reactor: Reactor<u32>,
+    tokens: Vec<Token>,
+    _far: Vec<UnixStream>,
+}
+
+impl Gatherer {
+    /// It has so many sources, of which nothing was heard yet.
+    fn new(sources: usize) -> Self {
+        let script = Script::new(Trigger::Edge);
+        let limits =
+            LoopLimits { coalesce_for: 5 * MICROSECOND, idle_timeout: None, ..LoopLimits::DEFAULT };
+        let mut reactor =
+            Reactor::with_backend(script.backend(), limits, 0).expect("the reactor opens");
+        let (mut tokens, mut far) = (Vec::new(), Vec::new());
+        for _ in 0..sources {
+            let (near, other) = UnixStream::pair().expect("a pair can be made");
+            let registration = Registration::new(Interest::READ);
+            let token = reactor.cx().register(near.into(), registration, Count);
+            tokens.push(token.expect("it registers"));
+            far.push(other);
+        }
+        script.take_calls();
+        Self { script, reactor, tokens, _far: far }
+    }
+
+    /// One turn, in which these sources are heard. Returns whether it let events gather.
+    fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
+        let event = |source: usize| Event {
+            token: self.tokens[source % self.tokens.len()],
+            readiness: Readiness::READABLE,
+        };
+        let events: Vec<Event> = sources.into_iter().map(event).collect();
+        self.script.events(&events);
+        let before = self.reactor.counters().gathers;
+        self.reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
+        self.reactor.counters().gathers > before
+    }
+
+    /// Turns until events have gathered once more, with `heard` events each; how many turns.
+    fn turns_until_gathered(&mut self, heard: usize) -> usize {
+        (1..10_000)
+            .find(|turn| self.hear(turn * heard..(turn + 1) * heard))
+            .expect("it tries again one day")
+    }
+}
+
+#[test]
+fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
+    let mut gatherer = Gatherer::new(8);
+    // Nothing was heard yet: it waits.
+    assert!(!gatherer.hear([0]));
+    let limit = Some(Duration::from_secs(1));
+    assert_eq!(gatherer.script.take_calls(), [Call::Wait { timeout: limit }]);
+    assert!(gatherer.hear([1, 2, 3]));
+    let sleep = Call::Sleep { time: 5 * MICROSECOND };
+    let look = Call::Wait { timeout: Some(Duration::ZERO) };
+    assert_eq!(gatherer.script.take_calls(), [sleep, look]);
+    assert_eq!(gatherer.reactor.app, 4);
+}
+
+#[test]
+fn a_loop_waits_when_nothing_has_gathered() {
+    let mut gatherer = Gatherer::new(8);
+    assert!(!gatherer.hear([0]));
+    // Nothing comes meanwhile, and one event afterwards.
+    gatherer.script.take_calls();
+    gatherer.script.events(&[]);
+    assert!(gatherer.hear([1]));
+    let calls = gatherer.script.take_calls();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert!(matches!(calls[2], Call::Wait { timeout: Some(left) } if left > Duration::ZERO));
+    assert_eq!(gatherer.reactor.app, 2);
+}
+
+#[test]
+fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
+    let mut gatherer = Gatherer::new(50);
+    // The first rounds tell it how many are busy.
+    for turn in 0..200 {
+        gatherer.hear(turn * 10..turn * 10 + 10);
+    }
+    let gathered = (200..300).filter(|turn| gatherer.hear(turn * 10..turn * 10 + 10)).count();
+    assert_eq!(gathered, 100);
+}
+
+#[test]
+fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
+    // All of them are heard in each turn: nobody had anything else to do.
+    for clients in [1, 2, 8] {
+        let mut gatherer = Gatherer::new(clients);
+        let gathered = (0..5000).filter(|_| gatherer.hear(0..clients)).count();
+        assert!((2..20).contains(&gathered), "{clients} clients: {gathered}");
+    }
+}
+
+#[test]
+fn tries_in_vain_are_further_and_further_apart() {
+    let mut gatherer = Gatherer::new(8);
+    gatherer.hear([0]);
+    let turns: Vec<usize> = (0..12).map(|_| gatherer.turns_until_gathered(1)).collect();
+    assert_eq!(turns, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
+}
+
+#[test]
+fn a_loop_that_hears_nothing_lets_nothing_gather() {
+    let mut gatherer = Gatherer::new(8);
+    for _ in 0..100 {
+        assert!(!gatherer.hear([]));
+    }
+}
+
+#[test]
+fn a_deadline_is_not_slept_over() {
+    let mut gatherer = Gatherer::new(8);
+    gatherer.hear([0]);
+    gatherer.script.take_calls();
+    gatherer.reactor.cx().after(3 * MICROSECOND, |_| {}).expect("it is armed");
+    assert!(!gatherer.hear([1]));
+    let calls = gatherer.script.take_calls();
+    assert_eq!(calls, [Call::Wait { timeout: Some(3 * MICROSECOND) }]);
+}
+
+/// Answers each byte.
+struct Echo;
+
+impl Handler<u32> for Echo {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+        let mut byte = [0; 16];
+        while let Some(count) = cx.read(&mut byte)? {
+            if count == 0 {
+                return Ok(Next::Close(Reason::PeerClosed));
+            }
+            cx.write(&[IoSlice::new(&byte[..count])])?;
+        }
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, u32>) {
+        *cx.app += 1;
+    }
+}
+
+#[test]
+fn what_gathers_is_heard_on_every_backend() {
+    for kind in BackendKind::ALL {
+        let limits = LoopLimits {
+            spin_max: MICROSECOND,
+            coalesce_for: 5 * MICROSECOND,
+            ..LoopLimits::DEFAULT
+        };
+        let backend = kind.open().expect("the backend opens");
+        let mut reactor = Reactor::with_backend(backend, limits, 0).expect("the reactor opens");
+        let mut clients = Vec::new();
+        for _ in 0..32 {
+            let (near, far) = UnixStream::pair().expect("a pair can be made");
+            let registration = Registration::new(Interest::READ);
+            reactor.cx().register(near.into(), registration, Echo).expect("it registers");
+            clients.push(far);
+        }
+        let client = std::thread::spawn(move || {
+            for round in 0..100 {
+                for client in &mut clients {
+                    client.write_all(&[round]).expect("it can be written");
+                }
+                for client in &mut clients {
+                    let mut byte = [0];
+                    client.read_exact(&mut byte).expect("it is answered");
+                    assert_eq!(byte, [round]);
+                }
+            }
+        });
+        reactor.run_until(|closed| *closed == 32).expect("the loop runs");
+        client.join().expect("every byte came back");
+        assert!(reactor.counters().gathers > 0, "{kind}");
+    }
+}
