@@ -67,6 +67,8 @@ pub enum Work {
         depth: usize,
         /// How many are measured.
         count: usize,
+        /// Whether the server has half of its core only, so that it limits requests.
+        half: bool,
     },
     /// Memory of keys.
     Keys {
@@ -202,7 +204,8 @@ impl Work {
             Self::Churn => "churn",
             Self::Calls { .. } => "calls",
             Self::Scale { .. } => "scale",
-            Self::Requests { .. } => "requests",
+            Self::Requests { half: false, .. } => "requests",
+            Self::Requests { half: true, .. } => "half a core",
             Self::Keys { .. } => "memory",
         }
     }
@@ -343,7 +346,12 @@ impl Work {
                  where there are two cores, two / one says how much of the client's core the \
                  second reactor could take over, not how reactors scale."
             }
-            Self::Requests { .. } => {
+            Self::Requests { half: true, .. } => {
+                "The same while somebody else takes half of the server's core, 100 us at a time: now \
+                 the server limits requests/s, and redis-benchmark does not. Caches are shared with \
+                 that neighbour, who uses little of them."
+            }
+            Self::Requests { half: false, .. } => {
                 "redis-benchmark on 50 connections, with so many requests under way on each. Each \
                  measurement has a server that was just started, and a tenth as many requests \
                  before it. Judge by the server's processor time for each request: canned answers \
@@ -398,8 +406,9 @@ impl fmt::Display for Work {
             Self::Scale { connections, depth } => {
                 write!(f, "two reactors against one, 64 B x {connections}, depth {depth}")
             }
-            Self::Requests { test, depth, count } => {
-                write!(f, "{}, {count} requests, -P {depth}", test.name())
+            Self::Requests { test, depth, count, half } => {
+                let core = if *half { ", half a core" } else { "" };
+                write!(f, "{}, {count} requests, -P {depth}{core}", test.name())
             }
             Self::Keys { count } => write!(f, "memory of {count} keys"),
         }
@@ -423,10 +432,11 @@ const fn echo(connections: usize, size: usize, depth: usize) -> Work {
     Work::Echo { connections, size, depth }
 }
 
-/// Each test at depths 1 and 16, with a part of the requests that a whole run has, and keys.
+/// Each test at depths 1 and 16, on a whole core and on half of one, with a part of the requests that
+/// a whole run has, and keys.
 fn against_redis(part: usize) -> Vec<Work> {
     let mut works = Vec::new();
-    for depth in [1, 16] {
+    for (half, depth) in [(false, 1), (false, 16), (true, 1), (true, 16)] {
         works.extend(Test::ALL.map(|test| {
             // So that each takes a second or two.
             let count = match (test, depth) {
@@ -435,7 +445,7 @@ fn against_redis(part: usize) -> Vec<Work> {
                 (_, 1) => 200_000,
                 _ => 1_000_000,
             };
-            Work::Requests { test, depth, count: count / part }
+            Work::Requests { test, depth, count: count / part, half }
         }));
     }
     works.push(Work::Keys { count: 1_000_000 / part });
@@ -443,12 +453,12 @@ fn against_redis(part: usize) -> Vec<Work> {
 }
 
 impl Plan {
-    /// `kv` and Redis, about four minutes.
+    /// `kv` and Redis, about seven minutes.
     pub fn against_redis_full() -> Self {
         Self { works: against_redis(1), rounds: 5, ..Self::full() }
     }
 
-    /// `kv` and Redis, about five seconds: a look, not a verdict.
+    /// `kv` and Redis, about ten seconds: a look, not a verdict.
     pub fn against_redis_quick() -> Self {
         Self { works: against_redis(20), rounds: 2, ..Self::quick() }
     }

@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::benchmark::{self, Test};
 use crate::calls::{self, Counted};
-use crate::measure;
 use crate::plan::{LINES_CONNECTIONS, Plan, Work};
 use crate::subject::{Running, Subject, this_program};
+use crate::{measure, neighbour};
 
 /// How long a subject may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -135,8 +135,8 @@ impl Run {
         let result = match work {
             Work::Calls { .. } => self.counted(work, subject),
             Work::Scale { .. } => self.scaled(work, subject),
-            Work::Requests { test, depth, count } => {
-                self.requested(work, subject, (*test, *depth, *count))
+            Work::Requests { test, depth, count, half } => {
+                self.requested(work, subject, (*test, *depth, *count), *half)
             }
             Work::Keys { count } => self.filled(work, subject, *count),
             _ if work.needs_client() => self.loaded(work, subject),
@@ -244,12 +244,15 @@ impl Run {
         work: &Work,
         subject: &Subject,
         (test, depth, count): (Test, usize, usize),
+        half: bool,
     ) -> io::Result<Vec<(String, f64)>> {
-        let server = subject.start(work, self.pinning.server)?;
+        let core = self.pinning.server;
+        let server = subject.start(work, core)?;
         let address = benchmark::ready(&server, &self.stop)?;
         if let Some((first, count)) = test.needs() {
             self.benchmark(address, first, 1, count)?;
         }
+        let _neighbour = if half { Some(neighbour::start(core, &self.stop)?) } else { None };
         self.benchmark(address, test, depth, count / 10)?;
         let (started, before) = (Instant::now(), measure::cpu_nanoseconds(server.pid())?);
         let (lines, client) = self.benchmark(address, test, depth, count)?;

@@ -2,14 +2,18 @@
 
 mod common;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use benches::benchmark::{self, Test};
 use benches::subject::Running;
+use benches::{measure, neighbour};
 use common::peer_programs::has_peer;
 use common::{Folder, PATIENCE, children, runs, wait_until};
 
@@ -17,6 +21,18 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn has_redis() -> bool {
     ["redis-server", "redis-benchmark"].into_iter().all(has_peer)
+}
+
+/// Whether half of a core can be taken, which needs a second core and a privilege.
+fn has_half() -> bool {
+    let why = match measure::cores().len() {
+        0 | 1 => Some("there is one core only".to_owned()),
+        _ => neighbour::absent(),
+    };
+    if let Some(why) = &why {
+        eprintln!("NOT TESTED: a server on half a core: {why}");
+    }
+    why.is_none()
 }
 
 fn command(folder: &Folder, arguments: &[&str]) -> Command {
@@ -67,8 +83,11 @@ fn every_server_has_every_figure_and_a_page() {
         return;
     }
     let (folder, book) = (Folder::new("against-redis"), Folder::new("against-redis-book"));
-    let record = ["--record", book.0.to_str().expect("it is text")];
-    let output = against_redis(&folder, &[&["--quick", "--rounds", "1"][..], &record].concat());
+    let mut arguments = vec!["--quick", "--rounds", "1"];
+    if has_half() {
+        arguments.extend(["--record", book.0.to_str().expect("it is text")]);
+    }
+    let output = against_redis(&folder, &arguments);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(!said.contains("NOT MEASURED"), "{said}");
     for expected in ["kernel ", "commit ", "pinning ", "redis        Redis server v=", "/ redis"] {
@@ -81,8 +100,9 @@ fn every_server_has_every_figure_and_a_page() {
             let of_it = format!(",{subject},{metric},");
             let found: Vec<&str> =
                 summary.lines().filter_map(|line| Some(line.split_once(&of_it)?.1)).collect();
-            // Six tests, without pipelining and with it.
-            assert_eq!(found.len(), 12, "{subject} {metric} in {summary}");
+            // Six tests, without pipelining and with it, on a whole core and on half of one.
+            let cores = if has_half() { 2 } else { 1 };
+            assert_eq!(found.len(), 12 * cores, "{subject} {metric} in {summary}");
             let is_positive = |rest: &&str| {
                 rest.split(',')
                     .next()
@@ -95,7 +115,10 @@ fn every_server_has_every_figure_and_a_page() {
     let memory = summary.lines().filter(|line| line.contains(",bytes,"));
     assert_eq!(memory.count(), 2, "{summary}");
     // What others do on this machine is not this test's.
-    let page = if output.status.success() {
+    let page = if !has_half() {
+        assert!(said.contains("NOT TRIED: a server on half a core"), "{said}");
+        folder.read("kv-speed.md")
+    } else if output.status.success() {
         book.read("kv-speed.md")
     } else {
         assert!(said.contains("NOT RECORDED: others had"), "{said}");
@@ -275,4 +298,59 @@ fn a_killed_run_leaves_no_process() {
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));
+}
+
+#[test]
+fn a_neighbour_takes_half_of_its_core_until_it_is_dropped() {
+    if !has_half() {
+        return;
+    }
+    let core = measure::cores()[0];
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "1", env!("CARGO_BIN_EXE_against_redis"), "neighbour"]);
+    command.arg(core.to_string());
+    let running = Running::start(command).expect("it starts");
+    let line = running.line(PATIENCE, &NEVER).expect("it starts").expect("it says so");
+    assert_eq!(line, format!("half of core {core} is taken"));
+    let (pid, started) = (running.pid(), Instant::now());
+    let used = || measure::cpu_nanoseconds(pid).expect("it runs") as f64;
+    let before = used();
+    thread::sleep(Duration::from_millis(500));
+    // Nobody precedes it but the kernel, whose timers are late by some of its time.
+    let share = (used() - before) / started.elapsed().as_nanos() as f64;
+    assert!((0.1..0.7).contains(&share), "{share}");
+    drop(running);
+    assert!(measure::cpu_nanoseconds(pid).is_err(), "it is still there");
+}
+
+#[test]
+fn without_a_neighbour_it_says_why_and_records_nothing() {
+    if !has_redis() {
+        return;
+    }
+    // A path with Redis on it and nothing else.
+    let folder = Folder::new("no-neighbour");
+    let path = folder.0.join("bin");
+    fs::create_dir_all(&path).expect("it can be made");
+    for name in ["redis-server", "redis-benchmark"] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").expect("there is a path"))
+            .map(|folder| folder.join(name))
+            .find(|program| program.exists());
+        symlink(found.expect("it is there"), path.join(name)).expect("it can be linked");
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = command(&folder, &["--quick", "--only", "PING", "--rounds", "1"]);
+        command.args(arguments).env("PATH", &path).output().expect("it runs")
+    };
+    let output = run(&[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("NOT TRIED: a server on half a core: "), "{said}");
+    assert!(!said.contains("== half a core"), "{said}");
+    let book = Folder::new("no-neighbour-book");
+    let output = run(&["--record", book.0.to_str().expect("it is text")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot record a part of a page"), "{said}");
+    assert!(!book.0.exists(), "{said}");
 }

@@ -12,7 +12,7 @@ use benches::benchmark::{self, Test};
 use benches::plan::{Plan, Work};
 use benches::program::Program;
 use benches::run::{Pinning, Run};
-use benches::{loops, measure, record, subject};
+use benches::{loops, measure, neighbour, record, subject};
 use clap::{Args, Parser, Subcommand};
 use servers::{Server, kv};
 
@@ -33,10 +33,10 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// About five seconds instead of four minutes: a look, not a verdict
+    /// About ten seconds instead of seven minutes: a look, not a verdict
     #[arg(long)]
     quick: bool,
-    /// Only these tests, or memory, separated by commas
+    /// Only these tests, each on a whole core and on half of one, or memory, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "TEST", value_parser = names())]
     only: Vec<String>,
     /// How often each server does each test
@@ -73,6 +73,12 @@ enum Part {
         core: i32,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Who takes half of a core
+    #[command(hide = true)]
+    Neighbour {
+        #[arg(allow_negative_numbers = true)]
+        core: i32,
     },
 }
 
@@ -120,11 +126,23 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         record: options.record.as_deref(),
         page: &record::AGAINST_REDIS,
     };
+    let (mut plan, pinning) = (plan(options), Pinning::choose());
+    let no_half = match pinning.server {
+        ..0 => Some("it takes a core that the client is not on".to_owned()),
+        _ => neighbour::absent(),
+    };
+    let no_half = no_half.map(|why| format!("NOT TRIED: a server on half a core: {why}"));
+    if let Some(why) = &no_half {
+        plan.works.retain(|work| !matches!(work, Work::Requests { half: true, .. }));
+        if options.record.is_some() {
+            return Err(io::Error::other(format!("cannot record a part of a page. {why}")));
+        }
+    }
     let stop = program.prepare()?;
     let mut run = Run {
-        plan: plan(options),
+        plan,
         subjects: subject::AGAINST_REDIS.to_vec(),
-        pinning: Pinning::choose(),
+        pinning,
         stall: false,
         stop,
         samples: Vec::new(),
@@ -136,7 +154,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     let (head, started) = (program.head(&run, loads, &versions), Instant::now());
     print!("{head}");
     run.all();
-    program.report(&run, &head, &[], started)
+    program.report(&run, &head, no_half.as_slice(), started)
 }
 
 /// Whether this was started under the name of `kv`.
@@ -156,6 +174,9 @@ fn main() -> ExitCode {
         }
         Some(Part::Load { core, arguments }) => {
             ("redis-benchmark", load(*core, arguments).map(|()| ExitCode::SUCCESS))
+        }
+        Some(Part::Neighbour { core }) => {
+            ("the neighbour", neighbour::take_half(*core).map(|never| match never {}))
         }
         None => ("against_redis", compare(&cli.options)),
     };
