@@ -24,11 +24,6 @@ pub struct Limits {
     /// count. Default 16 MiB: it bounds what others' messages to a peer that does not read can
     /// cost.
     pub output_max: u64,
-    /// Bytes of output that wait, within a turn of the loop, until all connections that are ready
-    /// have been heard; more is written at once. Default 0: nothing waits. With 16 KiB, a peer that
-    /// talks on many connections at a time finds many answers when it is woken, and is woken less
-    /// often; each answer that waits costs about 80 nanoseconds.
-    pub output_held_max: u64,
     /// Bytes read for one connection in one turn of the loop before others get theirs.
     /// Default 256 KiB: about 50 microseconds of copying.
     pub read_budget: usize,
@@ -51,7 +46,6 @@ impl Limits {
         output_high: 256 * 1024,
         output_low: 64 * 1024,
         output_max: 16 * 1024 * 1024,
-        output_held_max: 0,
         read_budget: 256 * 1024,
         drain_quiet: Duration::from_millis(500),
         linger: Duration::from_secs(2),

@@ -38,10 +38,6 @@ pub(crate) struct Core<A> {
     pub(crate) sources: Sources,
     /// What is to be run, in order.
     pub(crate) queue: VecDeque<Token>,
-    /// Several of those are being run, one by one.
-    pub(crate) hears_several: bool,
-    /// Who has something to say and waits until all of those have been heard.
-    pub(crate) held: VecDeque<Token>,
     /// What a level-triggered backend may have to be told before the next wait.
     dirty: Vec<Token>,
     /// Handlers registered since the reactor last took them in.
@@ -85,8 +81,6 @@ impl<A> Core<A> {
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
             queue: VecDeque::new(),
-            hears_several: false,
-            held: VecDeque::new(),
             dirty: Vec::new(),
             arrivals: Vec::new(),
             doomed: VecDeque::new(),
@@ -262,14 +256,6 @@ impl<A> Core<A> {
         source.polled && !(unshared && self.backend.forgets_what_is_closed())
     }
 
-    /// Has a source run once more in this turn, behind all that are ready, if there are others.
-    pub(crate) fn hold(&mut self, token: Token) -> bool {
-        if self.hears_several {
-            self.held.push_back(token);
-        }
-        self.hears_several
-    }
-
     /// Whether something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&self) -> bool {
         let untold = match self.course {
@@ -278,7 +264,6 @@ impl<A> Core<A> {
         };
         untold
             || !self.queue.is_empty()
-            || !self.held.is_empty()
             || !self.due.is_empty()
             || !self.doomed.is_empty()
             || self.mailbox.is_pending()

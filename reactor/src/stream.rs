@@ -194,9 +194,6 @@ impl<S> Stream<S> {
         let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
             self.receive(&mut to_read, scratch, cx)?;
-            if to_read > 0 && self.holds_back(scratch) && cx.core.hold(cx.me()) {
-                return Ok(Next::Continue);
-            }
             let drained = self.flush(&mut to_write, scratch, cx)?;
             if scratch.output.memory() > self.limits.output_max {
                 return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
@@ -302,14 +299,6 @@ impl<S> Stream<S> {
             }
         }
         Ok(())
-    }
-
-    /// Whether what is to be said may wait until the others who are ready have been heard.
-    fn holds_back(&self, scratch: &Scratch) -> bool {
-        (1..=self.limits.output_held_max).contains(&scratch.output.len())
-            && self.stage == Stage::Open
-            && self.sending == Sending::Open
-            && !self.input_ended
     }
 
     /// Writes until there is nothing more, the socket is full, or others should have their turn.

@@ -19,7 +19,6 @@ impl<A: 'static> Reactor<A> {
         self.fold();
         self.tell_drain();
         self.run_queue();
-        self.run_held();
         self.expire();
         self.run_remote_calls();
         self.reap();
@@ -58,9 +57,7 @@ impl<A: 'static> Reactor<A> {
     /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
     /// after the kernel has been asked: nobody starves.
     fn run_queue(&mut self) {
-        let ready = self.core.queue.len();
-        self.core.hears_several = ready > 1;
-        for _ in 0..ready {
+        for _ in 0..self.core.queue.len() {
             if self.core.course == Course::StopNow {
                 break;
             }
@@ -77,17 +74,6 @@ impl<A: 'static> Reactor<A> {
                 handler.ready(cx)
             });
             self.after_run(token);
-        }
-    }
-
-    /// Runs those who have been heard, and have waited with what they have to say.
-    fn run_held(&mut self) {
-        self.core.hears_several = false;
-        while self.core.course != Course::StopNow
-            && let Some(token) = self.core.held.pop_front()
-        {
-            self.core.counters.runs += 1;
-            self.dispatch(token, |handler, cx| handler.ready(cx));
         }
     }
 

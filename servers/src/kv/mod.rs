@@ -110,7 +110,6 @@ pub fn application(
         message_size_max: strings::STRING_SIZE_MAX + 1024 * 1024,
         // Classes have limits of their own under this one.
         output_max: own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max),
-        output_held_max: 16 * 1024,
         ..Limits::DEFAULT
     };
     let start = |cx: &mut reactor::Cx<'_, App>| {
