@@ -1,5 +1,6 @@
 //! Somebody else on the server's core, who takes half of it: a server that has the other half only is
-//! what limits requests, where its client would be otherwise.
+//! what limits requests, where its client would be otherwise. Two at once would take all of the core
+//! between them: one comparison at a time, if its figures are to mean anything.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,7 +34,10 @@ pub fn absent() -> Option<String> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    Some(format!("`{} true` fails ({why}): it takes root or `ulimit -r 1`", CHRT.join(" ")))
+    Some(format!(
+        "`{} true` fails ({why}): it takes chrt (util-linux), and root or `ulimit -r 1`",
+        CHRT.join(" ")
+    ))
 }
 
 /// Starts one that takes half of `core` until it is dropped.

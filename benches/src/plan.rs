@@ -347,9 +347,9 @@ impl Work {
                  second reactor could take over, not how reactors scale."
             }
             Self::Requests { half: true, .. } => {
-                "The same while somebody else takes half of the server's core, 100 us at a time: now \
-                 the server limits requests/s, and redis-benchmark does not. Caches are shared with \
-                 that neighbour, who uses little of them."
+                "The same while somebody else takes half of the server's core, 100 us at a time: the \
+                 server is then what limits requests/s wherever there is no star. Caches are shared \
+                 with that neighbour, who uses little of them."
             }
             Self::Requests { half: false, .. } => {
                 "redis-benchmark on 50 connections, with so many requests under way on each. Each \

@@ -82,9 +82,10 @@ fn every_server_has_every_figure_and_a_page() {
     if !has_redis() {
         return;
     }
+    let has_half = has_half();
     let (folder, book) = (Folder::new("against-redis"), Folder::new("against-redis-book"));
     let mut arguments = vec!["--quick", "--rounds", "1"];
-    if has_half() {
+    if has_half {
         arguments.extend(["--record", book.0.to_str().expect("it is text")]);
     }
     let output = against_redis(&folder, &arguments);
@@ -101,7 +102,7 @@ fn every_server_has_every_figure_and_a_page() {
             let found: Vec<&str> =
                 summary.lines().filter_map(|line| Some(line.split_once(&of_it)?.1)).collect();
             // Six tests, without pipelining and with it, on a whole core and on half of one.
-            let cores = if has_half() { 2 } else { 1 };
+            let cores = if has_half { 2 } else { 1 };
             assert_eq!(found.len(), 12 * cores, "{subject} {metric} in {summary}");
             let is_positive = |rest: &&str| {
                 rest.split(',')
@@ -115,7 +116,7 @@ fn every_server_has_every_figure_and_a_page() {
     let memory = summary.lines().filter(|line| line.contains(",bytes,"));
     assert_eq!(memory.count(), 2, "{summary}");
     // What others do on this machine is not this test's.
-    let page = if !has_half() {
+    let page = if !has_half {
         assert!(said.contains("NOT TRIED: a server on half a core"), "{said}");
         folder.read("kv-speed.md")
     } else if output.status.success() {
@@ -129,6 +130,7 @@ fn every_server_has_every_figure_and_a_page() {
     {
         assert!(page.contains(expected), "no {expected} in {page}");
     }
+    assert_eq!(page.contains("## half a core"), has_half, "{page}");
 }
 
 #[test]
@@ -351,6 +353,6 @@ fn without_a_neighbour_it_says_why_and_records_nothing() {
     let output = run(&["--record", book.0.to_str().expect("it is text")]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot record a part of a page"), "{said}");
+    assert!(said.contains("cannot record without this"), "{said}");
     assert!(!book.0.exists(), "{said}");
 }

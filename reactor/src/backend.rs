@@ -74,7 +74,8 @@ pub trait Backend {
     /// What the kernel said, other than that the wait was interrupted. It stops the loop.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Sleeps for so long, whatever happens to the descriptors: [`LoopLimits::coalesce_for`].
+    /// Sleeps for so long, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A
+    /// backend with a clock of its own lets the time pass there.
     ///
     /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
     fn sleep(&mut self, time: Duration) {

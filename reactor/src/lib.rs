@@ -18,6 +18,7 @@ mod core;
 mod counters;
 mod cx;
 mod files;
+mod gathering;
 mod handler;
 mod limits;
 mod linger;

@@ -32,16 +32,22 @@ pub struct LoopLimits {
     pub spin_max: Duration,
     /// For how long the loop, where it would sleep until the first event, sleeps whatever happens,
     /// and looks then what has come together (coalescing, as network cards do it with interrupts).
-    /// Default zero: never. Whoever sends something to a loop that waits has to wake its processor;
-    /// that costs more than the sending does in a virtual machine, and nobody pays it while events
-    /// gather. It takes as long as `nanosleep(2)` does: the timer slack of the thread longer (50 us
-    /// unless somebody has set it), and as much later may a timer be.
+    /// Default zero: never; 10 ms at most. Whoever sends something to a loop that waits has to wake
+    /// its processor; that costs more than the sending does in a virtual machine, and nobody pays
+    /// it while events gather.
     ///
-    /// The loop goes on with it while two events or more come of it, and no more than half of the
-    /// sources that are busy are among them; else it tries again after 1, 3, 7 and up to 1,023 more
-    /// waits. So a few clients that wait for their replies are not slowed down.
+    /// The price is that nothing is heard meanwhile: no message, signal or call of another thread.
+    /// It takes as long as `nanosleep(2)` does, longer by the timer slack of the thread (50 us unless
+    /// somebody has set it); a timer that is due sooner than `coalesce_for` prevents it, and others
+    /// may be late by the slack. So the loop goes on with it only while two events or more come of
+    /// it, no more than half of the sources that are busy are among them, and they keep the loop
+    /// busy for half as long as it slept at least. Else it tries again after 1, 3, 7 and up to 1,023
+    /// more waits. A loop that found nothing the last time sleeps as usual.
     pub coalesce_for: Duration,
 }
+
+/// For how long a loop may be deaf to what comes.
+const COALESCE_MAX: Duration = Duration::from_millis(10);
 
 impl LoopLimits {
     /// The defaults, each explained at its field.
@@ -64,7 +70,7 @@ impl LoopLimits {
     /// Whether these limits can be worked with.
     ///
     /// # Errors
-    /// When one of them is zero.
+    /// When one of them is zero that must not be, or `coalesce_for` is longer than 10 ms.
     pub fn check(&self) -> io::Result<()> {
         let idle = self.idle_timeout.map_or(1, |idle| usize::from(!idle.is_zero()));
         let sizes = [
@@ -74,13 +80,18 @@ impl LoopLimits {
             ("remote_calls_max", self.remote_calls_max),
             ("idle_timeout", idle),
         ];
-        match sizes.into_iter().find(|(_, size)| *size == 0) {
-            None => Ok(()),
-            Some((field, _)) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("limit {field} is 0, which would allow nothing; give it a positive value"),
-            )),
-        }
+        let text = match sizes.into_iter().find(|(_, size)| *size == 0) {
+            Some((field, _)) => {
+                format!("limit {field} is 0, which would allow nothing; give it a positive value")
+            }
+            None if self.coalesce_for > COALESCE_MAX => format!(
+                "limit coalesce_for is {:?}, and nothing is heard meanwhile; give it \
+                 {COALESCE_MAX:?} at most",
+                self.coalesce_for
+            ),
+            None => return Ok(()),
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     }
 }
 
@@ -112,5 +123,14 @@ mod tests {
         assert!(error.to_string().contains("accepts_per_turn"), "{error}");
         let limits = LoopLimits { idle_timeout: Some(Duration::ZERO), ..LoopLimits::DEFAULT };
         assert!(limits.check().is_err());
+    }
+
+    #[test]
+    fn a_loop_may_not_be_deaf_for_long() {
+        let limits = LoopLimits { coalesce_for: Duration::from_secs(1), ..LoopLimits::DEFAULT };
+        let error = limits.check().expect_err("a second must be refused");
+        assert!(error.to_string().contains("coalesce_for is 1s"), "{error}");
+        let limits = LoopLimits { coalesce_for: COALESCE_MAX, ..LoopLimits::DEFAULT };
+        assert!(limits.check().is_ok());
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::{Core, Course};
+use crate::gathering::Gathering;
 use crate::remote::{self, Mailbox, MailboxSource};
-use crate::wait::Gathering;
 use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Token};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
@@ -56,7 +56,7 @@ impl<A: 'static> Reactor<A> {
     /// A reactor on a backend of the caller's choice.
     ///
     /// # Errors
-    /// When a limit is zero, or the kernel gives no descriptor.
+    /// When the limits can not be worked with ([`LoopLimits::check`]), or the kernel gives no descriptor.
     pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
         limits.check()?;
         let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max)?);

@@ -47,6 +47,10 @@ impl Backend for Passing {
         self.inner.wait(events, timeout)
     }
 
+    fn sleep(&mut self, time: Duration) {
+        self.inner.sleep(time);
+    }
+
     fn now(&self) -> Instant {
         self.inner.now()
     }
@@ -70,14 +74,6 @@ impl Handler<u32> for Count {
 /// A loop that looks for four microseconds, and the token of a source.
 fn looking(script: &Script, backend: Box<dyn Backend>) -> (Reactor<u32>, Token, UnixStream) {
     let limits = LoopLimits { spin_max: 4 * MICROSECOND, ..LoopLimits::DEFAULT };
-    limited(script, backend, limits)
-}
-
-fn limited(
-    script: &Script,
-    backend: Box<dyn Backend>,
-    limits: LoopLimits,
-) -> (Reactor<u32>, Token, UnixStream) {
     let mut reactor = Reactor::with_backend(backend, limits, 0).expect("the reactor opens");
     let (near, far) = UnixStream::pair().expect("a pair can be made");
     let registration = Registration::new(Interest::READ);
@@ -138,6 +134,22 @@ fn a_clock_that_stands_still_keeps_no_loop_awake() {
     assert_eq!(waited, [Duration::ZERO, Duration::from_millis(1)]);
 }
 
+/// Counts its calls, each of which takes a while.
+struct Work {
+    script: Script,
+    time: Duration,
+}
+
+impl Handler<u32> for Work {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+        self.script.advance(self.time);
+        *cx.app += 1;
+        // What the script says has come is not there.
+        assert_eq!(cx.read(&mut [0])?, None);
+        Ok(Next::Continue)
+    }
+}
+
 /// A loop that lets events gather for five microseconds.
 struct Gatherer {
     script: Script,
@@ -147,8 +159,12 @@ struct Gatherer {
 }
 
 impl Gatherer {
-    /// It has so many sources, of which nothing was heard yet.
+    /// It has so many sources, of which nothing was heard yet. To hear each takes a microsecond.
     fn new(sources: usize) -> Self {
+        Self::working(sources, MICROSECOND)
+    }
+
+    fn working(sources: usize, time: Duration) -> Self {
         let script = Script::new(Trigger::Edge);
         let limits =
             LoopLimits { coalesce_for: 5 * MICROSECOND, idle_timeout: None, ..LoopLimits::DEFAULT };
@@ -158,7 +174,8 @@ impl Gatherer {
         for _ in 0..sources {
             let (near, other) = UnixStream::pair().expect("a pair can be made");
             let registration = Registration::new(Interest::READ);
-            let token = reactor.cx().register(near.into(), registration, Count);
+            let work = Work { script: script.clone(), time };
+            let token = reactor.cx().register(near.into(), registration, work);
             tokens.push(token.expect("it registers"));
             far.push(other);
         }
@@ -166,25 +183,35 @@ impl Gatherer {
         Self { script, reactor, tokens, _far: far }
     }
 
-    /// One turn, in which these sources are heard. Returns whether it let events gather.
-    fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
+    /// Has the next wait find these sources.
+    fn script(&self, sources: impl IntoIterator<Item = usize>) {
         let event = |source: usize| Event {
             token: self.tokens[source % self.tokens.len()],
             readiness: Readiness::READABLE,
         };
         let events: Vec<Event> = sources.into_iter().map(event).collect();
         self.script.events(&events);
+    }
+
+    /// One turn, in which these sources are heard. Returns whether it let events gather.
+    fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
+        self.script(sources);
         let before = self.reactor.counters().gathers;
-        self.reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
+        self.reactor.run_once(Some(SECOND)).expect("it turns");
         self.reactor.counters().gathers > before
     }
 
-    /// Turns until events have gathered once more, with `heard` events each; how many turns.
-    fn turns_until_gathered(&mut self, heard: usize) -> usize {
-        (1..10_000)
-            .find(|turn| self.hear(turn * heard..(turn + 1) * heard))
-            .expect("it tries again one day")
+    /// Turns in each of which the next `heard` sources are heard; in how many events gathered.
+    fn gathers(&mut self, turns: usize, heard: usize) -> usize {
+        (0..turns).filter(|turn| self.hear(turn * heard..(turn + 1) * heard)).count()
     }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const SLEEP: Call = Call::Sleep { time: Duration::from_micros(5) };
+
+fn wait(timeout: Duration) -> Call {
+    Call::Wait { timeout: Some(timeout) }
 }
 
 #[test]
@@ -192,26 +219,22 @@ fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
     let mut gatherer = Gatherer::new(8);
     // Nothing was heard yet: it waits.
     assert!(!gatherer.hear([0]));
-    let limit = Some(Duration::from_secs(1));
-    assert_eq!(gatherer.script.take_calls(), [Call::Wait { timeout: limit }]);
+    assert_eq!(gatherer.script.take_calls(), [wait(SECOND)]);
     assert!(gatherer.hear([1, 2, 3]));
-    let sleep = Call::Sleep { time: 5 * MICROSECOND };
-    let look = Call::Wait { timeout: Some(Duration::ZERO) };
-    assert_eq!(gatherer.script.take_calls(), [sleep, look]);
+    assert_eq!(gatherer.script.take_calls(), [SLEEP, wait(Duration::ZERO)]);
     assert_eq!(gatherer.reactor.app, 4);
 }
 
 #[test]
-fn a_loop_waits_when_nothing_has_gathered() {
+fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
     let mut gatherer = Gatherer::new(8);
-    assert!(!gatherer.hear([0]));
+    gatherer.hear([0]);
     // Nothing comes meanwhile, and one event afterwards.
     gatherer.script.take_calls();
-    gatherer.script.events(&[]);
+    gatherer.script([]);
     assert!(gatherer.hear([1]));
-    let calls = gatherer.script.take_calls();
-    assert_eq!(calls.len(), 3, "{calls:?}");
-    assert!(matches!(calls[2], Call::Wait { timeout: Some(left) } if left > Duration::ZERO));
+    let rest = wait(SECOND - 5 * MICROSECOND);
+    assert_eq!(gatherer.script.take_calls(), [SLEEP, wait(Duration::ZERO), rest]);
     assert_eq!(gatherer.reactor.app, 2);
 }
 
@@ -219,28 +242,60 @@ fn a_loop_waits_when_nothing_has_gathered() {
 fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
     let mut gatherer = Gatherer::new(50);
     // The first rounds tell it how many are busy.
-    for turn in 0..200 {
-        gatherer.hear(turn * 10..turn * 10 + 10);
-    }
-    let gathered = (200..300).filter(|turn| gatherer.hear(turn * 10..turn * 10 + 10)).count();
-    assert_eq!(gathered, 100);
+    gatherer.gathers(200, 10);
+    assert_eq!(gatherer.gathers(100, 10), 100);
 }
 
 #[test]
 fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
     // All of them are heard in each turn: nobody had anything else to do.
     for clients in [1, 2, 8] {
-        let mut gatherer = Gatherer::new(clients);
-        let gathered = (0..5000).filter(|_| gatherer.hear(0..clients)).count();
+        let gathered = Gatherer::new(clients).gathers(5000, clients);
         assert!((2..20).contains(&gathered), "{clients} clients: {gathered}");
     }
+}
+
+#[test]
+fn a_client_that_is_seldom_heard_does_not_make_a_few_look_like_many() {
+    let mut gatherer = Gatherer::new(5);
+    // One is there alone at first, and then heard a tenth as often as four others.
+    for _ in 0..2000 {
+        gatherer.hear([0]);
+    }
+    let others = |turn: usize| if turn.is_multiple_of(10) { 0..5 } else { 1..5 };
+    let gathered = (0..5000).filter(|turn| gatherer.hear(others(*turn))).count();
+    assert!(gathered < 50, "{gathered}");
+}
+
+#[test]
+fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
+    let mut gatherer = Gatherer::new(51);
+    // One is heard each time, and nine of fifty.
+    let heard = |turn: usize| (turn * 9..turn * 9 + 9).map(|it| 1 + it % 50).chain([0]);
+    for turn in 0..500 {
+        gatherer.hear(heard(turn));
+    }
+    let gathered = (500..1000).filter(|turn| gatherer.hear(heard(*turn))).count();
+    assert!(gathered > 300, "{gathered}");
+}
+
+#[test]
+fn a_loop_that_has_little_to_do_sleeps_as_usual() {
+    // What is heard takes a tenth of a microsecond: ten of them, a fifth of the sleep.
+    let mut gatherer = Gatherer::working(50, MICROSECOND / 10);
+    let gathered = gatherer.gathers(5000, 10);
+    assert!(gathered < 20, "{gathered}");
 }
 
 #[test]
 fn tries_in_vain_are_further_and_further_apart() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
-    let turns: Vec<usize> = (0..12).map(|_| gatherer.turns_until_gathered(1)).collect();
+    let mut turns_until_gathered = || {
+        let gathers = |turn: &usize| gatherer.hear([*turn]);
+        (1..10_000).find(gathers).expect("it tries again one day")
+    };
+    let turns: Vec<usize> = (0..12).map(|_| turns_until_gathered()).collect();
     assert_eq!(turns, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
 }
 
@@ -259,8 +314,31 @@ fn a_deadline_is_not_slept_over() {
     gatherer.script.take_calls();
     gatherer.reactor.cx().after(3 * MICROSECOND, |_| {}).expect("it is armed");
     assert!(!gatherer.hear([1]));
-    let calls = gatherer.script.take_calls();
-    assert_eq!(calls, [Call::Wait { timeout: Some(3 * MICROSECOND) }]);
+    assert_eq!(gatherer.script.take_calls(), [wait(3 * MICROSECOND)]);
+}
+
+#[test]
+fn a_deadline_behind_the_sleep_is_met() {
+    let mut gatherer = Gatherer::new(8);
+    gatherer.hear([0]);
+    gatherer.script.take_calls();
+    gatherer.reactor.cx().after(7 * MICROSECOND, |cx| *cx.app += 100).expect("it is armed");
+    gatherer.script([]);
+    // What is not scripted takes as long as it may.
+    gatherer.reactor.run_once(Some(SECOND)).expect("it turns");
+    let waits = [SLEEP, wait(Duration::ZERO), wait(2 * MICROSECOND)];
+    assert_eq!(gatherer.script.take_calls(), waits);
+    assert_eq!(gatherer.reactor.app, 101);
+}
+
+#[test]
+fn a_loop_that_is_hosted_in_another_never_sleeps() {
+    let mut gatherer = Gatherer::new(50);
+    for turn in 0..100 {
+        gatherer.script(turn * 10..turn * 10 + 10);
+        gatherer.reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    }
+    assert_eq!(gatherer.reactor.counters().gathers, 0);
 }
 
 /// Answers each byte.

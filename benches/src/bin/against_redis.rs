@@ -21,7 +21,8 @@ use servers::{Server, kv};
 #[command(
     version,
     after_help = "It takes redis-server and redis-benchmark, and loads this machine's loopback \
-    only. Ctrl-C ends it with a report of what there is. It exits with 0 when everything was \
+    only. Half a core takes chrt (util-linux) and root or ulimit -r 1, and is left out without. \
+    Ctrl-C ends it with a report of what there is. It exits with 0 when all that it has tried was \
     measured, 1 when something could not be, 2 on wrong arguments."
 )]
 struct Cli {
@@ -116,6 +117,15 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
+/// Why no server can be measured on half of a core, if none can.
+fn no_half(pinning: Pinning) -> Option<String> {
+    let why = match pinning.server {
+        ..0 => "it takes a core that the client is not on".to_owned(),
+        _ => neighbour::absent()?,
+    };
+    Some(format!("NOT TRIED: a server on half a core: {why}"))
+}
+
 fn compare(options: &Options) -> io::Result<ExitCode> {
     if let Some(why) = benchmark::absent() {
         return Err(io::Error::other(why));
@@ -127,15 +137,12 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         page: &record::AGAINST_REDIS,
     };
     let (mut plan, pinning) = (plan(options), Pinning::choose());
-    let no_half = match pinning.server {
-        ..0 => Some("it takes a core that the client is not on".to_owned()),
-        _ => neighbour::absent(),
-    };
-    let no_half = no_half.map(|why| format!("NOT TRIED: a server on half a core: {why}"));
+    let is_half = |work: &Work| matches!(work, Work::Requests { half: true, .. });
+    let no_half = if plan.works.iter().any(is_half) { no_half(pinning) } else { None };
     if let Some(why) = &no_half {
-        plan.works.retain(|work| !matches!(work, Work::Requests { half: true, .. }));
+        plan.works.retain(|work| !is_half(work));
         if options.record.is_some() {
-            return Err(io::Error::other(format!("cannot record a part of a page. {why}")));
+            return Err(io::Error::other(format!("cannot record without this. {why}")));
         }
     }
     let stop = program.prepare()?;
