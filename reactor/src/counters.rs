@@ -46,8 +46,8 @@ pub struct Counters {
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
     /// How long the last turn kept others waiting, from the end of its wait to the beginning of the
-    /// next; measured when a timer or an idle limit is armed. Of a loop that is hosted in another,
-    /// that includes the host's own time.
+    /// next; measured when a timer or an idle limit is armed, or the loop spins or lets events
+    /// gather. Of a loop that is hosted in another, that includes the host's own time.
     pub lag_last: Duration,
     /// The longest such time.
     pub lag_max: Duration,

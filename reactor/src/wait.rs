@@ -12,8 +12,9 @@ impl<A: 'static> Reactor<A> {
         self.core.wheel.settle();
         let spins = !self.core.limits.spin_max.is_zero();
         let gathers = !self.core.limits.coalesce_for.is_zero();
-        let has_deadline = self.core.next_deadline().is_some();
-        if limit != Some(Duration::ZERO) && (spins || gathers || has_deadline) {
+        if limit != Some(Duration::ZERO)
+            && (spins || gathers || self.core.next_deadline().is_some())
+        {
             self.core.read_clock();
             let lag = Duration::from_nanos(self.core.ticks.saturating_sub(woke));
             self.gathering.worked(lag);
@@ -25,8 +26,7 @@ impl<A: 'static> Reactor<A> {
             self.audit()?;
         }
         // An audit may have found events, which are dealt with first.
-        let timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let mut left = timeout;
+        let mut left = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
         let has_found = spins && self.spin(&mut left)?;
         if !(has_found || gathers && self.gather(&mut left)?) {
             self.look(left)?;
