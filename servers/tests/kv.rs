@@ -108,6 +108,33 @@ fn a_blocked_client_answers_later_what_it_is_asked_meanwhile() {
 }
 
 #[test]
+fn what_a_slow_command_takes_counts_for_those_behind_it() {
+    let server = start(&[]);
+    let mut talk = Talk::to(&server);
+    // All of it is heard at once.
+    let lines = [
+        "set t 1 px 50",
+        "expire list 100",
+        "debug sleep 0.1",
+        "pttl t",
+        "exists t",
+        "setnx t 2",
+        "pexpire t 50",
+        "debug sleep 0.1",
+        "ttl t",
+        "getdel t",
+    ];
+    talk.asks(
+        &lines.join("\r\n"),
+        "+OK\r\n:0\r\n+OK\r\n:-2\r\n:0\r\n:1\r\n:1\r\n+OK\r\n:-2\r\n$-1\r\n",
+    );
+    // A wait begins when its command does.
+    let start = Instant::now();
+    talk.asks("debug sleep 0.3\r\nblpop list 0.2", "+OK\r\n*-1\r\n");
+    assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_wait_ends_in_time_and_not_before() {
     let server = start(&[]);
     let mut talk = Talk::to(&server);

@@ -1,7 +1,9 @@
 //! The store without sockets: sessions on one state, looked at from inside.
 
+use std::cell::Cell;
 use std::io::IoSlice;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use protocol::resp::Server;
 use protocol::{Agenda, Buffer, Cause, Conversation, Flow, Limits, Output, Peer, Session, Turn};
@@ -15,14 +17,31 @@ struct Client {
 }
 
 fn app() -> App {
-    App::new(Config {
+    app_at(Instant::now)
+}
+
+/// An application that is told the time by `clock`.
+fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
+    let config = Config {
         memory_max: None,
         password: String::new(),
         pubsub_backlog_max: 10_000,
         normal_backlog_max: 1 << 20,
         idle_timeout: None,
         connections_max: 10_000,
-    })
+    };
+    App::new(config, clock)
+}
+
+/// A clock that goes on by ten milliseconds whenever it is read, and how often that was.
+fn stepping_clock() -> (impl Fn() -> Instant, Rc<Cell<u32>>) {
+    let (start, readings) = (Instant::now(), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&readings);
+    let clock = move || {
+        count.set(count.get() + 1);
+        start + count.get() * Duration::from_millis(10)
+    };
+    (clock, readings)
 }
 
 impl Client {
@@ -277,4 +296,44 @@ fn a_transaction_that_has_failed_is_not_kept() {
     client.goes_on(&mut app, "exec\r\nexists k");
     assert!(client.output.to_vec().starts_with(b"-EXECABORT"));
     assert!(client.output.to_vec().ends_with(b":0\r\n"));
+}
+
+#[test]
+fn each_command_of_a_batch_has_a_time_of_its_own() {
+    let (clock, _) = stepping_clock();
+    let mut app = app_at(clock);
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "set t 1 px 25\r\npttl t\r\npttl t\r\npttl t\r\nget t");
+    assert_eq!(client.output.to_vec(), b"+OK\r\n:15\r\n:5\r\n:-2\r\n$-1\r\n");
+    client.forget_output();
+    // So do those that were asked for while the client was blocked.
+    client.goes_on(&mut app, "blpop list 0\r\nset t 1 px 15\r\npttl t\r\nexists t");
+    Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
+    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
+    assert!(client.output.to_vec().ends_with(b"+OK\r\n:5\r\n:0\r\n"));
+}
+
+#[test]
+fn the_time_stands_still_within_a_transaction() {
+    let (clock, _) = stepping_clock();
+    let mut app = app_at(clock);
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "multi\r\nset t 1 px 15\r\npttl t\r\npttl t\r\npttl t\r\nexec");
+    assert!(client.output.to_vec().ends_with(b"*4\r\n+OK\r\n:15\r\n:15\r\n:15\r\n"));
+    client.forget_output();
+    client.goes_on(&mut app, "pttl t\r\npttl t");
+    assert_eq!(client.output.to_vec(), b":5\r\n:-2\r\n");
+}
+
+#[test]
+fn commands_that_do_not_need_the_time_do_not_have_it_read() {
+    let (clock, readings) = stepping_clock();
+    let mut app = app_at(clock);
+    let mut client = Client::open(&mut app, 1);
+    client.goes_on(&mut app, "set other 1 ex 100");
+    let before = readings.get();
+    client.goes_on(&mut app, &"set k v\r\nget k\r\nincr n\r\nrpush l x\r\n".repeat(100));
+    assert_eq!(readings.get(), before);
+    client.goes_on(&mut app, "mget other other other");
+    assert_eq!(readings.get(), before + 1);
 }

@@ -1,14 +1,16 @@
 //! What all connections share: the application state of the loop.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use protocol::Peer;
 use slab::Slab;
 
 use super::blocking;
 use super::client::Client;
+use super::clock::Clock;
 use super::pubsub::{self, Channels};
 use super::store::Store;
 
@@ -41,34 +43,6 @@ pub(crate) struct Stats {
     pub(crate) misses: u64,
 }
 
-/// The time of day, told from the loop's clock: nothing here asks the system in the middle of a
-/// call. It is set anew ten times a second, in case somebody has set the system's.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    anchor: Instant,
-    /// Since 1970.
-    at_anchor: Duration,
-    pub(crate) started: Instant,
-    /// When the store was last told the time.
-    told: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { anchor: now, at_anchor: since_1970(), started: now, told: now }
-    }
-
-    /// The time since 1970.
-    pub(crate) fn at(&self, now: Instant) -> Duration {
-        self.at_anchor + now.saturating_duration_since(self.anchor)
-    }
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// The state of the server: one value, lent to every call, so nothing is locked.
 #[derive(Debug)]
 pub struct App {
@@ -77,7 +51,8 @@ pub struct App {
     pub(crate) channels: Channels,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
-    pub(crate) clock: Clock,
+    /// The clock of the store, too.
+    pub(crate) clock: Rc<Clock>,
     pub(crate) random: Random,
     /// The number of the next client, and the place in line of the next that waits.
     pub(crate) next_id: u64,
@@ -89,15 +64,16 @@ pub struct App {
 }
 
 impl App {
-    /// An empty store.
-    pub fn new(config: Config) -> Self {
+    /// An empty store. `clock` tells the time, which only the commands that need it ask for.
+    pub fn new(config: Config, clock: impl Fn() -> Instant + 'static) -> Self {
+        let clock = Rc::new(Clock::new(clock));
         Self {
-            store: Store::new(),
+            store: Store::new(Rc::clone(&clock)),
             clients: Slab::new(),
             channels: Channels::default(),
             config,
             stats: Stats::default(),
-            clock: Clock::new(),
+            clock,
             random: Random::new(),
             next_id: 1,
             next_ticket: 0,
@@ -106,20 +82,10 @@ impl App {
         }
     }
 
-    /// Tells the store the time; most calls of one turn of the loop come at the same.
-    #[inline]
-    pub(crate) fn tell_time(&mut self, now: Instant) {
-        if self.clock.told != now {
-            self.clock.told = now;
-            self.store.now = self.clock.at(now).as_millis() as u64;
-        }
-    }
-
     /// What there is to do every now and then: a bounded number of keys whose time has come goes.
-    pub fn tick(&mut self, now: Instant) {
-        self.clock.anchor = now;
-        self.clock.at_anchor = since_1970();
-        self.tell_time(now);
+    pub fn tick(&mut self) {
+        self.clock.adjust();
+        self.clock.begin();
         self.store.expire_due(EXPIRED_PER_TICK);
     }
 

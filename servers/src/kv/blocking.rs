@@ -181,7 +181,7 @@ pub(crate) fn move_item(
 pub(crate) fn pop_or_block(call: &mut Call<'_>, end: End) -> Done {
     let args = call.args;
     let (keys, last) = (&args[1..args.len() - 1], args[args.len() - 1]);
-    let deadline = timeout(last, call.now)?;
+    let deadline = timeout(last, call.app.clock.instant())?;
     for key in keys {
         if pop_named(&mut call.app.store, key, end, &mut call.out)? {
             return Ok(());

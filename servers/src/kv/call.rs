@@ -1,7 +1,5 @@
 //! One command's view of the world, and how it reads its arguments.
 
-use std::time::Instant;
-
 use protocol::resp::{Writer, parse_double, parse_integer};
 
 use super::app::App;
@@ -17,7 +15,6 @@ pub(crate) struct Call<'a> {
     pub(crate) app: &'a mut App,
     /// The number of the client.
     pub(crate) me: usize,
-    pub(crate) now: Instant,
     /// Whether this is part of a transaction, which never waits.
     pub(crate) in_transaction: bool,
 }

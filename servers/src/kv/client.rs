@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use indexmap::{IndexMap, IndexSet};
 use protocol::Peer;
@@ -61,9 +62,9 @@ pub(crate) struct Client {
     /// It is to be closed once its replies are sent, or at once.
     pub(crate) ending: bool,
     pub(crate) killed: bool,
-    /// When it came and when it last asked for something, in milliseconds since 1970.
-    pub(crate) since: u64,
-    pub(crate) active: u64,
+    /// When it came and when it was last heard.
+    pub(crate) since: Instant,
+    pub(crate) active: Instant,
     pub(crate) last_command: &'static str,
 }
 
@@ -73,7 +74,7 @@ impl Client {
         peer: Peer,
         address: Option<SocketAddr>,
         authenticated: bool,
-        now: u64,
+        now: Instant,
     ) -> Self {
         Self {
             id,

@@ -1,5 +1,7 @@
 //! What a client says about itself: greetings, passwords, names.
 
+use std::time::Instant;
+
 use protocol::resp::{Protocol, parse_integer};
 
 use super::call::{Call, Options, integer, is};
@@ -206,9 +208,9 @@ pub(crate) fn client_reply(call: &mut Call<'_>) -> Done {
 }
 
 /// One line of `CLIENT LIST`, with those of Redis's fields that mean something here.
-fn line(client: &Client, now: u64) -> String {
+fn line(client: &Client, now: Instant) -> String {
     let address = client.address.map_or("unix".to_owned(), |address| address.to_string());
-    let seconds = |since: u64| now.saturating_sub(since) / 1000;
+    let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
     let mut flags = String::new();
     flags.extend((client.subscriptions() > 0).then_some('P'));
     flags.extend(client.transaction.is_some().then_some('x'));
@@ -232,7 +234,7 @@ fn line(client: &Client, now: u64) -> String {
 }
 
 pub(crate) fn client_info(call: &mut Call<'_>) -> Done {
-    let now = call.app.store.now;
+    let now = call.app.clock.instant();
     let text = format!("{}\n", line(call.client(), now));
     call.out.verbatim(*b"txt", text);
     Ok(())
@@ -284,7 +286,7 @@ pub(crate) fn client_list(call: &mut Call<'_>) -> Done {
         }
         _ => return Err(SYNTAX),
     }
-    let now = call.app.store.now;
+    let now = call.app.clock.instant();
     let clients = call.app.clients.iter().filter(|(number, it)| filter.takes(*number, it));
     let mut clients: Vec<&Client> = clients.map(|(_, client)| client).collect();
     clients.sort_by_key(|client| client.id);

@@ -1,7 +1,5 @@
 //! From a request to its command: the order of checks is Redis's `processCommand`.
 
-use std::time::Instant;
-
 use protocol::Output;
 use protocol::resp::{Protocol, Writer};
 
@@ -33,7 +31,8 @@ fn is_of_http(name: &[u8]) -> bool {
 }
 
 /// Carries out one request of a client, or keeps it for later, and says the reply.
-pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output, now: Instant) {
+pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output) {
+    app.clock.begin();
     let command = match lookup(args) {
         Ok(command) => command,
         Err(_) if is_of_http(args[0]) => {
@@ -52,7 +51,6 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
     }
     let client = &mut app.clients[me];
     client.last_command = command.name;
-    client.active = app.store.now;
     app.stats.commands += 1;
     let mut writer = Writer::new(out, client.protocol);
     match &mut client.transaction {
@@ -61,7 +59,7 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
             keep(transaction, args, &mut writer);
         }
         _ => {
-            let mut call = Call { args, out: writer, app, me, now, in_transaction: false };
+            let mut call = Call { args, out: writer, app, me, in_transaction: false };
             if let Err(refusal) = (command.run)(&mut call) {
                 call.out.error(&*refusal.0);
             }
@@ -80,7 +78,6 @@ pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
                 out: call.out.reborrow(),
                 app: call.app,
                 me: call.me,
-                now: call.now,
                 in_transaction: true,
             };
             if let Err(refusal) = (command.run)(&mut inner) {

@@ -247,10 +247,10 @@ impl Conditions {
 
 fn expire_in(call: &mut Call<'_>, unit: Unit, name: &str) -> Done {
     let conditions = Conditions::read(&call.args[3..])?;
-    let at = deadline(integer(call.args[2])?, unit, call.app.store.now, name)?;
+    let at = deadline(integer(call.args[2])?, unit, call.app.store.now(), name)?;
     let old = call.app.store.expiry(call.args[1]);
     let acts = old.is_some_and(|old| conditions.allow(old, at));
-    if acts && at <= call.app.store.now as i64 {
+    if acts && at <= call.app.store.now() as i64 {
         call.app.store.remove(call.args[1]);
     } else if acts {
         call.app.store.set_expiry(call.args[1], Some(at as u64));
@@ -277,7 +277,7 @@ pub(crate) fn pexpireat(call: &mut Call<'_>) -> Done {
 
 /// Says -2 for no key, -1 for no time, and otherwise what `of` makes of the time.
 fn time_of(call: &mut Call<'_>, of: impl FnOnce(i64, i64) -> i64) -> Done {
-    let now = call.app.store.now as i64;
+    let now = call.app.store.now() as i64;
     call.out.integer(match call.app.store.expiry(call.args[1]) {
         None => -2,
         Some(None) => -1,

@@ -253,7 +253,7 @@ pub(crate) fn rpoplpush(call: &mut Call<'_>) -> Done {
 }
 
 fn move_or_block(call: &mut Call<'_>, from: End, to: End, timeout: &[u8]) -> Done {
-    let deadline = blocking::timeout(timeout, call.now)?;
+    let deadline = blocking::timeout(timeout, call.app.clock.instant())?;
     let (source, destination) = (call.args[1], call.args[2]);
     if !move_item(&mut call.app.store, source, destination, from, to, &mut call.out)? {
         let wish = Wish::Move { from, to, destination: destination.into() };

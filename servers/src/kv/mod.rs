@@ -16,6 +16,7 @@ mod app;
 mod blocking;
 mod call;
 mod client;
+mod clock;
 mod connection;
 mod decimal;
 mod dispatch;
@@ -39,7 +40,7 @@ mod value;
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use protocol::{Conversation, Limits};
@@ -112,13 +113,7 @@ pub fn application(
         output_max: own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max),
         ..Limits::DEFAULT
     };
-    let start = |cx: &mut reactor::Cx<'_, App>| {
-        cx.every(TICK, |_, cx| {
-            let now = cx.now();
-            cx.app.tick(now);
-        })
-        .map(drop)
-    };
-    let (state, session) = (App::new(config), Rc::new(session));
+    let start = |cx: &mut reactor::Cx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
+    let (state, session) = (App::new(config, Instant::now), Rc::new(session));
     Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, start })
 }

@@ -35,7 +35,7 @@ pub(crate) fn flush(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn time(call: &mut Call<'_>) -> Done {
-    let now = call.app.clock.at(call.now);
+    let now = call.app.clock.time_of_day();
     call.out.array(2);
     call.out.bulk_display(now.as_secs());
     call.out.bulk_display(now.subsec_micros());
@@ -156,19 +156,19 @@ pub(crate) fn info(call: &mut Call<'_>) -> Done {
     };
     let sections = ["server", "clients", "memory", "stats", "keyspace"];
     let sections = sections.iter().filter(|section| wanted(section));
-    let texts: Vec<String> = sections.map(|it| section(call.app, it, call.now)).collect();
+    let texts: Vec<String> = sections.map(|it| section(call.app, it)).collect();
     call.out.verbatim(*b"txt", texts.join("\r\n"));
     Ok(())
 }
 
-fn section(app: &App, name: &str, now: std::time::Instant) -> String {
+fn section(app: &App, name: &str) -> String {
     let store = &app.store;
     let lines: Vec<(&str, String)> = match name {
         "server" => vec![
             ("redis_version", VERSION.to_owned()),
             ("redis_mode", "standalone".to_owned()),
             ("process_id", std::process::id().to_string()),
-            ("uptime_in_seconds", now.duration_since(app.clock.started).as_secs().to_string()),
+            ("uptime_in_seconds", app.clock.uptime().as_secs().to_string()),
         ],
         "clients" => {
             let blocked = app.clients.iter().filter(|(_, it)| it.blocked.is_some()).count();

@@ -50,11 +50,11 @@ impl Connection {
         }
         let (_, output) = reply.parts();
         match client.replies {
-            Replies::On => dispatch::request(turn.app, self.me, args, output, turn.now),
+            Replies::On => dispatch::request(turn.app, self.me, args, output),
             replies => {
                 // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
                 let mut unheard = Output::new();
-                dispatch::request(turn.app, self.me, args, &mut unheard, turn.now);
+                dispatch::request(turn.app, self.me, args, &mut unheard);
                 let client = &mut turn.app.clients[self.me];
                 match (replies, client.replies) {
                     (_, Replies::On) => output.append(&unheard.to_vec()),
@@ -157,11 +157,9 @@ impl Connection {
 
 impl Service<Server, App> for Connection {
     fn open(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        turn.app.tell_time(turn.now);
         let app = &mut *turn.app;
         let authenticated = app.config.password.is_empty();
-        let now = app.store.now;
-        let client = Client::new(app.next_id, turn.me, self.address, authenticated, now);
+        let client = Client::new(app.next_id, turn.me, self.address, authenticated, turn.now);
         app.next_id += 1;
         app.stats.connections += 1;
         self.me = app.clients.insert(client);
@@ -175,8 +173,8 @@ impl Service<Server, App> for Connection {
         reply: &mut Reply<'_, Server>,
         turn: &mut Turn<'_, App>,
     ) -> Flow {
-        turn.app.tell_time(turn.now);
-        let client = &turn.app.clients[self.me];
+        let client = &mut turn.app.clients[self.me];
+        client.active = turn.now;
         if client.killed {
             return self.conclude(reply, turn);
         }
@@ -196,7 +194,6 @@ impl Service<Server, App> for Connection {
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        turn.app.tell_time(turn.now);
         self.catch_up(reply, turn);
         self.trust(reply, turn.app);
         self.conclude(reply, turn)
@@ -204,7 +201,6 @@ impl Service<Server, App> for Connection {
 
     /// A blocked client has waited for as long as it wanted to.
     fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        turn.app.tell_time(turn.now);
         let was_blocked = blocking::forget(turn.app, self.me);
         let client = &turn.app.clients[self.me];
         if was_blocked && client.replies == Replies::On {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::rc::Rc;
 
 use hashbrown::HashTable;
 
+use super::clock::Clock;
 use super::error::{Error, WRONG_TYPE};
 use super::expiry::{EXPIRY_SIZE, Expiry};
 use super::value::{Bytes, Kind, List, Other, Value};
@@ -41,8 +43,7 @@ pub(crate) struct Store {
     free: Vec<u32>,
     hasher: RandomState,
     expiry: Expiry,
-    /// Milliseconds since 1970, told at the beginning of every call.
-    pub(crate) now: u64,
+    clock: Rc<Clock>,
     used: usize,
     /// Keys that went because their time had come.
     pub(crate) expired: u64,
@@ -65,14 +66,14 @@ fn table_of(hash: u64) -> usize {
 }
 
 impl Store {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Rc<Clock>) -> Self {
         Self {
             tables: (0..TABLES).map(|_| HashTable::new()).collect(),
             entries: Vec::new(),
             free: Vec::new(),
             hasher: RandomState::new(),
             expiry: Expiry::default(),
-            now: 0,
+            clock,
             used: 0,
             expired: 0,
             watched: HashMap::new(),
@@ -96,6 +97,11 @@ impl Store {
         self.used
     }
 
+    /// Milliseconds since 1970, the same throughout a command.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.milliseconds()
+    }
+
     fn entry(&self, slot: u32) -> Option<&Entry> {
         self.entries.get(slot as usize)?.as_ref()
     }
@@ -105,7 +111,7 @@ impl Store {
         let hash = hash(&self.hasher, key);
         let is_it = |slot: &u32| self.entry(*slot).is_some_and(|it| *it.key == *key);
         let slot = *self.tables[table_of(hash)].find(hash, is_it)?;
-        if self.expiry.get(slot).is_some_and(|at| at <= self.now) {
+        if self.expiry.get(slot).is_some_and(|at| at <= self.now()) {
             self.expire(slot);
             return None;
         }
@@ -122,7 +128,7 @@ impl Store {
     /// Lets go up to `budget` keys whose time has come; says how many.
     pub(crate) fn expire_due(&mut self, budget: usize) -> usize {
         for done in 0..budget {
-            let Some(slot) = self.expiry.due(self.now) else { return done };
+            let Some(slot) = self.expiry.due(self.now()) else { return done };
             self.expire(slot);
         }
         budget
@@ -397,7 +403,7 @@ impl Store {
         let end = start.saturating_add(count).min(self.entries.len());
         let next = if end == self.entries.len() { 0 } else { end as u64 };
         let live = self.entries[start..end].iter().zip(start as u32..).filter_map(|(it, slot)| {
-            let is_due = || self.expiry.get(slot).is_some_and(|at| at <= self.now);
+            let is_due = || self.expiry.get(slot).is_some_and(|at| at <= self.now());
             it.as_ref().filter(|_| !is_due()).map(|it| (&*it.key, &it.value))
         });
         (live, next)

@@ -61,7 +61,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     let options = set_options(call)?;
-    let now = call.app.store.now;
+    let now = call.app.store.now();
     let expiry = options.expiry.map(|(unit, time)| unit.read(time, now, "set")).transpose()?;
     if options.says_old {
         bulk_or_null(&mut call.out, call.app.store.string(key)?);
@@ -93,7 +93,7 @@ pub(crate) fn setnx(call: &mut Call<'_>) -> Done {
 }
 
 fn set_with_expiry(call: &mut Call<'_>, unit: Unit, name: &str) -> Done {
-    let at = unit.read(call.args[2], call.app.store.now, name)?;
+    let at = unit.read(call.args[2], call.app.store.now(), name)?;
     call.app.store.set_string(call.args[1], call.args[3], false);
     call.app.store.set_expiry(call.args[1], Some(at));
     call.out.ok();
@@ -138,7 +138,7 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Done {
     if call.app.store.string(call.key())?.is_none() {
         return get(call);
     }
-    let now = call.app.store.now;
+    let now = call.app.store.now();
     let expiry = expiry.map(|(unit, time)| unit.read(time, now, "getex")).transpose()?;
     get(call)?;
     if persists && call.app.store.expiry(call.key()).flatten().is_some() {

@@ -1,0 +1,72 @@
+//! The time, as commands see it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Tells each command one time, which is read when the command first asks for it.
+///
+/// One connection's requests may be many, and some take long, so the time at which the loop heard
+/// of them says little of the last. Most commands never ask, and those cost nothing here. A
+/// transaction is one command: the time stands still within it.
+pub(crate) struct Clock {
+    source: Box<dyn Fn() -> Instant>,
+    /// A reading of the source, and the time of day at it, since 1970.
+    anchor: Cell<(Instant, Duration)>,
+    /// What the command under way has been told, if it has asked.
+    told: Cell<Option<Instant>>,
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock that reads the time from `source`.
+    pub(crate) fn new(source: impl Fn() -> Instant + 'static) -> Self {
+        let now = source();
+        let anchor = Cell::new((now, since_1970()));
+        Self { source: Box::new(source), anchor, told: Cell::new(None), started: now }
+    }
+
+    /// A command begins: it is told a time of its own.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.told.set(None);
+    }
+
+    /// The time of the command under way.
+    pub(crate) fn instant(&self) -> Instant {
+        let now = self.told.get().unwrap_or_else(|| (self.source)());
+        self.told.set(Some(now));
+        now
+    }
+
+    /// The same, since 1970.
+    pub(crate) fn time_of_day(&self) -> Duration {
+        let (anchor, at_anchor) = self.anchor.get();
+        at_anchor + self.instant().saturating_duration_since(anchor)
+    }
+
+    /// The same, in milliseconds.
+    pub(crate) fn milliseconds(&self) -> u64 {
+        self.time_of_day().as_millis() as u64
+    }
+
+    /// How long the server has been running.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.instant().saturating_duration_since(self.started)
+    }
+
+    /// Sets the time of day anew: the system's may have been set.
+    pub(crate) fn adjust(&self) {
+        self.anchor.set(((self.source)(), since_1970()));
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("told", &self.told).finish_non_exhaustive()
+    }
+}
