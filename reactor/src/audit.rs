@@ -35,8 +35,7 @@ impl<A: 'static> Reactor<A> {
             if suspects.is_empty() {
                 return Ok(());
             }
-            self.core.counters.waits += 1;
-            self.core.backend.wait(&mut self.events, Some(grace))?;
+            let _ = self.look(Some(grace))?;
             suspects.retain(|token| !self.events.iter().any(|event| event.token == *token));
         }
         suspects.retain(|token| self.is_unread(*token));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::sys::{Epoll, Poll, Select};
-use crate::{Interest, Readiness, Token};
+use crate::{Coverage, Interest, Readiness, Token};
 
 /// One report of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +69,17 @@ pub trait Backend {
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Waits for events until `timeout` has passed, for ever when it is `None`, and appends them.
+    /// Says whether these are all that had happened when the wait began: as long as it cannot be
+    /// told, the loop takes no peer for silent.
     ///
     /// # Errors
-    /// What the kernel said, other than that the wait was interrupted. It stops the loop.
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    /// What the kernel said, other than that the wait was interrupted.
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage>;
+
+    /// The system call behind [`wait`](Self::wait), for errors and logs.
+    fn wait_call(&self) -> &'static str {
+        "wait"
+    }
 
     /// Sleeps for so long, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A
     /// backend with a clock of its own lets the time pass there.

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
 use crate::stream::Scratch;
 use crate::wheel::{Collected, Wheel};
 use crate::{
-    Backend, Counters, Event, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Role,
-    Token, Trigger, sys,
+    Backend, Counters, Coverage, Event, Handler, Interest, LoopLimits, Readiness, Reason,
+    Registration, Role, Token, Trigger, sys,
 };
 
 /// How long an operation is left alone that would block although poll(2) says that it would not.
@@ -23,7 +24,8 @@ const RETRY: Duration = Duration::from_millis(1);
 pub(crate) enum Course {
     /// It runs.
     Running,
-    /// It winds down: every source is to be told, and what is left at this time is closed.
+    /// It winds down: every source is to be told, and what is left at this time is closed. The
+    /// time is on the clock of what counts against peers.
     Draining { until: u64, told: bool },
     /// It stops once what is being run has been run.
     StopAfterBatch,
@@ -60,6 +62,11 @@ pub(crate) struct Core<A> {
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
     pub(crate) ticks: u64,
+    /// What of `ticks` counts against peers.
+    pub(crate) charged: u64,
+    pub(crate) patience: Patience,
+    /// When a host has to turn the loop again.
+    left_until: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) limits: LoopLimits,
     pub(crate) course: Course,
@@ -94,6 +101,9 @@ impl<A> Core<A> {
             epoch: now,
             now,
             ticks: 0,
+            charged: 0,
+            patience: Patience::default(),
+            left_until: None,
             counters: Counters::default(),
             limits,
             course: Course::Running,
@@ -112,6 +122,12 @@ impl<A> Core<A> {
     pub(crate) fn read_clock(&mut self) {
         self.now = self.backend.now();
         self.ticks = self.to_ticks(self.now);
+        self.charge();
+    }
+
+    /// Takes what the loop has lost off the time that counts against peers.
+    pub(crate) fn charge(&mut self) {
+        self.charged = self.ticks.saturating_sub(self.patience.lost());
     }
 
     /// A time on the loop's own scale: nanoseconds since it started.
@@ -133,7 +149,7 @@ impl<A> Core<A> {
             (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
             (Idle::ByRole | Idle::Exempt, _) => NEVER,
         };
-        let token = self.sources.insert(Source::new(fd, registration, idle, self.ticks));
+        let token = self.sources.insert(Source::new(fd, registration, idle, self.charged));
         if let Err(error) = self.watch(token) {
             self.sources.remove(token);
             return Err(error);
@@ -199,12 +215,12 @@ impl<A> Core<A> {
     /// Phase 4 of the turn: adds what an event says to what is known of its source.
     pub(crate) fn fold(&mut self, event: Event) {
         self.counters.events += 1;
-        let (ticks, mut live) = (self.ticks, false);
+        let (charged, mut live) = (self.charged, false);
         self.update(event.token, |source| {
             live = source.phase == Phase::Live;
             source.ready |= event.readiness;
             source.ended &= !event.readiness.contains(Readiness::READABLE);
-            source.last_active = ticks;
+            source.last_active = charged;
         });
         self.counters.stale_events += u64::from(!live);
     }
@@ -273,9 +289,33 @@ impl<A> Core<A> {
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let timers = self.wheel.next_deadline();
         match self.course {
-            Course::Draining { until, .. } => Some(timers.map_or(until, |at| at.min(until))),
+            Course::Draining { until, .. } => {
+                let until = until.saturating_add(self.patience.lost());
+                Some(timers.map_or(until, |at| at.min(until)))
+            }
             _ => timers,
         }
+    }
+
+    /// A host takes over until it turns the loop again, by the next deadline.
+    pub(crate) fn leave(&mut self) {
+        let woke = self.ticks;
+        self.left_until = self.next_deadline();
+        if self.left_until.is_some() {
+            self.read_clock();
+            self.patience.worked(self.ticks - woke);
+            self.charge();
+        }
+    }
+
+    /// The host has turned the loop again. What came between is a wait like any other.
+    pub(crate) fn resume(&mut self) {
+        let Some(until) = self.left_until.take() else { return };
+        let left = self.ticks;
+        self.read_clock();
+        let limit = until.saturating_sub(left);
+        self.patience.waited(self.ticks - left, limit, Coverage::Complete);
+        self.charge();
     }
 
     /// How long the next wait may take, no longer than `limit`.

@@ -47,7 +47,7 @@ pub struct Counters {
     pub closes: [u64; Reason::NAMES.len()],
     /// How long the last turn kept others waiting, from the end of its wait to the beginning of the
     /// next; measured when a timer or an idle limit is armed, or the loop spins or lets events
-    /// gather. Of a loop that is hosted in another, that includes the host's own time.
+    /// gather. The time of a host between two turns does not count.
     pub lag_last: Duration,
     /// The longest such time.
     pub lag_max: Duration,

@@ -200,7 +200,7 @@ impl<'a, A> Cx<'a, A> {
     /// stops when no connection is left, or after `patience`. Draining again does nothing.
     pub fn drain(&mut self, patience: Duration) {
         if self.core.course == Course::Running {
-            let until = self.core.ticks.saturating_add(nanos(patience));
+            let until = self.core.charged.saturating_add(nanos(patience));
             self.core.course = Course::Draining { until, told: false };
         }
     }
@@ -338,7 +338,7 @@ impl<'a, A> Cx<'a, A> {
         match result {
             Ok(value) => {
                 source.doubtful = false;
-                source.last_active = self.core.ticks;
+                source.last_active = self.core.charged;
                 Ok(Some(value))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

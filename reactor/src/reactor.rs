@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
 use crate::core::{Core, Course};
 use crate::gathering::Gathering;
 use crate::remote::{self, Mailbox, MailboxSource};
@@ -36,6 +37,7 @@ pub struct Reactor<A: 'static = ()> {
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
     pub(crate) gathering: Gathering,
+    pub(crate) wait_backoff: Backoff,
     /// The process that made it.
     process: u32,
     /// This is what a fork copied, and is being dropped. Its kernel objects are the parent's too,
@@ -71,6 +73,7 @@ impl<A: 'static> Reactor<A> {
             handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
             gathering: Gathering::default(),
+            wait_backoff: Backoff::default(),
             process: std::process::id(),
             is_copy: false,
         })
@@ -86,7 +89,9 @@ impl<A: 'static> Reactor<A> {
     /// Turns until it is stopped or has drained, and may be run again after that.
     ///
     /// # Errors
-    /// When the backend's wait fails: nothing else stops a loop (law 7).
+    /// When the backend's wait fails for good: nothing else stops a loop (law 7). The error names
+    /// the system call and what to do. A failure that may pass, such as `ENOMEM`, is logged, and the
+    /// wait is tried again after a pause of 10 ms, doubling up to 1 s.
     pub fn run(&mut self) -> io::Result<()> {
         self.run_until(|_| false)
     }
@@ -115,7 +120,10 @@ impl<A: 'static> Reactor<A> {
         if self.has_ended() {
             self.core.course = Course::Running;
         }
-        self.turn(timeout)
+        self.core.resume();
+        let result = self.turn(timeout);
+        self.core.leave();
+        result
     }
 
     /// Whether the loop was stopped or has drained.
@@ -124,7 +132,7 @@ impl<A: 'static> Reactor<A> {
             Course::Running | Course::Draining { told: false, .. } => false,
             Course::Draining { until, told: true } => {
                 let done = self.core.untold.is_empty() && self.core.connections == 0;
-                done || self.core.ticks >= until
+                done || self.core.charged >= until
             }
             Course::StopAfterBatch | Course::StopNow => true,
         }

@@ -202,7 +202,7 @@ pub(crate) struct Source {
     pub(crate) deadline: u64,
     /// Nanoseconds of silence allowed; `NEVER` when exempt.
     pub(crate) idle: u64,
-    /// When something last happened, in nanoseconds of loop time.
+    /// When something last happened, on the clock of what counts against peers.
     pub(crate) last_active: u64,
 }
 
@@ -286,9 +286,15 @@ impl Source {
         if self.ended { self.interest.without(Interest::READ) } else { self.interest }
     }
 
-    /// When the source's own timer should fire, in nanoseconds of loop time.
-    pub(crate) fn expires_at(&self) -> u64 {
-        self.deadline.min(self.last_active.saturating_add(self.idle))
+    /// When it has been silent for too long, on the clock of what counts against peers.
+    pub(crate) fn silent_at(&self) -> u64 {
+        self.last_active.saturating_add(self.idle)
+    }
+
+    /// When the source's own timer should fire, in nanoseconds of loop time, of which the loop has
+    /// lost so many.
+    pub(crate) fn expires_at(&self, lost: u64) -> u64 {
+        self.deadline.min(self.silent_at().saturating_add(lost))
     }
 }
 

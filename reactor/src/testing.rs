@@ -25,7 +25,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
 
 /// What a loop asked of a scripted backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,8 @@ pub enum Call {
 /// What one wait comes to.
 #[derive(Debug)]
 enum Step {
-    Events(Vec<Event>),
+    Events(Vec<Event>, Coverage),
+    Interrupt(Duration),
     Fail(i32),
 }
 
@@ -116,7 +117,19 @@ impl Script {
     /// Has the next wait that is not scripted yet report `events`, in their order. No time passes
     /// in such a wait.
     pub fn events(&self, events: &[Event]) {
-        self.lock().steps.push_back(Step::Events(events.to_vec()));
+        self.lock().steps.push_back(Step::Events(events.to_vec(), Coverage::Complete));
+    }
+
+    /// [`events`](Self::events), of a wait that has no room for more.
+    pub fn some_events(&self, events: &[Event]) {
+        self.lock().steps.push_back(Step::Events(events.to_vec(), Coverage::Partial));
+    }
+
+    /// Interrupts the next wait that is not scripted yet, after `time`: the process handled a
+    /// signal, or was stopped meanwhile. A wait that does not sleep is never interrupted: it
+    /// reports nothing, and this waits for the next one.
+    pub fn interrupt(&self, time: Duration) {
+        self.lock().steps.push_back(Step::Interrupt(time));
     }
 
     /// [`events`](Self::events), for a wait that reports one.
@@ -193,11 +206,21 @@ impl Backend for Scripted {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let mut state = self.script.lock();
         state.calls.push(Call::Wait { timeout });
-        match (state.steps.pop_front(), timeout) {
-            (Some(Step::Events(scripted)), _) => events.extend(scripted),
+        let is_due = !matches!(state.steps.front(), Some(Step::Interrupt(_)))
+            || timeout != Some(Duration::ZERO);
+        let step = if is_due { state.steps.pop_front() } else { None };
+        match (step, timeout) {
+            (Some(Step::Events(scripted, coverage)), _) => {
+                events.extend(scripted);
+                return Ok(coverage);
+            }
+            (Some(Step::Interrupt(after)), _) => {
+                state.now += after;
+                return Ok(Coverage::Partial);
+            }
             (Some(Step::Fail(errno)), _) => return Err(io::Error::from_raw_os_error(errno)),
             (None, Some(timeout)) => state.now += timeout,
             (None, None) => {
@@ -205,7 +228,7 @@ impl Backend for Scripted {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
         }
-        Ok(())
+        Ok(Coverage::Complete)
     }
 
     fn sleep(&mut self, time: Duration) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::core::{Core, nanos};
 use crate::sources::{NEVER, Source};
 use crate::wheel::{Due, Payload};
-use crate::{Cx, TimerId, Token};
+use crate::{Cx, Timeout, TimerId, Token};
 
 /// So many timers of sources that have ended are not worth looking for.
 const ORPHANS_KEPT: usize = 1024;
@@ -62,7 +62,7 @@ impl<A> Core<A> {
     /// away, as every event does, costs one store.
     pub(crate) fn arm(&mut self, token: Token) {
         let Some(source) = self.sources.get_mut(token) else { return };
-        let expires_at = source.expires_at();
+        let expires_at = source.expires_at(self.patience.lost());
         if expires_at == NEVER {
             return;
         }
@@ -79,6 +79,26 @@ impl<A> Core<A> {
                     self.wheel.rearm_own(timer, expires_at);
                 }
             }
+        }
+    }
+
+    /// Which of its own limits of time a source has passed. Of one that has a descriptor, that is
+    /// judged by what the kernel has reported in full (law 8): what it did in time may still wait
+    /// there.
+    pub(crate) fn passed_limit(&mut self, token: Token) -> Option<Timeout> {
+        let source = self.sources.get_mut(token)?;
+        let unseen = match source.fd {
+            Some(_) => self.ticks.saturating_sub(self.patience.looked_at()),
+            None => 0,
+        };
+        if source.deadline <= self.ticks - unseen {
+            source.deadline = NEVER;
+            Some(Timeout::Deadline)
+        } else if source.silent_at() <= self.charged.saturating_sub(unseen) {
+            source.last_active = self.charged;
+            Some(Timeout::Idle)
+        } else {
+            None
         }
     }
 

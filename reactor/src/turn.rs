@@ -7,7 +7,7 @@ use log::{debug, trace};
 
 use crate::core::Course;
 use crate::sources::{Phase, Role};
-use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Timeout, Token, sys};
+use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Token, sys};
 
 impl<A: 'static> Reactor<A> {
     /// One turn, waiting no longer than `limit`.
@@ -149,19 +149,10 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// The source's own timer has fired. Where its limits have moved since it was armed, it is
-    /// armed again for what is left.
+    /// The source's own timer has fired. Where its limits have moved since it was armed, or nothing
+    /// is known yet of what it did in time, it is armed again.
     fn expire_source(&mut self, token: Token) {
-        let now = self.core.ticks;
-        let Some(source) = self.core.sources.get_mut(token) else { return };
-        if source.expires_at() <= now {
-            let timeout = if source.deadline <= now {
-                source.deadline = crate::sources::NEVER;
-                Timeout::Deadline
-            } else {
-                source.last_active = now;
-                Timeout::Idle
-            };
+        if let Some(timeout) = self.core.passed_limit(token) {
             self.core.counters.timers += 1;
             self.dispatch(token, |handler, cx| handler.timeout(timeout, cx));
         }

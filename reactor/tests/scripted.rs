@@ -136,7 +136,7 @@ fn a_failing_wait_stops_the_run_and_nothing_else_does() {
     script.event(token, Readiness::READABLE);
     script.fail_wait(libc::EBADF);
     let error = reactor.run().expect_err("the wait fails");
-    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert!(error.to_string().starts_with("wait failed: Bad file descriptor"), "{error}");
     assert_eq!(reactor.app, [token], "what came before the failure was dealt with");
     // The loop is still whole.
     script.event(token, Readiness::READABLE);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    Backend, BackendKind, Cx, Event, Handler, Interest, LoopLimits, Next, Reactor, Readiness,
-    Reason, Registration, Token, Trigger,
+    Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopLimits, Next, Reactor,
+    Readiness, Reason, Registration, Token, Trigger,
 };
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -40,7 +40,7 @@ impl Backend for Passing {
         self.inner.remove(fd)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         if timeout == Some(Duration::ZERO) {
             self.script.advance(MICROSECOND);
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::{check, pointer, reported};
-use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
 const EVENTS_MIN: usize = 64;
@@ -86,7 +86,7 @@ impl Epoll {
     }
 
     /// Waits as exactly as the kernel can, and never shorter than asked.
-    fn wait_for(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+    fn wait_for(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let whole = timeout.is_none_or(|timeout| timeout.is_zero());
         if !whole && self.clock == Clock::Nanoseconds {
             match self.wait_nanoseconds(timeout) {
@@ -106,7 +106,7 @@ impl Epoll {
         reported(result)
     }
 
-    fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+    fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let timeout = timeout.map(KernelTimespec::from);
         // SAFETY: the array holds as many events as is said, it and `timeout` outlive the call,
         // and a null signal mask changes no mask.
@@ -196,16 +196,23 @@ impl Backend for Epoll {
         self.ctl(libc::EPOLL_CTL_DEL, fd, Token::NONE, 0)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let count = self.wait_for(timeout)?;
+    fn wait_call(&self) -> &'static str {
+        "epoll_wait"
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
+        let Some(count) = self.wait_for(timeout)? else { return Ok(Coverage::Partial) };
         events.extend(self.events[..count].iter().map(|event| Event {
             token: Token::from_bits(event.u64),
             readiness: readiness(event.events),
         }));
-        if count == self.events.len() && count < EVENTS_MAX {
+        if count < self.events.len() {
+            return Ok(Coverage::Complete);
+        }
+        if count < EVENTS_MAX {
             self.events.resize(count * 2, EMPTY);
         }
-        Ok(())
+        Ok(Coverage::Partial)
     }
 
     fn forgets_what_is_closed(&self) -> bool {
@@ -239,7 +246,8 @@ mod tests {
             let mut epoll = Epoll::new(Trigger::Edge).expect("epoll opens");
             epoll.clock = clock;
             let start = Instant::now();
-            epoll.wait(&mut Vec::new(), Some(Duration::from_micros(900))).expect("it waits");
+            let seen = epoll.wait(&mut Vec::new(), Some(Duration::from_micros(900)));
+            assert_eq!(seen.expect("it waits"), Coverage::Complete);
             assert!(start.elapsed() >= Duration::from_micros(900));
         }
     }
@@ -255,9 +263,12 @@ mod tests {
             epoll.add(source.as_fd(), token, Interest::READ).expect("it is added");
         }
         let mut events = Vec::new();
-        for _ in 0..4 {
-            epoll.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
+        let mut seen = [Coverage::Complete; 4];
+        for seen in &mut seen {
+            *seen = epoll.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
         }
+        assert_eq!(seen[0], Coverage::Partial, "64 of 300 are not all there are");
+        assert_eq!(seen[3], Coverage::Complete, "there was room for more than 300");
         assert!(epoll.events.len() >= 256);
         let mut slots: Vec<u32> = events.iter().map(|event| event.token.slot()).collect();
         slots.sort_unstable();

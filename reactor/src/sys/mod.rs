@@ -47,11 +47,11 @@ fn transfer(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// How many events a wait reported: an interrupted one reported none.
-fn reported(result: libc::c_int) -> io::Result<usize> {
+/// How many events a wait reported, or `None` when it was interrupted.
+fn reported(result: libc::c_int) -> io::Result<Option<usize>> {
     match check(result) {
-        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Ok(count) => Ok(usize::try_from(count).ok()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
         Err(error) => Err(error),
     }
 }

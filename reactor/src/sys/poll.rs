@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{index, pointer, reported, timespec};
-use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
 
 /// No place in the table.
 const ABSENT: usize = usize::MAX;
@@ -112,7 +112,11 @@ impl Backend for Poll {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait_call(&self) -> &'static str {
+        "ppoll"
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let timeout = timeout.map(timespec);
         // SAFETY: the table holds as many entries as is said, it and `timeout` outlive the call,
         // and a null signal mask changes no mask.
@@ -124,7 +128,7 @@ impl Backend for Poll {
                 std::ptr::null(),
             )
         };
-        let count = reported(result)?;
+        let Some(count) = reported(result)? else { return Ok(Coverage::Partial) };
         let entries = self.table.iter_mut().zip(&self.owners);
         let answered = entries.filter(|(entry, _)| entry.revents != 0);
         for (entry, (_, token)) in answered.take(count) {
@@ -138,6 +142,6 @@ impl Backend for Poll {
                 (entry.fd, entry.revents) = (-1, 0);
             }
         }
-        Ok(())
+        Ok(Coverage::Complete)
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{index, pointer, reported, timespec};
-use crate::{Backend, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;
 
@@ -91,7 +91,11 @@ impl Backend for Select {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait_call(&self) -> &'static str {
+        "pselect"
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
             answer.clone_from(wanted);
         }
@@ -109,8 +113,10 @@ impl Backend for Select {
                 std::ptr::null(),
             )
         };
-        if reported(result)? == 0 {
-            return Ok(());
+        match reported(result)? {
+            None => return Ok(Coverage::Partial),
+            Some(0) => return Ok(Coverage::Complete),
+            Some(_) => {}
         }
         for word in 0..self.answer[0].len() {
             let mut any = self.answer.iter().fold(0, |any, set| any | set[word]);
@@ -127,6 +133,6 @@ impl Backend for Select {
                 events.push(Event { token, readiness });
             }
         }
-        Ok(())
+        Ok(Coverage::Complete)
     }
 }
