@@ -9,7 +9,7 @@ use benches::{measure, net};
 use criterion::{Criterion, Throughput};
 use protocol::codecs::Bytes;
 use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
-use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream, Token};
+use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream};
 
 /// Connections that there should be.
 const CONNECTIONS: usize = 10_000;
@@ -73,7 +73,7 @@ fn broadcast(reactor: &mut Reactor<App>) -> io::Result<Duration> {
     reactor.app.told = 0;
     let peers = std::mem::take(&mut reactor.app.peers);
     let mut cx = reactor.cx();
-    peers.iter().for_each(|peer| cx.wake(Token::from_bits(peer.0)));
+    peers.iter().for_each(|peer| cx.wake((*peer).into()));
     reactor.app.peers = peers;
     reactor.run_until(|app| app.told == app.peers.len())?;
     Ok(start.elapsed())

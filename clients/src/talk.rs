@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
-use protocol::{Buffer, Cause, Flow, Limits, Output, Peer, Refusal, Session, Turn};
+use protocol::{Buffer, Cause, Flow, Limits, Output, Refusal, Session, Turn};
 use reactor::{
     BackendKind, ConnectOptions, Cx, Handler, Interest, LoopLimits, Next, Reactor, Reason,
     Registration, Stream, Token,
@@ -109,8 +109,7 @@ impl Session<App> for Relay {
         output: &mut Output,
         turn: &mut Turn<'_, App>,
     ) -> Result<Flow, Refusal> {
-        let (to_input, to_output) =
-            (Peer(turn.app.input.to_bits()), Peer(turn.app.output.to_bits()));
+        let (to_input, to_output) = (turn.app.input.into(), turn.app.output.into());
         // Under the high mark, so that replies are read however slowly the server takes this.
         let room = (turn.limits.output_high - 1).saturating_sub(output.len()) as usize;
         let count = room.min(turn.app.up.len());
@@ -145,7 +144,7 @@ impl Session<App> for Relay {
             turn.app.failure = Some(failure);
         }
         turn.app.down_ended = true;
-        turn.wake(Peer(turn.app.output.to_bits()));
+        turn.wake(turn.app.output.into());
     }
 }
 

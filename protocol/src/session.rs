@@ -10,10 +10,10 @@ pub type Refusal = Box<dyn Error + Send + Sync>;
 
 /// Names one connection, for waking it from another.
 ///
-/// The driver gives it its meaning; a peer that is gone stays gone, however often its place is
-/// taken by another.
+/// The driver gives it its meaning, and there is room for which of several drivers it is. A peer that
+/// is gone stays gone, however often its place is taken by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Peer(pub u64);
+pub struct Peer(pub u128);
 
 /// Why a session is advanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

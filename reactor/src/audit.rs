@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::error;
 
-use crate::{Interest, Reactor, Readiness, Token, sys};
+use crate::{Interest, Reactor, Readiness, Tag, sys};
 
 /// How long an event that is under way may take from the data it announces to the backend.
 const GRACE: Duration = Duration::from_millis(1);
@@ -16,12 +16,12 @@ const NOTED_MAX: usize = 65_536;
 
 impl<A: 'static> Reactor<A> {
     /// Notes that a source has been run, for the next audit.
-    pub(crate) fn note_for_audit(&mut self, token: Token) {
+    pub(crate) fn note_for_audit(&mut self, tag: Tag) {
         let Some(audited) = &mut self.core.audited else { return };
         if audited.len() >= NOTED_MAX {
             audited.clear();
         }
-        audited.push(token);
+        audited.push(tag);
     }
 
     /// Looks at what has been run since the last sleep. Data that has only just arrived is
@@ -31,20 +31,20 @@ impl<A: 'static> Reactor<A> {
         suspects.sort_unstable();
         suspects.dedup();
         for grace in [Duration::ZERO, GRACE] {
-            suspects.retain(|token| self.is_unread(*token));
+            suspects.retain(|tag| self.is_unread(*tag));
             if suspects.is_empty() {
                 return Ok(());
             }
             let _ = self.look(Some(grace))?;
-            suspects.retain(|token| !self.events.iter().any(|event| event.token == *token));
+            suspects.retain(|tag| !self.events.iter().any(|event| event.tag == *tag));
         }
-        suspects.retain(|token| self.is_unread(*token));
-        for token in suspects {
-            let handler = self.handlers.get(token.slot() as usize).and_then(Option::as_deref);
+        suspects.retain(|tag| self.is_unread(*tag));
+        for tag in suspects {
+            let handler = self.handlers.get(tag.slot() as usize).and_then(Option::as_deref);
             let name = handler.map_or("?", |handler| handler.name());
             self.core.counters.lost_edges += 1;
             error!(
-                "handler {name} of source {token} left data unread that no event will announce: \
+                "handler {name} of source {tag} left data unread that no event will announce: \
                  read through Cx until it returns None"
             );
         }
@@ -52,9 +52,9 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Whether a source that wants to read, and is taken for drained, has something to read.
-    fn is_unread(&self, token: Token) -> bool {
-        let Some(source) = self.core.sources.get(token) else { return false };
-        if self.core.is_doubted(token) {
+    fn is_unread(&self, tag: Tag) -> bool {
+        let Some(source) = self.core.sources.get(tag) else { return false };
+        if self.core.is_doubted(tag) {
             // It is tried again soon, without an event.
             return false;
         }

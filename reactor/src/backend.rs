@@ -7,13 +7,13 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::sys::{Epoll, Poll, Select};
-use crate::{Coverage, Interest, Readiness, Token};
+use crate::{Coverage, Interest, Readiness, Tag};
 
 /// One report of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The registration it is about, as it was when the descriptor was added.
-    pub token: Token,
+    pub tag: Tag,
     /// What became known.
     pub readiness: Readiness,
 }
@@ -48,13 +48,13 @@ pub trait Backend {
     /// # Errors
     /// `EPERM` when the descriptor is of a kind that is always ready (a regular file); the loop
     /// then treats it so. Otherwise what the kernel said.
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
     /// Changes what a level-triggered backend watches for.
     ///
     /// # Errors
     /// What the kernel said.
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+    fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
     /// Whether a descriptor that nobody else has need not be removed: closing it is enough, and
     /// what is still reported of one that somebody copied nevertheless is reported once.

@@ -141,7 +141,8 @@ impl<A: 'static> Cx<'_, A> {
         }
         let token = self.spawn(Every { call })?;
         let period = nanos(period);
-        self.core.set_timer(token, self.core.ticks.saturating_add(period), period, 0);
+        let tag = token.tag_in(self.core.home);
+        self.core.set_timer(tag, self.core.ticks.saturating_add(period), period, 0);
         Ok(token)
     }
 

@@ -10,10 +10,11 @@ use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
 use crate::stream::Scratch;
+use crate::token::Home;
 use crate::wheel::{Collected, Wheel};
 use crate::{
     Backend, Counters, Coverage, Event, Handler, Interest, LoopLimits, Readiness, Reason,
-    Registration, Role, Token, Trigger, sys,
+    Registration, Role, Tag, Trigger, sys,
 };
 
 /// How long an operation is left alone that would block although poll(2) says that it would not.
@@ -35,23 +36,25 @@ pub(crate) enum Course {
 
 /// The loop's own state. Handlers get it, through `Cx`, beside themselves (law 4).
 pub(crate) struct Core<A> {
+    /// Which loop of the process it is: what tells its names from those of others (law 3).
+    pub(crate) home: Home,
     pub(crate) backend: Box<dyn Backend>,
     trigger: Trigger,
     pub(crate) sources: Sources,
     /// What is to be run, in order.
-    pub(crate) queue: VecDeque<Token>,
+    pub(crate) queue: VecDeque<Tag>,
     /// What a level-triggered backend may have to be told before the next wait.
-    dirty: Vec<Token>,
+    dirty: Vec<Tag>,
     /// Handlers registered since the reactor last took them in.
-    pub(crate) arrivals: Vec<(Token, Box<dyn Handler<A>>)>,
+    pub(crate) arrivals: Vec<(Tag, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
-    pub(crate) doomed: VecDeque<(Token, Reason)>,
+    pub(crate) doomed: VecDeque<(Tag, Reason)>,
     /// Who is still to be told that the loop winds down.
-    pub(crate) untold: VecDeque<Token>,
+    pub(crate) untold: VecDeque<Tag>,
     /// Sources whose would-block the kernel contradicts, and what they are tried again for.
-    doubted: Vec<(Token, Readiness)>,
+    doubted: Vec<(Tag, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
-    pub(crate) starved: Vec<Token>,
+    pub(crate) starved: Vec<Tag>,
     pub(crate) connections: usize,
     pub(crate) wheel: Wheel,
     /// Collected, and not fired yet.
@@ -73,7 +76,7 @@ pub(crate) struct Core<A> {
     pub(crate) mailbox: Arc<Mailbox<A>>,
     pub(crate) scratch: Option<Box<Scratch>>,
     /// What has been run since the last audit, when auditing.
-    pub(crate) audited: Option<Vec<Token>>,
+    pub(crate) audited: Option<Vec<Tag>>,
 }
 
 impl<A> Core<A> {
@@ -81,9 +84,10 @@ impl<A> Core<A> {
         backend: Box<dyn Backend>,
         limits: LoopLimits,
         mailbox: Arc<Mailbox<A>>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let now = backend.now();
-        Self {
+        Ok(Self {
+            home: Home::new()?,
             trigger: backend.trigger(),
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
@@ -110,7 +114,7 @@ impl<A> Core<A> {
             mailbox,
             scratch: None,
             audited: cfg!(debug_assertions).then(Vec::new),
-        }
+        })
     }
 
     /// Whether a change is reported once only.
@@ -140,7 +144,7 @@ impl<A> Core<A> {
         fd: Option<OwnedFd>,
         registration: &Registration,
         handler: Box<dyn Handler<A>>,
-    ) -> io::Result<Token> {
+    ) -> io::Result<Tag> {
         if let (Some(fd), Mode::Unknown) = (&fd, registration.mode) {
             sys::set_nonblocking(fd.as_fd())?;
         }
@@ -149,25 +153,25 @@ impl<A> Core<A> {
             (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
             (Idle::ByRole | Idle::Exempt, _) => NEVER,
         };
-        let token = self.sources.insert(Source::new(fd, registration, idle, self.charged));
-        if let Err(error) = self.watch(token) {
-            self.sources.remove(token);
+        let tag = self.sources.insert(Source::new(fd, registration, idle, self.charged));
+        if let Err(error) = self.watch(tag) {
+            self.sources.remove(tag);
             return Err(error);
         }
         self.counters.registered += 1;
         self.connections += usize::from(registration.role == Role::Connection);
-        self.arrivals.push((token, handler));
-        self.arm(token);
-        self.update(token, |_| {});
-        Ok(token)
+        self.arrivals.push((tag, handler));
+        self.arm(tag);
+        self.update(tag, |_| {});
+        Ok(tag)
     }
 
     /// Has the backend watch a new source. What can not be watched because it never blocks is
     /// always ready instead.
-    fn watch(&mut self, token: Token) -> io::Result<()> {
-        let Some(source) = self.sources.get_mut(token) else { return Ok(()) };
+    fn watch(&mut self, tag: Tag) -> io::Result<()> {
+        let Some(source) = self.sources.get_mut(tag) else { return Ok(()) };
         let Some(fd) = &source.fd else { return Ok(()) };
-        match self.backend.add(fd.as_fd(), token, source.interest) {
+        match self.backend.add(fd.as_fd(), tag, source.interest) {
             Ok(()) => source.polled = true,
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 source.ready |= Readiness::READABLE | Readiness::WRITABLE;
@@ -180,34 +184,34 @@ impl<A> Core<A> {
     /// Changes what is known of a source, and restores law 1 after it: a source is queued if and
     /// only if there is something to call it for, and a level-triggered backend is told what
     /// differs before the next wait.
-    pub(crate) fn update(&mut self, token: Token, change: impl FnOnce(&mut Source)) {
-        let Some(source) = self.sources.get_mut(token) else { return };
+    pub(crate) fn update(&mut self, tag: Tag, change: impl FnOnce(&mut Source)) {
+        let Some(source) = self.sources.get_mut(tag) else { return };
         change(source);
         if !source.queued && source.is_runnable() {
             source.queued = true;
-            self.queue.push_back(token);
+            self.queue.push_back(tag);
         }
         let differs = self.trigger == Trigger::Level && source.wanted() != source.armed;
         if differs && source.polled && !source.dirty {
             source.dirty = true;
-            self.dirty.push(token);
+            self.dirty.push(tag);
         }
     }
 
     /// Phase 1 of the turn: tells a level-triggered backend the masks that still differ. A pause
     /// that was taken back since costs nothing.
     pub(crate) fn rearm(&mut self) {
-        while let Some(token) = self.dirty.pop() {
-            let Some(source) = self.sources.get_mut(token) else { continue };
+        while let Some(tag) = self.dirty.pop() {
+            let Some(source) = self.sources.get_mut(tag) else { continue };
             source.dirty = false;
             let wanted = source.wanted();
             if source.phase != Phase::Live || wanted == source.armed {
                 continue;
             }
             let Some(fd) = &source.fd else { continue };
-            match self.backend.modify(fd.as_fd(), token, wanted) {
+            match self.backend.modify(fd.as_fd(), tag, wanted) {
                 Ok(()) => source.armed = wanted,
-                Err(error) => self.doom(token, Reason::Failed { operation: "modify", error }),
+                Err(error) => self.doom(tag, Reason::Failed { operation: "modify", error }),
             }
         }
     }
@@ -216,7 +220,7 @@ impl<A> Core<A> {
     pub(crate) fn fold(&mut self, event: Event) {
         self.counters.events += 1;
         let (charged, mut live) = (self.charged, false);
-        self.update(event.token, |source| {
+        self.update(event.tag, |source| {
             live = source.phase == Phase::Live;
             source.ready |= event.readiness;
             source.ended &= !event.readiness.contains(Readiness::READABLE);
@@ -226,39 +230,39 @@ impl<A> Core<A> {
     }
 
     /// Says that a source has ended. The first reason counts.
-    pub(crate) fn doom(&mut self, token: Token, reason: Reason) {
-        let Some(source) = self.sources.get_mut(token) else { return };
+    pub(crate) fn doom(&mut self, tag: Tag, reason: Reason) {
+        let Some(source) = self.sources.get_mut(tag) else { return };
         if source.phase == Phase::Live {
             source.phase = Phase::Doomed;
-            self.doomed.push_back((token, reason));
+            self.doomed.push_back((tag, reason));
         }
     }
 
     /// Has a source run whatever its readiness.
-    pub(crate) fn wake(&mut self, token: Token) {
-        self.update(token, |source| source.woken = true);
+    pub(crate) fn wake(&mut self, tag: Tag) {
+        self.update(tag, |source| source.woken = true);
     }
 
-    pub(crate) fn set_interest(&mut self, token: Token, interest: Interest) {
-        self.update(token, |source| source.interest = interest);
+    pub(crate) fn set_interest(&mut self, tag: Tag, interest: Interest) {
+        self.update(tag, |source| source.interest = interest);
     }
 
     /// A source's operation would block again, and poll(2) still says that it would not. It is
     /// believed for a while, so that the loop does not spin, and then tried again.
-    pub(crate) fn doubt(&mut self, token: Token, mask: Readiness) {
-        self.doubted.push((token, mask));
+    pub(crate) fn doubt(&mut self, tag: Tag, mask: Readiness) {
+        self.doubted.push((tag, mask));
     }
 
     /// Has what was doubted tried again.
     pub(crate) fn retry_doubted(&mut self) {
-        while let Some((token, mask)) = self.doubted.pop() {
-            self.update(token, |source| source.ready |= mask);
+        while let Some((tag, mask)) = self.doubted.pop() {
+            self.update(tag, |source| source.ready |= mask);
         }
     }
 
     /// Whether a source is to be tried again without an event.
-    pub(crate) fn is_doubted(&self, token: Token) -> bool {
-        self.doubted.iter().any(|(doubted, _)| *doubted == token)
+    pub(crate) fn is_doubted(&self, tag: Tag) -> bool {
+        self.doubted.iter().any(|(doubted, _)| *doubted == tag)
     }
 
     /// When what is doubted is tried again, if anything is.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::core::{Core, Course, nanos};
 use crate::sources::{Drains, Mode, NEVER, Phase, Source};
 use crate::{
-    Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Token, sys,
+    Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Tag, Token,
+    sys,
 };
 
 /// The most that is written at once to a descriptor in blocking mode: what a pipe that reported
@@ -22,20 +23,20 @@ pub struct Cx<'a, A = ()> {
     pub(crate) core: &'a mut Core<A>,
     /// The application's state.
     pub app: &'a mut A,
-    pub(crate) me: Token,
+    pub(crate) me: Tag,
     pub(crate) woken: bool,
     /// The last operation on the own descriptor that failed.
     pub(crate) failed: Option<&'static str>,
 }
 
 impl<'a, A> Cx<'a, A> {
-    pub(crate) fn new(core: &'a mut Core<A>, app: &'a mut A, me: Token) -> Self {
+    pub(crate) fn new(core: &'a mut Core<A>, app: &'a mut A, me: Tag) -> Self {
         Self { core, app, me, woken: false, failed: None }
     }
 
     /// The source that is being called. Outside of a call, a token that names nothing.
     pub fn me(&self) -> Token {
-        self.me
+        Token::new(self.me, self.core.home)
     }
 
     /// The time, read once for the whole turn.
@@ -114,19 +115,20 @@ impl<'a, A> Cx<'a, A> {
         if self.core.mailbox.is_closed() {
             return Err(io::Error::other("the loop is being dropped and takes no new source"));
         }
-        self.core.register(fd, &registration, handler)
+        let tag = self.core.register(fd, &registration, handler)?;
+        Ok(Token::new(tag, self.core.home))
     }
 
     /// Ends a source, this one or another. It is called no more but for its `closed`, which comes
-    /// at the end of this turn. Ending what has ended does nothing.
+    /// at the end of this turn. Ending what has ended, or what is another loop's, does nothing.
     pub fn close(&mut self, token: Token) {
-        self.core.doom(token, Reason::Cancelled);
+        self.core.doom(token.tag_in(self.core.home), Reason::Cancelled);
     }
 
     /// Has a source run soon whatever its readiness, once however often it is woken before that.
-    /// Waking what has ended does nothing.
+    /// Waking what has ended, or what is another loop's, does nothing.
     pub fn wake(&mut self, token: Token) {
-        self.core.wake(token);
+        self.core.wake(token.tag_in(self.core.home));
     }
 
     /// Sets what this source wants to be called for. Edge-triggered, this is a store; otherwise
@@ -155,7 +157,8 @@ impl<'a, A> Cx<'a, A> {
 
     /// [`set_timeout`](Self::set_timeout), for a source that was just registered.
     pub(crate) fn set_timeout_of(&mut self, token: Token, after: Duration) {
-        Cx::new(self.core, self.app, token).set_timeout(after);
+        let tag = token.tag_in(self.core.home);
+        Cx::new(self.core, self.app, tag).set_timeout(after);
     }
 
     /// Sets how long this source may be silent; `None` exempts it.

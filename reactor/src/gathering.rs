@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{Event, Token};
+use crate::{Event, Tag};
 
 /// How many events have to gather for that to be better than to be woken by the first.
 const GATHERED_MIN: usize = 2;
@@ -88,7 +88,7 @@ impl Gathering {
 /// more than all others stands for them for long.
 #[derive(Debug, Default)]
 struct Crowd {
-    one: Option<Token>,
+    one: Option<Tag>,
     /// How many events came since it was heard.
     since: usize,
     /// How many there were the last times.
@@ -99,11 +99,11 @@ impl Crowd {
     fn hear(&mut self, events: &[Event]) {
         for event in events {
             let Some(one) = self.one else {
-                (self.one, self.since) = (Some(event.token), 0);
+                (self.one, self.since) = (Some(event.tag), 0);
                 continue;
             };
             self.since += 1;
-            if event.token == one || self.since == ROUND_MAX {
+            if event.tag == one || self.since == ROUND_MAX {
                 let [_, second, third] = self.rounds;
                 (self.rounds, self.one) = ([second, third, self.since], None);
             }

@@ -58,5 +58,4 @@ pub use remote::{PostError, Remote};
 pub use sources::{Registration, Role};
 pub use stream::Stream;
 pub use sys::raise_descriptor_limit;
-pub use token::Token;
-pub use wheel::TimerId;
+pub use token::{Tag, TimerId, Token};

@@ -314,7 +314,7 @@ impl<F> Acceptor<F> {
     /// Leaves further connections in the backlog until something is freed.
     fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
         cx.set_interest(Interest::NONE);
-        let me = cx.me();
+        let me = cx.me;
         if !cx.core.starved.contains(&me) {
             cx.core.starved.push(me);
         }

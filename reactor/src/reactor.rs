@@ -10,7 +10,7 @@ use crate::backoff::Backoff;
 use crate::core::{Core, Course};
 use crate::gathering::Gathering;
 use crate::remote::{self, Mailbox, MailboxSource};
-use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Token};
+use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Tag};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
 ///
@@ -63,7 +63,7 @@ impl<A: 'static> Reactor<A> {
         limits.check()?;
         let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max)?);
         let descriptor = mailbox.descriptor()?;
-        let mut core = Core::new(backend, limits, mailbox);
+        let mut core = Core::new(backend, limits, mailbox)?;
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
         // Its own source is nothing that anybody could leave behind.
         core.counters.registered = 0;
@@ -83,7 +83,7 @@ impl<A: 'static> Reactor<A> {
     pub fn cx(&mut self) -> Cx<'_, A> {
         // Outside of a turn the time stands still, so timers set here need a fresh one.
         self.core.read_clock();
-        Cx::new(&mut self.core, &mut self.app, Token::NONE)
+        Cx::new(&mut self.core, &mut self.app, Tag::NONE)
     }
 
     /// Turns until it is stopped or has drained, and may be run again after that.
@@ -186,8 +186,8 @@ impl<A: 'static> Drop for Reactor<A> {
         self.core.mailbox.close();
         self.is_copy = self.process != std::process::id();
         self.adopt();
-        for token in self.core.sources.tokens() {
-            self.core.doom(token, Reason::Stopped);
+        for tag in self.core.sources.tags() {
+            self.core.doom(tag, Reason::Stopped);
         }
         self.reap();
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::{Interest, Readiness, TimerId, Token, sys};
+use crate::wheel::TimerTag;
+use crate::{Interest, Readiness, Tag, sys};
 
 /// What a source is to the loop as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +196,7 @@ pub(crate) struct Source {
     /// The last operation would have blocked, and poll(2) said that it would not.
     pub(crate) doubtful: bool,
     /// The timer behind `deadline` and `idle`.
-    pub(crate) timer: Option<TimerId>,
+    pub(crate) timer: Option<TimerTag>,
     /// How many other timers it has armed that have not fired: some may have been cancelled.
     pub(crate) timers: u32,
     /// In nanoseconds of loop time; `NEVER` when there is none.
@@ -256,9 +257,9 @@ impl Source {
         Self { phase: Phase::Doomed, ..Self::new(None, &nothing, NEVER, 0) }
     }
 
-    /// Whether this is the registration that a token names.
-    fn is(&self, token: Token) -> bool {
-        self.generation == token.generation() && token.generation() != RETIRED
+    /// Whether this is the registration that a tag names.
+    fn is(&self, tag: Tag) -> bool {
+        self.generation == tag.generation() && tag.generation() != RETIRED
     }
 
     /// Whether there is something to call the handler for. Errors are in everybody's interest.
@@ -298,7 +299,7 @@ impl Source {
     }
 }
 
-/// The sources by token. A slot that becomes free gets a new generation before it is used again,
+/// The sources by tag. A slot that becomes free gets a new generation before it is used again,
 /// and is given up when it has no generation left (law 3).
 pub(crate) struct Sources {
     slots: Slab<Source>,
@@ -313,7 +314,7 @@ impl Sources {
         Self { slots: Slab::with_capacity(count), generations: Vec::with_capacity(count) }
     }
 
-    pub(crate) fn insert(&mut self, mut source: Source) -> Token {
+    pub(crate) fn insert(&mut self, mut source: Source) -> Tag {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if slot == self.generations.len() {
@@ -321,25 +322,25 @@ impl Sources {
         }
         source.generation = self.generations[slot];
         let index = u32::try_from(slot).expect("descriptors run out long before 2^32 slots");
-        let token = Token::new(index, source.generation);
+        let tag = Tag::new(index, source.generation);
         entry.insert(source);
-        token
+        tag
     }
 
-    /// The source of a token, if its registration still stands. Here and in `get_mut` tokens are
+    /// The source of a tag, if its registration still stands. Here and in `get_mut` tags are
     /// checked, and nowhere else.
-    pub(crate) fn get(&self, token: Token) -> Option<&Source> {
-        self.slots.get(token.slot() as usize).filter(|source| source.is(token))
+    pub(crate) fn get(&self, tag: Tag) -> Option<&Source> {
+        self.slots.get(tag.slot() as usize).filter(|source| source.is(tag))
     }
 
-    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
-        self.slots.get_mut(token.slot() as usize).filter(|source| source.is(token))
+    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut Source> {
+        self.slots.get_mut(tag.slot() as usize).filter(|source| source.is(tag))
     }
 
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
-        self.get(token)?;
-        let slot = token.slot() as usize;
-        let next = token.generation() + 1;
+    pub(crate) fn remove(&mut self, tag: Tag) -> Option<Source> {
+        self.get(tag)?;
+        let slot = tag.slot() as usize;
+        let next = tag.generation() + 1;
         self.generations[slot] = next;
         if next == RETIRED {
             // Its last generation is used up: a tombstone keeps the slot from being used again.
@@ -349,12 +350,12 @@ impl Sources {
         self.slots.try_remove(slot)
     }
 
-    /// The tokens of all sources.
-    pub(crate) fn tokens(&self) -> Vec<Token> {
+    /// The tags of all sources.
+    pub(crate) fn tags(&self) -> Vec<Tag> {
         self.slots
             .iter()
             .filter(|(_, source)| source.generation != RETIRED)
-            .map(|(slot, source)| Token::new(slot as u32, source.generation))
+            .map(|(slot, source)| Tag::new(slot as u32, source.generation))
             .collect()
     }
 }
@@ -380,14 +381,14 @@ mod tests {
     #[test]
     fn a_slot_without_generations_left_is_never_used_again() {
         let mut sources = Sources::with_capacity(1);
-        let token = sources.insert(Source::tombstone());
-        sources.generations[token.slot() as usize] = RETIRED - 1;
-        sources.get_mut(token).expect("it is there").generation = RETIRED - 1;
-        let last = Token::new(token.slot(), RETIRED - 1);
+        let tag = sources.insert(Source::tombstone());
+        sources.generations[tag.slot() as usize] = RETIRED - 1;
+        sources.get_mut(tag).expect("it is there").generation = RETIRED - 1;
+        let last = Tag::new(tag.slot(), RETIRED - 1);
         assert!(sources.remove(last).is_some());
         assert!(sources.get(last).is_none());
-        assert!(sources.get(Token::new(token.slot(), RETIRED)).is_none());
-        assert_ne!(sources.insert(Source::tombstone()).slot(), token.slot());
-        assert_eq!(sources.tokens().len(), 1);
+        assert!(sources.get(Tag::new(tag.slot(), RETIRED)).is_none());
+        assert_ne!(sources.insert(Source::tombstone()).slot(), tag.slot());
+        assert_eq!(sources.tags().len(), 1);
     }
 }

@@ -25,7 +25,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Token, Trigger};
 
 /// What a loop asked of a scripted backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub enum Call {
         /// The descriptor.
         fd: RawFd,
         /// The registration it is for.
-        token: Token,
+        tag: Tag,
         /// What it wants.
         interest: Interest,
     },
     /// To watch a descriptor for something else.
     Modify {
         /// The registration it is for.
-        token: Token,
+        tag: Tag,
         /// What it wants now.
         interest: Interest,
     },
@@ -134,7 +134,7 @@ impl Script {
 
     /// [`events`](Self::events), for a wait that reports one.
     pub fn event(&self, token: Token, readiness: Readiness) {
-        self.events(&[Event { token, readiness }]);
+        self.events(&[Event { tag: token.tag(), readiness }]);
     }
 
     /// Has the next wait that is not scripted yet fail with an error number (`errno(3)`).
@@ -182,20 +182,20 @@ impl Backend for Scripted {
         self.script.lock().trigger
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let mut state = self.script.lock();
         state.ctl_calls += 1;
-        state.calls.push(Call::Add { fd: fd.as_raw_fd(), token, interest });
+        state.calls.push(Call::Add { fd: fd.as_raw_fd(), tag, interest });
         match state.refusals.pop_front() {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
             None => Ok(()),
         }
     }
 
-    fn modify(&mut self, _fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn modify(&mut self, _fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let mut state = self.script.lock();
         state.ctl_calls += 1;
-        state.calls.push(Call::Modify { token, interest });
+        state.calls.push(Call::Modify { tag, interest });
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, nanos};
 use crate::sources::{NEVER, Source};
-use crate::wheel::{Due, Payload};
-use crate::{Cx, Timeout, TimerId, Token};
+use crate::wheel::{Due, Payload, TimerTag};
+use crate::{Cx, Tag, Timeout, TimerId};
 
 /// So many timers of sources that have ended are not worth looking for.
 const ORPHANS_KEPT: usize = 1024;
@@ -21,33 +21,36 @@ impl<A> Cx<'_, A> {
         let deadline = self.core.to_ticks(at);
         // A period of zero would be due for ever within one turn.
         let period = period.map_or(0, |period| nanos(period).max(1));
-        self.core.set_timer(self.me, deadline, period, key)
+        let timer = self.core.set_timer(self.me, deadline, period, key);
+        TimerId::new(timer, self.core.home)
     }
 
     /// [`set_timer`](Self::set_timer), counted from now, and once. It costs less: an [`Instant`] is
     /// seconds and a rest, and adding to it and taking it apart again takes longer than the wheel.
     pub fn set_timer_after(&mut self, after: Duration, key: u64) -> TimerId {
         let deadline = self.core.ticks_after(after);
-        self.core.set_timer(self.me, deadline, 0, key)
+        let timer = self.core.set_timer(self.me, deadline, 0, key);
+        TimerId::new(timer, self.core.home)
     }
 
     /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
-    /// still armed.
+    /// still armed, and this loop's.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        self.core.cancel_timer(timer)
+        timer.timer_in(self.core.home).is_some_and(|timer| self.core.cancel_timer(timer))
     }
 
-    /// Moves a timer to another time, even if it is due. Returns whether it was still armed.
+    /// Moves a timer to another time, even if it is due. Returns whether it was still armed, and
+    /// this loop's.
     pub fn move_timer(&mut self, timer: TimerId, at: Instant) -> bool {
         let deadline = self.core.to_ticks(at);
-        self.core.wheel.rearm(timer, deadline)
+        timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
     }
 
     /// [`move_timer`](Self::move_timer), counted from now; as
     /// [`set_timer_after`](Self::set_timer_after), it costs less.
     pub fn move_timer_after(&mut self, timer: TimerId, after: Duration) -> bool {
         let deadline = self.core.ticks_after(after);
-        self.core.wheel.rearm(timer, deadline)
+        timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
     }
 }
 
@@ -60,15 +63,15 @@ impl<A> Core<A> {
     /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
     /// One that fires too early is armed again for what is left, so that moving a limit further
     /// away, as every event does, costs one store.
-    pub(crate) fn arm(&mut self, token: Token) {
-        let Some(source) = self.sources.get_mut(token) else { return };
+    pub(crate) fn arm(&mut self, tag: Tag) {
+        let Some(source) = self.sources.get_mut(tag) else { return };
         let expires_at = source.expires_at(self.patience.lost());
         if expires_at == NEVER {
             return;
         }
         match source.timer {
             None => {
-                let payload = Payload { owner: token.to_bits(), key: 0 };
+                let payload = Payload { owner: tag.to_bits(), key: 0 };
                 source.timer = Some(self.wheel.insert_own(expires_at, payload));
             }
             Some(timer) => {
@@ -85,8 +88,8 @@ impl<A> Core<A> {
     /// Which of its own limits of time a source has passed. Of one that has a descriptor, that is
     /// judged by what the kernel has reported in full (law 8): what it did in time may still wait
     /// there.
-    pub(crate) fn passed_limit(&mut self, token: Token) -> Option<Timeout> {
-        let source = self.sources.get_mut(token)?;
+    pub(crate) fn passed_limit(&mut self, tag: Tag) -> Option<Timeout> {
+        let source = self.sources.get_mut(tag)?;
         let unseen = match source.fd {
             Some(_) => self.ticks.saturating_sub(self.patience.looked_at()),
             None => 0,
@@ -103,15 +106,9 @@ impl<A> Core<A> {
     }
 
     /// Arms a timer that a source asked for. One that has ended gets the name of a cancelled one.
-    pub(crate) fn set_timer(
-        &mut self,
-        token: Token,
-        deadline: u64,
-        period: u64,
-        key: u64,
-    ) -> TimerId {
-        let timer = self.wheel.insert(deadline, period, Payload { owner: token.to_bits(), key });
-        match self.sources.get_mut(token) {
+    pub(crate) fn set_timer(&mut self, tag: Tag, deadline: u64, period: u64, key: u64) -> TimerTag {
+        let timer = self.wheel.insert(deadline, period, Payload { owner: tag.to_bits(), key });
+        match self.sources.get_mut(tag) {
             Some(source) => source.timers = source.timers.saturating_add(1),
             None => _ = self.wheel.cancel(timer),
         }
@@ -120,8 +117,8 @@ impl<A> Core<A> {
 
     /// Takes a timer away that a source asked for. Returns whether it was armed. Whose it was is not
     /// looked up, which would cost as much again: see [`forget_timers`](Self::forget_timers). A
-    /// source's own timer is left alone: the name is that of another loop's timer.
-    pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
+    /// source's own timer is left alone.
+    pub(crate) fn cancel_timer(&mut self, timer: TimerTag) -> bool {
         self.wheel.cancel(timer)
     }
 
@@ -133,13 +130,13 @@ impl<A> Core<A> {
 
     /// The next timer that is to be fired, and whose it is. `None` when the one that was next has
     /// been cancelled or moved, or its owner has ended.
-    pub(crate) fn next_due(&mut self) -> Option<(Token, Due)> {
+    pub(crate) fn next_due(&mut self) -> Option<(Tag, Due)> {
         let timer = self.due.pop_front()?;
         if let Some(later) = self.due.get(AHEAD) {
             self.wheel.prefetch(*later);
         }
         let due = self.wheel.take(timer, self.ticks)?;
-        let owner = Token::from_bits(due.payload.owner);
+        let owner = Tag::from_bits(due.payload.owner);
         match self.sources.get_mut(owner) {
             Some(source) if source.timer == Some(due.id) => {}
             Some(source) if self.wheel.deadline(due.id).is_none() => {
@@ -167,7 +164,7 @@ impl<A> Core<A> {
         if self.orphans > ORPHANS_KEPT.max(self.wheel.len() / 2) {
             self.orphans = 0;
             let sources = &self.sources;
-            self.wheel.retain(|payload| sources.get(Token::from_bits(payload.owner)).is_some());
+            self.wheel.retain(|payload| sources.get(Tag::from_bits(payload.owner)).is_some());
         }
     }
 }

@@ -1,32 +1,30 @@
-//! The identity of a registration.
+//! The identity of a registration and of a timer.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Names one registration for ever: a slot of the loop's table and the generation of its use.
+use crate::wheel::TimerTag;
+
+/// Names one registration within its loop: a slot of the loop's table and the generation of its use.
 ///
-/// It travels through the kernel in the 64 bits that every event carries and is checked in one
-/// place when it comes back (law 3): a token whose registration has ended names nothing, however
+/// It travels through the kernel in the 64 bits that every event carries, and is checked in one
+/// place when it comes back (law 3): a tag whose registration has ended names nothing, however
 /// often the slot or the descriptor is used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token {
+pub struct Tag {
     slot: u32,
     generation: u32,
 }
 
-/// The token that names nothing.
-impl Default for Token {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
-
-impl Token {
-    /// The token of a slot and a generation of it.
+impl Tag {
+    /// The tag of a slot and a generation of it.
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// A token that names nothing and never will: its generation is given to no registration.
+    /// A tag that names nothing and never will: its generation is given to no registration.
     pub const NONE: Self = Self::new(u32::MAX, u32::MAX);
 
     /// The place in the loop's table.
@@ -50,15 +48,132 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}v{}", self.slot, self.generation)
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Which loop of the process something belongs to. It tells names apart, and does not show: neither
+/// in what is printed of them nor in their hashes, which are the same in every run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Home(u32);
+
+impl Home {
+    /// No loop's.
+    const NONE: Self = Self(0);
+
+    /// That of a new loop.
+    pub(crate) fn new() -> io::Result<Self> {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        Self::after(&LAST)
+    }
+
+    /// The one after `last`, unless there is none: a number that was used again would name two loops.
+    fn after(last: &AtomicU32) -> io::Result<Self> {
+        let next = |number: u32| number.checked_add(1);
+        match last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+            Ok(last) => Ok(Self(last + 1)),
+            Err(_) => {
+                Err(io::Error::other("this process has made 2^32 loops, and cannot name more"))
+            }
+        }
+    }
+}
+
+impl Hash for Home {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
+}
+
+/// Names one registration of one loop for ever: once that has ended, and in any other loop, it names
+/// nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    tag: Tag,
+    home: Home,
+}
+
+impl Token {
+    /// A token that names nothing and never will.
+    pub const NONE: Self = Self { tag: Tag::NONE, home: Home::NONE };
+
+    pub(crate) const fn new(tag: Tag, home: Home) -> Self {
+        Self { tag, home }
+    }
+
+    /// What names the registration within its loop.
+    pub const fn tag(self) -> Tag {
+        self.tag
+    }
+
+    /// As a number, for what knows no tokens.
+    pub(crate) fn to_bits(self) -> u128 {
+        u128::from(self.home.0) << 64 | u128::from(self.tag.to_bits())
+    }
+
+    /// From a number that [`to_bits`](Self::to_bits) made.
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        Self { tag: Tag::from_bits(bits as u64), home: Home((bits >> 64) as u32) }
+    }
+
+    /// What it names in the loop of `home`: in any but its own, nothing.
+    #[inline]
+    pub(crate) fn tag_in(self, home: Home) -> Tag {
+        if self.home == home { self.tag } else { Tag::NONE }
+    }
+}
+
+/// The token that names nothing.
+impl Default for Token {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.tag, f)
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.tag, f)
+    }
+}
+
+/// Names one armed timer of one loop for ever: once that has fired or was cancelled, and in any other
+/// loop, it names nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimerId {
+    timer: TimerTag,
+    home: Home,
+}
+
+/// Many keep one for each thing that may time out.
+const _: () = assert!(size_of::<Option<TimerId>>() == 12);
+
+impl TimerId {
+    pub(crate) const fn new(timer: TimerTag, home: Home) -> Self {
+        Self { timer, home }
+    }
+
+    /// What it names in the loop of `home`: in any but its own, nothing.
+    #[inline]
+    pub(crate) fn timer_in(self, home: Home) -> Option<TimerTag> {
+        (self.home == home).then_some(self.timer)
+    }
+}
+
+impl fmt::Debug for TimerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.timer, f)
     }
 }
 
@@ -67,9 +182,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_the_journey_through_the_kernel() {
-        for token in [Token::new(0, 0), Token::new(u32::MAX, 1), Token::new(7, u32::MAX)] {
+    fn a_tag_survives_the_journey_through_the_kernel() {
+        for tag in [Tag::new(0, 0), Tag::new(u32::MAX, 1), Tag::new(7, u32::MAX)] {
+            assert_eq!(Tag::from_bits(tag.to_bits()), tag);
+        }
+    }
+
+    #[test]
+    fn a_token_survives_being_a_number() {
+        for home in [Home::NONE, Home(1), Home(u32::MAX)] {
+            let token = Token::new(Tag::new(u32::MAX - 1, 3), home);
             assert_eq!(Token::from_bits(token.to_bits()), token);
+        }
+    }
+
+    #[test]
+    fn no_two_loops_get_one_number() {
+        let last = AtomicU32::new(u32::MAX - 1);
+        assert!(Home::after(&last).is_ok_and(|home| home == Home(u32::MAX)));
+        for _ in 0..2 {
+            assert!(Home::after(&last).is_err());
         }
     }
 }

@@ -7,7 +7,7 @@ use log::{debug, trace};
 
 use crate::core::Course;
 use crate::sources::{Phase, Role};
-use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Token, sys};
+use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
 impl<A: 'static> Reactor<A> {
     /// One turn, waiting no longer than `limit`.
@@ -28,13 +28,13 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// Phase 4: event to token to source.
+    /// Phase 4: event to tag to source.
     fn fold(&mut self) {
         for event in self.events.drain(..) {
             self.core.fold(event);
             // The handlers come next: their memory is fetched for all of them at once, instead of
             // being waited for one by one.
-            if let Some(Some(handler)) = self.handlers.get(event.token.slot() as usize) {
+            if let Some(Some(handler)) = self.handlers.get(event.tag.slot() as usize) {
                 sys::prefetch(handler.as_ref());
             }
         }
@@ -44,13 +44,13 @@ impl<A: 'static> Reactor<A> {
     fn tell_drain(&mut self) {
         if let Course::Draining { until, told: false } = self.core.course {
             self.core.course = Course::Draining { until, told: true };
-            self.core.untold = self.core.sources.tokens().into();
+            self.core.untold = self.core.sources.tags().into();
         }
         // One by one, so that a panic which somebody catches leaves the others to be told.
         while let Course::Draining { .. } = self.core.course
-            && let Some(token) = self.core.untold.pop_front()
+            && let Some(tag) = self.core.untold.pop_front()
         {
-            self.dispatch(token, |handler, cx| handler.drain(cx));
+            self.dispatch(tag, |handler, cx| handler.drain(cx));
         }
     }
 
@@ -61,47 +61,47 @@ impl<A: 'static> Reactor<A> {
             if self.core.course == Course::StopNow {
                 break;
             }
-            let Some(token) = self.core.queue.pop_front() else { break };
-            let Some(source) = self.core.sources.get_mut(token) else { continue };
+            let Some(tag) = self.core.queue.pop_front() else { break };
+            let Some(source) = self.core.sources.get_mut(tag) else { continue };
             source.queued = false;
             if !source.is_runnable() {
                 continue;
             }
             let woken = std::mem::take(&mut source.woken);
             self.core.counters.runs += 1;
-            self.dispatch(token, |handler, cx| {
+            self.dispatch(tag, |handler, cx| {
                 cx.woken = woken;
                 handler.ready(cx)
             });
-            self.after_run(token);
+            self.after_run(tag);
         }
     }
 
     /// An error is delivered once; the rest of what is known stays until an operation takes it.
-    fn after_run(&mut self, token: Token) {
-        self.core.update(token, |source| source.ready = source.ready.without(Readiness::ERROR));
-        self.note_for_audit(token);
+    fn after_run(&mut self, tag: Tag) {
+        self.core.update(tag, |source| source.ready = source.ready.without(Readiness::ERROR));
+        self.note_for_audit(tag);
     }
 
     /// Lends a handler itself, the loop and the application at once (law 4), and takes its verdict.
     fn dispatch(
         &mut self,
-        token: Token,
+        tag: Tag,
         call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<Next>,
     ) {
-        let live = self.core.sources.get(token).is_some_and(|it| it.phase == Phase::Live);
-        let Some(Some(handler)) = self.handlers.get_mut(token.slot() as usize) else { return };
+        let live = self.core.sources.get(tag).is_some_and(|it| it.phase == Phase::Live);
+        let Some(Some(handler)) = self.handlers.get_mut(tag.slot() as usize) else { return };
         if !live {
             return;
         }
-        let mut cx = Cx::new(&mut self.core, &mut self.app, token);
+        let mut cx = Cx::new(&mut self.core, &mut self.app, tag);
         let verdict = call(handler.as_mut(), &mut cx);
         let operation = cx.failed.unwrap_or("handler");
         match verdict {
             Ok(Next::Continue) => {}
-            Ok(Next::Close(reason)) => self.core.doom(token, reason),
+            Ok(Next::Close(reason)) => self.core.doom(tag, reason),
             // Law 7: an error ends its source, never the loop.
-            Err(error) => self.core.doom(token, Reason::Failed { operation, error }),
+            Err(error) => self.core.doom(tag, Reason::Failed { operation, error }),
         }
         self.adopt();
     }
@@ -116,14 +116,14 @@ impl<A: 'static> Reactor<A> {
 
     #[inline(never)]
     fn adopt_all(&mut self) {
-        while let Some((token, handler)) = self.core.arrivals.pop() {
-            let slot = token.slot() as usize;
+        while let Some((tag, handler)) = self.core.arrivals.pop() {
+            let slot = tag.slot() as usize;
             if slot >= self.handlers.len() {
                 self.handlers.resize_with(slot + 1, || None);
             }
             self.handlers[slot] = Some(handler);
             if let Course::Draining { told: true, .. } = self.core.course {
-                self.dispatch(token, |handler, cx| handler.drain(cx));
+                self.dispatch(tag, |handler, cx| handler.drain(cx));
             }
         }
     }
@@ -136,27 +136,28 @@ impl<A: 'static> Reactor<A> {
             if self.core.course == Course::StopNow {
                 return;
             }
-            let Some((token, timer)) = self.core.next_due() else { continue };
-            let Some(source) = self.core.sources.get_mut(token) else { continue };
+            let Some((tag, timer)) = self.core.next_due() else { continue };
+            let Some(source) = self.core.sources.get_mut(tag) else { continue };
             if source.timer == Some(timer.id) {
                 source.timer = None;
-                self.expire_source(token);
+                self.expire_source(tag);
                 continue;
             }
             self.core.counters.timers += 1;
-            let expired = Expired { id: timer.id, key: timer.payload.key, ticks: timer.ticks };
-            self.dispatch(token, |handler, cx| handler.timer(expired, cx));
+            let id = TimerId::new(timer.id, self.core.home);
+            let expired = Expired { id, key: timer.payload.key, ticks: timer.ticks };
+            self.dispatch(tag, |handler, cx| handler.timer(expired, cx));
         }
     }
 
     /// The source's own timer has fired. Where its limits have moved since it was armed, or nothing
     /// is known yet of what it did in time, it is armed again.
-    fn expire_source(&mut self, token: Token) {
-        if let Some(timeout) = self.core.passed_limit(token) {
+    fn expire_source(&mut self, tag: Tag) {
+        if let Some(timeout) = self.core.passed_limit(tag) {
             self.core.counters.timers += 1;
-            self.dispatch(token, |handler, cx| handler.timeout(timeout, cx));
+            self.dispatch(tag, |handler, cx| handler.timeout(timeout, cx));
         }
-        self.core.arm(token);
+        self.core.arm(tag);
     }
 
     /// Phase 7: up to so many closures from other threads.
@@ -170,7 +171,7 @@ impl<A: 'static> Reactor<A> {
             }
             let Some(call) = self.core.mailbox.next_call() else { return };
             self.core.counters.remote_calls += 1;
-            call(&mut Cx::new(&mut self.core, &mut self.app, Token::NONE));
+            call(&mut Cx::new(&mut self.core, &mut self.app, Tag::NONE));
             self.adopt();
         }
     }
@@ -180,8 +181,8 @@ impl<A: 'static> Reactor<A> {
     pub(crate) fn reap(&mut self) {
         // One by one, so that a panic of one, which somebody may catch, costs the others nothing.
         for _ in 0..self.core.doomed.len() {
-            let Some((token, reason)) = self.core.doomed.pop_front() else { return };
-            let Some(mut source) = self.core.sources.remove(token) else { continue };
+            let Some((tag, reason)) = self.core.doomed.pop_front() else { return };
+            let Some(mut source) = self.core.sources.remove(tag) else { continue };
             self.core.forget_timers(&source);
             if source.role == Role::Connection {
                 self.core.connections -= 1;
@@ -190,24 +191,24 @@ impl<A: 'static> Reactor<A> {
             // does it so and nobody has a copy.
             if let Some(fd) = source.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
-                debug!("{token} fd {}: {reason}", fd.as_raw_fd());
+                debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
                 if self.core.must_remove(&source)
                     && !self.is_copy
                     && let Err(error) = self.core.backend.remove(fd.as_fd())
                 {
-                    debug!("{token}: not removed from {}: {error}", self.core.backend.name());
+                    debug!("{tag}: not removed from {}: {error}", self.core.backend.name());
                 }
                 drop(fd);
                 for starved in std::mem::take(&mut self.core.starved) {
                     self.core.wake(starved);
                 }
             } else {
-                trace!("{token}: {reason}");
+                trace!("{tag}: {reason}");
             }
             self.core.counters.closes[reason.index()] += 1;
-            let place = self.handlers.get_mut(token.slot() as usize);
+            let place = self.handlers.get_mut(tag.slot() as usize);
             if let Some(handler) = place.and_then(Option::take) {
-                let mut cx = Cx::new(&mut self.core, &mut self.app, token);
+                let mut cx = Cx::new(&mut self.core, &mut self.app, tag);
                 handler.closed(reason, &mut cx);
                 self.adopt();
             }

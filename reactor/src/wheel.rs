@@ -29,8 +29,7 @@ use buckets::{Buckets, Chain, REFERENCE_SIZE_MAX, Reference};
 use departures::{Departure, Departures};
 use entry::{Entry, Place};
 use places::Places;
-pub use timer::TimerId;
-pub(crate) use timer::{Collected, Due, Payload};
+pub(crate) use timer::{Collected, Due, Payload, TimerTag};
 
 use crate::sys;
 
@@ -117,7 +116,7 @@ impl Wheel {
     }
 
     /// Arms a timer: due at `deadline` and, unless `period` is 0, every `period` after it.
-    pub(crate) fn insert(&mut self, deadline: u64, period: u64, payload: Payload) -> TimerId {
+    pub(crate) fn insert(&mut self, deadline: u64, period: u64, payload: Payload) -> TimerTag {
         let id = self.occupy(deadline, payload);
         if period != 0 {
             self.make_periodic(id.index, period);
@@ -127,7 +126,7 @@ impl Wheel {
     }
 
     /// Arms a timer that stands for a source itself: `cancel` leaves it alone.
-    pub(crate) fn insert_own(&mut self, deadline: u64, payload: Payload) -> TimerId {
+    pub(crate) fn insert_own(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         let id = self.occupy(deadline, payload);
         self.entries[id.index as usize].place.0 |= Place::OWN;
         self.link(id.index, deadline);
@@ -136,14 +135,14 @@ impl Wheel {
 
     /// Takes a place for a timer, which is in no bucket yet.
     #[inline]
-    fn occupy(&mut self, deadline: u64, payload: Payload) -> TimerId {
+    fn occupy(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         self.len += 1;
         let Some(index) = self.vacancy() else { return self.grow(deadline, payload) };
         let entry = &mut self.entries[index as usize];
         entry.deadline = deadline;
         let generation = entry.generation;
         self.payloads[index as usize] = payload;
-        TimerId { index, generation }
+        TimerTag { index, generation }
     }
 
     #[inline]
@@ -159,7 +158,7 @@ impl Wheel {
 
     /// Makes one more place, for a timer.
     #[inline]
-    fn grow(&mut self, deadline: u64, payload: Payload) -> TimerId {
+    fn grow(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         let (index, generation) = (self.entries.len(), self.floor);
         assert!(index < u32::MAX as usize, "memory ends before 2^32 timers");
         if index == 0 {
@@ -168,11 +167,11 @@ impl Wheel {
         self.vacant.reach(index + 1);
         self.entries.push(Entry { deadline, generation, place: Place(Place::NOWHERE) });
         self.payloads.push(payload);
-        TimerId { index: index as u32, generation }
+        TimerTag { index: index as u32, generation }
     }
 
     /// Takes a timer away, unless it is a source's own. Returns whether it was armed.
-    pub(crate) fn cancel(&mut self, id: TimerId) -> bool {
+    pub(crate) fn cancel(&mut self, id: TimerTag) -> bool {
         match self.find(id) {
             Some(&Entry { place, .. }) if !place.is_own() => self.remove(id.index, place),
             _ => return false,
@@ -181,7 +180,7 @@ impl Wheel {
     }
 
     /// Takes a source's own timer away.
-    pub(crate) fn cancel_own(&mut self, id: TimerId) {
+    pub(crate) fn cancel_own(&mut self, id: TimerTag) {
         if let Some(&Entry { place, .. }) = self.find(id) {
             self.remove(id.index, place);
         }
@@ -189,7 +188,7 @@ impl Wheel {
 
     /// Moves a timer, unless it is a source's own; the grid of a periodic one moves along. Returns
     /// whether it was armed.
-    pub(crate) fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
+    pub(crate) fn rearm(&mut self, id: TimerTag, deadline: u64) -> bool {
         match self.find(id) {
             Some(&Entry { place, .. }) if !place.is_own() => self.shift(id.index, place, deadline),
             _ => return false,
@@ -198,14 +197,14 @@ impl Wheel {
     }
 
     /// Moves a source's own timer.
-    pub(crate) fn rearm_own(&mut self, id: TimerId, deadline: u64) {
+    pub(crate) fn rearm_own(&mut self, id: TimerTag, deadline: u64) {
         if let Some(&Entry { place, .. }) = self.find(id) {
             self.shift(id.index, place, deadline);
         }
     }
 
     /// When a timer is due, if it is armed.
-    pub(crate) fn deadline(&self, id: TimerId) -> Option<u64> {
+    pub(crate) fn deadline(&self, id: TimerTag) -> Option<u64> {
         self.find(id).map(|entry| entry.deadline)
     }
 
@@ -313,14 +312,14 @@ impl Wheel {
         }
         if deadline <= now {
             entry.place = entry.place.with_bucket(Place::COLLECTED);
-            due.push_back(Collected { deadline, id: TimerId { index, generation } });
+            due.push_back(Collected { deadline, id: TimerTag { index, generation } });
         } else {
             self.link(index, deadline);
         }
     }
 
     #[inline]
-    fn find(&self, id: TimerId) -> Option<&Entry> {
+    fn find(&self, id: TimerTag) -> Option<&Entry> {
         let entry = self.entries.get(id.index as usize)?;
         let is_armed = entry.place.bucket() != Place::NOWHERE;
         (entry.generation == id.generation && is_armed).then_some(entry)
@@ -515,7 +514,7 @@ mod tests {
 
     /// What the wheel should do, done slowly.
     #[derive(Default)]
-    struct Model(BTreeMap<u64, (TimerId, u64, u64)>);
+    struct Model(BTreeMap<u64, (TimerTag, u64, u64)>);
 
     impl Model {
         /// The key of a timer, any timer.
@@ -590,7 +589,7 @@ mod tests {
         }
     }
 
-    fn check(wheel: &Wheel, model: &Model, dead: &[TimerId], random: &mut Random) {
+    fn check(wheel: &Wheel, model: &Model, dead: &[TimerTag], random: &mut Random) {
         assert_eq!(wheel.len(), model.0.len());
         let soonest = model.0.values().map(|timer| timer.1).min();
         assert_eq!(wheel.next_deadline().is_some(), soonest.is_some());
@@ -658,7 +657,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let first = wheel.insert(1, 0, payload(1));
         wheel.entries[0].generation = NonZeroU32::MAX;
-        let last = TimerId { generation: NonZeroU32::MAX, ..first };
+        let last = TimerTag { generation: NonZeroU32::MAX, ..first };
         assert!(wheel.cancel(last) && !wheel.cancel(last));
         assert_ne!(wheel.insert(1, 0, payload(2)).index, last.index);
         assert_eq!(wheel.deadline(last), None);

@@ -77,7 +77,7 @@ fn waking_and_closing_the_dead_does_nothing() {
         reactor.cx().close(token);
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         let (second, again, _peer) = probe(&mut reactor, Interest::READ);
-        assert_eq!(again.slot(), token.slot());
+        assert_eq!(again.tag().slot(), token.tag().slot());
         reactor.cx().wake(token);
         reactor.cx().close(token);
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");

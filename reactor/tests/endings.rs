@@ -493,7 +493,7 @@ fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
             turn_until(&mut reactor, |reactor| reactor.app.is_some());
             let mut cx = reactor.cx();
             cx.drain(Duration::from_secs(20));
-            let peer = reactor::Token::from_bits(cx.app.expect("it has called").0);
+            let peer = cx.app.expect("it has called").into();
             // Much longer than silence is allowed to last.
             cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");
             let client = std::thread::spawn(move || {

@@ -377,7 +377,7 @@ fn report(model: &mut Model) -> u64 {
                 }
                 None => stale += 1,
             }
-            Event { token, readiness }
+            Event { tag: token.tag(), readiness }
         })
         .collect();
     model.script.events(&events);

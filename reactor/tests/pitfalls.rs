@@ -165,7 +165,8 @@ fn events_reach_only_the_registration_they_are_about() {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
             assert_eq!(reactor.app.calls, 1, "the other was closed before its turn");
             assert_eq!(reactor.counters().live(), before);
-            let reused = reactor.app.pair.iter().all(|token| token.slot() <= before as u32 + 2);
+            let reused =
+                reactor.app.pair.iter().all(|token| token.tag().slot() <= before as u32 + 2);
             assert!(reused, "slots are used again: {:?}", reactor.app.pair);
         }
     });

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use reactor::testing::{Call, Script};
 use reactor::{
     Cx, Event, Expired, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason,
-    Registration, Role, Timeout, TimerId, Token, Trigger,
+    Registration, Role, Tag, Timeout, TimerId, Token, Trigger,
 };
 
 /// How late a timer may be: a tick of the wheel.
@@ -39,7 +39,7 @@ fn register<A: 'static>(
 }
 
 fn readable(token: Token) -> Event {
-    Event { token, readiness: Readiness::READABLE }
+    Event { tag: token.tag(), readiness: Readiness::READABLE }
 }
 
 /// Notes who was run, and drains.
@@ -62,10 +62,11 @@ fn events_of_the_dead_are_dropped_and_counted() {
         reactor.cx().close(old);
         turn(&mut reactor);
         let (new, _far) = register(&mut reactor, Interest::READ, Note);
-        assert_eq!(new.slot(), old.slot(), "the slot is used again");
+        assert_eq!(new.tag().slot(), old.tag().slot(), "the slot is used again");
         // One that is gone, one that never was, and one of a generation to come.
-        let future = Token::new(new.slot(), new.generation() + 1);
-        script.events(&[old, Token::NONE, Token::new(1000, 0), future].map(readable));
+        let future = Tag::new(new.tag().slot(), new.tag().generation() + 1);
+        let tags = [old.tag(), Tag::NONE, Tag::new(1000, 0), future];
+        script.events(&tags.map(|tag| Event { tag, readiness: Readiness::READABLE }));
         turn(&mut reactor);
         assert_eq!(reactor.counters().stale_events, 4);
         assert_eq!(reactor.app, []);
@@ -88,7 +89,7 @@ impl Handler<Vec<Token>> for Replacer {
             let (near, _far) = UnixStream::pair()?;
             let token = cx.register(near.into(), Registration::new(Interest::READ), Note)?;
             self.successor = Some(token);
-            assert_ne!(token.slot(), self.victim.slot(), "reused within the batch");
+            assert_ne!(token.tag().slot(), self.victim.tag().slot(), "reused within the batch");
         }
         cx.try_io("nothing", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
         Ok(Next::Continue)
@@ -105,7 +106,10 @@ fn a_slot_is_used_again_only_after_the_batch() {
     turn(&mut reactor);
     assert_eq!(reactor.app, [], "an event was delivered to the dead or to its successor");
     let (next, _far) = register(&mut reactor, Interest::READ, Note);
-    assert_eq!((next.slot(), next.generation()), (victim.slot(), victim.generation() + 1));
+    assert_eq!(
+        (next.tag().slot(), next.tag().generation()),
+        (victim.tag().slot(), victim.tag().generation() + 1)
+    );
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn a_level_triggered_backend_is_told_only_what_still_differs() {
         turn(&mut reactor);
         turn(&mut reactor);
         let calls = script.take_calls();
-        let told = Call::Modify { token, interest: Interest::NONE };
+        let told = Call::Modify { tag: token.tag(), interest: Interest::NONE };
         assert_eq!(calls.iter().filter(|call| **call == told).count(), modifies, "{calls:?}");
         assert_eq!(calls.len(), 2 + modifies, "and two waits: {calls:?}");
     }
@@ -500,7 +504,7 @@ fn the_timers_of_the_dead_do_not_fire() {
     turn(&mut reactor);
     // Another in its place has nothing to do with them.
     let idle = Timed { arm: |_: &mut Cx<'_, Fired>| {} };
-    assert_eq!(reactor.cx().spawn(idle).expect("it registers").slot(), token.slot());
+    assert_eq!(reactor.cx().spawn(idle).expect("it registers").tag().slot(), token.tag().slot());
     script.advance(SECOND * 5);
     turn(&mut reactor);
     assert_eq!(reactor.app, []);

@@ -57,7 +57,7 @@ fn connect(reactor: &mut Reactor<Log>) -> (Token, UnixStream) {
 }
 
 fn readable(token: Token) -> Event {
-    Event { token, readiness: Readiness::READABLE }
+    Event { tag: token.tag(), readiness: Readiness::READABLE }
 }
 
 /// When something first happened to a connection, since `start`.

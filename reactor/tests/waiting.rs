@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reactor::testing::{Call, Script};
 use reactor::{
     Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopLimits, Next, Reactor,
-    Readiness, Reason, Registration, Token, Trigger,
+    Readiness, Reason, Registration, Tag, Token, Trigger,
 };
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -28,12 +28,12 @@ impl Backend for Passing {
         self.inner.trigger()
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.inner.add(fd, token, interest)
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        self.inner.add(fd, tag, interest)
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.inner.modify(fd, token, interest)
+    fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        self.inner.modify(fd, tag, interest)
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -186,7 +186,7 @@ impl Gatherer {
     /// Has the next wait find these sources.
     fn script(&self, sources: impl IntoIterator<Item = usize>) {
         let event = |source: usize| Event {
-            token: self.tokens[source % self.tokens.len()],
+            tag: self.tokens[source % self.tokens.len()].tag(),
             readiness: Readiness::READABLE,
         };
         let events: Vec<Event> = sources.into_iter().map(event).collect();

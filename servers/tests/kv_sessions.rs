@@ -47,7 +47,7 @@ fn stepping_clock() -> (impl Fn() -> Instant, Rc<Cell<u32>>) {
 impl Client {
     fn open(app: &mut App, number: u64) -> Self {
         let (input, output) = (Buffer::new(), Output::new());
-        let mut client = Self { session: session(None), peer: Peer(number), input, output };
+        let mut client = Self { session: session(None), peer: Peer(number.into()), input, output };
         assert_eq!(client.advance(app, Cause::Opened).0, Flow::Continue);
         client
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::{check, pointer, reported};
-use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
 const EVENTS_MIN: usize = 64;
@@ -65,15 +65,9 @@ impl Epoll {
         })
     }
 
-    fn ctl(
-        &mut self,
-        operation: i32,
-        fd: BorrowedFd<'_>,
-        token: Token,
-        mask: u32,
-    ) -> io::Result<()> {
+    fn ctl(&mut self, operation: i32, fd: BorrowedFd<'_>, tag: Tag, mask: u32) -> io::Result<()> {
         self.ctl_calls += 1;
-        let mut event = libc::epoll_event { events: mask, u64: token.to_bits() };
+        let mut event = libc::epoll_event { events: mask, u64: tag.to_bits() };
         // SAFETY: both descriptors are open while borrowed, and `event` outlives the call.
         let result =
             unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) };
@@ -184,16 +178,16 @@ impl Backend for Epoll {
         self.trigger
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_ADD, fd, token, self.mask(interest))
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        self.ctl(libc::EPOLL_CTL_ADD, fd, tag, self.mask(interest))
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_MOD, fd, token, self.mask(interest))
+    fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        self.ctl(libc::EPOLL_CTL_MOD, fd, tag, self.mask(interest))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_DEL, fd, Token::NONE, 0)
+        self.ctl(libc::EPOLL_CTL_DEL, fd, Tag::NONE, 0)
     }
 
     fn wait_call(&self) -> &'static str {
@@ -203,7 +197,7 @@ impl Backend for Epoll {
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let Some(count) = self.wait_for(timeout)? else { return Ok(Coverage::Partial) };
         events.extend(self.events[..count].iter().map(|event| Event {
-            token: Token::from_bits(event.u64),
+            tag: Tag::from_bits(event.u64),
             readiness: readiness(event.events),
         }));
         if count < self.events.len() {
@@ -259,8 +253,8 @@ mod tests {
             (0..300).map(|_| crate::sys::EventFd::new().expect("eventfd opens")).collect();
         for (slot, source) in sources.iter().enumerate() {
             source.notify();
-            let token = Token::new(slot as u32, u32::MAX - 1);
-            epoll.add(source.as_fd(), token, Interest::READ).expect("it is added");
+            let tag = Tag::new(slot as u32, u32::MAX - 1);
+            epoll.add(source.as_fd(), tag, Interest::READ).expect("it is added");
         }
         let mut events = Vec::new();
         let mut seen = [Coverage::Complete; 4];
@@ -270,10 +264,10 @@ mod tests {
         assert_eq!(seen[0], Coverage::Partial, "64 of 300 are not all there are");
         assert_eq!(seen[3], Coverage::Complete, "there was room for more than 300");
         assert!(epoll.events.len() >= 256);
-        let mut slots: Vec<u32> = events.iter().map(|event| event.token.slot()).collect();
+        let mut slots: Vec<u32> = events.iter().map(|event| event.tag.slot()).collect();
         slots.sort_unstable();
         slots.dedup();
         assert_eq!(slots.len(), 300);
-        assert!(events.iter().all(|event| event.token.generation() == u32::MAX - 1));
+        assert!(events.iter().all(|event| event.tag.generation() == u32::MAX - 1));
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{index, pointer, reported, timespec};
-use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// No place in the table.
 const ABSENT: usize = usize::MAX;
@@ -13,8 +13,8 @@ const ABSENT: usize = usize::MAX;
 /// The poll backend: a table of descriptors that the kernel walks at every wait.
 pub(crate) struct Poll {
     table: Vec<libc::pollfd>,
-    /// The descriptor and the token of each entry: an entry that is skipped does not say its own.
-    owners: Vec<(i32, Token)>,
+    /// The descriptor and the tag of each entry: an entry that is skipped does not say its own.
+    owners: Vec<(i32, Tag)>,
     /// Where each descriptor stands in the table, by its number.
     places: Vec<usize>,
 }
@@ -80,7 +80,7 @@ impl Backend for Poll {
         Trigger::Level
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let number = index(fd.as_raw_fd());
         if number >= self.places.len() {
             self.places.resize(number + 1, ABSENT);
@@ -90,11 +90,11 @@ impl Backend for Poll {
         }
         self.places[number] = self.table.len();
         self.table.push(entry(fd.as_raw_fd(), interest));
-        self.owners.push((fd.as_raw_fd(), token));
+        self.owners.push((fd.as_raw_fd(), tag));
         Ok(())
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, _token: Token, interest: Interest) -> io::Result<()> {
+    fn modify(&mut self, fd: BorrowedFd<'_>, _tag: Tag, interest: Interest) -> io::Result<()> {
         let place = self.place(fd)?;
         self.table[place] = entry(fd.as_raw_fd(), interest);
         Ok(())
@@ -131,8 +131,8 @@ impl Backend for Poll {
         let Some(count) = reported(result)? else { return Ok(Coverage::Partial) };
         let entries = self.table.iter_mut().zip(&self.owners);
         let answered = entries.filter(|(entry, _)| entry.revents != 0);
-        for (entry, (_, token)) in answered.take(count) {
-            events.push(Event { token: *token, readiness: readiness(entry.revents) });
+        for (entry, (_, tag)) in answered.take(count) {
+            events.push(Event { tag: *tag, readiness: readiness(entry.revents) });
             if entry.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
                 && entry.events & (libc::POLLIN | libc::POLLOUT) == 0
                 && entry.revents & entry.events == 0

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{index, pointer, reported, timespec};
-use crate::{Backend, Coverage, Event, Interest, Readiness, Token, Trigger};
+use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;
 
@@ -27,12 +27,12 @@ pub(crate) struct Select {
     wanted: Sets,
     /// What the kernel left of `wanted`.
     answer: Sets,
-    tokens: Vec<Option<Token>>,
+    tags: Vec<Option<Tag>>,
 }
 
 impl Select {
     pub(crate) fn new() -> Self {
-        Self { wanted: Sets::default(), answer: Sets::default(), tokens: Vec::new() }
+        Self { wanted: Sets::default(), answer: Sets::default(), tags: Vec::new() }
     }
 
     fn want(&mut self, number: usize, interest: Interest) {
@@ -43,12 +43,12 @@ impl Select {
         }
     }
 
-    /// The token of a number that is watched.
-    fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Token>> {
+    /// The tag of a number that is watched.
+    fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Tag>> {
         let number = index(fd.as_raw_fd());
-        self.tokens
+        self.tags
             .get_mut(number)
-            .filter(|token| token.is_some())
+            .filter(|tag| tag.is_some())
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
@@ -62,19 +62,19 @@ impl Backend for Select {
         Trigger::Level
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let number = index(fd.as_raw_fd());
-        if number >= self.tokens.len() {
+        if number >= self.tags.len() {
             let words = number / WORD_BITS + 1;
-            self.tokens.resize(words * WORD_BITS, None);
+            self.tags.resize(words * WORD_BITS, None);
             self.wanted.iter_mut().for_each(|set| set.resize(words, 0));
         }
-        self.tokens[number] = Some(token);
+        self.tags[number] = Some(tag);
         self.want(number, interest);
         Ok(())
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, _token: Token, interest: Interest) -> io::Result<()> {
+    fn modify(&mut self, fd: BorrowedFd<'_>, _tag: Tag, interest: Interest) -> io::Result<()> {
         self.watched(fd)?;
         self.want(index(fd.as_raw_fd()), interest);
         Ok(())
@@ -84,9 +84,9 @@ impl Backend for Select {
         *self.watched(fd)? = None;
         self.want(index(fd.as_raw_fd()), Interest::NONE);
         // The sets shrink again when the highest numbers go.
-        let used = self.tokens.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let used = self.tags.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let words = used.div_ceil(WORD_BITS);
-        self.tokens.truncate(words * WORD_BITS);
+        self.tags.truncate(words * WORD_BITS);
         self.wanted.iter_mut().for_each(|set| set.truncate(words));
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Backend for Select {
         // outlives the call, and a null signal mask changes no mask.
         let result = unsafe {
             libc::pselect(
-                self.tokens.len() as libc::c_int,
+                self.tags.len() as libc::c_int,
                 read.as_mut_ptr().cast(),
                 write.as_mut_ptr().cast(),
                 except.as_mut_ptr().cast(),
@@ -123,14 +123,14 @@ impl Backend for Select {
             while any != 0 {
                 let bit = any.trailing_zeros() as usize;
                 any &= any - 1;
-                let Some(token) = self.tokens[word * WORD_BITS + bit] else { continue };
+                let Some(tag) = self.tags[word * WORD_BITS + bit] else { continue };
                 let mut readiness = Readiness::NONE;
                 for (set, (_, fact)) in self.answer.iter().zip(KINDS) {
                     if set[word] >> bit & 1 == 1 {
                         readiness |= fact;
                     }
                 }
-                events.push(Event { token, readiness });
+                events.push(Event { tag, readiness });
             }
         }
         Ok(Coverage::Complete)

@@ -1,23 +1,30 @@
 //! A timer, to those who have one.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
-/// Names one armed timer of one loop for ever: one that fired or was cancelled is never taken for a
-/// later one. In another loop it means nothing, or something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TimerId {
+/// Names one armed timer of one wheel for ever: one that fired or was cancelled is never taken for a
+/// later one. In another wheel it means nothing, or something else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TimerTag {
     pub(super) index: u32,
     /// Never 0, so that an `Option` takes no more.
     pub(super) generation: NonZeroU32,
 }
 
-/// Many keep one for each thing that may time out.
-const _: () = assert!(size_of::<Option<TimerId>>() == 8);
+/// Every source keeps one.
+const _: () = assert!(size_of::<Option<TimerTag>>() == 8);
+
+impl fmt::Debug for TimerTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}v{}", self.index, self.generation)
+    }
+}
 
 /// What a timer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
-    /// The token of the source it belongs to, as bits.
+    /// The tag of the source it belongs to, as bits.
     pub(crate) owner: u64,
     /// What the owner calls it.
     pub(crate) key: u64,
@@ -27,14 +34,14 @@ pub(crate) struct Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Collected {
     pub(super) deadline: u64,
-    pub(super) id: TimerId,
+    pub(super) id: TimerTag,
 }
 
 /// A timer that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// The timer; a one-shot is gone by now.
-    pub(crate) id: TimerId,
+    pub(crate) id: TimerTag,
     /// What it carries.
     pub(crate) payload: Payload,
     /// When it was to fire, in nanoseconds; of several periods, the first.

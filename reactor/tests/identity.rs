@@ -1,0 +1,164 @@
+//! Names mean something in the loop that gave them, and in no other (law 3).
+
+mod common;
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::codecs::Lines;
+use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use reactor::{Cx, Expired, Handler, LoopLimits, Next, Reactor, Reason, TimerId, Token};
+
+use common::{on_every_backend, serve, turn_until};
+
+/// Arms a timer when it is woken, and counts what happens to it.
+#[derive(Clone, Default)]
+struct Source {
+    timer: Rc<Cell<Option<TimerId>>>,
+    wakes: Rc<Cell<u32>>,
+    fired: Rc<Cell<u32>>,
+    closes: Rc<Cell<u32>>,
+}
+
+impl Handler for Source {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.wakes.set(self.wakes.get() + 1);
+        if self.timer.get().is_none() {
+            self.timer.set(Some(cx.set_timer_after(Duration::from_millis(20), 1)));
+        }
+        Ok(Next::Continue)
+    }
+
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.fired.set(self.fired.get() + 1);
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_>) {
+        self.closes.set(self.closes.get() + 1);
+    }
+}
+
+/// As many sources as in any other loop, in the same slots, each of which has armed a timer.
+fn populate(reactor: &mut Reactor) -> Vec<(Source, Token)> {
+    let sources: Vec<_> = (0..8)
+        .map(|_| {
+            let source = Source::default();
+            let token = reactor.cx().spawn(source.clone()).expect("it registers");
+            reactor.cx().wake(token);
+            (source, token)
+        })
+        .collect();
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    assert!(sources.iter().all(|(source, _)| source.wakes.get() == 1));
+    sources
+}
+
+#[test]
+fn a_token_of_one_loop_ends_and_wakes_nothing_in_another() {
+    on_every_backend(LoopLimits::DEFAULT, |mut here| {
+        let mut there = Reactor::new(()).expect("the reactor opens");
+        let (ours, theirs) = (populate(&mut here), populate(&mut there));
+        for ((_, our), (_, their)) in ours.iter().zip(&theirs) {
+            assert_eq!(our.tag(), their.tag(), "they would be mistaken for each other");
+            assert_ne!(our, their);
+            here.cx().wake(*their);
+            here.cx().close(*their);
+        }
+        here.run_once(Some(Duration::ZERO)).expect("it turns");
+        for (source, token) in ours {
+            assert_eq!((source.wakes.get(), source.closes.get()), (1, 0), "{token}");
+        }
+        // They still name what they named.
+        for (source, token) in theirs {
+            there.cx().wake(token);
+            there.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert_eq!(source.wakes.get(), 2);
+            there.cx().close(token);
+            there.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert_eq!(source.closes.get(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_timer_of_one_loop_is_neither_cancelled_nor_moved_in_another() {
+    on_every_backend(LoopLimits::DEFAULT, |mut here| {
+        let mut there = Reactor::new(()).expect("the reactor opens");
+        let (ours, theirs) = (populate(&mut here), populate(&mut there));
+        let name = |source: &Source| source.timer.get().expect("it was armed");
+        for (source, _) in &theirs {
+            let (timer, mut cx) = (name(source), here.cx());
+            let later = cx.now() + Duration::from_secs(1000);
+            assert!(!cx.move_timer(timer, later));
+            assert!(!cx.move_timer_after(timer, Duration::from_secs(1000)));
+            assert!(!cx.cancel_timer(timer));
+        }
+        turn_until(&mut here, |_| ours.iter().all(|(source, _)| source.fired.get() == 1));
+        for (source, _) in &theirs {
+            let timer = name(source);
+            assert!(there.cx().move_timer_after(timer, Duration::from_secs(1000)));
+            assert!(there.cx().cancel_timer(timer));
+            assert!(!there.cx().cancel_timer(timer));
+        }
+    });
+}
+
+/// Leaves its own name, and wakes whom it was given.
+#[derive(Default)]
+struct Wakes {
+    to_wake: Option<Peer>,
+    me: Option<Peer>,
+    woken: u32,
+}
+
+struct Waker;
+
+impl Service<Lines, Wakes> for Waker {
+    fn call(
+        &mut self,
+        _line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        turn: &mut Turn<'_, Wakes>,
+    ) -> Flow {
+        turn.app.me = Some(turn.me);
+        if let Some(peer) = turn.app.to_wake {
+            turn.wake(peer);
+        }
+        reply.send(b"done");
+        Flow::Continue
+    }
+
+    fn resume(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Wakes>) -> Flow {
+        turn.app.woken += 1;
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_peer_of_one_loop_wakes_nobody_in_another() {
+    use std::io::Write;
+    let make = || Conversation::new(Lines::default(), Waker);
+    let called = |reactor: &mut Reactor<Wakes>| {
+        let address = serve(reactor, Limits::DEFAULT, make);
+        let mut client = std::net::TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"call\n").expect("the kernel takes bytes");
+        turn_until(reactor, |reactor| reactor.app.me.is_some());
+        client
+    };
+    on_every_backend::<Wakes>(LoopLimits::DEFAULT, |mut here| {
+        let mut there = Reactor::new(Wakes::default()).expect("the reactor opens");
+        let (mut ours, mut theirs) = (called(&mut here), called(&mut there));
+        let peer = there.app.me.take();
+        assert_ne!(here.app.me, peer);
+        for (reactor, client, woken) in [(&mut here, &mut ours, 0), (&mut there, &mut theirs, 1)] {
+            (reactor.app.me, reactor.app.to_wake) = (None, peer);
+            client.write_all(b"wake\n").expect("the kernel takes bytes");
+            turn_until(reactor, |reactor| reactor.app.me.is_some());
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert_eq!(reactor.app.woken, woken);
+        }
+    });
+}
