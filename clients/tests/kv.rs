@@ -28,7 +28,7 @@ impl Servers {
     fn start(password: Option<&'static str>) -> Option<Self> {
         let secret = password.map(|it| ["--requirepass", it]);
         let secret = secret.as_ref().map_or(&[][..], |it| &it[..]);
-        let redis = Redis::start(&[&["--databases", "1"], secret].concat())?;
+        let redis = Redis::start(secret)?;
         Some(Self { redis, kv: Kv::start(password), password })
     }
 

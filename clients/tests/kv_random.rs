@@ -183,7 +183,7 @@ impl Company {
 }
 
 fn play(protocol: Protocol) {
-    let Some(redis) = Redis::start(&["--databases", "1"]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     let kv = Kv::start(None);
     let seed = setting("KV_RANDOM_SEED", 1);
     let open = || Both::open(&redis, &kv, protocol, seed);
@@ -213,8 +213,8 @@ fn last_words(socket: &str, input: &[u8]) -> String {
 /// Has both servers read requests that are none, each on a connection of its own.
 fn read_nonsense(password: Option<&str>) {
     let secret = password.map(|it| ["--requirepass", it]);
-    let options = [&["--databases", "1"][..], secret.as_ref().map_or(&[], |it| it)].concat();
-    let Some(redis) = Redis::start(&options) else { return };
+    let options = secret.as_ref().map_or(&[][..], |it| it);
+    let Some(redis) = Redis::start(options) else { return };
     let kv = Kv::start(password);
     let seed = setting("KV_RANDOM_SEED", 1);
     let mut dice = Dice::new(seed);

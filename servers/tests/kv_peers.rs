@@ -41,7 +41,7 @@ struct Redis(Child);
 impl Redis {
     fn start(folder: &Folder, socket: &str) -> Self {
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--unixsocket", socket, "--save", "", "--databases", "1"])
+            .args(["--port", "0", "--unixsocket", socket, "--save", ""])
             .args(["--dir", &folder.0.display().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -69,6 +69,10 @@ const FORMS: &[&str] = &[
     "EXISTS k*",
     "TOUCH k*",
     "TYPE k",
+    "MOVE k e",
+    "COPY k k | REPLACE, DB e",
+    "COPY k k | REPLACE, DB e",
+    "SWAPDB e e",
     "RENAME k k",
     "RENAMENX k k",
     "KEYS p",
@@ -172,6 +176,8 @@ const FORMS: &[&str] = &[
     "PING v",
     "ECHO v",
     "SELECT i",
+    "SELECT e",
+    "SELECT e",
     "CLIENT SETNAME v",
     "CLIENT GETNAME",
     "CLIENT ID",
@@ -287,6 +293,9 @@ const FRACTIONS: &[&str] = &[
     "+0.125", ".5", "5.", "infinity", "-inf", "1e5000", "nan", "1e", "0.5 ",
 ];
 
+/// Mostly one of a few databases, so that commands meet in them.
+const DATABASES: &[&str] = &["0", "0", "0", "1", "1", "2", "15", "16", "-1", "abc", ""];
+
 const PATTERNS: &[&[u8]] = &[
     b"*", b"?", b"s*", b"*1", b"[sl]?", b"[^s]*", b"[a-t]1", b"\\s1", b"h[0-1", b"", b"**1", b"[]",
     b"[^]", b"t[1-", b"\\", b"?\xff*", b"[z-a]1", b"*[*", b"s1", b"S*", b"nothing",
@@ -355,6 +364,7 @@ fn part(letter: u8, dice: &mut Dice) -> Vec<u8> {
             ])
             .into(),
         b'd' => dice.pick(FRACTIONS).into(),
+        b'e' => dice.pick(DATABASES).into(),
         b'p' => dice.pick(PATTERNS).to_vec(),
         b'c' => dice.pick(CHANNELS).into(),
         b'o' => dice.pick(&["string", "LIST", "hash", "set", "none", ""]).into(),

@@ -11,8 +11,8 @@ use slab::Slab;
 use super::blocking;
 use super::client::Client;
 use super::clock::Clock;
+use super::databases::Databases;
 use super::pubsub::{self, Channels};
-use super::store::Store;
 
 /// Keys whose time has come that one tick lets go of: about a millisecond of work.
 const EXPIRED_PER_TICK: usize = 4000;
@@ -46,7 +46,7 @@ pub(crate) struct Stats {
 /// The state of the server: one value, lent to every call, so nothing is locked.
 #[derive(Debug)]
 pub struct App {
-    pub(crate) store: Store,
+    pub(crate) store: Databases,
     pub(crate) clients: Slab<Client>,
     pub(crate) channels: Channels,
     pub(crate) config: Config,
@@ -64,11 +64,11 @@ pub struct App {
 }
 
 impl App {
-    /// An empty store. `clock` tells the time, which only the commands that need it ask for.
+    /// Empty databases. `clock` tells the time, which only the commands that need it ask for.
     pub fn new(config: Config, clock: impl Fn() -> Instant + 'static) -> Self {
         let clock = Rc::new(Clock::new(clock));
         Self {
-            store: Store::new(Rc::clone(&clock)),
+            store: Databases::new(&clock),
             clients: Slab::new(),
             channels: Channels::default(),
             config,

@@ -81,20 +81,30 @@ pub(crate) fn forget(app: &mut App, who: usize) -> bool {
 fn take(app: &mut App, who: usize) -> Option<(Wish, Protocol)> {
     let client = app.clients.get_mut(who)?;
     let blocked = client.blocked.take()?;
-    for key in &blocked.keys {
-        if let Some(line) = app.store.awaited.get_mut(key) {
-            line.remove(&blocked.ticket);
-            if line.is_empty() {
-                app.store.awaited.remove(key);
+    app.store.within(client.db, |store| {
+        for key in &blocked.keys {
+            if let Some(line) = store.awaited.get_mut(key) {
+                line.remove(&blocked.ticket);
+                if line.is_empty() {
+                    store.awaited.remove(key);
+                }
             }
         }
-    }
+    });
     Some((blocked.wish, client.protocol))
 }
 
-/// Serves those who wait for the lists that have come into being.
+/// Serves those who wait for the lists that have come into being, in whatever database.
 #[inline]
 pub(crate) fn serve(app: &mut App) {
+    serve_selected(app);
+    while app.store.select_ready() {
+        serve_selected(app);
+    }
+}
+
+#[inline]
+fn serve_selected(app: &mut App) {
     while let Some(key) = app.store.ready.pop_front() {
         while app.store.read::<List>(&key).is_ok_and(|list| list.is_some())
             && let Some(who) = app.store.awaited.get(&key).and_then(|line| line.values().next())

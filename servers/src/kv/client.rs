@@ -48,8 +48,10 @@ pub(crate) struct Client {
     pub(crate) authenticated: bool,
     pub(crate) replies: Replies,
     pub(crate) transaction: Option<Transaction>,
-    /// The keys it watches, and how many changes each had seen.
-    pub(crate) watched: IndexMap<Bytes, u64>,
+    /// The database that it has selected.
+    pub(crate) db: usize,
+    /// The keys it watches, each in its database, and how many changes it had seen.
+    pub(crate) watched: IndexMap<(usize, Bytes), u64>,
     pub(crate) blocked: Option<Blocked>,
     /// What it has asked for while it was blocked.
     pub(crate) waiting: VecDeque<Kept>,
@@ -85,6 +87,7 @@ impl Client {
             authenticated,
             replies: Replies::On,
             transaction: None,
+            db: 0,
             watched: IndexMap::new(),
             blocked: None,
             waiting: VecDeque::new(),

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use protocol::resp::{Protocol, parse_integer};
 
-use super::call::{Call, Options, integer, is};
+use super::call::{Call, Options, is};
 use super::client::{Client, Replies};
+use super::databases::database;
 use super::error::{Done, Error, SYNTAX, error, errorf, fixed};
 use super::text::quoting;
 use super::{pubsub, transactions};
@@ -47,6 +48,7 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
     call.client().transaction = None;
     transactions::forget_watched(call.app, call.me);
     pubsub::forget(call.app, call.me);
+    choose(call, 0);
     let needs_password = !call.app.config.password.is_empty();
     let client = call.client();
     client.protocol = Protocol::Resp2;
@@ -59,16 +61,15 @@ pub(crate) fn reset(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn select(call: &mut Call<'_>) -> Done {
-    match integer(call.args[1])? {
-        0 => call.out.ok(),
-        index if i32::try_from(index).is_ok() => return error("ERR DB index is out of range"),
-        _ => {
-            return error(
-                "ERR value is out of range, value must between -2147483648 and 2147483647",
-            );
-        }
-    }
+    let number = database(call.args[1])?;
+    choose(call, number);
+    call.out.ok();
     Ok(())
+}
+
+fn choose(call: &mut Call<'_>, number: usize) {
+    call.client().db = number;
+    call.app.store.select(number);
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.
@@ -220,12 +221,13 @@ fn line(client: &Client, now: Instant) -> String {
     }
     let multi = client.transaction.as_ref().map_or(-1, |it| it.requests.len() as i64);
     format!(
-        "id={} addr={address} name={} age={} idle={} flags={flags} db=0 sub={} psub={} multi={multi} \
+        "id={} addr={address} name={} age={} idle={} flags={flags} db={} sub={} psub={} multi={multi} \
          cmd={} user=default resp={}",
         client.id,
         String::from_utf8_lossy(&client.name),
         seconds(client.since),
         seconds(client.active),
+        client.db,
         client.channels.len(),
         client.patterns.len(),
         client.last_command,

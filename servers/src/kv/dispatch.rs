@@ -51,6 +51,7 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
     }
     let client = &mut app.clients[me];
     client.last_command = command.name;
+    app.store.select(client.db);
     app.stats.commands += 1;
     let mut writer = Writer::new(out, client.protocol);
     match &mut client.transaction {

@@ -20,6 +20,7 @@ pub(crate) const SYNTAX: Error = fixed("ERR syntax error");
 pub(crate) const NOT_INTEGER: Error = fixed("ERR value is not an integer or out of range");
 pub(crate) const NOT_FLOAT: Error = fixed("ERR value is not a valid float");
 pub(crate) const OVERFLOW: Error = fixed("ERR increment or decrement would overflow");
+pub(crate) const SAME_OBJECT: Error = fixed("ERR source and destination objects are the same");
 pub(crate) const NO_KEY: Error = fixed("ERR no such key");
 pub(crate) const OUT_OF_RANGE: Error = fixed("ERR index out of range");
 pub(crate) const TOO_LONG: Error =

@@ -1,9 +1,12 @@
 //! Keys: whether they are there, how they are called, when they end.
 
 use super::call::{Call, Options, integer, is};
-use super::error::{Done, Error, NO_KEY, SYNTAX, error, errorf, fixed};
+use super::databases::database;
+use super::error::{Done, Error, NO_KEY, SAME_OBJECT, SYNTAX, error, errorf, fixed};
 use super::glob;
+use super::store::Store;
 use super::text::quoting;
+use super::value::Value;
 
 /// How a time is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,10 +86,56 @@ pub(crate) fn type_of(call: &mut Call<'_>) -> Done {
 fn move_key(call: &mut Call<'_>, from: &[u8], to: &[u8]) {
     let expiry = call.app.store.expiry(from).flatten();
     let value = call.app.store.remove(from);
-    call.app.store.put(to, value);
+    put_until(&mut call.app.store, to, value, expiry);
+}
+
+fn put_until(store: &mut Store, key: &[u8], value: Option<Value>, expiry: Option<u64>) {
+    store.put(key, value);
     if expiry.is_some() {
-        call.app.store.set_expiry(to, expiry);
+        store.set_expiry(key, expiry);
     }
+}
+
+pub(crate) fn move_to(call: &mut Call<'_>) -> Done {
+    let (key, to) = (call.key(), database(call.args[2])?);
+    let store = &mut call.app.store;
+    if to == store.selected() {
+        return Err(SAME_OBJECT);
+    }
+    let moves = store.get(key).is_some() && store.within(to, |other| other.get(key).is_none());
+    if moves {
+        let expiry = store.expiry(key).flatten();
+        let value = store.remove(key);
+        store.within(to, |other| put_until(other, key, value, expiry));
+    }
+    call.out.integer(i64::from(moves));
+    Ok(())
+}
+
+pub(crate) fn copy(call: &mut Call<'_>) -> Done {
+    let (from, to, store) = (call.args[1], call.args[2], &mut call.app.store);
+    let (mut db, mut replaces) = (store.selected(), false);
+    let mut options = Options::new(&call.args[3..]);
+    while let Some(option) = options.next() {
+        if is(option, "REPLACE") {
+            replaces = true;
+        } else if is(option, "DB") {
+            db = database(options.value()?)?;
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    if from == to && db == store.selected() {
+        return Err(SAME_OBJECT);
+    }
+    let copies = store.get(from).is_some()
+        && (store.within(db, |other| other.get(to).is_none()) || replaces);
+    if copies {
+        let (value, expiry) = (store.get(from).cloned(), store.expiry(from).flatten());
+        store.within(db, |other| put_until(other, to, value, expiry));
+    }
+    call.out.integer(i64::from(copies));
+    Ok(())
 }
 
 pub(crate) fn rename(call: &mut Call<'_>) -> Done {

@@ -6,8 +6,8 @@ use protocol::resp::{Item, Writer};
 
 use super::app::App;
 use super::call::{Call, is};
-use super::connection::VERSION;
-use super::error::{Done, SYNTAX, error, errorf};
+use super::databases::{DATABASES, Databases, in_range, int};
+use super::error::{Done, SYNTAX, error, errorf, fixed};
 use super::glob;
 use super::names;
 use super::strings::STRING_SIZE_MAX;
@@ -23,13 +23,32 @@ pub(crate) fn dbsize(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-pub(crate) fn flush(call: &mut Call<'_>) -> Done {
+/// Says that it is done; in either way, as there is one thread.
+fn flushed(call: &mut Call<'_>, flush: impl FnOnce(&mut Databases)) -> Done {
     match &call.args[1..] {
         [] => {}
         [word] if is(word, "SYNC") || is(word, "ASYNC") => {}
         _ => return Err(SYNTAX),
     }
-    call.app.store.clear();
+    flush(&mut call.app.store);
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn flushdb(call: &mut Call<'_>) -> Done {
+    flushed(call, |store| store.clear())
+}
+
+pub(crate) fn flushall(call: &mut Call<'_>) -> Done {
+    flushed(call, Databases::clear_all)
+}
+
+pub(crate) fn swapdb(call: &mut Call<'_>) -> Done {
+    let number = |place, wrong| int(call.args[place]).map_err(|_| fixed(wrong));
+    let one = number(1, "ERR invalid first DB index")?;
+    let other = number(2, "ERR invalid second DB index")?;
+    let (one, other) = (in_range(one)?, in_range(other)?);
+    call.app.store.swap(one, other);
     call.out.ok();
     Ok(())
 }
@@ -60,7 +79,7 @@ fn settings(app: &App) -> Vec<(&'static str, String)> {
     vec![
         ("appendonly", "no".to_owned()),
         ("client-output-buffer-limit", limits),
-        ("databases", "1".to_owned()),
+        ("databases", DATABASES.to_string()),
         ("maxclients", config.connections_max.to_string()),
         ("maxmemory", config.memory_max.unwrap_or_default().to_string()),
         ("maxmemory-policy", "noeviction".to_owned()),
@@ -146,61 +165,6 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     call.app.config = config;
     call.out.ok();
     Ok(())
-}
-
-pub(crate) fn info(call: &mut Call<'_>) -> Done {
-    let wanted = |section: &str| {
-        let all = ["all", "default", "everything", section];
-        let asked = &call.args[1..];
-        asked.is_empty() || asked.iter().any(|it| all.iter().any(|word| is(it, word)))
-    };
-    let sections = ["server", "clients", "memory", "stats", "keyspace"];
-    let sections = sections.iter().filter(|section| wanted(section));
-    let texts: Vec<String> = sections.map(|it| section(call.app, it)).collect();
-    call.out.verbatim(*b"txt", texts.join("\r\n"));
-    Ok(())
-}
-
-fn section(app: &App, name: &str) -> String {
-    let store = &app.store;
-    let lines: Vec<(&str, String)> = match name {
-        "server" => vec![
-            ("redis_version", VERSION.to_owned()),
-            ("redis_mode", "standalone".to_owned()),
-            ("process_id", std::process::id().to_string()),
-            ("uptime_in_seconds", app.clock.uptime().as_secs().to_string()),
-        ],
-        "clients" => {
-            let blocked = app.clients.iter().filter(|(_, it)| it.blocked.is_some()).count();
-            vec![
-                ("connected_clients", app.clients.len().to_string()),
-                ("maxclients", app.config.connections_max.to_string()),
-                ("blocked_clients", blocked.to_string()),
-            ]
-        }
-        "memory" => vec![
-            ("used_memory", store.used().to_string()),
-            ("maxmemory", app.config.memory_max.unwrap_or_default().to_string()),
-            ("maxmemory_policy", "noeviction".to_owned()),
-        ],
-        "stats" => vec![
-            ("total_connections_received", app.stats.connections.to_string()),
-            ("total_commands_processed", app.stats.commands.to_string()),
-            ("expired_keys", store.expired.to_string()),
-            ("keyspace_hits", app.stats.hits.to_string()),
-            ("keyspace_misses", app.stats.misses.to_string()),
-            ("pubsub_channels", app.channels.counts().0.to_string()),
-            ("pubsub_patterns", app.channels.counts().1.to_string()),
-        ],
-        _ if store.len() == 0 => Vec::new(),
-        _ => {
-            let (keys, expires) = (store.len(), store.expiring());
-            vec![("db0", format!("keys={keys},expires={expires},avg_ttl=0"))]
-        }
-    };
-    let (first, rest) = name.split_at(1);
-    let lines = lines.iter().map(|(key, value)| format!("{key}:{value}\r\n"));
-    format!("# {}{rest}\r\n{}", first.to_uppercase(), lines.collect::<String>())
 }
 
 /// The commands that are not parts of others.

@@ -8,7 +8,7 @@ use protocol::{Conversation, Flow, Output, Reply, Service, Turn};
 
 use super::app::App;
 use super::client::{Client, Replies};
-use super::{blocking, dispatch};
+use super::{blocking, dispatch, transactions};
 
 /// Requests of more parts than this are collected on the heap.
 const PARTS: usize = 8;
@@ -221,7 +221,7 @@ impl Service<Server, App> for Connection {
             return;
         }
         turn.app.retire(self.me);
-        let client = turn.app.clients.remove(self.me);
-        client.watched.iter().for_each(|(key, _)| turn.app.store.unwatch(key));
+        transactions::forget_watched(turn.app, self.me);
+        turn.app.clients.remove(self.me);
     }
 }

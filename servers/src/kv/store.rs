@@ -1,5 +1,7 @@
 //! The keys: what stands behind them, when they end, who watches them, who waits for them.
 
+mod strings;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
@@ -9,7 +11,8 @@ use hashbrown::HashTable;
 use super::clock::Clock;
 use super::error::{Error, WRONG_TYPE};
 use super::expiry::{EXPIRY_SIZE, Expiry};
-use super::value::{Bytes, Kind, List, Other, Value};
+use super::value::{Bytes, Kind, List, Value};
+use super::watches::Watches;
 
 /// The index of the keys is split, so that when a table grows, a 64th of the keys moves at once.
 const TABLES: usize = 64;
@@ -23,14 +26,7 @@ struct Entry {
     value: Value,
 }
 
-/// A key that somebody watches.
-#[derive(Debug, Default)]
-struct Watch {
-    watchers: usize,
-    changes: u64,
-}
-
-/// All keys and their values.
+/// All keys of one database and their values.
 ///
 /// Entries stand in one vector and keep their places, so the tables hold nothing but numbers of
 /// four bytes, a cursor of `SCAN` is a place, and a random key is one at a random place. Keys are
@@ -38,6 +34,7 @@ struct Watch {
 /// can choose ones that collide.
 #[derive(Debug)]
 pub(crate) struct Store {
+    /// None as long as there has been no key.
     tables: Vec<HashTable<u32>>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
@@ -47,7 +44,7 @@ pub(crate) struct Store {
     used: usize,
     /// Keys that went because their time had come.
     pub(crate) expired: u64,
-    watched: HashMap<Bytes, Watch>,
+    pub(crate) watched: Watches,
     /// Who waits for a list, by key and then in the order of coming.
     pub(crate) awaited: HashMap<Bytes, BTreeMap<u64, usize>>,
     /// Lists that have come into being and that somebody waits for.
@@ -68,7 +65,7 @@ fn table_of(hash: u64) -> usize {
 impl Store {
     pub(crate) fn new(clock: Rc<Clock>) -> Self {
         Self {
-            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+            tables: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
             hasher: RandomState::new(),
@@ -76,7 +73,7 @@ impl Store {
             clock,
             used: 0,
             expired: 0,
-            watched: HashMap::new(),
+            watched: Watches::default(),
             awaited: HashMap::new(),
             ready: VecDeque::new(),
         }
@@ -110,7 +107,7 @@ impl Store {
     fn find(&mut self, key: &[u8]) -> Option<u32> {
         let hash = hash(&self.hasher, key);
         let is_it = |slot: &u32| self.entry(*slot).is_some_and(|it| *it.key == *key);
-        let slot = *self.tables[table_of(hash)].find(hash, is_it)?;
+        let slot = *self.tables.get(table_of(hash))?.find(hash, is_it)?;
         if self.expiry.get(slot).is_some_and(|at| at <= self.now()) {
             self.expire(slot);
             return None;
@@ -141,8 +138,8 @@ impl Store {
         self.used -= KEY_SIZE + entry.key.len() + entry.value.size();
         self.forget_expiry(slot);
         let hash = hash(&self.hasher, &entry.key);
-        let table = &mut self.tables[table_of(hash)];
-        if let Ok(found) = table.find_entry(hash, |it| *it == slot) {
+        let table = self.tables.get_mut(table_of(hash));
+        if let Some(Ok(found)) = table.map(|table| table.find_entry(hash, |it| *it == slot)) {
             found.remove();
         }
         Some(entry)
@@ -178,6 +175,9 @@ impl Store {
             None => 0,
         };
         let hash = hash(&self.hasher, key);
+        if self.tables.is_empty() {
+            self.tables.resize_with(TABLES, HashTable::new);
+        }
         self.tables[table_of(hash)].insert_unique(hash, slot, hash_of);
         slot
     }
@@ -185,25 +185,13 @@ impl Store {
     /// Says that a key has changed, to those who watch it.
     #[inline]
     pub(crate) fn touch(&mut self, key: &[u8]) {
-        if !self.watched.is_empty()
-            && let Some(watch) = self.watched.get_mut(key)
-        {
-            watch.changes += 1;
-        }
+        self.watched.touch(key);
     }
 
     /// What stands behind a key.
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<&Value> {
         let slot = self.find(key)?;
         self.entry(slot).map(|entry| &entry.value)
-    }
-
-    /// The string behind a key.
-    pub(crate) fn string(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(value) => value.as_string().map(Some).ok_or(WRONG_TYPE),
-        }
     }
 
     /// The collection behind a key.
@@ -260,80 +248,6 @@ impl Store {
         Ok(result)
     }
 
-    /// Sets a key to a string and takes its time away, if `keeps_expiry` does not say otherwise.
-    pub(crate) fn set_string(&mut self, key: &[u8], bytes: &[u8], keeps_expiry: bool) {
-        match self.find(key) {
-            None => {
-                self.add(key, Value::String(bytes.into()));
-            }
-            Some(slot) => {
-                self.overwrite(slot, bytes);
-                if !keeps_expiry {
-                    self.forget_expiry(slot);
-                }
-            }
-        }
-        self.touch(key);
-    }
-
-    fn overwrite(&mut self, slot: u32, bytes: &[u8]) {
-        self.change(slot, |value| match value {
-            Value::String(old) if old.len() == bytes.len() => old.copy_from_slice(bytes),
-            value => *value = Value::String(bytes.into()),
-        });
-    }
-
-    /// Replaces the string behind a key, if there is one, by what `next` makes of it. The key is
-    /// looked for once, and its time stays.
-    pub(crate) fn replace_string<T: AsRef<[u8]>>(
-        &mut self,
-        key: &[u8],
-        next: impl FnOnce(Option<&[u8]>) -> Result<T, Error>,
-    ) -> Result<(), Error> {
-        let slot = self.find(key);
-        let old = slot.and_then(|slot| self.entry(slot)).map(|entry| &entry.value);
-        let new = next(old.map(|value| value.as_string().ok_or(WRONG_TYPE)).transpose()?)?;
-        match slot {
-            Some(slot) => self.overwrite(slot, new.as_ref()),
-            None => {
-                self.add(key, Value::String(new.as_ref().into()));
-            }
-        }
-        self.touch(key);
-        Ok(())
-    }
-
-    /// Changes the string behind a key, an empty one if there is none, which may grow.
-    pub(crate) fn edit_string<R>(
-        &mut self,
-        key: &[u8],
-        edit: impl FnOnce(&mut Vec<u8>) -> R,
-    ) -> Result<R, Error> {
-        let Some(slot) = self.find(key) else {
-            let mut bytes = Vec::new();
-            let result = edit(&mut bytes);
-            self.add(key, Value::String(bytes.into()));
-            self.touch(key);
-            return Ok(result);
-        };
-        let outcome = self.change(slot, |value| {
-            if let Value::String(bytes) = value {
-                let text = std::mem::take(bytes).into_vec();
-                *value = Value::Other(Box::new(Other::Text(text)));
-            }
-            match value {
-                Value::Other(other) => match &mut **other {
-                    Other::Text(text) => Some(edit(text)),
-                    _ => None,
-                },
-                Value::String(_) => None,
-            }
-        });
-        let result = outcome.flatten().ok_or(WRONG_TYPE)?;
-        self.touch(key);
-        Ok(result)
-    }
-
     /// Sets a key to any value, or removes it when there is none, and takes its time away.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<Value>) {
         let old = self.find(key);
@@ -359,17 +273,47 @@ impl Store {
     /// Removes all keys.
     pub(crate) fn clear(&mut self) {
         for slot in 0..self.entries.len() {
-            if let Some(entry) = &self.entries[slot]
-                && let Some(watch) = self.watched.get_mut(&entry.key)
-            {
-                watch.changes += 1;
+            if let Some(entry) = &self.entries[slot] {
+                self.watched.touch(&entry.key);
             }
         }
-        self.tables.iter_mut().for_each(|table| *table = HashTable::new());
+        self.tables = Vec::new();
         self.entries = Vec::new();
         self.free = Vec::new();
         self.expiry = Expiry::default();
         self.used = 0;
+    }
+
+    /// Exchanges all keys with another database. Whatever watches a key or waits for a list is
+    /// told, and stays.
+    pub(crate) fn swap_keys(&mut self, other: &mut Self) {
+        self.touch_those_swapped(other);
+        other.touch_those_swapped(self);
+        std::mem::swap(self, other);
+        std::mem::swap(&mut self.watched, &mut other.watched);
+        std::mem::swap(&mut self.awaited, &mut other.awaited);
+        std::mem::swap(&mut self.ready, &mut other.ready);
+        self.note_ready();
+        other.note_ready();
+    }
+
+    /// A watched key changes if it is in either database.
+    fn touch_those_swapped(&mut self, other: &mut Self) {
+        for key in self.watched.keys() {
+            if self.find(&key).is_some() | other.find(&key).is_some() {
+                self.touch(&key);
+            }
+        }
+    }
+
+    /// Notes all lists that are there and waited for.
+    fn note_ready(&mut self) {
+        let awaited: Vec<Bytes> = self.awaited.keys().cloned().collect();
+        for key in awaited {
+            if self.get(&key).is_some_and(|value| List::of(value).is_some()) {
+                self.ready.push_back(key);
+            }
+        }
     }
 
     /// When a key ends: `None` if there is none, `Some(None)` if it does not end by itself.
@@ -418,23 +362,12 @@ impl Store {
     pub(crate) fn watch(&mut self, key: &[u8]) -> u64 {
         // A key whose time has come is gone from now on, and that is no change.
         self.find(key);
-        let watch = self.watched.entry(key.into()).or_default();
-        watch.watchers += 1;
-        watch.changes
+        self.watched.add(key)
     }
 
     /// Whether a watched key has changed since then, or has gone because its time had come.
     pub(crate) fn has_changed(&mut self, key: &[u8], since: u64) -> bool {
         self.find(key);
-        self.watched.get(key).is_none_or(|watch| watch.changes != since)
-    }
-
-    pub(crate) fn unwatch(&mut self, key: &[u8]) {
-        if let Some(watch) = self.watched.get_mut(key) {
-            watch.watchers -= 1;
-            if watch.watchers == 0 {
-                self.watched.remove(key);
-            }
-        }
+        self.watched.has_changed(key, since)
     }
 }

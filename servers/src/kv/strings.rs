@@ -121,6 +121,7 @@ pub(crate) fn getdel(call: &mut Call<'_>) -> Done {
 }
 
 pub(crate) fn getex(call: &mut Call<'_>) -> Done {
+    let key = call.key();
     let (mut persists, mut expiry) = (false, None);
     let mut options = Options::new(&call.args[2..]);
     while let Some(option) = options.next() {
@@ -135,16 +136,16 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Done {
             return Err(SYNTAX);
         }
     }
-    if call.app.store.string(call.key())?.is_none() {
+    if call.app.store.string(key)?.is_none() {
         return get(call);
     }
     let now = call.app.store.now();
     let expiry = expiry.map(|(unit, time)| unit.read(time, now, "getex")).transpose()?;
     get(call)?;
-    if persists && call.app.store.expiry(call.key()).flatten().is_some() {
-        call.app.store.set_expiry(call.key(), None);
+    if persists && call.app.store.expiry(key).flatten().is_some() {
+        call.app.store.set_expiry(key, None);
     } else if expiry.is_some() {
-        call.app.store.set_expiry(call.key(), expiry);
+        call.app.store.set_expiry(key, expiry);
     }
     Ok(())
 }

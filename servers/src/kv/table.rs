@@ -2,7 +2,9 @@
 
 use super::call::Call;
 use super::error::{Done, errorf};
-use super::{connection, hashes, keys, lists, pubsub, server, sets, strings, text, transactions};
+use super::{
+    connection, hashes, info, keys, lists, pubsub, server, sets, strings, text, transactions,
+};
 
 /// What is to be known of a command before it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,15 +159,17 @@ static STRING: [Command; 21] = group(
     ],
 );
 
-static GENERIC: [Command; 19] = group(
+static GENERIC: [Command; 21] = group(
     "generic",
     [
+        ("copy", -3, GROW, TWO, keys::copy, "Copies what stands behind a key"),
         ("del", -2, WRITE, ALL, keys::del, "Removes keys"),
         ("exists", -2, READ, ALL, keys::exists, "Counts those keys that exist"),
         ("expire", -3, WRITE, ONE, keys::expire, "Has a key end in seconds"),
         ("expireat", -3, WRITE, ONE, keys::expireat, "Has a key end at a second"),
         ("expiretime", 2, READ, ONE, keys::expiretime, "Says at which second a key ends"),
         ("keys", 2, READ, NONE, keys::keys, "Says all keys that match a pattern"),
+        ("move", 3, WRITE, ONE, keys::move_to, "Moves a key to another database"),
         ("persist", 2, WRITE, ONE, keys::persist, "Has a key not end by itself"),
         ("pexpire", -3, WRITE, ONE, keys::pexpire, "Has a key end in milliseconds"),
         ("pexpireat", -3, WRITE, ONE, keys::pexpireat, "Has a key end at a millisecond"),
@@ -341,11 +345,11 @@ static CONNECTION: [Command; 15] = group(
         ),
         ("quit", -1, LAST, NONE, connection::quit, "Ends the connection"),
         ("reset", 1, LAST, NONE, connection::reset, "Forgets all about the connection"),
-        ("select", 2, PLAIN, NONE, connection::select, "Chooses a database of which there is one"),
+        ("select", 2, PLAIN, NONE, connection::select, "Chooses a database"),
     ],
 );
 
-static SERVER: [Command; 15] = group(
+static SERVER: [Command; 16] = group(
     "server",
     [
         ("command", -1, CONTAINER, NONE, server::command, "Says all about commands"),
@@ -359,9 +363,10 @@ static SERVER: [Command; 15] = group(
         ("dbsize", 1, READ, NONE, server::dbsize, "Counts keys"),
         ("debug", -2, CONTAINER.and(ADMIN), NONE, container, "Does what tests need"),
         ("debug|sleep", 3, ADMIN, NONE, server::debug_sleep, "Stops the server for a while"),
-        ("flushall", -1, WRITE, NONE, server::flush, "Removes all keys"),
-        ("flushdb", -1, WRITE, NONE, server::flush, "Removes all keys"),
-        ("info", -1, PLAIN, NONE, server::info, "Says how the server is"),
+        ("flushall", -1, WRITE, NONE, server::flushall, "Removes all keys of all databases"),
+        ("flushdb", -1, WRITE, NONE, server::flushdb, "Removes all keys of the database"),
+        ("info", -1, PLAIN, NONE, info::info, "Says how the server is"),
+        ("swapdb", 3, WRITE, NONE, server::swapdb, "Exchanges the keys of two databases"),
         ("time", 1, PLAIN, NONE, server::time, "Says what time it is"),
     ],
 );

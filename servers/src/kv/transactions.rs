@@ -81,12 +81,14 @@ fn run_unheard(call: &mut Call<'_>, requests: &[Kept]) {
 fn has_changed(call: &mut Call<'_>) -> bool {
     let app = &mut *call.app;
     let mut watched = app.clients[call.me].watched.iter();
-    watched.any(|(key, since)| app.store.has_changed(key, *since))
+    watched.any(|((db, key), since)| app.store.within(*db, |it| it.has_changed(key, *since)))
 }
 
 pub(crate) fn forget_watched(app: &mut App, me: usize) {
     let watched = std::mem::take(&mut app.clients[me].watched);
-    watched.iter().for_each(|(key, _)| app.store.unwatch(key));
+    for (db, key) in watched.keys() {
+        app.store.within(*db, |store| store.watched.remove(key));
+    }
 }
 
 pub(crate) fn watch(call: &mut Call<'_>) -> Done {
@@ -94,9 +96,10 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Done {
         return error("ERR WATCH inside MULTI is not allowed");
     }
     for key in &call.args[1..] {
-        if !call.client().watched.contains_key(*key) {
-            let changes = call.app.store.watch(key);
-            call.client().watched.insert(Box::from(*key), changes);
+        let key = (call.client().db, Box::from(*key));
+        if !call.client().watched.contains_key(&key) {
+            let changes = call.app.store.watch(&key.1);
+            call.client().watched.insert(key, changes);
         }
     }
     call.out.ok();

@@ -26,14 +26,14 @@ const ORDERED_MAX: usize = 128;
 
 /// A value. Most are strings, and those cost nothing beside their bytes: two words here, and one
 /// allocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value {
     String(Bytes),
     Other(Box<Other>),
 }
 
 /// What is not a string as it was set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Other {
     /// A string that has been appended to, with room for more.
     Text(Vec<u8>),
@@ -192,7 +192,7 @@ pub(crate) enum End {
 }
 
 /// A list of strings. Whoever changes the items directly says by how many bytes they grew.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     pub(crate) items: VecDeque<Bytes>,
     bytes: usize,
@@ -263,7 +263,7 @@ impl List {
 }
 
 /// A map of fields. It keeps their order while it is small.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Hash {
     pub(crate) items: IndexMap<Bytes, Bytes, RandomState>,
     bytes: usize,
@@ -305,7 +305,7 @@ impl Hash {
 }
 
 /// A set of strings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Set {
     pub(crate) items: IndexSet<Bytes, RandomState>,
     bytes: usize,

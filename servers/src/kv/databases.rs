@@ -1,0 +1,151 @@
+//! The databases: 16 stores, of which a command sees one, that of its client.
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use super::call::integer;
+use super::clock::Clock;
+use super::error::{Error, error, fixed};
+use super::store::Store;
+
+/// How many databases there are, as many as Redis has by default.
+pub(crate) const DATABASES: usize = 16;
+
+/// All databases. It stands for the one that is selected: whatever is done to keys is done to that
+/// one, so the books of all are kept in one place. An empty database owns no memory beside its
+/// place here.
+#[derive(Debug)]
+pub(crate) struct Databases {
+    all: [Store; DATABASES],
+    selected: usize,
+    /// Bytes that the others take.
+    used_by_others: usize,
+    /// Where a list that is waited for has come into being, beside the selected one: a bit for each.
+    with_ready: u16,
+    /// Where keys whose time has come were looked for first.
+    due_first: usize,
+}
+
+impl Databases {
+    /// Empty ones, whose commands are told the time by one clock.
+    pub(crate) fn new(clock: &Rc<Clock>) -> Self {
+        let all = std::array::from_fn(|_| Store::new(Rc::clone(clock)));
+        Self { all, selected: 0, used_by_others: 0, with_ready: 0, due_first: 0 }
+    }
+
+    /// The number of the selected one.
+    pub(crate) fn selected(&self) -> usize {
+        self.selected
+    }
+
+    /// Chooses the database that is meant from now on.
+    #[inline]
+    pub(crate) fn select(&mut self, number: usize) {
+        if self.selected != number {
+            self.leave_for(number);
+        }
+    }
+
+    fn leave_for(&mut self, number: usize) {
+        let left = self.selected;
+        self.used_by_others += self.all[left].used();
+        self.note_ready(left);
+        self.selected = number;
+        self.used_by_others -= self.all[number].used();
+    }
+
+    fn note_ready(&mut self, number: usize) {
+        self.with_ready |= u16::from(!self.all[number].ready.is_empty()) << number;
+    }
+
+    /// Does something in another database, and goes back.
+    pub(crate) fn within<R>(&mut self, number: usize, act: impl FnOnce(&mut Store) -> R) -> R {
+        let before = self.selected;
+        self.select(number);
+        let result = act(self);
+        self.select(before);
+        result
+    }
+
+    /// Selects another database where somebody waits for a list that has come into being.
+    #[inline]
+    pub(crate) fn select_ready(&mut self) -> bool {
+        if self.with_ready == 0 {
+            return false;
+        }
+        let number = self.with_ready.trailing_zeros();
+        self.with_ready &= !(1 << number);
+        self.select(number as usize);
+        true
+    }
+
+    /// Each of them, and its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Store)> {
+        self.all.iter().enumerate()
+    }
+
+    /// About how many bytes of memory keys and values take.
+    pub(crate) fn used(&self) -> usize {
+        self.used_by_others + self.all[self.selected].used()
+    }
+
+    /// Removes all keys of all databases.
+    pub(crate) fn clear_all(&mut self) {
+        (0..DATABASES).for_each(|number| self.within(number, Store::clear));
+    }
+
+    /// Lets go up to `budget` keys whose time has come, wherever they are. Each time another
+    /// database comes first, so that none takes all of it for ever.
+    pub(crate) fn expire_due(&mut self, mut budget: usize) {
+        self.due_first = (self.due_first + 1) % DATABASES;
+        for number in self.due_first..self.due_first + DATABASES {
+            budget -= self.within(number % DATABASES, |store| store.expire_due(budget));
+        }
+    }
+
+    /// Gives each of two databases the keys of the other. Whatever watches a key or waits for a
+    /// list does so in the database of that number, and stays there.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        if let Ok([one, other]) = self.all.get_disjoint_mut([one, other]) {
+            one.swap_keys(other);
+        }
+        let used: usize = self.all.iter().map(Store::used).sum();
+        self.used_by_others = used - self.all[self.selected].used();
+        for number in [one, other] {
+            self.note_ready(number);
+        }
+    }
+}
+
+impl Deref for Databases {
+    type Target = Store;
+
+    #[inline]
+    fn deref(&self) -> &Store {
+        &self.all[self.selected % DATABASES]
+    }
+}
+
+impl DerefMut for Databases {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Store {
+        &mut self.all[self.selected % DATABASES]
+    }
+}
+
+/// An argument that names a database if it is in range.
+pub(crate) fn int(argument: &[u8]) -> Result<i32, Error> {
+    i32::try_from(integer(argument)?)
+        .or(error("ERR value is out of range, value must between -2147483648 and 2147483647"))
+}
+
+/// The database of that number.
+pub(crate) fn in_range(number: i32) -> Result<usize, Error> {
+    let number = usize::try_from(number).ok().filter(|number| *number < DATABASES);
+    number.ok_or(fixed("ERR DB index is out of range"))
+}
+
+/// The database that an argument names.
+pub(crate) fn database(argument: &[u8]) -> Result<usize, Error> {
+    in_range(int(argument)?)
+}

@@ -1,0 +1,88 @@
+//! `INFO`: how the server is.
+
+use std::fmt::{Display, Write};
+
+use super::app::App;
+use super::call::{Call, is};
+use super::connection::VERSION;
+use super::error::Done;
+
+/// What tells the facts of a section.
+type Tell = fn(&mut Facts, &App);
+
+/// The sections: how each is called, whether it is told unasked, and what tells it.
+const SECTIONS: [(&str, bool, Tell); 5] = [
+    ("Server", true, server),
+    ("Clients", true, clients),
+    ("Memory", true, memory),
+    ("Stats", true, stats),
+    ("Keyspace", true, keyspace),
+];
+
+/// The text of a section: a name and a value on each line.
+#[derive(Default)]
+struct Facts(String);
+
+impl Facts {
+    fn add(&mut self, name: impl Display, value: impl Display) {
+        // Writing to a string does not fail.
+        let _ = write!(self.0, "{name}:{value}\r\n");
+    }
+}
+
+pub(crate) fn info(call: &mut Call<'_>) -> Done {
+    let asked = &call.args[1..];
+    let is_asked = |word: &str| asked.iter().any(|it| is(it, word));
+    let all = is_asked("all") || is_asked("everything");
+    let default = asked.is_empty() || is_asked("default");
+    let mut texts = Vec::new();
+    for (name, is_default, tell) in SECTIONS {
+        if all || default && is_default || is_asked(name) {
+            let mut facts = Facts::default();
+            tell(&mut facts, call.app);
+            texts.push(format!("# {name}\r\n{}", facts.0));
+        }
+    }
+    call.out.verbatim(*b"txt", texts.join("\r\n"));
+    Ok(())
+}
+
+fn server(facts: &mut Facts, app: &App) {
+    facts.add("redis_version", VERSION);
+    facts.add("redis_mode", "standalone");
+    facts.add("process_id", std::process::id());
+    facts.add("uptime_in_seconds", app.clock.uptime().as_secs());
+}
+
+fn clients(facts: &mut Facts, app: &App) {
+    let blocked = app.clients.iter().filter(|(_, it)| it.blocked.is_some()).count();
+    facts.add("connected_clients", app.clients.len());
+    facts.add("maxclients", app.config.connections_max);
+    facts.add("blocked_clients", blocked);
+}
+
+fn memory(facts: &mut Facts, app: &App) {
+    facts.add("used_memory", app.store.used());
+    facts.add("maxmemory", app.config.memory_max.unwrap_or_default());
+    facts.add("maxmemory_policy", "noeviction");
+}
+
+fn stats(facts: &mut Facts, app: &App) {
+    let expired: u64 = app.store.iter().map(|(_, store)| store.expired).sum();
+    facts.add("total_connections_received", app.stats.connections);
+    facts.add("total_commands_processed", app.stats.commands);
+    facts.add("expired_keys", expired);
+    facts.add("keyspace_hits", app.stats.hits);
+    facts.add("keyspace_misses", app.stats.misses);
+    facts.add("pubsub_channels", app.channels.counts().0);
+    facts.add("pubsub_patterns", app.channels.counts().1);
+}
+
+/// A line for each database that has keys.
+fn keyspace(facts: &mut Facts, app: &App) {
+    for (number, store) in app.store.iter().filter(|(_, store)| store.len() > 0) {
+        let (keys, expires) = (store.len(), store.expiring());
+        let db = format_args!("db{number}");
+        facts.add(db, format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    }
+}

@@ -1,0 +1,54 @@
+//! Keys that clients watch, and how often each has changed.
+
+use std::collections::HashMap;
+
+use super::value::Bytes;
+
+#[derive(Debug, Default)]
+struct Watch {
+    watchers: usize,
+    changes: u64,
+}
+
+/// The watched keys of one database, whether they are there or not.
+#[derive(Debug, Default)]
+pub(crate) struct Watches(HashMap<Bytes, Watch>);
+
+impl Watches {
+    /// Counts a change of a key, if it is watched.
+    #[inline]
+    pub(crate) fn touch(&mut self, key: &[u8]) {
+        if !self.0.is_empty()
+            && let Some(watch) = self.0.get_mut(key)
+        {
+            watch.changes += 1;
+        }
+    }
+
+    /// One more watches a key; returns how many changes it has seen.
+    pub(crate) fn add(&mut self, key: &[u8]) -> u64 {
+        let watch = self.0.entry(key.into()).or_default();
+        watch.watchers += 1;
+        watch.changes
+    }
+
+    /// Whether a watched key has changed since then.
+    pub(crate) fn has_changed(&self, key: &[u8], since: u64) -> bool {
+        self.0.get(key).is_none_or(|watch| watch.changes != since)
+    }
+
+    /// One fewer watches a key.
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        if let Some(watch) = self.0.get_mut(key) {
+            watch.watchers -= 1;
+            if watch.watchers == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    /// All keys that are watched.
+    pub(crate) fn keys(&self) -> Vec<Bytes> {
+        self.0.keys().cloned().collect()
+    }
+}
