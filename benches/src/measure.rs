@@ -4,39 +4,7 @@ use std::fs;
 use std::io;
 
 use rustix::thread::CpuSet;
-
-/// Processor time that a process has used so far, in nanoseconds: what the scheduler accounted to
-/// each of its threads (`/proc/PID/task/TID/schedstat`, `proc(5)`). A thread that has been running
-/// without a break is accounted for up to the last clock tick.
-///
-/// # Errors
-/// When there is no such process.
-pub fn cpu_nanoseconds(pid: u32) -> io::Result<u64> {
-    let mut total = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
-        total += first.ok_or_else(|| io::Error::other(format!("schedstat says {text:?}")))?;
-    }
-    Ok(total)
-}
-
-/// Memory of a process's own that is in use, in bytes: heap and stacks, not its program
-/// (`RssAnon`, `proc(5)`).
-///
-/// # Errors
-/// When there is no such process.
-pub fn memory_bytes(pid: u32) -> io::Result<u64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path)?;
-    let kilobytes = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Anonymous:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes
-        .map(|it| it * 1024)
-        .ok_or_else(|| io::Error::other(format!("{path} does not tell Anonymous")))
-}
+pub use testkit::process::{cpu_nanoseconds, memory_bytes};
 
 /// Cores that this process may run on.
 pub fn cores() -> Vec<usize> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use testkit::Random;
+
 use crate::measure;
 
 /// The times at which timers are due that are waited for.
@@ -10,36 +12,14 @@ const EXPIRE_MAX: Duration = Duration::from_millis(20);
 /// What is done with few timers is done again until it is so many, to be measured at all.
 const STEPS_MIN: usize = 100_000;
 
-/// Numbers to choose by, the same for every loop: a sequence that looks random.
-#[derive(Clone, Debug)]
-pub struct Random {
-    state: u64,
+/// A time between 1 ms and 60 s, in milliseconds: what all loops can count in.
+fn long(random: &mut Random) -> u32 {
+    1 + random.below(60_000) as u32
 }
 
-impl Random {
-    /// The beginning of the sequence.
-    #[expect(clippy::new_without_default, reason = "there is nothing default about it")]
-    pub fn new() -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15 }
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64 (Marsaglia, 2003).
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % bound
-    }
-
-    /// A time between 1 ms and 60 s, in milliseconds: what all loops can count in.
-    fn long(&mut self) -> u32 {
-        1 + self.below(60_000) as u32
-    }
-
-    /// A time between 1 and 20 ms.
-    pub fn short(&mut self) -> Duration {
-        Duration::from_millis(1 + self.below(EXPIRE_MAX.as_millis() as u64))
-    }
+/// A time between 1 and 20 ms.
+pub fn short(random: &mut Random) -> Duration {
+    Duration::from_millis(1 + random.below(EXPIRE_MAX.as_millis() as u64))
 }
 
 /// Which timer is next, and how long it is to run, in milliseconds.
@@ -62,13 +42,13 @@ impl Script {
     pub fn new(count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let steps = (0..count).map(|place| Step { place, delay: 1 }).collect();
-        Self { random: Random::new(), steps }
+        Self { random: Random::new(1), steps }
     }
 
     /// Each timer once, in the order in which they were armed first, with other times.
     pub fn in_order(&mut self) {
         for place in 0..self.steps.len() {
-            self.steps[place] = Step { place: place as u32, delay: self.random.long() };
+            self.steps[place] = Step { place: place as u32, delay: long(&mut self.random) };
         }
     }
 
@@ -76,7 +56,7 @@ impl Script {
     /// random to where they lie in memory; with other times.
     pub fn at_random(&mut self) {
         for place in (0..self.steps.len()).rev() {
-            self.steps[place].delay = self.random.long();
+            self.steps[place].delay = long(&mut self.random);
             let other = self.random.below(place as u64 + 1) as usize;
             self.steps.swap(place, other);
         }

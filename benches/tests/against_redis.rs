@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use benches::benchmark::{self, Test};
 use benches::subject::Running;
 use benches::{measure, neighbour};
-use common::peer_programs::has_peer;
-use common::{Folder, PATIENCE, children, runs, wait_until};
+use common::Report;
+use testkit::process::{children, runs};
+use testkit::{PATIENCE, has_peer, tell, wait_until};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -30,18 +31,18 @@ fn has_half() -> bool {
         _ => neighbour::absent(),
     };
     if let Some(why) = &why {
-        eprintln!("NOT TESTED: a server on half a core: {why}");
+        tell("SKIPPED", &format!("a server on half a core: {why}"));
     }
     why.is_none()
 }
 
-fn command(folder: &Folder, arguments: &[&str]) -> Command {
+fn command(folder: &Report, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_against_redis"));
-    command.arg("--out").arg(&folder.0).args(arguments).stdin(Stdio::null());
+    command.arg("--out").arg(&folder.path).args(arguments).stdin(Stdio::null());
     command
 }
 
-fn against_redis(folder: &Folder, arguments: &[&str]) -> Output {
+fn against_redis(folder: &Report, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("it runs")
 }
 
@@ -83,10 +84,10 @@ fn every_server_has_every_figure_and_a_page() {
         return;
     }
     let has_half = has_half();
-    let (folder, book) = (Folder::new("against-redis"), Folder::new("against-redis-book"));
+    let (folder, book) = (Report::new("against-redis"), Report::new("against-redis-book"));
     let mut arguments = vec!["--quick", "--rounds", "1"];
     if has_half {
-        arguments.extend(["--record", book.0.to_str().expect("it is text")]);
+        arguments.extend(["--record", book.path.to_str().expect("it is text")]);
     }
     let output = against_redis(&folder, &arguments);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -123,7 +124,7 @@ fn every_server_has_every_figure_and_a_page() {
         book.read("kv-speed.md")
     } else {
         assert!(said.contains("NOT RECORDED: others had"), "{said}");
-        assert!(!book.0.exists(), "{said}");
+        assert!(!book.path.exists(), "{said}");
         folder.read("kv-speed.md")
     };
     for expected in ["# kv beside Redis\n", "## requests", "## memory", "\ncommand ", "LRANGE_100,"]
@@ -243,7 +244,7 @@ fn keys_are_set_all_of_them() {
 
 #[test]
 fn without_redis_it_says_what_to_install() {
-    let folder = Folder::new("no-redis");
+    let folder = Report::new("no-redis");
     let output = command(&folder, &["--quick"]).env("PATH", "").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -252,7 +253,7 @@ fn without_redis_it_says_what_to_install() {
 
 #[test]
 fn what_does_not_make_sense_is_refused() {
-    let folder = Folder::new("against-redis-refused");
+    let folder = Report::new("against-redis-refused");
     for (arguments, hint) in [(["--only", "ZADD"], "LRANGE_100"), (["--rounds", "0"], "1..=1000")] {
         let output = against_redis(&folder, &arguments);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -262,7 +263,7 @@ fn what_does_not_make_sense_is_refused() {
 }
 
 /// A comparison under way, with its server and `redis-benchmark`.
-fn under_way(folder: &Folder) -> (Child, Vec<u32>) {
+fn under_way(folder: &Report) -> (Child, Vec<u32>) {
     let mut command = command(folder, &["--only", "PING", "--rounds", "1000"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut found = Vec::new();
@@ -278,7 +279,7 @@ fn an_interrupted_run_leaves_a_report_and_no_process() {
     if !has_redis() {
         return;
     }
-    let folder = Folder::new("against-redis-interrupted");
+    let folder = Report::new("against-redis-interrupted");
     let (child, started) = under_way(&folder);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be told");
@@ -295,7 +296,7 @@ fn a_killed_run_leaves_no_process() {
     if !has_redis() {
         return;
     }
-    let folder = Folder::new("against-redis-killed");
+    let folder = Report::new("against-redis-killed");
     let (mut child, started) = under_way(&folder);
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
@@ -331,8 +332,8 @@ fn without_a_neighbour_it_says_why_and_records_nothing() {
         return;
     }
     // A path with Redis on it and nothing else.
-    let folder = Folder::new("no-neighbour");
-    let path = folder.0.join("bin");
+    let folder = Report::new("no-neighbour");
+    let path = folder.path.join("bin");
     fs::create_dir_all(&path).expect("it can be made");
     for name in ["redis-server", "redis-benchmark"] {
         let found = std::env::split_paths(&std::env::var_os("PATH").expect("there is a path"))
@@ -349,10 +350,10 @@ fn without_a_neighbour_it_says_why_and_records_nothing() {
     assert!(output.status.success(), "{output:?}");
     assert!(said.contains("NOT TRIED: a server on half a core: "), "{said}");
     assert!(!said.contains("== half a core"), "{said}");
-    let book = Folder::new("no-neighbour-book");
-    let output = run(&["--record", book.0.to_str().expect("it is text")]);
+    let book = Report::new("no-neighbour-book");
+    let output = run(&["--record", book.path.to_str().expect("it is text")]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot record without this"), "{said}");
-    assert!(!book.0.exists(), "{said}");
+    assert!(!book.path.exists(), "{said}");
 }

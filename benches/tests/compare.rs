@@ -4,31 +4,33 @@ mod common;
 
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{Folder, children, runs, wait_until};
+use common::Report;
+use testkit::process::{children, runs};
+use testkit::{skip, wait_until};
 
-fn command(folder: &Folder, arguments: &[&str]) -> Command {
+fn command(folder: &Report, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
-    command.args(["--quick", "--out"]).arg(&folder.0).args(arguments).stdin(Stdio::null());
+    command.args(["--quick", "--out"]).arg(&folder.path).args(arguments).stdin(Stdio::null());
     command
 }
 
-fn compare(folder: &Folder, arguments: &[&str]) -> Output {
+fn compare(folder: &Report, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("it runs")
 }
 
 /// The medians of a figure in `summary.csv`.
-fn medians(folder: &Folder, metric: &str) -> Vec<f64> {
+fn medians(folder: &Report, metric: &str) -> Vec<f64> {
     medians_after(folder, &format!(",{metric},"))
 }
 
 /// The median of a figure of a loop that has done one work.
-fn median_of(folder: &Folder, subject: &str, metric: &str) -> f64 {
+fn median_of(folder: &Report, subject: &str, metric: &str) -> f64 {
     let found = medians_after(folder, &format!(",{subject},{metric},"));
     assert_eq!(found.len(), 1, "{subject}, {metric}: {}", folder.read("summary.csv"));
     found[0]
 }
 
-fn medians_after(folder: &Folder, names: &str) -> Vec<f64> {
+fn medians_after(folder: &Report, names: &str) -> Vec<f64> {
     let text = folder.read("summary.csv");
     let of_it = text.lines().filter_map(|line| line.split_once(names));
     of_it
@@ -38,16 +40,9 @@ fn medians_after(folder: &Folder, names: &str) -> Vec<f64> {
         .collect()
 }
 
-/// What is absent is said aloud, and is a failure where everything has to be there.
-fn skip(what: &str) {
-    let required = std::env::var("REQUIRE_PEERS").is_ok_and(|it| it == "1");
-    assert!(!required, "required and absent: {what}");
-    println!("SKIPPED: absent: {what}");
-}
-
 #[test]
 fn every_loop_does_every_work() {
-    let folder = Folder::new("every-loop");
+    let folder = Report::new("every-loop");
     let output = compare(&folder, &["--rounds", "1", "--duration", "20"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -59,14 +54,14 @@ fn every_loop_does_every_work() {
     }
     for peer in ["libevent", "libev", "libuv"] {
         if said.contains(&format!("\n{peer:<12} {peer}  ABSENT")) {
-            skip(peer);
+            skip(&format!("{peer} is not installed (its -dev package)"));
         }
     }
 }
 
 #[test]
 fn a_planted_stall_of_a_second_shows_in_the_tail() {
-    let folder = Folder::new("stall");
+    let folder = Report::new("stall");
     let arguments = ["--only", "echo,schedule", "--loops", "epoll", "--rounds", "1"];
     let planted = [&arguments[..], &["--duration", "1500", "--stall"]].concat();
     let output = compare(&folder, &planted);
@@ -87,7 +82,7 @@ fn our_loop_makes_no_more_system_calls_for_a_message_than_a_bare_one() {
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }
-    let folder = Folder::new("calls");
+    let folder = Report::new("calls");
     let output = compare(&folder, &["--only", "calls", "--loops", "epoll,raw"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     // With one connection, nothing can be told of by one wait together. A run may begin or end
@@ -107,7 +102,7 @@ fn a_loop_that_makes_more_system_calls_is_told_apart() {
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }
-    let folder = Folder::new("more-calls");
+    let folder = Report::new("more-calls");
     // It registers anew for each message, and reads until there is nothing.
     let output = compare(&folder, &["--only", "calls", "--loops", "calloop"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -117,7 +112,7 @@ fn a_loop_that_makes_more_system_calls_is_told_apart() {
 
 #[test]
 fn a_report_without_strace_says_so_and_has_the_rest() {
-    let folder = Folder::new("no-strace");
+    let folder = Report::new("no-strace");
     let arguments = ["--only", "calls,churn", "--loops", "raw", "--rounds", "1"];
     let output = command(&folder, &arguments).env("PATH", "").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -128,7 +123,7 @@ fn a_report_without_strace_says_so_and_has_the_rest() {
 
 #[test]
 fn two_reactors_are_reported_beside_one() {
-    let folder = Folder::new("scale");
+    let folder = Report::new("scale");
     let output = compare(&folder, &["--only", "scale", "--rounds", "1"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
@@ -139,15 +134,15 @@ fn two_reactors_are_reported_beside_one() {
 
 #[test]
 fn a_run_is_recorded_as_a_page_or_says_why_not() {
-    let (folder, book) = (Folder::new("recorded"), Folder::new("book"));
-    let record = ["--record", book.0.to_str().expect("it is text")];
+    let (folder, book) = (Report::new("recorded"), Report::new("book"));
+    let record = ["--record", book.path.to_str().expect("it is text")];
     let arguments = ["--only", "dispatch", "--loops", "epoll,raw", "--rounds", "1"];
     let output = compare(&folder, &[&arguments[..], &record[..]].concat());
     let said = String::from_utf8_lossy(&output.stdout);
     // What others do on this machine is not this test's.
     if !output.status.success() {
         assert!(said.contains("NOT RECORDED: others had"), "{said}");
-        assert!(!book.0.exists(), "{said}");
+        assert!(!book.path.exists(), "{said}");
         return;
     }
     let page = book.read("recorded.md");
@@ -159,7 +154,7 @@ fn a_run_is_recorded_as_a_page_or_says_why_not() {
 
 #[test]
 fn what_does_not_make_sense_is_refused() {
-    let folder = Folder::new("refused");
+    let folder = Report::new("refused");
     for (arguments, hint) in [
         (["--only", "sing"], "dispatch, echo"),
         (["--loops", "kqueue"], "libuv"),
@@ -173,7 +168,7 @@ fn what_does_not_make_sense_is_refused() {
 }
 
 /// A comparison under way, with its server and its client.
-fn under_way(folder: &Folder) -> (Child, Vec<u32>) {
+fn under_way(folder: &Report) -> (Child, Vec<u32>) {
     let mut command = command(folder, &["--only", "echo", "--duration", "30000"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut found = Vec::new();
@@ -186,7 +181,7 @@ fn under_way(folder: &Folder) -> (Child, Vec<u32>) {
 
 #[test]
 fn an_interrupted_comparison_leaves_a_report_and_no_process() {
-    let folder = Folder::new("interrupted");
+    let folder = Report::new("interrupted");
     let (child, started) = under_way(&folder);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be told");
@@ -199,7 +194,7 @@ fn an_interrupted_comparison_leaves_a_report_and_no_process() {
 
 #[test]
 fn a_killed_comparison_leaves_no_process() {
-    let folder = Folder::new("killed");
+    let folder = Report::new("killed");
     let (mut child, started) = under_way(&folder);
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
@@ -211,7 +206,7 @@ fn a_comparison_that_is_killed_while_it_counts_leaves_no_strace_and_no_server() 
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }
-    let folder = Folder::new("killed-strace");
+    let folder = Report::new("killed-strace");
     let mut command = command(&folder, &["--only", "calls"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut started = Vec::new();

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use clients::resp::{Answer, Connection};
 use common::kv::Kv;
-use common::redis::Redis;
 use common::tools::{Tool, run, said};
+use testkit::Redis;
 
 const TOOLS: [(&str, &str); 2] =
     [("redis-cli", "redis-cli"), ("kv-cli", env!("CARGO_BIN_EXE_kv-cli"))];

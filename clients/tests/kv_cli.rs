@@ -6,12 +6,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use common::Server;
-use common::peer_programs::has_peer;
-use common::redis::{Redis, new_folder};
 use common::tools::{Tool, run, said, script};
+use testkit::{Folder, Redis, has_peer, wait_until};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
@@ -186,9 +184,9 @@ fn a_server_that_dies_is_told_in_the_same_words() {
         return;
     }
     for words in LAST_WORDS {
-        let folder = new_folder();
-        let path = folder.join("socket");
-        let listener = UnixListener::bind(&path).expect("the folder is ours");
+        let folder = Folder::new("kv-cli");
+        let socket = folder.file("socket");
+        let listener = UnixListener::bind(&socket).expect("the folder is ours");
         // The thread ends with the process.
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
@@ -197,7 +195,6 @@ fn a_server_that_dies_is_told_in_the_same_words() {
                 let _ = stream.write_all(words);
             }
         });
-        let socket = path.display().to_string();
         let cases: [(&[&str], &str); 5] = [
             (&["get", "a"], ""),
             (&[], "get a\nget b\n"),
@@ -211,7 +208,6 @@ fn a_server_that_dies_is_told_in_the_same_words() {
                 ["redis-cli", KV_CLI].map(|tool| said(&run(tool, &args, input.as_bytes())));
             assert_eq!(theirs, ours, "{args:?} after {}", words.escape_ascii());
         }
-        std::fs::remove_dir_all(folder).expect("it is ours");
     }
 }
 
@@ -275,14 +271,10 @@ fn mass_insertion_goes_on_after_it_was_stopped() {
 
 /// Waits until the main thread of `process` sleeps (`S`) or is stopped (`T`), as `ps` has it.
 fn wait_for_state(process: nix::unistd::Pid, state: char) {
-    let patience = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait_until(&format!("state {state}"), || {
         let all = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it is there");
-        if all.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state)) {
-            return;
-        }
-        assert!(Instant::now() < patience, "it does not get to {state}: {all}");
-    }
+        all.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state))
+    });
 }
 
 /// Has both tools say the same things to the same server, on a terminal.
@@ -408,14 +400,10 @@ fn ctrl_c_ends_what_waits_for_a_reply() {
     let [theirs, ours] = on_both_terminals("", |tool, redis| {
         tool.wait_for("> ");
         tool.type_in("blpop nothing 0\n");
-        let patience = Instant::now() + Duration::from_secs(20);
-        let blocked = |redis: &Redis| {
+        wait_until("a client that is blocked", || {
             let info = run("redis-cli", &["-s", &redis.socket(), "info", "clients"], b"");
             String::from_utf8_lossy(&info.stdout).contains("blocked_clients:1")
-        };
-        while !blocked(redis) {
-            assert!(Instant::now() < patience, "it does not block");
-        }
+        });
         tool.type_in("\u{3}");
     });
     assert_eq!(theirs, ours);
@@ -428,8 +416,8 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
         return;
     }
     let Some(redis) = Redis::start(&[]) else { return };
-    let folder = new_folder();
-    let history = folder.join("history");
+    let folder = Folder::new("kv-cli");
+    let history = folder.file("history");
     let mut command = script(&format!("{KV_CLI} -s {}", redis.socket()));
     command.env("TERM", "xterm").env("KVCLI_HISTFILE", &history);
     let mut tool = Tool::start(&mut command);
@@ -455,7 +443,6 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
     assert!(!remembered.contains("secret"), "{remembered}");
     let mode = std::fs::metadata(&history).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o077, 0, "others may read it: {mode:o}");
-    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 #[test]
@@ -502,8 +489,8 @@ fn a_command_costs_one_system_call_each_way() {
     }
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
-    let folder = new_folder();
-    let trace = folder.join("trace");
+    let folder = Folder::new("kv-cli");
+    let trace = folder.file("trace");
     let status = Command::new("strace")
         .args(["-f", "-e", "trace=%network,poll", "-o"])
         .arg(&trace)
@@ -515,7 +502,6 @@ fn a_command_costs_one_system_call_each_way() {
     let count = |name: &str| calls.lines().filter(|line| line.contains(name)).count();
     assert_eq!((count("sendmsg("), count("recvfrom(")), (100, 100));
     assert!(calls.lines().count() < 220, "{calls}");
-    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 #[test]

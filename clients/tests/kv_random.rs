@@ -16,13 +16,11 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use clients::resp::{Connection, Options};
-use commands::{Dice, Request};
+use commands::Request;
 use common::kv::Kv;
-use common::redis::Redis;
 use protocol::resp::Protocol;
 use said::{receivers, said};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use testkit::{PATIENCE, Random, Redis};
 
 /// A number from the environment, for those who want it to run for longer.
 fn setting(name: &str, default: u64) -> u64 {
@@ -133,15 +131,15 @@ struct Company {
     subscriber: Both,
     /// Never in a transaction.
     helper: Both,
-    dice: Dice,
+    dice: Random,
 }
 
 impl Company {
     fn play(&mut self, commands: u64) {
         let mut count = 0;
         while count < commands {
-            let who = self.dice.below(2);
-            let length = 1 + self.dice.below(60);
+            let who = self.dice.index(2);
+            let length = 1 + self.dice.index(60);
             let requests: Vec<Request> =
                 (0..length).map(|_| commands::any(&mut self.dice)).collect();
             self.players[who].exchange(&requests);
@@ -174,7 +172,7 @@ impl Company {
             // It is blocked, or was answered at once: either way the list may be made then.
             while !is_blocked() && start.elapsed() < Duration::from_millis(20) {}
         }
-        let place = 1 + self.dice.below(keys);
+        let place = 1 + self.dice.index(keys);
         let more: Vec<Vec<u8>> =
             [&b"RPUSH"[..], &wish[place], b"a", b"b"].map(<[u8]>::to_vec).into();
         self.helper.exchange(&[more]);
@@ -191,7 +189,7 @@ fn play(protocol: Protocol) {
         players: [open(), open()],
         subscriber: open(),
         helper: open(),
-        dice: Dice::new(seed),
+        dice: Random::new(seed),
     };
     company.play(setting("KV_RANDOM_COMMANDS", 10_000));
 }
@@ -217,7 +215,7 @@ fn read_nonsense(password: Option<&str>) {
     let Some(redis) = Redis::start(options) else { return };
     let kv = Kv::start(password);
     let seed = setting("KV_RANDOM_SEED", 1);
-    let mut dice = Dice::new(seed);
+    let mut dice = Random::new(seed);
     let mut refused = 0;
     for _ in 0..setting("KV_RANDOM_COMMANDS", 10_000) / 5 {
         let input = nonsense::any(&mut dice);

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use clients::resp::{Answer, Cause, Connection, Error, Message, Options};
 use common::Server;
-use common::redis::{Redis, new_folder};
 use common::store::PASSWORD;
 use protocol::resp::Protocol;
+use testkit::{Folder, PATIENCE, Redis};
 
 fn store() -> Server<common::store::Store> {
     Server::start_store("127.0.0.1:0")
@@ -74,12 +74,11 @@ fn an_error_of_the_server_is_an_answer_and_the_connection_goes_on() {
 
 #[test]
 fn a_unix_socket_is_as_good() {
-    let folder = new_folder();
-    let server = Server::start_store(&format!("unix:{}", folder.join("x").display()));
+    let folder = Folder::new("resp");
+    let server = Server::start_store(&format!("unix:{}", folder.file("x")));
     let mut connection = connect(&server.address);
     connection.call(["PING"]).expect("it is answered");
     drop((connection, server));
-    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 #[test]
@@ -201,31 +200,30 @@ fn a_server_that_trickles_does_not_stretch_the_deadline() {
     let begun = Instant::now();
     let error = connection.call(["GET", "x"]).expect_err("it takes too long");
     assert!(matches!(error.cause(), Cause::TimedOut), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     drop(connection);
     thread.join().expect("it ends");
 }
 
 #[test]
 fn a_server_that_takes_nothing_ends_the_flush() {
-    let folder = new_folder();
-    let path = folder.join("socket");
+    let folder = Folder::new("resp");
+    let path = folder.file("socket");
     let _listener = UnixListener::bind(&path).expect("the folder is ours");
-    let address = format!("unix:{}", path.display());
+    let address = format!("unix:{path}");
     let mut connection = hasty().connect(&address).expect("the backlog takes it");
     connection.send([vec![b'x'; 16 * 1024 * 1024]]);
     let error = connection.flush().expect_err("nobody reads");
     assert!(matches!(error.cause(), Cause::TimedOut), "{error}");
     assert!(connection.receive().expect_err("it is told once more").is_lost());
-    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 #[test]
 fn connecting_has_a_deadline_and_a_hint() {
-    let folder = new_folder();
-    let path = folder.join("socket");
+    let folder = Folder::new("resp");
+    let path = folder.file("socket");
     let _listener = UnixListener::bind(&path).expect("the folder is ours");
-    let address = format!("unix:{}", path.display());
+    let address = format!("unix:{path}");
     // Nobody accepts, so the backlog is full at some time.
     let mut waiting = Vec::new();
     let error = loop {
@@ -236,7 +234,6 @@ fn connecting_has_a_deadline_and_a_hint() {
         assert!(waiting.len() < 10_000, "the backlog has no end");
     };
     assert!(error.to_string().contains("does not answer"), "{error}");
-    std::fs::remove_dir_all(folder).expect("it is ours");
     let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let refused = free.local_addr().expect("it has an address").to_string();
     drop(free);

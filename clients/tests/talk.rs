@@ -80,7 +80,7 @@ fn failures_are_one_sentence_and_exit_with_one() {
 
 #[test]
 fn a_terminal_is_a_standard_input_too() {
-    if !common::peer_programs::has_peer("script") {
+    if !testkit::has_peer("script") {
         return;
     }
     let server = Server::start();

@@ -82,7 +82,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 fn every_file_keeps_the_rules() {
     let root = root();
     let mut files = Vec::new();
-    for package in ["protocol", "reactor", "servers", "clients", "benches", "docs"] {
+    for package in ["protocol", "reactor", "servers", "clients", "benches", "docs", "testkit"] {
         collect(&root.join(package), &mut files);
     }
     assert!(files.len() > 30, "only {} files were found", files.len());

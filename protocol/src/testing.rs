@@ -1,8 +1,13 @@
-//! Checks for any codec: what the codecs of this crate are held to, for embedders' own as well.
+//! Checks for any codec: what the codecs of this crate are held to, for embedders' own as well; and
+//! numbers that look random for tests.
 //!
 //! Each check panics, saying what was expected and what happened, when the codec is wrong.
 
+mod random;
+
 use std::time::Instant;
+
+pub use random::Random;
 
 use crate::{
     Agenda, Buffer, Cause, Codec, Decoded, Flow, Limits, Output, Peer, Refusal, Session, Turn,
@@ -202,18 +207,15 @@ pub fn check_refused<C: Codec>(make: impl Fn() -> C, input: &[u8]) {
 /// # Panics
 /// When the codec is wrong.
 pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = Random::new(1);
     for _ in 0..rounds {
         let mut garbage = Vec::new();
         for _ in 0..16 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
             // Small numbers are likelier to make sense as lengths.
-            let word = if state & 1 == 0 { state } else { state >> 56 };
+            let word = if random.one_in(2) { random.number() } else { random.below(256) };
             garbage.extend_from_slice(&word.to_be_bytes());
         }
-        let cut = state as usize % garbage.len();
+        let cut = random.index(garbage.len());
         check_pieces(&make, &[&garbage[..cut], &garbage[cut..]], |_message| Vec::new());
     }
 }

@@ -1,12 +1,10 @@
 //! What Redis's own server and tool say is what this crate says.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use protocol::resp::text::{self, JsonStrings};
 use protocol::resp::{Client, Item, Protocol, Request, Server, Value, Writer};
@@ -14,85 +12,30 @@ use protocol::{
     Agenda, Buffer, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Reply, Service,
     Session, Turn,
 };
+use testkit::process::run;
+use testkit::{Folder, PATIENCE, Random, Redis, has_peer};
 
-/// A server of Redis's own in a folder of its own, which ends with the test.
-struct Redis {
-    process: Child,
-    folder: PathBuf,
+/// All that the server says to `input` until it closes.
+fn answer(redis: &Redis, input: &[u8]) -> Vec<u8> {
+    let mut stream = connect(&redis.socket());
+    // It may have closed by now, having seen enough.
+    let _ = stream.write_all(input);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("it answers");
+    said
 }
 
-/// Whether `program` is there. A missing one is told, and fails the tests where peers are required.
-fn is_there(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-        assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "{program} is required");
-    }
-    found
+/// What `redis-cli` prints.
+fn print(redis: &Redis, options: &[&str], command: &[&str]) -> Vec<u8> {
+    let mut tool = Command::new("redis-cli");
+    tool.args(["-s", &redis.socket()]).args(options).args(command).stdin(Stdio::null());
+    tool.output().expect("it is installed").stdout
 }
 
-impl Redis {
-    /// A server with `options` that answers, or nothing where there is none.
-    fn start(name: &str, options: &[&str]) -> Option<Self> {
-        if !is_there("redis-server") || !is_there("redis-cli") {
-            return None;
-        }
-        let folder = std::env::temp_dir().join(format!("resp-{}-{name}", std::process::id()));
-        fs::create_dir(&folder).expect("the folder is new");
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--enable-debug-command", "local"])
-            .args(["--unixsocket", "socket", "--dir"])
-            .arg(&folder)
-            .args(options)
-            .current_dir(&folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it is installed");
-        let redis = Self { process, folder };
-        let patience = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(redis.socket()).is_err() {
-            assert!(Instant::now() < patience, "redis-server does not answer");
-            // There is no event to wait for: the socket is not there yet.
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Some(redis)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("socket")
-    }
-
-    /// All that the server says to `input` until it closes.
-    fn answer(&self, input: &[u8]) -> Vec<u8> {
-        let mut stream = connect(&self.socket());
-        // It may have closed by now, having seen enough.
-        let _ = stream.write_all(input);
-        let _ = stream.shutdown(Shutdown::Write);
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).expect("it answers");
-        said
-    }
-
-    /// What `redis-cli` prints.
-    fn print(&self, options: &[&str], command: &[&str]) -> Vec<u8> {
-        let mut tool = Command::new("redis-cli");
-        tool.arg("-s").arg(self.socket()).args(options).args(command).stdin(Stdio::null());
-        tool.output().expect("it is installed").stdout
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It is gone already, or it goes now.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn connect(socket: &Path) -> UnixStream {
+fn connect(socket: &str) -> UnixStream {
     let stream = UnixStream::connect(socket).expect("the server answers");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is not zero");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
     stream
 }
 
@@ -140,7 +83,7 @@ fn assert_same(input: &[u8], ours: &[u8], theirs: &[u8]) {
 
 #[test]
 fn requests_are_understood_and_refused_as_redis_does() {
-    let Some(redis) = Redis::start("requests", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     let long = "1".repeat(65_537);
     let mut inputs: Vec<Vec<u8>> = [
         "*x\r\n",
@@ -171,13 +114,13 @@ fn requests_are_understood_and_refused_as_redis_does() {
     inputs.push(format!("*1\r\n${long}").into_bytes());
     inputs.push(b"*2\r\n$1\r\na\r\n\xff\r\n".to_vec());
     for input in inputs {
-        assert_same(&input, &our_answer(Server::default(), &input), &redis.answer(&input));
+        assert_same(&input, &our_answer(Server::default(), &input), &answer(&redis, &input));
     }
 }
 
 #[test]
 fn whatever_is_said_is_understood_as_redis_does() {
-    let Some(redis) = Redis::start("garbage", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     let arrays: &[&str] =
         &["*1\r\n", "*2\r\n", "*3\r\n", "$1\r\na\r\n", "$2\r\nbc\r\n", "$0\r\n\r\n", "$1\r\n", "d"];
     let lines: &[&str] = &[
@@ -199,29 +142,23 @@ fn whatever_is_said_is_understood_as_redis_does() {
     ];
     let bytes: &[&str] =
         &["*", "$", "1", "0", "-", "\r\n", "\r\n", "\n", "\r", "a", "\"", "'", " ", "\\", "\u{e9}"];
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as usize
-    };
+    let mut random = Random::new(1);
     for _ in 0..3000 {
-        let words = [arrays, lines, bytes][random() % 3];
-        let input: String = (0..30).map(|_| words[random() % words.len()]).collect();
+        let words = random.pick(&[arrays, lines, bytes]);
+        let input: String = (0..30).map(|_| random.pick(words)).collect();
         let input = input.as_bytes();
-        assert_same(input, &our_answer(Server::default(), input), &redis.answer(input));
+        assert_same(input, &our_answer(Server::default(), input), &answer(&redis, input));
     }
 }
 
 #[test]
 fn a_client_without_a_password_is_told_the_same() {
-    let Some(redis) = Redis::start("password", &["--requirepass", "secret"]) else { return };
+    let Some(redis) = Redis::start(&["--requirepass", "secret"]) else { return };
     let mut server = Server::default();
     server.set_authenticated(false);
     for input in ["*11\r\n", "*1\r\n$16385\r\n", "*x\r\n"] {
         let input = input.as_bytes();
-        assert_same(input, &our_answer(server, input), &redis.answer(input));
+        assert_same(input, &our_answer(server, input), &answer(&redis, input));
     }
 }
 
@@ -327,7 +264,7 @@ const NOT_FOR_THE_TOOL: [&[&str]; 2] =
 
 #[test]
 fn what_redis_says_is_said_again_byte_for_byte() {
-    let Some(redis) = Redis::start("replies", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let mut connection = Connection::open(&redis, protocol);
         connection.call(&["FLUSHALL"], |_, _| ());
@@ -343,7 +280,7 @@ fn what_redis_says_is_said_again_byte_for_byte() {
 
 #[test]
 fn what_is_for_resp3_is_said_in_resp2_as_redis_does() {
-    let Some(redis) = Redis::start("versions", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     let kinds = [
         "string", "integer", "double", "bignum", "null", "array", "set", "map", "attrib",
         "verbatim", "true", "false",
@@ -361,7 +298,7 @@ fn what_is_for_resp3_is_said_in_resp2_as_redis_does() {
 
 #[test]
 fn values_are_printed_as_redis_cli_does() {
-    let Some(redis) = Redis::start("printing", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     for (protocol, version) in [(Protocol::Resp2, "-2"), (Protocol::Resp3, "-3")] {
         let mut connection = Connection::open(&redis, protocol);
         connection.call(&["FLUSHALL"], |_, _| ());
@@ -373,7 +310,7 @@ fn values_are_printed_as_redis_cli_does() {
             }
             let printed = connection.call(command, |value, _| in_all_forms(value));
             for (form, ours) in FORMS.into_iter().zip(printed) {
-                let theirs = redis.print(&[version, form], command);
+                let theirs = print(&redis, &[version, form], command);
                 assert_same(format!("{form} {}", command.join(" ")).as_bytes(), &ours, &theirs);
             }
         }
@@ -399,7 +336,7 @@ fn in_all_forms(value: Value<'_>) -> [Vec<u8>; FORMS.len()] {
 /// What `redis-cli` makes of a line that it reads: the arguments come back from the server.
 #[test]
 fn lines_are_split_as_redis_cli_does() {
-    let Some(redis) = Redis::start("splitting", &[]) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
     let lines = [
         r#"a b  "c d" 'e f' "#,
         r#""\x41\x4g\n\r\t\a\b\q\"\\" 'it\'s\n' a"b" c'd'"#,
@@ -489,13 +426,12 @@ fn serve(mut stream: UnixStream) {
 }
 
 /// What a tool of Redis's prints when it talks to a server on this codec.
-fn talk(name: &str, program: &str, args: &[&str], input: &str) -> Option<String> {
-    if !is_there(program) {
+fn talk(program: &str, args: &[&str], input: &str) -> Option<String> {
+    if !has_peer(program) {
         return None;
     }
-    let folder = std::env::temp_dir().join(format!("resp-{}-{name}", std::process::id()));
-    fs::create_dir(&folder).expect("the folder is new");
-    let socket = folder.join("socket");
+    let folder = Folder::new("tool");
+    let socket = folder.file("socket");
     let listener = UnixListener::bind(&socket).expect("the folder is ours");
     // The thread ends with the process.
     std::thread::spawn(move || {
@@ -503,19 +439,8 @@ fn talk(name: &str, program: &str, args: &[&str], input: &str) -> Option<String>
             std::thread::spawn(move || serve(stream));
         }
     });
-    let mut tool = Command::new(program)
-        .arg("-s")
-        .arg(&socket)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it is installed");
-    let mut pipe = tool.stdin.take().expect("it is a pipe");
-    pipe.write_all(input.as_bytes()).expect("the tool reads");
-    drop(pipe);
-    let printed = tool.wait_with_output().expect("the tool ends");
-    fs::remove_dir_all(&folder).expect("it is ours");
+    let mut tool = Command::new(program);
+    let printed = run(tool.args(["-s", &socket]).args(args), input.as_bytes());
     assert!(printed.status.success(), "{program} failed");
     Some(String::from_utf8(printed.stdout).expect("it is text"))
 }
@@ -523,9 +448,9 @@ fn talk(name: &str, program: &str, args: &[&str], input: &str) -> Option<String>
 #[test]
 fn redis_cli_understands_what_is_said_in_either_version() {
     let input = "PING\nset a b\nget a\necho \"a \\x00\"\n";
-    let Some(old) = talk("cli-2", "redis-cli", &["--no-raw"], input) else { return };
+    let Some(old) = talk("redis-cli", &["--no-raw"], input) else { return };
     assert_eq!(old, "PONG\nOK\n(nil)\n1) \"parts\"\n2) 1) \"echo\"\n   2) \"a \\x00\"\n");
-    let Some(new) = talk("cli-3", "redis-cli", &["--no-raw", "-3"], input) else { return };
+    let Some(new) = talk("redis-cli", &["--no-raw", "-3"], input) else { return };
     let parts = "1# \"parts\" => \n   1~ \"echo\"\n   2~ \"a \\x00\"\n";
     assert_eq!(new, format!("PONG\nOK\n(nil)\n{parts}"));
 }
@@ -533,7 +458,7 @@ fn redis_cli_understands_what_is_said_in_either_version() {
 #[test]
 fn redis_benchmark_has_all_of_its_requests_answered() {
     let args = ["-t", "ping,set,get", "-n", "5000", "-c", "5", "-P", "16", "--csv"];
-    let Some(printed) = talk("benchmark", "redis-benchmark", &args, "") else { return };
+    let Some(printed) = talk("redis-benchmark", &args, "") else { return };
     for test in ["PING_INLINE", "PING_MBULK", "SET", "GET"] {
         assert!(printed.contains(&format!("\"{test}\"")), "no {test} in {printed}");
     }

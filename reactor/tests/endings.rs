@@ -286,15 +286,15 @@ fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
 
 #[test]
 fn every_kind_of_address_carries_everything_both_ways() {
-    let path = std::env::temp_dir().join(format!("reactor-{}-ends.sock", std::process::id()));
-    let unix = format!("unix:{}", path.display());
+    let folder = testkit::Folder::new("ends");
+    let unix = format!("unix:{}", folder.file("socket"));
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         for text in ["127.0.0.1:0", "[::1]:0", &unix] {
             let address: Address = text.parse().expect("it is an address");
             let listener = match Listener::bind(&address, &ListenOptions::DEFAULT) {
                 Ok(listener) => listener,
                 Err(error) if text == "[::1]:0" => {
-                    eprintln!("SKIPPED: no IPv6 here: {error}");
+                    testkit::tell("SKIPPED", &format!("no IPv6 here: {error}"));
                     continue;
                 }
                 Err(error) => panic!("{text}: {error}"),
@@ -315,7 +315,7 @@ fn every_kind_of_address_carries_everything_both_ways() {
             reactor.cx().close(server);
             turn_until(&mut reactor, |reactor| reactor.counters().live() == 0);
         }
-        assert!(!path.exists(), "the socket file was left");
+        assert!(!std::path::Path::new(&folder.file("socket")).exists(), "the socket file was left");
     });
 }
 

@@ -15,23 +15,12 @@ use reactor::{
     Cx, Event, Expired, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason,
     Registration, Timeout, TimerId, Token, Trigger,
 };
+use testkit::Random;
 
 /// Operations from outside for each of three plays, a million in all; a turn follows each, with a
 /// few operations from inside every callback.
 const STEPS: u32 = 350_000;
 const SOURCES_MAX: usize = 40;
-
-/// A small generator of pseudo-random numbers (xorshift), so that failures can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// A time that was asked for.
 struct Armed {
@@ -389,7 +378,7 @@ fn play(trigger: Trigger, seed: u64) {
     let (silent, other) = UnixStream::pair().expect("there are descriptors");
     silent.set_nonblocking(true).expect("the mode can be set");
     let model = Model {
-        random: Random(seed),
+        random: Random::new(seed),
         script: script.clone(),
         silent,
         _other: other,

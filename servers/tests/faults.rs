@@ -5,15 +5,15 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use common::peer_programs::has_peer;
-use common::{Daemon, noise};
+use common::Daemon;
+use testkit::{Random, has_peer};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 
 /// Sends `length` bytes and checks that as many, and the same, come back.
 fn round_trip(server: &Daemon, length: usize, seed: u64) {
     let mut client = server.connect();
-    let sent = noise(length, seed);
+    let sent = Random::new(seed).bytes(length);
     let mut writer: TcpStream = client.try_clone().expect("it can be cloned");
     std::thread::scope(|scope| {
         let sent = &sent;

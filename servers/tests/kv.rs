@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE, noise};
+use common::{Daemon, PATIENCE};
+use testkit::Random;
 
 const KV: &str = env!("CARGO_BIN_EXE_kv");
 
@@ -474,7 +475,7 @@ fn bad_input_is_refused_in_the_words_of_redis_and_ends_only_its_connection() {
     for seed in 1..50 {
         let mut talk = Talk::to(&server);
         // It may be closed before all of it is taken.
-        let _ = talk.0.write_all(&noise(200_000, seed));
+        let _ = talk.0.write_all(&Random::new(seed).bytes(200_000));
         let _ = talk.0.shutdown(Shutdown::Write);
         talk.last_words();
     }

@@ -2,85 +2,29 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use common::peer_programs::has_peer;
-use common::{Daemon, PATIENCE, pipe_through};
+use common::{Daemon, pipe_through};
+use testkit::{Folder, Redis, has_peer, skip};
 
 const KV: &str = env!("CARGO_BIN_EXE_kv");
 /// The release whose texts are the judge.
 const JUDGE: &str = "v=7.0.";
 
-/// A folder for sockets that no other test uses, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("kv-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("the folder can be made");
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left behind is small and in the folder for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A Redis server, killed when dropped.
-struct Redis(Child);
-
-impl Redis {
-    fn start(folder: &Folder, socket: &str) -> Self {
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--unixsocket", socket, "--save", ""])
-            .args(["--dir", &folder.0.display().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        let redis = Self(child);
-        let start = Instant::now();
-        while std::os::unix::net::UnixStream::connect(socket).is_err() {
-            assert!(start.elapsed() < PATIENCE, "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        redis
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It may have ended by itself, which another assertion tells.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn start_kv(socket: &str) -> Daemon {
     Daemon::start(&[], KV, &["--listen", &format!("unix:{socket}")])
 }
 
-/// Whether the installed Redis is the one whose texts are compared.
-fn has_judge() -> bool {
-    if !has_peer("redis-server") || !has_peer("redis-cli") {
-        return false;
-    }
+/// The judge, where the installed Redis is the one whose texts are compared.
+fn start_judge() -> Option<Redis> {
+    let redis = Redis::start(&[])?;
     let output = Command::new("redis-server").arg("--version").output().expect("it runs");
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
     if !version.contains(JUDGE) {
-        eprintln!("SKIPPED: {JUDGE} is the judge, and this is {version}");
+        skip(&format!("{JUDGE} is the judge, and this is {version}"));
+        return None;
     }
-    version.contains(JUDGE)
+    Some(redis)
 }
 
 fn cli(socket: &str, options: &[&str], script: &str) -> String {
@@ -91,12 +35,10 @@ fn cli(socket: &str, options: &[&str], script: &str) -> String {
 
 #[test]
 fn a_script_of_commands_says_the_same_as_redis() {
-    if !has_judge() {
-        return;
-    }
+    let Some(redis) = start_judge() else { return };
     let folder = Folder::new("script");
-    let (ours, theirs) = (folder.path("kv.sock"), folder.path("redis.sock"));
-    let (_kv, _redis) = (start_kv(&ours), Redis::start(&folder, &theirs));
+    let (ours, theirs) = (folder.file("kv.sock"), redis.socket());
+    let _kv = start_kv(&ours);
     let script = include_str!("kv/script.txt");
     assert!(script.lines().count() > 500);
     for options in [&[][..], &["-3"]] {
@@ -111,12 +53,10 @@ fn a_script_of_commands_says_the_same_as_redis() {
 
 #[test]
 fn collections_hold_what_those_of_redis_hold_in_whatever_order() {
-    if !has_judge() {
-        return;
-    }
+    let Some(redis) = start_judge() else { return };
     let folder = Folder::new("sets");
-    let (ours, theirs) = (folder.path("kv.sock"), folder.path("redis.sock"));
-    let (_kv, _redis) = (start_kv(&ours), Redis::start(&folder, &theirs));
+    let (ours, theirs) = (folder.file("kv.sock"), redis.socket());
+    let _kv = start_kv(&ours);
     let filling: String = (0..300)
         .map(|number| {
             format!(
@@ -156,7 +96,7 @@ fn redis_benchmark_runs_every_test_there_is_a_command_for() {
         return;
     }
     let folder = Folder::new("benchmark");
-    let socket = folder.path("kv.sock");
+    let socket = folder.file("kv.sock");
     let server = start_kv(&socket);
     let tests = "ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,\
                  lrange_100,lrange_300,lrange_500,lrange_600,mset";

@@ -4,18 +4,12 @@ mod common;
 
 use std::process::Command;
 
-use common::peer_programs::has_peer;
-use common::{Daemon, noise, pipe_through};
+use common::{Daemon, pipe_through};
+use testkit::{Folder, Random, has_peer, tell};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
-
-/// A path for a Unix socket that no other test uses.
-fn socket_path(name: &str) -> String {
-    let folder = std::env::temp_dir();
-    folder.join(format!("reactor-{}-{name}.sock", std::process::id())).display().to_string()
-}
 
 #[test]
 fn nc_gets_upper_case_back() {
@@ -35,9 +29,10 @@ fn a_hundred_megabytes_come_back_identical_on_every_backend() {
     if !has_peer("nc") {
         return;
     }
-    let sent = noise(100 << 20, 7);
+    let sent = Random::new(7).bytes(100 << 20);
     for backend in BACKENDS {
-        let path = socket_path(backend);
+        let folder = Folder::new(backend);
+        let path = folder.file("socket");
         let unix = format!("unix:{path}");
         let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--backend", backend];
         let server = Daemon::start(&[], ECHO, &args);
@@ -58,10 +53,11 @@ fn socat_talks_to_it_over_ipv6_and_unix() {
         return;
     }
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("SKIPPED: this machine has no IPv6, so nothing was tested over it");
+        tell("SKIPPED", "this machine has no IPv6");
         return;
     }
-    let path = socket_path("socat");
+    let folder = Folder::new("socat");
+    let path = folder.file("socket");
     let unix = format!("unix:{path}");
     let args = ["--listen", "tcp://[::1]:0", "--listen", &unix, "--unix-mode", "600"];
     let server = Daemon::start(&[], UPPERCASE, &args);

@@ -15,7 +15,7 @@ use async_io::{Async, Timer, block_on};
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Phases, Random, Timers};
+use crate::timing::{self, Phases, Timers};
 
 /// Serves echo for ever, a task for each connection.
 ///
@@ -142,11 +142,11 @@ pub fn timers(count: usize) -> io::Result<()> {
     let timers = (0..count).map(|_| None).collect();
     timing::measure(&mut Futures { now: Instant::now(), timers }, count)?;
 
-    let mut random = Random::new();
+    let mut random = testkit::Random::new(1);
     let executor = LocalExecutor::new();
     let start = Instant::now() + timing::lead(count);
     let tasks: Vec<_> =
-        (0..count).map(|_| executor.spawn(Timer::at(start + random.short()))).collect();
+        (0..count).map(|_| executor.spawn(Timer::at(start + timing::short(&mut random)))).collect();
     while executor.try_tick() {}
     // Its thread fires timers while nobody blocks on a future.
     let mut phases = Phases::new(count);

@@ -16,7 +16,7 @@ use calloop::{
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Phases, Random, Timers};
+use crate::timing::{self, Phases, Timers};
 
 /// An echoing connection.
 struct Connection {
@@ -190,9 +190,9 @@ pub fn timers(count: usize) -> io::Result<()> {
     let now = Instant::now();
     timing::measure(&mut Sources { now, handle: handle.clone(), timers }, count)?;
 
-    let (now, mut random) = (Instant::now(), Random::new());
+    let (now, mut random) = (Instant::now(), testkit::Random::new(1));
     for _ in 0..count {
-        let timer = Timer::from_deadline(now + random.short());
+        let timer = Timer::from_deadline(now + timing::short(&mut random));
         handle.insert_source(timer, fire).map_err(|it| it.error)?;
     }
     timing::sleep_until_due(now);

@@ -15,7 +15,7 @@ use reactor::{
 use super::announce;
 use crate::measure;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Phases, Random, Timers};
+use crate::timing::{self, Phases, Timers};
 
 /// Serves echo for ever.
 ///
@@ -179,9 +179,9 @@ impl Handler for Owner {
     fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
         let names = vec![None; self.count];
         timing::measure(&mut OurTimers { cx, names }, self.count)?;
-        let (now, mut random) = (Instant::now(), Random::new());
+        let (now, mut random) = (Instant::now(), testkit::Random::new(1));
         for key in 0..self.count {
-            cx.set_timer(now + random.short(), None, key as u64);
+            cx.set_timer(now + timing::short(&mut random), None, key as u64);
         }
         timing::sleep_until_due(now);
         Ok(Next::Continue)

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 use crate::net;
 use crate::scene::{self, Chain, Runs};
-use crate::timing::{self, Phases, Random, Timers};
+use crate::timing::{self, Phases, Timers};
 
 /// The runtime that all works here run on.
 ///
@@ -150,12 +150,12 @@ pub fn timers(count: usize) -> io::Result<()> {
         let timers = (0..count).map(|_| None).collect();
         timing::measure(&mut Sleeps { now: tokio::time::Instant::now(), timers }, count)
     })?;
-    let mut random = Random::new();
+    let mut random = testkit::Random::new(1);
     LocalSet::new().block_on(&runtime, async {
         let start = Instant::now() + timing::lead(count);
         let tasks: Vec<_> = (0..count)
             .map(|_| {
-                let due = start + random.short();
+                let due = start + timing::short(&mut random);
                 tokio::task::spawn_local(tokio::time::sleep_until(due.into()))
             })
             .collect();

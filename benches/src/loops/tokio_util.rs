@@ -12,7 +12,7 @@ use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec, LinesCodecError};
 use tokio_util::time::{DelayQueue, delay_queue};
 
 use super::tokio::runtime;
-use crate::timing::{self, Phases, Random, Timers};
+use crate::timing::{self, Phases, Timers};
 
 /// The longest line that is taken: our own codec's limit.
 const LINE_MAX: usize = protocol::codecs::Lines::SIZE_MAX_DEFAULT;
@@ -83,10 +83,10 @@ pub fn timers(count: usize) -> io::Result<()> {
         let mut timers = Queue { now, queue, keys: vec![None; count] };
         timing::measure(&mut timers, count)?;
 
-        let (now, mut random) = (Instant::now(), Random::new());
+        let (now, mut random) = (Instant::now(), testkit::Random::new(1));
         let queue = &mut timers.queue;
         for key in 0..count {
-            queue.insert_at(key, (now + random.short()).into());
+            queue.insert_at(key, (now + timing::short(&mut random)).into());
         }
         timing::sleep_until_due(now);
         let mut phases = Phases::new(count);

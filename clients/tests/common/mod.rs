@@ -3,9 +3,6 @@
 #![allow(dead_code)] // Each test program uses a part of it.
 
 pub(crate) mod kv;
-#[path = "../../../servers/tests/common/peer_programs.rs"]
-pub(crate) mod peer_programs;
-pub(crate) mod redis;
 pub(crate) mod store;
 pub(crate) mod tools;
 

@@ -5,21 +5,8 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 /// What a tool does with `input`, without the environment of who runs the tests.
 pub(crate) fn run<T: AsRef<str>>(tool: &str, args: &[T], input: &[u8]) -> Output {
-    let mut child = Command::new(tool)
-        .args(args.iter().map(AsRef::as_ref))
-        .env_remove("REDISCLI_AUTH")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut keyboard = child.stdin.take().expect("its input is piped");
-    let input = input.to_vec();
-    // Beside reading, so that neither waits for the other; it may end without reading all.
-    let writing = std::thread::spawn(move || drop(keyboard.write_all(&input)));
-    let output = child.wait_with_output().expect("it ends");
-    writing.join().expect("it does not panic");
-    output
+    let args = args.iter().map(AsRef::as_ref);
+    testkit::process::run(Command::new(tool).args(args).env_remove("REDISCLI_AUTH"), input)
 }
 
 /// What is compared of an output: all but how long slow commands took, which time decides.

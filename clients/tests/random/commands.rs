@@ -1,31 +1,6 @@
 //! Commands that nobody would think of, from a seed.
 
-/// Numbers that look random, and come again for whoever has the seed (xorshift).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        // Seeds that are neighbours begin alike.
-        (0..16).for_each(|_| assert!(dice.below(2) < 2));
-        dice
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((u128::from(self.0) * bound as u128) >> 64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-
-    pub(crate) fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-}
+use testkit::Random;
 
 /// A request: its name and its arguments.
 pub(crate) type Request = Vec<Vec<u8>>;
@@ -304,43 +279,43 @@ const PATTERNS: &[&[u8]] = &[
 const CHANNELS: &[&str] = &["c1", "c2", "d", ""];
 
 /// A key, mostly one of its own kind.
-fn key(kind: u8, dice: &mut Dice) -> Vec<u8> {
+fn key(kind: u8, dice: &mut Random) -> Vec<u8> {
     if dice.one_in(60) && kind != b'b' {
         return dice.pick(&[&b""[..], b"\xffk\0", b"k\r\n"]).to_vec();
     }
     // What fractions are added to holds nothing else: sums beyond 64 bits are not the same.
     let own = kind == b'b' || kind != b'k' && !dice.one_in(6);
     let kind = if own { kind } else { *dice.pick(&[&b's', &b'l', &b'h', &b't']) };
-    vec![kind, b'0' + dice.below(4) as u8]
+    vec![kind, b'0' + dice.index(4) as u8]
 }
 
-fn value(dice: &mut Dice) -> Vec<u8> {
-    match dice.below(40) {
-        0 => vec![b'x'; dice.below(6000)],
-        1 => (0..dice.below(20)).map(|_| dice.below(256) as u8).collect(),
-        2..6 => dice.below(1000).to_string().into_bytes(),
+fn value(dice: &mut Random) -> Vec<u8> {
+    match dice.index(40) {
+        0 => vec![b'x'; dice.index(6000)],
+        1 => (0..dice.index(20)).map(|_| dice.index(256) as u8).collect(),
+        2..6 => dice.index(1000).to_string().into_bytes(),
         _ => dice.pick(VALUES).to_vec(),
     }
 }
 
-fn integer(dice: &mut Dice) -> Vec<u8> {
+fn integer(dice: &mut Random) -> Vec<u8> {
     if dice.one_in(8) { value(dice) } else { dice.pick(INTEGERS).as_bytes().to_vec() }
 }
 
 /// A time of at least `least` units. Two commands never give times that are near each other: which
 /// is later would be decided by how long the servers take.
-fn time(least: usize, step: usize, dice: &mut Dice) -> Vec<u8> {
-    match dice.below(12) {
+fn time(least: usize, step: usize, dice: &mut Random) -> Vec<u8> {
+    match dice.index(12) {
         0 => {
             dice.pick(&["0", "-1", "", "abc", "9223372036854775807", "-9223372036854775808"]).into()
         }
         1 => dice.pick(&["9223372036854775", "-9223372036854775", "9223370000000000000"]).into(),
-        _ => (least + step * dice.below(1_000_000)).to_string().into_bytes(),
+        _ => (least + step * dice.index(1_000_000)).to_string().into_bytes(),
     }
 }
 
 /// What stands for one letter of a form.
-fn part(letter: u8, dice: &mut Dice) -> Vec<u8> {
+fn part(letter: u8, dice: &mut Random) -> Vec<u8> {
     match letter {
         b's' | b'l' | b'h' | b't' | b'b' | b'k' => key(letter, dice),
         b'v' => value(dice),
@@ -394,9 +369,9 @@ fn part(letter: u8, dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Appends what the words of a form stand for.
-fn append(words: &str, request: &mut Request, dice: &mut Dice) {
+fn append(words: &str, request: &mut Request, dice: &mut Random) {
     for word in words.split_whitespace() {
-        let count = if word.ends_with('*') { 1 + dice.below(4) } else { 1 };
+        let count = if word.ends_with('*') { 1 + dice.index(4) } else { 1 };
         for _ in 0..count {
             request.push(match word.as_bytes() {
                 [letter @ b'a'..=b'z'] | [letter @ b'a'..=b'z', b'*'] => part(*letter, dice),
@@ -408,9 +383,9 @@ fn append(words: &str, request: &mut Request, dice: &mut Dice) {
 }
 
 /// Does something to a request that makes it wrong, or says it in another way.
-fn spoil(request: &mut Request, is_timed: bool, dice: &mut Dice) {
-    let place = dice.below(request.len());
-    match dice.below(4) {
+fn spoil(request: &mut Request, is_timed: bool, dice: &mut Random) {
+    let place = dice.index(request.len());
+    match dice.index(4) {
         0 if place > 0 => request.truncate(place),
         1 => request.push(value(dice)),
         2 if place > 0 => drop(request.remove(place)),
@@ -424,14 +399,14 @@ fn spoil(request: &mut Request, is_timed: bool, dice: &mut Dice) {
 }
 
 /// Any command.
-pub(crate) fn any(dice: &mut Dice) -> Request {
+pub(crate) fn any(dice: &mut Random) -> Request {
     let form = dice.pick(FORMS);
     let (words, options) = form.split_once(" | ").unwrap_or((form, ""));
     let mut request = Vec::new();
     append(words, &mut request, dice);
     let options: Vec<&str> = options.split(", ").filter(|it| !it.is_empty()).collect();
     if !options.is_empty() {
-        for _ in 0..dice.below(4) {
+        for _ in 0..dice.index(4) {
             let option = dice.pick(&options);
             append(option, &mut request, dice);
         }
@@ -445,7 +420,7 @@ pub(crate) fn any(dice: &mut Dice) -> Request {
 }
 
 /// What a subscriber says: each is answered once, and most of it is refused in RESP2.
-pub(crate) fn of_subscriber(dice: &mut Dice) -> Request {
+pub(crate) fn of_subscriber(dice: &mut Random) -> Request {
     let words = dice.pick(&[
         "SUBSCRIBE c",
         "SUBSCRIBE c",
@@ -466,7 +441,7 @@ pub(crate) fn of_subscriber(dice: &mut Dice) -> Request {
 }
 
 /// A command that waits for a list until somebody makes it, and the keys it waits for.
-pub(crate) fn waiting(dice: &mut Dice) -> (Request, usize) {
+pub(crate) fn waiting(dice: &mut Random) -> (Request, usize) {
     let words = dice.pick(&["BLPOP l*", "BRPOP l*", "BLMOVE l k LEFT RIGHT", "BRPOPLPUSH l k"]);
     let mut request = Vec::new();
     append(words, &mut request, dice);

@@ -1,6 +1,6 @@
 //! Requests in bytes that are not quite what they should be.
 
-use super::commands::Dice;
+use testkit::Random;
 
 /// Requests that are fine. None of them says much, waits, or depends on who has said what.
 const REQUESTS: &[&[u8]] = &[
@@ -76,7 +76,7 @@ const PIECES: &[&[u8]] = &[
 ];
 
 /// Some requests, of which most were spoilt.
-pub(crate) fn any(dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn any(dice: &mut Random) -> Vec<u8> {
     loop {
         let bytes = attempt(dice);
         // Redis takes a zero for the end of what it has, and waits; the book lists that too.
@@ -100,10 +100,10 @@ fn has_a_count_that_only_redis_takes(bytes: &[u8]) -> bool {
     })
 }
 
-fn attempt(dice: &mut Dice) -> Vec<u8> {
-    let count = 1 + dice.below(6);
+fn attempt(dice: &mut Random) -> Vec<u8> {
+    let count = 1 + dice.index(6);
     let mut bytes: Vec<u8> = (0..count).flat_map(|_| dice.pick(REQUESTS).to_vec()).collect();
-    for _ in 0..dice.below(4) {
+    for _ in 0..dice.index(4) {
         spoil(&mut bytes, dice);
     }
     // A line that does not end: far more than is read at once, and than is waited for.
@@ -114,14 +114,14 @@ fn attempt(dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-fn spoil(bytes: &mut Vec<u8>, dice: &mut Dice) {
-    let at = dice.below(bytes.len() + 1);
-    match dice.below(8) {
+fn spoil(bytes: &mut Vec<u8>, dice: &mut Random) {
+    let at = dice.index(bytes.len() + 1);
+    match dice.index(8) {
         0 => bytes.truncate(at.max(1)),
-        1 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
+        1 if at < bytes.len() => bytes[at] ^= 1 << dice.index(8),
         2 if at < bytes.len() => drop(bytes.remove(at)),
         3 if at < bytes.len() => {
-            let end = (at + dice.below(12)).min(bytes.len());
+            let end = (at + dice.index(12)).min(bytes.len());
             let again = bytes[at..end].to_vec();
             bytes.splice(at..at, again);
         }
@@ -131,7 +131,7 @@ fn spoil(bytes: &mut Vec<u8>, dice: &mut Dice) {
 }
 
 /// Replaces the next length or count behind `at`.
-fn put_number(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) {
+fn put_number(bytes: &mut Vec<u8>, at: usize, dice: &mut Random) {
     let sign = bytes[at..].iter().position(|byte| matches!(byte, b'*' | b'$'));
     let Some(start) = sign.map(|place| at + place + 1) else { return };
     let length = bytes[start..].iter().position(|byte| *byte == b'\r').unwrap_or(0);

@@ -96,18 +96,15 @@ mod tests {
     #[test]
     fn what_is_put_in_comes_out_once_and_in_order() {
         let (mut places, mut model) = (Places::new(), BTreeSet::new());
-        let mut state = 88_172_645_463_325_252_u64;
+        let mut random = testkit::Random::new(1);
         let mut count = 0;
         for step in 0..200_000_u64 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
             if step.is_multiple_of(3) {
                 count += 1;
                 places.reach(count);
             }
-            let number = (state % count as u64) as u32;
-            if state >> 60 < 9 {
+            let number = random.below(count as u64) as u32;
+            if random.below(16) < 9 {
                 if model.insert(number) {
                     places.insert(number);
                 }

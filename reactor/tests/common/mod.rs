@@ -17,8 +17,7 @@ use reactor::{
     Next, Reactor, Reason, Registration, Stream, TimerId, Token,
 };
 
-/// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use testkit::PATIENCE;
 
 /// Runs `test` with a fresh reactor on each backend.
 pub(crate) fn on_every_backend<A: Default + 'static>(

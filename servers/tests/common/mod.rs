@@ -2,16 +2,13 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
-pub(crate) mod peer_programs;
-
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use testkit::PATIENCE;
+use testkit::process;
 
 /// A server under test: started on port 0, killed when dropped.
 pub(crate) struct Daemon {
@@ -66,9 +63,7 @@ impl Daemon {
 
     /// Sends it a signal, by name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
-        assert!(status.success(), "kill -s {name} failed");
+        process::signal(self.child.id(), name);
     }
 
     /// Whether it is still running.
@@ -96,21 +91,12 @@ impl Daemon {
 
     /// The bytes of memory that it has written to itself: a number of pages.
     pub(crate) fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.id());
-        let status = std::fs::read_to_string(path).expect("it is running");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux has it");
-        let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());
-        kibibytes.map(|count: u64| count * 1024).expect("it is a number")
+        process::memory_bytes(self.id()).expect("it is running")
     }
 
-    /// The processor time it has used, in hundredths of a second, as Linux counts it.
+    /// The processor time it has used, in nanoseconds.
     pub(crate) fn busy(&self) -> u64 {
-        let path = format!("/proc/{}/stat", self.id());
-        let stat = std::fs::read_to_string(path).expect("it is running");
-        // The name in parentheses may contain spaces; utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').expect("Linux writes it so");
-        let ticks = |place| fields.split_whitespace().nth(place)?.parse::<u64>().ok();
-        ticks(11).zip(ticks(12)).map(|(user, system)| user + system).expect("they are numbers")
+        process::cpu_nanoseconds(self.id()).expect("it is running")
     }
 }
 
@@ -128,38 +114,10 @@ impl Drop for Daemon {
     }
 }
 
-/// Runs a program with `input` on its standard input, and returns what it printed.
+/// Runs a peer program with `input` on its standard input, and returns what it printed.
 pub(crate) fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the peer program starts");
-    let mut stdin = child.stdin.take().expect("its input is piped");
-    let mut stdout = child.stdout.take().expect("its output is piped");
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // A peer that stops reading shows in what it printed.
-            let _ = stdin.write_all(input);
-        });
-        let mut printed = Vec::new();
-        stdout.read_to_end(&mut printed).expect("its output can be read");
-        let status = child.wait().expect("it can be waited for");
-        assert!(status.success(), "the peer program failed: {status}");
-        printed
-    })
-}
-
-/// Bytes that look random, from a seed (xorshift).
-pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.max(1);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
+    let output = process::run(command, input);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the peer program failed: {}: {said}", output.status);
+    output.stdout
 }
