@@ -43,6 +43,9 @@ pub struct Expired {
 /// The loop owns the descriptor and the handler. A call lends the handler itself, the loop (through
 /// [`Cx`]) and the application state `A`, all mutably and at once (law 4). From inside any call,
 /// anything may be registered, woken or closed, itself included.
+///
+/// A panic of a handler goes through the loop to whoever catches it, and ends its source with
+/// [`Reason::Panicked`] in the next turn. One in [`closed`](Self::closed) ends nothing more.
 pub trait Handler<A = ()> {
     /// The descriptor is ready for something in the source's interest, or the source was woken.
     ///
@@ -113,11 +116,14 @@ pub enum Reason {
     Cancelled,
     /// The loop stopped.
     Stopped,
+    /// Its handler panicked, and somebody caught that: a loop that is turned again afterwards goes on
+    /// without the source.
+    Panicked,
 }
 
 impl Reason {
     /// What closes are counted by, in the order of [`Counters::closes`](crate::Counters::closes).
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "finished",
         "peer closed",
         "failed",
@@ -126,6 +132,7 @@ impl Reason {
         "limit",
         "cancelled",
         "stopped",
+        "panicked",
     ];
 
     /// The place of this reason in [`NAMES`](Self::NAMES).
@@ -139,6 +146,7 @@ impl Reason {
             Self::Limit(_) => 5,
             Self::Cancelled => 6,
             Self::Stopped => 7,
+            Self::Panicked => 8,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::remote::{self, Mailbox, MailboxSource};
 use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Tag};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
+///
+/// A handler that panics does so through [`run`](Self::run) and its like. Whoever catches that
+/// ([`catch_unwind`]) may go on with the loop, whose other sources are as they were.
 ///
 /// Dropping a reactor ends every source with [`Reason::Stopped`]. After a `fork(2)`, the child may
 /// drop its copy, and nothing else.
@@ -172,6 +176,18 @@ impl<A: 'static> Reactor<A> {
         timer.into_iter().chain(retry).min()
     }
 
+    /// Ends every source, and drops what waits to be called. Nothing new is taken from here on.
+    fn end_all(&mut self) {
+        self.core.mailbox.close();
+        self.adopt();
+        for tag in self.core.sources.tags() {
+            self.core.doom(tag, Reason::Stopped);
+        }
+        while !self.core.doomed.is_empty() {
+            self.reap();
+        }
+    }
+
     /// Turns the auditor on or off; it is on by default in builds with debug assertions. Before
     /// the loop sleeps, it looks at every descriptor that a handler was just called for, and logs
     /// an error naming the handler that left data unread which no event will announce again.
@@ -182,14 +198,16 @@ impl<A: 'static> Reactor<A> {
 
 impl<A: 'static> Drop for Reactor<A> {
     fn drop(&mut self) {
-        // Nothing new is taken from here on, so one round ends everything there is.
-        self.core.mailbox.close();
         self.is_copy = self.process != std::process::id();
-        self.adopt();
-        for tag in self.core.sources.tags() {
-            self.core.doom(tag, Reason::Stopped);
+        // Each is told of its end even if others panic when they are. A panic must not leave while
+        // another is under way, which would end the process.
+        let mut panic = None;
+        while let Err(another) = catch_unwind(AssertUnwindSafe(|| self.end_all())) {
+            panic.get_or_insert(another);
         }
-        self.reap();
+        if let Some(panic) = panic.filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
+        }
     }
 }
 

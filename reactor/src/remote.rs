@@ -84,13 +84,12 @@ impl<A> Mailbox<A> {
 
     /// The loop is gone: whoever posts from now on is told so, and what waits is dropped.
     pub(crate) fn close(&self) {
-        let dropped = {
-            let mut calls = self.lock();
-            calls.closed = true;
-            std::mem::take(&mut calls.waiting)
-        };
-        // Dropped outside of the lock: what a closure owns may post when it is dropped.
-        drop(dropped);
+        self.lock().closed = true;
+        // Dropped one by one, outside of the lock: what a closure owns may post when it is dropped,
+        // or panic.
+        while let Some(call) = self.next_call() {
+            drop(call);
+        }
     }
 }
 

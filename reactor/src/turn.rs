@@ -9,6 +9,21 @@ use crate::core::Course;
 use crate::sources::{Phase, Role};
 use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
+/// What a handler is lent while it is called. One that panics does not give it back, and that ends
+/// its source (law 7): whoever catches the panic may turn the loop again.
+struct Lent<'a, A> {
+    cx: Cx<'a, A>,
+    is_back: bool,
+}
+
+impl<A> Drop for Lent<'_, A> {
+    fn drop(&mut self) {
+        if !self.is_back {
+            self.cx.core.doom(self.cx.me, Reason::Panicked);
+        }
+    }
+}
+
 impl<A: 'static> Reactor<A> {
     /// One turn, waiting no longer than `limit`.
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
@@ -94,9 +109,11 @@ impl<A: 'static> Reactor<A> {
         if !live {
             return;
         }
-        let mut cx = Cx::new(&mut self.core, &mut self.app, tag);
-        let verdict = call(handler.as_mut(), &mut cx);
-        let operation = cx.failed.unwrap_or("handler");
+        let mut lent = Lent { cx: Cx::new(&mut self.core, &mut self.app, tag), is_back: false };
+        let verdict = call(handler.as_mut(), &mut lent.cx);
+        lent.is_back = true;
+        let operation = lent.cx.failed.unwrap_or("handler");
+        drop(lent);
         match verdict {
             Ok(Next::Continue) => {}
             Ok(Next::Close(reason)) => self.core.doom(tag, reason),
