@@ -15,9 +15,12 @@ use clients::{Failure, resolve};
 #[command(
     name = "load",
     version,
-    after_help = "Ctrl-C prints what there is. REACTOR_BACKEND chooses epoll, \
-    epoll-lt, poll or select. It exits with 0 when every answer was right, 1 when one was not, or \
-    a connection failed or was lost, 2 on wrong arguments."
+    after_help = "Ctrl-C prints what there is. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
+    select.\n\nAnswers that are missing when the time is up are waited for during 5 s. They count \
+    into the latencies with how long they took, or were missing, and as often as messages would \
+    have been sent in their place.\n\nExit codes: 0 when every message was answered and every byte \
+    was right; 1 when an answer is missing or wrong, a connection failed or was lost, nothing was \
+    answered, or the load could not be made; 2 on wrong arguments."
 )]
 struct Cli {
     #[arg(help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH")]
