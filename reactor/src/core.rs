@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::debug;
+
 use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
@@ -59,8 +61,8 @@ pub(crate) struct Core<A> {
     pub(crate) wheel: Wheel,
     /// Collected, and not fired yet.
     pub(crate) due: VecDeque<Collected>,
-    /// How many timers of sources that have ended may still be armed, at most.
-    pub(crate) orphans: usize,
+    /// How much is still to be looked at for timers of sources that have ended.
+    pub(crate) unweeded: usize,
     epoch: Instant,
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
@@ -101,7 +103,7 @@ impl<A> Core<A> {
             connections: 0,
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
-            orphans: 0,
+            unweeded: 0,
             epoch: now,
             now,
             ticks: 0,
@@ -204,11 +206,20 @@ impl<A> Core<A> {
         while let Some(tag) = self.dirty.pop() {
             let Some(source) = self.sources.get_mut(tag) else { continue };
             source.dirty = false;
-            let wanted = source.wanted();
-            if source.phase != Phase::Live || wanted == source.armed {
+            let Some(fd) = &source.fd else { continue };
+            if source.phase == Phase::Doomed {
+                // It waits to be reaped, and would be reported at every wait until then.
+                if std::mem::take(&mut source.polled)
+                    && let Err(error) = self.backend.remove(fd.as_fd())
+                {
+                    debug!("{tag}: not removed from {}: {error}", self.backend.name());
+                }
                 continue;
             }
-            let Some(fd) = &source.fd else { continue };
+            let wanted = source.wanted();
+            if wanted == source.armed {
+                continue;
+            }
             match self.backend.modify(fd.as_fd(), tag, wanted) {
                 Ok(()) => source.armed = wanted,
                 Err(error) => self.doom(tag, Reason::Failed { operation: "modify", error }),
@@ -234,6 +245,10 @@ impl<A> Core<A> {
         let Some(source) = self.sources.get_mut(tag) else { return };
         if source.phase == Phase::Live {
             source.phase = Phase::Doomed;
+            if self.trigger == Trigger::Level && !source.dirty {
+                source.dirty = true;
+                self.dirty.push(tag);
+            }
             self.doomed.push_back((tag, reason));
         }
     }
@@ -286,6 +301,7 @@ impl<A> Core<A> {
             || !self.queue.is_empty()
             || !self.due.is_empty()
             || !self.doomed.is_empty()
+            || self.unweeded > 0
             || self.mailbox.is_pending()
     }
 

@@ -120,7 +120,8 @@ impl<'a, A> Cx<'a, A> {
     }
 
     /// Ends a source, this one or another. It is called no more but for its `closed`, which comes
-    /// at the end of this turn. Ending what has ended, or what is another loop's, does nothing.
+    /// at the end of this turn, or of a later one where more sources have ended than
+    /// [`LoopLimits::ends_per_turn`]. Ending what has ended, or what is another loop's, does nothing.
     pub fn close(&mut self, token: Token) {
         self.core.doom(token.tag_in(self.core.home), Reason::Cancelled);
     }

@@ -20,8 +20,8 @@ use crate::{
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// How far it doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many batches are accepted of those who wait when the loop winds down.
-const BACKLOG_BATCHES: usize = 64;
+/// How many batches are accepted of those who wait when the loop winds down, one a turn.
+const BACKLOG_BATCHES: u32 = 64;
 /// How often running out is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -146,6 +146,7 @@ impl Listener {
             file: self.file,
             pause: PAUSE_MIN,
             logged: None,
+            last_batches: 0,
         };
         cx.register(self.fd, registration, acceptor)
     }
@@ -259,6 +260,8 @@ struct Acceptor<F> {
     /// How long the next pause is.
     pause: Duration,
     logged: Option<Instant>,
+    /// How many batches have been accepted since the loop began to wind down.
+    last_batches: u32,
 }
 
 /// What one attempt to accept came to.
@@ -372,15 +375,16 @@ where
         // Who has been let in by the kernel already may have sent a request: closing now would
         // reset it. A connection that comes meanwhile is one too many, so this ends somewhere.
         let before = cx.core.counters.accepts;
-        for _ in 0..BACKLOG_BATCHES {
-            let accepted = cx.core.counters.accepts;
-            self.accept_batch(cx)?;
-            if cx.core.counters.accepts == accepted {
-                break;
-            }
+        self.accept_batch(cx)?;
+        let accepted = cx.core.counters.accepts - before;
+        debug!("{}: {accepted} from the backlog", self.address);
+        self.last_batches += 1;
+        if accepted == 0 || self.last_batches == BACKLOG_BATCHES {
+            return Ok(Next::Close(Reason::Finished));
         }
-        debug!("{}: {} from the backlog", self.address, cx.core.counters.accepts - before);
-        Ok(Next::Close(Reason::Finished))
+        // The others of the loop have their turn before the next batch; it does not end until then.
+        cx.core.untold.push_back(cx.me);
+        Ok(Next::Continue)
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_, A>) {

@@ -148,7 +148,8 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// How many timers there are in memory: those that are armed, and some of sources that have
-    /// ended, which are no more than the others or a thousand.
+    /// ended. These are looked for in the turns after the end, a bounded number in each, until they
+    /// are no more than the others or a thousand.
     pub fn timers(&self) -> usize {
         self.core.wheel.len()
     }
@@ -184,7 +185,7 @@ impl<A: 'static> Reactor<A> {
             self.core.doom(tag, Reason::Stopped);
         }
         while !self.core.doomed.is_empty() {
-            self.reap();
+            self.reap(usize::MAX);
         }
     }
 

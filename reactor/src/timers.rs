@@ -7,8 +7,11 @@ use crate::sources::{NEVER, Source};
 use crate::wheel::{Due, Payload, TimerTag};
 use crate::{Cx, Tag, Timeout, TimerId};
 
-/// So many timers of sources that have ended are not worth looking for.
-const ORPHANS_KEPT: usize = 1024;
+/// How much of the wheel is looked at for each timer that an ended source may have left behind. Those
+/// left behind during one way round the wheel are then at most half of what there is to look at.
+const LOOKS_PER_TIMER: usize = 2;
+/// How much of the wheel is looked at in a turn: about a tenth of a millisecond.
+const LOOKS_PER_TURN: usize = 4096;
 /// A timer is fetched while so many others fire: a fetch takes as long as a few of them.
 const AHEAD: usize = 8;
 
@@ -122,9 +125,9 @@ impl<A> Core<A> {
         self.wheel.cancel(timer)
     }
 
-    /// Collects what is due. Returns how many timers wait to be fired.
+    /// Collects what is due, as much as is fired in a turn. Returns how many timers wait to be fired.
     pub(crate) fn collect_due(&mut self) -> usize {
-        self.wheel.expire(self.ticks, &mut self.due);
+        self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
         self.due.len()
     }
 
@@ -144,7 +147,6 @@ impl<A> Core<A> {
             }
             Some(_) => {}
             None => {
-                self.orphans = self.orphans.saturating_sub(1);
                 // A periodic one would go on for nobody.
                 self.wheel.cancel(due.id);
                 return None;
@@ -154,17 +156,140 @@ impl<A> Core<A> {
     }
 
     /// A source has ended, and its timers with it. Nothing tells which they are but looking at all,
-    /// so that is done only once they may be half of all: each end costs no more than what its source
-    /// has armed. Those that it cancelled count too, since nobody looked whose they were.
+    /// so each that it has armed pays for a few looks, which [`weed`](Self::weed) takes: ending costs
+    /// no more than arming did. Those that it cancelled pay too, since their owner was not looked up.
     pub(crate) fn forget_timers(&mut self, source: &Source) {
         if let Some(timer) = source.timer {
             self.wheel.cancel_own(timer);
         }
-        self.orphans += source.timers as usize;
-        if self.orphans > ORPHANS_KEPT.max(self.wheel.len() / 2) {
-            self.orphans = 0;
+        let looks = (source.timers as usize).saturating_mul(LOOKS_PER_TIMER);
+        // From here, once round finds all of them.
+        self.unweeded = self.unweeded.saturating_add(looks).min(self.wheel.round());
+    }
+
+    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a turn.
+    #[inline]
+    pub(crate) fn weed(&mut self) {
+        if self.unweeded > 0 {
+            let looks = self.unweeded.min(LOOKS_PER_TURN);
+            self.unweeded -= looks;
             let sources = &self.sources;
-            self.wheel.retain(|payload| sources.get(Tag::from_bits(payload.owner)).is_some());
+            self.wheel.weed(looks, |it| sources.get(Tag::from_bits(it.owner)).is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::testing::Script;
+    use crate::{Handler, LoopLimits, Next, Reactor, Token, Trigger};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Arms so many timers when it is woken, and cancels so many others.
+    struct Owner {
+        armed: u64,
+        cancelled: u64,
+    }
+
+    impl Handler for Owner {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            for key in 0..self.armed {
+                cx.set_timer_after(HOUR, key);
+            }
+            let cancelled: Vec<_> =
+                (0..self.cancelled).map(|key| cx.set_timer_after(HOUR, key)).collect();
+            assert!(cancelled.into_iter().all(|timer| cx.cancel_timer(timer)));
+            Ok(Next::Continue)
+        }
+    }
+
+    fn reactor() -> Reactor {
+        // All end in one turn, so that nothing but their timers takes more.
+        let limits = LoopLimits { ends_per_turn: usize::MAX, ..LoopLimits::DEFAULT };
+        let backend = Script::new(Trigger::Edge).backend();
+        Reactor::with_backend(backend, limits, ()).expect("the reactor opens")
+    }
+
+    /// So many sources, each of which has armed and cancelled so many timers.
+    fn owners(reactor: &mut Reactor, count: usize, armed: u64, cancelled: u64) -> Vec<Token> {
+        let spawn = |_| {
+            let token = reactor.cx().spawn(Owner { armed, cancelled }).expect("it registers");
+            reactor.cx().wake(token);
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            token
+        };
+        (0..count).map(spawn).collect()
+    }
+
+    /// Ends sources, and turns until nothing is left to do. Returns how many looks that took in a
+    /// turn, at most, and in all.
+    fn end(reactor: &mut Reactor, tokens: &[Token]) -> (u64, u64) {
+        tokens.iter().for_each(|token| reactor.cx().close(*token));
+        let (before, mut most) = (reactor.core.wheel.touched, 0);
+        while reactor.core.has_work() {
+            let before = reactor.core.wheel.touched;
+            reactor.run_once(None).expect("it turns");
+            most = most.max(reactor.core.wheel.touched - before);
+        }
+        (most, reactor.core.wheel.touched - before)
+    }
+
+    /// A run of places is looked at whole.
+    const TURN_MAX: u64 = LOOKS_PER_TURN as u64 + 64;
+
+    #[test]
+    fn a_source_that_armed_nothing_ends_without_a_look_at_the_timers_of_others() {
+        let mut reactor = reactor();
+        owners(&mut reactor, 1, 20_000, 0);
+        let ended = owners(&mut reactor, 2000, 0, 0);
+        assert_eq!(end(&mut reactor, &ended), (0, 0));
+    }
+
+    #[test]
+    fn sources_that_end_after_a_burst_of_cancelled_timers_cost_what_they_armed() {
+        let mut reactor = reactor();
+        owners(&mut reactor, 1, 1, 200_000);
+        let ended = owners(&mut reactor, 2000, 0, 2);
+        let (most, all) = end(&mut reactor, &ended);
+        assert!(most <= TURN_MAX && all <= 2000 * 2 * 2 + 64, "{most} looks, {all} in all");
+    }
+
+    #[test]
+    fn sources_that_cancelled_many_timers_each_cost_one_way_round_in_all() {
+        let mut reactor = reactor();
+        let stays = 5000;
+        owners(&mut reactor, 1, stays, 0);
+        let ended = owners(&mut reactor, 200, 0, 2000);
+        let (most, all) = end(&mut reactor, &ended);
+        assert!(most <= TURN_MAX && all <= stays + stays / 64 + 200, "{most} looks, {all} in all");
+        assert_eq!(reactor.timers() as u64, stays);
+    }
+
+    #[test]
+    fn the_timers_of_a_crowd_that_ends_are_freed_in_portions_until_none_is_left() {
+        let mut reactor = reactor();
+        owners(&mut reactor, 1, 100, 0);
+        let ended = owners(&mut reactor, 200, 100, 0);
+        let (most, all) = end(&mut reactor, &ended);
+        assert!(most <= TURN_MAX && all <= 2 * 20_000, "{most} looks, {all} in all");
+        assert_eq!(reactor.timers(), 100);
+    }
+
+    #[test]
+    fn timers_of_those_who_have_ended_are_never_more_than_the_others_or_a_thousand() {
+        for stays in [0, 3000] {
+            let mut reactor = reactor();
+            owners(&mut reactor, 1, stays, 0);
+            for _ in 0..2000 {
+                let ended = owners(&mut reactor, 1, 10, 3);
+                end(&mut reactor, &ended);
+                let left = reactor.timers() as u64 - stays;
+                assert!(left <= stays.max(1000), "{left} beside {stays}");
+            }
         }
     }
 }

@@ -36,7 +36,8 @@ impl<A: 'static> Reactor<A> {
         self.run_queue();
         self.expire();
         self.run_remote_calls();
-        self.reap();
+        self.reap(self.ends_now());
+        self.core.weed();
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
         self.core.wheel.settle();
@@ -61,19 +62,32 @@ impl<A: 'static> Reactor<A> {
             self.core.course = Course::Draining { until, told: true };
             self.core.untold = self.core.sources.tags().into();
         }
-        // One by one, so that a panic which somebody catches leaves the others to be told.
-        while let Course::Draining { .. } = self.core.course
-            && let Some(tag) = self.core.untold.pop_front()
-        {
+        // One by one, so that a panic which is caught leaves the others to be told. What is to be
+        // told again waits for the next turn.
+        for told in 0..self.core.untold.len() {
+            let Course::Draining { .. } = self.core.course else { return };
+            if !self.may_call(told) {
+                return;
+            }
+            let Some(tag) = self.core.untold.pop_front() else { return };
             self.dispatch(tag, |handler, cx| handler.drain(cx));
+        }
+    }
+
+    /// Whether a phase that has called so many handlers calls another one in this turn.
+    fn may_call(&self, called: usize) -> bool {
+        match self.core.course {
+            Course::StopNow => false,
+            Course::StopAfterBatch => true,
+            Course::Running | Course::Draining { .. } => called < self.core.limits.calls_per_turn,
         }
     }
 
     /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
     /// after the kernel has been asked: nobody starves.
     fn run_queue(&mut self) {
-        for _ in 0..self.core.queue.len() {
-            if self.core.course == Course::StopNow {
+        for called in 0..self.core.queue.len() {
+            if !self.may_call(called) {
                 break;
             }
             let Some(tag) = self.core.queue.pop_front() else { break };
@@ -149,8 +163,8 @@ impl<A: 'static> Reactor<A> {
     /// which is due at once can not keep the loop here.
     fn expire(&mut self) {
         // What a loop that stops now leaves here is fired when it is run again.
-        for _ in 0..self.core.collect_due() {
-            if self.core.course == Course::StopNow {
+        for called in 0..self.core.collect_due() {
+            if !self.may_call(called) {
                 return;
             }
             let Some((tag, timer)) = self.core.next_due() else { continue };
@@ -193,11 +207,16 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Phase 8: removes, closes, tells, frees the slot, for each source that has ended. What ends
-    /// meanwhile is reaped in the next turn.
-    pub(crate) fn reap(&mut self) {
-        // One by one, so that a panic of one, which somebody may catch, costs the others nothing.
-        for _ in 0..self.core.doomed.len() {
+    /// How many sources are reaped in this turn. Where the loop stops, there are no others to wait.
+    fn ends_now(&self) -> usize {
+        if self.has_ended() { usize::MAX } else { self.core.limits.ends_per_turn }
+    }
+
+    /// Phase 8: removes, closes, tells, frees the slot, for each source that has ended, up to so many.
+    /// What ends meanwhile is reaped in the next turn.
+    pub(crate) fn reap(&mut self, most: usize) {
+        // One by one, so that a panic of one, which may be caught, costs the others nothing.
+        for _ in 0..self.core.doomed.len().min(most) {
             let Some((tag, reason)) = self.core.doomed.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(tag) else { continue };
             self.core.forget_timers(&source);

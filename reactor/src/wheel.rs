@@ -19,13 +19,14 @@
 mod buckets;
 mod departures;
 mod entry;
+mod expiry;
 mod places;
 mod timer;
+mod weeding;
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-use buckets::{Buckets, Chain, REFERENCE_SIZE_MAX, Reference};
+use buckets::{Buckets, REFERENCE_SIZE_MAX, Reference};
 use departures::{Departure, Departures};
 use entry::{Entry, Place};
 use places::Places;
@@ -65,9 +66,11 @@ pub(crate) struct Wheel {
     departures: Departures,
     /// An empty wheel keeps room for so many.
     kept: usize,
-    /// How many references `expire` has looked at.
+    /// Where `weed` goes on, in runs of places.
+    weeded: usize,
+    /// How many references `expire` and how many places `weed` has looked at.
     #[cfg(test)]
-    touched: u64,
+    pub(crate) touched: u64,
 }
 
 /// The tick within which a deadline lies.
@@ -99,6 +102,7 @@ impl Wheel {
             buckets: Buckets::new(),
             departures: Departures::new(),
             kept: KEPT,
+            weeded: 0,
             #[cfg(test)]
             touched: 0,
         }
@@ -214,47 +218,6 @@ impl Wheel {
         self.buckets.soonest()
     }
 
-    /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
-    /// were armed, unless one was moved. Each is to be [taken](Self::take) then.
-    pub(crate) fn expire(&mut self, now: u64, due: &mut VecDeque<Collected>) {
-        if self.next_deadline().is_none_or(|soonest| soonest > now) {
-            return;
-        }
-        self.settle();
-        let first = due.len();
-        // All reached buckets are taken before any timer is put elsewhere, so that none is met
-        // twice.
-        let mut reached = self.take_reached(tick_of(now).max(self.tick));
-        while let Some(chunk) = self.buckets.next(&mut reached) {
-            for reference in chunk.references() {
-                self.collect(*reference, now, due);
-            }
-        }
-        due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
-    }
-
-    /// Fires a timer that was collected, unless it was cancelled or moved since. A one-shot is gone
-    /// then; a periodic timer is armed again on the grid it started on.
-    pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
-        let id = timer.id;
-        let Entry { deadline, place, .. } = *self.find(id)?;
-        let payload = self.payloads[id.index as usize];
-        if place.bucket() != Place::COLLECTED {
-            return None;
-        }
-        if !place.is_periodic() {
-            self.remove(id.index, place);
-            return Some(Due { id, payload, deadline, ticks: 1 });
-        }
-        let period = self.periods[id.index as usize];
-        let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
-        // The grid ends where time does: there the last period is cut short.
-        let next = deadline.saturating_add(ticks.saturating_mul(period));
-        self.entries[id.index as usize].deadline = next;
-        self.link(id.index, next);
-        Some(Due { id, payload, deadline, ticks })
-    }
-
     /// Has a timer fetched that will be taken soon.
     #[inline]
     pub(crate) fn prefetch(&self, timer: Collected) {
@@ -262,59 +225,6 @@ impl Wheel {
         if let (Some(entry), Some(payload)) = (self.entries.get(index), self.payloads.get(index)) {
             sys::prefetch(entry);
             sys::prefetch(payload);
-        }
-    }
-
-    /// Cancels the timers that `keep` does not want. This looks at each of them.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Payload) -> bool) {
-        let mut left = self.len;
-        for index in 0..self.entries.len() {
-            if left == 0 {
-                // What is free lies at the end, as far as possible; and the memory of an empty
-                // wheel may have been given back.
-                return;
-            }
-            let place = self.entries[index].place;
-            if place.bucket() != Place::NOWHERE {
-                left -= 1;
-                if !keep(&self.payloads[index]) {
-                    self.remove(index as u32, place);
-                }
-            }
-        }
-    }
-
-    /// Moves the wheel to a tick, and takes the buckets it reaches.
-    fn take_reached(&mut self, until: u64) -> Chain {
-        let mut chain = Chain::EMPTY;
-        let top = level_of(self.tick ^ until);
-        for level in 0..=top {
-            // What lies below the highest digit that changes is past as a whole.
-            let last = if level == top { digit(until, level) } else { BUCKETS - 1 };
-            self.buckets.detach(level, u64::MAX >> (BUCKETS - 1 - last), &mut chain);
-        }
-        self.tick = until;
-        chain
-    }
-
-    /// Looks at a timer whose bucket was reached: it is due, or put where it belongs.
-    #[inline]
-    fn collect(&mut self, reference: Reference, now: u64, due: &mut VecDeque<Collected>) {
-        #[cfg(test)]
-        {
-            self.touched += 1;
-        }
-        let Reference { index, place } = reference;
-        let entry = &mut self.entries[index as usize];
-        let Entry { deadline, generation, .. } = *entry;
-        if entry.place.0 != place {
-            return;
-        }
-        if deadline <= now {
-            entry.place = entry.place.with_bucket(Place::COLLECTED);
-            due.push_back(Collected { deadline, id: TimerTag { index, generation } });
-        } else {
-            self.link(index, deadline);
         }
     }
 
@@ -387,13 +297,6 @@ impl Wheel {
         }
     }
 
-    /// The first tick that a bucket covers, as the wheel stands.
-    fn start_of(&self, bucket: usize) -> u64 {
-        let shift = (bucket / BUCKETS) as u32 * LEVEL_BITS;
-        let above = self.tick >> shift >> LEVEL_BITS << LEVEL_BITS;
-        (above | (bucket % BUCKETS) as u64) << shift
-    }
-
     /// Moves an armed timer.
     #[inline]
     fn shift(&mut self, index: u32, place: Place, deadline: u64) {
@@ -445,7 +348,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
 
     const MILLISECOND: u64 = 1_000_000;
     const SECOND: u64 = 1000 * MILLISECOND;
@@ -458,7 +361,7 @@ mod tests {
 
     fn expired(wheel: &mut Wheel, now: u64) -> Vec<Due> {
         let mut due = VecDeque::new();
-        wheel.expire(now, &mut due);
+        wheel.expire(now, usize::MAX, &mut due);
         due.into_iter().filter_map(|timer| wheel.take(timer, now)).collect()
     }
 
@@ -903,7 +806,7 @@ mod tests {
             .map(|(key, period)| wheel.insert(100 * SECOND + key, period, payload(key)));
         let now = 200 * SECOND;
         let mut due = VecDeque::new();
-        wheel.expire(now, &mut due);
+        wheel.expire(now, usize::MAX, &mut due);
         assert_eq!((due.len(), wheel.len(), wheel.next_deadline()), (5, 5, None));
         assert!(wheel.cancel(cancelled));
         assert!(wheel.rearm(moved, now + SECOND) && wheel.rearm(pulled, 0));
@@ -923,12 +826,12 @@ mod tests {
             wheel.insert(key * MILLISECOND, key % 7, payload(key));
         }
         let mut due = VecDeque::new();
-        wheel.expire(SECOND, &mut due);
-        wheel.retain(|payload| payload.key % 2 == 0);
+        wheel.expire(SECOND, usize::MAX, &mut due);
+        wheel.weed(wheel.round(), |payload| payload.key % 2 == 0);
         assert_eq!(wheel.len(), 5000);
         let fired = due.into_iter().filter_map(|timer| wheel.take(timer, SECOND)).count();
         assert_eq!(fired, 501);
-        wheel.retain(|_| false);
+        wheel.weed(wheel.round(), |_| false);
         assert_eq!((wheel.len(), heap(&wheel), wheel.next_deadline()), (0, 0, None));
     }
 

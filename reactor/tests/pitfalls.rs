@@ -101,7 +101,8 @@ fn a_crowd_that_is_ready_at_once_is_served_evenly() {
             Ok(Next::Continue)
         }
     }
-    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Vec<u32>>| {
+    let limits = LoopLimits { calls_per_turn: 8192, ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor: Reactor<Vec<u32>>| {
         let count = descriptors(2, 5000);
         reactor.app = vec![0; count];
         let peers: Vec<UnixStream> = (0..count)

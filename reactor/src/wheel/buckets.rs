@@ -166,14 +166,19 @@ impl Buckets {
         }
     }
 
-    /// The soonest deadline of the first bucket that holds timers.
+    /// The first bucket that holds timers.
     #[inline]
-    pub(super) fn soonest(&self) -> Option<u64> {
+    pub(super) fn first(&self) -> Option<usize> {
         // The lowest level that is occupied comes first: whatever lies higher differs from the
         // wheel's tick in a higher digit.
         let level = self.occupied.iter().position(|bits| *bits != 0)?;
-        let number = level * BUCKETS + self.occupied[level].trailing_zeros() as usize;
-        Some(self.buckets[number].soonest)
+        Some(level * BUCKETS + self.occupied[level].trailing_zeros() as usize)
+    }
+
+    /// The soonest deadline of the first bucket that holds timers.
+    #[inline]
+    pub(super) fn soonest(&self) -> Option<u64> {
+        self.first().map(|number| self.buckets[number].soonest)
     }
 
     /// Takes the buckets of a level that `mask` tells, first to last, and adds them to a chain.

@@ -16,6 +16,9 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// How many numbers there are in a run.
+    pub(super) const RUN: usize = 64;
+
     /// The empty set, without heap memory.
     pub(super) const fn new() -> Self {
         Self { levels: Vec::new(), run: 0, first: 0 }
@@ -46,6 +49,12 @@ impl Places {
             }
             number = place;
         }
+    }
+
+    /// Which numbers of a run are in the set, lowest bit first. The run that numbers are being taken
+    /// from is not.
+    pub(super) fn run(&self, run: usize) -> u64 {
+        self.levels.first().and_then(|words| words.get(run)).copied().unwrap_or(0)
     }
 
     /// Takes a number out.

@@ -1,0 +1,109 @@
+//! What is due: collected first, and taken one by one.
+
+use std::collections::VecDeque;
+
+use super::buckets::{Chain, Reference};
+use super::entry::{Entry, Place};
+use super::{
+    BUCKETS, Collected, Due, LEVEL_BITS, TICK_BITS, TimerTag, Wheel, digit, level_of, tick_of,
+};
+
+impl Wheel {
+    /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
+    /// were armed, unless one was moved. Each is to be [taken](Self::take) then. Once there are
+    /// `most` of them, no further bucket is looked at.
+    pub(crate) fn expire(&mut self, now: u64, most: usize, due: &mut VecDeque<Collected>) {
+        while due.len() < most {
+            if self.buckets.soonest().is_none_or(|soonest| soonest > now) {
+                return;
+            }
+            self.settle();
+            let until = if self.len <= most { now } else { now.min(self.first_end()) };
+            self.expire_until(until, due);
+        }
+    }
+
+    fn expire_until(&mut self, now: u64, due: &mut VecDeque<Collected>) {
+        let first = due.len();
+        // All reached buckets are taken before any timer is put elsewhere, so that none is met
+        // twice.
+        let mut reached = self.take_reached(tick_of(now).max(self.tick));
+        while let Some(chunk) = self.buckets.next(&mut reached) {
+            for reference in chunk.references() {
+                self.collect(*reference, now, due);
+            }
+        }
+        due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
+    }
+
+    /// The last nanosecond of the first bucket that holds timers.
+    fn first_end(&self) -> u64 {
+        let first = self.buckets.first().unwrap_or(0);
+        let next = self.start_of(first) + (1 << ((first / BUCKETS) as u32 * LEVEL_BITS));
+        // Behind the last bucket of all, time ends.
+        (next << TICK_BITS).wrapping_sub(1)
+    }
+
+    /// Fires a timer that was collected, unless it was cancelled or moved since. A one-shot is gone
+    /// then; a periodic timer is armed again on the grid it started on.
+    pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
+        let id = timer.id;
+        let Entry { deadline, place, .. } = *self.find(id)?;
+        let payload = self.payloads[id.index as usize];
+        if place.bucket() != Place::COLLECTED {
+            return None;
+        }
+        if !place.is_periodic() {
+            self.remove(id.index, place);
+            return Some(Due { id, payload, deadline, ticks: 1 });
+        }
+        let period = self.periods[id.index as usize];
+        let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
+        // The grid ends where time does: there the last period is cut short.
+        let next = deadline.saturating_add(ticks.saturating_mul(period));
+        self.entries[id.index as usize].deadline = next;
+        self.link(id.index, next);
+        Some(Due { id, payload, deadline, ticks })
+    }
+
+    /// Moves the wheel to a tick, and takes the buckets it reaches.
+    fn take_reached(&mut self, until: u64) -> Chain {
+        let mut chain = Chain::EMPTY;
+        let top = level_of(self.tick ^ until);
+        for level in 0..=top {
+            // What lies below the highest digit that changes is past as a whole.
+            let last = if level == top { digit(until, level) } else { BUCKETS - 1 };
+            self.buckets.detach(level, u64::MAX >> (BUCKETS - 1 - last), &mut chain);
+        }
+        self.tick = until;
+        chain
+    }
+
+    /// Looks at a timer whose bucket was reached: it is due, or put where it belongs.
+    #[inline]
+    fn collect(&mut self, reference: Reference, now: u64, due: &mut VecDeque<Collected>) {
+        #[cfg(test)]
+        {
+            self.touched += 1;
+        }
+        let Reference { index, place } = reference;
+        let entry = &mut self.entries[index as usize];
+        let Entry { deadline, generation, .. } = *entry;
+        if entry.place.0 != place {
+            return;
+        }
+        if deadline <= now {
+            entry.place = entry.place.with_bucket(Place::COLLECTED);
+            due.push_back(Collected { deadline, id: TimerTag { index, generation } });
+        } else {
+            self.link(index, deadline);
+        }
+    }
+
+    /// The first tick that a bucket covers, as the wheel stands.
+    pub(super) fn start_of(&self, bucket: usize) -> u64 {
+        let shift = (bucket / BUCKETS) as u32 * LEVEL_BITS;
+        let above = self.tick >> shift >> LEVEL_BITS << LEVEL_BITS;
+        (above | (bucket % BUCKETS) as u64) << shift
+    }
+}
