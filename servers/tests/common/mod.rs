@@ -2,9 +2,11 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub(crate) use testkit::PATIENCE;
@@ -14,7 +16,9 @@ use testkit::process;
 pub(crate) struct Daemon {
     child: Child,
     /// Reads its log, so that it never waits for us to do so.
-    log: Option<JoinHandle<String>>,
+    reading: Option<JoinHandle<()>>,
+    /// What it has logged since it listened.
+    log: Arc<Mutex<String>>,
     /// The lines it has logged about what it listens on.
     pub(crate) addresses: Vec<String>,
 }
@@ -44,8 +48,12 @@ impl Daemon {
                 addresses.push(rest.split(' ').next().unwrap_or_default().to_owned());
             }
         }
-        let log = Some(std::thread::spawn(move || rest(log)));
-        Self { child, log, addresses }
+        let lines = Arc::new(Mutex::new(String::new()));
+        let reading = std::thread::spawn({
+            let lines = Arc::clone(&lines);
+            move || keep(log, &lines)
+        });
+        Self { child, reading: Some(reading), log: lines, addresses }
     }
 
     /// A connection to its first address.
@@ -79,9 +87,27 @@ impl Daemon {
 
     /// Waits for its end; returns its exit code and the rest of its log.
     pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
-        let log = self.log.take().expect("it is waited for once");
-        let log = log.join().expect("the log is text");
-        (self.child.wait().expect("it can be waited for").code(), log)
+        let reading = self.reading.take().expect("it is waited for once");
+        reading.join().expect("the log is text");
+        (self.child.wait().expect("it can be waited for").code(), self.log())
+    }
+
+    /// What it has logged since it listened.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log is text").clone()
+    }
+
+    /// What its loop has counted so far, which it logs when it is told to by SIGUSR1.
+    pub(crate) fn counters(&self) -> HashMap<String, u64> {
+        let all = || -> Vec<String> {
+            self.log().lines().filter(|it| it.contains(" turns=")).map(str::to_owned).collect()
+        };
+        let before = all().len();
+        self.signal("USR1");
+        testkit::wait_until("a line of counters", || all().len() > before);
+        let line = all().pop().expect("there is one more");
+        let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
     }
 
     /// Its process number.
@@ -93,17 +119,15 @@ impl Daemon {
     pub(crate) fn memory(&self) -> u64 {
         process::memory_bytes(self.id()).expect("it is running")
     }
-
-    /// The processor time it has used, in nanoseconds.
-    pub(crate) fn busy(&self) -> u64 {
-        process::cpu_nanoseconds(self.id()).expect("it is running")
-    }
 }
 
-fn rest(mut log: BufReader<ChildStderr>) -> String {
-    let mut rest = String::new();
-    log.read_to_string(&mut rest).expect("the log is text");
-    rest
+/// Reads a log to its end. Only whole lines are ever in what is kept.
+fn keep(mut log: BufReader<ChildStderr>, lines: &Mutex<String>) {
+    let mut line = String::new();
+    while log.read_line(&mut line).expect("the log is text") > 0 {
+        lines.lock().expect("nobody panics with it").push_str(&line);
+        line.clear();
+    }
 }
 
 impl Drop for Daemon {
