@@ -132,15 +132,17 @@ impl<C: Codec, S> Conversation<C, S> {
         let mut reply = Reply::new(&mut self.codec, output);
         Ok(self.service.finish(&mut reply, turn))
     }
-}
 
-impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
-    fn advance(
+    /// Tells the service why it is called, and delivers what messages there are.
+    fn go_on<A>(
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
         turn: &mut Turn<'_, A>,
-    ) -> Result<Flow, Refusal> {
+    ) -> Result<Flow, Refusal>
+    where
+        S: Service<C, A>,
+    {
         let mut reply = Reply::new(&mut self.codec, output);
         let mut flow = match turn.cause {
             Cause::Opened => self.service.open(&mut reply, turn),
@@ -167,6 +169,21 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         }
         self.paused = flow == Flow::Pause;
         Ok(flow)
+    }
+}
+
+impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        turn: &mut Turn<'_, A>,
+    ) -> Result<Flow, Refusal> {
+        let outcome = self.go_on(input, output, turn);
+        if matches!(outcome, Ok(Flow::Close) | Err(_)) {
+            self.service.ending(turn);
+        }
+        outcome
     }
 
     fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {

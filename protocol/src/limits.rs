@@ -16,6 +16,15 @@ pub struct Limits {
     pub message_size_max: usize,
     /// Bytes of unsent output at which decoding and reading stop. Default 256 KiB: a few round
     /// trips' worth, so that the peer never waits for us on a fast path.
+    ///
+    /// The default is for protocols whose peers write one request and read its answer, or read while
+    /// they write. A peer that writes a whole pipeline of requests before it reads the first answer
+    /// waits for ever once reading stops, as it reads only when all has been read from it. A protocol
+    /// with such clients, as RESP and those of databases are, needs a high mark beyond the answers to
+    /// the longest pipeline. Its service then does what the mark does else: it closes peers whose
+    /// [`backlog`](crate::Reply::backlog) is more than it puts up with, it pauses and wakes itself after
+    /// a portion of answers, so that others have their turn, and it bounds what all peers leave unread
+    /// together.
     pub output_high: u64,
     /// Bytes of unsent output under which they start again. Default 64 KiB: low enough that
     /// stopping and starting is rare, high enough that the socket never runs dry meanwhile.

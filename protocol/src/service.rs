@@ -77,6 +77,14 @@ pub trait Service<C: Codec, A = ()> {
         Flow::Close
     }
 
+    /// The conversation ends: this service has closed it, or what the peer said was refused. What was
+    /// said is still being sent, which takes as long as the peer takes it; of the peer, nothing more is
+    /// heard. Called once at most, behind whatever ended the conversation and before
+    /// [`closed`](Self::closed), which alone is called when the connection is lost.
+    fn ending(&mut self, turn: &mut Turn<'_, A>) {
+        let _ = turn;
+    }
+
     /// The connection is gone. Called exactly once, and nothing after it.
     ///
     /// `error` is `None` when both sides were done; otherwise it says what cut the conversation

@@ -12,11 +12,12 @@ use protocol::{
     Reply, Service, Session, Turn, resp,
 };
 
-/// Repeats each line ten times; stops for "pause"; remembers what it was told.
+/// Repeats each line ten times; stops for "pause" and ends with "close"; remembers what it was told.
 #[derive(Default)]
 struct Repeat {
     calls: usize,
     finished: usize,
+    endings: usize,
 }
 
 impl Service<Lines> for Repeat {
@@ -26,7 +27,15 @@ impl Service<Lines> for Repeat {
             reply.send(line);
         }
         turn.wake(Peer(7));
-        if line == b"pause" { Flow::Pause } else { Flow::Continue }
+        match &*line {
+            b"pause" => Flow::Pause,
+            b"close" => Flow::Close,
+            _ => Flow::Continue,
+        }
+    }
+
+    fn ending(&mut self, _turn: &mut Turn<'_>) {
+        self.endings += 1;
     }
 
     fn finish(&mut self, _reply: &mut Reply<'_, Lines>, _turn: &mut Turn<'_>) -> Flow {
@@ -114,6 +123,23 @@ fn what_is_refused_is_said_to_the_peer_and_to_the_driver() {
     let error = driver.advance(Cause::Input, &[b'x'; 70_000]).expect_err("it is too long");
     assert_eq!(error.to_string(), "line longer than 65536 bytes");
     assert_eq!(driver.output.to_vec(), b"error: line longer than 65536 bytes\n");
+}
+
+#[test]
+fn a_service_is_told_when_its_conversation_ends_whatever_ends_it() {
+    let ends: [&[u8]; 3] = [b"one\nclose\n", &[b'x'; 70_000], b"half"];
+    for end in ends {
+        let mut driver = Driver::new(Limits::DEFAULT);
+        for going_on in [&b"one\npause\n"[..], b"two\n"] {
+            assert_eq!(driver.advance(Cause::Input, going_on).expect("lines"), Flow::Pause);
+        }
+        assert_eq!(driver.advance(Cause::Woken, b"").expect("lines"), Flow::Continue);
+        assert_eq!(driver.session.service().endings, 0);
+        driver.input_ended = end == b"half";
+        let flow = driver.advance(Cause::Input, end);
+        assert!(matches!(flow, Ok(Flow::Close) | Err(_)), "{flow:?}");
+        assert_eq!(driver.session.service().endings, 1);
+    }
 }
 
 #[test]

@@ -109,6 +109,56 @@ fn a_blocked_client_answers_later_what_it_is_asked_meanwhile() {
 }
 
 #[test]
+fn a_client_that_writes_all_of_a_pipeline_before_it_reads_is_answered() {
+    const COUNT: usize = 300_000;
+    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+        let server = start(&["--backend", backend]);
+        let value = "x".repeat(100);
+        let mut talk = Talk::to(&server);
+        talk.asks(&format!("set k {value}"), "+OK\r\n");
+        talk.0.write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(COUNT)).expect(backend);
+        // Others are answered meanwhile and afterwards.
+        Talk::to(&server).heard_nothing();
+        let reply = format!("$100\r\n{value}\r\n");
+        for _ in 0..COUNT / 1000 {
+            talk.hears(&reply.repeat(1000));
+        }
+        talk.heard_nothing();
+        until(&server, "mem_clients_normal:0\r\n");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_too_much_unread_is_closed_in_the_words_of_redis() {
+    let server = start(&["--normal-backlog", "1mb"]);
+    let mut other = Talk::to(&server);
+    other.asks(&format!("set k {}", "x".repeat(1000)), "+OK\r\n");
+    other.asks(
+        "config get client-output-buffer-limit",
+        "*2\r\n$26\r\nclient-output-buffer-limit\r\n$38\r\nnormal 1048576 0 0 pubsub 33554432 0 0\r\n",
+    );
+    let mut greedy = Talk::to(&server);
+    greedy.asks("client setname greedy", "+OK\r\n");
+    // The kernel takes some megabytes for a peer that does not read.
+    let writer = greedy.0.try_clone().expect("there are descriptors");
+    let writing = std::thread::spawn(move || {
+        let mut writer = writer;
+        let gets = b"get k\r\n".repeat(10_000);
+        while writer.write_all(&gets).is_ok() {}
+    });
+    until(&server, "client_output_buffer_limit_disconnections:1\r\n");
+    other.say("client list\r\nquit");
+    let list = String::from_utf8_lossy(&other.last_words()).into_owned();
+    assert!(!list.contains("greedy"), "{list}");
+    greedy.last_words();
+    writing.join().expect("it ends");
+    let (_, log) = server.stop();
+    let words = "scheduled to be closed ASAP for overcoming of output buffer limits.";
+    let line = log.lines().find(|line| line.contains(words)).expect(&log);
+    assert!(line.contains("Client id=") && line.contains("name=greedy"), "{line}");
+}
+
+#[test]
 fn what_a_slow_command_takes_counts_for_those_behind_it() {
     let server = start(&[]);
     let mut talk = Talk::to(&server);

@@ -9,6 +9,14 @@ use protocol::resp::Server;
 use protocol::{Agenda, Buffer, Cause, Conversation, Flow, Limits, Output, Peer, Session, Turn};
 use servers::kv::{App, Config, Connection, session};
 
+/// As the server has them: reading goes on however much is unread.
+const LIMITS: Limits = Limits {
+    message_size_max: 1 << 30,
+    output_high: 1 << 30,
+    output_max: 1 << 30,
+    ..Limits::DEFAULT
+};
+
 struct Client {
     session: Conversation<Server, Connection>,
     peer: Peer,
@@ -27,6 +35,7 @@ fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
         password: String::new(),
         pubsub_backlog_max: 10_000,
         normal_backlog_max: 1 << 20,
+        clients_memory_max: 100 << 20,
         idle_timeout: None,
         connections_max: 10_000,
     };
@@ -56,9 +65,19 @@ impl Client {
     fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<Peer>) {
         let mut agenda = Agenda::default();
         let mut turn =
-            Turn::new(Instant::now(), self.peer, app, &Limits::DEFAULT, &mut agenda).because(cause);
+            Turn::new(Instant::now(), self.peer, app, &LIMITS, &mut agenda).because(cause);
         let flow = self.session.advance(&mut self.input, &mut self.output, &mut turn);
-        (flow.expect("nothing here is refused"), agenda.wakes)
+        // What is refused ends the conversation, too.
+        (flow.unwrap_or(Flow::Close), agenda.wakes)
+    }
+
+    /// The answer to a question.
+    fn answer(&mut self, app: &mut App, line: &str) -> String {
+        self.forget_output();
+        assert_eq!(self.says(app, line).0, Flow::Continue);
+        let said = String::from_utf8(self.output.to_vec()).expect("it is text");
+        self.forget_output();
+        said
     }
 
     fn says(&mut self, app: &mut App, line: &str) -> (Flow, Vec<Peer>) {
@@ -69,6 +88,13 @@ impl Client {
     #[track_caller]
     fn goes_on(&mut self, app: &mut App, lines: &str) {
         assert_eq!(self.says(app, lines).0, Flow::Continue);
+    }
+
+    /// Its connection is gone.
+    fn closed(&mut self, app: &mut App) {
+        let mut agenda = Agenda::default();
+        let mut turn = Turn::new(Instant::now(), self.peer, app, &LIMITS, &mut agenda);
+        Session::closed(&mut self.session, None, &mut turn);
     }
 
     fn forget_output(&mut self) {
@@ -151,7 +177,7 @@ fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     assert_eq!(client.says(&mut app, "blpop list 0").0, Flow::Continue);
-    let line = format!("echo {}", "x".repeat(1000));
+    let line = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{}", "x".repeat(1_000_000));
     let mut asked = 0;
     while client.says(&mut app, &line).0 == Flow::Continue {
         asked += 1;
@@ -160,10 +186,19 @@ fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
     let mut other = Client::open(&mut app, 2);
     let (_, woken) = other.says(&mut app, "rpush list x");
     assert_eq!(woken, [Peer(1)]);
-    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
-    let said = client.output.to_vec();
-    assert!(said.starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000\r\n"));
-    assert_eq!(said.iter().filter(|byte| **byte == b'$').count(), 2 + asked + 1);
+    assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Pause);
+    assert!(client.output.to_vec().starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000000\r\n"));
+    // It is answered in portions, which are taken at once here.
+    let mut said = 0;
+    loop {
+        said += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
+        client.forget_output();
+        if client.advance(&mut app, Cause::Woken).0 == Flow::Continue {
+            break;
+        }
+    }
+    said += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
+    assert_eq!(said, 2 + asked + 1);
 }
 
 #[test]
@@ -336,4 +371,150 @@ fn commands_that_do_not_need_the_time_do_not_have_it_read() {
     assert_eq!(readings.get(), before);
     client.goes_on(&mut app, "mget other other other");
     assert_eq!(readings.get(), before + 1);
+}
+
+#[test]
+fn a_client_that_is_ended_is_gone_at_once_for_the_others() {
+    let mut app = app();
+    let mut observer = Client::open(&mut app, 1);
+    observer.goes_on(&mut app, "client setname observer\r\nsubscribe other\r\nreset");
+    let unread = "x".repeat(2_000_000);
+    let set = format!("*3\r\n$3\r\nset\r\n$3\r\nbig\r\n$2000000\r\n{unread}");
+    observer.goes_on(&mut app, &set);
+    let ways: [(&str, &[u8]); 6] = [
+        ("quit", b"quit\r\n"),
+        ("an error of the protocol", b"*x\r\n"),
+        ("HTTP", b"POST / HTTP/1.1\r\n"),
+        ("its own kill", b"client kill type normal skipme no\r\n"),
+        ("the limit", b"get big\r\n"),
+        ("the limit, in a transaction", b"multi\r\nget big\r\nexec\r\n"),
+    ];
+    for (number, (way, input)) in ways.into_iter().enumerate() {
+        let mut client = Client::open(&mut app, 10 + number as u64);
+        client
+            .goes_on(&mut app, "client setname ended\r\nwatch k\r\nsubscribe news\r\nunsubscribe");
+        let list = observer.answer(&mut app, "client list");
+        assert!(list.contains("name=ended"), "{list}");
+        client.input.extend_from_slice(input);
+        assert_eq!(client.advance(&mut app, Cause::Input).0, Flow::Close, "{way}");
+        if way == "its own kill" {
+            // It has ended the observer, too.
+            assert_eq!(observer.advance(&mut app, Cause::Woken).0, Flow::Close);
+            observer = Client::open(&mut app, 1);
+        }
+        // Its connection lingers: it has not been told that it is closed.
+        let list = observer.answer(&mut app, "client list");
+        assert!(!list.contains("name=ended"), "{way}: {list}");
+        let info = observer.answer(&mut app, "info clients");
+        assert!(info.contains("connected_clients:1\r\n"), "{way}: {info}");
+        assert_eq!(observer.answer(&mut app, "client kill type normal"), ":0\r\n", "{way}");
+        // Its number may be another's by now, who is not to suffer from its end.
+        let mut next = Client::open(&mut app, 100);
+        next.goes_on(&mut app, "client setname next");
+        client.closed(&mut app);
+        assert!(next.answer(&mut app, "client list").contains("name=next"), "{way}");
+        next.closed(&mut app);
+    }
+}
+
+#[test]
+fn a_killed_client_is_gone_before_its_turn_comes() {
+    let mut app = app();
+    let mut killer = Client::open(&mut app, 1);
+    let mut killed = Client::open(&mut app, 2);
+    killed.goes_on(&mut app, "blpop list 0");
+    let said = killer.answer(&mut app, "client kill id 2\r\nclient kill id 2\r\ninfo clients");
+    assert!(said.starts_with(":1\r\n:0\r\n"), "{said}");
+    assert!(said.contains("connected_clients:1\r\n"), "{said}");
+    assert!(said.contains("blocked_clients:0\r\n"), "{said}");
+    assert_eq!(killed.advance(&mut app, Cause::Woken).0, Flow::Close);
+}
+
+#[test]
+fn a_long_pipeline_is_answered_in_portions() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    let value = "x".repeat(10_000);
+    client.goes_on(&mut app, &format!("set k {value}"));
+    client.forget_output();
+    client.input.extend_from_slice("get k\r\n".repeat(100).as_bytes());
+    let mut cause = Cause::Input;
+    for portion in 1.. {
+        let (flow, woken) = client.advance(&mut app, cause);
+        let said = client.output.len();
+        assert!(said < portion * (256 * 1024 + 11_000), "{said} bytes in {portion} portions");
+        if flow == Flow::Continue {
+            // It has all been said, though nothing was read.
+            assert!(portion > 3);
+            assert_eq!(said, 100 * (10_000 + "$10000\r\n\r\n".len() as u64));
+            break;
+        }
+        assert_eq!((flow, woken), (Flow::Pause, vec![client.peer]), "it comes again by itself");
+        cause = Cause::Woken;
+    }
+    // What was read in between makes no portion longer.
+    client.forget_output();
+    client.input.extend_from_slice("get k\r\n".repeat(100).as_bytes());
+    assert_eq!(client.advance(&mut app, Cause::Input).0, Flow::Pause);
+    assert!(client.output.len() < 256 * 1024 + 11_000);
+}
+
+#[test]
+fn what_was_asked_while_a_client_waited_is_answered_in_portions_and_in_order() {
+    let mut app = app();
+    let mut client = Client::open(&mut app, 1);
+    let asked: String = (0..5000).map(|number| format!("echo {number}\r\n")).collect();
+    client.goes_on(&mut app, &format!("blpop list 0\r\n{asked}"));
+    Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
+    // More comes before its turn.
+    let mut turns = 1;
+    let mut flow = client.says(&mut app, "echo last").0;
+    while flow == Flow::Pause {
+        turns += 1;
+        flow = client.advance(&mut app, Cause::Woken).0;
+    }
+    assert_eq!(turns, 3);
+    let said = String::from_utf8(client.output.to_vec()).expect("it is text");
+    let answer = |word: String| format!("${}\r\n{word}\r\n", word.len());
+    let expected: String = (0..5000).map(|it| answer(it.to_string())).collect();
+    let expected = format!("*2\r\n$4\r\nlist\r\n$1\r\nx\r\n{expected}$4\r\nlast\r\n");
+    assert!(said == expected, "{} bytes, not {}", said.len(), expected.len());
+}
+
+#[test]
+fn the_client_with_the_most_unread_is_closed_once_all_have_too_much() {
+    let mut app = app();
+    let mut observer = Client::open(&mut app, 999);
+    let value = "x".repeat(1_000_000);
+    observer.goes_on(&mut app, &format!("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1000000\r\n{value}"));
+    let mut clients: Vec<Client> = (1..=100).map(|it| Client::open(&mut app, it)).collect();
+    for client in &mut clients {
+        assert_eq!(client.says(&mut app, "get k").0, Flow::Pause, "it is a portion");
+    }
+    let held = observer.answer(&mut app, "info memory");
+    assert!(held.contains(&format!("mem_clients_normal:{}\r\n", 100 * 1_000_012)), "{held}");
+    // Those that read give back what was counted for them.
+    for client in &mut clients[50..] {
+        client.forget_output();
+        let _ = client.advance(&mut app, Cause::Drained);
+    }
+    let held = observer.answer(&mut app, "info memory");
+    assert!(held.contains(&format!("mem_clients_normal:{}\r\n", 50 * 1_000_012)), "{held}");
+    // A transaction counts as well.
+    let queued = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{value}");
+    let mut keeper = Client::open(&mut app, 500);
+    keeper.goes_on(&mut app, "multi");
+    let woken = loop {
+        let (flow, woken) = keeper.says(&mut app, &queued);
+        if flow == Flow::Close {
+            break woken;
+        }
+    };
+    assert_eq!(woken, [keeper.peer], "the others have done nothing");
+    let info = observer.answer(&mut app, "info");
+    assert!(info.contains("evicted_clients:1\r\n"), "{info}");
+    assert!(info.contains(&format!("mem_clients_normal:{}\r\n", 50 * 1_000_012)), "{info}");
+    keeper.closed(&mut app);
+    clients.iter_mut().for_each(|client| client.closed(&mut app));
+    assert!(observer.answer(&mut app, "info memory").contains("mem_clients_normal:0\r\n"));
 }

@@ -32,6 +32,7 @@ impl Kv {
             requirepass: password.map(str::to_owned),
             pubsub_backlog: 32 << 20,
             normal_backlog: 1 << 30,
+            maxmemory_clients: 2 << 30,
         };
         let server = Server::run(&address, move || kv::application(&common, &own));
         Self { _server: server, folder }

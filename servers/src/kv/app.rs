@@ -28,6 +28,9 @@ pub struct Config {
     pub pubsub_backlog_max: u64,
     /// Bytes that another client may leave unread before it is closed.
     pub normal_backlog_max: u64,
+    /// Bytes that all clients but subscribers may leave unread together, with the requests that are
+    /// kept for them.
+    pub clients_memory_max: u64,
     /// How long a client may be silent.
     pub idle_timeout: Option<Duration>,
     /// Clients served at once.
@@ -41,6 +44,9 @@ pub(crate) struct Stats {
     pub(crate) commands: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
+    /// Clients closed because they left more unread than they may, and because all did.
+    pub(crate) overcome: u64,
+    pub(crate) evicted: u64,
 }
 
 /// The state of the server: one value, lent to every call, so nothing is locked.
@@ -48,6 +54,8 @@ pub(crate) struct Stats {
 pub struct App {
     pub(crate) store: Databases,
     pub(crate) clients: Slab<Client>,
+    /// What all of them hold.
+    pub(crate) held: u64,
     pub(crate) channels: Channels,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -70,6 +78,7 @@ impl App {
         Self {
             store: Databases::new(&clock),
             clients: Slab::new(),
+            held: 0,
             channels: Channels::default(),
             config,
             stats: Stats::default(),
@@ -107,13 +116,68 @@ impl App {
         client.authenticated || self.config.password.is_empty()
     }
 
+    /// The clients that are there. One that was killed is gone for everyone but its connection, which
+    /// is woken to hear of it.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = (usize, &Client)> {
+        self.clients.iter().filter(|(_, client)| !client.killed)
+    }
+
+    /// Closes a client at once, whatever it has still to be told.
+    pub(crate) fn kill(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        client.killed = true;
+        self.wakes.push(client.peer);
+        self.retire(who);
+    }
+
+    /// A client has left more unread than it may: it is closed in its own turn, which comes soon. It
+    /// may be in the middle of being told something.
+    pub(crate) fn overcome(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        client.killed = true;
+        client.outbox = Vec::new();
+        log::warn!(
+            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            client.line(self.clock.instant())
+        );
+        self.stats.overcome += 1;
+    }
+
+    /// Counts what a client holds: replies that it has not read and requests that are kept for it.
+    /// Once all hold too much, the one with the most is closed. Messages to subscribers are held once
+    /// for all of them, so those are bounded by their class alone.
+    #[inline]
+    pub(crate) fn count_held(&mut self, who: usize, unread: u64) {
+        let client = &mut self.clients[who];
+        let held = if client.subscriptions() > 0 { 0 } else { unread + client.kept_bytes() };
+        if held != client.held {
+            self.held = self.held - client.held + held;
+            client.held = held;
+            if self.held > self.config.clients_memory_max {
+                self.evict();
+            }
+        }
+    }
+
+    fn evict(&mut self) {
+        let Some((who, client)) = self.connected().max_by_key(|(_, client)| client.held) else {
+            return;
+        };
+        log::info!("Evicting client: {}", client.line(self.clock.instant()));
+        self.stats.evicted += 1;
+        self.kill(who);
+    }
+
     /// Nobody is to tell a client anything any more, though it may take a while until it is gone.
     pub(crate) fn retire(&mut self, who: usize) {
         blocking::forget(self, who);
         pubsub::forget(self, who);
+        self.held -= std::mem::take(&mut self.clients[who].held);
         let client = &mut self.clients[who];
         client.outbox = Vec::new();
         client.waiting = VecDeque::new();
+        client.waiting_bytes = 0;
+        client.transaction = None;
     }
 
     /// Has a client say what has been encoded, in its own time. One that is told more than it may
@@ -132,9 +196,7 @@ impl App {
         client.outbox.push(encoded);
         self.posted += 1;
         if client.outbox_bytes > limit {
-            log::info!("client {} closed: told {} bytes at once", client.id, client.outbox_bytes);
-            client.killed = true;
-            client.outbox = Vec::new();
+            self.overcome(to);
         }
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Client {
     /// What it has asked for while it was blocked.
     pub(crate) waiting: VecDeque<Kept>,
     pub(crate) waiting_bytes: usize,
+    /// What is counted for it of the memory that clients may hold.
+    pub(crate) held: u64,
     /// What others have it say.
     pub(crate) outbox: Vec<Arc<[u8]>>,
     pub(crate) outbox_bytes: u64,
@@ -92,6 +94,7 @@ impl Client {
             blocked: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            held: 0,
             outbox: Vec::new(),
             outbox_bytes: 0,
             channels: IndexSet::new(),
@@ -104,6 +107,12 @@ impl Client {
         }
     }
 
+    /// About how many bytes of requests are kept for it.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let transaction = self.transaction.as_ref().map_or(0, |it| it.bytes);
+        (self.waiting_bytes + transaction) as u64
+    }
+
     /// How many channels and patterns it has subscribed to.
     pub(crate) fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
@@ -112,5 +121,33 @@ impl Client {
     /// Whether it listens to others, so that its own silence means nothing.
     pub(crate) fn listens(&self) -> bool {
         self.blocked.is_some() || self.subscriptions() > 0
+    }
+
+    /// One line of `CLIENT LIST`, with those of Redis's fields that mean something here.
+    pub(crate) fn line(&self, now: Instant) -> String {
+        let address = self.address.map_or("unix".to_owned(), |address| address.to_string());
+        let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
+        let mut flags = String::new();
+        flags.extend((self.subscriptions() > 0).then_some('P'));
+        flags.extend(self.transaction.is_some().then_some('x'));
+        flags.extend(self.blocked.is_some().then_some('b'));
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let multi = self.transaction.as_ref().map_or(-1, |it| it.requests.len() as i64);
+        format!(
+            "id={} addr={address} name={} age={} idle={} flags={flags} db={} sub={} psub={} \
+             multi={multi} tot-mem={} cmd={} user=default resp={}",
+            self.id,
+            String::from_utf8_lossy(&self.name),
+            seconds(self.since),
+            seconds(self.active),
+            self.db,
+            self.channels.len(),
+            self.patterns.len(),
+            self.held,
+            self.last_command,
+            if self.protocol == Protocol::Resp3 { 3 } else { 2 },
+        )
     }
 }

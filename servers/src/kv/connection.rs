@@ -1,7 +1,5 @@
 //! What a client says about itself: greetings, passwords, names.
 
-use std::time::Instant;
-
 use protocol::resp::{Protocol, parse_integer};
 
 use super::call::{Call, Options, is};
@@ -208,36 +206,9 @@ pub(crate) fn client_reply(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// One line of `CLIENT LIST`, with those of Redis's fields that mean something here.
-fn line(client: &Client, now: Instant) -> String {
-    let address = client.address.map_or("unix".to_owned(), |address| address.to_string());
-    let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
-    let mut flags = String::new();
-    flags.extend((client.subscriptions() > 0).then_some('P'));
-    flags.extend(client.transaction.is_some().then_some('x'));
-    flags.extend(client.blocked.is_some().then_some('b'));
-    if flags.is_empty() {
-        flags.push('N');
-    }
-    let multi = client.transaction.as_ref().map_or(-1, |it| it.requests.len() as i64);
-    format!(
-        "id={} addr={address} name={} age={} idle={} flags={flags} db={} sub={} psub={} multi={multi} \
-         cmd={} user=default resp={}",
-        client.id,
-        String::from_utf8_lossy(&client.name),
-        seconds(client.since),
-        seconds(client.active),
-        client.db,
-        client.channels.len(),
-        client.patterns.len(),
-        client.last_command,
-        if client.protocol == Protocol::Resp3 { 3 } else { 2 },
-    )
-}
-
 pub(crate) fn client_info(call: &mut Call<'_>) -> Done {
     let now = call.app.clock.instant();
-    let text = format!("{}\n", line(call.client(), now));
+    let text = format!("{}\n", call.client().line(now));
     call.out.verbatim(*b"txt", text);
     Ok(())
 }
@@ -259,7 +230,6 @@ impl Filter {
             && self.address.as_ref().is_none_or(|wanted| is_at(wanted))
             && self.listens.is_none_or(|listens| listens == (client.subscriptions() > 0))
             && self.spares != Some(number)
-            && !client.killed
     }
 
     fn read_type(&mut self, kind: &[u8]) -> Done {
@@ -289,10 +259,10 @@ pub(crate) fn client_list(call: &mut Call<'_>) -> Done {
         _ => return Err(SYNTAX),
     }
     let now = call.app.clock.instant();
-    let clients = call.app.clients.iter().filter(|(number, it)| filter.takes(*number, it));
+    let clients = call.app.connected().filter(|(number, it)| filter.takes(*number, it));
     let mut clients: Vec<&Client> = clients.map(|(_, client)| client).collect();
     clients.sort_by_key(|client| client.id);
-    let text: String = clients.iter().map(|client| line(client, now) + "\n").collect();
+    let text: String = clients.iter().map(|client| client.line(now) + "\n").collect();
     call.out.verbatim(*b"txt", text);
     Ok(())
 }
@@ -329,17 +299,14 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
 
 fn kill(call: &mut Call<'_>, filter: &Filter) -> usize {
     let app = &mut *call.app;
-    let chosen = app.clients.iter().filter(|(number, client)| filter.takes(*number, client));
+    let chosen = app.connected().filter(|(number, client)| filter.takes(*number, client));
     let chosen: Vec<usize> = chosen.map(|(number, _)| number).collect();
     for number in &chosen {
-        let client = &mut app.clients[*number];
         if *number == call.me {
-            client.ending = true;
+            app.clients[*number].ending = true;
         } else {
-            client.killed = true;
-            app.wakes.push(client.peer);
             // What comes for it until its turn goes to others.
-            app.retire(*number);
+            app.kill(*number);
         }
     }
     chosen.len()

@@ -55,8 +55,8 @@ fn server(facts: &mut Facts, app: &App) {
 }
 
 fn clients(facts: &mut Facts, app: &App) {
-    let blocked = app.clients.iter().filter(|(_, it)| it.blocked.is_some()).count();
-    facts.add("connected_clients", app.clients.len());
+    let blocked = app.connected().filter(|(_, it)| it.blocked.is_some()).count();
+    facts.add("connected_clients", app.connected().count());
     facts.add("maxclients", app.config.connections_max);
     facts.add("blocked_clients", blocked);
 }
@@ -65,6 +65,7 @@ fn memory(facts: &mut Facts, app: &App) {
     facts.add("used_memory", app.store.used());
     facts.add("maxmemory", app.config.memory_max.unwrap_or_default());
     facts.add("maxmemory_policy", "noeviction");
+    facts.add("mem_clients_normal", app.held);
 }
 
 fn stats(facts: &mut Facts, app: &App) {
@@ -72,6 +73,8 @@ fn stats(facts: &mut Facts, app: &App) {
     facts.add("total_connections_received", app.stats.connections);
     facts.add("total_commands_processed", app.stats.commands);
     facts.add("expired_keys", expired);
+    facts.add("evicted_clients", app.stats.evicted);
+    facts.add("client_output_buffer_limit_disconnections", app.stats.overcome);
     facts.add("keyspace_hits", app.stats.hits);
     facts.add("keyspace_misses", app.stats.misses);
     facts.add("pubsub_channels", app.channels.counts().0);

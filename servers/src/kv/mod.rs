@@ -57,6 +57,12 @@ pub use session::{Connection, session};
 /// How often keys whose time has come are looked for.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The longest string, of 512 MB, and a million replies of 100 bytes behind it: clients that write all
+/// of a pipeline before they read any of it have asked for so many.
+const NORMAL_BACKLOG: &str = "640mb";
+/// Three clients at that limit.
+const CLIENTS_MEMORY: &str = "2gb";
+
 /// The arguments that only this server takes.
 #[derive(Clone, Debug, Args)]
 pub struct KvArgs {
@@ -73,8 +79,13 @@ pub struct KvArgs {
     pub pubsub_backlog: u64,
 
     /// Bytes that another client may leave unread before it is closed
-    #[arg(long, value_name = "BYTES", default_value = "1gb", value_parser = parse_size)]
+    #[arg(long, value_name = "BYTES", default_value = NORMAL_BACKLOG, value_parser = parse_size)]
     pub normal_backlog: u64,
+
+    /// Bytes that all clients but subscribers may leave unread together, with the requests that are
+    /// kept for them; beyond it, the one with the most is closed
+    #[arg(long, value_name = "BYTES", default_value = CLIENTS_MEMORY, value_parser = parse_size)]
+    pub maxmemory_clients: u64,
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -103,17 +114,21 @@ pub fn application(
         password: own.requirepass.clone().unwrap_or_default(),
         pubsub_backlog_max: own.pubsub_backlog,
         normal_backlog_max: own.normal_backlog,
+        clients_memory_max: own.maxmemory_clients,
         idle_timeout: match common.idle_timeout {
             IdleTimeout::Off => None,
             IdleTimeout::After(limit) => Some(limit),
         },
         connections_max: common.max_connections,
     };
+    // Classes have limits of their own under this one, so it is never reached.
+    let backlog_max = own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max);
     let limits = Limits {
         // The largest string, with room for the rest of its request.
         message_size_max: strings::STRING_SIZE_MAX + 1024 * 1024,
-        // Classes have limits of their own under this one.
-        output_max: own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max),
+        // Who writes a whole pipeline before it reads has to be read from all the while.
+        output_high: backlog_max.saturating_add(1),
+        output_max: backlog_max.saturating_add(1),
         ..Limits::DEFAULT
     };
     let start = |cx: &mut reactor::Cx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);

@@ -82,6 +82,7 @@ fn settings(app: &App) -> Vec<(&'static str, String)> {
         ("databases", DATABASES.to_string()),
         ("maxclients", config.connections_max.to_string()),
         ("maxmemory", config.memory_max.unwrap_or_default().to_string()),
+        ("maxmemory-clients", config.clients_memory_max.to_string()),
         ("maxmemory-policy", "noeviction".to_owned()),
         ("proto-max-bulk-len", STRING_SIZE_MAX.to_string()),
         ("requirepass", config.password.clone()),

@@ -1,5 +1,6 @@
 //! One connection: requests in, replies out, and what others have it say.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::net::SocketAddr;
 
@@ -12,11 +13,21 @@ use super::{blocking, dispatch, transactions};
 
 /// Requests of more parts than this are collected on the heap.
 const PARTS: usize = 8;
-/// Bytes of requests that are taken from a client while it is blocked; more stay with it.
-const WAITING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of requests that are taken from a client while it is blocked, as many as of one in a
+/// transaction; more stay with it. What it waits for may come from a program that writes all of these
+/// before.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Requests of those that are carried out before others have their turn.
+const CAUGHT_UP_PER_TURN: usize = 2048;
+/// Bytes of replies after which a client gives way to others, and is sent them. It is read from
+/// however many it has not taken yet.
+const PORTION: u64 = 256 * 1024;
 /// Messages for others after which a client gives way to them: what has been posted and not been
 /// taken is bounded by no limit of theirs.
 const POSTS_PER_TURN: usize = 16 * 1024;
+
+/// The number of a connection that is no client yet, or no more.
+const NOBODY: usize = usize::MAX;
 
 /// The service of one connection. All there is to know of it is in the state, where others reach
 /// it: here is only its number.
@@ -29,27 +40,41 @@ pub struct Connection {
     /// Whether the codec has been told that the client has given its password.
     is_trusted: bool,
     has_deadline: bool,
+    /// How many bytes of replies may wait before it gives way.
+    portion_end: u64,
+    /// What is counted for it while its last replies are sent.
+    held: u64,
 }
 
 /// The session of a connection from `address`.
 pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> {
-    let (me, is_trusted) = (usize::MAX, true);
-    let connection =
-        Connection { me, address, may_be_silent: false, is_trusted, has_deadline: false };
+    let connection = Connection {
+        me: NOBODY,
+        address,
+        may_be_silent: false,
+        is_trusted: true,
+        has_deadline: false,
+        portion_end: PORTION,
+        held: 0,
+    };
     Conversation::new(Server::default(), connection)
 }
 
 impl Connection {
-    /// Carries out a request, or keeps it while the client is blocked.
+    /// Carries out a request, or keeps it while the client is blocked or has others before it.
     fn handle(&self, args: &[&[u8]], reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
         let client = &mut turn.app.clients[self.me];
-        if client.blocked.is_some() {
+        if client.blocked.is_some() || !client.waiting.is_empty() {
             client.waiting_bytes += dispatch::size_of_request(args);
             client.waiting.push_back(dispatch::kept(args));
-            return;
+        } else {
+            self.carry_out(args, reply, turn);
         }
+    }
+
+    fn carry_out(&self, args: &[&[u8]], reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
         let (_, output) = reply.parts();
-        match client.replies {
+        match turn.app.clients[self.me].replies {
             Replies::On => dispatch::request(turn.app, self.me, args, output),
             replies => {
                 // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
@@ -72,6 +97,11 @@ impl Connection {
 
     /// What follows from what was done: for others, and for the connection itself.
     fn conclude(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        let is_over = reply.backlog() > turn.app.backlog_max(self.me);
+        if is_over && !turn.app.clients[self.me].killed {
+            turn.app.overcome(self.me);
+        }
+        self.count_held(reply, turn);
         let mut wakes = std::mem::take(&mut turn.app.wakes);
         wakes.drain(..).for_each(|peer| turn.wake(peer));
         turn.app.wakes = wakes;
@@ -82,18 +112,12 @@ impl Connection {
             self.may_be_silent = may_be_silent;
             turn.allow_silence(self.may_be_silent);
         }
-        let limit = turn.app.backlog_max(self.me);
-        let client = &mut turn.app.clients[self.me];
-        if reply.backlog() > limit {
-            log::info!("client {} closed: {} bytes unread", client.id, reply.backlog());
-            client.killed = true;
-        }
+        let client = &turn.app.clients[self.me];
         if client.killed {
             // Nobody waits until it reads what there is for it.
             reply.parts().1.clear();
         }
         if client.killed || client.ending {
-            turn.app.retire(self.me);
             return Flow::Close;
         }
         self.keep_time(turn);
@@ -101,13 +125,39 @@ impl Connection {
         if client.blocked.is_some() && client.waiting_bytes > WAITING_BYTES_MAX {
             return Flow::Pause;
         }
-        if turn.app.posted > POSTS_PER_TURN {
+        let is_behind = client.blocked.is_none() && !client.waiting.is_empty();
+        let has_portion = reply.backlog() >= self.portion_end;
+        if is_behind || has_portion || turn.app.posted > POSTS_PER_TURN {
             // Those who were woken are in line before it.
             turn.app.posted = 0;
+            self.portion_end = reply.backlog() + PORTION;
             turn.wake(turn.me);
             return Flow::Pause;
         }
         Flow::Continue
+    }
+
+    /// Counts what is unread; below the low mark that is not worth it, and not told of.
+    fn count_held(&self, reply: &Reply<'_, Server>, turn: &mut Turn<'_, App>) {
+        let unread = reply.backlog();
+        turn.app.count_held(self.me, if unread > turn.limits.output_low { unread } else { 0 });
+    }
+
+    /// A call begins: what has been sent since the last makes no portion.
+    fn begin(&mut self, reply: &Reply<'_, Server>) {
+        self.portion_end = self.portion_end.min(reply.backlog() + PORTION);
+    }
+
+    /// The client is gone, for everyone but the loop.
+    fn leave(&mut self, app: &mut App) {
+        let me = std::mem::replace(&mut self.me, NOBODY);
+        if !app.clients.contains(me) {
+            return;
+        }
+        self.held = std::mem::take(&mut app.clients[me].held);
+        app.retire(me);
+        transactions::forget_watched(app, me);
+        app.clients.remove(me);
     }
 
     /// Tells the loop for how long the client waits at most, once for each time it does.
@@ -132,16 +182,21 @@ impl Connection {
         let client = &mut turn.app.clients[self.me];
         client.outbox_bytes = 0;
         client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
-        while turn.app.clients[self.me].blocked.is_none() {
-            let limit = turn.app.backlog_max(self.me);
-            let client = &turn.app.clients[self.me];
-            if client.ending || client.killed || reply.backlog() > limit {
+        let limit = turn.app.backlog_max(self.me).min(self.portion_end);
+        for _ in 0..CAUGHT_UP_PER_TURN {
+            let client = &mut turn.app.clients[self.me];
+            let is_done = client.ending || client.killed || client.blocked.is_some();
+            if is_done || reply.backlog() > limit {
                 break;
             }
-            let Some(kept) = turn.app.clients[self.me].waiting.pop_front() else { break };
+            let Some(kept) = client.waiting.pop_front() else {
+                // Nor is the room kept that there was for them.
+                client.waiting = VecDeque::new();
+                break;
+            };
             let args: Vec<&[u8]> = kept.iter().map(|part| &**part).collect();
-            turn.app.clients[self.me].waiting_bytes -= dispatch::size_of_request(&args);
-            self.handle(&args, reply, turn);
+            client.waiting_bytes -= dispatch::size_of_request(&args);
+            self.carry_out(&args, reply, turn);
         }
     }
 
@@ -173,6 +228,7 @@ impl Service<Server, App> for Connection {
         reply: &mut Reply<'_, Server>,
         turn: &mut Turn<'_, App>,
     ) -> Flow {
+        self.begin(reply);
         let client = &mut turn.app.clients[self.me];
         client.active = turn.now;
         if client.killed {
@@ -194,13 +250,21 @@ impl Service<Server, App> for Connection {
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        self.begin(reply);
         self.catch_up(reply, turn);
         self.trust(reply, turn.app);
         self.conclude(reply, turn)
     }
 
+    /// It has read nearly all there was for it.
+    fn drained(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        self.count_held(reply, turn);
+        Flow::Continue
+    }
+
     /// A blocked client has waited for as long as it wanted to.
     fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        self.begin(reply);
         let was_blocked = blocking::forget(turn.app, self.me);
         let client = &turn.app.clients[self.me];
         if was_blocked && client.replies == Replies::On {
@@ -216,12 +280,13 @@ impl Service<Server, App> for Connection {
         if turn.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
     }
 
+    /// It may take long until the last replies are sent and the peer is gone, too.
+    fn ending(&mut self, turn: &mut Turn<'_, App>) {
+        self.leave(turn.app);
+    }
+
     fn closed(&mut self, _error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
-        if !turn.app.clients.contains(self.me) {
-            return;
-        }
-        turn.app.retire(self.me);
-        transactions::forget_watched(turn.app, self.me);
-        turn.app.clients.remove(self.me);
+        self.leave(turn.app);
+        turn.app.held -= self.held;
     }
 }

@@ -59,7 +59,6 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
     while let Some(request) = requests.next() {
         dispatch::run_kept(call, request);
         if call.is_over_limit() {
-            call.client().killed = true;
             run_unheard(call, requests.as_slice());
             break;
         }
