@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::audit::Audit;
 use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
@@ -77,8 +78,8 @@ pub(crate) struct Core<A> {
     pub(crate) course: Course,
     pub(crate) mailbox: Arc<Mailbox<A>>,
     pub(crate) scratch: Option<Box<Scratch>>,
-    /// What has been run since the last audit, when auditing.
-    pub(crate) audited: Option<Vec<Tag>>,
+    /// What the auditor has noted, when it is on.
+    pub(crate) audit: Option<Audit>,
 }
 
 impl<A> Core<A> {
@@ -115,7 +116,7 @@ impl<A> Core<A> {
             course: Course::Running,
             mailbox,
             scratch: None,
-            audited: cfg!(debug_assertions).then(Vec::new),
+            audit: cfg!(debug_assertions).then(Audit::default),
         })
     }
 
@@ -234,6 +235,7 @@ impl<A> Core<A> {
         self.update(event.tag, |source| {
             live = source.phase == Phase::Live;
             source.ready |= event.readiness;
+            source.urgent |= event.readiness.contains(Readiness::PRIORITY);
             source.ended &= !event.readiness.contains(Readiness::READABLE);
             source.last_active = charged;
         });

@@ -39,6 +39,8 @@ pub struct Counters {
     pub timers: u64,
     /// Sources that the auditor found with unread data which no event announces.
     pub lost_edges: u64,
+    /// Sources that the auditor found running over and over without touching their descriptor.
+    pub idle_spins: u64,
     /// Closures run for other threads.
     pub remote_calls: u64,
     /// Sources registered.
@@ -54,6 +56,11 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Operations on descriptors, those that would have blocked included.
+    pub(crate) fn operations(&self) -> u64 {
+        self.reads + self.writes
+    }
+
     /// Sources that are registered now, but for the loop's own: zero means that nothing was left
     /// behind.
     pub fn live(&self) -> u64 {
@@ -81,6 +88,7 @@ impl fmt::Display for Counters {
             ("accepts", self.accepts),
             ("timers", self.timers),
             ("lost_edges", self.lost_edges),
+            ("idle_spins", self.idle_spins),
             ("remote_calls", self.remote_calls),
             ("registered", self.registered),
         ];

@@ -241,9 +241,10 @@ impl<'a, A> Cx<'a, A> {
             return;
         }
         let Some(source) = self.core.sources.get_mut(self.me) else { return };
-        let uncertain = Readiness::PRIORITY | Readiness::READ_CLOSED | Readiness::ERROR;
+        let uncertain = Readiness::READ_CLOSED | Readiness::ERROR;
         if count < capacity
             && source.drains == Drains::ShortRead
+            && !source.urgent
             && !source.ready.intersects(uncertain)
         {
             source.ready = source.ready.without(Readiness::READABLE);
@@ -339,6 +340,12 @@ impl<'a, A> Cx<'a, A> {
             Mode::Unknown | Mode::Nonblocking => call(fd.as_fd(), &mut flags),
         };
         source.not_socket = flags.not_socket;
+        let is_final =
+            result.as_ref().err().is_none_or(|it| it.kind() != io::ErrorKind::WouldBlock);
+        if interest == Interest::PRIORITY && is_final {
+            // There is one at a time, and the next comes with an event of its own.
+            source.ready = source.ready.without(Readiness::PRIORITY);
+        }
         match result {
             Ok(value) => {
                 source.doubtful = false;
@@ -355,6 +362,7 @@ impl<'a, A> Cx<'a, A> {
                 let doubtful = std::mem::replace(&mut source.doubtful, contradicted);
                 if !contradicted || doubtful {
                     source.ready = source.ready.without(interest.mask());
+                    source.urgent &= !interest.contains(Interest::READ);
                 }
                 if contradicted && doubtful {
                     self.core.doubt(self.me, interest.mask());

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::audit::Audit;
 use crate::backoff::Backoff;
 use crate::core::{Core, Course};
 use crate::gathering::Gathering;
@@ -191,9 +192,11 @@ impl<A: 'static> Reactor<A> {
 
     /// Turns the auditor on or off; it is on by default in builds with debug assertions. Before
     /// the loop sleeps, it looks at every descriptor that a handler was just called for, and logs
-    /// an error naming the handler that left data unread which no event will announce again.
+    /// an error naming the handler that left data unread which no event will announce again. It
+    /// also names a handler that was run a thousand times in a row for a ready descriptor and did
+    /// nothing with it.
     pub fn set_audit(&mut self, audit: bool) {
-        self.core.audited = audit.then(Vec::new);
+        self.core.audit = audit.then(Audit::default);
     }
 }
 

@@ -18,7 +18,9 @@ impl Readiness {
     pub const READABLE: Self = Self(1);
     /// A write would not block.
     pub const WRITABLE: Self = Self(2);
-    /// Urgent data, or the exceptional condition of the descriptor's kind (`EPOLLPRI`).
+    /// Urgent data, or the exceptional condition of the descriptor's kind (`EPOLLPRI`). A source that
+    /// is interested in it is told once for each event, as of an error: taking it need not ever
+    /// block.
     pub const PRIORITY: Self = Self(4);
     /// The peer will send no more (`EPOLLRDHUP`); what it sent before can still be read.
     pub const READ_CLOSED: Self = Self(8);
@@ -101,7 +103,7 @@ impl Interest {
     pub const READ: Self = Self(Readiness::READABLE);
     /// Writing.
     pub const WRITE: Self = Self(Readiness::WRITABLE);
-    /// Urgent data.
+    /// Urgent data, or the exceptional condition of the descriptor's kind.
     pub const PRIORITY: Self = Self(Readiness::PRIORITY);
     /// Reading and writing.
     pub const BOTH: Self = Self(Readiness(Readiness::READABLE.0 | Readiness::WRITABLE.0));

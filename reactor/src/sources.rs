@@ -193,6 +193,9 @@ pub(crate) struct Source {
     pub(crate) ended: bool,
     /// Not a socket, as a failed `send` has shown.
     pub(crate) not_socket: bool,
+    /// Urgent data came since the last read that would have blocked: reading stops at its mark, so
+    /// a short read proves nothing.
+    pub(crate) urgent: bool,
     /// The last operation would have blocked, and poll(2) said that it would not.
     pub(crate) doubtful: bool,
     /// The timer behind `deadline` and `idle`.
@@ -242,6 +245,7 @@ impl Source {
             polled: false,
             ended: false,
             not_socket: false,
+            urgent: false,
             doubtful: false,
             timer: None,
             timers: 0,

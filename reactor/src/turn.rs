@@ -97,19 +97,26 @@ impl<A: 'static> Reactor<A> {
                 continue;
             }
             let woken = std::mem::take(&mut source.woken);
+            let told = source.ready.and(source.interest.mask() | Readiness::ERROR);
             self.core.counters.runs += 1;
+            let operations = self.core.counters.operations();
             self.dispatch(tag, |handler, cx| {
                 cx.woken = woken;
                 handler.ready(cx)
             });
-            self.after_run(tag);
+            self.after_run(tag, told);
+            if self.core.audit.is_some() {
+                let untouched = !woken && self.core.counters.operations() == operations;
+                self.note_for_audit(tag, untouched);
+            }
         }
     }
 
-    /// An error is delivered once; the rest of what is known stays until an operation takes it.
-    fn after_run(&mut self, tag: Tag) {
-        self.core.update(tag, |source| source.ready = source.ready.without(Readiness::ERROR));
-        self.note_for_audit(tag);
+    /// An error and an exceptional condition are delivered once for each event: no operation has to
+    /// block when they are gone. The rest of what is known stays until an operation takes it.
+    fn after_run(&mut self, tag: Tag, told: Readiness) {
+        let once = told.and(Readiness::ERROR | Readiness::PRIORITY);
+        self.core.update(tag, |source| source.ready = source.ready.without(once));
     }
 
     /// Lends a handler itself, the loop and the application at once (law 4), and takes its verdict.

@@ -62,7 +62,7 @@ impl<A: 'static> Reactor<A> {
             self.note_lag();
         }
         let timeout = self.core.timeout(limit);
-        if timeout != Some(Duration::ZERO) && self.core.audited.is_some() {
+        if timeout != Some(Duration::ZERO) && self.core.audit.is_some() {
             self.audit()?;
         }
         let start = self.core.ticks;

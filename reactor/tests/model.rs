@@ -261,6 +261,8 @@ impl Handler<Model> for Probe {
         assert_ne!(known.ran, turn, "called twice in a turn");
         known.ran = turn;
         known.woken = false;
+        let once = known.interest.mask().and(Readiness::PRIORITY) | Readiness::ERROR;
+        let told = known.ready.and(once);
         known.ready = known.ready.without(Readiness::ERROR);
         for interest in [Interest::READ, Interest::PRIORITY] {
             let choice = cx.app.random.below(4);
@@ -273,6 +275,9 @@ impl Handler<Model> for Probe {
                 let known = self.known(cx);
                 if something.is_some() {
                     known.last_active = now;
+                    if interest == Interest::PRIORITY {
+                        known.ready = known.ready.without(Readiness::PRIORITY);
+                    }
                 } else {
                     assert!(!known.ready.intersects(interest.mask()), "it was told that it is");
                 }
@@ -283,6 +288,8 @@ impl Handler<Model> for Probe {
                 known.ready = known.ready.without(interest.mask());
             }
         }
+        let known = self.known(cx);
+        known.ready = known.ready.without(told);
         self.act(0, cx)
     }
 
