@@ -150,9 +150,10 @@ impl<C: Codec, S> Conversation<C, S> {
             Cause::Deadline => self.service.timeout(&mut reply, turn),
             Cause::Drained => self.service.drained(&mut reply, turn),
             Cause::Stopping => self.service.stopping(&mut reply, turn),
+            Cause::HungUp => self.service.hung_up(&mut reply, turn),
             Cause::Input => Flow::Continue,
         };
-        let resumes = !matches!(turn.cause, Cause::Input | Cause::Drained | Cause::Stopping);
+        let resumes = matches!(turn.cause, Cause::Opened | Cause::Woken | Cause::Deadline);
         if self.paused && flow == Flow::Continue && !resumes {
             flow = Flow::Pause;
         }

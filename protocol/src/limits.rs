@@ -40,8 +40,9 @@ pub struct Limits {
     /// its session pauses, which means that it waits for something of its own. Default 500 ms:
     /// with a protocol of raw bytes nothing else tells that a transfer is over.
     pub drain_quiet: Duration,
-    /// How long a closing connection waits for its peer to take what was sent and close too.
-    /// Default 2 s: a few retransmissions.
+    /// How long a closing connection waits without any progress for its peer to take what was sent
+    /// and close too. What the peer acknowledges is progress. Default 5 s: a few retransmissions, and
+    /// what a slow reader takes to make room for the next segment.
     pub linger: Duration,
     /// Bytes that a closing connection reads and throws away while it lingers. Default 4 MiB:
     /// enough for what was under way, too little to be worth flooding.
@@ -57,7 +58,7 @@ impl Limits {
         output_max: 16 * 1024 * 1024,
         read_budget: 256 * 1024,
         drain_quiet: Duration::from_millis(500),
-        linger: Duration::from_secs(2),
+        linger: Duration::from_secs(5),
         linger_bytes_max: 4 * 1024 * 1024,
     };
 

@@ -11,7 +11,8 @@ use crate::{Codec, FileRange, Output, Turn};
 pub enum Flow {
     /// Go on: the next message may come.
     Continue,
-    /// Take no further message until this conversation is woken. Input is left with the peer.
+    /// Take no further message until this conversation is woken. Input is left with the peer. A
+    /// peer that ends its stream meanwhile is reported ([`Service::hung_up`]).
     Pause,
     /// Send what has been said, then close in order.
     Close,
@@ -52,6 +53,16 @@ pub trait Service<C: Codec, A = ()> {
     /// ([`Limits::drain_quiet`](crate::Limits)) or the loop's patience ends.
     /// [`Flow::Continue`] leaves a pause as it is.
     fn stopping(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
+        let _ = (reply, turn);
+        Flow::Continue
+    }
+
+    /// The peer has ended its stream while this conversation pauses. Requests that it sent before
+    /// may still be unread, and it may still read what is said. Called once.
+    ///
+    /// [`Flow::Continue`] leaves the pause as it is, and the loop's idle limit bounds it;
+    /// [`Flow::Close`] suits a service whose peers read until they have been answered.
+    fn hung_up(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
         let _ = (reply, turn);
         Flow::Continue
     }

@@ -30,6 +30,10 @@ pub enum Cause {
     Deadline,
     /// The loop winds down.
     Stopping,
+    /// The peer has ended its stream while the session pauses. What it sent before that may still be
+    /// unread, and it may still read what the session says. The session is told once. From then on
+    /// the loop's idle limit holds, even if silence was allowed.
+    HungUp,
 }
 
 /// What a session asks of its driver besides bytes. The driver carries it out after the call.
@@ -101,7 +105,8 @@ impl<'a, A> Turn<'a, A> {
     }
 
     /// Says whether the peer may be silent for ever from now on: one that waits for others has
-    /// nothing to say. Otherwise, as at first, the loop's idle limit holds.
+    /// nothing to say. Otherwise, as at first, the loop's idle limit holds. It also holds for a peer
+    /// that has hung up on a session that pauses ([`Cause::HungUp`]).
     pub fn allow_silence(&mut self, allowed: bool) {
         self.agenda.silence_allowed = Some(allowed);
     }

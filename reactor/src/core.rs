@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, warn};
 
 use crate::audit::Audit;
+use crate::backoff::Backoff;
 use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
@@ -62,6 +63,8 @@ pub(crate) struct Core<A> {
     pub(crate) wheel: Wheel,
     /// Collected, and not fired yet.
     pub(crate) due: VecDeque<Collected>,
+    /// How often a connection that is reset with output unsent is logged.
+    pub(crate) cut_short: Backoff,
     /// How much is still to be looked at for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
@@ -104,6 +107,7 @@ impl<A> Core<A> {
             connections: 0,
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
+            cut_short: Backoff::default(),
             unweeded: 0,
             epoch: now,
             now,
@@ -285,6 +289,24 @@ impl<A> Core<A> {
     /// When what is doubted is tried again, if anything is.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         (!self.doubted.is_empty()).then(|| self.now + RETRY)
+    }
+
+    /// Has closing a connection reset it, because not everything was sent.
+    pub(crate) fn cut_short(&mut self, tag: Tag, fd: BorrowedFd<'_>, reason: &Reason) {
+        if matches!(reason, Reason::Failed { .. }) {
+            // The connection is gone already.
+            return;
+        }
+        self.counters.cut_short += 1;
+        if let Err(error) = sys::reset_on_close(fd) {
+            debug!("{tag}: cannot be reset: {error}");
+        }
+        if self.cut_short.may_log(self.now) {
+            let total = self.counters.cut_short;
+            let peer = sys::remote_address(fd).ok().flatten();
+            let peer = peer.map_or_else(|| "a Unix socket's peer".to_owned(), |it| it.to_string());
+            warn!("connection of {peer} reset with output unsent: {reason} ({total} so far)");
+        }
     }
 
     /// Whether a descriptor has to be taken out of the backend before it is closed.

@@ -45,6 +45,8 @@ pub struct Counters {
     pub remote_calls: u64,
     /// Sources registered.
     pub registered: u64,
+    /// Connections reset because they ended before everything was sent.
+    pub cut_short: u64,
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
     /// How long the last turn kept others waiting, from the end of its wait to the beginning of the
@@ -91,6 +93,7 @@ impl fmt::Display for Counters {
             ("idle_spins", self.idle_spins),
             ("remote_calls", self.remote_calls),
             ("registered", self.registered),
+            ("cut_short", self.cut_short),
         ];
         for (name, value) in plain {
             write!(f, "{name}={value} ")?;

@@ -138,6 +138,16 @@ impl<'a, A> Cx<'a, A> {
         self.core.set_interest(self.me, interest);
     }
 
+    /// Says whether ending this source now would cut short what is said to its peer. If so, however
+    /// it ends, its TCP connection is reset (`SO_LINGER`, `socket(7)`): the peer takes no part of an
+    /// answer for all of it. A Unix socket cannot be reset. [`Stream`](crate::Stream) does this by
+    /// itself.
+    pub fn set_unsent(&mut self, is_unsent: bool) {
+        if let Some(source) = self.core.sources.get_mut(self.me) {
+            source.is_unsent = is_unsent;
+        }
+    }
+
     /// What this source wants to be called for.
     pub fn interest(&self) -> Interest {
         self.core.sources.get(self.me).map_or(Interest::NONE, |source| source.interest)

@@ -22,16 +22,13 @@ mod files;
 mod gathering;
 mod handler;
 mod limits;
-mod linger;
 mod listener;
-mod marks;
 mod options;
 mod patience;
 mod reactor;
 mod readiness;
 mod remote;
 mod sources;
-mod stage;
 mod stream;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;

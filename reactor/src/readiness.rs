@@ -88,8 +88,8 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// What a handler wants to be called for. Errors are always delivered, once; only select(2) can not
-/// tell of one while nothing is wanted, and does so when something is.
+/// What a handler wants to be called for. Errors are always delivered, once; `select(2)` notices one
+/// within a second where neither reading nor writing is wanted.
 ///
 /// Changing it costs nothing on the edge-triggered backend: the kernel was told everything once,
 /// and interest is a mask in user space.
@@ -105,6 +105,10 @@ impl Interest {
     pub const WRITE: Self = Self(Readiness::WRITABLE);
     /// Urgent data, or the exceptional condition of the descriptor's kind.
     pub const PRIORITY: Self = Self(Readiness::PRIORITY);
+    /// The end of the peer's stream, for a source that does not want to read: what the peer sent
+    /// before may still be unread. It stays known, so a source that was told takes the interest
+    /// away. `select(2)` notices it within a second.
+    pub const HANG_UP: Self = Self(Readiness::READ_CLOSED);
     /// Reading and writing.
     pub const BOTH: Self = Self(Readiness(Readiness::READABLE.0 | Readiness::WRITABLE.0));
 

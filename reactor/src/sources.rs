@@ -193,6 +193,8 @@ pub(crate) struct Source {
     pub(crate) ended: bool,
     /// Not a socket, as a failed `send` has shown.
     pub(crate) not_socket: bool,
+    /// Ending it now would cut short what is said to the peer, so that resets the connection.
+    pub(crate) is_unsent: bool,
     /// Urgent data came since the last read that would have blocked: reading stops at its mark, so
     /// a short read proves nothing.
     pub(crate) urgent: bool,
@@ -245,6 +247,7 @@ impl Source {
             polled: false,
             ended: false,
             not_socket: false,
+            is_unsent: false,
             urgent: false,
             doubtful: false,
             timer: None,

@@ -1,20 +1,20 @@
 //! The stream driver: all the system calls of a connection, around a session that makes none.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
 
-use crate::files;
-use crate::linger::{Linger, shut_down};
-use crate::marks::Marks;
-use crate::sources::Sharing;
-use crate::stage::{Sending, Stage};
-use crate::{
-    Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, Next, Readiness, Reason,
-    Registration, Timeout, Token, sys,
-};
+mod linger;
+mod marks;
+mod opening;
+mod stage;
+
+use linger::{Linger, shut_down};
+use marks::Marks;
+use stage::{Sending, Stage};
+
+use crate::{Cx, Handler, Interest, Next, Readiness, Reason, Timeout, Token, files};
 
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
@@ -38,6 +38,10 @@ pub struct Stream<S> {
     input_ended: bool,
     paused: bool,
     marks: Marks,
+    /// The session has been told that its peer has ended its stream.
+    hung_up: bool,
+    /// How many bytes the peer had not acknowledged when that was looked at last.
+    unacknowledged: u32,
     /// The session is still to be told that it was woken before the connection stood,
     woken: bool,
     /// and that the loop winds down.
@@ -56,87 +60,23 @@ impl<S> Stream<S> {
             input_ended: false,
             paused: false,
             marks: Marks::default(),
+            hung_up: false,
+            unacknowledged: 0,
             woken: false,
             stopping: false,
             sending: Sending::Open,
         }
     }
 
-    /// Accepts connections on `listener` and drives each with the session that `make` makes of
-    /// its peer's address (`None` for Unix sockets).
-    ///
-    /// # Errors
-    /// When `limits` can not be worked with, or the kernel refuses to watch the socket.
-    pub fn serve<A: 'static>(
-        listener: Listener,
-        limits: Limits,
-        cx: &mut Cx<'_, A>,
-        mut make: impl FnMut(Option<SocketAddr>) -> S + 'static,
-    ) -> io::Result<Token>
-    where
-        S: Session<A> + 'static,
-    {
-        let limits = limits.shared()?;
-        listener.register(cx, move |accepted, cx| {
-            let session = make(accepted.peer);
-            Self::register(accepted, Arc::clone(&limits), session, cx).map(drop)
-        })
-    }
-
-    /// Drives `session` over a connection that was accepted.
-    ///
-    /// # Errors
-    /// What the kernel said to watching it.
-    pub fn register<A: 'static>(
-        connection: Accepted,
-        limits: Arc<Limits>,
-        session: S,
-        cx: &mut Cx<'_, A>,
-    ) -> io::Result<Token>
-    where
-        S: Session<A> + 'static,
-    {
-        let stream = Self::new(session, limits, Stage::Opening);
-        let registration = Registration::stream(connection.peer.is_some(), connection.sharing);
-        cx.register(connection.fd, registration, stream)
-    }
-
-    /// Connects to `address` and drives `session` over the connection once it stands. A connection
-    /// that can not be made ends like any other: with `closed`, which says why.
-    ///
-    /// # Errors
-    /// When `limits` can not be worked with, or connecting fails at once.
-    pub fn connect<A: 'static>(
-        address: &Address,
-        options: &ConnectOptions,
-        limits: Limits,
-        session: S,
-        cx: &mut Cx<'_, A>,
-    ) -> io::Result<Token>
-    where
-        S: Session<A> + 'static,
-    {
-        let limits = limits.shared()?;
-        let (fd, connecting) = options.dial(address)?;
-        let is_tcp = matches!(address, Address::Tcp(_));
-        let registration = Registration::stream(is_tcp, Sharing::Excluded);
-        let (stage, registration) = match connecting {
-            sys::Connecting::Done => (Stage::Opening, registration),
-            // Until it stands, the time that connecting may take is the only limit.
-            sys::Connecting::InProgress => {
-                (Stage::Connecting, registration.connecting().idle_timeout(None))
-            }
-        };
-        let token = cx.register(fd, registration, Self::new(session, limits, stage))?;
-        if connecting == sys::Connecting::InProgress {
-            cx.set_timeout_of(token, options.timeout);
-        }
-        Ok(token)
-    }
-
     /// Whether more input is wanted.
     fn wants_input(&self) -> bool {
         self.stage == Stage::Open && !self.paused && !self.marks.is_full() && !self.input_ended
+    }
+
+    /// Whether the session is still to be told that its peer has ended its stream: one that reads
+    /// finds out by itself.
+    fn heeds_hang_up(&self) -> bool {
+        self.stage == Stage::Open && self.paused && !self.hung_up && !self.input_ended
     }
 
     /// Borrows what the connection owns into the shared buffers, works, and keeps what is left.
@@ -191,11 +131,17 @@ impl<S> Stream<S> {
         if self.marks.take_owed() {
             self.advance(Cause::Drained, scratch, cx);
         }
+        if self.heeds_hang_up() && cx.readiness().contains(Readiness::READ_CLOSED) {
+            self.hung_up = true;
+            cx.allow_silence(false);
+            self.advance(Cause::HungUp, scratch, cx);
+        }
         let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
             self.receive(&mut to_read, scratch, cx)?;
             let drained = self.flush(&mut to_write, scratch, cx)?;
             if scratch.output.memory() > self.limits.output_max {
+                cx.set_unsent(true);
                 return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
             }
             if !drained {
@@ -238,6 +184,9 @@ impl<S> Stream<S> {
         let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut scratch.agenda).because(cause);
         turn.input_ended = self.input_ended;
         let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut turn);
+        if self.hung_up {
+            scratch.agenda.silence_allowed = None;
+        }
         carry_out(&mut scratch.agenda, cx);
         if std::mem::take(&mut scratch.agenda.output_ended) && self.sending == Sending::Open {
             self.sending = Sending::Ending;
@@ -254,17 +203,6 @@ impl<S> Stream<S> {
             Err(refusal) => Reason::Refused(refusal),
         };
         self.close(reason, scratch, cx);
-    }
-
-    /// Sends what is left to be sent, and nothing more.
-    fn close<A>(&mut self, reason: Reason, scratch: &mut Scratch, cx: &mut Cx<'_, A>) {
-        scratch.input.clear();
-        if !scratch.output.is_empty() {
-            // In place of a deadline of the session, which means nothing any more.
-            cx.set_timeout(self.limits.linger);
-        }
-        self.stage = Stage::Closing;
-        self.ending = Some(Box::new(Linger::new(reason, self.limits.linger_bytes_max)));
     }
 
     /// Reads and decodes until there is nothing more, or the budget is used up.
@@ -325,27 +263,29 @@ impl<S> Stream<S> {
             let Some(count) = count else { break };
             scratch.output.consume(count as u64);
             *budget = budget.saturating_sub(count as u64);
-            if self.stage == Stage::Closing {
+            if let Some(linger) = &mut self.ending {
                 // As long as the peer takes something, it is waited for.
-                cx.set_timeout(self.limits.linger);
+                linger.wait(self.limits.linger, cx);
             }
+        }
+        if *budget > 0 && !scratch.output.is_empty() {
+            // The socket is full: what the peer takes from here on is progress.
+            self.unacknowledged = cx.unacknowledged();
         }
         Ok(self.marks.shrunk(scratch.output.len(), self.limits.output_low))
     }
 
-    /// Why the session is done. To be asked once.
-    fn take_reason(&mut self) -> Reason {
-        self.ending.as_mut().map_or(Reason::Finished, |ending| ending.take_reason())
-    }
-
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
     fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        cx.set_unsent(!scratch.output.is_empty());
         if self.stage == Stage::Closing && scratch.output.is_empty() {
             if self.input_ended {
                 return Ok(Next::Close(self.take_reason()));
             }
-            Linger::begin(self.limits.linger, cx)?;
             self.stage = Stage::Lingering;
+            if let Some(linger) = &mut self.ending {
+                linger.begin(self.limits.linger, cx)?;
+            }
         }
         if self.stage == Stage::Lingering
             && let Some(linger) = &mut self.ending
@@ -357,7 +297,11 @@ impl<S> Stream<S> {
             self.sending = Sending::Ended;
             shut_down(cx)?;
         }
-        let read = if self.wants_input() { Interest::READ } else { Interest::NONE };
+        let read = match self.wants_input() {
+            true => Interest::READ,
+            false if self.heeds_hang_up() => Interest::HANG_UP,
+            false => Interest::NONE,
+        };
         let has_more = !scratch.output.is_empty() || self.marks.owes();
         let write = if has_more { Interest::WRITE } else { Interest::NONE };
         cx.set_interest(read | write);
@@ -402,6 +346,8 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
         // something is waited for; the loop's patience is the limit.
         let is_owed = ends && (self.paused || self.leftover.has_output());
         match (timeout, self.stage) {
+            (Timeout::Deadline, _) if self.outlasts(cx) => Ok(Next::Continue),
+            (Timeout::Idle, _) if self.is_taken(cx) => Ok(Next::Continue),
             (_, Stage::Lingering) => Ok(Next::Close(self.take_reason())),
             (Timeout::Idle, Stage::Open) if is_owed => Ok(Next::Continue),
             // It has a limit of its own: the linger.

@@ -90,9 +90,12 @@ impl<A> Core<A> {
 
     /// Which of its own limits of time a source has passed. Of one that has a descriptor, that is
     /// judged by what the kernel has reported in full (law 8): what it did in time may still wait
-    /// there.
+    /// there, or in the queue.
     pub(crate) fn passed_limit(&mut self, tag: Tag) -> Option<Timeout> {
         let source = self.sources.get_mut(tag)?;
+        if source.queued && source.fd.is_some() {
+            return None;
+        }
         let unseen = match source.fd {
             Some(_) => self.ticks.saturating_sub(self.patience.looked_at()),
             None => 0,

@@ -235,6 +235,9 @@ impl<A: 'static> Reactor<A> {
             if let Some(fd) = source.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
+                if source.is_unsent && !self.is_copy {
+                    self.core.cut_short(tag, fd.as_fd(), &reason);
+                }
                 if self.core.must_remove(&source)
                     && !self.is_copy
                     && let Err(error) = self.core.backend.remove(fd.as_fd())

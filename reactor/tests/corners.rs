@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use common::{
-    Arms, Echo, Much, Probe, epoll, on_every_backend, probe, serve, serve_echo, temporary,
+    Answers, Arms, Echo, MUCH, Probe, epoll, on_every_backend, probe, serve, serve_echo, temporary,
     turn_until,
 };
 use protocol::codecs::Bytes;
@@ -168,7 +168,8 @@ fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor: Reactor<()>| {
         let limits = Limits { linger: Duration::from_millis(100), ..Limits::DEFAULT };
-        let address = serve(&mut reactor, limits, || Conversation::new(Bytes, Much(Flow::Close)));
+        let address =
+            serve(&mut reactor, limits, || Conversation::new(Bytes, Answers(Flow::Close, MUCH)));
         let mut client = TcpStream::connect(address).expect("it accepts");
         client.write_all(b"x").expect("it takes bytes");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 1);
@@ -180,7 +181,7 @@ fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
 fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
     let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
-        let make = || Conversation::new(Bytes, Much(Flow::Continue));
+        let make = || Conversation::new(Bytes, Answers(Flow::Continue, MUCH));
         let address = serve(&mut reactor, limits, make);
         let mut client = TcpStream::connect(address).expect("it accepts");
         client.write_all(b"x").expect("it takes bytes");

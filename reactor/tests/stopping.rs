@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Echo, Much, epoll, on_every_backend, probe, serve, serve_echo, temporary, turn_until,
+    Answers, Echo, MUCH, epoll, on_every_backend, probe, serve, serve_echo, temporary, turn_until,
 };
 use protocol::codecs::Bytes;
 use protocol::{
@@ -28,7 +28,7 @@ use reactor::{
 fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
     let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
-        let make = || Conversation::new(Bytes, Much(Flow::Close));
+        let make = || Conversation::new(Bytes, Answers(Flow::Close, MUCH));
         let address = serve(&mut reactor, limits, make);
         let mut client = TcpStream::connect(address).expect("it accepts");
         client.write_all(b"x").expect("it takes bytes");

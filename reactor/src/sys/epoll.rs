@@ -137,6 +137,9 @@ fn level_mask(interest: Interest) -> u32 {
     if interest.contains(Interest::PRIORITY) {
         mask |= libc::EPOLLPRI;
     }
+    if interest.contains(Interest::HANG_UP) {
+        mask |= libc::EPOLLRDHUP;
+    }
     mask as u32
 }
 

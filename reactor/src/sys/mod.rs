@@ -25,8 +25,8 @@ pub(crate) use select::Select;
 pub(crate) use signal::Subscription;
 pub(crate) use socket::{
     Connecting, Endpoint, accept, bind, connect, listen, local_address, remote_address,
-    sends_messages, set_keepalive, set_nodelay, set_reuse_address, set_user_timeout,
-    shutdown_write, stream_socket, take_error,
+    reset_on_close, sends_messages, set_keepalive, set_nodelay, set_reuse_address,
+    set_user_timeout, shutdown_write, stream_socket, take_error, unacknowledged,
 };
 
 /// The result of a call that returns -1 and sets `errno` when it fails.

@@ -24,6 +24,16 @@ impl Poll {
         Self { table: Vec::new(), owners: Vec::new(), places: Vec::new() }
     }
 
+    /// Whether nothing is watched.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Whether a descriptor is watched.
+    pub(crate) fn has(&self, fd: BorrowedFd<'_>) -> bool {
+        self.place(fd).is_ok()
+    }
+
     fn place(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         let place = self.places.get(index(fd.as_raw_fd())).copied().unwrap_or(ABSENT);
         if place == ABSENT { Err(io::ErrorKind::NotFound.into()) } else { Ok(place) }
@@ -41,6 +51,9 @@ fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     }
     if interest.contains(Interest::PRIORITY) {
         events |= libc::POLLPRI;
+    }
+    if interest.contains(Interest::HANG_UP) {
+        events |= libc::POLLRDHUP;
     }
     libc::pollfd { fd, events, revents: 0 }
 }

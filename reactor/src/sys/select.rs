@@ -4,10 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use super::{index, pointer, reported, timespec};
+use super::{Poll, index, pointer, reported, timespec};
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;
+
+/// How often descriptors that are neither to be read nor written are asked about.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The three sets of select, in its order: readable, writable, exceptional.
 type Sets = [Vec<u64>; 3];
@@ -23,7 +26,10 @@ const KINDS: [(Interest, Readiness); 3] = [
 /// every descriptor a process may open, at a cost in proportion to the highest number.
 ///
 /// select tells readable, writable and exceptional; how a descriptor ended is found by trying.
+/// Descriptors that are neither to be read nor written are asked about with poll(2), once a second,
+/// since select has no way to ask for errors alone.
 pub(crate) struct Select {
+    quiet: Poll,
     wanted: Sets,
     /// What the kernel left of `wanted`.
     answer: Sets,
@@ -32,7 +38,12 @@ pub(crate) struct Select {
 
 impl Select {
     pub(crate) fn new() -> Self {
-        Self { wanted: Sets::default(), answer: Sets::default(), tags: Vec::new() }
+        Self {
+            quiet: Poll::new(),
+            wanted: Sets::default(),
+            answer: Sets::default(),
+            tags: Vec::new(),
+        }
     }
 
     fn want(&mut self, number: usize, interest: Interest) {
@@ -43,59 +54,23 @@ impl Select {
         }
     }
 
-    /// The tag of a number that is watched.
-    fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Tag>> {
-        let number = index(fd.as_raw_fd());
-        self.tags
-            .get_mut(number)
-            .filter(|tag| tag.is_some())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-}
-
-impl Backend for Select {
-    fn name(&self) -> &'static str {
-        "select"
-    }
-
-    fn trigger(&self) -> Trigger {
-        Trigger::Level
-    }
-
-    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
-        let number = index(fd.as_raw_fd());
-        if number >= self.tags.len() {
-            let words = number / WORD_BITS + 1;
-            self.tags.resize(words * WORD_BITS, None);
-            self.wanted.iter_mut().for_each(|set| set.resize(words, 0));
+    /// Has poll(2) asked about a descriptor that is neither to be read nor written.
+    fn ask_about(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        let interest = interest.without(Interest::PRIORITY);
+        match (self.quiet.has(fd), interest.heeds_ends()) {
+            (true, true) => self.quiet.remove(fd),
+            (true, false) => self.quiet.modify(fd, tag, interest),
+            (false, true) => Ok(()),
+            (false, false) => self.quiet.add(fd, tag, interest),
         }
-        self.tags[number] = Some(tag);
-        self.want(number, interest);
-        Ok(())
     }
 
-    fn modify(&mut self, fd: BorrowedFd<'_>, _tag: Tag, interest: Interest) -> io::Result<()> {
-        self.watched(fd)?;
-        self.want(index(fd.as_raw_fd()), interest);
-        Ok(())
-    }
-
-    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        *self.watched(fd)? = None;
-        self.want(index(fd.as_raw_fd()), Interest::NONE);
-        // The sets shrink again when the highest numbers go.
-        let used = self.tags.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        let words = used.div_ceil(WORD_BITS);
-        self.tags.truncate(words * WORD_BITS);
-        self.wanted.iter_mut().for_each(|set| set.truncate(words));
-        Ok(())
-    }
-
-    fn wait_call(&self) -> &'static str {
-        "pselect"
-    }
-
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
+    /// One call of pselect(2).
+    fn select(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Coverage> {
         for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
             answer.clone_from(wanted);
         }
@@ -134,5 +109,81 @@ impl Backend for Select {
             }
         }
         Ok(Coverage::Complete)
+    }
+
+    /// The tag of a number that is watched.
+    fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Tag>> {
+        let number = index(fd.as_raw_fd());
+        self.tags
+            .get_mut(number)
+            .filter(|tag| tag.is_some())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Backend for Select {
+    fn name(&self) -> &'static str {
+        "select"
+    }
+
+    fn trigger(&self) -> Trigger {
+        Trigger::Level
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        let number = index(fd.as_raw_fd());
+        if number >= self.tags.len() {
+            let words = number / WORD_BITS + 1;
+            self.tags.resize(words * WORD_BITS, None);
+            self.wanted.iter_mut().for_each(|set| set.resize(words, 0));
+        }
+        self.tags[number] = Some(tag);
+        self.want(number, interest);
+        self.ask_about(fd, tag, interest)
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
+        self.watched(fd)?;
+        self.want(index(fd.as_raw_fd()), interest);
+        self.ask_about(fd, tag, interest)
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        *self.watched(fd)? = None;
+        if self.quiet.has(fd) {
+            self.quiet.remove(fd)?;
+        }
+        self.want(index(fd.as_raw_fd()), Interest::NONE);
+        // The sets shrink again when the highest numbers go.
+        let used = self.tags.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let words = used.div_ceil(WORD_BITS);
+        self.tags.truncate(words * WORD_BITS);
+        self.wanted.iter_mut().for_each(|set| set.truncate(words));
+        Ok(())
+    }
+
+    fn wait_call(&self) -> &'static str {
+        "pselect"
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
+        let (mut left, before) = (timeout, events.len());
+        loop {
+            let is_asking = !self.quiet.is_empty();
+            let slice = match left {
+                _ if !is_asking => left,
+                Some(left) => Some(left.min(ASK_INTERVAL)),
+                None => Some(ASK_INTERVAL),
+            };
+            let mut coverage = self.select(events, slice)?;
+            if is_asking && self.quiet.wait(events, Some(Duration::ZERO))? == Coverage::Partial {
+                coverage = Coverage::Partial;
+            }
+            left = left.map(|left| left.saturating_sub(slice.unwrap_or(left)));
+            let has_passed = left == Some(Duration::ZERO) || slice.is_none();
+            if has_passed || coverage == Coverage::Partial || events.len() > before {
+                return Ok(coverage);
+            }
+        }
     }
 }

@@ -227,6 +227,24 @@ pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Resul
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
+/// How many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). Of a Unix
+/// socket it is the memory that these bytes take.
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, which `count` is.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &mut count) })?;
+    Ok(u32::try_from(count).unwrap_or(0))
+}
+
+/// Makes closing a TCP connection reset it and drop what is unsent (`SO_LINGER`, `socket(7)`).
+pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (pointer, length) = (std::ptr::from_ref(&linger).cast(), length_of(&linger));
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    // SAFETY: `linger` is readable for its own length.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer, length) }).map(drop)
+}
+
 /// Ends the sending side (`shutdown(2)`).
 pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: shutdown takes no pointer.

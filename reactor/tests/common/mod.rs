@@ -122,17 +122,20 @@ pub(crate) fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
     Reactor::with_backend(backend, limits, app).expect("the reactor opens")
 }
 
-/// Answers anything with 12 MiB, and then does as it is told.
-pub(crate) struct Much(pub(crate) Flow);
+/// More than the kernel takes at once.
+pub(crate) const MUCH: usize = 12 << 20;
 
-impl<A> Service<Bytes, A> for Much {
+/// Answers anything with so many bytes, and then does as it is told.
+pub(crate) struct Answers(pub(crate) Flow, pub(crate) usize);
+
+impl<A> Service<Bytes, A> for Answers {
     fn call(
         &mut self,
         _bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
         _turn: &mut Turn<'_, A>,
     ) -> Flow {
-        reply.send(&vec![1; 12 << 20]);
+        reply.send(&vec![1; self.1]);
         self.0
     }
 }

@@ -1,0 +1,174 @@
+//! Peers that go away while their session pauses.
+
+mod common;
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use common::{on_every_backend, serve, turn_until};
+use protocol::codecs::Lines;
+use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use reactor::{Cx, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason, Registration};
+use socket2::SockRef;
+
+/// What became of the sessions.
+#[derive(Default)]
+struct Seen {
+    me: Option<Peer>,
+    calls: u32,
+    hung_up: u32,
+    closed: u32,
+    failed: u32,
+}
+
+/// Pauses at each line, with silence allowed, until it is woken. Then it answers.
+struct Pauses(Flow);
+
+impl Service<Lines, Seen> for Pauses {
+    fn call(
+        &mut self,
+        _line: &mut [u8],
+        _reply: &mut Reply<'_, Lines>,
+        turn: &mut Turn<'_, Seen>,
+    ) -> Flow {
+        turn.app.calls += 1;
+        turn.app.me = Some(turn.me);
+        turn.allow_silence(true);
+        Flow::Pause
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Seen>) -> Flow {
+        turn.allow_silence(true);
+        reply.send(b"answer");
+        Flow::Continue
+    }
+
+    fn hung_up(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Seen>) -> Flow {
+        turn.app.hung_up += 1;
+        self.0
+    }
+
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, Seen>) {
+        turn.app.closed += 1;
+        turn.app.failed += u32::from(error.is_some());
+    }
+}
+
+/// A connection whose session pauses. Its peer has sent two lines.
+fn pausing(reactor: &mut Reactor<Seen>, flow: Flow) -> TcpStream {
+    let make = move || Conversation::new(Lines::default(), Pauses(flow));
+    let address = serve(reactor, Limits::DEFAULT, make);
+    let mut peer = TcpStream::connect(address).expect("it accepts");
+    peer.write_all(b"one\n").expect("it takes bytes");
+    turn_until(reactor, |reactor| reactor.app.calls == 1);
+    // This is left with the kernel.
+    peer.write_all(b"two\n").expect("it takes bytes");
+    peer
+}
+
+#[test]
+fn a_session_that_pauses_hears_once_that_its_peer_has_hung_up() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let mut peer = pausing(&mut reactor, Flow::Continue);
+        peer.shutdown(Shutdown::Write).expect("it ends its side");
+        turn_until(&mut reactor, |reactor| reactor.app.hung_up == 1);
+        let turns = reactor.counters().turns;
+        for _ in 0..10 {
+            reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        }
+        assert!(reactor.counters().turns - turns <= 10, "it does not spin");
+        assert_eq!((reactor.app.hung_up, reactor.app.closed), (1, 0));
+        // All that it sent before is still answered.
+        let me = reactor.app.me.expect("it was called").into();
+        reactor.cx().wake(me);
+        turn_until(&mut reactor, |reactor| reactor.app.calls == 2);
+        reactor.cx().wake(me);
+        let mut answers = String::new();
+        let reader = std::thread::spawn(move || peer.read_to_string(&mut answers).map(|_| answers));
+        turn_until(&mut reactor, |_| reader.is_finished());
+        let answers = reader.join().expect("it reads").expect("it ends in order");
+        assert_eq!(answers, "answer\nanswer\n");
+    });
+}
+
+#[test]
+fn a_session_that_goes_on_pausing_is_bounded_by_the_idle_limit() {
+    let limits =
+        LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor| {
+        let peer = pausing(&mut reactor, Flow::Continue);
+        // Silence is allowed as long as the peer is there.
+        for _ in 0..60 {
+            reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        }
+        assert_eq!(reactor.app.closed, 0);
+        drop(peer);
+        turn_until(&mut reactor, |reactor| reactor.app.closed == 1);
+        assert_eq!(reactor.app.hung_up, 1);
+        assert_eq!(reactor.cx().connections(), 0);
+    });
+}
+
+#[test]
+fn a_session_may_end_when_its_peer_hangs_up() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let peer = pausing(&mut reactor, Flow::Close);
+        drop(peer);
+        turn_until(&mut reactor, |reactor| reactor.app.closed == 1);
+        assert_eq!(reactor.cx().connections(), 0);
+    });
+}
+
+#[test]
+fn a_session_that_pauses_ends_when_its_connection_is_reset() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let peer = pausing(&mut reactor, Flow::Continue);
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("it is set");
+        drop(peer);
+        turn_until(&mut reactor, |reactor| reactor.app.closed == 1);
+        assert_eq!(reactor.app.failed, 1);
+    });
+}
+
+/// Wants to hear of a hang-up alone, and notes it.
+struct Waits;
+
+impl Handler<Seen> for Waits {
+    fn ready(&mut self, cx: &mut Cx<'_, Seen>) -> std::io::Result<Next> {
+        assert!(cx.readiness().contains(Readiness::READ_CLOSED), "nothing else is of interest");
+        cx.app.hung_up += 1;
+        cx.set_interest(Interest::NONE);
+        Ok(Next::Continue)
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, Seen>) {
+        cx.app.closed += 1;
+    }
+}
+
+#[test]
+fn a_handler_may_ask_for_hang_ups_alone() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (near, mut far) = UnixStream::pair().expect("a pair can be made");
+        let registration = Registration::new(Interest::HANG_UP);
+        reactor.cx().register(near.into(), registration, Waits).expect("it registers");
+        far.write_all(b"unread").expect("it takes bytes");
+        for _ in 0..5 {
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        assert_eq!(reactor.app.hung_up, 0);
+        far.shutdown(Shutdown::Write).expect("it ends its side");
+        turn_until(&mut reactor, |reactor| reactor.app.hung_up == 1);
+        drop(far);
+        let turns = reactor.counters().turns;
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(100) {
+            reactor.run_once(Some(Duration::from_millis(20))).expect("it turns");
+        }
+        assert!(reactor.counters().turns - turns < 20, "it does not spin");
+        assert_eq!(reactor.app.hung_up, 1);
+    });
+}

@@ -1,0 +1,153 @@
+//! Peers that take an answer slowly get all of it, and those that take nothing never take a part of
+//! it for the whole (P38).
+
+mod common;
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::{Answers, MUCH, on_every_backend, serve, turn_until};
+use protocol::codecs::Bytes;
+use protocol::{Conversation, Flow, Limits};
+use reactor::{LoopLimits, Reactor, Reason};
+
+const STEP: Duration = Duration::from_millis(10);
+
+/// A peer of a server that answers with 12 MiB and then does as `flow` says. It has asked.
+fn ask(reactor: &mut Reactor, limits: Limits, flow: Flow) -> TcpStream {
+    let address = serve(reactor, limits, move || Conversation::new(Bytes, Answers(flow, MUCH)));
+    let mut peer = TcpStream::connect(address).expect("it accepts");
+    peer.write_all(b"x").expect("it takes bytes");
+    peer.set_nonblocking(true).expect("it is set");
+    turn_until(reactor, |reactor| reactor.counters().bytes_written > 0);
+    peer
+}
+
+/// Reads up to 64 KiB at a step, as a peer of six megabytes a second does, until the end.
+fn read_slowly(reactor: &mut Reactor, peer: &mut TcpStream) -> (usize, io::Result<()>) {
+    let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
+    loop {
+        reactor.run_once(Some(STEP)).expect("it turns");
+        match peer.read(&mut buffer) {
+            Ok(0) => return (total, Ok(())),
+            Ok(count) => total += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return (total, Err(error)),
+        }
+    }
+}
+
+/// Waits until the server has let go of its peer.
+fn forgotten(reactor: &mut Reactor) {
+    turn_until(reactor, |reactor| reactor.cx().connections() == 0);
+}
+
+fn closes(reactor: &Reactor, reason: &Reason) -> u64 {
+    reactor.counters().closes[reason.index()]
+}
+
+#[test]
+fn a_peer_that_reads_slowly_gets_all_of_an_answer_that_ends_with_a_close() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        // A full buffer of the kernel makes room more rarely than that.
+        let limits = Limits { linger: Duration::from_millis(100), ..Limits::DEFAULT };
+        let mut peer = ask(&mut reactor, limits, Flow::Close);
+        let (total, end) = read_slowly(&mut reactor, &mut peer);
+        end.expect("it ends in order");
+        assert_eq!(total, MUCH);
+        assert_eq!(reactor.counters().cut_short, 0);
+    });
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_not_idle() {
+    let limits =
+        LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor| {
+        let mut peer = ask(&mut reactor, Limits::DEFAULT, Flow::Continue);
+        let (total, end) = read_slowly(&mut reactor, &mut peer);
+        assert_eq!(total, MUCH);
+        end.expect("it is closed as idle once it has everything");
+    });
+}
+
+/// What a peer reads once its server has given up on it: whether there was more than nothing, and
+/// how it ended.
+fn read_rest(mut peer: TcpStream) -> (usize, io::ErrorKind) {
+    peer.set_nonblocking(false).expect("it is set");
+    let mut rest = Vec::new();
+    let error = peer.read_to_end(&mut rest).expect_err("a part of an answer ends in order");
+    assert!(rest.len() < MUCH);
+    (rest.len(), error.kind())
+}
+
+#[test]
+fn an_answer_that_is_cut_short_ends_in_a_reset_whatever_cuts_it() {
+    type Cut = (&'static str, Flow, Limits, fn(&mut Reactor));
+    let short = Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT };
+    let small = Limits { output_max: 1 << 20, ..Limits::DEFAULT };
+    let cuts: [Cut; 4] = [
+        ("the linger", Flow::Close, short, |_| {}),
+        ("the idle limit", Flow::Continue, Limits::DEFAULT, |_| {}),
+        ("the output limit", Flow::Continue, small, |_| {}),
+        ("the end of the loop's patience", Flow::Continue, Limits::DEFAULT, |reactor| {
+            reactor.cx().drain(Duration::from_millis(1));
+        }),
+    ];
+    for (what, flow, limits, cut) in cuts {
+        let loop_limits =
+            LoopLimits { idle_timeout: Some(Duration::from_millis(200)), ..LoopLimits::DEFAULT };
+        on_every_backend(loop_limits, |mut reactor: Reactor| {
+            eprintln!("cut by {what}");
+            let peer = ask(&mut reactor, limits, flow);
+            cut(&mut reactor);
+            if reactor.cx().is_draining() {
+                reactor.run().expect("it turns");
+                drop(reactor);
+            } else {
+                forgotten(&mut reactor);
+                assert_eq!(reactor.counters().cut_short, 1);
+            }
+            assert_eq!(read_rest(peer).1, io::ErrorKind::ConnectionReset);
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_let_go_at_the_idle_limit() {
+    let limits =
+        LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
+    on_every_backend(limits, |mut reactor| {
+        let _peer = ask(&mut reactor, Limits::DEFAULT, Flow::Continue);
+        forgotten(&mut reactor);
+        assert_eq!(closes(&reactor, &Reason::TimedOut(reactor::Timeout::Idle)), 1);
+    });
+}
+
+#[test]
+fn a_peer_that_is_gone_is_no_answer_cut_short() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let peer = ask(&mut reactor, Limits::DEFAULT, Flow::Close);
+        // It has not read everything, so that resets the connection.
+        drop(peer);
+        forgotten(&mut reactor);
+        assert_eq!(reactor.counters().cut_short, 0);
+    });
+}
+
+#[test]
+fn what_the_kernel_has_taken_is_delivered_after_the_connection_was_let_go() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let limits = Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT };
+        let address =
+            serve(&mut reactor, limits, || Conversation::new(Bytes, Answers(Flow::Close, 100_000)));
+        let mut peer = TcpStream::connect(address).expect("it accepts");
+        peer.write_all(b"x").expect("it takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.counters().accepts == 1);
+        forgotten(&mut reactor);
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("it ends in order");
+        assert_eq!(all.len(), 100_000);
+    });
+}
