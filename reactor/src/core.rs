@@ -47,6 +47,8 @@ pub(crate) struct Core<A> {
     pub(crate) sources: Sources,
     /// What is to be run, in order.
     pub(crate) queue: VecDeque<Tag>,
+    /// The budget of the turn ended before all that was queued had been run.
+    pub(crate) is_behind: bool,
     /// What a level-triggered backend may have to be told before the next wait.
     dirty: Vec<Tag>,
     /// Handlers registered since the reactor last took them in.
@@ -98,6 +100,7 @@ impl<A> Core<A> {
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
             queue: VecDeque::new(),
+            is_behind: false,
             dirty: Vec::new(),
             arrivals: Vec::new(),
             doomed: VecDeque::new(),

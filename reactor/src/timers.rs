@@ -93,7 +93,7 @@ impl<A> Core<A> {
     /// there, or in the queue.
     pub(crate) fn passed_limit(&mut self, tag: Tag) -> Option<Timeout> {
         let source = self.sources.get_mut(tag)?;
-        if source.queued && source.fd.is_some() {
+        if self.is_behind && source.queued && source.fd.is_some() {
             return None;
         }
         let unseen = match source.fd {

@@ -86,8 +86,10 @@ impl<A: 'static> Reactor<A> {
     /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
     /// after the kernel has been asked: nobody starves.
     fn run_queue(&mut self) {
+        self.core.is_behind = false;
         for called in 0..self.core.queue.len() {
             if !self.may_call(called) {
+                self.core.is_behind = true;
                 break;
             }
             let Some(tag) = self.core.queue.pop_front() else { break };

@@ -294,3 +294,45 @@ fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
         }
     }
 }
+
+#[test]
+fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
+    /// Has a second to be heard from the time that it is woken; being heard takes half of that.
+    struct Hurried(Script);
+    impl Handler<Log> for Hurried {
+        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+            if cx.was_woken() {
+                cx.set_timeout(SECOND);
+                return Ok(Next::Continue);
+            }
+            cx.set_deadline(None);
+            self.0.advance(SECOND / 2);
+            Peer.ready(cx)
+        }
+
+        fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+            Peer.timeout(timeout, cx)
+        }
+    }
+    for trigger in TRIGGERS {
+        let script = Script::new(trigger);
+        let limits = LoopLimits { calls_per_turn: 1, ..LoopLimits::DEFAULT };
+        let reactor = Reactor::with_backend(script.backend(), limits, Vec::new());
+        let mut reactor = reactor.expect("the reactor opens");
+        let mut peers = Vec::new();
+        for _ in 0..5 {
+            let (near, far) = UnixStream::pair().expect("there are descriptors");
+            let registration = Registration::new(reactor::Interest::READ);
+            let token = reactor.cx().register(near.into(), registration, Hurried(script.clone()));
+            let token = token.expect("it registers");
+            reactor.cx().wake(token);
+            peers.push((token, far));
+        }
+        for _ in 0..5 {
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        script.events(&peers.iter().map(|(token, _)| readable(*token)).collect::<Vec<_>>());
+        reactor.run_until(|log| log.len() >= 5).expect("it turns");
+        assert!(reactor.app.iter().all(|it| it.1 == What::Ran), "{:?}", reactor.app);
+    }
+}
