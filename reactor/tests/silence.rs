@@ -331,7 +331,8 @@ fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
         for _ in 0..5 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         }
-        script.events(&peers.iter().map(|(token, _)| readable(*token)).collect::<Vec<_>>());
+        // Those that have to be heard first are the last in the queue.
+        script.events(&peers.iter().rev().map(|(token, _)| readable(*token)).collect::<Vec<_>>());
         reactor.run_until(|log| log.len() >= 5).expect("it turns");
         assert!(reactor.app.iter().all(|it| it.1 == What::Ran), "{:?}", reactor.app);
     }
