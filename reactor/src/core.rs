@@ -42,6 +42,8 @@ pub(crate) enum Course {
 pub(crate) struct Core<A> {
     /// Which loop of the process it is: what tells its names from those of others (law 3).
     pub(crate) home: Home,
+    /// The process that made it.
+    pub(crate) process: u32,
     pub(crate) backend: Box<dyn Backend>,
     trigger: Trigger,
     pub(crate) sources: Sources,
@@ -96,6 +98,7 @@ impl<A> Core<A> {
         let now = backend.now();
         Ok(Self {
             home: Home::new()?,
+            process: sys::process_id(),
             trigger: backend.trigger(),
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
@@ -159,7 +162,7 @@ impl<A> Core<A> {
             sys::set_nonblocking(fd.as_fd())?;
         }
         let idle = match (registration.idle, registration.role) {
-            (Idle::Limit(limit), _) => nanos(limit),
+            (Idle::Limit(limit), _) => idle_nanos(limit)?,
             (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
             (Idle::ByRole | Idle::Exempt, _) => NEVER,
         };
@@ -384,6 +387,15 @@ impl<A> Core<A> {
     pub(crate) fn to_instant(&self, ticks: u64) -> Instant {
         self.epoch + Duration::from_nanos(ticks)
     }
+}
+
+/// An idle limit in nanoseconds. Zero would have passed at once, and again and again.
+pub(crate) fn idle_nanos(limit: Duration) -> io::Result<u64> {
+    if limit.is_zero() {
+        let text = "an idle limit of 0 would allow nothing; give it a positive value, or None";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(nanos(limit))
 }
 
 /// A duration in nanoseconds; what does not fit is as good as for ever.

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, Course, nanos};
+use crate::core::{Core, Course, idle_nanos, nanos};
 use crate::sources::{Drains, Mode, NEVER, Phase, Source};
 use crate::{
     Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Tag, Token,
@@ -88,7 +88,8 @@ impl<'a, A> Cx<'a, A> {
     ///
     /// # Errors
     /// What the kernel said to watching the descriptor, which is closed then; the handler is
-    /// dropped without being called. A loop that is being dropped refuses.
+    /// dropped without being called. An idle limit of zero is refused too. A loop that is being dropped refuses, and so does one that was
+    /// [forked](crate::Forked).
     pub fn register(
         &mut self,
         fd: OwnedFd,
@@ -112,6 +113,7 @@ impl<'a, A> Cx<'a, A> {
         registration: Registration,
         handler: Box<dyn Handler<A>>,
     ) -> io::Result<Token> {
+        self.core.refuse_copy()?;
         if self.core.mailbox.is_closed() {
             return Err(io::Error::other("the loop is being dropped and takes no new source"));
         }
@@ -173,9 +175,13 @@ impl<'a, A> Cx<'a, A> {
     }
 
     /// Sets how long this source may be silent; `None` exempts it.
-    pub fn set_idle_timeout(&mut self, limit: Option<Duration>) {
-        let idle = limit.map_or(NEVER, nanos);
+    ///
+    /// # Errors
+    /// When `limit` is zero, which would allow nothing.
+    pub fn set_idle_timeout(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let idle = limit.map_or(Ok(NEVER), idle_nanos)?;
         self.update_limits(|source| source.idle = idle);
+        Ok(())
     }
 
     /// Whether the loop drains, and was not merely stopped.
@@ -186,7 +192,9 @@ impl<'a, A> Cx<'a, A> {
     /// Exempts this source from the loop's idle limit, or not; a loop that winds down exempts none.
     pub(crate) fn allow_silence(&mut self, allowed: bool) {
         if !self.is_winding_down() {
-            self.set_idle_timeout(self.limits().idle_timeout.filter(|_| !allowed));
+            let limit = self.limits().idle_timeout.filter(|_| !allowed);
+            let idle = limit.map_or(NEVER, nanos);
+            self.update_limits(|source| source.idle = idle);
         }
     }
 

@@ -19,6 +19,7 @@ mod core;
 mod counters;
 mod cx;
 mod files;
+mod forked;
 mod gathering;
 mod handler;
 mod limits;
@@ -44,6 +45,7 @@ pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, Unknow
 pub use callbacks::Signal;
 pub use counters::Counters;
 pub use cx::Cx;
+pub use forked::Forked;
 pub use handler::{Expired, Handler, Next, Reason, Timeout};
 pub use limits::LoopLimits;
 pub use listener::{Accepted, Listener};

@@ -20,7 +20,9 @@ use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reas
 /// ([`catch_unwind`]) may go on with the loop, whose other sources are as they were.
 ///
 /// Dropping a reactor ends every source with [`Reason::Stopped`]. After a `fork(2)`, the child may
-/// drop its copy, and nothing else.
+/// drop its copy, and make a new one: whatever else it asks of the copy is refused ([`Forked`]).
+///
+/// [`Forked`]: crate::Forked
 ///
 /// ```
 /// use reactor::Reactor;
@@ -43,11 +45,6 @@ pub struct Reactor<A: 'static = ()> {
     pub(crate) events: Vec<Event>,
     pub(crate) gathering: Gathering,
     pub(crate) wait_backoff: Backoff,
-    /// The process that made it.
-    process: u32,
-    /// This is what a fork copied, and is being dropped. Its kernel objects are the parent's too,
-    /// so that taking a descriptor out of the backend here would deafen the parent.
-    pub(crate) is_copy: bool,
 }
 
 impl<A: 'static> Reactor<A> {
@@ -79,8 +76,6 @@ impl<A: 'static> Reactor<A> {
             events: Vec::new(),
             gathering: Gathering::default(),
             wait_backoff: Backoff::default(),
-            process: std::process::id(),
-            is_copy: false,
         })
     }
 
@@ -94,7 +89,7 @@ impl<A: 'static> Reactor<A> {
     /// Turns until it is stopped or has drained, and may be run again after that.
     ///
     /// # Errors
-    /// When the backend's wait fails for good: nothing else stops a loop (law 7). The error names
+    /// When the loop was [forked](crate::Forked), or the backend's wait fails for good: nothing else stops a loop (law 7). The error names
     /// the system call and what to do. A failure that may pass, such as `ENOMEM`, is logged, and the
     /// wait is tried again after a pause of 10 ms, doubling up to 1 s.
     pub fn run(&mut self) -> io::Result<()> {
@@ -106,6 +101,7 @@ impl<A: 'static> Reactor<A> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_until(&mut self, mut done: impl FnMut(&A) -> bool) -> io::Result<()> {
+        self.core.refuse_copy()?;
         while !done(&self.app) && !self.has_ended() {
             self.turn(None)?;
         }
@@ -161,10 +157,11 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// For hosting the loop in another: a descriptor that becomes readable when
-    /// [`run_once`](Self::run_once) has something to do. Only the epoll backends have one. The
+    /// [`run_once`](Self::run_once) has something to do. Only the epoll backends have one, and no copy
+    /// that a fork has made. The
     /// host has to call at [`next_deadline`](Self::next_deadline) too.
     pub fn host_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.core.backend.host_fd()
+        self.core.backend.host_fd().filter(|_| !self.core.is_copy())
     }
 
     /// When [`run_once`](Self::run_once) has to be called even if nothing happens: at once when
@@ -202,7 +199,6 @@ impl<A: 'static> Reactor<A> {
 
 impl<A: 'static> Drop for Reactor<A> {
     fn drop(&mut self) {
-        self.is_copy = self.process != std::process::id();
         // Each is told of its end even if others panic when they are. A panic must not leave while
         // another is under way, which would end the process.
         let mut panic = None;

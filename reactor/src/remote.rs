@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sys::EventFd;
-use crate::{Cx, Handler, Interest, Next};
+use crate::sys::{self, EventFd};
+use crate::{Cx, Forked, Handler, Interest, Next};
 
 type Call<A> = Box<dyn FnOnce(&mut Cx<'_, A>) + Send>;
 
@@ -20,6 +20,8 @@ pub(crate) struct Mailbox<A> {
     /// Whether the loop has seen that there is something and has not finished with it.
     pending: AtomicBool,
     event: EventFd,
+    /// The process whose loop it is.
+    process: u32,
 }
 
 struct Calls<A> {
@@ -36,6 +38,7 @@ impl<A> Mailbox<A> {
             signalled: AtomicBool::new(false),
             pending: AtomicBool::new(false),
             event: EventFd::new()?,
+            process: sys::process_id(),
         })
     }
 
@@ -76,6 +79,11 @@ impl<A> Mailbox<A> {
             self.pending.store(false, Ordering::Relaxed);
         }
         call
+    }
+
+    /// Refuses what a fork has copied: its loop runs in another process.
+    fn refuse_copy(&self) -> Result<(), PostError> {
+        if self.process == sys::process_id() { Ok(()) } else { Err(PostError::Forked) }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -140,12 +148,13 @@ impl<A> Remote<A> {
     ///
     /// # Errors
     /// When the loop is gone, or has more waiting than
-    /// [`LoopLimits::remote_calls_max`](crate::LoopLimits::remote_calls_max). The closure is
-    /// dropped without being run.
+    /// [`LoopLimits::remote_calls_max`](crate::LoopLimits::remote_calls_max), or is another process's.
+    /// The closure is dropped without being run.
     pub fn post(
         &self,
         call: impl FnOnce(&mut Cx<'_, A>) + Send + 'static,
     ) -> Result<(), PostError> {
+        self.mailbox.refuse_copy()?;
         {
             let mut calls = self.mailbox.lock();
             if calls.closed {
@@ -163,8 +172,9 @@ impl<A> Remote<A> {
     /// Has the loop turn once, if it sleeps. Wakes coalesce: the last one is never lost.
     ///
     /// # Errors
-    /// When the loop is gone.
+    /// When the loop is gone, or another process's.
     pub fn wake(&self) -> Result<(), PostError> {
+        self.mailbox.refuse_copy()?;
         if self.mailbox.is_closed() {
             return Err(PostError::Gone);
         }
@@ -190,6 +200,8 @@ impl<A> fmt::Debug for Remote<A> {
 pub enum PostError {
     /// The loop is gone.
     Gone,
+    /// The loop is in the process that this one was forked from.
+    Forked,
     /// Too many are waiting.
     Full {
         /// How many may wait.
@@ -201,6 +213,7 @@ impl fmt::Display for PostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the loop is gone"),
+            Self::Forked => Forked.fmt(f),
             Self::Full { calls_max } => {
                 write!(f, "the loop has {calls_max} calls waiting already, its limit")
             }
@@ -214,6 +227,7 @@ impl From<PostError> for io::Error {
     fn from(error: PostError) -> Self {
         let kind = match error {
             PostError::Gone => io::ErrorKind::BrokenPipe,
+            PostError::Forked => return Forked.into(),
             PostError::Full { .. } => io::ErrorKind::QuotaExceeded,
         };
         Self::new(kind, error)

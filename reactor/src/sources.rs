@@ -104,7 +104,7 @@ impl Registration {
     }
 
     /// Sets how long the source may be silent, instead of what its role has by default; `None`
-    /// exempts it.
+    /// exempts it. Zero is refused when the source is registered.
     #[must_use]
     pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
         self.idle = match limit {

@@ -363,7 +363,7 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
 
     fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // What is under way goes on; who has nothing to say is let go.
-        cx.set_idle_timeout(Some(self.limits.drain_quiet));
+        cx.set_idle_timeout(Some(self.limits.drain_quiet))?;
         if self.stage == Stage::Open {
             let cause = Some(Cause::Stopping);
             return self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx));

@@ -20,10 +20,10 @@ impl<A> Cx<'_, A> {
     /// once `at` has passed, never early, and every `period` after that when there is one. Due times
     /// stay on their grid however late the loop is. A timer does not outlive its source; one that is
     /// armed outside of a source's own calls, or by its `closed`, never fires.
+    /// A period of zero is none, as for `timerfd_settime(2)`.
     pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
         let deadline = self.core.to_ticks(at);
-        // A period of zero would be due for ever within one turn.
-        let period = period.map_or(0, |period| nanos(period).max(1));
+        let period = period.map_or(0, nanos);
         let timer = self.core.set_timer(self.me, deadline, period, key);
         TimerId::new(timer, self.core.home)
     }

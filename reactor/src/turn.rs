@@ -27,6 +27,7 @@ impl<A> Drop for Lent<'_, A> {
 impl<A: 'static> Reactor<A> {
     /// One turn, waiting no longer than `limit`.
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.core.refuse_copy()?;
         self.core.counters.turns += 1;
         self.adopt();
         self.core.rearm();
@@ -36,7 +37,10 @@ impl<A: 'static> Reactor<A> {
         self.run_queue();
         self.expire();
         self.run_remote_calls();
+        // A handler may have forked: its copy of the loop ends here.
+        self.core.refuse_copy()?;
         self.reap(self.ends_now());
+        self.core.refuse_copy()?;
         self.core.weed();
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
@@ -56,7 +60,8 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Tells every source once that the loop winds down.
+    /// Tells every source once that the loop winds down. What is registered meanwhile is told in the
+    /// next turn: sources that make others like themselves must not keep the loop here.
     fn tell_drain(&mut self) {
         if let Course::Draining { until, told: false } = self.core.course {
             self.core.course = Course::Draining { until, told: true };
@@ -127,6 +132,9 @@ impl<A: 'static> Reactor<A> {
         tag: Tag,
         call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<Next>,
     ) {
+        if self.core.is_copy() {
+            return;
+        }
         let live = self.core.sources.get(tag).is_some_and(|it| it.phase == Phase::Live);
         let Some(Some(handler)) = self.handlers.get_mut(tag.slot() as usize) else { return };
         if !live {
@@ -163,7 +171,7 @@ impl<A: 'static> Reactor<A> {
             }
             self.handlers[slot] = Some(handler);
             if let Course::Draining { told: true, .. } = self.core.course {
-                self.dispatch(tag, |handler, cx| handler.drain(cx));
+                self.core.untold.push_back(tag);
             }
         }
     }
@@ -206,7 +214,7 @@ impl<A: 'static> Reactor<A> {
             return;
         }
         for _ in 0..self.core.limits.remote_calls_per_turn {
-            if self.core.course == Course::StopNow {
+            if self.core.course == Course::StopNow || self.core.is_copy() {
                 return;
             }
             let Some(call) = self.core.mailbox.next_call() else { return };
@@ -237,11 +245,12 @@ impl<A: 'static> Reactor<A> {
             if let Some(fd) = source.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
-                if source.is_unsent && !self.is_copy {
+                // A copy's kernel objects are the original's too: this would deafen or cut that.
+                if source.is_unsent && !self.core.is_copy() {
                     self.core.cut_short(tag, fd.as_fd(), &reason);
                 }
                 if self.core.must_remove(&source)
-                    && !self.is_copy
+                    && !self.core.is_copy()
                     && let Err(error) = self.core.backend.remove(fd.as_fd())
                 {
                     debug!("{tag}: not removed from {}: {error}", self.core.backend.name());

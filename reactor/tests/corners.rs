@@ -20,8 +20,8 @@ use common::{
 use protocol::codecs::Bytes;
 use protocol::{Conversation, FileRange, Flow, Limits, Reply, Service, Turn};
 use reactor::{
-    Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
-    LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
+    Accepted, Address, BackendKind, ConnectOptions, Cx, Expired, Handler, Interest, ListenOptions,
+    Listener, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
 };
 
 /// How often a loop turns in a fifth of a second, with nothing to do.
@@ -350,6 +350,99 @@ fn who_comes_while_the_loop_winds_down_is_told_too() {
     reactor.cx().spawn(Told(Rc::clone(&told))).expect("it registers");
     reactor.run_once(Some(Duration::ZERO)).expect("it turns");
     assert_eq!(told.get(), 2);
+}
+
+/// Makes another like itself when the loop winds down, and when it ends.
+#[derive(Clone)]
+struct Breeder {
+    born: Rc<Cell<u32>>,
+    place: Birth,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    Drain,
+    Closed,
+}
+
+impl Breeder {
+    fn breed(&self, at: Birth, cx: &mut Cx<'_>) {
+        // A loop that is being dropped takes no more.
+        if self.place == at && cx.spawn(self.clone()).is_ok() {
+            self.born.set(self.born.get() + 1);
+        }
+    }
+}
+
+impl Handler for Breeder {
+    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        Ok(Next::Continue)
+    }
+
+    fn drain(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        self.breed(Birth::Drain, cx);
+        Ok(Next::Close(Reason::Finished))
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_>) {
+        if cx.is_draining() {
+            self.breed(Birth::Closed, cx);
+        }
+    }
+}
+
+#[test]
+fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does() {
+    for place in [Birth::Drain, Birth::Closed] {
+        let mut reactor = epoll((), LoopLimits::DEFAULT);
+        let (_probe, _, _far) = probe(&mut reactor, Interest::READ);
+        let born = Rc::new(Cell::new(0));
+        let breeder = Breeder { born: Rc::clone(&born), place };
+        reactor.cx().spawn(breeder).expect("it registers");
+        reactor.cx().drain(Duration::from_millis(20));
+        // One generation a turn, and none on the stack of another.
+        for turn in 1..=5 {
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert!((1..=turn).contains(&born.get()), "{} in {turn} turns", born.get());
+        }
+        turn_until(&mut reactor, |reactor| reactor.has_ended());
+        assert!(reactor.counters().live() <= 2, "each has ended: {}", reactor.counters());
+    }
+}
+
+#[test]
+fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
+    struct Impatient(Rc<Cell<u32>>);
+    impl Handler for Impatient {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            let error = cx.set_idle_timeout(Some(Duration::ZERO)).expect_err("it allows nothing");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(cx.set_idle_timeout(None).is_ok());
+            // A period of zero is none.
+            cx.set_timer(cx.now(), Some(Duration::ZERO), 0);
+            Ok(Next::Continue)
+        }
+
+        fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+            self.0.set(self.0.get() + 1);
+            Ok(Next::Continue)
+        }
+    }
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (near, _far) = UnixStream::pair().expect("a pair can be made");
+        let registration = Registration::new(Interest::READ).idle_timeout(Some(Duration::ZERO));
+        let error = reactor.cx().register(near.into(), registration, Probe::default());
+        assert_eq!(error.expect_err("it allows nothing").kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(reactor.counters().live(), 0);
+        let fired = Rc::new(Cell::new(0));
+        let token = reactor.cx().spawn(Impatient(Rc::clone(&fired))).expect("it registers");
+        reactor.cx().wake(token);
+        turn_until(&mut reactor, |_| fired.get() == 1);
+        let waits = reactor.counters().waits;
+        reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        assert_eq!((fired.get(), reactor.next_deadline()), (1, None), "after {waits} waits");
+    });
 }
 
 #[test]

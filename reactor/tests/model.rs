@@ -199,7 +199,7 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
         }
         2 => {
             let limit = (cx.app.random.below(2) == 0).then_some(delay + Duration::from_millis(1));
-            cx.set_idle_timeout(limit);
+            cx.set_idle_timeout(limit).expect("it is not zero");
             cx.app.live.get_mut(&me).expect("it is live").idle = limit;
         }
         3 | 4 if cx.app.timers.len() < 2 * SOURCES_MAX => {

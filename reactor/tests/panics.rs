@@ -122,7 +122,7 @@ impl Handler for Bomb {
     fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
         self.at(Place::Ready);
         match self.place {
-            Place::Idle => cx.set_idle_timeout(Some(MOMENT)),
+            Place::Idle => cx.set_idle_timeout(Some(MOMENT))?,
             Place::Deadline => cx.set_timeout(MOMENT),
             Place::Timer => _ = cx.set_timer(cx.now() + MOMENT, Some(MOMENT), 0),
             Place::Closed | Place::Dropped => return Ok(Next::Close(Reason::Finished)),

@@ -414,7 +414,10 @@ fn a_deadline_that_is_taken_away_never_fires() {
 #[test]
 fn activity_moves_the_idle_limit() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
-    let timed = Timed { arm: |cx: &mut Cx<'_, Fired>| cx.set_idle_timeout(Some(SECOND * 10)) };
+    let arm = |cx: &mut Cx<'_, Fired>| {
+        cx.set_idle_timeout(Some(SECOND * 10)).expect("it is not zero");
+    };
+    let timed = Timed { arm };
     let (token, _far) = register(&mut reactor, Interest::READ, timed);
     reactor.cx().wake(token);
     turn(&mut reactor);
@@ -495,7 +498,7 @@ fn the_timers_of_the_dead_do_not_fire() {
         cx.set_timer(at, None, 1);
         cx.set_timer(at, Some(SECOND), 2);
         cx.set_timeout(SECOND);
-        cx.set_idle_timeout(Some(SECOND));
+        cx.set_idle_timeout(Some(SECOND)).expect("it is not zero");
     };
     let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
     reactor.cx().wake(token);

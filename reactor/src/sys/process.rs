@@ -1,0 +1,207 @@
+//! Which process this is, without a call each time.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::check;
+
+/// The number of this process, which is that of no other that shares memory or descriptors with it.
+///
+/// It is kept where the kernel clears it in whatever a fork makes (`MADV_WIPEONFORK` in `madvise(2)`,
+/// Linux 4.14), so that looking costs no system call. Where there is no such place it costs one.
+pub(crate) fn process_id() -> u32 {
+    static PLACE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+    let Some(place) = PLACE.get_or_init(cleared_by_fork) else { return std::process::id() };
+    match place.load(Ordering::Relaxed) {
+        0 => {
+            let number = std::process::id();
+            place.store(number, Ordering::Relaxed);
+            number
+        }
+        number => number,
+    }
+}
+
+/// A place that is zero at first, and again in each process that is made by a fork.
+fn cleared_by_fork() -> Option<&'static AtomicU32> {
+    const SIZE: usize = size_of::<AtomicU32>();
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the mapping is ours alone, and the advice changes it in processes yet to be made only.
+    if check(unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) }).is_err() {
+        // SAFETY: nobody has been told of the mapping.
+        unsafe { libc::munmap(page, SIZE) };
+        return None;
+    }
+    // SAFETY: the page is aligned, zeroed, large enough, never unmapped, and only used as an atomic.
+    Some(unsafe { &*page.cast::<AtomicU32>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        BackendKind, Cx, Forked, Handler, Interest, LoopLimits, Next, PostError, Reactor,
+        Registration,
+    };
+
+    /// Makes a process. Returns its number, or zero in it.
+    fn fork() -> libc::pid_t {
+        // SAFETY: the child only turns loops that no other thread has, and exits.
+        let number = unsafe { libc::fork() };
+        assert!(number >= 0, "the kernel makes a process");
+        number
+    }
+
+    /// Ends the process that a fork has made, and says whether all is well in it.
+    fn exit(well: bool) -> ! {
+        // SAFETY: _exit takes no pointer.
+        unsafe { libc::_exit(if well { 0 } else { 1 }) }
+    }
+
+    /// Whether all was well in a process that a fork has made.
+    fn was_well(number: libc::pid_t) -> bool {
+        let mut status = 0;
+        // SAFETY: `status` outlives the call.
+        let waited = unsafe { libc::waitpid(number, &mut status, 0) };
+        waited == number && status == 0
+    }
+
+    fn is_refusal<T>(result: io::Result<T>) -> bool {
+        let is_typed = |error: &io::Error| error.get_ref().is_some_and(|it| it.is::<Forked>());
+        result.is_err_and(|error| is_typed(&error))
+    }
+
+    #[test]
+    fn a_process_that_a_fork_makes_does_not_take_itself_for_the_other() {
+        let number = process_id();
+        assert_eq!((number, process_id()), (std::process::id(), number));
+        let child = fork();
+        if child == 0 {
+            exit(process_id() != number && process_id() == std::process::id());
+        }
+        assert!(was_well(child));
+        assert_eq!(process_id(), number);
+    }
+
+    /// Counts what it reads; forks when it is woken.
+    struct Reader;
+
+    /// What handlers share.
+    #[derive(Default)]
+    struct Shared {
+        bytes: usize,
+        woken: usize,
+        child: Option<libc::pid_t>,
+    }
+
+    impl Handler<Shared> for Reader {
+        fn ready(&mut self, cx: &mut Cx<'_, Shared>) -> io::Result<Next> {
+            if cx.was_woken() {
+                cx.app.woken += 1;
+                cx.app.child.get_or_insert_with(fork);
+            }
+            let mut bytes = [0; 16];
+            while let Some(count) = cx.read(&mut bytes)? {
+                cx.app.bytes += count;
+            }
+            Ok(Next::Continue)
+        }
+    }
+
+    /// A loop on each backend, with two sources and their other sides.
+    fn each_backend(test: impl Fn(Reactor<Shared>, [UnixStream; 2])) {
+        for kind in BackendKind::ALL {
+            let backend = kind.open().expect("the backend opens");
+            let made = Reactor::with_backend(backend, LoopLimits::DEFAULT, Shared::default());
+            let mut reactor = made.expect("the reactor opens");
+            let far = [0; 2].map(|_| {
+                let (near, far) = UnixStream::pair().expect("a pair can be made");
+                let registration = Registration::new(Interest::READ);
+                let token = reactor.cx().register(near.into(), registration, Reader);
+                token.expect("it registers");
+                far
+            });
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            test(reactor, far);
+        }
+    }
+
+    /// The loop of this process is as it was.
+    fn check_undisturbed(reactor: &mut Reactor<Shared>, far: &mut [UnixStream]) {
+        for far in &mut *far {
+            far.write_all(b"byte").expect("the kernel takes bytes");
+        }
+        let wanted = reactor.app.bytes + 4 * far.len();
+        for _ in 0..1000 {
+            if reactor.app.bytes == wanted {
+                break;
+            }
+            reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        }
+        assert_eq!(reactor.app.bytes, wanted, "on {}", reactor.backend_name());
+    }
+
+    #[test]
+    fn a_loop_that_a_fork_copied_refuses_to_work_and_disturbs_nothing() {
+        each_backend(|mut reactor, mut far| {
+            let remote = reactor.cx().remote();
+            // There is something to do, which the copy could do.
+            remote.post(|cx| cx.app.woken += 1).expect("it is posted");
+            far[0].write_all(b"byte").expect("the kernel takes bytes");
+            let mut reactor = Some(reactor);
+            let child = fork();
+            if child == 0 {
+                let Some(mut copy) = reactor.take() else { exit(false) };
+                let refused = is_refusal(copy.run_once(Some(Duration::ZERO)))
+                    && is_refusal(copy.run())
+                    && is_refusal(copy.run_until(|_| true))
+                    && is_refusal(copy.cx().after(Duration::ZERO, |_| {}))
+                    && is_refusal(copy.cx().on_signals(&[crate::Signal::USER_1], |_, _| {}))
+                    && remote.post(|_| {}) == Err(PostError::Forked)
+                    && remote.wake() == Err(PostError::Forked)
+                    && copy.host_fd().is_none();
+                let idle = (copy.app.bytes, copy.app.woken) == (0, 0);
+                drop(copy);
+                let makes_another = Reactor::new(()).and_then(|mut new| {
+                    new.cx().after(Duration::ZERO, |cx| cx.stop())?;
+                    new.run()
+                });
+                exit(refused && idle && makes_another.is_ok());
+            }
+            assert!(was_well(child));
+            let mut reactor = reactor.expect("only the copy was dropped");
+            reactor.run_once(None).expect("it turns");
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert_eq!((reactor.app.bytes, reactor.app.woken), (4, 1));
+            check_undisturbed(&mut reactor, &mut far);
+        });
+    }
+
+    #[test]
+    fn a_handler_that_forks_goes_on_in_one_process_alone() {
+        each_backend(|mut reactor, mut far| {
+            for token in reactor.core.sources.tags().into_iter().skip(1) {
+                reactor.core.wake(token);
+            }
+            let result = reactor.run_once(Some(Duration::ZERO));
+            let child = reactor.app.child.expect("it was woken");
+            if child == 0 {
+                // The other handler was not called.
+                exit(is_refusal(result) && reactor.app.woken == 1);
+            }
+            assert!(result.is_ok() && was_well(child));
+            assert_eq!(reactor.app.woken, 2);
+            check_undisturbed(&mut reactor, &mut far);
+        });
+    }
+}
