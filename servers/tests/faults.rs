@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 
 use common::Daemon;
 use testkit::{Random, has_peer};
@@ -58,9 +59,32 @@ fn interrupted_and_blocked_calls_lose_nothing() {
         ("sendto", ["error=EINTR:when=1+3", "error=EAGAIN:when=1+3"]),
         ("sendmsg", ["error=EINTR:when=1+3", "error=EAGAIN:when=1+3"]),
         ("epoll_wait,epoll_pwait2", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
+        ("epoll_wait,epoll_pwait2", ["error=ENOMEM:when=1+3", "error=ENOMEM:when=1"]),
     ] {
         for fault in faults {
             survive(calls, fault);
         }
     }
+}
+
+#[test]
+fn a_wait_that_fails_for_good_says_which_call_and_what_to_do() {
+    if !has_peer("prlimit") {
+        return;
+    }
+    let args = ["--listen", "127.0.0.1:0", "--backend", "poll"];
+    let mut server = Daemon::start(&[], ECHO, &args);
+    let clients: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
+    clients.iter().for_each(|mut client| client.write_all(b"x").expect("it takes bytes"));
+    clients.iter().for_each(|mut client| client.read_exact(&mut [0]).expect("it answers"));
+    // Less than it watches already.
+    let limit = ["--pid", &server.id().to_string(), "--nofile=10:10"].map(str::to_owned);
+    let status = Command::new("prlimit").args(limit).status().expect("prlimit runs");
+    assert!(status.success());
+    // Wakes it, if it waits.
+    (&clients[0]).write_all(b"x").expect("it takes bytes");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("ppoll failed: Invalid argument"), "{log}");
+    assert!(log.contains("prlimit --nofile"), "{log}");
 }

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::panic::Location;
 
 /// Which package of Debian has which program.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("chrt", "util-linux"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
+    ("prlimit", "util-linux"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
