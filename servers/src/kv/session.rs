@@ -275,6 +275,12 @@ impl Service<Server, App> for Connection {
         self.conclude(reply, turn)
     }
 
+    /// A client that hung up while it is blocked is not answered any more, as Redis has it. One that
+    /// merely gave way to others still is.
+    fn hung_up(&mut self, _reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+        if turn.app.clients[self.me].blocked.is_some() { Flow::Close } else { Flow::Continue }
+    }
+
     /// Those who listen would do so for ever.
     fn stopping(&mut self, _reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
         if turn.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
