@@ -11,17 +11,23 @@ use reactor::{Address, Reason, Timeout};
 
 pub mod kv_cli;
 pub mod load;
+pub mod output;
 pub mod resp;
 pub mod talk;
 
-/// Why a tool could not do what it was asked, in one sentence.
+/// Why a tool could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(String);
+pub enum Failure {
+    /// This, in one sentence.
+    Text(String),
+    /// Standard output was closed: nothing more is wanted, and nothing is told.
+    OutputClosed,
+}
 
 impl Failure {
     /// A failure in the given words.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self::Text(text.into())
     }
 
     /// What went wrong with the connection to `address`.
@@ -30,13 +36,16 @@ impl Failure {
             Reason::TimedOut(Timeout::Deadline) => ": the peer does not answer",
             _ => "",
         };
-        Self(format!("{address}: {reason}{hint}"))
+        Self::Text(format!("{address}: {reason}{hint}"))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(match self {
+            Self::Text(text) => text,
+            Self::OutputClosed => "standard output was closed",
+        })
     }
 }
 
@@ -44,7 +53,7 @@ impl std::error::Error for Failure {}
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        Self::Text(error.to_string())
     }
 }
 

@@ -55,10 +55,7 @@ impl Handler<App> for Input {
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
-        if !matches!(reason, Reason::Stopped) {
-            cx.app.failure = Some(Failure::new(format!("standard input: {reason}")));
-            cx.stop();
-        }
+        end(&reason, cx, |error| Failure::new(format!("standard input: {error}")));
     }
 }
 
@@ -92,11 +89,20 @@ impl Handler<App> for Print {
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
-        if !matches!(reason, Reason::Stopped) {
-            cx.app.failure = Some(Failure::new(format!("standard output: {reason}")));
-            cx.stop();
-        }
+        end(&reason, cx, Failure::of_output);
     }
+}
+
+/// Ends the tool after one of its own sources has ended. What the system says is told by itself:
+/// the words of a [`Reason`] are about a peer, which neither of them has.
+fn end(reason: &Reason, cx: &mut Cx<'_, App>, failure: impl FnOnce(&io::Error) -> Failure) {
+    let told = match reason {
+        Reason::Stopped => return,
+        Reason::Failed { error, .. } => failure(error),
+        other => failure(&io::Error::other(other.to_string())),
+    };
+    cx.app.failure.get_or_insert(told);
+    cx.stop();
 }
 
 /// The connection's side: moves bytes between the queues and the connection.
@@ -152,7 +158,8 @@ impl Session<App> for Relay {
 /// The end of standard input ends this side, and the replies are still waited for.
 ///
 /// # Errors
-/// One sentence on what went wrong: the name, the connection, standard input or output.
+/// What went wrong: the name, the connection, standard input or output. A standard output that
+/// was closed is [`Failure::OutputClosed`].
 pub fn talk(address: &str) -> Result<(), Failure> {
     let target = resolve(address)?;
     let app = App {

@@ -108,3 +108,66 @@ fn a_terminal_is_a_standard_input_too() {
         assert!(child.wait().expect("it ends").success(), "{backend}");
     }
 }
+
+#[test]
+fn a_standard_output_that_is_closed_ends_it_silently() {
+    let server = Server::start();
+    for backend in BackendKind::ALL {
+        let mut child = Command::new(TALK)
+            .arg(&server.address)
+            .env("REACTOR_BACKEND", backend.name())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("its input is piped");
+        let mut stdout = child.stdout.take().expect("its output is piped");
+        // More than any pipe holds, until it reads no more.
+        let typing = std::thread::spawn(move || while stdin.write_all(&[b'y'; 4096]).is_ok() {});
+        stdout.read_exact(&mut [0; 100]).expect("it prints");
+        drop(stdout);
+        let output = child.wait_with_output().expect("it ends");
+        typing.join().expect("it does not panic");
+        assert!(output.stderr.is_empty(), "{backend}: {output:?}");
+        assert_eq!(output.status.code(), Some(141), "{backend}");
+    }
+}
+
+#[test]
+fn a_standard_input_or_output_that_fails_is_named_without_a_peer() {
+    let server = Server::start();
+    for backend in BackendKind::ALL {
+        let run = |input: &str, output: &str| {
+            let mut child = Command::new(TALK)
+                .arg(&server.address)
+                .env("REACTOR_BACKEND", backend.name())
+                .stdin(File::open(input).expect("it is there"))
+                .stdout(File::options().write(true).open(output).expect("it is there"))
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            let mut told = String::new();
+            let mut stderr = child.stderr.take().expect("it is piped");
+            stderr.read_to_string(&mut told).expect("it is text");
+            assert_eq!(child.wait().expect("it ends").code(), Some(1), "{backend}: {told}");
+            assert!(!told.contains("peer") && told.lines().count() == 1, "{backend}: {told}");
+            told
+        };
+        let told = run("/proc/self/status", "/dev/full");
+        assert!(told.starts_with("talk: standard output: No space left"), "{backend}: {told}");
+        let told = run("/", "/dev/null");
+        assert!(told.starts_with("talk: standard input: Is a directory"), "{backend}: {told}");
+    }
+}
+
+#[test]
+fn help_that_can_not_be_printed_is_a_failure() {
+    for (option, code) in [("--help", 1), ("--version", 1), ("--nonsense", 2)] {
+        let full = File::options().write(true).open("/dev/full").expect("it is there");
+        let output = Command::new(TALK).arg(option).stdout(full).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{option}: {told}");
+        assert_eq!(told.contains("standard output: No space left"), code == 1, "{told}");
+    }
+}

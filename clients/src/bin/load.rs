@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use clients::load::{Expect, Load, Report};
+use clients::output::{arguments, print, progress};
 use clients::{Failure, resolve};
 
 /// Loads a server and verifies every byte of its answers
@@ -61,15 +61,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// A line on a terminal that replaces the one before.
 fn show_progress(report: &Report) {
     let (seconds, messages) = (report.elapsed.as_secs(), report.messages);
-    show(&format!("{seconds} s, {messages} messages, {} errors", report.errors));
-}
-
-fn show(line: &str) {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        // Nothing is lost when a progress line is.
-        let _ = write!(terminal, "\r\x1b[K{line}");
-    }
+    progress(&format!("{seconds} s, {messages} messages, {} errors", report.errors));
 }
 
 fn load(cli: &Cli) -> Result<Report, Failure> {
@@ -90,15 +82,14 @@ fn load(cli: &Cli) -> Result<Report, Failure> {
 
 fn main() -> ExitCode {
     env_logger::init();
-    match load(&Cli::parse()) {
-        Ok(report) => {
-            show("");
-            println!("{report}");
-            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(failure) => {
-            eprintln!("load: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    let cli: Cli = match arguments("load") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let told = load(&cli).and_then(|report| {
+        progress("");
+        print(format!("{report}\n").as_bytes())?;
+        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    });
+    told.unwrap_or_else(|failure| failure.report("load").into())
 }

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clients::output::arguments;
 
 /// Sends standard input to a server and prints its replies
 #[derive(Parser)]
@@ -14,7 +15,8 @@ use clap::Parser;
     after_help = "The end of standard input ends the sending side; replies are \
     printed until the server ends its own. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
     select. It exits with 0 when the server has ended the conversation, 1 when the connection \
-    could not be made or was lost, 2 on wrong arguments."
+    could not be made or was lost or standard output failed, 2 on wrong arguments. When standard \
+    output is closed, as by head, it ends silently with 141, as by SIGPIPE."
 )]
 struct Cli {
     #[arg(
@@ -25,11 +27,12 @@ struct Cli {
 
 fn main() -> ExitCode {
     env_logger::init();
-    match clients::talk::talk(&Cli::parse().address) {
+    let cli: Cli = match arguments("talk") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match clients::talk::talk(&cli.address) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("talk: {failure}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report("talk").into(),
     }
 }
