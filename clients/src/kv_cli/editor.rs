@@ -1,16 +1,26 @@
-//! Editing lines on a terminal: history, and completion of the names of commands.
+//! Editing lines on a terminal: history, completion of the names of commands, and hints at their
+//! arguments.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
+use rustyline::hint::{Hint, Hinter};
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Helper};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper,
+    KeyCode, KeyEvent, Modifiers, RepeatCount,
+};
 
-use super::session::is;
+use super::help;
+use super::session::{Trouble, input_failed, is};
+use crate::output::complain;
 use crate::resp::{Answer, Connection};
 
 /// How many lines are remembered.
@@ -32,27 +42,36 @@ impl Editor {
         let editor = config.and_then(rustyline::Editor::with_config);
         match editor {
             Ok(mut editor) => {
-                editor.set_helper(Some(Names::of(connection)));
+                let names = Names::of(connection);
+                bind_paste(&mut editor, &names.pasting);
+                editor.set_helper(Some(names));
                 if let Some(path) = &this.history {
                     // There is none in the first run.
                     let _ = editor.load_history(path);
                 }
                 this.editor = Some(editor);
             }
-            Err(error) => eprintln!("The terminal can not be edited on: {error}"),
+            Err(error) => complain(format_args!("The terminal cannot be edited on: {error}")),
         }
         this
     }
 
-    /// The line that is typed. None at the end of input, or when it is given up.
-    pub(super) fn line(&mut self, prompt: &str) -> Option<Vec<u8>> {
-        match self.editor.as_mut()?.readline(prompt) {
-            Ok(line) => Some(line.into_bytes()),
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => None,
-            Err(error) => {
-                eprintln!("Reading from the terminal: {error}");
-                None
-            }
+    /// The line that is typed. None at the end of input, or when it is given up. What goes wrong is
+    /// told.
+    pub(super) fn line(&mut self, prompt: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let editor = self.editor.as_mut().ok_or(Trouble::Told)?;
+        match editor.readline(prompt) {
+            Ok(line) => Ok(Some(line.into_bytes())),
+            Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
+            Err(ReadlineError::Io(error)) => Err(input_failed(&error)),
+            Err(error) => Err(input_failed(&io::Error::other(error.to_string()))),
+        }
+    }
+
+    /// Whether arguments are hinted at from now on.
+    pub(super) fn hint(&mut self, hints: Hints) {
+        if let Some(names) = self.editor.as_mut().and_then(rustyline::Editor::helper_mut) {
+            names.hints = hints;
         }
     }
 
@@ -63,6 +82,54 @@ impl Editor {
             // A line that is not remembered is no reason to stop.
             let _ = editor.append_history(path);
         }
+    }
+}
+
+/// What a terminal sends around and inside of a paste. What is pasted is taken as if it were typed,
+/// as `redis-cli` does: each line is a command of its own, said when its end comes, and what
+/// stands behind the last line end is still to be edited.
+enum Paste {
+    Start,
+    End,
+    Tab,
+}
+
+struct PasteHandler {
+    key: Paste,
+    /// Whether keys come from a paste.
+    pasting: Arc<AtomicBool>,
+}
+
+impl ConditionalEventHandler for PasteHandler {
+    fn handle(
+        &self,
+        _event: &Event,
+        _count: RepeatCount,
+        _positive: bool,
+        _context: &EventContext<'_>,
+    ) -> Option<Cmd> {
+        match self.key {
+            Paste::Start => self.pasting.store(true, Ordering::Relaxed),
+            Paste::End => self.pasting.store(false, Ordering::Relaxed),
+            // It completes only what a person types.
+            Paste::Tab if self.pasting.load(Ordering::Relaxed) => {
+                return Some(Cmd::Insert(1, "\t".to_owned()));
+            }
+            Paste::Tab => return None,
+        }
+        Some(Cmd::Noop)
+    }
+}
+
+fn bind_paste(editor: &mut rustyline::Editor<Names, FileHistory>, pasting: &Arc<AtomicBool>) {
+    for (code, key) in [
+        (KeyCode::BracketedPasteStart, Paste::Start),
+        (KeyCode::BracketedPasteEnd, Paste::End),
+        (KeyCode::Tab, Paste::Tab),
+    ] {
+        let handler = PasteHandler { key, pasting: Arc::clone(pasting) };
+        let event = KeyEvent(code, Modifiers::NONE);
+        editor.bind_sequence(event, EventHandler::Conditional(Box::new(handler)));
     }
 }
 
@@ -97,40 +164,24 @@ pub(super) fn is_secret(command: &[Vec<u8>]) -> bool {
             && has(&["sentinel-pass", "sentinel-user", "auth-pass", "auth-user"])
 }
 
+/// Whether arguments are hinted at while a command is typed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hints {
+    Shown,
+    Hidden,
+}
+
 /// The names of commands, in capitals and in order.
 struct Names {
     names: Vec<String>,
+    hints: Hints,
+    /// Whether keys come from a paste, for which nothing is hinted at.
+    pasting: Arc<AtomicBool>,
 }
 
-/// What is completed when the server does not tell its commands.
-const USUAL: [&str; 20] = [
-    "AUTH",
-    "CLIENT",
-    "CONFIG",
-    "DBSIZE",
-    "DEL",
-    "EXISTS",
-    "EXPIRE",
-    "GET",
-    "HELLO",
-    "HGETALL",
-    "INFO",
-    "KEYS",
-    "LRANGE",
-    "PING",
-    "PUBLISH",
-    "SCAN",
-    "SELECT",
-    "SET",
-    "SUBSCRIBE",
-    "TTL",
-];
-
 impl Names {
-    /// The names that the server tells, or the usual ones.
+    /// The names that the server tells with their subcommands, or all that are known.
     fn of(connection: Option<&mut Connection>) -> Self {
-        let own = ["CLEAR", "CONNECT", "EXIT", "HELP", "QUIT"];
-        let mut names: Vec<String> = own.map(str::to_owned).into();
         // A server that knows no COMMAND is as good.
         let told = connection.and_then(|connection| {
             connection
@@ -143,21 +194,35 @@ impl Names {
                 })
                 .ok()
         });
-        match told.filter(|told| !told.is_empty()) {
-            Some(told) => names.extend(told),
-            None => names.extend(USUAL.map(str::to_owned)),
-        }
+        let told = told.unwrap_or_default();
+        let is_there = |name: &str| {
+            let first = name.split(' ').next().unwrap_or_default();
+            told.is_empty() || told.iter().any(|it| it == first)
+        };
+        let known = help::commands().map(|command| command.name).filter(|name| is_there(name));
+        let own = ["CLEAR", "CONNECT", "EXIT", "HELP", "QUIT"];
+        let mut names: Vec<String> = known.chain(own).map(str::to_owned).collect();
+        names.extend(told);
         names.sort_unstable();
         names.dedup();
-        Self { names }
+        Self { names, hints: Hints::Shown, pasting: Arc::default() }
     }
 
-    /// The names that begin with `word`, in the case in which it is typed.
+    /// The names that begin with `word`, in the case in which it is typed; behind `help` those of
+    /// groups as well.
     fn complete(&self, word: &str) -> Vec<String> {
+        let (help, word) = match word.split_at_checked("help ".len()) {
+            Some((help, word)) if help.eq_ignore_ascii_case("help ") => (help, word.trim_start()),
+            _ => ("", word),
+        };
         let capitals = word.to_uppercase();
         let is_small = word.chars().any(char::is_lowercase);
-        let found = self.names.iter().filter(|name| name.starts_with(&capitals));
-        found.map(|name| if is_small { name.to_lowercase() } else { name.clone() }).collect()
+        let names = self.names.iter().filter(|name| name.starts_with(&capitals));
+        let names = names.map(|name| if is_small { name.to_lowercase() } else { name.clone() });
+        let groups = help::groups().into_iter().map(|group| format!("@{group}"));
+        let groups =
+            groups.filter(|name| !help.is_empty() && name.starts_with(&word.to_lowercase()));
+        names.chain(groups).map(|name| format!("{help}{name}")).collect()
     }
 }
 
@@ -170,18 +235,40 @@ impl Completer for Names {
         place: usize,
         _context: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        // Only names are known, and they stand first.
-        let typed = &line[..place];
-        let found = if typed.contains(' ') { Vec::new() } else { self.complete(typed) };
-        Ok((0, found))
+        // Names stand first.
+        Ok((0, self.complete(&line[..place])))
     }
 }
 
 impl Hinter for Names {
-    type Hint = String;
+    type Hint = Arguments;
+
+    fn hint(&self, line: &str, place: usize, _context: &Context<'_>) -> Option<Arguments> {
+        let is_typed = place == line.len() && !self.pasting.load(Ordering::Relaxed);
+        let is_asked_for = self.hints == Hints::Shown && is_typed;
+        is_asked_for.then(|| help::hint(line)).flatten().map(Arguments)
+    }
 }
 
-impl Highlighter for Names {}
+/// The arguments that a command takes. They are shown, and no key types them.
+struct Arguments(String);
+
+impl Hint for Arguments {
+    fn display(&self) -> &str {
+        &self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Highlighter for Names {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        format!("\x1b[90m{hint}\x1b[0m").into()
+    }
+}
+
 impl Validator for Names {}
 impl Helper for Names {}
 
@@ -193,8 +280,11 @@ mod tests {
     fn names_are_completed_in_the_case_in_which_they_are_typed() {
         let names = Names::of(None);
         assert_eq!(names.complete("hg"), ["hgetall"]);
-        assert_eq!(names.complete("SE"), ["SELECT", "SET"]);
-        assert!(names.complete("x").is_empty());
+        assert_eq!(names.complete("SELE"), ["SELECT"]);
+        assert_eq!(names.complete("config re"), ["config resetstat", "config rewrite"]);
+        assert_eq!(names.complete("help hge"), ["help hget", "help hgetall"]);
+        assert_eq!(names.complete("help @str"), ["help @stream", "help @string"]);
+        assert!(names.complete("y").is_empty() && names.complete("@").is_empty());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Ctrl-C while messages are printed: they end, and the prompt comes back.
+//! Ctrl-C while messages are printed: they end, and the prompt comes back. While keys are gone
+//! through, what was found so far is told.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +10,22 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::resp::Cutter;
 
-/// What Ctrl-C does: cuts the connection that messages are printed from, or ends the program.
+/// What Ctrl-C does.
+#[derive(Debug, Default)]
+pub(super) enum Target {
+    /// Ends the program.
+    #[default]
+    Program,
+    /// Cuts the connection that messages are printed from.
+    Connection(Cutter),
+    /// Is remembered until it is asked for.
+    Loop,
+}
+
+/// Ctrl-C, from where the program waits for it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interrupts {
-    target: Arc<Mutex<Option<Cutter>>>,
+    target: Arc<Mutex<Target>>,
     happened: Arc<AtomicBool>,
 }
 
@@ -36,25 +49,26 @@ impl Interrupts {
     fn happen(&self) {
         let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         match &*target {
-            Some(cutter) => {
+            Target::Program => std::process::exit(1),
+            Target::Connection(cutter) => {
                 self.happened.store(true, Ordering::Release);
                 cutter.cut();
             }
-            None => std::process::exit(1),
+            Target::Loop => self.happened.store(true, Ordering::Release),
         }
     }
 
-    /// Has Ctrl-C cut this connection, or end the program.
-    pub(super) fn aim(&self, cutter: Option<Cutter>) {
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = cutter;
+    /// Has the next Ctrl-C do this.
+    pub(super) fn aim(&self, target: Target) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
-    /// Whether Ctrl-C has cut a connection, which nobody has taken note of.
+    /// Whether Ctrl-C has come and was not taken note of.
     pub(super) fn peek(&self) -> bool {
         self.happened.load(Ordering::Acquire)
     }
 
-    /// Whether Ctrl-C has cut a connection since this was last asked.
+    /// Whether Ctrl-C has come since this was last asked.
     pub(super) fn take(&self) -> bool {
         self.happened.swap(false, Ordering::Acquire)
     }

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use protocol::resp::text::split;
 
-use super::editor::{Editor, is_secret};
+use super::editor::{Editor, Hints, is_secret};
 use super::options::integer;
 use super::print::Form;
-use super::session::{Loudness, SLOW, Session, Trouble, is, print_all};
+use super::session::{Loudness, SLOW, Session, Trouble, input_failed, is, print_all};
+use crate::output::complain;
 
 /// Where lines come from.
 enum Lines {
@@ -20,19 +21,26 @@ enum Lines {
 
 impl Lines {
     /// The next line without its end, if there is one.
-    fn next(&mut self, prompt: &str) -> Option<Vec<u8>> {
+    fn next(&mut self, prompt: &str) -> Result<Option<Vec<u8>>, Trouble> {
         match self {
             Self::Typed(editor) => editor.line(prompt),
             Self::Plain(input) => {
                 let mut line = Vec::new();
-                let count = input.read_until(b'\n', &mut line).ok()?;
+                let count =
+                    input.read_until(b'\n', &mut line).map_err(|error| input_failed(&error))?;
                 line.pop_if(|byte| *byte == b'\n');
                 // As redis-cli, to which a zero byte ends a line.
                 if let Some(end) = line.iter().position(|byte| *byte == 0) {
                     line.truncate(end);
                 }
-                (count > 0).then_some(line)
+                Ok((count > 0).then_some(line))
             }
+        }
+    }
+
+    fn hint(&mut self, hints: Hints) {
+        if let Self::Typed(editor) = self {
+            editor.hint(hints);
         }
     }
 
@@ -53,7 +61,7 @@ enum Next {
 pub(super) fn run(mut session: Session) -> u8 {
     session.interactive = true;
     if let Err(error) = session.interrupts.listen() {
-        eprintln!("Ctrl-C ends the program also where it should not: {error}");
+        complain(format_args!("Ctrl-C ends the program also where it should not: {error}"));
     }
     // What fails is told, and is tried again for each command.
     let _ = session.connect(Loudness::Loud);
@@ -62,12 +70,17 @@ pub(super) fn run(mut session: Session) -> u8 {
     } else {
         Lines::Plain(io::stdin().lock())
     };
-    while let Some(line) = lines.next(&session.prompt()) {
-        if let Next::End(code) = run_line(&mut session, &line, &mut lines) {
-            return code;
+    loop {
+        match lines.next(&session.prompt()) {
+            Ok(Some(line)) => {
+                if let Next::End(code) = run_line(&mut session, &line, &mut lines) {
+                    return code;
+                }
+            }
+            Ok(None) => return 0,
+            Err(_) => return 1,
         }
     }
-    0
 }
 
 fn run_line(session: &mut Session, line: &[u8], lines: &mut Lines) -> Next {
@@ -89,7 +102,7 @@ fn run_line(session: &mut Session, line: &[u8], lines: &mut Lines) -> Next {
     if !is_secret(command) {
         lines.remember(line);
     }
-    match own_command(session, command) {
+    match own_command(session, command, lines) {
         Some(next) => next,
         None => issue(session, command, repeat),
     }
@@ -111,13 +124,16 @@ fn repetition(command: &[Vec<u8>]) -> Option<(i64, &[Vec<u8>])> {
 }
 
 /// Does what is for the tool itself, if `command` is.
-fn own_command(session: &mut Session, command: &[Vec<u8>]) -> Option<Next> {
+fn own_command(session: &mut Session, command: &[Vec<u8>], lines: &mut Lines) -> Option<Next> {
     let words: Vec<_> = command.iter().map(|word| String::from_utf8_lossy(word)).collect();
     if is(command, "quit") || is(command, "exit") {
         return Some(Next::End(0));
     }
     if words[0].starts_with(':') {
-        print_all(preference(&words).as_bytes());
+        match preference(&words) {
+            Ok(hints) => lines.hint(hints),
+            Err(text) => print_all(text.as_bytes()),
+        }
     } else if is(command, "restart") {
         print_all(b"Use 'restart' only in Lua debugging mode.\n");
     } else if is(command, "connect") && words.len() == 3 {
@@ -133,17 +149,19 @@ fn own_command(session: &mut Session, command: &[Vec<u8>]) -> Option<Next> {
     Some(Next::Line)
 }
 
-/// What setting a preference prints. There are no hints to be turned off.
-fn preference(words: &[std::borrow::Cow<'_, str>]) -> String {
+/// What is preferred: whether there are hints. The error is what is printed of another one.
+fn preference(words: &[std::borrow::Cow<'_, str>]) -> Result<Hints, String> {
     match words {
         [set, name, ..] if set.eq_ignore_ascii_case(":set") => {
-            if ["hints", "nohints"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                String::new()
+            if name.eq_ignore_ascii_case("hints") {
+                Ok(Hints::Shown)
+            } else if name.eq_ignore_ascii_case("nohints") {
+                Ok(Hints::Hidden)
             } else {
-                format!("unknown redis-cli preference '{name}'\n")
+                Err(format!("unknown redis-cli preference '{name}'\n"))
             }
         }
-        _ => format!("unknown redis-cli internal command '{}'\n", words[0]),
+        _ => Err(format!("unknown redis-cli internal command '{}'\n", words[0])),
     }
 }
 

@@ -3,25 +3,37 @@
 //! - [`arguments`] reads what is asked for.
 //! - A session keeps the connection and what is known of its state: the database, a transaction.
 //! - Commands come from the arguments, from standard input line by line, or from a line editor.
+//! - Keys are gone through for their names or sizes; counters and latency are asked for again and
+//!   again.
 //! - Mass insertion sends standard input as it is and counts the replies.
 
+mod biggest;
 mod editor;
+mod failure;
 mod help;
 mod interrupt;
 mod lines;
 mod options;
+mod password;
 mod pipe;
 mod print;
+mod rolling;
+mod scan;
 mod session;
+mod uri;
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 
 use protocol::resp::text::split;
 
-pub use options::{Request, Settings, StandardInput, Version, arguments};
+pub use options::{Mode, Request, Settings, StandardInput, Version, arguments};
 pub use print::Form;
 
-use session::{Loudness, Session, Trouble, print_all};
+use session::{Loudness, Session, Trouble, input_failed, print_all};
+
+use crate::output::complain;
 
 /// Does what `request` asks for. Returns the exit code.
 pub fn run(request: Request) -> u8 {
@@ -36,27 +48,61 @@ pub fn run(request: Request) -> u8 {
             0
         }
         Request::Refused(text) => {
-            eprintln!("{text}");
+            complain(text);
             1
         }
     }
 }
 
-fn run_session(settings: Settings) -> u8 {
+fn run_session(mut settings: Settings) -> u8 {
     if settings.warns_of_password {
-        eprintln!(
+        complain(
             "Warning: Using a password with '-a' or '-u' option on the command line interface may \
-             not be safe."
+             not be safe.",
         );
     }
-    let mut session = Session::new(settings);
-    if session.settings.pipes {
-        return match session.connect(Loudness::Loud) {
-            Ok(()) => pipe::pipe(session),
-            Err(_) => 1,
-        };
+    if settings.asks_password {
+        match password::ask() {
+            Ok(password) => settings.password = password,
+            Err(trouble) => return code(trouble),
+        }
     }
-    if session.settings.command.is_empty() {
+    let mut session = Session::new(settings);
+    let done = match session.settings.mode {
+        Mode::Commands => return run_commands(session),
+        Mode::Pipe => {
+            return match session.connect(Loudness::Loud) {
+                Ok(()) => pipe::pipe(session),
+                Err(trouble) => code(trouble),
+            };
+        }
+        Mode::Scan => connected(&mut session, scan::list),
+        Mode::BigKeys | Mode::MemoryKeys => connected(&mut session, biggest::find),
+        Mode::Stat => connected(&mut session, rolling::stat),
+        Mode::Latency | Mode::LatencyHistory => connected(&mut session, rolling::latency),
+    };
+    done.map_or_else(code, |()| 0)
+}
+
+/// The exit code after `trouble`, which was told.
+fn code(trouble: Trouble) -> u8 {
+    match trouble {
+        Trouble::Told => 1,
+        Trouble::Exit(code) => code,
+    }
+}
+
+fn connected(
+    session: &mut Session,
+    act: fn(&mut Session) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    session.connect(Loudness::Loud)?;
+    act(session)
+}
+
+fn run_commands(mut session: Session) -> u8 {
+    let has_command = !session.settings.command.is_empty() || session.settings.script.is_some();
+    if !has_command {
         return lines::run(session);
     }
     // It is tried once more for the command, and told then.
@@ -65,16 +111,15 @@ fn run_session(settings: Settings) -> u8 {
         let repeat = session.settings.repeat;
         session.issue(&command, repeat)
     });
-    match done {
-        Ok(()) => 0,
-        Err(Trouble::Told) => 1,
-        Err(Trouble::Exit(code)) => code,
-    }
+    done.map_or_else(code, |()| 0)
 }
 
 /// The command of the arguments, with standard input in its place.
 fn command(settings: &Settings) -> Result<Vec<Vec<u8>>, Trouble> {
-    let mut command = settings.command.clone();
+    let mut command = match &settings.script {
+        Some(path) => evaluation(path, &settings.command)?,
+        None => settings.command.clone(),
+    };
     if settings.quoted_input {
         for word in &mut command {
             *word = unquote(word)?;
@@ -86,11 +131,27 @@ fn command(settings: &Settings) -> Result<Vec<Vec<u8>>, Trouble> {
         StandardInput::Tag(tag) => match command.iter_mut().find(|word| *word == tag) {
             Some(word) => *word = read_input()?,
             None => {
-                eprintln!("Using -X option but stdin tag not match.");
+                complain("Using -X option but stdin tag not match.");
                 return Err(Trouble::Told);
             }
         },
     }
+    Ok(command)
+}
+
+/// The command that runs the script in the file at `path`: what stands before a comma among
+/// `words` are its keys, and what stands behind it its arguments.
+fn evaluation(path: &[u8], words: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Trouble> {
+    let script = std::fs::read(OsStr::from_bytes(path)).map_err(|error| {
+        let (path, why) = (String::from_utf8_lossy(path), failure::system_text(&error));
+        complain(format_args!("Can't open file '{path}': {why}"));
+        Trouble::Exit(1)
+    })?;
+    let comma = words.iter().position(|word| word == b",");
+    let keys = comma.unwrap_or(words.len());
+    let arguments = words.iter().enumerate().filter(|(place, _)| Some(*place) != comma);
+    let mut command = vec![b"EVAL".to_vec(), script, keys.to_string().into_bytes()];
+    command.extend(arguments.map(|(_, word)| word.clone()));
     Ok(command)
 }
 
@@ -107,9 +168,6 @@ fn unquote(word: &[u8]) -> Result<Vec<u8>, Trouble> {
 
 fn read_input() -> Result<Vec<u8>, Trouble> {
     let mut all = Vec::new();
-    io::stdin().lock().read_to_end(&mut all).map_err(|error| {
-        eprintln!("Reading from standard input: {error}");
-        Trouble::Exit(1)
-    })?;
+    io::stdin().lock().read_to_end(&mut all).map_err(|error| input_failed(&error))?;
     Ok(all)
 }

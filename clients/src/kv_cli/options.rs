@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
+use protocol::resp::text::split;
+
 use super::print::Form;
+use super::uri::{self, Uri};
 
 /// What the arguments ask for.
 #[derive(Clone, Debug)]
@@ -28,6 +31,28 @@ pub enum StandardInput {
     Last,
     /// It takes the place of this argument (`-X`).
     Tag(Vec<u8>),
+}
+
+/// What is done with the server. Of several that are asked for, the last of these is done, as
+/// `redis-cli` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// The commands of the arguments or of standard input are said.
+    Commands,
+    /// The names of all keys are listed (`--scan`).
+    Scan,
+    /// Counters of the server are shown again and again (`--stat`).
+    Stat,
+    /// The keys that take the most memory are looked for (`--memkeys`).
+    MemoryKeys,
+    /// The keys of the most elements are looked for (`--bigkeys`).
+    BigKeys,
+    /// Standard input, which is RESP, is sent, and the replies are counted (`--pipe`).
+    Pipe,
+    /// How long the server takes to answer is measured (`--latency`).
+    Latency,
+    /// The same, with a new line for each interval (`--latency-history`).
+    LatencyHistory,
 }
 
 /// Whether RESP3 is spoken.
@@ -64,6 +89,8 @@ pub struct Settings {
     pub user: Option<String>,
     /// The password.
     pub password: Option<String>,
+    /// Whether the password is asked for, instead of any other.
+    pub asks_password: bool,
     /// Whether to warn that others can see the password among the arguments.
     pub warns_of_password: bool,
     /// In which form replies are printed.
@@ -82,10 +109,18 @@ pub struct Settings {
     pub quoted_input: bool,
     /// Whether an error of the server is a failure of the tool.
     pub fails_on_error: bool,
-    /// Whether standard input is RESP to be sent.
-    pub pipes: bool,
+    /// What is done with the server.
+    pub mode: Mode,
     /// How long to wait for the last reply to it; None is forever.
     pub pipe_timeout: Option<Duration>,
+    /// The keys that are gone through match this; all if None.
+    pub pattern: Option<Vec<u8>>,
+    /// About how many keys are asked for at once; as the server has it if None.
+    pub scan_count: Option<i64>,
+    /// How many elements of a key its memory is estimated by; as the server has it if 0.
+    pub memory_samples: i64,
+    /// The file of a script in Lua, whose keys and arguments the command is (`--eval`).
+    pub script: Option<Vec<u8>>,
     /// The command and its arguments, if there are any.
     pub command: Vec<Vec<u8>>,
 }
@@ -103,6 +138,7 @@ impl Settings {
             database: 0,
             user: None,
             password: None,
+            asks_password: false,
             warns_of_password: false,
             form: if output_is_terminal { Form::Human } else { Form::Raw },
             element_delimiter: b"\n".to_vec(),
@@ -112,10 +148,26 @@ impl Settings {
             standard_input: StandardInput::No,
             quoted_input: false,
             fails_on_error: false,
-            pipes: false,
+            mode: Mode::Commands,
             pipe_timeout: Some(Duration::from_secs(30)),
+            pattern: None,
+            scan_count: None,
+            memory_samples: 0,
+            script: None,
             command: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Takes what a URI says over.
+    fn take(&mut self, uri: Uri) {
+        let Uri { user, password, host, port, database } = uri;
+        self.host = host.unwrap_or(std::mem::take(&mut self.host));
+        self.port = port.unwrap_or(self.port);
+        self.database = database.unwrap_or(self.database);
+        self.user = user.or(self.user.take());
+        self.password = password.or(self.password.take());
     }
 }
 
@@ -203,11 +255,24 @@ impl Parser {
             "--json" => self.json(Form::Json),
             "--quoted-json" => self.json(Form::QuotedJson),
             "--quoted-input" => settings.quoted_input = true,
-            "--pipe" => settings.pipes = true,
+            "--pipe" => self.mode(Mode::Pipe),
+            "--scan" => self.mode(Mode::Scan),
+            "--stat" => self.mode(Mode::Stat),
+            "--bigkeys" => self.mode(Mode::BigKeys),
+            "--memkeys" => self.mode(Mode::MemoryKeys),
+            "--latency" => self.mode(Mode::Latency),
+            "--latency-history" => self.mode(Mode::LatencyHistory),
+            "--askpass" => settings.asks_password = true,
+            // Of the cluster manager alone.
+            "--verbose" => {}
             "--no-auth-warning" => self.quiet = true,
             _ => return false,
         }
         true
+    }
+
+    fn mode(&mut self, mode: Mode) {
+        self.settings.mode = self.settings.mode.max(mode);
     }
 
     fn json(&mut self, form: Form) {
@@ -237,6 +302,21 @@ impl Parser {
             "-n" => settings.database = integer(&text),
             "-a" | "--pass" => settings.password = Some(text.into_owned()),
             "--user" => settings.user = Some(text.into_owned()),
+            "-u" => match uri::parse(&text) {
+                Ok(uri) => settings.take(uri),
+                Err(told) => return refuse(&told),
+            },
+            "--pattern" => settings.pattern = Some(value.to_vec()),
+            "--quoted-pattern" => match split(value) {
+                Ok(mut words) if words.len() == 1 => settings.pattern = words.pop(),
+                _ => return refuse("Invalid quoted string specified for --quoted-pattern."),
+            },
+            "--count" => settings.scan_count = Some(integer(&text)),
+            "--memkeys-samples" => {
+                settings.memory_samples = integer(&text);
+                self.mode(Mode::MemoryKeys);
+            }
+            "--eval" => settings.script = Some(value.to_vec()),
             "-X" => settings.standard_input = StandardInput::Tag(value.to_vec()),
             "-d" => settings.element_delimiter = value.to_vec(),
             "-D" => settings.reply_delimiter = value.to_vec(),

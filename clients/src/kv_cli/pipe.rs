@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use protocol::resp::{Item, Value};
 
-use super::session::{Session, context, print_all};
+use super::failure::context;
+use super::session::{Session, print_all};
+use crate::output::{complain, progress};
 use crate::resp::Connection;
 
 /// How much is read and sent at once.
@@ -47,7 +49,7 @@ pub(super) fn pipe(mut session: Session) -> u8 {
             std::thread::spawn(move || send(&mut File::from(fd), &shared, &magic));
         }
         Err(error) => {
-            eprintln!("Error writing to the server: {error}");
+            complain(format_args!("Error writing to the server: {error}"));
             return 1;
         }
     }
@@ -59,7 +61,7 @@ pub(super) fn pipe(mut session: Session) -> u8 {
             u8::from(errors > 0)
         }
         Err(text) => {
-            eprintln!("{text}");
+            complain(format_args!("{text}"));
             1
         }
     }
@@ -74,7 +76,7 @@ fn send(server: &mut File, sending: &Sending, magic: &str) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                eprintln!("Error reading from stdin: {error}");
+                complain(format_args!("Error reading from stdin: {error}"));
                 std::process::exit(1);
             }
         };
@@ -87,10 +89,8 @@ fn send(server: &mut File, sending: &Sending, magic: &str) {
         }
         sending.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
-    if io::stderr().is_terminal() {
-        // The progress makes way.
-        eprint!("\r\x1b[K");
-    }
+    // It makes way.
+    progress("");
     print_all(b"All data transferred. Waiting for the last reply...\n");
     // Set before the command is sent, whose reply could come before it is set otherwise.
     sending.done.store(true, Ordering::Release);
@@ -106,7 +106,7 @@ fn receive(
     timeout: Option<Duration>,
 ) -> Result<Replies, String> {
     let mut replies = Replies::default();
-    let mut progress = Progress::new();
+    let mut shown = Progress::default();
     let mut last_read = Instant::now();
     while !replies.is_last {
         let next = connection.next_with(Some(TICK), |value| replies.add(value, sending, magic));
@@ -118,26 +118,29 @@ fn receive(
                     && done
                     && last_read.elapsed() > timeout
                 {
-                    progress.clear();
-                    eprintln!("No replies for {} seconds: exiting.", timeout.as_secs());
+                    shown.clear();
+                    complain(format_args!(
+                        "No replies for {} seconds: exiting.",
+                        timeout.as_secs()
+                    ));
                     replies.errors += 1;
                     return Ok(replies);
                 }
-                progress.show(sending, &replies);
+                shown.show(sending, &replies);
                 continue;
             }
             Err(error) => {
-                progress.clear();
+                shown.clear();
                 let why = context(error.cause());
                 return Err(format!("Error reading replies from server: {why}"));
             }
         }
         if replies.count.is_multiple_of(256) {
-            progress.show(sending, &replies);
+            shown.show(sending, &replies);
         }
         last_read = Instant::now();
     }
-    progress.clear();
+    shown.clear();
     print_all(b"Last reply received from server.\n");
     Ok(replies)
 }
@@ -147,7 +150,7 @@ impl Replies {
         match value.item() {
             Item::Error(words) | Item::BulkError(words) => {
                 self.errors += 1;
-                eprintln!("{}", String::from_utf8_lossy(words));
+                complain(format_args!("{}", String::from_utf8_lossy(words)));
             }
             Item::Bulk(bytes)
                 if bytes == magic.as_bytes() && sending.done.load(Ordering::Acquire) =>
@@ -163,31 +166,25 @@ impl Replies {
 }
 
 /// A line on standard error that says how far it is, if that is a terminal.
+#[derive(Default)]
 struct Progress {
-    is_terminal: bool,
     shown: Option<Instant>,
 }
 
 impl Progress {
-    fn new() -> Self {
-        Self { is_terminal: io::stderr().is_terminal(), shown: None }
-    }
-
     fn show(&mut self, sending: &Sending, replies: &Replies) {
-        if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < TICK) {
+        if self.shown.is_some_and(|shown| shown.elapsed() < TICK) {
             return;
         }
         let mebibytes = sending.bytes.load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
         let Replies { count, errors, .. } = replies;
-        eprint!("\r\x1b[Ksent {mebibytes:.1} MiB, replies: {count}, errors: {errors}");
-        // A progress that can not be shown is no failure.
-        let _ = io::stderr().flush();
+        progress(&format!("sent {mebibytes:.1} MiB, replies: {count}, errors: {errors}"));
         self.shown = Some(Instant::now());
     }
 
     fn clear(&mut self) {
         if self.shown.take().is_some() {
-            eprint!("\r\x1b[K");
+            progress("");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! A session: the connection, what is known of its state, and commands with their replies.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use protocol::resp::{Item, Limits, Value};
 
-use super::interrupt::Interrupts;
+use super::failure::{connect_failure, context, is_reconnectable, wants_another};
+use super::help;
+use super::interrupt::{Interrupts, Target};
 use super::options::{Settings, Version, integer};
 use super::print;
-use crate::resp::{Answer, Cause, Connection, Error, Options};
+use crate::output::{self, complain};
+use crate::resp::{Answer, Connection, Error, Options};
 
 /// Why a command came to nothing.
 #[derive(Debug)]
@@ -121,7 +123,7 @@ impl Session {
             Err(error) => {
                 if loudness == Loudness::Loud {
                     let (place, why) = (self.place(), connect_failure(&error));
-                    eprintln!("Could not connect to Redis at {place}: {why}");
+                    complain(format_args!("Could not connect to Redis at {place}: {why}"));
                 }
                 return Err(Trouble::Told);
             }
@@ -163,22 +165,59 @@ impl Session {
     /// Says something of the tool's own, and tells if that fails.
     fn ask(&mut self, what: &str, command: &[String]) -> Result<Answer, Trouble> {
         let Some(connection) = &mut self.connection else { return Err(Trouble::Told) };
-        connection.send(command);
-        // The answer tells what went wrong.
-        let _ = connection.flush();
-        connection.receive().map_err(|error| {
+        connection.call(command).map_err(|error| {
             match error.server() {
-                Some(words) => eprintln!("{what} failed: {}", String::from_utf8_lossy(words)),
-                None => eprintln!("\nI/O error"),
+                Some(words) => {
+                    complain(format_args!("{what} failed: {}", String::from_utf8_lossy(words)))
+                }
+                None => complain("\nI/O error"),
             }
             Trouble::Told
         })
     }
 
+    /// Says `command`, and tells what goes wrong: an error of the server behind `what`. The
+    /// program ends then.
+    pub(super) fn call(&mut self, command: &[Vec<u8>], what: &str) -> Result<Answer, Trouble> {
+        let Some(connection) = &mut self.connection else { return Err(Trouble::Exit(1)) };
+        connection.call(command).map_err(|error| {
+            match error.server() {
+                Some(words) => {
+                    complain(format_args!("{what}: {}", String::from_utf8_lossy(words)));
+                }
+                None => complain("\nI/O error"),
+            }
+            Trouble::Exit(1)
+        })
+    }
+
+    /// Says all `commands` at once. Returns an answer for each, or the words of the server's error.
+    pub(super) fn call_all(
+        &mut self,
+        commands: Vec<Vec<Vec<u8>>>,
+    ) -> Result<Vec<Result<Answer, String>>, Trouble> {
+        let Some(connection) = &mut self.connection else { return Err(Trouble::Exit(1)) };
+        let mut pipeline = connection.pipeline();
+        for command in &commands {
+            pipeline.add(command);
+        }
+        let results = pipeline.run().into_iter().map(|result| match result {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => match error.server() {
+                Some(words) => Ok(Err(String::from_utf8_lossy(words).into_owned())),
+                None => {
+                    complain("\nI/O error");
+                    Err(Trouble::Exit(1))
+                }
+            },
+        });
+        results.collect()
+    }
+
     /// Says `command` so many times, forever if `repeat` is negative, and prints the replies.
     pub(super) fn issue(&mut self, command: &[Vec<u8>], repeat: i64) -> Result<(), Trouble> {
         if is(command, "help") || is(command, "?") {
-            print_all(super::help::INTERACTIVE.as_bytes());
+            print_all(help::about(&command[1..]).as_bytes());
             return Ok(());
         }
         if self.connection.as_ref().is_none_or(wants_another)
@@ -186,7 +225,7 @@ impl Session {
         {
             if let Some(connection) = &self.connection {
                 let error = connection.lost().map_or_else(String::new, context);
-                eprintln!("Error: {error}");
+                complain(format_args!("Error: {error}"));
             }
             return Err(trouble);
         }
@@ -234,7 +273,7 @@ impl Session {
     /// Prints what comes until Ctrl-C, or until the server refuses.
     fn watch(&mut self, is_text: bool, pushes: Pushes) -> Result<(), Trouble> {
         let cutter = self.connection.as_ref().and_then(|connection| connection.cutter().ok());
-        self.interrupts.aim(cutter);
+        self.interrupts.aim(cutter.map_or(Target::Program, Target::Connection));
         let result = loop {
             match self.read(is_text, pushes) {
                 Ok(Kind::Error) => break Ok(()),
@@ -246,8 +285,8 @@ impl Session {
                 Err(trouble) => break Err(trouble),
             }
         };
-        self.interrupts.aim(None);
-        // One that came too late is for nobody.
+        self.interrupts.aim(Target::Program);
+        // One that came too late is for nothing.
         self.interrupts.take();
         result
     }
@@ -275,7 +314,7 @@ impl Session {
                 return Kind::Push;
             }
             if is_fatal && value.is_error() {
-                eprintln!("{}", String::from_utf8_lossy(value.text()));
+                complain(format_args!("{}", String::from_utf8_lossy(value.text())));
             } else {
                 print::reply(value, settings, is_text, &mut text);
             }
@@ -303,7 +342,7 @@ impl Session {
         if self.interrupts.peek() {
             return Err(Trouble::Told);
         }
-        eprintln!("Error: {}", context(error.cause()));
+        complain(format_args!("Error: {}", context(error.cause())));
         if !self.interactive || !is_reconnectable(error.cause()) {
             return Err(Trouble::Exit(1));
         }
@@ -368,61 +407,16 @@ fn kind(value: Value<'_>) -> Kind {
     }
 }
 
-/// Writes to standard output. Who has closed it wants nothing more.
+/// Standard input failed, which is told and is the end of the tool.
+pub(super) fn input_failed(error: &io::Error) -> Trouble {
+    complain(format_args!("kv-cli: standard input: {error}"));
+    Trouble::Exit(1)
+}
+
+/// Writes to standard output. One that takes no more is the end of the tool.
 pub(super) fn print_all(text: &[u8]) {
-    let mut output = io::stdout().lock();
-    if output.write_all(text).and_then(|()| output.flush()).is_err() {
-        /// What a shell reports of a program that SIGPIPE has ended.
-        const BROKEN_PIPE: i32 = 128 + 13;
-        std::process::exit(BROKEN_PIPE);
-    }
-}
-
-/// Whether a connection is made again for the next command. One that said nonsense is not: the
-/// next would say the same.
-fn wants_another(connection: &Connection) -> bool {
-    connection.lost().is_some_and(|cause| !matches!(cause, Cause::Protocol(_)))
-}
-
-/// Whether a new connection may help.
-fn is_reconnectable(cause: &Cause) -> bool {
-    match cause {
-        Cause::Closed => true,
-        Cause::Io(error) => {
-            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        }
-        _ => false,
-    }
-}
-
-/// What went wrong, in the words of redis-cli.
-pub(super) fn context(cause: &Cause) -> String {
-    match cause {
-        Cause::Closed => "Server closed the connection".to_owned(),
-        Cause::Io(error) => system_text(error),
-        Cause::Protocol(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
-fn connect_failure(error: &Error) -> String {
-    match error.cause() {
-        Cause::Connect(error) => system_text(error),
-        // Behind the address and the name of the function is what the system says of a name.
-        Cause::Address(text) => match text.rsplit_once(": ") {
-            Some((_, why)) => why.trim_end_matches(')').to_owned(),
-            None => text.clone(),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// What the system calls the error, without its number.
-fn system_text(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_owned(),
-        None if error.kind() == io::ErrorKind::TimedOut => Errno::ETIMEDOUT.desc().to_owned(),
-        None => error.to_string(),
+    if let Err(failure) = output::print(text) {
+        std::process::exit(failure.report("kv-cli").into());
     }
 }
 
