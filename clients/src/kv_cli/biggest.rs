@@ -83,7 +83,7 @@ pub(super) fn find(session: &mut Session) -> Result<(), Trouble> {
         search.percent = 100.0 * search.sampled as f64 / total.max(1) as f64;
         search.look_at(session, &keys)?;
         if steps.is_multiple_of(STEPS_BETWEEN_PAUSES) {
-            std::thread::sleep(session.settings.interval);
+            session.interrupts.pause(session.settings.interval);
         }
     }
     print_all(search.summary(session.interrupts.peek()).as_bytes());

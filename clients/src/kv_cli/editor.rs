@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn names_are_completed_in_the_case_in_which_they_are_typed() {
         let names = Names::of(None);
-        assert_eq!(names.complete("hg"), ["hgetall"]);
+        assert_eq!(names.complete("hg"), ["hget", "hgetall"]);
         assert_eq!(names.complete("SELE"), ["SELECT"]);
         assert_eq!(names.complete("config re"), ["config resetstat", "config rewrite"]);
         assert_eq!(names.complete("help hge"), ["help hget", "help hgetall"]);

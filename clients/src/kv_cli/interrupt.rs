@@ -3,7 +3,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
@@ -27,6 +28,8 @@ pub(super) enum Target {
 pub(super) struct Interrupts {
     target: Arc<Mutex<Target>>,
     happened: Arc<AtomicBool>,
+    /// Told when it has happened to the loop.
+    looped: Arc<Condvar>,
 }
 
 impl Interrupts {
@@ -54,13 +57,23 @@ impl Interrupts {
                 self.happened.store(true, Ordering::Release);
                 cutter.cut();
             }
-            Target::Loop => self.happened.store(true, Ordering::Release),
+            Target::Loop => {
+                self.happened.store(true, Ordering::Release);
+                self.looped.notify_all();
+            }
         }
     }
 
     /// Has the next Ctrl-C do this.
     pub(super) fn aim(&self, target: Target) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+
+    /// Waits for so long, or until Ctrl-C has come to the loop.
+    pub(super) fn pause(&self, duration: Duration) {
+        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        // How it ended is for the loop to ask.
+        let _ = self.looped.wait_timeout_while(target, duration, |_| !self.peek());
     }
 
     /// Whether Ctrl-C has come and was not taken note of.

@@ -235,6 +235,7 @@ impl Parser {
         }
         match (option, value) {
             ("--help", _) | ("-h", None) => Step::End(Request::Help),
+            ("--tls", _) => refuse("kv-cli does not speak TLS yet: use a tunnel, such as stunnel"),
             ("-v" | "--version", _) => Step::End(Request::Version),
             (_, Some(value)) => self.valued(option, value),
             _ => Step::Unknown,
@@ -434,6 +435,29 @@ mod tests {
     }
 
     #[test]
+    fn of_several_modes_one_is_done_in_whatever_order() {
+        for (line, mode) in [
+            ("ping", Mode::Commands),
+            ("--scan --stat", Mode::Stat),
+            ("--bigkeys --memkeys --scan", Mode::BigKeys),
+            ("--memkeys-samples 3", Mode::MemoryKeys),
+            ("--latency --pipe", Mode::Latency),
+            ("--latency-history --latency", Mode::LatencyHistory),
+        ] {
+            assert_eq!(run(line).mode, mode, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_uri_replaces_what_it_says_and_nothing_else() {
+        let settings = run("-h other -p 7 -n 2 --user me -u redis://:word@h/3 -p 8");
+        assert_eq!((settings.host.as_str(), settings.port, settings.database), ("h", 8, 3));
+        assert_eq!(settings.user.as_deref(), Some("me"));
+        assert_eq!(settings.password.as_deref(), Some("word"));
+        assert!(settings.warns_of_password);
+    }
+
+    #[test]
     fn what_is_refused_is_told() {
         for (line, words) in [
             ("-p 70000 ping", "Invalid server port."),
@@ -441,6 +465,10 @@ mod tests {
             ("--nonsense", "Unrecognized option or bad number of args for: '--nonsense'"),
             ("-p", "Unrecognized option or bad number of args for: '-p'"),
             ("-t x", "Invalid connection timeout"),
+            ("--tls ping", "does not speak TLS yet"),
+            ("-u http://h ping", "Invalid URI scheme"),
+            ("-u", "Unrecognized option or bad number of args for: '-u'"),
+            ("--quoted-pattern \"a --scan", "Invalid quoted string"),
             ("--show-pushes maybe", "Unknown --show-pushes value 'maybe'"),
         ] {
             let Request::Refused(text) = read(line) else { panic!("{line} is taken") };

@@ -4,8 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use super::session::Trouble;
-use crate::output::complain;
+use super::session::{Trouble, input_failed};
 
 const PROMPT: &[u8] = b"Please input password: ";
 
@@ -61,10 +60,7 @@ pub(super) fn ask() -> Result<Option<String>, Trouble> {
         Ok(Some(bytes)) if bytes.is_empty() => Ok(None),
         Ok(Some(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Ok(None) => Err(Trouble::Exit(1)),
-        Err(error) => {
-            complain(format_args!("Reading the password: {error}"));
-            Err(Trouble::Exit(1))
-        }
+        Err(error) => Err(input_failed(&error)),
     }
 }
 
@@ -80,8 +76,9 @@ fn read_line() -> io::Result<Vec<u8>> {
 /// standard error, so that what the tool prints can be redirected.
 fn type_in() -> io::Result<Option<Vec<u8>>> {
     let mut screen = io::stderr();
-    screen.write_all(PROMPT)?;
+    // Before it is asked for, so that no key is shown that comes at once.
     let hidden = Hidden::begin()?;
+    screen.write_all(PROMPT)?;
     let mut keys = io::stdin().lock().bytes();
     let mut typed: Vec<u8> = Vec::new();
     let accepted = loop {

@@ -77,7 +77,7 @@ pub(super) fn list(session: &mut Session) -> Result<(), Trouble> {
             text.push(b'\n');
         }
         print_all(&text);
-        std::thread::sleep(session.settings.interval);
+        session.interrupts.pause(session.settings.interval);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::{IDLE, Server};
 /// A `kv` in a folder of its own, which ends with the test.
 pub(crate) struct Kv {
     /// Before the folder, since they are dropped in this order, and it listens in there.
-    _server: Server<App>,
+    server: Server<App>,
     folder: Folder,
 }
 
@@ -20,22 +20,18 @@ impl Kv {
     pub(crate) fn start(password: Option<&str>) -> Self {
         let folder = Folder::new("kv");
         let address = format!("unix:{}", folder.file("socket"));
-        let common = ServerArgs {
-            listen: vec![address.clone()],
-            backend: BackendKind::Epoll,
-            idle_timeout: IdleTimeout::After(IDLE),
-            max_connections: 1000,
-            unix_mode: None,
-        };
-        let own = KvArgs {
-            maxmemory: None,
-            requirepass: password.map(str::to_owned),
-            pubsub_backlog: 32 << 20,
-            normal_backlog: 1 << 30,
-            maxmemory_clients: 2 << 30,
-        };
-        let server = Server::run(&address, move || kv::application(&common, &own));
-        Self { _server: server, folder }
+        Self { server: listen(password, &address), folder }
+    }
+
+    /// The same on a TCP address.
+    pub(crate) fn start_tcp(password: Option<&str>, address: &str) -> Self {
+        Self { server: listen(password, address), folder: Folder::new("kv") }
+    }
+
+    /// Its port, if that is where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.server.address.rsplit(':').next().map(str::parse);
+        port.expect("it has a port").expect("it is a number")
     }
 
     /// Where its socket is.
@@ -47,4 +43,22 @@ impl Kv {
     pub(crate) fn address(&self) -> String {
         format!("unix:{}", self.socket())
     }
+}
+
+fn listen(password: Option<&str>, address: &str) -> Server<App> {
+    let common = ServerArgs {
+        listen: vec![address.to_owned()],
+        backend: BackendKind::Epoll,
+        idle_timeout: IdleTimeout::After(IDLE),
+        max_connections: 1000,
+        unix_mode: None,
+    };
+    let own = KvArgs {
+        maxmemory: None,
+        requirepass: password.map(str::to_owned),
+        pubsub_backlog: 32 << 20,
+        normal_backlog: 1 << 30,
+        maxmemory_clients: 2 << 30,
+    };
+    Server::run(address, move || kv::application(&common, &own))
 }

@@ -1,0 +1,118 @@
+//! What is typed to `kv-cli` on a terminal that can move its cursor: pastes, hints, completion.
+
+mod common;
+
+use common::kv::Kv;
+use common::tools::{Tool, run, script};
+use testkit::has_peer;
+
+const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
+
+/// What ends each drawing of the line.
+const DRAWN: &str = "\u{1b}[?2026l";
+
+/// The tool on a terminal, with its first prompt drawn.
+fn start(kv: &Kv) -> Tool {
+    let mut command = script(&format!("stty cols 150; {KV_CLI} -s {}", kv.socket()));
+    command.env("TERM", "xterm").env("KVCLI_HISTFILE", "/dev/null");
+    let mut tool = Tool::start(&mut command);
+    tool.wait_for(DRAWN);
+    tool
+}
+
+/// The strings of `keys`, one a line.
+fn values(kv: &Kv, keys: &[&str]) -> String {
+    let socket = kv.socket();
+    let args = [&["-s", socket.as_str(), "mget"], keys].concat();
+    String::from_utf8(run(KV_CLI, &args, b"").stdout).expect("it is text")
+}
+
+#[test]
+fn each_line_of_a_paste_is_a_command() {
+    if !has_peer("script") {
+        return;
+    }
+    let kv = Kv::start(None);
+    let mut tool = start(&kv);
+    // Two whole lines, and one that is edited before it is said.
+    tool.type_in("\u{1b}[200~set\ta 1\nset b 2\rset c x\u{1b}[201~");
+    tool.wait_for("OK\r\n");
+    tool.wait_for("OK\r\n");
+    tool.type_in("y\r");
+    tool.wait_for("OK\r\n");
+    assert_eq!(values(&kv, &["a", "b", "c"]), "1\n2\nxy\n");
+    // A quote does not reach beyond its line, as in a script.
+    tool.type_in("\u{1b}[200~set d \"x\r\ny\"\u{1b}[201~\r");
+    tool.wait_for("Invalid argument(s)\r\n");
+    tool.wait_for("Invalid argument(s)\r\n");
+    // Behind a paste the key completes again.
+    tool.type_in("strl\t a\r");
+    tool.wait_for("(integer) 1\r\n");
+    tool.type_in("\u{4}");
+    tool.end();
+    assert_eq!(values(&kv, &["d"]), "\n");
+}
+
+#[test]
+fn lines_that_are_typed_ahead_are_not_lost() {
+    if !has_peer("script") {
+        return;
+    }
+    let kv = Kv::start(None);
+    let mut tool = start(&kv);
+    // As a terminal that does not tell a paste from typing sends it.
+    let lines: String = (0..50).map(|it| format!("set key:{it} {it}\r")).collect();
+    tool.type_in(&lines);
+    for _ in 0..50 {
+        tool.wait_for("OK\r\n");
+    }
+    tool.type_in("dbsize\r");
+    tool.wait_for("(integer) 50\r\n");
+    tool.type_in("\u{4}");
+    tool.end();
+}
+
+#[test]
+fn arguments_are_hinted_at_until_that_is_not_preferred() {
+    if !has_peer("script") {
+        return;
+    }
+    let kv = Kv::start(None);
+    let mut tool = start(&kv);
+    tool.type_in("hset k");
+    tool.wait_for("hset k\u{1b}[90m field value [field value ...]\u{1b}[0m");
+    tool.type_in(" f v");
+    tool.wait_for("hset k f v\u{1b}[90m [field value ...]\u{1b}[0m");
+    // What is hinted at is not said.
+    tool.type_in("\r");
+    tool.wait_for("(integer) 1\r\n");
+    tool.wait_for(DRAWN);
+    tool.type_in(":set nohints\r");
+    tool.wait_for(DRAWN);
+    tool.type_in("hset k f w\r");
+    tool.wait_for("(integer) 0\r\n");
+    tool.type_in(":set hints\rhlen");
+    tool.wait_for("hlen\u{1b}[90m key\u{1b}[0m");
+    tool.type_in(" k\r");
+    tool.wait_for("(integer) 1\r\n");
+    tool.type_in("\u{4}");
+    let shown = tool.end();
+    let hidden = shown.split("nohints").nth(1).and_then(|rest| rest.split(":set hints").next());
+    assert!(!hidden.expect("it is shown").contains("\u{1b}[90m"), "{shown}");
+}
+
+#[test]
+fn subcommands_and_topics_of_help_are_completed() {
+    if !has_peer("script") {
+        return;
+    }
+    let kv = Kv::start(None);
+    let mut tool = start(&kv);
+    tool.type_in("client geth\u{8}n\t\r");
+    tool.wait_for("(nil)\r\n");
+    tool.wait_for(DRAWN);
+    tool.type_in("help @tra\t\r");
+    tool.wait_for("WATCH");
+    tool.type_in("\u{4}");
+    tool.end();
+}

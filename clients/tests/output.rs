@@ -1,0 +1,123 @@
+//! What tools do with a standard output or input that fails: each names it, and none panics.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use common::Server;
+
+const TALK: &str = env!("CARGO_BIN_EXE_talk");
+const LOAD: &str = env!("CARGO_BIN_EXE_load");
+const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
+
+fn full() -> File {
+    File::options().write(true).open("/dev/full").expect("it is there")
+}
+
+/// The exit code, and what is told on standard error, of a tool whose standard output is full.
+fn fill(tool: &str, args: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(tool)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut keyboard = child.stdin.take().expect("its input is piped");
+    // It may end without reading.
+    let _ = keyboard.write_all(input.as_bytes());
+    drop(keyboard);
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    for (name, tool) in [("talk", TALK), ("load", LOAD), ("kv-cli", KV_CLI)] {
+        for option in ["--help", "--version"] {
+            let (code, told) = fill(tool, &[option], "");
+            assert_eq!(code, Some(1), "{name} {option}");
+            let expected = format!("{name}: standard output: No space left on device");
+            assert!(told.starts_with(&expected) && told.lines().count() == 1, "{told}");
+        }
+        let output = Command::new(tool).arg("--help").stdout(Stdio::piped()).spawn();
+        let mut child = output.expect("it starts");
+        drop(child.stdout.take());
+        // It may have been printed before.
+        assert!([Some(0), Some(141)].contains(&child.wait().expect("it ends").code()), "{name}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_printed_is_a_failure() {
+    let server = Server::start();
+    let args = [server.address.as_str(), "--connections", "1", "--duration", "1"];
+    let (code, told) = fill(LOAD, &args, "");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("load: standard output: No space left on device"), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn replies_that_cannot_be_printed_are_a_failure() {
+    let server = Server::start_store("127.0.0.1:0");
+    let port = server.address.rsplit(':').next().expect("it has a port");
+    let cases: [(&[&str], &str); 7] = [
+        (&["ping"], ""),
+        (&["-r", "-1", "ping"], ""),
+        (&[], "ping\n"),
+        (&["--pipe"], "PING\r\n"),
+        (&["--latency", "-i", "0.01"], ""),
+        (&["help", "get"], ""),
+        (&["--quoted-input", "echo", "\"a"], ""),
+    ];
+    for (args, input) in cases {
+        let (code, told) = fill(KV_CLI, &[&["-p", port], args].concat(), input);
+        let expected = "kv-cli: standard output: No space left on device (os error 28)\n";
+        assert_eq!((code, told.as_str()), (Some(1), expected), "{args:?}");
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_a_failure() {
+    let server = Server::start_store("127.0.0.1:0");
+    let port = server.address.rsplit(':').next().expect("it has a port");
+    for args in [&[][..], &["-x", "echo"], &["--askpass", "ping"]] {
+        let output = Command::new(KV_CLI)
+            .args(["-p", port])
+            .args(args)
+            .stdin(File::open("/").expect("it is there"))
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert_eq!(told, "kv-cli: standard input: Is a directory (os error 21)\n", "{args:?}");
+    }
+}
+
+#[test]
+fn a_standard_error_that_is_closed_or_full_is_no_panic() {
+    for (tool, args) in [
+        (TALK, &["127.0.0.1:1"][..]),
+        (LOAD, &["no-such-host.invalid:1"]),
+        (KV_CLI, &["-p", "1", "ping"]),
+        (KV_CLI, &["--nonsense"]),
+    ] {
+        let status = Command::new(tool).args(args).stdin(Stdio::null()).stderr(full()).status();
+        assert_eq!(status.expect("it runs").code(), Some(1), "{tool} {args:?}");
+        let mut child = Command::new(tool)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        drop(child.stderr.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{tool} {args:?}");
+    }
+    let mut told = String::new();
+    let mut child = Command::new(TALK).stderr(Stdio::piped()).spawn().expect("it starts");
+    child.stderr.take().expect("it is piped").read_to_string(&mut told).expect("it is text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(2), "{told}");
+}
