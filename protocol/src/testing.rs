@@ -5,12 +5,15 @@
 
 mod random;
 
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 pub use random::Random;
 
 use crate::{
-    Agenda, Buffer, Cause, Codec, Decoded, Flow, Limits, Output, Peer, Refusal, Session, Turn,
+    Agenda, Buffer, Cause, Codec, Decoded, Flow, Front, Limits, Output, Peer, Refusal, Session,
+    Turn,
 };
 
 /// How a stream that was decoded piece by piece went.
@@ -157,7 +160,9 @@ pub fn check_round_trip<C: Codec>(
     for message in messages {
         sender.encode(restore(message), &mut output);
     }
-    let received = check_splits(make, &output.to_vec(), describe);
+    let mut sent = Vec::new();
+    send(&mut output, &mut sent).expect("the files are as long as was promised");
+    let received = check_splits(make, &sent, describe);
     assert_eq!(received, messages, "received (left) is not what was sent (right)");
 }
 
@@ -220,11 +225,51 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
     }
 }
 
+/// Sends all that is waiting, as a driver does: what stands in files is read.
+fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let count = match output.front() {
+            Front::Empty => return Ok(()),
+            Front::Whole(bytes) => {
+                said.extend_from_slice(bytes);
+                bytes.len()
+            }
+            Front::Memory => {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let filled = output.gather(&mut slices);
+                slices[..filled].iter().for_each(|slice| said.extend_from_slice(slice));
+                slices[..filled].iter().map(|slice| slice.len()).sum()
+            }
+            Front::File(range) => {
+                // Piece by piece, so that a length that no file has takes no memory.
+                let mut piece = [0; 4096];
+                let size = piece.len().min(usize::try_from(range.length).unwrap_or(usize::MAX));
+                let piece = &mut piece[..size];
+                range.file.read_exact_at(piece, range.offset).map_err(promised)?;
+                said.extend_from_slice(piece);
+                size
+            }
+        };
+        output.consume(count as u64);
+    }
+}
+
+/// What a driver says of a file that ends before its range does.
+fn promised(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            let text = "the file is shorter than the range that was promised";
+            io::Error::new(io::ErrorKind::UnexpectedEof, text)
+        }
+        _ => error,
+    }
+}
+
 /// Drives a session in memory: opens it, feeds it `pieces`, ends its input, drains its output
-/// whenever that is full. Returns all it said.
+/// whenever that is full. Returns all it said, the ranges of files included.
 ///
 /// # Errors
-/// What the session refused.
+/// What the session refused, or why a file could not be read to the end of its range.
 pub fn drive<A, S: Session<A>>(
     session: &mut S,
     app: &mut A,
@@ -244,8 +289,7 @@ pub fn drive<A, S: Session<A>>(
             turn.input_ended = ended;
             let flow = session.advance(&mut input, &mut output, &mut turn)?;
             let full = output.len() >= limits.output_high;
-            said.append(&mut output.to_vec());
-            output.clear();
+            send(&mut output, &mut said)?;
             if flow == Flow::Close {
                 return Ok(said);
             }
@@ -262,7 +306,10 @@ pub fn drive<A, S: Session<A>>(
 mod tests {
     use super::*;
     use std::convert::Infallible;
+    use std::fs::File;
+    use std::sync::Arc;
 
+    use crate::FileRange;
     use crate::codecs::{Lines, LinesError};
 
     /// Delivers pairs of bytes, wrong in one way.
@@ -387,6 +434,43 @@ mod tests {
 
     fn check(broken: Broken) {
         check_splits(|| broken, b"aabb", |message| message.to_vec());
+    }
+
+    /// Says so many bytes of its own source, between a greeting and a farewell.
+    struct Sends(u64);
+
+    impl Session for Sends {
+        fn advance(
+            &mut self,
+            _input: &mut Buffer,
+            output: &mut Output,
+            turn: &mut Turn<'_>,
+        ) -> Result<Flow, Refusal> {
+            if turn.cause == Cause::Opened {
+                let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing.rs"))?;
+                output.append(b"hello");
+                output.file(FileRange { file: Arc::new(file), offset: 4, length: self.0 });
+                output.append(b"bye");
+            }
+            Ok(Flow::Continue)
+        }
+    }
+
+    #[test]
+    fn what_stands_in_files_is_said_like_everything_else() {
+        let source = include_bytes!("testing.rs");
+        for length in [0, 1, 4096, 5000] {
+            let said = drive(&mut Sends(length), &mut (), &[]).expect("the file is longer");
+            let expected = [b"hello", &source[4..][..length as usize], b"bye"].concat();
+            assert_eq!(said, expected, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_promised_is_an_error() {
+        let length = include_bytes!("testing.rs").len() as u64;
+        let error = drive(&mut Sends(length), &mut (), &[]).expect_err("four bytes are missing");
+        assert!(error.to_string().contains("shorter than the range"), "{error}");
     }
 
     #[test]
