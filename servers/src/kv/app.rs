@@ -11,6 +11,7 @@ use slab::Slab;
 use super::blocking;
 use super::client::Client;
 use super::clock::Clock;
+use super::counters::Counters;
 use super::databases::Databases;
 use super::pubsub::{self, Channels};
 
@@ -41,7 +42,6 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) connections: u64,
-    pub(crate) commands: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
     /// Clients closed because they left more unread than they may, and because all did.
@@ -59,6 +59,7 @@ pub struct App {
     pub(crate) channels: Channels,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
+    pub(crate) counters: Counters,
     /// The clock of the store, too.
     pub(crate) clock: Rc<Clock>,
     pub(crate) random: Random,
@@ -82,6 +83,7 @@ impl App {
             channels: Channels::default(),
             config,
             stats: Stats::default(),
+            counters: Counters::new(),
             clock,
             random: Random::new(),
             next_id: 1,
@@ -145,11 +147,13 @@ impl App {
 
     /// Counts what a client holds: replies that it has not read and requests that are kept for it.
     /// Once all hold too much, the one with the most is closed. Messages to subscribers are held once
-    /// for all of them, so those are bounded by their class alone.
+    /// for all of them, so those are bounded by their class alone, and so are clients that are to be
+    /// spared.
     #[inline]
     pub(crate) fn count_held(&mut self, who: usize, unread: u64) {
         let client = &mut self.clients[who];
-        let held = if client.subscriptions() > 0 { 0 } else { unread + client.kept_bytes() };
+        let is_counted = client.subscriptions() == 0 && !client.no_evict;
+        let held = if is_counted { unread + client.kept_bytes() } else { 0 };
         if held != client.held {
             self.held = self.held - client.held + held;
             client.held = held;

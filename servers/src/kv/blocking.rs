@@ -4,12 +4,13 @@
 //! first in line is served right behind the command that made it, before anybody else's turn; the
 //! reply is put into the client's outbox, and the client is woken to say it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::resp::{Protocol, Writer, shared};
 
 use super::app::App;
-use super::call::{Call, float};
+use super::call::{Call, bulk_or_null, float};
 use super::client::Replies;
 use super::error::{Done, Error, error, fixed};
 use super::store::Store;
@@ -20,6 +21,8 @@ use super::value::{Bytes, End, List};
 pub(crate) enum Wish {
     /// Take an item from that end.
     Pop(End),
+    /// Take up to so many, which are said as an array.
+    PopUpTo(usize, End),
     /// Take one and put it into another list.
     Move { from: End, to: End, destination: Bytes },
 }
@@ -36,8 +39,8 @@ pub(crate) struct Blocked {
     pub(crate) is_timed: bool,
 }
 
-/// How long to wait: seconds, and for ever if they are 0.
-pub(crate) fn timeout(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
+/// Until when to wait: seconds, and for ever if they are 0.
+fn deadline(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
     let seconds =
         float(argument).map_err(|_| fixed("ERR timeout is not a float or out of range"))?;
     let milliseconds = (seconds * 1000.0).ceil();
@@ -56,10 +59,10 @@ pub(crate) fn timeout(argument: &[u8], now: Instant) -> Result<Option<Instant>, 
 }
 
 /// Has the client wait for one of `keys`, unless it is in a transaction, which goes on without.
-pub(crate) fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Instant>) {
+fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Instant>) {
     if call.in_transaction {
         match wish {
-            Wish::Pop(_) => call.out.null_array(),
+            Wish::Pop(_) | Wish::PopUpTo(..) => call.out.null_array(),
             Wish::Move { .. } => call.out.null(),
         }
         return;
@@ -112,25 +115,79 @@ fn serve_selected(app: &mut App) {
             let who = *who;
             let Some((wish, protocol)) = take(app, who) else { break };
             let encoded = shared(protocol, |out| fulfil(&mut app.store, &key, &wish, out));
-            match app.clients[who].replies {
-                Replies::On => app.post(who, encoded),
-                // It goes on with what it has asked for meanwhile.
-                _ => app.wakes.push(app.clients[who].peer),
-            }
+            answer(app, who, encoded);
         }
     }
 }
 
+/// Says to a client that has waited how that has ended.
+fn answer(app: &mut App, who: usize, encoded: Arc<[u8]>) {
+    match app.clients[who].replies {
+        Replies::On => app.post(who, encoded),
+        // It goes on with what it has asked for meanwhile.
+        _ => app.wakes.push(app.clients[who].peer),
+    }
+}
+
+/// How another client ends a wait.
+pub(crate) enum Wait {
+    /// As if there had been no more time.
+    Over,
+    /// With an error.
+    Broken,
+}
+
+/// Has a client wait no more; says whether it did.
+pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
+    let Some((_, protocol)) = take(app, who) else { return false };
+    let encoded = shared(protocol, |out| match end {
+        Wait::Over => out.null_array(),
+        Wait::Broken => out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    });
+    answer(app, who, encoded);
+    true
+}
+
 fn fulfil(store: &mut Store, key: &[u8], wish: &Wish, out: &mut Writer<'_>) {
-    let done = match wish {
-        Wish::Pop(end) => pop_named(store, key, *end, out).map(drop),
-        Wish::Move { from, to, destination } => {
-            move_item(store, key, destination, *from, *to, out).map(drop)
-        }
-    };
-    if let Err(refusal) = done {
+    if let Err(refusal) = grant(store, key, wish, out) {
         out.error(&*refusal.0);
     }
+}
+
+/// Does what is wished and says it, if there is something behind the key.
+pub(crate) fn grant(
+    store: &mut Store,
+    key: &[u8],
+    wish: &Wish,
+    out: &mut Writer<'_>,
+) -> Result<bool, Error> {
+    match wish {
+        Wish::Pop(end) => pop_named(store, key, *end, out),
+        Wish::PopUpTo(count, end) => {
+            let Some(length) = store.read(key)?.map(List::len) else { return Ok(false) };
+            out.array(2);
+            out.bulk(key);
+            pop_many(store, key, *end, length.min(*count), out)?;
+            Ok(true)
+        }
+        Wish::Move { from, to, destination } => move_item(store, key, destination, *from, *to, out),
+    }
+}
+
+/// Says as many items as there are at least, and takes them.
+pub(crate) fn pop_many(
+    store: &mut Store,
+    key: &[u8],
+    end: End,
+    count: usize,
+    out: &mut Writer<'_>,
+) -> Done {
+    out.array(count);
+    for _ in 0..count {
+        let item = pop(store, key, end)?;
+        bulk_or_null(out, item.as_deref());
+    }
+    Ok(())
 }
 
 /// Takes an item from a list, if there is one.
@@ -143,12 +200,7 @@ pub(crate) fn pop(store: &mut Store, key: &[u8], end: End) -> Result<Option<Byte
 }
 
 /// Says the key and an item taken from it; says nothing if there is none.
-pub(crate) fn pop_named(
-    store: &mut Store,
-    key: &[u8],
-    end: End,
-    out: &mut Writer<'_>,
-) -> Result<bool, Error> {
+fn pop_named(store: &mut Store, key: &[u8], end: End, out: &mut Writer<'_>) -> Result<bool, Error> {
     let Some(item) = pop(store, key, end)? else { return Ok(false) };
     out.array(2);
     out.bulk(key);
@@ -187,16 +239,19 @@ pub(crate) fn move_item(
     Ok(true)
 }
 
-/// `BLPOP` and `BRPOP`: the first of the keys that has something, or wait.
-pub(crate) fn pop_or_block(call: &mut Call<'_>, end: End) -> Done {
-    let args = call.args;
-    let (keys, last) = (&args[1..args.len() - 1], args[args.len() - 1]);
-    let deadline = timeout(last, call.app.clock.instant())?;
+/// Grants a wish from the first of the keys that has something, or has the client wait for one.
+pub(crate) fn grant_or_block(
+    call: &mut Call<'_>,
+    keys: &[&[u8]],
+    wish: Wish,
+    timeout: &[u8],
+) -> Done {
+    let deadline = deadline(timeout, call.app.clock.instant())?;
     for key in keys {
-        if pop_named(&mut call.app.store, key, end, &mut call.out)? {
+        if grant(&mut call.app.store, key, &wish, &mut call.out)? {
             return Ok(());
         }
     }
-    block(call, keys, Wish::Pop(end), deadline);
+    block(call, keys, wish, deadline);
     Ok(())
 }

@@ -10,6 +10,7 @@ use protocol::Peer;
 use protocol::resp::Protocol;
 
 use super::blocking::Blocked;
+use super::command::Command;
 use super::value::Bytes;
 
 /// A request that is kept for later: its name and its arguments.
@@ -69,7 +70,9 @@ pub(crate) struct Client {
     /// When it came and when it was last heard.
     pub(crate) since: Instant,
     pub(crate) active: Instant,
-    pub(crate) last_command: &'static str,
+    pub(crate) last_command: Option<&'static Command>,
+    /// It is spared when clients hold too much together.
+    pub(crate) no_evict: bool,
 }
 
 impl Client {
@@ -103,7 +106,8 @@ impl Client {
             killed: false,
             since: now,
             active: now,
-            last_command: "NULL",
+            last_command: None,
+            no_evict: false,
         }
     }
 
@@ -131,6 +135,7 @@ impl Client {
         flags.extend((self.subscriptions() > 0).then_some('P'));
         flags.extend(self.transaction.is_some().then_some('x'));
         flags.extend(self.blocked.is_some().then_some('b'));
+        flags.extend(self.no_evict.then_some('e'));
         if flags.is_empty() {
             flags.push('N');
         }
@@ -146,7 +151,7 @@ impl Client {
             self.channels.len(),
             self.patterns.len(),
             self.held,
-            self.last_command,
+            self.last_command.map_or("NULL", |it| it.name),
             if self.protocol == Protocol::Resp3 { 3 } else { 2 },
         )
     }

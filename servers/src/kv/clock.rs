@@ -39,7 +39,12 @@ impl Clock {
         now
     }
 
-    /// The same, since 1970.
+    /// What time it is in the middle of a command.
+    pub(crate) fn reading(&self) -> Instant {
+        (self.source)()
+    }
+
+    /// The time of the command under way, since 1970.
     pub(crate) fn time_of_day(&self) -> Duration {
         let (anchor, at_anchor) = self.anchor.get();
         at_anchor + self.instant().saturating_duration_since(anchor)

@@ -2,11 +2,12 @@
 
 use protocol::resp::{Protocol, parse_integer};
 
-use super::call::{Call, Options, is};
+use super::blocking::{self, Wait};
+use super::call::{Call, Options, integer, is};
 use super::client::{Client, Replies};
 use super::databases::database;
 use super::error::{Done, Error, SYNTAX, error, errorf, fixed};
-use super::text::quoting;
+use super::text::{quoting, wrong_subcommand};
 use super::{pubsub, transactions};
 
 /// The release of Redis whose commands and texts these are.
@@ -294,6 +295,32 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
     }
     let killed = kill(call, &filter);
     call.say_count(killed);
+    Ok(())
+}
+
+pub(crate) fn client_no_evict(call: &mut Call<'_>) -> Done {
+    call.client().no_evict = match call.args[2] {
+        word if is(word, "ON") => true,
+        word if is(word, "OFF") => false,
+        _ => return Err(SYNTAX),
+    };
+    call.out.ok();
+    Ok(())
+}
+
+pub(crate) fn client_unblock(call: &mut Call<'_>) -> Done {
+    let end = match &call.args[3..] {
+        [] => Wait::Over,
+        [word] if is(word, "TIMEOUT") => Wait::Over,
+        [word] if is(word, "ERROR") => Wait::Broken,
+        [_] => return error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+        _ => return Err(wrong_subcommand(call.args)),
+    };
+    let id = integer(call.args[2])?;
+    let mut clients = call.app.clients.iter();
+    let who = clients.find(|(_, it)| it.id as i64 == id).map(|(who, _)| who);
+    let unblocked = who.is_some_and(|who| blocking::unblock(call.app, who, end));
+    call.out.integer(i64::from(unblocked));
     Ok(())
 }
 

@@ -89,6 +89,16 @@ impl Databases {
         self.used_by_others + self.all[self.selected].used()
     }
 
+    /// How many keys went because their time had come.
+    pub(crate) fn expired(&self) -> u64 {
+        self.all.iter().map(|store| store.expired).sum()
+    }
+
+    /// Counts those from 0 again.
+    pub(crate) fn forget_expired(&mut self) {
+        self.all.iter_mut().for_each(|store| store.expired = 0);
+    }
+
     /// Removes all keys of all databases.
     pub(crate) fn clear_all(&mut self) {
         (0..DATABASES).for_each(|number| self.within(number, Store::clear));

@@ -6,16 +6,16 @@ use protocol::resp::{Protocol, Writer};
 use super::app::App;
 use super::call::{Call, is};
 use super::client::{Kept, Transaction};
+use super::command::{Command, Flags};
 use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
-use super::table::{Command, Flags};
 use super::{blocking, text, transactions};
 
 /// Bytes of requests that one transaction may keep, as nothing bounds it else.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The command that a request is for.
-fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
+pub(crate) fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
     let unknown = || text::unknown_command(args);
     let command = find(args[0]).ok_or_else(unknown)?;
     if !command.flags.has(Flags::CONTAINER) || args.len() < 2 {
@@ -45,14 +45,14 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
         Err(refusal) => return refuse(app, me, refusal, out),
     };
     if let Err(refusal) = admit(app, me, command, args) {
+        app.counters.of(command).rejected += 1;
         let ends = command.name == "exec";
         let refusal = if ends { transactions::abort(app, me, &refusal) } else { refusal };
         return refuse(app, me, refusal, out);
     }
     let client = &mut app.clients[me];
-    client.last_command = command.name;
+    client.last_command = Some(command);
     app.store.select(client.db);
-    app.stats.commands += 1;
     let mut writer = Writer::new(out, client.protocol);
     match &mut client.transaction {
         Some(transaction) if !command.flags.has(Flags::IMMEDIATE) => {
@@ -61,11 +61,26 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
         }
         _ => {
             let mut call = Call { args, out: writer, app, me, in_transaction: false };
-            if let Err(refusal) = (command.run)(&mut call) {
-                call.out.error(&*refusal.0);
-            }
+            run(command, &mut call);
             blocking::serve(app);
         }
+    }
+}
+
+/// Carries out a command, counts it, and says why if it comes to nothing.
+#[inline]
+fn run(command: &Command, call: &mut Call<'_>) {
+    let is_timed = call.app.counters.of(command).is_timed();
+    let begun = is_timed.then(|| call.app.clock.reading());
+    let outcome = (command.run)(call);
+    let counter = call.app.counters.of(command);
+    counter.calls += 1;
+    if let Some(begun) = begun {
+        counter.add_time(call.app.clock.reading().saturating_duration_since(begun));
+    }
+    if let Err(refusal) = outcome {
+        counter.failed += 1;
+        call.out.error(&*refusal.0);
     }
 }
 
@@ -81,9 +96,7 @@ pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
                 me: call.me,
                 in_transaction: true,
             };
-            if let Err(refusal) = (command.run)(&mut inner) {
-                inner.out.error(&*refusal.0);
-            }
+            run(command, &mut inner);
         }
         // It was known when it was kept.
         Err(refusal) => call.out.error(&*refusal.0),

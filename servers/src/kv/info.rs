@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use super::app::App;
 use super::call::{Call, is};
 use super::connection::VERSION;
@@ -11,11 +13,16 @@ use super::error::Done;
 type Tell = fn(&mut Facts, &App);
 
 /// The sections: how each is called, whether it is told unasked, and what tells it.
-const SECTIONS: [(&str, bool, Tell); 5] = [
+const SECTIONS: [(&str, bool, Tell); 10] = [
     ("Server", true, server),
     ("Clients", true, clients),
     ("Memory", true, memory),
+    ("Persistence", true, persistence),
     ("Stats", true, stats),
+    ("Replication", true, replication),
+    ("CPU", true, cpu),
+    ("Commandstats", false, commandstats),
+    ("Cluster", true, cluster),
     ("Keyspace", true, keyspace),
 ];
 
@@ -50,6 +57,7 @@ pub(crate) fn info(call: &mut Call<'_>) -> Done {
 fn server(facts: &mut Facts, app: &App) {
     facts.add("redis_version", VERSION);
     facts.add("redis_mode", "standalone");
+    facts.add("arch_bits", usize::BITS);
     facts.add("process_id", std::process::id());
     facts.add("uptime_in_seconds", app.clock.uptime().as_secs());
 }
@@ -68,17 +76,64 @@ fn memory(facts: &mut Facts, app: &App) {
     facts.add("mem_clients_normal", app.held);
 }
 
+/// Clients wait for a server that is loading.
+fn persistence(facts: &mut Facts, _: &App) {
+    facts.add("loading", 0);
+}
+
 fn stats(facts: &mut Facts, app: &App) {
-    let expired: u64 = app.store.iter().map(|(_, store)| store.expired).sum();
     facts.add("total_connections_received", app.stats.connections);
-    facts.add("total_commands_processed", app.stats.commands);
-    facts.add("expired_keys", expired);
+    facts.add("total_commands_processed", app.counters.calls());
+    facts.add("expired_keys", app.store.expired());
     facts.add("evicted_clients", app.stats.evicted);
     facts.add("client_output_buffer_limit_disconnections", app.stats.overcome);
     facts.add("keyspace_hits", app.stats.hits);
     facts.add("keyspace_misses", app.stats.misses);
     facts.add("pubsub_channels", app.channels.counts().0);
     facts.add("pubsub_patterns", app.channels.counts().1);
+}
+
+fn replication(facts: &mut Facts, _: &App) {
+    facts.add("role", "master");
+    facts.add("connected_slaves", 0);
+}
+
+fn cpu(facts: &mut Facts, _: &App) {
+    let whose = [
+        ("", UsageWho::RUSAGE_SELF),
+        ("_children", UsageWho::RUSAGE_CHILDREN),
+        ("_main_thread", UsageWho::RUSAGE_THREAD),
+    ];
+    for (suffix, who) in whose {
+        // The kernel refuses only what it does not know, and it knows these.
+        let Ok(usage) = getrusage(who) else { continue };
+        for (kind, time) in [("sys", usage.system_time()), ("user", usage.user_time())] {
+            let name = format_args!("used_cpu_{kind}{suffix}");
+            facts.add(name, format_args!("{}.{:06}", time.tv_sec(), time.tv_usec()));
+        }
+    }
+}
+
+/// What has been counted of each command. Times are those of some calls, taken for all.
+fn commandstats(facts: &mut Facts, app: &App) {
+    for (command, counter) in app.counters.iter() {
+        let each = counter.microseconds_per_call();
+        let name = format_args!("cmdstat_{}", command.name);
+        facts.add(
+            name,
+            format_args!(
+                "calls={},usec={:.0},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                counter.calls,
+                each * counter.calls as f64,
+                counter.rejected,
+                counter.failed
+            ),
+        );
+    }
+}
+
+fn cluster(facts: &mut Facts, _: &App) {
+    facts.add("cluster_enabled", 0);
 }
 
 /// A line for each database that has keys.

@@ -163,6 +163,27 @@ pub(crate) fn renamenx(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
+pub(crate) fn object_encoding(call: &mut Call<'_>) -> Done {
+    let encoding = call.app.store.get(call.args[2]).map(Value::encoding);
+    call.say(encoding.map(str::as_bytes));
+    Ok(())
+}
+
+pub(crate) fn memory_usage(call: &mut Call<'_>) -> Done {
+    let mut options = Options::new(&call.args[3..]);
+    while let Some(option) = options.next() {
+        // Everything is counted, so there is no need of samples.
+        if !is(option, "SAMPLES") || integer(options.value()?)? < 0 {
+            return Err(SYNTAX);
+        }
+    }
+    match call.app.store.usage(call.args[2]) {
+        Some(size) => call.say_count(size),
+        None => call.out.null(),
+    }
+    Ok(())
+}
+
 pub(crate) fn keys(call: &mut Call<'_>) -> Done {
     let (pattern, store) = (call.args[1], &call.app.store);
     call.out.counted(protocol::resp::Item::Array, |out| {

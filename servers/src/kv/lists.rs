@@ -1,8 +1,8 @@
 //! Lists.
 
-use super::blocking::{self, Wish, block, move_item};
+use super::blocking::{self, Wish, grant, grant_or_block, move_item, pop_many};
 use super::call::{Call, Options, bulk_or_null, integer, is, positive, range};
-use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf};
+use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf, fixed};
 use super::text::wrong_arity;
 use super::value::{Bytes, End, List};
 
@@ -55,11 +55,7 @@ fn pop(call: &mut Call<'_>, end: End) -> Done {
                 return Ok(());
             };
             let count = count.min(list.len());
-            call.out.array(count);
-            for _ in 0..count {
-                let item = blocking::pop(&mut call.app.store, key, end)?;
-                bulk_or_null(&mut call.out, item.as_deref());
-            }
+            pop_many(&mut call.app.store, key, end, count, &mut call.out)?;
         }
     }
     Ok(())
@@ -253,13 +249,8 @@ pub(crate) fn rpoplpush(call: &mut Call<'_>) -> Done {
 }
 
 fn move_or_block(call: &mut Call<'_>, from: End, to: End, timeout: &[u8]) -> Done {
-    let deadline = blocking::timeout(timeout, call.app.clock.instant())?;
-    let (source, destination) = (call.args[1], call.args[2]);
-    if !move_item(&mut call.app.store, source, destination, from, to, &mut call.out)? {
-        let wish = Wish::Move { from, to, destination: destination.into() };
-        block(call, &[source], wish, deadline);
-    }
-    Ok(())
+    let wish = Wish::Move { from, to, destination: call.args[2].into() };
+    grant_or_block(call, &call.args[1..2], wish, timeout)
 }
 
 pub(crate) fn blmove(call: &mut Call<'_>) -> Done {
@@ -271,10 +262,49 @@ pub(crate) fn brpoplpush(call: &mut Call<'_>) -> Done {
     move_or_block(call, End::Right, End::Left, call.args[3])
 }
 
+fn pop_or_block(call: &mut Call<'_>, end: End) -> Done {
+    let last = call.args.len() - 1;
+    grant_or_block(call, &call.args[1..last], Wish::Pop(end), call.args[last])
+}
+
 pub(crate) fn blpop(call: &mut Call<'_>) -> Done {
-    blocking::pop_or_block(call, End::Left)
+    pop_or_block(call, End::Left)
 }
 
 pub(crate) fn brpop(call: &mut Call<'_>) -> Done {
-    blocking::pop_or_block(call, End::Right)
+    pop_or_block(call, End::Right)
+}
+
+/// What `LMPOP` and `BLMPOP` are told from the number of keys on: the keys, and what is wished.
+fn many<'a>(args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], Wish), Error> {
+    let above_zero = |argument| positive(argument).ok().filter(|count| *count > 0);
+    let count = above_zero(args[0]).ok_or(fixed("ERR numkeys should be greater than 0"))?;
+    let (keys, rest) = args[1..].split_at_checked(count).ok_or(SYNTAX)?;
+    let [side, options @ ..] = rest else { return Err(SYNTAX) };
+    let end = end(side)?;
+    let count = match options {
+        [] => 1,
+        [word, count, rest @ ..] if is(word, "COUNT") => {
+            let count = above_zero(count).ok_or(fixed("ERR count should be greater than 0"))?;
+            if rest.is_empty() { count } else { return Err(SYNTAX) }
+        }
+        _ => return Err(SYNTAX),
+    };
+    Ok((keys, Wish::PopUpTo(count, end)))
+}
+
+pub(crate) fn lmpop(call: &mut Call<'_>) -> Done {
+    let (keys, wish) = many(&call.args[1..])?;
+    for key in keys {
+        if grant(&mut call.app.store, key, &wish, &mut call.out)? {
+            return Ok(());
+        }
+    }
+    call.out.null_array();
+    Ok(())
+}
+
+pub(crate) fn blmpop(call: &mut Call<'_>) -> Done {
+    let (keys, wish) = many(&call.args[2..])?;
+    grant_or_block(call, keys, wish, call.args[1])
 }

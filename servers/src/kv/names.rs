@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::table::{Command, commands};
+use super::command::Command;
+use super::table::commands;
 
 /// More than twice as many places as there are names, so that most stand where they are looked for
 /// first.

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
-use protocol::resp::{Protocol, Writer, shared};
+use protocol::resp::{Item, Protocol, Writer, shared};
 
 use super::app::App;
 use super::call::{Call, bulk_or_null};
 use super::client::Replies;
 use super::error::Done;
 use super::glob;
+use super::text::wrong_subcommand;
 use super::value::Bytes;
 
 /// Who has subscribed to what, by number.
@@ -189,4 +190,35 @@ pub(crate) fn forget(app: &mut App, who: usize) {
         (std::mem::take(&mut client.channels), std::mem::take(&mut client.patterns));
     channels.iter().for_each(|name| leave(app, who, Kind::Channel, name));
     patterns.iter().for_each(|name| leave(app, who, Kind::Pattern, name));
+}
+
+pub(crate) fn channels(call: &mut Call<'_>) -> Done {
+    let pattern = match &call.args[2..] {
+        [] => None,
+        [pattern] => Some(pattern),
+        _ => return Err(wrong_subcommand(call.args)),
+    };
+    let names = call.app.channels.names.keys();
+    call.out.counted(Item::Array, |out| {
+        let found = names.filter(|it| pattern.is_none_or(|pattern| glob::matches(pattern, it)));
+        found.map(|name| out.bulk(name)).count()
+    });
+    Ok(())
+}
+
+pub(crate) fn numsub(call: &mut Call<'_>) -> Done {
+    let names = &call.args[2..];
+    call.out.array(names.len() * 2);
+    for name in names {
+        let subscribers = call.app.channels.names.get(*name).map_or(0, IndexSet::len);
+        call.out.bulk(name);
+        call.say_count(subscribers);
+    }
+    Ok(())
+}
+
+pub(crate) fn numpat(call: &mut Call<'_>) -> Done {
+    let (_, patterns) = call.app.channels.counts();
+    call.say_count(patterns);
+    Ok(())
 }

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use protocol::resp::{Item, Writer};
 
-use super::app::App;
+use super::app::{App, Stats};
 use super::call::{Call, is};
+use super::command::{Command, Flags, Keys};
+use super::counters::Counters;
 use super::databases::{DATABASES, Databases, in_range, int};
+use super::dispatch::lookup;
 use super::error::{Done, SYNTAX, error, errorf, fixed};
 use super::glob;
 use super::names;
 use super::strings::STRING_SIZE_MAX;
-use super::table::{Command, Flags, commands};
-use super::text::quoting;
+use super::table::commands;
+use super::text::{quoting, wrong_subcommand};
 
 /// How long `DEBUG SLEEP` may stop the server at most.
 const SLEEP_MAX: f64 = 3600.0;
@@ -49,6 +52,18 @@ pub(crate) fn swapdb(call: &mut Call<'_>) -> Done {
     let other = number(2, "ERR invalid second DB index")?;
     let (one, other) = (in_range(one)?, in_range(other)?);
     call.app.store.swap(one, other);
+    call.out.ok();
+    Ok(())
+}
+
+/// There are none, so all of them are gone.
+pub(crate) fn function_flush(call: &mut Call<'_>) -> Done {
+    match &call.args[2..] {
+        [] => {}
+        [word] if is(word, "SYNC") || is(word, "ASYNC") => {}
+        [_] => return error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"),
+        _ => return Err(wrong_subcommand(call.args)),
+    }
     call.out.ok();
     Ok(())
 }
@@ -101,6 +116,14 @@ pub(crate) fn config_get(call: &mut Call<'_>) -> Done {
         let found = settings.iter().filter(|(name, _)| wanted(name));
         found.map(|(name, value)| [*name, value].iter().for_each(|part| out.bulk(part))).count()
     });
+    Ok(())
+}
+
+pub(crate) fn config_resetstat(call: &mut Call<'_>) -> Done {
+    call.app.stats = Stats::default();
+    call.app.counters = Counters::new();
+    call.app.store.forget_expired();
+    call.out.ok();
     Ok(())
 }
 
@@ -225,7 +248,7 @@ fn say_command(out: &mut Writer<'_>, command: &Command) {
     out.bulk(command.name);
     out.integer(command.arity.into());
     out.counted(Item::Set, |out| command.flags.names().map(|flag| out.simple(flag)).count());
-    for number in command.keys {
+    for number in command.keys.numbers() {
         out.integer(number.into());
     }
     out.counted(Item::Set, |out| {
@@ -237,6 +260,23 @@ fn say_command(out: &mut Writer<'_>, command: &Command) {
     out.array(0);
     out.array(parts(command).count());
     parts(command).for_each(|part| say_command(out, part));
+}
+
+pub(crate) fn command_getkeys(call: &mut Call<'_>) -> Done {
+    let request = &call.args[2..];
+    let command = lookup(request).or(error("ERR Invalid command specified"))?;
+    if matches!(command.keys, Keys::None) {
+        return error("ERR The command has no key arguments");
+    }
+    if !command.takes(request.len()) {
+        return error("ERR Invalid number of arguments specified for command");
+    }
+    let Some(keys) = command.keys.of(request) else {
+        return error("ERR Invalid arguments specified for command");
+    };
+    call.out.array(keys.len());
+    keys.iter().for_each(|key| call.out.bulk(key));
+    Ok(())
 }
 
 pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {

@@ -16,6 +16,9 @@ const SCAN_WHOLE_MAX: usize = 128;
 /// How many elements a command may choose at random, so that its reply stays bounded.
 const CHOICE_MAX: u64 = 1024 * 1024;
 
+/// Whoever takes so many times what it leaves has Redis make a new set of what is left.
+const KEEP_FACTOR: usize = 5;
+
 pub(crate) fn sadd(call: &mut Call<'_>) -> Done {
     let (key, members) = (call.args[1], &call.args[2..]);
     let added = call.app.store.edit_or_create(key, |set: &mut Set| {
@@ -180,6 +183,9 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Done {
     }
     if wanted > 0 {
         call.app.store.touch(key);
+        if count.is_some() && wanted >= (length - wanted) * KEEP_FACTOR {
+            call.app.store.edit(key, Set::settle)?;
+        }
     }
     Ok(())
 }
@@ -282,7 +288,8 @@ fn say_combined(call: &mut Call<'_>, operation: Operation) -> Done {
 }
 
 fn store_combined(call: &mut Call<'_>, operation: Operation) -> Done {
-    let set = combine(call, operation, &call.args[2..], usize::MAX)?;
+    let mut set = combine(call, operation, &call.args[2..], usize::MAX)?;
+    set.settle();
     let length = set.len();
     let value = (length > 0).then(|| set.into_value());
     call.app.store.put(call.args[1], value);

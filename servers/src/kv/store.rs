@@ -26,6 +26,13 @@ struct Entry {
     value: Value,
 }
 
+impl Entry {
+    /// About how many bytes of memory it takes, but for its time.
+    fn size(&self) -> usize {
+        KEY_SIZE + self.key.len() + self.value.size()
+    }
+}
+
 /// All keys of one database and their values.
 ///
 /// Entries stand in one vector and keep their places, so the tables hold nothing but numbers of
@@ -99,6 +106,13 @@ impl Store {
         self.clock.milliseconds()
     }
 
+    /// About how many bytes of memory a key and its value take, if it is there.
+    pub(crate) fn usage(&mut self, key: &[u8]) -> Option<usize> {
+        let slot = self.find(key)?;
+        let time = if self.expiry.get(slot).is_some() { EXPIRY_SIZE } else { 0 };
+        self.entry(slot).map(|entry| entry.size() + time)
+    }
+
     fn entry(&self, slot: u32) -> Option<&Entry> {
         self.entries.get(slot as usize)?.as_ref()
     }
@@ -135,7 +149,7 @@ impl Store {
     fn take(&mut self, slot: u32) -> Option<Entry> {
         let entry = self.entries.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
-        self.used -= KEY_SIZE + entry.key.len() + entry.value.size();
+        self.used -= entry.size();
         self.forget_expiry(slot);
         let hash = hash(&self.hasher, &entry.key);
         let table = self.tables.get_mut(table_of(hash));

@@ -192,7 +192,11 @@ pub(crate) fn msetnx(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn append(call: &mut Call<'_>) -> Done {
     let (key, more) = (call.args[1], call.args[2]);
-    let length = call.app.store.string(key)?.map_or(0, <[u8]>::len);
+    let Some(length) = call.app.store.string(key)?.map(<[u8]>::len) else {
+        call.app.store.set_string(key, more, false);
+        call.say_count(more.len());
+        return Ok(());
+    };
     if length + more.len() > STRING_SIZE_MAX {
         return Err(TOO_LONG);
     }

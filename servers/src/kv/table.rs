@@ -1,78 +1,11 @@
 //! The table of commands: what there is, how it is called, and where it is done.
 
 use super::call::Call;
+use super::command::{Command, Flags, Keys, group};
 use super::error::{Done, errorf};
 use super::{
     connection, hashes, info, keys, lists, pubsub, server, sets, strings, text, transactions,
 };
-
-/// What is to be known of a command before it is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
-
-impl Flags {
-    pub(crate) const PLAIN: Self = Self(0);
-    pub(crate) const READ: Self = Self(1);
-    pub(crate) const WRITE: Self = Self(1 << 1);
-    /// It may add to the memory used, so it is refused when that is full.
-    pub(crate) const GROWS: Self = Self(1 << 2);
-    pub(crate) const BLOCKS: Self = Self(1 << 3);
-    pub(crate) const ADMIN: Self = Self(1 << 4);
-    /// It has subcommands, which stand in the table by themselves.
-    pub(crate) const CONTAINER: Self = Self(1 << 5);
-    /// It may be said before the password.
-    pub(crate) const NO_AUTH: Self = Self(1 << 6);
-    /// A transaction does not keep it for later.
-    pub(crate) const IMMEDIATE: Self = Self(1 << 7);
-    /// A subscriber may say it in RESP2, where replies and messages look alike.
-    pub(crate) const WHILE_SUBSCRIBED: Self = Self(1 << 8);
-    pub(crate) const PUBSUB: Self = Self(1 << 9);
-
-    /// Both.
-    const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) const fn has(self, flag: Self) -> bool {
-        self.0 & flag.0 == flag.0
-    }
-
-    /// What Redis calls those of them that it has.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let names = [
-            (Self::READ, "readonly"),
-            (Self::WRITE, "write"),
-            (Self::GROWS, "denyoom"),
-            (Self::BLOCKS, "blocking"),
-            (Self::ADMIN, "admin"),
-            (Self::NO_AUTH, "no_auth"),
-            (Self::PUBSUB, "pubsub"),
-        ];
-        names.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
-    }
-}
-
-/// A command.
-#[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    /// How many parts a request has, the name among them; if negative, at least so many.
-    pub(crate) arity: i16,
-    pub(crate) flags: Flags,
-    /// Which arguments are keys: the first, the last, and from one to the next.
-    pub(crate) keys: [i16; 3],
-    pub(crate) run: fn(&mut Call<'_>) -> Done,
-    pub(crate) summary: &'static str,
-    pub(crate) group: &'static str,
-}
-
-impl Command {
-    /// Whether a request may have so many parts.
-    pub(crate) fn takes(&self, parts: usize) -> bool {
-        let arity = usize::from(self.arity.unsigned_abs());
-        if self.arity < 0 { parts >= arity } else { parts == arity }
-    }
-}
 
 /// All commands.
 pub(crate) fn commands() -> impl Iterator<Item = &'static Command> {
@@ -95,45 +28,40 @@ const CONTAINER: Flags = Flags::CONTAINER;
 const NO_AUTH: Flags = Flags::NO_AUTH;
 const NOW: Flags = Flags::IMMEDIATE;
 const SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
-const LISTEN: Flags = Flags::PUBSUB.and(SUBSCRIBED);
+const HEARD: Flags = Flags::PUBSUB;
+const LISTEN: Flags = HEARD.and(SUBSCRIBED);
 const LAST: Flags = NO_AUTH.and(NOW).and(SUBSCRIBED);
 
-const NONE: [i16; 3] = [0, 0, 0];
-const ONE: [i16; 3] = [1, 1, 1];
-const TWO: [i16; 3] = [1, 2, 1];
-const ALL: [i16; 3] = [1, -1, 1];
-const PAIRS: [i16; 3] = [1, -1, 2];
-const BUT_LAST: [i16; 3] = [1, -2, 1];
+const NONE: Keys = Keys::None;
+const ONE: Keys = Keys::From(1, 1, 1);
+const TWO: Keys = Keys::From(1, 2, 1);
+const ALL: Keys = Keys::From(1, -1, 1);
+const PAIRS: Keys = Keys::From(1, -1, 2);
+const BUT_LAST: Keys = Keys::From(1, -2, 1);
+/// Behind the name of a part.
+const SECOND: Keys = Keys::From(2, 2, 1);
 
-type Run = fn(&mut Call<'_>) -> Done;
-type Row = (&'static str, i16, Flags, [i16; 3], Run, &'static str);
-
-/// Rows of one group, as commands.
-const fn group<const N: usize>(group: &'static str, rows: [Row; N]) -> [Command; N] {
-    const BLANK: Command = Command {
-        name: "",
-        arity: 0,
-        flags: PLAIN,
-        keys: NONE,
-        run: container,
-        summary: "",
-        group: "",
-    };
-    let mut commands = [BLANK; N];
-    let mut at = 0;
-    while at < N {
-        let (name, arity, flags, keys, run, summary) = rows[at];
-        commands[at] = Command { name, arity, flags, keys, run, summary, group };
-        at += 1;
-    }
-    commands
+/// The number of the first command behind a group.
+const fn behind(group: &[Command]) -> usize {
+    group[0].number + group.len()
 }
 
-static GROUPS: [&[Command]; 9] =
-    [&STRING, &GENERIC, &LIST, &HASH, &SET, &TRANSACTIONS, &PUBSUB, &CONNECTION, &SERVER];
+static GROUPS: [&[Command]; 10] = [
+    &STRING,
+    &GENERIC,
+    &LIST,
+    &HASH,
+    &SET,
+    &TRANSACTIONS,
+    &PUBSUB,
+    &CONNECTION,
+    &SERVER,
+    &SCRIPTING,
+];
 
 static STRING: [Command; 21] = group(
     "string",
+    0,
     [
         ("append", 3, GROW, ONE, strings::append, "Adds to the end of a string"),
         ("decr", 2, GROW, ONE, strings::decr, "Takes one from a number"),
@@ -159,8 +87,9 @@ static STRING: [Command; 21] = group(
     ],
 );
 
-static GENERIC: [Command; 21] = group(
+static GENERIC: [Command; 23] = group(
     "generic",
+    behind(&STRING),
     [
         ("copy", -3, GROW, TWO, keys::copy, "Copies what stands behind a key"),
         ("del", -2, WRITE, ALL, keys::del, "Removes keys"),
@@ -170,6 +99,8 @@ static GENERIC: [Command; 21] = group(
         ("expiretime", 2, READ, ONE, keys::expiretime, "Says at which second a key ends"),
         ("keys", 2, READ, NONE, keys::keys, "Says all keys that match a pattern"),
         ("move", 3, WRITE, ONE, keys::move_to, "Moves a key to another database"),
+        ("object", -2, CONTAINER, NONE, container, "Says how values are kept"),
+        ("object|encoding", 3, READ, SECOND, keys::object_encoding, "Says how Redis would keep it"),
         ("persist", 2, WRITE, ONE, keys::persist, "Has a key not end by itself"),
         ("pexpire", -3, WRITE, ONE, keys::pexpire, "Has a key end in milliseconds"),
         ("pexpireat", -3, WRITE, ONE, keys::pexpireat, "Has a key end at a millisecond"),
@@ -186,10 +117,19 @@ static GENERIC: [Command; 21] = group(
     ],
 );
 
-static LIST: [Command; 20] = group(
+static LIST: [Command; 22] = group(
     "list",
+    behind(&GENERIC),
     [
         ("blmove", 6, GROW.and(BLOCK), TWO, lists::blmove, "Moves an item or waits for one"),
+        (
+            "blmpop",
+            -5,
+            WRITE.and(BLOCK),
+            Keys::Counted(2),
+            lists::blmpop,
+            "Takes items of one of several lists or waits for some",
+        ),
         (
             "blpop",
             -3,
@@ -218,6 +158,7 @@ static LIST: [Command; 20] = group(
         ("linsert", 5, GROW, ONE, lists::linsert, "Puts an item beside another"),
         ("llen", 2, READ, ONE, lists::llen, "Says how long a list is"),
         ("lmove", 5, GROW, TWO, lists::lmove, "Moves an item to another list"),
+        ("lmpop", -4, WRITE, Keys::Counted(1), lists::lmpop, "Takes items of one of several lists"),
         ("lpop", -2, WRITE, ONE, lists::lpop, "Takes the first items"),
         ("lpos", -3, READ, ONE, lists::lpos, "Says where an item stands"),
         ("lpush", -3, GROW, ONE, lists::lpush, "Puts items before the first"),
@@ -235,6 +176,7 @@ static LIST: [Command; 20] = group(
 
 static HASH: [Command; 16] = group(
     "hash",
+    behind(&LIST),
     [
         ("hdel", -3, WRITE, ONE, hashes::hdel, "Removes fields"),
         ("hexists", 3, READ, ONE, hashes::hexists, "Says whether a field exists"),
@@ -257,13 +199,14 @@ static HASH: [Command; 16] = group(
 
 static SET: [Command; 17] = group(
     "set",
+    behind(&HASH),
     [
         ("sadd", -3, GROW, ONE, sets::sadd, "Adds members"),
         ("scard", 2, READ, ONE, sets::scard, "Counts members"),
         ("sdiff", -2, READ, ALL, sets::sdiff, "Says what only the first set has"),
         ("sdiffstore", -3, GROW, ALL, sets::sdiffstore, "Keeps what only the first set has"),
         ("sinter", -2, READ, ALL, sets::sinter, "Says what all sets have"),
-        ("sintercard", -3, READ, NONE, sets::sintercard, "Counts what all sets have"),
+        ("sintercard", -3, READ, Keys::Counted(1), sets::sintercard, "Counts what all sets have"),
         ("sinterstore", -3, GROW, ALL, sets::sinterstore, "Keeps what all sets have"),
         ("sismember", 3, READ, ONE, sets::sismember, "Says whether a member is in a set"),
         ("smembers", 2, READ, ONE, sets::smembers, "Says all members"),
@@ -280,6 +223,7 @@ static SET: [Command; 17] = group(
 
 static TRANSACTIONS: [Command; 5] = group(
     "transactions",
+    behind(&SET),
     [
         ("discard", 1, NOW, NONE, transactions::discard, "Forgets a transaction"),
         ("exec", 1, NOW, NONE, transactions::exec, "Carries out a transaction"),
@@ -289,19 +233,25 @@ static TRANSACTIONS: [Command; 5] = group(
     ],
 );
 
-static PUBSUB: [Command; 5] = group(
+static PUBSUB: [Command; 9] = group(
     "pubsub",
+    behind(&TRANSACTIONS),
     [
         ("psubscribe", -2, LISTEN, NONE, pubsub::psubscribe, "Listens to channels by patterns"),
-        ("publish", 3, Flags::PUBSUB, NONE, pubsub::publish, "Sends a message to a channel"),
+        ("publish", 3, HEARD, NONE, pubsub::publish, "Sends a message to a channel"),
+        ("pubsub", -2, CONTAINER, NONE, container, "Says who listens to what"),
+        ("pubsub|channels", -2, HEARD, NONE, pubsub::channels, "Says what channels there are"),
+        ("pubsub|numpat", 2, HEARD, NONE, pubsub::numpat, "Counts patterns"),
+        ("pubsub|numsub", -2, HEARD, NONE, pubsub::numsub, "Counts who listens to channels"),
         ("punsubscribe", -1, LISTEN, NONE, pubsub::punsubscribe, "Listens to patterns no more"),
         ("subscribe", -2, LISTEN, NONE, pubsub::subscribe, "Listens to channels"),
         ("unsubscribe", -1, LISTEN, NONE, pubsub::unsubscribe, "Listens to channels no more"),
     ],
 );
 
-static CONNECTION: [Command; 15] = group(
+static CONNECTION: [Command; 17] = group(
     "connection",
+    behind(&PUBSUB),
     [
         ("auth", -2, NO_AUTH, NONE, connection::auth, "Gives the password"),
         ("client", -2, CONTAINER, NONE, container, "Says and does things about clients"),
@@ -325,6 +275,14 @@ static CONNECTION: [Command; 15] = group(
         ("client|kill", -3, ADMIN, NONE, connection::client_kill, "Closes clients"),
         ("client|list", -2, ADMIN, NONE, connection::client_list, "Says what is known of clients"),
         (
+            "client|no-evict",
+            3,
+            ADMIN,
+            NONE,
+            connection::client_no_evict,
+            "Says whether the client is spared when memory is full",
+        ),
+        (
             "client|reply",
             3,
             PLAIN,
@@ -333,6 +291,7 @@ static CONNECTION: [Command; 15] = group(
             "Says whether replies are wanted",
         ),
         ("client|setname", 3, PLAIN, NONE, connection::client_setname, "Gives this client a name"),
+        ("client|unblock", -3, ADMIN, NONE, connection::client_unblock, "Ends a client's wait"),
         ("echo", 2, PLAIN, NONE, connection::echo, "Says what it is told"),
         ("hello", -1, NO_AUTH, NONE, connection::hello, "Agrees on a version of the protocol"),
         (
@@ -349,16 +308,19 @@ static CONNECTION: [Command; 15] = group(
     ],
 );
 
-static SERVER: [Command; 16] = group(
+static SERVER: [Command; 20] = group(
     "server",
+    behind(&CONNECTION),
     [
         ("command", -1, CONTAINER, NONE, server::command, "Says all about commands"),
         ("command|count", 2, PLAIN, NONE, server::command_count, "Counts commands"),
         ("command|docs", -2, PLAIN, NONE, server::command_docs, "Says what commands do"),
+        ("command|getkeys", -4, PLAIN, NONE, server::command_getkeys, "Says which parts are keys"),
         ("command|info", -2, PLAIN, NONE, server::command_info, "Says how commands are called"),
         ("command|list", -2, PLAIN, NONE, server::command_list, "Says the names of commands"),
         ("config", -2, CONTAINER, NONE, container, "Says and changes settings"),
         ("config|get", -3, ADMIN, NONE, server::config_get, "Says settings"),
+        ("config|resetstat", 2, ADMIN, NONE, server::config_resetstat, "Counts from 0 again"),
         ("config|set", -4, ADMIN, NONE, server::config_set, "Changes settings"),
         ("dbsize", 1, READ, NONE, server::dbsize, "Counts keys"),
         ("debug", -2, CONTAINER.and(ADMIN), NONE, container, "Does what tests need"),
@@ -366,7 +328,18 @@ static SERVER: [Command; 16] = group(
         ("flushall", -1, WRITE, NONE, server::flushall, "Removes all keys of all databases"),
         ("flushdb", -1, WRITE, NONE, server::flushdb, "Removes all keys of the database"),
         ("info", -1, PLAIN, NONE, info::info, "Says how the server is"),
+        ("memory", -2, CONTAINER, NONE, container, "Says what takes memory"),
+        ("memory|usage", -3, READ, SECOND, keys::memory_usage, "Says what a key takes"),
         ("swapdb", 3, WRITE, NONE, server::swapdb, "Exchanges the keys of two databases"),
         ("time", 1, PLAIN, NONE, server::time, "Says what time it is"),
+    ],
+);
+
+static SCRIPTING: [Command; 2] = group(
+    "scripting",
+    behind(&SERVER),
+    [
+        ("function", -2, CONTAINER, NONE, container, "Does things about functions"),
+        ("function|flush", -2, WRITE, NONE, server::function_flush, "Removes all functions"),
     ],
 );

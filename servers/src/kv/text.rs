@@ -32,11 +32,21 @@ pub(crate) fn unknown_command(args: &[&[u8]]) -> Error {
     errorf(parts.concat())
 }
 
-pub(crate) fn unknown_subcommand(args: &[&[u8]]) -> Error {
+fn about_subcommand(what: &str, args: &[&[u8]]) -> Error {
     let container = quoted(args[0], QUOTED_MAX).to_ascii_uppercase();
     let name = quoted(args[1], QUOTED_MAX);
-    let parts: [&[u8]; 5] = [b"ERR unknown subcommand '", name, b"'. Try ", &container, b" HELP."];
-    errorf(parts.concat())
+    let parts: [&[u8]; 6] =
+        [b"ERR unknown subcommand ", what.as_bytes(), b"'", name, b"'. Try ", &container];
+    errorf([parts.concat(), b" HELP.".to_vec()].concat())
+}
+
+pub(crate) fn unknown_subcommand(args: &[&[u8]]) -> Error {
+    about_subcommand("", args)
+}
+
+/// What is said where a subcommand counts its arguments by itself.
+pub(crate) fn wrong_subcommand(args: &[&[u8]]) -> Error {
+    about_subcommand("or wrong number of arguments for ", args)
 }
 
 pub(crate) fn wrong_arity(name: &str) -> String {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::hash::RandomState;
 
 use indexmap::{IndexMap, IndexSet};
+use protocol::resp::parse_integer;
 
 /// Down to here, room for elements is kept.
 const ROOM_MIN: usize = 64;
@@ -23,6 +24,14 @@ const ELEMENT: usize = 48;
 /// Up to here an element is taken out in order, which moves all behind it, as in Redis's small
 /// encodings; a larger collection has its last element take the free place.
 const ORDERED_MAX: usize = 128;
+
+/// The longest string that Redis keeps in one piece with what it knows of it.
+const EMBEDDED_MAX: usize = 44;
+/// How many fields Redis keeps in one piece, and how long they and their values may be.
+const LISTPACK_ENTRIES_MAX: usize = 128;
+const LISTPACK_VALUE_MAX: usize = 64;
+/// How many members, all of them integers, Redis keeps in one piece.
+const INTSET_ENTRIES_MAX: usize = 512;
 
 /// A value. Most are strings, and those cost nothing beside their bytes: two words here, and one
 /// allocation.
@@ -63,6 +72,23 @@ impl Value {
                 Other::List(_) => "list",
                 Other::Hash(_) => "hash",
                 Other::Set(_) => "set",
+            },
+        }
+    }
+
+    /// How Redis would keep it, as `OBJECT ENCODING` says.
+    pub(crate) fn encoding(&self) -> &'static str {
+        match self {
+            Self::String(bytes) if is_integer(bytes) => "int",
+            Self::String(bytes) if bytes.len() <= EMBEDDED_MAX => "embstr",
+            Self::String(_) => "raw",
+            Self::Other(other) => match &**other {
+                Other::Text(_) => "raw",
+                Other::List(_) => "quicklist",
+                Other::Hash(hash) if hash.is_large => "hashtable",
+                Other::Hash(_) => "listpack",
+                Other::Set(set) if set.is_large => "hashtable",
+                Other::Set(_) => "intset",
             },
         }
     }
@@ -267,6 +293,8 @@ impl List {
 pub(crate) struct Hash {
     pub(crate) items: IndexMap<Bytes, Bytes, RandomState>,
     bytes: usize,
+    /// Whether it has ever been more than Redis keeps in one piece.
+    is_large: bool,
 }
 
 impl Hash {
@@ -281,6 +309,7 @@ impl Hash {
     /// Sets a field; says whether it is new.
     pub(crate) fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         self.bytes += value.len();
+        self.is_large |= field.len().max(value.len()) > LISTPACK_VALUE_MAX;
         if let Some(old) = self.items.get_mut(field) {
             self.bytes -= old.len();
             *old = value.into();
@@ -288,6 +317,7 @@ impl Hash {
         }
         self.bytes += field.len() + ELEMENT + 2 * ALLOCATION;
         self.items.insert(field.into(), value.into());
+        self.is_large |= self.items.len() > LISTPACK_ENTRIES_MAX;
         true
     }
 
@@ -304,11 +334,17 @@ impl Hash {
     }
 }
 
+fn is_integer(bytes: &[u8]) -> bool {
+    parse_integer(bytes).is_some()
+}
+
 /// A set of strings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Set {
     pub(crate) items: IndexSet<Bytes, RandomState>,
     bytes: usize,
+    /// Whether it has ever been more than Redis keeps in one piece.
+    is_large: bool,
 }
 
 impl Set {
@@ -326,7 +362,17 @@ impl Set {
             return false;
         }
         self.bytes += member.len() + ELEMENT + ALLOCATION;
-        self.items.insert(member.into())
+        self.items.insert(member.into());
+        if !self.is_large {
+            self.is_large = self.items.len() > INTSET_ENTRIES_MAX || !is_integer(member);
+        }
+        true
+    }
+
+    /// Forgets that it has been large, if it is no more: Redis has made it anew.
+    pub(crate) fn settle(&mut self) {
+        self.is_large = self.items.len() > INTSET_ENTRIES_MAX
+            || !self.items.iter().all(|member| is_integer(member));
     }
 
     pub(crate) fn remove(&mut self, member: &[u8]) -> bool {

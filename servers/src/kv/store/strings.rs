@@ -63,9 +63,9 @@ impl Store {
         edit: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, Error> {
         let Some(slot) = self.find(key) else {
-            let mut bytes = Vec::new();
-            let result = edit(&mut bytes);
-            self.add(key, Value::String(bytes.into()));
+            let mut text = Vec::new();
+            let result = edit(&mut text);
+            self.add(key, Value::Other(Box::new(Other::Text(text))));
             self.touch(key);
             return Ok(result);
         };

@@ -1,0 +1,143 @@
+//! What is to be known of a command.
+
+use protocol::resp::parse_integer;
+
+use super::call::Call;
+use super::error::Done;
+
+/// What is to be known of a command before it is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    pub(crate) const PLAIN: Self = Self(0);
+    pub(crate) const READ: Self = Self(1);
+    pub(crate) const WRITE: Self = Self(1 << 1);
+    /// It may add to the memory used, so it is refused when that is full.
+    pub(crate) const GROWS: Self = Self(1 << 2);
+    pub(crate) const BLOCKS: Self = Self(1 << 3);
+    pub(crate) const ADMIN: Self = Self(1 << 4);
+    /// It has subcommands, which stand in the table by themselves.
+    pub(crate) const CONTAINER: Self = Self(1 << 5);
+    /// It may be said before the password.
+    pub(crate) const NO_AUTH: Self = Self(1 << 6);
+    /// A transaction does not keep it for later.
+    pub(crate) const IMMEDIATE: Self = Self(1 << 7);
+    /// A subscriber may say it in RESP2, where replies and messages look alike.
+    pub(crate) const WHILE_SUBSCRIBED: Self = Self(1 << 8);
+    pub(crate) const PUBSUB: Self = Self(1 << 9);
+
+    /// Both.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 == flag.0
+    }
+
+    /// What Redis calls those of them that it has.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        let names = [
+            (Self::READ, "readonly"),
+            (Self::WRITE, "write"),
+            (Self::GROWS, "denyoom"),
+            (Self::BLOCKS, "blocking"),
+            (Self::ADMIN, "admin"),
+            (Self::NO_AUTH, "no_auth"),
+            (Self::PUBSUB, "pubsub"),
+        ];
+        names.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
+/// Which arguments are keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    None,
+    /// The first, the last, from the end if negative, and how far it is from one to the next.
+    From(i16, i16, i16),
+    /// As many as the argument at that place says, which stand behind it.
+    Counted(usize),
+}
+
+impl Keys {
+    /// What `COMMAND` says of them.
+    pub(crate) fn numbers(self) -> [i16; 3] {
+        match self {
+            Self::From(first, last, step) => [first, last, step],
+            Self::None | Self::Counted(_) => [0; 3],
+        }
+    }
+
+    /// The keys of a request, if it has as many as it says.
+    pub(crate) fn of<'a>(self, args: &[&'a [u8]]) -> Option<Vec<&'a [u8]>> {
+        let (first, last, step) = match self {
+            Self::None => return None,
+            Self::From(first, last, step) => {
+                let last = if last < 0 { args.len() as i64 } else { 0 } + i64::from(last);
+                (first as usize, usize::try_from(last).ok()?, step as usize)
+            }
+            Self::Counted(place) => {
+                let count = parse_integer(args.get(place)?)?;
+                let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
+                (place + 1, place.checked_add(count)?, 1)
+            }
+        };
+        Some(args.get(first..=last)?.iter().copied().step_by(step).collect())
+    }
+}
+
+/// A command.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// Its place among all, from 0 on.
+    pub(crate) number: usize,
+    pub(crate) name: &'static str,
+    /// How many parts a request has, the name among them; if negative, at least so many.
+    pub(crate) arity: i16,
+    pub(crate) flags: Flags,
+    pub(crate) keys: Keys,
+    pub(crate) run: fn(&mut Call<'_>) -> Done,
+    pub(crate) summary: &'static str,
+    pub(crate) group: &'static str,
+}
+
+impl Command {
+    /// Whether a request may have so many parts.
+    pub(crate) fn takes(&self, parts: usize) -> bool {
+        let arity = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { parts >= arity } else { parts == arity }
+    }
+}
+
+type Run = fn(&mut Call<'_>) -> Done;
+/// All but the first and the last field of a command, in their order.
+pub(crate) type Row = (&'static str, i16, Flags, Keys, Run, &'static str);
+
+/// Rows of one group, as commands, of which the first has the number `first`.
+pub(crate) const fn group<const N: usize>(
+    group: &'static str,
+    first: usize,
+    rows: [Row; N],
+) -> [Command; N] {
+    const BLANK: Command = Command {
+        number: 0,
+        name: "",
+        arity: 0,
+        flags: Flags::PLAIN,
+        keys: Keys::None,
+        run: |_| Ok(()),
+        summary: "",
+        group: "",
+    };
+    let mut commands = [BLANK; N];
+    let mut at = 0;
+    while at < N {
+        let (name, arity, flags, keys, run, summary) = rows[at];
+        let number = first + at;
+        commands[at] = Command { number, name, arity, flags, keys, run, summary, group };
+        at += 1;
+    }
+    commands
+}

@@ -1,0 +1,93 @@
+//! How often each command was called, and how long it took.
+
+use std::time::Duration;
+
+use super::command::Command;
+use super::table::commands;
+
+/// The first calls of a command are timed, so that what is seldom called is told exactly.
+const TIMED_FIRST: u64 = 16;
+/// Behind them, one call of so many is: to read a clock twice costs a tenth of a short command.
+const TIMED_EACH: u64 = 64;
+
+/// What has been counted of one command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counter {
+    pub(crate) calls: u64,
+    /// Requests that were not carried out.
+    pub(crate) rejected: u64,
+    /// Calls that came to an error.
+    pub(crate) failed: u64,
+    timed: u64,
+    time: Duration,
+}
+
+impl Counter {
+    /// Whether the next call is one that is timed.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.calls < TIMED_FIRST || self.calls.is_multiple_of(TIMED_EACH)
+    }
+
+    /// Adds the time of a call.
+    pub(crate) fn add_time(&mut self, time: Duration) {
+        self.timed += 1;
+        self.time += time;
+    }
+
+    /// How many microseconds a call takes, by those that were timed.
+    pub(crate) fn microseconds_per_call(&self) -> f64 {
+        self.time.as_secs_f64() * 1e6 / self.timed.max(1) as f64
+    }
+}
+
+/// A counter for each command.
+#[derive(Debug)]
+pub(crate) struct Counters(Box<[Counter]>);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self(vec![Counter::default(); commands().count()].into())
+    }
+
+    #[inline]
+    pub(crate) fn of(&mut self, command: &Command) -> &mut Counter {
+        &mut self.0[command.number]
+    }
+
+    /// How often any command was called.
+    pub(crate) fn calls(&self) -> u64 {
+        self.0.iter().map(|counter| counter.calls).sum()
+    }
+
+    /// The commands of which something has been counted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Command, &Counter)> {
+        let all = commands().zip(&self.0);
+        all.filter(|(_, it)| it.calls + it.rejected + it.failed > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_has_its_own_number() {
+        for (place, command) in commands().enumerate() {
+            assert_eq!(command.number, place, "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn what_is_called_often_is_timed_seldom() {
+        let mut counter = Counter::default();
+        for _ in 0..64_000 {
+            if counter.is_timed() {
+                counter.add_time(Duration::from_micros(3));
+            }
+            counter.calls += 1;
+        }
+        assert_eq!(counter.timed, TIMED_FIRST + 999);
+        assert!((counter.microseconds_per_call() - 3.0).abs() < 1e-9);
+    }
+}
