@@ -50,6 +50,7 @@ pub(crate) fn said(request: &Request, queued: &[Request], value: Value<'_>) -> S
     let (name, kind) = (request[0].to_ascii_uppercase(), bytes[0]);
     let exactly = Said::Exactly(bytes.to_vec());
     let is_aggregate = matches!(kind, b'*' | b'~' | b'%') && !bytes.starts_with(b"*-1");
+    let is_part = |name: &[u8]| request.get(1).is_some_and(|it| it.eq_ignore_ascii_case(name));
     if let Item::Integer(number @ 100..) = value.item() {
         // A minute, for machines with much to do.
         match name.as_slice() {
@@ -60,6 +61,9 @@ pub(crate) fn said(request: &Request, queued: &[Request], value: Value<'_>) -> S
     }
     match name.as_slice() {
         b"CLIENT" if kind == b':' && request.len() == 2 => Said::Kind(kind),
+        b"MEMORY" if kind == b':' => Said::Kind(kind),
+        b"COMMAND" if is_part(b"GETKEYS") => exactly,
+        b"PUBSUB" if is_part(b"CHANNELS") && is_aggregate => sorted(value, 1),
         b"TIME" | b"HELLO" | b"CONFIG" | b"COMMAND" if is_aggregate => Said::Kind(kind),
         b"COMMAND" if kind == b':' => Said::Kind(kind),
         b"RANDOMKEY" => Said::Kind(kind),

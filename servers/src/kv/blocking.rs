@@ -145,6 +145,10 @@ pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
         Wait::Broken => out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
     });
     answer(app, who, encoded);
+    // It has come to nothing, as Redis counts it.
+    if let Some(command) = app.clients[who].last_command {
+        app.counters.of(command).failed += 1;
+    }
     true
 }
 

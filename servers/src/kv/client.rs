@@ -135,6 +135,7 @@ impl Client {
         flags.extend((self.subscriptions() > 0).then_some('P'));
         flags.extend(self.transaction.is_some().then_some('x'));
         flags.extend(self.blocked.is_some().then_some('b'));
+        flags.extend(self.address.is_none().then_some('U'));
         flags.extend(self.no_evict.then_some('e'));
         if flags.is_empty() {
             flags.push('N');

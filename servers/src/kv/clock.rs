@@ -39,12 +39,7 @@ impl Clock {
         now
     }
 
-    /// What time it is in the middle of a command.
-    pub(crate) fn reading(&self) -> Instant {
-        (self.source)()
-    }
-
-    /// The time of the command under way, since 1970.
+    /// The same, since 1970.
     pub(crate) fn time_of_day(&self) -> Duration {
         let (anchor, at_anchor) = self.anchor.get();
         at_anchor + self.instant().saturating_duration_since(anchor)

@@ -28,7 +28,7 @@ const ORDERED_MAX: usize = 128;
 /// The longest string that Redis keeps in one piece with what it knows of it.
 const EMBEDDED_MAX: usize = 44;
 /// How many fields Redis keeps in one piece, and how long they and their values may be.
-const LISTPACK_ENTRIES_MAX: usize = 128;
+const LISTPACK_ENTRIES_MAX: usize = 512;
 const LISTPACK_VALUE_MAX: usize = 64;
 /// How many members, all of them integers, Redis keeps in one piece.
 const INTSET_ENTRIES_MAX: usize = 512;
