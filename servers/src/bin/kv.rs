@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use servers::{Server, kv};
 
 const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is there to \
-                     be read, and to test with; it is not a replacement for Redis: it keeps \
-                     nothing on disk and knows no other machine. Beyond one machine, use a real \
-                     Redis Cluster";
+                     be read, and to test with. It has no scripts, sorted sets or streams, keeps \
+                     nothing on disk and knows no other machine: for any of those, run Redis or \
+                     Valkey";
 
 fn main() -> ExitCode {
     let server = Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379" };
