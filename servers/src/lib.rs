@@ -20,6 +20,7 @@ use reactor::{
 };
 
 pub mod echo;
+mod ending;
 pub mod kv;
 pub mod uppercase;
 
@@ -190,11 +191,10 @@ fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> C
         .bin_name(server.name)
         .about(server.about)
         .after_help(format!("{default}\n\n{notes}"));
-    let matches = command.get_matches_from(args);
-    match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    }
+    let matches = command.try_get_matches_from(args);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .unwrap_or_else(|told| ending::tell(server.name, &told))
 }
 
 /// Where to listen: what was asked for, or where this server listens by default.

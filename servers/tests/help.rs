@@ -1,0 +1,32 @@
+//! What a server has to tell instead of serving, and where that goes.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure_that_names_standard_output() {
+    for (name, program) in [
+        ("echo", env!("CARGO_BIN_EXE_echo")),
+        ("uppercase", env!("CARGO_BIN_EXE_uppercase")),
+        ("kv", env!("CARGO_BIN_EXE_kv")),
+    ] {
+        for (option, code) in [("--help", 1), ("--version", 1), ("--nonsense", 2)] {
+            let full = File::options().write(true).open("/dev/full").expect("it is there");
+            let output = Command::new(program).arg(option).stdout(full).output().expect("it runs");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{name} {option}: {told}");
+            let names_output = told.starts_with(&format!("{name}: standard output: No space left"));
+            assert_eq!(names_output, option != "--nonsense", "{told}");
+        }
+        let (reader, writer) = std::io::pipe().expect("descriptors are free");
+        drop(reader);
+        let mut help = Command::new(program);
+        let help = help.arg("--help").stdout(writer).stderr(Stdio::piped());
+        let output = help.spawn().expect("it starts").wait_with_output().expect("it ends");
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(141), &b""[..]),
+            "{name}"
+        );
+    }
+}
