@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::kv::Kv;
 use common::tools::{Tool, run, script};
-use testkit::has_peer;
+use testkit::{Folder, has_peer};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
@@ -115,4 +117,36 @@ fn subcommands_and_topics_of_help_are_completed() {
     tool.wait_for("WATCH");
     tool.type_in("\u{4}");
     tool.end();
+}
+
+#[test]
+fn a_standard_output_that_takes_no_line_to_edit_is_named() {
+    if !has_peer("script") {
+        return;
+    }
+    let folder = Folder::new("typing");
+    let (fifo, log) = (folder.file("fifo"), folder.file("log"));
+    let made = Command::new("mkfifo").arg(&fifo).status().expect("it runs");
+    assert!(made.success());
+    // Once the end that reads is closed, nothing can be written to the other.
+    let close = format!("exec 3<>{fifo} 4>{fifo} 3>&-");
+    for (prepare, output, code, told) in [
+        ("true", "/dev/full", 1, Some("kv-cli: standard output: ")),
+        (close.as_str(), "&4", 141, None),
+    ] {
+        for terminal in ["xterm", "dumb"] {
+            let tool = format!("{KV_CLI} -s /nowhere/socket 2>{log} >{output}");
+            let mut command = script(&format!("{prepare}; {tool}; echo code $?"));
+            let mut tool = Tool::start(command.env("TERM", terminal));
+            tool.wait_for(&format!("code {code}"));
+            tool.end();
+            let log = std::fs::read_to_string(&log).expect("it is written");
+            let own = log.lines().find(|line| line.starts_with("kv-cli"));
+            let is_right = match told {
+                Some(told) => own.is_some_and(|own| own.starts_with(told)),
+                None => own.is_none(),
+            };
+            assert!(is_right, "{output} on {terminal}: {log}");
+        }
+    }
 }

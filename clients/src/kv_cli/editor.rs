@@ -20,6 +20,7 @@ use rustyline::{
 
 use super::help;
 use super::session::{Trouble, input_failed, is};
+use crate::Failure;
 use crate::output::complain;
 use crate::resp::{Answer, Connection};
 
@@ -63,8 +64,9 @@ impl Editor {
         match editor.readline(prompt) {
             Ok(line) => Ok(Some(line.into_bytes())),
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
-            Err(ReadlineError::Io(error)) => Err(input_failed(&error)),
-            Err(error) => Err(input_failed(&io::Error::other(error.to_string()))),
+            Err(ReadlineError::Io(error)) => Err(terminal_failed(&error)),
+            Err(ReadlineError::Errno(error)) => Err(terminal_failed(&error.into())),
+            Err(error) => Err(terminal_failed(&io::Error::other(error.to_string()))),
         }
     }
 
@@ -130,6 +132,18 @@ fn bind_paste(editor: &mut rustyline::Editor<Names, FileHistory>, pasting: &Arc<
         let handler = PasteHandler { key, pasting: Arc::clone(pasting) };
         let event = KeyEvent(code, Modifiers::NONE);
         editor.bind_sequence(event, EventHandler::Conditional(Box::new(handler)));
+    }
+}
+
+/// Editing failed, which is told and is the end of the tool. The editor does not tell reading from
+/// writing, but some errors are those of writing alone.
+fn terminal_failed(error: &io::Error) -> Trouble {
+    use io::ErrorKind::{BrokenPipe, FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        BrokenPipe | FileTooLarge | QuotaExceeded | StorageFull => {
+            Trouble::Exit(Failure::of_output(error).report("kv-cli"))
+        }
+        _ => input_failed(error),
     }
 }
 

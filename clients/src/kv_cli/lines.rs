@@ -78,7 +78,7 @@ pub(super) fn run(mut session: Session) -> u8 {
                 }
             }
             Ok(None) => return 0,
-            Err(_) => return 1,
+            Err(trouble) => return trouble.code(),
         }
     }
 }

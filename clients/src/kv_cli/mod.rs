@@ -64,7 +64,7 @@ fn run_session(mut settings: Settings) -> u8 {
     if settings.asks_password {
         match password::ask() {
             Ok(password) => settings.password = password,
-            Err(trouble) => return code(trouble),
+            Err(trouble) => return trouble.code(),
         }
     }
     let mut session = Session::new(settings);
@@ -73,7 +73,7 @@ fn run_session(mut settings: Settings) -> u8 {
         Mode::Pipe => {
             return match session.connect(Loudness::Loud) {
                 Ok(()) => pipe::pipe(session),
-                Err(trouble) => code(trouble),
+                Err(trouble) => trouble.code(),
             };
         }
         Mode::Scan => connected(&mut session, scan::list),
@@ -81,15 +81,7 @@ fn run_session(mut settings: Settings) -> u8 {
         Mode::Stat => connected(&mut session, rolling::stat),
         Mode::Latency | Mode::LatencyHistory => connected(&mut session, rolling::latency),
     };
-    done.map_or_else(code, |()| 0)
-}
-
-/// The exit code after `trouble`, which was told.
-fn code(trouble: Trouble) -> u8 {
-    match trouble {
-        Trouble::Told => 1,
-        Trouble::Exit(code) => code,
-    }
+    done.map_or_else(Trouble::code, |()| 0)
 }
 
 fn connected(
@@ -111,7 +103,7 @@ fn run_commands(mut session: Session) -> u8 {
         let repeat = session.settings.repeat;
         session.issue(&command, repeat)
     });
-    done.map_or_else(code, |()| 0)
+    done.map_or_else(Trouble::code, |()| 0)
 }
 
 /// The command of the arguments, with standard input in its place.

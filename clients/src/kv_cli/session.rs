@@ -22,6 +22,16 @@ pub(super) enum Trouble {
     Exit(u8),
 }
 
+impl Trouble {
+    /// The exit code of a program that ends with it.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Told => 1,
+            Self::Exit(code) => code,
+        }
+    }
+}
+
 /// Whether a failure to connect is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loudness {
