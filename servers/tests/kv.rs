@@ -454,6 +454,78 @@ fn full_memory_refuses_what_adds_to_it_and_nothing_else() {
 }
 
 #[test]
+fn the_memory_of_all_databases_counts() {
+    let server = start(&["--maxmemory", "1mb"]);
+    let (mut one, mut other) = (Talk::to(&server), Talk::to(&server));
+    let value = "x".repeat(50_000);
+    other.asks("select 9", "+OK\r\n");
+    one.asks(&format!("set k10 {value}"), "+OK\r\n");
+    for number in 0..10 {
+        one.asks(&format!("set k{number} {value}"), "+OK\r\n");
+        other.asks(&format!("set k{number} {value}"), "+OK\r\n");
+    }
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    one.asks("set more x\r\ncopy k0 k0 db 1", &oom.repeat(2));
+    other.asks("set more x", oom);
+    one.asks("move k0 3\r\nset more x", &format!(":1\r\n{oom}"));
+    other.asks("flushdb", "+OK\r\n");
+    one.asks("set more x", "+OK\r\n");
+    other.asks("swapdb 3 9\r\nstrlen k0", "+OK\r\n:50000\r\n");
+    one.asks("dbsize\r\nflushall", ":11\r\n+OK\r\n");
+    until(&server, "used_memory:0\r\n");
+}
+
+#[test]
+fn what_all_keys_take_is_what_is_used() {
+    let server = start(&[]);
+    let mut talk = Talk::to(&server);
+    let fill = [
+        "set a 1",
+        "append a xyz",
+        "rpush l 1 2 3",
+        "hset h f v g w",
+        "sadd s a b",
+        "set e v ex 99",
+    ];
+    fill.iter().for_each(|line| talk.say(line));
+    talk.say("quit");
+    talk.last_words();
+    let mut talk = Talk::to(&server);
+    for key in ["a", "l", "h", "s", "e"] {
+        talk.say(&format!("memory usage {key}"));
+    }
+    talk.say("quit");
+    let said = String::from_utf8(talk.last_words()).expect("it is text");
+    let sizes = said.lines().filter_map(|line| line.strip_prefix(':')?.parse::<u64>().ok());
+    let (count, sum) = sizes.fold((0, 0), |(count, sum), size| (count + 1, sum + size));
+    assert_eq!(count, 5, "{said}");
+    until(&server, &format!("used_memory:{sum}\r\n"));
+}
+
+#[test]
+fn what_programs_look_for_in_info_is_there() {
+    let server = start(&[]);
+    for fact in
+        ["arch_bits:64", "loading:0", "role:master", "cluster_enabled:0", "used_cpu_user:0."]
+    {
+        until(&server, fact);
+    }
+    let mut talk = Talk::to(&server);
+    talk.say("debug sleep 0.05\r\ninfo commandstats\r\ninfo cpu\r\nquit");
+    let said = String::from_utf8(talk.last_words()).expect("it is text");
+    let sleep = said.split("cmdstat_debug|sleep:calls=1,usec=").nth(1).expect("it was counted");
+    let (usec, _) = sleep.split_once(',').expect("more is told");
+    assert!(usec.parse::<u64>().is_ok_and(|usec| usec >= 50_000), "{said}");
+    for name in ["used_cpu_sys", "used_cpu_sys_children", "used_cpu_user_main_thread"] {
+        assert!(said.contains(&format!("{name}:")), "{said}");
+    }
+    let mut talk = Talk::to(&server);
+    talk.say("info\r\nquit");
+    let said = String::from_utf8(talk.last_words()).expect("it is text");
+    assert!(!said.contains("cmdstat"), "it is told unasked: {said}");
+}
+
+#[test]
 fn what_is_used_is_counted_down_to_nothing() {
     let server = start(&[]);
     let mut talk = Talk::to(&server);

@@ -159,3 +159,76 @@ pub(crate) fn in_range(number: i32) -> Result<usize, Error> {
 pub(crate) fn database(argument: &[u8]) -> Result<usize, Error> {
     in_range(int(argument)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Databases, and a hand to move their clock on by that many milliseconds.
+    fn databases() -> (Databases, impl Fn(u64)) {
+        let (start, passed) = (Instant::now(), Rc::new(Cell::new(0)));
+        let told = Rc::clone(&passed);
+        let clock = Rc::new(Clock::new(move || start + Duration::from_millis(told.get())));
+        let databases = Databases::new(&clock);
+        let move_on = move |milliseconds| {
+            passed.set(passed.get() + milliseconds);
+            clock.begin();
+        };
+        (databases, move_on)
+    }
+
+    fn set_until(databases: &mut Databases, number: usize, key: &str, milliseconds: u64) {
+        let at = databases.now() + milliseconds;
+        databases.within(number, |store| {
+            store.set_string(key.as_bytes(), b"value", false);
+            store.set_expiry(key.as_bytes(), Some(at));
+        });
+    }
+
+    fn lengths(databases: &Databases) -> Vec<usize> {
+        databases.iter().map(|(_, store)| store.len()).collect()
+    }
+
+    #[test]
+    fn empty_databases_take_little() {
+        assert!(size_of::<Databases>() < 6 * 1024, "{} bytes", size_of::<Databases>());
+    }
+
+    #[test]
+    fn keys_end_in_all_databases_and_the_books_hold() {
+        let (mut databases, move_on) = databases();
+        for number in 0..DATABASES {
+            set_until(&mut databases, number, "ends", 50);
+            databases.within(number, |store| store.set_string(b"stays", b"value", false));
+        }
+        let used: usize = databases.iter().map(|(_, store)| store.used()).sum();
+        assert_eq!(databases.used(), used);
+        move_on(100);
+        databases.expire_due(1000);
+        assert_eq!(lengths(&databases), [1; DATABASES]);
+        assert_eq!((databases.expired(), databases.selected()), (DATABASES as u64, 0));
+        databases.swap(3, 0);
+        databases.select(3);
+        let used: usize = databases.iter().map(|(_, store)| store.used()).sum();
+        assert_eq!(databases.used(), used);
+        databases.clear_all();
+        assert_eq!((databases.used(), databases.selected()), (0, 3));
+    }
+
+    #[test]
+    fn a_database_with_much_to_end_does_not_keep_the_others_waiting() {
+        let (mut databases, move_on) = databases();
+        for number in 0..1000 {
+            set_until(&mut databases, 1, &number.to_string(), 50);
+        }
+        set_until(&mut databases, 2, "ends", 50);
+        move_on(100);
+        for _ in 0..DATABASES {
+            databases.expire_due(10);
+        }
+        assert_eq!(lengths(&databases)[..3], [0, 1000 - 10 * DATABASES + 1, 0]);
+    }
+}

@@ -385,3 +385,23 @@ impl Store {
         self.watched.has_changed(key, since)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_store_without_keys_owns_no_memory() {
+        let mut store = Store::new(Rc::new(Clock::new(Instant::now)));
+        for _ in 0..2 {
+            let rooms = [store.tables.capacity(), store.entries.capacity(), store.free.capacity()];
+            assert_eq!(rooms, [0; 3]);
+            assert!(store.get(b"key").is_none() && store.remove(b"key").is_none());
+            store.set_string(b"key", b"value", false);
+            assert!(store.get(b"key").is_some());
+            store.clear();
+        }
+    }
+}
