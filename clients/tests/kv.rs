@@ -225,7 +225,9 @@ fn all_commands_of_kv_are_called_as_in_redis() {
         assert_eq!((arity, keys), (theirs.0, theirs.2), "{name}");
         let new: Vec<_> = flags.difference(&theirs.1).collect();
         assert!(new.is_empty(), "{name} has {new:?} and should have some of {:?}", theirs.1);
-        for flag in ["readonly", "write", "denyoom", "blocking", "no_multi", "pubsub"] {
+        for flag in
+            ["readonly", "write", "denyoom", "blocking", "no_multi", "pubsub", "movablekeys"]
+        {
             assert_eq!(flags.contains(flag), theirs.1.contains(flag), "{flag} of {name}");
         }
     }

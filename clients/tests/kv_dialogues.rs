@@ -232,6 +232,11 @@ fn each_client_has_a_database_of_its_own() {
          1: client info
          1: client no-evict off
          1: client info
+         1: client no-evict on
+         1: reset
+         1: client info
+         1: client no-evict off
+         1: select 9
          1: multi
          1: select 10
          1: get k

@@ -518,3 +518,22 @@ fn the_client_with_the_most_unread_is_closed_once_all_have_too_much() {
     clients.iter_mut().for_each(|client| client.closed(&mut app));
     assert!(observer.answer(&mut app, "info memory").contains("mem_clients_normal:0\r\n"));
 }
+
+#[test]
+fn a_client_that_asks_to_be_spared_is_not_counted_among_those_that_hold_too_much() {
+    let mut app = app();
+    let mut observer = Client::open(&mut app, 1);
+    let queued = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{}", "x".repeat(1_000_000));
+    let held = |app: &mut App, observer: &mut Client| {
+        let said = observer.answer(app, "info memory");
+        let held = said.split("mem_clients_normal:").nth(1).expect("it is told");
+        held.lines().next().and_then(|it| it.parse::<u64>().ok()).expect("it is a number")
+    };
+    let mut client = Client::open(&mut app, 2);
+    client.goes_on(&mut app, "client no-evict on\r\nmulti");
+    client.goes_on(&mut app, &queued);
+    assert_eq!(held(&mut app, &mut observer), 0);
+    client.goes_on(&mut app, "discard\r\nclient no-evict off\r\nmulti");
+    client.goes_on(&mut app, &queued);
+    assert!(held(&mut app, &mut observer) > 1_000_000);
+}

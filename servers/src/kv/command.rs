@@ -37,7 +37,7 @@ impl Flags {
     }
 
     /// What Redis calls those of them that it has.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+    fn names(self) -> impl Iterator<Item = &'static str> {
         let names = [
             (Self::READ, "readonly"),
             (Self::WRITE, "write"),
@@ -104,6 +104,12 @@ pub(crate) struct Command {
 }
 
 impl Command {
+    /// What Redis calls those of its flags that there are here.
+    pub(crate) fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        let moves = matches!(self.keys, Keys::Counted(_)).then_some("movablekeys");
+        self.flags.names().chain(moves)
+    }
+
     /// Whether a request may have so many parts.
     pub(crate) fn takes(&self, parts: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());

@@ -247,7 +247,7 @@ fn say_command(out: &mut Writer<'_>, command: &Command) {
     out.array(10);
     out.bulk(command.name);
     out.integer(command.arity.into());
-    out.counted(Item::Set, |out| command.flags.names().map(|flag| out.simple(flag)).count());
+    out.counted(Item::Set, |out| command.flag_names().map(|flag| out.simple(flag)).count());
     for number in command.keys.numbers() {
         out.integer(number.into());
     }
