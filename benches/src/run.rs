@@ -16,10 +16,10 @@ use crate::plan::{LINES_CONNECTIONS, Plan, Work};
 use crate::subject::{Running, Subject, this_program};
 use crate::{measure, neighbour};
 
-/// How long a subject may take to start.
-const START_PATIENCE: Duration = Duration::from_secs(10);
-/// How long one measurement may take beyond its duration.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a subject may take to start: longer than a machine that does other work needs.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one measurement may take beyond its duration, on such a machine too.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How long a planted stall is.
 pub const STALL: Duration = Duration::from_secs(1);
 

@@ -60,6 +60,7 @@ fn every_loop_does_every_work() {
 }
 
 #[test]
+#[ignore = "other work on the machine makes tails of its own: .ci/run runs it when nothing else does"]
 fn a_planted_stall_of_a_second_shows_in_the_tail() {
     let folder = Report::new("stall");
     let arguments = ["--only", "echo,schedule", "--loops", "epoll", "--rounds", "1"];

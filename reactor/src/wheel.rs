@@ -347,6 +347,8 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
+    use testkit::Random;
+
     use super::*;
     use std::collections::{BTreeMap, VecDeque};
 
@@ -375,31 +377,15 @@ mod tests {
         vectors + wheel.vacant.heap() + wheel.buckets.heap()
     }
 
-    /// A small generator of pseudo-random numbers (xorshift), so that failures can be repeated.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn below(&mut self, bound: u64) -> u64 {
-            self.next() % bound
-        }
-
-        /// Up to a span that is itself random: every level is met.
-        fn span(&mut self) -> u64 {
-            let bits = self.below(63);
-            self.next() & ((1 << bits) - 1)
-        }
+    /// Up to a span that is itself random: every level is met.
+    fn span(random: &mut Random) -> u64 {
+        let bits = random.below(63);
+        random.number() & ((1 << bits) - 1)
     }
 
     #[test]
     fn no_timer_of_a_hundred_thousand_is_early_or_late_when_the_caller_sleeps_as_told() {
-        let mut random = Random(0x1234_5678_9abc_def1);
+        let mut random = Random::new(0x1234_5678_9abc_def1);
         let mut wheel = Wheel::new();
         for key in 0..100_000 {
             wheel.insert(random.below(60 * SECOND), 0, payload(key));
@@ -442,11 +428,12 @@ mod tests {
     }
 
     fn agree(seed: u64, steps: u64) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (mut wheel, mut model) = (Wheel::new(), Model::default());
         let (mut now, mut dead) = (0_u64, Vec::new());
         for key in 0..steps {
-            let deadline = (now + random.span()).saturating_sub(random.below(2) * random.span());
+            let deadline =
+                (now + span(&mut random)).saturating_sub(random.below(2) * span(&mut random));
             let chosen = model.any(&mut random, key);
             match (random.below(8), chosen) {
                 (0 | 1, Some(chosen)) => {
@@ -463,9 +450,9 @@ mod tests {
                 (4 | 5, _) => {
                     // Seldom far, so that the clock does not run out of the 64 bits.
                     now += if random.below(50) == 0 {
-                        random.span() >> 12
+                        span(&mut random) >> 12
                     } else {
-                        random.span() >> 32
+                        span(&mut random) >> 32
                     };
                     let due = expired(&mut wheel, now);
                     assert!(due.is_sorted_by_key(|due| due.deadline));
@@ -483,7 +470,7 @@ mod tests {
                     }
                 }
                 _ => {
-                    let period = if random.below(8) == 0 { 1 + random.span() } else { 0 };
+                    let period = if random.below(8) == 0 { 1 + span(&mut random) } else { 0 };
                     let id = wheel.insert(deadline, period, payload(key));
                     model.0.insert(key, (id, deadline, period));
                 }
@@ -654,7 +641,7 @@ mod tests {
 
     #[test]
     fn moving_a_timer_writes_a_reference_only_when_its_bucket_would_come_too_late() {
-        let mut random = Random(11);
+        let mut random = Random::new(11);
         let mut wheel = Wheel::new();
         let count = 100_000;
         let ids: Vec<_> = (0..count)
@@ -682,7 +669,7 @@ mod tests {
 
     #[test]
     fn moving_and_cancelling_timers_allocates_nothing() {
-        let mut random = Random(12);
+        let mut random = Random::new(12);
         let mut wheel = Wheel::new();
         let ids: Vec<_> =
             (0..10_000).map(|key| wheel.insert(random.below(MINUTE), 0, payload(key))).collect();
@@ -733,7 +720,7 @@ mod tests {
     #[test]
     fn a_crowd_of_idle_timeouts_is_looked_at_no_more_than_once_a_level() {
         let count = 10_000;
-        let mut random = Random(77);
+        let mut random = Random::new(77);
         let mut wheel = Wheel::new();
         let deadlines = (0..count).map(|_| random.below(60 * SECOND)).collect::<Vec<_>>();
         let ids: Vec<_> =
@@ -754,7 +741,7 @@ mod tests {
 
     /// How many entries are looked at for each timer that fires, when `count` are armed.
     fn looks_per_timer(count: u64) -> u64 {
-        let mut random = Random(5);
+        let mut random = Random::new(5);
         let mut wheel = Wheel::new();
         for key in 0..count {
             wheel.insert(MILLISECOND + random.below(60 * SECOND), 0, payload(key));
@@ -855,7 +842,7 @@ mod tests {
     #[test]
     fn references_out_of_date_stay_in_proportion_whatever_is_done() {
         for count in [2, 100, 10_000] {
-            let mut random = Random(count);
+            let mut random = Random::new(count);
             let mut wheel = Wheel::new();
             let mut ids: Vec<_> =
                 (0..count).map(|key| wheel.insert(HOUR, 0, payload(key))).collect();
@@ -863,7 +850,7 @@ mod tests {
                 let place = random.below(count) as usize;
                 // Among them some that go down by a little each time, and always to another bucket.
                 let deadline = match random.below(3) {
-                    0 => random.span(),
+                    0 => span(&mut random),
                     1 => HOUR / 2 + random.below(HOUR),
                     _ => wheel.deadline(ids[place]).expect("it is armed") / 2,
                 };
@@ -886,7 +873,7 @@ mod tests {
 
     #[test]
     fn timers_that_are_moved_all_the_time_agree_with_a_sorted_map() {
-        let mut random = Random(3);
+        let mut random = Random::new(3);
         let (mut wheel, mut model, mut now) = (Wheel::new(), Model::default(), 0);
         for key in 0..500 {
             let id = wheel.insert(MINUTE, MINUTE, payload(key));
@@ -914,7 +901,7 @@ mod tests {
 
     #[test]
     fn the_order_of_one_deadline_survives_what_others_do_in_the_same_bucket() {
-        let mut random = Random(9);
+        let mut random = Random::new(9);
         let mut wheel = Wheel::new();
         let others: Vec<_> =
             (0..2000).map(|_| wheel.insert(2 * HOUR, 0, payload(u64::MAX))).collect();
@@ -969,7 +956,7 @@ mod tests {
 
     #[test]
     fn timers_lie_side_by_side_in_whatever_order_those_before_were_cancelled() {
-        let mut random = Random(4);
+        let mut random = Random::new(4);
         let mut wheel = Wheel::new();
         let mut ids: Vec<_> = (0..10_000).map(|key| wheel.insert(key, 0, payload(key))).collect();
         while ids.len() > 5000 {

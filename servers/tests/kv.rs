@@ -295,7 +295,7 @@ fn a_transaction_fails_when_somebody_else_has_changed_what_it_watches() {
     other.asks("sinterstore none a b\r\nltrim none 0 1\r\ndel none", ":0\r\n+OK\r\n:0\r\n");
     other.asks("get none\r\nllen k\r\nlrem k 0 zz\r\nset x y", "$-1\r\n:1\r\n:0\r\n+OK\r\n");
     one.asks("exec", "*1\r\n+PONG\r\n");
-    other.asks("set k v px 30", "+OK\r\n");
+    other.asks("set k v px 1000", "+OK\r\n");
     one.asks("watch k\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
     until(&server, "expired_keys:1\r\n");
     one.asks("exec", "*-1\r\n");

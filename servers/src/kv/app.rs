@@ -62,7 +62,7 @@ pub struct App {
     pub(crate) counters: Counters,
     /// The clock of the store, too.
     pub(crate) clock: Rc<Clock>,
-    pub(crate) random: Random,
+    pub(crate) random: fastrand::Rng,
     /// The number of the next client, and the place in line of the next that waits.
     pub(crate) next_id: u64,
     pub(crate) next_ticket: u64,
@@ -85,7 +85,7 @@ impl App {
             stats: Stats::default(),
             counters: Counters::new(),
             clock,
-            random: Random::new(),
+            random: fastrand::Rng::new(),
             next_id: 1,
             next_ticket: 0,
             wakes: Vec::new(),
@@ -202,24 +202,5 @@ impl App {
         if client.outbox_bytes > limit {
             self.overcome(to);
         }
-    }
-}
-
-/// Random numbers that nobody's safety depends on (xorshift).
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        Self(RandomState::new().hash_one(0) | 1)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((u128::from(self.0) * bound as u128) >> 64) as usize
     }
 }

@@ -200,7 +200,7 @@ pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
         return Ok(());
     };
     let Some(count) = count else {
-        let place = call.app.random.below(hash.len());
+        let place = call.app.random.usize(..hash.len());
         bulk_or_null(&mut call.out, hash.items.get_index(place).map(|(field, _)| &**field));
         return Ok(());
     };

@@ -263,7 +263,7 @@ pub(crate) fn randomkey(call: &mut Call<'_>) -> Done {
         return Ok(());
     }
     // Where most places are free, the next key behind a random one is nearly as random.
-    let start = call.app.random.below(places);
+    let start = call.app.random.usize(..places);
     let key = [start, 0].into_iter().find_map(|from| {
         let (mut found, _) = call.app.store.scan(from as u64, usize::MAX);
         found.next().map(|(key, _)| key)

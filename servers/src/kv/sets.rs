@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use protocol::resp::Item;
 
-use super::app::Random;
 use super::call::{Call, Options, bulk_or_null, integer, is, positive, two_sided};
 use super::error::{Done, Error, SYNTAX, error};
 use super::keys::{Scan, cursor};
@@ -114,16 +113,16 @@ impl Choice {
 }
 
 /// The places of elements chosen at random among `length`.
-pub(crate) fn choose(choice: Choice, length: usize, random: &mut Random) -> Vec<usize> {
+pub(crate) fn choose(choice: Choice, length: usize, random: &mut fastrand::Rng) -> Vec<usize> {
     match choice {
-        Choice::Any(count) => (0..count).map(|_| random.below(length)).collect(),
+        Choice::Any(count) => (0..count).map(|_| random.usize(..length)).collect(),
         Choice::Different(count) if count >= length => (0..length).collect(),
         Choice::Different(count) => {
             // Floyd's: as many draws as there are places wanted.
             let mut taken = HashSet::with_capacity(count);
             let mut places = Vec::with_capacity(count);
             for last in length - count..length {
-                let place = random.below(last + 1);
+                let place = random.usize(..last + 1);
                 let place = if taken.insert(place) { place } else { last };
                 taken.insert(place);
                 places.push(place);
@@ -147,7 +146,7 @@ pub(crate) fn srandmember(call: &mut Call<'_>) -> Done {
         return Ok(());
     };
     let Some(count) = count else {
-        let place = call.app.random.below(set.len());
+        let place = call.app.random.usize(..set.len());
         bulk_or_null(&mut call.out, set.items.get_index(place).map(|member| &**member));
         return Ok(());
     };
@@ -177,7 +176,7 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Done {
         Some(_) => call.out.set(wanted),
     }
     for taken in 0..wanted {
-        let place = call.app.random.below(length - taken);
+        let place = call.app.random.usize(..length - taken);
         let member = call.app.store.edit(key, |set: &mut Set| set.take(place))?.flatten();
         bulk_or_null(&mut call.out, member.as_deref());
     }
