@@ -5,9 +5,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
 
-use reactor::{Address, Reason, Timeout};
+use reactor::{Address, AddressError, Location, Reason, Timeout};
 
 pub mod kv_cli;
 pub mod load;
@@ -63,8 +62,7 @@ impl From<io::Error> for Failure {
 /// # Errors
 /// When it is neither.
 pub fn resolve(text: &str) -> Result<Address, Failure> {
-    let addresses = resolve_all(text)?;
-    addresses.into_iter().next().ok_or_else(|| no_address(text))
+    Ok(resolve_all(text)?.swap_remove(0))
 }
 
 /// [`resolve`], but all addresses of a name: a server need not listen at the first.
@@ -72,25 +70,9 @@ pub fn resolve(text: &str) -> Result<Address, Failure> {
 /// # Errors
 /// When it is neither.
 pub fn resolve_all(text: &str) -> Result<Vec<Address>, Failure> {
-    let error = match text.parse::<Address>() {
-        Ok(address) => return Ok(vec![address]),
-        Err(error) => error,
-    };
-    let rest = text.strip_prefix("tcp://").unwrap_or(text);
-    let is_name = rest.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains([':', '[']) && port.parse::<u16>().is_ok()
-    });
-    if !is_name {
-        return Err(Failure::new(error.to_string()));
-    }
-    match rest.to_socket_addrs() {
-        Ok(found) => Ok(found.map(Address::Tcp).collect()),
-        Err(error) => Err(Failure::new(format!("{text}: unknown name ({error})"))),
-    }
-}
-
-fn no_address(text: &str) -> Failure {
-    Failure::new(format!("{text}: the name has no address"))
+    let location: Location =
+        text.parse().map_err(|error: AddressError| Failure::new(error.to_string()))?;
+    Ok(location.addresses()?)
 }
 
 #[cfg(test)]

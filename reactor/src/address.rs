@@ -1,11 +1,12 @@
 //! Addresses of servers, as users write them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::sys::Endpoint;
+use crate::sys::{Endpoint, UNIX_PATH_MAX};
 
 /// Where a server listens and a client connects: TCP over IPv4 or IPv6, or a Unix socket.
 ///
@@ -57,10 +58,12 @@ impl FromStr for Address {
         let fail = |problem| Err(AddressError { text: text.to_owned(), problem });
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() {
-                fail(Problem::NoPath)
-            } else {
-                Ok(Self::Unix(path.into()))
+            return match path.len() {
+                0 => fail(Problem::NoPath),
+                length if length > UNIX_PATH_MAX => fail(Problem::LongPath),
+                _ if path.starts_with('@') => fail(Problem::AbstractName),
+                _ if path.contains('\0') => fail(Problem::ZeroByte),
+                _ => Ok(Self::Unix(path.into())),
             };
         }
         let rest = text.strip_prefix("tcp://").unwrap_or(text);
@@ -68,21 +71,126 @@ impl FromStr for Address {
             return Ok(Self::Tcp(address));
         }
         let Some((host, port)) = rest.rsplit_once(':') else { return fail(Problem::NoPort) };
-        if port.parse::<u16>().is_err() {
-            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            return fail(if digits { Problem::PortRange } else { Problem::NoPort });
+        if !is_number(port) {
+            return fail(Problem::NoPort);
         }
-        fail(if host.contains(':') && !host.starts_with('[') {
-            Problem::NoBrackets
-        } else {
-            Problem::NoIpAddress
-        })
+        if port.parse::<u16>().is_err() {
+            return fail(Problem::PortRange);
+        }
+        let is_bare = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
+        fail(if host.contains(':') && is_bare { Problem::NoBrackets } else { Problem::NoIpAddress })
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What users write for a server: an [`Address`], or the name of a host and a port, which stands for
+/// all addresses of that host.
+///
+/// ```
+/// use reactor::Location;
+///
+/// let location: Location = "localhost:8080".parse()?;
+/// assert!(!location.addresses()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// An address.
+    Address(Address),
+    /// A host by name.
+    Host {
+        /// The name: labels of letters, digits, `-` and `_`, with dots between them.
+        name: String,
+        /// The port at each of the host's addresses.
+        port: u16,
+    },
+}
+
+impl Location {
+    /// The addresses it stands for, each once: of a host, in the order of the resolver
+    /// (`getaddrinfo(3)`), which is asked anew each time. That may take seconds: it belongs before
+    /// a loop runs, or on a thread beside it.
+    ///
+    /// # Errors
+    /// When the resolver does not know the name, or knows no address of it.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        let (name, port) = match self {
+            Self::Address(address) => return Ok(vec![address.clone()]),
+            Self::Host { name, port } => (name, *port),
+        };
+        let found = (name.as_str(), port).to_socket_addrs().map_err(|error| {
+            io::Error::new(error.kind(), format!("{self}: unknown name ({error})"))
+        })?;
+        let mut addresses = Vec::new();
+        for address in found.map(Address::Tcp) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            let text = format!("{self}: the name has no address");
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(addresses)
+    }
+}
+
+impl From<Address> for Location {
+    fn from(address: Address) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Host { name, port } => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let error = match text.parse() {
+            Ok(address) => return Ok(Self::Address(address)),
+            Err(error) => error,
+        };
+        let rest = text.strip_prefix("tcp://").unwrap_or(text);
+        match rest.rsplit_once(':') {
+            Some((name, port)) if is_name(name) && is_number(port) => match port.parse() {
+                Ok(port) => Ok(Self::Host { name: name.to_owned(), port }),
+                Err(_) => Err(error),
+            },
+            _ => Err(error),
+        }
+    }
+}
+
+/// Whether a text may be the name of a host (RFC 1123). One that ends in a number is an IP address
+/// that went wrong, which some resolvers would make something of.
+fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hexadecimal = last.starts_with("0x") || last.starts_with("0X");
+    name.split('.').all(is_label) && !is_number(last) && !is_hexadecimal
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
     NoPath,
+    LongPath,
+    AbstractName,
+    ZeroByte,
     NoPort,
     PortRange,
     NoBrackets,
@@ -101,6 +209,14 @@ impl fmt::Display for AddressError {
         write!(f, "\"{}\" is no address: ", self.text)?;
         f.write_str(match self.problem {
             Problem::NoPath => "a path must follow \"unix:\", as in unix:/run/x.sock",
+            Problem::LongPath => {
+                return write!(f, "the path of a Unix socket has {UNIX_PATH_MAX} bytes at most");
+            }
+            Problem::AbstractName => {
+                "abstract names of Unix sockets are not supported; a file of that name is \
+                 written unix:./@name"
+            }
+            Problem::ZeroByte => "the path of a Unix socket has no zero byte",
             Problem::NoPort => "a port must follow the IP address, as in 127.0.0.1:8080",
             Problem::PortRange => "port numbers go from 0 to 65535",
             Problem::NoBrackets => "an IPv6 address stands in brackets, as in [::1]:8080",
@@ -124,6 +240,7 @@ mod tests {
             ("tcp://[::1]:8080", "[::1]:8080"),
             ("unix:/run/x.sock", "unix:/run/x.sock"),
             ("unix:///run/x.sock", "unix:/run/x.sock"),
+            ("unix:./@name", "unix:./@name"),
         ] {
             assert_eq!(text.parse::<Address>().expect("it is an address").to_string(), shown);
         }
@@ -137,11 +254,53 @@ mod tests {
             ("127.0.0.1:http", "a port must follow"),
             ("::1:80", "brackets"),
             ("localhost:80", "an IP address must come"),
+            ("127.0.0.1:+80", "a port must follow"),
             ("unix:", "a path must follow"),
+            ("unix:@name", "abstract names of Unix sockets are not supported"),
+            ("unix://@name", "abstract names of Unix sockets are not supported"),
+            (&format!("unix:/{}", "x".repeat(107)), "107 bytes at most"),
             ("", "a port must follow"),
         ] {
             let error = text.parse::<Address>().expect_err(text).to_string();
             assert!(error.contains(hint) && error.contains(text), "{text}: {error}");
+            if hint != "an IP address must come" {
+                let error = text.parse::<Location>().expect_err(text).to_string();
+                assert!(error.contains(hint), "{text}: {error}");
+            }
         }
+    }
+
+    #[test]
+    fn a_host_is_told_from_an_address_that_went_wrong() {
+        for text in ["localhost:80", "a-b.example.:1", "3com.example:65535", "under_score:1"] {
+            let location = text.parse::<Location>().expect(text);
+            assert!(matches!(location, Location::Host { .. }), "{location:?}");
+            assert_eq!(location.to_string(), text);
+        }
+        assert!(matches!("127.0.0.1:1".parse(), Ok(Location::Address(Address::Tcp(_)))));
+        assert!(matches!("unix:/x".parse(), Ok(Location::Address(Address::Unix(_)))));
+        for text in [
+            "127.0.0.300:80",
+            "1.2:80",
+            "0x7f000001:80",
+            "a b:80",
+            "http://x:80",
+            "..:80",
+            "[::1:80",
+        ] {
+            let error = text.parse::<Location>().expect_err(text).to_string();
+            assert!(error.contains("an IP address must come"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_stands_for_all_its_addresses_each_once() {
+        let location: Location = "localhost:80".parse().expect("it is a name");
+        let addresses = location.addresses().expect("every machine has that name");
+        let twice = |address| addresses.iter().filter(|it| *it == address).count() > 1;
+        assert!(!addresses.is_empty() && !addresses.iter().any(twice), "{addresses:?}");
+        let nowhere: Location = "no-such-host.invalid:80".parse().expect("it is a name");
+        let error = nowhere.addresses().expect_err("no name ends so (RFC 6761)").to_string();
+        assert!(error.contains("unknown name"), "{error}");
     }
 }

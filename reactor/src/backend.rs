@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::handler::explained;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};
 
@@ -156,9 +157,11 @@ impl BackendKind {
     /// # Errors
     /// When the kernel gives no descriptor for it.
     pub fn open(self) -> io::Result<Box<dyn Backend>> {
+        let epoll =
+            |trigger| Epoll::new(trigger).map_err(|error| explained("epoll_create1", error));
         Ok(match self {
-            Self::Epoll => Box::new(Epoll::new(Trigger::Edge)?),
-            Self::EpollLevel => Box::new(Epoll::new(Trigger::Level)?),
+            Self::Epoll => Box::new(epoll(Trigger::Edge)?),
+            Self::EpollLevel => Box::new(epoll(Trigger::Level)?),
             Self::Poll => Box::new(Poll::new()),
             Self::Select => Box::new(Select::new()),
         })

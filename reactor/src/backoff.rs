@@ -1,5 +1,6 @@
 //! Trying again later what fails for now, and saying so no more often than is of use.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long the first pause is; each is twice as long as the one before.
@@ -7,18 +8,19 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// How long a pause is at most.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often the same trouble is logged at most.
-const LOG_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pauses between attempts at something that fails for now.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     pause: Duration,
-    logged: Option<Instant>,
+    /// What is said of it.
+    pub(crate) log: Folding,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { pause: PAUSE_MIN, logged: None }
+        Self { pause: PAUSE_MIN, log: Folding::default() }
     }
 }
 
@@ -34,14 +36,37 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.pause = PAUSE_MIN;
     }
+}
 
-    /// Whether the trouble is to be logged at `now`.
-    pub(crate) fn may_log(&mut self, now: Instant) -> bool {
-        let may = self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL);
-        if may {
-            self.logged = Some(now);
+/// Has the same thing said no more often than is of use, and then how often it was left out.
+#[derive(Debug, Default)]
+pub(crate) struct Folding {
+    said: Option<Instant>,
+    folded: u64,
+}
+
+/// How often a thing was left out since it was said last: the end of a line of the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Folded(u64);
+
+impl Folding {
+    /// Whether it may be said at `now`.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<Folded> {
+        if self.said.is_some_and(|said| now - said < LOG_INTERVAL) {
+            self.folded += 1;
+            return None;
         }
-        may
+        self.said = Some(now);
+        Some(Folded(std::mem::take(&mut self.folded)))
+    }
+}
+
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " (and {count} times more since this was last said)"),
+        }
     }
 }
 
@@ -59,9 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_trouble_is_logged_once_in_a_while() {
-        let (mut backoff, start) = (Backoff::default(), Instant::now());
-        let logged = (0..100).filter(|tenth| backoff.may_log(start + PAUSE_MAX / 10 * *tenth));
-        assert_eq!(logged.collect::<Vec<_>>(), [0, 50]);
+    fn the_same_trouble_is_said_once_in_a_while_and_how_often_it_was_not() {
+        let (mut folding, start) = (Folding::default(), Instant::now());
+        let said: Vec<_> = (0..=50)
+            .filter_map(|tenth| Some((tenth, folding.admit(start + PAUSE_MAX / 10 * tenth)?)))
+            .collect();
+        assert_eq!(said, [(0, Folded(0)), (50, Folded(49))]);
+        assert_eq!(said[0].1.to_string(), "");
+        assert_eq!(said[1].1.to_string(), " (and 49 times more since this was last said)");
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::core::nanos;
-use crate::sys::Subscription;
+use crate::handler::explained;
+use crate::sys::{self, Subscription};
 use crate::{Cx, Expired, Handler, Interest, Next, Reason, Registration, Timeout, Token};
 
 /// A closure that is called once.
@@ -69,6 +70,24 @@ impl Signal {
     /// The number of the signal.
     pub const fn number(self) -> i32 {
         self.0
+    }
+
+    /// Whether the process ignores it, as what `nohup` starts ignores `SIGHUP`. A program that wants
+    /// such a thing to stay so asks before it listens to the signal ([`Cx::on_signals`]).
+    pub fn is_ignored(self) -> bool {
+        sys::is_ignored(self.0)
+    }
+
+    /// Has none of `signals` end the process from now on: where no loop listens to one, nothing
+    /// happens. For a program that has been told to end and does so in its own time, whatever it is
+    /// told again.
+    ///
+    /// # Errors
+    /// When a signal cannot be caught, or too many loops listen.
+    pub fn outlive(signals: &[Self]) -> io::Result<()> {
+        let numbers: Vec<i32> = signals.iter().map(|signal| signal.0).collect();
+        // A subscription that never ends.
+        Subscription::new(&numbers).map(std::mem::forget)
     }
 }
 
@@ -160,7 +179,8 @@ impl<A: 'static> Cx<'_, A> {
         call: impl FnMut(Signal, &mut Cx<'_, A>) + 'static,
     ) -> io::Result<Token> {
         let numbers: Vec<i32> = signals.iter().map(|signal| signal.0).collect();
-        let (subscription, fd) = Subscription::new(&numbers)?;
+        let (subscription, fd) =
+            Subscription::new(&numbers).map_err(|error| explained("signals", error))?;
         let registration = Registration::new(Interest::READ).known_nonblocking();
         self.register(fd, registration, Signals { subscription, call })
     }

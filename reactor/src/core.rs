@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use log::{debug, warn};
 
 use crate::audit::Audit;
-use crate::backoff::Backoff;
+use crate::backoff::Folding;
 use crate::patience::Patience;
 use crate::remote::Mailbox;
 use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
@@ -64,11 +64,12 @@ pub(crate) struct Core<A> {
     /// Listeners that wait for a descriptor or a connection to be freed.
     pub(crate) starved: Vec<Tag>,
     pub(crate) connections: usize,
+    pub(crate) listeners: Vec<Tag>,
     pub(crate) wheel: Wheel,
     /// Collected, and not fired yet.
     pub(crate) due: VecDeque<Collected>,
     /// How often a connection that is reset with output unsent is logged.
-    pub(crate) cut_short: Backoff,
+    pub(crate) cut_short: Folding,
     /// How much is still to be looked at for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
@@ -111,9 +112,10 @@ impl<A> Core<A> {
             doubted: Vec::new(),
             starved: Vec::new(),
             connections: 0,
+            listeners: Vec::new(),
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
-            cut_short: Backoff::default(),
+            cut_short: Folding::default(),
             unweeded: 0,
             epoch: now,
             now,
@@ -172,7 +174,11 @@ impl<A> Core<A> {
             return Err(error);
         }
         self.counters.registered += 1;
-        self.connections += usize::from(registration.role == Role::Connection);
+        match registration.role {
+            Role::Connection => self.connections += 1,
+            Role::Listener => self.listeners.push(tag),
+            Role::Other => {}
+        }
         self.arrivals.push((tag, handler));
         self.arm(tag);
         self.update(tag, |_| {});
@@ -307,7 +313,7 @@ impl<A> Core<A> {
         if let Err(error) = sys::reset_on_close(fd) {
             debug!("{tag}: cannot be reset: {error}");
         }
-        if self.cut_short.may_log(self.now) {
+        if self.cut_short.admit(self.now).is_some() {
             let total = self.counters.cut_short;
             let peer = sys::remote_address(fd).ok().flatten();
             let peer = peer.map_or_else(|| "a Unix socket's peer".to_owned(), |it| it.to_string());

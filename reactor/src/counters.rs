@@ -1,14 +1,26 @@
 //! What a loop has done since it started.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::Reason;
+use crate::core::Core;
+use crate::sources::Source;
+use crate::{Cx, Reason, Role, Tag, sys};
 
 /// What a loop has done since it started: the costs that the tests hold it to, and what an
 /// operator wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Connections held now.
+    pub connections: u64,
+    /// Connections that wait now to be accepted, at all listeners of TCP; the kernel does not tell
+    /// it of Unix sockets.
+    pub waiting: u64,
+    /// Connections turned away: attempts that the kernel dropped since a listener's backlog was
+    /// full (of TCP, Linux 4.12 and later; a peer that tries again counts again), those that came to
+    /// nothing while they were accepted, and those that what accepts them had no use for.
+    pub refused: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Calls of the backend's wait.
@@ -71,10 +83,13 @@ impl Counters {
 }
 
 impl fmt::Display for Counters {
-    /// One line of `name=value` pairs, for logs.
+    /// One line of `name=value` pairs, for logs. What is held now comes first; how many sources there
+    /// are besides connections is no news of the loop's, so [`live`](Self::live) is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = [
-            ("live", self.live()),
+            ("connections", self.connections),
+            ("waiting", self.waiting),
+            ("refused", self.refused),
             ("turns", self.turns),
             ("waits", self.waits),
             ("gathers", self.gathers),
@@ -102,5 +117,49 @@ impl fmt::Display for Counters {
             write!(f, "closed_{}={count} ", name.replace(' ', "_"))?;
         }
         write!(f, "lag_last={:?} lag_max={:?}", self.lag_last, self.lag_max)
+    }
+}
+
+impl<A> Core<A> {
+    /// A source has been taken out of the table: it is no connection or listener any more.
+    pub(crate) fn strike(&mut self, tag: Tag, source: &Source) {
+        match source.role {
+            Role::Connection => self.connections -= 1,
+            Role::Listener => {
+                self.listeners.retain(|listener| *listener != tag);
+                self.counters.refused += turned_away(source);
+            }
+            Role::Other => {}
+        }
+    }
+
+    /// What the loop has done, and what it and the kernel hold now.
+    pub(crate) fn counters(&self) -> Counters {
+        let listeners = || self.listeners.iter().filter_map(|tag| self.sources.get(*tag));
+        let backlog = |source: &Source| sys::backlog(source.fd.as_ref()?.as_fd());
+        Counters {
+            connections: self.connections as u64,
+            waiting: listeners().filter_map(backlog).map(u64::from).sum(),
+            refused: self.counters.refused + listeners().map(turned_away).sum::<u64>(),
+            ctl_calls: self.backend.ctl_calls(),
+            ..self.counters
+        }
+    }
+}
+
+/// How many attempts to connect the kernel has turned away from a listener.
+fn turned_away(source: &Source) -> u64 {
+    source.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
+}
+
+impl<A> Cx<'_, A> {
+    /// What the loop has done since it started.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// How many listeners there are. A server with none is not reached by any new peer.
+    pub fn listeners(&self) -> usize {
+        self.core.listeners.len()
     }
 }

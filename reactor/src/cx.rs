@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Course, idle_nanos, nanos};
 use crate::sources::{NEVER, Source};
-use crate::{
-    Counters, Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Tag, Token,
-};
+use crate::{Handler, Interest, LoopLimits, Readiness, Reason, Registration, Remote, Tag, Token};
 
 mod operations;
 
@@ -39,11 +37,6 @@ impl<'a, A> Cx<'a, A> {
     /// The time, read once for the whole turn.
     pub fn now(&self) -> Instant {
         self.core.now
-    }
-
-    /// What the loop has done since it started.
-    pub fn counters(&self) -> Counters {
-        Counters { ctl_calls: self.core.backend.ctl_calls(), ..self.core.counters }
     }
 
     /// The limits of the loop.

@@ -156,9 +156,32 @@ impl Reason {
     }
 }
 
+/// What the system has run out of, in words, and what to do about it.
+pub(crate) fn exhaustion(error: &io::Error) -> Option<&'static str> {
+    Some(match error.raw_os_error()? {
+        libc::EMFILE => "this process has as many descriptors open as it may (ulimit -n)",
+        libc::ENFILE => "the system has as many descriptors open as it may (sysctl fs.file-max)",
+        libc::ENOBUFS | libc::ENOMEM => "the kernel has no memory left for it",
+        _ => return None,
+    })
+}
+
+/// An error of the system, with the call that failed and what to do about it. What has words of its
+/// own keeps them.
+pub(crate) fn explained(operation: &str, error: io::Error) -> io::Error {
+    if error.raw_os_error().is_none() {
+        return error;
+    }
+    let hint = exhaustion(&error).map(|hint| format!(": {hint}")).unwrap_or_default();
+    io::Error::new(error.kind(), format!("{operation}: {error}{hint}"))
+}
+
 /// What an error of a connection usually comes from, in words; empty where the error says it.
-pub(crate) fn hint(kind: io::ErrorKind) -> &'static str {
-    match kind {
+pub(crate) fn hint(error: &io::Error) -> &'static str {
+    if let Some(exhaustion) = exhaustion(error) {
+        return exhaustion;
+    }
+    match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?",
         io::ErrorKind::NotFound => "there is no such socket; is the server running?",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "the peer cut the connection",
@@ -179,7 +202,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { operation, error } => {
-                let hint = hint(error.kind());
+                let hint = hint(error);
                 let separator = if hint.is_empty() { "" } else { ": " };
                 write!(f, "{operation}: {error}{separator}{hint}")
             }

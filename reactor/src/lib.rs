@@ -10,6 +10,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
 
+mod acceptor;
 mod address;
 mod audit;
 mod backend;
@@ -29,6 +30,7 @@ mod patience;
 mod reactor;
 mod readiness;
 mod remote;
+mod socket_file;
 mod sources;
 mod stream;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
@@ -40,7 +42,8 @@ mod turn;
 mod wait;
 mod wheel;
 
-pub use address::{Address, AddressError};
+pub use acceptor::Accepted;
+pub use address::{Address, AddressError, Location};
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
 pub use callbacks::Signal;
 pub use counters::Counters;
@@ -48,7 +51,7 @@ pub use cx::Cx;
 pub use forked::Forked;
 pub use handler::{Expired, Handler, Next, Reason, Timeout};
 pub use limits::LoopLimits;
-pub use listener::{Accepted, Listener};
+pub use listener::Listener;
 pub use options::{ConnectOptions, ListenOptions, TcpOptions};
 pub use patience::Coverage;
 pub use reactor::Reactor;

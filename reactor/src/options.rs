@@ -40,6 +40,10 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// The permission bits of a Unix socket's file, or those that the process's umask gives.
     pub unix_mode: Option<u32>,
+    /// Whether an IPv6 address takes IPv4 connections too, where it includes them, as `[::]` does.
+    /// By default it does not, whatever the system's own default is (`net.ipv6.bindv6only`): what
+    /// is not IPv6 is listened to beside it, at an address of its own.
+    pub dual_stack: bool,
     /// What accepted connections inherit.
     pub tcp: TcpOptions,
 }
@@ -49,6 +53,7 @@ impl ListenOptions {
     pub const DEFAULT: Self = Self {
         backlog: 4096,
         unix_mode: None,
+        dual_stack: false,
         tcp: TcpOptions { keepalive: None, user_timeout: None },
     };
 }
@@ -86,9 +91,10 @@ impl ConnectOptions {
             Ok((socket, connecting))
         };
         attempt().map_err(|error: io::Error| {
-            let (kind, hint) = (error.kind(), hint(error.kind()));
+            let hint = hint(&error);
             let separator = if hint.is_empty() { "" } else { ": " };
-            io::Error::new(kind, format!("cannot connect to {address}: {error}{separator}{hint}"))
+            let text = format!("cannot connect to {address}: {error}{separator}{hint}");
+            io::Error::new(error.kind(), text)
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::audit::Audit;
 use crate::backoff::Backoff;
 use crate::core::{Core, Course};
 use crate::gathering::Gathering;
+use crate::handler::explained;
 use crate::remote::{self, Mailbox, MailboxSource};
 use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Tag};
 
@@ -63,8 +64,9 @@ impl<A: 'static> Reactor<A> {
     /// When the limits can not be worked with ([`LoopLimits::check`]), or the kernel gives no descriptor.
     pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
         limits.check()?;
-        let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max)?);
-        let descriptor = mailbox.descriptor()?;
+        let named = |error| explained("eventfd", error);
+        let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max).map_err(named)?);
+        let descriptor = mailbox.descriptor().map_err(named)?;
         let mut core = Core::new(backend, limits, mailbox)?;
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
         // Its own source is nothing that anybody could leave behind.
@@ -141,7 +143,7 @@ impl<A: 'static> Reactor<A> {
 
     /// What the loop has done since it started.
     pub fn counters(&self) -> Counters {
-        Counters { ctl_calls: self.core.backend.ctl_calls(), ..self.core.counters }
+        self.core.counters()
     }
 
     /// How many timers there are in memory: those that are armed, and some of sources that have

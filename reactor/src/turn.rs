@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, trace};
 
 use crate::core::Course;
-use crate::sources::{Phase, Role};
+use crate::sources::Phase;
 use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
 /// What a handler is lent while it is called. One that panics does not give it back, and that ends
@@ -237,9 +237,7 @@ impl<A: 'static> Reactor<A> {
             let Some((tag, reason)) = self.core.doomed.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(tag) else { continue };
             self.core.forget_timers(&source);
-            if source.role == Role::Connection {
-                self.core.connections -= 1;
-            }
+            self.core.strike(tag, &source);
             // Law 2: out of the poller, then closed, once, here. Closing is both where the kernel
             // does it so and nobody has a copy.
             if let Some(fd) = source.fd.take() {

@@ -127,8 +127,8 @@ impl<A: 'static> Reactor<A> {
             Err(error) if is_passing(&error) => {
                 let pause = self.wait_backoff.next_pause();
                 let call = self.core.backend.wait_call();
-                if self.wait_backoff.may_log(self.core.backend.now()) {
-                    warn!("{call} failed: {error}; trying again in {pause:?}");
+                if let Some(folded) = self.wait_backoff.log.admit(self.core.backend.now()) {
+                    warn!("{call} failed: {error}; trying again in {pause:?}{folded}");
                 }
                 let left = timeout.filter(|left| !left.is_zero());
                 self.core.backend.sleep(pause.min(left.unwrap_or(pause)));

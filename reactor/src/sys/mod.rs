@@ -22,13 +22,15 @@ pub(crate) use io_calls::{SLICES_MAX, read, ready_now, send, sendfile, set_nonbl
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::process_id;
+pub(crate) use resource::effective_user;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
-pub(crate) use signal::Subscription;
+pub(crate) use signal::{Subscription, is_ignored};
 pub(crate) use socket::{
-    Connecting, Endpoint, accept, bind, connect, listen, local_address, remote_address,
-    reset_on_close, sends_messages, set_keepalive, set_nodelay, set_reuse_address,
-    set_user_timeout, shutdown_write, stream_socket, take_error, unacknowledged,
+    Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, is_listening, listen,
+    local_address, peer_process, remote_address, reset_on_close, sends_messages, set_ipv6_only,
+    set_keepalive, set_nodelay, set_reuse_address, set_user_timeout, shutdown_write, stream_socket,
+    take_error, turned_away, unacknowledged,
 };
 
 /// The result of a call that returns -1 and sets `errno` when it fails.

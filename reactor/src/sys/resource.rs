@@ -1,4 +1,4 @@
-//! The limits that the kernel sets for this process.
+//! The limits that the kernel sets for this process, and the rights that it has.
 
 use std::io;
 
@@ -22,6 +22,12 @@ pub fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
         check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, pointer(Some(&limit))) })?;
     }
     Ok(limit.rlim_cur)
+}
+
+/// The user whose rights this process has (`geteuid(2)`).
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing and always succeeds.
+    unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]

@@ -82,6 +82,15 @@ fn install(number: libc::c_int) -> io::Result<libc::sigaction> {
     Ok(previous)
 }
 
+/// Whether a signal is ignored, as what `nohup` starts ignores one (`sigaction(2)`).
+pub(crate) fn is_ignored(number: libc::c_int) -> bool {
+    // SAFETY: all-zero bytes are a valid sigaction, which is filled by the call.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the new action may be null, and the other outlives the call.
+    let result = check(unsafe { libc::sigaction(number, std::ptr::null(), &mut action) });
+    result.is_ok() && action.sa_sigaction == libc::SIG_IGN
+}
+
 /// One listener's part in the table, until it is dropped.
 pub(crate) struct Subscription {
     slot: usize,

@@ -17,6 +17,10 @@ pub(crate) enum Endpoint<'a> {
     Unix(&'a Path),
 }
 
+/// The longest path of a Unix socket, in bytes: the kernel's structure has room for 108, and the
+/// last stays zero (`unix(7)`).
+pub(crate) const UNIX_PATH_MAX: usize = 107;
+
 /// What `connect(2)` came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connecting {
@@ -55,13 +59,12 @@ impl RawAddress {
         let bytes = path.as_os_str().as_bytes();
         let mut address = libc::sockaddr_un {
             sun_family: libc::AF_UNIX as libc::sa_family_t,
-            sun_path: [0; 108],
+            sun_path: [0; UNIX_PATH_MAX + 1],
         };
-        // The last byte stays zero: the kernel wants the path terminated.
-        let room = address.sun_path.len() - 1;
-        if bytes.is_empty() || bytes.len() > room || bytes.contains(&0) {
+        if bytes.is_empty() || bytes.len() > UNIX_PATH_MAX || bytes.contains(&0) {
             let text = format!(
-                "a Unix socket's path has 1 to {room} bytes, none of them zero; this one has {}",
+                "a Unix socket's path has 1 to {UNIX_PATH_MAX} bytes, none of them zero; this one \
+                 has {}",
                 bytes.len()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -204,6 +207,12 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
 }
 
+/// Sets whether an IPv6 listener takes IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`), whatever
+/// the system's default is (`net.ipv6.bindv6only`).
+pub(crate) fn set_ipv6_only(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))
+}
+
 /// Sends small segments at once (`TCP_NODELAY`). What a listener accepts inherits it.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
@@ -254,21 +263,59 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Whether a descriptor is a socket of messages, of which one may be empty (`SO_TYPE`,
 /// `socket(7)`).
 pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
-    get_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
+    socket_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
 }
 
-fn get_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
+/// Whether a socket accepts connections (`SO_ACCEPTCONN`, `socket(7)`).
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    socket_option(fd, libc::SO_ACCEPTCONN).map(|accepts| accepts != 0)
+}
+
+/// How many connections wait to be accepted from a listener; `None` unless it is one of TCP
+/// (`TCP_INFO`, `tcp(7)`: of a listener, the kernel gives this figure in that field).
+pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
+    // SAFETY: all-zero bytes are a valid tcp_info, which is made of integers.
+    let mut information: libc::tcp_info = unsafe { std::mem::zeroed() };
+    get_option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut information).ok()?;
+    Some(information.tcpi_unacked)
+}
+
+/// How many attempts to connect the kernel has turned away from a listener, since its backlog was
+/// full above all; zero where it does not tell (`SO_MEMINFO`, Linux 4.12).
+pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
+    /// What `libc` does not name: 55 on all architectures but those of PA-RISC and SPARC.
+    const SO_MEMINFO: libc::c_int = 55;
+    let mut information = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    match get_option(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut information) {
+        Ok(()) => information[libc::SK_MEMINFO_DROPS as usize],
+        Err(_) => 0,
+    }
+}
+
+/// The process that listens at the other end of a connected Unix socket, or made it; zero where
+/// this one cannot see it (`SO_PEERCRED`, `unix(7)`).
+pub(crate) fn peer_process(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    get_option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut credentials)?;
+    Ok(u32::try_from(credentials.pid).unwrap_or(0))
+}
+
+/// An option of the socket itself that is a number (`socket(7)`).
+fn socket_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
-    let mut length = length_of(&value);
-    let pointer = std::ptr::from_mut(&mut value).cast();
-    let level = libc::SOL_SOCKET;
+    get_option(fd, libc::SOL_SOCKET, option, &mut value).map(|()| value)
+}
+
+/// `getsockopt(2)` into a value that is made of integers alone.
+fn get_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut T) -> io::Result<()> {
+    let mut length = length_of(value);
+    let pointer = std::ptr::from_mut(value).cast();
     // SAFETY: the kernel writes at most `length` bytes, which `value` has.
-    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, pointer, &mut length) })?;
-    Ok(value)
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, pointer, &mut length) }).map(drop)
 }
 
 /// Takes the pending error of a socket (`SO_ERROR`).
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let error = get_option(fd, libc::SO_ERROR)?;
+    let error = socket_option(fd, libc::SO_ERROR)?;
     Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
 }

@@ -1,0 +1,351 @@
+//! Listening: where it is possible, what is said where it is not, and what is said of those who wait.
+
+mod common;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+
+use common::{on_every_backend, serve_echo, temporary, turn_until};
+use protocol::Limits;
+use reactor::testing::Script;
+use reactor::{
+    Address, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next, Reactor, Readiness,
+    Registration, Role, Token, Trigger,
+};
+use testkit::{has_peer, skip};
+
+thread_local! {
+    /// What this thread has logged, and with it the loop that runs on it.
+    static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Ear;
+
+impl log::Log for Ear {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        SAID.with_borrow_mut(|said| said.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// What has been logged since this was called last, of the lines with `words`.
+fn said(words: &str) -> Vec<String> {
+    static START: Once = Once::new();
+    START.call_once(|| {
+        log::set_logger(&Ear).expect("there is no other");
+        log::set_max_level(log::LevelFilter::Info);
+    });
+    SAID.with_borrow_mut(|said| said.extract_if(.., |line| line.contains(words)).collect())
+}
+
+fn bind(address: &str) -> io::Result<Listener> {
+    Listener::bind(&address.parse().expect("it is an address"), &ListenOptions::DEFAULT)
+}
+
+fn refusal(address: &str) -> String {
+    bind(address).expect_err(address).to_string()
+}
+
+fn port(listener: &Listener) -> u16 {
+    match listener.address() {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(path) => unreachable!("{} has none", path.display()),
+    }
+}
+
+/// An address below `path`.
+fn unix(path: &Path) -> String {
+    format!("unix:{}", path.display())
+}
+
+#[test]
+fn both_families_are_listened_to_on_one_port_unless_one_is_asked_to_take_both() {
+    let first = bind("0.0.0.0:0").expect("a port is free");
+    let address = format!("[::]:{}", port(&first));
+    let second = match bind(&address) {
+        Err(error) if error.to_string().contains("does without IPv6") => {
+            return skip(&error.to_string());
+        }
+        result => result.expect("IPv6 is a place of its own"),
+    };
+    drop(second);
+    let options = ListenOptions { dual_stack: true, ..ListenOptions::DEFAULT };
+    let address = address.parse().expect("it is an address");
+    let error = Listener::bind(&address, &options).expect_err("it takes IPv4 too");
+    assert!(error.to_string().contains("another socket has that port"), "{error}");
+    drop(first);
+    let both = Listener::bind(&address, &options).expect("nothing is in the way");
+    let four = SocketAddr::from(([127, 0, 0, 1], port(&both)));
+    TcpStream::connect(four).expect("it takes IPv4 too");
+}
+
+#[test]
+fn a_listener_that_can_not_be_says_what_is_in_its_way() {
+    let folder = temporary("hints");
+    std::fs::create_dir(&folder).expect("the folder is writable");
+    let (file, datagrams, live) =
+        (folder.join("file"), folder.join("datagrams"), folder.join("live"));
+    std::fs::write(&file, "precious").expect("the folder is writable");
+    let _datagrams = UnixDatagram::bind(&datagrams).expect("the path is free");
+    let _live = UnixListener::bind(&live).expect("the path is free");
+    std::os::unix::fs::symlink(folder.join("loop"), folder.join("loop")).expect("it is writable");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it has an address").to_string();
+    let mut wrong = Vec::new();
+    for (address, hint) in [
+        (taken.as_str(), "another socket has that port"),
+        // Set aside for documentation (RFC 5737), so no machine has it.
+        ("192.0.2.1:0", "this machine has no such address"),
+        ("[fe80::1]:0", "takes the number of its interface"),
+        (&unix(&file), "a file that is no socket is in the way"),
+        (&unix(&datagrams), "a socket of another kind is in the way"),
+        (&unix(&live), "this process listens there already"),
+        (&unix(&folder.join("none/x")), "there is no folder"),
+        (&unix(&file.join("x")), "is no folder"),
+        (&unix(&folder.join("loop/x")), "too many symbolic links"),
+        ("unix:/proc/x.sock", "there is no folder /proc"),
+    ] {
+        let said = refusal(address);
+        let no_ipv6 = address.starts_with('[') && said.contains("IPv6");
+        if !(said.starts_with(&format!("cannot listen on {address}: ")) && said.contains(hint)
+            || no_ipv6)
+        {
+            wrong.push(format!("{said}, without {hint:?}"));
+        }
+    }
+    let left = std::fs::read_dir(&folder).expect("it is there").count();
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(left, 4, "something was left, or taken away");
+}
+
+#[test]
+fn a_process_that_listens_on_a_path_is_named() {
+    if !has_peer("nc") {
+        return;
+    }
+    let path = temporary("named.sock");
+    let mut other = Command::new("nc")
+        .arg("-lkU")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while UnixStream::connect(&path).is_err() {
+        std::thread::yield_now();
+    }
+    let (said, number) = (refusal(&unix(&path)), other.id());
+    other.kill().expect("it runs");
+    other.wait().expect("it ends");
+    let left_over = bind(&unix(&path));
+    assert!(said.contains(&format!("another process listens there, number {number}")), "{said}");
+    left_over.expect("what is left over is replaced");
+}
+
+/// How often this thread has gone to sleep of its own will.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+    let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    count.expect("it is a number")
+}
+
+#[test]
+fn no_lock_of_anybody_is_waited_for_where_a_listener_begins_and_ends() {
+    let folder = temporary("locked");
+    std::fs::create_dir(&folder).expect("the folder is writable");
+    let lock = File::open(&folder).expect("anybody may read it");
+    lock.lock().expect("anybody may lock it");
+    let address = unix(&folder.join("x.sock"));
+    let before = sleeps();
+    for _ in 0..3 {
+        drop(bind(&address).expect("the path is free"));
+    }
+    let sleeps = sleeps() - before;
+    let left = std::fs::read_dir(&folder).expect("it is there").count();
+    std::fs::remove_dir(&folder).expect("nothing is left in it");
+    assert_eq!(left, 0);
+    // A second of waiting for a lock takes hundreds.
+    assert!(sleeps < 50, "slept {sleeps} times");
+}
+
+#[test]
+fn a_server_that_begins_elsewhere_at_the_same_path_is_not_waited_for() {
+    let path = temporary("begun.sock");
+    let lock_path = temporary("begun.sock.lock");
+    let lock = File::create(&lock_path).expect("the folder is writable");
+    lock.lock().expect("it is ours");
+    let said = refusal(&unix(&path));
+    assert!(said.contains("another server begins to listen there"), "{said}");
+    // A server that was killed at that moment leaves the file, and nothing else.
+    drop(lock);
+    drop(bind(&unix(&path)).expect("nothing is in the way"));
+    assert!(!path.exists() && !lock_path.exists());
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_lock_is_done_without_and_left_alone() {
+    let path = temporary("unlocked.sock");
+    let lock_path = temporary("unlocked.sock.lock");
+    let precious = temporary("unlocked.precious");
+    std::fs::write(&precious, "precious").expect("the folder is writable");
+    std::os::unix::fs::symlink(&precious, &lock_path).expect("the folder is writable");
+    drop(bind(&unix(&path)).expect("it does without"));
+    std::fs::remove_file(&lock_path).expect("it was left alone");
+    assert_eq!(std::fs::read_to_string(&precious).expect("it is there"), "precious");
+    std::fs::remove_file(&precious).expect("it is there");
+    let made = Command::new("mkfifo").arg(&lock_path).status().expect("mkfifo starts");
+    assert!(made.success());
+    drop(bind(&unix(&path)).expect("it does without"));
+    std::fs::remove_file(&lock_path).expect("it was left alone");
+    // Of another user, who may hold it for as long as they like.
+    let lock = File::create(&lock_path).expect("the folder is writable");
+    lock.lock().expect("it is ours");
+    if std::os::unix::fs::chown(&lock_path, Some(65_534), None).is_ok() {
+        drop(bind(&unix(&path)).expect("it does without"));
+    }
+    std::fs::remove_file(&lock_path).expect("it was left alone");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_listener_that_fails_half_way_leaves_no_file() {
+    let path = temporary("half.sock");
+    let options = ListenOptions { unix_mode: Some(0o600), ..ListenOptions::DEFAULT };
+    let address = unix(&path).parse().expect("it is an address");
+    let listener = Listener::bind(&address, &options).expect("the path is free");
+    // What another has put in its place is not taken away at the end.
+    std::fs::remove_file(&path).expect("it is ours");
+    std::fs::write(&path, "precious").expect("the folder is writable");
+    drop(listener);
+    assert_eq!(std::fs::read_to_string(&path).expect("it was left alone"), "precious");
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+#[test]
+fn the_limit_of_connections_is_said_once_and_that_it_is_over_too() {
+    let limits = LoopLimits { connections_max: 2, ..LoopLimits::DEFAULT };
+    said("");
+    on_every_backend::<()>(limits, |mut reactor| {
+        let address = serve_echo(&mut reactor, Limits::DEFAULT);
+        let mut clients: Vec<TcpStream> =
+            (0..20).map(|_| TcpStream::connect(&address).expect("the kernel accepts")).collect();
+        while !clients.is_empty() {
+            let mut client = clients.remove(0);
+            client.write_all(b"x").expect("the kernel takes bytes");
+            client.set_nonblocking(true).expect("modes can be set");
+            turn_until(&mut reactor, |_| matches!(client.read(&mut [0]), Ok(1)));
+            let counters = reactor.counters();
+            assert!(counters.connections <= 2, "{counters}");
+            assert_eq!(counters.accepts + counters.waiting, 20, "{counters}");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().connections == 0);
+        turn_until(&mut reactor, |_| !said("no peer waits any more").is_empty());
+        let full = said("there are 2 connections, as many as may be held");
+        assert_eq!(full.len(), 1, "{full:#?}");
+        assert_eq!(reactor.counters().waiting, 0);
+    });
+}
+
+/// A connection that does nothing.
+struct Quiet;
+
+impl<A> Handler<A> for Quiet {
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
+        Ok(Next::Continue)
+    }
+}
+
+/// A scripted loop with room for one connection, which knows its token.
+fn narrow() -> (Script, Reactor<Option<Token>>, Token, SocketAddr) {
+    let script = Script::new(Trigger::Edge);
+    let limits = LoopLimits { connections_max: 1, idle_timeout: None, ..LoopLimits::DEFAULT };
+    let mut reactor =
+        Reactor::with_backend(script.backend(), limits, None).expect("the reactor opens");
+    let listener = bind("127.0.0.1:0").expect("a port is free");
+    let address = SocketAddr::from(([127, 0, 0, 1], port(&listener)));
+    let take = |accepted: reactor::Accepted, cx: &mut Cx<'_, Option<Token>>| {
+        let registration = Registration::new(Interest::NONE).role(Role::Connection);
+        *cx.app = Some(cx.register(accepted.into_fd(), registration, Quiet)?);
+        Ok(())
+    };
+    let token = listener.register(&mut reactor.cx(), take).expect("it listens");
+    (script, reactor, token, address)
+}
+
+#[test]
+fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
+    let (script, mut reactor, token, address) = narrow();
+    let turn = |reactor: &mut Reactor<_>| reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    // One peer comes, and goes.
+    let visit = |reactor: &mut Reactor<Option<Token>>| {
+        let client = TcpStream::connect(address).expect("the kernel accepts");
+        script.event(token, Readiness::READABLE);
+        for _ in 0..3 {
+            turn(reactor);
+        }
+        assert_eq!(reactor.cx().connections(), 1);
+        let connection = reactor.app.take().expect("it was accepted");
+        reactor.cx().close(connection);
+        for _ in 0..3 {
+            turn(reactor);
+        }
+        drop(client);
+    };
+    said("");
+    for _ in 0..10 {
+        visit(&mut reactor);
+    }
+    assert_eq!(said("as many as may be held").len(), 1);
+    assert_eq!(said("no peer waits any more").len(), 1);
+    script.advance(Duration::from_secs(6));
+    visit(&mut reactor);
+    let again = said("as many as may be held");
+    assert!(again.len() == 1 && again[0].contains("and 9 times more"), "{again:#?}");
+    // One that stays is said although the last time was a moment ago.
+    let client = TcpStream::connect(address).expect("the kernel accepts");
+    script.event(token, Readiness::READABLE);
+    for _ in 0..8 {
+        reactor.run_once(Some(Duration::from_secs(2))).expect("it turns");
+    }
+    assert_eq!(said("as many as may be held").len(), 1);
+    drop(client);
+}
+
+#[test]
+fn those_whom_the_kernel_turns_away_are_counted() {
+    let options = ListenOptions { backlog: 1, ..ListenOptions::DEFAULT };
+    let any = "127.0.0.1:0".parse().expect("it is an address");
+    on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
+        let listener = Listener::bind(&any, &options).expect("a port is free");
+        let address = SocketAddr::from(([127, 0, 0, 1], port(&listener)));
+        let token = listener.register(&mut reactor.cx(), |_, _| Ok(())).expect("it listens");
+        let mut held = Vec::new();
+        // A backlog of one takes two; whoever is turned away tries again for a second or more.
+        while let Ok(client) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            held.push(client);
+            assert!(held.len() < 10, "the backlog takes more than ten");
+        }
+        let counters = reactor.counters();
+        assert_eq!(counters.waiting, held.len() as u64, "{counters}");
+        assert!(counters.refused > 0, "{counters}");
+        // They stay counted when the listener is gone.
+        reactor.cx().close(token);
+        turn_until(&mut reactor, |reactor| reactor.cx().listeners() == 0);
+        let counters = reactor.counters();
+        assert!(counters.refused > 0 && counters.waiting == 0, "{counters}");
+    });
+}
