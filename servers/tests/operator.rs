@@ -5,6 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ fn an_address_that_is_taken_is_said_in_one_sentence() {
     let address = other.local_addr().expect("it has an address").to_string();
     let (code, said) = fail(&["--listen", &address]);
     assert_eq!(code, Some(1), "{said}");
-    let sentence = format!("cannot listen on {address}: another process listens there");
+    let sentence = format!("cannot listen on {address}: another socket has that port");
     assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
 }
 
@@ -39,6 +40,7 @@ fn wrong_arguments_are_refused_with_what_to_write_instead() {
     for (args, hint) in [
         (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select"),
         (["--idle-timeout", "0s"], "expected a positive time"),
+        (["--idle-timeout", "1h30"], "such as 500ms, 60s, 5m, 1h30m or 1d"),
         (["--max-connections", "0"], "at least 1"),
     ] {
         let (code, said) = fail(&args);
@@ -48,21 +50,32 @@ fn wrong_arguments_are_refused_with_what_to_write_instead() {
 }
 
 #[test]
-fn a_malformed_address_is_said_in_one_sentence() {
+fn a_malformed_address_is_a_wrong_argument() {
     for (address, hint) in [
         ("127.0.0.1:65536", "port numbers go from 0 to 65535"),
         ("127.0.0.1:-1", "a port must follow"),
         ("nonsense", "a port must follow"),
         ("[::1", "an IP address must come before the port"),
+        ("127.0.0.300:80", "an IP address must come before the port"),
         ("unix:", "path"),
+        ("unix:@name", "abstract names of Unix sockets are not supported"),
         ("", "a port must follow"),
     ] {
         let (code, said) = fail(&["--listen", address]);
-        assert_eq!(code, Some(1), "{address}: {said}");
-        let sentence = format!("cannot listen: {address:?} is no address: ");
+        assert_eq!(code, Some(2), "{address}: {said}");
+        let sentence = format!("{address:?} is no address: ");
         assert!(said.contains(&sentence) && said.contains(hint), "{address}: {said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!Path::new("@name").exists(), "a file was made");
     }
+}
+
+#[test]
+fn a_name_that_is_unknown_is_said_in_one_sentence() {
+    // No name ends so (RFC 6761).
+    let (code, said) = fail(&["--listen", "no-such-host.invalid:80"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot listen on no-such-host.invalid:80: unknown name"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]
@@ -81,7 +94,8 @@ fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
     let server = Daemon::start(&[], ECHO, &["--listen", &address]);
     let (code, said) = fail(&["--listen", &address]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("another process listens there"), "{said}");
+    let sentence = format!("another process listens there, number {}", server.id());
+    assert!(said.contains(&sentence), "{said}");
     assert_eq!(server.stop().0, Some(0));
     assert!(!path.exists(), "the socket file was left");
 }
@@ -169,6 +183,5 @@ fn peers_that_reset_or_trickle_leave_nothing_behind() {
     drop(trickle);
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
-    // The source of signals is what is left when the loop stops.
-    assert!(log.contains("stopped: live=1 "), "{log}");
+    assert!(log.contains("stopped: connections=0 waiting=0 refused=0 "), "{log}");
 }

@@ -47,10 +47,11 @@ impl Kv {
 
 fn listen(password: Option<&str>, address: &str) -> Server<App> {
     let common = ServerArgs {
-        listen: vec![address.to_owned()],
+        listen: vec![address.parse().expect("it is an address")],
+        dual_stack: false,
         backend: BackendKind::Epoll,
         idle_timeout: IdleTimeout::After(IDLE),
-        max_connections: 1000,
+        max_connections: Some(1000),
         unix_mode: None,
     };
     let own = KvArgs {

@@ -51,7 +51,7 @@ use clap::Args;
 use protocol::{Conversation, Limits};
 use reactor::LoopLimits;
 
-use crate::{Application, IdleTimeout, ServerArgs};
+use crate::{Application, ServerArgs};
 
 pub use app::{App, Config};
 pub use session::{Connection, session};
@@ -117,11 +117,8 @@ pub fn application(
         pubsub_backlog_max: own.pubsub_backlog,
         normal_backlog_max: own.normal_backlog,
         clients_memory_max: own.maxmemory_clients,
-        idle_timeout: match common.idle_timeout {
-            IdleTimeout::Off => None,
-            IdleTimeout::After(limit) => Some(limit),
-        },
-        connections_max: common.max_connections,
+        idle_timeout: common.idle_timeout.limit(),
+        connections_max: common.connections_max(),
     };
     // Classes have limits of their own under this one, so it is never reached.
     let backlog_max = own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max);

@@ -21,6 +21,8 @@ pub(crate) struct Daemon {
     log: Arc<Mutex<String>>,
     /// The lines it has logged about what it listens on.
     pub(crate) addresses: Vec<String>,
+    /// What it logged until then.
+    pub(crate) start_log: String,
 }
 
 impl Daemon {
@@ -39,11 +41,12 @@ impl Daemon {
             .spawn()
             .expect("the server starts");
         let mut log = BufReader::new(child.stderr.take().expect("its log is piped"));
-        let mut addresses = Vec::new();
+        let (mut addresses, mut start_log) = (Vec::new(), String::new());
         while addresses.len() < expected {
             let mut line = String::new();
             let read = log.read_line(&mut line).expect("the log is text");
-            assert!(read > 0, "the server ended before it listened");
+            start_log.push_str(&line);
+            assert!(read > 0, "the server ended before it listened: {start_log}");
             if let Some((_, rest)) = line.split_once("listening on ") {
                 addresses.push(rest.split(' ').next().unwrap_or_default().to_owned());
             }
@@ -53,7 +56,7 @@ impl Daemon {
             let lines = Arc::clone(&lines);
             move || keep(log, &lines)
         });
-        Self { child, reading: Some(reading), log: lines, addresses }
+        Self { child, reading: Some(reading), log: lines, addresses, start_log }
     }
 
     /// A connection to its first address.

@@ -1,0 +1,214 @@
+//! The arguments that every server takes.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use reactor::{BackendKind, Location, LoopLimits};
+
+use crate::{Server, ending};
+
+const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, localhost:8080 \
+                           (all addresses of that name) or unix:/run/x.sock. May be given several \
+                           times";
+
+/// The arguments that every server takes.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// The addresses to listen on; where there is none, the server has one of its own.
+    #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
+    pub listen: Vec<Location>,
+
+    /// IPv6 addresses take IPv4 connections too, where they include them, as [::]:8080 does
+    #[arg(long)]
+    pub dual_stack: bool,
+
+    /// What tells which connections are ready: epoll, epoll-lt, poll or select
+    #[arg(long, env = "REACTOR_BACKEND", default_value = "epoll")]
+    pub backend: BackendKind,
+
+    /// Close connections that are silent for this long, such as 500ms, 60s, 5m, 1h30m or 1d; off
+    /// never does
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_idle)]
+    pub idle_timeout: IdleTimeout,
+
+    /// Connections held at once, 65536 by default; further ones wait to be accepted
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub max_connections: Option<usize>,
+
+    /// Permission bits of the files of Unix sockets, in octal, such as 660; by default as umask
+    /// says
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    pub unix_mode: Option<u32>,
+}
+
+impl ServerArgs {
+    /// How many connections may be held at once.
+    pub fn connections_max(&self) -> usize {
+        self.max_connections.unwrap_or(LoopLimits::DEFAULT.connections_max)
+    }
+}
+
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// For ever.
+    Off,
+    /// This long.
+    After(Duration),
+}
+
+impl IdleTimeout {
+    /// The limit, if there is one.
+    pub fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Off => None,
+            Self::After(limit) => Some(limit),
+        }
+    }
+}
+
+/// Reads a time such as `500ms`, `60s` or `1h30m`, or `off`.
+fn parse_idle(text: &str) -> Result<IdleTimeout, String> {
+    if text == "off" {
+        return Ok(IdleTimeout::Off);
+    }
+    let limit = parse_time(text).filter(|limit| !limit.is_zero());
+    limit.map(IdleTimeout::After).ok_or_else(|| {
+        "expected a positive time such as 500ms, 60s, 5m, 1h30m or 1d, or off".to_owned()
+    })
+}
+
+/// Reads a number of seconds, or numbers with a unit each, which are added up.
+fn parse_time(text: &str) -> Option<Duration> {
+    let is_digit = |character: char| character.is_ascii_digit();
+    if text.chars().all(is_digit) {
+        return text.parse().ok().map(Duration::from_secs);
+    }
+    let (mut rest, mut milliseconds) = (text, 0_u64);
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|character| !is_digit(character))?);
+        let (unit, behind) = behind.split_at(behind.find(is_digit).unwrap_or(behind.len()));
+        let scale = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        let part = number.parse::<u64>().ok()?.checked_mul(scale)?;
+        milliseconds = milliseconds.checked_add(part)?;
+        rest = behind;
+    }
+    Some(Duration::from_millis(milliseconds))
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected permission bits in octal, from 0 to 777".to_owned()),
+    }
+}
+
+/// No further arguments than those that every server takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NoArgs {}
+
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Cli<E: Args> {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) own: E,
+}
+
+const NOTES: &str =
+    "SIGTERM, SIGINT and SIGHUP stop it gracefully: no new connections, 5 s for the others; a second \
+     SIGTERM or SIGINT stops at once. A SIGHUP that is ignored from the beginning, as nohup has it, \
+     stays so. SIGUSR1 logs its counters.
+
+It logs to standard error, filtered by RUST_LOG; where standard error does not take them, lines are \
+     dropped and counted.
+
+It exits with 0 when stopped, with 1 when it cannot run or its last listener has ended, with 2 on \
+     wrong arguments.";
+
+/// The arguments, or the end of the process with help or an error.
+pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> Cli<E> {
+    let default = format!("It listens on {} unless --listen says otherwise.", server.address);
+    let command = Cli::<E>::command()
+        .name(server.name)
+        .bin_name(server.name)
+        .about(server.about)
+        .after_help(format!("{default}\n\n{NOTES}"));
+    let matches = command.try_get_matches_from(args);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .unwrap_or_else(|told| ending::tell(server.name, &told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let after = |milliseconds| Ok(IdleTimeout::After(Duration::from_millis(milliseconds)));
+        assert_eq!(parse_idle("off"), Ok(IdleTimeout::Off));
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("60s", 60_000),
+            ("60", 60_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("1d1h1m1s1ms", 90_061_001),
+            ("0m1s", 1000),
+        ] {
+            assert_eq!(parse_idle(text), after(milliseconds), "{text}");
+        }
+        for wrong in [
+            "",
+            "0",
+            "0s",
+            "0h0m",
+            "-1s",
+            "+1s",
+            "5w",
+            "s",
+            "1h30",
+            "1.5h",
+            "1h 30m",
+            "1hh",
+            "5M",
+            "99999999999999999999s",
+            "999999999999999999d",
+            "off1s",
+        ] {
+            assert!(parse_idle(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn modes_and_counts_out_of_range_are_refused() {
+        assert_eq!(parse_mode("660"), Ok(0o660));
+        assert!(parse_mode("1777").is_err() && parse_mode("8").is_err());
+        assert_eq!(parse_count("1"), Ok(1));
+        assert!(parse_count("0").is_err() && parse_count("many").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::<NoArgs>::command().debug_assert();
+    }
+}

@@ -1,0 +1,299 @@
+//! Where a server listens, what it says where it cannot, and what becomes of it when it no longer
+//! can.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
+
+use common::Daemon;
+use testkit::{Folder, has_peer, skip, wait_until};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+
+/// A loopback address and port that no other test has.
+fn own_address() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, high | 128, middle, low], 9527))
+}
+
+/// A wrapper that has `call` fail, or take its time.
+fn faulty(call: &str, fault: &str) -> [String; 9] {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{fault}"));
+    // With -D the child is the server itself, so that signals and the end of the test reach it.
+    ["strace", "-D", "-f", "-qq", "-o/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned)
+}
+
+fn start_faulty(call: &str, fault: &str, args: &[&str]) -> Daemon {
+    let wrapper = faulty(call, fault);
+    Daemon::start(&wrapper.each_ref().map(String::as_str), ECHO, args)
+}
+
+/// Runs a server that cannot run; returns its exit code and what it said.
+fn fail(wrapper: &[String], args: &[&str]) -> (Option<i32>, String) {
+    // One that runs all the same is not waited for.
+    let output = Command::new("timeout")
+        .arg("60")
+        .args(wrapper)
+        .arg(ECHO)
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env_remove("REACTOR_BACKEND")
+        .output()
+        .expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn exchange(client: &mut TcpStream) {
+    client.write_all(b"x").expect("it takes bytes");
+    client.read_exact(&mut [0]).expect("it answers");
+}
+
+#[test]
+fn ipv6_is_ipv6_alone_unless_it_is_asked_to_be_more() {
+    let alone = Daemon::start(&[], ECHO, &["--listen", "[::]:0"]);
+    let both = Daemon::start(&[], ECHO, &["--listen", "[::]:0", "--dual-stack"]);
+    let over_ipv4 = |server: &Daemon| {
+        let address: SocketAddr = server.addresses[0].parse().expect("it is an address");
+        TcpStream::connect((IpAddr::from([127, 0, 0, 1]), address.port()))
+    };
+    assert!(over_ipv4(&alone).is_err());
+    exchange(&mut over_ipv4(&both).expect("it takes IPv4 too"));
+    // So that the same port of IPv4 is free for another.
+    let address: SocketAddr = alone.addresses[0].parse().expect("it is an address");
+    let beside = format!("0.0.0.0:{}", address.port());
+    assert_eq!(Daemon::start(&[], ECHO, &["--listen", &beside]).stop().0, Some(0));
+}
+
+#[test]
+fn what_is_given_twice_is_listened_on_once_and_said() {
+    let address = own_address().to_string();
+    let again = format!("--listen=tcp://{address}");
+    let server = Daemon::start(&[], ECHO, &["--listen", &address, &again, &again]);
+    let sentence = format!("{address} is given more than once: it is listened on once");
+    assert!(server.start_log.contains(&sentence), "{}", server.start_log);
+    exchange(&mut server.connect());
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("no longer listening on").count(), 1, "{log}");
+}
+
+#[test]
+fn a_server_that_is_in_its_own_way_says_so() {
+    let mut address = own_address();
+    address.set_port(9528);
+    let all = format!("--listen=0.0.0.0:{}", address.port());
+    let (code, said) = fail(&[], &["--listen", &address.to_string(), &all]);
+    assert_eq!(code, Some(1), "{said}");
+    let sentence = format!("it overlaps with {address}, where this server listens too");
+    assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
+    let (folder, link) = (Folder::new("own"), Folder::new("link"));
+    let link = link.path().join("folder");
+    std::os::unix::fs::symlink(folder.path(), &link).expect("the folder is writable");
+    let one = format!("--listen=unix:{}/x", folder.path().display());
+    let other = format!("--listen=unix:{}/x", link.display());
+    let (code, said) = fail(&[], &[&one, &other]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("this process listens there already"), "{said}");
+}
+
+#[test]
+fn a_name_stands_for_all_its_addresses() {
+    let server = Daemon::start(&[], ECHO, &["--listen", "localhost:0"]);
+    let address: SocketAddr = server.addresses[0].parse().expect("it is an address");
+    assert!(address.ip().is_loopback());
+    exchange(&mut server.connect());
+    let missing = server.start_log.matches("localhost:0: cannot listen on").count();
+    let (code, log) = server.stop();
+    let name: reactor::Location = "localhost:0".parse().expect("it is a name");
+    let all = name.addresses().expect("every machine has that name").len();
+    assert_eq!(log.matches("no longer listening on").count() + missing, all, "{log}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn each_error_is_told_with_what_is_true_of_it() {
+    if !has_peer("strace") {
+        return;
+    }
+    let folder = Folder::new("listening");
+    let unix = format!("unix:{}", folder.path().join("x.sock").display());
+    for (call, error, address, sentence) in [
+        ("socket", "EMFILE", "127.0.0.1:0", "as many descriptors open as it may (ulimit -n)"),
+        ("socket", "ENFILE", "127.0.0.1:0", "(sysctl fs.file-max)"),
+        ("socket", "ENOBUFS", &unix, "the kernel has no memory left for it"),
+        ("socket", "EAFNOSUPPORT", "[::1]:0", "this machine does without IPv6"),
+        ("setsockopt", "EPERM", "127.0.0.1:1023", "a rule of this system forbids it"),
+        ("setsockopt", "EPERM", "[::1]:0", "a rule of this system forbids it"),
+        ("bind", "EACCES", "127.0.0.1:1", "take root or CAP_NET_BIND_SERVICE"),
+        ("bind", "EACCES", "127.0.0.1:8080", "a rule of this system forbids it"),
+        ("bind", "EPERM", "127.0.0.1:1", "a rule of this system forbids it"),
+        ("bind", "EADDRNOTAVAIL", "127.0.0.1:0", "this machine has no such address"),
+        ("bind", "EACCES", &unix, "this user may not make files in"),
+        ("bind", "EROFS", &unix, "is read-only"),
+        ("bind", "ENOSPC", &unix, "is full"),
+        ("bind", "EPERM", &unix, "takes no sockets"),
+        ("listen", "EADDRINUSE", "127.0.0.1:0", "another socket has that port"),
+        ("listen", "ENOBUFS", &unix, "the kernel has no memory left for it"),
+        ("epoll_create1", "EMFILE", &unix, "cannot start the loop: epoll_create1: "),
+        ("epoll_create1", "EMFILE", &unix, "(ulimit -n)"),
+        ("eventfd2", "ENFILE", &unix, "cannot start the loop: eventfd: "),
+    ] {
+        let wrapper = faulty(call, &format!("error={error}"));
+        let (code, said) = fail(&wrapper, &["--listen", address]);
+        assert_eq!(code, Some(1), "{call} {error}: {said}");
+        assert!(said.contains(sentence) && said.lines().count() == 1, "{call} {error}: {said}");
+    }
+    let left = std::fs::read_dir(folder.path()).expect("it is there").count();
+    assert_eq!(left, 0, "files were left");
+}
+
+#[test]
+fn connections_that_are_no_good_one_after_the_other_keep_no_server_busy() {
+    if !has_peer("strace") {
+        return;
+    }
+    for backend in BACKENDS {
+        for error in ["EPERM", "ECONNABORTED"] {
+            let args = [LISTEN[0], LISTEN[1], "--backend", backend];
+            let server = start_faulty("accept4", &format!("error={error}"), &args);
+            let client = server.connect();
+            // Ten pauses take a few seconds, so that the second line about them is due.
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            let (code, log) = server.stop();
+            drop(client);
+            assert_eq!(code, Some(0), "{backend}: {log}");
+            let pauses = log.matches("accepting pauses").count();
+            assert!((1..=2).contains(&pauses), "{backend} {error}: {log}");
+            let reads = figure(&log, " reads=");
+            assert!(reads < 1000, "{backend} {error}: tried {reads} times");
+        }
+    }
+}
+
+/// A figure from the last line of counters.
+fn figure(log: &str, name: &str) -> u64 {
+    let text = log.rsplit(name).next().and_then(|rest| rest.split(' ').next());
+    text.and_then(|text| text.parse().ok()).expect("it stands there")
+}
+
+#[test]
+fn a_server_whose_last_listener_has_ended_finishes_what_it_has_and_fails() {
+    if !has_peer("strace") {
+        return;
+    }
+    for backend in BACKENDS {
+        let args = [LISTEN[0], LISTEN[1], "--backend", backend];
+        // What accepting says of a socket that was shut down or closed from outside, and would
+        // never say of one that listens.
+        let mut server = start_faulty("accept4", "error=EINVAL:when=2+", &args);
+        let mut first = server.connect();
+        exchange(&mut first);
+        wait_until("the end of listening", || TcpStream::connect(&server.addresses[0]).is_err());
+        exchange(&mut first);
+        drop(first);
+        let (code, log) = server.wait();
+        assert_eq!(code, Some(1), "{backend}: {log}");
+        assert!(log.contains("the socket listens no more"), "{backend}: {log}");
+        assert!(log.contains("stopped, since no listener was left"), "{backend}: {log}");
+    }
+}
+
+#[test]
+fn one_listener_of_two_that_ends_is_said_and_the_other_goes_on() {
+    if !has_peer("strace") {
+        return;
+    }
+    let args = [LISTEN[0], LISTEN[1], LISTEN[0], LISTEN[1]];
+    let mut server = start_faulty("accept4", "error=EINVAL:when=1", &args);
+    let _late = server.connect();
+    wait_until("the end of listening", || TcpStream::connect(&server.addresses[0]).is_err());
+    exchange(&mut TcpStream::connect(&server.addresses[1]).expect("it accepts"));
+    assert!(server.is_alive());
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the socket listens no more"), "{log}");
+}
+
+#[test]
+fn the_limit_of_descriptors_is_the_business_of_whoever_asks_for_many() {
+    let script = ["sh", "-c", "ulimit -n 100 && exec \"$0\" \"$@\""];
+    let sentence = "1000 connections take more than the 100 descriptors";
+    let asked = [LISTEN[0], LISTEN[1], "--max-connections", "1000"];
+    for (args, said) in [(&LISTEN[..], false), (&asked[..], true)] {
+        let server = Daemon::start(&script, ECHO, args);
+        exchange(&mut server.connect());
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{log}");
+        assert_eq!(log.contains(sentence), said, "{log}");
+        assert!(said || !log.contains("ulimit"), "{log}");
+    }
+}
+
+#[test]
+fn a_limit_of_descriptors_that_can_not_be_raised_stops_no_server() {
+    if !has_peer("strace") {
+        return;
+    }
+    let server = start_faulty("prlimit64,setrlimit,getrlimit", "error=EPERM", &LISTEN);
+    exchange(&mut server.connect());
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the limit of descriptors cannot be raised"), "{log}");
+}
+
+#[test]
+fn the_end_of_a_terminal_stops_a_server_unless_it_was_started_to_outlive_it() {
+    let server = Daemon::start(&[], ECHO, &LISTEN);
+    exchange(&mut server.connect());
+    server.signal("HUP");
+    let mut server = server;
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("SIGHUP: stopping"), "{log}");
+
+    let mut server = Daemon::start(&["nohup"], ECHO, &LISTEN);
+    server.signal("HUP");
+    exchange(&mut server.connect());
+    assert!(server.is_alive());
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("SIGHUP"), "{log}");
+}
+
+#[test]
+fn a_signal_in_the_last_moment_changes_nothing() {
+    if !has_peer("strace") {
+        return;
+    }
+    // The end takes half a second, in which the loop is gone.
+    let mut server = start_faulty("exit_group", "delay_enter=500000", &LISTEN);
+    while server.is_alive() {
+        // It may end while it is told to.
+        let _ = Command::new("kill").args(["-TERM", &server.id().to_string()]).output();
+    }
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn peers_who_wait_are_counted() {
+    let args = [LISTEN[0], LISTEN[1], "--max-connections", "2"];
+    let server = Daemon::start(&[], ECHO, &args);
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| server.connect()).collect();
+    exchange(&mut clients[0]);
+    exchange(&mut clients[1]);
+    server.signal("USR1");
+    exchange(&mut clients[0]);
+    drop(clients);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("connections=2 waiting=3 refused=0 "), "{log}");
+    assert!(log.contains("there are 2 connections, as many as may be held"), "{log}");
+    if !log.contains("stopped: connections=0 waiting=0 ") {
+        skip("the last of them had not been seen to leave");
+    }
+}

@@ -1,0 +1,177 @@
+//! A standard error that blocks, fails or is gone costs lines of the log and nothing else.
+
+mod common;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use testkit::{Folder, PATIENCE, process, wait_until};
+
+const SERVERS: [&str; 3] =
+    [env!("CARGO_BIN_EXE_echo"), env!("CARGO_BIN_EXE_uppercase"), env!("CARGO_BIN_EXE_kv")];
+const ECHO: &str = SERVERS[0];
+/// More than a pipe and the queue of a log take, at a line or more for each connection.
+const FLOOD: usize = 15_000;
+
+/// A server whose standard error is the test's business.
+struct Quiet {
+    child: Child,
+    path: PathBuf,
+    _folder: Folder,
+}
+
+impl Quiet {
+    fn start(program: &str, filter: &str, stderr: impl Into<Stdio>) -> Self {
+        let folder = Folder::new("logs");
+        let path = folder.path().join("socket");
+        let child = Command::new(program)
+            .args(["--listen", &format!("unix:{}", path.display())])
+            .env("RUST_LOG", filter)
+            .env_remove("REACTOR_BACKEND")
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("the server starts");
+        wait_until("listening", || UnixStream::connect(&path).is_ok());
+        Self { child, path, _folder: folder }
+    }
+
+    /// One client, who is answered.
+    fn visit(&self) {
+        let mut stream = UnixStream::connect(&self.path).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+        // What each server answers with a line.
+        stream.write_all(b"PING\r\n").expect("it takes bytes");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        assert!(line.contains("PING") || line.contains("PONG"), "{line:?}");
+    }
+
+    fn signal(&self, name: &str) {
+        process::signal(self.child.id(), name);
+    }
+
+    fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what was wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(reader: PipeReader) -> impl Iterator<Item = String> {
+    BufReader::new(reader).lines().map(|line| line.expect("it is text"))
+}
+
+/// How many lines are said to be dropped in a line of counters.
+fn dropped(line: &str) -> u64 {
+    let (_, count) = line.split_once("log_lines_dropped=").expect("the count stands in it");
+    count.trim_end().parse().expect("it is a number")
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_server() {
+    for program in SERVERS {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        let server = Quiet::start(program, "trace", writer);
+        // Before the pipe is read at all, and after far more than it takes.
+        for _ in 0..2000 {
+            server.visit();
+        }
+        assert_eq!(server.stop().code(), Some(0), "{program}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn a_log_that_is_read_late_is_whole_or_says_how_much_of_it_was_dropped() {
+    let (reader, writer) = io::pipe().expect("a pipe can be made");
+    let server = Quiet::start(ECHO, "debug", writer);
+    for _ in 0..FLOOD {
+        server.visit();
+    }
+    let mut lines = lines(reader);
+    // The beginning is there, each connection in turn, and the notice comes where lines are missing.
+    let (mut ended, mut notice) = (0, String::new());
+    for line in lines.by_ref() {
+        ended += u64::from(line.contains("peer closed"));
+        if line.contains("lines of this log were dropped") {
+            notice = line;
+            break;
+        }
+    }
+    assert!(ended > 0 && ended < FLOOD as u64, "{ended} of {FLOOD} were kept");
+    server.visit();
+    let status = server.stop();
+    let last: Vec<String> = lines.collect();
+    let stopped = last.iter().find(|line| line.contains("stopped: ")).expect("it says so");
+    let count = dropped(stopped);
+    assert!(notice.contains(&format!(" {count} lines")), "{notice}, and then {count}");
+    assert!(last.iter().any(|line| line.contains("peer closed")), "nothing came after the notice");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_log_that_is_read_is_whole_when_the_server_stops() {
+    for program in SERVERS {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        let server = Quiet::start(program, "debug", writer);
+        let reading = std::thread::spawn(move || lines(reader).collect::<Vec<_>>());
+        for _ in 0..1000 {
+            server.visit();
+        }
+        assert_eq!(server.stop().code(), Some(0));
+        let lines = reading.join().expect("it does not panic");
+        let ended = lines.iter().filter(|line| line.contains("peer closed")).count();
+        // The one that waited for it to listen is among them.
+        assert!(ended > 1000, "{ended} of 1001 were logged");
+        let stopped = lines.iter().find(|line| line.contains("stopped: ")).expect("it says so");
+        assert_eq!(dropped(stopped), 0);
+    }
+}
+
+#[test]
+fn a_log_that_goes_nowhere_stops_no_server() {
+    let full = || File::options().write(true).open("/dev/full").expect("every Linux has it");
+    for program in SERVERS {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        drop(reader);
+        for stderr in [Stdio::from(writer), Stdio::from(full()), Stdio::null()] {
+            let server = Quiet::start(program, "trace", stderr);
+            for _ in 0..50 {
+                server.visit();
+            }
+            server.signal("USR1");
+            server.visit();
+            // One that tries again for ever uses a processor; its last line is given up on.
+            assert_eq!(server.stop().code(), Some(0), "{program}");
+        }
+    }
+}
+
+#[test]
+fn why_a_server_can_not_start_is_said_whatever_is_filtered() {
+    let output = |filter: &str| {
+        Command::new(ECHO)
+            .args(["--listen", "unix:/nonexistent/x.sock"])
+            .env("RUST_LOG", filter)
+            .output()
+            .expect("it runs")
+    };
+    for filter in ["off", "error", "reactor=error", "servers::run=debug", "info"] {
+        let output = output(filter);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{filter}: {said}");
+        let sentence = "cannot listen on unix:/nonexistent/x.sock: there is no folder /nonexistent";
+        assert!(said.contains(sentence) && said.lines().count() == 1, "{filter}: {said:?}");
+    }
+}
