@@ -20,7 +20,8 @@ use clients::{Failure, resolve};
     into the latencies with how long they took, or were missing, and as often as messages would \
     have been sent in their place.\n\nExit codes: 0 when every message was answered and every byte \
     was right; 1 when an answer is missing or wrong, a connection failed or was lost, nothing was \
-    answered, or the load could not be made; 2 on wrong arguments."
+    answered, or the load could not be made or reported; 2 on wrong arguments; 141, silently, when \
+    standard output is closed, as by SIGPIPE."
 )]
 struct Cli {
     #[arg(help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH")]
