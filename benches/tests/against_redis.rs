@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use benches::benchmark::{self, Test};
 use benches::subject::Running;
 use benches::{measure, neighbour};
-use common::Report;
-use testkit::process::{children, runs};
-use testkit::{PATIENCE, has_peer, tell, wait_until};
+use common::{Report, UnderWay};
+use testkit::{PATIENCE, has_peer, tell};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -262,16 +261,9 @@ fn what_does_not_make_sense_is_refused() {
     }
 }
 
-/// A comparison under way, with its server and `redis-benchmark`.
-fn under_way(folder: &Report) -> (Child, Vec<u32>) {
-    let mut command = command(folder, &["--only", "PING", "--rounds", "1000"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
-    let mut found = Vec::new();
-    wait_until("a server and a client", || {
-        found = children(child.id());
-        found.len() == 2
-    });
-    (child, found)
+/// A comparison that takes long.
+fn under_way(folder: &Report) -> UnderWay {
+    UnderWay::start(command(folder, &["--only", "PING", "--rounds", "1000"]))
 }
 
 #[test]
@@ -280,15 +272,8 @@ fn an_interrupted_run_leaves_a_report_and_no_process() {
         return;
     }
     let folder = Report::new("against-redis-interrupted");
-    let (child, started) = under_way(&folder);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be told");
-    let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("INTERRUPTED"), "{said}");
+    let said = under_way(&folder).interrupt();
     assert!(!said.contains("NOT MEASURED"), "{said}");
-    assert!(!started.iter().any(|pid| runs(*pid)), "{started:?} are left");
 }
 
 #[test]
@@ -297,10 +282,7 @@ fn a_killed_run_leaves_no_process() {
         return;
     }
     let folder = Report::new("against-redis-killed");
-    let (mut child, started) = under_way(&folder);
-    child.kill().expect("it can be killed");
-    child.wait().expect("it ends");
-    wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));
+    under_way(&folder).kill();
 }
 
 #[test]

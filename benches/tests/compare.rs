@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use common::Report;
+use common::{Report, UnderWay};
 use testkit::process::{children, runs};
 use testkit::{skip, wait_until};
 
@@ -168,38 +168,21 @@ fn what_does_not_make_sense_is_refused() {
     }
 }
 
-/// A comparison under way, with its server and its client.
-fn under_way(folder: &Report) -> (Child, Vec<u32>) {
-    let mut command = command(folder, &["--only", "echo", "--duration", "30000"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
-    let mut found = Vec::new();
-    wait_until("a server and a client", || {
-        found = children(child.id());
-        found.len() == 2
-    });
-    (child, found)
+/// A comparison that takes half a minute.
+fn under_way(folder: &Report) -> UnderWay {
+    UnderWay::start(command(folder, &["--only", "echo", "--duration", "30000"]))
 }
 
 #[test]
 fn an_interrupted_comparison_leaves_a_report_and_no_process() {
     let folder = Report::new("interrupted");
-    let (child, started) = under_way(&folder);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be told");
-    let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("INTERRUPTED"), "{said}");
-    assert!(!started.iter().any(|pid| runs(*pid)), "{started:?} are left");
+    under_way(&folder).interrupt();
 }
 
 #[test]
 fn a_killed_comparison_leaves_no_process() {
     let folder = Report::new("killed");
-    let (mut child, started) = under_way(&folder);
-    child.kill().expect("it can be killed");
-    child.wait().expect("it ends");
-    wait_until("the end of what it had started", || !started.iter().any(|pid| runs(*pid)));
+    under_way(&folder).kill();
 }
 
 #[test]

@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
-use testkit::Folder;
+use testkit::process::{children, runs, signal};
+use testkit::{Folder, wait_until};
 
 /// Where a report goes: a folder that is not there yet, in one that is removed when this is dropped.
 pub(crate) struct Report {
@@ -21,5 +23,44 @@ impl Report {
 
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path.join(name)).expect("the comparison writes it")
+    }
+}
+
+/// A comparison under way, with its server and its client.
+pub(crate) struct UnderWay {
+    child: Child,
+    started: Vec<u32>,
+}
+
+impl UnderWay {
+    /// Starts it, and waits until it has started both.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = command.spawn().expect("it runs");
+        let mut started = Vec::new();
+        wait_until("a server and a client", || {
+            started = children(child.id());
+            started.len() == 2
+        });
+        Self { child, started }
+    }
+
+    /// Interrupts it: it has to leave a report, which is returned, and no process.
+    pub(crate) fn interrupt(self) -> String {
+        signal(self.child.id(), "INT");
+        let output = self.child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("INTERRUPTED"), "{said}");
+        assert!(!self.started.iter().any(|pid| runs(*pid)), "{:?} are left", self.started);
+        said
+    }
+
+    /// Kills it: what it has started has to end.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        let left = || self.started.iter().any(|pid| runs(*pid));
+        wait_until("the end of what it had started", || !left());
     }
 }
