@@ -8,6 +8,9 @@ pub mod introduction {}
 #[doc = include_str!("src/embedding.md")]
 pub mod embedding {}
 
+#[doc = include_str!("src/operating.md")]
+pub mod operating {}
+
 #[doc = include_str!("src/kv.md")]
 pub mod kv {}
 

@@ -50,7 +50,7 @@ pub struct Signal(i32);
 impl Signal {
     /// `SIGINT`: the user typed the interrupt character.
     pub const INTERRUPT: Self = Self(libc::SIGINT);
-    /// `SIGTERM`: somebody asks the process to end.
+    /// `SIGTERM`: the process is asked to end.
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// `SIGHUP`: the terminal is gone; by convention, daemons read their configuration again.
     pub const HANGUP: Self = Self(libc::SIGHUP);
@@ -172,7 +172,7 @@ impl<A: 'static> Cx<'_, A> {
     /// what was there before.
     ///
     /// # Errors
-    /// When a signal can not be caught, or too many loops listen.
+    /// When a signal cannot be caught, or too many loops listen.
     pub fn on_signals(
         &mut self,
         signals: &[Signal],

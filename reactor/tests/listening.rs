@@ -92,7 +92,7 @@ fn both_families_are_listened_to_on_one_port_unless_one_is_asked_to_take_both() 
 }
 
 #[test]
-fn a_listener_that_can_not_be_says_what_is_in_its_way() {
+fn a_listener_that_cannot_be_says_what_is_in_its_way() {
     let folder = temporary("hints");
     std::fs::create_dir(&folder).expect("the folder is writable");
     let (file, datagrams, live) =
@@ -164,11 +164,11 @@ fn sleeps() -> u64 {
 }
 
 #[test]
-fn no_lock_of_anybody_is_waited_for_where_a_listener_begins_and_ends() {
+fn no_lock_is_waited_for_where_a_listener_begins_and_ends() {
     let folder = temporary("locked");
     std::fs::create_dir(&folder).expect("the folder is writable");
-    let lock = File::open(&folder).expect("anybody may read it");
-    lock.lock().expect("anybody may lock it");
+    let lock = File::open(&folder).expect("any user may read it");
+    lock.lock().expect("any user may lock it");
     let address = unix(&folder.join("x.sock"));
     let before = sleeps();
     for _ in 0..3 {

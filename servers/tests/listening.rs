@@ -234,7 +234,7 @@ fn the_limit_of_descriptors_is_the_business_of_whoever_asks_for_many() {
 }
 
 #[test]
-fn a_limit_of_descriptors_that_can_not_be_raised_stops_no_server() {
+fn a_limit_of_descriptors_that_cannot_be_raised_stops_no_server() {
     if !has_peer("strace") {
         return;
     }

@@ -79,7 +79,7 @@ fn dropped(line: &str) -> u64 {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_no_server() {
+fn a_log_that_is_not_read_stops_no_server() {
     for program in SERVERS {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         let server = Quiet::start(program, "trace", writer);
@@ -159,7 +159,7 @@ fn a_log_that_goes_nowhere_stops_no_server() {
 }
 
 #[test]
-fn why_a_server_can_not_start_is_said_whatever_is_filtered() {
+fn why_a_server_cannot_start_is_said_whatever_is_filtered() {
     let output = |filter: &str| {
         Command::new(ECHO)
             .args(["--listen", "unix:/nonexistent/x.sock"])

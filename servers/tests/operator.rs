@@ -14,7 +14,7 @@ use common::{Daemon, PATIENCE};
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// Runs the server where it can not run; returns its exit code and what it said.
+/// Runs the server where it cannot run; returns its exit code and what it said.
 fn fail(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(ECHO)
         .args(args)

@@ -1,6 +1,6 @@
 //! Signals, delivered to any number of loops.
 //!
-//! A handler that only marks and notifies is installed for each signal that somebody listens to.
+//! A handler that only marks and notifies is installed for each signal that a loop listens to.
 //! Unlike `signalfd(2)`, this does not depend on every thread blocking the signals, and programs
 //! that are executed start with the default action by themselves (`execve(2)`).
 
@@ -21,7 +21,7 @@ struct Slot {
     mask: AtomicU64,
     /// The signals that have come since it last looked.
     pending: AtomicU64,
-    /// Its event. Opened once and never closed, so that a handler on another thread can not write
+    /// Its event. Opened once and never closed, so that a handler on another thread cannot write
     /// to a descriptor that means something else by now.
     event: AtomicI32,
 }
@@ -104,7 +104,7 @@ impl Subscription {
         numbers.sort_unstable();
         numbers.dedup();
         if let Some(number) = numbers.iter().find(|number| !is_catchable(**number)) {
-            let text = format!("signal {number} can not be listened to (see signal(7))");
+            let text = format!("signal {number} cannot be listened to (see signal(7))");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut registry = registry();
@@ -138,14 +138,14 @@ impl Subscription {
     /// The signals that have come since the last call, one bit each. To be called after the
     /// descriptor has been read: what comes in between makes it readable again.
     pub(crate) fn take_pending(&self) -> u64 {
-        // A handler that was running when the slot changed hands may have left somebody else's.
+        // A handler that was running when the slot changed hands may have left those of another.
         let place = &TABLE[self.slot];
         place.pending.swap(0, Ordering::SeqCst) & place.mask.load(Ordering::SeqCst)
     }
 }
 
-/// Whether it makes sense to listen to a signal: the rest can not be caught, or says that the
-/// thread itself can not go on.
+/// Whether it makes sense to listen to a signal: the rest cannot be caught, or says that the
+/// thread itself cannot go on.
 fn is_catchable(number: libc::c_int) -> bool {
     const REFUSED: [libc::c_int; 6] =
         [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS];
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_caught_is_refused() {
+    fn what_cannot_be_caught_is_refused() {
         for number in [0, 65, libc::SIGKILL, libc::SIGSEGV] {
             let Err(error) = Subscription::new(&[number]) else { panic!("{number} was accepted") };
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -102,7 +102,7 @@ pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointer.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: the descriptor was just opened and nobody else knows of it.
+    // SAFETY: the descriptor was just opened and nothing else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
         // SAFETY: the kernel writes at most `length` bytes of address, which `peer` has.
         let result = check(unsafe { libc::accept4(fd.as_raw_fd(), address, &mut length, flags) });
         match result {
-            // SAFETY: the descriptor was just opened and nobody else knows of it.
+            // SAFETY: the descriptor was just opened and nothing else knows of it.
             Ok(fd) => return Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer_address(&peer))),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
