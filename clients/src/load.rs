@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use protocol::Limits;
 use reactor::{
-    Address, BackendKind, ConnectOptions, Cx, LoopLimits, Reactor, Signal, Stream,
+    Address, BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Signal, Stream,
     raise_descriptor_limit,
 };
 
@@ -83,7 +83,7 @@ impl Drop for App {
 }
 
 /// Makes some more connections; starts measuring when all stand.
-fn open_more(cx: &mut Cx<'_, App>) {
+fn open_more(cx: &mut LoopCx<'_, App>) {
     let total = cx.app.load.connections + cx.app.load.idle;
     while cx.app.opened < total && cx.app.connecting < CONNECTING_MAX && !cx.app.stopping {
         let number = cx.app.opened;
@@ -112,7 +112,7 @@ fn open_more(cx: &mut Cx<'_, App>) {
 }
 
 /// Ends the measurement, unless it has ended, and waits a little for the last answers.
-fn end(cx: &mut Cx<'_, App>) {
+fn end(cx: &mut LoopCx<'_, App>) {
     if cx.app.stopping {
         return;
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use protocol::{Buffer, Cause, Flow, Limits, Output, Refusal, Session, Turn};
 use reactor::{
-    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopLimits, Next, Reactor, Reason,
+    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason,
     Registration, Stream, Token,
 };
 
@@ -54,7 +54,7 @@ impl Handler<App> for Input {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
         end(&reason, cx, |error| Failure::new(format!("standard input: {error}")));
     }
 }
@@ -88,14 +88,14 @@ impl Handler<App> for Print {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, App>) {
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
         end(&reason, cx, Failure::of_output);
     }
 }
 
 /// Ends the tool after one of its own sources has ended. What the system says is told by itself:
 /// the words of a [`Reason`] are about a peer, which neither of them has.
-fn end(reason: &Reason, cx: &mut Cx<'_, App>, failure: impl FnOnce(&io::Error) -> Failure) {
+fn end(reason: &Reason, cx: &mut LoopCx<'_, App>, failure: impl FnOnce(&io::Error) -> Failure) {
     let told = match reason {
         Reason::Stopped => return,
         Reason::Failed { error, .. } => failure(error),
@@ -191,7 +191,7 @@ fn shared(interest: Interest) -> Registration {
     Registration::new(interest).keep_blocking()
 }
 
-fn register_input(cx: &mut Cx<'_, App>, input: OwnedFd) -> io::Result<Token> {
+fn register_input(cx: &mut LoopCx<'_, App>, input: OwnedFd) -> io::Result<Token> {
     let token = cx.register(input, shared(Interest::READ), Input)?;
     cx.wake(token);
     Ok(token)

@@ -1,6 +1,6 @@
 //! A raw handler on one end of a pipe, without any codec: it counts what comes out of `date`.
 
-use reactor::{Cx, Handler, Interest, Next, Reactor, Reason, Registration};
+use reactor::{Cx, Handler, Interest, LoopCx, Next, Reactor, Reason, Registration};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ impl Handler<usize> for Count {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, usize>) {
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, usize>) {
         println!("{} bytes came through the pipe; it ended: {reason}", cx.app);
         cx.stop();
     }

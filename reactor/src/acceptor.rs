@@ -11,7 +11,7 @@ use crate::backoff::{Backoff, Folding, LOG_INTERVAL};
 use crate::handler::exhaustion;
 use crate::socket_file::SocketFile;
 use crate::sources::Sharing;
-use crate::{Address, Cx, Handler, Interest, Next, Readiness, Reason, Timeout, sys};
+use crate::{Address, Cx, Handler, Interest, LoopCx, Next, Readiness, Reason, Timeout, sys};
 
 /// How many connections in a row may be no good before that is held to be the system's doing.
 const SKIPS_MAX: usize = 16;
@@ -188,7 +188,7 @@ impl<F> Acceptor<F> {
     /// Accepts as many as may be in a turn.
     fn accept_batch<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
-        F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+        F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
     {
         cx.set_interest(Interest::READ);
         for _ in 0..cx.limits().accepts_per_turn {
@@ -232,9 +232,9 @@ impl<F> Acceptor<F> {
     /// Gives a connection to the application. An error of one connection is not the listener's.
     fn take_in<A>(&mut self, accepted: Accepted, cx: &mut Cx<'_, A>)
     where
-        F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+        F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
     {
-        let Err(error) = (self.accept)(accepted, cx) else { return };
+        let Err(error) = (self.accept)(accepted, &mut cx.outside()) else { return };
         cx.core.counters.refused += 1;
         if let Some(folded) = self.drops.admit(cx.now()) {
             warn!("{}: a connection was dropped: {error}{folded}", self.address);
@@ -250,7 +250,7 @@ fn listens_no_more() -> io::Error {
 
 impl<A, F> Handler<A> for Acceptor<F>
 where
-    F: FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()>,
+    F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
 {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // Where there is no room, accepting would not tell.
@@ -286,7 +286,7 @@ where
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_, A>) {
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
         // The file goes with the listener.
         drop(self.file);
         match reason {

@@ -7,21 +7,21 @@ use std::time::Duration;
 use crate::core::nanos;
 use crate::handler::explained;
 use crate::sys::{self, Subscription};
-use crate::{Cx, Expired, Handler, Interest, Next, Reason, Registration, Timeout, Token};
+use crate::{Cx, Expired, Handler, Interest, LoopCx, Next, Reason, Registration, Timeout, Token};
 
 /// A closure that is called once.
 struct Once<F> {
     call: Option<F>,
 }
 
-impl<A, F: FnOnce(&mut Cx<'_, A>)> Handler<A> for Once<F> {
+impl<A, F: FnOnce(&mut LoopCx<'_, A>)> Handler<A> for Once<F> {
     fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
         Ok(Next::Continue)
     }
 
     fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         if let Some(call) = self.call.take() {
-            call(cx);
+            call(&mut cx.outside());
         }
         Ok(Next::Close(Reason::Finished))
     }
@@ -32,13 +32,13 @@ struct Every<F> {
     call: F,
 }
 
-impl<A, F: FnMut(u64, &mut Cx<'_, A>)> Handler<A> for Every<F> {
+impl<A, F: FnMut(u64, &mut LoopCx<'_, A>)> Handler<A> for Every<F> {
     fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
         Ok(Next::Continue)
     }
 
     fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        (self.call)(timer.ticks, cx);
+        (self.call)(timer.ticks, &mut cx.outside());
         Ok(Next::Continue)
     }
 }
@@ -111,14 +111,14 @@ struct Signals<F> {
     call: F,
 }
 
-impl<A, F: FnMut(Signal, &mut Cx<'_, A>)> Handler<A> for Signals<F> {
+impl<A, F: FnMut(Signal, &mut LoopCx<'_, A>)> Handler<A> for Signals<F> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
         // The descriptor first, then what is pending: a signal in between signals anew.
         let mut count = [0; 8];
         while cx.read(&mut count)?.is_some() {}
         let pending = self.subscription.take_pending();
         for number in (1..=64).filter(|number| pending >> (number - 1) & 1 == 1) {
-            (self.call)(Signal(number), cx);
+            (self.call)(Signal(number), &mut cx.outside());
         }
         Ok(Next::Continue)
     }
@@ -128,7 +128,7 @@ impl<A, F: FnMut(Signal, &mut Cx<'_, A>)> Handler<A> for Signals<F> {
     }
 }
 
-impl<A: 'static> Cx<'_, A> {
+impl<A: 'static, P> Cx<'_, A, P> {
     /// Calls `call` once, after `delay`, never early. Closing the token cancels it.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl<A: 'static> Cx<'_, A> {
     pub fn after(
         &mut self,
         delay: Duration,
-        call: impl FnOnce(&mut Cx<'_, A>) + 'static,
+        call: impl FnOnce(&mut LoopCx<'_, A>) + 'static,
     ) -> io::Result<Token> {
         let token = self.spawn(Once { call: Some(call) })?;
         self.set_timeout_of(token, delay);
@@ -152,7 +152,7 @@ impl<A: 'static> Cx<'_, A> {
     pub fn every(
         &mut self,
         period: Duration,
-        call: impl FnMut(u64, &mut Cx<'_, A>) + 'static,
+        call: impl FnMut(u64, &mut LoopCx<'_, A>) + 'static,
     ) -> io::Result<Token> {
         if period.is_zero() {
             let text = "a periodic timer needs a period longer than zero";
@@ -176,7 +176,7 @@ impl<A: 'static> Cx<'_, A> {
     pub fn on_signals(
         &mut self,
         signals: &[Signal],
-        call: impl FnMut(Signal, &mut Cx<'_, A>) + 'static,
+        call: impl FnMut(Signal, &mut LoopCx<'_, A>) + 'static,
     ) -> io::Result<Token> {
         let numbers: Vec<i32> = signals.iter().map(|signal| signal.0).collect();
         let (subscription, fd) =

@@ -152,7 +152,7 @@ fn turned_away(source: &Source) -> u64 {
     source.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
 }
 
-impl<A> Cx<'_, A> {
+impl<A, P> Cx<'_, A, P> {
     /// What the loop has done since it started.
     pub fn counters(&self) -> Counters {
         self.core.counters()

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::{Cx, TimerId};
+use crate::{Cx, LoopCx, TimerId};
 
 /// What a handler wants after a call.
 #[must_use]
@@ -82,7 +82,7 @@ pub trait Handler<A = ()> {
 
     /// The source has ended: its descriptor is closed and its token names nothing any more.
     /// Called exactly once, and nothing after it (law 2).
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         let _ = (reason, cx);
     }
 

@@ -2,7 +2,8 @@
 //! and timers, driving raw handlers or sans-IO protocol sessions.
 //!
 //! - A [`Reactor`] owns the sources, the application's state, and turns until it is stopped.
-//! - A [`Handler`] is what one source does; [`Cx`] is what it is lent of the loop.
+//! - A [`Handler`] is what one source does; [`Cx`] is what it is lent of the loop, and
+//!   [`LoopCx`] the part of it that everything else has.
 //! - A [`Listener`] accepts connections; a [`Stream`] drives a `protocol::Session` over one.
 //! - A [`Backend`] tells what is ready: epoll, edge- or level-triggered, poll, or select.
 //! - A [`Remote`] reaches a loop from other threads.
@@ -25,6 +26,7 @@ mod gathering;
 mod handler;
 mod limits;
 mod listener;
+mod loop_cx;
 mod options;
 mod patience;
 mod reactor;
@@ -47,7 +49,7 @@ pub use address::{Address, AddressError, Location};
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
 pub use callbacks::Signal;
 pub use counters::Counters;
-pub use cx::Cx;
+pub use cx::{Cx, Inside, LoopCx, Outside};
 pub use forked::Forked;
 pub use handler::{Expired, Handler, Next, Reason, Timeout};
 pub use limits::LoopLimits;

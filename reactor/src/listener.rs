@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::acceptor::{Accepted, Acceptor};
 use crate::handler::exhaustion;
 use crate::socket_file::{Failure, SocketFile, named};
-use crate::{Address, Cx, Interest, ListenOptions, Registration, Role, Token, sys};
+use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, sys};
 
 /// A listening socket, bound and ready to be registered.
 #[derive(Debug)]
@@ -71,10 +71,10 @@ impl Listener {
     ///
     /// # Errors
     /// What the kernel said to watching the socket.
-    pub fn register<A: 'static>(
+    pub fn register<A: 'static, P>(
         self,
-        cx: &mut Cx<'_, A>,
-        accept: impl FnMut(Accepted, &mut Cx<'_, A>) -> io::Result<()> + 'static,
+        cx: &mut Cx<'_, A, P>,
+        accept: impl FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()> + 'static,
     ) -> io::Result<Token> {
         let registration =
             Registration::new(Interest::READ).role(Role::Listener).known_nonblocking();

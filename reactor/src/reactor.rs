@@ -13,7 +13,7 @@ use crate::core::{Core, Course};
 use crate::gathering::Gathering;
 use crate::handler::explained;
 use crate::remote::{self, Mailbox, MailboxSource};
-use crate::{Backend, BackendKind, Counters, Cx, Event, Handler, LoopLimits, Reason, Tag};
+use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
 ///
@@ -81,11 +81,12 @@ impl<A: 'static> Reactor<A> {
         })
     }
 
-    /// The loop, as handlers see it, for setting things up from outside.
-    pub fn cx(&mut self) -> Cx<'_, A> {
+    /// The loop, for setting things up from outside. What concerns one source, such as its deadline,
+    /// is for its handler alone.
+    pub fn cx(&mut self) -> LoopCx<'_, A> {
         // Outside of a turn the time stands still, so timers set here need a fresh one.
         self.core.read_clock();
-        Cx::new(&mut self.core, &mut self.app, Tag::NONE)
+        LoopCx::new(&mut self.core, &mut self.app, Tag::NONE)
     }
 
     /// Turns until it is stopped or has drained, and may be run again after that.

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::{self, EventFd};
-use crate::{Cx, Forked, Handler, Interest, Next};
+use crate::{Cx, Forked, Handler, Interest, LoopCx, Next};
 
-type Call<A> = Box<dyn FnOnce(&mut Cx<'_, A>) + Send>;
+type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
 
 /// Where other threads leave what they want done.
 pub(crate) struct Mailbox<A> {
@@ -152,7 +152,7 @@ impl<A> Remote<A> {
     /// The closure is dropped without being run.
     pub fn post(
         &self,
-        call: impl FnOnce(&mut Cx<'_, A>) + Send + 'static,
+        call: impl FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
     ) -> Result<(), PostError> {
         self.mailbox.refuse_copy()?;
         {

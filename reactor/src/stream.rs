@@ -14,7 +14,7 @@ use linger::{Linger, shut_down};
 use marks::Marks;
 use stage::{Sending, Stage};
 
-use crate::{Cx, Handler, Interest, Next, Readiness, Reason, Timeout, Token, files};
+use crate::{Cx, Handler, Interest, LoopCx, Next, Readiness, Reason, Timeout, Token, files};
 
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
@@ -321,11 +321,16 @@ impl From<Peer> for Token {
     }
 }
 
-/// Does what a session asked for besides bytes.
-fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
+/// Wakes whom a session asked to wake.
+fn wake<A, P>(agenda: &mut Agenda, cx: &mut Cx<'_, A, P>) {
     for peer in agenda.wakes.drain(..) {
         cx.wake(peer.into());
     }
+}
+
+/// Does what a session asked for besides bytes.
+fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
+    wake(agenda, cx);
     if let Some(deadline) = agenda.deadline.take() {
         cx.set_deadline(deadline);
     }
@@ -372,14 +377,13 @@ impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
         Ok(Next::Continue)
     }
 
-    fn closed(mut self: Box<Self>, reason: Reason, cx: &mut Cx<'_, A>) {
+    fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         let (now, me) = (cx.now(), cx.me().into());
         let mut agenda = Agenda::default();
         let error = (!reason.is_orderly()).then_some(&reason as &(dyn std::error::Error + 'static));
         let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut agenda);
         turn.input_ended = self.input_ended;
         self.session.closed(error, &mut turn);
-        agenda.deadline = None;
-        carry_out(&mut agenda, cx);
+        wake(&mut agenda, cx);
     }
 }

@@ -18,8 +18,7 @@ const AHEAD: usize = 8;
 impl<A> Cx<'_, A> {
     /// Arms a timer of this source: [`Handler::timer`](crate::Handler::timer) is called with `key`
     /// once `at` has passed, never early, and every `period` after that when there is one. Due times
-    /// stay on their grid however late the loop is. A timer does not outlive its source; one that is
-    /// armed outside of a source's own calls, or by its `closed`, never fires.
+    /// stay on their grid however late the loop is. A timer does not outlive its source.
     /// A period of zero is none, as for `timerfd_settime(2)`.
     pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
         let deadline = self.core.to_ticks(at);
@@ -35,7 +34,9 @@ impl<A> Cx<'_, A> {
         let timer = self.core.set_timer(self.me, deadline, 0, key);
         TimerId::new(timer, self.core.home)
     }
+}
 
+impl<A, P> Cx<'_, A, P> {
     /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
     /// still armed, and this loop's.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
@@ -61,6 +62,14 @@ impl<A> Core<A> {
     /// A time from now on, on the loop's own scale.
     pub(crate) fn ticks_after(&self, after: Duration) -> u64 {
         self.ticks.saturating_add(nanos(after))
+    }
+
+    /// Changes the deadline or the idle limit of a source.
+    pub(crate) fn update_limits(&mut self, tag: Tag, change: impl FnOnce(&mut Source)) {
+        if let Some(source) = self.sources.get_mut(tag) {
+            change(source);
+            self.arm(tag);
+        }
     }
 
     /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.

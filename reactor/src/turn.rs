@@ -7,7 +7,7 @@ use log::{debug, trace};
 
 use crate::core::Course;
 use crate::sources::Phase;
-use crate::{Cx, Expired, Handler, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
+use crate::{Cx, Expired, Handler, LoopCx, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
 /// What a handler is lent while it is called. One that panics does not give it back, and that ends
 /// its source (law 7): whoever catches the panic may turn the loop again.
@@ -219,7 +219,7 @@ impl<A: 'static> Reactor<A> {
             }
             let Some(call) = self.core.mailbox.next_call() else { return };
             self.core.counters.remote_calls += 1;
-            call(&mut Cx::new(&mut self.core, &mut self.app, Tag::NONE));
+            call(&mut LoopCx::new(&mut self.core, &mut self.app, Tag::NONE));
             self.adopt();
         }
     }
@@ -263,7 +263,7 @@ impl<A: 'static> Reactor<A> {
             self.core.counters.closes[reason.index()] += 1;
             let place = self.handlers.get_mut(tag.slot() as usize);
             if let Some(handler) = place.and_then(Option::take) {
-                let mut cx = Cx::new(&mut self.core, &mut self.app, tag);
+                let mut cx = LoopCx::new(&mut self.core, &mut self.app, tag);
                 handler.closed(reason, &mut cx);
                 self.adopt();
             }

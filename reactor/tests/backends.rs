@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
-use reactor::{Cx, Handler, Interest, LoopLimits, Next, PostError, Reason, Registration, Timeout};
+use reactor::{
+    Cx, Handler, Interest, LoopCx, LoopLimits, Next, PostError, Reason, Registration, Timeout,
+};
 
 #[test]
 fn data_comes_before_the_end_and_the_end_comes_once() {
@@ -201,7 +203,7 @@ fn timers_fire_in_order_never_early_and_periods_are_all_counted() {
 
 #[test]
 fn a_chain_of_timers_that_are_due_at_once_starves_nobody() {
-    fn again(cx: &mut Cx<'_>) {
+    fn again(cx: &mut LoopCx<'_>) {
         cx.after(Duration::ZERO, again).expect("it is armed");
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {

@@ -11,7 +11,8 @@ use common::{Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
 use reactor::testing::{Call, Script};
 use reactor::{
-    Cx, Expired, Handler, Interest, LoopLimits, Next, Reactor, Reason, Timeout, Token, Trigger,
+    Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason, Timeout, Token,
+    Trigger,
 };
 
 const LIMITS: LoopLimits =
@@ -52,7 +53,7 @@ impl Handler<Calls> for Note {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, Calls>) {
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Calls>) {
         cx.app.closed.push(cx.me());
     }
 }
@@ -296,7 +297,7 @@ fn a_loop_that_is_dropped_ends_all_at_once() {
             Ok(Next::Continue)
         }
 
-        fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_, Calls>) {
+        fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_, Calls>) {
             self.0.set(self.0.get() + 1);
         }
     }

@@ -21,7 +21,7 @@ use protocol::codecs::Bytes;
 use protocol::{Conversation, FileRange, Flow, Limits, Reply, Service, Turn};
 use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Expired, Handler, Interest, ListenOptions,
-    Listener, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
+    Listener, LoopCx, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
 };
 
 /// How often a loop turns in a fifth of a second, with nothing to do.
@@ -366,7 +366,7 @@ enum Birth {
 }
 
 impl Breeder {
-    fn breed(&self, at: Birth, cx: &mut Cx<'_>) {
+    fn breed<P>(&self, at: Birth, cx: &mut Cx<'_, (), P>) {
         // A loop that is being dropped takes no more.
         if self.place == at && cx.spawn(self.clone()).is_ok() {
             self.born.set(self.born.get() + 1);
@@ -384,7 +384,7 @@ impl Handler for Breeder {
         Ok(Next::Close(Reason::Finished))
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_>) {
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_>) {
         if cx.is_draining() {
             self.breed(Birth::Closed, cx);
         }
@@ -408,6 +408,33 @@ fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does
         turn_until(&mut reactor, |reactor| reactor.has_ended());
         assert!(reactor.counters().live() <= 2, "each has ended: {}", reactor.counters());
     }
+}
+
+#[test]
+fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
+    struct Bare(Rc<Cell<u32>>);
+    impl Handler for Bare {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+            let errors = [
+                cx.read(&mut [0; 8]).map(drop),
+                cx.write(&[IoSlice::new(b"lost")]).map(drop),
+                cx.take_error().map(drop),
+                cx.shutdown_write(),
+                cx.try_io("call", Interest::READ, |_| Ok(())).map(drop),
+            ];
+            for error in errors {
+                let error = error.expect_err("there is nothing to do it with");
+                assert!(error.to_string().contains("has no descriptor"), "{error}");
+            }
+            self.0.set(self.0.get() + 1);
+            Ok(Next::Continue)
+        }
+    }
+    let mut reactor = epoll((), LoopLimits::DEFAULT);
+    let runs = Rc::new(Cell::new(0));
+    let token = reactor.cx().spawn(Bare(Rc::clone(&runs))).expect("it registers");
+    reactor.cx().wake(token);
+    turn_until(&mut reactor, |_| runs.get() == 1);
 }
 
 #[test]
@@ -453,7 +480,7 @@ fn a_panic_that_is_caught_costs_nobody_elses_end() {
             Ok(Next::Close(Reason::Finished))
         }
 
-        fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_>) {
+        fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_>) {
             self.0.set(self.0.get() + 1);
             assert!(!self.1, "planted");
         }

@@ -13,8 +13,8 @@ use common::{Echo, Probe, on_every_backend, serve, serve_echo, turn_until};
 use protocol::codecs::{Bytes, Lines};
 use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
 use reactor::{
-    Address, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next,
-    Reactor, Readiness, Reason, Registration, Stream,
+    Address, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits,
+    Next, Reactor, Readiness, Reason, Registration, Stream,
 };
 
 /// Two ends of a TCP connection.
@@ -158,7 +158,7 @@ fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
             Ok(Next::Continue)
         }
 
-        fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_>) {
+        fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_>) {
             assert!(reason.to_string().contains("write"), "{reason}");
             Box::new(self.0).closed(reason, cx);
         }

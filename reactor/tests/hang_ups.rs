@@ -11,7 +11,9 @@ use std::time::Duration;
 use common::{on_every_backend, serve, turn_until};
 use protocol::codecs::Lines;
 use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
-use reactor::{Cx, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason, Registration};
+use reactor::{
+    Cx, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason, Registration,
+};
 use socket2::SockRef;
 
 /// What became of the sessions.
@@ -144,7 +146,7 @@ impl Handler<Seen> for Waits {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, Seen>) {
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Seen>) {
         cx.app.closed += 1;
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use protocol::codecs::Lines;
 use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
-use reactor::{Cx, Expired, Handler, LoopLimits, Next, Reactor, Reason, TimerId, Token};
+use reactor::{Cx, Expired, Handler, LoopCx, LoopLimits, Next, Reactor, Reason, TimerId, Token};
 
 use common::{on_every_backend, serve, turn_until};
 
@@ -36,7 +36,7 @@ impl Handler for Source {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_>) {
+    fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_>) {
         self.closes.set(self.closes.get() + 1);
     }
 }

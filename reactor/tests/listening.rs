@@ -16,8 +16,8 @@ use common::{on_every_backend, serve_echo, temporary, turn_until};
 use protocol::Limits;
 use reactor::testing::Script;
 use reactor::{
-    Address, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits, Next, Reactor, Readiness,
-    Registration, Role, Token, Trigger,
+    Address, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Next, Reactor,
+    Readiness, Registration, Role, Token, Trigger,
 };
 use testkit::{has_peer, skip};
 
@@ -277,7 +277,7 @@ fn narrow() -> (Script, Reactor<Option<Token>>, Token, SocketAddr) {
         Reactor::with_backend(script.backend(), limits, None).expect("the reactor opens");
     let listener = bind("127.0.0.1:0").expect("a port is free");
     let address = SocketAddr::from(([127, 0, 0, 1], port(&listener)));
-    let take = |accepted: reactor::Accepted, cx: &mut Cx<'_, Option<Token>>| {
+    let take = |accepted: reactor::Accepted, cx: &mut LoopCx<'_, Option<Token>>| {
         let registration = Registration::new(Interest::NONE).role(Role::Connection);
         *cx.app = Some(cx.register(accepted.into_fd(), registration, Quiet)?);
         Ok(())

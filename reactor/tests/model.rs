@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::Script;
 use reactor::{
-    Cx, Event, Expired, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason,
+    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason,
     Registration, Timeout, TimerId, Token, Trigger,
 };
 use testkit::Random;
@@ -122,7 +122,7 @@ impl Model {
 }
 
 /// Does something that may be done anywhere.
-fn act_on_any(cx: &mut Cx<'_, Model>) {
+fn act_on_any<P>(cx: &mut Cx<'_, Model, P>) {
     let now = cx.now();
     match cx.app.random.below(10) {
         0 | 1 if cx.app.live.len() < SOURCES_MAX => {
@@ -334,7 +334,7 @@ impl Handler<Model> for Probe {
         self.act(2, cx)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut Cx<'_, Model>) {
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, Model>) {
         let me = cx.me();
         let wanted = cx.app.ended.remove(&me);
         let wanted = match reason {

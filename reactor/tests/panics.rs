@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use protocol::codecs::Lines;
 use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
 use reactor::{
-    Address, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits, Next, Reactor,
-    Reason, Registration, Role, Signal, Timeout, Token,
+    Address, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Next,
+    Reactor, Reason, Registration, Role, Signal, Timeout, Token,
 };
 
 use common::{PATIENCE, epoll, on_every_backend, serve, turn_until};
@@ -146,7 +146,7 @@ impl Handler for Bomb {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_>) {
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_>) {
         self.ends.borrow_mut().push(Reason::NAMES[reason.index()]);
         self.at(Place::Closed);
     }
@@ -211,7 +211,7 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
 }
 
 /// What a closure of the loop's does when it is called.
-type Explosion = fn(&mut Cx<'_>);
+type Explosion = fn(&mut LoopCx<'_>);
 
 /// Has a closure of some kind panic.
 fn plant_closure(reactor: &mut Reactor, kind: &str, explode: Explosion) -> Option<TcpStream> {
@@ -230,7 +230,7 @@ fn plant_closure(reactor: &mut Reactor, kind: &str, explode: Explosion) -> Optio
             let any: Address = "127.0.0.1:0".parse().expect("it is an address");
             let listener = Listener::bind(&any, &ListenOptions::DEFAULT).expect("a port is free");
             let address = listener.address().to_string();
-            let accept = move |_, cx: &mut Cx<'_>| {
+            let accept = move |_, cx: &mut LoopCx<'_>| {
                 explode(cx);
                 Ok(())
             };
@@ -399,7 +399,7 @@ impl Handler for Loud {
         panic!("planted");
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, _cx: &mut Cx<'_>) {
+    fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_>) {
         self.0.set(self.0.get() + 1);
         panic!("planted");
     }
@@ -453,7 +453,7 @@ fn what_a_waiting_call_owns_may_panic_when_the_loop_is_dropped() {
     loud(&mut reactor, &told);
     for _ in 0..3 {
         let owned = Owned(std::sync::Arc::clone(&dropped));
-        let call = move |_: &mut Cx<'_>| drop(owned);
+        let call = move |_: &mut LoopCx<'_>| drop(owned);
         reactor.cx().remote().post(call).expect("it is posted");
     }
     assert!(catch_unwind(AssertUnwindSafe(|| drop(reactor))).is_err());

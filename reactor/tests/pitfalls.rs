@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::{Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
 use reactor::{
-    BackendKind, Cx, Expired, Handler, Interest, LoopLimits, Next, Reactor, Reason, Registration,
-    Timeout, Token,
+    BackendKind, Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason,
+    Registration, Timeout, Token,
 };
 
 /// P1: a peer that floods its connection gets its budget and no more while another waits.
@@ -278,7 +278,7 @@ fn every_callback_may_close_itself_and_others() {
         told: Rc<RefCell<Vec<Token>>>,
     }
     impl Closer {
-        fn at(&mut self, place: Place, cx: &mut Cx<'_, bool>) {
+        fn at<P>(&mut self, place: Place, cx: &mut Cx<'_, bool, P>) {
             if place == self.place {
                 cx.close(self.other);
                 cx.close(cx.me());
@@ -316,7 +316,7 @@ fn every_callback_may_close_itself_and_others() {
             Ok(Next::Continue)
         }
 
-        fn closed(mut self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, bool>) {
+        fn closed(mut self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, bool>) {
             self.told.borrow_mut().push(cx.me());
             self.at(Place::Closed, cx);
         }
@@ -395,7 +395,7 @@ fn a_loop_can_be_hosted_in_another() {
             peer.write_all(b"hello").expect("the kernel takes bytes");
             turn_until(&mut outer, |_| fired.get() >= 3 && inside.reads.get() == 5);
             let (sender, receiver) = std::sync::mpsc::channel();
-            let post = move |_: &mut Cx<'_>| sender.send(()).expect("the test waits");
+            let post = move |_: &mut LoopCx<'_>| sender.send(()).expect("the test waits");
             remote.post(post).expect("the guest is there");
             turn_until(&mut outer, |_| receiver.try_recv().is_ok());
             drop(peer);

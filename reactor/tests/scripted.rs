@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    Cx, Event, Expired, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Reason,
+    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason,
     Registration, Role, Tag, Timeout, TimerId, Token, Trigger,
 };
 
@@ -651,7 +651,7 @@ fn an_error_is_delivered_once_and_to_a_paused_source_too() {
             Ok(Next::Continue)
         }
 
-        fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_, u32>) {
+        fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, u32>) {
             assert!(matches!(reason, Reason::Stopped));
         }
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopLimits, Next, Reactor,
-    Readiness, Reason, Registration, Tag, Token, Trigger,
+    Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopCx, LoopLimits, Next,
+    Reactor, Readiness, Reason, Registration, Tag, Token, Trigger,
 };
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -356,7 +356,7 @@ impl Handler<u32> for Echo {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, _reason: Reason, cx: &mut Cx<'_, u32>) {
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, u32>) {
         *cx.app += 1;
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use clap::Args;
 use protocol::{Limits, Session};
-use reactor::{Cx, LoopLimits};
+use reactor::{LoopCx, LoopLimits};
 
 mod args;
 pub mod echo;
@@ -47,7 +47,7 @@ pub struct Application<A, S> {
     /// Makes the session of a connection from its peer's address, which Unix sockets have none of.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Called once before the loop runs: the place to arm timers.
-    pub start: fn(&mut Cx<'_, A>) -> io::Result<()>,
+    pub start: fn(&mut LoopCx<'_, A>) -> io::Result<()>,
 }
 
 /// Runs a server without any state until it is told to stop, with a session from `make` for each

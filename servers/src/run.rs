@@ -8,7 +8,7 @@ use std::time::Duration;
 use log::{info, warn};
 use protocol::Session;
 use reactor::{
-    Counters, Cx, ListenOptions, LoopLimits, Reactor, Signal, Stream, raise_descriptor_limit,
+    Counters, ListenOptions, LoopCx, LoopLimits, Reactor, Signal, Stream, raise_descriptor_limit,
 };
 
 use crate::args::ServerArgs;
@@ -110,7 +110,7 @@ fn raise_limit(args: &ServerArgs) {
 }
 
 /// The first signal winds down, the second stops at once. A terminal that ends may say so twice.
-fn on_signal<A>(signal: Signal, cx: &mut Cx<'_, A>) {
+fn on_signal<A>(signal: Signal, cx: &mut LoopCx<'_, A>) {
     if signal == Signal::USER_1 {
         info!("{}", Figures(cx.counters()));
     } else if !cx.is_draining() {
@@ -121,7 +121,7 @@ fn on_signal<A>(signal: Signal, cx: &mut Cx<'_, A>) {
     }
 }
 
-fn wind_down<A>(why: &dyn fmt::Display, cx: &mut Cx<'_, A>) {
+fn wind_down<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
     let left = cx.connections();
     info!("{why}: stopping, {left} connections have {DRAIN_PATIENCE:?} to finish");
     cx.drain(DRAIN_PATIENCE);

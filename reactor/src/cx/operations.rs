@@ -177,10 +177,10 @@ impl<A> Cx<'_, A> {
     /// The pending error of the own socket (`SO_ERROR`), which reading clears.
     ///
     /// # Errors
-    /// What the kernel said to asking.
+    /// What the kernel said to asking; the source has no descriptor.
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        let Some(source) = self.core.sources.get(self.me) else { return Ok(None) };
-        let Some(fd) = &source.fd else { return Ok(None) };
+        let Some(source) = self.core.sources.get(self.me) else { return Err(no_descriptor()) };
+        let Some(fd) = &source.fd else { return Err(no_descriptor()) };
         let error = sys::take_error(fd.as_fd())?;
         if error.is_some() && source.polled && !self.core.is_edge_triggered() {
             // What was reported once may happen again, and is to be reported again.
@@ -192,10 +192,10 @@ impl<A> Cx<'_, A> {
     /// Ends the sending side of the own socket: the peer reads to the end of the stream.
     ///
     /// # Errors
-    /// What the kernel said (`shutdown(2)`).
+    /// What the kernel said (`shutdown(2)`); the source has no descriptor.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         let fd = self.core.sources.get(self.me).and_then(|source| source.fd.as_ref());
-        fd.map_or(Ok(()), |fd| sys::shutdown_write(fd.as_fd()))
+        fd.map_or_else(|| Err(no_descriptor()), |fd| sys::shutdown_write(fd.as_fd()))
     }
 }
 

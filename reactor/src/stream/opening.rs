@@ -17,10 +17,10 @@ impl<S> Stream<S> {
     ///
     /// # Errors
     /// When `limits` can not be worked with, or the kernel refuses to watch the socket.
-    pub fn serve<A: 'static>(
+    pub fn serve<A: 'static, P>(
         listener: Listener,
         limits: Limits,
-        cx: &mut Cx<'_, A>,
+        cx: &mut Cx<'_, A, P>,
         mut make: impl FnMut(Option<SocketAddr>) -> S + 'static,
     ) -> io::Result<Token>
     where
@@ -37,11 +37,11 @@ impl<S> Stream<S> {
     ///
     /// # Errors
     /// What the kernel said to watching it.
-    pub fn register<A: 'static>(
+    pub fn register<A: 'static, P>(
         connection: Accepted,
         limits: Arc<Limits>,
         session: S,
-        cx: &mut Cx<'_, A>,
+        cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Token>
     where
         S: Session<A> + 'static,
@@ -56,12 +56,12 @@ impl<S> Stream<S> {
     ///
     /// # Errors
     /// When `limits` can not be worked with, or connecting fails at once.
-    pub fn connect<A: 'static>(
+    pub fn connect<A: 'static, P>(
         address: &Address,
         options: &ConnectOptions,
         limits: Limits,
         session: S,
-        cx: &mut Cx<'_, A>,
+        cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Token>
     where
         S: Session<A> + 'static,

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use protocol::codecs::Bytes;
 use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
 use reactor::{
-    Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits,
-    Next, Reactor, Reason, Registration, Stream, TimerId, Token,
+    Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx,
+    LoopLimits, Next, Reactor, Reason, Registration, Stream, TimerId, Token,
 };
 
 pub(crate) use testkit::PATIENCE;
@@ -96,7 +96,7 @@ impl Handler<()> for Probe {
         Ok(Next::Continue)
     }
 
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut Cx<'_>) {
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_>) {
         self.closes.set(self.closes.get() + 1);
         self.reason.set(reason.index());
     }

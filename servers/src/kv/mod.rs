@@ -130,7 +130,7 @@ pub fn application(
         output_max: backlog_max.saturating_add(1),
         ..Limits::DEFAULT
     };
-    let start = |cx: &mut reactor::Cx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
+    let start = |cx: &mut reactor::LoopCx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
     let (state, session) = (App::new(config, Instant::now), Rc::new(session));
     Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, start })
 }
