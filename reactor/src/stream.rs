@@ -21,6 +21,9 @@ const READ_MIN: usize = 4 * 1024;
 /// How many segments one write gathers at most.
 const GATHER_MAX: usize = 32;
 
+/// Something was sent since it was looked at what the peer has acknowledged.
+const UNKNOWN: u32 = u32::MAX;
+
 pub(crate) use protocol::Scratch;
 
 /// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
@@ -40,7 +43,7 @@ pub struct Stream<S> {
     marks: Marks,
     /// The session has been told that its peer has ended its stream.
     hung_up: bool,
-    /// How many bytes the peer had not acknowledged when that was looked at last.
+    /// How many bytes the peer had not acknowledged when that was looked at last, or [`UNKNOWN`].
     unacknowledged: u32,
     /// The session is still to be told that it was woken before the connection stood,
     woken: bool,
@@ -61,7 +64,7 @@ impl<S> Stream<S> {
             paused: false,
             marks: Marks::default(),
             hung_up: false,
-            unacknowledged: 0,
+            unacknowledged: UNKNOWN,
             woken: false,
             stopping: false,
             sending: Sending::Open,
@@ -247,6 +250,7 @@ impl<S> Stream<S> {
         scratch: &mut Scratch,
         cx: &mut Cx<'_, A>,
     ) -> io::Result<bool> {
+        let before = *budget;
         while *budget > 0 {
             let count = match scratch.output.front() {
                 Front::Empty => break,
@@ -268,9 +272,11 @@ impl<S> Stream<S> {
                 linger.wait(self.limits.linger, cx);
             }
         }
-        if *budget > 0 && !scratch.output.is_empty() {
-            // The socket is full: what the peer takes from here on is progress.
-            self.unacknowledged = cx.unacknowledged();
+        if *budget < before {
+            // Where the socket is full, what the peer takes from here on is progress.
+            let is_full =
+                !scratch.output.is_empty() && !cx.readiness().contains(Readiness::WRITABLE);
+            self.unacknowledged = if is_full { cx.unacknowledged() } else { UNKNOWN };
         }
         Ok(self.marks.shrunk(scratch.output.len(), self.limits.output_low))
     }

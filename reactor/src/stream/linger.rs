@@ -98,11 +98,19 @@ impl<S> Stream<S> {
         self.ending.as_mut().map_or(Reason::Finished, |ending| ending.take_reason())
     }
 
-    /// Whether the peer is taking what was sent to it, however slowly: then it is not silent.
-    pub(super) fn is_taken<A>(&mut self, cx: &Cx<'_, A>) -> bool {
+    /// Whether the peer has taken something of what was sent to it since that was looked at last:
+    /// then it is not silent, and all of its time begins anew.
+    pub(super) fn is_taken<A>(&mut self, cx: &mut Cx<'_, A>) -> bool {
         let now = cx.unacknowledged();
         let before = std::mem::replace(&mut self.unacknowledged, now);
-        (now > 0 || self.leftover.has_output()) && now != before
+        let is_taken = (now > 0 || self.leftover.has_output()) && now != before;
+        if is_taken {
+            cx.touch();
+            if let Some(linger) = &mut self.ending {
+                linger.wait(self.limits.linger, cx);
+            }
+        }
+        is_taken
     }
 
     /// Whether a peer of a closing connection gets more time: it has taken something, or the loop
@@ -111,16 +119,19 @@ impl<S> Stream<S> {
         if self.ending.is_none() {
             return false;
         }
-        let is_taken = self.is_taken(cx);
-        let Some(linger) = &mut self.ending else { return false };
-        if is_taken {
-            linger.wait(self.limits.linger, cx);
-        }
-        is_taken || linger.make_up(cx)
+        self.is_taken(cx) || self.ending.as_mut().is_some_and(|linger| linger.make_up(cx))
     }
 }
 
 impl<A> Cx<'_, A> {
+    /// Begins the idle limit of this source anew.
+    fn touch(&mut self) {
+        let charged = self.core.charged;
+        if let Some(source) = self.core.sources.get_mut(self.me) {
+            source.last_active = charged;
+        }
+    }
+
     /// How many bytes the peer of the own socket has not acknowledged (`SIOCOUTQ`, `tcp(7)`): zero
     /// where that is not known. Of a Unix socket it is the memory that these bytes take.
     pub(crate) fn unacknowledged(&self) -> u32 {
