@@ -338,6 +338,7 @@ impl<A> Core<A> {
             || !self.due.is_empty()
             || !self.doomed.is_empty()
             || self.unweeded > 0
+            || self.wheel.is_compacting()
             || self.mailbox.is_pending()
     }
 

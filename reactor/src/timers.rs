@@ -189,6 +189,19 @@ impl<A> Core<A> {
             self.wheel.weed(looks, |it| sources.get(Tag::from_bits(it.owner)).is_some());
         }
     }
+
+    /// Goes on with giving back the memory of timers that a burst took.
+    #[inline]
+    pub(crate) fn compact_timers(&mut self) {
+        if self.wheel.is_compacting() {
+            let sources = &mut self.sources;
+            self.wheel.compact(|it, timer| {
+                if let Some(source) = sources.get_mut(Tag::from_bits(it.owner)) {
+                    source.timer = Some(timer);
+                }
+            });
+        }
+    }
 }
 
 #[cfg(test)]

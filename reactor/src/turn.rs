@@ -42,6 +42,7 @@ impl<A: 'static> Reactor<A> {
         self.reap(self.ends_now());
         self.core.refuse_copy()?;
         self.core.weed();
+        self.core.compact_timers();
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
         self.core.wheel.settle();

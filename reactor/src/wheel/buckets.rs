@@ -6,101 +6,56 @@
 //! when its bucket is reached or empty, or by a sweep that goes round, a few chunks at a time, while
 //! there are more chunks than twice what all places would fill.
 
+use super::chunks::{CHUNK_LEN, Chain, Chunk, Free, NIL, Reference};
 use super::entry::Entry;
 use super::{BUCKETS, LEVELS};
 use crate::sys;
 
-/// No chunk.
-const NIL: u32 = u32::MAX;
-/// With its header, a chunk is two cache lines: the header costs half a byte a timer, and a bucket
-/// of one timer not much.
-const CHUNK_LEN: usize = 15;
 /// So many chunks are swept for each that is added to a bucket: fewer than two would fall behind
 /// when half of what is there is out of date.
 const SWEPT_AT_ONCE: usize = 4;
 /// So many chunks more than twice what is needed are not worth a sweep.
 const EXTRA_KEPT: usize = 16;
 
-/// Names a timer as it stood when it was put into a bucket. It is out of date once `place` is not
-/// what the timer's entry says any more.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Reference {
-    pub(super) index: u32,
-    pub(super) place: u32,
-}
-
-impl Reference {
-    fn is_current(self, entries: &[Entry]) -> bool {
-        entries[self.index as usize].place.0 == self.place
-    }
-}
-
-/// A piece of a bucket.
-#[derive(Clone, Copy)]
-pub(super) struct Chunk {
-    next: u32,
-    len: u32,
-    references: [Reference; CHUNK_LEN],
-}
-
-/// What a timer takes in chunks that are full.
-pub(super) const REFERENCE_SIZE_MAX: usize = size_of::<Chunk>().div_ceil(CHUNK_LEN);
-
-impl Chunk {
-    const EMPTY: Self =
-        Self { next: NIL, len: 0, references: [Reference { index: 0, place: 0 }; CHUNK_LEN] };
-
-    pub(super) fn references(&self) -> &[Reference] {
-        &self.references[..self.len as usize]
-    }
-
-    /// Adds a reference, unless the chunk is full.
-    #[inline]
-    fn push(&mut self, reference: Reference) -> bool {
-        let Some(place) = self.references.get_mut(self.len as usize) else { return false };
-        *place = reference;
-        self.len += 1;
-        true
-    }
-}
-
 /// It means something only while its bit is set.
 #[derive(Clone, Copy)]
-struct Bucket {
+pub(super) struct Bucket {
     /// No timer of this bucket is due before; one that was moved or cancelled may have set it.
     soonest: u64,
     /// How many of its references are up to date: never 0.
     live: u32,
-    head: u32,
-    tail: u32,
+    pub(super) head: u32,
+    pub(super) tail: u32,
     /// How many chunks it has besides the first.
     extra: u32,
 }
 
-/// Chunks that were taken out of the buckets.
-pub(super) struct Chain {
-    head: u32,
-    tail: u32,
-}
-
-impl Chain {
-    pub(super) const EMPTY: Self = Self { head: NIL, tail: NIL };
+/// What a sweep has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swept {
+    /// It has swept one more chunk.
+    Chunk,
+    /// It has ended a bucket, and goes on with one that comes after it,
+    Bucket,
+    /// or with the first again.
+    Round,
 }
 
 pub(super) struct Buckets {
     /// Level after level, once there has been a timer.
-    buckets: Vec<Bucket>,
+    pub(super) buckets: Vec<Bucket>,
     /// Which buckets hold timers, a word a level.
-    occupied: [u64; LEVELS],
-    chunks: Vec<Chunk>,
-    /// The first chunk that is not used.
-    vacant: u32,
+    pub(super) occupied: [u64; LEVELS],
+    pub(super) chunks: Vec<Chunk>,
+    /// Chunks that are not used; those below the limit alone, while there is one.
+    pub(super) vacant: Chain,
+    pub(super) free: Free,
     /// How many chunks the buckets have besides their first.
-    extra: usize,
+    pub(super) extra: usize,
     /// The bucket the sweep is in.
-    swept: usize,
+    pub(super) swept: usize,
     /// The chunk of it that was swept last.
-    swept_chunk: u32,
+    pub(super) swept_chunk: u32,
 }
 
 impl Buckets {
@@ -110,7 +65,8 @@ impl Buckets {
             buckets: Vec::new(),
             occupied: [0; LEVELS],
             chunks: Vec::new(),
-            vacant: NIL,
+            vacant: Chain::EMPTY,
+            free: Free::new(),
             extra: 0,
             swept: 0,
             swept_chunk: NIL,
@@ -121,12 +77,6 @@ impl Buckets {
     pub(super) fn prepare(&mut self) {
         let empty = Bucket { soonest: 0, live: 0, head: NIL, tail: NIL, extra: 0 };
         self.buckets.resize(LEVELS * BUCKETS, empty);
-    }
-
-    /// How many chunks there is memory for.
-    #[inline]
-    pub(super) fn capacity(&self) -> usize {
-        self.chunks.capacity()
     }
 
     /// Puts a timer at the end of a bucket. Returns whether that took one more chunk.
@@ -212,7 +162,7 @@ impl Buckets {
             if self.extra <= 2 * entries.len() / CHUNK_LEN + EXTRA_KEPT {
                 return;
             }
-            self.sweep(entries);
+            _ = self.sweep(entries);
         }
     }
 
@@ -220,13 +170,13 @@ impl Buckets {
     pub(super) fn sweep_all(&mut self, entries: &[Entry]) {
         for number in 0..self.buckets.len() {
             (self.swept, self.swept_chunk) = (number, NIL);
-            while self.sweep(entries) {}
+            while self.sweep(entries) == Swept::Chunk {}
         }
     }
 
     /// Drops what is out of date from the chunk that comes next, and moves what is left up to the
-    /// one before. At the end of a bucket it goes on to another, and returns false.
-    fn sweep(&mut self, entries: &[Entry]) -> bool {
+    /// one before.
+    pub(super) fn sweep(&mut self, entries: &[Entry]) -> Swept {
         let (number, before) = (self.swept, self.swept_chunk);
         let is_occupied = self.occupied[number / BUCKETS] >> (number % BUCKETS) & 1 == 1;
         let index = match before {
@@ -235,8 +185,9 @@ impl Buckets {
             _ => self.chunks[before as usize].next,
         };
         if index == NIL {
-            (self.swept, self.swept_chunk) = (self.occupied_after(number), NIL);
-            return false;
+            let next = self.occupied_after(number);
+            (self.swept, self.swept_chunk) = (next, NIL);
+            return if next > number { Swept::Bucket } else { Swept::Round };
         }
         let chunk = self.chunks[index as usize];
         self.chunks[index as usize].len = 0;
@@ -253,11 +204,11 @@ impl Buckets {
             }
         }
         if self.chunks[index as usize].len > 0 || before == NIL {
-            self.swept_chunk = index;
+            self.swept_chunk = self.lowered(number, before, index);
         } else {
             self.cut_out(number, before, index);
         }
-        true
+        Swept::Chunk
     }
 
     /// Takes a chunk out of the middle or from the end of a bucket.
@@ -316,25 +267,24 @@ impl Buckets {
     /// An empty chunk.
     #[inline]
     fn open(&mut self) -> u32 {
-        let index = self.vacant;
+        let index = self.vacant.head;
         if let Some(chunk) = self.chunks.get_mut(index as usize) {
-            self.vacant = chunk.next;
+            self.vacant.head = chunk.next;
+            self.free.low = self.free.low.wrapping_sub(1);
             (chunk.next, chunk.len) = (NIL, 0);
             // The next to be opened is fetched by the time this one is full.
-            if let Some(next) = self.chunks.get(self.vacant as usize) {
+            if let Some(next) = self.chunks.get(self.vacant.head as usize) {
                 sys::prefetch(next);
             }
             return index;
         }
-        self.chunks.push(Chunk::EMPTY);
-        // Fewer than timers, of which there are fewer than 2^32.
-        self.chunks.len() as u32 - 1
+        self.open_any()
     }
 
     /// Frees chunks that hang together.
     fn close(&mut self, head: u32, tail: u32) {
-        self.chunks[tail as usize].next = self.vacant;
-        self.vacant = head;
+        let list = if self.free.limit == NIL { &mut self.vacant } else { &mut self.free.unsorted };
+        list.put(head, tail, &mut self.chunks);
     }
 
     /// How many chunks and buckets there is heap memory for.

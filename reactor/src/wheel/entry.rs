@@ -12,7 +12,9 @@ impl Place {
     pub(super) const PERIODIC: u32 = 1 << 10;
     /// It stands for a source itself.
     pub(super) const OWN: u32 = 1 << 11;
-    pub(super) const COUNT: u32 = 1 << 12;
+    /// It has another name than that of its place: see [`Moved`](super::moved::Moved).
+    pub(super) const MOVED: u32 = 1 << 12;
+    pub(super) const COUNT: u32 = 1 << 13;
     /// There is no armed timer.
     pub(super) const NOWHERE: u32 = Self::BUCKET;
     /// The timer is due and has not fired yet.
@@ -30,6 +32,15 @@ impl Place {
         self.0 & Self::OWN != 0
     }
 
+    pub(super) fn is_moved(self) -> bool {
+        self.0 & Self::MOVED != 0
+    }
+
+    /// What kind of timer it is of.
+    pub(super) fn kind(self) -> u32 {
+        self.0 & (Self::PERIODIC | Self::OWN | Self::MOVED)
+    }
+
     pub(super) fn with_bucket(self, bucket: u32) -> Self {
         Self(self.0 & !Self::BUCKET | bucket)
     }
@@ -39,7 +50,7 @@ impl Place {
         Self(self.0 & !(Self::COUNT - 1) | Self::NOWHERE)
     }
 
-    /// Another one, in a bucket. After 2^20 the count begins again.
+    /// Another one, in a bucket. After 2^19 the count begins again.
     pub(super) fn next(self, bucket: u32) -> Self {
         Self(self.with_bucket(bucket).0.wrapping_add(Self::COUNT))
     }

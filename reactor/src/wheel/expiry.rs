@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::buckets::{Chain, Reference};
+use super::chunks::{Chain, Reference};
 use super::entry::{Entry, Place};
 use super::{
     BUCKETS, Collected, Due, LEVEL_BITS, TICK_BITS, TimerTag, Wheel, digit, level_of, tick_of,
@@ -47,22 +47,24 @@ impl Wheel {
     /// Fires a timer that was collected, unless it was cancelled or moved since. A one-shot is gone
     /// then; a periodic timer is armed again on the grid it started on.
     pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
-        let id = timer.id;
-        let Entry { deadline, place, .. } = *self.find(id)?;
-        let payload = self.payloads[id.index as usize];
+        let index = timer.tag.index;
+        let Entry { deadline, place, .. } = *self.at(timer.tag)?;
+        let payload = self.payloads[index as usize];
         if place.bucket() != Place::COLLECTED {
             return None;
         }
+        let name = if place.is_moved() { self.moved.name(index) } else { None };
+        let id = name.unwrap_or(timer.tag);
         if !place.is_periodic() {
-            self.remove(id.index, place);
+            self.remove(index, place);
             return Some(Due { id, payload, deadline, ticks: 1 });
         }
-        let period = self.periods[id.index as usize];
+        let period = self.periods[index as usize];
         let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
         // The grid ends where time does: there the last period is cut short.
         let next = deadline.saturating_add(ticks.saturating_mul(period));
-        self.entries[id.index as usize].deadline = next;
-        self.link(id.index, next);
+        self.entries[index as usize].deadline = next;
+        self.link(index, next);
         Some(Due { id, payload, deadline, ticks })
     }
 
@@ -94,7 +96,7 @@ impl Wheel {
         }
         if deadline <= now {
             entry.place = entry.place.with_bucket(Place::COLLECTED);
-            due.push_back(Collected { deadline, id: TimerTag { index, generation } });
+            due.push_back(Collected { deadline, tag: TimerTag { index, generation } });
         } else {
             self.link(index, deadline);
         }

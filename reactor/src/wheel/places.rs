@@ -51,6 +51,42 @@ impl Places {
         }
     }
 
+    /// Puts back what is left of the run that numbers are being taken from, so that the lowest come
+    /// next.
+    pub(super) fn put_back(&mut self) {
+        while self.run != 0 {
+            let number = self.first + self.run.trailing_zeros();
+            self.run &= self.run - 1;
+            self.insert(number);
+        }
+    }
+
+    /// Whether all numbers from `from`, the first of a run, up to `to` are in the set, but for those
+    /// of the run that numbers are being taken from.
+    pub(super) fn has_all(&self, from: usize, to: usize) -> bool {
+        (from / Self::RUN..to.div_ceil(Self::RUN)).all(|run| {
+            let missing = (run * Self::RUN + Self::RUN).saturating_sub(to);
+            self.run(run) == u64::MAX >> missing
+        })
+    }
+
+    /// Takes all numbers from `count` on out of the set, and gives their memory back.
+    pub(super) fn cut(&mut self, count: usize) {
+        self.put_back();
+        let mut left = count;
+        for words in &mut self.levels {
+            // The last level is one word, whatever it says.
+            words.truncate(left.div_ceil(64).max(1));
+            words.shrink_to_fit();
+            let mut is_partial = false;
+            if let Some(last) = words.get_mut(left / 64) {
+                *last &= !(u64::MAX << (left % 64));
+                is_partial = *last != 0;
+            }
+            left = left / 64 + usize::from(is_partial);
+        }
+    }
+
     /// Which numbers of a run are in the set, lowest bit first. The run that numbers are being taken
     /// from is not.
     pub(super) fn run(&self, run: usize) -> u64 {

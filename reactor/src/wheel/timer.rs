@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 /// Names one armed timer of one wheel for ever: one that fired or was cancelled is never taken for a
 /// later one. In another wheel it means nothing, or something else.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TimerTag {
     pub(super) index: u32,
     /// Never 0, so that an `Option` takes no more.
@@ -34,7 +34,8 @@ pub(crate) struct Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Collected {
     pub(super) deadline: u64,
-    pub(super) id: TimerTag,
+    /// Where it is.
+    pub(super) tag: TimerTag,
 }
 
 /// A timer that fires.
