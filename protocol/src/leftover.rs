@@ -114,7 +114,7 @@ fn keep_input(input: &mut Buffer, loan: &mut Loan) -> Buffer {
             _ => Scratch::default().input,
         };
         let own = std::mem::replace(input, shared);
-        let is_large = own.len() > Scratch::INPUT_SIZE / 2;
+        let is_large = own.len() > Scratch::INPUT_SIZE / 2 && own.len() > own.capacity() / 4;
         return if is_large { own } else { fitted(&own) };
     }
     let own = fitted(input);
@@ -161,6 +161,23 @@ mod tests {
         });
         let kept = leftover.kept.as_ref().expect("one byte is left over");
         assert!(kept.input.capacity() <= Scratch::INPUT_SIZE, "{}", kept.input.capacity());
+    }
+
+    #[test]
+    fn the_rest_of_a_message_that_is_large_does_not_keep_the_room_of_a_huge_one() {
+        let (mut leftover, mut scratch) = (Leftover::default(), Scratch::default());
+        work(&mut leftover, &mut scratch, |scratch| {
+            scratch.input.extend_from_slice(&vec![1; 16 << 20]);
+            scratch.input.consume((16 << 20) - 100_000);
+        });
+        let kept = leftover.kept.as_ref().expect("some is left over");
+        assert_eq!((kept.input.len(), kept.input.capacity()), (100_000, 100_000));
+        work(&mut leftover, &mut scratch, |scratch| {
+            assert_eq!(scratch.input.filled(), &vec![1; 100_000]);
+            scratch.input.extend_from_slice(&[1; 1000]);
+        });
+        let kept = leftover.kept.as_ref().expect("more is left over");
+        assert!(kept.input.len() == 101_000 && kept.input.capacity() <= 4 * 101_000);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// memory as it drains and never pays for a doubling copy of all of it.
 const CHUNK_SIZE: usize = 64 * 1024;
 
+/// Room for so many segments is kept when they have been sent.
+const SEGMENTS_KEPT: usize = 64;
+
 /// Shared messages of fewer bytes are copied.
 const SHARED_MIN: usize = 64;
 
@@ -289,8 +292,16 @@ impl Output {
         }
     }
 
-    /// Drops the segments that have been sent.
+    /// Drops the segments that have been sent, and most of the room that a crowd of them has left.
     fn drop_sent(&mut self) {
+        self.drop_whole();
+        let room = self.queue.capacity();
+        if room > SEGMENTS_KEPT && self.queue.len() < room / 4 {
+            self.queue.shrink_to(SEGMENTS_KEPT.max(room / 2));
+        }
+    }
+
+    fn drop_whole(&mut self) {
         while let Some(first) = self.queue.front().map(Segment::len) {
             if self.sent < first {
                 return;
@@ -515,6 +526,28 @@ mod tests {
         });
         let room = room.sum::<usize>() + output.tail.capacity();
         assert!(room <= output.len() as usize + CHUNK_SIZE, "{room} for {}", output.len());
+    }
+
+    #[test]
+    fn a_crowd_of_segments_leaves_no_room_behind_once_it_is_sent() {
+        let news: Arc<[u8]> = vec![1; SHARED_MIN].into();
+        let mut output = Output::new();
+        for _ in 0..100_000 {
+            output.share(Arc::clone(&news));
+        }
+        let mut shrunk = 0;
+        while output.len() > SHARED_MIN as u64 {
+            let before = output.queue.capacity();
+            output.consume(SHARED_MIN as u64);
+            shrunk += usize::from(output.queue.capacity() < before);
+        }
+        assert!(output.queue.capacity() <= 4 * SEGMENTS_KEPT, "{}", output.queue.capacity());
+        assert!(shrunk <= 20, "{shrunk} times");
+        for _ in 0..100_000 {
+            output.share(Arc::clone(&news));
+        }
+        output.consume(output.len());
+        assert!(output.queue.capacity() <= 100_000, "half of it goes at once");
     }
 
     #[test]

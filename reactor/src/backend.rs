@@ -90,6 +90,10 @@ pub trait Backend {
         std::thread::sleep(time);
     }
 
+    /// Gives back the room that a crowd of descriptors or events has left, if it is far more than what
+    /// is needed now. The loop asks for that once a second at most, after a crowd.
+    fn trim(&mut self) {}
+
     /// The time, on the clock that timeouts run on.
     fn now(&self) -> Instant {
         Instant::now()

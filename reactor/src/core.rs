@@ -52,7 +52,7 @@ pub(crate) struct Core<A> {
     /// The budget of the turn ended before all that was queued had been run.
     pub(crate) is_behind: bool,
     /// What a level-triggered backend may have to be told before the next wait.
-    dirty: Vec<Tag>,
+    pub(crate) dirty: Vec<Tag>,
     /// Handlers registered since the reactor last took them in.
     pub(crate) arrivals: Vec<(Tag, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
@@ -60,7 +60,7 @@ pub(crate) struct Core<A> {
     /// Who is still to be told that the loop winds down.
     pub(crate) untold: VecDeque<Tag>,
     /// Sources whose would-block the kernel contradicts, and what they are tried again for.
-    doubted: Vec<(Tag, Readiness)>,
+    pub(crate) doubted: Vec<(Tag, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
     pub(crate) starved: Vec<Tag>,
     pub(crate) connections: usize,
@@ -70,6 +70,11 @@ pub(crate) struct Core<A> {
     pub(crate) due: VecDeque<Collected>,
     /// How often a connection that is reset with output unsent is logged.
     pub(crate) cut_short: Folding,
+    /// When tables give back the room that they do not need, in nanoseconds of loop time; `NEVER` when
+    /// they have none.
+    pub(crate) trim_at: u64,
+    /// A table that is always empty.
+    pub(crate) nothing: Vec<Tag>,
     /// How much is still to be looked at for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
@@ -116,6 +121,8 @@ impl<A> Core<A> {
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
             cut_short: Folding::default(),
+            trim_at: NEVER,
+            nothing: Vec::new(),
             unweeded: 0,
             epoch: now,
             now,
@@ -344,13 +351,14 @@ impl<A> Core<A> {
 
     /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let timers = self.wheel.next_deadline();
-        match self.course {
-            Course::Draining { until, .. } => {
-                let until = until.saturating_add(self.patience.lost());
-                Some(timers.map_or(until, |at| at.min(until)))
-            }
-            _ => timers,
+        let until = match self.course {
+            Course::Draining { until, .. } => until.saturating_add(self.patience.lost()),
+            _ => NEVER,
+        };
+        let until = until.min(self.trim_at);
+        match self.wheel.next_deadline() {
+            None if until == NEVER => None,
+            timers => Some(timers.map_or(until, |at| at.min(until))),
         }
     }
 

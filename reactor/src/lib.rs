@@ -40,6 +40,7 @@ mod sys;
 pub mod testing;
 mod timers;
 mod token;
+mod trim;
 mod turn;
 mod wait;
 mod wheel;

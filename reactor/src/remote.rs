@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::{self, EventFd};
+use crate::trim::Table;
 use crate::{Cx, Forked, Handler, Interest, LoopCx, Next};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
@@ -62,7 +63,7 @@ impl<A> Mailbox<A> {
 
     /// The loop has come to it. What is posted from here on signals anew, so that the calls taken
     /// after this are all there are or a new signal is on its way: the last wake is never lost.
-    fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&self) {
         self.signalled.store(false, Ordering::SeqCst);
         self.pending.store(true, Ordering::Relaxed);
     }
@@ -84,6 +85,16 @@ impl<A> Mailbox<A> {
     /// Refuses what a fork has copied: its loop runs in another process.
     fn refuse_copy(&self) -> Result<(), PostError> {
         if self.process == sys::process_id() { Ok(()) } else { Err(PostError::Forked) }
+    }
+
+    /// How many calls there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.lock().waiting.room()
+    }
+
+    /// Gives back the room that a crowd of calls has left.
+    pub(crate) fn trim(&self) {
+        self.lock().waiting.trim();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

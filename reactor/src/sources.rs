@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::trim::KEPT;
 use crate::wheel::TimerTag;
 use crate::{Interest, Readiness, Tag, sys};
 
@@ -312,20 +313,29 @@ pub(crate) struct Sources {
     slots: Slab<Source>,
     /// The generation of each slot's use, now or next.
     generations: Vec<u32>,
+    /// The generation of slots not used before: past all whose memory was given back.
+    floor: u32,
+    /// None has ended since memory could not be given back.
+    is_pinned: bool,
 }
 
 impl Sources {
     /// A table that need not move before it holds `count` sources: moving takes time, and leaves
     /// holes that nothing else fits. Memory that has not been used yet costs nothing.
     pub(crate) fn with_capacity(count: usize) -> Self {
-        Self { slots: Slab::with_capacity(count), generations: Vec::with_capacity(count) }
+        Self {
+            slots: Slab::with_capacity(count),
+            generations: Vec::with_capacity(count),
+            floor: 0,
+            is_pinned: false,
+        }
     }
 
     pub(crate) fn insert(&mut self, mut source: Source) -> Tag {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if slot == self.generations.len() {
-            self.generations.push(0);
+            self.generations.push(self.floor);
         }
         source.generation = self.generations[slot];
         let index = u32::try_from(slot).expect("descriptors run out long before 2^32 slots");
@@ -349,6 +359,7 @@ impl Sources {
         let slot = tag.slot() as usize;
         let next = tag.generation() + 1;
         self.generations[slot] = next;
+        self.is_pinned = false;
         if next == RETIRED {
             // Its last generation is used up: a tombstone keeps the slot from being used again.
             let place = self.slots.get_mut(slot)?;
@@ -364,6 +375,39 @@ impl Sources {
             .filter(|(_, source)| source.generation != RETIRED)
             .map(|(slot, source)| Tag::new(slot as u32, source.generation))
             .collect()
+    }
+
+    /// Whether there are far more slots than sources, and some of them may be given back.
+    pub(crate) fn has_room(&self) -> bool {
+        let slots = self.generations.len();
+        slots >= 2 * KEPT && self.slots.len() < slots / 4 && !self.is_pinned
+    }
+
+    /// Gives back the slots behind the last source, if there are far more than needed. Sources stay
+    /// where they are, since they are named by their slots; those who come get the lowest. Returns how
+    /// many slots there are now.
+    pub(crate) fn trim(&mut self) -> usize {
+        if !self.has_room() {
+            return self.generations.len();
+        }
+        self.is_pinned = true;
+        let used = self.slots.iter().next_back().map_or(0, |(slot, _)| slot + 1).max(KEPT);
+        let given_back = self.generations.get(used..).unwrap_or_default();
+        let floor = given_back.iter().copied().max().unwrap_or(0);
+        if given_back.is_empty() || floor > RETIRED / 2 {
+            return self.generations.len();
+        }
+        self.floor = self.floor.max(floor);
+        self.generations.truncate(used);
+        self.generations.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        used
+    }
+
+    /// How many sources there is room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.slots.capacity().max(self.generations.capacity())
     }
 }
 

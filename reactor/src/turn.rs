@@ -46,6 +46,7 @@ impl<A: 'static> Reactor<A> {
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
         self.core.wheel.settle();
+        self.trim();
         Ok(())
     }
 

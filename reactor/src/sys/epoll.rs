@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::{check, pointer, reported};
+use crate::trim::KEPT;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
@@ -210,6 +211,14 @@ impl Backend for Epoll {
             self.events.resize(count * 2, EMPTY);
         }
         Ok(Coverage::Partial)
+    }
+
+    fn trim(&mut self) {
+        // How many events there are at once is not known; the array doubles again as it must.
+        if self.events.len() > KEPT {
+            self.events.truncate(KEPT);
+            self.events.shrink_to_fit();
+        }
     }
 
     fn forgets_what_is_closed(&self) -> bool {

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{index, pointer, reported, timespec};
+use crate::trim::Table;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// No place in the table.
@@ -127,6 +128,14 @@ impl Backend for Poll {
 
     fn wait_call(&self) -> &'static str {
         "ppoll"
+    }
+
+    fn trim(&mut self) {
+        self.table.trim();
+        self.owners.trim();
+        let used = self.places.iter().rposition(|place| *place != ABSENT).map_or(0, |it| it + 1);
+        self.places.truncate(used);
+        self.places.trim();
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{Poll, index, pointer, reported, timespec};
+use crate::trim::Table;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;
@@ -164,6 +165,12 @@ impl Backend for Select {
 
     fn wait_call(&self) -> &'static str {
         "pselect"
+    }
+
+    fn trim(&mut self) {
+        self.tags.trim();
+        self.wanted.iter_mut().chain(&mut self.answer).for_each(Table::trim);
+        self.quiet.trim();
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
