@@ -70,21 +70,33 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
 }
 
 /// Carries out a command, counts it, and says why if it comes to nothing.
-#[inline]
+#[inline(always)]
 fn run(command: &Command, call: &mut Call<'_>) {
-    let is_timed = call.app.counters.of(command).is_timed();
+    if call.app.counters.of(command).is_timed() {
+        return run_timed(command, call);
+    }
+    if let Err(refusal) = (command.run)(call) {
+        fail(command, call, &refusal);
+    }
+    call.app.counters.of(command).calls += 1;
+}
+
+#[cold]
+fn run_timed(command: &Command, call: &mut Call<'_>) {
     // What a command takes is no time that commands see.
-    let begun = is_timed.then(Instant::now);
-    let outcome = (command.run)(call);
+    let begun = Instant::now();
+    if let Err(refusal) = (command.run)(call) {
+        fail(command, call, &refusal);
+    }
     let counter = call.app.counters.of(command);
+    counter.add_time(begun.elapsed());
     counter.calls += 1;
-    if let Some(begun) = begun {
-        counter.add_time(begun.elapsed());
-    }
-    if let Err(refusal) = outcome {
-        counter.failed += 1;
-        call.out.error(&*refusal.0);
-    }
+}
+
+#[cold]
+fn fail(command: &Command, call: &mut Call<'_>, refusal: &Error) {
+    call.app.counters.of(command).failed += 1;
+    call.out.error(&*refusal.0);
 }
 
 /// Carries out what a transaction has kept.
