@@ -53,7 +53,8 @@ pub(crate) struct Stats {
 #[derive(Debug)]
 pub struct App {
     pub(crate) store: Databases,
-    pub(crate) clients: Slab<Client>,
+    /// In boxes, so that those who are gone leave no room but for a pointer.
+    pub(crate) clients: Slab<Box<Client>>,
     /// What all of them hold.
     pub(crate) held: u64,
     pub(crate) channels: Channels,
@@ -121,7 +122,8 @@ impl App {
     /// The clients that are there. One that was killed is gone for everyone but its connection, which
     /// is woken to hear of it.
     pub(crate) fn connected(&self) -> impl Iterator<Item = (usize, &Client)> {
-        self.clients.iter().filter(|(_, client)| !client.killed)
+        let all = self.clients.iter().map(|(number, client)| (number, &**client));
+        all.filter(|(_, client)| !client.killed)
     }
 
     /// Closes a client at once, whatever it has still to be told.

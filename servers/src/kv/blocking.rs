@@ -13,6 +13,7 @@ use super::app::App;
 use super::call::{Call, bulk_or_null, float};
 use super::client::Replies;
 use super::error::{Done, Error, error, fixed};
+use super::room::GiveBack;
 use super::store::Store;
 use super::value::{Bytes, End, List};
 
@@ -90,6 +91,7 @@ fn take(app: &mut App, who: usize) -> Option<(Wish, Protocol)> {
                 line.remove(&blocked.ticket);
                 if line.is_empty() {
                     store.awaited.remove(key);
+                    store.awaited.give_back();
                 }
             }
         }
@@ -117,6 +119,7 @@ fn serve_selected(app: &mut App) {
             let encoded = shared(protocol, |out| fulfil(&mut app.store, &key, &wish, out));
             answer(app, who, encoded);
         }
+        app.store.ready.give_back();
     }
 }
 

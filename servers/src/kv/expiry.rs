@@ -1,50 +1,99 @@
 //! Which keys end when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-/// The times at which keys end, beside the keys themselves, as most have none. Times are in
-/// milliseconds since 1970.
+/// How many keys have their times in one block.
+const BLOCK: usize = 64;
+/// Stands for no time.
+const NEVER: u64 = u64::MAX;
+
+/// The times at which keys end, by their places, as most keys have none. Times are in milliseconds
+/// since 1970. A block of keys of which none has a time owns no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
-    times: HashMap<u32, u64>,
+    blocks: Vec<Option<Box<Block>>>,
     /// The same, the next one first.
     queue: BTreeSet<(u64, u32)>,
 }
 
-/// About what one time costs in the two tables, in bytes.
-pub(crate) const EXPIRY_SIZE: usize = 56;
+#[derive(Debug)]
+struct Block {
+    times: [u64; BLOCK],
+    /// How many of them are times.
+    count: usize,
+}
+
+/// About what one time costs in both, in bytes.
+pub(crate) const EXPIRY_SIZE: usize = 40;
 
 impl Expiry {
     pub(crate) fn len(&self) -> usize {
-        self.times.len()
+        self.queue.len()
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<u64> {
-        if self.times.is_empty() {
-            return None;
-        }
-        self.times.get(&slot).copied()
+        let block = self.blocks.get(slot as usize / BLOCK)?.as_ref()?;
+        Some(block.times[slot as usize % BLOCK]).filter(|at| *at != NEVER)
     }
 
+    /// Gives a key a time, in place of another if it has one.
     pub(crate) fn set(&mut self, slot: u32, at: u64) {
-        if let Some(old) = self.times.insert(slot, at) {
-            self.queue.remove(&(old, slot));
+        // No clock tells the last millisecond.
+        let at = at.min(NEVER - 1);
+        self.remove(slot);
+        let number = slot as usize / BLOCK;
+        if self.blocks.len() <= number {
+            self.blocks.resize_with(number + 1, || None);
         }
+        let empty = || Box::new(Block { times: [NEVER; BLOCK], count: 0 });
+        let block = self.blocks[number].get_or_insert_with(empty);
+        block.times[slot as usize % BLOCK] = at;
+        block.count += 1;
         self.queue.insert((at, slot));
     }
 
     /// Takes the time of a key away; returns whether it had one.
     pub(crate) fn remove(&mut self, slot: u32) -> bool {
-        if self.times.is_empty() {
-            return false;
+        let Some(at) = self.get(slot) else { return false };
+        self.queue.remove(&(at, slot));
+        let number = slot as usize / BLOCK;
+        if let Some(block) = &mut self.blocks[number] {
+            block.times[slot as usize % BLOCK] = NEVER;
+            block.count -= 1;
+            if block.count == 0 {
+                self.blocks[number] = None;
+            }
         }
-        let old = self.times.remove(&slot);
-        old.is_some_and(|at| self.queue.remove(&(at, slot)))
+        if self.queue.is_empty() {
+            self.blocks = Vec::new();
+        }
+        true
     }
 
     /// A key whose time has come.
     pub(crate) fn due(&self, now: u64) -> Option<u32> {
         let (at, slot) = self.queue.first()?;
         (*at <= now).then_some(*slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_and_taken_away_and_leave_no_memory() {
+        let mut expiry = Expiry::default();
+        for slot in [1000, 0, 63, 64, 500] {
+            expiry.set(slot, u64::from(slot) + 10);
+            expiry.set(slot, u64::from(slot) + 5);
+        }
+        expiry.set(7, u64::MAX);
+        assert_eq!((expiry.len(), expiry.get(64), expiry.get(65)), (6, Some(69), None));
+        assert_eq!((expiry.due(4), expiry.due(5), expiry.due(100)), (None, Some(0), Some(0)));
+        for slot in [0, 63, 64, 500, 1000, 7] {
+            assert!(expiry.remove(slot) && !expiry.remove(slot));
+        }
+        assert_eq!((expiry.len(), expiry.blocks.capacity()), (0, 0));
     }
 }

@@ -11,6 +11,7 @@ use super::call::{Call, bulk_or_null};
 use super::client::Replies;
 use super::error::Done;
 use super::glob;
+use super::room::GiveBack;
 use super::text::wrong_subcommand;
 use super::value::Bytes;
 
@@ -154,11 +155,14 @@ fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
     let client = &mut app.clients[who];
     let own = if kind == Kind::Channel { &mut client.channels } else { &mut client.patterns };
     own.swap_remove(name);
+    own.give_back();
     let table = app.channels.of(kind);
     if let Some(subscribers) = table.get_mut(name) {
         subscribers.swap_remove(&who);
+        subscribers.give_back();
         if subscribers.is_empty() {
             table.remove(name);
+            table.give_back();
         }
     }
 }

@@ -9,6 +9,7 @@ use protocol::{Conversation, Flow, Output, Reply, Service, Turn};
 
 use super::app::App;
 use super::client::{Client, Replies};
+use super::room::GiveBack;
 use super::{blocking, dispatch, transactions};
 
 /// Requests of more parts than this are collected on the heap.
@@ -103,7 +104,10 @@ impl Connection {
         }
         self.count_held(reply, turn);
         let mut wakes = std::mem::take(&mut turn.app.wakes);
-        wakes.drain(..).for_each(|peer| turn.wake(peer));
+        if !wakes.is_empty() {
+            wakes.drain(..).for_each(|peer| turn.wake(peer));
+            wakes.give_back();
+        }
         turn.app.wakes = wakes;
         let client = &turn.app.clients[self.me];
         // Of one that is not read from it is not known whether it is still there.
@@ -182,6 +186,7 @@ impl Connection {
         let client = &mut turn.app.clients[self.me];
         client.outbox_bytes = 0;
         client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
+        client.outbox.give_back();
         let limit = turn.app.backlog_max(self.me).min(self.portion_end);
         for _ in 0..CAUGHT_UP_PER_TURN {
             let client = &mut turn.app.clients[self.me];
@@ -217,7 +222,7 @@ impl Service<Server, App> for Connection {
         let client = Client::new(app.next_id, turn.me, self.address, authenticated, turn.now);
         app.next_id += 1;
         app.stats.connections += 1;
-        self.me = app.clients.insert(client);
+        self.me = app.clients.insert(Box::new(client));
         self.trust(reply, turn.app);
         Flow::Continue
     }

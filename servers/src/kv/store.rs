@@ -11,9 +11,13 @@ use hashbrown::HashTable;
 use super::clock::Clock;
 use super::error::{Error, WRONG_TYPE};
 use super::expiry::{EXPIRY_SIZE, Expiry};
+use super::places::Places;
+use super::room::less_room;
 use super::value::{Bytes, Kind, List, Value};
 use super::watches::Watches;
 
+/// How many entries stand in one block: a page of them.
+const BLOCK: usize = 128;
 /// The index of the keys is split, so that when a table grows, a 64th of the keys moves at once.
 const TABLES: usize = 64;
 /// About what a key costs beside its bytes and its value: an entry, a number in a table that is
@@ -35,16 +39,16 @@ impl Entry {
 
 /// All keys of one database and their values.
 ///
-/// Entries stand in one vector and keep their places, so the tables hold nothing but numbers of
-/// four bytes, a cursor of `SCAN` is a place, and a random key is one at a random place. Keys are
+/// Entries keep their places, so the tables hold nothing but numbers of four bytes, a cursor of `SCAN`
+/// is a place, and a random key is one at a random place. What keys took that are gone is given back
+/// a part at a time: blocks of entries once they are empty, tables once they are sparse. Keys are
 /// hashed with the standard library's SipHash and random keys, as Redis does it, so that nobody
 /// can choose ones that collide.
 #[derive(Debug)]
 pub(crate) struct Store {
     /// None as long as there has been no key.
     tables: Vec<HashTable<u32>>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    entries: Places<Entry, BLOCK>,
     hasher: RandomState,
     expiry: Expiry,
     clock: Rc<Clock>,
@@ -64,6 +68,11 @@ fn hash(hasher: &RandomState, key: &[u8]) -> u64 {
     state.finish()
 }
 
+/// The hash of the key at a place.
+fn hash_at(entries: &Places<Entry, BLOCK>, hasher: &RandomState, slot: u32) -> u64 {
+    entries.get(slot as usize).map_or(0, |entry| hash(hasher, &entry.key))
+}
+
 /// Which table a hash belongs to, by bits that the table does not use itself.
 fn table_of(hash: u64) -> usize {
     (hash >> 40) as usize % TABLES
@@ -73,8 +82,7 @@ impl Store {
     pub(crate) fn new(clock: Rc<Clock>) -> Self {
         Self {
             tables: Vec::new(),
-            entries: Vec::new(),
-            free: Vec::new(),
+            entries: Places::new(),
             hasher: RandomState::new(),
             expiry: Expiry::default(),
             clock,
@@ -88,7 +96,7 @@ impl Store {
 
     /// How many keys there are, those among them whose time has come unnoticed.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len()
     }
 
     /// How many keys will end by themselves.
@@ -114,7 +122,7 @@ impl Store {
     }
 
     fn entry(&self, slot: u32) -> Option<&Entry> {
-        self.entries.get(slot as usize)?.as_ref()
+        self.entries.get(slot as usize)
     }
 
     /// Where a key stands; one whose time has come goes now.
@@ -147,14 +155,17 @@ impl Store {
 
     /// Takes an entry out.
     fn take(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.entries.get_mut(slot as usize)?.take()?;
-        self.free.push(slot);
+        let entry = self.entries.remove(slot as usize)?;
         self.used -= entry.size();
         self.forget_expiry(slot);
         let hash = hash(&self.hasher, &entry.key);
-        let table = self.tables.get_mut(table_of(hash));
-        if let Some(Ok(found)) = table.map(|table| table.find_entry(hash, |it| *it == slot)) {
-            found.remove();
+        if let Some(table) = self.tables.get_mut(table_of(hash)) {
+            if let Ok(found) = table.find_entry(hash, |it| *it == slot) {
+                found.remove();
+            }
+            if let Some(room) = less_room(table.len(), table.capacity()) {
+                table.shrink_to(room, |slot| hash_at(&self.entries, &self.hasher, *slot));
+            }
         }
         Some(entry)
     }
@@ -172,22 +183,9 @@ impl Store {
         {
             self.ready.push_back(key.into());
         }
-        let entry = Some(Entry { key: key.into(), value });
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.entries[slot as usize] = entry;
-                slot
-            }
-            None => {
-                self.entries.push(entry);
-                // 2^32 keys would take 400 GB.
-                (self.entries.len() - 1) as u32
-            }
-        };
-        let hash_of = |slot: &u32| match &self.entries[*slot as usize] {
-            Some(entry) => hash(&self.hasher, &entry.key),
-            None => 0,
-        };
+        // 2^32 keys would take 400 GB.
+        let slot = self.entries.insert(Entry { key: key.into(), value }) as u32;
+        let hash_of = |slot: &u32| hash_at(&self.entries, &self.hasher, *slot);
         let hash = hash(&self.hasher, key);
         if self.tables.is_empty() {
             self.tables.resize_with(TABLES, HashTable::new);
@@ -218,7 +216,7 @@ impl Store {
 
     /// Changes the value at `slot`, and keeps the books.
     fn change<R>(&mut self, slot: u32, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
-        let entry = self.entries.get_mut(slot as usize)?.as_mut()?;
+        let entry = self.entries.get_mut(slot as usize)?;
         let before = entry.value.size();
         let result = change(&mut entry.value);
         self.used = self.used + entry.value.size() - before;
@@ -286,14 +284,11 @@ impl Store {
 
     /// Removes all keys.
     pub(crate) fn clear(&mut self) {
-        for slot in 0..self.entries.len() {
-            if let Some(entry) = &self.entries[slot] {
-                self.watched.touch(&entry.key);
-            }
+        for (_, entry) in self.entries.iter() {
+            self.watched.touch(&entry.key);
         }
         self.tables = Vec::new();
-        self.entries = Vec::new();
-        self.free = Vec::new();
+        self.entries = Places::new();
         self.expiry = Expiry::default();
         self.used = 0;
     }
@@ -357,19 +352,19 @@ impl Store {
         cursor: u64,
         count: usize,
     ) -> (impl Iterator<Item = (&[u8], &Value)>, u64) {
-        let start = usize::try_from(cursor).unwrap_or(usize::MAX).min(self.entries.len());
-        let end = start.saturating_add(count).min(self.entries.len());
-        let next = if end == self.entries.len() { 0 } else { end as u64 };
-        let live = self.entries[start..end].iter().zip(start as u32..).filter_map(|(it, slot)| {
-            let is_due = || self.expiry.get(slot).is_some_and(|at| at <= self.now());
-            it.as_ref().filter(|_| !is_due()).map(|it| (&*it.key, &it.value))
+        let start = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let end = self.entries.skip(start, count);
+        let next = if end == self.entries.end() { 0 } else { end as u64 };
+        let live = self.entries.range(start, end).filter_map(|(slot, it)| {
+            let is_due = self.expiry.get(slot as u32).is_some_and(|at| at <= self.now());
+            (!is_due).then_some((&*it.key, &it.value))
         });
         (live, next)
     }
 
-    /// How many places [`scan`](Self::scan) has to look at.
+    /// The end of the places that [`scan`](Self::scan) looks at.
     pub(crate) fn places(&self) -> usize {
-        self.entries.len()
+        self.entries.end()
     }
 
     /// Watches a key; returns how many changes it has seen.
@@ -388,20 +383,78 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
 
     use super::*;
+
+    fn room(store: &Store) -> usize {
+        store.tables.iter().map(HashTable::capacity).sum::<usize>() + store.entries.end()
+    }
 
     #[test]
     fn a_store_without_keys_owns_no_memory() {
         let mut store = Store::new(Rc::new(Clock::new(Instant::now)));
         for _ in 0..2 {
-            let rooms = [store.tables.capacity(), store.entries.capacity(), store.free.capacity()];
-            assert_eq!(rooms, [0; 3]);
+            assert_eq!((store.tables.capacity(), store.entries.end()), (0, 0));
             assert!(store.get(b"key").is_none() && store.remove(b"key").is_none());
             store.set_string(b"key", b"value", false);
             assert!(store.get(b"key").is_some());
             store.clear();
         }
+    }
+
+    #[test]
+    fn keys_that_are_gone_leave_no_room_behind() {
+        const KEYS: u32 = 50_000;
+        let time = Rc::new(Cell::new(Instant::now()));
+        let source = Rc::clone(&time);
+        let clock = Rc::new(Clock::new(move || source.get()));
+        let mut store = Store::new(Rc::clone(&clock));
+        let fill = |store: &mut Store, at| {
+            for key in 0..KEYS {
+                store.put(&key.to_le_bytes(), Some(Value::String(Bytes::default())));
+                store.set_expiry(&key.to_le_bytes(), at);
+            }
+            assert!(room(store) >= 2 * KEYS as usize);
+        };
+        fill(&mut store, None);
+        (100..KEYS).for_each(|key| drop(store.remove(&key.to_le_bytes())));
+        assert!(room(&store) < 4096, "100 keys have room for {}", room(&store));
+        assert_eq!(store.scan(0, 1000).0.count(), 100);
+        assert!((0..100_u32).all(|key| store.get(&key.to_le_bytes()).is_some()));
+        let in_a_second = store.now() + 1000;
+        fill(&mut store, Some(in_a_second));
+        store.set_expiry(&7_u32.to_le_bytes(), None);
+        time.set(time.get() + Duration::from_secs(2));
+        clock.begin();
+        while store.expire_due(1000) > 0 {}
+        assert_eq!((store.len(), store.expiring()), (1, 0));
+        assert!(room(&store) < 4096, "a key has room for {}", room(&store));
+    }
+
+    #[test]
+    fn a_scan_misses_no_key_that_stays_while_others_come_and_go() {
+        let mut store = Store::new(Rc::new(Clock::new(Instant::now)));
+        let empty = || Some(Value::String(Bytes::default()));
+        (0..10_000_u32).for_each(|key| store.put(&key.to_le_bytes(), empty()));
+        let (mut cursor, mut seen, mut steps) = (0, Vec::new(), 0);
+        loop {
+            let (found, next) = store.scan(cursor, 10);
+            seen.extend(found.map(|(key, _)| Bytes::from(key)));
+            steps += 1;
+            if steps == 300 {
+                // What has not been seen goes, but for the very last.
+                (3000..9_999_u32).for_each(|key| drop(store.remove(&key.to_le_bytes())));
+                (20_000..20_500_u32).for_each(|key| store.put(&key.to_le_bytes(), empty()));
+            }
+            if next == 0 {
+                break;
+            }
+            cursor = next;
+        }
+        let stayed = (0..3000_u32).chain([9_999]);
+        stayed.for_each(|key| assert!(seen.contains(&Bytes::from(key.to_le_bytes()))));
+        assert!(steps < 500, "{steps} steps over places that hold nothing");
     }
 }

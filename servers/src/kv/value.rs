@@ -6,13 +6,7 @@ use std::hash::RandomState;
 use indexmap::{IndexMap, IndexSet};
 use protocol::resp::parse_integer;
 
-/// Down to here, room for elements is kept.
-const ROOM_MIN: usize = 64;
-
-/// How much room is to be left, of `room` for `count` elements, if most of it is free.
-fn less_room(count: usize, room: usize) -> Option<usize> {
-    (room > ROOM_MIN && count < room / 4).then_some(count * 2)
-}
+use super::room::GiveBack;
 
 /// Bytes that own no more memory than they take.
 pub(crate) type Bytes = Box<[u8]>;
@@ -156,9 +150,7 @@ impl Kind for List {
     }
 
     fn shrink(&mut self) {
-        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
-            self.items.shrink_to(room);
-        }
+        self.items.give_back();
     }
 }
 
@@ -180,9 +172,7 @@ impl Kind for Hash {
     }
 
     fn shrink(&mut self) {
-        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
-            self.items.shrink_to(room);
-        }
+        self.items.give_back();
     }
 }
 
@@ -204,9 +194,7 @@ impl Kind for Set {
     }
 
     fn shrink(&mut self) {
-        if let Some(room) = less_room(self.items.len(), self.items.capacity()) {
-            self.items.shrink_to(room);
-        }
+        self.items.give_back();
     }
 }
 

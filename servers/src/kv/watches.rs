@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::room::GiveBack;
 use super::value::Bytes;
 
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ impl Watches {
             watch.watchers -= 1;
             if watch.watchers == 0 {
                 self.0.remove(key);
+                self.0.give_back();
             }
         }
     }

@@ -1,0 +1,280 @@
+//! A table whose items keep their places, and that keeps no room for those that are gone.
+
+use super::room::GiveBack;
+
+/// Items at numbered places, in blocks of `SIZE`. An item keeps its place for as long as it is here,
+/// and a block in which there is none owns no memory: it may be taken into use again. Blocks that have
+/// a free place are filled before that.
+///
+/// Nothing is ever moved, so that neither growing nor shrinking takes long.
+#[derive(Debug)]
+pub(crate) struct Places<T, const SIZE: usize> {
+    blocks: Vec<Block<T>>,
+    /// Blocks that had a free place when they were put here.
+    open: Vec<usize>,
+    /// Blocks that were without items when they were put here.
+    vacant: Vec<usize>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Block<T> {
+    /// None while there is no item.
+    places: Vec<Place<T>>,
+    taken: usize,
+    /// The first of the free places, each of which names the next.
+    free: u32,
+    is_open: bool,
+}
+
+#[derive(Debug)]
+enum Place<T> {
+    Taken(T),
+    Free { next: u32 },
+}
+
+/// The end of a list of free places.
+const NONE: u32 = u32::MAX;
+
+impl<T> Block<T> {
+    const fn new() -> Self {
+        Self { places: Vec::new(), taken: 0, free: NONE, is_open: false }
+    }
+
+    /// Whether there is an item and room for another.
+    fn has_room(&self, size: usize) -> bool {
+        (1..size).contains(&self.taken)
+    }
+
+    fn insert(&mut self, item: T, size: usize) -> usize {
+        self.taken += 1;
+        if self.free == NONE {
+            if self.places.is_empty() {
+                self.places.reserve_exact(size);
+            }
+            self.places.push(Place::Taken(item));
+            return self.places.len() - 1;
+        }
+        let place = self.free as usize;
+        if let Place::Free { next } = std::mem::replace(&mut self.places[place], Place::Taken(item))
+        {
+            self.free = next;
+        }
+        place
+    }
+
+    fn remove(&mut self, place: usize) -> Option<T> {
+        let found = self.places.get_mut(place)?;
+        if let Place::Free { .. } = found {
+            return None;
+        }
+        let Place::Taken(item) = std::mem::replace(found, Place::Free { next: self.free }) else {
+            return None;
+        };
+        self.free = place as u32;
+        self.taken -= 1;
+        if self.taken == 0 {
+            self.places = Vec::new();
+            self.free = NONE;
+        }
+        Some(item)
+    }
+}
+
+impl<T, const SIZE: usize> Places<T, SIZE> {
+    pub(crate) const fn new() -> Self {
+        Self { blocks: Vec::new(), open: Vec::new(), vacant: Vec::new(), len: 0 }
+    }
+
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The number behind that of the last place that may be taken.
+    pub(crate) fn end(&self) -> usize {
+        self.blocks.len() * SIZE
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        match self.blocks.get(place / SIZE)?.places.get(place % SIZE)? {
+            Place::Taken(item) => Some(item),
+            Place::Free { .. } => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
+        match self.blocks.get_mut(place / SIZE)?.places.get_mut(place % SIZE)? {
+            Place::Taken(item) => Some(item),
+            Place::Free { .. } => None,
+        }
+    }
+
+    /// Puts an item at a free place; returns its number.
+    pub(crate) fn insert(&mut self, item: T) -> usize {
+        let number = self.block_with_room();
+        self.len += 1;
+        number * SIZE + self.blocks[number].insert(item, SIZE)
+    }
+
+    fn block_with_room(&mut self) -> usize {
+        while let Some(number) = self.open.last().copied() {
+            match self.blocks.get_mut(number) {
+                Some(block) if block.has_room(SIZE) => return number,
+                Some(block) => block.is_open = false,
+                None => {}
+            }
+            self.open.pop();
+        }
+        let is_vacant = |number: &usize| self.blocks.get(*number).is_some_and(|it| it.taken == 0);
+        let number = loop {
+            match self.vacant.pop() {
+                Some(number) if is_vacant(&number) => break number,
+                Some(_) => {}
+                None => {
+                    self.blocks.push(Block::new());
+                    break self.blocks.len() - 1;
+                }
+            }
+        };
+        self.blocks[number].is_open = true;
+        self.open.push(number);
+        number
+    }
+
+    /// Takes an item out of its place, if there is one.
+    pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
+        let number = place / SIZE;
+        let block = self.blocks.get_mut(number)?;
+        let item = block.remove(place % SIZE)?;
+        self.len -= 1;
+        if block.taken == 0 {
+            self.vacate(number);
+        } else if !block.is_open {
+            block.is_open = true;
+            self.open.push(number);
+        }
+        Some(item)
+    }
+
+    /// A block has lost its last item.
+    fn vacate(&mut self, number: usize) {
+        if self.len == 0 {
+            *self = Self::new();
+            return;
+        }
+        self.vacant.push(number);
+        while self.blocks.pop_if(|block| block.taken == 0).is_some() {}
+        self.blocks.give_back();
+    }
+
+    /// The items at the places of a range, and their numbers.
+    pub(crate) fn range(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, &T)> {
+        let first = (from / SIZE).min(self.blocks.len());
+        let blocks = self.blocks[first..].iter().zip(first..);
+        let blocks = blocks.take_while(move |(_, number)| number * SIZE < to);
+        let all = blocks.flat_map(|(block, number)| block.places.iter().zip(number * SIZE..));
+        all.filter_map(move |(place, number)| match place {
+            Place::Taken(item) if (from..to).contains(&number) => Some((number, item)),
+            _ => None,
+        })
+    }
+
+    /// All items, and their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.range(0, usize::MAX)
+    }
+
+    /// The place behind the next `count` ones from `from` on, without those of blocks that have no
+    /// item; [`end`](Self::end) if there are not so many.
+    pub(crate) fn skip(&self, from: usize, mut count: usize) -> usize {
+        let mut at = from.min(self.end());
+        while at < self.end() && count > 0 {
+            let block_end = (at / SIZE + 1) * SIZE;
+            if self.blocks[at / SIZE].taken == 0 {
+                at = block_end;
+                continue;
+            }
+            let step = count.min(block_end - at);
+            at += step;
+            count -= step;
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Four = Places<usize, 4>;
+
+    fn with(count: usize) -> Four {
+        let mut places = Four::new();
+        for number in 0..count {
+            assert_eq!(places.insert(number), number);
+        }
+        places
+    }
+
+    fn rooms(places: &Four) -> usize {
+        places.blocks.iter().map(|block| block.places.capacity()).sum()
+    }
+
+    #[test]
+    fn items_keep_their_places_and_free_ones_are_taken_first() {
+        let mut places = with(10);
+        for gone in [3, 5, 8] {
+            assert_eq!(places.remove(gone), Some(gone));
+            assert_eq!(places.remove(gone), None);
+        }
+        assert_eq!(places.iter().map(|(at, it)| (at, *it)).filter(|(a, b)| a == b).count(), 7);
+        let mut taken: Vec<usize> = (10..15).map(|number| places.insert(number)).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [3, 5, 8, 10, 11]);
+        assert_eq!(places.len(), 12);
+        assert!(places.get(11).is_some() && places.get(12).is_none());
+    }
+
+    #[test]
+    fn blocks_without_items_own_no_memory() {
+        let mut places = with(1000);
+        assert_eq!(rooms(&places), 1000);
+        for number in (0..1000).filter(|number| number % 100 != 50) {
+            places.remove(number);
+        }
+        assert_eq!((places.len(), rooms(&places)), (10, 40));
+        assert_eq!(places.end(), 952, "those at the end are gone altogether");
+        // Where there are items is filled first, and then what is vacant.
+        let taken: Vec<usize> = (0..30).map(|number| places.insert(number)).collect();
+        assert!(taken.iter().all(|place| place % 100 / 4 == 12), "{taken:?}");
+        for number in 0..900 {
+            places.insert(number);
+        }
+        assert_eq!((places.len(), places.end()), (940, 952));
+        let all: Vec<usize> = places.iter().map(|(at, _)| at).collect();
+        for at in all {
+            places.remove(at);
+        }
+        assert_eq!((places.len(), places.end(), rooms(&places)), (0, 0, 0));
+        assert_eq!(places.open.capacity() + places.vacant.capacity() + places.blocks.capacity(), 0);
+    }
+
+    #[test]
+    fn vacant_blocks_are_passed_without_looking_at_their_places() {
+        let mut places = with(100);
+        for number in 10..90 {
+            places.remove(number);
+        }
+        assert_eq!(places.skip(0, 8), 8);
+        assert_eq!(places.skip(8, 4), 12);
+        assert_eq!(places.skip(12, 3), 91);
+        assert_eq!(places.skip(12, 100), 100);
+        assert_eq!(places.skip(500, 1), 100);
+        let found: Vec<usize> = places.range(9, 92).map(|(at, _)| at).collect();
+        assert_eq!(found, [9, 90, 91]);
+        assert_eq!(places.range(500, usize::MAX).count(), 0);
+    }
+}
