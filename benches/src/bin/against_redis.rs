@@ -171,7 +171,8 @@ fn is_kv() -> bool {
 
 fn main() -> ExitCode {
     if is_kv() {
-        let server = Server { name: "kv", about: "As against_redis starts it", address: "" };
+        let server =
+            Server { name: "kv", about: "As against_redis starts it", address: "127.0.0.1:0" };
         return servers::run_with(server, kv::application);
     }
     let cli = Cli::parse();
