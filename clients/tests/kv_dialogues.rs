@@ -54,16 +54,22 @@ impl Side {
         self.told += &format!("{name} is told {}\n", said.escape_debug());
     }
 
-    /// Plays a line: `1: ` and a command that is answered, `1! ` and one that waits, or `1?` for
-    /// the end of that wait.
+    /// Plays a line: `1: ` and a command that is answered, `1~ ` and one that is answered at random,
+    /// `1! ` and one that waits, or `1?` for the end of that wait.
     fn play(&mut self, line: &str) {
         self.told += &format!("{line:.200}\n");
-        let (name, rest) = line.split_at(line.find([':', '!', '?']).expect("it is a line"));
+        let (name, rest) = line.split_at(line.find([':', '~', '!', '?']).expect("it is a line"));
         let command = &rest[1..];
         match &rest[..1] {
             ":" => {
                 self.send(name, command);
                 self.hear(name);
+            }
+            "~" => {
+                self.send(name, command);
+                let told = self.told.len();
+                self.hear(name);
+                self.told.truncate(told);
             }
             "!" => {
                 self.send(name, command);
@@ -402,6 +408,14 @@ fn collections_are_kept_as_in_redis() {
         "sinterstore set again".to_owned(),
         "del set".to_owned(),
         format!("sadd set{}", numbers(0..600)),
+        "spop set 400".to_owned(),
+        "spop set".to_owned(),
+        "spop set 164".to_owned(),
+        "spop set 35".to_owned(),
+        format!("sadd set{}", numbers(600..1200)),
+        "spop set 400".to_owned(),
+        "spop set 165".to_owned(),
+        "spop set 30".to_owned(),
         "del set".to_owned(),
         format!("hset set{}", fields(0..512)),
         "hset set f0 x".to_owned(),
@@ -414,7 +428,8 @@ fn collections_are_kept_as_in_redis() {
         format!("rpush list{}", numbers(0..2000)),
         format!("ltrim list 0 {}", 3),
     ] {
-        dialogue += &format!("1: {line}\n");
+        let sign = if line.starts_with("spop") { '~' } else { ':' };
+        dialogue += &format!("1{sign} {line}\n");
         for key in ["set", "again", "other", "list"] {
             dialogue += &ask(key);
         }
