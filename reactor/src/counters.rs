@@ -157,9 +157,4 @@ impl<A, P> Cx<'_, A, P> {
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }
-
-    /// How many listeners there are. A server with none is not reached by any new peer.
-    pub fn listeners(&self) -> usize {
-        self.core.listeners.len()
-    }
 }

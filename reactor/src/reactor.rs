@@ -104,8 +104,16 @@ impl<A: 'static> Reactor<A> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_until(&mut self, mut done: impl FnMut(&A) -> bool) -> io::Result<()> {
+        self.run_while(|reactor| !done(&reactor.app))
+    }
+
+    /// Turns as long as `goes_on`, asked before every turn, or until it is stopped or has drained.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_while(&mut self, mut goes_on: impl FnMut(&Self) -> bool) -> io::Result<()> {
         self.core.refuse_copy()?;
-        while !done(&self.app) && !self.has_ended() {
+        while goes_on(self) && !self.has_ended() {
             self.turn(None)?;
         }
         if self.has_ended() {
@@ -145,6 +153,16 @@ impl<A: 'static> Reactor<A> {
     /// What the loop has done since it started.
     pub fn counters(&self) -> Counters {
         self.core.counters()
+    }
+
+    /// Whether it is winding down or stopping.
+    pub fn is_draining(&self) -> bool {
+        self.core.course != Course::Running
+    }
+
+    /// How many listeners there are. A server with none is not reached by any new peer.
+    pub fn listeners(&self) -> usize {
+        self.core.listeners.len()
     }
 
     /// How many timers there are in memory: those that are armed, and some of sources that have

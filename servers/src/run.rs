@@ -78,15 +78,13 @@ fn start<A: 'static>(args: &ServerArgs, limits: LoopLimits, app: A) -> io::Resul
 /// noticed by whatever watches over it.
 fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
     let mut is_deserted = false;
-    while !reactor.has_ended() {
-        reactor.run_once(None)?;
-        let mut cx = reactor.cx();
-        if cx.listeners() == 0 && !cx.is_draining() {
-            is_deserted = true;
-            wind_down(&"the last listener has ended", &mut cx);
-        }
-    }
+    reactor.run_while(|reactor| {
+        is_deserted = reactor.listeners() == 0 && !reactor.is_draining();
+        !is_deserted
+    })?;
     if is_deserted {
+        wind_down(&"the last listener has ended", &mut reactor.cx());
+        reactor.run()?;
         return Err(io::Error::other("stopped, since no listener was left"));
     }
     Ok(())
