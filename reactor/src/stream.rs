@@ -283,8 +283,8 @@ impl<S> Stream<S> {
 
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
     fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        cx.set_unsent(!scratch.output.is_empty());
         if self.stage == Stage::Closing && scratch.output.is_empty() {
+            cx.set_unsent(false);
             if self.input_ended {
                 return Ok(Next::Close(self.take_reason()));
             }
@@ -310,7 +310,11 @@ impl<S> Stream<S> {
         };
         let has_more = !scratch.output.is_empty() || self.marks.owes();
         let write = if has_more { Interest::WRITE } else { Interest::NONE };
-        cx.set_interest(read | write);
+        let is_unsent = !scratch.output.is_empty();
+        cx.core.update(cx.me, |source| {
+            source.interest = read | write;
+            source.is_unsent = is_unsent;
+        });
         Ok(Next::Continue)
     }
 }

@@ -58,8 +58,8 @@ fn interrupted_and_blocked_calls_lose_nothing() {
         ("read", ["error=EINTR:when=20+3", "error=EAGAIN:when=20+3"]),
         ("sendto", ["error=EINTR:when=1+3", "error=EAGAIN:when=1+3"]),
         ("sendmsg", ["error=EINTR:when=1+3", "error=EAGAIN:when=1+3"]),
-        ("epoll_wait,epoll_pwait2", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
-        ("epoll_wait,epoll_pwait2", ["error=ENOMEM:when=1+3", "error=ENOMEM:when=1"]),
+        ("epoll_pwait,epoll_pwait2", ["error=EINTR:when=1+3", "error=EINTR:when=1"]),
+        ("epoll_pwait,epoll_pwait2", ["error=ENOMEM:when=1+3", "error=ENOMEM:when=1"]),
     ] {
         for fault in faults {
             survive(calls, fault);

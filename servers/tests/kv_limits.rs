@@ -163,6 +163,7 @@ const COUNT: usize = 200_000;
 /// How keys go: a name, and what has them go.
 type Way = (&'static str, fn(&mut TcpStream));
 
+#[cfg(feature = "jemalloc")]
 #[test]
 fn what_keys_took_is_given_back_to_the_system_however_they_went() {
     // They take 30 MB; what is left is less than a quarter.

@@ -138,9 +138,9 @@ impl<A> Cx<'_, A> {
             Mode::Unknown | Mode::Nonblocking => call(fd.as_fd(), &mut flags),
         };
         source.not_socket = flags.not_socket;
-        let is_final =
-            result.as_ref().err().is_none_or(|it| it.kind() != io::ErrorKind::WouldBlock);
-        if interest == Interest::PRIORITY && is_final {
+        if interest == Interest::PRIORITY
+            && result.as_ref().err().is_none_or(|it| it.kind() != io::ErrorKind::WouldBlock)
+        {
             // There is one at a time, and the next comes with an event of its own.
             source.ready = source.ready.without(Readiness::PRIORITY);
         }

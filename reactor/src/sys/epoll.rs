@@ -23,7 +23,7 @@ const EMPTY: libc::epoll_event = libc::epoll_event { events: 0, u64: 0 };
 enum Clock {
     /// `epoll_pwait2(2)`, to the nanosecond; Linux 5.11 and later.
     Nanoseconds,
-    /// `epoll_wait(2)`, rounded up to the millisecond.
+    /// `epoll_pwait(2)`, rounded up to the millisecond.
     Milliseconds,
 }
 
@@ -92,13 +92,21 @@ impl Epoll {
                 result => return result,
             }
         }
-        let capacity = self.events.len() as libc::c_int;
         let milliseconds = timeout.map_or(-1, milliseconds_up);
-        // SAFETY: the array holds `capacity` events and outlives the call.
+        // SAFETY: the array holds as many events as is said and outlives the call, and a null
+        // signal mask changes no mask. Called directly, it is no point of cancellation.
         let result = unsafe {
-            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), capacity, milliseconds)
+            libc::syscall(
+                libc::SYS_epoll_pwait,
+                self.fd.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len() as libc::c_int,
+                milliseconds,
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
         };
-        reported(result)
+        reported(result as libc::c_int)
     }
 
     fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
@@ -195,7 +203,7 @@ impl Backend for Epoll {
     }
 
     fn wait_call(&self) -> &'static str {
-        "epoll_wait"
+        "epoll_pwait"
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {

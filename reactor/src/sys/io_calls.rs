@@ -1,4 +1,8 @@
 //! Reading, writing and asking.
+//!
+//! What is called for every message asks the kernel directly (`syscall(2)`): the C library's own
+//! functions are points of cancellation, which costs a program with threads four atomic operations a
+//! message.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -17,8 +21,9 @@ pub(crate) const SLICES_MAX: usize = 1024;
 /// `read(2)`.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     transfer(|| {
+        let (pointer, length) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: the buffer is writable for as many bytes as is said.
-        unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) }
+        unsafe { libc::syscall(libc::SYS_read, fd.as_raw_fd(), pointer, length) }
     })
 }
 
@@ -28,7 +33,7 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<u
     without_sigpipe(|| {
         transfer(|| {
             // SAFETY: an IoSlice is an iovec (std guarantees it), and there are `count` of them.
-            unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) }
+            unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) as libc::c_long }
         })
     })
 }
@@ -37,9 +42,20 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<u
 pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if let [only] = slices {
         return transfer(|| {
-            // SAFETY: the slice is readable for as many bytes as is said.
+            let (pointer, length, flags) = (only.as_ptr(), only.len(), libc::MSG_NOSIGNAL);
+            let (anywhere, none) = (std::ptr::null::<libc::sockaddr>(), 0);
+            // SAFETY: the slice is readable for as many bytes as is said; a connected socket takes
+            // no address.
             unsafe {
-                libc::send(fd.as_raw_fd(), only.as_ptr().cast(), only.len(), libc::MSG_NOSIGNAL)
+                libc::syscall(
+                    libc::SYS_sendto,
+                    fd.as_raw_fd(),
+                    pointer,
+                    length,
+                    flags,
+                    anywhere,
+                    none,
+                )
             }
         });
     }
@@ -48,8 +64,9 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
     message.msg_iov = slices.as_ptr().cast_mut().cast();
     message.msg_iovlen = slices.len().min(SLICES_MAX);
     transfer(|| {
+        let (call, flags) = (libc::SYS_sendmsg, libc::MSG_NOSIGNAL);
         // SAFETY: `message` points at valid slices, which sending does not change.
-        unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_NOSIGNAL) }
+        unsafe { libc::syscall(call, fd.as_raw_fd(), &raw const message, flags) }
     })
 }
 
@@ -66,7 +83,10 @@ pub(crate) fn sendfile(
         transfer(|| {
             let mut position = start;
             // SAFETY: both descriptors are open while borrowed, and `position` outlives the call.
-            unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut position, count) }
+            unsafe {
+                libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut position, count)
+                    as libc::c_long
+            }
         })
     })
 }

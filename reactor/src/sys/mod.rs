@@ -39,7 +39,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// The result of a call that transfers bytes, made again when a signal interrupted it.
-fn transfer(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+fn transfer(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {
             return Ok(count);

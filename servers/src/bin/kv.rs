@@ -5,11 +5,11 @@
 use std::process::ExitCode;
 
 use servers::{Server, kv};
-use tikv_jemallocator::Jemalloc;
 
 /// What was taken by keys that are gone goes back to the system within seconds, a part at a time.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is there to \
                      be read, and to test with. It has no scripts, sorted sets or streams, keeps \
