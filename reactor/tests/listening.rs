@@ -344,7 +344,7 @@ fn those_whom_the_kernel_turns_away_are_counted() {
         assert!(counters.refused > 0, "{counters}");
         // They stay counted when the listener is gone.
         reactor.cx().close(token);
-        turn_until(&mut reactor, |reactor| reactor.cx().listeners() == 0);
+        turn_until(&mut reactor, |reactor| reactor.listeners() == 0);
         let counters = reactor.counters();
         assert!(counters.refused > 0 && counters.waiting == 0, "{counters}");
     });

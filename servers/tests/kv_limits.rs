@@ -4,9 +4,8 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE};
+use common::Daemon;
 
 const MIB: usize = 1024 * 1024;
 /// What one client may leave unread.
@@ -153,58 +152,72 @@ fn what_is_left_of_large_collections_takes_no_more_room_than_it_is_counted_for()
     assert!(server.memory() < MEMORY_MAX, "they take {} bytes", server.memory());
 }
 
-/// `COUNT` times what `make` says of a number.
-fn many(make: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
-    (0..COUNT).flat_map(make).collect()
-}
-
-const COUNT: usize = 200_000;
-
-/// How keys go: a name, and what has them go.
-type Way = (&'static str, fn(&mut TcpStream));
-
+/// What keys took is given back, which glibc's allocator does not do.
 #[cfg(feature = "jemalloc")]
-#[test]
-fn what_keys_took_is_given_back_to_the_system_however_they_went() {
-    // They take 30 MB; what is left is less than a quarter.
-    const LEFT_MAX: u64 = 7 * MIB as u64;
-    let set = |number: usize| request(["SET", &format!("key {number}"), &"x".repeat(100)]);
-    let ways: [Way; 3] = [
-        ("DEL", |client| {
-            let del = many(|number| request(["DEL", &format!("key {number}")]));
-            client.write_all(&del).expect("the server reads");
-            read_exactly(client, 4 * COUNT);
-        }),
-        ("FLUSHALL", |client| {
-            assert!(is_answered(client, &request(["FLUSHALL"]), b"+OK\r\n"));
-        }),
-        ("PEXPIRE", |client| {
-            let expire = many(|number| request(["PEXPIRE", &format!("key {number}"), "500"]));
-            client.write_all(&expire).expect("the server reads");
-            read_exactly(client, 4 * COUNT);
-        }),
-    ];
-    let wait_for = |(way, go): Way| {
-        let server = start();
-        let before = server.memory();
-        let mut client = server.connect();
-        client.write_all(&many(set)).expect("the server reads");
-        read_exactly(&mut client, 5 * COUNT);
-        let full = server.memory();
-        assert!(full > before + 25 * MIB as u64, "{way}: {full} bytes are few for so many keys");
-        go(&mut client);
-        let start = Instant::now();
-        while server.memory() > before + LEFT_MAX {
-            let left = server.memory() - before;
-            assert!(start.elapsed() < PATIENCE, "{way}: {left} bytes are left of {full}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    };
-    std::thread::scope(|scope| {
-        ways.map(|way| scope.spawn(move || wait_for(way))).map(|it| it.join().expect("it holds"))
-    });
-}
+mod given_back {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::{Duration, Instant};
 
-fn read_exactly(client: &mut TcpStream, count: usize) {
-    client.read_exact(&mut vec![0; count]).expect("it is answered");
+    use super::{MIB, is_answered, request, start};
+    use crate::common::PATIENCE;
+
+    /// `COUNT` times what `make` says of a number.
+    fn many(make: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+        (0..COUNT).flat_map(make).collect()
+    }
+
+    const COUNT: usize = 200_000;
+
+    /// How keys go: a name, and what has them go.
+    type Way = (&'static str, fn(&mut TcpStream));
+
+    #[test]
+    fn what_keys_took_is_given_back_to_the_system_however_they_went() {
+        // They take 30 MB; what is left is less than a quarter.
+        const LEFT_MAX: u64 = 7 * MIB as u64;
+        let set = |number: usize| request(["SET", &format!("key {number}"), &"x".repeat(100)]);
+        let ways: [Way; 3] = [
+            ("DEL", |client| {
+                let del = many(|number| request(["DEL", &format!("key {number}")]));
+                client.write_all(&del).expect("the server reads");
+                read_exactly(client, 4 * COUNT);
+            }),
+            ("FLUSHALL", |client| {
+                assert!(is_answered(client, &request(["FLUSHALL"]), b"+OK\r\n"));
+            }),
+            ("PEXPIRE", |client| {
+                let expire = many(|number| request(["PEXPIRE", &format!("key {number}"), "500"]));
+                client.write_all(&expire).expect("the server reads");
+                read_exactly(client, 4 * COUNT);
+            }),
+        ];
+        let wait_for = |(way, go): Way| {
+            let server = start();
+            let before = server.memory();
+            let mut client = server.connect();
+            client.write_all(&many(set)).expect("the server reads");
+            read_exactly(&mut client, 5 * COUNT);
+            let full = server.memory();
+            assert!(
+                full > before + 25 * MIB as u64,
+                "{way}: {full} bytes are few for so many keys"
+            );
+            go(&mut client);
+            let start = Instant::now();
+            while server.memory() > before + LEFT_MAX {
+                let left = server.memory() - before;
+                assert!(start.elapsed() < PATIENCE, "{way}: {left} bytes are left of {full}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        std::thread::scope(|scope| {
+            ways.map(|way| scope.spawn(move || wait_for(way)))
+                .map(|it| it.join().expect("it holds"))
+        });
+    }
+
+    fn read_exactly(client: &mut TcpStream, count: usize) {
+        client.read_exact(&mut vec![0; count]).expect("it is answered");
+    }
 }
