@@ -141,21 +141,19 @@ pub fn parse(lines: &[String]) -> io::Result<Vec<(String, f64)>> {
     found.collect()
 }
 
-/// Why nothing can be measured here, if it can not.
+/// Why nothing can be measured here, if it cannot.
 pub fn absent() -> Option<String> {
     let packages = [("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
     packages.into_iter().find_map(|(program, package)| {
         let error = version(program).err()?;
-        Some(format!(
-            "{program} can not be started ({error}): on Debian, apt-get install {package}"
-        ))
+        Some(format!("{program} cannot be started ({error}): on Debian, apt-get install {package}"))
     })
 }
 
 /// What a program says its version is.
 ///
 /// # Errors
-/// When it can not be started.
+/// When it cannot be started.
 pub fn version(program: &str) -> io::Result<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -177,7 +175,7 @@ pub fn become_redis() -> io::Result<()> {
 /// its own. What it logs goes to standard output, where addresses are looked for.
 ///
 /// # Errors
-/// When this program can not be started again; it does not return otherwise.
+/// When this program cannot be started again; it does not return otherwise.
 pub fn become_kv() -> io::Result<()> {
     let log = io::stdout().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(this_program()?);

@@ -95,16 +95,16 @@ fn strace(output: &str) -> Command {
     command
 }
 
-/// Why calls can not be counted here, if they can not.
+/// Why calls cannot be counted here, if they cannot.
 pub fn absent() -> Option<String> {
     let mut command = strace("/dev/null");
     match command.arg("true").stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            Some(format!("strace can not trace: {}", said.lines().next().unwrap_or("silently")))
+            Some(format!("strace cannot trace: {}", said.lines().next().unwrap_or("silently")))
         }
-        Err(error) => Some(format!("strace can not be started, its package is strace: {error}")),
+        Err(error) => Some(format!("strace cannot be started, its package is strace: {error}")),
     }
 }
 

@@ -387,7 +387,7 @@ pub fn together(load: Load, servers: &[SocketAddr], pid: u32) -> io::Result<Outc
     let mut all = outcomes.next().ok_or_else(|| io::Error::other("there is no server"))?;
     for other in outcomes {
         // Each thread measures for a little longer or shorter than the first, whose count of the
-        // processor time is kept: rates can be added, messages can not.
+        // processor time is kept: rates can be added, messages cannot.
         let ratio = all.elapsed.as_secs_f64() / other.elapsed.as_secs_f64();
         all.messages += (other.messages as f64 * ratio) as u64;
         all.latency.add(&other.latency).map_err(io::Error::other)?;

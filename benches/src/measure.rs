@@ -23,7 +23,7 @@ pub fn pin(core: i32) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Has the kernel end this process when the one that started it ends, however it does.
+/// Makes the kernel end this process when the one that started it ends, however it does.
 ///
 /// # Errors
 /// What the kernel said, or that the starter is gone already.

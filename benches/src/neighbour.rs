@@ -26,7 +26,7 @@ fn chrt() -> Command {
     command
 }
 
-/// Why there can be none here, if there can not.
+/// Why there can be none here, if there cannot.
 pub fn absent() -> Option<String> {
     let output = chrt().arg("true").stdin(Stdio::null()).output();
     let why = match output {
@@ -43,7 +43,7 @@ pub fn absent() -> Option<String> {
 /// Starts one that takes half of `core` until it is dropped.
 ///
 /// # Errors
-/// When it can not be started, or `stop` was set.
+/// When it cannot be started, or `stop` was set.
 pub fn start(core: i32, stop: &AtomicBool) -> io::Result<Running> {
     let mut command = chrt();
     command.arg(this_program()?).args(["neighbour", &core.to_string()]);

@@ -90,7 +90,7 @@ const fn echo_plot(metric: &'static str, up: &'static str, is_logarithmic: bool)
 /// The plots for which there are figures, with the names of their files.
 ///
 /// # Errors
-/// When one can not be drawn.
+/// When one cannot be drawn.
 pub fn all(
     results: &Results<'_>,
 ) -> Result<Vec<(&'static str, String)>, Box<dyn Error + Send + Sync>> {

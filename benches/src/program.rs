@@ -31,7 +31,7 @@ impl Program<'_> {
     /// Makes the folder, and has Ctrl-C set what is returned.
     ///
     /// # Errors
-    /// When the folder can not be made.
+    /// When the folder cannot be made.
     pub fn prepare(&self) -> io::Result<Arc<AtomicBool>> {
         // Better now than after five minutes.
         fs::create_dir_all(self.out).map_err(|error| {
@@ -79,7 +79,7 @@ impl Program<'_> {
     /// tried. The exit code is a success if all was measured, and recorded where that was asked for.
     ///
     /// # Errors
-    /// When a file can not be written or a plot not drawn.
+    /// When a file cannot be written or a plot not drawn.
     pub fn report(
         &self,
         run: &Run,

@@ -82,7 +82,7 @@ pub fn text(page: &Page, head: &str, tables: &str, last: &str, plots: &[File]) -
 /// Writes a page and its plots into a folder of the book, in the place of what is there.
 ///
 /// # Errors
-/// When the folder can not be made or written to.
+/// When the folder cannot be made or written to.
 pub fn write(folder: &Path, page: &Page, text: &str, plots: &[File]) -> io::Result<()> {
     let failed = |error: io::Error| {
         let text = format!("cannot record to {} (--record): {error}", folder.display());

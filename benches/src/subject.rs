@@ -105,7 +105,7 @@ impl Subject {
         }
     }
 
-    /// Why it can not be run here, if it can not.
+    /// Why it cannot be run here, if it cannot.
     pub fn absent(&self) -> Option<&'static str> {
         match self.program {
             Program::C(Err(why)) => Some(why),
@@ -116,7 +116,7 @@ impl Subject {
     /// Starts it on a work, on a core; a negative core is any.
     ///
     /// # Errors
-    /// When it is absent or can not be started.
+    /// When it is absent or cannot be started.
     pub fn start(&self, work: &Work, core: i32) -> io::Result<Running> {
         Running::start(self.command(work, core, &work.numbers())?)
     }
@@ -143,7 +143,7 @@ impl Subject {
 /// This program, which runs the Rust subjects and the client too.
 ///
 /// # Errors
-/// When it can not be told which that is.
+/// When it cannot be told which that is.
 pub fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
@@ -160,7 +160,7 @@ impl Running {
     /// Starts a process whose lines can be read.
     ///
     /// # Errors
-    /// When it can not be started.
+    /// When it cannot be started.
     pub fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {

@@ -79,26 +79,26 @@ pub trait Timers {
     /// Arms a timer that is not armed.
     ///
     /// # Errors
-    /// When the loop can not.
+    /// When the loop cannot.
     fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
 
     /// Moves a timer that is armed.
     ///
     /// # Errors
-    /// When the loop can not.
+    /// When the loop cannot.
     fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
 
     /// Takes a timer away that is armed.
     ///
     /// # Errors
-    /// When the loop can not.
+    /// When the loop cannot.
     fn cancel(&mut self, place: usize) -> io::Result<()>;
 }
 
 /// Measures what is done with so many timers, and prints what one took each time. None is left.
 ///
 /// # Errors
-/// When the loop can not.
+/// When the loop cannot.
 pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
     let mut script = Script::new(count);
     script.in_order();

@@ -470,7 +470,7 @@ fn subscriptions_of_a_script_print_until_the_server_ends() {
 fn confirmations_of_unsubscribing_are_replies_in_either_version() {
     let Some(redis) = Redis::start(&[]) else { return };
     let socket = redis.socket();
-    // The database that can not be selected is tried again after AUTH, by the tool itself.
+    // The database that cannot be selected is tried again after AUTH, by the tool itself.
     for version in ["-2", "-3"] {
         let args = ["-s", &socket, version, "--csv", "-n", "99"];
         let output = run(KV_CLI, &args, b"unsubscribe a b\npunsubscribe\nauth x\nping\n");

@@ -65,7 +65,7 @@ pub trait Codec {
     /// update) is appended to `output`.
     ///
     /// # Errors
-    /// When the input can not become a message however it goes on. The conversation ends with
+    /// When the input cannot become a message however it goes on. The conversation ends with
     /// what [`reject`](Self::reject) has to say.
     fn decode<'a>(
         &mut self,

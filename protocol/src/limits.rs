@@ -105,7 +105,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a set of [`Limits`] can not be worked with.
+/// Why a set of [`Limits`] cannot be worked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitsError {
     /// A limit is zero, which would mean that nothing is allowed.

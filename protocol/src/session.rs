@@ -91,7 +91,7 @@ impl<'a, A> Turn<'a, A> {
         self.agenda.wakes.push(peer);
     }
 
-    /// Has this session advanced with [`Cause::Deadline`] once `at` has passed, or never. There
+    /// Calls this session with [`Cause::Deadline`] once `at` has passed, or never. There
     /// is one deadline a session: the last one set.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
         self.agenda.deadline = Some(at);

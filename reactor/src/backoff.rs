@@ -38,7 +38,7 @@ impl Backoff {
     }
 }
 
-/// Has the same thing said no more often than is of use, and then how often it was left out.
+/// Lets the same thing be said no more often than is of use, and then how often it was left out.
 #[derive(Debug, Default)]
 pub(crate) struct Folding {
     said: Option<Instant>,

@@ -192,7 +192,7 @@ impl<A> Core<A> {
         Ok(tag)
     }
 
-    /// Has the backend watch a new source. What can not be watched because it never blocks is
+    /// Makes the backend watch a new source. What cannot be watched because it never blocks is
     /// always ready instead.
     fn watch(&mut self, tag: Tag) -> io::Result<()> {
         let Some(source) = self.sources.get_mut(tag) else { return Ok(()) };
@@ -278,7 +278,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// Has a source run whatever its readiness.
+    /// Runs a source soon, whatever its readiness.
     pub(crate) fn wake(&mut self, tag: Tag) {
         self.update(tag, |source| source.woken = true);
     }
@@ -293,7 +293,7 @@ impl<A> Core<A> {
         self.doubted.push((tag, mask));
     }
 
-    /// Has what was doubted tried again.
+    /// Tries again what was doubted.
     pub(crate) fn retry_doubted(&mut self) {
         while let Some((tag, mask)) = self.doubted.pop() {
             self.update(tag, |source| source.ready |= mask);

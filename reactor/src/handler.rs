@@ -106,7 +106,7 @@ pub enum Reason {
         /// What the kernel said.
         error: io::Error,
     },
-    /// The peer sent what can not be accepted.
+    /// The peer sent what cannot be accepted.
     Refused(Box<dyn Error + Send + Sync>),
     /// A limit of time passed.
     TimedOut(Timeout),

@@ -92,7 +92,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         self.core.doom(token.tag_in(self.core.home), Reason::Cancelled);
     }
 
-    /// Has a source run soon whatever its readiness, once however often it is woken before that.
+    /// Runs a source soon, whatever its readiness, once however often it is woken before that.
     /// Waking what has ended, or what is another loop's, does nothing.
     pub fn wake(&mut self, token: Token) {
         self.core.wake(token.tag_in(self.core.home));

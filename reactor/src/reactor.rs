@@ -61,7 +61,7 @@ impl<A: 'static> Reactor<A> {
     /// A reactor on a backend of the caller's choice.
     ///
     /// # Errors
-    /// When the limits can not be worked with ([`LoopLimits::check`]), or the kernel gives no descriptor.
+    /// When the limits cannot be worked with ([`LoopLimits::check`]), or the kernel gives no descriptor.
     pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
         limits.check()?;
         let named = |error| explained("eventfd", error);

@@ -179,7 +179,7 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Phase 6: what is due is collected first, then fired, so that a timer that arms another
-    /// which is due at once can not keep the loop here.
+    /// which is due at once cannot keep the loop here.
     fn expire(&mut self) {
         // What a loop that stops now leaves here is fired when it is run again.
         for called in 0..self.core.collect_due() {

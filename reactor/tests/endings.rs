@@ -244,7 +244,7 @@ fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
         assert_eq!(String::from_utf8_lossy(&said), "error: line longer than 65536 bytes\n");
         assert!(sent < 100, "all of it was taken");
         let counters = reactor.counters();
-        // What was never read can not have taken memory.
+        // What was never read cannot have taken memory.
         let most = Limits::DEFAULT.linger_bytes_max + Limits::DEFAULT.read_budget + (1 << 20);
         assert!(counters.bytes_read <= most as u64, "{counters}");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);

@@ -153,8 +153,7 @@ struct Pair {
     name: &'static str,
     server: Daemon,
     clients: Child,
-    /// Sources that are no connections, descriptors and bytes of memory before.
-    live: u64,
+    /// Descriptors and bytes of memory before.
     descriptors: usize,
     memory: u64,
 }
@@ -179,15 +178,14 @@ impl Pair {
         for _ in 0..20 {
             converse(address, speak, &mut random).expect("it answers");
         }
-        let live = server.counters()["registered"] - server.counters()["accepts"];
-        wait_until("every connection is closed", || server.counters()["live"] == live);
+        wait_until("every connection is closed", || server.counters()["connections"] == 0);
         let (descriptors, memory) = (descriptors(server.id()), server.memory());
         let clients = Command::new(std::env::current_exe().expect("it is known"))
             .args(["--exact", "client_of_the_soak", "--nocapture"])
             .env(CLIENT, format!("{name} {address} {seed} {seconds}"))
             .spawn()
             .expect("this program starts");
-        Self { name, server, clients, live, descriptors, memory }
+        Self { name, server, clients, descriptors, memory }
     }
 
     /// Stops the server or its clients for a while.
@@ -208,7 +206,7 @@ impl Pair {
     fn finish(&mut self) {
         let name = self.name;
         assert!(self.clients.wait().expect("it ends").success(), "{name}: a client failed");
-        wait_until("every connection is closed", || self.server.counters()["live"] == self.live);
+        wait_until("every connection is closed", || self.server.counters()["connections"] == 0);
         assert_eq!(descriptors(self.server.id()), self.descriptors, "{name}: descriptors leak");
         let grown = self.server.memory().saturating_sub(self.memory);
         tell("SOAKED", &format!("{name}: {grown} bytes more than before"));

@@ -224,7 +224,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     program.report(&run, &head, &not_done, started)
 }
 
-/// Takes the works that need strace out of the plan where it can not trace, and returns why not.
+/// Takes the works that need strace out of the plan where it cannot trace, and returns why not.
 fn leave_calls_out(run: &mut Run) -> Option<String> {
     let is_calls = |work: &Work| matches!(work, Work::Calls { .. });
     let why = calls::absent().filter(|_| run.plan.works.iter().any(is_calls))?;

@@ -89,7 +89,7 @@ impl EventSource for Connection {
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When the loop can not run.
+/// When the loop cannot run.
 pub fn echo(listener: TcpListener) -> io::Result<()> {
     let mut event_loop: EventLoop<'_, ()> = EventLoop::try_new()?;
     let handle = event_loop.handle();
@@ -182,7 +182,7 @@ impl Timers for Sources<'_> {
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
-/// When the loop can not run.
+/// When the loop cannot run.
 pub fn timers(count: usize) -> io::Result<()> {
     let mut event_loop: EventLoop<'_, usize> = EventLoop::try_new()?;
     let handle = event_loop.handle();

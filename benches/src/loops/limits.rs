@@ -1,4 +1,4 @@
-//! What timers can not go below: the comparison's own part, and deadlines in an array.
+//! What timers cannot go below: the comparison's own part, and deadlines in an array.
 
 use std::hint::black_box;
 use std::io;

@@ -20,7 +20,7 @@ pub mod raw;
 pub mod tokio;
 pub mod tokio_util;
 
-/// Has a loop do a work: servers do so for ever, the others print their figures and end.
+/// Runs a work on a loop: servers do so for ever, the others print their figures and end.
 ///
 /// # Errors
 /// When there is no such loop, it does no such work, or it fails.

@@ -20,7 +20,7 @@ use crate::timing::{self, Phases, Timers};
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When the loop can not run.
+/// When the loop cannot run.
 pub fn echo(kind: BackendKind) -> io::Result<()> {
     serve(kind, servers::echo::session)
 }
@@ -28,7 +28,7 @@ pub fn echo(kind: BackendKind) -> io::Result<()> {
 /// Serves lines in upper case for ever.
 ///
 /// # Errors
-/// When the loop can not run.
+/// When the loop cannot run.
 pub fn lines(kind: BackendKind) -> io::Result<()> {
     serve(kind, || Conversation::new(Lines::default(), Shout))
 }
@@ -68,7 +68,7 @@ fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result
 /// last of those that this process may use, as with one.
 ///
 /// # Errors
-/// When one of the loops can not run.
+/// When one of the loops cannot run.
 pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
     let listeners: io::Result<Vec<Listener>> = (0..count).map(|_| listen()).collect();
     let listeners = listeners?;
@@ -203,7 +203,7 @@ fn missing() -> io::Error {
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
-/// When the loop can not run.
+/// When the loop cannot run.
 pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
     reactor.set_audit(false);

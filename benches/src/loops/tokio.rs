@@ -143,7 +143,7 @@ impl Timers for Sleeps {
 /// Arms, moves, cancels and fires timers: a [`Sleep`] each.
 ///
 /// # Errors
-/// When the runtime can not be made.
+/// When the runtime cannot be made.
 pub fn timers(count: usize) -> io::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {

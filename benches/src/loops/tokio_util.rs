@@ -76,7 +76,7 @@ impl Timers for Queue {
 /// Arms, moves, cancels and fires timers, all in one [`DelayQueue`].
 ///
 /// # Errors
-/// When the runtime can not be made.
+/// When the runtime cannot be made.
 pub fn timers(count: usize) -> io::Result<()> {
     runtime()?.block_on(async {
         let (now, queue) = (tokio::time::Instant::now(), DelayQueue::new());

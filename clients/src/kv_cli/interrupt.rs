@@ -64,7 +64,7 @@ impl Interrupts {
         }
     }
 
-    /// Has the next Ctrl-C do this.
+    /// Makes the next Ctrl-C do this.
     pub(super) fn aim(&self, target: Target) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }

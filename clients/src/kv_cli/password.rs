@@ -14,7 +14,7 @@ struct Hidden {
 }
 
 impl Hidden {
-    /// Has the terminal show nothing, edit nothing and send no signal: a Ctrl-C that ended the
+    /// Makes the terminal show nothing, edit nothing and send no signal: a Ctrl-C that ended the
     /// program here would leave it so.
     fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;

@@ -77,7 +77,7 @@ impl Connection {
     /// Connects, and says nothing yet: no version, no password, no database.
     ///
     /// # Errors
-    /// When the address is none, or the connection can not be made in time.
+    /// When the address is none, or the connection cannot be made in time.
     pub fn open(address: &str, options: &Options) -> Result<Self, Error> {
         let fail = |cause| Error::new("connect", address, cause);
         let addresses =

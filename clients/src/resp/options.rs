@@ -103,7 +103,7 @@ impl Options {
     /// and selects the database.
     ///
     /// # Errors
-    /// When the address is none, the connection can not be made in time, or the server refuses
+    /// When the address is none, the connection cannot be made in time, or the server refuses
     /// one of these.
     pub fn connect(&self, address: &str) -> Result<Connection, Error> {
         let mut connection = Connection::open(address, self)?;

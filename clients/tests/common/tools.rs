@@ -48,7 +48,7 @@ impl Tool {
         Self { keyboard: child.stdin.take(), child, shown: Vec::new() }
     }
 
-    /// A tool on a terminal that can not move its cursor, so that what it shows is plain.
+    /// A tool on a terminal that cannot move its cursor, so that what it shows is plain.
     pub(crate) fn on_terminal(command: &str) -> Self {
         Self::start(
             script(command)

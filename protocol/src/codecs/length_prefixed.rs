@@ -248,7 +248,7 @@ mod tests {
         for (counts, largest) in [(LengthCounts::Body, 255), (LengthCounts::HeaderAndBody, 254)] {
             let codec = LengthPrefixed { counts, ..LengthPrefixed::new(LengthField::One, 1000) };
             assert_eq!(codec.length_of(largest), Ok(255));
-            let error = codec.length_of(largest + 1).expect_err("a byte can not say it");
+            let error = codec.length_of(largest + 1).expect_err("a byte cannot say it");
             let (size, size_max) = (largest as u64 + 1, largest as u64);
             assert_eq!(error, LengthPrefixedError::TooLong { size, size_max });
         }

@@ -187,7 +187,7 @@ mod tests {
         let mut input = *b"no end yet";
         let need = input.len() + 1;
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
-        // Where it has looked already, a line feed can not have come up since: putting one there
+        // Where it has looked already, a line feed cannot have come up since: putting one there
         // shows that it does not look again.
         input[2] = b'\n';
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));

@@ -104,7 +104,7 @@ impl Double {
 
     fn push_finite(&mut self, value: f64) {
         let mut scientific = Self { room: [0; Self::SIZE_MAX], length: 0 };
-        // It fits, and so writing can not fail.
+        // It fits, and so writing cannot fail.
         let _ = write!(scientific, "{value:.*e}", Self::DIGITS - 1);
         let mut parts = scientific.as_bytes().split(|byte| *byte == b'e');
         let mut digits = [b'0'; Self::DIGITS];

@@ -191,7 +191,7 @@ fn unquote_argument(
     Ok(read.max(end))
 }
 
-/// Appends `bytes` to `text` in double quotes, with what can not be printed escaped, so that
+/// Appends `bytes` to `text` in double quotes, with what cannot be printed escaped, so that
 /// [`split`] reads them again.
 pub fn repr(bytes: &[u8], text: &mut Vec<u8>) {
     text.push(b'"');

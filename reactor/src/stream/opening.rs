@@ -16,7 +16,7 @@ impl<S> Stream<S> {
     /// its peer's address (`None` for Unix sockets).
     ///
     /// # Errors
-    /// When `limits` can not be worked with, or the kernel refuses to watch the socket.
+    /// When `limits` cannot be worked with, or the kernel refuses to watch the socket.
     pub fn serve<A: 'static, P>(
         listener: Listener,
         limits: Limits,
@@ -52,10 +52,10 @@ impl<S> Stream<S> {
     }
 
     /// Connects to `address` and drives `session` over the connection once it stands. A connection
-    /// that can not be made ends like any other: with `closed`, which says why.
+    /// that cannot be made ends like any other: with `closed`, which says why.
     ///
     /// # Errors
-    /// When `limits` can not be worked with, or connecting fails at once.
+    /// When `limits` cannot be worked with, or connecting fails at once.
     pub fn connect<A: 'static, P>(
         address: &Address,
         options: &ConnectOptions,
