@@ -19,7 +19,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     pub listen: Vec<Location>,
 
-    /// IPv6 addresses take IPv4 connections too, where they include them, as [::]:8080 does
+    /// IPv6 addresses take IPv4 connections too, where they include them, as the wildcard :: does
     #[arg(long)]
     pub dual_stack: bool,
 
