@@ -86,7 +86,7 @@ impl<A> Cx<'_, A> {
         self.core.sources.get(self.me).map_or(Interest::NONE, |source| source.interest)
     }
 
-    /// Has [`Handler::timeout`] called with [`Timeout::Deadline`](crate::Timeout::Deadline) once
+    /// Calls [`Handler::timeout`](crate::Handler::timeout) with [`Timeout::Deadline`](crate::Timeout::Deadline) once
     /// `at` has passed, never early; `None` takes the deadline away. A source has one deadline.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
         let deadline = at.map_or(NEVER, |at| self.core.to_ticks(at));

@@ -85,9 +85,20 @@ fn language(server: &str) -> Speak {
     }
 }
 
+/// A call, made again when a stop has interrupted it: sockets with a timeout do not do so by themselves
+/// (`signal(7)`).
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// One connection, from its beginning to one of its ends. Returns how many bytes were verified.
 fn converse(address: &str, speak: Speak, random: &mut Random) -> io::Result<u64> {
-    let mut stream = TcpStream::connect(address)?;
+    let mut stream = again(|| TcpStream::connect(address))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut verified = 0;
@@ -109,7 +120,7 @@ fn converse(address: &str, speak: Speak, random: &mut Random) -> io::Result<u64>
     match random.below(3) {
         0 => {
             stream.shutdown(Shutdown::Write)?;
-            assert_eq!(stream.read(&mut [0])?, 0, "there is more than was asked for");
+            assert_eq!(again(|| stream.read(&mut [0]))?, 0, "there is more than was asked for");
         }
         // It leaves with an answer on its way.
         1 => stream.write_all(&speak(random).0[..1])?,
