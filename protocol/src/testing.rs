@@ -5,8 +5,7 @@
 
 mod random;
 
-use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::time::Instant;
 
 pub use random::Random;
@@ -245,7 +244,10 @@ fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
                 let mut piece = [0; 4096];
                 let size = piece.len().min(usize::try_from(range.length).unwrap_or(usize::MAX));
                 let piece = &mut piece[..size];
-                range.file.read_exact_at(piece, range.offset).map_err(promised)?;
+                // As any system can: that moves the place at which the file is read.
+                let mut file = &*range.file;
+                file.seek(SeekFrom::Start(range.offset))?;
+                file.read_exact(piece).map_err(promised)?;
                 said.extend_from_slice(piece);
                 size
             }
