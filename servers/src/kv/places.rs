@@ -187,21 +187,26 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         self.range(0, usize::MAX)
     }
 
-    /// The place behind the next `count` ones from `from` on, without those of blocks that have no
-    /// item; [`end`](Self::end) if there are not so many.
+    /// The place behind the next `count` ones from `from` on that are or were in use, without those
+    /// of blocks that have no item; [`end`](Self::end) if there is no item behind them.
     pub(crate) fn skip(&self, from: usize, mut count: usize) -> usize {
-        let mut at = from.min(self.end());
-        while at < self.end() && count > 0 {
-            let block_end = (at / SIZE + 1) * SIZE;
-            if self.blocks[at / SIZE].taken == 0 {
-                at = block_end;
-                continue;
+        let mut at = from;
+        while let Some(block) = self.blocks.get(at / SIZE) {
+            let start = at / SIZE * SIZE;
+            let used = if block.taken == 0 { &[][..] } else { &block.places[..] };
+            let left = used.get(at - start..).unwrap_or_default();
+            if left.iter().any(|place| matches!(place, Place::Taken(_))) {
+                if count == 0 {
+                    return at;
+                }
+                let step = count.min(left.len());
+                at += step;
+                count -= step;
+            } else {
+                at = start + SIZE;
             }
-            let step = count.min(block_end - at);
-            at += step;
-            count -= step;
         }
-        at
+        self.end()
     }
 }
 
@@ -269,10 +274,14 @@ mod tests {
             places.remove(number);
         }
         assert_eq!(places.skip(0, 8), 8);
-        assert_eq!(places.skip(8, 4), 12);
+        assert_eq!(places.skip(8, 4), 88, "places without items are passed");
         assert_eq!(places.skip(12, 3), 91);
         assert_eq!(places.skip(12, 100), 100);
         assert_eq!(places.skip(500, 1), 100);
+        let mut few = with(1);
+        assert_eq!(few.skip(0, 1), few.end(), "a place that was never used is no place to look at");
+        few.remove(0);
+        assert_eq!(few.skip(0, 1), few.end());
         let found: Vec<usize> = places.range(9, 92).map(|(at, _)| at).collect();
         assert_eq!(found, [9, 90, 91]);
         assert_eq!(places.range(500, usize::MAX).count(), 0);
