@@ -155,7 +155,7 @@ impl<A> Remote<A> {
         Self { mailbox: Arc::clone(mailbox) }
     }
 
-    /// Has the loop run `call`, in the order of posting, a bounded number in a turn.
+    /// Runs `call` on the loop, in the order of posting, a bounded number in a turn.
     ///
     /// # Errors
     /// When the loop is gone, or has more waiting than
@@ -180,7 +180,7 @@ impl<A> Remote<A> {
         Ok(())
     }
 
-    /// Has the loop turn once, if it sleeps. Wakes coalesce: the last one is never lost.
+    /// Wakes the loop. Wakes coalesce: the last one is never lost.
     ///
     /// # Errors
     /// When the loop is gone, or another process's.

@@ -114,7 +114,7 @@ impl Script {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the next wait that is not scripted yet report `events`, in their order. No time passes
+    /// Makes the next wait that is not scripted yet report `events`, in their order. No time passes
     /// in such a wait.
     pub fn events(&self, events: &[Event]) {
         self.lock().steps.push_back(Step::Events(events.to_vec(), Coverage::Complete));
@@ -137,12 +137,12 @@ impl Script {
         self.events(&[Event { tag: token.tag(), readiness }]);
     }
 
-    /// Has the next wait that is not scripted yet fail with an error number (`errno(3)`).
+    /// Makes the next wait that is not scripted yet fail with an error number (`errno(3)`).
     pub fn fail_wait(&self, errno: i32) {
         self.lock().steps.push_back(Step::Fail(errno));
     }
 
-    /// Has the next registration fail with an error number (`errno(3)`).
+    /// Makes the next registration fail with an error number (`errno(3)`).
     pub fn fail_add(&self, errno: i32) {
         self.lock().refusals.push_back(errno);
     }

@@ -232,7 +232,7 @@ impl Wheel {
         self.buckets.soonest()
     }
 
-    /// Has a timer fetched that will be taken soon.
+    /// Fetches a timer that will be taken soon.
     #[inline]
     pub(crate) fn prefetch(&self, timer: Collected) {
         let index = timer.tag.index as usize;
@@ -275,7 +275,7 @@ impl Wheel {
         self.entries[index as usize].place.0 |= Place::PERIODIC;
     }
 
-    /// Has a timer gone: from now on nobody finds it. Its bucket is told later.
+    /// Takes a timer away: from now on it is not found. Its bucket is told later.
     #[inline]
     fn remove(&mut self, index: u32, place: Place) {
         let entry = &mut self.entries[index as usize];

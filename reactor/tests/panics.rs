@@ -213,7 +213,7 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
 /// What a closure of the loop's does when it is called.
 type Explosion = fn(&mut LoopCx<'_>);
 
-/// Has a closure of some kind panic.
+/// Makes a closure of some kind panic.
 fn plant_closure(reactor: &mut Reactor, kind: &str, explode: Explosion) -> Option<TcpStream> {
     let mut cx = reactor.cx();
     match kind {
@@ -336,7 +336,7 @@ impl Service<Lines, Shared> for Fragile {
     }
 }
 
-/// Has a service panic at `place`, by what its client does.
+/// Makes a service panic at `place`, by what its client does.
 fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
     reactor.app.place = place;
     let mut client = TcpStream::connect(address).expect("it accepts");

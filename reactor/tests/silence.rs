@@ -297,7 +297,7 @@ fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
 
 #[test]
 fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
-    /// Has a second to be heard from the time that it is woken; being heard takes half of that.
+    /// It must be heard within a second of its wake; being heard takes half of that.
     struct Hurried(Script);
     impl Handler<Log> for Hurried {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {

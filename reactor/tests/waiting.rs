@@ -183,7 +183,7 @@ impl Gatherer {
         Self { script, reactor, tokens, _far: far }
     }
 
-    /// Has the next wait find these sources.
+    /// Makes the next wait find these sources.
     fn script(&self, sources: impl IntoIterator<Item = usize>) {
         let event = |source: usize| Event {
             tag: self.tokens[source % self.tokens.len()].tag(),

@@ -62,7 +62,7 @@ impl Queue {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a line written, or drops it. Never waits for standard error.
+    /// Hands a line to the writer, or drops it. Never waits for standard error.
     fn push(&self, line: &[u8]) {
         let mut lines = self.lock();
         let size = line.len() + LINE_OVERHEAD;

@@ -90,7 +90,7 @@ fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the system allow as many descriptors as connections may take, or as many as it does.
+/// Makes the system allow as many descriptors as connections may take, or as many as it does.
 fn raise_limit(args: &ServerArgs) {
     let connections = args.connections_max();
     let wanted = connections.saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;

@@ -1,6 +1,6 @@
 //! Asking for memory before it is needed.
 
-/// Has the processor fetch the beginning and the end of `value` into its cache: all of it, if it is
+/// Makes the processor fetch the beginning and the end of `value` into its cache: all of it, if it is
 /// small. It is a hint: wherever there is no such instruction, this does nothing.
 #[inline]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {

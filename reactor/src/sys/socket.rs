@@ -218,7 +218,7 @@ pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
 }
 
-/// Has the kernel ask a silent peer whether it is still there: after `idle`, then every tenth of
+/// Makes the kernel ask a silent peer whether it is still there: after `idle`, then every tenth of
 /// that, ten times at most (`tcp(7)`). What a listener accepts inherits it.
 pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()> {
     const PROBES: i32 = 10;

@@ -99,7 +99,7 @@ impl Buckets {
         true
     }
 
-    /// Has a bucket that holds timers be reached no later than a deadline that lies within it.
+    /// Makes a bucket that holds timers be reached no later than a deadline that lies within it.
     #[inline]
     pub(super) fn hasten(&mut self, number: usize, deadline: u64) {
         let soonest = &mut self.buckets[number].soonest;

@@ -186,7 +186,7 @@ impl App {
         client.transaction = None;
     }
 
-    /// Has a client say what has been encoded, in its own time. One that is told more than it may
+    /// Makes a client say what has been encoded, in its own time. One that is told more than it may
     /// leave unread before its turn comes is closed in it.
     pub(crate) fn post(&mut self, to: usize, encoded: Arc<[u8]>) {
         let limit = self.backlog_max(to);

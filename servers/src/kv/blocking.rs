@@ -59,7 +59,7 @@ fn deadline(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
     Ok(now.checked_add(Duration::from_millis(milliseconds)))
 }
 
-/// Has the client wait for one of `keys`, unless it is in a transaction, which goes on without.
+/// Makes the client wait for one of `keys`, unless it is in a transaction, which goes on without.
 fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Instant>) {
     if call.in_transaction {
         match wish {
@@ -140,7 +140,7 @@ pub(crate) enum Wait {
     Broken,
 }
 
-/// Has a client wait no more; says whether it did.
+/// Ends the wait of a client; says whether it did.
 pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
     let Some((_, protocol)) = take(app, who) else { return false };
     let encoded = shared(protocol, |out| match end {

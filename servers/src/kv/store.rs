@@ -331,7 +331,7 @@ impl Store {
         Some(self.expiry.get(slot))
     }
 
-    /// Has a key end at `at`, or never; says whether it had a time before.
+    /// Makes a key end at `at`, or never; says whether it had a time before.
     pub(crate) fn set_expiry(&mut self, key: &[u8], at: Option<u64>) -> bool {
         let Some(slot) = self.find(key) else { return false };
         let had = self.forget_expiry(slot);
