@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use benches::{measure, net};
 use criterion::{Criterion, Throughput};
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream};
 
 /// Connections that there should be.
@@ -19,7 +19,7 @@ const OTHERS: usize = 64;
 const BATCH: usize = 256;
 
 struct App {
-    peers: Vec<Peer>,
+    peers: Vec<ConnectionId>,
     message: Arc<[u8]>,
     told: usize,
 }
@@ -27,8 +27,8 @@ struct App {
 struct Listens;
 
 impl Service<Bytes, App> for Listens {
-    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, App>) -> Flow {
-        turn.app.peers.push(turn.me);
+    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
+        context.app.peers.push(context.me);
         Flow::Continue
     }
 
@@ -36,14 +36,14 @@ impl Service<Bytes, App> for Listens {
         &mut self,
         _bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, App>,
+        _context: &mut Context<'_, App>,
     ) -> Flow {
         Flow::Continue
     }
 
-    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, App>) -> Flow {
-        reply.share(Arc::clone(&turn.app.message));
-        turn.app.told += 1;
+    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
+        reply.share(Arc::clone(&context.app.message));
+        context.app.told += 1;
         Flow::Continue
     }
 }

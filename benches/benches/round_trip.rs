@@ -6,7 +6,7 @@ mod common;
 use common::Server;
 use criterion::{Criterion, Throughput};
 use protocol::codecs::Lines;
-use protocol::{Conversation, Flow, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Reply, Service};
 use reactor::BackendKind;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ impl Service<Lines> for Upper {
         &mut self,
         line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_>,
+        _context: &mut Context<'_>,
     ) -> Flow {
         line.make_ascii_uppercase();
         reply.send(line);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use benches::timing::Script;
 use criterion::{Criterion, Throughput};
-use reactor::{BackendKind, Cx, Expired, Handler, LoopLimits, Next, Reactor, TimerId, Token};
+use reactor::{BackendKind, Cx, Expired, Handler, LoopLimits, Reactor, TimerId, Token};
 
 /// So far away that the bench ends before it.
 const FAR: Duration = Duration::from_secs(3600);
@@ -37,7 +37,7 @@ struct Owner {
 }
 
 impl Handler<App> for Owner {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
         let start = Instant::now();
         let steps = self.script.steps().cycle();
         match cx.app.task {
@@ -66,12 +66,12 @@ impl Handler<App> for Owner {
             }
         }
         cx.app.elapsed = start.elapsed();
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, App>) -> io::Result<()> {
         cx.app.fired += 1;
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 

@@ -165,7 +165,7 @@ enum Phase {
     Warming,
     Measuring,
     /// Nothing more is sent; what is under way still counts for the latencies.
-    Draining,
+    Stopping,
 }
 
 struct Client {
@@ -268,7 +268,7 @@ impl Client {
         if self.phase == Phase::Measuring {
             self.messages += count as u64;
         }
-        if self.load.rate.is_none() && self.phase != Phase::Draining {
+        if self.load.rate.is_none() && self.phase != Phase::Stopping {
             self.send(number, count, now)?;
         }
         Ok(())
@@ -295,7 +295,7 @@ impl Client {
 
     /// Waits for what is under way.
     fn drain(&mut self) -> io::Result<()> {
-        self.phase = Phase::Draining;
+        self.phase = Phase::Stopping;
         let (mut events, until) = (Vec::with_capacity(1024), Instant::now() + PATIENCE);
         while self.connections.iter().any(|it| !it.waiting.is_empty()) {
             if Instant::now() > until {

@@ -93,7 +93,7 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
         cx.app.connecting += 1;
         let address = cx.app.load.address.clone();
         // The loop's patience ends the wait for the last answers, and not their being slow.
-        let limits = Limits { drain_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
+        let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
         if let Err(error) = Stream::connect(&address, &ConnectOptions::DEFAULT, limits, worker, cx)
         {
             cx.app.connecting -= 1;
@@ -124,7 +124,7 @@ fn end(cx: &mut LoopCx<'_, App>) {
         cx.app.report.busy = used.ran.as_secs_f64() / seconds;
         cx.app.report.starved = used.waited.as_secs_f64() / seconds;
     }
-    cx.drain(PATIENCE);
+    cx.stop_gracefully(PATIENCE);
 }
 
 /// Whether this process may have so many connections, beside what it needs for itself.

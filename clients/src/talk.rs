@@ -4,9 +4,9 @@ use std::error::Error;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
-use protocol::{Buffer, Cause, Flow, Limits, Output, Refusal, Session, Turn};
+use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Refusal, Session};
 use reactor::{
-    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason,
+    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason,
     Registration, Stream, Token,
 };
 
@@ -36,7 +36,7 @@ struct App {
 struct Input;
 
 impl Handler<App> for Input {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
         let mut chunk = vec![0; READ_SIZE];
         let connection = cx.app.connection;
         while cx.app.up.len() < QUEUE_MAX {
@@ -46,12 +46,12 @@ impl Handler<App> for Input {
             cx.wake(connection);
             if count == 0 {
                 cx.set_interest(Interest::NONE);
-                return Ok(Next::Continue);
+                return Ok(());
             }
         }
         let full = cx.app.up.len() >= QUEUE_MAX;
         cx.set_interest(if full { Interest::NONE } else { Interest::READ });
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
@@ -63,7 +63,7 @@ impl Handler<App> for Input {
 struct Print;
 
 impl Handler<App> for Print {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
         while !cx.app.down.is_empty() {
             // Taken out for the call, which is lent the application too.
             let mut down = std::mem::take(&mut cx.app.down);
@@ -85,7 +85,7 @@ impl Handler<App> for Print {
         if idle && cx.app.down_ended {
             cx.stop();
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
@@ -113,44 +113,44 @@ impl Session<App> for Relay {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, App>,
+        context: &mut Context<'_, App>,
     ) -> Result<Flow, Refusal> {
-        let (to_input, to_output) = (turn.app.input.into(), turn.app.output.into());
+        let (to_input, to_output) = (context.app.input.into(), context.app.output.into());
         // Under the high mark, so that replies are read however slowly the server takes this.
-        let room = (turn.limits.output_high - 1).saturating_sub(output.len()) as usize;
-        let count = room.min(turn.app.up.len());
+        let room = (context.limits.output_high - 1).saturating_sub(output.len()) as usize;
+        let count = room.min(context.app.up.len());
         if count > 0 {
-            output.append(&turn.app.up.filled()[..count]);
-            turn.app.up.consume(count);
-            turn.wake(to_input);
+            output.append(&context.app.up.filled()[..count]);
+            context.app.up.consume(count);
+            context.wake(to_input);
         }
-        if turn.app.up_ended && turn.app.up.is_empty() {
-            turn.end_output();
+        if context.app.up_ended && context.app.up.is_empty() {
+            context.end_output();
         }
         if !input.is_empty() {
-            turn.app.down.extend_from_slice(input.filled());
+            context.app.down.extend_from_slice(input.filled());
             input.clear();
-            turn.wake(to_output);
+            context.wake(to_output);
         }
-        if turn.input_ended {
-            turn.app.down_ended = true;
-            turn.wake(to_output);
+        if context.input_ended {
+            context.app.down_ended = true;
+            context.wake(to_output);
             return Ok(Flow::Close);
         }
         // Woken again when the queue has been printed.
-        let full = turn.app.down.len() >= QUEUE_MAX && turn.cause != Cause::Opened;
+        let full = context.app.down.len() >= QUEUE_MAX && context.cause != Cause::Opened;
         Ok(if full { Flow::Pause } else { Flow::Continue })
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
         if let Some(reason) = error.and_then(|error| error.downcast_ref::<Reason>())
             && !matches!(reason, Reason::Stopped)
         {
-            let failure = Failure::of_connection(&turn.app.address, reason);
-            turn.app.failure = Some(failure);
+            let failure = Failure::of_connection(&context.app.address, reason);
+            context.app.failure = Some(failure);
         }
-        turn.app.down_ended = true;
-        turn.wake(turn.app.output.into());
+        context.app.down_ended = true;
+        context.wake(context.app.output.into());
     }
 }
 

@@ -3,14 +3,16 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::{Buffer, Cause, Codec, Decoded, Flow, Output, Refusal, Reply, Service, Session, Turn};
+use crate::{
+    Buffer, Cause, Codec, Context, Decoded, Flow, Output, Refusal, Reply, Service, Session,
+};
 
 /// A codec and a service talking to one peer: the [`Session`] for every pair of them.
 ///
 /// ```
 /// use protocol::codecs::Lines;
-/// use protocol::{Agenda, Buffer, Conversation, Flow, Limits, Output, Peer, Reply, Service};
-/// use protocol::{Session, Turn};
+/// use protocol::{Effects, Buffer, Conversation, Flow, Limits, Output, ConnectionId, Reply, Service};
+/// use protocol::{Session, Context};
 /// use std::time::Instant;
 ///
 /// struct Shout;
@@ -19,7 +21,7 @@ use crate::{Buffer, Cause, Codec, Decoded, Flow, Output, Refusal, Reply, Service
 ///         &mut self,
 ///         line: &mut [u8],
 ///         reply: &mut Reply<'_, Lines>,
-///         _turn: &mut Turn<'_>,
+///         _context: &mut Context<'_>,
 ///     ) -> Flow {
 ///         line.make_ascii_uppercase();
 ///         reply.send(line);
@@ -29,11 +31,11 @@ use crate::{Buffer, Cause, Codec, Decoded, Flow, Output, Refusal, Reply, Service
 ///
 /// let mut session = Conversation::new(Lines::default(), Shout);
 /// let (mut input, mut output) = (Buffer::new(), Output::new());
-/// let (mut app, mut agenda) = ((), Agenda::default());
+/// let (mut app, mut effects) = ((), Effects::default());
 /// input.extend_from_slice(b"one\ntwo\nthr");
-/// let mut turn =
-///     Turn::new(Instant::now(), Peer(1), &mut app, &Limits::DEFAULT, &mut agenda);
-/// assert_eq!(session.advance(&mut input, &mut output, &mut turn)?, Flow::Continue);
+/// let mut context =
+///     Context::new(Instant::now(), ConnectionId(1), &mut app, &Limits::DEFAULT, &mut effects);
+/// assert_eq!(session.advance(&mut input, &mut output, &mut context)?, Flow::Continue);
 /// assert_eq!(output.to_vec(), b"ONE\nTWO\n");
 /// assert_eq!(input.filled(), b"thr");
 /// # Ok::<(), protocol::Refusal>(())
@@ -78,7 +80,7 @@ impl<C: Codec, S> Conversation<C, S> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Step, Refusal>
     where
         S: Service<C, A>,
@@ -86,14 +88,14 @@ impl<C: Codec, S> Conversation<C, S> {
         if input.is_empty() || input.len() < self.need as usize {
             return Ok(Step::Starved);
         }
-        let (waiting, limit) = (input.len(), turn.limits.message_size_max);
+        let (waiting, limit) = (input.len(), context.limits.message_size_max);
         let (step, taken) = match self.codec.decode(input.filled_mut(), output) {
             Ok(Decoded::Message { consumed: 0, .. } | Decoded::Skip { consumed: 0 }) => {
                 return Err(Box::new(ConversationError::NothingConsumed));
             }
             Ok(Decoded::Message { message, consumed }) => {
                 let mut reply = Reply::new(&mut self.codec, output);
-                (Step::Delivered(self.service.call(message, &mut reply, turn)), consumed)
+                (Step::Delivered(self.service.call(message, &mut reply, context)), consumed)
             }
             Ok(Decoded::Skip { consumed }) => (Step::Skipped, consumed),
             Ok(Decoded::Incomplete { need }) if need > limit || waiting >= limit => {
@@ -118,7 +120,7 @@ impl<C: Codec, S> Conversation<C, S> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal>
     where
         S: Service<C, A>,
@@ -130,7 +132,7 @@ impl<C: Codec, S> Conversation<C, S> {
         }
         input.clear();
         let mut reply = Reply::new(&mut self.codec, output);
-        Ok(self.service.finish(&mut reply, turn))
+        Ok(self.service.finish(&mut reply, context))
     }
 
     /// Tells the service why it is called, and delivers what messages there are.
@@ -138,32 +140,32 @@ impl<C: Codec, S> Conversation<C, S> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal>
     where
         S: Service<C, A>,
     {
         let mut reply = Reply::new(&mut self.codec, output);
-        let mut flow = match turn.cause {
-            Cause::Opened => self.service.open(&mut reply, turn),
-            Cause::Woken => self.service.resume(&mut reply, turn),
-            Cause::Deadline => self.service.timeout(&mut reply, turn),
-            Cause::Drained => self.service.drained(&mut reply, turn),
-            Cause::Stopping => self.service.stopping(&mut reply, turn),
-            Cause::HungUp => self.service.hung_up(&mut reply, turn),
+        let mut flow = match context.cause {
+            Cause::Opened => self.service.open(&mut reply, context),
+            Cause::Woken => self.service.resume(&mut reply, context),
+            Cause::Deadline => self.service.timeout(&mut reply, context),
+            Cause::Drained => self.service.drained(&mut reply, context),
+            Cause::Stopping => self.service.stopping(&mut reply, context),
+            Cause::HungUp => self.service.hung_up(&mut reply, context),
             Cause::Input => Flow::Continue,
         };
-        let resumes = matches!(turn.cause, Cause::Opened | Cause::Woken | Cause::Deadline);
+        let resumes = matches!(context.cause, Cause::Opened | Cause::Woken | Cause::Deadline);
         if self.paused && flow == Flow::Continue && !resumes {
             flow = Flow::Pause;
         }
         // Law 6: a full output stops decoding; what is left stays in the input.
-        while flow == Flow::Continue && output.len() < turn.limits.output_high {
-            flow = match self.step(input, output, turn)? {
+        while flow == Flow::Continue && output.len() < context.limits.output_high {
+            flow = match self.step(input, output, context)? {
                 Step::Delivered(flow) => flow,
                 Step::Skipped => Flow::Continue,
-                Step::Starved if turn.input_ended && !self.finished => {
-                    self.finish(input, output, turn)?
+                Step::Starved if context.input_ended && !self.finished => {
+                    self.finish(input, output, context)?
                 }
                 Step::Starved => break,
             };
@@ -178,17 +180,17 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal> {
-        let outcome = self.go_on(input, output, turn);
+        let outcome = self.go_on(input, output, context);
         if matches!(outcome, Ok(Flow::Close) | Err(_)) {
-            self.service.ending(turn);
+            self.service.ending(context);
         }
         outcome
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
-        self.service.closed(error, turn);
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
+        self.service.closed(error, context);
     }
 }
 

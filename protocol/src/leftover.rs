@@ -1,6 +1,6 @@
 //! Lending buffers: many connections share one pair, and keep only what is left over.
 
-use crate::{Agenda, Buffer, Output};
+use crate::{Buffer, Effects, Output};
 
 /// The buffers that all connections of a driver share, lent to one of them at a time, so that an
 /// idle connection owns none.
@@ -11,7 +11,7 @@ pub struct Scratch {
     /// Where output is gathered.
     pub output: Output,
     /// What the session asks for besides bytes.
-    pub agenda: Agenda,
+    pub effects: Effects,
 }
 
 impl Scratch {
@@ -24,7 +24,7 @@ impl Default for Scratch {
         Self {
             input: Buffer::with_capacity(Self::INPUT_SIZE),
             output: Output::new(),
-            agenda: Agenda::default(),
+            effects: Effects::default(),
         }
     }
 }

@@ -30,4 +30,4 @@ pub use leftover::{Leftover, Loan, Scratch};
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Front, Output};
 pub use service::{Flow, Reply, Service};
-pub use session::{Agenda, Cause, Peer, Refusal, Session, Turn};
+pub use session::{Cause, ConnectionId, Context, Effects, Refusal, Session};

@@ -39,7 +39,7 @@ pub struct Limits {
     /// How long a connection must have been silent to be let go while the loop winds down, unless
     /// its session pauses, which means that it waits for something of its own. Default 500 ms:
     /// with a protocol of raw bytes nothing else tells that a transfer is over.
-    pub drain_quiet: Duration,
+    pub stopping_quiet: Duration,
     /// How long a closing connection waits without any progress for its peer to take what was sent
     /// and close too. What the peer acknowledges is progress. Default 5 s: a few retransmissions, and
     /// what a slow reader takes to make room for the next segment.
@@ -57,7 +57,7 @@ impl Limits {
         output_low: 64 * 1024,
         output_max: 16 * 1024 * 1024,
         read_budget: 256 * 1024,
-        drain_quiet: Duration::from_millis(500),
+        stopping_quiet: Duration::from_millis(500),
         linger: Duration::from_secs(5),
         linger_bytes_max: 4 * 1024 * 1024,
     };
@@ -81,7 +81,7 @@ impl Limits {
             ("output_low", self.output_low),
             ("output_max", self.output_max),
             ("read_budget", self.read_budget as u64),
-            ("drain_quiet", u64::from(!self.drain_quiet.is_zero())),
+            ("stopping_quiet", u64::from(!self.stopping_quiet.is_zero())),
             ("linger", u64::from(!self.linger.is_zero())),
             ("linger_bytes_max", self.linger_bytes_max as u64),
         ];
@@ -89,7 +89,7 @@ impl Limits {
             return Err(LimitsError::Zero { field });
         }
         if self.output_low >= self.output_high || self.output_high > self.output_max {
-            return Err(LimitsError::Marks {
+            return Err(LimitsError::Watermarks {
                 low: self.output_low,
                 high: self.output_high,
                 max: self.output_max,
@@ -114,7 +114,7 @@ pub enum LimitsError {
         field: &'static str,
     },
     /// The marks of the output are not in order.
-    Marks {
+    Watermarks {
         /// `output_low`
         low: u64,
         /// `output_high`
@@ -130,7 +130,7 @@ impl fmt::Display for LimitsError {
             Self::Zero { field } => {
                 write!(f, "limit {field} is 0, which would allow nothing; give it a positive value")
             }
-            Self::Marks { low, high, max } => write!(
+            Self::Watermarks { low, high, max } => write!(
                 f,
                 "output_low ({low}) must be less than output_high ({high}), \
                  and output_high at most output_max ({max})"
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn marks_out_of_order_are_refused() {
         let limits = Limits { output_low: Limits::DEFAULT.output_high, ..Limits::DEFAULT };
-        assert!(matches!(limits.check(), Err(LimitsError::Marks { .. })));
+        assert!(matches!(limits.check(), Err(LimitsError::Watermarks { .. })));
         let limits = Limits { output_max: Limits::DEFAULT.output_high - 1, ..Limits::DEFAULT };
-        assert!(matches!(limits.check(), Err(LimitsError::Marks { .. })));
+        assert!(matches!(limits.check(), Err(LimitsError::Watermarks { .. })));
     }
 }

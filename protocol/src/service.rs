@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::{Codec, FileRange, Output, Turn};
+use crate::{Codec, Context, FileRange, Output};
 
 /// What a conversation wants next.
 #[must_use]
@@ -21,13 +21,13 @@ pub enum Flow {
 /// The application: a message in, replies out. One value serves one connection.
 ///
 /// What connections share lives in the application state `A`, which every call is lent through
-/// [`Turn::app`]. To speak to another connection, put what it should say into `A` and
-/// [`wake`](Turn::wake) it; its own [`resume`](Self::resume) says it.
+/// [`Context::app`]. To speak to another connection, put what it should say into `A` and
+/// [`wake`](Context::wake) it; its own [`resume`](Self::resume) says it.
 pub trait Service<C: Codec, A = ()> {
     /// The connection is open and nothing has been read. Servers of protocols in which the server
     /// speaks first greet here.
-    fn open(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn open(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Continue
     }
 
@@ -36,24 +36,24 @@ pub trait Service<C: Codec, A = ()> {
         &mut self,
         message: C::In<'_>,
         reply: &mut Reply<'_, C>,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Flow;
 
     /// The output has fallen to its low mark ([`Limits::output_low`](crate::Limits)) from above it:
     /// whoever has much to say says some more here, up to the high mark each time.
     ///
     /// [`Flow::Continue`] leaves a pause as it is.
-    fn drained(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn drained(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Continue
     }
 
     /// The loop winds down: nothing new is to be begun. [`Flow::Close`] ends the conversation once
     /// what was said is sent; otherwise it goes on until it is silent
-    /// ([`Limits::drain_quiet`](crate::Limits)) or the loop's patience ends.
+    /// ([`Limits::stopping_quiet`](crate::Limits)) or the loop's patience ends.
     /// [`Flow::Continue`] leaves a pause as it is.
-    fn stopping(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn stopping(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Continue
     }
 
@@ -62,29 +62,29 @@ pub trait Service<C: Codec, A = ()> {
     ///
     /// [`Flow::Continue`] leaves the pause as it is, and the loop's idle limit bounds it;
     /// [`Flow::Close`] suits a service whose peers read until they have been answered.
-    fn hung_up(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn hung_up(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Continue
     }
 
     /// Somebody woke this conversation: say what became sayable.
     ///
     /// Returning [`Flow::Continue`] ends a pause.
-    fn resume(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn resume(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The deadline set with [`Turn::set_deadline`] has passed.
-    fn timeout(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    /// The deadline set with [`Context::set_deadline`] has passed.
+    fn timeout(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Close
     }
 
     /// The peer will send nothing more, and all it sent has been answered. By default that is the
     /// end of the conversation; a service with more to say returns [`Flow::Continue`].
-    fn finish(&mut self, reply: &mut Reply<'_, C>, turn: &mut Turn<'_, A>) -> Flow {
-        let _ = (reply, turn);
+    fn finish(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
         Flow::Close
     }
 
@@ -92,16 +92,16 @@ pub trait Service<C: Codec, A = ()> {
     /// said is still being sent, which takes as long as the peer takes it; of the peer, nothing more is
     /// heard. Called once at most, behind whatever ended the conversation and before
     /// [`closed`](Self::closed), which alone is called when the connection is lost.
-    fn ending(&mut self, turn: &mut Turn<'_, A>) {
-        let _ = turn;
+    fn ending(&mut self, context: &mut Context<'_, A>) {
+        let _ = context;
     }
 
     /// The connection is gone. Called exactly once, and nothing after it.
     ///
     /// `error` is `None` when both sides were done; otherwise it says what cut the conversation
     /// short, in the driver's own error type.
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
-        let _ = (error, turn);
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
+        let _ = (error, context);
     }
 }
 

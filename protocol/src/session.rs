@@ -13,7 +13,7 @@ pub type Refusal = Box<dyn Error + Send + Sync>;
 /// The driver gives it its meaning, and there is room for which of several drivers it is. A peer that
 /// is gone stays gone, however often its place is taken by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Peer(pub u128);
+pub struct ConnectionId(pub u128);
 
 /// Why a session is advanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub enum Cause {
 
 /// What a session asks of its driver besides bytes. The driver carries it out after the call.
 #[derive(Debug, Default)]
-pub struct Agenda {
+pub struct Effects {
     /// The connections to wake, in order.
-    pub wakes: Vec<Peer>,
+    pub wakes: Vec<ConnectionId>,
     /// The new deadline, when the session changed it: `Some(None)` takes it away.
     pub deadline: Option<Option<Instant>>,
     /// Whether nothing will be said any more once the output is flushed.
@@ -50,11 +50,11 @@ pub struct Agenda {
 }
 
 /// The surroundings of one call: the time, who is called, the application's state.
-pub struct Turn<'a, A = ()> {
+pub struct Context<'a, A = ()> {
     /// The time, read once for the whole turn of the loop.
     pub now: Instant,
     /// The connection that is called.
-    pub me: Peer,
+    pub me: ConnectionId,
     /// The application's state, shared by all connections of one loop.
     pub app: &'a mut A,
     /// What this conversation may cost.
@@ -63,19 +63,19 @@ pub struct Turn<'a, A = ()> {
     pub cause: Cause,
     /// Whether the peer has ended its stream: what is in the input is all there will be.
     pub input_ended: bool,
-    agenda: &'a mut Agenda,
+    effects: &'a mut Effects,
 }
 
-impl<'a, A> Turn<'a, A> {
-    /// The surroundings of a call, with `agenda` for what the session asks of its driver.
+impl<'a, A> Context<'a, A> {
+    /// The surroundings of a call, with `effects` for what the session asks of its driver.
     pub fn new(
         now: Instant,
-        me: Peer,
+        me: ConnectionId,
         app: &'a mut A,
         limits: &'a Limits,
-        agenda: &'a mut Agenda,
+        effects: &'a mut Effects,
     ) -> Self {
-        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, agenda }
+        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, effects }
     }
 
     /// The same surroundings for another cause.
@@ -87,28 +87,28 @@ impl<'a, A> Turn<'a, A> {
 
     /// Has `peer` advanced with [`Cause::Woken`] soon, once however often it is woken before
     /// that. Waking a connection that is gone does nothing.
-    pub fn wake(&mut self, peer: Peer) {
-        self.agenda.wakes.push(peer);
+    pub fn wake(&mut self, peer: ConnectionId) {
+        self.effects.wakes.push(peer);
     }
 
     /// Calls this session with [`Cause::Deadline`] once `at` has passed, or never. There
     /// is one deadline a session: the last one set.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
-        self.agenda.deadline = Some(at);
+        self.effects.deadline = Some(at);
     }
 
     /// Says that what is in the output is all there will be: the driver ends the sending side of
     /// the connection once it is flushed, and goes on reading. To end both, return
     /// [`Flow::Close`].
     pub fn end_output(&mut self) {
-        self.agenda.output_ended = true;
+        self.effects.output_ended = true;
     }
 
     /// Says whether the peer may be silent for ever from now on: one that waits for others has
     /// nothing to say. Otherwise, as at first, the loop's idle limit holds. It also holds for a peer
     /// that has hung up on a session that pauses ([`Cause::HungUp`]).
     pub fn allow_silence(&mut self, allowed: bool) {
-        self.agenda.silence_allowed = Some(allowed);
+        self.effects.silence_allowed = Some(allowed);
     }
 
     /// [`set_deadline`](Self::set_deadline), counted from now.
@@ -136,12 +136,12 @@ pub trait Session<A = ()> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal>;
 
     /// The connection is gone: see [`Service::closed`](crate::Service::closed).
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
-        let _ = (error, turn);
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
+        let _ = (error, context);
     }
 }
 
@@ -150,12 +150,12 @@ impl<A, S: Session<A> + ?Sized> Session<A> for Box<S> {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal> {
-        (**self).advance(input, output, turn)
+        (**self).advance(input, output, context)
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, A>) {
-        (**self).closed(error, turn);
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
+        (**self).closed(error, context);
     }
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 pub use random::Random;
 
 use crate::{
-    Agenda, Buffer, Cause, Codec, Decoded, Flow, Front, Limits, Output, Peer, Refusal, Session,
-    Turn,
+    Buffer, Cause, Codec, ConnectionId, Context, Decoded, Effects, Flow, Front, Limits, Output,
+    Refusal, Session,
 };
 
 /// How a stream that was decoded piece by piece went.
@@ -285,11 +285,12 @@ pub fn drive<A, S: Session<A>>(
         input.extend_from_slice(piece);
         let mut cause = cause;
         loop {
-            let mut agenda = Agenda::default();
+            let mut effects = Effects::default();
             let (now, limits) = (Instant::now(), Limits::DEFAULT);
-            let mut turn = Turn::new(now, Peer(0), app, &limits, &mut agenda).because(cause);
-            turn.input_ended = ended;
-            let flow = session.advance(&mut input, &mut output, &mut turn)?;
+            let mut context =
+                Context::new(now, ConnectionId(0), app, &limits, &mut effects).because(cause);
+            context.input_ended = ended;
+            let flow = session.advance(&mut input, &mut output, &mut context)?;
             let full = output.len() >= limits.output_high;
             send(&mut output, &mut said)?;
             if flow == Flow::Close {
@@ -446,9 +447,9 @@ mod tests {
             &mut self,
             _input: &mut Buffer,
             output: &mut Output,
-            turn: &mut Turn<'_>,
+            context: &mut Context<'_>,
         ) -> Result<Flow, Refusal> {
-            if turn.cause == Cause::Opened {
+            if context.cause == Cause::Opened {
                 let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing.rs"))?;
                 output.append(b"hello");
                 output.file(FileRange { file: Arc::new(file), offset: 4, length: self.0 });

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use protocol::codecs::{Lines, Packet, PacketView};
 use protocol::{
-    Agenda, Buffer, Cause, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Refusal,
-    Reply, Service, Session, Turn, resp,
+    Buffer, Cause, Codec, ConnectionId, Context, Conversation, Decoded, Effects, Flow, Limits,
+    Output, Refusal, Reply, Service, Session, resp,
 };
 
 /// Repeats each line ten times; stops for "pause" and ends with "close"; remembers what it was told.
@@ -21,12 +21,17 @@ struct Repeat {
 }
 
 impl Service<Lines> for Repeat {
-    fn call(&mut self, line: &mut [u8], reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_>) -> Flow {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        context: &mut Context<'_>,
+    ) -> Flow {
         self.calls += 1;
         for _ in 0..10 {
             reply.send(line);
         }
-        turn.wake(Peer(7));
+        context.wake(ConnectionId(7));
         match &*line {
             b"pause" => Flow::Pause,
             b"close" => Flow::Close,
@@ -34,11 +39,11 @@ impl Service<Lines> for Repeat {
         }
     }
 
-    fn ending(&mut self, _turn: &mut Turn<'_>) {
+    fn ending(&mut self, _context: &mut Context<'_>) {
         self.endings += 1;
     }
 
-    fn finish(&mut self, _reply: &mut Reply<'_, Lines>, _turn: &mut Turn<'_>) -> Flow {
+    fn finish(&mut self, _reply: &mut Reply<'_, Lines>, _context: &mut Context<'_>) -> Flow {
         self.finished += 1;
         Flow::Continue
     }
@@ -67,12 +72,13 @@ impl Driver {
 
     fn advance(&mut self, cause: Cause, input: &[u8]) -> Result<Flow, Refusal> {
         self.input.extend_from_slice(input);
-        let (mut app, mut agenda) = ((), Agenda::default());
-        let mut turn =
-            Turn::new(Instant::now(), Peer(1), &mut app, &self.limits, &mut agenda).because(cause);
-        turn.input_ended = self.input_ended;
-        let flow = self.session.advance(&mut self.input, &mut self.output, &mut turn);
-        self.wakes += agenda.wakes.len();
+        let (mut app, mut effects) = ((), Effects::default());
+        let mut context =
+            Context::new(Instant::now(), ConnectionId(1), &mut app, &self.limits, &mut effects)
+                .because(cause);
+        context.input_ended = self.input_ended;
+        let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
+        self.wakes += effects.wakes.len();
         flow
     }
 }
@@ -218,7 +224,7 @@ impl Service<resp::Server> for Collect {
         &mut self,
         request: resp::Request<'_>,
         reply: &mut Reply<'_, resp::Server>,
-        _turn: &mut Turn<'_>,
+        _context: &mut Context<'_>,
     ) -> Flow {
         self.0.push(request.len() as u32);
         reply.writer().ok();
@@ -233,9 +239,10 @@ fn what_says_nothing_is_dropped_at_once_and_nobody_is_told() {
     let limits = Limits { message_size_max: 100, ..Limits::DEFAULT };
     for _ in 0..1000 {
         input.extend_from_slice(b"\r\n*0\r\n*-1\r\n \n");
-        let (mut app, mut agenda) = ((), Agenda::default());
-        let mut turn = Turn::new(Instant::now(), Peer(1), &mut app, &limits, &mut agenda);
-        let flow = session.advance(&mut input, &mut output, &mut turn);
+        let (mut app, mut effects) = ((), Effects::default());
+        let mut context =
+            Context::new(Instant::now(), ConnectionId(1), &mut app, &limits, &mut effects);
+        let flow = session.advance(&mut input, &mut output, &mut context);
         assert_eq!(flow.expect("nothing is wrong"), Flow::Continue);
         assert!(input.is_empty());
     }
@@ -250,7 +257,7 @@ fn what_says_nothing_is_dropped_at_once_and_nobody_is_told() {
 struct Collect(Vec<u32>);
 
 impl Service<Stuck> for Collect {
-    fn call(&mut self, (): (), _reply: &mut Reply<'_, Stuck>, _turn: &mut Turn<'_>) -> Flow {
+    fn call(&mut self, (): (), _reply: &mut Reply<'_, Stuck>, _context: &mut Context<'_>) -> Flow {
         self.0.push(0);
         Flow::Continue
     }
@@ -261,7 +268,7 @@ impl Service<Packet> for Collect {
         &mut self,
         packet: PacketView<'_>,
         _reply: &mut Reply<'_, Packet>,
-        _turn: &mut Turn<'_>,
+        _context: &mut Context<'_>,
     ) -> Flow {
         self.0.push(packet.kind);
         Flow::Continue
@@ -272,9 +279,9 @@ impl Service<Packet> for Collect {
 fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<Flow, Refusal> {
     let (mut input, mut output) = (Buffer::new(), Output::new());
     input.extend_from_slice(bytes);
-    let (mut app, mut agenda) = ((), Agenda::default());
-    let mut turn = Turn::new(Instant::now(), Peer(1), &mut app, limits, &mut agenda);
-    session.advance(&mut input, &mut output, &mut turn)
+    let (mut app, mut effects) = ((), Effects::default());
+    let mut context = Context::new(Instant::now(), ConnectionId(1), &mut app, limits, &mut effects);
+    session.advance(&mut input, &mut output, &mut context)
 }
 
 #[test]

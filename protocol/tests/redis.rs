@@ -9,8 +9,8 @@ use std::time::Instant;
 use protocol::resp::text::{self, JsonStrings};
 use protocol::resp::{Client, Item, Protocol, Request, Server, Value, Writer};
 use protocol::{
-    Agenda, Buffer, Codec, Conversation, Decoded, Flow, Limits, Output, Peer, Reply, Service,
-    Session, Turn,
+    Buffer, Codec, ConnectionId, Context, Conversation, Decoded, Effects, Flow, Limits, Output,
+    Reply, Service, Session,
 };
 use testkit::process::run;
 use testkit::{Folder, PATIENCE, Random, Redis, has_peer};
@@ -383,7 +383,7 @@ impl Service<Server> for Parrot {
         &mut self,
         request: Request<'_>,
         reply: &mut Reply<'_, Server>,
-        _turn: &mut Turn<'_>,
+        _context: &mut Context<'_>,
     ) -> Flow {
         if request.name().eq_ignore_ascii_case(b"HELLO") {
             reply.codec().set_protocol(Protocol::Resp3);
@@ -412,10 +412,11 @@ fn serve(mut stream: UnixStream) {
     loop {
         let count = stream.read(input.spare(4096)).expect("the tool is there");
         input.commit(count);
-        let (mut app, mut agenda) = ((), Agenda::default());
-        let mut turn = Turn::new(Instant::now(), Peer(0), &mut app, &limits, &mut agenda);
-        turn.input_ended = count == 0;
-        let flow = session.advance(&mut input, &mut output, &mut turn);
+        let (mut app, mut effects) = ((), Effects::default());
+        let mut context =
+            Context::new(Instant::now(), ConnectionId(0), &mut app, &limits, &mut effects);
+        context.input_ended = count == 0;
+        let flow = session.advance(&mut input, &mut output, &mut context);
         // A tool that has what it wants may go without reading the rest.
         let written = stream.write_all(&output.to_vec());
         output.clear();

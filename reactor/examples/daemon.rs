@@ -2,7 +2,7 @@
 //! `printf '2\n3\n' | nc -N 127.0.0.1 7007`: it answers with the running total of all peers.
 
 use protocol::codecs::{Lines, LinesError};
-use protocol::{Codec, Conversation, Decoded, Flow, Limits, Output, Reply, Service, Turn};
+use protocol::{Codec, Context, Conversation, Decoded, Flow, Limits, Output, Reply, Service};
 use reactor::{ListenOptions, Listener, Reactor, Signal, Stream};
 use std::time::Duration;
 
@@ -33,9 +33,14 @@ impl Codec for Numbers {
 struct Adder;
 
 impl Service<Numbers, i64> for Adder {
-    fn call(&mut self, n: i64, reply: &mut Reply<'_, Numbers>, turn: &mut Turn<'_, i64>) -> Flow {
-        *turn.app = turn.app.wrapping_add(n);
-        reply.send(*turn.app);
+    fn call(
+        &mut self,
+        n: i64,
+        reply: &mut Reply<'_, Numbers>,
+        context: &mut Context<'_, i64>,
+    ) -> Flow {
+        *context.app = context.app.wrapping_add(n);
+        reply.send(*context.app);
         Flow::Continue
     }
 }
@@ -49,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     cx.every(Duration::from_secs(10), |_ticks, cx| println!("the total is {}", cx.app))?;
     cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE], |_, cx| {
-        cx.drain(Duration::from_secs(5))
+        cx.stop_gracefully(Duration::from_secs(5))
     })?;
     reactor.run()?;
     Ok(())

@@ -1,6 +1,6 @@
 //! A raw handler on one end of a pipe, without any codec: it counts what comes out of `date`.
 
-use reactor::{Cx, Handler, Interest, LoopCx, Next, Reactor, Reason, Registration};
+use reactor::{Cx, Handler, Interest, LoopCx, Reactor, Reason, Registration};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -8,15 +8,16 @@ use std::process::{Command, Stdio};
 struct Count;
 
 impl Handler<usize> for Count {
-    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<()> {
         let mut buffer = [0; 4096];
         while let Some(count) = cx.read(&mut buffer)? {
             if count == 0 {
-                return Ok(Next::Close(Reason::PeerClosed));
+                cx.end(Reason::PeerClosed);
+                return Ok(());
             }
             *cx.app += count;
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, usize>) {

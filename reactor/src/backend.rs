@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use crate::handler::explained;
+use crate::source::handler::explained;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};
 

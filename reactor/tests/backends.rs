@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
 use reactor::{
-    Cx, Handler, Interest, LoopCx, LoopLimits, Next, PostError, Reason, Registration, Timeout,
+    Cx, Handler, Interest, LoopCx, LoopLimits, PostError, Reason, Registration, Timeout,
 };
 
 #[test]
@@ -51,10 +51,10 @@ fn an_early_return_loses_nothing() {
     /// Reads one byte a call.
     struct Sip(Rc<Cell<usize>>);
     impl Handler<()> for Sip {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             let count = cx.read(&mut [0])?.unwrap_or(0);
             self.0.set(self.0.get() + count);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
@@ -263,7 +263,7 @@ fn draining_ends_when_the_last_connection_does() {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let client = TcpStream::connect(&address).expect("it accepts");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 1);
-        reactor.cx().drain(PATIENCE);
+        reactor.cx().stop_gracefully(PATIENCE);
         let start = Instant::now();
         drop(client);
         reactor.run().expect("it runs");
@@ -276,7 +276,7 @@ fn draining_ends_when_the_last_connection_does() {
 fn one_handlers_error_is_nobody_elses() {
     struct Fails;
     impl Handler<()> for Fails {
-        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
             Err(io::Error::other("planted"))
         }
     }

@@ -11,8 +11,7 @@ use common::{Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
 use reactor::testing::{Call, Script};
 use reactor::{
-    Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason, Timeout, Token,
-    Trigger,
+    Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason, Timeout, Token, Trigger,
 };
 
 const LIMITS: LoopLimits =
@@ -33,24 +32,24 @@ struct Calls {
 struct Note;
 
 impl Handler<Calls> for Note {
-    fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         cx.app.ready.push(cx.me());
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         cx.app.timers.push(timer.key);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         cx.app.timeouts += 1;
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn drain(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn stopping(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         cx.app.drain.push(cx.me());
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Calls>) {
@@ -171,7 +170,7 @@ fn a_descriptor_that_waits_for_its_end_leaves_the_poller_once() {
 fn a_crowd_is_told_in_portions_that_the_loop_winds_down() {
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
         let tokens = crowd(&mut reactor);
-        reactor.cx().drain(Duration::from_secs(1000));
+        reactor.cx().stop_gracefully(Duration::from_secs(1000));
         // The source of the mailbox is told first.
         reactor.run_once(None).expect("it turns");
         assert_eq!(reactor.app.drain.len(), LIMITS.calls_per_turn - 1);
@@ -204,14 +203,14 @@ fn a_crowd_that_is_ready_at_once_is_run_in_portions_and_in_order() {
 struct Arms(fn(u64) -> Duration);
 
 impl Handler<Calls> for Arms {
-    fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         for key in (0..CROWD as u64).map(|step| step * 37 % CROWD as u64) {
             cx.set_timer_after(self.0(key + 1), key);
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         Note.timer(timer, cx)
     }
 }
@@ -243,12 +242,12 @@ fn idle_limits_that_pass_at_once_are_told_in_portions() {
         /// Limits its own silence.
         struct Silent;
         impl Handler<Calls> for Silent {
-            fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+            fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
                 cx.set_timeout(Duration::from_secs(1));
-                Ok(Next::Continue)
+                Ok(())
             }
 
-            fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+            fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
                 Note.timeout(timeout, cx)
             }
         }
@@ -269,10 +268,10 @@ fn a_loop_that_stops_runs_what_is_ready_and_ends_what_has_ended() {
     /// Ends the others, or none, and stops the loop.
     struct Stops(Vec<Token>);
     impl Handler<Calls> for Stops {
-        fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
             self.0.drain(..).for_each(|token| cx.close(token));
             cx.stop();
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
@@ -293,8 +292,8 @@ fn a_loop_that_stops_runs_what_is_ready_and_ends_what_has_ended() {
 fn a_loop_that_is_dropped_ends_all_at_once() {
     struct Last(std::rc::Rc<std::cell::Cell<usize>>);
     impl Handler<Calls> for Last {
-        fn ready(&mut self, _cx: &mut Cx<'_, Calls>) -> io::Result<Next> {
-            Ok(Next::Continue)
+        fn ready(&mut self, _cx: &mut Cx<'_, Calls>) -> io::Result<()> {
+            Ok(())
         }
 
         fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_, Calls>) {
@@ -321,7 +320,7 @@ fn who_waits_in_the_backlog_when_the_loop_winds_down_is_let_in_in_portions() {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let crowd: Vec<TcpStream> =
             (0..23).map(|_| TcpStream::connect(&address).expect("it connects")).collect();
-        reactor.cx().drain(Duration::from_secs(1000));
+        reactor.cx().stop_gracefully(Duration::from_secs(1000));
         let mut accepted = 0;
         while accepted < crowd.len() as u64 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");

@@ -18,10 +18,10 @@ use common::{
     turn_until,
 };
 use protocol::codecs::Bytes;
-use protocol::{Conversation, FileRange, Flow, Limits, Reply, Service, Turn};
+use protocol::{Context, Conversation, FileRange, Flow, Limits, Reply, Service};
 use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Expired, Handler, Interest, ListenOptions,
-    Listener, LoopCx, LoopLimits, Next, Reactor, Reason, Registration, Role, Stream, Token,
+    Listener, LoopCx, LoopLimits, Reactor, Reason, Registration, Role, Stream, Token,
 };
 
 /// How often a loop turns in a fifth of a second, with nothing to do.
@@ -37,12 +37,15 @@ fn turns_at_rest<A>(reactor: &mut Reactor<A>) -> u64 {
 struct Many(Rc<Cell<usize>>);
 
 impl Handler for Many {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         let left = 5000 - self.0.get();
         let slices: Vec<IoSlice<'_>> = (0..left).map(|_| IoSlice::new(b"x")).collect();
         let count = cx.write(&slices)?.unwrap_or(0);
         self.0.set(self.0.get() + count);
-        Ok(if count == left { Next::Close(Reason::Finished) } else { Next::Continue })
+        if count == left {
+            cx.end(Reason::Finished);
+        }
+        Ok(())
     }
 }
 
@@ -64,9 +67,9 @@ fn more_slices_than_the_kernel_takes_are_no_short_write() {
 struct Lengths(Rc<RefCell<Vec<usize>>>);
 
 impl Handler for Lengths {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.0.borrow_mut().extend(cx.read(&mut [0; 100])?);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -105,11 +108,11 @@ fn a_claim_to_block_that_the_kernel_contradicts_does_not_spin() {
     /// Says that it would block, whatever is there.
     struct Liar;
     impl Handler for Liar {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
             let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
             assert!(none.is_none());
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -132,7 +135,7 @@ impl<A> Service<Bytes, A> for Sends {
         &mut self,
         _bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.file(FileRange { file: Arc::clone(&self.0), offset: 0, length: self.1 });
         Flow::Continue
@@ -179,14 +182,14 @@ fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
 
 #[test]
 fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
-    let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
+    let limits = Limits { stopping_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let make = || Conversation::new(Bytes, Answers(Flow::Continue, MUCH));
         let address = serve(&mut reactor, limits, make);
         let mut client = TcpStream::connect(address).expect("it accepts");
         client.write_all(b"x").expect("it takes bytes");
         turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
-        reactor.cx().drain(Duration::from_secs(20));
+        reactor.cx().stop_gracefully(Duration::from_secs(20));
         let client = std::thread::spawn(move || {
             // Longer than silence may last.
             std::thread::sleep(Duration::from_millis(100));
@@ -206,7 +209,7 @@ fn who_was_let_in_before_the_end_is_answered() {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut client = TcpStream::connect(address).expect("the kernel accepts");
         client.write_all(b"hello").expect("the kernel takes bytes");
-        reactor.cx().drain(Duration::from_secs(10));
+        reactor.cx().stop_gracefully(Duration::from_secs(10));
         reactor.run().expect("it runs");
         drop(reactor);
         let mut reply = Vec::new();
@@ -223,7 +226,7 @@ impl Service<Bytes, Vec<&'static str>> for Mail {
         &mut self,
         _bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, Vec<&'static str>>,
+        _context: &mut Context<'_, Vec<&'static str>>,
     ) -> Flow {
         Flow::Continue
     }
@@ -231,9 +234,9 @@ impl Service<Bytes, Vec<&'static str>> for Mail {
     fn resume(
         &mut self,
         reply: &mut Reply<'_, Bytes>,
-        turn: &mut Turn<'_, Vec<&'static str>>,
+        context: &mut Context<'_, Vec<&'static str>>,
     ) -> Flow {
-        turn.app.drain(..).for_each(|letter| reply.send(letter.as_bytes()));
+        context.app.drain(..).for_each(|letter| reply.send(letter.as_bytes()));
         Flow::Continue
     }
 }
@@ -315,12 +318,12 @@ fn a_file_in_the_way_is_called_that() {
 fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         for _ in 0..2 {
-            reactor.cx().drain(Duration::from_millis(10));
+            reactor.cx().stop_gracefully(Duration::from_millis(10));
             turn_until(&mut reactor, |reactor| reactor.has_ended());
         }
         let turns = turns_at_rest(&mut reactor);
         assert!(turns < 40, "{turns} turns");
-        assert!(!reactor.cx().is_draining());
+        assert!(!reactor.cx().is_stopping());
     });
 }
 
@@ -328,13 +331,13 @@ fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
 fn who_comes_while_the_loop_winds_down_is_told_too() {
     struct Told(Rc<Cell<u32>>);
     impl Handler for Told {
-        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
-            Ok(Next::Continue)
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
+            Ok(())
         }
 
-        fn drain(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn stopping(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
             self.0.set(self.0.get() + 1);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -344,7 +347,7 @@ fn who_comes_while_the_loop_winds_down_is_told_too() {
     let registration = Registration::new(Interest::READ).role(Role::Connection);
     reactor.cx().register(near.into(), registration, Probe::default()).expect("it registers");
     reactor.cx().spawn(Told(Rc::clone(&told))).expect("it registers");
-    reactor.cx().drain(Duration::from_secs(10));
+    reactor.cx().stop_gracefully(Duration::from_secs(10));
     reactor.run_once(Some(Duration::ZERO)).expect("it turns");
     assert_eq!(told.get(), 1);
     reactor.cx().spawn(Told(Rc::clone(&told))).expect("it registers");
@@ -375,17 +378,18 @@ impl Breeder {
 }
 
 impl Handler for Breeder {
-    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
-        Ok(Next::Continue)
+    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
+        Ok(())
     }
 
-    fn drain(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn stopping(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.breed(Birth::Drain, cx);
-        Ok(Next::Close(Reason::Finished))
+        cx.end(Reason::Finished);
+        Ok(())
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_>) {
-        if cx.is_draining() {
+        if cx.is_stopping() {
             self.breed(Birth::Closed, cx);
         }
     }
@@ -399,7 +403,7 @@ fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does
         let born = Rc::new(Cell::new(0));
         let breeder = Breeder { born: Rc::clone(&born), place };
         reactor.cx().spawn(breeder).expect("it registers");
-        reactor.cx().drain(Duration::from_millis(20));
+        reactor.cx().stop_gracefully(Duration::from_millis(20));
         // One generation a turn, and none on the stack of another.
         for turn in 1..=5 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
@@ -414,7 +418,7 @@ fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does
 fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
     struct Bare(Rc<Cell<u32>>);
     impl Handler for Bare {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             let errors = [
                 cx.read(&mut [0; 8]).map(drop),
                 cx.write(&[IoSlice::new(b"lost")]).map(drop),
@@ -427,7 +431,7 @@ fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
                 assert!(error.to_string().contains("has no descriptor"), "{error}");
             }
             self.0.set(self.0.get() + 1);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -441,18 +445,18 @@ fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
 fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
     struct Impatient(Rc<Cell<u32>>);
     impl Handler for Impatient {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             let error = cx.set_idle_timeout(Some(Duration::ZERO)).expect_err("it allows nothing");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(cx.set_idle_timeout(None).is_ok());
             // A period of zero is none.
             cx.set_timer(cx.now(), Some(Duration::ZERO), 0);
-            Ok(Next::Continue)
+            Ok(())
         }
 
-        fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<()> {
             self.0.set(self.0.get() + 1);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
@@ -476,8 +480,9 @@ fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
 fn a_panic_that_is_caught_costs_nobody_elses_end() {
     struct Bomb(Rc<Cell<u32>>, bool);
     impl Handler for Bomb {
-        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
-            Ok(Next::Close(Reason::Finished))
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+            cx.end(Reason::Finished);
+            Ok(())
         }
 
         fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_>) {
@@ -523,21 +528,21 @@ fn a_period_longer_than_time_is_no_reason_to_panic() {
 struct Gush;
 
 impl<A> Service<Bytes, A> for Gush {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
-        self.drained(reply, turn)
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
+        self.drained(reply, context)
     }
 
     fn call(
         &mut self,
         _bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         Flow::Continue
     }
 
-    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
-        while reply.backlog() < turn.limits.output_high {
+    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
+        while reply.backlog() < context.limits.output_high {
             reply.send(&[0; 4096]);
         }
         Flow::Continue
@@ -582,19 +587,19 @@ impl Service<Bytes, ()> for Half {
         &mut self,
         _bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        turn: &mut Turn<'_, ()>,
+        context: &mut Context<'_, ()>,
     ) -> Flow {
         reply.send(b"bye");
-        turn.end_output();
-        self.1.set(turn.me.into());
+        context.end_output();
+        self.1.set(context.me.into());
         Flow::Pause
     }
 
-    fn resume(&mut self, _reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, ()>) -> Flow {
+    fn resume(&mut self, _reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, ()>) -> Flow {
         Flow::Close
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _turn: &mut Turn<'_, ()>) {
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _context: &mut Context<'_, ()>) {
         self.0.borrow_mut().push(error.map_or("in order".to_owned(), ToString::to_string));
     }
 }
@@ -624,7 +629,7 @@ fn closing_what_both_sides_have_ended_is_in_order() {
 struct Later(Probe);
 
 impl Handler for Later {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         cx.set_interest(Interest::READ);
         self.0.ready(cx)
     }
@@ -648,9 +653,10 @@ fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
         let mut host = epoll(false, LoopLimits::DEFAULT);
         struct Told;
         impl Handler<bool> for Told {
-            fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+            fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
                 *cx.app = true;
-                Ok(Next::Close(Reason::Finished))
+                cx.end(Reason::Finished);
+                Ok(())
             }
         }
         let fd = guest.host_fd().expect("epoll has one").try_clone_to_owned();

@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use protocol::codecs::{Bytes, Lines};
-use protocol::{Codec, Conversation, Flow, Limits, Reply, Service, Turn};
+use protocol::{Codec, Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
     Address, BackendKind, Counters, Cx, Handler, Interest, ListenOptions, Listener, LoopLimits,
-    Next, Reactor, Registration, Stream,
+    Reactor, Registration, Stream,
 };
 
 struct Echo;
@@ -21,7 +21,7 @@ where
         &mut self,
         message: &mut [u8],
         reply: &mut Reply<'_, C>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.send(message);
         Flow::Continue
@@ -100,10 +100,10 @@ fn a_thousand_pipelined_lines_cost_one_write() {
 struct Toggle;
 
 impl Handler for Toggle {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> std::io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> std::io::Result<()> {
         cx.set_interest(Interest::NONE);
         cx.set_interest(Interest::READ);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use common::{Echo, Probe, on_every_backend, serve, serve_echo, turn_until};
 use protocol::codecs::{Bytes, Lines};
-use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
     Address, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits,
-    Next, Reactor, Readiness, Reason, Registration, Stream,
+    Reactor, Readiness, Reason, Registration, Stream,
 };
 
 /// Two ends of a TCP connection.
@@ -90,9 +90,9 @@ fn a_reset_reaches_a_source_that_is_paused_and_does_not_spin() {
     /// Ends when it is told of an error.
     struct Paused;
     impl Handler<()> for Paused {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             assert!(cx.readiness().contains(Readiness::ERROR));
-            cx.take_error()?.map_or(Ok(Next::Continue), Err)
+            cx.take_error()?.map_or(Ok(()), Err)
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
@@ -153,9 +153,9 @@ fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
     /// Writes whatever it is called for.
     struct Writer(Probe);
     impl Handler<()> for Writer {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             while cx.write(&[io::IoSlice::new(&[1; 4096])])?.is_some() {}
-            Ok(Next::Continue)
+            Ok(())
         }
 
         fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_>) {
@@ -214,7 +214,7 @@ impl<A> Service<Lines, A> for Shout {
         &mut self,
         line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         line.make_ascii_uppercase();
         reply.send(line);
@@ -260,16 +260,16 @@ fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
             &mut self,
             _bytes: &mut [u8],
             reply: &mut Reply<'_, Bytes>,
-            turn: &mut Turn<'_, A>,
+            context: &mut Context<'_, A>,
         ) -> Flow {
             reply.send(&[0; 100_000]);
-            turn.wake(turn.me);
+            context.wake(context.me);
             Flow::Continue
         }
 
-        fn resume(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+        fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
             reply.send(&[0; 100_000]);
-            turn.wake(turn.me);
+            context.wake(context.me);
             Flow::Continue
         }
     }
@@ -326,18 +326,18 @@ struct Sender {
 }
 
 impl<A> Service<Bytes, A> for Sender {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
-        self.drained(reply, turn)
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
+        self.drained(reply, context)
     }
 
-    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, turn: &mut Turn<'_, A>) -> Flow {
+    fn drained(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
         // Under the high mark: who has that much unsent is not read for, and the server, which
         // echoes, would wait for this side to read.
         let chunk = self.left.min(100_000);
         reply.send(&vec![5; chunk]);
         self.left -= chunk;
         if self.left == 0 && chunk > 0 {
-            turn.end_output();
+            context.end_output();
         }
         Flow::Continue
     }
@@ -346,14 +346,18 @@ impl<A> Service<Bytes, A> for Sender {
         &mut self,
         bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         assert!(bytes.iter().all(|byte| *byte == 5));
         self.back += bytes.len();
         Flow::Continue
     }
 
-    fn closed(&mut self, error: Option<&(dyn std::error::Error + 'static)>, _: &mut Turn<'_, A>) {
+    fn closed(
+        &mut self,
+        error: Option<&(dyn std::error::Error + 'static)>,
+        _: &mut Context<'_, A>,
+    ) {
         if std::thread::panicking() {
             return;
         }
@@ -436,7 +440,7 @@ fn a_drained_loop_says_so_and_closes_what_is_left_when_dropped() {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut client = TcpStream::connect(address).expect("it accepts");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 1);
-        reactor.cx().drain(Duration::from_millis(50));
+        reactor.cx().stop_gracefully(Duration::from_millis(50));
         turn_until(&mut reactor, |reactor| reactor.has_ended());
         drop(reactor);
         assert_eq!(client.read(&mut [0]).expect("it is closed in order"), 0);
@@ -448,21 +452,21 @@ struct Slow {
     ends_at_once: bool,
 }
 
-impl Service<Lines, Option<protocol::Peer>> for Slow {
+impl Service<Lines, Option<protocol::ConnectionId>> for Slow {
     fn call(
         &mut self,
         _line: &mut [u8],
         _reply: &mut Reply<'_, Lines>,
-        turn: &mut Turn<'_, Option<protocol::Peer>>,
+        context: &mut Context<'_, Option<protocol::ConnectionId>>,
     ) -> Flow {
-        *turn.app = Some(turn.me);
+        *context.app = Some(context.me);
         Flow::Pause
     }
 
     fn resume(
         &mut self,
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_, Option<protocol::Peer>>,
+        _context: &mut Context<'_, Option<protocol::ConnectionId>>,
     ) -> Flow {
         reply.send(b"done");
         Flow::Continue
@@ -471,7 +475,7 @@ impl Service<Lines, Option<protocol::Peer>> for Slow {
     fn stopping(
         &mut self,
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_, Option<protocol::Peer>>,
+        _context: &mut Context<'_, Option<protocol::ConnectionId>>,
     ) -> Flow {
         if self.ends_at_once {
             reply.send(b"bye");
@@ -483,7 +487,7 @@ impl Service<Lines, Option<protocol::Peer>> for Slow {
 
 #[test]
 fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
-    let limits = Limits { drain_quiet: Duration::from_millis(5), ..Limits::DEFAULT };
+    let limits = Limits { stopping_quiet: Duration::from_millis(5), ..Limits::DEFAULT };
     for (ends_at_once, said) in [(true, "bye\n"), (false, "done\n")] {
         on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<_>| {
             let make = move || Conversation::new(Lines::default(), Slow { ends_at_once });
@@ -492,7 +496,7 @@ fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
             client.write_all(b"slow\n").expect("the kernel takes bytes");
             turn_until(&mut reactor, |reactor| reactor.app.is_some());
             let mut cx = reactor.cx();
-            cx.drain(Duration::from_secs(20));
+            cx.stop_gracefully(Duration::from_secs(20));
             let peer = cx.app.expect("it has called").into();
             // Much longer than silence is allowed to last.
             cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");

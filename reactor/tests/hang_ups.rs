@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use common::{on_every_backend, serve, turn_until};
 use protocol::codecs::Lines;
-use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
-    Cx, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason, Registration,
+    Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason, Registration,
 };
 use socket2::SockRef;
 
 /// What became of the sessions.
 #[derive(Default)]
 struct Seen {
-    me: Option<Peer>,
+    me: Option<ConnectionId>,
     calls: u32,
     hung_up: u32,
     closed: u32,
@@ -34,28 +34,28 @@ impl Service<Lines, Seen> for Pauses {
         &mut self,
         _line: &mut [u8],
         _reply: &mut Reply<'_, Lines>,
-        turn: &mut Turn<'_, Seen>,
+        context: &mut Context<'_, Seen>,
     ) -> Flow {
-        turn.app.calls += 1;
-        turn.app.me = Some(turn.me);
-        turn.allow_silence(true);
+        context.app.calls += 1;
+        context.app.me = Some(context.me);
+        context.allow_silence(true);
         Flow::Pause
     }
 
-    fn resume(&mut self, reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Seen>) -> Flow {
-        turn.allow_silence(true);
+    fn resume(&mut self, reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Seen>) -> Flow {
+        context.allow_silence(true);
         reply.send(b"answer");
         Flow::Continue
     }
 
-    fn hung_up(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Seen>) -> Flow {
-        turn.app.hung_up += 1;
+    fn hung_up(&mut self, _reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Seen>) -> Flow {
+        context.app.hung_up += 1;
         self.0
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, Seen>) {
-        turn.app.closed += 1;
-        turn.app.failed += u32::from(error.is_some());
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Seen>) {
+        context.app.closed += 1;
+        context.app.failed += u32::from(error.is_some());
     }
 }
 
@@ -139,11 +139,11 @@ fn a_session_that_pauses_ends_when_its_connection_is_reset() {
 struct Waits;
 
 impl Handler<Seen> for Waits {
-    fn ready(&mut self, cx: &mut Cx<'_, Seen>) -> std::io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Seen>) -> std::io::Result<()> {
         assert!(cx.readiness().contains(Readiness::READ_CLOSED), "nothing else is of interest");
         cx.app.hung_up += 1;
         cx.set_interest(Interest::NONE);
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Seen>) {

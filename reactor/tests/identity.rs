@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::codecs::Lines;
-use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
-use reactor::{Cx, Expired, Handler, LoopCx, LoopLimits, Next, Reactor, Reason, TimerId, Token};
+use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
+use reactor::{Cx, Expired, Handler, LoopCx, LoopLimits, Reactor, Reason, TimerId, Token};
 
 use common::{on_every_backend, serve, turn_until};
 
@@ -23,17 +23,17 @@ struct Source {
 }
 
 impl Handler for Source {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.wakes.set(self.wakes.get() + 1);
         if self.timer.get().is_none() {
             self.timer.set(Some(cx.set_timer_after(Duration::from_millis(20), 1)));
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<()> {
         self.fired.set(self.fired.get() + 1);
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, _reason: Reason, _cx: &mut LoopCx<'_>) {
@@ -109,8 +109,8 @@ fn a_timer_of_one_loop_is_neither_cancelled_nor_moved_in_another() {
 /// Leaves its own name, and wakes whom it was given.
 #[derive(Default)]
 struct Wakes {
-    to_wake: Option<Peer>,
-    me: Option<Peer>,
+    to_wake: Option<ConnectionId>,
+    me: Option<ConnectionId>,
     woken: u32,
 }
 
@@ -121,18 +121,18 @@ impl Service<Lines, Wakes> for Waker {
         &mut self,
         _line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        turn: &mut Turn<'_, Wakes>,
+        context: &mut Context<'_, Wakes>,
     ) -> Flow {
-        turn.app.me = Some(turn.me);
-        if let Some(peer) = turn.app.to_wake {
-            turn.wake(peer);
+        context.app.me = Some(context.me);
+        if let Some(peer) = context.app.to_wake {
+            context.wake(peer);
         }
         reply.send(b"done");
         Flow::Continue
     }
 
-    fn resume(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Wakes>) -> Flow {
-        turn.app.woken += 1;
+    fn resume(&mut self, _reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Wakes>) -> Flow {
+        context.app.woken += 1;
         Flow::Continue
     }
 }

@@ -16,7 +16,7 @@ use common::{on_every_backend, serve_echo, temporary, turn_until};
 use protocol::Limits;
 use reactor::testing::Script;
 use reactor::{
-    Address, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Next, Reactor,
+    Address, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor,
     Readiness, Registration, Role, Token, Trigger,
 };
 use testkit::{has_peer, skip};
@@ -264,8 +264,8 @@ fn the_limit_of_connections_is_said_once_and_that_it_is_over_too() {
 struct Quiet;
 
 impl<A> Handler<A> for Quiet {
-    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        Ok(Next::Continue)
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::Script;
 use reactor::{
-    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason,
+    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason,
     Registration, Timeout, TimerId, Token, Trigger,
 };
 use testkit::Random;
@@ -218,7 +218,7 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
 struct Probe;
 
 impl Probe {
-    fn act(&self, kind: usize, cx: &mut Cx<'_, Model>) -> io::Result<Next> {
+    fn act(&self, kind: usize, cx: &mut Cx<'_, Model>) -> io::Result<()> {
         cx.app.calls[kind] += 1;
         for _ in 0..cx.app.random.below(3) {
             act_on_me(cx);
@@ -232,14 +232,15 @@ impl Probe {
         match end {
             0 => {
                 cx.app.end(me, &Reason::Finished);
-                Ok(Next::Close(Reason::Finished))
+                cx.end(Reason::Finished);
+                Ok(())
             }
             1 => {
                 let error = io::Error::from(ErrorKind::Other);
                 cx.app.end(me, &Reason::Failed { operation: "", error });
                 Err(ErrorKind::Other.into())
             }
-            _ => Ok(Next::Continue),
+            _ => Ok(()),
         }
     }
 
@@ -250,7 +251,7 @@ impl Probe {
 }
 
 impl Handler<Model> for Probe {
-    fn ready(&mut self, cx: &mut Cx<'_, Model>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Model>) -> io::Result<()> {
         let (now, turn, woken) = (cx.now(), cx.app.turn, cx.was_woken());
         let readiness = cx.readiness();
         let known = self.known(cx);
@@ -293,7 +294,7 @@ impl Handler<Model> for Probe {
         self.act(0, cx)
     }
 
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Model>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Model>) -> io::Result<()> {
         let now = cx.now();
         let known = self.known(cx);
         match timeout {
@@ -310,7 +311,7 @@ impl Handler<Model> for Probe {
         self.act(1, cx)
     }
 
-    fn timer(&mut self, expired: Expired, cx: &mut Cx<'_, Model>) -> io::Result<Next> {
+    fn timer(&mut self, expired: Expired, cx: &mut Cx<'_, Model>) -> io::Result<()> {
         let now = cx.now();
         self.known(cx);
         let key = expired.key;

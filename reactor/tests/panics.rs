@@ -16,10 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::codecs::Lines;
-use protocol::{Conversation, Flow, Limits, Peer, Reply, Service, Turn};
+use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
-    Address, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Next,
-    Reactor, Reason, Registration, Role, Signal, Timeout, Token,
+    Address, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor,
+    Reason, Registration, Role, Signal, Timeout, Token,
 };
 
 use common::{PATIENCE, epoll, on_every_backend, serve, turn_until};
@@ -87,7 +87,7 @@ impl<A> Service<Lines, A> for Echo {
         &mut self,
         line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.send(line);
         Flow::Continue
@@ -119,31 +119,34 @@ impl Bomb {
 }
 
 impl Handler for Bomb {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.at(Place::Ready);
         match self.place {
             Place::Idle => cx.set_idle_timeout(Some(MOMENT))?,
             Place::Deadline => cx.set_timeout(MOMENT),
             Place::Timer => _ = cx.set_timer(cx.now() + MOMENT, Some(MOMENT), 0),
-            Place::Closed | Place::Dropped => return Ok(Next::Close(Reason::Finished)),
+            Place::Closed | Place::Dropped => {
+                cx.end(Reason::Finished);
+                return Ok(());
+            }
             Place::Ready | Place::Drain => {}
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timeout(&mut self, timeout: Timeout, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, _cx: &mut Cx<'_>) -> io::Result<()> {
         self.at(if timeout == Timeout::Idle { Place::Idle } else { Place::Deadline });
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<()> {
         self.at(Place::Timer);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn drain(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn stopping(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
         self.at(Place::Drain);
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_>) {
@@ -203,7 +206,7 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
         // The last of all, since the loop winds down with it.
         let (ends, _far) = plant(&mut reactor, Place::Drain);
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-        reactor.cx().drain(PATIENCE);
+        reactor.cx().stop_gracefully(PATIENCE);
         turn_until_panic(&mut reactor);
         turn_until(&mut reactor, |reactor| reactor.has_ended());
         assert_eq!(*ends.borrow(), ["panicked"]);
@@ -269,7 +272,7 @@ fn a_closure_that_panics_leaves_no_source_behind() {
 #[derive(Default)]
 struct Shared {
     place: &'static str,
-    peer: Option<Peer>,
+    peer: Option<ConnectionId>,
     ends: Vec<String>,
 }
 
@@ -277,14 +280,14 @@ struct Shared {
 struct Fragile;
 
 impl Fragile {
-    fn at(turn: &Turn<'_, Shared>, place: &str) {
-        assert_ne!(turn.app.place, place, "planted");
+    fn at(context: &Context<'_, Shared>, place: &str) {
+        assert_ne!(context.app.place, place, "planted");
     }
 }
 
 impl Service<Lines, Shared> for Fragile {
-    fn open(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "open");
+    fn open(&mut self, _reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Shared>) -> Flow {
+        Self::at(context, "open");
         Flow::Continue
     }
 
@@ -292,47 +295,59 @@ impl Service<Lines, Shared> for Fragile {
         &mut self,
         line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        turn: &mut Turn<'_, Shared>,
+        context: &mut Context<'_, Shared>,
     ) -> Flow {
         // Unsent output and unread input are about, much of each.
         reply.send(&vec![b'x'; 300_000]);
         reply.send(line);
-        turn.app.peer = Some(turn.me);
-        if turn.app.place == "timeout" {
-            turn.set_timeout(MOMENT);
+        context.app.peer = Some(context.me);
+        if context.app.place == "timeout" {
+            context.set_timeout(MOMENT);
         }
-        Self::at(turn, "call");
+        Self::at(context, "call");
         Flow::Continue
     }
 
-    fn drained(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "drained");
+    fn drained(
+        &mut self,
+        _reply: &mut Reply<'_, Lines>,
+        context: &mut Context<'_, Shared>,
+    ) -> Flow {
+        Self::at(context, "drained");
         Flow::Continue
     }
 
-    fn resume(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "resume");
+    fn resume(&mut self, _reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Shared>) -> Flow {
+        Self::at(context, "resume");
         Flow::Continue
     }
 
-    fn timeout(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "timeout");
+    fn timeout(
+        &mut self,
+        _reply: &mut Reply<'_, Lines>,
+        context: &mut Context<'_, Shared>,
+    ) -> Flow {
+        Self::at(context, "timeout");
         Flow::Continue
     }
 
-    fn finish(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "finish");
+    fn finish(&mut self, _reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Shared>) -> Flow {
+        Self::at(context, "finish");
         Flow::Close
     }
 
-    fn stopping(&mut self, _reply: &mut Reply<'_, Lines>, turn: &mut Turn<'_, Shared>) -> Flow {
-        Self::at(turn, "stopping");
+    fn stopping(
+        &mut self,
+        _reply: &mut Reply<'_, Lines>,
+        context: &mut Context<'_, Shared>,
+    ) -> Flow {
+        Self::at(context, "stopping");
         Flow::Continue
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, Shared>) {
-        turn.app.ends.push(error.map_or_else(|| "in order".to_owned(), ToString::to_string));
-        Self::at(turn, "closed");
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Shared>) {
+        context.app.ends.push(error.map_or_else(|| "in order".to_owned(), ToString::to_string));
+        Self::at(context, "closed");
     }
 }
 
@@ -353,7 +368,7 @@ fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
             turn_until(reactor, |reactor| reactor.app.peer.is_some());
             match (place, reactor.app.peer) {
                 ("resume", Some(peer)) => reactor.cx().wake(peer.into()),
-                _ => reactor.cx().drain(PATIENCE),
+                _ => reactor.cx().stop_gracefully(PATIENCE),
             }
         }
         _ => unreachable!("{place} is none"),
@@ -395,7 +410,7 @@ fn a_session_that_panics_is_closed_and_costs_no_other_its_bytes() {
 struct Loud(Rc<Cell<u32>>);
 
 impl Handler for Loud {
-    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
         panic!("planted");
     }
 

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::{Probe, on_every_backend, probe, serve_echo, turn_until};
 use protocol::Limits;
 use reactor::{
-    BackendKind, Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Reason,
-    Registration, Timeout, Token,
+    BackendKind, Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason, Registration,
+    Timeout, Token,
 };
 
 /// P1: a peer that floods its connection gets its budget and no more while another waits.
@@ -96,9 +96,9 @@ fn a_crowd_that_is_ready_at_once_is_served_evenly() {
     /// Counts how often each source is run, and leaves its byte unread.
     struct Member(usize);
     impl Handler<Vec<u32>> for Member {
-        fn ready(&mut self, cx: &mut Cx<'_, Vec<u32>>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Vec<u32>>) -> io::Result<()> {
             cx.app[self.0] += 1;
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let limits = LoopLimits { calls_per_turn: 8192, ..LoopLimits::DEFAULT };
@@ -141,13 +141,13 @@ fn events_reach_only_the_registration_they_are_about() {
     /// Closes the other one of its pair, and itself.
     struct Duel;
     impl Handler<Round> for Duel {
-        fn ready(&mut self, cx: &mut Cx<'_, Round>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Round>) -> io::Result<()> {
             assert!(cx.app.pair.contains(&cx.me()), "one of another round is called");
             cx.app.calls += 1;
             for token in cx.app.pair {
                 cx.close(token);
             }
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Round>| {
@@ -215,7 +215,7 @@ fn no_timer_of_many_is_early() {
         deadlines: Vec<Instant>,
     }
     impl Handler<Punctual> for Timers {
-        fn ready(&mut self, cx: &mut Cx<'_, Punctual>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Punctual>) -> io::Result<()> {
             let start = cx.now();
             for key in 0..25_000_u64 {
                 // Spread over 400 ms, to the nanosecond, in no order.
@@ -223,14 +223,14 @@ fn no_timer_of_many_is_early() {
                 self.deadlines.push(at);
                 cx.set_timer(at, None, key);
             }
-            Ok(Next::Continue)
+            Ok(())
         }
 
-        fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Punctual>) -> io::Result<Next> {
+        fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Punctual>) -> io::Result<()> {
             let now = Instant::now();
             cx.app.fired += 1;
             cx.app.early += u64::from(now < self.deadlines[timer.key as usize]);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Punctual>| {
@@ -289,31 +289,34 @@ fn every_callback_may_close_itself_and_others() {
         }
     }
     impl Handler<bool> for Closer {
-        fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             cx.set_timeout(Duration::from_millis(1));
             let at = cx.now() + Duration::from_millis(2);
             cx.set_timer(at, None, 0);
             self.at(Place::Ready, cx);
             let ends = self.place == Place::Closed;
-            Ok(if ends { Next::Close(Reason::Finished) } else { Next::Continue })
+            if ends {
+                cx.end(Reason::Finished);
+            }
+            Ok(())
         }
 
-        fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+        fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             self.at(Place::Timeout, cx);
-            Ok(Next::Continue)
+            Ok(())
         }
 
-        fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+        fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             self.at(Place::Timer, cx);
             if self.place == Place::Drain {
-                cx.drain(Duration::from_secs(10));
+                cx.stop_gracefully(Duration::from_secs(10));
             }
-            Ok(Next::Continue)
+            Ok(())
         }
 
-        fn drain(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+        fn stopping(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             self.at(Place::Drain, cx);
-            Ok(Next::Continue)
+            Ok(())
         }
 
         fn closed(mut self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, bool>) {
@@ -324,9 +327,10 @@ fn every_callback_may_close_itself_and_others() {
     /// Says that it lived.
     struct Newborn;
     impl Handler<bool> for Newborn {
-        fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             *cx.app = true;
-            Ok(Next::Close(Reason::Finished))
+            cx.end(Reason::Finished);
+            Ok(())
         }
     }
     for place in [Place::Ready, Place::Timeout, Place::Timer, Place::Drain, Place::Closed] {
@@ -354,21 +358,21 @@ fn a_loop_can_be_hosted_in_another() {
         turns: Rc<Cell<u32>>,
     }
     impl Host {
-        fn turn(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn turn(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             self.turns.set(self.turns.get() + 1);
             self.guest.run_once(Some(Duration::ZERO))?;
             cx.set_deadline(self.guest.next_deadline());
             // The guest has taken what its descriptor announced; nothing is read from it.
             cx.try_io("host", Interest::READ, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()))?;
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     impl Handler<()> for Host {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             self.turn(cx)
         }
 
-        fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_>) -> io::Result<()> {
             self.turn(cx)
         }
     }

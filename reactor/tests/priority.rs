@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{on_every_backend, turn_until};
 use reactor::testing::Script;
 use reactor::{
-    BackendKind, Cx, Handler, Interest, LoopLimits, Next, Reactor, Readiness, Registration, Token,
+    BackendKind, Cx, Handler, Interest, LoopLimits, Reactor, Readiness, Registration, Token,
     Trigger,
 };
 use socket2::SockRef;
@@ -52,7 +52,7 @@ fn add(cell: &Cell<usize>, count: usize) {
 }
 
 impl Handler for Urgent {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.seen.runs.set(self.seen.runs.get() + 1);
         if cx.readiness().contains(Readiness::PRIORITY) {
             let taken = cx.try_io("recv", Interest::PRIORITY, take_urgent)?;
@@ -73,7 +73,7 @@ impl Handler for Urgent {
                 break;
             }
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -89,7 +89,7 @@ fn urgent(reactor: &mut Reactor, interest: Interest, taking: Taking) -> (Seen, T
     let (ours, theirs) = tcp_pair();
     let seen = Seen::default();
     let handler = Urgent { taking, seen: seen.clone() };
-    let registration = Registration::new(interest).short_read_drains();
+    let registration = Registration::new(interest).short_read_exhausts();
     let token = reactor.cx().register(ours.into(), registration, handler).expect("it registers");
     (seen, token, theirs)
 }
@@ -154,9 +154,9 @@ fn what_follows_the_mark_of_an_urgent_byte_is_read_without_another_event() {
 struct Idler(Rc<Cell<u32>>);
 
 impl Handler for Idler {
-    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
         self.0.set(self.0.get() + 1);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -187,8 +187,8 @@ fn a_condition_without_an_operation_is_told_once_for_each_event() {
 struct Neglects(fn(&mut Cx<'_>) -> io::Result<()>);
 
 impl Handler for Neglects {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
-        (self.0)(cx).map(|()| Next::Continue)
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        (self.0)(cx)
     }
 }
 
@@ -228,12 +228,12 @@ fn no_handler_is_named_that_is_woken_often_or_returns_early_now_and_then() {
     /// Reads a byte of what there is at every tenth run.
     struct Slow(u32);
     impl Handler for Slow {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             self.0 += 1;
             if self.0.is_multiple_of(10) {
                 let _ = cx.read(&mut [0])?;
             }
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {

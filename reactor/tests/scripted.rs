@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Next, Reactor, Readiness, Reason,
+    Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason,
     Registration, Role, Tag, Timeout, TimerId, Token, Trigger,
 };
 
@@ -46,11 +46,11 @@ fn readable(token: Token) -> Event {
 struct Note;
 
 impl Handler<Vec<Token>> for Note {
-    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<()> {
         let me = cx.me();
         cx.app.push(me);
         while cx.read(&mut [0; 16])?.is_some_and(|count| count > 0) {}
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -83,7 +83,7 @@ struct Replacer {
 }
 
 impl Handler<Vec<Token>> for Replacer {
-    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Vec<Token>>) -> io::Result<()> {
         if self.successor.is_none() {
             cx.close(self.victim);
             let (near, _far) = UnixStream::pair()?;
@@ -92,7 +92,7 @@ impl Handler<Vec<Token>> for Replacer {
             assert_ne!(token.tag().slot(), self.victim.tag().slot(), "reused within the batch");
         }
         cx.try_io("nothing", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -173,12 +173,12 @@ fn a_descriptor_that_can_not_be_watched_is_an_error_and_closed() {
 struct Flip(u32);
 
 impl Handler for Flip {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         for _ in 0..self.0 {
             let paused = cx.interest().is_none();
             cx.set_interest(if paused { Interest::READ } else { Interest::NONE });
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -237,12 +237,12 @@ impl log::Log for Logger {
 struct Hasty;
 
 impl Handler<usize> for Hasty {
-    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<()> {
         if cx.read(&mut [0])? == Some(1) {
             *cx.app += 1;
         }
         cx.try_io("claim", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -309,31 +309,31 @@ const DEADLINE: u64 = u64::MAX;
 const IDLE: u64 = u64::MAX - 1;
 
 impl<F: FnMut(&mut Cx<'_, Fired>)> Handler<Fired> for Timed<F> {
-    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         if cx.was_woken() {
             (self.arm)(cx);
         }
         while cx.raw_fd().is_some() && cx.read(&mut [0; 16])?.is_some() {}
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         let now = cx.now();
         cx.app.push((timer.key, timer.ticks, now));
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         let key = if timeout == Timeout::Idle { IDLE } else { DEADLINE };
         self.timer_at(key, cx)
     }
 }
 
 impl<F> Timed<F> {
-    fn timer_at(&self, key: u64, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn timer_at(&self, key: u64, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         let now = cx.now();
         cx.app.push((key, 1, now));
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -460,19 +460,19 @@ struct Rivals {
 }
 
 impl Handler<Fired> for Rivals {
-    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         let at = cx.now() + SECOND;
         self.timers = (0..2).map(|key| cx.set_timer(at, Some(SECOND), key)).collect();
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
         let now = cx.now();
         cx.app.push((timer.key, timer.ticks, now));
         for other in std::mem::take(&mut self.timers) {
             assert!(other == timer.id || cx.cancel_timer(other), "it is periodic");
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -619,12 +619,12 @@ fn a_timer_that_was_cancelled_between_two_turns_costs_no_wait() {
 struct Restless;
 
 impl Handler<u64> for Restless {
-    fn ready(&mut self, cx: &mut Cx<'_, u64>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, u64>) -> io::Result<()> {
         cx.set_timeout(Duration::ZERO);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, u64>) -> io::Result<Next> {
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, u64>) -> io::Result<()> {
         *cx.app += 1;
         self.ready(cx)
     }
@@ -645,10 +645,10 @@ fn a_chain_of_zero_timers_asks_the_kernel_between_any_two() {
 fn an_error_is_delivered_once_and_to_a_paused_source_too() {
     struct Paused;
     impl Handler<u32> for Paused {
-        fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {
             assert!(cx.readiness().contains(Readiness::ERROR));
             *cx.app += 1;
-            Ok(Next::Continue)
+            Ok(())
         }
 
         fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, u32>) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    BackendKind, Cx, Event, Handler, LoopLimits, Next, Reactor, Readiness, Reason, Registration,
-    Role, Timeout, Token, Trigger,
+    BackendKind, Cx, Event, Handler, LoopLimits, Reactor, Readiness, Reason, Registration, Role,
+    Timeout, Token, Trigger,
 };
 
 const IDLE: Duration = Duration::from_secs(3);
@@ -28,17 +28,18 @@ enum What {
 struct Peer;
 
 impl Handler<Log> for Peer {
-    fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
         while cx.read(&mut [0; 16])?.is_some_and(|count| count > 0) {}
         let (me, now) = (cx.me(), cx.now());
         cx.app.push((me, What::Ran, now));
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<()> {
         let (me, now) = (cx.me(), cx.now());
         cx.app.push((me, What::TimedOut(timeout), now));
-        Ok(Next::Close(Reason::TimedOut(timeout)))
+        cx.end(Reason::TimedOut(timeout));
+        Ok(())
     }
 }
 
@@ -129,10 +130,10 @@ fn nothing_expires_between_waits_that_had_no_room_for_all() {
 struct Slow(Script, Duration);
 
 impl Handler<Log> for Slow {
-    fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
         self.0.advance(self.1);
         cx.set_interest(reactor::Interest::NONE);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -156,16 +157,16 @@ fn a_handler_that_takes_long_is_not_charged_to_others() {
 fn a_deadline_of_a_connection_waits_until_the_kernel_was_asked() {
     struct Deadline;
     impl Handler<Log> for Deadline {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             if cx.was_woken() {
                 cx.set_timeout(SECOND);
-                return Ok(Next::Continue);
+                return Ok(());
             }
             cx.set_deadline(None);
             Peer.ready(cx)
         }
 
-        fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+        fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             Peer.timeout(timeout, cx)
         }
     }
@@ -222,7 +223,7 @@ fn a_host_that_comes_in_time_sees_silence_and_one_that_was_held_up_does_not() {
 fn a_loop_that_winds_down_gives_its_patience_to_peers_and_not_to_stops() {
     let (script, mut reactor) = scripted(Trigger::Edge);
     let (token, _far) = connect(&mut reactor);
-    reactor.cx().drain(2 * SECOND);
+    reactor.cx().stop_gracefully(2 * SECOND);
     script.events(&[]);
     script.interrupt(30 * SECOND);
     script.event(token, Readiness::READABLE);
@@ -269,10 +270,10 @@ fn a_wait_that_fails_for_good_says_which_call_and_what_to_do() {
 fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
     struct Sleeps;
     impl Handler<Log> for Sleeps {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             std::thread::sleep(Duration::from_millis(600));
             cx.set_interest(reactor::Interest::NONE);
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     for kind in BackendKind::ALL {
@@ -300,17 +301,17 @@ fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
     /// It must be heard within a second of its wake; being heard takes half of that.
     struct Hurried(Script);
     impl Handler<Log> for Hurried {
-        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             if cx.was_woken() {
                 cx.set_timeout(SECOND);
-                return Ok(Next::Continue);
+                return Ok(());
             }
             cx.set_deadline(None);
             self.0.advance(SECOND / 2);
             Peer.ready(cx)
         }
 
-        fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<Next> {
+        fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             Peer.timeout(timeout, cx)
         }
     }

@@ -98,7 +98,7 @@ fn an_answer_that_is_cut_short_ends_in_a_reset_whatever_cuts_it() {
         ("the idle limit", Flow::Continue, Limits::DEFAULT, |_| {}),
         ("the output limit", Flow::Continue, small, |_| {}),
         ("the end of the loop's patience", Flow::Continue, Limits::DEFAULT, |reactor| {
-            reactor.cx().drain(Duration::from_millis(1));
+            reactor.cx().stop_gracefully(Duration::from_millis(1));
         }),
     ];
     for (what, flow, limits, cut) in cuts {
@@ -108,7 +108,7 @@ fn an_answer_that_is_cut_short_ends_in_a_reset_whatever_cuts_it() {
             eprintln!("cut by {what}");
             let peer = ask(&mut reactor, limits, flow);
             cut(&mut reactor);
-            if reactor.cx().is_draining() {
+            if reactor.cx().is_stopping() {
                 reactor.run().expect("it turns");
                 drop(reactor);
             } else {

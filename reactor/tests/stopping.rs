@@ -17,23 +17,23 @@ use common::{
 };
 use protocol::codecs::Bytes;
 use protocol::{
-    Buffer, Cause, Conversation, Flow, Limits, Output, Refusal, Reply, Service, Session, Turn,
+    Buffer, Cause, Context, Conversation, Flow, Limits, Output, Refusal, Reply, Service, Session,
 };
 use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
-    LoopLimits, Next, Reactor, Readiness, Reason, Registration, Stream, TimerId,
+    LoopLimits, Reactor, Readiness, Reason, Registration, Stream, TimerId,
 };
 
 #[test]
 fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
-    let limits = Limits { drain_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
+    let limits = Limits { stopping_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let make = || Conversation::new(Bytes, Answers(Flow::Close, MUCH));
         let address = serve(&mut reactor, limits, make);
         let mut client = TcpStream::connect(address).expect("it accepts");
         client.write_all(b"x").expect("it takes bytes");
         turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
-        reactor.cx().drain(Duration::from_secs(20));
+        reactor.cx().stop_gracefully(Duration::from_secs(20));
         let client = std::thread::spawn(move || {
             // Longer than silence may last, and much less than a closing connection lingers.
             std::thread::sleep(Duration::from_millis(100));
@@ -62,7 +62,7 @@ fn who_was_let_in_behind_a_crowd_is_answered_when_the_loop_winds_down() {
         }
         let mut last = TcpStream::connect(&address).expect("the kernel accepts");
         last.write_all(b"hello").expect("the kernel takes bytes");
-        reactor.cx().drain(Duration::from_secs(10));
+        reactor.cx().stop_gracefully(Duration::from_secs(10));
         drop(reactor.run());
         drop(reactor);
         let mut reply = Vec::new();
@@ -74,7 +74,7 @@ fn who_was_let_in_behind_a_crowd_is_answered_when_the_loop_winds_down() {
 #[test]
 fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
-        let limits = Limits { drain_quiet: Duration::from_millis(50), ..Limits::DEFAULT };
+        let limits = Limits { stopping_quiet: Duration::from_millis(50), ..Limits::DEFAULT };
         let address = serve_echo(&mut reactor, limits);
         let mut crowd = Vec::new();
         for count in 1..=300 {
@@ -86,7 +86,7 @@ fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
         for client in &mut crowd {
             client.write_all(b"x").expect("the kernel takes bytes");
         }
-        reactor.cx().drain(Duration::from_secs(10));
+        reactor.cx().stop_gracefully(Duration::from_secs(10));
         reactor.run().expect("it runs");
         drop(reactor);
         let mut answered = 0;
@@ -102,7 +102,7 @@ fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
 struct Waits(Rc<RefCell<Vec<&'static str>>>);
 
 impl<A> Service<Bytes, A> for Waits {
-    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, A>) -> Flow {
+    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, A>) -> Flow {
         self.0.borrow_mut().push("open");
         Flow::Pause
     }
@@ -111,18 +111,18 @@ impl<A> Service<Bytes, A> for Waits {
         &mut self,
         _bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         Flow::Continue
     }
 
-    fn stopping(&mut self, reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, A>) -> Flow {
+    fn stopping(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, A>) -> Flow {
         self.0.borrow_mut().push("stopping");
         reply.send(b"bye");
         Flow::Close
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _turn: &mut Turn<'_, A>) {
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _context: &mut Context<'_, A>) {
         self.0.borrow_mut().push(if error.is_some() { "cut" } else { "in order" });
     }
 }
@@ -136,7 +136,7 @@ fn who_opens_while_the_loop_winds_down_is_told_that_it_does() {
         let make = move || Conversation::new(Bytes, Waits(Rc::clone(&note)));
         let address = serve(&mut reactor, limits, make);
         let client = TcpStream::connect(address).expect("the kernel accepts");
-        reactor.cx().drain(Duration::from_secs(1));
+        reactor.cx().stop_gracefully(Duration::from_secs(1));
         reactor.run().expect("it runs");
         drop((reactor, client));
         assert_eq!(*noted.borrow(), ["open", "stopping", "in order"]);
@@ -162,16 +162,16 @@ fn a_hosted_loop_says_when_it_will_try_again_what_it_doubts() {
     /// Would block twice, whatever is there, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             self.0.set(self.0.get() + 1);
             if self.0.get() <= 2 {
                 let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
                 let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
                 assert!(none.is_none());
-                return Ok(Next::Continue);
+                return Ok(());
             }
             while cx.read(&mut [0; 100])?.is_some() {}
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -198,10 +198,10 @@ impl<A> Session<A> for Hoards {
         &mut self,
         _input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, A>,
+        context: &mut Context<'_, A>,
     ) -> Result<Flow, Refusal> {
-        if turn.cause == Cause::Opened {
-            output.append(&vec![1; turn.limits.output_high as usize - 1]);
+        if context.cause == Cause::Opened {
+            output.append(&vec![1; context.limits.output_high as usize - 1]);
         }
         Ok(Flow::Continue)
     }
@@ -235,9 +235,10 @@ fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limi
     /// Stops the loop when it is woken.
     struct Stops;
     impl Handler for Stops {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             cx.stop();
-            Ok(Next::Close(Reason::Finished))
+            cx.end(Reason::Finished);
+            Ok(())
         }
     }
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -266,11 +267,11 @@ fn each_error_is_told_to_a_source_that_wants_nothing() {
     /// Takes errors, and counts them.
     struct Counts(Rc<Cell<u32>>);
     impl Handler for Counts {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             if cx.readiness().contains(Readiness::ERROR) && cx.take_error()?.is_some() {
                 self.0.set(self.0.get() + 1);
             }
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     for kind in [BackendKind::Epoll, BackendKind::EpollLevel, BackendKind::Poll] {
@@ -299,10 +300,10 @@ fn each_error_is_told_to_a_source_that_wants_nothing() {
 fn the_timer_of_another_loop_can_not_be_moved_in_this_one() {
     struct Arms(Rc<Cell<Option<TimerId>>>);
     impl Handler for Arms {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             let at = cx.now() + Duration::from_secs(1000);
             self.0.set(Some(cx.set_timer(at, None, 1)));
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut there = epoll((), LoopLimits::DEFAULT);
@@ -338,14 +339,14 @@ fn a_path_below_a_fifo_is_refused_and_not_waited_for() {
 fn a_panic_that_is_caught_leaves_nobody_untold_that_the_loop_winds_down() {
     struct Told(Rc<Cell<u32>>, bool);
     impl Handler for Told {
-        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
-            Ok(Next::Continue)
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
+            Ok(())
         }
 
-        fn drain(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn stopping(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
             self.0.set(self.0.get() + 1);
             assert!(!self.1, "planted");
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -354,7 +355,7 @@ fn a_panic_that_is_caught_leaves_nobody_untold_that_the_loop_winds_down() {
     for explodes in [true, false] {
         reactor.cx().spawn(Told(Rc::clone(&told), explodes)).expect("it registers");
     }
-    reactor.cx().drain(Duration::from_secs(10));
+    reactor.cx().stop_gracefully(Duration::from_secs(10));
     let turn = std::panic::AssertUnwindSafe(|| reactor.run_once(Some(Duration::ZERO)));
     assert!(std::panic::catch_unwind(turn).is_err());
     for _ in 0..3 {
@@ -393,16 +394,16 @@ fn the_auditor_does_not_report_what_the_loop_will_try_again() {
     /// Would block twice, whatever is there, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             self.0.set(self.0.get() + 1);
             if self.0.get() <= 2 {
                 let lie = |_: std::os::fd::BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
                 let none: Option<()> = cx.try_io("lie", Interest::READ, lie)?;
                 assert!(none.is_none());
-                return Ok(Next::Continue);
+                return Ok(());
             }
             while cx.read(&mut [0; 100])?.is_some() {}
-            Ok(Next::Continue)
+            Ok(())
         }
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use reactor::testing::{Call, Script};
 use reactor::{
-    Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopCx, LoopLimits, Next,
-    Reactor, Readiness, Reason, Registration, Tag, Token, Trigger,
+    Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopCx, LoopLimits, Reactor,
+    Readiness, Reason, Registration, Tag, Token, Trigger,
 };
 
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -64,10 +64,10 @@ impl Backend for Passing {
 struct Count;
 
 impl Handler<u32> for Count {
-    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {
         *cx.app += 1;
         cx.set_interest(Interest::NONE);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -141,12 +141,12 @@ struct Work {
 }
 
 impl Handler<u32> for Work {
-    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {
         self.script.advance(self.time);
         *cx.app += 1;
         // What the script says has come is not there.
         assert_eq!(cx.read(&mut [0])?, None);
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -196,13 +196,13 @@ impl Gatherer {
     /// One turn, in which these sources are heard. Returns whether it let events gather.
     fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
         self.script(sources);
-        let before = self.reactor.counters().gathers;
+        let before = self.reactor.counters().coalesced_waits;
         self.reactor.run_once(Some(SECOND)).expect("it turns");
-        self.reactor.counters().gathers > before
+        self.reactor.counters().coalesced_waits > before
     }
 
     /// Turns in each of which the next `heard` sources are heard; in how many events gathered.
-    fn gathers(&mut self, turns: usize, heard: usize) -> usize {
+    fn coalesced_waits(&mut self, turns: usize, heard: usize) -> usize {
         (0..turns).filter(|turn| self.hear(turn * heard..(turn + 1) * heard)).count()
     }
 }
@@ -242,15 +242,15 @@ fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
 fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
     let mut gatherer = Gatherer::new(50);
     // The first rounds tell it how many are busy.
-    gatherer.gathers(200, 10);
-    assert_eq!(gatherer.gathers(100, 10), 100);
+    gatherer.coalesced_waits(200, 10);
+    assert_eq!(gatherer.coalesced_waits(100, 10), 100);
 }
 
 #[test]
 fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
     // All of them are heard in each turn: nobody had anything else to do.
     for clients in [1, 2, 8] {
-        let gathered = Gatherer::new(clients).gathers(5000, clients);
+        let gathered = Gatherer::new(clients).coalesced_waits(5000, clients);
         assert!((2..20).contains(&gathered), "{clients} clients: {gathered}");
     }
 }
@@ -283,7 +283,7 @@ fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
 fn a_loop_that_has_little_to_do_sleeps_as_usual() {
     // What is heard takes a tenth of a microsecond: ten of them, a fifth of the sleep.
     let mut gatherer = Gatherer::working(50, MICROSECOND / 10);
-    let gathered = gatherer.gathers(5000, 10);
+    let gathered = gatherer.coalesced_waits(5000, 10);
     assert!(gathered < 20, "{gathered}");
 }
 
@@ -292,8 +292,8 @@ fn tries_in_vain_are_further_and_further_apart() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
     let mut turns_until_gathered = || {
-        let gathers = |turn: &usize| gatherer.hear([*turn]);
-        (1..10_000).find(gathers).expect("it tries again one day")
+        let coalesced_waits = |turn: &usize| gatherer.hear([*turn]);
+        (1..10_000).find(coalesced_waits).expect("it tries again one day")
     };
     let turns: Vec<usize> = (0..12).map(|_| turns_until_gathered()).collect();
     assert_eq!(turns, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
@@ -338,22 +338,23 @@ fn a_loop_that_is_hosted_in_another_never_sleeps() {
         gatherer.script(turn * 10..turn * 10 + 10);
         gatherer.reactor.run_once(Some(Duration::ZERO)).expect("it turns");
     }
-    assert_eq!(gatherer.reactor.counters().gathers, 0);
+    assert_eq!(gatherer.reactor.counters().coalesced_waits, 0);
 }
 
 /// Answers each byte.
 struct Echo;
 
 impl Handler<u32> for Echo {
-    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {
         let mut byte = [0; 16];
         while let Some(count) = cx.read(&mut byte)? {
             if count == 0 {
-                return Ok(Next::Close(Reason::PeerClosed));
+                cx.end(Reason::PeerClosed);
+                return Ok(());
             }
             cx.write(&[IoSlice::new(&byte[..count])])?;
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, u32>) {
@@ -392,6 +393,6 @@ fn what_gathers_is_heard_on_every_backend() {
         });
         reactor.run_until(|closed| *closed == 32).expect("the loop runs");
         client.join().expect("every byte came back");
-        assert!(reactor.counters().gathers > 0, "{kind}");
+        assert!(reactor.counters().coalesced_waits > 0, "{kind}");
     }
 }

@@ -1,7 +1,7 @@
 //! Echo (RFC 862): whatever arrives goes back.
 
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Reply, Service};
 
 /// The echo service.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +12,7 @@ impl<A> Service<Bytes, A> for Echo {
         &mut self,
         bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.send(bytes);
         Flow::Continue

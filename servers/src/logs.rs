@@ -48,12 +48,13 @@ struct Lines {
     is_idle: bool,
     /// Lines that were not written, ever and since that was last said.
     dropped: u64,
-    untold: u64,
+    to_notify: u64,
 }
 
 impl Queue {
     const fn new() -> Self {
-        let lines = Lines { waiting: Vec::new(), size: 0, is_idle: false, dropped: 0, untold: 0 };
+        let lines =
+            Lines { waiting: Vec::new(), size: 0, is_idle: false, dropped: 0, to_notify: 0 };
         Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
@@ -68,7 +69,7 @@ impl Queue {
         let size = line.len() + LINE_OVERHEAD;
         if lines.size + size > QUEUE_MAX {
             lines.dropped += 1;
-            lines.untold += 1;
+            lines.to_notify += 1;
             return;
         }
         lines.size += size;
@@ -88,19 +89,19 @@ impl Queue {
         }
         lines.is_idle = false;
         lines.size = 0;
-        (std::mem::take(&mut lines.waiting), std::mem::take(&mut lines.untold))
+        (std::mem::take(&mut lines.waiting), std::mem::take(&mut lines.to_notify))
     }
 
     /// Writes lines to `out`, for ever, and where some are missing, in the name of `name`, how many.
     fn write_to(&self, mut out: impl Write, name: &str) {
         loop {
-            let (taken, untold) = self.take();
+            let (taken, to_notify) = self.take();
             let (mut failed, mut is_well) = (0, true);
             for line in taken {
                 is_well = write_line(&mut out, &line).is_ok();
                 failed += u64::from(!is_well);
             }
-            let missing = untold + failed;
+            let missing = to_notify + failed;
             // Where the last one failed, the next would too.
             let is_told = missing == 0
                 || is_well && {
@@ -109,7 +110,7 @@ impl Queue {
                 };
             let mut lines = self.lock();
             lines.dropped += failed;
-            lines.untold += if is_told { 0 } else { missing };
+            lines.to_notify += if is_told { 0 } else { missing };
         }
     }
 

@@ -79,7 +79,7 @@ fn start<A: 'static>(args: &ServerArgs, limits: LoopLimits, app: A) -> io::Resul
 fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
     let mut is_deserted = false;
     reactor.run_while(|reactor| {
-        is_deserted = reactor.listeners() == 0 && !reactor.is_draining();
+        is_deserted = reactor.listeners() == 0 && !reactor.is_stopping();
         !is_deserted
     })?;
     if is_deserted {
@@ -111,7 +111,7 @@ fn raise_limit(args: &ServerArgs) {
 fn on_signal<A>(signal: Signal, cx: &mut LoopCx<'_, A>) {
     if signal == Signal::USER_1 {
         info!("{}", Figures(cx.counters()));
-    } else if !cx.is_draining() {
+    } else if !cx.is_stopping() {
         wind_down(&signal, cx);
     } else if signal != Signal::HANGUP {
         warn!("{signal} again: stopping at once");
@@ -122,7 +122,7 @@ fn on_signal<A>(signal: Signal, cx: &mut LoopCx<'_, A>) {
 fn wind_down<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
     let left = cx.connections();
     info!("{why}: stopping, {left} connections have {DRAIN_PATIENCE:?} to finish");
-    cx.drain(DRAIN_PATIENCE);
+    cx.stop_gracefully(DRAIN_PATIENCE);
 }
 
 /// What is counted, the lines that the log is without among it.

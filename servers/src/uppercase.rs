@@ -1,7 +1,7 @@
 //! Uppercase: whatever arrives goes back with its ASCII letters in upper case, as it arrives.
 
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Reply, Service};
 
 /// The uppercase service.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +12,7 @@ impl<A> Service<Bytes, A> for Uppercase {
         &mut self,
         bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         bytes.make_ascii_uppercase();
         reply.send(bytes);

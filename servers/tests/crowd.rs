@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Daemon, PATIENCE};
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
     Address, BackendKind, ConnectOptions, LoopLimits, Reactor, Stream, raise_descriptor_limit,
 };
@@ -61,7 +61,7 @@ struct Silent {
 }
 
 impl Service<Bytes, Crowd> for Silent {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, _turn: &mut Turn<'_, Crowd>) -> Flow {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Crowd>) -> Flow {
         reply.send(b"anybody there?");
         Flow::Continue
     }
@@ -70,16 +70,16 @@ impl Service<Bytes, Crowd> for Silent {
         &mut self,
         _bytes: &mut [u8],
         _reply: &mut Reply<'_, Bytes>,
-        turn: &mut Turn<'_, Crowd>,
+        context: &mut Context<'_, Crowd>,
     ) -> Flow {
-        turn.app.answered += usize::from(!self.was_heard);
+        context.app.answered += usize::from(!self.was_heard);
         self.was_heard = true;
         Flow::Continue
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, Crowd>) {
-        turn.app.failures += usize::from(error.is_some());
-        turn.app.closed += usize::from(error.is_none() && self.was_heard);
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Crowd>) {
+        context.app.failures += usize::from(error.is_some());
+        context.app.closed += usize::from(error.is_none() && self.was_heard);
     }
 }
 

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use protocol::resp::Server;
-use protocol::{Agenda, Buffer, Cause, Conversation, Flow, Limits, Output, Peer, Session, Turn};
+use protocol::{
+    Buffer, Cause, ConnectionId, Context, Conversation, Effects, Flow, Limits, Output, Session,
+};
 use servers::kv::{App, Config, Connection, session};
 
 /// As the server has them: reading goes on however much is unread.
@@ -19,7 +21,7 @@ const LIMITS: Limits = Limits {
 
 struct Client {
     session: Conversation<Server, Connection>,
-    peer: Peer,
+    peer: ConnectionId,
     input: Buffer,
     output: Output,
 }
@@ -56,19 +58,20 @@ fn stepping_clock() -> (impl Fn() -> Instant, Rc<Cell<u32>>) {
 impl Client {
     fn open(app: &mut App, number: u64) -> Self {
         let (input, output) = (Buffer::new(), Output::new());
-        let mut client = Self { session: session(None), peer: Peer(number.into()), input, output };
+        let mut client =
+            Self { session: session(None), peer: ConnectionId(number.into()), input, output };
         assert_eq!(client.advance(app, Cause::Opened).0, Flow::Continue);
         client
     }
 
     /// Calls the session; returns what it wants, and whom it wakes.
-    fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<Peer>) {
-        let mut agenda = Agenda::default();
-        let mut turn =
-            Turn::new(Instant::now(), self.peer, app, &LIMITS, &mut agenda).because(cause);
-        let flow = self.session.advance(&mut self.input, &mut self.output, &mut turn);
+    fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<ConnectionId>) {
+        let mut effects = Effects::default();
+        let mut context =
+            Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects).because(cause);
+        let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
         // What is refused ends the conversation, too.
-        (flow.unwrap_or(Flow::Close), agenda.wakes)
+        (flow.unwrap_or(Flow::Close), effects.wakes)
     }
 
     /// The answer to a question.
@@ -80,7 +83,7 @@ impl Client {
         said
     }
 
-    fn says(&mut self, app: &mut App, line: &str) -> (Flow, Vec<Peer>) {
+    fn says(&mut self, app: &mut App, line: &str) -> (Flow, Vec<ConnectionId>) {
         self.input.extend_from_slice(format!("{line}\r\n").as_bytes());
         self.advance(app, Cause::Input)
     }
@@ -92,9 +95,9 @@ impl Client {
 
     /// Its connection is gone.
     fn closed(&mut self, app: &mut App) {
-        let mut agenda = Agenda::default();
-        let mut turn = Turn::new(Instant::now(), self.peer, app, &LIMITS, &mut agenda);
-        Session::closed(&mut self.session, None, &mut turn);
+        let mut effects = Effects::default();
+        let mut context = Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects);
+        Session::closed(&mut self.session, None, &mut context);
     }
 
     fn forget_output(&mut self) {
@@ -185,7 +188,7 @@ fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
     }
     let mut other = Client::open(&mut app, 2);
     let (_, woken) = other.says(&mut app, "rpush list x");
-    assert_eq!(woken, [Peer(1)]);
+    assert_eq!(woken, [ConnectionId(1)]);
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Pause);
     assert!(client.output.to_vec().starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000000\r\n"));
     // It is answered in portions, which are taken at once here.
@@ -225,7 +228,7 @@ fn a_wait_that_is_over_is_answered_before_what_is_asked_later() {
     let mut waiting = Client::open(&mut app, 1);
     waiting.goes_on(&mut app, "blpop list 0.001\r\nping");
     let mut other = Client::open(&mut app, 2);
-    assert_eq!(other.says(&mut app, "rpush list x").1, [Peer(1)]);
+    assert_eq!(other.says(&mut app, "rpush list x").1, [ConnectionId(1)]);
     // Its deadline comes in the same turn, before it has said what it was given.
     assert_eq!(waiting.advance(&mut app, Cause::Deadline).0, Flow::Continue);
     waiting.goes_on(&mut app, "echo last");
@@ -278,7 +281,7 @@ fn who_wants_no_replies_still_hears_messages() {
     client.goes_on(&mut app, "blpop list 0\r\nset done yes");
     assert!(client.output.is_empty());
     let mut other = Client::open(&mut app, 2);
-    assert_eq!(other.says(&mut app, "rpush list x").1, [Peer(1)]);
+    assert_eq!(other.says(&mut app, "rpush list x").1, [ConnectionId(1)]);
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
     assert!(client.output.is_empty(), "it hears of what it took");
     other.forget_output();
@@ -466,7 +469,7 @@ fn what_was_asked_while_a_client_waited_is_answered_in_portions_and_in_order() {
     let asked: String = (0..5000).map(|number| format!("echo {number}\r\n")).collect();
     client.goes_on(&mut app, &format!("blpop list 0\r\n{asked}"));
     Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
-    // More comes before its turn.
+    // More comes before its context.
     let mut turns = 1;
     let mut flow = client.says(&mut app, "echo last").0;
     while flow == Flow::Pause {

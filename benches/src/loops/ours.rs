@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::codecs::Lines;
-use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
+use protocol::{Context, Conversation, Flow, Limits, Reply, Service, Session};
 use reactor::{
     Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits,
-    Next, Reactor, Reason, Registration, Stream, TimerId,
+    Reactor, Reason, Registration, Stream, TimerId,
 };
 
 use super::announce;
@@ -40,7 +40,7 @@ impl<A> Service<Lines, A> for Shout {
         &mut self,
         line: &mut [u8],
         reply: &mut Reply<'_, Lines>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         line.make_ascii_uppercase();
         reply.send(line);
@@ -102,15 +102,18 @@ struct Link {
 }
 
 impl Handler<Chain> for Link {
-    fn ready(&mut self, cx: &mut Cx<'_, Chain>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, Chain>) -> io::Result<()> {
         let mut buffer = [0; scene::READ_SIZE];
         // What a full buffer leaves is seen to in the next call (law 1).
         match cx.read(&mut buffer)? {
-            Some(0) => return Ok(Next::Close(Reason::PeerClosed)),
+            Some(0) => {
+                cx.end(Reason::PeerClosed);
+                return Ok(());
+            }
             Some(count) => cx.app.received(self.pair, count)?,
             None => {}
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -124,7 +127,7 @@ pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
     reactor.set_audit(false);
     for (pair, reader) in readers.into_iter().enumerate() {
         let registration =
-            Registration::new(Interest::READ).known_nonblocking().short_read_drains();
+            Registration::new(Interest::READ).known_nonblocking().short_read_exhausts();
         reactor.cx().register(reader, registration, Link { pair })?;
     }
     Ok(reactor)
@@ -176,7 +179,7 @@ struct Owner {
 }
 
 impl Handler for Owner {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         let names = vec![None; self.count];
         timing::measure(&mut OurTimers { cx, names }, self.count)?;
         let (now, mut random) = (Instant::now(), testkit::Random::new(1));
@@ -184,15 +187,15 @@ impl Handler for Owner {
             cx.set_timer(now + timing::short(&mut random), None, key as u64);
         }
         timing::sleep_until_due(now);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_>) -> io::Result<()> {
         self.fired += 1;
         if self.fired == self.count {
             cx.stop();
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Report {
     /// How long was measured.
     pub elapsed: Duration,
     /// From sending a message to its whole answer, in microseconds, as the loop's clock sees it:
-    /// read once a turn. What was not answered within the time counts with how long it waited,
+    /// read once a context. What was not answered within the time counts with how long it waited,
     /// and as often as its place in the load would have been used meanwhile: a server that stops
     /// would otherwise have better figures than one that is slow (coordinated omission).
     pub latency: Histogram<u64>,

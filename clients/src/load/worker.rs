@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use protocol::{Buffer, Cause, Flow, Output, Refusal, Session, Turn};
+use protocol::{Buffer, Cause, Context, Flow, Output, Refusal, Session};
 use reactor::Reason;
 
 use super::{ALPHABET, App};
@@ -58,37 +58,37 @@ impl Worker {
 
     /// Says what may be said. It stays under the output's high mark, since nothing is read of who
     /// reaches that: the server would wait for this side as this side does for the server.
-    fn send(&mut self, output: &mut Output, turn: &Turn<'_, App>) {
-        let size = turn.app.load.size;
+    fn send(&mut self, output: &mut Output, context: &Context<'_, App>) {
+        let size = context.app.load.size;
         loop {
-            let room = (turn.limits.output_high - 1).saturating_sub(output.len());
-            let done = self.allowed == 0 || turn.app.stopping;
+            let room = (context.limits.output_high - 1).saturating_sub(output.len());
+            let done = self.allowed == 0 || context.app.stopping;
             if room == 0 || (self.unsent == 0 && done) {
                 return;
             }
             if self.unsent == 0 {
                 self.allowed -= 1;
-                self.in_flight.push_back(turn.now);
+                self.in_flight.push_back(context.now);
                 self.sent += 1;
                 self.unsent = size;
             }
             let count = self.unsent.min(room as usize);
             let from = offset(self.number, self.sent - 1) + size - self.unsent;
-            output.append(&turn.app.sent[from..from + count]);
+            output.append(&context.app.sent[from..from + count]);
             self.unsent -= count;
         }
     }
 
     /// Verifies what came; returns false when it is wrong.
-    fn verify(&mut self, mut bytes: &[u8], turn: &mut Turn<'_, App>) -> bool {
-        let size = turn.app.load.size;
+    fn verify(&mut self, mut bytes: &[u8], context: &mut Context<'_, App>) -> bool {
+        let size = context.app.load.size;
         while !bytes.is_empty() {
             if self.in_flight.is_empty() {
                 return false;
             }
             let count = bytes.len().min(size - self.verified);
             let from = offset(self.number, self.answered) + self.verified;
-            if bytes[..count] != turn.app.expected[from..from + count] {
+            if bytes[..count] != context.app.expected[from..from + count] {
                 return false;
             }
             bytes = &bytes[count..];
@@ -96,19 +96,19 @@ impl Worker {
             if self.verified == size {
                 self.verified = 0;
                 self.answered += 1;
-                let sent_at = self.in_flight.pop_front().unwrap_or(turn.now);
-                self.record(turn.now - sent_at, turn);
-                self.allowed += usize::from(!turn.app.stopping);
+                let sent_at = self.in_flight.pop_front().unwrap_or(context.now);
+                self.record(context.now - sent_at, context);
+                self.allowed += usize::from(!context.app.stopping);
             }
         }
         true
     }
 
-    fn record(&self, latency: Duration, turn: &mut Turn<'_, App>) {
-        let (size, report) = (turn.app.load.size as u64, &mut turn.app.report);
-        if turn.app.stopping {
+    fn record(&self, latency: Duration, context: &mut Context<'_, App>) {
+        let (size, report) = (context.app.load.size as u64, &mut context.app.report);
+        if context.app.stopping {
             report.record_late(latency);
-        } else if turn.app.started.is_some() {
+        } else if context.app.started.is_some() {
             report.record(latency, size);
         }
     }
@@ -119,43 +119,43 @@ impl Session<App> for Worker {
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
-        turn: &mut Turn<'_, App>,
+        context: &mut Context<'_, App>,
     ) -> Result<Flow, Refusal> {
-        if turn.cause == Cause::Opened {
+        if context.cause == Cause::Opened {
             self.opened = true;
-            turn.app.connecting -= 1;
-            turn.app.standing += 1;
+            context.app.connecting -= 1;
+            context.app.standing += 1;
             if self.role == Role::Active {
-                self.allowed = turn.app.load.depth;
+                self.allowed = context.app.load.depth;
             }
         }
-        let right = self.verify(input.filled(), turn);
+        let right = self.verify(input.filled(), context);
         input.clear();
-        self.send(output, turn);
+        self.send(output, context);
         if !right {
             return Err("the answer differs from what was expected".into());
         }
-        if turn.input_ended {
+        if context.input_ended {
             return Err("the server ended the connection".into());
         }
-        let done = turn.app.stopping && self.in_flight.is_empty();
+        let done = context.app.stopping && self.in_flight.is_empty();
         Ok(if done { Flow::Close } else { Flow::Continue })
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
+    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
         match self.opened {
-            true => turn.app.standing -= 1,
-            false => turn.app.connecting -= 1,
+            true => context.app.standing -= 1,
+            false => context.app.connecting -= 1,
         }
         for sent_at in self.in_flight.drain(..) {
-            turn.app.report.record_unanswered(turn.now - sent_at);
+            context.app.report.record_unanswered(context.now - sent_at);
         }
         match error.and_then(|error| error.downcast_ref::<Reason>()) {
             // What has no answer was counted.
             Some(Reason::Stopped) | None => {}
             Some(reason) => {
-                let failure = Failure::of_connection(&turn.app.load.address.to_string(), reason);
-                turn.app.report.fail(failure.to_string());
+                let failure = Failure::of_connection(&context.app.load.address.to_string(), reason);
+                context.app.report.fail(failure.to_string());
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::resp::{Protocol, Request, Server, Writer};
-use protocol::{Flow, Reply, Service, Turn};
+use protocol::{Context, Flow, Reply, Service};
 
 pub(crate) type Store = HashMap<Vec<u8>, Vec<u8>>;
 
@@ -18,7 +18,7 @@ impl Service<Server, Store> for Commands {
         &mut self,
         request: Request<'_>,
         reply: &mut Reply<'_, Server>,
-        turn: &mut Turn<'_, Store>,
+        context: &mut Context<'_, Store>,
     ) -> Flow {
         let name = request.name().to_ascii_uppercase();
         if name == b"HELLO" {
@@ -31,13 +31,13 @@ impl Service<Server, Store> for Commands {
             b"SELECT" => out.ok(),
             b"SET" => {
                 if let Some([key, value]) = request.args().exactly() {
-                    turn.app.insert(key.to_vec(), value.to_vec());
+                    context.app.insert(key.to_vec(), value.to_vec());
                     out.ok();
                 } else {
                     out.error("ERR wrong number of arguments for 'set' command");
                 }
             }
-            b"GET" => match request.get(1).and_then(|key| turn.app.get(key)) {
+            b"GET" => match request.get(1).and_then(|key| context.app.get(key)) {
                 Some(value) => out.bulk(value),
                 None => out.null(),
             },

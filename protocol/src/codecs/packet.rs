@@ -160,7 +160,9 @@ impl Error for PacketError {}
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::{Agenda, Buffer, Conversation, Flow, Limits, Peer, Reply, Service, Session, Turn};
+    use crate::{
+        Buffer, ConnectionId, Context, Conversation, Effects, Flow, Limits, Reply, Service, Session,
+    };
     use std::time::Instant;
 
     #[derive(Default)]
@@ -171,7 +173,7 @@ mod tests {
             &mut self,
             packet: PacketView<'_>,
             _reply: &mut Reply<'_, Packet>,
-            _turn: &mut Turn<'_>,
+            _context: &mut Context<'_>,
         ) -> Flow {
             self.0.push((packet.kind, packet.body.to_vec()));
             Flow::Continue
@@ -196,7 +198,7 @@ mod tests {
             &mut self,
             _packet: PacketView<'_>,
             reply: &mut Reply<'_, Packet>,
-            _turn: &mut Turn<'_>,
+            _context: &mut Context<'_>,
         ) -> Flow {
             reply.share(Arc::clone(&self.0));
             Flow::Continue
@@ -206,14 +208,15 @@ mod tests {
     #[test]
     fn what_is_encoded_once_is_shared_by_all_replies() {
         let (news, limits) = (Packet::encode_shared(7, &[1; 1000]), Limits::DEFAULT);
-        let (mut app, mut agenda, mut outputs) = ((), Agenda::default(), Vec::new());
+        let (mut app, mut effects, mut outputs) = ((), Effects::default(), Vec::new());
         for peer in 0..100 {
             let mut session = Conversation::new(Packet::default(), Tell(Arc::clone(&news)));
             let (mut input, mut output) = (Buffer::new(), Output::new());
             input.extend_from_slice(&Packet::encode_shared(1, b""));
             let now = Instant::now();
-            let mut turn = Turn::new(now, Peer(peer), &mut app, &limits, &mut agenda);
-            let flow = session.advance(&mut input, &mut output, &mut turn);
+            let mut context =
+                Context::new(now, ConnectionId(peer), &mut app, &limits, &mut effects);
+            let flow = session.advance(&mut input, &mut output, &mut context);
             assert_eq!(flow.expect("it is a packet"), Flow::Continue);
             assert_eq!(output.to_vec(), &news[..]);
             outputs.push(output);

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use protocol::resp::{Protocol, Request, Server};
-//! use protocol::{Conversation, Flow, Reply, Service, Turn, testing};
+//! use protocol::{Conversation, Flow, Reply, Service, Context, testing};
 //! use std::collections::HashMap;
 //!
 //! type Store = HashMap<Vec<u8>, Vec<u8>>;
@@ -27,7 +27,7 @@
 //!         &mut self,
 //!         request: Request<'_>,
 //!         reply: &mut Reply<'_, Server>,
-//!         turn: &mut Turn<'_, Store>,
+//!         context: &mut Context<'_, Store>,
 //!     ) -> Flow {
 //!         if request.name().eq_ignore_ascii_case(b"HELLO") {
 //!             reply.codec().set_protocol(Protocol::Resp3);
@@ -36,7 +36,7 @@
 //!         match &*request.name().to_ascii_uppercase() {
 //!             b"SET" => match args.exactly() {
 //!                 Some([key, value]) => {
-//!                     turn.app.insert(key.to_vec(), value.to_vec());
+//!                     context.app.insert(key.to_vec(), value.to_vec());
 //!                     out.ok();
 //!                 }
 //!                 None => out.error("ERR wrong number of arguments for 'set' command"),
@@ -44,7 +44,7 @@
 //!             b"MGET" => {
 //!                 out.array(args.len());
 //!                 for key in args {
-//!                     match turn.app.get(key) {
+//!                     match context.app.get(key) {
 //!                         Some(value) => out.bulk(value),
 //!                         None => out.null(),
 //!                     }

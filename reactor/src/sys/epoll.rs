@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::{check, pointer, reported};
-use crate::trim::KEPT;
+use crate::reactor::trim::KEPT;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).

@@ -50,8 +50,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        BackendKind, Cx, Forked, Handler, Interest, LoopLimits, Next, PostError, Reactor,
-        Registration,
+        BackendKind, Cx, Forked, Handler, Interest, LoopLimits, PostError, Reactor, Registration,
     };
 
     /// Makes a process. Returns its number, or zero in it.
@@ -105,7 +104,7 @@ mod tests {
     }
 
     impl Handler<Shared> for Reader {
-        fn ready(&mut self, cx: &mut Cx<'_, Shared>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_, Shared>) -> io::Result<()> {
             if cx.was_woken() {
                 cx.app.woken += 1;
                 cx.app.child.get_or_insert_with(fork);
@@ -114,7 +113,7 @@ mod tests {
             while let Some(count) = cx.read(&mut bytes)? {
                 cx.app.bytes += count;
             }
-            Ok(Next::Continue)
+            Ok(())
         }
     }
 

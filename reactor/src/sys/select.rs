@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{Poll, index, pointer, reported, timespec};
-use crate::trim::Table;
+use crate::reactor::trim::Table;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;

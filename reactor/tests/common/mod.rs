@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits, Reply, Service, Session, Turn};
+use protocol::{Context, Conversation, Flow, Limits, Reply, Service, Session};
 use reactor::{
     Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx,
-    LoopLimits, Next, Reactor, Reason, Registration, Stream, TimerId, Token,
+    LoopLimits, Reactor, Reason, Registration, Stream, TimerId, Token,
 };
 
 pub(crate) use testkit::PATIENCE;
@@ -50,7 +50,7 @@ impl<A> Service<Bytes, A> for Echo {
         &mut self,
         bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.send(bytes);
         Flow::Continue
@@ -84,16 +84,17 @@ pub(crate) struct Probe {
 }
 
 impl Handler<()> for Probe {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.runs.set(self.runs.get() + 1);
         let mut buffer = [0; 100];
         while let Some(count) = cx.read(&mut buffer)? {
             self.reads.set(self.reads.get() + count);
             if count == 0 {
-                return Ok(Next::Close(Reason::PeerClosed));
+                cx.end(Reason::PeerClosed);
+                return Ok(());
             }
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_>) {
@@ -133,7 +134,7 @@ impl<A> Service<Bytes, A> for Answers {
         &mut self,
         _bytes: &mut [u8],
         reply: &mut Reply<'_, Bytes>,
-        _turn: &mut Turn<'_, A>,
+        _context: &mut Context<'_, A>,
     ) -> Flow {
         reply.send(&vec![1; self.1]);
         self.0
@@ -144,13 +145,13 @@ impl<A> Service<Bytes, A> for Answers {
 pub(crate) struct Arms(pub(crate) Rc<Cell<Option<TimerId>>>);
 
 impl Handler for Arms {
-    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         let at = cx.now() + Duration::from_secs(1000);
         self.0.set(Some(cx.set_timer(at, None, 1)));
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<Next> {
+    fn timer(&mut self, _timer: Expired, _cx: &mut Cx<'_>) -> io::Result<()> {
         unreachable!("it is a thousand seconds away")
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::Peer;
+use protocol::ConnectionId;
 use slab::Slab;
 
 use super::blocking;
@@ -68,7 +68,7 @@ pub struct App {
     pub(crate) next_id: u64,
     pub(crate) next_ticket: u64,
     /// Connections that have something new to say.
-    pub(crate) wakes: Vec<Peer>,
+    pub(crate) wakes: Vec<ConnectionId>,
     /// How much was posted since somebody last gave way to those who have to say it.
     pub(crate) posted: usize,
 }

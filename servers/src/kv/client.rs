@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indexmap::{IndexMap, IndexSet};
-use protocol::Peer;
+use protocol::ConnectionId;
 use protocol::resp::Protocol;
 
 use super::blocking::Blocked;
@@ -42,7 +42,7 @@ pub(crate) struct Transaction {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
-    pub(crate) peer: Peer,
+    pub(crate) peer: ConnectionId,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) name: Bytes,
     pub(crate) protocol: Protocol,
@@ -78,7 +78,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(
         id: u64,
-        peer: Peer,
+        peer: ConnectionId,
         address: Option<SocketAddr>,
         authenticated: bool,
         now: Instant,

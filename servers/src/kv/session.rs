@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use protocol::resp::{Request, Server, Writer};
-use protocol::{Conversation, Flow, Output, Reply, Service, Turn};
+use protocol::{Context, Conversation, Flow, Output, Reply, Service};
 
 use super::app::App;
 use super::client::{Client, Replies};
@@ -18,7 +18,7 @@ const PARTS: usize = 8;
 /// transaction; more stay with it. What it waits for may come from a program that writes all of these
 /// before.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Requests of those that are carried out before others have their turn.
+/// Requests of those that are carried out before others have their context.
 const CAUGHT_UP_PER_TURN: usize = 2048;
 /// Bytes of replies after which a client gives way to others, and is sent them. It is read from
 /// however many it has not taken yet.
@@ -63,25 +63,35 @@ pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> 
 
 impl Connection {
     /// Carries out a request, or keeps it while the client is blocked or has others before it.
-    fn handle(&self, args: &[&[u8]], reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
-        let client = &mut turn.app.clients[self.me];
+    fn handle(
+        &self,
+        args: &[&[u8]],
+        reply: &mut Reply<'_, Server>,
+        context: &mut Context<'_, App>,
+    ) {
+        let client = &mut context.app.clients[self.me];
         if client.blocked.is_some() || !client.waiting.is_empty() {
             client.waiting_bytes += dispatch::size_of_request(args);
             client.waiting.push_back(dispatch::kept(args));
         } else {
-            self.carry_out(args, reply, turn);
+            self.carry_out(args, reply, context);
         }
     }
 
-    fn carry_out(&self, args: &[&[u8]], reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
+    fn carry_out(
+        &self,
+        args: &[&[u8]],
+        reply: &mut Reply<'_, Server>,
+        context: &mut Context<'_, App>,
+    ) {
         let (_, output) = reply.parts();
-        match turn.app.clients[self.me].replies {
-            Replies::On => dispatch::request(turn.app, self.me, args, output),
+        match context.app.clients[self.me].replies {
+            Replies::On => dispatch::request(context.app, self.me, args, output),
             replies => {
                 // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
                 let mut unheard = Output::new();
-                dispatch::request(turn.app, self.me, args, &mut unheard);
-                let client = &mut turn.app.clients[self.me];
+                dispatch::request(context.app, self.me, args, &mut unheard);
+                let client = &mut context.app.clients[self.me];
                 match (replies, client.replies) {
                     (_, Replies::On) => output.append(&unheard.to_vec()),
                     (Replies::Skip, Replies::Skip) => client.replies = Replies::On,
@@ -90,33 +100,33 @@ impl Connection {
                 client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
             }
         }
-        let client = &mut turn.app.clients[self.me];
+        let client = &mut context.app.clients[self.me];
         if client.replies == Replies::SkipNext {
             client.replies = Replies::Skip;
         }
     }
 
     /// What follows from what was done: for others, and for the connection itself.
-    fn conclude(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        let is_over = reply.backlog() > turn.app.backlog_max(self.me);
-        if is_over && !turn.app.clients[self.me].killed {
-            turn.app.overcome(self.me);
+    fn conclude(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        let is_over = reply.backlog() > context.app.backlog_max(self.me);
+        if is_over && !context.app.clients[self.me].killed {
+            context.app.overcome(self.me);
         }
-        self.count_held(reply, turn);
-        let mut wakes = std::mem::take(&mut turn.app.wakes);
+        self.count_held(reply, context);
+        let mut wakes = std::mem::take(&mut context.app.wakes);
         if !wakes.is_empty() {
-            wakes.drain(..).for_each(|peer| turn.wake(peer));
+            wakes.drain(..).for_each(|peer| context.wake(peer));
             wakes.give_back();
         }
-        turn.app.wakes = wakes;
-        let client = &turn.app.clients[self.me];
+        context.app.wakes = wakes;
+        let client = &context.app.clients[self.me];
         // Of one that is not read from it is not known whether it is still there.
         let may_be_silent = client.listens() && client.waiting_bytes <= WAITING_BYTES_MAX;
         if may_be_silent != self.may_be_silent {
             self.may_be_silent = may_be_silent;
-            turn.allow_silence(self.may_be_silent);
+            context.allow_silence(self.may_be_silent);
         }
-        let client = &turn.app.clients[self.me];
+        let client = &context.app.clients[self.me];
         if client.killed {
             // Nobody waits until it reads what there is for it.
             reply.parts().1.clear();
@@ -124,27 +134,29 @@ impl Connection {
         if client.killed || client.ending {
             return Flow::Close;
         }
-        self.keep_time(turn);
-        let client = &turn.app.clients[self.me];
+        self.keep_time(context);
+        let client = &context.app.clients[self.me];
         if client.blocked.is_some() && client.waiting_bytes > WAITING_BYTES_MAX {
             return Flow::Pause;
         }
         let is_behind = client.blocked.is_none() && !client.waiting.is_empty();
         let has_portion = reply.backlog() >= self.portion_end;
-        if is_behind || has_portion || turn.app.posted > POSTS_PER_TURN {
+        if is_behind || has_portion || context.app.posted > POSTS_PER_TURN {
             // Those who were woken are in line before it.
-            turn.app.posted = 0;
+            context.app.posted = 0;
             self.portion_end = reply.backlog() + PORTION;
-            turn.wake(turn.me);
+            context.wake(context.me);
             return Flow::Pause;
         }
         Flow::Continue
     }
 
     /// Counts what is unread; below the low mark that is not worth it, and not told of.
-    fn count_held(&self, reply: &Reply<'_, Server>, turn: &mut Turn<'_, App>) {
+    fn count_held(&self, reply: &Reply<'_, Server>, context: &mut Context<'_, App>) {
         let unread = reply.backlog();
-        turn.app.count_held(self.me, if unread > turn.limits.output_low { unread } else { 0 });
+        context
+            .app
+            .count_held(self.me, if unread > context.limits.output_low { unread } else { 0 });
     }
 
     /// A call begins: what has been sent since the last makes no portion.
@@ -165,8 +177,8 @@ impl Connection {
     }
 
     /// Tells the loop for how long the client waits at most, once for each time it does.
-    fn keep_time(&mut self, turn: &mut Turn<'_, App>) {
-        let deadline = match &mut turn.app.clients[self.me].blocked {
+    fn keep_time(&mut self, context: &mut Context<'_, App>) {
+        let deadline = match &mut context.app.clients[self.me].blocked {
             Some(blocked) if !blocked.is_timed => {
                 blocked.is_timed = true;
                 blocked.deadline
@@ -176,20 +188,20 @@ impl Connection {
         };
         if deadline.is_some() || self.has_deadline {
             self.has_deadline = deadline.is_some();
-            turn.set_deadline(deadline);
+            context.set_deadline(deadline);
         }
     }
 
     /// Says what others have it say, and goes on with what was asked for while the client was
     /// blocked: what is asked for later is answered later.
-    fn catch_up(&self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) {
-        let client = &mut turn.app.clients[self.me];
+    fn catch_up(&self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) {
+        let client = &mut context.app.clients[self.me];
         client.outbox_bytes = 0;
         client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
         client.outbox.give_back();
-        let limit = turn.app.backlog_max(self.me).min(self.portion_end);
+        let limit = context.app.backlog_max(self.me).min(self.portion_end);
         for _ in 0..CAUGHT_UP_PER_TURN {
-            let client = &mut turn.app.clients[self.me];
+            let client = &mut context.app.clients[self.me];
             let is_done = client.ending || client.killed || client.blocked.is_some();
             if is_done || reply.backlog() > limit {
                 break;
@@ -201,7 +213,7 @@ impl Connection {
             };
             let args: Vec<&[u8]> = kept.iter().map(|part| &**part).collect();
             client.waiting_bytes -= dispatch::size_of_request(&args);
-            self.carry_out(&args, reply, turn);
+            self.carry_out(&args, reply, context);
         }
     }
 
@@ -216,14 +228,14 @@ impl Connection {
 }
 
 impl Service<Server, App> for Connection {
-    fn open(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        let app = &mut *turn.app;
+    fn open(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        let app = &mut *context.app;
         let authenticated = app.config.password.is_empty();
-        let client = Client::new(app.next_id, turn.me, self.address, authenticated, turn.now);
+        let client = Client::new(app.next_id, context.me, self.address, authenticated, context.now);
         app.next_id += 1;
         app.stats.connections += 1;
         self.me = app.clients.insert(Box::new(client));
-        self.trust(reply, turn.app);
+        self.trust(reply, context.app);
         Flow::Continue
     }
 
@@ -231,73 +243,73 @@ impl Service<Server, App> for Connection {
         &mut self,
         request: Request<'_>,
         reply: &mut Reply<'_, Server>,
-        turn: &mut Turn<'_, App>,
+        context: &mut Context<'_, App>,
     ) -> Flow {
         self.begin(reply);
-        let client = &mut turn.app.clients[self.me];
-        client.active = turn.now;
+        let client = &mut context.app.clients[self.me];
+        client.active = context.now;
         if client.killed {
-            return self.conclude(reply, turn);
+            return self.conclude(reply, context);
         }
         if !client.outbox.is_empty() {
-            self.catch_up(reply, turn);
+            self.catch_up(reply, context);
         }
         if request.len() <= PARTS {
             let mut room = [request.name(); PARTS];
             room[1..].iter_mut().zip(request.args()).for_each(|(slot, part)| *slot = part);
-            self.handle(&room[..request.len()], reply, turn);
+            self.handle(&room[..request.len()], reply, context);
         } else {
             let parts: Vec<&[u8]> = request.iter().collect();
-            self.handle(&parts, reply, turn);
+            self.handle(&parts, reply, context);
         }
-        self.trust(reply, turn.app);
-        self.conclude(reply, turn)
+        self.trust(reply, context.app);
+        self.conclude(reply, context)
     }
 
-    fn resume(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+    fn resume(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         self.begin(reply);
-        self.catch_up(reply, turn);
-        self.trust(reply, turn.app);
-        self.conclude(reply, turn)
+        self.catch_up(reply, context);
+        self.trust(reply, context.app);
+        self.conclude(reply, context)
     }
 
     /// It has read nearly all there was for it.
-    fn drained(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        self.count_held(reply, turn);
+    fn drained(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        self.count_held(reply, context);
         Flow::Continue
     }
 
     /// A blocked client has waited for as long as it wanted to.
-    fn timeout(&mut self, reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
+    fn timeout(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         self.begin(reply);
-        let was_blocked = blocking::forget(turn.app, self.me);
-        let client = &turn.app.clients[self.me];
+        let was_blocked = blocking::forget(context.app, self.me);
+        let client = &context.app.clients[self.me];
         if was_blocked && client.replies == Replies::On {
             Writer::new(reply.parts().1, client.protocol).null_array();
         }
-        self.catch_up(reply, turn);
-        self.trust(reply, turn.app);
-        self.conclude(reply, turn)
+        self.catch_up(reply, context);
+        self.trust(reply, context.app);
+        self.conclude(reply, context)
     }
 
     /// A client that hung up while it is blocked is not answered any more, as Redis has it. One that
     /// merely gave way to others still is.
-    fn hung_up(&mut self, _reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        if turn.app.clients[self.me].blocked.is_some() { Flow::Close } else { Flow::Continue }
+    fn hung_up(&mut self, _reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        if context.app.clients[self.me].blocked.is_some() { Flow::Close } else { Flow::Continue }
     }
 
     /// Those who listen would do so for ever.
-    fn stopping(&mut self, _reply: &mut Reply<'_, Server>, turn: &mut Turn<'_, App>) -> Flow {
-        if turn.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
+    fn stopping(&mut self, _reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        if context.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
     }
 
     /// It may take long until the last replies are sent and the peer is gone, too.
-    fn ending(&mut self, turn: &mut Turn<'_, App>) {
-        self.leave(turn.app);
+    fn ending(&mut self, context: &mut Context<'_, App>) {
+        self.leave(context.app);
     }
 
-    fn closed(&mut self, _error: Option<&(dyn Error + 'static)>, turn: &mut Turn<'_, App>) {
-        self.leave(turn.app);
-        turn.app.held -= self.held;
+    fn closed(&mut self, _error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
+        self.leave(context.app);
+        context.app.held -= self.held;
     }
 }

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use crate::audit::Audit;
-use crate::backoff::Folding;
-use crate::patience::Patience;
-use crate::remote::Mailbox;
-use crate::sources::{Idle, Mode, NEVER, Phase, Sharing, Source, Sources};
-use crate::stream::Scratch;
-use crate::token::Home;
-use crate::wheel::{Collected, Wheel};
+use crate::net::stream::Scratch;
+use crate::reactor::audit::Audit;
+use crate::reactor::backoff::Folding;
+use crate::reactor::patience::Patience;
+use crate::reactor::remote::Mailbox;
+use crate::source::registration::{Idle, Mode, Sharing};
+use crate::source::table::{NEVER, Phase, Source, Sources};
+use crate::source::token::Home;
+use crate::time::wheel::{Collected, Wheel};
 use crate::{
     Backend, Counters, Coverage, Event, Handler, Interest, LoopLimits, Readiness, Reason,
     Registration, Role, Tag, Trigger, sys,
@@ -26,12 +27,12 @@ const RETRY: Duration = Duration::from_millis(1);
 
 /// How far a loop is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum RunState {
     /// It runs.
     Running,
     /// It winds down: every source is to be told, and what is left at this time is closed. The
     /// time is on the clock of what counts against peers.
-    Draining { until: u64, told: bool },
+    Stopping { until: u64, told: bool },
     /// It stops once what is being run has been run.
     StopAfterBatch,
     /// It stops before another handler is called.
@@ -56,11 +57,11 @@ pub(crate) struct Core<A> {
     /// Handlers registered since the reactor last took them in.
     pub(crate) arrivals: Vec<(Tag, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
-    pub(crate) doomed: VecDeque<(Tag, Reason)>,
+    pub(crate) ending: VecDeque<(Tag, Reason)>,
     /// Who is still to be told that the loop winds down.
-    pub(crate) untold: VecDeque<Tag>,
+    pub(crate) to_notify: VecDeque<Tag>,
     /// Sources whose would-block the kernel contradicts, and what they are tried again for.
-    pub(crate) doubted: Vec<(Tag, Readiness)>,
+    pub(crate) disputed: Vec<(Tag, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
     pub(crate) starved: Vec<Tag>,
     pub(crate) connections: usize,
@@ -88,7 +89,7 @@ pub(crate) struct Core<A> {
     left_until: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) limits: LoopLimits,
-    pub(crate) course: Course,
+    pub(crate) run_state: RunState,
     pub(crate) mailbox: Arc<Mailbox<A>>,
     pub(crate) scratch: Option<Box<Scratch>>,
     /// What the auditor has noted, when it is on.
@@ -112,9 +113,9 @@ impl<A> Core<A> {
             is_behind: false,
             dirty: Vec::new(),
             arrivals: Vec::new(),
-            doomed: VecDeque::new(),
-            untold: VecDeque::new(),
-            doubted: Vec::new(),
+            ending: VecDeque::new(),
+            to_notify: VecDeque::new(),
+            disputed: Vec::new(),
             starved: Vec::new(),
             connections: 0,
             listeners: Vec::new(),
@@ -132,7 +133,7 @@ impl<A> Core<A> {
             left_until: None,
             counters: Counters::default(),
             limits,
-            course: Course::Running,
+            run_state: RunState::Running,
             mailbox,
             scratch: None,
             audit: cfg!(debug_assertions).then(Audit::default),
@@ -231,7 +232,7 @@ impl<A> Core<A> {
             let Some(source) = self.sources.get_mut(tag) else { continue };
             source.dirty = false;
             let Some(fd) = &source.fd else { continue };
-            if source.phase == Phase::Doomed {
+            if source.phase == Phase::Ending {
                 // It waits to be reaped, and would be reported at every wait until then.
                 if std::mem::take(&mut source.polled)
                     && let Err(error) = self.backend.remove(fd.as_fd())
@@ -246,7 +247,7 @@ impl<A> Core<A> {
             }
             match self.backend.modify(fd.as_fd(), tag, wanted) {
                 Ok(()) => source.armed = wanted,
-                Err(error) => self.doom(tag, Reason::Failed { operation: "modify", error }),
+                Err(error) => self.end(tag, Reason::Failed { operation: "modify", error }),
             }
         }
     }
@@ -266,15 +267,15 @@ impl<A> Core<A> {
     }
 
     /// Says that a source has ended. The first reason counts.
-    pub(crate) fn doom(&mut self, tag: Tag, reason: Reason) {
+    pub(crate) fn end(&mut self, tag: Tag, reason: Reason) {
         let Some(source) = self.sources.get_mut(tag) else { return };
         if source.phase == Phase::Live {
-            source.phase = Phase::Doomed;
+            source.phase = Phase::Ending;
             if self.trigger == Trigger::Level && !source.dirty {
                 source.dirty = true;
                 self.dirty.push(tag);
             }
-            self.doomed.push_back((tag, reason));
+            self.ending.push_back((tag, reason));
         }
     }
 
@@ -289,25 +290,25 @@ impl<A> Core<A> {
 
     /// A source's operation would block again, and poll(2) still says that it would not. It is
     /// believed for a while, so that the loop does not spin, and then tried again.
-    pub(crate) fn doubt(&mut self, tag: Tag, mask: Readiness) {
-        self.doubted.push((tag, mask));
+    pub(crate) fn dispute(&mut self, tag: Tag, mask: Readiness) {
+        self.disputed.push((tag, mask));
     }
 
-    /// Tries again what was doubted.
-    pub(crate) fn retry_doubted(&mut self) {
-        while let Some((tag, mask)) = self.doubted.pop() {
+    /// Tries again what was disputed.
+    pub(crate) fn retry_disputed(&mut self) {
+        while let Some((tag, mask)) = self.disputed.pop() {
             self.update(tag, |source| source.ready |= mask);
         }
     }
 
     /// Whether a source is to be tried again without an event.
-    pub(crate) fn is_doubted(&self, tag: Tag) -> bool {
-        self.doubted.iter().any(|(doubted, _)| *doubted == tag)
+    pub(crate) fn is_disputed(&self, tag: Tag) -> bool {
+        self.disputed.iter().any(|(disputed, _)| *disputed == tag)
     }
 
-    /// When what is doubted is tried again, if anything is.
+    /// When what is disputed is tried again, if anything is.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
-        (!self.doubted.is_empty()).then(|| self.now + RETRY)
+        (!self.disputed.is_empty()).then(|| self.now + RETRY)
     }
 
     /// Has closing a connection reset it, because not everything was sent.
@@ -336,14 +337,14 @@ impl<A> Core<A> {
 
     /// Whether something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&self) -> bool {
-        let untold = match self.course {
-            Course::Draining { told, .. } => !told || !self.untold.is_empty(),
+        let to_notify = match self.run_state {
+            RunState::Stopping { told, .. } => !told || !self.to_notify.is_empty(),
             _ => false,
         };
-        untold
+        to_notify
             || !self.queue.is_empty()
             || !self.due.is_empty()
-            || !self.doomed.is_empty()
+            || !self.ending.is_empty()
             || self.unweeded > 0
             || self.wheel.is_compacting()
             || self.mailbox.is_pending()
@@ -351,8 +352,8 @@ impl<A> Core<A> {
 
     /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let until = match self.course {
-            Course::Draining { until, .. } => until.saturating_add(self.patience.lost()),
+        let until = match self.run_state {
+            RunState::Stopping { until, .. } => until.saturating_add(self.patience.lost()),
             _ => NEVER,
         };
         let until = until.min(self.trim_at);
@@ -385,10 +386,11 @@ impl<A> Core<A> {
 
     /// How long the next wait may take, no longer than `limit`.
     pub(crate) fn timeout(&mut self, limit: Option<Duration>) -> Option<Duration> {
-        if self.has_work() || matches!(self.course, Course::StopAfterBatch | Course::StopNow) {
+        if self.has_work() || matches!(self.run_state, RunState::StopAfterBatch | RunState::StopNow)
+        {
             return Some(Duration::ZERO);
         }
-        let limit = if self.doubted.is_empty() {
+        let limit = if self.disputed.is_empty() {
             limit
         } else {
             Some(limit.map_or(RETRY, |limit| limit.min(RETRY)))

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, nanos};
-use crate::sources::{NEVER, Source};
-use crate::wheel::{Due, Payload, TimerTag};
+use crate::reactor::core::{Core, nanos};
+use crate::source::table::{NEVER, Source};
+use crate::time::wheel::{Due, Payload, TimerTag};
 use crate::{Cx, Tag, Timeout, TimerId};
 
 /// How much of the wheel is looked at for each timer that an ended source may have left behind. Those
@@ -137,7 +137,7 @@ impl<A> Core<A> {
         self.wheel.cancel(timer)
     }
 
-    /// Collects what is due, as much as is fired in a turn. Returns how many timers wait to be fired.
+    /// Collects what is due, as much as is fired in a context. Returns how many timers wait to be fired.
     pub(crate) fn collect_due(&mut self) -> usize {
         self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
         self.due.len()
@@ -179,7 +179,7 @@ impl<A> Core<A> {
         self.unweeded = self.unweeded.saturating_add(looks).min(self.wheel.round());
     }
 
-    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a turn.
+    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a context.
     #[inline]
     pub(crate) fn weed(&mut self) {
         if self.unweeded > 0 {
@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
     use crate::testing::Script;
-    use crate::{Handler, LoopLimits, Next, Reactor, Token, Trigger};
+    use crate::{Handler, LoopLimits, Reactor, Token, Trigger};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -221,14 +221,14 @@ mod tests {
     }
 
     impl Handler for Owner {
-        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<Next> {
+        fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             for key in 0..self.armed {
                 cx.set_timer_after(HOUR, key);
             }
             let cancelled: Vec<_> =
                 (0..self.cancelled).map(|key| cx.set_timer_after(HOUR, key)).collect();
             assert!(cancelled.into_iter().all(|timer| cx.cancel_timer(timer)));
-            Ok(Next::Continue)
+            Ok(())
         }
     }
 

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::Reactor;
-use crate::core::Core;
-use crate::sources::NEVER;
+use crate::reactor::core::Core;
+use crate::source::table::NEVER;
 
 /// So many turns pass from one look at the tables to the next.
 const TURNS: u64 = 64;
@@ -69,13 +69,13 @@ impl<A> Core<A> {
             &mut self.queue,
             &mut self.dirty,
             &mut self.arrivals,
-            &mut self.doomed,
-            &mut self.untold,
-            &mut self.doubted,
+            &mut self.ending,
+            &mut self.to_notify,
+            &mut self.disputed,
             &mut self.starved,
             &mut self.due,
             match &mut self.scratch {
-                Some(scratch) => &mut scratch.agenda.wakes,
+                Some(scratch) => &mut scratch.effects.wakes,
                 None => &mut self.nothing,
             },
         ]
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::testing::Script;
-    use crate::{Cx, Handler, LoopLimits, Next, Token, Trigger};
+    use crate::{Cx, Handler, LoopLimits, Token, Trigger};
 
     const BURST: usize = 5000;
     const SECOND: Duration = Duration::from_secs(1);
@@ -134,8 +134,8 @@ mod tests {
     struct Idle;
 
     impl Handler for Idle {
-        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<Next> {
-            Ok(Next::Continue)
+        fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
+            Ok(())
         }
     }
 

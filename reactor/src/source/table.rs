@@ -1,167 +1,20 @@
 //! The table of sources: what the loop knows of each registration.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use slab::Slab;
 
-use crate::trim::KEPT;
-use crate::wheel::TimerTag;
-use crate::{Interest, Readiness, Tag, sys};
-
-/// What a source is to the loop as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// One peer's connection: counted, limited in idle time, waited for when draining.
-    Connection,
-    /// Accepts connections.
-    Listener,
-    /// Anything else: timers, signals, descriptors of the embedder's own.
-    Other,
-}
-
-/// How a source is registered: what it wants, and what the loop may assume of its descriptor.
-///
-/// ```
-/// use reactor::{Interest, Registration};
-///
-/// let registration = Registration::new(Interest::READ);
-/// # let _ = registration;
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Registration {
-    pub(crate) interest: Interest,
-    pub(crate) role: Role,
-    pub(crate) idle: Idle,
-    pub(crate) mode: Mode,
-    pub(crate) drains: Drains,
-    pub(crate) sharing: Sharing,
-    /// What is assumed of the descriptor before the first report.
-    pub(crate) assumed: Readiness,
-}
-
-/// How long a source may be silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Idle {
-    /// As long as its role may.
-    ByRole,
-    /// For ever.
-    Exempt,
-    /// As long as this.
-    Limit(Duration),
-}
-
-/// What is known of the descriptor's blocking mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Nothing: it is looked at, and made non-blocking.
-    Unknown,
-    /// Its maker made it non-blocking.
-    Nonblocking,
-    /// It stays blocking, since other processes share it.
-    Blocking,
-}
-
-/// Whether others may have copies of a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// They may: closing it does not have to be its end.
-    Possible,
-    /// It was made here and was lent to nobody.
-    Excluded,
-}
-
-/// What proves that a descriptor has been drained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drains {
-    /// Only an operation that would block.
-    WouldBlock,
-    /// A short read too. True of TCP unless urgent data, an end or an error is about, which the
-    /// kernel reports beforehand; not of Unix sockets, whose reads stop where descriptors were
-    /// passed, nor of most other things.
-    ShortRead,
-}
-
-impl Registration {
-    /// A source that wants `interest`, of whose descriptor nothing is assumed but that writing is
-    /// worth trying.
-    pub const fn new(interest: Interest) -> Self {
-        Self {
-            interest,
-            role: Role::Other,
-            idle: Idle::ByRole,
-            mode: Mode::Unknown,
-            drains: Drains::WouldBlock,
-            sharing: Sharing::Possible,
-            assumed: Readiness::WRITABLE,
-        }
-    }
-
-    /// Sets what the source is to the loop as a whole.
-    #[must_use]
-    pub const fn role(mut self, role: Role) -> Self {
-        self.role = role;
-        self
-    }
-
-    /// Sets how long the source may be silent, instead of what its role has by default; `None`
-    /// exempts it. Zero is refused when the source is registered.
-    #[must_use]
-    pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.idle = match limit {
-            Some(limit) => Idle::Limit(limit),
-            None => Idle::Exempt,
-        };
-        self
-    }
-
-    /// Leaves the descriptor in blocking mode, because its open file description is shared with
-    /// other processes that rely on it, as standard input and output are. Every operation then
-    /// asks first with `poll(2)`, and writes are cut to what a pipe takes without blocking.
-    #[must_use]
-    pub const fn keep_blocking(mut self) -> Self {
-        self.mode = Mode::Blocking;
-        self
-    }
-
-    /// The descriptor is known to be non-blocking: saves two system calls.
-    #[must_use]
-    pub const fn known_nonblocking(mut self) -> Self {
-        self.mode = Mode::Nonblocking;
-        self
-    }
-
-    /// A read that does not fill its buffer proves that the descriptor was drained, which saves the
-    /// read that would block. That is so of TCP (where urgent data, an end or an error is about, the
-    /// kernel says so beforehand, and the loop looks twice), of pipes, and of Unix stream sockets
-    /// whose peer passes no descriptors; not of terminals, and not of datagrams.
-    #[must_use]
-    pub const fn short_read_drains(mut self) -> Self {
-        self.drains = Drains::ShortRead;
-        self
-    }
-
-    /// One of a connection, whose descriptor is lent to nobody who could copy it.
-    pub(crate) const fn stream(is_tcp: bool, sharing: Sharing) -> Self {
-        let plain = Self::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
-        let plain = if is_tcp { plain.short_read_drains() } else { plain };
-        Self { sharing, ..plain }
-    }
-
-    /// The descriptor is a socket that is still connecting: nothing is worth trying yet.
-    #[must_use]
-    pub(crate) const fn connecting(mut self) -> Self {
-        self.assumed = Readiness::NONE;
-        self
-    }
-}
+use crate::reactor::trim::KEPT;
+use crate::source::registration::{ExhaustedBy, Mode, Sharing};
+use crate::time::wheel::TimerTag;
+use crate::{Interest, Readiness, Registration, Role, Tag, sys};
 
 /// Whether a source may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Live,
     /// It has ended and waits to be reaped: nothing is delivered to it any more.
-    Doomed,
+    Ending,
 }
 
 /// What the loop knows of one registration: a cache line, and all that an event has to touch. The
@@ -179,7 +32,7 @@ pub(crate) struct Source {
     pub(crate) armed: Interest,
     pub(crate) phase: Phase,
     pub(crate) role: Role,
-    pub(crate) drains: Drains,
+    pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) mode: Mode,
     pub(crate) sharing: Sharing,
     /// In the run queue.
@@ -200,7 +53,7 @@ pub(crate) struct Source {
     /// a short read proves nothing.
     pub(crate) urgent: bool,
     /// The last operation would have blocked, and poll(2) said that it would not.
-    pub(crate) doubtful: bool,
+    pub(crate) disputed: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerTag>,
     /// How many other timers it has armed that have not fired: some may have been cancelled.
@@ -239,7 +92,7 @@ impl Source {
             armed: registration.interest,
             phase: Phase::Live,
             role: registration.role,
-            drains: registration.drains,
+            exhausted_by: registration.exhausted_by,
             mode: registration.mode,
             sharing: registration.sharing,
             queued: false,
@@ -250,7 +103,7 @@ impl Source {
             not_socket: false,
             is_unsent: false,
             urgent: false,
-            doubtful: false,
+            disputed: false,
             timer: None,
             timers: 0,
             deadline: NEVER,
@@ -262,7 +115,7 @@ impl Source {
     /// What stands in a slot that is not used again.
     fn tombstone() -> Self {
         let nothing = Registration::new(Interest::NONE);
-        Self { phase: Phase::Doomed, ..Self::new(None, &nothing, NEVER, 0) }
+        Self { phase: Phase::Ending, ..Self::new(None, &nothing, NEVER, 0) }
     }
 
     /// Whether this is the registration that a tag names.
@@ -278,7 +131,7 @@ impl Source {
 
     /// Whether an operation is known to block: the backend watches for what it takes, and has not
     /// reported it. Asking the kernel all the same would cost a call, and two on an edge.
-    pub(crate) fn is_drained(&self, interest: Interest, is_edge_triggered: bool) -> bool {
+    pub(crate) fn is_exhausted(&self, interest: Interest, is_edge_triggered: bool) -> bool {
         let watched = self.polled && (is_edge_triggered || self.armed.contains(interest));
         watched && !interest.is_none() && !self.ready.intersects(interest.mask())
     }
@@ -286,7 +139,7 @@ impl Source {
     /// Whether reading nothing means that there is an end: of messages, one may be empty.
     pub(crate) fn is_stream(&self) -> bool {
         let Some(fd) = &self.fd else { return true };
-        self.drains == Drains::ShortRead || !sys::sends_messages(fd.as_fd())
+        self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
     }
 
     /// What a level-triggered backend should watch for: not for reading once the stream has

@@ -1,5 +1,18 @@
 //! The reactor: the sources, the application's state, and the loop over them.
 
+pub(crate) mod audit;
+pub(crate) mod backoff;
+pub(crate) mod coalescing;
+pub(crate) mod core;
+pub(crate) mod counters;
+pub(crate) mod forked;
+pub(crate) mod limits;
+pub(crate) mod patience;
+pub(crate) mod remote;
+pub(crate) mod trim;
+mod turn;
+mod wait;
+
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,12 +20,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::audit::Audit;
-use crate::backoff::Backoff;
-use crate::core::{Core, Course};
-use crate::gathering::Gathering;
-use crate::handler::explained;
-use crate::remote::{self, Mailbox, MailboxSource};
+use crate::reactor::audit::Audit;
+use crate::reactor::backoff::Backoff;
+use crate::reactor::coalescing::Coalescing;
+use crate::reactor::core::{Core, RunState};
+use crate::reactor::remote::{Mailbox, MailboxSource};
+use crate::source::handler::explained;
 use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
@@ -44,7 +57,7 @@ pub struct Reactor<A: 'static = ()> {
     /// Beside the core, so that a handler and the core are lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
-    pub(crate) gathering: Gathering,
+    pub(crate) coalescing: Coalescing,
     pub(crate) wait_backoff: Backoff,
 }
 
@@ -76,7 +89,7 @@ impl<A: 'static> Reactor<A> {
             core,
             handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
-            gathering: Gathering::default(),
+            coalescing: Coalescing::default(),
             wait_backoff: Backoff::default(),
         })
     }
@@ -117,7 +130,7 @@ impl<A: 'static> Reactor<A> {
             self.turn(None)?;
         }
         if self.has_ended() {
-            self.core.course = Course::Running;
+            self.core.run_state = RunState::Running;
         }
         Ok(())
     }
@@ -130,7 +143,7 @@ impl<A: 'static> Reactor<A> {
     /// As for [`run`](Self::run).
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.has_ended() {
-            self.core.course = Course::Running;
+            self.core.run_state = RunState::Running;
         }
         self.core.resume();
         let result = self.turn(timeout);
@@ -140,13 +153,13 @@ impl<A: 'static> Reactor<A> {
 
     /// Whether the loop was stopped or has drained.
     pub fn has_ended(&self) -> bool {
-        match self.core.course {
-            Course::Running | Course::Draining { told: false, .. } => false,
-            Course::Draining { until, told: true } => {
-                let done = self.core.untold.is_empty() && self.core.connections == 0;
+        match self.core.run_state {
+            RunState::Running | RunState::Stopping { told: false, .. } => false,
+            RunState::Stopping { until, told: true } => {
+                let done = self.core.to_notify.is_empty() && self.core.connections == 0;
                 done || self.core.charged >= until
             }
-            Course::StopAfterBatch | Course::StopNow => true,
+            RunState::StopAfterBatch | RunState::StopNow => true,
         }
     }
 
@@ -156,8 +169,8 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Whether it is winding down or stopping.
-    pub fn is_draining(&self) -> bool {
-        self.core.course != Course::Running
+    pub fn is_stopping(&self) -> bool {
+        self.core.run_state != RunState::Running
     }
 
     /// How many listeners there are. A server with none is not reached by any new peer.
@@ -201,9 +214,9 @@ impl<A: 'static> Reactor<A> {
         self.core.mailbox.close();
         self.adopt();
         for tag in self.core.sources.tags() {
-            self.core.doom(tag, Reason::Stopped);
+            self.core.end(tag, Reason::Stopped);
         }
-        while !self.core.doomed.is_empty() {
+        while !self.core.ending.is_empty() {
             self.reap(usize::MAX);
         }
     }

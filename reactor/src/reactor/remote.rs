@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::reactor::trim::Table;
 use crate::sys::{self, EventFd};
-use crate::trim::Table;
-use crate::{Cx, Forked, Handler, Interest, LoopCx, Next};
+use crate::{Cx, Forked, Handler, Interest, LoopCx};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
 
@@ -116,11 +116,11 @@ impl<A> Mailbox<A> {
 pub(crate) struct MailboxSource;
 
 impl<A: 'static> Handler<A> for MailboxSource {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let mut count = [0; 8];
         while cx.read(&mut count)?.is_some() {}
         cx.core.mailbox.acknowledge();
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn name(&self) -> &'static str {

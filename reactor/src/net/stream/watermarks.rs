@@ -2,7 +2,7 @@
 
 /// What is known of an output from one write to the next.
 #[derive(Default)]
-pub(crate) struct Marks {
+pub(crate) struct Watermarks {
     level: Level,
     /// It has fallen to its low mark, and that is still to be reported.
     owed: bool,
@@ -18,7 +18,7 @@ enum Level {
     Full,
 }
 
-impl Marks {
+impl Watermarks {
     /// The output may have grown.
     pub(crate) fn grown(&mut self, length: u64, low: u64, high: u64) {
         self.level = match length {
@@ -42,7 +42,7 @@ impl Marks {
         self.level == Level::Full
     }
 
-    /// Leaves the report for the next turn.
+    /// Leaves the report for the next context.
     pub(crate) fn put_off(&mut self) {
         self.owed = true;
     }

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::acceptor::{Accepted, Acceptor};
-use crate::handler::exhaustion;
-use crate::socket_file::{Failure, SocketFile, named};
+use crate::net::acceptor::{Accepted, Acceptor};
+use crate::net::socket_file::{Failure, SocketFile, named};
+use crate::source::handler::exhaustion;
 use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, sys};
 
 /// A listening socket, bound and ready to be registered.

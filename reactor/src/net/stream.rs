@@ -3,22 +3,23 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use protocol::{Agenda, Cause, Flow, Front, Leftover, Limits, Peer, Session, Turn};
+use protocol::{Cause, ConnectionId, Context, Effects, Flow, Front, Leftover, Limits, Session};
 
 mod linger;
-mod marks;
 mod opening;
 mod stage;
+mod watermarks;
 
 use linger::{Linger, shut_down};
-use marks::Marks;
 use stage::{Sending, Stage};
+use watermarks::Watermarks;
 
-use crate::{Cx, Handler, Interest, LoopCx, Next, Readiness, Reason, Timeout, Token, files};
+use crate::net::files;
+use crate::{Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, Token};
 
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
-/// How many segments one write gathers at most.
+/// How many segments one write coalesced_waits at most.
 const GATHER_MAX: usize = 32;
 
 /// Something was sent since it was looked at what the peer has acknowledged.
@@ -40,7 +41,7 @@ pub struct Stream<S> {
     stage: Stage,
     input_ended: bool,
     paused: bool,
-    marks: Marks,
+    watermarks: Watermarks,
     /// The session has been told that its peer has ended its stream.
     hung_up: bool,
     /// How many bytes the peer had not acknowledged when that was looked at last, or [`UNKNOWN`].
@@ -62,7 +63,7 @@ impl<S> Stream<S> {
             stage,
             input_ended: false,
             paused: false,
-            marks: Marks::default(),
+            watermarks: Watermarks::default(),
             hung_up: false,
             unacknowledged: UNKNOWN,
             woken: false,
@@ -73,7 +74,7 @@ impl<S> Stream<S> {
 
     /// Whether more input is wanted.
     fn wants_input(&self) -> bool {
-        self.stage == Stage::Open && !self.paused && !self.marks.is_full() && !self.input_ended
+        self.stage == Stage::Open && !self.paused && !self.watermarks.is_full() && !self.input_ended
     }
 
     /// Whether the session is still to be told that its peer has ended its stream: one that reads
@@ -102,13 +103,13 @@ impl<S> Stream<S> {
         cause: Option<Cause>,
         scratch: &mut Scratch,
         cx: &mut Cx<'_, A>,
-    ) -> io::Result<Next>
+    ) -> io::Result<()>
     where
         S: Session<A>,
     {
         if self.stage == Stage::Connecting && !self.connected(cx)? {
             self.woken |= cause == Some(Cause::Woken);
-            return Ok(Next::Continue);
+            return Ok(());
         }
         let heeds_errors = self.stage != Stage::Lingering && !self.wants_input();
         if heeds_errors && cx.readiness().contains(Readiness::ERROR) {
@@ -131,7 +132,7 @@ impl<S> Stream<S> {
         if std::mem::take(&mut self.woken) {
             self.advance(Cause::Woken, scratch, cx);
         }
-        if self.marks.take_owed() {
+        if self.watermarks.take_owed() {
             self.advance(Cause::Drained, scratch, cx);
         }
         if self.heeds_hang_up() && cx.readiness().contains(Readiness::READ_CLOSED) {
@@ -145,14 +146,15 @@ impl<S> Stream<S> {
             let drained = self.flush(&mut to_write, scratch, cx)?;
             if scratch.output.memory() > self.limits.output_max {
                 cx.set_unsent(true);
-                return Ok(Next::Close(Reason::Limit("output_max: the peer does not read")));
+                cx.end(Reason::Limit("output_max: the peer does not read"));
+                return Ok(());
             }
             if !drained {
                 break;
             }
             if to_write == 0 {
                 // The peer takes whatever it is given: others have their turn before it gets more.
-                self.marks.put_off();
+                self.watermarks.put_off();
                 break;
             }
             self.advance(Cause::Drained, scratch, cx);
@@ -184,18 +186,19 @@ impl<S> Stream<S> {
             return;
         }
         let (now, me) = (cx.now(), cx.me().into());
-        let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut scratch.agenda).because(cause);
-        turn.input_ended = self.input_ended;
-        let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut turn);
+        let mut context =
+            Context::new(now, me, cx.app, &self.limits, &mut scratch.effects).because(cause);
+        context.input_ended = self.input_ended;
+        let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut context);
         if self.hung_up {
-            scratch.agenda.silence_allowed = None;
+            scratch.effects.silence_allowed = None;
         }
-        carry_out(&mut scratch.agenda, cx);
-        if std::mem::take(&mut scratch.agenda.output_ended) && self.sending == Sending::Open {
+        carry_out(&mut scratch.effects, cx);
+        if std::mem::take(&mut scratch.effects.output_ended) && self.sending == Sending::Open {
             self.sending = Sending::Ending;
         }
         let Limits { output_low, output_high, .. } = *self.limits;
-        self.marks.grown(scratch.output.len(), output_low, output_high);
+        self.watermarks.grown(scratch.output.len(), output_low, output_high);
         let reason = match result {
             Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
             Ok(Flow::Close) => Reason::Finished,
@@ -242,7 +245,7 @@ impl<S> Stream<S> {
         Ok(())
     }
 
-    /// Writes until there is nothing more, the socket is full, or others should have their turn.
+    /// Writes until there is nothing more, the socket is full, or others should have their context.
     /// Returns whether the output has drained, so that the session may go on.
     fn flush<A>(
         &mut self,
@@ -278,15 +281,16 @@ impl<S> Stream<S> {
                 !scratch.output.is_empty() && !cx.readiness().contains(Readiness::WRITABLE);
             self.unacknowledged = if is_full { cx.unacknowledged() } else { UNKNOWN };
         }
-        Ok(self.marks.shrunk(scratch.output.len(), self.limits.output_low))
+        Ok(self.watermarks.shrunk(scratch.output.len(), self.limits.output_low))
     }
 
     /// Ends the connection when it is done, in order, and otherwise says what it waits for.
-    fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<()> {
         if self.stage == Stage::Closing && scratch.output.is_empty() {
             cx.set_unsent(false);
             if self.input_ended {
-                return Ok(Next::Close(self.take_reason()));
+                cx.end(self.take_reason());
+                return Ok(());
             }
             self.stage = Stage::Lingering;
             if let Some(linger) = &mut self.ending {
@@ -308,92 +312,101 @@ impl<S> Stream<S> {
             false if self.heeds_hang_up() => Interest::HANG_UP,
             false => Interest::NONE,
         };
-        let has_more = !scratch.output.is_empty() || self.marks.owes();
+        let has_more = !scratch.output.is_empty() || self.watermarks.owes();
         let write = if has_more { Interest::WRITE } else { Interest::NONE };
         let is_unsent = !scratch.output.is_empty();
         cx.core.update(cx.me, |source| {
             source.interest = read | write;
             source.is_unsent = is_unsent;
         });
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
-impl From<Token> for Peer {
+impl From<Token> for ConnectionId {
     fn from(token: Token) -> Self {
         Self(token.to_bits())
     }
 }
 
-impl From<Peer> for Token {
-    fn from(peer: Peer) -> Self {
+impl From<ConnectionId> for Token {
+    fn from(peer: ConnectionId) -> Self {
         Self::from_bits(peer.0)
     }
 }
 
 /// Wakes whom a session asked to wake.
-fn wake<A, P>(agenda: &mut Agenda, cx: &mut Cx<'_, A, P>) {
-    for peer in agenda.wakes.drain(..) {
+fn wake<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
+    for peer in effects.wakes.drain(..) {
         cx.wake(peer.into());
     }
 }
 
 /// Does what a session asked for besides bytes.
-fn carry_out<A>(agenda: &mut Agenda, cx: &mut Cx<'_, A>) {
-    wake(agenda, cx);
-    if let Some(deadline) = agenda.deadline.take() {
+fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
+    wake(effects, cx);
+    if let Some(deadline) = effects.deadline.take() {
         cx.set_deadline(deadline);
     }
-    if let Some(allowed) = agenda.silence_allowed.take() {
+    if let Some(allowed) = effects.silence_allowed.take() {
         cx.allow_silence(allowed);
     }
 }
 
 impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let cause = cx.was_woken().then_some(Cause::Woken);
         self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
     }
 
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let ends = cx.is_winding_down();
         // A session that pauses waits for something else than its peer, and a peer that is owed
         // something is waited for; the loop's patience is the limit.
         let is_owed = ends && (self.paused || self.leftover.has_output());
         match (timeout, self.stage) {
-            (Timeout::Deadline, _) if self.outlasts(cx) => Ok(Next::Continue),
-            (Timeout::Idle, _) if self.is_taken(cx) => Ok(Next::Continue),
-            (_, Stage::Lingering) => Ok(Next::Close(self.take_reason())),
-            (Timeout::Idle, Stage::Open) if is_owed => Ok(Next::Continue),
+            (Timeout::Deadline, _) if self.outlasts(cx) => Ok(()),
+            (Timeout::Idle, _) if self.is_taken(cx) => Ok(()),
+            (_, Stage::Lingering) => {
+                cx.end(self.take_reason());
+                Ok(())
+            }
+            (Timeout::Idle, Stage::Open) if is_owed => Ok(()),
             // It has a limit of its own: the linger.
-            (Timeout::Idle, Stage::Closing) if ends => Ok(Next::Continue),
-            (Timeout::Idle, _) if ends => Ok(Next::Close(Reason::Stopped)),
+            (Timeout::Idle, Stage::Closing) if ends => Ok(()),
+            (Timeout::Idle, _) if ends => {
+                cx.end(Reason::Stopped);
+                Ok(())
+            }
             (Timeout::Deadline, Stage::Open) => {
                 let cause = Some(Cause::Deadline);
                 self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
             }
-            (timeout, _) => Ok(Next::Close(Reason::TimedOut(timeout))),
+            (timeout, _) => {
+                cx.end(Reason::TimedOut(timeout));
+                Ok(())
+            }
         }
     }
 
-    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // What is under way goes on; who has nothing to say is let go.
-        cx.set_idle_timeout(Some(self.limits.drain_quiet))?;
+        cx.set_idle_timeout(Some(self.limits.stopping_quiet))?;
         if self.stage == Stage::Open {
             let cause = Some(Cause::Stopping);
             return self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx));
         }
         self.stopping = true;
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         let (now, me) = (cx.now(), cx.me().into());
-        let mut agenda = Agenda::default();
+        let mut effects = Effects::default();
         let error = (!reason.is_orderly()).then_some(&reason as &(dyn std::error::Error + 'static));
-        let mut turn = Turn::new(now, me, cx.app, &self.limits, &mut agenda);
-        turn.input_ended = self.input_ended;
-        self.session.closed(error, &mut turn);
-        wake(&mut agenda, cx);
+        let mut context = Context::new(now, me, cx.app, &self.limits, &mut effects);
+        context.input_ended = self.input_ended;
+        self.session.closed(error, &mut context);
+        wake(&mut effects, cx);
     }
 }

@@ -3,8 +3,9 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::core::Course;
-use crate::sources::{Drains, Mode, Phase};
+use crate::reactor::core::RunState;
+use crate::source::registration::{ExhaustedBy, Mode};
+use crate::source::table::Phase;
 use crate::{Cx, Interest, Readiness, sys};
 
 /// The most that is written at once to a descriptor in blocking mode: what a pipe that reported
@@ -41,7 +42,7 @@ impl<A> Cx<'_, A> {
         let Some(source) = self.core.sources.get_mut(self.me) else { return };
         let uncertain = Readiness::READ_CLOSED | Readiness::ERROR;
         if count < capacity
-            && source.drains == Drains::ShortRead
+            && source.exhausted_by == ExhaustedBy::ShortRead
             && !source.urgent
             && !source.ready.intersects(uncertain)
         {
@@ -122,8 +123,8 @@ impl<A> Cx<'_, A> {
         let Some(source) = live else { return Err(no_descriptor()) };
         let Some(fd) = &source.fd else { return Err(no_descriptor()) };
         // A loop that winds down asks once more: no wait may be left that reports it.
-        let is_certain = !matches!(self.core.course, Course::Draining { .. });
-        if is_certain && source.is_drained(interest, is_edge_triggered) {
+        let is_certain = !matches!(self.core.run_state, RunState::Stopping { .. });
+        if is_certain && source.is_exhausted(interest, is_edge_triggered) {
             return Ok(None);
         }
         match interest {
@@ -146,7 +147,7 @@ impl<A> Cx<'_, A> {
         }
         match result {
             Ok(value) => {
-                source.doubtful = false;
+                source.disputed = false;
                 source.last_active = self.core.charged;
                 Ok(Some(value))
             }
@@ -157,13 +158,13 @@ impl<A> Cx<'_, A> {
                 // get here: a short read or write has told them already.
                 let contradicted =
                     is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
-                let doubtful = std::mem::replace(&mut source.doubtful, contradicted);
-                if !contradicted || doubtful {
+                let disputed = std::mem::replace(&mut source.disputed, contradicted);
+                if !contradicted || disputed {
                     source.ready = source.ready.without(interest.mask());
                     source.urgent &= !interest.contains(Interest::READ);
                 }
-                if contradicted && doubtful {
-                    self.core.doubt(self.me, interest.mask());
+                if contradicted && disputed {
+                    self.core.dispute(self.me, interest.mask());
                 }
                 Ok(None)
             }

@@ -97,7 +97,7 @@ impl<A: 'static> Reactor<A> {
     /// Whether a source that wants to read, and is taken for drained, has something to read.
     fn is_unread(&self, tag: Tag) -> bool {
         let Some(source) = self.core.sources.get(tag) else { return false };
-        if self.core.is_doubted(tag) {
+        if self.core.is_disputed(tag) {
             // It is tried again soon, without an event.
             return false;
         }

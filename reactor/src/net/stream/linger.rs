@@ -9,7 +9,7 @@ use protocol::Scratch;
 
 use super::Stream;
 use super::stage::Stage;
-use crate::{Cx, Interest, Next, Readiness, Reason, sys};
+use crate::{Cx, Interest, Readiness, Reason, sys};
 
 /// The end of a connection: why it ends, and what is still put up with. Once the peer has been sent
 /// everything, and told that there is no more, what it still sends is thrown away until it ends too:
@@ -57,12 +57,7 @@ impl Linger {
     }
 
     /// Throws away what there is, about `budget` bytes of it.
-    pub(crate) fn discard<A>(
-        &mut self,
-        room: &mut [u8],
-        mut budget: usize,
-        cx: &mut Cx<'_, A>,
-    ) -> Next {
+    pub(crate) fn discard<A>(&mut self, room: &mut [u8], mut budget: usize, cx: &mut Cx<'_, A>) {
         while budget > 0 && cx.readiness().intersects(Readiness::READABLE) {
             let count = match cx.read(room) {
                 Ok(None) => break,
@@ -71,12 +66,12 @@ impl Linger {
                 Err(_) => 0,
             };
             if count == 0 || count > self.left {
-                return Next::Close(self.take_reason());
+                let reason = self.take_reason();
+                return cx.end(reason);
             }
             self.left -= count;
             budget = budget.saturating_sub(count);
         }
-        Next::Continue
     }
 }
 

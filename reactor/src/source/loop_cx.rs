@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, Course, nanos};
+use crate::reactor::core::{Core, RunState, nanos};
 use crate::{Cx, Handler, Interest, LoopCx, LoopLimits, Reason, Registration, Remote, Tag, Token};
 
 impl<'a, A, P> Cx<'a, A, P> {
@@ -24,7 +24,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         Token::new(self.me, self.core.home)
     }
 
-    /// The time, read once for the whole turn.
+    /// The time, read once for the whole context.
     pub fn now(&self) -> Instant {
         self.core.now
     }
@@ -89,7 +89,7 @@ impl<'a, A, P> Cx<'a, A, P> {
     /// at the end of this turn, or of a later one where more sources have ended than
     /// [`LoopLimits::ends_per_turn`]. Ending what has ended, or what is another loop's, does nothing.
     pub fn close(&mut self, token: Token) {
-        self.core.doom(token.tag_in(self.core.home), Reason::Cancelled);
+        self.core.end(token.tag_in(self.core.home), Reason::Cancelled);
     }
 
     /// Runs a source soon, whatever its readiness, once however often it is woken before that.
@@ -107,33 +107,33 @@ impl<'a, A, P> Cx<'a, A, P> {
 
     /// Whether the loop drains, and was not merely stopped.
     pub(crate) fn is_winding_down(&self) -> bool {
-        matches!(self.core.course, Course::Draining { .. })
+        matches!(self.core.run_state, RunState::Stopping { .. })
     }
 
     /// Stops the loop once what is ready has been run.
     pub fn stop(&mut self) {
-        if self.core.course != Course::StopNow {
-            self.core.course = Course::StopAfterBatch;
+        if self.core.run_state != RunState::StopNow {
+            self.core.run_state = RunState::StopAfterBatch;
         }
     }
 
     /// Stops the loop before any other handler is called, but for the `closed` of those that have
     /// ended.
     pub fn stop_now(&mut self) {
-        self.core.course = Course::StopNow;
+        self.core.run_state = RunState::StopNow;
     }
 
-    /// Winds the loop down: every source is told to finish ([`Handler::drain`]), and the loop
-    /// stops when no connection is left, or after `patience`. Draining again does nothing.
-    pub fn drain(&mut self, patience: Duration) {
-        if self.core.course == Course::Running {
+    /// Winds the loop down: every source is told to finish ([`Handler::stopping`]), and the loop
+    /// stops when no connection is left, or after `patience`. Stopping again does nothing.
+    pub fn stop_gracefully(&mut self, patience: Duration) {
+        if self.core.run_state == RunState::Running {
             let until = self.core.charged.saturating_add(nanos(patience));
-            self.core.course = Course::Draining { until, told: false };
+            self.core.run_state = RunState::Stopping { until, told: false };
         }
     }
 
     /// Whether the loop is winding down or stopping.
-    pub fn is_draining(&self) -> bool {
-        self.core.course != Course::Running
+    pub fn is_stopping(&self) -> bool {
+        self.core.run_state != RunState::Running
     }
 }

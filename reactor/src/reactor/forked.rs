@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::core::Core;
+use crate::reactor::core::Core;
 use crate::sys;
 
 /// A loop was asked for something in a process that `fork(2)` has made since. The copy shares the

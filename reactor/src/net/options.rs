@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use crate::handler::hint;
+use crate::source::handler::hint;
 use crate::{Address, sys};
 
 /// What TCP does by itself about a peer that is gone without a word. Nothing by default: the idle

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use log::{debug, info, warn};
 
-use crate::backoff::{Backoff, Folding, LOG_INTERVAL};
-use crate::handler::exhaustion;
-use crate::socket_file::SocketFile;
-use crate::sources::Sharing;
-use crate::{Address, Cx, Handler, Interest, LoopCx, Next, Readiness, Reason, Timeout, sys};
+use crate::net::socket_file::SocketFile;
+use crate::reactor::backoff::{Backoff, Folding, LOG_INTERVAL};
+use crate::source::handler::exhaustion;
+use crate::source::registration::Sharing;
+use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, sys};
 
 /// How many connections in a row may be no good before that is held to be the system's doing.
 const SKIPS_MAX: usize = 16;
-/// How many batches are accepted of those who wait when the loop winds down, one a turn.
+/// How many batches are accepted of those who wait when the loop winds down, one a context.
 const BACKLOG_BATCHES: u32 = 64;
 
 /// A connection that was accepted: a stream socket, non-blocking.
@@ -185,7 +185,7 @@ impl<F> Acceptor<F> {
         }
     }
 
-    /// Accepts as many as may be in a turn.
+    /// Accepts as many as may be in a context.
     fn accept_batch<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
         F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
@@ -252,7 +252,7 @@ impl<A, F> Handler<A> for Acceptor<F>
 where
     F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
 {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // Where there is no room, accepting would not tell.
         if cx.readiness().intersects(Readiness::ERROR | Readiness::WRITE_CLOSED)
             && cx.try_io("accept", Interest::NONE, sys::is_listening)? == Some(false)
@@ -261,16 +261,16 @@ where
             return Err(listens_no_more());
         }
         self.accept_batch(cx)?;
-        Ok(Next::Continue)
+        Ok(())
     }
 
     /// A pause is over.
-    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
         cx.set_interest(Interest::READ);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // Who has been let in by the kernel already may have sent a request: closing now would
         // reset it. A connection that comes meanwhile is one too many, so this ends somewhere.
         let before = cx.core.counters.accepts;
@@ -279,11 +279,12 @@ where
         debug!("{}: {accepted} from the backlog", self.address);
         self.last_batches += 1;
         if accepted == 0 || self.last_batches == BACKLOG_BATCHES {
-            return Ok(Next::Close(Reason::Finished));
+            cx.end(Reason::Finished);
+            return Ok(());
         }
         // The others of the loop have their turn before the next batch; it does not end until then.
-        cx.core.untold.push_back(cx.me);
-        Ok(Next::Continue)
+        cx.core.to_notify.push_back(cx.me);
+        Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {

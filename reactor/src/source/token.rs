@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::wheel::TimerTag;
+use crate::time::wheel::TimerTag;
 
 /// Names one registration within its loop: a slot of the loop's table and the generation of its use.
 ///

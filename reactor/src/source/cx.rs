@@ -4,11 +4,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, idle_nanos, nanos};
-use crate::sources::{NEVER, Source};
-use crate::{Interest, Readiness, Tag};
-
-mod operations;
+use crate::reactor::core::{Core, idle_nanos, nanos};
+use crate::source::table::{NEVER, Source};
+use crate::{Interest, Readiness, Reason, Tag};
 
 /// What runs on a loop is lent of it: the loop, the application state and, where it is lent to a handler,
 /// that one's own source.
@@ -52,6 +50,12 @@ impl<A> Cx<'_, A> {
     /// Whether somebody woke the source since its last call.
     pub fn was_woken(&self) -> bool {
         self.woken
+    }
+
+    /// Ends this source for `reason`. Nothing more is called but its
+    /// [`closed`](crate::Handler::closed), which comes at the end of the turn. The first reason counts.
+    pub fn end(&mut self, reason: Reason) {
+        self.core.end(self.me, reason);
     }
 
     /// What is known of the own descriptor.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use log::{debug, trace};
 
-use crate::core::Course;
-use crate::sources::Phase;
-use crate::{Cx, Expired, Handler, LoopCx, Next, Reactor, Readiness, Reason, Tag, TimerId, sys};
+use crate::reactor::core::RunState;
+use crate::source::table::Phase;
+use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
 /// What a handler is lent while it is called. One that panics does not give it back, and that ends
 /// its source (law 7): whoever catches the panic may turn the loop again.
@@ -19,7 +19,7 @@ struct Lent<'a, A> {
 impl<A> Drop for Lent<'_, A> {
     fn drop(&mut self) {
         if !self.is_back {
-            self.cx.core.doom(self.cx.me, Reason::Panicked);
+            self.cx.core.end(self.cx.me, Reason::Panicked);
         }
     }
 }
@@ -33,7 +33,7 @@ impl<A: 'static> Reactor<A> {
         self.core.rearm();
         self.wait(limit)?;
         self.fold();
-        self.tell_drain();
+        self.notify_stopping();
         self.run_queue();
         self.expire();
         self.run_remote_calls();
@@ -64,29 +64,31 @@ impl<A: 'static> Reactor<A> {
 
     /// Tells every source once that the loop winds down. What is registered meanwhile is told in the
     /// next turn: sources that make others like themselves must not keep the loop here.
-    fn tell_drain(&mut self) {
-        if let Course::Draining { until, told: false } = self.core.course {
-            self.core.course = Course::Draining { until, told: true };
-            self.core.untold = self.core.sources.tags().into();
+    fn notify_stopping(&mut self) {
+        if let RunState::Stopping { until, told: false } = self.core.run_state {
+            self.core.run_state = RunState::Stopping { until, told: true };
+            self.core.to_notify = self.core.sources.tags().into();
         }
         // One by one, so that a panic which is caught leaves the others to be told. What is to be
         // told again waits for the next turn.
-        for told in 0..self.core.untold.len() {
-            let Course::Draining { .. } = self.core.course else { return };
+        for told in 0..self.core.to_notify.len() {
+            let RunState::Stopping { .. } = self.core.run_state else { return };
             if !self.may_call(told) {
                 return;
             }
-            let Some(tag) = self.core.untold.pop_front() else { return };
-            self.dispatch(tag, |handler, cx| handler.drain(cx));
+            let Some(tag) = self.core.to_notify.pop_front() else { return };
+            self.dispatch(tag, |handler, cx| handler.stopping(cx));
         }
     }
 
     /// Whether a phase that has called so many handlers calls another one in this turn.
     fn may_call(&self, called: usize) -> bool {
-        match self.core.course {
-            Course::StopNow => false,
-            Course::StopAfterBatch => true,
-            Course::Running | Course::Draining { .. } => called < self.core.limits.calls_per_turn,
+        match self.core.run_state {
+            RunState::StopNow => false,
+            RunState::StopAfterBatch => true,
+            RunState::Running | RunState::Stopping { .. } => {
+                called < self.core.limits.calls_per_turn
+            }
         }
     }
 
@@ -128,11 +130,11 @@ impl<A: 'static> Reactor<A> {
         self.core.update(tag, |source| source.ready = source.ready.without(once));
     }
 
-    /// Lends a handler itself, the loop and the application at once (law 4), and takes its verdict.
+    /// Lends a handler itself, the loop and the application at once (law 4).
     fn dispatch(
         &mut self,
         tag: Tag,
-        call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<Next>,
+        call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<()>,
     ) {
         if self.core.is_copy() {
             return;
@@ -143,15 +145,13 @@ impl<A: 'static> Reactor<A> {
             return;
         }
         let mut lent = Lent { cx: Cx::new(&mut self.core, &mut self.app, tag), is_back: false };
-        let verdict = call(handler.as_mut(), &mut lent.cx);
+        let result = call(handler.as_mut(), &mut lent.cx);
         lent.is_back = true;
         let operation = lent.cx.failed.unwrap_or("handler");
         drop(lent);
-        match verdict {
-            Ok(Next::Continue) => {}
-            Ok(Next::Close(reason)) => self.core.doom(tag, reason),
-            // Law 7: an error ends its source, never the loop.
-            Err(error) => self.core.doom(tag, Reason::Failed { operation, error }),
+        // Law 7: an error ends its source, never the loop.
+        if let Err(error) = result {
+            self.core.end(tag, Reason::Failed { operation, error });
         }
         self.adopt();
     }
@@ -172,8 +172,8 @@ impl<A: 'static> Reactor<A> {
                 self.handlers.resize_with(slot + 1, || None);
             }
             self.handlers[slot] = Some(handler);
-            if let Course::Draining { told: true, .. } = self.core.course {
-                self.core.untold.push_back(tag);
+            if let RunState::Stopping { told: true, .. } = self.core.run_state {
+                self.core.to_notify.push_back(tag);
             }
         }
     }
@@ -216,7 +216,7 @@ impl<A: 'static> Reactor<A> {
             return;
         }
         for _ in 0..self.core.limits.remote_calls_per_turn {
-            if self.core.course == Course::StopNow || self.core.is_copy() {
+            if self.core.run_state == RunState::StopNow || self.core.is_copy() {
                 return;
             }
             let Some(call) = self.core.mailbox.next_call() else { return };
@@ -235,8 +235,8 @@ impl<A: 'static> Reactor<A> {
     /// What ends meanwhile is reaped in the next turn.
     pub(crate) fn reap(&mut self, most: usize) {
         // One by one, so that a panic of one, which may be caught, costs the others nothing.
-        for _ in 0..self.core.doomed.len().min(most) {
-            let Some((tag, reason)) = self.core.doomed.pop_front() else { return };
+        for _ in 0..self.core.ending.len().min(most) {
+            let Some((tag, reason)) = self.core.ending.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(tag) else { continue };
             self.core.forget_timers(&source);
             self.core.strike(tag, &source);

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::core::nanos;
-use crate::handler::explained;
+use crate::reactor::core::nanos;
+use crate::source::handler::explained;
 use crate::sys::{self, Subscription};
-use crate::{Cx, Expired, Handler, Interest, LoopCx, Next, Reason, Registration, Timeout, Token};
+use crate::{Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token};
 
 /// A closure that is called once.
 struct Once<F> {
@@ -15,15 +15,16 @@ struct Once<F> {
 }
 
 impl<A, F: FnOnce(&mut LoopCx<'_, A>)> Handler<A> for Once<F> {
-    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        Ok(Next::Continue)
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<()> {
+        Ok(())
     }
 
-    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
         if let Some(call) = self.call.take() {
             call(&mut cx.outside());
         }
-        Ok(Next::Close(Reason::Finished))
+        cx.end(Reason::Finished);
+        Ok(())
     }
 }
 
@@ -33,13 +34,13 @@ struct Every<F> {
 }
 
 impl<A, F: FnMut(u64, &mut LoopCx<'_, A>)> Handler<A> for Every<F> {
-    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<Next> {
-        Ok(Next::Continue)
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<()> {
+        Ok(())
     }
 
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
         (self.call)(timer.ticks, &mut cx.outside());
-        Ok(Next::Continue)
+        Ok(())
     }
 }
 
@@ -112,7 +113,7 @@ struct Signals<F> {
 }
 
 impl<A, F: FnMut(Signal, &mut LoopCx<'_, A>)> Handler<A> for Signals<F> {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // The descriptor first, then what is pending: a signal in between signals anew.
         let mut count = [0; 8];
         while cx.read(&mut count)?.is_some() {}
@@ -120,7 +121,7 @@ impl<A, F: FnMut(Signal, &mut LoopCx<'_, A>)> Handler<A> for Signals<F> {
         for number in (1..=64).filter(|number| pending >> (number - 1) & 1 == 1) {
             (self.call)(Signal(number), &mut cx.outside());
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
     fn name(&self) -> &'static str {

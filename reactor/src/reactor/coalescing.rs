@@ -17,7 +17,7 @@ const ROUND_MAX: usize = 1024;
 
 /// What came of letting events gather lately.
 #[derive(Debug, Default)]
-pub(crate) struct Gathering {
+pub(crate) struct Coalescing {
     /// The last wait found something.
     is_busy: bool,
     /// How many times the loop is to sleep as usual before the next try.
@@ -38,7 +38,7 @@ struct Tried {
     worked: Duration,
 }
 
-impl Gathering {
+impl Coalescing {
     /// Notes how long the loop has worked since its last wait.
     pub(crate) fn worked(&mut self, time: Duration) {
         if let Some(tried) = &mut self.tried {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::core::nanos;
-use crate::sources::NEVER;
+use crate::reactor::core::nanos;
+use crate::source::table::NEVER;
 use crate::{Coverage, Reactor};
 
 /// Whether a wait may succeed later although nothing is done about it (`epoll_wait(2)`, `poll(2)`,
@@ -56,9 +56,9 @@ impl<A: 'static> Reactor<A> {
         self.core.wheel.settle();
         let sleeps = limit != Some(Duration::ZERO);
         let spins = !self.core.limits.spin_max.is_zero();
-        let gathers = !self.core.limits.coalesce_for.is_zero();
+        let coalesced_waits = !self.core.limits.coalesce_for.is_zero();
         let has_deadline = self.core.next_deadline().is_some();
-        if has_deadline || sleeps && (spins || gathers) {
+        if has_deadline || sleeps && (spins || coalesced_waits) {
             self.note_lag();
         }
         let timeout = self.core.timeout(limit);
@@ -69,8 +69,8 @@ impl<A: 'static> Reactor<A> {
         // An audit may have found events, which are dealt with first.
         let left = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
         let coverage = self.find(left)?;
-        if gathers {
-            self.gathering.found(&self.events);
+        if coalesced_waits {
+            self.coalescing.found(&self.events);
         }
         self.core.read_clock();
         if coverage == Coverage::Complete {
@@ -81,7 +81,7 @@ impl<A: 'static> Reactor<A> {
             self.core.patience.waited(self.core.ticks - start, limit, coverage);
             self.core.charge();
         }
-        self.core.retry_doubted();
+        self.core.retry_disputed();
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl<A: 'static> Reactor<A> {
         self.core.patience.worked(lag);
         self.core.charge();
         let lag = Duration::from_nanos(lag);
-        self.gathering.worked(lag);
+        self.coalescing.worked(lag);
         self.core.counters.lag_last = lag;
         self.core.counters.lag_max = self.core.counters.lag_max.max(lag);
     }
@@ -171,15 +171,15 @@ impl<A: 'static> Reactor<A> {
     fn gather(&mut self, left: &mut Option<Duration>) -> io::Result<Option<Coverage>> {
         let time = self.core.limits.coalesce_for;
         let has_time = left.is_none_or(|left| left > time);
-        if !has_time || !self.gathering.is_due() {
+        if !has_time || !self.coalescing.is_due() {
             return Ok(None);
         }
-        self.core.counters.gathers += 1;
+        self.core.counters.coalesced_waits += 1;
         let start = self.core.backend.now();
         self.core.backend.sleep(time);
         let slept = self.core.backend.now().saturating_duration_since(start);
         let coverage = self.look(Some(Duration::ZERO))?;
-        self.gathering.tried(self.events.len(), slept);
+        self.coalescing.tried(self.events.len(), slept);
         *left = left.map(|left| left.saturating_sub(slept));
         Ok((!self.events.is_empty()).then_some(coverage))
     }

@@ -6,17 +6,6 @@ use std::io;
 
 use crate::{Cx, LoopCx, TimerId};
 
-/// What a handler wants after a call.
-#[must_use]
-#[derive(Debug)]
-pub enum Next {
-    /// To go on. Whether it is called again at once, or only when the kernel reports something,
-    /// follows from what is known of its descriptor: returning early loses nothing (law 1).
-    Continue,
-    /// To end, for this reason.
-    Close(Reason),
-}
-
 /// Which limit of time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
@@ -45,39 +34,40 @@ pub struct Expired {
 /// anything may be registered, woken or closed, itself included.
 ///
 /// A panic of a handler goes through the loop to whoever catches it, and ends its source with
-/// [`Reason::Panicked`] in the next turn. One in [`closed`](Self::closed) ends nothing more.
+/// [`Reason::Panicked`] in the next context. One in [`closed`](Self::closed) ends nothing more.
 pub trait Handler<A = ()> {
     /// The descriptor is ready for something in the source's interest, or the source was woken.
     ///
     /// # Errors
     /// An error ends this source with [`Reason::Failed`], never the loop (law 7).
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next>;
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>;
 
     /// A limit of time has passed. By default that ends the source.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
-    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let _ = cx;
-        Ok(Next::Close(Reason::TimedOut(timeout)))
+        cx.end(Reason::TimedOut(timeout));
+        Ok(())
     }
 
     /// A timer set with [`Cx::set_timer`] is due.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
-    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let _ = (timer, cx);
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    /// The loop is winding down ([`Cx::drain`]): finish what is under way and start nothing.
+    /// The loop is winding down ([`Cx::stop_gracefully`]): finish what is under way and start nothing.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
-    fn drain(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Next> {
+    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let _ = cx;
-        Ok(Next::Continue)
+        Ok(())
     }
 
     /// The source has ended: its descriptor is closed and its token names nothing any more.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::core::Core;
-use crate::sources::Source;
+use crate::reactor::core::Core;
+use crate::source::table::Source;
 use crate::{Cx, Reason, Role, Tag, sys};
 
 /// What a loop has done since it started: the costs that the tests hold it to, and what an
@@ -26,7 +26,7 @@ pub struct Counters {
     /// Calls of the backend's wait.
     pub waits: u64,
     /// Times that events were let gather instead of waiting for the first of them.
-    pub gathers: u64,
+    pub coalesced_waits: u64,
     /// Events reported by the backend.
     pub events: u64,
     /// Events dropped because their registration had ended.
@@ -92,7 +92,7 @@ impl fmt::Display for Counters {
             ("refused", self.refused),
             ("turns", self.turns),
             ("waits", self.waits),
-            ("gathers", self.gathers),
+            ("coalesced_waits", self.coalesced_waits),
             ("events", self.events),
             ("stale_events", self.stale_events),
             ("runs", self.runs),

@@ -8,7 +8,7 @@ use protocol::{Limits, Session};
 
 use super::Stream;
 use super::stage::Stage;
-use crate::sources::Sharing;
+use crate::source::registration::Sharing;
 use crate::{Accepted, Address, ConnectOptions, Cx, Listener, Registration, Token, sys};
 
 impl<S> Stream<S> {

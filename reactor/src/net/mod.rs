@@ -1,0 +1,9 @@
+//! Sockets: addresses, listeners and connections, and the only part that knows `protocol`.
+
+pub(crate) mod acceptor;
+pub(crate) mod address;
+pub(crate) mod files;
+pub(crate) mod listener;
+pub(crate) mod options;
+pub(crate) mod socket_file;
+pub(crate) mod stream;

@@ -1,0 +1,11 @@
+//! Sources of events: what is registered, what is known of it, and what its handler is lent.
+
+pub(crate) mod callbacks;
+pub(crate) mod cx;
+pub(crate) mod handler;
+pub(crate) mod loop_cx;
+mod operations;
+pub(crate) mod readiness;
+pub(crate) mod registration;
+pub(crate) mod table;
+pub(crate) mod token;
