@@ -28,3 +28,19 @@ pub mod reading_order {}
 
 #[doc = include_str!("src/comparison.md")]
 pub mod comparison {}
+
+/// The examples in the packages' front pages.
+#[cfg(doctest)]
+pub mod readme {
+    #[doc = include_str!("../protocol/README.md")]
+    pub mod protocol {}
+
+    #[doc = include_str!("../reactor/README.md")]
+    pub mod reactor {}
+
+    #[doc = include_str!("../servers/README.md")]
+    pub mod servers {}
+
+    #[doc = include_str!("../clients/README.md")]
+    pub mod clients {}
+}

@@ -9,7 +9,7 @@
 //! - `plan` says what is measured, `run` does it in alternating rounds, `report` and `plots` tell,
 //!   `record` puts it into the book. `program` is what both programs have in common.
 //!
-//! The criterion benches are in `benches/`: `cargo bench -p benches`.
+//! The criterion benches are in `benches/`: `cargo bench -p myevent-benches`.
 
 #![forbid(unsafe_code)]
 

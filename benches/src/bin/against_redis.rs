@@ -1,5 +1,5 @@
-//! Compares `kv` with Redis under `redis-benchmark`: `cargo run --release -p benches --bin
-//! against_redis`.
+//! Compares `kv` with Redis under `redis-benchmark`:
+//! `cargo run --release -p myevent-benches --bin against_redis`.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ use servers::{Server, kv};
 /// Compares kv with Redis under the load of redis-benchmark
 #[derive(Parser)]
 #[command(
+    name = "against_redis",
     version,
     after_help = "It takes redis-server and redis-benchmark, and loads this machine's loopback \
     only. Half a core takes chrt (util-linux) and root or ulimit -r 1, and is left out without. \

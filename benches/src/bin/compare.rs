@@ -1,5 +1,5 @@
-//! Compares the reactor with other loops, side by side: `cargo run --release -p benches --bin
-//! compare`.
+//! Compares the reactor with other loops, side by side:
+//! `cargo run --release -p myevent-benches --bin compare`.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Compares the reactor with other event loops, doing the same work side by side
 #[derive(Parser)]
 #[command(
+    name = "compare",
     version,
     after_help = "It loads this machine's loopback only. Ctrl-C ends it with a report of what \
     there is. It exits with 0 when everything was measured, 1 when something could not be, 2 on \
