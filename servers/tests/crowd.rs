@@ -18,7 +18,7 @@ use reactor::{
 };
 use testkit::{Folder, tell};
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Raises the limit of descriptors as far as `wanted`. Returns what is left for connections, and

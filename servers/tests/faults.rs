@@ -9,7 +9,7 @@ use std::process::Command;
 use common::Daemon;
 use testkit::{Random, has_peer};
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 
 /// Sends `length` bytes and checks that as many, and the same, come back.
 fn round_trip(server: &Daemon, length: usize, seed: u64) {

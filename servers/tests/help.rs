@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 #[test]
 fn help_that_cannot_be_printed_is_a_failure_that_names_standard_output() {
     for (name, program) in [
-        ("echo", env!("CARGO_BIN_EXE_echo")),
+        ("echo-server", env!("CARGO_BIN_EXE_echo-server")),
         ("uppercase", env!("CARGO_BIN_EXE_uppercase")),
         ("kv", env!("CARGO_BIN_EXE_kv")),
     ] {

@@ -10,7 +10,7 @@ use std::process::Command;
 use common::Daemon;
 use testkit::{Folder, has_peer, wait_until};
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 

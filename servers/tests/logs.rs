@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use testkit::{Folder, PATIENCE, process, wait_until};
 
 const SERVERS: [&str; 3] =
-    [env!("CARGO_BIN_EXE_echo"), env!("CARGO_BIN_EXE_uppercase"), env!("CARGO_BIN_EXE_kv")];
+    [env!("CARGO_BIN_EXE_echo-server"), env!("CARGO_BIN_EXE_uppercase"), env!("CARGO_BIN_EXE_kv")];
 const ECHO: &str = SERVERS[0];
 /// More than a pipe and the queue of a log take, at a line or more for each connection.
 const FLOOD: usize = 15_000;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Daemon, PATIENCE};
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Runs the server where it cannot run; returns its exit code and what it said.

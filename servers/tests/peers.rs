@@ -7,7 +7,7 @@ use std::process::Command;
 use common::{Daemon, pipe_through};
 use testkit::{Folder, Random, has_peer, tell};
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 

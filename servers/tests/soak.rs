@@ -23,7 +23,7 @@ const SERVER_STOP_MAX: Duration = Duration::from_secs(9);
 const CLIENT: &str = "SOAK_CLIENT";
 
 const SERVERS: [(&str, &str, &str); 3] = [
-    ("echo", env!("CARGO_BIN_EXE_echo"), "epoll"),
+    ("echo-server", env!("CARGO_BIN_EXE_echo-server"), "epoll"),
     ("uppercase", env!("CARGO_BIN_EXE_uppercase"), "poll"),
     ("kv", env!("CARGO_BIN_EXE_kv"), "epoll-lt"),
 ];
@@ -79,7 +79,7 @@ fn speak_resp(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
 /// What a server understands.
 fn language(server: &str) -> Speak {
     match server {
-        "echo" => speak_bytes,
+        "echo-server" => speak_bytes,
         "uppercase" => speak_lines,
         _ => speak_resp,
     }

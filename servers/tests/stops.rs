@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::Daemon;
 
-const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 const PEERS: usize = 20;
 

@@ -8,6 +8,6 @@ use servers::Server;
 
 fn main() -> ExitCode {
     let server =
-        Server { name: "echo", about: "Sends back what it gets", address: "127.0.0.1:8080" };
+        Server { name: "echo-server", about: "Sends back what it gets", address: "127.0.0.1:8080" };
     servers::run(server, servers::echo::session)
 }
