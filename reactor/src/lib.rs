@@ -4,7 +4,8 @@
 //! - A [`Reactor`] owns the sources, the application's state, and turns until it is stopped.
 //! - A [`Handler`] is what one source does; [`Cx`] is what it is lent of the loop, and
 //!   [`LoopCx`] the part of it that everything else has.
-//! - A [`Listener`] accepts connections; a [`Stream`] drives a `protocol::Session` over one.
+//! - A [`Listener`] accepts connections and a [`Connector`] dials them; a [`Stream`] drives a
+//!   `protocol::Session` over one.
 //! - A [`Backend`] tells what is ready: epoll, edge- or level-triggered, poll, or select.
 //! - A [`Remote`] reaches a loop from other threads.
 
@@ -23,6 +24,7 @@ mod time;
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
 pub use net::acceptor::Accepted;
 pub use net::address::{Address, AddressError, Location};
+pub use net::connector::Connector;
 pub use net::listener::Listener;
 pub use net::options::{ConnectOptions, ListenOptions, TcpOptions};
 pub use net::stream::Stream;

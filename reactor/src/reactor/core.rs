@@ -54,7 +54,7 @@ pub(crate) struct Core<A> {
     pub(crate) is_behind: bool,
     /// What a level-triggered backend may have to be told before the next wait.
     pub(crate) dirty: Vec<Tag>,
-    /// Handlers registered since the reactor last took them in.
+    /// Handlers that the reactor is to take in: of new sources, and in the place of others.
     pub(crate) arrivals: Vec<(Tag, Box<dyn Handler<A>>)>,
     /// What has ended and waits to be reaped.
     pub(crate) ending: VecDeque<(Tag, Reason)>,
@@ -171,11 +171,7 @@ impl<A> Core<A> {
         if let (Some(fd), Mode::Unknown) = (&fd, registration.mode) {
             sys::set_nonblocking(fd.as_fd())?;
         }
-        let idle = match (registration.idle, registration.role) {
-            (Idle::Limit(limit), _) => idle_nanos(limit)?,
-            (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
-            (Idle::ByRole | Idle::Exempt, _) => NEVER,
-        };
+        let idle = self.idle_of(registration)?;
         let tag = self.sources.insert(Source::new(fd, registration, idle, self.charged));
         if let Err(error) = self.watch(tag) {
             self.sources.remove(tag);
@@ -191,6 +187,15 @@ impl<A> Core<A> {
         self.arm(tag);
         self.update(tag, |_| {});
         Ok(tag)
+    }
+
+    /// For how many nanoseconds a source may be silent that is registered so.
+    pub(crate) fn idle_of(&self, registration: &Registration) -> io::Result<u64> {
+        Ok(match (registration.idle, registration.role) {
+            (Idle::Limit(limit), _) => idle_nanos(limit)?,
+            (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
+            (Idle::ByRole | Idle::Exempt, _) => NEVER,
+        })
     }
 
     /// Makes the backend watch a new source. What cannot be watched because it never blocks is

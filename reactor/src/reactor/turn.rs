@@ -156,7 +156,7 @@ impl<A: 'static> Reactor<A> {
         self.adopt();
     }
 
-    /// Takes in the handlers that were registered during a call.
+    /// Takes in the handlers that were registered during a call, or replace others.
     #[inline]
     pub(crate) fn adopt(&mut self) {
         if !self.core.arrivals.is_empty() {
@@ -171,8 +171,10 @@ impl<A: 'static> Reactor<A> {
             if slot >= self.handlers.len() {
                 self.handlers.resize_with(slot + 1, || None);
             }
-            self.handlers[slot] = Some(handler);
-            if let RunState::Stopping { told: true, .. } = self.core.run_state {
+            let replaced = self.handlers[slot].replace(handler);
+            if let RunState::Stopping { told: true, .. } = self.core.run_state
+                && !(replaced.is_some() && self.core.to_notify.contains(&tag))
+            {
                 self.core.to_notify.push_back(tag);
             }
         }

@@ -137,3 +137,26 @@ impl<'a, A, P> Cx<'a, A, P> {
         self.core.run_state != RunState::Running
     }
 }
+
+impl<A> Cx<'_, A> {
+    /// Puts another handler in the place of this source's own, for whatever is called after this call.
+    /// The token, the descriptor, the interest, the timers and the limits stay; so a source may go
+    /// through several stages, each of them a handler. The replaced handler is dropped once this call has
+    /// returned, without [`Handler::closed`].
+    ///
+    /// Where the loop winds down, the new handler is told so ([`Handler::stopping`]), even if the
+    /// replaced one was told before. It is not called otherwise until something happens: to have it run,
+    /// [`wake`](Self::wake) the source. Of several replacements in one call, the last counts.
+    pub fn replace_handler(&mut self, handler: impl Handler<A> + 'static) {
+        let (me, handler) = (self.me, Box::new(handler));
+        match self.core.arrivals.iter_mut().find(|(tag, _)| *tag == me) {
+            Some((_, before)) => *before = handler,
+            None => self.core.arrivals.push((me, handler)),
+        }
+    }
+
+    /// Whether the handler has been replaced during this call.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.core.arrivals.iter().any(|(tag, _)| *tag == self.me)
+    }
+}
