@@ -13,8 +13,9 @@ fn excerpts_of_kv_stand_in_its_source() {
         .map(|rest| rest.split("```").next().unwrap_or_default())
         .collect();
     assert!(!excerpts.is_empty(), "the chapter shows no code");
-    let source: String = fs::read_dir(root.join("servers/src/kv"))
-        .expect("the folder can be read")
+    let source: String = ["servers/src/kv", "servers/src/kv/commands"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder can be read"))
         .map(|entry| entry.expect("the folder can be read").path())
         .filter(|path| path.is_file())
         .map(|path| fs::read_to_string(path).expect("the file can be read"))

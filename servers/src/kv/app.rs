@@ -11,9 +11,9 @@ use slab::Slab;
 use super::blocking;
 use super::client::Client;
 use super::clock::Clock;
+use super::commands::pubsub::{self, Channels};
 use super::counters::Counters;
 use super::databases::Databases;
-use super::pubsub::{self, Channels};
 
 /// Keys whose time has come that one tick lets go of: about a millisecond of work.
 const EXPIRED_PER_TICK: usize = 4000;

@@ -9,9 +9,10 @@ use super::app::App;
 use super::call::{Call, is};
 use super::client::{Kept, Transaction};
 use super::command::{Command, Flags};
+use super::commands::transactions;
 use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
-use super::{blocking, text, transactions};
+use super::{blocking, text};
 
 /// Bytes of requests that one transaction may keep, as nothing bounds it else.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,16 +1,23 @@
 //! A key-value store that speaks RESP, so that Redis's own clients and tools can use it.
 //!
-//! Kept small on purpose: the answer to "how do I write a real server on this", not a replacement
-//! for Redis. A request goes
+//! It answers "how do I write a real server with this", and does not replace Redis. A request goes
 //!
 //! 1. from the codec to [`Connection`], the service of one connection (`session`),
-//! 2. through the checks that come before any command (`dispatch`),
-//! 3. to its row in the one table of commands (`table`),
-//! 4. to a function that reads arguments, works on the [`App`] and says a reply (`strings`, `keys`,
-//!    `lists`, `hashes`, `sets`, `transactions`, `pubsub`, `connection`, `server`).
+//! 2. through the checks that precede every command (`dispatch`), which find the command by its
+//!    name (`names`),
+//! 3. to its row in the table of commands (`table`, `command`),
+//! 4. to a function in `commands` that reads the arguments (`call`), works on the [`App`] and writes
+//!    a reply.
 //!
-//! All there is to know stands in one value, the state of the loop, which every call is lent. One
-//! thread, no locks.
+//! The state is one value, [`App`] (`app`), which the loop lends to every call: one thread, no locks.
+//! It has
+//!
+//! - the keys: `databases`, `store`, `value`, `places`, `expiry`, `watches`;
+//! - the clients: `client`, `blocking` (clients that wait for a list), and the channels, which are
+//!   beside their commands in `commands/pubsub.rs`;
+//! - the `clock`, and `counters` of calls.
+//!
+//! Helpers know none of these: `decimal`, `error`, `glob`, `room`, `text`.
 
 mod app;
 mod blocking;
@@ -18,7 +25,7 @@ mod call;
 mod client;
 mod clock;
 mod command;
-mod connection;
+mod commands;
 mod counters;
 mod databases;
 mod decimal;
@@ -26,22 +33,13 @@ mod dispatch;
 mod error;
 mod expiry;
 mod glob;
-mod hashes;
-mod info;
-mod keys;
-mod lists;
 mod names;
 mod places;
-mod pubsub;
 mod room;
-mod server;
 mod session;
-mod sets;
 mod store;
-mod strings;
 mod table;
 mod text;
-mod transactions;
 mod value;
 mod watches;
 
@@ -93,7 +91,7 @@ pub struct KvArgs {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    let size = server::memory_size(text).filter(|size| *size > 0);
+    let size = commands::server::memory_size(text).filter(|size| *size > 0);
     size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
 }
 
@@ -126,7 +124,7 @@ pub fn application(
     let backlog_max = own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max);
     let limits = Limits {
         // The largest string, with room for the rest of its request.
-        message_size_max: strings::STRING_SIZE_MAX + 1024 * 1024,
+        message_size_max: commands::strings::STRING_SIZE_MAX + 1024 * 1024,
         // Who writes a whole pipeline before it reads has to be read from all the while.
         output_high: backlog_max.saturating_add(1),
         output_max: backlog_max.saturating_add(1),

@@ -9,8 +9,9 @@ use protocol::{Context, Conversation, Flow, Output, Reply, Service};
 
 use super::app::App;
 use super::client::{Client, Replies};
+use super::commands::transactions;
 use super::room::GiveBack;
-use super::{blocking, dispatch, transactions};
+use super::{blocking, dispatch};
 
 /// Requests of more parts than this are collected on the heap.
 const PARTS: usize = 8;

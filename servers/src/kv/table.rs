@@ -2,10 +2,11 @@
 
 use super::call::Call;
 use super::command::{Command, Flags, Keys, group};
-use super::error::{Done, errorf};
-use super::{
-    connection, hashes, info, keys, lists, pubsub, server, sets, strings, text, transactions,
+use super::commands::{
+    connection, hashes, info, keys, lists, pubsub, server, sets, strings, transactions,
 };
+use super::error::{Done, errorf};
+use super::text;
 
 /// All commands.
 pub(crate) fn commands() -> impl Iterator<Item = &'static Command> {

@@ -2,20 +2,20 @@
 
 use protocol::resp::{Protocol, parse_integer};
 
-use super::blocking::{self, Wait};
-use super::call::{Call, Options, integer, is};
-use super::client::{Client, Replies};
-use super::databases::database;
-use super::error::{Done, Error, SYNTAX, error, errorf, fixed};
-use super::text::{quoting, wrong_subcommand};
 use super::{pubsub, transactions};
+use crate::kv::blocking::{self, Wait};
+use crate::kv::call::{Call, Options, integer, is};
+use crate::kv::client::{Client, Replies};
+use crate::kv::databases::database;
+use crate::kv::error::{Done, Error, SYNTAX, error, errorf, fixed};
+use crate::kv::text::{quoting, wrong_subcommand};
 
 /// The release of Redis whose commands and texts these are.
 pub(crate) const VERSION: &str = "7.0.15";
 
 pub(crate) fn ping(call: &mut Call<'_>) -> Done {
     if call.args.len() > 2 {
-        return Err(errorf(super::text::wrong_arity("ping")));
+        return Err(errorf(crate::kv::text::wrong_arity("ping")));
     }
     let message = call.args.get(1).copied();
     let client = call.client();

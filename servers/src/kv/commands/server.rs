@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use protocol::resp::{Item, Writer};
 
-use super::app::{App, Stats};
-use super::call::{Call, is};
-use super::command::{Command, Flags, Keys};
-use super::counters::Counters;
-use super::databases::{DATABASES, Databases, in_range, int};
-use super::dispatch::lookup;
-use super::error::{Done, SYNTAX, error, errorf, fixed};
-use super::glob;
-use super::names;
 use super::strings::STRING_SIZE_MAX;
-use super::table::commands;
-use super::text::{quoting, wrong_subcommand};
+use crate::kv::app::{App, Stats};
+use crate::kv::call::{Call, is};
+use crate::kv::command::{Command, Flags, Keys};
+use crate::kv::counters::Counters;
+use crate::kv::databases::{DATABASES, Databases, in_range, int};
+use crate::kv::dispatch::lookup;
+use crate::kv::error::{Done, SYNTAX, error, errorf, fixed};
+use crate::kv::glob;
+use crate::kv::names;
+use crate::kv::table::commands;
+use crate::kv::text::{quoting, wrong_subcommand};
 
 /// How long `DEBUG SLEEP` may stop the server at most.
 const SLEEP_MAX: f64 = 3600.0;
@@ -78,7 +78,7 @@ pub(crate) fn time(call: &mut Call<'_>) -> Done {
 
 /// Stops the whole server for a while, which is what it is for: to see what others make of that.
 pub(crate) fn debug_sleep(call: &mut Call<'_>) -> Done {
-    let seconds = super::call::float(call.args[2])?;
+    let seconds = crate::kv::call::float(call.args[2])?;
     std::thread::sleep(Duration::from_secs_f64(seconds.clamp(0.0, SLEEP_MAX)));
     call.out.ok();
     Ok(())
@@ -148,7 +148,7 @@ pub(crate) fn memory_size(text: &str) -> Option<u64> {
 pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     let pairs = &call.args[2..];
     if pairs.len() % 2 == 1 {
-        return Err(errorf(super::text::wrong_arity("config|set")));
+        return Err(errorf(crate::kv::text::wrong_arity("config|set")));
     }
     // All or nothing: they are tried on a copy.
     let mut config = call.app.config.clone();

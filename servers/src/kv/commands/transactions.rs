@@ -3,11 +3,11 @@
 use protocol::Output;
 use protocol::resp::Writer;
 
-use super::app::App;
-use super::call::Call;
-use super::client::{Kept, Transaction};
-use super::dispatch;
-use super::error::{Done, Error, error, errorf};
+use crate::kv::app::App;
+use crate::kv::call::Call;
+use crate::kv::client::{Kept, Transaction};
+use crate::kv::dispatch;
+use crate::kv::error::{Done, Error, error, errorf};
 
 pub(crate) fn multi(call: &mut Call<'_>) -> Done {
     if call.client().transaction.is_some() {

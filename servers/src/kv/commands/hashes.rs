@@ -2,14 +2,14 @@
 
 use protocol::resp::{Item, Protocol};
 
-use super::call::{Call, bulk_or_null, float, integer, is, two_sided};
-use super::decimal;
-use super::error::{Done, Error, OVERFLOW, SYNTAX, error, errorf, fixed};
 use super::keys::{Scan, cursor};
 use super::sets::{Choice, choose, page};
 use super::strings::sum;
-use super::text::wrong_arity;
-use super::value::Hash;
+use crate::kv::call::{Call, bulk_or_null, float, integer, is, two_sided};
+use crate::kv::decimal;
+use crate::kv::error::{Done, Error, OVERFLOW, SYNTAX, error, errorf, fixed};
+use crate::kv::text::wrong_arity;
+use crate::kv::value::Hash;
 
 /// Sets the fields behind the key; says how many are new.
 fn set_fields(call: &mut Call<'_>, name: &str) -> Result<usize, Error> {

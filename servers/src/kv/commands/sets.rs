@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use protocol::resp::Item;
 
-use super::call::{Call, Options, bulk_or_null, integer, is, positive, two_sided};
-use super::error::{Done, Error, SYNTAX, error};
 use super::keys::{Scan, cursor};
-use super::value::{Bytes, Kind, Set};
+use crate::kv::call::{Call, Options, bulk_or_null, integer, is, positive, two_sided};
+use crate::kv::error::{Done, Error, SYNTAX, error};
+use crate::kv::value::{Bytes, Kind, Set};
 
 /// Collections up to this size are scanned in one go, as Redis's small encodings are.
 const SCAN_WHOLE_MAX: usize = 128;

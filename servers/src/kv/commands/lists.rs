@@ -1,10 +1,10 @@
 //! Lists.
 
-use super::blocking::{self, Wish, grant, grant_or_block, move_item, pop_many};
-use super::call::{Call, Options, bulk_or_null, integer, is, positive, range};
-use super::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf, fixed};
-use super::text::wrong_arity;
-use super::value::{Bytes, End, List};
+use crate::kv::blocking::{self, Wish, grant, grant_or_block, move_item, pop_many};
+use crate::kv::call::{Call, Options, bulk_or_null, integer, is, positive, range};
+use crate::kv::error::{Done, Error, NO_KEY, OUT_OF_RANGE, SYNTAX, error, errorf, fixed};
+use crate::kv::text::wrong_arity;
+use crate::kv::value::{Bytes, End, List};
 
 fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
     let (key, items) = (call.args[1], &call.args[2..]);

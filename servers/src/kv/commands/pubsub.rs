@@ -6,14 +6,14 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 use protocol::resp::{Item, Protocol, Writer, shared};
 
-use super::app::App;
-use super::call::{Call, bulk_or_null};
-use super::client::Replies;
-use super::error::Done;
-use super::glob;
-use super::room::GiveBack;
-use super::text::wrong_subcommand;
-use super::value::Bytes;
+use crate::kv::app::App;
+use crate::kv::call::{Call, bulk_or_null};
+use crate::kv::client::Replies;
+use crate::kv::error::Done;
+use crate::kv::glob;
+use crate::kv::room::GiveBack;
+use crate::kv::text::wrong_subcommand;
+use crate::kv::value::Bytes;
 
 /// Who has subscribed to what, by number.
 #[derive(Debug, Default)]

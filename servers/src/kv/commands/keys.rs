@@ -1,12 +1,12 @@
 //! Keys: whether they are there, how they are called, when they end.
 
-use super::call::{Call, Options, integer, is};
-use super::databases::database;
-use super::error::{Done, Error, NO_KEY, SAME_OBJECT, SYNTAX, error, errorf, fixed};
-use super::glob;
-use super::store::Store;
-use super::text::quoting;
-use super::value::Value;
+use crate::kv::call::{Call, Options, integer, is};
+use crate::kv::databases::database;
+use crate::kv::error::{Done, Error, NO_KEY, SAME_OBJECT, SYNTAX, error, errorf, fixed};
+use crate::kv::glob;
+use crate::kv::store::Store;
+use crate::kv::text::quoting;
+use crate::kv::value::Value;
 
 /// How a time is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -268,7 +268,7 @@ pub(crate) fn randomkey(call: &mut Call<'_>) -> Done {
         let (mut found, _) = call.app.store.scan(from as u64, usize::MAX);
         found.next().map(|(key, _)| key)
     });
-    super::call::bulk_or_null(&mut call.out, key);
+    crate::kv::call::bulk_or_null(&mut call.out, key);
     Ok(())
 }
 

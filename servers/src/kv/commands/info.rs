@@ -4,10 +4,10 @@ use std::fmt::{Display, Write};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use super::app::App;
-use super::call::{Call, is};
 use super::connection::VERSION;
-use super::error::Done;
+use crate::kv::app::App;
+use crate::kv::call::{Call, is};
+use crate::kv::error::Done;
 
 /// What tells the facts of a section.
 type Tell = fn(&mut Facts, &App);

@@ -1,10 +1,10 @@
 //! Strings, and numbers written as strings.
 
-use super::call::{Call, Options, bulk_or_null, integer, is, range};
-use super::decimal;
-use super::error::{Done, Error, NOT_FLOAT, OVERFLOW, SYNTAX, TOO_LONG, error, errorf, fixed};
 use super::keys::Unit;
-use super::text::wrong_arity;
+use crate::kv::call::{Call, Options, bulk_or_null, integer, is, range};
+use crate::kv::decimal;
+use crate::kv::error::{Done, Error, NOT_FLOAT, OVERFLOW, SYNTAX, TOO_LONG, error, errorf, fixed};
+use crate::kv::text::wrong_arity;
 
 /// The longest string, Redis's `proto-max-bulk-len`.
 pub(crate) const STRING_SIZE_MAX: usize = 512 * 1024 * 1024;
@@ -289,8 +289,8 @@ pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Done {
 
 /// The sum of two numbers as Redis writes it; `wrong` is said of the first if it is none.
 pub(crate) fn sum(old: &[u8], amount: &[u8], wrong: Error) -> Result<String, Error> {
-    super::call::float(old).map_err(|_| wrong)?;
-    super::call::float(amount)?;
+    crate::kv::call::float(old).map_err(|_| wrong)?;
+    crate::kv::call::float(amount)?;
     let text = decimal::add(old, amount);
     text.ok_or(fixed("ERR increment would produce NaN or Infinity"))
 }
