@@ -5,6 +5,9 @@
 #[doc = include_str!("src/introduction.md")]
 pub mod introduction {}
 
+#[doc = include_str!("src/getting-started.md")]
+pub mod getting_started {}
+
 #[doc = include_str!("src/embedding.md")]
 pub mod embedding {}
 
