@@ -47,3 +47,15 @@ pub mod readme {
     #[doc = include_str!("../clients/README.md")]
     pub mod clients {}
 }
+
+#[doc = include_str!("src/requirements.md")]
+pub mod requirements {}
+
+#[doc = include_str!("src/coming-from.md")]
+pub mod coming_from {}
+
+#[doc = include_str!("src/endings.md")]
+pub mod endings {}
+
+#[doc = include_str!("src/testing.md")]
+pub mod testing {}

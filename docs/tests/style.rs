@@ -1,7 +1,10 @@
 //! The rules of `CONTRIBUTING.md` that a machine can check.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use common::{root, sources};
 
 /// Lines that a file may have before its tests.
 const LINES_MAX: usize = 450;
@@ -84,31 +87,11 @@ fn strange_dependencies(manifest: &str) -> Vec<&str> {
         .collect()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace").to_owned()
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the folder can be read") {
-        let path = entry.expect("the folder can be read").path();
-        if path.is_dir() && !path.ends_with("target") {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
 #[test]
 fn every_file_keeps_the_rules() {
     let root = root();
-    let mut files = Vec::new();
-    for package in ["protocol", "reactor", "servers", "clients", "benches", "docs", "testkit"] {
-        collect(&root.join(package), &mut files);
-    }
-    assert!(files.len() > 30, "only {} files were found", files.len());
     let mut broken = Vec::new();
-    for file in files {
+    for file in sources() {
         let text = fs::read_to_string(&file).expect("the file can be read");
         let path = file.strip_prefix(&root).expect("it is in the workspace").display().to_string();
         broken.extend(

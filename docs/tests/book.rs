@@ -1,0 +1,80 @@
+//! The book refers to pages, drawings and tests that exist.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use common::{collect, root, sources};
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    collect(&root().join("docs/src"), "md", &mut pages);
+    pages
+}
+
+fn read(path: &PathBuf) -> String {
+    fs::read_to_string(path).expect("the file can be read")
+}
+
+/// Returns what `text` has between each `open` and the `close` behind it.
+fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).collect()
+}
+
+#[test]
+fn links_lead_to_files_of_the_book() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let folder = page.parent().expect("a page is in a folder");
+        for link in between(&read(&page), "](", ')') {
+            let target = link.split('#').next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") && !folder.join(target).is_file() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_summary_names_every_page() {
+    let summary = include_str!("../src/SUMMARY.md");
+    let named: BTreeSet<&str> = between(summary, "](", ')').into_iter().collect();
+    let source = root().join("docs/src");
+    for page in pages() {
+        let name = page.strip_prefix(&source).expect("it is in the folder").display().to_string();
+        assert!(name == "SUMMARY.md" || named.contains(name.as_str()), "{name} is not in SUMMARY");
+    }
+}
+
+#[test]
+fn the_tests_that_hold_requirements_exist() {
+    let page = include_str!("../src/requirements.md");
+    let code: String = sources().iter().map(read).collect();
+    let mut count = 0;
+    for paragraph in page.split("\n\n") {
+        for tests in between(paragraph, "\nTest", '\u{0}') {
+            for name in tests.split('`').skip(1).step_by(2) {
+                assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 60, "only {count} tests were found on the page");
+}
+
+#[test]
+fn every_requirement_that_a_comment_cites_is_explained() {
+    let page = include_str!("../src/requirements.md");
+    for file in sources() {
+        for word in read(&file).split(|it: char| !it.is_alphanumeric()) {
+            let number = word.strip_prefix('P').and_then(|it| it.parse::<u32>().ok());
+            if number.is_some_and(|it| it < 100) {
+                let entry = format!("**{word}.**");
+                assert!(page.contains(&entry), "{} cites {word}", file.display());
+            }
+        }
+    }
+}
