@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Returns the folder of the workspace.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace").to_owned()
 }
 
 /// Adds to `files` the files below `folder` whose names end in `extension`, without build products.
-pub fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+pub(crate) fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder can be read") {
         let path = entry.expect("the folder can be read").path();
         if path.is_dir() && !path.ends_with("target") {
@@ -21,7 +21,7 @@ pub fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
 }
 
 /// Returns the source files of all packages.
-pub fn sources() -> Vec<PathBuf> {
+pub(crate) fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
     for package in ["protocol", "reactor", "servers", "clients", "benches", "docs", "testkit"] {
         collect(&root().join(package), "rs", &mut files);
