@@ -1,13 +1,63 @@
-//! A hand-rolled reactor for Linux: an edge-triggered epoll loop, a slab of sources, idle limits
-//! and timers, driving raw handlers or sans-IO protocol sessions.
+//! An event loop for Linux: edge-triggered epoll, timers, idle limits and signals on one thread, driving
+//! handlers of your own or the sans-IO sessions of [`protocol`].
 //!
-//! - A [`Reactor`] owns the sources, the application's state, and turns until it is stopped.
-//! - A [`Handler`] is what one source does; [`Cx`] is what it is lent of the loop, and
-//!   [`LoopCx`] the part of it that everything else has.
-//! - A [`Listener`] accepts connections and a [`Connector`] dials them; a [`Stream`] drives a
-//!   `protocol::Session` over one.
-//! - A [`Backend`] tells what is ready: epoll, edge- or level-triggered, poll, or select.
-//! - A [`Remote`] reaches a loop from other threads.
+//! A server that answers every line in upper case:
+//!
+//! ```
+//! use protocol::codecs::Lines;
+//! use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
+//! use reactor::{ListenOptions, Listener, Reactor, Stream};
+//!
+//! struct Shout;
+//!
+//! impl<A> Service<Lines, A> for Shout {
+//!     fn call(
+//!         &mut self,
+//!         line: &mut [u8],
+//!         reply: &mut Reply<'_, Lines>,
+//!         _context: &mut Context<'_, A>,
+//!     ) -> Flow {
+//!         line.make_ascii_uppercase();
+//!         reply.send(line);
+//!         Flow::Continue
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut reactor = Reactor::new(())?;
+//! let listener = Listener::bind(&"127.0.0.1:0".parse()?, &ListenOptions::default())?;
+//! Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_peer| {
+//!     Conversation::new(Lines::default(), Shout)
+//! })?;
+//! # reactor.cx().after(std::time::Duration::ZERO, |cx| cx.stop())?;
+//! reactor.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Reactor`] owns the sources and the application state, and runs the loop.
+//! - [`Stream`] drives a session over a connection. [`Listener`] accepts connections, [`Connector`] dials
+//!   them.
+//! - [`Handler`] is a source of your own, for any descriptor or none. The loop lends it a [`Cx`], which
+//!   does all I/O. Code that belongs to no source gets a [`LoopCx`].
+//! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers signals.
+//! - [`Remote`] posts closures to a loop from other threads.
+//! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
+//! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The environment
+//!   variable `REACTOR_BACKEND` chooses one.
+//! - [`testing`] has a backend that plays a script on a virtual clock.
+//!
+//! # Errors and panics
+//!
+//! An error of a handler ends its source and never the loop. A panic passes through [`Reactor::run`]; a
+//! program that catches it may run the loop again, without that source.
+//!
+//! # The numbers in the comments
+//!
+//! Comments cite laws of the loop ("law 1") and requirements ("P12"). The book explains both: laws in
+//! `docs/src/architecture.md`, requirements in `docs/src/requirements.md`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
