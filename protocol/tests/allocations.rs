@@ -1,11 +1,11 @@
-//! What RESP promises to do without allocating.
+//! Decoding and encoding RESP do not allocate.
 
 use allocation_counter::measure;
 
 use protocol::resp::{Client, Item, Protocol, Server, Value, Writer};
 use protocol::{Codec, Decoded, Output};
 
-/// Decodes all of `input`, and hands each message to `look`.
+/// Decodes all of `input`, and passes each message to `look`.
 fn decode_all<C: Codec>(codec: &mut C, input: &mut [u8], mut look: impl FnMut(C::In<'_>)) -> usize {
     let (mut from, mut count, mut output) = (0, 0, Output::new());
     while let Ok(Decoded::Message { message, consumed }) =
@@ -39,7 +39,7 @@ fn requests_are_decoded_and_walked_without_allocating() {
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
 
-/// Every part that there is, in one reply.
+/// Appends a part of every kind, in one reply.
 fn say_everything(writer: &mut Writer<'_>) {
     writer.push(16);
     writer.ok();
@@ -74,7 +74,7 @@ fn say_everything(writer: &mut Writer<'_>) {
 fn replies_are_said_without_allocating() {
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let mut output = Output::new();
-        // The first reply makes the output's one buffer, which it keeps.
+        // The first reply allocates the only buffer of the output, which keeps it.
         say_everything(&mut Writer::new(&mut output, protocol));
         let counted = measure(|| {
             for _ in 0..100 {
@@ -96,7 +96,7 @@ fn replies_are_decoded_and_walked_without_allocating() {
     let mut output = Output::new();
     say_everything(&mut Writer::new(&mut output, Protocol::Resp3));
     let (one, mut client) = (output.to_vec(), Client::default());
-    // The first nested reply makes the room in which aggregates are counted.
+    // The first nested reply allocates the stack of open aggregates.
     let count = decode_all(&mut client, &mut one.clone(), |_| ());
     let mut input = one.repeat(100);
     let counted = measure(|| {

@@ -1,4 +1,4 @@
-//! Properties that hold for whatever messages, however they are split.
+//! Properties that hold for any messages, however they are split.
 
 use std::io::IoSlice;
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ fn messages(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<u8>>>
     vec(vec(any::<u8>(), size), 0..20)
 }
 
-/// What messages that are bytes become on their way through `make`'s codec, in pieces.
+/// Encodes messages, decodes them in pieces of `sizes`, and returns them.
 fn round_trip<C>(make: impl Fn() -> C, sent: &[Vec<u8>], sizes: &[usize]) -> Vec<Vec<u8>>
 where
     C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]>,
@@ -91,7 +91,7 @@ fn packets_survive_the_round_trip() {
 
 #[test]
 fn whatever_comes_means_the_same_however_it_is_split() {
-    // Small bytes and line ends are likelier to make sense to a decoder than any others.
+    // Small bytes and line ends are more likely to be valid than other bytes.
     let byte = prop_oneof![0_u8..4, select(vec![b'\r', b'\n']), any::<u8>()];
     proptest!(|(input in vec(byte, 0..300), sizes in sizes())| {
         let pieces = cut(&input, &sizes);
@@ -104,14 +104,14 @@ fn whatever_comes_means_the_same_however_it_is_split() {
     });
 }
 
-/// What waits in memory, as a driver sees it.
+/// Returns the bytes that wait in memory, as a driver sees them.
 fn gathered(output: &Output) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 256];
     let filled = output.gather(&mut slices);
     slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
-/// One thing that is done to an output, and to the bytes that it should hold.
+/// One operation on an output, and on the bytes that it should hold.
 fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
     match kind {
         0 => {

@@ -1,4 +1,4 @@
-//! What Redis's own server and tool say is what this crate says.
+//! This crate sends and prints what the server and the tool of Redis do.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -15,10 +15,10 @@ use protocol::{
 use testkit::process::run;
 use testkit::{Folder, PATIENCE, Random, Redis, has_peer};
 
-/// All that the server says to `input` until it closes.
+/// Returns everything that the server sends for `input` until it closes.
 fn answer(redis: &Redis, input: &[u8]) -> Vec<u8> {
     let mut stream = connect(&redis.socket());
-    // It may have closed by now, having seen enough.
+    // It may have closed after a part of the input.
     let _ = stream.write_all(input);
     let _ = stream.shutdown(Shutdown::Write);
     let mut said = Vec::new();
@@ -26,7 +26,7 @@ fn answer(redis: &Redis, input: &[u8]) -> Vec<u8> {
     said
 }
 
-/// What `redis-cli` prints.
+/// Returns what `redis-cli` prints.
 fn print(redis: &Redis, options: &[&str], command: &[&str]) -> Vec<u8> {
     let mut tool = Command::new("redis-cli");
     tool.args(["-s", &redis.socket()]).args(options).args(command).stdin(Stdio::null());
@@ -39,7 +39,7 @@ fn connect(socket: &str) -> UnixStream {
     stream
 }
 
-/// What Redis says to a command that does not exist: all parts of the request are in it.
+/// Writes the error of Redis for an unknown command, which contains all parts of the request.
 fn unknown_command(request: Request<'_>, writer: &mut Writer<'_>) {
     let mut args = Vec::new();
     for arg in request.args() {
@@ -54,7 +54,7 @@ fn unknown_command(request: Request<'_>, writer: &mut Writer<'_>) {
     writer.error_parts(&words);
 }
 
-/// What a server on this codec says to `input`, if it knows no command.
+/// Returns what a server on this codec sends for `input`, if it knows no command.
 fn our_answer(server: Server, input: &[u8]) -> Vec<u8> {
     let (mut server, mut output, mut rest) = (server, Output::new(), input.to_vec());
     loop {
@@ -162,7 +162,7 @@ fn a_client_without_a_password_is_told_the_same() {
     }
 }
 
-/// A connection to a server that answers one command after the other.
+/// A connection to a server that answers commands one after the other.
 struct Connection {
     stream: UnixStream,
     client: Client,
@@ -179,7 +179,7 @@ impl Connection {
         connection
     }
 
-    /// Says `command`, and looks at the reply: the pushes before it are passed over.
+    /// Sends `command` and passes the reply to `look`. Skips pushes before it.
     fn call<T>(&mut self, command: &[&str], look: impl FnOnce(Value<'_>, &[u8]) -> T) -> T {
         let mut output = Output::new();
         let parts: Vec<&[u8]> = command.iter().map(|part| part.as_bytes()).collect();
@@ -208,7 +208,7 @@ impl Connection {
     }
 }
 
-/// Commands with every kind of reply that Redis has.
+/// Commands that produce every kind of reply of Redis.
 const COMMANDS: [&[&str]; 46] = [
     &["PING"],
     &["PING", "a \"quoted\" \\ text\n\r\t\u{7}\u{8}\u{1b}\u{e9}"],
@@ -258,7 +258,7 @@ const COMMANDS: [&[&str]; 46] = [
     &["EVAL", "return {map={[1]={map={a={1,2}}}, [2]={map={b={3}}}}}", "0"],
 ];
 
-/// What `redis-cli` gives up on: big numbers and attributes.
+/// Replies that `redis-cli` gives up on: big numbers and attributes.
 const NOT_FOR_THE_TOOL: [&[&str]; 2] =
     [&["DEBUG", "PROTOCOL", "bignum"], &["DEBUG", "PROTOCOL", "attrib"]];
 
@@ -302,7 +302,7 @@ fn values_are_printed_as_redis_cli_does() {
     for (protocol, version) in [(Protocol::Resp2, "-2"), (Protocol::Resp3, "-3")] {
         let mut connection = Connection::open(&redis, protocol);
         connection.call(&["FLUSHALL"], |_, _| ());
-        // Commands that write are said once more by the tool: what they reply has to be the same.
+        // The tool sends the commands that write again: their replies have to be the same.
         for command in COMMANDS {
             connection.call(command, |_, _| ());
             if ["RPUSH", "SADD", "HSET", "ZADD", "XADD", "DECRBY"].contains(&command[0]) {
@@ -320,7 +320,7 @@ fn values_are_printed_as_redis_cli_does() {
 /// The forms in which `redis-cli` prints.
 const FORMS: [&str; 5] = ["--no-raw", "--raw", "--csv", "--json", "--quoted-json"];
 
-/// A value in each of them.
+/// Returns a value in each form.
 fn in_all_forms(value: Value<'_>) -> [Vec<u8>; FORMS.len()] {
     let mut forms = [const { Vec::new() }; FORMS.len()];
     let [on_terminal, plain, csv, json, quoted_json] = &mut forms;
@@ -333,7 +333,7 @@ fn in_all_forms(value: Value<'_>) -> [Vec<u8>; FORMS.len()] {
     forms
 }
 
-/// What `redis-cli` makes of a line that it reads: the arguments come back from the server.
+/// Returns the arguments that `redis-cli` makes of a line, which the server sends back.
 #[test]
 fn lines_are_split_as_redis_cli_does() {
     let Some(redis) = Redis::start(&[]) else { return };
@@ -375,7 +375,7 @@ fn lines_are_split_as_redis_cli_does() {
     }
 }
 
-/// Says PONG, OK, or all parts of a request, and speaks RESP3 when asked to.
+/// Replies PONG, OK, or all parts of the request. It speaks RESP3 on request.
 struct Parrot;
 
 impl Service<Server> for Parrot {
@@ -417,7 +417,7 @@ fn serve(mut stream: UnixStream) {
             Context::new(Instant::now(), ConnectionId(0), &mut app, &limits, &mut effects);
         context.input_ended = count == 0;
         let flow = session.advance(&mut input, &mut output, &mut context);
-        // A tool that has what it wants may go without reading the rest.
+        // A tool may close without reading the rest.
         let written = stream.write_all(&output.to_vec());
         output.clear();
         if written.is_err() || !matches!(flow, Ok(Flow::Continue)) {
@@ -426,7 +426,7 @@ fn serve(mut stream: UnixStream) {
     }
 }
 
-/// What a tool of Redis's prints when it talks to a server on this codec.
+/// Returns what a tool of Redis prints when it talks to a server on this codec.
 fn talk(program: &str, args: &[&str], input: &str) -> Option<String> {
     if !has_peer(program) {
         return None;

@@ -1,4 +1,4 @@
-//! Properties of RESP that hold for whatever is said, however it is split.
+//! Properties of RESP that hold for any message, however it is split.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use protocol::{Codec, Decoded, Output, testing};
 mod common;
 use common::{cut, sizes};
 
-/// The parts of a request, each behind its length.
+/// Returns the parts of a request, each after its length.
 fn describe(request: Request<'_>) -> Vec<u8> {
     of_parts(request.iter())
 }
@@ -39,7 +39,7 @@ fn requests_survive_the_round_trip() {
     });
 }
 
-/// A part as it may stand in a command line.
+/// A part as it may be written in a command line.
 fn quoted(part: &[u8], style: u8) -> Vec<u8> {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
     let mut line = Vec::new();
@@ -69,7 +69,7 @@ fn command_lines_survive_the_round_trip_whether_quoted_or_not() {
             }
             let parts: Vec<&[u8]> = line.iter().map(|(part, ..)| part.as_slice()).collect();
             prop_assert_eq!(text::split(&input[start..]), Ok(parts.iter().map(|it| it.to_vec()).collect()));
-            // The last space is the room that the end of the line leaves.
+            // The last space takes the place of the line end.
             input.pop();
             input.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
             expected.push(of_parts(parts.into_iter()));
@@ -79,7 +79,7 @@ fn command_lines_survive_the_round_trip_whether_quoted_or_not() {
     });
 }
 
-/// A value that has been thought up.
+/// A generated value.
 #[derive(Clone, Debug)]
 enum Model {
     Simple(String),
@@ -122,7 +122,7 @@ fn models() -> impl Strategy<Value = Model> {
             vec(inner.clone(), 0..5).prop_map(Model::Push),
             pairs.prop_map(Model::Map),
             (attributes, inner).prop_map(|(pairs, value)| match value {
-                // Attributes of attributed values are one list to a reader.
+                // A reader sees nested attributes as one list.
                 Model::Attributed(..) => value,
                 value => Model::Attributed(pairs, Box::new(value)),
             }),
@@ -166,7 +166,7 @@ impl Model {
         }
     }
 
-    /// Whether `value` is what was thought up.
+    /// Whether `value` equals the generated one.
     fn is(&self, value: Value<'_>) -> bool {
         let all = |models: &[Model]| {
             models.len() == value.elements().len()

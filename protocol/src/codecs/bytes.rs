@@ -4,9 +4,9 @@ use std::convert::Infallible;
 
 use crate::{Codec, Decoded, Output};
 
-/// Raw bytes: whatever has arrived is a message, and nothing is ever refused.
+/// Raw bytes: every piece of input is a message, and nothing is refused.
 ///
-/// Messages are mutable views of the input, so that a service can transform them where they are.
+/// Messages are mutable views of the input, so a service can transform them in place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes;
 

@@ -1,4 +1,4 @@
-//! Messages of one length.
+//! Messages of a fixed length.
 
 use std::error::Error;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::num::NonZeroUsize;
 
 use crate::{Codec, Decoded, Output};
 
-/// Messages that all have the same length, known beforehand.
+/// Messages that all have the same length.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed {
     length: NonZeroUsize,
 }
 
 impl Fixed {
-    /// Messages of `length` bytes.
+    /// Returns a codec for messages of `length` bytes.
     pub const fn new(length: NonZeroUsize) -> Self {
         Self { length }
     }
@@ -37,7 +37,7 @@ impl Codec for Fixed {
     }
 
     /// # Panics
-    /// When the message has another length: sending it would break every message after it.
+    /// When the message has another length, which would break every message after it.
     fn encode(&mut self, message: &[u8], output: &mut Output) {
         assert_eq!(message.len(), self.length.get(), "a message of another length");
         output.append(message);

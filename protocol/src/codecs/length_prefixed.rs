@@ -1,11 +1,11 @@
-//! Messages behind their length.
+//! Messages preceded by their length.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::{Codec, Decoded, Output};
 
-/// How many bytes the length takes.
+/// The size of the length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthField {
     /// One byte.
@@ -18,13 +18,13 @@ pub enum LengthField {
     Eight = 8,
 }
 
-/// In which order the bytes of the length come.
+/// The order of the bytes in the length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ByteOrder {
-    /// Network order: the most significant first.
+    /// Network order: the most significant byte first.
     #[default]
     BigEndian,
-    /// The least significant first.
+    /// The least significant byte first.
     LittleEndian,
 }
 
@@ -38,21 +38,22 @@ pub enum LengthCounts {
     HeaderAndBody,
 }
 
-/// Messages that come behind their length.
+/// Messages preceded by their length.
 #[derive(Clone, Copy, Debug)]
 pub struct LengthPrefixed {
-    /// How many bytes the length takes.
+    /// The size of the length field.
     pub field: LengthField,
-    /// In which order they come.
+    /// The order of its bytes.
     pub order: ByteOrder,
     /// What the length counts.
     pub counts: LengthCounts,
-    /// How long a body may be, in bytes: refused as soon as the length is known.
+    /// The largest body, in bytes. A larger one is refused as soon as its length is known.
     pub size_max: usize,
 }
 
 impl LengthPrefixed {
-    /// A length in network order that counts the body alone, of at most `size_max` bytes.
+    /// Returns a codec whose length is in network order and counts the body alone, of at most `size_max`
+    /// bytes.
     pub const fn new(field: LengthField, size_max: usize) -> Self {
         Self { field, order: ByteOrder::BigEndian, counts: LengthCounts::Body, size_max }
     }
@@ -61,7 +62,7 @@ impl LengthPrefixed {
         self.field as usize
     }
 
-    /// What the length counts besides the body.
+    /// Returns how many bytes the length counts besides the body.
     fn counted(&self) -> u64 {
         match self.counts {
             LengthCounts::Body => 0,
@@ -77,10 +78,10 @@ impl LengthPrefixed {
         }
     }
 
-    /// The length to write for a body of `size` bytes.
+    /// Returns the length to write for a body of `size` bytes.
     ///
     /// # Errors
-    /// When the body is longer than allowed, or than the field can say.
+    /// When the body is larger than allowed, or than the field can express.
     pub fn length_of(&self, size: usize) -> Result<u64, LengthPrefixedError> {
         let largest = u64::MAX >> (64 - 8 * self.header());
         let length = (size as u64).checked_add(self.counted());
@@ -124,8 +125,7 @@ impl Codec for LengthPrefixed {
     }
 
     /// # Panics
-    /// When the message is longer than allowed; ask [`LengthPrefixed::length_of`] first where
-    /// that can be.
+    /// When the message is larger than allowed. [`LengthPrefixed::length_of`] checks a size beforehand.
     fn encode(&mut self, message: &[u8], output: &mut Output) {
         let length = self.length_of(message.len()).unwrap_or_else(|error| panic!("{error}"));
         let header = self.header();
@@ -147,23 +147,23 @@ impl Codec for LengthPrefixed {
 /// Why a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthPrefixedError {
-    /// The body is longer than allowed.
+    /// The body is larger than allowed.
     TooLong {
-        /// How long it is, in bytes.
+        /// Its size in bytes.
         size: u64,
-        /// How long it may be.
+        /// The limit in bytes.
         size_max: u64,
     },
-    /// A length that counts its own field is smaller than that field.
+    /// The length counts its own field and is smaller than that field.
     TooShort {
-        /// What the length said.
+        /// The length.
         length: u64,
-        /// How long the field is.
+        /// The size of the field in bytes.
         header: usize,
     },
     /// The stream ended in the middle of a message.
     Unterminated {
-        /// How many bytes of it had come.
+        /// How many of its bytes had arrived.
         got: usize,
     },
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::search::find_byte;
 use crate::{Codec, Decoded, Output};
 
-/// What ends the lines that are sent. Either is understood in what is received.
+/// The end of the lines that are sent. Received lines may have either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LineEnd {
     /// A line feed.
@@ -16,10 +16,10 @@ pub enum LineEnd {
     CrLf,
 }
 
-/// Lines that end with LF or CRLF, delivered without their ends.
+/// Lines that end with LF or CRLF, delivered without that end.
 ///
-/// How far the input has been searched is remembered, so a line that arrives byte by byte costs
-/// work in proportion to its length.
+/// The codec remembers how far it has searched the input, so the work for a line that arrives byte
+/// by byte is proportional to its length.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
     size_max: usize,
@@ -28,15 +28,15 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// How long a line may be unless something else is asked for, in bytes without its end.
+    /// The default limit on a line, in bytes without its end.
     pub const SIZE_MAX_DEFAULT: usize = 64 * 1024;
 
-    /// Lines of at most `size_max` bytes, their ends not counted.
+    /// Returns a codec for lines of at most `size_max` bytes, not counting their ends.
     pub const fn with_size_max(size_max: usize) -> Self {
         Self { size_max, line_end: LineEnd::Lf, searched: 0 }
     }
 
-    /// The same, ending the lines that are sent with `line_end`.
+    /// Sets the end of the lines that are sent.
     #[must_use]
     pub const fn ending_with(mut self, line_end: LineEnd) -> Self {
         self.line_end = line_end;
@@ -66,7 +66,7 @@ impl Codec for Lines {
     ) -> Result<Decoded<&'a mut [u8]>, LinesError> {
         let from = self.searched.min(input.len());
         let Some(place) = find_byte(&input[from..], b'\n') else {
-            // A last carriage return may be the beginning of the end.
+            // A carriage return at the end may be the first half of a line end.
             let line = input.strip_suffix(b"\r").unwrap_or(input);
             if line.len() > self.size_max {
                 return self.too_long();
@@ -109,12 +109,12 @@ impl Codec for Lines {
 pub enum LinesError {
     /// A line is longer than allowed.
     TooLong {
-        /// How long a line may be, in bytes.
+        /// The limit in bytes.
         size_max: usize,
     },
     /// The stream ended in the middle of a line.
     Unterminated {
-        /// How many bytes came after the last line end.
+        /// How many bytes arrived after the last line end.
         length: usize,
     },
 }
@@ -187,8 +187,8 @@ mod tests {
         let mut input = *b"no end yet";
         let need = input.len() + 1;
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
-        // Where it has looked already, a line feed cannot have come up since: putting one there
-        // shows that it does not look again.
+        // No line feed can appear in bytes that were searched. One is planted there to show that they
+        // are not searched again.
         input[2] = b'\n';
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
     }

@@ -1,4 +1,4 @@
-//! Ready codecs.
+//! Codecs that are ready to use.
 
 mod bytes;
 mod fixed;

@@ -29,12 +29,12 @@ pub struct Packet {
     size_max: u32,
 }
 
-/// A packet that was received.
+/// A received packet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PacketView<'a> {
     /// Its type.
     pub kind: u32,
-    /// Its body, where it was received.
+    /// Its body, as a view of the input.
     pub body: &'a mut [u8],
 }
 
@@ -48,7 +48,7 @@ pub struct PacketMessage<'a> {
 }
 
 impl Packet {
-    /// Packets with a body of at most `size_max` bytes.
+    /// Returns a codec for packets with a body of at most `size_max` bytes.
     pub const fn with_size_max(size_max: u32) -> Self {
         Self { size_max }
     }
@@ -61,7 +61,7 @@ impl Packet {
         header
     }
 
-    /// Encodes a packet once, for any number of connections to share
+    /// Encodes a packet once, so that any number of connections can share it
     /// ([`Reply::share`](crate::Reply::share)).
     ///
     /// # Panics
@@ -72,8 +72,8 @@ impl Packet {
 }
 
 impl Default for Packet {
-    /// Bodies of up to 1,000,000 bytes, which with their headers fit the default limits of a
-    /// conversation.
+    /// Returns a codec for bodies of up to 1,000,000 bytes, which fit the default limits of a
+    /// conversation together with their headers.
     fn default() -> Self {
         Self::with_size_max(1_000_000)
     }
@@ -99,7 +99,7 @@ impl Codec for Packet {
             return Err(PacketError::TooLong { kind, size, size_max: self.size_max });
         }
         let size = size as usize;
-        // Where a usize has 32 bits, the largest sizes leave no room for the header.
+        // With a usize of 32 bits, the largest sizes leave no room for the header.
         let need = HEADER.saturating_add(size);
         Ok(match rest.get_mut(..size) {
             Some(body) => Decoded::Message { message: PacketView { kind, body }, consumed: need },
@@ -125,18 +125,18 @@ impl Codec for Packet {
 /// Why a packet was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketError {
-    /// The body is longer than allowed.
+    /// The body is larger than allowed.
     TooLong {
         /// The packet's type.
         kind: u32,
-        /// How long the body is, in bytes.
+        /// The size of the body in bytes.
         size: u32,
-        /// How long it may be.
+        /// The limit in bytes.
         size_max: u32,
     },
     /// The stream ended in the middle of a packet.
     Unterminated {
-        /// How many bytes of it had come.
+        /// How many of its bytes had arrived.
         got: usize,
     },
 }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(session.service().0[999], (999, vec![1; 5]));
     }
 
-    /// Says the same news to everybody who sends a packet.
+    /// Sends the same news to each peer that sends a packet.
     struct Tell(Arc<[u8]>);
 
     impl Service<Packet> for Tell {

@@ -7,27 +7,27 @@ use crate::{Codec, Decoded, Output, Reply};
 
 /// The codec of a client: replies and pushes in, commands out.
 ///
-/// Which version the server speaks need not be said: RESP3 only adds types.
+/// It needs no version: RESP3 only adds types.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     limits: Limits,
-    /// Where the first part begins that has not been validated.
+    /// The offset of the first part that has not been validated.
     at: usize,
-    /// How much of the line that begins there has been searched for its end.
+    /// How many bytes from there have been searched for a line end.
     searched: usize,
-    /// The aggregates that this part stands in, the outermost first.
+    /// The aggregates that contain this part, the outermost first.
     open: Vec<Open>,
 }
 
-/// An aggregate of which not all elements have come.
+/// An aggregate whose elements have not all arrived.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     left: usize,
-    /// Attributes are no element of what they stand in.
+    /// Attributes do not count as an element of the aggregate that contains them.
     is_attribute: bool,
 }
 
-/// What a part of a value is, as far as going on to the next is concerned.
+/// The kind of a part, as far as the step to the next part depends on it.
 enum Part {
     Simple { size: usize },
     Head { size: usize, elements: usize, is_attribute: bool },
@@ -35,7 +35,7 @@ enum Part {
 }
 
 impl Client {
-    /// A codec with limits of its own.
+    /// Returns a codec with `limits`.
     pub fn with_limits(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
     }
@@ -111,7 +111,7 @@ impl Client {
         Ok(Part::Head { size, elements, is_attribute })
     }
 
-    /// The number that the line at the front of `bytes` says, and how many bytes the line takes.
+    /// Returns the number in the line at the front of `bytes`, and the length of the line.
     #[inline]
     fn number(
         &mut self,
@@ -130,12 +130,12 @@ impl Client {
         Ok(Some((number, end + 2)))
     }
 
-    /// Where the text of the line at the front of `bytes` ends, if all of the line is there.
+    /// Returns the end of the text of the line at the front of `bytes`, if the line is complete.
     fn line(&mut self, bytes: &[u8]) -> Result<Option<usize>, ValueError> {
         let size_max = self.limits.line_size_max;
         let from = self.searched.min(bytes.len());
         let found = find_byte(&bytes[from..], b'\n').map(|place| from + place);
-        // A last carriage return may be the beginning of the end.
+        // A carriage return at the end may be the first half of a line end.
         let line = &bytes[..found.unwrap_or(bytes.len())];
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         if text.len() > size_max {
@@ -152,7 +152,7 @@ impl Client {
         Ok(Some(text.len()))
     }
 
-    /// Opens an aggregate whose head has come.
+    /// Opens an aggregate whose head has arrived.
     fn open(&mut self, elements: usize, is_attribute: bool) -> Result<(), ValueError> {
         let depth_max = self.limits.depth_max;
         if self.open.len() >= depth_max {
@@ -162,7 +162,7 @@ impl Client {
         Ok(())
     }
 
-    /// Counts a value that is whole; says whether that makes the outermost one whole.
+    /// Counts a complete value. Returns whether the outermost value is complete now.
     fn complete(&mut self) -> bool {
         while let Some(open) = self.open.last_mut() {
             open.left -= 1;
@@ -179,7 +179,7 @@ impl Client {
     }
 }
 
-/// A sign, perhaps, and digits.
+/// Whether `text` is an optional sign and digits.
 fn is_big_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
@@ -235,7 +235,7 @@ impl Codec for Client {
 }
 
 impl Reply<'_, Client> {
-    /// Says a command: its name and its arguments, which need not stand in one slice.
+    /// Appends a command: its name and its arguments, which need not be in one slice.
     pub fn command<T: AsRef<[u8]>>(
         &mut self,
         parts: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,

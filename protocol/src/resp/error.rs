@@ -13,26 +13,26 @@ pub enum RequestError {
     InlineTooLong,
     /// A quote in an inline command is not closed, or not followed by a space.
     UnbalancedQuotes,
-    /// The line with the number of arguments does not end.
+    /// The line with the number of arguments is longer than allowed.
     CountTooLong,
-    /// The number of arguments is no number, or too large.
+    /// The number of arguments is not a number, or too large.
     InvalidCount,
     /// There are more than 10 arguments, and the client has not authenticated itself.
     UnauthenticatedCount,
-    /// The line with the length of an argument does not end.
+    /// The line with the length of an argument is longer than allowed.
     LengthTooLong,
     /// An argument is not a bulk string.
     ExpectedBulk {
-        /// What it begins with instead of `$`.
+        /// Its first byte, instead of `$`.
         got: u8,
     },
-    /// The length of an argument is no number, negative, or too large.
+    /// The length of an argument is not a number, negative, or too large.
     InvalidLength,
     /// An argument is longer than 16 KiB, and the client has not authenticated itself.
     UnauthenticatedLength,
-    /// The stream ended in the middle of a request. Redis says nothing to that.
+    /// The stream ended in the middle of a request. Redis sends no error for this.
     Unterminated {
-        /// How many bytes of it had come.
+        /// How many of its bytes had arrived.
         got: usize,
     },
 }
@@ -61,8 +61,8 @@ impl fmt::Display for RequestError {
 
 impl Error for RequestError {}
 
-/// Why a value was refused, in the words of hiredis where it refuses the same, which are those of
-/// `redis-cli`.
+/// Why a value was refused. Where hiredis refuses the same, the text is that of hiredis, which
+/// `redis-cli` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// No type begins with this byte.
@@ -72,41 +72,41 @@ pub enum ValueError {
     },
     /// A line is longer than allowed.
     LineTooLong {
-        /// How long it may be, in bytes without its end.
+        /// The limit in bytes, without the line end.
         size_max: usize,
     },
-    /// A carriage return or a line feed stands alone in a line.
+    /// A line has a carriage return or a line feed of its own.
     BadLine,
-    /// An integer is none, or does not fit 64 bits.
+    /// An integer is malformed, or does not fit 64 bits.
     BadInteger,
-    /// A floating point number is none.
+    /// A floating point number is malformed.
     BadDouble,
     /// A null has a text.
     BadNull,
     /// A boolean is neither `t` nor `f`.
     BadBoolean,
-    /// A big number has something other than digits.
+    /// A big number has bytes other than digits.
     BadBigNumber,
     /// A verbatim string does not begin with its format.
     BadVerbatim,
-    /// The length of a bulk string is no number.
+    /// The length of a bulk string is not a number.
     BadLength,
-    /// A bulk string is longer than allowed, or shorter than nothing.
+    /// A bulk string is larger than allowed, or its length is negative.
     LengthOutOfRange,
-    /// No line end comes after a bulk string: somebody has counted wrong.
+    /// A bulk string is not followed by a line end: its length is wrong.
     BadEnd,
-    /// The length of an aggregate is no number.
+    /// The length of an aggregate is not a number.
     BadCount,
-    /// An aggregate has more elements than allowed, or fewer than none.
+    /// An aggregate has more elements than allowed, or its length is negative.
     CountOutOfRange,
-    /// Aggregates stand too deep in one another.
+    /// Aggregates are nested too deep.
     TooDeep {
-        /// How deep they may.
+        /// The limit.
         depth_max: usize,
     },
     /// The stream ended in the middle of a value.
     Unterminated {
-        /// How many bytes of it had come.
+        /// How many of its bytes had arrived.
         got: usize,
     },
 }

@@ -1,23 +1,22 @@
-//! What a message may cost.
+//! The limits of one message.
 
 // Law 6: everything has a limit.
 
-/// What one message may cost, beside [`Limits::message_size_max`](crate::Limits) of the
-/// conversation, which bounds all that is kept of an incomplete one.
+/// The limits of one message. [`Limits::message_size_max`](crate::Limits) of the conversation also
+/// bounds how much of an incomplete message is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a line may be, in bytes without its end: an inline command, a number that says how
-    /// much follows, a simple reply. Default 64 KiB, as in Redis; a server takes more than that
-    /// for 64 KiB.
+    /// The largest line, in bytes without its end: an inline command, a length, a simple reply.
+    /// Default 64 KiB, as in Redis. A server treats a larger value as 64 KiB.
     pub line_size_max: usize,
-    /// How long a bulk string may be, in bytes. Default 512 MiB, Redis's `proto-max-bulk-len`. The
-    /// conversation's own limit is 1 MiB unless it is raised.
+    /// The largest bulk string, in bytes. Default 512 MiB, as `proto-max-bulk-len` of Redis. The
+    /// limit of the conversation is 1 MiB unless it is raised.
     pub bulk_size_max: usize,
-    /// How many arguments a request may have, and how many elements an aggregate (a map of `n`
-    /// pairs has `2n`). Default 1,048,576: Redis's limit until 7.0, which takes 2,147,483,647.
+    /// The most arguments of a request, and the most elements of an aggregate (a map of `n` pairs
+    /// has `2n`). Default 1,048,576, the limit of Redis before 7.0, which allows 2,147,483,647.
     pub elements_max: usize,
-    /// How deep aggregates may stand in one another. Default 128: Redis's own replies stay under
-    /// ten, and whoever walks a value may recurse.
+    /// How deep aggregates may be nested. Default 128: replies of Redis stay under ten, and code that
+    /// walks a value may recurse.
     pub depth_max: usize,
 }
 

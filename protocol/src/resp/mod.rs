@@ -1,17 +1,16 @@
 //! RESP, the protocol of Redis: both versions, both sides.
 //!
 //! - [`Server`] is the codec of a server: it decodes a [`Request`] (an array of bulk strings or an
-//!   inline command) as a view of the input, and encodes replies. A service says them with a
-//!   [`Writer`], which [`Reply::writer`](crate::Reply::writer) makes.
+//!   inline command) as a view of the input, and encodes replies. A service writes them with a
+//!   [`Writer`], which [`Reply::writer`](crate::Reply::writer) returns.
 //! - [`Client`] is the codec of a client: it encodes commands, and decodes a [`Value`] of any type
 //!   as a view of the input.
-//! - [`text`] is what people read and write: the quoting and the output of `redis-cli`.
+//! - [`text`] is for people: the quoting and the output of `redis-cli`.
 //!
-//! Input is validated once, where it stands. A decoder remembers how far it has come, so that what
-//! arrives in pieces is not looked at from the start again; nothing is allocated for a message or
-//! a part of one.
+//! Input is validated once, in place. A decoder remembers how far it has come, so input that arrives
+//! in pieces is not parsed from the start again. Nothing is allocated for a message or a part of one.
 //!
-//! A server, all but the sockets:
+//! A whole server, except for its sockets:
 //!
 //! ```
 //! use protocol::resp::{Protocol, Request, Server};
@@ -69,7 +68,8 @@
 //! # Ok::<(), protocol::Refusal>(())
 //! ```
 //!
-//! Where the specification leaves a choice, Redis 7.0 is the judge, its error texts included.
+//! Where the specification leaves a choice, this module does as Redis 7.0 does, with the same error
+//! texts.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 mod client;
@@ -95,10 +95,10 @@ pub use writer::{Item, Writer, shared};
 /// The version of RESP that one side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Protocol {
-    /// RESP2: what every connection begins with. What it has no type for is said in the nearest
-    /// one, as Redis does: a map as a flat array, a double as a bulk string.
+    /// RESP2, in which every connection begins. A value without a type in RESP2 is sent in the
+    /// nearest type, as Redis does: a map as a flat array, a double as a bulk string.
     #[default]
     Resp2,
-    /// RESP3, which a client asks for with `HELLO 3`.
+    /// RESP3, which a client requests with `HELLO 3`.
     Resp3,
 }

@@ -1,8 +1,8 @@
-//! Numbers in decimal, as RESP says them.
+//! Decimal numbers of RESP.
 
 use std::fmt::{self, Write};
 
-/// How many bytes the longest number takes: `i64::MIN`, or `u64::MAX`.
+/// The length of the longest number: `i64::MIN`, or `u64::MAX`.
 pub(super) const SIZE_MAX: usize = 20;
 
 const PAIRS: &[u8; 200] = b"\
@@ -12,10 +12,10 @@ const PAIRS: &[u8; 200] = b"\
     6061626364656667686970717273747576777879\
     8081828384858687888990919293949596979899";
 
-/// Writes `value` so that it ends at the end of `room`; returns where it begins.
+/// Writes `value` at the end of `room`. Returns the offset of its first digit.
 ///
 /// # Panics
-/// When there is less room than it takes.
+/// When the room is too small.
 pub(super) fn write(value: u64, room: &mut [u8]) -> usize {
     let (mut rest, mut at) = (value, room.len());
     while rest >= 100 {
@@ -45,12 +45,11 @@ pub(super) fn write_signed(value: i64, room: &mut [u8]) -> usize {
     at - 1
 }
 
-/// A line of few digits behind the byte `kind`, all of which is there: the number, and how many
-/// bytes the line takes. Its last byte may be any. What most lines are is found out fast; nothing
-/// is said of others.
+/// Parses the byte `kind`, a few digits and a line end, the form of most lines. Returns the number and
+/// the length of the line, or `None` for any other form. The last byte may have any value.
 #[inline]
 pub(super) fn usual_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
-    /// What fits any `usize`, with the carriage return.
+    /// The digits that fit any `usize`, and the carriage return.
     const PLACES: usize = 10;
     let (first, rest) = bytes.split_first()?;
     if *first != kind {
@@ -69,7 +68,7 @@ pub(super) fn usual_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
     None
 }
 
-/// A floating point number in the text of C's `%.17g`, which is Redis's.
+/// A floating point number in the format `%.17g` of C, as in Redis.
 pub(super) struct Double {
     room: [u8; Self::SIZE_MAX],
     length: usize,
@@ -104,7 +103,7 @@ impl Double {
 
     fn push_finite(&mut self, value: f64) {
         let mut scientific = Self { room: [0; Self::SIZE_MAX], length: 0 };
-        // It fits, and so writing cannot fail.
+        // It fits, so writing cannot fail.
         let _ = write!(scientific, "{value:.*e}", Self::DIGITS - 1);
         let mut parts = scientific.as_bytes().split(|byte| *byte == b'e');
         let mut digits = [b'0'; Self::DIGITS];
@@ -149,9 +148,9 @@ impl fmt::Write for Double {
     }
 }
 
-/// The number that `text` is, in the one form that Redis takes as an integer, in arguments as in
-/// lengths (`string2ll`): no plus, no leading zero, no minus zero, no space. None for anything else,
-/// and for what does not fit 64 bits.
+/// Parses an integer in the only form that Redis accepts, in arguments and in lengths (`string2ll`): no
+/// plus, no leading zero, no minus zero, no space. Returns `None` for any other form, and for a number
+/// that does not fit 64 bits.
 ///
 /// ```
 /// use protocol::resp::parse_integer;
@@ -168,7 +167,7 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// The number that `text` is, with either sign and leading zeros, as the specification allows.
+/// Parses an integer with either sign and leading zeros, as the specification allows.
 pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     if digits.is_empty() {
@@ -180,14 +179,14 @@ pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
         if digit > 9 {
             return None;
         }
-        // The least number is the one that has no opposite.
+        // Only the least number has no opposite.
         negated = negated.checked_mul(10)?.checked_sub(i64::from(digit))?;
     }
     if text[0] == b'-' { Some(negated) } else { negated.checked_neg() }
 }
 
-/// The floating point number that `text` is: digits with a point or an exponent, `inf` or `nan`
-/// with a sign, in either case. None for anything else.
+/// Parses a floating point number: digits with a point or an exponent, `inf` or `nan` with a sign, in
+/// upper or lower case. Returns `None` for any other form.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let plain = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     let is_number =

@@ -15,24 +15,24 @@ impl fmt::Display for UnbalancedQuotes {
 
 impl Error for UnbalancedQuotes {}
 
-/// What C calls a space.
+/// Whether `byte` is white space (`isspace` of C).
 pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Whether an argument that stands in no quotes ends here.
+/// Whether `byte` ends an argument without quotes.
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// The quotes that one stands in while reading an argument.
+/// The open quotes at the current position of an argument.
 enum Quotes {
     None,
     Single,
     Double,
 }
 
-/// What comes next in an argument.
+/// The next element of an argument.
 enum Unit {
     Byte(u8),
     Opening,
@@ -40,7 +40,7 @@ enum Unit {
 }
 
 impl Quotes {
-    /// What comes next in an argument of which `rest` is left, and how many bytes it takes.
+    /// Returns the next element of `rest`, the remainder of an argument, and its length.
     fn next(&mut self, rest: &[u8]) -> Result<(Unit, usize), UnbalancedQuotes> {
         match self {
             Self::None => Ok(self.next_unquoted(rest)),
@@ -101,9 +101,9 @@ fn unescape(letter: u8) -> u8 {
     }
 }
 
-/// The arguments of a command line, as `redis-cli` reads it: separated by spaces; in double quotes
-/// `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH` and a backslash before anything else have their meaning;
-/// in single quotes only `\'` has.
+/// Splits a command line into arguments, as `redis-cli` does. Spaces separate arguments. Double quotes
+/// may contain the escapes `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH`, and a backslash before any other
+/// byte; single quotes only `\'`.
 ///
 /// ```
 /// use protocol::resp::text::split;
@@ -135,18 +135,18 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
     }
 }
 
-/// Stands in place of an argument that had quotes, before its length in two bytes and its text.
-/// No line has a line feed elsewhere than at its end.
+/// The mark of an argument that had quotes. Its length in two bytes and its text follow. A line feed
+/// cannot occur within a line.
 pub(super) const QUOTED: u8 = b'\n';
 
-/// The longest line that [`unquote`] can do, its end not counted: lengths have to fit two bytes.
+/// The longest line that [`unquote`] accepts, without its end: lengths have to fit two bytes.
 pub(super) const UNQUOTE_SIZE_MAX: usize = 64 * 1024;
 
-/// Takes the quotes out of a command line where it stands: the arguments that had none stay as
-/// they are, and the others are written as [`QUOTED`], length, text. That always fits: two quotes
-/// and the byte after them are no longer needed. Returns how many arguments there are.
+/// Removes the quotes from a command line in place. Arguments without quotes stay as they are; the
+/// others are written as [`QUOTED`], length, text. This always fits, since two quotes and the byte
+/// after them are removed. Returns the number of arguments.
 ///
-/// The line is the first `length` bytes, and one byte of its end at least comes behind.
+/// The line is the first `length` bytes. At least one byte of its end follows.
 pub(super) fn unquote(line: &mut [u8], length: usize) -> Result<usize, UnbalancedQuotes> {
     let (mut at, mut count) = (0, 0);
     while at < length {
@@ -160,7 +160,7 @@ pub(super) fn unquote(line: &mut [u8], length: usize) -> Result<usize, Unbalance
     Ok(count)
 }
 
-/// Takes the quotes out of the argument that begins at `start`; returns where to go on.
+/// Removes the quotes from the argument at `start`. Returns the offset after it.
 fn unquote_argument(
     line: &mut [u8],
     start: usize,
@@ -191,7 +191,7 @@ fn unquote_argument(
     Ok(read.max(end))
 }
 
-/// Appends `bytes` to `text` in double quotes, with what cannot be printed escaped, so that
+/// Appends `bytes` to `text` in double quotes. Bytes that cannot be printed are escaped, so that
 /// [`split`] reads them again.
 pub fn repr(bytes: &[u8], text: &mut Vec<u8>) {
     text.push(b'"');

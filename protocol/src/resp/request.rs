@@ -6,11 +6,11 @@ use std::fmt;
 
 use super::quote::{QUOTED, is_separator, is_space};
 
-/// What a client asks for: a command's name and its arguments, as views of the input that were
-/// validated when it was decoded. It has one part at least, the name.
+/// A request: the name of a command and its arguments, as views of the input. Decoding has validated
+/// them. A request has at least one part, the name.
 ///
-/// A copy costs a few words. The parts stand one behind the other in the input, so walking all of
-/// them costs little more than once reading their lengths, and reaching one costs walking there.
+/// A copy costs a few words. The parts follow one another in the input. Iterating over all of them
+/// reads each length once; access by index iterates from the first.
 ///
 /// ```
 /// use protocol::resp::{Request, Server};
@@ -31,45 +31,45 @@ pub struct Request<'a> {
     form: Form,
 }
 
-/// How the parts of a request stand in the input.
+/// The form of the parts in the input.
 #[derive(Clone, Copy)]
 enum Form {
     /// As bulk strings.
     Bulk,
-    /// As a command line without its quotes.
+    /// As a command line whose quotes were removed.
     Inline,
 }
 
 impl<'a> Request<'a> {
-    /// The request that the `count` bulk strings in `bytes` are. Both have been validated.
+    /// Returns the request of the `count` bulk strings in `bytes`. Both have been validated.
     pub(super) fn of_bulks(bytes: &'a [u8], count: usize) -> Self {
         let (name, rest) = take_bulk(bytes);
         Self { name, rest, args: count - 1, form: Form::Bulk }
     }
 
-    /// The request that a command line of `count` arguments is, once its quotes are taken out.
+    /// Returns the request of a command line of `count` arguments, whose quotes were removed.
     pub(super) fn of_line(line: &'a [u8], count: usize) -> Self {
         let (name, rest) = take_inline(line);
         Self { name, rest, args: count - 1, form: Form::Inline }
     }
 
-    /// The name of the command, in whatever case it was written.
+    /// Returns the name of the command, as the client wrote it.
     pub fn name(&self) -> &'a [u8] {
         self.name
     }
 
-    /// What comes after the name.
+    /// Returns the parts after the name.
     pub fn args(&self) -> Arguments<'a> {
         Arguments { rest: self.rest, left: self.args, form: self.form }
     }
 
-    /// How many parts there are, the name among them: Redis's `argc`, at least 1.
+    /// Returns the number of parts, including the name: `argc` of Redis, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a request is never empty")]
     pub fn len(&self) -> usize {
         self.args + 1
     }
 
-    /// The part at `index`, where the name has index 0.
+    /// Returns the part at `index`. The name has index 0.
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         match index.checked_sub(1) {
             None => Some(self.name),
@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// All parts, the name first.
+    /// Returns all parts, the name first.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         std::iter::once(self.name).chain(self.args())
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// The arguments of a [`Request`], those that have not been taken. A copy goes its own way.
+/// An iterator over the arguments of a [`Request`]. A copy advances on its own.
 #[derive(Clone, Copy)]
 pub struct Arguments<'a> {
     rest: &'a [u8],
@@ -99,7 +99,7 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// The arguments, if there are just `N`.
+    /// Returns the remaining arguments if there are exactly `N`.
     pub fn exactly<const N: usize>(mut self) -> Option<[&'a [u8]; N]> {
         if self.left != N {
             return None;
@@ -139,7 +139,7 @@ impl fmt::Debug for Arguments<'_> {
     }
 }
 
-/// Takes one bulk string, which is known to be whole, off the front.
+/// Removes one bulk string, which is known to be whole, from the front.
 #[inline]
 fn take_bulk(bytes: &[u8]) -> (&[u8], &[u8]) {
     let (mut length, mut at) = (0, 1);
@@ -151,7 +151,7 @@ fn take_bulk(bytes: &[u8]) -> (&[u8], &[u8]) {
     (argument, &rest[2..])
 }
 
-/// Takes one argument off a line without its quotes.
+/// Removes one argument from the front of a line whose quotes were removed.
 fn take_inline(line: &[u8]) -> (&[u8], &[u8]) {
     let start = line.iter().take_while(|byte| is_space(**byte) && **byte != QUOTED).count();
     if let [QUOTED, high, low, text @ ..] = &line[start..] {

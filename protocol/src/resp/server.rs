@@ -6,17 +6,16 @@ use super::{Item, Limits, Protocol, Request, RequestError, Writer};
 use crate::search::find_byte;
 use crate::{Codec, Decoded, Output, Reply};
 
-/// How many arguments a client may send before it has authenticated itself, as in Redis.
+/// The most arguments of a client that has not authenticated itself, as in Redis.
 const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 
-/// How long they may be, in bytes.
+/// The largest such argument, in bytes.
 const UNAUTHENTICATED_BULK_SIZE_MAX: usize = 16 * 1024;
 
 /// The codec of a server: requests in, replies out.
 ///
-/// As in Redis, an empty line or an array of no elements is no request and gets no answer, and the
-/// two bytes at the end of a line or a bulk string are counted, but only the first of a line is
-/// looked at.
+/// As in Redis, an empty line and an empty array are no requests and get no answer. A line and a bulk
+/// string have two bytes at their end, of which only the first of a line is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Server {
     limits: Limits,
@@ -28,46 +27,46 @@ pub struct Server {
 /// How far the request at the front of the input has been validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Progress {
-    /// How many bulk strings the request has, 0 while that is not known.
+    /// The number of bulk strings of the request, 0 while it is not known.
     count: usize,
-    /// How many of them are still to be validated.
+    /// How many of them have not been validated.
     left: usize,
-    /// Where the first of them begins.
+    /// The offset of the first of them.
     first: usize,
-    /// Where the next of them begins.
+    /// The offset of the next one to validate.
     at: usize,
-    /// How much of the line that begins there has been searched for its end.
+    /// How many bytes from there have been searched for a line end.
     searched: usize,
 }
 
-/// What a line says.
+/// The meaning of the number in a line.
 #[derive(Clone, Copy)]
 enum Line {
-    /// How many arguments there are.
+    /// The number of arguments.
     Count,
-    /// How long an argument is.
+    /// The length of an argument.
     Length,
 }
 
 impl Server {
-    /// A codec with limits of its own. A connection begins in RESP2.
+    /// Returns a codec with `limits`. A connection begins in RESP2.
     pub fn with_limits(limits: Limits) -> Self {
         let line_size_max = limits.line_size_max.min(UNQUOTE_SIZE_MAX);
         Self { limits: Limits { line_size_max, ..limits }, ..Self::default() }
     }
 
-    /// The version in which replies are said.
+    /// Returns the version in which replies are encoded.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Says replies in another version from now on, as `HELLO` asks.
+    /// Sets the version in which replies are encoded from now on, as `HELLO` requests.
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
     }
 
-    /// Whether the client may use all of the limits. While it may not, because it has still to give
-    /// its password, 10 arguments of 16 KiB each are the most, as in Redis.
+    /// Sets whether the client may use the limits in full. Before it has given its password, a request
+    /// may have 10 arguments of 16 KiB each, as in Redis.
     pub fn set_authenticated(&mut self, authenticated: bool) {
         self.unauthenticated = !authenticated;
     }
@@ -100,8 +99,8 @@ impl Server {
         Ok(Decoded::Message { message: Request::of_bulks(&input[first..at], count), consumed: at })
     }
 
-    /// The number that the line at the front of `bytes` says, and how many bytes the line takes.
-    /// A negative number of arguments is none.
+    /// Returns the number in the line at the front of `bytes`, and the length of the line. A negative
+    /// number of arguments counts as zero.
     #[inline]
     fn line(&mut self, bytes: &[u8], line: Line) -> Result<Option<(usize, usize)>, RequestError> {
         let usual = match line {
@@ -119,8 +118,8 @@ impl Server {
         }
     }
 
-    /// [`line`](Self::line) in the order of Redis's own checks, remembering how much of a line
-    /// without an end has been searched.
+    /// [`line`](Self::line), in the order of the checks of Redis. It remembers how much of an unfinished
+    /// line has been searched.
     #[cold]
     fn unusual_line(
         &mut self,
@@ -137,7 +136,7 @@ impl Server {
             });
         }
         self.progress.searched = end;
-        // A whole line has one more byte, whatever it is.
+        // A whole line has one more byte, of any value.
         if end + 2 > bytes.len() {
             return Ok(None);
         }
@@ -243,7 +242,7 @@ impl Codec for Server {
 }
 
 impl Reply<'_, Server> {
-    /// Says a reply part by part, in the version that the client asked for.
+    /// Returns a writer for a reply of many parts, in the version that the client requested.
     pub fn writer(&mut self) -> Writer<'_> {
         let (codec, output) = self.parts();
         Writer::new(output, codec.protocol)

@@ -1,4 +1,4 @@
-//! What people read and write: the quoting and the output of `redis-cli`.
+//! Text for people: the quoting and the output of `redis-cli`.
 
 mod json;
 
@@ -10,13 +10,13 @@ use super::{Elements, Item, Value};
 
 /// Appends `value` as `redis-cli` prints it on a terminal, line ends included.
 ///
-/// Attributes are left out. Big numbers and errors of any bytes, at which `redis-cli` 7.0 gives
-/// up, are printed like their simple relatives.
+/// Attributes are left out. Big numbers and blob errors, at which `redis-cli` 7.0 gives up, are printed
+/// like integers and simple errors.
 pub fn human(value: Value<'_>, text: &mut Vec<u8>) {
     human_at(0, value, text);
 }
 
-/// [`human`] behind `indent` columns, which stand in the first line already.
+/// [`human`], indented by `indent` columns, which the first line already has.
 fn human_at(indent: usize, value: Value<'_>, text: &mut Vec<u8>) {
     let (elements, empty, separator) = match value.item() {
         Item::Array(elements) => (elements, "(empty array)", b')'),
@@ -40,7 +40,7 @@ fn human_at(indent: usize, value: Value<'_>, text: &mut Vec<u8>) {
         text.extend_from_slice(&[separator, b' ']);
         next_human(inner, &mut rest, text);
         if separator == b'#' {
-            // The line end of the key makes way.
+            // Replaces the line end of the key.
             text.pop();
             text.extend_from_slice(b" => ");
             if rest.clone().next().is_some_and(is_multiline) {
@@ -78,7 +78,7 @@ fn human_simple(value: Value<'_>, text: &mut Vec<u8>) {
     text.push(b'\n');
 }
 
-/// Whether the value of a pair takes a line of its own.
+/// Whether the value of a pair is printed on its own line.
 fn is_multiline(value: Value<'_>) -> bool {
     let (elements, last) = match value.item() {
         Item::Array(elements) | Item::Push(elements) | Item::Set(elements) => (elements, 0),
@@ -92,8 +92,8 @@ fn is_multiline(value: Value<'_>) -> bool {
     }
 }
 
-/// Appends `value` as `redis-cli --raw` prints it, with `delimiter` between elements and nothing
-/// behind the last: `redis-cli` has a line feed for both.
+/// Appends `value` as `redis-cli --raw` prints it, with `delimiter` between elements and nothing after
+/// the last. `redis-cli` prints a line feed in both places.
 pub fn raw(value: Value<'_>, delimiter: &[u8], text: &mut Vec<u8>) {
     match value.item() {
         Item::Null | Item::NullArray => {}
@@ -127,7 +127,7 @@ mod tests {
     use crate::resp::Client;
     use crate::{Codec, Decoded, Output};
 
-    /// What `print` makes of a value.
+    /// Returns the text that `print` makes of a value.
     fn printed(encoded: &str, print: impl Fn(Value<'_>, &mut Vec<u8>)) -> String {
         let mut input = encoded.as_bytes().to_vec();
         let decoded = Client::default().decode(&mut input, &mut Output::new());

@@ -1,28 +1,27 @@
-//! What a server says, as views of the input.
+//! Replies and pushes of a server, as views of the input.
 
 use std::fmt;
 
 use super::{Item, number};
 use crate::search::find_byte;
 
-/// What a server says: a reply or a push of any type, as a view of the input that was validated
-/// when it was decoded.
+/// A reply or a push of any type, as a view of the input. Decoding has validated it.
 ///
-/// A copy costs a few words. The elements of an aggregate stand one behind the other in the input;
-/// going on to the next walks over the one before.
+/// A copy costs a few words. The elements of an aggregate follow one another in the input; a step to the
+/// next walks over the one before.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
-    /// Begins with the value, or with attributes before it, and goes on behind it.
+    /// The input from the value on, or from the attributes before it. It may extend beyond the value.
     bytes: &'a [u8],
 }
 
 impl<'a> Value<'a> {
-    /// The value at the front of `bytes`, which have been validated.
+    /// Returns the value at the front of `bytes`, which have been validated.
     pub(super) fn of(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
-    /// All of a simple value, or the head of an aggregate. Attributes are passed over.
+    /// Returns the whole simple value, or the head of an aggregate. Skips attributes.
     pub fn item(&self) -> Item<'a> {
         let Part { kind, text, elements, is_null, .. } = self.part();
         match kind {
@@ -47,50 +46,50 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text of a simple value, just as it came: the digits of a number, the bytes of a string,
-    /// the words of an error. Nothing for an aggregate or a null.
+    /// Returns the text of a simple value as it was received: the digits of a number, the bytes of a
+    /// string, the text of an error. It is empty for an aggregate or a null.
     pub fn text(&self) -> &'a [u8] {
         let Part { kind, text, .. } = self.part();
         if kind == b'=' { &text[4..] } else { text }
     }
 
-    /// The elements of an aggregate; those of a map are its keys, each with its value behind it.
-    /// None for anything else.
+    /// Returns the elements of an aggregate. A map has its keys as elements, each followed by its value.
+    /// Any other value has no elements.
     pub fn elements(&self) -> Elements<'a> {
         let start = self.start();
         let part = part(&self.bytes[start..]);
         Elements { rest: &self.bytes[start + part.size..], left: part.elements }
     }
 
-    /// The keys and values of a map, or of an array that stands for one, as in RESP2. The last
-    /// element of an odd number is left out.
+    /// Returns the keys and values of a map, or of an array that represents one, as in RESP2. If the
+    /// number of elements is odd, the last is left out.
     pub fn pairs(&self) -> Pairs<'a> {
         Pairs { elements: self.elements() }
     }
 
-    /// What the server says about the value: keys and values that stand before it.
+    /// Returns the attributes of the value: the keys and values that precede it.
     pub fn attributes(&self) -> Pairs<'a> {
         let part = part(self.bytes);
         let left = if part.kind == b'|' { part.elements } else { 0 };
         Pairs { elements: Elements { rest: &self.bytes[part.size..], left } }
     }
 
-    /// Whether it is an error.
+    /// Returns whether it is an error.
     pub fn is_error(&self) -> bool {
         matches!(self.part().kind, b'-' | b'!')
     }
 
-    /// Whether nobody asked for it: it answers no command.
+    /// Returns whether it is a push, which answers no command.
     pub fn is_push(&self) -> bool {
         self.part().kind == b'>'
     }
 
-    /// The bytes of the value as they came, its attributes before it.
+    /// Returns the bytes of the value as they were received, with the attributes before it.
     pub fn encoded(&self) -> &'a [u8] {
         &self.bytes[..size(self.bytes)]
     }
 
-    /// Where the value begins, behind its attributes.
+    /// Returns the input from the value on, after its attributes.
     fn start(&self) -> usize {
         let mut at = 0;
         while self.bytes[at] == b'|' {
@@ -120,7 +119,7 @@ impl PartialEq for Value<'_> {
     }
 }
 
-/// The elements of an aggregate that have not been taken. A copy goes its own way.
+/// An iterator over the elements of an aggregate. A copy advances on its own.
 #[derive(Clone, Copy)]
 pub struct Elements<'a> {
     rest: &'a [u8],
@@ -150,7 +149,7 @@ impl fmt::Debug for Elements<'_> {
     }
 }
 
-/// The keys and values of a map that have not been taken. A copy goes its own way.
+/// An iterator over the keys and values of a map. A copy advances on its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs<'a> {
     elements: Elements<'a>,
@@ -175,15 +174,15 @@ struct Part<'a> {
     kind: u8,
     /// The text of a simple value.
     text: &'a [u8],
-    /// How many elements follow.
+    /// The number of elements that follow.
     elements: usize,
-    /// Whether it is a null, in whatever form.
+    /// Whether it is a null, of any form.
     is_null: bool,
-    /// How many bytes it takes.
+    /// Its length in bytes.
     size: usize,
 }
 
-/// The part at the front of `bytes`, which have been validated.
+/// Returns the part at the front of `bytes`, which have been validated.
 fn part(bytes: &[u8]) -> Part<'_> {
     let end = find_byte(bytes, b'\r').unwrap_or(bytes.len());
     let (kind, line) = (bytes[0], &bytes[1..end]);
@@ -205,13 +204,13 @@ fn digits(line: &[u8]) -> usize {
     line.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }
 
-/// How many bytes the value at the front of `bytes` takes, its elements and attributes included.
+/// Returns the length of the value at the front of `bytes`, including its elements and attributes.
 fn size(bytes: &[u8]) -> usize {
     let (mut size, mut left) = (0, 1);
     while left > 0 {
         let part = part(&bytes[size..]);
         size += part.size;
-        // The value that attributes belong to is still to come.
+        // The value that the attributes belong to follows.
         left += part.elements;
         left -= usize::from(part.kind != b'|');
     }

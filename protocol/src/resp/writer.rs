@@ -1,4 +1,4 @@
-//! Saying replies.
+//! Writing replies.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -6,51 +6,50 @@ use std::sync::Arc;
 use super::{Protocol, Value, number};
 use crate::Output;
 
-/// One part of a reply: all of a simple one, or the head of an aggregate, whose elements follow.
+/// One part of a reply: a whole simple value, or the head of an aggregate, whose elements follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Item<'a> {
     /// A short text without line ends, such as `OK`.
     Simple(&'a [u8]),
-    /// An error: a code in capitals, a space, and what people read.
+    /// An error: a code in capitals, a space, and a text for people.
     Error(&'a [u8]),
     /// A number.
     Integer(i64),
     /// Any bytes.
     Bulk(&'a [u8]),
-    /// Nothing, where there might have been a string.
+    /// A null in place of a string.
     Null,
-    /// Nothing, where there might have been an array. RESP3 does not tell the two apart.
+    /// A null in place of an array. RESP3 has one null for both.
     NullArray,
-    /// So many elements follow.
+    /// The head of an array of this many elements.
     Array(usize),
-    /// True or false. RESP2 has 1 and 0 instead.
+    /// True or false. RESP2 sends 1 or 0.
     Boolean(bool),
-    /// A floating point number, which may be infinite or none at all.
+    /// A floating point number, which may be infinite or not a number.
     Double(f64),
     /// An integer of any size, in decimal.
     BigNumber(&'a [u8]),
-    /// An error of any bytes. RESP2 has a simple one instead.
+    /// An error of any bytes. RESP2 sends a simple error.
     BulkError(&'a [u8]),
     /// A text for people.
     Verbatim {
-        /// What it is written in: `txt` or `mkd`.
+        /// Its format: `txt` or `mkd`.
         format: [u8; 3],
-        /// The text itself. RESP2 has nothing but this.
+        /// The text. RESP2 sends the text alone.
         text: &'a [u8],
     },
-    /// So many pairs of a key and a value follow. RESP2 has an array of twice as many elements.
+    /// The head of a map of this many pairs. RESP2 sends an array of twice as many elements.
     Map(usize),
-    /// So many elements follow, in no order. RESP2 has an array.
+    /// The head of a set of this many elements. RESP2 sends an array.
     Set(usize),
-    /// So many elements follow that nobody asked for. RESP2 has an array.
+    /// The head of a push of this many elements, which answers no command. RESP2 sends an array.
     Push(usize),
 }
 
-/// Says replies part by part into an output, in one version of RESP. Nothing is allocated for a
-/// reply or a part of one.
+/// Writes replies part by part into an output, in one version of RESP. Nothing is allocated for a reply
+/// or a part of one.
 ///
-/// An aggregate is said by its head and then its elements, of which there have to be as many as
-/// the head says.
+/// An aggregate is its head, followed by exactly as many elements as the head announces.
 ///
 /// ```
 /// use protocol::Output;
@@ -70,28 +69,28 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Says replies in `protocol` into `output`.
+    /// Returns a writer into `output` for `protocol`.
     pub fn new(output: &'a mut Output, protocol: Protocol) -> Self {
         Self { output, protocol }
     }
 
-    /// The version in which replies are said.
+    /// Returns the version in which replies are written.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Says what follows in another version, as the answer to `HELLO` is said.
+    /// Sets the version of the parts that follow, as for the answer to `HELLO`.
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
     }
 
-    /// How many bytes are waiting to be sent, of this reply and of what came before it: a reply that
-    /// repeats what it is asked for can stop when nobody is going to get it.
+    /// Returns how many bytes wait to be sent, of this reply and of those before it. A service can stop
+    /// a long reply when its peer does not read.
     pub fn backlog(&self) -> u64 {
         self.output.len()
     }
 
-    /// The same writer, lent to somebody for a part of the reply.
+    /// Returns a writer into the same output with a shorter lifetime, for a part of the reply.
     pub fn reborrow(&mut self) -> Writer<'_> {
         Writer { output: self.output, protocol: self.protocol }
     }
@@ -100,7 +99,7 @@ impl<'a> Writer<'a> {
         self.protocol == Protocol::Resp3
     }
 
-    /// Says any part.
+    /// Appends any part.
     pub fn item(&mut self, item: Item<'_>) {
         match item {
             Item::Simple(text) => self.simple(text),
@@ -121,28 +120,28 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says `OK`.
+    /// Appends `OK`.
     pub fn ok(&mut self) {
         self.output.append(b"+OK\r\n");
     }
 
-    /// Says a short text. Line ends in it become spaces, as they would end the reply.
+    /// Appends a short text. Line ends in it become spaces, since they would end the reply.
     pub fn simple(&mut self, text: impl AsRef<[u8]>) {
         self.line(b'+', &[text.as_ref()]);
     }
 
-    /// Says an error: its code in capitals, a space, and what people read. Line ends in it become
+    /// Appends an error: its code in capitals, a space, and a text for people. Line ends in it become
     /// spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         self.line(b'-', &[text.as_ref()]);
     }
 
-    /// Says an error that is put together from parts, some of which are the client's own bytes.
+    /// Appends an error that consists of several parts, some of which may be bytes of the client.
     pub fn error_parts(&mut self, parts: &[&[u8]]) {
         self.line(b'-', parts);
     }
 
-    /// Says a number.
+    /// Appends a number.
     pub fn integer(&mut self, value: i64) {
         let mut room = [0; number::SIZE_MAX + 3];
         let end = room.len() - 2;
@@ -152,54 +151,54 @@ impl<'a> Writer<'a> {
         self.output.append(&room[at..]);
     }
 
-    /// Says any bytes.
+    /// Appends any bytes.
     pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
         self.bulk_of(b'$', bytes.as_ref());
     }
 
-    /// Says a number as a bulk string.
+    /// Appends a number as a bulk string.
     pub fn bulk_integer(&mut self, value: i64) {
         let mut room = [0; number::SIZE_MAX];
         let at = number::write_signed(value, &mut room);
         self.bulk(&room[at..]);
     }
 
-    /// Says a text as a bulk string while it is put together: `format_args!("{a}:{b}")`.
+    /// Appends a formatted text as a bulk string: `format_args!("{a}:{b}")`.
     pub fn bulk_display(&mut self, text: impl fmt::Display) {
         let before = self.output.len();
-        // An output takes everything; a text that fails is said as far as it came.
+        // Writing to an output cannot fail. If formatting fails, the text so far is sent.
         let _ = write!(Text(self.output), "{text}");
         let length = self.output.len() - before;
         self.output.insert(length, Head::new(b'$', length).as_bytes());
         self.output.append(b"\r\n");
     }
 
-    /// Says that there is no string.
+    /// Appends a null in place of a string.
     pub fn null(&mut self) {
         self.output.append(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
     }
 
-    /// Says that there is no array.
+    /// Appends a null in place of an array.
     pub fn null_array(&mut self) {
         self.output.append(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
     }
 
-    /// Says that `length` elements follow.
+    /// Appends the head of an array of `length` elements.
     pub fn array(&mut self, length: usize) {
         self.head(b'*', length as u64);
     }
 
-    /// Says that `pairs` keys follow, each with its value behind it.
+    /// Appends the head of a map of `pairs` keys, each followed by its value.
     pub fn map(&mut self, pairs: usize) {
         self.aggregate(Item::Map(pairs));
     }
 
-    /// Says that `length` elements in no order follow.
+    /// Appends the head of a set of `length` elements.
     pub fn set(&mut self, length: usize) {
         self.aggregate(Item::Set(length));
     }
 
-    /// Says that `length` elements that nobody asked for follow.
+    /// Appends the head of a push of `length` elements.
     pub fn push(&mut self, length: usize) {
         self.aggregate(Item::Push(length));
     }
@@ -209,8 +208,8 @@ impl<'a> Writer<'a> {
         self.output.append(head.as_bytes());
     }
 
-    /// Says an aggregate of which the length is known only when its elements have been said: `say`
-    /// says them and returns what `head` needs to know, `Item::Array` for one.
+    /// Appends an aggregate whose length is not known beforehand. `say` appends the elements and returns
+    /// the argument of `head`, which is a variant such as `Item::Array`.
     ///
     /// ```
     /// use protocol::Output;
@@ -235,10 +234,10 @@ impl<'a> Writer<'a> {
         self.output.insert(length, head.as_bytes());
     }
 
-    /// The head of an aggregate.
+    /// Returns the byte and the number of the head of an aggregate.
     ///
     /// # Panics
-    /// When it is none.
+    /// When `item` is no aggregate.
     fn head_of(&self, item: Item<'_>) -> Head {
         let (kind, resp2, resp3) = match item {
             Item::Array(length) => (b'*', length, length),
@@ -253,8 +252,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says something about the reply that follows: `pairs` keys, each with its value behind it,
-    /// which `say` says. RESP2 has no word for it, so there `say` is not called.
+    /// Appends attributes of the reply that follows: `pairs` keys, each followed by its value, which `say`
+    /// appends. RESP2 has no attributes, so `say` is not called there.
     pub fn attribute(&mut self, pairs: usize, say: impl FnOnce(&mut Self)) {
         if self.is_resp3() {
             self.head(b'|', pairs as u64);
@@ -262,7 +261,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says true or false, or 1 or 0.
+    /// Appends true or false; in RESP2, 1 or 0.
     pub fn boolean(&mut self, value: bool) {
         self.output.append(match (self.protocol, value) {
             (Protocol::Resp2, true) => b":1\r\n",
@@ -272,8 +271,8 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Says a floating point number in the 17 digits that always tell it from others, as Redis
-    /// 7.0 does.
+    /// Appends a floating point number with 17 digits, which distinguish it from any other, as Redis 7.0
+    /// does.
     pub fn double(&mut self, value: f64) {
         let text = number::Double::new(value);
         match self.protocol {
@@ -282,7 +281,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says an integer of any size. `digits` are its decimal digits, behind a minus if need be.
+    /// Appends an integer of any size. `digits` are its decimal digits, after a minus if it is negative.
     pub fn big_number(&mut self, digits: impl AsRef<[u8]>) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(digits),
@@ -290,7 +289,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says an error of any bytes, line ends included.
+    /// Appends an error of any bytes, including line ends.
     pub fn bulk_error(&mut self, text: impl AsRef<[u8]>) {
         match self.protocol {
             Protocol::Resp2 => self.error(text),
@@ -298,7 +297,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says a text for people, written in `format`: `*b"txt"` or `*b"mkd"`.
+    /// Appends a text for people in `format`: `*b"txt"` or `*b"mkd"`.
     pub fn verbatim(&mut self, format: [u8; 3], text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         match self.protocol {
@@ -312,8 +311,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says what another server said, in the version of this conversation. To say it just as it
-    /// came, see [`Value::encoded`].
+    /// Appends a value of another server, in the version of this conversation. [`Value::encoded`] has its
+    /// original bytes.
     pub fn value(&mut self, value: Value<'_>) {
         let attributes = value.attributes();
         if attributes.len() > 0 {
@@ -328,17 +327,17 @@ impl<'a> Writer<'a> {
         value.elements().for_each(|element| self.value(element));
     }
 
-    /// Says what has been encoded already.
+    /// Appends bytes that are already encoded.
     pub fn encoded(&mut self, bytes: &[u8]) {
         self.output.append(bytes);
     }
 
-    /// Says what has been encoded already with [`shared`], without copying it.
+    /// Appends bytes that [`shared`] has encoded, without copying them.
     pub fn share(&mut self, encoded: Arc<[u8]>) {
         self.output.share(encoded);
     }
 
-    /// A command, as clients say it: its name and its arguments, as bulk strings.
+    /// Appends a command of a client: its name and its arguments, as bulk strings.
     pub fn command<T: AsRef<[u8]>>(
         &mut self,
         parts: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
@@ -350,7 +349,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A byte that says what comes, a number, and the end of the line.
+    /// Appends a type byte, a number, and a line end.
     fn head(&mut self, kind: u8, number: u64) {
         let head = Head::new(kind, number);
         self.output.append(head.as_bytes());
@@ -358,7 +357,7 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn bulk_of(&mut self, kind: u8, bytes: &[u8]) {
-        /// Shorter ones are put together here and appended at once: three appends cost more.
+        /// Shorter strings are assembled here and appended at once, which costs less than three appends.
         const SHORT: usize = 96;
         if bytes.len() < SHORT {
             let mut room = [0; SHORT + 7];
@@ -394,7 +393,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A byte that says what comes, a number, and the end of the line.
+/// Appends a type byte, a number, and a line end.
 struct Head {
     room: [u8; number::SIZE_MAX + 3],
     start: usize,
@@ -425,7 +424,7 @@ impl fmt::Write for Text<'_> {
     }
 }
 
-/// What `say` says, encoded once for however many connections of one version say it: hand it to
+/// Returns what `say` appends, encoded once for any number of connections of one version. Pass it to
 /// [`Reply::share`](crate::Reply::share) or [`Writer::share`].
 pub fn shared(protocol: Protocol, say: impl FnOnce(&mut Writer<'_>)) -> Arc<[u8]> {
     let mut output = Output::new();

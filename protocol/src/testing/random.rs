@@ -1,12 +1,12 @@
-//! Numbers that look random, and come again.
+//! Pseudo-random numbers that can be repeated.
 
-/// A sequence of numbers that look random and are the same for the same seed, so that a failure
-/// can be repeated. It is the xorshift of Marsaglia, 2003, with 64 bits; no secret may come of it.
+/// A sequence of pseudo-random numbers, which is the same for the same seed, so that a failure can be
+/// repeated. It is the xorshift of Marsaglia, 2003, with 64 bits. It is not suitable for secrets.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The beginning of the sequence of a seed. Any seed will do; neighbours differ at once.
+    /// Returns the start of the sequence of `seed`. Any seed is good; neighbouring seeds differ at once.
     pub fn new(seed: u64) -> Self {
         // The state must not be zero.
         let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
@@ -16,7 +16,7 @@ impl Random {
         random
     }
 
-    /// Any number but zero.
+    /// Returns the next number, which is never zero.
     pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -24,30 +24,30 @@ impl Random {
         self.0
     }
 
-    /// A number from zero to one less than `bound`; zero when that is zero.
+    /// Returns a number below `bound`; zero when `bound` is zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A place among `length`.
+    /// Returns an index below `length`.
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
 
-    /// True once in `count` times on average.
+    /// Returns true once in `count` times on average.
     pub fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
-    /// One of `all`.
+    /// Returns an element of `all`.
     ///
     /// # Panics
-    /// When there is none.
+    /// When `all` is empty.
     pub fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.index(all.len())]
     }
 
-    /// So many bytes.
+    /// Returns `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {

@@ -1,9 +1,9 @@
-//! What the properties have in common.
+//! Helpers that the tests of properties share.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Cuts `bytes` into pieces of the given sizes, over and over.
+/// Cuts `bytes` into pieces of the given sizes, which repeat.
 pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let (mut rest, mut pieces) = (bytes, Vec::new());
     for size in sizes.iter().cycle() {
@@ -17,7 +17,7 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// The sizes of such pieces.
+/// Returns the sizes of such pieces.
 pub(crate) fn sizes() -> impl Strategy<Value = Vec<usize>> {
     vec(1_usize..20, 1..10)
 }

@@ -16,7 +16,7 @@ fn value(encoded: &[u8]) -> Value<'_> {
     Value::of(encoded)
 }
 
-/// Values of every type, nested, and attributes wherever they may stand.
+/// Values of every type, nested, with attributes in every allowed place.
 const ALL: &[&[u8]] = &[
     b"+OK\r\n",
     b"+\r\n",
@@ -183,11 +183,11 @@ fn what_was_looked_at_is_not_looked_at_again() {
             let mut input = whole.as_bytes()[..end].to_vec();
             let decoded = client.decode(&mut input, &mut output);
             assert!(matches!(decoded, Ok(Decoded::Incomplete { .. })), "{whole:?} at {end}");
-            // All but the line that has just become whole may be anything by now.
+            // All bytes but the line that has just arrived are overwritten.
             let in_a_line = client.searched > 0 && end > client.at + 1;
             let seen = if in_a_line { end - 1 } else { before.at };
             input[..seen].fill(b'\n');
-            // What a part is, is asked again.
+            // The type byte of a part is read again.
             input[before.at] = whole.as_bytes()[before.at];
             let mut again = before;
             let decoded = again.decode(&mut input, &mut output);

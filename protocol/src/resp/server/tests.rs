@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing;
 
-/// The parts of a request, each behind its length.
+/// Returns the parts of a request, each after its length.
 fn describe(request: Request<'_>) -> Vec<u8> {
     let mut text = Vec::new();
     for part in request.iter() {
@@ -37,7 +37,7 @@ fn what_says_nothing_is_skipped() {
     assert_eq!(decoded(input), [b"4:PING"]);
 }
 
-/// What the server says to bytes that it refuses, however they come.
+/// Returns what the server sends for bytes that it refuses, however they are split.
 fn refusal(server: Server, input: &[u8]) -> String {
     testing::check_refused(|| server, input);
     let (mut server, mut output) = (server, Output::new());
@@ -142,8 +142,8 @@ fn what_was_looked_at_is_not_looked_at_again() {
             let Ok(Decoded::Incomplete { .. }) = server.decode(&mut input, &mut output) else {
                 break;
             };
-            // All but the number that has just become whole may have become line ends by now: who
-            // looks at it again sees them.
+            // All bytes before the number that has just arrived are overwritten with line ends: a decoder
+            // that reads them again fails.
             let in_a_line = server.progress.searched > 0;
             let seen = if in_a_line { end - 1 } else { before.progress.at };
             input[1..seen.max(1)].fill(if whole.starts_with("get") { b'\n' } else { b'\r' });

@@ -6,17 +6,17 @@ use crate::resp::{Item, Value};
 /// How strings are written in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonStrings {
-    /// As they are, which is JSON only if they are UTF-8: `redis-cli --json`.
+    /// Unchanged, which is JSON only if they are UTF-8: `redis-cli --json`.
     Plain,
-    /// In the quotes of `redis-cli`, whose backslashes are escaped once more, so that any bytes
-    /// come through: `redis-cli --quoted-json`.
+    /// In the quotes of `redis-cli`, whose backslashes are escaped once more, so that any byte can be
+    /// expressed: `redis-cli --quoted-json`.
     Quoted,
 }
 
-/// Appends `value` as JSON in one line, without an end of line, as `redis-cli` prints it.
+/// Appends `value` as JSON in one line, without a line end, as `redis-cli` prints it.
 ///
-/// As there, an error is written as `error:` and a string, and a key that is an aggregate as its
-/// JSON in quotes: neither is valid JSON.
+/// As in `redis-cli`, an error is written as `error:` and a string, and a key that is an aggregate as
+/// its JSON in quotes. Neither is valid JSON.
 pub fn json(value: Value<'_>, strings: JsonStrings, text: &mut Vec<u8>) {
     match value.item() {
         Item::Null | Item::NullArray => text.extend_from_slice(b"null"),
@@ -53,7 +53,7 @@ pub fn json(value: Value<'_>, strings: JsonStrings, text: &mut Vec<u8>) {
     }
 }
 
-/// Keys have to be strings.
+/// Appends a key, which has to be a string in JSON.
 fn key(value: Value<'_>, strings: JsonStrings, text: &mut Vec<u8>) {
     let is_string = matches!(
         value.item(),
@@ -98,8 +98,8 @@ fn plain_string(bytes: &[u8], text: &mut Vec<u8>) {
     text.push(b'"');
 }
 
-/// Appends `value` as comma separated values in one line, without an end of line, as
-/// `redis-cli --csv` prints it: aggregates are flat lists.
+/// Appends `value` as comma separated values in one line, without a line end, as `redis-cli --csv`
+/// prints it: aggregates are flat lists.
 pub fn csv(value: Value<'_>, text: &mut Vec<u8>) {
     match value.item() {
         Item::Null | Item::NullArray => text.extend_from_slice(b"NULL"),

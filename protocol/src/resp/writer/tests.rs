@@ -1,6 +1,6 @@
 use super::*;
 
-/// What `say` says in either version.
+/// Returns what `say` appends in each version.
 fn said(say: impl Fn(&mut Writer<'_>)) -> [String; 2] {
     [Protocol::Resp2, Protocol::Resp3].map(|protocol| {
         let said = shared(protocol, &say);
