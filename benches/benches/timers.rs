@@ -43,25 +43,25 @@ impl Handler<App> for Owner {
         match cx.app.task {
             Task::Fill => {
                 for (place, delay) in self.script.steps() {
-                    self.timers[place] = Some(cx.set_timer_after(FAR + delay, 0));
+                    self.timers[place] = Some(cx.set_timer(FAR + delay, None, 0));
                 }
             }
             Task::Move => {
                 for (place, delay) in steps.take(cx.app.repeats as usize) {
                     if let Some(timer) = self.timers[place] {
-                        cx.move_timer_after(timer, FAR + delay);
+                        cx.move_timer(timer, FAR + delay);
                     }
                 }
             }
             Task::ArmAndCancel => {
                 for (_, delay) in steps.take(cx.app.repeats as usize) {
-                    let timer = cx.set_timer_after(FAR + delay, 0);
+                    let timer = cx.set_timer(FAR + delay, None, 0);
                     cx.cancel_timer(timer);
                 }
             }
             Task::ArmDue => {
                 for _ in 0..FIRED {
-                    cx.set_timer_after(Duration::ZERO, 0);
+                    cx.set_timer(Duration::ZERO, None, 0);
                 }
             }
         }

@@ -205,7 +205,7 @@ struct Arms(fn(u64) -> Duration);
 impl Handler<Calls> for Arms {
     fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
         for key in (0..CROWD as u64).map(|step| step * 37 % CROWD as u64) {
-            cx.set_timer_after(self.0(key + 1), key);
+            cx.set_timer(self.0(key + 1), None, key);
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ fn idle_limits_that_pass_at_once_are_told_in_portions() {
         struct Silent;
         impl Handler<Calls> for Silent {
             fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
-                cx.set_timeout(Duration::from_secs(1));
+                cx.set_timeout(Some(Duration::from_secs(1)));
                 Ok(())
             }
 

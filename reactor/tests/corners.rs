@@ -450,7 +450,7 @@ fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(cx.set_idle_timeout(None).is_ok());
             // A period of zero is none.
-            cx.set_timer(cx.now(), Some(Duration::ZERO), 0);
+            cx.set_timer(Duration::ZERO, Some(Duration::ZERO), 0);
             Ok(())
         }
 

@@ -171,8 +171,9 @@ fn act_on_any<P>(cx: &mut Cx<'_, Model, P>) {
             let Some(key) = cx.app.any_timer() else { return };
             let (id, timer) = &cx.app.timers[&key];
             let (id, ended) = (*id, !cx.app.live.contains_key(&timer.owner));
-            let at = now + cx.app.any_delay();
-            assert!(cx.move_timer(id, at) || ended, "timer {key} was forgotten");
+            let delay = cx.app.any_delay();
+            let at = now + delay;
+            assert!(cx.move_timer(id, delay) || ended, "timer {key} was forgotten");
             let turn = cx.app.turn;
             let timer = &mut cx.app.timers.get_mut(&key).expect("it was found").1;
             (timer.at, timer.turn) = (at, turn);
@@ -194,7 +195,7 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
         1 => {
             let armed = cx.app.armed(me, now + delay);
             let wanted = cx.app.random.below(4) > 0;
-            cx.set_deadline(wanted.then_some(armed.at));
+            cx.set_timeout(wanted.then_some(delay));
             cx.app.live.get_mut(&me).expect("it is live").deadline = wanted.then_some(armed);
         }
         2 => {
@@ -207,7 +208,7 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
             cx.app.next_key += 1;
             let mut armed = cx.app.armed(me, now + delay);
             armed.period = key.is_multiple_of(2).then_some(delay + Duration::from_micros(10));
-            let id = cx.set_timer(armed.at, armed.period, key);
+            let id = cx.set_timer(delay, armed.period, key);
             cx.app.timers.insert(key, (id, armed));
         }
         _ => {}

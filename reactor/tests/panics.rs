@@ -123,8 +123,8 @@ impl Handler for Bomb {
         self.at(Place::Ready);
         match self.place {
             Place::Idle => cx.set_idle_timeout(Some(MOMENT))?,
-            Place::Deadline => cx.set_timeout(MOMENT),
-            Place::Timer => _ = cx.set_timer(cx.now() + MOMENT, Some(MOMENT), 0),
+            Place::Deadline => cx.set_timeout(Some(MOMENT)),
+            Place::Timer => _ = cx.set_timer(MOMENT, Some(MOMENT), 0),
             Place::Closed | Place::Dropped => {
                 cx.end(Reason::Finished);
                 return Ok(());

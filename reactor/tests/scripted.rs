@@ -359,9 +359,8 @@ fn timers_fire_on_their_tick_and_in_order() {
     let delays =
         [900, 5, 1_000_000, 17, 4_000_000_000, 5, 86_400_000_000].map(Duration::from_micros);
     let (_script, mut reactor, started) = armed(move |cx| {
-        let now = cx.now();
         for (key, delay) in delays.iter().enumerate() {
-            cx.set_timer(now + *delay, None, key as u64);
+            cx.set_timer(*delay, None, key as u64);
         }
     });
     reactor.run_until(|fired| fired.len() == delays.len()).expect("it runs");
@@ -376,8 +375,7 @@ fn timers_fire_on_their_tick_and_in_order() {
 #[test]
 fn a_short_timer_costs_one_wait() {
     let (script, mut reactor, started) = armed(|cx| {
-        let at = cx.now() + Duration::from_micros(900);
-        cx.set_timer(at, None, 0);
+        cx.set_timer(Duration::from_micros(900), None, 0);
     });
     script.take_calls();
     reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
@@ -391,7 +389,7 @@ fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
     for moves in [vec![10, 20], vec![20, 10], vec![5, 30, 2], vec![1, 100, 50]] {
         let last = *moves.last().expect("there is one");
         let (_script, mut reactor, started) = armed(move |cx| {
-            moves.iter().for_each(|seconds| cx.set_timeout(SECOND * *seconds));
+            moves.iter().for_each(|seconds| cx.set_timeout(Some(SECOND * *seconds)));
         });
         reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
         assert_at(reactor.app[0].2, started + SECOND * last);
@@ -404,8 +402,8 @@ fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
 #[test]
 fn a_deadline_that_is_taken_away_never_fires() {
     let (_script, mut reactor, _) = armed(|cx| {
-        cx.set_timeout(SECOND);
-        cx.set_deadline(None);
+        cx.set_timeout(Some(SECOND));
+        cx.set_timeout(None);
     });
     assert_eq!(reactor.run().expect_err("nothing is left").kind(), ErrorKind::UnexpectedEof);
     assert_eq!(reactor.app, []);
@@ -439,8 +437,7 @@ fn activity_moves_the_idle_limit() {
 fn a_periodic_timer_stays_on_its_grid_however_late_the_loop_is() {
     let period = SECOND;
     let (script, mut reactor, started) = armed(move |cx| {
-        let first = cx.now() + period;
-        cx.set_timer(first, Some(period), 3);
+        cx.set_timer(period, Some(period), 3);
     });
     for _ in 0..4 {
         script.advance(period * 17 / 10);
@@ -461,8 +458,7 @@ struct Rivals {
 
 impl Handler<Fired> for Rivals {
     fn ready(&mut self, cx: &mut Cx<'_, Fired>) -> io::Result<()> {
-        let at = cx.now() + SECOND;
-        self.timers = (0..2).map(|key| cx.set_timer(at, Some(SECOND), key)).collect();
+        self.timers = (0..2).map(|key| cx.set_timer(SECOND, Some(SECOND), key)).collect();
         Ok(())
     }
 
@@ -494,10 +490,9 @@ fn a_timer_that_was_cancelled_does_not_fire_even_if_it_was_due_with_its_cancelle
 fn the_timers_of_the_dead_do_not_fire() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
-        let at = cx.now() + SECOND;
-        cx.set_timer(at, None, 1);
-        cx.set_timer(at, Some(SECOND), 2);
-        cx.set_timeout(SECOND);
+        cx.set_timer(SECOND, None, 1);
+        cx.set_timer(SECOND, Some(SECOND), 2);
+        cx.set_timeout(Some(SECOND));
         cx.set_idle_timeout(Some(SECOND)).expect("it is not zero");
     };
     let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
@@ -518,7 +513,7 @@ fn the_timers_of_the_dead_do_not_fire() {
 fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
     let (_script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
-        let tomorrow = cx.now() + SECOND * 86_400;
+        let tomorrow = SECOND * 86_400;
         for key in 0..10 {
             cx.set_timer(tomorrow, (key % 2 == 0).then_some(SECOND), key);
         }
@@ -538,9 +533,8 @@ fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
 fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
-        let at = cx.now() + SECOND;
         for key in 0..10 {
-            cx.set_timer(at, None, key);
+            cx.set_timer(SECOND, None, key);
         }
     };
     let stays = reactor.cx().spawn(Timed { arm }).expect("it registers");
@@ -548,7 +542,7 @@ fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
     turn(&mut reactor);
     let come_and_go = |cx: &mut Cx<'_, Fired>| {
         for key in 0..5000 {
-            let timer = cx.set_timer(cx.now() + SECOND, None, key);
+            let timer = cx.set_timer(SECOND, None, key);
             assert!(cx.cancel_timer(timer) && !cx.cancel_timer(timer));
         }
     };
@@ -566,14 +560,14 @@ fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
 }
 
 #[test]
-fn timers_counted_from_now_fire_as_those_at_a_time_do() {
+fn a_timer_fires_where_it_was_set_or_moved_last_and_never_once_cancelled() {
     let (_script, mut reactor, started) = armed(|cx| {
-        cx.set_timer_after(SECOND * 2, 2);
-        let moved = cx.set_timer_after(SECOND, 3);
-        assert!(cx.move_timer_after(moved, SECOND * 3));
-        let gone = cx.set_timer_after(SECOND, 4);
-        assert!(cx.cancel_timer(gone) && !cx.move_timer_after(gone, SECOND));
-        cx.set_timer_after(Duration::MAX, 5);
+        cx.set_timer(SECOND * 2, None, 2);
+        let moved = cx.set_timer(SECOND, None, 3);
+        assert!(cx.move_timer(moved, SECOND * 3));
+        let gone = cx.set_timer(SECOND, None, 4);
+        assert!(cx.cancel_timer(gone) && !cx.move_timer(gone, SECOND));
+        cx.set_timer(Duration::MAX, None, 5);
     });
     reactor.run_until(|fired| fired.len() == 2).expect("it runs");
     for (fired, seconds) in reactor.app.iter().zip([2, 3]) {
@@ -586,8 +580,8 @@ fn timers_counted_from_now_fire_as_those_at_a_time_do() {
 #[test]
 fn a_timer_that_was_cancelled_costs_no_wait() {
     let (script, mut reactor, started) = armed(|cx| {
-        let timers: Vec<_> = (1..=10).map(|key| cx.set_timer_after(SECOND, key)).collect();
-        cx.set_timer_after(SECOND * 3600, 11);
+        let timers: Vec<_> = (1..=10).map(|key| cx.set_timer(SECOND, None, key)).collect();
+        cx.set_timer(SECOND * 3600, None, 11);
         assert!(timers.into_iter().all(|timer| cx.cancel_timer(timer)));
     });
     assert_eq!(reactor.next_deadline(), Some(started + SECOND * 3600));
@@ -602,8 +596,8 @@ fn a_timer_that_was_cancelled_between_two_turns_costs_no_wait() {
     let name = Rc::new(Cell::new(None));
     let told = name.clone();
     let (script, mut reactor, started) = armed(move |cx| {
-        told.set(Some(cx.set_timer_after(SECOND, 1)));
-        cx.set_timer_after(SECOND * 3600, 2);
+        told.set(Some(cx.set_timer(SECOND, None, 1)));
+        cx.set_timer(SECOND * 3600, None, 2);
     });
     assert_eq!(reactor.next_deadline(), Some(started + SECOND));
     let timer = name.get().expect("it is armed");
@@ -620,7 +614,7 @@ struct Restless;
 
 impl Handler<u64> for Restless {
     fn ready(&mut self, cx: &mut Cx<'_, u64>) -> io::Result<()> {
-        cx.set_timeout(Duration::ZERO);
+        cx.set_timeout(Some(Duration::ZERO));
         Ok(())
     }
 

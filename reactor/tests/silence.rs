@@ -159,10 +159,10 @@ fn a_deadline_of_a_connection_waits_until_the_kernel_was_asked() {
     impl Handler<Log> for Deadline {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             if cx.was_woken() {
-                cx.set_timeout(SECOND);
+                cx.set_timeout(Some(SECOND));
                 return Ok(());
             }
-            cx.set_deadline(None);
+            cx.set_timeout(None);
             Peer.ready(cx)
         }
 
@@ -303,10 +303,10 @@ fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
     impl Handler<Log> for Hurried {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
             if cx.was_woken() {
-                cx.set_timeout(SECOND);
+                cx.set_timeout(Some(SECOND));
                 return Ok(());
             }
-            cx.set_deadline(None);
+            cx.set_timeout(None);
             self.0.advance(SECOND / 2);
             Peer.ready(cx)
         }

@@ -144,7 +144,7 @@ impl<F> Acceptor<F> {
             warn!("{}: accepting pauses: {error}{hint}{folded}", self.address);
         }
         self.wait_for_room(cx);
-        cx.set_timeout(self.pauses.next_pause());
+        cx.set_timeout(Some(self.pauses.next_pause()));
     }
 
     /// Leaves further connections in the backlog until something is freed.
@@ -165,7 +165,7 @@ impl<F> Acceptor<F> {
         }
         let Some(folded) = self.limits.admit(now) else {
             // If it lasts, it is said then.
-            cx.set_timeout(LOG_INTERVAL);
+            cx.set_timeout(Some(LOG_INTERVAL));
             return;
         };
         full.is_said = true;

@@ -171,7 +171,7 @@ impl<S> Stream<S> {
             cx.failed = Some("connect");
             return Err(error);
         }
-        cx.set_deadline(None);
+        cx.set_timeout(None);
         cx.allow_silence(false);
         self.stage = Stage::Opening;
         Ok(true)
@@ -346,7 +346,7 @@ fn wake<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
 fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
     wake(effects, cx);
     if let Some(deadline) = effects.deadline.take() {
-        cx.set_deadline(deadline);
+        cx.set_timeout(deadline.map(|at| at.saturating_duration_since(cx.now())));
     }
     if let Some(allowed) = effects.silence_allowed.take() {
         cx.allow_silence(allowed);

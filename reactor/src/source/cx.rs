@@ -2,7 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::reactor::core::{Core, idle_nanos, nanos};
 use crate::source::table::{NEVER, Source};
@@ -20,7 +20,7 @@ use crate::{Interest, Readiness, Reason, Tag};
 ///
 /// ```compile_fail,E0599
 /// let mut reactor = reactor::Reactor::new(())?;
-/// reactor.cx().set_timeout(std::time::Duration::from_secs(1)); // Of what?
+/// reactor.cx().set_timeout(None); // Of what?
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Cx<'a, A = (), P = Inside> {
@@ -91,15 +91,10 @@ impl<A> Cx<'_, A> {
     }
 
     /// Calls [`Handler::timeout`](crate::Handler::timeout) with [`Timeout::Deadline`](crate::Timeout::Deadline) once
-    /// `at` has passed, never early; `None` takes the deadline away. A source has one deadline.
-    pub fn set_deadline(&mut self, at: Option<Instant>) {
-        let deadline = at.map_or(NEVER, |at| self.core.to_ticks(at));
-        self.update_limits(|source| source.deadline = deadline);
-    }
-
-    /// [`set_deadline`](Self::set_deadline), counted from now.
-    pub fn set_timeout(&mut self, after: Duration) {
-        let deadline = self.core.ticks_after(after);
+    /// this much time has passed from [`now`](Self::now) on, never early; `None` removes the deadline.
+    /// A source has one deadline: setting it again replaces it.
+    pub fn set_timeout(&mut self, after: Option<Duration>) {
+        let deadline = after.map_or(NEVER, |after| self.core.ticks_after(after));
         self.update_limits(|source| source.deadline = deadline);
     }
 

@@ -11,7 +11,7 @@ use crate::{Cx, LoopCx, TimerId};
 pub enum Timeout {
     /// Nothing happened for as long as the idle limit allows.
     Idle,
-    /// The deadline set with [`Cx::set_deadline`] has passed.
+    /// The deadline set with [`Cx::set_timeout`] has passed.
     Deadline,
 }
 

@@ -1,6 +1,6 @@
 //! The timers of sources: whose they are, and what becomes of them when their source ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::reactor::core::{Core, nanos};
 use crate::source::table::{NEVER, Source};
@@ -17,21 +17,17 @@ const AHEAD: usize = 8;
 
 impl<A> Cx<'_, A> {
     /// Arms a timer of this source: [`Handler::timer`](crate::Handler::timer) is called with `key`
-    /// once `at` has passed, never early, and every `period` after that when there is one. Due times
-    /// stay on their grid however late the loop is. A timer does not outlive its source.
-    /// A period of zero is none, as for `timerfd_settime(2)`.
-    pub fn set_timer(&mut self, at: Instant, period: Option<Duration>, key: u64) -> TimerId {
-        let deadline = self.core.to_ticks(at);
+    /// once `after` has passed from [`now`](Self::now) on, never early, and every `period` after that when
+    /// there is one. Due times stay on their grid however late the loop is. A timer does not outlive
+    /// its source. A period of zero is none, as for `timerfd_settime(2)`.
+    ///
+    /// For a point in time, give what is left until then:
+    /// `at.saturating_duration_since(cx.now())`.
+    #[inline]
+    pub fn set_timer(&mut self, after: Duration, period: Option<Duration>, key: u64) -> TimerId {
+        let deadline = self.core.ticks_after(after);
         let period = period.map_or(0, nanos);
         let timer = self.core.set_timer(self.me, deadline, period, key);
-        TimerId::new(timer, self.core.home)
-    }
-
-    /// [`set_timer`](Self::set_timer), counted from now, and once. It costs less: an [`Instant`] is
-    /// seconds and a rest, and adding to it and taking it apart again takes longer than the wheel.
-    pub fn set_timer_after(&mut self, after: Duration, key: u64) -> TimerId {
-        let deadline = self.core.ticks_after(after);
-        let timer = self.core.set_timer(self.me, deadline, 0, key);
         TimerId::new(timer, self.core.home)
     }
 }
@@ -43,16 +39,9 @@ impl<A, P> Cx<'_, A, P> {
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.cancel_timer(timer))
     }
 
-    /// Moves a timer to another time, even if it is due. Returns whether it was still armed, and
-    /// this loop's.
-    pub fn move_timer(&mut self, timer: TimerId, at: Instant) -> bool {
-        let deadline = self.core.to_ticks(at);
-        timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
-    }
-
-    /// [`move_timer`](Self::move_timer), counted from now; as
-    /// [`set_timer_after`](Self::set_timer_after), it costs less.
-    pub fn move_timer_after(&mut self, timer: TimerId, after: Duration) -> bool {
+    /// Moves a timer, even if it is due: it fires once `after` has passed from [`now`](Self::now) on.
+    /// Returns whether it was still armed, and this loop's.
+    pub fn move_timer(&mut self, timer: TimerId, after: Duration) -> bool {
         let deadline = self.core.ticks_after(after);
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
     }
@@ -223,10 +212,10 @@ mod tests {
     impl Handler for Owner {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
             for key in 0..self.armed {
-                cx.set_timer_after(HOUR, key);
+                cx.set_timer(HOUR, None, key);
             }
             let cancelled: Vec<_> =
-                (0..self.cancelled).map(|key| cx.set_timer_after(HOUR, key)).collect();
+                (0..self.cancelled).map(|key| cx.set_timer(HOUR, None, key)).collect();
             assert!(cancelled.into_iter().all(|timer| cx.cancel_timer(timer)));
             Ok(())
         }

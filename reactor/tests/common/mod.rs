@@ -146,8 +146,7 @@ pub(crate) struct Arms(pub(crate) Rc<Cell<Option<TimerId>>>);
 
 impl Handler for Arms {
     fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
-        let at = cx.now() + Duration::from_secs(1000);
-        self.0.set(Some(cx.set_timer(at, None, 1)));
+        self.0.set(Some(cx.set_timer(Duration::from_secs(1000), None, 1)));
         Ok(())
     }
 

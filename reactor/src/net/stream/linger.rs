@@ -39,7 +39,7 @@ impl Linger {
     /// Gives the peer `patience` from now on.
     pub(crate) fn wait<A>(&mut self, patience: Duration, cx: &mut Cx<'_, A>) {
         self.lost = cx.core.patience.lost();
-        cx.set_timeout(patience);
+        cx.set_timeout(Some(patience));
     }
 
     /// Gives the peer what the loop itself has lost of its time. Returns whether there is any.
