@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::subject::{Running, this_program};
+use crate::process::{Running, this_program};
 
 /// Connections that requests come on: `redis-benchmark`'s own default.
 pub const CONNECTIONS: usize = 50;

@@ -1,4 +1,4 @@
-//! What a process has used, where it runs, and what machine this is.
+//! What a process has used, and where it runs.
 
 use std::fs;
 use std::io;
@@ -87,23 +87,4 @@ impl Usage {
 pub fn descriptors_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX))
-}
-
-/// The machine and the kernel, a line each, for the head of a report.
-pub fn machine() -> Vec<(&'static str, String)> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find(|line| line.starts_with("model name"));
-    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown");
-    let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-    let governor = if governor.is_empty() { "not told" } else { governor.trim() };
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
-    vec![
-        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-        ("processor", format!("{model}, frequency governor {governor}")),
-        ("cores", format!("{} that this process may use", cores().len())),
-        ("load", format!("{load} when it started (1, 5, 15 minutes)")),
-        ("descriptors", format!("{} for each process (ulimit -n)", descriptors_max())),
-    ]
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::measure;
-use crate::subject::{Running, this_program};
+use crate::process::{Running, this_program};
 
 /// How long the core is taken, and then left. That is short, so that the server always finds requests
 /// that have come meanwhile: with one under way on each of 50 connections, about 20 do.

@@ -6,8 +6,9 @@ use plotters::coord::combinators::BindKeyPoints;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-use crate::plan::Work;
+use crate::kinds;
 use crate::report::Results;
+use crate::work::Work;
 
 /// How wide a plot is, and how much of that its curves have; the rest is the legend's.
 const SIZE: (u32, u32) = (960, 560);
@@ -53,24 +54,15 @@ struct Curve {
 }
 
 fn watched(work: &Work) -> Option<usize> {
-    match work {
-        Work::Dispatch { pipes } => Some(*pipes),
-        _ => None,
-    }
+    (work.kind == &kinds::DISPATCH).then_some(work.count)
 }
 
 fn connections(work: &Work) -> Option<usize> {
-    match work {
-        Work::Echo { connections, size: 64, depth: 1 } => Some(*connections),
-        _ => None,
-    }
+    (*work == Work::new(&kinds::ECHO, work.count)).then_some(work.count)
 }
 
 fn connections_at_depth(work: &Work) -> Option<usize> {
-    match work {
-        Work::Echo { connections, size: 64, depth: 16 } => Some(*connections),
-        _ => None,
-    }
+    (*work == Work::new(&kinds::ECHO, work.count).depth(16)).then_some(work.count)
 }
 
 const ECHO: &str = "Echo, 64 bytes, one message under way on each connection";
@@ -254,19 +246,24 @@ fn draw_legend(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Machine;
     use crate::run::Sample;
     use crate::subject;
 
+    fn results(samples: &[Sample]) -> Results<'_> {
+        Results::new(samples, Machine::of("", 2, "9.9"))
+    }
+
     /// Processor time for a message of ours with so many connections.
     fn cost(connections: usize, value: f64) -> Sample {
-        let work = Work::Echo { connections, size: 64, depth: 1 };
+        let work = Work::new(&kinds::ECHO, connections);
         Sample { work, subject: "epoll", round: 0, metric: "server_ns".to_owned(), value }
     }
 
     #[test]
     fn what_was_not_measured_is_left_out_of_a_plot() {
         let samples = [cost(1, 0.0), cost(50, 2900.0), cost(1000, 3400.0)];
-        let drawn = all(&Results::new(&samples)).expect("it can be drawn");
+        let drawn = all(&results(&samples)).expect("it can be drawn");
         assert_eq!(drawn.len(), 1);
         let (name, svg) = &drawn[0];
         assert_eq!(*name, "echo-cpu.svg");
@@ -274,7 +271,7 @@ mod tests {
         assert_eq!(points, 2, "{svg}");
         // Neither has a curve: there is one number, or none.
         for samples in [&samples[..2], &samples[..1]] {
-            assert_eq!(all(&Results::new(samples)).expect("there is nothing to draw"), []);
+            assert_eq!(all(&results(samples)).expect("there is nothing to draw"), []);
         }
     }
 
@@ -290,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_plotted_has_a_colour_of_its_own() {
-        let echo = Work::Echo { connections: 50, size: 64, depth: 1 };
+    fn each_subject_that_is_plotted_has_a_colour_of_its_own() {
+        let echo = Work::new(&kinds::ECHO, 50);
         for subject in subject::ALL.iter().filter(|it| it.does(&echo)) {
             let found = COLOURS.iter().filter(|(name, _)| *name == subject.name).count();
             assert_eq!(found, 1, "{} has no curve, or two", subject.name);

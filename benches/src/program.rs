@@ -10,9 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::machine::Machine;
 use crate::report::Results;
 use crate::run::Run;
-use crate::{measure, plots, record};
+use crate::{plots, record};
+
+/// What the word means where a ratio would stand.
+pub const UNRESOLVED: &str = "the rounds of the two (min..max) overlap, or there is a single round: \
+                              no ratio";
 
 /// A program that measures, and what it was asked to leave behind.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +60,14 @@ impl Program<'_> {
         });
         let command: Vec<String> = std::env::args().skip(1).collect();
         let command = format!("{} {}", self.name, command.join(" "));
-        let mut lines = measure::machine();
+        let mut lines = Machine::here().lines();
         lines.push(("pinning", run.pinning.describe()));
         lines.push(("commit", commit));
         lines.push(("command", command.trim().to_owned()));
         let rounds = run.plan.rounds;
         let order = "the order of the subjects reversed from one to the next";
         lines.push(("rounds", format!("{rounds} rounds, {order}; {loads}")));
+        lines.push(("unresolved", UNRESOLVED.to_owned()));
         lines.extend_from_slice(versions);
         let mut text = String::new();
         for (name, value) in lines {
@@ -87,7 +93,7 @@ impl Program<'_> {
         not_done: &[String],
         started: Instant,
     ) -> io::Result<ExitCode> {
-        let results = Results::new(&run.samples);
+        let results = Results::new(&run.samples, Machine::here());
         let (tables, last) = (results.tables(), last_lines(run, not_done, started));
         print!("{tables}{last}");
         let plots = plots::all(&results).map_err(io::Error::other)?;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::plan::{Metric, Shown, Work};
+use crate::machine::Machine;
 use crate::run::Sample;
+use crate::work::{Metric, Shown, Work};
 
 /// The share of its core from which on a client counts as having been the bottleneck.
 pub const BUSY: f64 = 0.9;
@@ -36,16 +37,52 @@ impl Summary {
     }
 }
 
-/// All samples, for looking up.
+/// What the rounds say about a ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds: every round of one of the two lies beyond every round of the other.
+    Resolved,
+    /// The spread of the rounds covers the difference: the intervals from the least to the greatest
+    /// round of the two overlap, or there is a single round, which has no spread.
+    Unresolved,
+}
+
+impl Verdict {
+    /// Of two figures, at the precision that tables print them with: where neither has a spread and
+    /// both are the same, there is no difference, which is a result too.
+    pub fn of(one: &Summary, other: &Summary, digits: usize) -> Self {
+        let printed = |value: f64| {
+            let unit = 10_f64.powi(i32::try_from(digits).unwrap_or(i32::MAX));
+            (value * unit).round()
+        };
+        let interval = |it: &Summary| (printed(it.min), printed(it.max));
+        let ((low, high), (other_low, other_high)) = (interval(one), interval(other));
+        let is_apart = high < other_low || other_high < low;
+        let is_same = low == high && (low, high) == (other_low, other_high);
+        let is_repeated = one.rounds > 1 && other.rounds > 1;
+        if is_same || (is_apart && is_repeated) { Self::Resolved } else { Self::Unresolved }
+    }
+
+    /// What stands in tables and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+/// All samples, for looking up, and the machine they come from.
 #[derive(Debug)]
 pub struct Results<'a> {
     samples: &'a [Sample],
+    machine: Machine,
 }
 
 impl<'a> Results<'a> {
-    /// Of samples.
-    pub fn new(samples: &'a [Sample]) -> Self {
-        Self { samples }
+    /// Of samples from a machine.
+    pub fn new(samples: &'a [Sample], machine: Machine) -> Self {
+        Self { samples, machine }
     }
 
     /// The works that were done, in order.
@@ -78,9 +115,19 @@ impl<'a> Results<'a> {
 
     /// The ratio of a subject's median to that of the reference of the work.
     pub fn ratio(&self, work: &Work, subject: &str, metric: &str) -> Option<f64> {
-        let reference = self.summary(work, work.reference(), metric)?.median;
+        let reference = self.summary(work, work.kind.reference, metric)?.median;
         let ratio = self.summary(work, subject, metric)?.median / reference;
         ratio.is_finite().then_some(ratio)
+    }
+
+    /// Whether the rounds of a subject and of the reference of the work are apart.
+    pub fn verdict(&self, work: &Work, subject: &str, metric: &Metric) -> Option<Verdict> {
+        if subject == work.kind.reference {
+            return Some(Verdict::Resolved);
+        }
+        let summary = |subject| self.summary(work, subject, metric.name);
+        let (one, other) = summary(subject).zip(summary(work.kind.reference))?;
+        Some(Verdict::of(&one, &other, metric.digits))
     }
 
     /// Whether the client had no more to give while it loaded a subject.
@@ -94,9 +141,9 @@ impl<'a> Results<'a> {
     pub fn tables(&self) -> String {
         let (mut text, mut kind) = (String::new(), "");
         for work in self.works() {
-            if kind != work.kind() {
-                kind = work.kind();
-                let _ = write!(text, "\n== {kind}\n{}\n", wrap(work.note()));
+            if kind != work.kind.name {
+                kind = work.kind.name;
+                let _ = write!(text, "\n== {kind}\n{}\n", wrap(work.kind.note));
             }
             let _ = write!(text, "\n{}", self.table(&work));
         }
@@ -106,8 +153,8 @@ impl<'a> Results<'a> {
     /// The table of one work.
     pub fn table(&self, work: &Work) -> String {
         let shown: Vec<&Metric> =
-            work.metrics().iter().filter(|it| it.shown != Shown::Hidden).collect();
-        let mut rows = vec![heads(&shown, work.reference())];
+            work.kind.metrics.iter().filter(|it| it.shown != Shown::Hidden).collect();
+        let mut rows = vec![heads(&shown, work.kind.reference)];
         let mut is_limited = false;
         for subject in self.subjects(work) {
             let mut row = vec![subject.to_owned()];
@@ -123,7 +170,8 @@ impl<'a> Results<'a> {
         let rounds = self.samples.iter().filter(|it| it.work == *work).map(|it| it.round).max();
         let rounds = rounds.map_or(0, |it| it + 1);
         let plural = if rounds == 1 { "" } else { "s" };
-        let mut text = format!("{work} ({rounds} round{plural})\n\n{}", align(&rows));
+        let machine = &self.machine;
+        let mut text = format!("{work} ({rounds} round{plural})\n{machine}\n\n{}", align(&rows));
         if is_limited {
             let percent = BUSY * 100.0;
             let _ = writeln!(
@@ -146,7 +194,11 @@ impl<'a> Results<'a> {
         }
         if metric.shown.has_ratio() {
             let ratio = self.ratio(work, subject, metric.name);
-            row.push(ratio.map_or("-".to_owned(), |it| format!("{it:.2}")));
+            row.push(match self.verdict(work, subject, metric).zip(ratio) {
+                None => "-".to_owned(),
+                Some((Verdict::Resolved, ratio)) => format!("{ratio:.2}"),
+                Some((Verdict::Unresolved, _)) => Verdict::Unresolved.name().to_owned(),
+            });
         }
     }
 
@@ -154,7 +206,7 @@ impl<'a> Results<'a> {
     pub fn samples_csv(&self) -> String {
         let mut text = "kind,work,subject,round,metric,value\n".to_owned();
         for it in self.samples {
-            let (kind, work) = (it.work.kind(), &it.work);
+            let (kind, work) = (it.work.kind.name, &it.work);
             let (subject, round, metric, value) = (it.subject, it.round, &it.metric, it.value);
             let _ = writeln!(text, "{kind},\"{work}\",{subject},{round},{metric},{value}");
         }
@@ -164,21 +216,27 @@ impl<'a> Results<'a> {
     /// Every figure of every subject, a line each.
     pub fn summary_csv(&self) -> String {
         let mut text =
-            "kind,work,subject,metric,median,min,max,rounds,reference,ratio,client_bottleneck\n"
+            "kind,work,subject,metric,median,min,max,rounds,reference,ratio,client_bottleneck,verdict,\
+             machine\n"
                 .to_owned();
         for work in self.works() {
             for subject in self.subjects(&work) {
                 let limited = self.client_was_bottleneck(&work, subject);
-                for metric in work.metrics() {
+                for metric in work.kind.metrics {
                     let Some(it) = self.summary(&work, subject, metric.name) else { continue };
                     let ratio = self.ratio(&work, subject, metric.name);
+                    // Where there is no ratio, nothing is said about one.
+                    let verdict = ratio.and_then(|_| self.verdict(&work, subject, metric));
+                    let verdict = verdict.map_or("", Verdict::name);
                     let ratio = ratio.map_or(String::new(), |it| format!("{it:.4}"));
-                    let (kind, name, reference) = (work.kind(), metric.name, work.reference());
+                    let machine = &self.machine;
+                    let (kind, name, reference) =
+                        (work.kind.name, metric.name, work.kind.reference);
                     let Summary { median, min, max, rounds } = it;
                     let _ = writeln!(
                         text,
                         "{kind},\"{work}\",{subject},{name},{median},{min},{max},{rounds},\
-                         {reference},{ratio},{limited}"
+                         {reference},{ratio},{limited},{verdict},\"{machine}\""
                     );
                 }
             }
@@ -243,9 +301,12 @@ fn align(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::{CHURN, IDLE};
+
+    const CHURNED: Work = Work::new(&CHURN, 128);
 
     fn sample(subject: &'static str, round: usize, metric: &str, value: f64) -> Sample {
-        Sample { work: Work::Churn, subject, round, metric: metric.to_owned(), value }
+        Sample { work: CHURNED, subject, round, metric: metric.to_owned(), value }
     }
 
     #[test]
@@ -255,14 +316,86 @@ mod tests {
         assert_eq!(Summary::of(Vec::new()), None);
     }
 
+    /// Of a machine that is made up.
+    fn results(samples: &[Sample]) -> Results<'_> {
+        let cpuinfo = "model name\t: Made Up 1\nflags\t: fpu hypervisor\n";
+        Results::new(samples, Machine::of(cpuinfo, 2, "9.9"))
+    }
+
+    /// The rounds of a figure that two subjects have: of the reference, and of another.
+    fn rounds(raw: &[f64], mio: &[f64]) -> Vec<Sample> {
+        let of = |subject, values: &[f64]| -> Vec<Sample> {
+            let one = |(round, value): (usize, &f64)| sample(subject, round, "server_ns", *value);
+            values.iter().enumerate().map(one).collect()
+        };
+        [of("raw", raw), of("mio", mio)].concat()
+    }
+
+    /// The last cell of the row of a subject.
+    fn last_cell(table: &str, subject: &str) -> String {
+        let row = table.lines().find(|line| line.starts_with(subject));
+        let row = row.unwrap_or_else(|| panic!("no {subject} in {table}"));
+        // The figure itself, its spread and its ratio come first.
+        row.split_whitespace().nth(3).expect("there is a ratio").to_owned()
+    }
+
+    #[test]
+    fn a_ratio_that_the_spread_of_the_rounds_covers_is_unresolved() {
+        for (raw, mio, expected) in [
+            (&[100.0, 105.0][..], &[110.0, 120.0][..], "1.12"),
+            (&[110.0, 120.0], &[100.0, 105.0], "0.89"),
+            // One round of each lies within, or at, those of the other.
+            (&[100.0, 111.0], &[110.0, 120.0], "unresolved"),
+            (&[100.0, 110.0], &[110.0, 120.0], "unresolved"),
+            (&[100.0, 200.0], &[140.0, 150.0], "unresolved"),
+            // A difference that is not printed is none.
+            (&[100.0, 100.2], &[100.1, 99.9], "1.00"),
+            (&[100.0, 100.0], &[100.0, 101.0], "unresolved"),
+            // A single round has no spread.
+            (&[100.0], &[150.0], "unresolved"),
+            (&[100.0, 101.0], &[150.0], "unresolved"),
+            (&[100.0], &[100.0], "1.00"),
+        ] {
+            let samples = rounds(raw, mio);
+            let table = results(&samples).table(&CHURNED);
+            assert_eq!(last_cell(&table, "mio"), expected, "{raw:?} beside {mio:?}: {table}");
+            assert_eq!(last_cell(&table, "raw"), "1.00", "the reference is itself: {table}");
+        }
+    }
+
+    #[test]
+    fn an_unresolved_ratio_stands_in_the_file_with_its_verdict() {
+        let samples = rounds(&[100.0, 112.0], &[110.0, 120.0]);
+        let text = results(&samples).summary_csv();
+        let row = text.lines().find(|line| line.contains(",mio,server_ns,"));
+        let row = row.unwrap_or_else(|| panic!("no mio in {text}"));
+        assert!(row.contains(",raw,1.0849,false,unresolved,"), "{row}");
+    }
+
+    #[test]
+    fn each_table_and_each_row_of_the_file_name_the_machine() {
+        let samples = [rounds(&[1.0, 2.0], &[3.0, 4.0]), {
+            let mut other = rounds(&[1.0, 2.0], &[3.0, 4.0]);
+            other.iter_mut().for_each(|it| it.work = Work::new(&IDLE, 10));
+            other.iter_mut().for_each(|it| it.metric = "bytes".to_owned());
+            other
+        }]
+        .concat();
+        let machine = "Made Up 1, virtual machine, 2 cores, kernel 9.9";
+        let tables = results(&samples).tables();
+        assert_eq!(tables.matches(&format!(" rounds)\n{machine}\n\n")).count(), 2, "{tables}");
+        let text = results(&samples).summary_csv();
+        assert!(text.lines().skip(1).all(|it| it.ends_with(&format!("\"{machine}\""))), "{text}");
+    }
+
     #[test]
     fn ratios_are_those_of_medians() {
         let mut samples: Vec<Sample> =
             (0..3).map(|round| sample("raw", round, "server_ns", 100.0)).collect();
         samples.extend([90.0, 120.0, 500.0].map(|value| sample("mio", 0, "server_ns", value)));
-        let results = Results::new(&samples);
-        assert_eq!(results.ratio(&Work::Churn, "mio", "server_ns"), Some(1.2));
-        assert_eq!(results.ratio(&Work::Churn, "mio", "per_second"), None);
+        let results = results(&samples);
+        assert_eq!(results.ratio(&CHURNED, "mio", "server_ns"), Some(1.2));
+        assert_eq!(results.ratio(&CHURNED, "mio", "per_second"), None);
     }
 
     #[test]
@@ -274,7 +407,7 @@ mod tests {
             samples.push(sample(subject, 0, "client_busy", client));
             samples.push(sample(subject, 0, "server_busy", server));
         }
-        let table = Results::new(&samples).table(&Work::Churn);
+        let table = results(&samples).table(&CHURNED);
         assert!(table.contains("\nraw* ") && table.contains("\nmio  "), "{table}");
         assert!(table.contains("it was the bottleneck"), "{table}");
     }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::benchmark::{self, Test};
-use benches::subject::Running;
+use benches::process::Running;
 use benches::{measure, neighbour};
 use common::{Report, UnderWay};
 use testkit::{PATIENCE, has_peer, tell};

@@ -4,6 +4,7 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
+use benches::machine::Machine;
 use common::{Report, UnderWay};
 use testkit::process::{children, runs};
 use testkit::{skip, wait_until};
@@ -49,6 +50,12 @@ fn every_loop_does_every_work() {
     for expected in ["kernel ", "processor ", "commit ", "pinning ", "command ", "/ raw"] {
         assert!(said.contains(expected), "no {expected}in {said}");
     }
+    let machine = format!(" (1 round)\n{}\n", Machine::here());
+    let (named, tables) = (said.matches(&machine).count(), said.matches(" (1 round)\n").count());
+    assert!(named > 0 && named == tables, "{named} of {tables} tables name {machine}: {said}");
+    let page = folder.read("recorded.md");
+    assert_eq!(page.matches(&machine).count(), tables, "{page}");
+    assert!(said.contains("  unresolved"), "one round has no spread: {said}");
     for name in ["dispatch.svg", "recorded.md", "report.txt", "samples.csv", "summary.csv"] {
         assert!(!folder.read(name).is_empty(), "{name} is empty");
     }

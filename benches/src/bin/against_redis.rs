@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use benches::benchmark::{self, Test};
-use benches::plan::{Plan, Work};
+use benches::plan::Plan;
 use benches::program::Program;
 use benches::run::{Pinning, Run};
-use benches::{loops, measure, neighbour, record, subject};
+use benches::work::Work;
+use benches::{kinds, measure, neighbour, record, subject};
 use clap::{Args, Parser, Subcommand};
 use servers::{Server, kv};
 
@@ -22,7 +23,8 @@ use servers::{Server, kv};
     name = "against_redis",
     version,
     after_help = "It takes redis-server and redis-benchmark, and loads this machine's loopback \
-    only. Half a core takes chrt (util-linux) and root or ulimit -r 1, and is left out without. \
+    only. A table says unresolved instead of a ratio where the intervals from the least to the \
+    greatest round of both servers overlap, or there is a single round. Half a core takes chrt (util-linux) and root or ulimit -r 1, and is left out without. \
     Ctrl-C ends it with a report of what there is. It exits with 0 when all that it has tried was \
     measured, 1 when something could not be, 2 on wrong arguments."
 )]
@@ -88,11 +90,7 @@ enum Part {
 fn serve(name: &str, work: &str, core: i32) -> io::Result<()> {
     measure::end_with_parent()?;
     measure::pin(core)?;
-    match name {
-        "redis" => benchmark::become_redis(),
-        "kv" => benchmark::become_kv(),
-        _ => loops::run(name, work, 0),
-    }
+    subject::serve(name, work, 0)
 }
 
 /// The client, on its core.
@@ -107,10 +105,7 @@ fn plan(options: &Options) -> Plan {
     let quick = options.quick;
     let mut plan = if quick { Plan::against_redis_quick() } else { Plan::against_redis_full() };
     let is_wanted = |work: &Work| {
-        let name = match work {
-            Work::Requests { test, .. } => test.name(),
-            _ => "memory",
-        };
+        let name = work.test.map_or(work.kind.name, Test::name);
         options.only.is_empty() || options.only.iter().any(|it| it == name)
     };
     plan.works.retain(is_wanted);
@@ -138,7 +133,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         page: &record::AGAINST_REDIS,
     };
     let (mut plan, pinning) = (plan(options), Pinning::choose());
-    let is_half = |work: &Work| matches!(work, Work::Requests { half: true, .. });
+    let is_half = |work: &Work| work.kind == &kinds::HALF;
     let no_half = if plan.works.iter().any(is_half) { no_half(pinning) } else { None };
     if let Some(why) = &no_half {
         plan.works.retain(|work| !is_half(work));

@@ -1,0 +1,204 @@
+//! The ways of measuring a subject once at a work: what the table of works ([`crate::kinds`]) refers
+//! to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::benchmark::{self, Test};
+use crate::calls::{self, Counted};
+use crate::process::{Running, signal, this_program};
+use crate::run::Run;
+use crate::subject::Subject;
+use crate::work::{Values, Work};
+use crate::{measure, neighbour};
+
+/// How long a subject may take to start: longer than a machine that does other work needs.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one measurement may take beyond its duration, on such a machine too.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a planted stall is.
+pub const STALL: Duration = Duration::from_secs(1);
+
+/// A subject that measures itself.
+///
+/// # Errors
+/// When it cannot be started, fails or does not end in time.
+pub fn alone(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let numbers = [work.count.to_string()];
+    let command = subject.command(work, run.pinning.server, &numbers)?;
+    Running::start(command)?.values(PATIENCE, &run.stop)
+}
+
+/// A server under the load of the client.
+///
+/// # Errors
+/// When either cannot be started, fails or does not end in time.
+pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let server = Running::start(subject.command(work, run.pinning.server, &[])?)?;
+    let address = server.address(START_PATIENCE, &run.stop)?;
+    let command = client(run, work, run.pinning.client, &address, server.pid())?;
+    let client = Running::start(command)?;
+    if run.stall {
+        thread::sleep(run.plan.warm_up + run.plan.duration / 4);
+        stall(&server)?;
+    }
+    client.values(run.plan.duration + PATIENCE, &run.stop)
+}
+
+/// The calls that more messages cost, from two runs of different length.
+///
+/// # Errors
+/// When strace, the server or the client cannot be started, fails or does not end in time.
+pub fn counted(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let shorter = traced(run, work, subject, calls::MESSAGES)?;
+    traced(run, work, subject, 2 * calls::MESSAGES)?.beyond(&shorter)
+}
+
+/// A server under strace, from its start to its end.
+fn traced(run: &Run, work: &Work, subject: &Subject, messages: u64) -> io::Result<Counted> {
+    let served = subject.command(work, run.pinning.server, &[])?;
+    let mut command = Command::new(this_program()?);
+    command.arg("trace").arg(served.get_program()).args(served.get_args());
+    let strace = Running::start(command)?;
+    let address = strace.address(START_PATIENCE, &run.stop)?;
+    let server = calls::child(strace.pid())?;
+    let sockets = calls::sockets(server)?;
+    let mut client = client(run, work, run.pinning.client, &address, server)?;
+    client.arg(format!("--messages={messages}"));
+    let values = Running::start(client)?.values(PATIENCE, &run.stop)?;
+    calls::settle(server, sockets)?;
+    signal(server, Signal::KILL)?;
+    let summary = strace.rest(PATIENCE, &run.stop)?;
+    let answered = values.iter().find(|(name, _)| name == "messages");
+    Counted::parse(answered.map_or(0, |(_, count)| *count as u64), &summary)
+}
+
+/// What one reactor reaches, and two, one right after the other.
+///
+/// # Errors
+/// When a server or the client cannot be started, fails or does not end in time.
+pub fn scaled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let mut values = reached(run, work, subject, 1, "one")?;
+    values.extend(reached(run, work, subject, 2, "two")?);
+    let value = |name: &str| values.iter().find(|(it, _)| it == name).map(|(_, it)| *it);
+    if let (Some(one), Some(two)) = (value("one_per_second"), value("two_per_second")) {
+        values.push(("gain".to_owned(), two / one));
+    }
+    Ok(values)
+}
+
+/// The figures of so many reactors, each with its name after that of the number.
+fn reached(
+    run: &Run,
+    work: &Work,
+    subject: &Subject,
+    reactors: usize,
+    number: &str,
+) -> io::Result<Values> {
+    // One has the core that servers have; more take one each of all.
+    let core = if reactors == 1 { run.pinning.server } else { -1 };
+    let server = Running::start(subject.command(work, core, &[reactors.to_string()])?)?;
+    let address = server.address(START_PATIENCE, &run.stop)?;
+    // The client is the same whatever it loads: two threads.
+    let addresses = if reactors == 1 { format!("{address},{address}") } else { address };
+    // Where every core has its reactor, none is the client's own.
+    let client = Running::start(client(run, work, -1, &addresses, server.pid())?)?;
+    let values = client.values(run.plan.duration + PATIENCE, &run.stop)?;
+    Ok(values.into_iter().map(|(name, it)| (format!("{number}_{name}"), it)).collect())
+}
+
+/// What `redis-benchmark` makes of a server that was just started.
+///
+/// # Errors
+/// When either cannot be started, fails or does not end in time.
+pub fn requested(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    under_benchmark(run, work, subject, false)
+}
+
+/// The same while another process takes half of the server's core.
+///
+/// # Errors
+/// When one of them cannot be started, fails or does not end in time.
+pub fn requested_of_half(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    under_benchmark(run, work, subject, true)
+}
+
+fn under_benchmark(run: &Run, work: &Work, subject: &Subject, half: bool) -> io::Result<Values> {
+    let core = run.pinning.server;
+    let test = work.test.ok_or_else(|| io::Error::other("it names no test"))?;
+    let server = Running::start(subject.command(work, core, &[])?)?;
+    let address = benchmark::ready(&server, &run.stop)?;
+    if let Some((first, count)) = test.needs() {
+        benchmarked(run, address, first, 1, count)?;
+    }
+    let _neighbour = if half { Some(neighbour::start(core, &run.stop)?) } else { None };
+    benchmarked(run, address, test, work.depth, work.count / 10)?;
+    let (started, before) = (Instant::now(), measure::cpu_nanoseconds(server.pid())?);
+    let (lines, client) = benchmarked(run, address, test, work.depth, work.count)?;
+    let used = measure::cpu_nanoseconds(server.pid())? - before;
+    let elapsed = started.elapsed().as_nanos() as f64;
+    let mut values = benchmark::parse(&lines)?;
+    for (name, nanoseconds) in [("server", used as f64), ("client", client as f64)] {
+        values.push((format!("{name}_ns"), nanoseconds / work.count as f64));
+        values.push((format!("{name}_busy"), nanoseconds / elapsed));
+    }
+    Ok(values)
+}
+
+/// One run of `redis-benchmark`: what it printed, and the processor time that it used.
+fn benchmarked(
+    run: &Run,
+    server: SocketAddr,
+    test: Test,
+    depth: usize,
+    count: usize,
+) -> io::Result<(Vec<String>, u64)> {
+    let mut command = Command::new(this_program()?);
+    command.arg("load").arg(run.pinning.client.to_string());
+    command.args(benchmark::arguments(server, test, depth, count));
+    Running::start(command)?.used(PATIENCE, &run.stop)
+}
+
+/// What keys take in a server that was just started.
+///
+/// # Errors
+/// When it cannot be started, does not take a key, or its memory is not told.
+pub fn filled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let server = Running::start(subject.command(work, run.pinning.server, &[])?)?;
+    let address = benchmark::ready(&server, &run.stop)?;
+    let before = measure::memory_bytes(server.pid())?;
+    benchmark::fill(address, work.count, &run.stop)?;
+    let bytes = measure::memory_bytes(server.pid())?.saturating_sub(before) as f64;
+    Ok(vec![("bytes".to_owned(), bytes / work.count as f64), ("mb".to_owned(), bytes / 1e6)])
+}
+
+/// What starts the client of a work on a core.
+fn client(run: &Run, work: &Work, core: i32, address: &str, pid: u32) -> io::Result<Command> {
+    let mut command = Command::new(this_program()?);
+    command.args(["load", address, &format!("--pid={pid}")]);
+    let duration = run.plan.duration * work.kind.stretch;
+    let numbers = [
+        ("core", core.to_string()),
+        ("warm-up", run.plan.warm_up.as_millis().to_string()),
+        ("duration", duration.as_millis().to_string()),
+        ("connections", work.count.to_string()),
+        ("size", work.size.to_string()),
+        ("depth", work.depth.to_string()),
+    ];
+    command.args(numbers.map(|(name, value)| format!("--{name}={value}")));
+    command.args(work.rate.map(|rate| format!("--rate={rate}")));
+    command.args(work.kind.client);
+    Ok(command)
+}
+
+/// Stops a server from outside, whatever it is written in, and has it go on after a while.
+fn stall(server: &Running) -> io::Result<()> {
+    signal(server.pid(), Signal::STOP)?;
+    thread::sleep(STALL);
+    signal(server.pid(), Signal::CONT)
+}

@@ -1,0 +1,288 @@
+//! The table of works: all that differs from one kind of work to another. Everything else reads it.
+
+use crate::benchmark;
+use crate::drive;
+use crate::load::connections::CHURN_BATCH;
+use crate::scene::ACTIVE;
+use crate::work::{Kind, Metric, Shown, Work};
+
+/// Connections that lines come on.
+pub const LINES_CONNECTIONS: usize = 50;
+
+const fn metric(name: &'static str, title: &'static str, digits: usize, shown: Shown) -> Metric {
+    Metric { name, title, digits, shown }
+}
+
+const DISPATCH_METRICS: &[Metric] = &[metric("ns_per_event", "ns/event", 0, Shown::Judged)];
+const EXCHANGE: &[Metric] = &[
+    metric("server_ns", "CPU ns/message", 0, Shown::Judged),
+    metric("per_second", "messages/s", 0, Shown::Ratio),
+    metric("p50_us", "p50 us", 0, Shown::Median),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("p999_us", "p99.9 us", 0, Shown::Median),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+    metric("max_us", "max us", 0, Shown::Hidden),
+];
+const SCHEDULE_METRICS: &[Metric] = &[
+    metric("p99_us", "p99 us", 1, Shown::Judged),
+    metric("p50_us", "p50 us", 1, Shown::Ratio),
+    metric("p999_us", "p99.9 us", 1, Shown::Ratio),
+    metric("max_us", "max us", 0, Shown::Median),
+    metric("server_ns", "CPU ns/message", 0, Shown::Ratio),
+    metric("per_second", "messages/s", 0, Shown::Median),
+];
+const TIMERS_METRICS: &[Metric] = &[
+    metric("rearm_ns", "re-arm ns", 1, Shown::Judged),
+    metric("arm_ns", "arm ns", 1, Shown::Ratio),
+    metric("cancel_ns", "cancel ns", 1, Shown::Ratio),
+    metric("ordered_ns", "re-arm in order ns", 1, Shown::Ratio),
+    metric("fill_ns", "first arm ns", 1, Shown::Ratio),
+    metric("expire_ns", "expire ns", 1, Shown::Ratio),
+    metric("bytes", "bytes each", 0, Shown::Ratio),
+];
+const IDLE_METRICS: &[Metric] = &[
+    metric("bytes", "bytes each", 0, Shown::Judged),
+    metric("more_kib", "KiB more the 2nd time", 0, Shown::Median),
+];
+const CHURN_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/connection", 0, Shown::Judged),
+    metric("per_second", "connections/s", 0, Shown::Ratio),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+];
+const CALLS_METRICS: &[Metric] = &[
+    metric("calls", "calls/message", 3, Shown::Judged),
+    metric("read", "read", 3, Shown::Ratio),
+    metric("write", "write", 3, Shown::Ratio),
+    metric("wait", "wait", 3, Shown::Ratio),
+    metric("ctl", "ctl", 3, Shown::Median),
+    metric("other", "other", 3, Shown::Median),
+];
+const SCALE_METRICS: &[Metric] = &[
+    metric("gain", "two / one", 2, Shown::Spread),
+    metric("one_per_second", "one: messages/s", 0, Shown::Median),
+    metric("two_per_second", "two: messages/s", 0, Shown::Median),
+    metric("one_server_ns", "one: CPU ns/message", 0, Shown::Median),
+    metric("two_server_ns", "two: CPU ns/message", 0, Shown::Median),
+    metric("one_server_busy", "one: server", 2, Shown::Median),
+    metric("two_server_busy", "two: servers", 2, Shown::Median),
+    metric("one_client_busy", "one: client", 2, Shown::Median),
+    metric("two_client_busy", "two: client", 2, Shown::Median),
+];
+const REQUESTS_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/request", 0, Shown::Judged),
+    metric("per_second", "requests/s", 0, Shown::Judged),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+    metric("client_ns", "its CPU ns/request", 0, Shown::Median),
+    metric("p50_us", "p50 us", 0, Shown::Hidden),
+    metric("max_us", "max us", 0, Shown::Hidden),
+];
+const KEYS_METRICS: &[Metric] =
+    &[metric("bytes", "bytes/key", 1, Shown::Judged), metric("mb", "MB in all", 1, Shown::Median)];
+
+/// What most kinds have in common: a client loads connections with messages, the limit is the bare
+/// loop, and the figures are those of an exchange.
+const EXCHANGED: Kind = Kind {
+    name: "",
+    part: "echo",
+    reference: "raw",
+    metrics: EXCHANGE,
+    note: "",
+    title: |_| String::new(),
+    descriptors: |work| work.count,
+    measure: drive::loaded,
+    client: &[],
+    stretch: 1,
+    is_counted: false,
+};
+
+/// The scenario of the authors of libevent and libev: pairs of sockets are watched, up to 100 of
+/// them are active at a time, each passes a byte on to the next.
+pub static DISPATCH: Kind = Kind {
+    name: "dispatch",
+    part: "dispatch",
+    metrics: DISPATCH_METRICS,
+    note: "Pairs of sockets are watched; up to 100 bytes at a time are passed from pair to pair, \
+           1,000 times a run. Processor time of the loop for each byte: being told, reading, writing.",
+    title: |work| format!("dispatch, {} watched, {} active", work.count, ACTIVE.min(work.count)),
+    descriptors: |work| 2 * work.count,
+    measure: drive::alone,
+    ..EXCHANGED
+};
+
+/// Echo, the next message when one is answered.
+pub static ECHO: Kind = Kind {
+    name: "echo",
+    note: "Each connection has so many messages under way and sends the next when one is answered. \
+           Judge by the server's processor time for each message: throughput and latency hang on the \
+           client too. Latencies are corrected for coordinated omission, as HdrHistogram does it, at \
+           the median pace. poll and select take part up to 1,000 connections. server and client are \
+           the shares of their cores they used.",
+    title: |work| {
+        let (size, unit) =
+            if work.size % 1024 == 0 { (work.size / 1024, "KiB") } else { (work.size, "B") };
+        format!("echo, {size} {unit} x {}, depth {}", work.count, work.depth)
+    },
+    ..EXCHANGED
+};
+
+/// Echo of messages that are sent on a fixed schedule, whatever the server does.
+pub static SCHEDULE: Kind = Kind {
+    name: "schedule",
+    metrics: SCHEDULE_METRICS,
+    note: "Messages are sent on a fixed schedule whatever the server does, and latencies count from \
+           the time in the schedule: nothing is omitted.",
+    title: |work| {
+        let (count, rate) = (work.count, work.rate.unwrap_or(0));
+        format!("echo on a fixed schedule, 64 B x {count}, {rate}/s")
+    },
+    // Half a schedule shows no tail.
+    stretch: 2,
+    ..EXCHANGED
+};
+
+/// Lines, answered in upper case: where buffers and codecs count.
+pub static LINES: Kind = Kind {
+    name: "lines",
+    part: "lines",
+    reference: "epoll",
+    note: "Each loop at the level of its framework: our Lines codec, tokio-util's LinesCodec, \
+           libevent's bufferevent.",
+    title: |work| format!("lines in upper case, 64 B x {}, depth {}", work.count, work.depth),
+    client: &["--expect=uppercase"],
+    ..EXCHANGED
+};
+
+/// Timers between 1 ms and 60 s, so many of them armed at once.
+pub static TIMERS: Kind = Kind {
+    name: "timers",
+    part: "timers",
+    reference: "epoll",
+    metrics: TIMERS_METRICS,
+    note: "Processor time for one timer, of as many as are armed. Re-arming goes through all, \
+           cancelling and arming through half of them that go and come, in an order that is random to \
+           where they lie in memory, as that of events is; in order is that in which they were armed \
+           first, and first arm includes the kernel's handing out memory. Order and times are written \
+           down before. harness is what that and a table of names cost, in every row; array is 16 \
+           bytes a deadline in an array and nothing else. tokio is a Sleep each, tokio-util one \
+           DelayQueue. Ours belong to a handler, as all our timers do. calloop takes part up to 1,000: \
+           moving one of its timers looks at all of them.",
+    title: |work| format!("timers, {} armed, 1 ms to 60 s", work.count),
+    descriptors: |_| 0,
+    measure: drive::alone,
+    ..EXCHANGED
+};
+
+/// Memory of connections that have exchanged a message and stand idle.
+pub static IDLE: Kind = Kind {
+    name: "idle",
+    metrics: IDLE_METRICS,
+    note: "Memory of the server's own (Anonymous, smaps) for each connection that has exchanged a \
+           message, and how much more as many others take once those are closed: what was not freed. \
+           The bare loops (raw, mio, polling, calloop, libev, libevent, libuv) and the tasks here \
+           share one buffer; ours has its codec, limits and idle timeout.",
+    title: |work| format!("memory of {} idle connections", work.count),
+    client: &["--kind=idle"],
+    ..EXCHANGED
+};
+
+/// Connections that are made and closed, [`CHURN_BATCH`] at a time.
+pub static CHURN: Kind = Kind {
+    name: "churn",
+    metrics: CHURN_METRICS,
+    note: "Connections are made, ended by the client and closed by the server, 128 at a time.",
+    title: |_| "connect and close".to_owned(),
+    descriptors: |_| 2 * CHURN_BATCH,
+    client: &["--kind=churn"],
+    ..EXCHANGED
+};
+
+/// Echo under strace, which counts the system calls of the server.
+pub static CALLS: Kind = Kind {
+    name: "calls",
+    metrics: CALLS_METRICS,
+    note: "System calls of the server for each message, 64 B at depth 1, counted by strace: the \
+           difference of a run of 1,000 messages and one of 2,000, so that start, connections and end \
+           are in neither. With one connection a loop can do no better than wait, read, write. With \
+           many, one wait tells of all that are ready, and how many those are is up to the scheduler: \
+           compare reads and writes there.",
+    title: |work| format!("system calls for a message, 64 B x {}, depth 1", work.count),
+    measure: drive::counted,
+    is_counted: true,
+    ..EXCHANGED
+};
+
+/// Echo over two reactors on two cores, against one.
+pub static SCALE: Kind = Kind {
+    name: "scale",
+    part: "scale",
+    metrics: SCALE_METRICS,
+    note: "One process with two of our reactors, each with a thread, a core and a port of its own, \
+           against one reactor on one core. A client of two threads loads both, not pinned. It shares \
+           this machine's cores with the reactors, so there is no target: where there are two cores, \
+           two / one says how much of the client's core the second reactor could take over, not how \
+           reactors scale.",
+    title: |work| format!("two reactors against one, 64 B x {}, depth {}", work.count, work.depth),
+    measure: drive::scaled,
+    ..EXCHANGED
+};
+
+/// A test of `redis-benchmark`: so many requests on [`benchmark::CONNECTIONS`].
+pub static REQUESTS: Kind = Kind {
+    name: "requests",
+    note: "redis-benchmark on 50 connections, with so many requests under way on each. Each \
+           measurement has a server that was just started, and a tenth as many requests before it. \
+           Judge by the server's processor time for each request: canned answers without looking at \
+           what it is asked, which no server can do for less. A star says that redis-benchmark was \
+           what limited requests/s; canned shows how many it has then with a server that hardly costs \
+           anything. server and client are the shares of their cores they used.",
+    title: requests_title,
+    measure: drive::requested,
+    ..REQUESTED
+};
+
+/// The same while the server has half of its core only, so that it limits requests.
+pub static HALF: Kind = Kind {
+    name: "half a core",
+    note: "The same while another process takes half of the server's core, 100 us at a time: the \
+           server is then what limits requests/s wherever there is no star. Caches are shared with \
+           that neighbour, which uses little of them.",
+    title: |work| requests_title(work) + ", half a core",
+    measure: drive::requested_of_half,
+    ..REQUESTED
+};
+
+/// What both kinds with `redis-benchmark` have in common.
+const REQUESTED: Kind = Kind {
+    part: "requests",
+    reference: "redis",
+    metrics: REQUESTS_METRICS,
+    descriptors: |_| benchmark::CONNECTIONS,
+    ..EXCHANGED
+};
+
+fn requests_title(work: &Work) -> String {
+    let test = work.test.map_or("", benchmark::Test::name);
+    format!("{test}, {} requests, -P {}", work.count, work.depth)
+}
+
+/// Memory of so many keys.
+pub static KEYS: Kind = Kind {
+    name: "memory",
+    part: "keys",
+    reference: "redis",
+    metrics: KEYS_METRICS,
+    note: "Memory of the server's own (Anonymous, smaps) that keys of 16 bytes with values of 64 take \
+           beyond that of an empty server.",
+    title: |work| format!("memory of {} keys", work.count),
+    descriptors: |_| 0,
+    measure: drive::filled,
+    ..EXCHANGED
+};
+
+/// All that loops are compared by.
+pub static LOOPS: [&Kind; 9] =
+    [&DISPATCH, &ECHO, &SCHEDULE, &LINES, &TIMERS, &IDLE, &CHURN, &CALLS, &SCALE];
