@@ -29,13 +29,13 @@ pub struct Counted {
     calls: Calls,
 }
 
-/// Where a system call belongs.
+/// Where a system call belongs. `io_uring_enter` waits, and hands over reads and writes by the way.
 fn kind(name: &str) -> &'static str {
     match name {
         "read" | "readv" | "recv" | "recvfrom" | "recvmsg" => "read",
         "write" | "writev" | "send" | "sendto" | "sendmsg" => "write",
         "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" | "select"
-        | "pselect6" | "_newselect" => "wait",
+        | "pselect6" | "_newselect" | "io_uring_enter" => "wait",
         "epoll_ctl" => "ctl",
         _ => "other",
     }

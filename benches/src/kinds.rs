@@ -150,7 +150,7 @@ pub static LINES: Kind = Kind {
     part: "lines",
     reference: "epoll",
     note: "Each loop at the level of its framework: our Lines codec, tokio-util's LinesCodec, \
-           libevent's bufferevent.",
+           monoio's BufReader, libevent's bufferevent.",
     title: |work| format!("lines in upper case, 64 B x {}, depth {}", work.count, work.depth),
     client: &["--expect=uppercase"],
     ..EXCHANGED
@@ -167,7 +167,7 @@ pub static TIMERS: Kind = Kind {
            where they lie in memory, as that of events is; in order is that in which they were armed \
            first, and first arm includes the kernel's handing out memory. Order and times are written \
            down before. harness is what that and a table of names cost, in every row; array is 16 \
-           bytes a deadline in an array and nothing else. tokio is a Sleep each, tokio-util one \
+           bytes a deadline in an array and nothing else. tokio and monoio are a Sleep each, tokio-util one \
            DelayQueue. Ours belong to a handler, as all our timers do. calloop takes part up to 1,000: \
            moving one of its timers looks at all of them.",
     title: |work| format!("timers, {} armed, 1 ms to 60 s", work.count),
@@ -180,10 +180,11 @@ pub static TIMERS: Kind = Kind {
 pub static IDLE: Kind = Kind {
     name: "idle",
     metrics: IDLE_METRICS,
-    note: "Memory of the server's own (Anonymous, smaps) for each connection that has exchanged a \
-           message, and how much more as many others take once those are closed: what was not freed. \
-           The bare loops (raw, mio, polling, calloop, libev, libevent, libuv) and the tasks here \
-           share one buffer; ours has its codec, limits and idle timeout.",
+    note: "Memory of the server's own (Anonymous, smaps) for each connection that has exchanged \
+           a message, and how much more as many others take once those are closed: what was not \
+           freed. The bare loops (raw, mio, polling, calloop, libev, libevent, libuv) and the \
+           tasks here share one buffer, monoio has one of 64 KiB for each connection, of which a \
+           page is touched; ours has its codec, limits and idle timeout.",
     title: |work| format!("memory of {} idle connections", work.count),
     client: &["--kind=idle"],
     ..EXCHANGED
@@ -205,10 +206,11 @@ pub static CALLS: Kind = Kind {
     name: "calls",
     metrics: CALLS_METRICS,
     note: "System calls of the server for each message, 64 B at depth 1, counted by strace: the \
-           difference of a run of 1,000 messages and one of 2,000, so that start, connections and end \
-           are in neither. With one connection a loop can do no better than wait, read, write. With \
-           many, one wait tells of all that are ready, and how many those are is up to the scheduler: \
-           compare reads and writes there.",
+           difference of a run of 1,000 messages and one of 2,000, so that start, connections \
+           and end are in neither. With one connection a loop can do no better than wait, read, \
+           write. With many, one wait tells of all that are ready, and how many those are is up \
+           to the scheduler: compare reads and writes there. On io_uring, one call (wait) hands \
+           over what is to be read and written.",
     title: |work| format!("system calls for a message, 64 B x {}, depth 1", work.count),
     measure: drive::counted,
     is_counted: true,

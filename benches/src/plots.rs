@@ -19,7 +19,7 @@ const NAMES: (&str, u32) = ("sans-serif", 16);
 const NUMBERS: (&str, u32) = ("sans-serif", 13);
 
 /// A curve's colour for each subject: ours in blues, the limit black, the peers in what is left.
-const COLOURS: [(&str, RGBColor); 13] = [
+const COLOURS: [(&str, RGBColor); 15] = [
     ("epoll", RGBColor(0, 70, 200)),
     ("epoll-lt", RGBColor(60, 140, 240)),
     ("poll", RGBColor(120, 180, 250)),
@@ -30,6 +30,8 @@ const COLOURS: [(&str, RGBColor); 13] = [
     ("async-io", RGBColor(190, 160, 0)),
     ("calloop", RGBColor(120, 80, 30)),
     ("tokio", RGBColor(220, 30, 30)),
+    ("monoio", RGBColor(0, 170, 170)),
+    ("monoio-uring", RGBColor(90, 90, 140)),
     ("libevent", RGBColor(0, 140, 60)),
     ("libev", RGBColor(120, 200, 60)),
     ("libuv", RGBColor(150, 40, 170)),

@@ -4,11 +4,12 @@
 use std::io;
 use std::process::Command;
 
+use ::monoio::{IoUringDriver, LegacyDriver};
 use reactor::BackendKind;
 
 use crate::benchmark;
 use crate::loops::{
-    async_io, calloop, canned, limits, listen, mio, ours, polling, raw, tokio, tokio_util,
+    async_io, calloop, canned, limits, listen, mio, monoio, ours, polling, raw, tokio, tokio_util,
 };
 use crate::process::this_program;
 use crate::work::Work;
@@ -65,6 +66,10 @@ impl Subject {
     const fn up_to(self, limits: &'static [(&'static str, usize)]) -> Self {
         Self { limits, ..self }
     }
+
+    const fn unless(self, missing: fn() -> Option<String>) -> Self {
+        Self { missing, ..self }
+    }
 }
 
 /// Each wait of poll and select costs time in proportion to the connections, which the works with
@@ -73,7 +78,7 @@ const SLOW: &[(&str, usize)] = &[("echo", 1000)];
 
 /// All of them: ours, the limit, and the peers. There is one wheel of timers, whatever the backend;
 /// mio and polling leave timers to their users.
-pub const ALL: [Subject; 16] = [
+pub const ALL: [Subject; 18] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
@@ -166,6 +171,26 @@ pub const ALL: [Subject; 16] = [
         "tokio-util's LinesCodec and DelayQueue",
         &[("lines", |_| tokio_util::lines(listen()?)), ("timers", tokio_util::timers)],
     ),
+    rust(
+        "monoio",
+        "monoio on epoll, its legacy driver",
+        &[
+            ("echo", |_| monoio::echo::<LegacyDriver>(listen()?)),
+            ("dispatch", monoio::dispatch::<LegacyDriver>),
+            ("lines", |_| monoio::lines::<LegacyDriver>(listen()?)),
+            ("timers", monoio::timers),
+        ],
+    ),
+    rust(
+        "monoio-uring",
+        "monoio on io_uring",
+        &[
+            ("echo", |_| monoio::echo::<IoUringDriver>(listen()?)),
+            ("dispatch", monoio::dispatch::<IoUringDriver>),
+            ("lines", |_| monoio::lines::<IoUringDriver>(listen()?)),
+        ],
+    )
+    .unless(monoio::no_io_uring),
     c(
         "libevent",
         &["echo", "dispatch", "lines", "timers"],

@@ -64,6 +64,13 @@ fn every_loop_does_every_work() {
             skip(&format!("{peer} is not installed (its -dev package)"));
         }
     }
+    match benches::loops::monoio::no_io_uring() {
+        None => assert!(said.contains("\nmonoio-uring   "), "it has no row: {said}"),
+        Some(why) => {
+            assert!(said.contains(&format!("  ABSENT: {why}")), "{said}");
+            skip(&why);
+        }
+    }
 }
 
 #[test]

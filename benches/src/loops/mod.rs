@@ -12,6 +12,7 @@ pub mod canned;
 pub mod connection;
 pub mod limits;
 pub mod mio;
+pub mod monoio;
 pub mod ours;
 pub mod polling;
 pub mod raw;
