@@ -1,4 +1,4 @@
-//! The demultiplexer: what tells a loop which of its descriptors are ready.
+//! The backend: it reports which descriptors are ready.
 
 use std::fmt;
 use std::io;
@@ -13,34 +13,34 @@ use crate::{Coverage, Interest, Readiness, Tag};
 /// One report of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The registration it is about, as it was when the descriptor was added.
+    /// The registration of the descriptor, as passed to [`Backend::add`].
     pub tag: Tag,
-    /// What became known.
+    /// The readiness that is new.
     pub readiness: Readiness,
 }
 
 /// When a backend reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// Once for each change. The loop remembers; the kernel is told everything once.
+    /// Once for each change. The loop remembers readiness; a descriptor is registered once.
     Edge,
-    /// At every wait while it lasts. The loop tells the kernel what is wanted before it waits.
+    /// At every wait, as long as the condition lasts. The loop updates interests before it waits.
     Level,
 }
 
-/// What tells a loop which of its descriptors are ready.
+/// Reports to a loop which of its descriptors are ready.
 ///
-/// The contract, which the conformance suite checks on every backend:
+/// This is the contract, which `reactor/tests/backends.rs` checks on every backend:
 /// - `add`, `modify` and `remove` are called in that order for one descriptor, `remove` before the
 ///   descriptor is closed; `modify` on level-triggered backends only.
 /// - `wait` appends events and returns without error when it was interrupted. It never returns
 ///   early because a timeout was rounded down.
-/// - A hang-up or an error comes with `READABLE` and `WRITABLE`, since trying tells how it ended.
+/// - A hang-up or an error comes with `READABLE` and `WRITABLE`, since the next operation tells the cause.
 pub trait Backend {
-    /// What it is called: in logs, and in `REACTOR_BACKEND`.
+    /// Returns the name for logs and for `REACTOR_BACKEND`.
     fn name(&self) -> &'static str;
 
-    /// When it reports.
+    /// Returns when it reports.
     fn trigger(&self) -> Trigger;
 
     /// Starts watching a descriptor. An edge-triggered backend watches for everything and ignores
@@ -48,17 +48,17 @@ pub trait Backend {
     ///
     /// # Errors
     /// `EPERM` when the descriptor is of a kind that is always ready (a regular file); the loop
-    /// then treats it so. Otherwise what the kernel said.
+    /// then treats it so. Otherwise the error of the kernel.
     fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
-    /// Changes what a level-triggered backend watches for.
+    /// Changes the interest of a level-triggered backend in a descriptor.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The error of the kernel.
     fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
-    /// Whether a descriptor that nobody else has need not be removed: closing it is enough, and
-    /// what is still reported of one that somebody copied nevertheless is reported once.
+    /// Returns whether closing a descriptor removes it, unless other copies of it exist. If a copy exists
+    /// all the same, what is reported for it is reported once.
     fn forgets_what_is_closed(&self) -> bool {
         false
     }
@@ -66,46 +66,46 @@ pub trait Backend {
     /// Stops watching a descriptor.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The error of the kernel.
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Waits for events until `timeout` has passed, for ever when it is `None`, and appends them.
-    /// Says whether these are all that had happened when the wait began: as long as it cannot be
-    /// told, the loop takes no peer for silent.
+    /// Waits for events and appends them. It waits until `timeout` has passed, or for ever if that is
+    /// `None`. Returns whether the events are all that had happened when the wait began. Until a wait
+    /// was complete, the loop considers no peer silent.
     ///
     /// # Errors
-    /// What the kernel said, other than that the wait was interrupted.
+    /// The error of the kernel, except for an interruption.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage>;
 
-    /// The system call behind [`wait`](Self::wait), for errors and logs.
+    /// Returns the name of the system call behind [`wait`](Self::wait), for errors and logs.
     fn wait_call(&self) -> &'static str {
         "wait"
     }
 
-    /// Sleeps for so long, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A
-    /// backend with a clock of its own lets the time pass there.
+    /// Sleeps for `time`, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A backend
+    /// with a clock of its own advances that clock.
     ///
     /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
     fn sleep(&mut self, time: Duration) {
         std::thread::sleep(time);
     }
 
-    /// Gives back the room that a crowd of descriptors or events has left, if it is far more than what
-    /// is needed now. The loop asks for that once a second at most, after a crowd.
+    /// Frees memory that was needed for many descriptors or events, if it is far more than is needed now.
+    /// The loop calls it once a second at most.
     fn trim(&mut self) {}
 
-    /// The time, on the clock that timeouts run on.
+    /// Returns the time, on the clock of the timeouts.
     fn now(&self) -> Instant {
         Instant::now()
     }
 
-    /// A descriptor that becomes readable when there are events, for hosting the loop in another.
-    /// Backends that are no descriptor themselves have none.
+    /// Returns a descriptor that becomes readable when there are events, for hosting the loop in another.
+    /// Only backends that are a descriptor themselves have one.
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// How many system calls have been spent on adding, modifying and removing.
+    /// Returns how many system calls added, modified and removed descriptors.
     fn ctl_calls(&self) -> u64 {
         0
     }
@@ -119,21 +119,21 @@ pub enum BackendKind {
     Epoll,
     /// `epoll(7)`, level-triggered.
     EpollLevel,
-    /// `poll(2)`. Costs time in proportion to the number of descriptors.
+    /// `poll(2)`. Its cost is proportional to the number of descriptors.
     Poll,
-    /// `select(2)`. Sizes its sets itself, so it is not held to `FD_SETSIZE` descriptors; it tells
-    /// readable, writable and priority only, and how a descriptor ended is found by trying.
+    /// `select(2)`. It sizes its sets itself, so `FD_SETSIZE` does not limit it. It reports readable,
+    /// writable and priority only; the next operation tells how a descriptor ended.
     Select,
 }
 
-/// The variable that chooses the backend of [`Reactor::new`](crate::Reactor::new).
+/// The environment variable that chooses the backend of [`Reactor::new`](crate::Reactor::new).
 pub const BACKEND_VARIABLE: &str = "REACTOR_BACKEND";
 
 impl BackendKind {
-    /// All of them, for tests and comparisons that go through each.
+    /// All kinds, for tests and comparisons.
     pub const ALL: [Self; 4] = [Self::Epoll, Self::EpollLevel, Self::Poll, Self::Select];
 
-    /// What it is called on command lines and in `REACTOR_BACKEND`.
+    /// Returns the name for command lines and for `REACTOR_BACKEND`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Epoll => "epoll",
@@ -143,7 +143,7 @@ impl BackendKind {
         }
     }
 
-    /// What `REACTOR_BACKEND` asks for, or the default when it is not set or empty.
+    /// Returns the kind that `REACTOR_BACKEND` names, or the default when it is unset or empty.
     ///
     /// # Errors
     /// When it names no backend.

@@ -8,9 +8,9 @@ use super::{check, pointer, reported};
 use crate::reactor::trim::KEPT;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
-/// How many events the first wait takes at most; the array doubles whenever a wait fills it (P3).
+/// The size of the first array of events. It doubles whenever a wait fills it (P3).
 const EVENTS_MIN: usize = 64;
-/// How far it doubles: 192 KiB.
+/// The largest array: 192 KiB.
 const EVENTS_MAX: usize = 16_384;
 
 const EDGE: u32 =
@@ -18,7 +18,7 @@ const EDGE: u32 =
 
 const EMPTY: libc::epoll_event = libc::epoll_event { events: 0, u64: 0 };
 
-/// How the kernel is asked to wait.
+/// The system call that waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clock {
     /// `epoll_pwait2(2)`, to the nanosecond; Linux 5.11 and later.
@@ -27,7 +27,7 @@ enum Clock {
     Milliseconds,
 }
 
-/// What the kernel takes for a time, which on 32-bit systems is not what the C library has.
+/// A time as the kernel takes it. On 32-bit systems it differs from that of the C library.
 #[repr(C)]
 struct KernelTimespec {
     seconds: i64,
@@ -55,7 +55,7 @@ impl Epoll {
     pub(crate) fn new(trigger: Trigger) -> io::Result<Self> {
         // SAFETY: epoll_create1 takes no pointer.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the descriptor was just opened and nobody else knows of it.
+        // SAFETY: the descriptor was just opened, and no other code owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
             fd,
@@ -75,17 +75,17 @@ impl Epoll {
         check(result).map(drop)
     }
 
-    /// What the kernel is asked about a source.
+    /// Returns the mask to watch a source with.
     fn mask(&self, interest: Interest) -> u32 {
         if self.trigger == Trigger::Edge { EDGE } else { level_mask(interest) }
     }
 
-    /// Waits as exactly as the kernel can, and never shorter than asked.
+    /// Waits with the best resolution of the kernel, and never for less than `timeout`.
     fn wait_for(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let whole = timeout.is_none_or(|timeout| timeout.is_zero());
         if !whole && self.clock == Clock::Nanoseconds {
             match self.wait_nanoseconds(timeout) {
-                // Some sandboxes say EPERM to a call that they do not know.
+                // Some sandboxes return EPERM for a call that they do not know.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.clock = Clock::Milliseconds;
                 }
@@ -93,8 +93,8 @@ impl Epoll {
             }
         }
         let milliseconds = timeout.map_or(-1, milliseconds_up);
-        // SAFETY: the array holds as many events as is said and outlives the call, and a null
-        // signal mask changes no mask. Called directly, it is no point of cancellation.
+        // SAFETY: the array has room for the given number of events and outlives the call, and a null
+        // signal mask changes no mask. A direct call is no cancellation point.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait,
@@ -111,7 +111,7 @@ impl Epoll {
 
     fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let timeout = timeout.map(KernelTimespec::from);
-        // SAFETY: the array holds as many events as is said, it and `timeout` outlive the call,
+        // SAFETY: the array has room for the given number of events, it and `timeout` outlive the call,
         // and a null signal mask changes no mask.
         let result = unsafe {
             libc::syscall(
@@ -128,13 +128,13 @@ impl Epoll {
     }
 }
 
-/// A timeout in milliseconds, rounded up: a timer is never early (P12).
+/// Returns a timeout in milliseconds, rounded up: a timer is never early (P12).
 fn milliseconds_up(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
 
-/// Hang-ups and errors are reported whatever the interest. To a source that would neither read nor
-/// write because of them, they are reported once and not at every wait, which is what an edge is.
+/// epoll reports hang-ups and errors whatever the interest. A source that neither reads nor writes would
+/// get them at every wait; with an edge, it gets them once.
 fn level_mask(interest: Interest) -> u32 {
     let mut mask = if interest.heeds_ends() { 0 } else { libc::EPOLLET };
     if interest.contains(Interest::READ) {
@@ -152,7 +152,8 @@ fn level_mask(interest: Interest) -> u32 {
     mask as u32
 }
 
-/// What a mask of epoll says. A hang-up or an error is worth trying: the attempt tells.
+/// Returns the readiness for a mask of epoll. A hang-up or an error counts as readable and writable: the
+/// next operation tells the cause.
 fn readiness(mask: u32) -> Readiness {
     let has = |bit: libc::c_int| mask & bit as u32 != 0;
     let mut known = Readiness::NONE;
@@ -222,7 +223,7 @@ impl Backend for Epoll {
     }
 
     fn trim(&mut self) {
-        // How many events there are at once is not known; the array doubles again as it must.
+        // The number of simultaneous events is not known. The array doubles again if necessary.
         if self.events.len() > KEPT {
             self.events.truncate(KEPT);
             self.events.shrink_to_fit();

@@ -1,11 +1,11 @@
-//! `eventfd(2)`: a counter that can be waited for.
+//! `eventfd(2)`: a counter that a loop can wait for.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::check;
 
-/// An event that others notify and a loop waits for.
+/// An event that any thread can notify and a loop waits for.
 pub(crate) struct EventFd {
     fd: OwnedFd,
 }
@@ -14,17 +14,17 @@ impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: eventfd takes no pointer.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: the descriptor was just opened and nobody else knows of it.
+        // SAFETY: the descriptor was just opened, and no other code owns it.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Makes the event readable, from any thread. It fails only when the counter is full, and then
-    /// it is readable already.
+    /// Makes the event readable, from any thread. It fails only when the counter is full, when the event
+    /// is readable already.
     pub(crate) fn notify(&self) {
         notify_raw(self.fd.as_raw_fd());
     }
 
-    /// Another descriptor of the same event.
+    /// Returns another descriptor of the same event.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
     }
@@ -36,7 +36,7 @@ impl AsFd for EventFd {
     }
 }
 
-/// Adds one to the counter behind `fd`. Safe to call from a signal handler: `write(2)` is.
+/// Adds one to the counter of `fd`. It is async-signal-safe, as `write(2)` is.
 pub(super) fn notify_raw(fd: i32) {
     let one = 1_u64;
     // SAFETY: `one` is readable for its eight bytes.

@@ -1,8 +1,7 @@
-//! Reading, writing and asking.
+//! Reading, writing and polling.
 //!
-//! What is called for every message asks the kernel directly (`syscall(2)`): the C library's own
-//! functions are points of cancellation, which costs a program with threads four atomic operations a
-//! message.
+//! The calls of every message use `syscall(2)` directly. The functions of the C library are cancellation
+//! points, which cost a program with threads four atomic operations a message.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -12,22 +11,22 @@ use super::sigpipe::without_sigpipe;
 use super::{check, poll, transfer};
 use crate::{Interest, Readiness};
 
-/// The most that one call is asked to transfer: what the kernel transfers at most (`sendfile(2)`).
+/// The most bytes of one call: the kernel transfers no more (`sendfile(2)`).
 const TRANSFER_MAX: u64 = 0x7fff_f000;
 
-/// The most slices one call takes (`IOV_MAX`, `writev(2)`).
+/// The most slices of one call (`IOV_MAX`, `writev(2)`).
 pub(crate) const SLICES_MAX: usize = 1024;
 
 /// `read(2)`.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     transfer(|| {
         let (pointer, length) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: the buffer is writable for as many bytes as is said.
+        // SAFETY: the buffer is writable for the given number of bytes.
         unsafe { libc::syscall(libc::SYS_read, fd.as_raw_fd(), pointer, length) }
     })
 }
 
-/// `writev(2)`, for what is no socket, never raising `SIGPIPE`.
+/// `writev(2)`, for descriptors that are no sockets. It never raises `SIGPIPE`.
 pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = slices.len().min(SLICES_MAX) as libc::c_int;
     without_sigpipe(|| {
@@ -38,13 +37,13 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<u
     })
 }
 
-/// `send(2)` or `sendmsg(2)`, never raising `SIGPIPE` (P26).
+/// `send(2)` or `sendmsg(2)`. It never raises `SIGPIPE` (P26).
 pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if let [only] = slices {
         return transfer(|| {
             let (pointer, length, flags) = (only.as_ptr(), only.len(), libc::MSG_NOSIGNAL);
             let (anywhere, none) = (std::ptr::null::<libc::sockaddr>(), 0);
-            // SAFETY: the slice is readable for as many bytes as is said; a connected socket takes
+            // SAFETY: the slice is readable for the given number of bytes, and a connected socket takes
             // no address.
             unsafe {
                 libc::syscall(
@@ -70,7 +69,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
     })
 }
 
-/// `sendfile(2)`, never raising `SIGPIPE`.
+/// `sendfile(2)`. It never raises `SIGPIPE`.
 pub(crate) fn sendfile(
     fd: BorrowedFd<'_>,
     file: &File,
@@ -91,7 +90,7 @@ pub(crate) fn sendfile(
     })
 }
 
-/// What of `interest` a descriptor is ready for at this moment (`poll(2)` without waiting).
+/// Returns the part of `interest` that a descriptor is ready for now (`poll(2)` without waiting).
 pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Readiness> {
     let mut events = 0;
     if interest.contains(Interest::READ) {
@@ -109,7 +108,7 @@ pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Re
     Ok(poll::readiness(entry.revents))
 }
 
-/// Makes a descriptor non-blocking, if it is not (`fcntl(2)`).
+/// Makes a descriptor non-blocking (`fcntl(2)`).
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;

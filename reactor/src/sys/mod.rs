@@ -1,4 +1,4 @@
-//! The system calls: all `unsafe` of the project is here, one call a block, each with its reason.
+//! The system calls. All `unsafe` code of the workspace is here, one call a block, each with its reason.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -33,12 +33,12 @@ pub(crate) use socket::{
     take_error, turned_away, unacknowledged,
 };
 
-/// The result of a call that returns -1 and sets `errno` when it fails.
+/// Returns the result of a call that returns -1 and sets `errno` when it fails.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// The result of a call that transfers bytes, made again when a signal interrupted it.
+/// Makes a call that transfers bytes, again if a signal interrupted it, and returns its result.
 fn transfer(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {
@@ -51,7 +51,7 @@ fn transfer(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     }
 }
 
-/// How many events a wait reported, or `None` when it was interrupted.
+/// Returns how many events a wait reported, or `None` when it was interrupted.
 fn reported(result: libc::c_int) -> io::Result<Option<usize>> {
     match check(result) {
         Ok(count) => Ok(usize::try_from(count).ok()),
@@ -60,7 +60,7 @@ fn reported(result: libc::c_int) -> io::Result<Option<usize>> {
     }
 }
 
-/// A duration as the kernel takes it; what is too long for it is as good as for ever.
+/// Returns a duration as the kernel takes it. One that is too long is shortened to the longest.
 fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -68,12 +68,12 @@ fn timespec(duration: Duration) -> libc::timespec {
     }
 }
 
-/// A pointer to `value`, or the null pointer that means "none".
+/// Returns a pointer to `value`, or the null pointer for `None`.
 fn pointer<T>(value: Option<&T>) -> *const T {
     value.map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
-/// A descriptor's number, as an index: descriptors are never negative.
+/// Returns the number of a descriptor as an index. Descriptors are never negative.
 fn index(fd: RawFd) -> usize {
     usize::try_from(fd).expect("a borrowed descriptor is never negative")
 }

@@ -8,15 +8,15 @@ use super::{index, pointer, reported, timespec};
 use crate::reactor::trim::Table;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
-/// No place in the table.
+/// Marks a descriptor that is not in the table.
 const ABSENT: usize = usize::MAX;
 
-/// The poll backend: a table of descriptors that the kernel walks at every wait.
+/// The poll backend: a table of descriptors that the kernel scans at every wait.
 pub(crate) struct Poll {
     table: Vec<libc::pollfd>,
-    /// The descriptor and the tag of each entry: an entry that is skipped does not say its own.
+    /// The descriptor and the tag of each entry. An entry that is skipped has -1 as its descriptor.
     owners: Vec<(i32, Tag)>,
-    /// Where each descriptor stands in the table, by its number.
+    /// The index of each descriptor in the table.
     places: Vec<usize>,
 }
 
@@ -41,7 +41,7 @@ impl Poll {
     }
 }
 
-/// What the kernel is asked. Hang-ups and errors are reported whatever the interest.
+/// Returns the mask to ask for. Hang-ups and errors are reported whatever the interest.
 fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     let mut events = 0;
     if interest.contains(Interest::READ) {
@@ -59,7 +59,8 @@ fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     libc::pollfd { fd, events, revents: 0 }
 }
 
-/// What an answer of poll says. A hang-up or an error is worth trying: the attempt tells.
+/// Returns the readiness for an answer of poll. A hang-up or an error counts as readable and writable:
+/// the next operation tells the cause.
 pub(super) fn readiness(answer: libc::c_short) -> Readiness {
     let has = |bit: libc::c_short| answer & bit != 0;
     let mut known = Readiness::NONE;
@@ -118,7 +119,7 @@ impl Backend for Poll {
         let place = self.place(fd)?;
         self.table.swap_remove(place);
         self.owners.swap_remove(place);
-        // The last entry has moved into the gap.
+        // The last entry was moved into the gap.
         if let Some((moved, _)) = self.owners.get(place) {
             self.places[index(*moved)] = place;
         }
@@ -140,8 +141,8 @@ impl Backend for Poll {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let timeout = timeout.map(timespec);
-        // SAFETY: the table holds as many entries as is said, it and `timeout` outlive the call,
-        // and a null signal mask changes no mask.
+        // SAFETY: the table has the given number of entries, it and `timeout` outlive the call, and a
+        // null signal mask changes no mask.
         let result = unsafe {
             libc::ppoll(
                 self.table.as_mut_ptr(),
@@ -159,8 +160,8 @@ impl Backend for Poll {
                 && entry.events & (libc::POLLIN | libc::POLLOUT) == 0
                 && entry.revents & entry.events == 0
             {
-                // It would neither read nor write because of that, so it is said once: -1 is
-                // skipped from now on.
+                // The source neither reads nor writes, so it is told once: poll skips -1 from
+                // now on.
                 (entry.fd, entry.revents) = (-1, 0);
             }
         }

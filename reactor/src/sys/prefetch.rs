@@ -1,7 +1,7 @@
-//! Asking for memory before it is needed.
+//! Fetching memory before it is needed.
 
-/// Makes the processor fetch the beginning and the end of `value` into its cache: all of it, if it is
-/// small. It is a hint: wherever there is no such instruction, this does nothing.
+/// Prefetches the first and the last cache line of `value`, which is all of a small value. On processors
+/// without such an instruction, this does nothing.
 #[inline]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     let first = std::ptr::from_ref(value).cast::<i8>();

@@ -1,14 +1,15 @@
-//! Which process this is, without a call each time.
+//! The process number, without a system call each time.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::check;
 
-/// The number of this process, which is that of no other that shares memory or descriptors with it.
+/// Returns the number of this process. No other process that shares memory or descriptors with it has the
+/// same number.
 ///
-/// It is kept where the kernel clears it in whatever a fork makes (`MADV_WIPEONFORK` in `madvise(2)`,
-/// Linux 4.14), so that looking costs no system call. Where there is no such place it costs one.
+/// The number is cached in a page that the kernel clears in a forked process (`MADV_WIPEONFORK` in
+/// `madvise(2)`, Linux 4.14), so a call costs no system call. Without such a page it costs one.
 pub(crate) fn process_id() -> u32 {
     static PLACE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
     let Some(place) = PLACE.get_or_init(cleared_by_fork) else { return std::process::id() };
@@ -22,19 +23,19 @@ pub(crate) fn process_id() -> u32 {
     }
 }
 
-/// A place that is zero at first, and again in each process that is made by a fork.
+/// Returns an atomic that is zero at first, and zero again in each forked process.
 fn cleared_by_fork() -> Option<&'static AtomicU32> {
     const SIZE: usize = size_of::<AtomicU32>();
     let (protection, flags) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+    // SAFETY: a new mapping at an address that the kernel chooses affects no other memory.
     let page = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, flags, -1, 0) };
     if page == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping is ours alone, and the advice changes it in processes yet to be made only.
+    // SAFETY: no other code has the mapping, and the advice changes it only in later processes.
     if check(unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) }).is_err() {
-        // SAFETY: nobody has been told of the mapping.
+        // SAFETY: no other code has the mapping.
         unsafe { libc::munmap(page, SIZE) };
         return None;
     }
@@ -53,21 +54,21 @@ mod tests {
         BackendKind, Cx, Forked, Handler, Interest, LoopLimits, PostError, Reactor, Registration,
     };
 
-    /// Makes a process. Returns its number, or zero in it.
+    /// Forks. Returns the number of the new process, or zero in that process.
     fn fork() -> libc::pid_t {
-        // SAFETY: the child only turns loops that no other thread has, and exits.
+        // SAFETY: the child only turns loops that no other thread uses, and exits.
         let number = unsafe { libc::fork() };
         assert!(number >= 0, "the kernel makes a process");
         number
     }
 
-    /// Ends the process that a fork has made, and says whether all is well in it.
+    /// Ends the forked process, with whether its checks succeeded.
     fn exit(well: bool) -> ! {
         // SAFETY: _exit takes no pointer.
         unsafe { libc::_exit(if well { 0 } else { 1 }) }
     }
 
-    /// Whether all was well in a process that a fork has made.
+    /// Whether the checks of a forked process succeeded.
     fn was_well(number: libc::pid_t) -> bool {
         let mut status = 0;
         // SAFETY: `status` outlives the call.
@@ -92,10 +93,10 @@ mod tests {
         assert_eq!(process_id(), number);
     }
 
-    /// Counts what it reads; forks when it is woken.
+    /// Counts the bytes that it reads, and forks when it is woken.
     struct Reader;
 
-    /// What handlers share.
+    /// The state that the handlers share.
     #[derive(Default)]
     struct Shared {
         bytes: usize,
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    /// A loop on each backend, with two sources and their other sides.
+    /// Returns a loop on each backend, with two sources and their peers.
     fn each_backend(test: impl Fn(Reactor<Shared>, [UnixStream; 2])) {
         for kind in BackendKind::ALL {
             let backend = kind.open().expect("the backend opens");
@@ -135,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The loop of this process is as it was.
+    /// Checks that the loop of this process works as before.
     fn check_undisturbed(reactor: &mut Reactor<Shared>, far: &mut [UnixStream]) {
         for far in &mut *far {
             far.write_all(b"byte").expect("the kernel takes bytes");
@@ -154,7 +155,7 @@ mod tests {
     fn a_loop_that_a_fork_copied_refuses_to_work_and_disturbs_nothing() {
         each_backend(|mut reactor, mut far| {
             let remote = reactor.cx().remote();
-            // There is something to do, which the copy could do.
+            // The copy would have something to do.
             remote.post(|cx| cx.app.woken += 1).expect("it is posted");
             far[0].write_all(b"byte").expect("the kernel takes bytes");
             let mut reactor = Some(reactor);

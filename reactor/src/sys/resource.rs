@@ -1,30 +1,30 @@
-//! The limits that the kernel sets for this process, and the rights that it has.
+//! The limits and the rights of this process.
 
 use std::io;
 
 use super::{check, pointer};
 
-/// Raises the soft limit of open descriptors of this process to `wanted`, or as far towards it as
-/// the hard limit allows, and never lowers it. Returns what it is then (`getrlimit(2)`).
+/// Raises the soft limit of open descriptors to `wanted`, as far as the hard limit allows. It never lowers
+/// the limit. Returns the new limit (`getrlimit(2)`).
 ///
-/// Many systems start processes with 1,024, for the sake of programs that use `select(2)` with
-/// sets of a fixed size; this project's sets grow.
+/// Many systems start processes with a limit of 1,024, for programs that use `select(2)` with sets of a
+/// fixed size. The sets of this crate grow.
 ///
 /// # Errors
-/// What the kernel said.
+/// The error of the kernel.
 pub fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` outlives the call, which fills it.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     if limit.rlim_cur < wanted {
         limit.rlim_cur = wanted.min(limit.rlim_max);
-        // SAFETY: `limit` is whole and outlives the call.
+        // SAFETY: `limit` is initialized and outlives the call.
         check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, pointer(Some(&limit))) })?;
     }
     Ok(limit.rlim_cur)
 }
 
-/// The user whose rights this process has (`geteuid(2)`).
+/// Returns the effective user of this process (`geteuid(2)`).
 pub(crate) fn effective_user() -> u32 {
     // SAFETY: geteuid takes nothing and always succeeds.
     unsafe { libc::geteuid() }

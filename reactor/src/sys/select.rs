@@ -10,7 +10,7 @@ use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 const WORD_BITS: usize = u64::BITS as usize;
 
-/// How often descriptors that are neither to be read nor written are asked about.
+/// How often descriptors without interest in reading or writing are polled.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The three sets of select, in its order: readable, writable, exceptional.
@@ -22,17 +22,17 @@ const KINDS: [(Interest, Readiness); 3] = [
     (Interest::PRIORITY, Readiness::PRIORITY),
 ];
 
-/// The select backend. It sizes its sets itself: the kernel takes sets of any size, and only the
-/// C library's fixed `fd_set` and its macros end at `FD_SETSIZE` (1,024). It can therefore watch
-/// every descriptor a process may open, at a cost in proportion to the highest number.
+/// The select backend. It sizes its sets itself: the kernel takes sets of any size, and only `fd_set` and
+/// the macros of the C library end at `FD_SETSIZE` (1,024). So it can watch every descriptor that a process
+/// may open. Its cost is proportional to the highest number.
 ///
-/// select tells readable, writable and exceptional; how a descriptor ended is found by trying.
-/// Descriptors that are neither to be read nor written are asked about with poll(2), once a second,
-/// since select has no way to ask for errors alone.
+/// select reports readable, writable and exceptional; the next operation tells how a descriptor ended.
+/// It cannot report errors alone, so descriptors without interest in reading or writing are polled once a
+/// second with poll(2).
 pub(crate) struct Select {
     quiet: Poll,
     wanted: Sets,
-    /// What the kernel left of `wanted`.
+    /// The part of `wanted` that the kernel returned.
     answer: Sets,
     tags: Vec<Option<Tag>>,
 }
@@ -55,7 +55,7 @@ impl Select {
         }
     }
 
-    /// Has poll(2) asked about a descriptor that is neither to be read nor written.
+    /// Calls poll(2) for a descriptor without interest in reading or writing.
     fn ask_about(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let interest = interest.without(Interest::PRIORITY);
         match (self.quiet.has(fd), interest.heeds_ends()) {
@@ -77,8 +77,8 @@ impl Select {
         }
         let timeout = timeout.map(timespec);
         let [read, write, except] = &mut self.answer;
-        // SAFETY: each set has a bit for every number below the count that is given, `timeout`
-        // outlives the call, and a null signal mask changes no mask.
+        // SAFETY: each set has a bit for every number below the given count, `timeout` outlives the
+        // call, and a null signal mask changes no mask.
         let result = unsafe {
             libc::pselect(
                 self.tags.len() as libc::c_int,
@@ -112,7 +112,7 @@ impl Select {
         Ok(Coverage::Complete)
     }
 
-    /// The tag of a number that is watched.
+    /// Returns the tag of a watched descriptor.
     fn watched(&mut self, fd: BorrowedFd<'_>) -> io::Result<&mut Option<Tag>> {
         let number = index(fd.as_raw_fd());
         self.tags

@@ -1,8 +1,8 @@
 //! Signals, delivered to any number of loops.
 //!
-//! A handler that only marks and notifies is installed for each signal that a loop listens to.
-//! Unlike `signalfd(2)`, this does not depend on every thread blocking the signals, and programs
-//! that are executed start with the default action by themselves (`execve(2)`).
+//! Each signal that a loop listens to has a handler that only sets a mark and notifies. Unlike
+//! `signalfd(2)`, this does not depend on every thread blocking the signals, and executed programs start
+//! with the default action (`execve(2)`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,17 +12,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::event_fd::notify_raw;
 use super::{EventFd, check};
 
-/// How many loops of one process can listen to signals at once.
+/// The most loops of a process that listen to signals at a time.
 const SLOTS: usize = 64;
 
-/// What the signal handler sees of one listener.
+/// The part of a listener that the signal handler sees.
 struct Slot {
     /// The signals it listens to, one bit each.
     mask: AtomicU64,
-    /// The signals that have come since it last looked.
+    /// The signals that have arrived since its last look.
     pending: AtomicU64,
-    /// Its event. Opened once and never closed, so that a handler on another thread cannot write
-    /// to a descriptor that means something else by now.
+    /// Its event. It is opened once and never closed, so a signal handler on another thread cannot
+    /// write to a descriptor that was closed and reused.
     event: AtomicI32,
 }
 
@@ -34,11 +34,11 @@ impl Slot {
 
 static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 
-/// What only registration and its end see, one at a time.
+/// The part that registration and its end use, under a lock.
 struct Registry {
     events: Vec<EventFd>,
     used: [bool; SLOTS],
-    /// How many listen to each signal, and what was there before the first.
+    /// The number of listeners to each signal, and the action before the first.
     previous: Vec<(libc::c_int, usize, libc::sigaction)>,
 }
 
@@ -49,14 +49,15 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bit of a signal number from 1 to 64.
+/// Returns the bit of a signal number from 1 to 64.
 fn bit(number: libc::c_int) -> u64 {
     1 << (number - 1)
 }
 
-/// Runs in the context of whatever thread the signal interrupted: atomics and `write(2)` only.
+/// The signal handler. It runs on the thread that the signal interrupted, and uses atomics and `write(2)`
+/// only.
 extern "C" fn on_signal(number: libc::c_int) {
-    // SAFETY: errno belongs to the interrupted thread and is always there.
+    // SAFETY: errno belongs to the interrupted thread, and its address is always valid.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the pointer is to the thread's own errno, which outlives this call.
     let saved = unsafe { *errno };
@@ -82,7 +83,7 @@ fn install(number: libc::c_int) -> io::Result<libc::sigaction> {
     Ok(previous)
 }
 
-/// Whether a signal is ignored, as what `nohup` starts ignores one (`sigaction(2)`).
+/// Returns whether a signal is ignored, as `SIGHUP` under `nohup` (`sigaction(2)`).
 pub(crate) fn is_ignored(number: libc::c_int) -> bool {
     // SAFETY: all-zero bytes are a valid sigaction, which is filled by the call.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -91,14 +92,14 @@ pub(crate) fn is_ignored(number: libc::c_int) -> bool {
     result.is_ok() && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// One listener's part in the table, until it is dropped.
+/// A listener's slot in the table, until it is dropped.
 pub(crate) struct Subscription {
     slot: usize,
     numbers: Vec<libc::c_int>,
 }
 
 impl Subscription {
-    /// Listens to `numbers`. The descriptor becomes readable when one has come.
+    /// Listens to `numbers`. The returned descriptor becomes readable when a signal arrives.
     pub(crate) fn new(numbers: &[libc::c_int]) -> io::Result<(Self, OwnedFd)> {
         let mut numbers = numbers.to_vec();
         numbers.sort_unstable();
@@ -123,7 +124,7 @@ impl Subscription {
         let mut subscription = Self { slot, numbers: Vec::new() };
         registry.used[slot] = true;
         for number in numbers {
-            // Before the handler is there, so that no signal falls between the two.
+            // Before the handler is installed, so that no signal is lost between the two.
             place.mask.fetch_or(bit(number), Ordering::SeqCst);
             if let Err(error) = registry.listen(number) {
                 drop(registry);
@@ -135,17 +136,17 @@ impl Subscription {
         Ok((subscription, fd))
     }
 
-    /// The signals that have come since the last call, one bit each. To be called after the
-    /// descriptor has been read: what comes in between makes it readable again.
+    /// Returns the signals that have arrived since the last call, one bit each. Call it after reading the
+    /// descriptor: a signal in between makes that readable again.
     pub(crate) fn take_pending(&self) -> u64 {
-        // A handler that was running when the slot changed hands may have left those of another.
+        // A handler that ran while the slot got a new owner may have left signals of the old one.
         let place = &TABLE[self.slot];
         place.pending.swap(0, Ordering::SeqCst) & place.mask.load(Ordering::SeqCst)
     }
 }
 
-/// Whether it makes sense to listen to a signal: the rest cannot be caught, or says that the
-/// thread itself cannot go on.
+/// Returns whether a loop can listen to a signal. The others cannot be caught, or mean that the thread
+/// itself cannot continue.
 fn is_catchable(number: libc::c_int) -> bool {
     const REFUSED: [libc::c_int; 6] =
         [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS];
@@ -168,7 +169,7 @@ impl Registry {
         self.previous[place].1 -= 1;
         if self.previous[place].1 == 0 {
             let (_, _, previous) = self.previous.swap_remove(place);
-            // SAFETY: `previous` is what the kernel said was there before.
+            // SAFETY: `previous` is the action that the kernel returned.
             unsafe { libc::sigaction(number, &previous, std::ptr::null_mut()) };
         }
     }

@@ -1,13 +1,13 @@
-//! Calls that know no `MSG_NOSIGNAL`, kept from ending the process (P26).
+//! Calls without `MSG_NOSIGNAL`, kept from ending the process (P26).
 
 use std::io;
 
 use super::{check, pointer, timespec};
 use std::time::Duration;
 
-/// Makes `call` without its raising `SIGPIPE`. Where that signal is ignored, as in every program
-/// that Rust's runtime started, this costs one look at its action; otherwise it is held back and
-/// taken off this thread again.
+/// Makes `call` without raising `SIGPIPE`. Where that signal is ignored, as in every program that the
+/// runtime of Rust started, this costs one look at its action. Otherwise the signal is blocked, and
+/// removed from this thread after the call.
 pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if is_ignored()? {
         return call();
@@ -19,7 +19,7 @@ pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Re
     if !was_pending {
         let none = pointer::<libc::siginfo_t>(None).cast_mut();
         let at_once = timespec(Duration::ZERO);
-        // SAFETY: the set and the timeout outlive the call, and no information is asked for.
+        // SAFETY: the set and the timeout outlive the call, and no information is requested.
         unsafe { libc::sigtimedwait(&pipe, none, &at_once) };
     }
     change_mask(libc::SIG_SETMASK, &before)?;
@@ -34,13 +34,13 @@ fn is_ignored() -> io::Result<bool> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
-/// Whether the signal waits already: that one is somebody else's.
+/// Returns whether the signal is pending already. That one does not come from this call.
 fn is_pending() -> io::Result<bool> {
     // SAFETY: all-zero bytes are a valid sigset_t; it is filled by the call.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` outlives the call.
     check(unsafe { libc::sigpending(&mut set) })?;
-    // SAFETY: `set` is whole.
+    // SAFETY: `set` is initialized.
     Ok(check(unsafe { libc::sigismember(&set, libc::SIGPIPE) })? == 1)
 }
 
@@ -52,7 +52,7 @@ fn only_sigpipe() -> io::Result<libc::sigset_t> {
     Ok(set)
 }
 
-/// Changes the mask of this thread. Returns what it was.
+/// Changes the signal mask of this thread. Returns the previous one.
 fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     // SAFETY: all-zero bytes are a valid sigset_t; it is filled by the call.
     let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
@@ -74,11 +74,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::process::Command;
 
-    /// Set in the process that has the default action.
+    /// Set in the process with the default action.
     const CHILD: &str = "REACTOR_TEST_SIGPIPE_CHILD";
 
     fn write_to_the_dead() {
-        // SAFETY: signal takes no pointer, and the default action is no code of ours.
+        // SAFETY: signal takes no pointer, and the default action runs no code of this program.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let broken = Some(libc::EPIPE);
         let (socket, _) = UnixStream::pair().expect("a pair can be made");
@@ -89,7 +89,7 @@ mod tests {
         let error = writev(pipe.as_fd(), &[IoSlice::new(b"x")]).expect_err("nobody is there");
         assert_eq!(error.raw_os_error(), broken);
         assert!(!is_ignored().expect("it can be asked"));
-        // SAFETY: raise takes no pointer. The mask is what it was, so this ends the process.
+        // SAFETY: raise takes no pointer. The mask is the original one, so this ends the process.
         unsafe { libc::raise(libc::SIGPIPE) };
         unreachable!("SIGPIPE is still held back");
     }
@@ -107,7 +107,7 @@ mod tests {
             .env(CHILD, "1")
             .output()
             .expect("it starts");
-        // By the signal it sent itself at its very end, when all else had passed.
+        // It ended by the signal that it sent itself at the end, after everything else had passed.
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{text}");
         assert!(!text.contains("panicked"), "{text}");
@@ -117,7 +117,7 @@ mod tests {
 
     fn send_to_those_who_go() {
         use std::io::Read;
-        // SAFETY: signal takes no pointer, and the default action is no code of ours.
+        // SAFETY: signal takes no pointer, and the default action runs no code of this program.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let path = std::env::temp_dir().join(format!("reactor-{}-cut", std::process::id()));
         let options =
@@ -139,7 +139,7 @@ mod tests {
             }
             reader.join().expect("it does not panic");
         }
-        // SAFETY: raise takes no pointer. The mask is what it was, so this ends the process.
+        // SAFETY: raise takes no pointer. The mask is the original one, so this ends the process.
         unsafe { libc::raise(libc::SIGTERM) };
     }
 
@@ -156,7 +156,7 @@ mod tests {
             .env(CUT, "1")
             .output()
             .expect("it starts");
-        // By the signal it sent itself at its very end, when all else had passed.
+        // It ended by the signal that it sent itself at the end, after everything else had passed.
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(libc::SIGTERM), "{text}");
     }

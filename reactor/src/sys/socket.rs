@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use super::check;
 
-/// Where a socket listens or connects to.
+/// The address of a socket to listen on or to connect to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Endpoint<'a> {
     Inet(&'a SocketAddr),
     Unix(&'a Path),
 }
 
-/// The longest path of a Unix socket, in bytes: the kernel's structure has room for 108, and the
-/// last stays zero (`unix(7)`).
+/// The longest path of a Unix socket, in bytes: the structure of the kernel has room for 108, and the last
+/// is zero (`unix(7)`).
 pub(crate) const UNIX_PATH_MAX: usize = 107;
 
-/// What `connect(2)` came to.
+/// The result of `connect(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connecting {
     Done,
@@ -76,7 +76,7 @@ impl RawAddress {
         Ok(Self::Unix(address, length))
     }
 
-    /// The family, and the address with its length for as long as `self` is borrowed.
+    /// Returns the family, and the address with its length for as long as `self` is borrowed.
     fn parts(&self) -> (libc::c_int, *const libc::sockaddr, libc::socklen_t) {
         match self {
             Self::V4(address) => {
@@ -96,13 +96,13 @@ fn length_of<T>(_value: &T) -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
 
-/// A stream socket for `endpoint`, non-blocking and closed on exec (`socket(2)`).
+/// Opens a stream socket for `endpoint`, non-blocking and closed on exec (`socket(2)`).
 pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
     let (family, ..) = RawAddress::new(endpoint)?.parts();
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointer.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: the descriptor was just opened and nothing else knows of it.
+    // SAFETY: the descriptor was just opened, and no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -120,15 +120,15 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
 }
 
-/// `connect(2)`. A Unix socket whose backlog is full says would-block, which is an error here: no
-/// event would say when to try again.
+/// `connect(2)`. A Unix socket whose backlog is full would block, which is an error here: no event would
+/// tell when to try again.
 pub(crate) fn connect(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<Connecting> {
     let raw = RawAddress::new(endpoint)?;
     let (_, address, length) = raw.parts();
     // SAFETY: the address is readable for `length` bytes while `raw` lives.
     match check(unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
         Ok(_) => Ok(Connecting::Done),
-        // An interrupted connect goes on in the background like one in progress.
+        // An interrupted connect continues in the background, like one in progress.
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::InProgress),
             _ => Err(error),
@@ -139,7 +139,7 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<
 /// `accept4(2)`: a connection, non-blocking and closed on exec, and its peer when that has an IP
 /// address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest address that is expected.
     let mut peer: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
     let mut length = length_of(&peer);
     let address = std::ptr::from_mut(&mut peer).cast();
@@ -148,7 +148,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
         // SAFETY: the kernel writes at most `length` bytes of address, which `peer` has.
         let result = check(unsafe { libc::accept4(fd.as_raw_fd(), address, &mut length, flags) });
         match result {
-            // SAFETY: the descriptor was just opened and nothing else knows of it.
+            // SAFETY: the descriptor was just opened, and no other code owns it.
             Ok(fd) => return Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer_address(&peer))),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -156,11 +156,11 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
     }
 }
 
-/// The address in a structure that is large enough for either family.
+/// Returns the address in a structure that is large enough for either family.
 fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
     match libc::c_int::from(raw.sin6_family) {
         libc::AF_INET => {
-            // An IPv4 address lies where the flow information of an IPv6 one would.
+            // An IPv4 address is at the offset of the flow information of an IPv6 address.
             let ip = Ipv4Addr::from(raw.sin6_flowinfo.to_ne_bytes());
             Some(SocketAddrV4::new(ip, u16::from_be(raw.sin6_port)).into())
         }
@@ -173,9 +173,9 @@ fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
     }
 }
 
-/// The address a socket is bound to, when it is an IP address (`getsockname(2)`).
+/// Returns the address that a socket is bound to, when it is an IP address (`getsockname(2)`).
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
-    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest address that is expected.
     let mut own: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
     let mut length = length_of(&own);
     let address = std::ptr::from_mut(&mut own).cast();
@@ -184,9 +184,9 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>
     Ok(peer_address(&own))
 }
 
-/// The address of the peer, when it is an IP address (`getpeername(2)`).
+/// Returns the address of the peer, when it is an IP address (`getpeername(2)`).
 pub(crate) fn remote_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
-    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest of the addresses wanted.
+    // SAFETY: all-zero bytes are a valid sockaddr_in6, the largest address that is expected.
     let mut peer: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
     let mut length = length_of(&peer);
     let address = std::ptr::from_mut(&mut peer).cast();
@@ -202,24 +202,24 @@ fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Re
         .map(drop)
 }
 
-/// Lets a listener take an address that old connections still linger on (`SO_REUSEADDR`).
+/// Allows a listener to use an address that old connections still have (`SO_REUSEADDR`).
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
 }
 
-/// Sets whether an IPv6 listener takes IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`), whatever
-/// the system's default is (`net.ipv6.bindv6only`).
+/// Sets whether an IPv6 listener accepts IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`), whatever the
+/// default of the system (`net.ipv6.bindv6only`).
 pub(crate) fn set_ipv6_only(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))
 }
 
-/// Sends small segments at once (`TCP_NODELAY`). What a listener accepts inherits it.
+/// Sends small segments at once (`TCP_NODELAY`). Accepted connections inherit it.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
 }
 
-/// Makes the kernel ask a silent peer whether it is still there: after `idle`, then every tenth of
-/// that, ten times at most (`tcp(7)`). What a listener accepts inherits it.
+/// Makes the kernel probe a silent peer: after `idle`, then every tenth of that, ten times at most
+/// (`tcp(7)`). Accepted connections inherit it.
 pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()> {
     const PROBES: i32 = 10;
     let seconds = |duration: Duration| duration.as_secs().clamp(1, 32_767) as i32;
@@ -229,15 +229,15 @@ pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, PROBES)
 }
 
-/// How long sent data may stay unacknowledged before the connection fails (`TCP_USER_TIMEOUT`).
-/// What a listener accepts inherits it.
+/// Sets how long sent data may stay unacknowledged before the connection fails (`TCP_USER_TIMEOUT`).
+/// Accepted connections inherit it.
 pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128) as i32;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
-/// How many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). Of a Unix
-/// socket it is the memory that these bytes take.
+/// Returns how many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). For a Unix
+/// socket, it is the memory that these bytes take.
 pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int, which `count` is.
@@ -260,19 +260,18 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
-/// Whether a descriptor is a socket of messages, of which one may be empty (`SO_TYPE`,
-/// `socket(7)`).
+/// Returns whether a descriptor is a socket of messages, which may be empty (`SO_TYPE`, `socket(7)`).
 pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
     socket_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
 }
 
-/// Whether a socket accepts connections (`SO_ACCEPTCONN`, `socket(7)`).
+/// Returns whether a socket is a listener (`SO_ACCEPTCONN`, `socket(7)`).
 pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     socket_option(fd, libc::SO_ACCEPTCONN).map(|accepts| accepts != 0)
 }
 
-/// How many connections wait to be accepted from a listener; `None` unless it is one of TCP
-/// (`TCP_INFO`, `tcp(7)`: of a listener, the kernel gives this figure in that field).
+/// Returns how many connections wait to be accepted from a TCP listener, or `None` for any other socket
+/// (`TCP_INFO`, `tcp(7)`: for a listener, the kernel reports this number in that field).
 pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     // SAFETY: all-zero bytes are a valid tcp_info, which is made of integers.
     let mut information: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -280,10 +279,10 @@ pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     Some(information.tcpi_unacked)
 }
 
-/// How many attempts to connect the kernel has turned away from a listener, since its backlog was
-/// full above all; zero where it does not tell (`SO_MEMINFO`, Linux 4.12).
+/// Returns how many attempts to connect to a listener the kernel has dropped, mostly because its backlog
+/// was full; zero where the kernel does not report it (`SO_MEMINFO`, Linux 4.12).
 pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
-    /// What `libc` does not name: 55 on all architectures but those of PA-RISC and SPARC.
+    /// `libc` does not define it. It is 55 on all architectures but PA-RISC and SPARC.
     const SO_MEMINFO: libc::c_int = 55;
     let mut information = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
     match get_option(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut information) {
@@ -292,21 +291,21 @@ pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
     }
 }
 
-/// The process that listens at the other end of a connected Unix socket, or made it; zero where
-/// this one cannot see it (`SO_PEERCRED`, `unix(7)`).
+/// Returns the process that listens at the other end of a connected Unix socket, or created it; zero if
+/// this process cannot see it (`SO_PEERCRED`, `unix(7)`).
 pub(crate) fn peer_process(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     get_option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut credentials)?;
     Ok(u32::try_from(credentials.pid).unwrap_or(0))
 }
 
-/// An option of the socket itself that is a number (`socket(7)`).
+/// Returns an option of the socket level that is a number (`socket(7)`).
 fn socket_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     get_option(fd, libc::SOL_SOCKET, option, &mut value).map(|()| value)
 }
 
-/// `getsockopt(2)` into a value that is made of integers alone.
+/// `getsockopt(2)` into a value that consists of integers alone.
 fn get_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut T) -> io::Result<()> {
     let mut length = length_of(value);
     let pointer = std::ptr::from_mut(value).cast();
@@ -314,7 +313,7 @@ fn get_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut T)
     check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, pointer, &mut length) }).map(drop)
 }
 
-/// Takes the pending error of a socket (`SO_ERROR`).
+/// Returns and clears the pending error of a socket (`SO_ERROR`).
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     let error = socket_option(fd, libc::SO_ERROR)?;
     Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
