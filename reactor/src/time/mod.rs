@@ -1,4 +1,4 @@
-//! Timers: the wheel that orders them, and the sources that they belong to.
+//! Timers: the wheel that orders them, and the sources that own them.
 
 pub(crate) mod timers;
 pub(crate) mod wheel;

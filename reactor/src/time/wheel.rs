@@ -1,20 +1,20 @@
-//! The timer wheel: arming, moving and cancelling a timer cost the same however many there are.
+//! The timer wheel. Arming, moving and cancelling a timer take constant time.
 //!
-//! Eight levels of 64 buckets; a bucket of level `n` covers 64^n ticks, so that the levels span
-//! every `u64` of nanoseconds. A timer lies at the level of the highest digit in which its tick
-//! differs from the wheel's own, and a bitmap a level finds the next bucket without walking.
+//! The wheel has eight levels of 64 buckets. A bucket of level `n` covers 64^n ticks, so the levels span
+//! every `u64` of nanoseconds. A timer is at the level of the highest digit in which its tick differs from
+//! the tick of the wheel. A bitmap for each level finds the next bucket without a search.
 //!
-//! Each bucket remembers the soonest deadline that was put into it. Timers of the first occupied
-//! bucket come before all others, so its soonest deadline is when to wake: to the nanosecond, and
-//! without waking merely to move timers down a level.
+//! Each bucket remembers the earliest deadline that was put into it. Timers of the first occupied bucket
+//! precede all others, so its earliest deadline is the time to wake: to the nanosecond, and without
+//! waking just to move timers down a level.
 //!
-//! Among a million timers, what one costs is the memory that has to be fetched for it. Buckets refer
-//! to timers rather than link them, and what is needed of a timer is 16 bytes: to move or to cancel
-//! one takes the cache line of these, and others that are at hand anyway.
+//! With a million timers, the cost of an operation is the memory that it fetches. Buckets refer to timers
+//! rather than link them, and the part of a timer that operations need takes 16 bytes. Moving or cancelling
+//! a timer fetches the cache line of that part; the other lines are in use anyway.
 //!
-//! Moving a timer to a later time is one store. It stays in its old bucket, which is then no more
-//! than a promise to look at it again: when the bucket is reached, it is put where it belongs. The
-//! price is at most one wake-up in vain for each bucket, which is what idle timeouts want.
+//! Moving a timer to a later time is one store. It stays in its old bucket until that bucket is reached,
+//! and is then put where it belongs. The price is at most one wake-up in vain for each bucket, which suits
+//! idle timeouts.
 
 mod buckets;
 mod chunks;
@@ -40,66 +40,67 @@ pub(crate) use timer::{Collected, Due, Payload, TimerTag};
 
 use crate::sys;
 
-/// A tick is 2^16 ns. It only sets how timers are grouped, not how punctual they are.
+/// A tick is 2^16 ns. It determines how timers are grouped, not how punctual they are.
 const TICK_BITS: u32 = 16;
 /// 64 buckets a level: the bits of one word.
 const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// 8 levels of 6 bits and the 16 bits of a tick make 64: no deadline is out of range.
 const LEVELS: usize = 8;
-/// So many places are never given back, so that a few timers which come and go do not allocate each
-/// time. Their generations, of which they use up most, count for nobody else.
+/// The number of places that are never given back, so that a few timers do not allocate each time. Most
+/// generations are used up in these places, and do not count for the others.
 const KEPT: usize = 1024;
 
-/// What a timer takes; when timers are moved about, as many references again may be out of date.
+/// The size of a timer. When timers are moved often, as many references may be stale in addition.
 const _: () = assert!(size_of::<Entry>() + size_of::<Payload>() + REFERENCE_SIZE_MAX <= 48);
 const _: () = assert!(LEVELS * BUCKETS <= Place::COLLECTED as usize);
 
-/// The timers of one loop, by nanoseconds of its time.
+/// The timers of one loop, in nanoseconds of its time.
 pub(crate) struct Wheel {
     entries: Vec<Entry>,
-    /// What each carries, by the same index: read only when a timer fires.
+    /// The payload of each timer, by the same index. It is read only when a timer fires.
     payloads: Vec<Payload>,
-    /// In nanoseconds, by the same index, as far as there has been a periodic timer: most have none.
+    /// The periods in nanoseconds, by the same index, up to the last periodic timer so far: most have
+    /// none.
     periods: Vec<u64>,
     vacant: Places,
     len: usize,
-    /// The generation of places not used before: past all whose memory was given back.
+    /// The generation of new places: higher than that of any place whose memory was given back.
     floor: NonZeroU32,
-    /// Where the wheel stands: it moves when something is due, not with each look at the clock.
+    /// The tick of the wheel. It advances when a timer is due, and not each time the clock is read.
     tick: u64,
     buckets: Buckets,
     departures: Departures,
     moved: Moved,
-    /// How many places are to be kept, while memory is being given back.
+    /// The number of places to keep, while memory is being given back.
     limit: Option<usize>,
-    /// Where `weed` goes on, in runs of places.
+    /// The run of places at which `weed` continues.
     weeded: usize,
-    /// How many references `expire` and how many places `weed` has looked at.
+    /// The number of references that `expire` has visited, and of places that `weed` has visited.
     #[cfg(test)]
     pub(crate) touched: u64,
-    /// How many references `compact` has looked at.
+    /// The number of references that `compact` has visited.
     #[cfg(test)]
     swept: u64,
 }
 
-/// The tick within which a deadline lies.
+/// Returns the tick of a deadline.
 fn tick_of(deadline: u64) -> u64 {
     deadline >> TICK_BITS
 }
 
-/// The level of the highest digit that is not zero in the difference of two ticks.
+/// Returns the level of the highest digit in which two ticks differ.
 fn level_of(difference: u64) -> usize {
     ((difference | 1).ilog2() / LEVEL_BITS) as usize
 }
 
-/// The digit of a tick at a level.
+/// Returns the digit of a tick at a level.
 fn digit(tick: u64, level: usize) -> usize {
     (tick >> (level as u32 * LEVEL_BITS)) as usize % BUCKETS
 }
 
 impl Wheel {
-    /// A wheel that owns no heap memory until something is armed.
+    /// Returns a wheel that owns no heap memory until a timer is armed.
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -121,19 +122,18 @@ impl Wheel {
         }
     }
 
-    /// A wheel with room for `count` timers, until more than that is given back: tables that grow
-    /// leave holes behind.
+    /// Returns a wheel with room for `count` timers, since tables that grow leave holes in memory.
     pub(crate) fn with_room(count: usize) -> Self {
         let (entries, payloads) = (Vec::with_capacity(count), Vec::with_capacity(count));
         Self { entries, payloads, ..Self::new() }
     }
 
-    /// How many timers are armed.
+    /// Returns how many timers are armed.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Arms a timer: due at `deadline` and, unless `period` is 0, every `period` after it.
+    /// Arms a timer that is due at `deadline` and, unless `period` is 0, every `period` after it.
     pub(crate) fn insert(&mut self, deadline: u64, period: u64, payload: Payload) -> TimerTag {
         let id = self.occupy(deadline, payload);
         if period != 0 {
@@ -143,7 +143,7 @@ impl Wheel {
         id
     }
 
-    /// Arms a timer that stands for a source itself: `cancel` leaves it alone.
+    /// Arms a timer of a source itself, which `cancel` does not cancel.
     pub(crate) fn insert_own(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         let id = self.occupy(deadline, payload);
         self.entries[id.index as usize].place.0 |= Place::OWN;
@@ -151,7 +151,7 @@ impl Wheel {
         id
     }
 
-    /// Takes a place for a timer, which is in no bucket yet.
+    /// Takes a place for a timer, without putting it into a bucket.
     #[inline]
     fn occupy(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         self.len += 1;
@@ -174,7 +174,7 @@ impl Wheel {
         }
     }
 
-    /// Makes one more place, for a timer.
+    /// Adds a place, for a timer.
     #[inline]
     fn grow(&mut self, deadline: u64, payload: Payload) -> TimerTag {
         let (index, generation) = (self.entries.len(), self.floor);
@@ -188,7 +188,7 @@ impl Wheel {
         TimerTag { index: index as u32, generation }
     }
 
-    /// Takes a timer away, unless it is a source's own. Returns whether it was armed.
+    /// Cancels a timer, unless it is one of a source itself. Returns whether it was armed.
     pub(crate) fn cancel(&mut self, id: TimerTag) -> bool {
         match self.find(id) {
             Some((index, place)) if !place.is_own() => self.remove(index, place),
@@ -197,15 +197,15 @@ impl Wheel {
         true
     }
 
-    /// Takes a source's own timer away.
+    /// Cancels a timer of a source itself.
     pub(crate) fn cancel_own(&mut self, id: TimerTag) {
         if let Some((index, place)) = self.find(id) {
             self.remove(index, place);
         }
     }
 
-    /// Moves a timer, unless it is a source's own; the grid of a periodic one moves along. Returns
-    /// whether it was armed.
+    /// Moves a timer, unless it is one of a source itself. The grid of a periodic timer moves along.
+    /// Returns whether it was armed.
     pub(crate) fn rearm(&mut self, id: TimerTag, deadline: u64) -> bool {
         match self.find(id) {
             Some((index, place)) if !place.is_own() => self.shift(index, place, deadline),
@@ -214,25 +214,25 @@ impl Wheel {
         true
     }
 
-    /// Moves a source's own timer.
+    /// Moves a timer of a source itself.
     pub(crate) fn rearm_own(&mut self, id: TimerTag, deadline: u64) {
         if let Some((index, place)) = self.find(id) {
             self.shift(index, place, deadline);
         }
     }
 
-    /// When a timer is due, if it is armed.
+    /// Returns the deadline of a timer, if it is armed.
     pub(crate) fn deadline(&self, id: TimerTag) -> Option<u64> {
         self.find(id).map(|(index, _)| self.entries[index as usize].deadline)
     }
 
-    /// When to call [`expire`](Self::expire) next, in nanoseconds: when the next timer is due, or
-    /// earlier where that timer has been moved, or cancelled since [`settle`](Self::settle).
+    /// Returns when to call [`expire`](Self::expire) next, in nanoseconds. That is the deadline of the next
+    /// timer, or earlier if that timer was moved, or was cancelled since [`settle`](Self::settle).
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.buckets.soonest()
     }
 
-    /// Fetches a timer that will be taken soon.
+    /// Prefetches a timer that will be used soon.
     #[inline]
     pub(crate) fn prefetch(&self, timer: Collected) {
         let index = timer.tag.index as usize;
@@ -242,7 +242,7 @@ impl Wheel {
         }
     }
 
-    /// The timer of a name: where it is.
+    /// Returns the place of a timer, by its name.
     #[inline]
     fn find(&self, id: TimerTag) -> Option<(u32, Place)> {
         match self.at(id) {
@@ -258,7 +258,7 @@ impl Wheel {
         Some((index, self.entries[index as usize].place))
     }
 
-    /// The timer at a place, if it is still the one of this generation.
+    /// Returns the timer at a place, if its generation is `generation`.
     #[inline]
     fn at(&self, tag: TimerTag) -> Option<&Entry> {
         let entry = self.entries.get(tag.index as usize)?;
@@ -275,7 +275,7 @@ impl Wheel {
         self.entries[index as usize].place.0 |= Place::PERIODIC;
     }
 
-    /// Takes a timer away: from now on it is not found. Its bucket is told later.
+    /// Removes a timer: it is no longer found. Its bucket is told later.
     #[inline]
     fn remove(&mut self, index: u32, place: Place) {
         let entry = &mut self.entries[index as usize];
@@ -291,7 +291,7 @@ impl Wheel {
         }
     }
 
-    /// Tells the buckets which timers have gone, and frees their places.
+    /// Tells the buckets which timers were removed, and frees their places.
     #[inline]
     pub(crate) fn settle(&mut self) {
         if !self.departures.is_empty() {
@@ -310,7 +310,7 @@ impl Wheel {
         self.give_back();
     }
 
-    /// Frees a place. One whose generations are used up is never used again, since its names would be.
+    /// Frees a place. A place whose generations are used up is never used again, since its names would repeat.
     #[inline]
     fn free(&mut self, index: u32) {
         let generation = self.entries[index as usize].generation;
@@ -333,7 +333,7 @@ impl Wheel {
         }
     }
 
-    /// Sees to it that a timer in a bucket, which has been moved to an earlier time, is met by then.
+    /// Makes sure that a timer that was moved to an earlier time within its bucket is reached by then.
     #[inline]
     fn pull(&mut self, index: u32, place: Place, deadline: u64) {
         let bucket = place.bucket() as usize;
@@ -345,10 +345,10 @@ impl Wheel {
         }
     }
 
-    /// Puts a timer that is in no bucket at the end of the one for its deadline.
+    /// Puts a timer that is in no bucket at the end of the bucket for its deadline.
     #[inline]
     fn link(&mut self, index: u32, deadline: u64) {
-        // What is past belongs to the present.
+        // A deadline in the past counts as now.
         let tick = tick_of(deadline).max(self.tick);
         let level = level_of(tick ^ self.tick);
         let bucket = level * BUCKETS + digit(tick, level);
@@ -362,7 +362,7 @@ impl Wheel {
         }
     }
 
-    /// A place's count begins again: what is left of the last round must not be taken for the next.
+    /// Removes stale references to a place whose count starts again: they must not be taken for new ones.
     #[cold]
     fn forget_references(&mut self, index: u32) {
         self.entries[index as usize].place = Place(Place::NOWHERE);
@@ -402,12 +402,12 @@ mod tests {
         vectors + wheel.vacant.heap() + wheel.buckets.heap()
     }
 
-    /// What the heap of a wheel may come to that has few timers: three tables of places, a bit for each,
-    /// the buckets, and no more chunks than those have.
+    /// The most heap memory of a wheel with few timers: three tables of places, a bit for each, the
+    /// buckets, and no more chunks than the buckets have.
     pub(super) const HEAP_KEPT: usize =
         3 * KEPT + KEPT / 32 + LEVELS * BUCKETS * 2 + 64 + 3 * KEPT / 15;
 
-    /// Up to a span that is itself random: every level is met.
+    /// Returns a time within a span that is random too, so that every level occurs.
     pub(super) fn span(random: &mut Random) -> u64 {
         let bits = random.below(63);
         random.number() & ((1 << bits) - 1)
@@ -431,12 +431,12 @@ mod tests {
         assert_eq!(fired, 100_000);
     }
 
-    /// What the wheel should do, done slowly.
+    /// A slow model of the wheel.
     #[derive(Default)]
     struct Model(BTreeMap<u64, (TimerTag, u64, u64)>);
 
     impl Model {
-        /// The key of a timer, any timer.
+        /// Returns the key of any timer.
         fn any(&self, random: &mut Random, keys: u64) -> Option<u64> {
             let start = random.below(keys + 1);
             self.0.range(start..).next().or_else(|| self.0.first_key_value()).map(|it| *it.0)
@@ -478,7 +478,7 @@ mod tests {
                     assert_eq!(wheel.deadline(timer.0), Some(deadline));
                 }
                 (4 | 5, _) => {
-                    // Seldom far, so that the clock does not run out of the 64 bits.
+                    // Seldom far, so that the clock does not overflow 64 bits.
                     now += if random.below(50) == 0 {
                         span(&mut random) >> 12
                     } else {
@@ -632,7 +632,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let at = 100 * SECOND;
         for key in 0..100 {
-            // Each is armed from nearer, as the ones before come down the levels.
+            // Each is armed from nearer, while those before it move down the levels.
             let now = at - (at >> (key / 3));
             wheel.insert(now, 0, payload(1000));
             expired(&mut wheel, now);
@@ -691,8 +691,8 @@ mod tests {
         for id in &ids {
             assert!(wheel.rearm(*id, MILLISECOND + random.below(MINUTE)));
         }
-        // Of two times at random, the second is earlier in half of all cases, and then as a rule in
-        // another of the buckets, which are 17 s wide out there.
+        // Of two random times, the second is earlier in half of the cases, and then usually in another
+        // bucket. At that level buckets are 17 s wide.
         let written = wheel.buckets.references() - ids.len();
         assert!(written * 100 < ids.len() * 45, "{written} references for {count} moves");
     }
@@ -703,7 +703,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let ids: Vec<_> =
             (0..10_000).map(|key| wheel.insert(random.below(MINUTE), 0, payload(key))).collect();
-        // The first round may write references, and free places are marked in a map.
+        // The first round may add references and the map of free places.
         for id in &ids[..100] {
             assert!(wheel.cancel(*id));
         }
@@ -765,11 +765,11 @@ mod tests {
         }
         assert_eq!(fired, count);
         assert!(waits <= 2 * count, "{waits} waits");
-        // 60 s are 20 bits of ticks, 4 levels; twice, since each was moved once.
+        // 60 s are 20 bits of ticks, which are 4 levels; twice, since each timer was moved once.
         assert!(wheel.touched <= 2 * 5 * count, "{} looks", wheel.touched);
     }
 
-    /// How many entries are looked at for each timer that fires, when `count` are armed.
+    /// Returns how many entries are visited for each timer that fires, when `count` are armed.
     fn looks_per_timer(count: u64) -> u64 {
         let mut random = Random::new(5);
         let mut wheel = Wheel::new();
@@ -795,7 +795,7 @@ mod tests {
         for key in 0..1000 {
             wheel.insert(HOUR + key, 0, payload(key));
         }
-        // The last look is from within the tick of the first timers.
+        // The last call is within the tick of the first timers.
         for now in (0..10_000).map(|call| call * MILLISECOND).chain([HOUR - 1]) {
             expired(&mut wheel, now);
         }
@@ -865,7 +865,7 @@ mod tests {
         assert_eq!(wheel.entries.len(), 1);
     }
 
-    /// What the buckets may hold at most: see `buckets.rs` for the parts.
+    /// The most references that the buckets may hold: see `buckets.rs` for the parts.
     fn assert_bounded(wheel: &Wheel) {
         let needed = wheel.entries.len() / 15;
         let (chunks, most) = (wheel.buckets.chunks(), LEVELS * BUCKETS + 3 * needed + 256);
@@ -881,7 +881,7 @@ mod tests {
                 (0..count).map(|key| wheel.insert(HOUR, 0, payload(key))).collect();
             for step in 0..300_000 {
                 let place = random.below(count) as usize;
-                // Among them some that go down by a little each time, and always to another bucket.
+                // Some of them move earlier by a little each time, always to another bucket.
                 let deadline = match random.below(3) {
                     0 => span(&mut random),
                     1 => HOUR / 2 + random.below(HOUR),
@@ -942,7 +942,7 @@ mod tests {
         for key in 0..5000 {
             wheel.insert(HOUR, 0, payload(key));
             for _ in 0..5 {
-                // One that stays a while, and one that comes in from another bucket and goes again.
+                // One stays for a while; another comes from a different bucket and leaves again.
                 passing.push(wheel.insert(HOUR, 0, payload(u64::MAX)));
                 let gone = passing.swap_remove(random.below(passing.len() as u64) as usize);
                 assert!(wheel.cancel(gone));
@@ -965,7 +965,7 @@ mod tests {
         wheel.entries[0].place = Place(wheel.entries[0].place.0 | count);
         let first = wheel.insert(HOUR, 0, payload(3));
         assert!(wheel.cancel(first));
-        // It has the place, the bucket and the count of the old one, whose reference came first.
+        // It has the place, the bucket and the count of the old timer, whose reference comes first.
         let second = wheel.insert(HOUR, 0, payload(4));
         assert_eq!((old.index, first.index, second.index), (0, 0, 0));
         assert_eq!(wheel.entries[0].place.0 & count, Place::COUNT);

@@ -1,65 +1,65 @@
-//! The buckets of the wheel: references to timers, in the order in which they were put there.
+//! The buckets of the wheel: references to timers, in the order of insertion.
 //!
-//! A linked list would be three cache lines for each timer that comes or goes: its own and those of
-//! its neighbours. Here the end of a bucket, which is the same line for many, takes a reference,
-//! and a timer that goes leaves its reference behind, out of date. What is out of date is dropped
-//! when its bucket is reached or empty, or by a sweep that goes round, a few chunks at a time, while
-//! there are more chunks than twice what all places would fill.
+//! A linked list would touch three cache lines for each insertion and removal: those of the timer and of
+//! both neighbours. Here a reference is appended to the end of a bucket, which many insertions share. A
+//! timer that leaves its bucket leaves a stale reference. Stale references are dropped when their bucket is
+//! reached or empty, or by a sweep. The sweep goes round, a few chunks at a time, while there are more than
+//! twice as many chunks as all places would fill.
 
 use super::chunks::{CHUNK_LEN, Chain, Chunk, Free, NIL, Reference};
 use super::entry::Entry;
 use super::{BUCKETS, LEVELS};
 use crate::sys;
 
-/// So many chunks are swept for each that is added to a bucket: fewer than two would fall behind
-/// when half of what is there is out of date.
+/// The number of chunks to sweep for each that is added to a bucket. With fewer than two, the sweep would
+/// fall behind when half of the references are stale.
 const SWEPT_AT_ONCE: usize = 4;
-/// So many chunks more than twice what is needed are not worth a sweep.
+/// A sweep is worth it when there are this many chunks more than twice the number needed.
 const EXTRA_KEPT: usize = 16;
 
-/// It means something only while its bit is set.
+/// A bucket. It is valid only while its bit is set.
 #[derive(Clone, Copy)]
 pub(super) struct Bucket {
-    /// No timer of this bucket is due before; one that was moved or cancelled may have set it.
+    /// No timer of this bucket is due before. The timer that set it may have been moved or cancelled.
     soonest: u64,
-    /// How many of its references are up to date: never 0.
+    /// The number of its current references: never 0.
     live: u32,
     pub(super) head: u32,
     pub(super) tail: u32,
-    /// How many chunks it has besides the first.
+    /// The number of its chunks besides the first.
     extra: u32,
 }
 
-/// What a sweep has come to.
+/// The result of a step of a sweep.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Swept {
-    /// It has swept one more chunk.
+    /// It has swept a chunk.
     Chunk,
-    /// It has ended a bucket, and goes on with one that comes after it,
+    /// It has finished a bucket, and continues with a later one.
     Bucket,
-    /// or with the first again.
+    /// It has finished the last bucket, and continues with the first.
     Round,
 }
 
 pub(super) struct Buckets {
-    /// Level after level, once there has been a timer.
+    /// All buckets, level after level, once there has been a timer.
     pub(super) buckets: Vec<Bucket>,
-    /// Which buckets hold timers, a word a level.
+    /// The buckets that hold timers, one word for each level.
     pub(super) occupied: [u64; LEVELS],
     pub(super) chunks: Vec<Chunk>,
-    /// Chunks that are not used; those below the limit alone, while there is one.
+    /// The free chunks. While there is a limit, only those below it.
     pub(super) vacant: Chain,
     pub(super) free: Free,
-    /// How many chunks the buckets have besides their first.
+    /// The number of chunks of the buckets besides their first.
     pub(super) extra: usize,
-    /// The bucket the sweep is in.
+    /// The bucket that is being swept.
     pub(super) swept: usize,
-    /// The chunk of it that was swept last.
+    /// The last chunk of it that was swept.
     pub(super) swept_chunk: u32,
 }
 
 impl Buckets {
-    /// Empty, without heap memory.
+    /// Returns empty buckets, without heap memory.
     pub(super) const fn new() -> Self {
         Self {
             buckets: Vec::new(),
@@ -73,13 +73,13 @@ impl Buckets {
         }
     }
 
-    /// Makes what has to be there before the first timer.
+    /// Allocates what the first timer needs.
     pub(super) fn prepare(&mut self) {
         let empty = Bucket { soonest: 0, live: 0, head: NIL, tail: NIL, extra: 0 };
         self.buckets.resize(LEVELS * BUCKETS, empty);
     }
 
-    /// Puts a timer at the end of a bucket. Returns whether that took one more chunk.
+    /// Puts a timer at the end of a bucket. Returns whether that added a chunk.
     #[inline]
     pub(super) fn push(&mut self, number: usize, deadline: u64, reference: Reference) -> bool {
         let bit = 1 << (number % BUCKETS);
@@ -99,14 +99,14 @@ impl Buckets {
         true
     }
 
-    /// Makes a bucket that holds timers be reached no later than a deadline that lies within it.
+    /// Makes sure that a bucket is reached no later than a deadline within it.
     #[inline]
     pub(super) fn hasten(&mut self, number: usize, deadline: u64) {
         let soonest = &mut self.buckets[number].soonest;
         *soonest = deadline.min(*soonest);
     }
 
-    /// A timer of a bucket has gone; its reference is out of date.
+    /// Counts a timer that has left a bucket. Its reference is stale.
     #[inline]
     pub(super) fn leave(&mut self, number: usize) {
         let bucket = &mut self.buckets[number];
@@ -116,22 +116,22 @@ impl Buckets {
         }
     }
 
-    /// The first bucket that holds timers.
+    /// Returns the first bucket that holds timers.
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
-        // The lowest level that is occupied comes first: whatever lies higher differs from the
-        // wheel's tick in a higher digit.
+        // The lowest occupied level comes first: timers of higher levels differ from the tick of the
+        // wheel in a higher digit.
         let level = self.occupied.iter().position(|bits| *bits != 0)?;
         Some(level * BUCKETS + self.occupied[level].trailing_zeros() as usize)
     }
 
-    /// The soonest deadline of the first bucket that holds timers.
+    /// Returns the earliest deadline of the first bucket that holds timers.
     #[inline]
     pub(super) fn soonest(&self) -> Option<u64> {
         self.first().map(|number| self.buckets[number].soonest)
     }
 
-    /// Takes the buckets of a level that `mask` tells, first to last, and adds them to a chain.
+    /// Empties the buckets in `mask` of a level, from first to last, and adds their chunks to a chain.
     pub(super) fn detach(&mut self, level: usize, mask: u64, chain: &mut Chain) {
         let mut reached = self.occupied[level] & mask;
         self.occupied[level] &= !mask;
@@ -148,7 +148,7 @@ impl Buckets {
         }
     }
 
-    /// Takes the first chunk of a chain; its memory is free from now on.
+    /// Takes the first chunk of a chain and frees it.
     pub(super) fn next(&mut self, chain: &mut Chain) -> Option<Chunk> {
         let chunk = *self.chunks.get(chain.head as usize)?;
         self.close(chain.head, chain.head);
@@ -156,7 +156,7 @@ impl Buckets {
         Some(chunk)
     }
 
-    /// Sweeps a few chunks if there are too many for so many entries.
+    /// Sweeps a few chunks if there are too many for the number of entries.
     pub(super) fn tidy(&mut self, entries: &[Entry]) {
         for _ in 0..SWEPT_AT_ONCE {
             if self.extra <= 2 * entries.len() / CHUNK_LEN + EXTRA_KEPT {
@@ -166,7 +166,7 @@ impl Buckets {
         }
     }
 
-    /// Drops every reference that is out of date.
+    /// Drops every stale reference.
     pub(super) fn sweep_all(&mut self, entries: &[Entry]) {
         for number in 0..self.buckets.len() {
             (self.swept, self.swept_chunk) = (number, NIL);
@@ -174,8 +174,7 @@ impl Buckets {
         }
     }
 
-    /// Drops what is out of date from the chunk that comes next, and moves what is left up to the
-    /// one before.
+    /// Drops stale references from the next chunk, and moves the others forward to the chunk before it.
     pub(super) fn sweep(&mut self, entries: &[Entry]) -> Swept {
         let (number, before) = (self.swept, self.swept_chunk);
         let is_occupied = self.occupied[number / BUCKETS] >> (number % BUCKETS) & 1 == 1;
@@ -191,7 +190,7 @@ impl Buckets {
         }
         let chunk = self.chunks[index as usize];
         self.chunks[index as usize].len = 0;
-        // The timers of the chunk after it are fetched meanwhile.
+        // Meanwhile, the timers of the chunk after it are prefetched.
         if let Some(next) = self.chunks.get(chunk.next as usize) {
             for it in next.references() {
                 sys::prefetch(&entries[it.index as usize]);
@@ -211,7 +210,7 @@ impl Buckets {
         Swept::Chunk
     }
 
-    /// Takes a chunk out of the middle or from the end of a bucket.
+    /// Removes a chunk from the middle or the end of a bucket.
     fn cut_out(&mut self, number: usize, before: u32, index: u32) {
         self.chunks[before as usize].next = self.chunks[index as usize].next;
         let bucket = &mut self.buckets[number];
@@ -223,7 +222,7 @@ impl Buckets {
         self.close(index, index);
     }
 
-    /// The next bucket that holds timers, going round.
+    /// Returns the next bucket that holds timers, starting again after the last.
     fn occupied_after(&self, number: usize) -> usize {
         let level = number / BUCKETS;
         let above = self.occupied[level] & (u64::MAX << (number % BUCKETS) << 1);
@@ -235,7 +234,7 @@ impl Buckets {
         found * BUCKETS + self.occupied[found].trailing_zeros() as usize % BUCKETS
     }
 
-    /// Adds a chunk to a bucket whose last is full.
+    /// Adds a chunk to a bucket whose last chunk is full.
     #[cold]
     fn lengthen(&mut self, number: usize, reference: Reference) {
         let index = self.open();
@@ -247,7 +246,7 @@ impl Buckets {
         self.extra += 1;
     }
 
-    /// Empties a bucket all of whose references are out of date.
+    /// Empties a bucket whose references are all stale.
     #[inline(never)]
     fn dissolve(&mut self, number: usize) {
         self.occupied[number / BUCKETS] &= !(1 << (number % BUCKETS));
@@ -256,7 +255,7 @@ impl Buckets {
         self.close(head, tail);
     }
 
-    /// The chunks of a bucket are its own no more.
+    /// Detaches the chunks of a bucket.
     fn forget(&mut self, number: usize) {
         self.extra -= self.buckets[number].extra as usize;
         if self.swept == number {
@@ -264,7 +263,7 @@ impl Buckets {
         }
     }
 
-    /// An empty chunk.
+    /// Returns an empty chunk.
     #[inline]
     fn open(&mut self) -> u32 {
         let index = self.vacant.head;
@@ -272,7 +271,7 @@ impl Buckets {
             self.vacant.head = chunk.next;
             self.free.low = self.free.low.wrapping_sub(1);
             (chunk.next, chunk.len) = (NIL, 0);
-            // The next to be opened is fetched by the time this one is full.
+            // The next one is prefetched by the time this one is full.
             if let Some(next) = self.chunks.get(self.vacant.head as usize) {
                 sys::prefetch(next);
             }
@@ -281,25 +280,25 @@ impl Buckets {
         self.open_any()
     }
 
-    /// Frees chunks that hang together.
+    /// Frees a chain of chunks.
     fn close(&mut self, head: u32, tail: u32) {
         let list = if self.free.limit == NIL { &mut self.vacant } else { &mut self.free.unsorted };
         list.put(head, tail, &mut self.chunks);
     }
 
-    /// How many chunks and buckets there is heap memory for.
+    /// Returns how many chunks and buckets have heap memory.
     #[cfg(test)]
     pub(super) fn heap(&self) -> usize {
         self.chunks.capacity() + self.buckets.capacity()
     }
 
-    /// How many chunks there have been at once.
+    /// Returns the largest number of chunks so far.
     #[cfg(test)]
     pub(super) fn chunks(&self) -> usize {
         self.chunks.len()
     }
 
-    /// How many references there are, those out of date included.
+    /// Returns how many references there are, including stale ones.
     #[cfg(test)]
     pub(super) fn references(&self) -> usize {
         let mut count = 0;
@@ -315,7 +314,7 @@ impl Buckets {
         count
     }
 
-    /// Walks through all chunks and compares them with what is said of them.
+    /// Checks all chunks against the counters.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let (mut extra, mut is_swept_known) = (0, self.swept_chunk == NIL);

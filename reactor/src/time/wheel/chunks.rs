@@ -1,14 +1,14 @@
-//! The pieces that buckets are made of, and those that are free.
+//! The chunks of buckets, and the free ones.
 
 use super::entry::Entry;
 
-/// No chunk.
+/// Marks the absence of a chunk.
 pub(super) const NIL: u32 = u32::MAX;
-/// With its header, a chunk is two cache lines: the header costs half a byte a timer, and a bucket
-/// of one timer not much.
+/// The references of a chunk. With its header, a chunk is two cache lines. The header costs half a byte for
+/// each timer, and a bucket of one timer is not large.
 pub(super) const CHUNK_LEN: usize = 15;
-/// Names a timer as it stood when it was put into a bucket. It is out of date once `place` is not
-/// what the timer's entry says any more.
+/// A reference to a timer, from the time at which it was put into a bucket. It is stale once the entry of
+/// the timer has another `place`.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reference {
     pub(super) index: u32,
@@ -21,7 +21,7 @@ impl Reference {
     }
 }
 
-/// A piece of a bucket.
+/// A part of a bucket.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk {
     pub(super) next: u32,
@@ -29,7 +29,7 @@ pub(super) struct Chunk {
     pub(super) references: [Reference; CHUNK_LEN],
 }
 
-/// What a timer takes in chunks that are full.
+/// The bytes of a timer in full chunks.
 pub(super) const REFERENCE_SIZE_MAX: usize = size_of::<Chunk>().div_ceil(CHUNK_LEN);
 
 impl Chunk {
@@ -50,7 +50,7 @@ impl Chunk {
     }
 }
 
-/// Chunks that hang together.
+/// A chain of chunks.
 #[derive(Clone, Copy)]
 pub(super) struct Chain {
     pub(super) head: u32,
@@ -60,7 +60,7 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) const EMPTY: Self = Self { head: NIL, tail: NIL };
 
-    /// Puts chunks that hang together at the front.
+    /// Puts a chain of chunks at the front.
     #[inline]
     pub(super) fn put(&mut self, head: u32, tail: u32, chunks: &mut [Chunk]) {
         chunks[tail as usize].next = self.head;
@@ -70,14 +70,14 @@ impl Chain {
         self.head = head;
     }
 
-    /// Takes the first chunk.
+    /// Removes the first chunk.
     pub(super) fn take(&mut self, chunks: &[Chunk]) -> Option<u32> {
         let first = self.head;
         self.head = chunks.get(first as usize)?.next;
         Some(first)
     }
 
-    /// Adds another chain, which is empty then.
+    /// Appends another chain, which is empty after that.
     pub(super) fn append(&mut self, other: &mut Self, chunks: &mut [Chunk]) {
         let Self { head, tail } = std::mem::replace(other, Self::EMPTY);
         if head != NIL {
@@ -86,16 +86,15 @@ impl Chain {
     }
 }
 
-/// Free chunks while the table is about to be cut off at some length, and those below it are used
-/// before the others.
+/// The free chunks while the table is being truncated. Those below the limit are used before the others.
 pub(super) struct Free {
-    /// The length; `NIL` when there is none.
+    /// The length to truncate to; `NIL` when there is none.
     pub(super) limit: u32,
-    /// Chunks of which it has not been looked yet whether they are below.
+    /// Chunks that have not been sorted yet.
     pub(super) unsorted: Chain,
-    /// Chunks that are not.
+    /// Chunks that are not below the limit.
     pub(super) high: Chain,
-    /// How many are below and free. It means something only while there is a limit.
+    /// The number of free chunks below the limit. It is valid only while there is a limit.
     pub(super) low: usize,
 }
 

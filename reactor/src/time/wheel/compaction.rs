@@ -1,9 +1,9 @@
-//! Memory that a burst took, given back although some timers stay.
+//! Gives back the memory of a burst while some timers remain.
 //!
-//! Timers that lie behind the first few places are moved there, and chunks of references likewise: as
-//! the sweep goes round the buckets, a few chunks at a time, so that the order of a bucket is kept and
-//! no turn of the loop takes long. Then the rest is cut off. A timer that was moved is found by its old
-//! name through [`Moved`](super::moved::Moved); a source's own timer is named anew.
+//! The remaining timers are moved to the first places, and their chunks of references likewise. This happens
+//! as the sweep goes round the buckets, a few chunks at a time, so the order within a bucket is kept and no
+//! turn of the loop takes long. Then the tables are truncated. [`Moved`](super::moved::Moved) finds a moved
+//! timer by its old name; a timer of a source itself gets a new name.
 
 use super::buckets::Swept;
 use super::chunks::Reference;
@@ -11,22 +11,22 @@ use super::entry::{Entry, Place};
 use super::places::Places;
 use super::{KEPT, Payload, TimerTag, Wheel};
 
-/// So many places for each timer are worth cutting off. Every timer that is moved has thus been paid
-/// for by as many that were armed, and afterwards a quarter of the places is taken at least.
+/// The number of places for each timer from which on compaction is worth it. So each moved timer is paid for
+/// by as many that were armed, and afterwards at least a quarter of the places is in use.
 const PLACES_PER_TIMER: usize = 8;
-/// How many chunks are swept in a step, and twice as many free ones sorted: about a tenth of a
-/// millisecond.
+/// The number of chunks to sweep in a step. Twice as many free ones are sorted. A step takes about a tenth of
+/// a millisecond.
 const CHUNKS_PER_STEP: usize = 256;
 
 impl Wheel {
-    /// Whether memory is being given back, which [`compact`](Self::compact) goes on with.
+    /// Returns whether memory is being given back, which [`compact`](Self::compact) continues.
     #[inline]
     pub(crate) fn is_compacting(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// Begins to give memory back where far more was taken than is needed. Generations have to be left
-    /// for those who come after.
+    /// Begins to give memory back, if far more is allocated than needed. Generations have to remain for later
+    /// timers.
     pub(super) fn give_back(&mut self) {
         let is_big = self.entries.len() > KEPT.max(self.len.saturating_mul(PLACES_PER_TIMER));
         if !is_big || self.floor.get() >= u32::MAX / 2 {
@@ -44,13 +44,12 @@ impl Wheel {
         }
     }
 
-    /// Goes on with giving memory back, for one step. `rename` is told the new names of timers that
-    /// stand for a source itself.
+    /// Does one step of giving memory back. `rename` gets the new names of timers of sources themselves.
     pub(crate) fn compact(&mut self, mut rename: impl FnMut(&Payload, TimerTag)) {
         self.settle();
         let Some(limit) = self.limit else { return };
         if self.len > limit / 4 * 3 || self.floor.get() >= u32::MAX / 2 {
-            // There is need of it again, or it is too late.
+            // The memory is needed again, or the generations are used up.
             self.limit = None;
             self.buckets.end_compaction();
             return;
@@ -65,7 +64,7 @@ impl Wheel {
                 if self.vacant.has_all(limit, self.entries.len()) && self.buckets.cut() {
                     self.limit = None;
                     self.cut(limit);
-                    // Others may have gone meanwhile.
+                    // Other timers may have been removed meanwhile.
                     self.give_back();
                 }
                 return;
@@ -73,7 +72,7 @@ impl Wheel {
         }
     }
 
-    /// Moves the timers of the chunk that is swept next. Returns false when that has to wait.
+    /// Moves the timers of the next chunk to sweep. Returns false when that has to wait.
     fn lower_timers(&mut self, limit: usize, rename: &mut impl FnMut(&Payload, TimerTag)) -> bool {
         let Some(chunk) = self.buckets.ahead() else { return true };
         for place in 0.. {
@@ -91,7 +90,7 @@ impl Wheel {
         true
     }
 
-    /// Moves a timer to the lowest free place. Returns what names it there, unless there is none.
+    /// Moves a timer to the lowest free place. Returns a reference to it there, if there is a place.
     fn lower(
         &mut self,
         from: u32,
@@ -131,7 +130,7 @@ impl Wheel {
         Some(Reference { index: to, place: self.entries[to as usize].place.0 })
     }
 
-    /// Cuts off the places from `limit` on, all of which are free.
+    /// Truncates the tables to `limit` places. All places from there on are free.
     fn cut(&mut self, limit: usize) {
         self.entries.truncate(limit);
         self.entries.shrink_to(limit);
@@ -155,7 +154,7 @@ mod tests {
 
     const HOUR: u64 = 3_600_000_000_000;
 
-    /// Compacts until nothing is left to do. Returns how much was looked at in a step, at most.
+    /// Compacts until it is complete. Returns the most references that a step visited.
     fn compact(wheel: &mut Wheel, renamed: &mut BTreeMap<u64, TimerTag>) -> u64 {
         let mut most = 0;
         wheel.settle();
@@ -215,7 +214,7 @@ mod tests {
         compact(&mut wheel, &mut BTreeMap::new());
         assert!(heap(&wheel) <= 8 * 2000 + HEAP_KEPT, "{}", heap(&wheel));
         assert!(wheel.moved.is_empty() == kept.iter().all(|(id, _)| (id.index as usize) < KEPT));
-        // Those who come now get the places, and not the names.
+        // New timers get the places, and not the names.
         let later: Vec<_> = (0..3000).map(|key| wheel.insert(2 * HOUR, 0, payload(key))).collect();
         assert!(gone.iter().all(|id| wheel.deadline(*id).is_none() && !wheel.rearm(*id, 1)));
         let cancelled = kept.remove(7).0;
@@ -254,7 +253,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let stays = wheel.insert(HOUR, HOUR, payload(0));
         for key in 0..10 {
-            // As if it had been used so often.
+            // As if it had been used that often.
             let id = wheel.insert(HOUR, 0, payload(key));
             let used = NonZeroU32::new(u32::MAX - 100).expect("it is not zero");
             wheel.entries[id.index as usize].generation = used;
@@ -285,7 +284,7 @@ mod tests {
         assert!(heap(&wheel) <= HEAP_KEPT);
     }
 
-    /// Bursts of timers that come and go, at random, while memory is given back.
+    /// Random bursts of timers, while memory is given back.
     #[test]
     fn bursts_at_random_agree_with_a_sorted_map() {
         for seed in 1..=20 {

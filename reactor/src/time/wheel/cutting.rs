@@ -1,15 +1,15 @@
-//! The table of chunks is cut off at a length: what lies behind it moves before it as the sweep goes
-//! round, chunk by chunk, and each bucket keeps its order.
+//! Truncates the table of chunks. Chunks behind the new end move before it as the sweep goes round, one by
+//! one, and each bucket keeps its order.
 
 use super::buckets::Buckets;
 use super::chunks::{CHUNK_LEN, Chunk, Free, NIL, Reference};
 use super::{BUCKETS, LEVELS};
 
-/// A table for few timers keeps one chunk a bucket, and some that are about to be swept.
+/// A table for few timers keeps one chunk for each bucket, and some for the sweep.
 const CHUNKS_KEPT: usize = LEVELS * BUCKETS + 64;
 
 impl Buckets {
-    /// Begins to make the table no longer than `timers` timers need.
+    /// Begins to truncate the table to what `timers` timers need.
     pub(super) fn begin_compaction(&mut self, timers: usize) {
         let needed = CHUNKS_KEPT + 3 * timers / CHUNK_LEN;
         self.free.limit = needed.min(self.chunks.len()) as u32;
@@ -17,14 +17,14 @@ impl Buckets {
         self.free.unsorted.append(&mut self.vacant, &mut self.chunks);
     }
 
-    /// Leaves the table as long as it is.
+    /// Keeps the table as long as it is.
     pub(super) fn end_compaction(&mut self) {
         let Free { mut unsorted, mut high, .. } = std::mem::replace(&mut self.free, Free::new());
         self.vacant.append(&mut unsorted, &mut self.chunks);
         self.vacant.append(&mut high, &mut self.chunks);
     }
 
-    /// Looks at up to so many free chunks, whether they are to be kept.
+    /// Sorts up to `count` free chunks into those to keep and the others.
     pub(super) fn sort_free(&mut self, most: usize) {
         for _ in 0..most {
             let Some(index) = self.free.unsorted.take(&self.chunks) else { return };
@@ -37,13 +37,13 @@ impl Buckets {
         }
     }
 
-    /// A chunk where none is free, or none that is known to be kept.
+    /// Returns a chunk when none is free, or none is known to be below the limit.
     #[cold]
     pub(super) fn open_any(&mut self) -> u32 {
         let free = self.free.unsorted.take(&self.chunks);
         let Some(index) = free.or_else(|| self.free.high.take(&self.chunks)) else {
             self.chunks.push(Chunk::EMPTY);
-            // Fewer than timers, of which there are fewer than 2^32.
+            // There are fewer chunks than timers, and fewer than 2^32 timers.
             return self.chunks.len() as u32 - 1;
         };
         let chunk = &mut self.chunks[index as usize];
@@ -51,7 +51,7 @@ impl Buckets {
         index
     }
 
-    /// Where a chunk of a bucket is from now on: before the limit, if there is room.
+    /// Moves a chunk of a bucket before the limit, if there is room. Returns its place.
     #[inline]
     pub(super) fn lowered(&mut self, number: usize, before: u32, index: u32) -> u32 {
         if index < self.free.limit { index } else { self.lower(number, before, index) }
@@ -74,7 +74,7 @@ impl Buckets {
         to
     }
 
-    /// The chunk that is swept next, unless that is in another bucket.
+    /// Returns the next chunk to sweep, unless it is in another bucket.
     pub(super) fn ahead(&self) -> Option<u32> {
         let is_occupied = self.occupied[self.swept / BUCKETS] >> (self.swept % BUCKETS) & 1 == 1;
         let next = match self.swept_chunk {
@@ -85,17 +85,17 @@ impl Buckets {
         (next != NIL).then_some(next)
     }
 
-    /// A reference of a chunk.
+    /// Returns a reference of a chunk.
     pub(super) fn reference(&self, chunk: u32, place: usize) -> Option<Reference> {
         self.chunks[chunk as usize].references().get(place).copied()
     }
 
-    /// Puts another reference in the place of one.
+    /// Replaces a reference.
     pub(super) fn replace(&mut self, chunk: u32, place: usize, reference: Reference) {
         self.chunks[chunk as usize].references[place] = reference;
     }
 
-    /// Cuts the table off if all that lies behind the limit is free. Returns whether it was.
+    /// Truncates the table if all chunks behind the limit are free. Returns whether it did.
     pub(super) fn cut(&mut self) -> bool {
         let limit = self.free.limit as usize;
         let firsts: u32 = self.occupied.iter().map(|bits| bits.count_ones()).sum();
@@ -109,7 +109,7 @@ impl Buckets {
         true
     }
 
-    /// Gives all chunks back: no bucket holds timers.
+    /// Frees the memory of all chunks. No bucket may hold timers.
     pub(super) fn clear(&mut self) {
         self.chunks = Vec::new();
         self.vacant = super::chunks::Chain::EMPTY;

@@ -1,19 +1,19 @@
-//! Timers that have gone, and whose buckets have not been told yet.
+//! Removed timers whose buckets have not been told yet.
 
-/// So many go before their buckets are told.
+/// The number of removed timers before their buckets are told.
 const LEN: usize = 64;
 
-/// A timer that has gone.
+/// A removed timer.
 #[derive(Clone, Copy)]
 pub(super) struct Departure {
     pub(super) index: u32,
-    /// Where it was.
+    /// Its bucket.
     pub(super) bucket: u32,
 }
 
-/// The last few of them. To count one less in a bucket means to know which, and that hangs on
-/// memory that is still on its way: among a million, the next ones would wait for it. Written down
-/// here, they are fetched together, and by the time the list is full they have arrived.
+/// The last removed timers. Decreasing the counter of a bucket needs the memory of the timer, which may not
+/// be in the cache: with a million timers, each operation would wait for it. In this list the fetches
+/// overlap, and by the time the list is full, the memory has arrived.
 pub(super) struct Departures {
     list: [Departure; LEN],
     len: usize,
@@ -29,7 +29,7 @@ impl Departures {
         self.len == 0
     }
 
-    /// Adds one. Returns whether the list is full now, and has to be emptied.
+    /// Adds a timer. Returns whether the list is full, and has to be emptied.
     #[inline]
     pub(super) fn push(&mut self, departure: Departure) -> bool {
         if let Some(place) = self.list.get_mut(self.len) {
@@ -39,7 +39,7 @@ impl Departures {
         self.len == LEN
     }
 
-    /// Takes one, in no order that means anything.
+    /// Removes a timer, in no particular order.
     pub(super) fn pop(&mut self) -> Option<Departure> {
         self.len = self.len.checked_sub(1)?;
         self.list.get(self.len).copied()

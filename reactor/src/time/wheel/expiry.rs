@@ -1,4 +1,4 @@
-//! What is due: collected first, and taken one by one.
+//! Expiry: due timers are collected first, and then taken one by one.
 
 use std::collections::VecDeque;
 
@@ -9,9 +9,9 @@ use super::{
 };
 
 impl Wheel {
-    /// Collects what is due at `now`, soonest first; timers of one deadline come in the order they
-    /// were armed, unless one was moved. Each is to be [taken](Self::take) then. Once there are
-    /// `most` of them, no further bucket is looked at.
+    /// Collects the timers that are due at `now`, the earliest first. Timers with the same deadline come in
+    /// the order in which they were armed, unless one was moved. The caller [takes](Self::take) each. Once
+    /// there are `most` of them, no further bucket is visited.
     pub(crate) fn expire(&mut self, now: u64, most: usize, due: &mut VecDeque<Collected>) {
         while due.len() < most {
             if self.buckets.soonest().is_none_or(|soonest| soonest > now) {
@@ -25,7 +25,7 @@ impl Wheel {
 
     fn expire_until(&mut self, now: u64, due: &mut VecDeque<Collected>) {
         let first = due.len();
-        // All reached buckets are taken before any timer is put elsewhere, so that none is met
+        // All reached buckets are emptied before any timer is put elsewhere, so none is visited
         // twice.
         let mut reached = self.take_reached(tick_of(now).max(self.tick));
         while let Some(chunk) = self.buckets.next(&mut reached) {
@@ -36,16 +36,16 @@ impl Wheel {
         due.make_contiguous()[first..].sort_by_key(|timer| timer.deadline);
     }
 
-    /// The last nanosecond of the first bucket that holds timers.
+    /// Returns the last nanosecond of the first bucket that holds timers.
     fn first_end(&self) -> u64 {
         let first = self.buckets.first().unwrap_or(0);
         let next = self.start_of(first) + (1 << ((first / BUCKETS) as u32 * LEVEL_BITS));
-        // Behind the last bucket of all, time ends.
+        // Nothing comes after the last bucket.
         (next << TICK_BITS).wrapping_sub(1)
     }
 
-    /// Fires a timer that was collected, unless it was cancelled or moved since. A one-shot is gone
-    /// then; a periodic timer is armed again on the grid it started on.
+    /// Fires a collected timer, unless it was cancelled or moved since. A one-shot timer is removed; a
+    /// periodic timer is armed again on its grid.
     pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
         let index = timer.tag.index;
         let Entry { deadline, place, .. } = *self.at(timer.tag)?;
@@ -61,19 +61,19 @@ impl Wheel {
         }
         let period = self.periods[index as usize];
         let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
-        // The grid ends where time does: there the last period is cut short.
+        // At the end of time, the last period is cut short.
         let next = deadline.saturating_add(ticks.saturating_mul(period));
         self.entries[index as usize].deadline = next;
         self.link(index, next);
         Some(Due { id, payload, deadline, ticks })
     }
 
-    /// Moves the wheel to a tick, and takes the buckets it reaches.
+    /// Advances the wheel to a tick, and empties the buckets that it reaches.
     fn take_reached(&mut self, until: u64) -> Chain {
         let mut chain = Chain::EMPTY;
         let top = level_of(self.tick ^ until);
         for level in 0..=top {
-            // What lies below the highest digit that changes is past as a whole.
+            // All buckets of levels below the highest digit that changes are past.
             let last = if level == top { digit(until, level) } else { BUCKETS - 1 };
             self.buckets.detach(level, u64::MAX >> (BUCKETS - 1 - last), &mut chain);
         }
@@ -81,7 +81,7 @@ impl Wheel {
         chain
     }
 
-    /// Looks at a timer whose bucket was reached: it is due, or put where it belongs.
+    /// Handles a timer whose bucket was reached: collects it if it is due, or puts it where it belongs.
     #[inline]
     fn collect(&mut self, reference: Reference, now: u64, due: &mut VecDeque<Collected>) {
         #[cfg(test)]
@@ -102,7 +102,7 @@ impl Wheel {
         }
     }
 
-    /// The first tick that a bucket covers, as the wheel stands.
+    /// Returns the first tick of a bucket, for the current tick of the wheel.
     pub(super) fn start_of(&self, bucket: usize) -> u64 {
         let shift = (bucket / BUCKETS) as u32 * LEVEL_BITS;
         let above = self.tick >> shift >> LEVEL_BITS << LEVEL_BITS;

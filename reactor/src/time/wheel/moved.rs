@@ -1,11 +1,11 @@
-//! Timers that lie elsewhere than where their names say.
+//! Timers whose place differs from the one in their name.
 
 use std::collections::BTreeMap;
 
 use super::TimerTag;
 
-/// Where the timers are that were moved to a lower place, by their names, and how they are called,
-/// by their places. Trees grow and shrink a node at a time: no timer pays for all others.
+/// The places of timers that were moved to a lower place, by their names, and their names, by their places.
+/// Trees grow and shrink one node at a time, so no timer pays for all others.
 pub(super) struct Moved {
     places: BTreeMap<TimerTag, u32>,
     names: BTreeMap<u32, TimerTag>,
@@ -20,23 +20,23 @@ impl Moved {
         self.places.is_empty()
     }
 
-    /// Where the timer of a name is.
+    /// Returns the place of a timer, by its name.
     pub(super) fn place(&self, name: TimerTag) -> Option<u32> {
         self.places.get(&name).copied()
     }
 
-    /// How the timer at a place is called.
+    /// Returns the name of the timer at a place.
     pub(super) fn name(&self, place: u32) -> Option<TimerTag> {
         self.names.get(&place).copied()
     }
 
-    /// Notes where the timer of a name is from now on.
+    /// Sets the place of a timer, by its name.
     pub(super) fn insert(&mut self, name: TimerTag, place: u32) {
         self.places.insert(name, place);
         self.names.insert(place, name);
     }
 
-    /// Forgets the timer at a place. Returns how it was called.
+    /// Removes the timer at a place. Returns its name.
     pub(super) fn remove(&mut self, place: u32) -> Option<TimerTag> {
         let name = self.names.remove(&place)?;
         self.places.remove(&name);

@@ -1,30 +1,29 @@
-//! Which places are free, about the lowest first.
+//! The free places, approximately the lowest first.
 
-/// A set of numbers that come out in runs of up to 64 that ascend, the lowest such run first. So
-/// timers that are armed one after the other lie side by side, whatever order the ones before them
-/// were cancelled in: a list of free places would hand them out in that order, each from another
-/// cache line.
+/// A set of numbers. They are taken in ascending runs of up to 64, the lowest run first. So timers that are
+/// armed one after the other are adjacent, whatever the order in which earlier timers were cancelled. A list
+/// of free places would return them in that order, each from another cache line.
 ///
-/// A bit for each number, and above each 64 bits one that says whether any of them is set.
+/// It has a bit for each number, and above each 64 bits one bit for whether any of them is set.
 pub(super) struct Places {
     /// The last level is one word.
     levels: Vec<Vec<u64>>,
-    /// The word that numbers are being taken from. It is in the set no more.
+    /// The run that numbers are being taken from. It is no longer in the set.
     run: u64,
     /// The number of its lowest bit.
     first: u32,
 }
 
 impl Places {
-    /// How many numbers there are in a run.
+    /// The size of a run.
     pub(super) const RUN: usize = 64;
 
-    /// The empty set, without heap memory.
+    /// Returns the empty set, without heap memory.
     pub(super) const fn new() -> Self {
         Self { levels: Vec::new(), run: 0, first: 0 }
     }
 
-    /// Has numbers below `count` find room.
+    /// Makes room for numbers below `count`.
     #[inline]
     pub(super) fn reach(&mut self, count: usize) {
         while self.levels.is_empty() || count > 1 << (6 * self.levels.len()) {
@@ -33,7 +32,7 @@ impl Places {
         }
     }
 
-    /// Adds a number that `reach` has made room for.
+    /// Adds a number, for which [`reach`](Self::reach) has made room.
     #[inline]
     pub(super) fn insert(&mut self, number: u32) {
         let mut number = number as usize;
@@ -51,8 +50,7 @@ impl Places {
         }
     }
 
-    /// Puts back what is left of the run that numbers are being taken from, so that the lowest come
-    /// next.
+    /// Puts back the rest of the run that numbers are being taken from, so that the lowest numbers come next.
     pub(super) fn put_back(&mut self) {
         while self.run != 0 {
             let number = self.first + self.run.trailing_zeros();
@@ -61,7 +59,7 @@ impl Places {
         }
     }
 
-    /// Whether all numbers from `from`, the first of a run, up to `to` are in the set, but for those
+    /// Returns whether all numbers from `from`, the first of a run, up to `to` are in the set, except for those
     /// of the run that numbers are being taken from.
     pub(super) fn has_all(&self, from: usize, to: usize) -> bool {
         (from / Self::RUN..to.div_ceil(Self::RUN)).all(|run| {
@@ -70,12 +68,12 @@ impl Places {
         })
     }
 
-    /// Takes all numbers from `count` on out of the set, and gives their memory back.
+    /// Removes all numbers from `count` on, and frees their memory.
     pub(super) fn cut(&mut self, count: usize) {
         self.put_back();
         let mut left = count;
         for words in &mut self.levels {
-            // The last level is one word, whatever it says.
+            // The last level is one word.
             words.truncate(left.div_ceil(64).max(1));
             words.shrink_to_fit();
             let mut is_partial = false;
@@ -87,13 +85,13 @@ impl Places {
         }
     }
 
-    /// Which numbers of a run are in the set, lowest bit first. The run that numbers are being taken
-    /// from is not.
+    /// Returns the numbers of a run that are in the set, the lowest bit first. The run that numbers are being
+    /// taken from is not in the set.
     pub(super) fn run(&self, run: usize) -> u64 {
         self.levels.first().and_then(|words| words.get(run)).copied().unwrap_or(0)
     }
 
-    /// Takes a number out.
+    /// Removes a number.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<u32> {
         if self.run == 0 {
@@ -104,7 +102,7 @@ impl Places {
         Some(number)
     }
 
-    /// Takes the lowest word out that is not empty.
+    /// Removes the lowest word that is not empty.
     fn next_run(&mut self) -> Option<()> {
         if self.levels.last()?[0] == 0 {
             return None;
@@ -126,7 +124,7 @@ impl Places {
         Some(())
     }
 
-    /// How many words of heap memory it takes.
+    /// Returns its size on the heap, in words.
     #[cfg(test)]
     pub(super) fn heap(&self) -> usize {
         self.levels.capacity() + self.levels.iter().map(Vec::capacity).sum::<usize>()

@@ -1,14 +1,14 @@
-//! A timer, to those who have one.
+//! The name of a timer, and a timer that fires.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// Names one armed timer of one wheel for ever: one that fired or was cancelled is never taken for a
-/// later one. In another wheel it means nothing, or something else.
+/// Names one armed timer of one wheel for ever. A timer that fired or was cancelled is never taken for a
+/// later one. In another wheel, the name is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TimerTag {
     pub(super) index: u32,
-    /// Never 0, so that an `Option` takes no more.
+    /// Never 0, so that an `Option` is not larger.
     pub(super) generation: NonZeroU32,
 }
 
@@ -21,32 +21,32 @@ impl fmt::Debug for TimerTag {
     }
 }
 
-/// What a timer carries.
+/// The payload of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
-    /// The tag of the source it belongs to, as bits.
+    /// The tag of its source, as bits.
     pub(crate) owner: u64,
-    /// What the owner calls it.
+    /// The key that the owner gave it.
     pub(crate) key: u64,
 }
 
-/// A timer that is due and has not fired yet: until it does, it can be cancelled and moved.
+/// A timer that is due and has not fired. Until it fires, it can be cancelled and moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Collected {
     pub(super) deadline: u64,
-    /// Where it is.
+    /// Its place.
     pub(super) tag: TimerTag,
 }
 
 /// A timer that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// The timer; a one-shot is gone by now.
+    /// The timer. A one-shot timer has been removed.
     pub(crate) id: TimerTag,
-    /// What it carries.
+    /// Its payload.
     pub(crate) payload: Payload,
-    /// When it was to fire, in nanoseconds; of several periods, the first.
+    /// Its deadline in nanoseconds; of several periods, the first one.
     pub(crate) deadline: u64,
-    /// How many periods have become due since it fired last: 1 for a one-shot.
+    /// How many periods have passed since it fired last: 1 for a one-shot timer.
     pub(crate) ticks: u64,
 }

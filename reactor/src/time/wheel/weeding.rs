@@ -1,17 +1,17 @@
-//! Timers of owners that are gone: found by going round, a few looks at a time.
+//! Finds timers whose owners have ended, a few places at a time.
 
 use super::entry::{Entry, Place};
 use super::places::Places;
 use super::{Payload, Wheel};
 
 impl Wheel {
-    /// How many looks [`weed`](Self::weed) takes to go round once.
+    /// Returns how many steps of [`weed`](Self::weed) visit every place once.
     pub(crate) fn round(&self) -> usize {
         self.entries.len().div_ceil(Places::RUN) + self.len
     }
 
-    /// Goes on round the places where it stopped the last time, and cancels the timers that `keep`
-    /// does not want. A timer takes one look, and so does each run of places, free or not.
+    /// Continues where it stopped, and cancels the timers for which `keep` returns false. A timer counts as
+    /// one step, and so does each run of places, free or not.
     pub(crate) fn weed(&mut self, looks: usize, keep: impl Fn(&Payload) -> bool) {
         let mut left = looks;
         while left > 0 && self.len > 0 {
@@ -31,7 +31,7 @@ impl Wheel {
             while taken != 0 {
                 let index = start + taken.trailing_zeros() as usize;
                 taken &= taken - 1;
-                // The memory of a wheel that has become empty may have been given back.
+                // The memory of an empty wheel may have been given back.
                 let Some(&Entry { place, .. }) = self.entries.get(index) else { break };
                 if place.bucket() != Place::NOWHERE && !keep(&self.payloads[index]) {
                     self.remove(index as u32, place);
