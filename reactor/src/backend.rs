@@ -35,7 +35,8 @@ pub enum Trigger {
 ///   descriptor is closed; `modify` on level-triggered backends only.
 /// - `wait` appends events and returns without error when it was interrupted. It never returns
 ///   early because a timeout was rounded down.
-/// - A hang-up or an error comes with `READABLE` and `WRITABLE`, since the next operation tells the cause.
+/// - A hang-up or an error comes with `READABLE` and `WRITABLE`, since the next operation tells the
+///   cause.
 pub trait Backend {
     /// Returns the name for logs and for `REACTOR_BACKEND`.
     fn name(&self) -> &'static str;
@@ -57,8 +58,8 @@ pub trait Backend {
     /// The error of the kernel.
     fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
-    /// Returns whether closing a descriptor removes it, unless other copies of it exist. If a copy exists
-    /// all the same, what is reported for it is reported once.
+    /// Returns whether closing a descriptor removes it, unless other copies of it exist. If a copy
+    /// exists all the same, what is reported for it is reported once.
     fn forgets_what_is_closed(&self) -> bool {
         false
     }
@@ -69,9 +70,9 @@ pub trait Backend {
     /// The error of the kernel.
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Waits for events and appends them. It waits until `timeout` has passed, or for ever if that is
-    /// `None`. Returns whether the events are all that had happened when the wait began. Until a wait
-    /// was complete, the loop considers no peer silent.
+    /// Waits for events and appends them. It waits until `timeout` has passed, or for ever if that
+    /// is `None`. Returns whether the events are all that had happened when the wait began. Until a
+    /// wait was complete, the loop considers no peer silent.
     ///
     /// # Errors
     /// The error of the kernel, except for an interruption.
@@ -82,16 +83,16 @@ pub trait Backend {
         "wait"
     }
 
-    /// Sleeps for `time`, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A backend
-    /// with a clock of its own advances that clock.
+    /// Sleeps for `time`, whatever happens to the descriptors: [`LoopLimits::coalesce_for`]. A
+    /// backend with a clock of its own advances that clock.
     ///
     /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
     fn sleep(&mut self, time: Duration) {
         std::thread::sleep(time);
     }
 
-    /// Frees memory that was needed for many descriptors or events, if it is far more than is needed now.
-    /// The loop calls it once a second at most.
+    /// Frees memory that was needed for many descriptors or events, if it is far more than is
+    /// needed now. The loop calls it once a second at most.
     fn trim(&mut self) {}
 
     /// Returns the time, on the clock of the timeouts.
@@ -99,8 +100,8 @@ pub trait Backend {
         Instant::now()
     }
 
-    /// Returns a descriptor that becomes readable when there are events, for hosting the loop in another.
-    /// Only backends that are a descriptor themselves have one.
+    /// Returns a descriptor that becomes readable when there are events, for hosting the loop in
+    /// another. Only backends that are a descriptor themselves have one.
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -121,8 +122,8 @@ pub enum BackendKind {
     EpollLevel,
     /// `poll(2)`. Its cost is proportional to the number of descriptors.
     Poll,
-    /// `select(2)`. It sizes its sets itself, so `FD_SETSIZE` does not limit it. It reports readable,
-    /// writable and priority only; the next operation tells how a descriptor ended.
+    /// `select(2)`. It sizes its sets itself, so `FD_SETSIZE` does not limit it. It reports
+    /// readable, writable and priority only; the next operation tells how a descriptor ended.
     Select,
 }
 

@@ -1,5 +1,5 @@
-//! An event loop for Linux: edge-triggered epoll, timers, idle limits and signals on one thread, driving
-//! handlers of your own or the sans-IO sessions of [`protocol`].
+//! An event loop for Linux: edge-triggered epoll, timers, idle limits and signals on one thread,
+//! driving handlers of your own or the sans-IO sessions of [`protocol`].
 //!
 //! A server that answers every line in upper case:
 //!
@@ -38,26 +38,27 @@
 //! # Where to look
 //!
 //! - [`Reactor`] owns the sources and the application state, and runs the loop.
-//! - [`Stream`] drives a session over a connection. [`Listener`] accepts connections, [`Connector`] dials
-//!   them.
-//! - [`Handler`] is a source of your own, for any descriptor or none. The loop lends it a [`Cx`], which
-//!   does all I/O. Code that belongs to no source gets a [`LoopCx`].
-//! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers signals.
+//! - [`Stream`] drives a session over a connection. [`Listener`] accepts connections, [`Connector`]
+//!   dials them.
+//! - [`Handler`] is a source of your own, for any descriptor or none. The loop lends it a [`Cx`],
+//!   which does all I/O. Code that belongs to no source gets a [`LoopCx`].
+//! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
+//!   signals.
 //! - [`Remote`] posts closures to a loop from other threads.
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
-//! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The environment
-//!   variable `REACTOR_BACKEND` chooses one.
+//! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
+//!   environment variable `REACTOR_BACKEND` chooses one.
 //! - [`testing`] has a backend that plays a script on a virtual clock.
 //!
 //! # Errors and panics
 //!
-//! An error of a handler ends its source and never the loop. A panic passes through [`Reactor::run`]; a
-//! program that catches it may run the loop again, without that source.
+//! An error of a handler ends its source and never the loop. A panic passes through
+//! [`Reactor::run`]; a program that catches it may run the loop again, without that source.
 //!
 //! # The numbers in the comments
 //!
-//! Comments cite laws of the loop ("law 1") and requirements ("P12"). The book explains both: laws in
-//! `docs/src/architecture.md`, requirements in `docs/src/requirements.md`.
+//! Comments cite laws of the loop ("law 1") and requirements ("P12"). The book explains both: laws
+//! in `docs/src/architecture.md`, requirements in `docs/src/requirements.md`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");

@@ -52,8 +52,8 @@ pub struct LengthPrefixed {
 }
 
 impl LengthPrefixed {
-    /// Returns a codec whose length is in network order and counts the body alone, of at most `size_max`
-    /// bytes.
+    /// Returns a codec whose length is in network order and counts the body alone, of at most
+    /// `size_max` bytes.
     pub const fn new(field: LengthField, size_max: usize) -> Self {
         Self { field, order: ByteOrder::BigEndian, counts: LengthCounts::Body, size_max }
     }
@@ -125,7 +125,8 @@ impl Codec for LengthPrefixed {
     }
 
     /// # Panics
-    /// When the message is larger than allowed. [`LengthPrefixed::length_of`] checks a size beforehand.
+    /// When the message is larger than allowed. [`LengthPrefixed::length_of`] checks a size
+    /// beforehand.
     fn encode(&mut self, message: &[u8], output: &mut Output) {
         let length = self.length_of(message.len()).unwrap_or_else(|error| panic!("{error}"));
         let header = self.header();

@@ -187,8 +187,8 @@ mod tests {
         let mut input = *b"no end yet";
         let need = input.len() + 1;
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
-        // No line feed can appear in bytes that were searched. One is planted there to show that they
-        // are not searched again.
+        // No line feed can appear in bytes that were searched. One is planted there to show that
+        // they are not searched again.
         input[2] = b'\n';
         assert_eq!(lines.decode(&mut input, &mut output), Ok(Decoded::Incomplete { need }));
     }

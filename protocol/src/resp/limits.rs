@@ -15,8 +15,8 @@ pub struct Limits {
     /// The most arguments of a request, and the most elements of an aggregate (a map of `n` pairs
     /// has `2n`). Default 1,048,576, the limit of Redis before 7.0, which allows 2,147,483,647.
     pub elements_max: usize,
-    /// How deep aggregates may be nested. Default 128: replies of Redis stay under ten, and code that
-    /// walks a value may recurse.
+    /// How deep aggregates may be nested. Default 128: replies of Redis stay under ten, and code
+    /// that walks a value may recurse.
     pub depth_max: usize,
 }
 

@@ -7,8 +7,9 @@
 //!   as a view of the input.
 //! - [`text`] is for people: the quoting and the output of `redis-cli`.
 //!
-//! Input is validated once, in place. A decoder remembers how far it has come, so input that arrives
-//! in pieces is not parsed from the start again. Nothing is allocated for a message or a part of one.
+//! Input is validated once, in place. A decoder remembers how far it has come, so input that
+//! arrives in pieces is not parsed from the start again. Nothing is allocated for a message or a
+//! part of one.
 //!
 //! A whole server, except for its sockets:
 //!

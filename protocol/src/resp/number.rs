@@ -45,8 +45,8 @@ pub(super) fn write_signed(value: i64, room: &mut [u8]) -> usize {
     at - 1
 }
 
-/// Parses the byte `kind`, a few digits and a line end, the form of most lines. Returns the number and
-/// the length of the line, or `None` for any other form. The last byte may have any value.
+/// Parses the byte `kind`, a few digits and a line end, the form of most lines. Returns the number
+/// and the length of the line, or `None` for any other form. The last byte may have any value.
 #[inline]
 pub(super) fn usual_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
     /// The digits that fit any `usize`, and the carriage return.
@@ -148,9 +148,9 @@ impl fmt::Write for Double {
     }
 }
 
-/// Parses an integer in the only form that Redis accepts, in arguments and in lengths (`string2ll`): no
-/// plus, no leading zero, no minus zero, no space. Returns `None` for any other form, and for a number
-/// that does not fit 64 bits.
+/// Parses an integer in the only form that Redis accepts, in arguments and in lengths
+/// (`string2ll`): no plus, no leading zero, no minus zero, no space. Returns `None` for any other
+/// form, and for a number that does not fit 64 bits.
 ///
 /// ```
 /// use protocol::resp::parse_integer;
@@ -185,8 +185,8 @@ pub(super) fn parse_lenient(text: &[u8]) -> Option<i64> {
     if text[0] == b'-' { Some(negated) } else { negated.checked_neg() }
 }
 
-/// Parses a floating point number: digits with a point or an exponent, `inf` or `nan` with a sign, in
-/// upper or lower case. Returns `None` for any other form.
+/// Parses a floating point number: digits with a point or an exponent, `inf` or `nan` with a sign,
+/// in upper or lower case. Returns `None` for any other form.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let plain = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     let is_number =

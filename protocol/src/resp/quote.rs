@@ -101,9 +101,9 @@ fn unescape(letter: u8) -> u8 {
     }
 }
 
-/// Splits a command line into arguments, as `redis-cli` does. Spaces separate arguments. Double quotes
-/// may contain the escapes `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH`, and a backslash before any other
-/// byte; single quotes only `\'`.
+/// Splits a command line into arguments, as `redis-cli` does. Spaces separate arguments. Double
+/// quotes may contain the escapes `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH`, and a backslash before any
+/// other byte; single quotes only `\'`.
 ///
 /// ```
 /// use protocol::resp::text::split;
@@ -135,8 +135,8 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
     }
 }
 
-/// The mark of an argument that had quotes. Its length in two bytes and its text follow. A line feed
-/// cannot occur within a line.
+/// The mark of an argument that had quotes. Its length in two bytes and its text follow. A line
+/// feed cannot occur within a line.
 pub(super) const QUOTED: u8 = b'\n';
 
 /// The longest line that [`unquote`] accepts, without its end: lengths have to fit two bytes.

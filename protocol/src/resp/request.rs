@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::quote::{QUOTED, is_separator, is_space};
 
-/// A request: the name of a command and its arguments, as views of the input. Decoding has validated
-/// them. A request has at least one part, the name.
+/// A request: the name of a command and its arguments, as views of the input. Decoding has
+/// validated them. A request has at least one part, the name.
 ///
 /// A copy costs a few words. The parts follow one another in the input. Iterating over all of them
 /// reads each length once; access by index iterates from the first.

@@ -14,8 +14,8 @@ const UNAUTHENTICATED_BULK_SIZE_MAX: usize = 16 * 1024;
 
 /// The codec of a server: requests in, replies out.
 ///
-/// As in Redis, an empty line and an empty array are no requests and get no answer. A line and a bulk
-/// string have two bytes at their end, of which only the first of a line is checked.
+/// As in Redis, an empty line and an empty array are no requests and get no answer. A line and a
+/// bulk string have two bytes at their end, of which only the first of a line is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Server {
     limits: Limits,
@@ -65,8 +65,8 @@ impl Server {
         self.protocol = protocol;
     }
 
-    /// Sets whether the client may use the limits in full. Before it has given its password, a request
-    /// may have 10 arguments of 16 KiB each, as in Redis.
+    /// Sets whether the client may use the limits in full. Before it has given its password, a
+    /// request may have 10 arguments of 16 KiB each, as in Redis.
     pub fn set_authenticated(&mut self, authenticated: bool) {
         self.unauthenticated = !authenticated;
     }
@@ -99,8 +99,8 @@ impl Server {
         Ok(Decoded::Message { message: Request::of_bulks(&input[first..at], count), consumed: at })
     }
 
-    /// Returns the number in the line at the front of `bytes`, and the length of the line. A negative
-    /// number of arguments counts as zero.
+    /// Returns the number in the line at the front of `bytes`, and the length of the line. A
+    /// negative number of arguments counts as zero.
     #[inline]
     fn line(&mut self, bytes: &[u8], line: Line) -> Result<Option<(usize, usize)>, RequestError> {
         let usual = match line {
@@ -118,8 +118,8 @@ impl Server {
         }
     }
 
-    /// [`line`](Self::line), in the order of the checks of Redis. It remembers how much of an unfinished
-    /// line has been searched.
+    /// [`line`](Self::line), in the order of the checks of Redis. It remembers how much of an
+    /// unfinished line has been searched.
     #[cold]
     fn unusual_line(
         &mut self,

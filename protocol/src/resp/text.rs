@@ -10,8 +10,8 @@ use super::{Elements, Item, Value};
 
 /// Appends `value` as `redis-cli` prints it on a terminal, line ends included.
 ///
-/// Attributes are left out. Big numbers and blob errors, at which `redis-cli` 7.0 gives up, are printed
-/// like integers and simple errors.
+/// Attributes are left out. Big numbers and blob errors, at which `redis-cli` 7.0 gives up, are
+/// printed like integers and simple errors.
 pub fn human(value: Value<'_>, text: &mut Vec<u8>) {
     human_at(0, value, text);
 }
@@ -92,8 +92,8 @@ fn is_multiline(value: Value<'_>) -> bool {
     }
 }
 
-/// Appends `value` as `redis-cli --raw` prints it, with `delimiter` between elements and nothing after
-/// the last. `redis-cli` prints a line feed in both places.
+/// Appends `value` as `redis-cli --raw` prints it, with `delimiter` between elements and nothing
+/// after the last. `redis-cli` prints a line feed in both places.
 pub fn raw(value: Value<'_>, delimiter: &[u8], text: &mut Vec<u8>) {
     match value.item() {
         Item::Null | Item::NullArray => {}

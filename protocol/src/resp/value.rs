@@ -7,11 +7,12 @@ use crate::search::find_byte;
 
 /// A reply or a push of any type, as a view of the input. Decoding has validated it.
 ///
-/// A copy costs a few words. The elements of an aggregate follow one another in the input; a step to the
-/// next walks over the one before.
+/// A copy costs a few words. The elements of an aggregate follow one another in the input; a step
+/// to the next walks over the one before.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
-    /// The input from the value on, or from the attributes before it. It may extend beyond the value.
+    /// The input from the value on, or from the attributes before it. It may extend beyond the
+    /// value.
     bytes: &'a [u8],
 }
 
@@ -46,23 +47,23 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns the text of a simple value as it was received: the digits of a number, the bytes of a
-    /// string, the text of an error. It is empty for an aggregate or a null.
+    /// Returns the text of a simple value as it was received: the digits of a number, the bytes of
+    /// a string, the text of an error. It is empty for an aggregate or a null.
     pub fn text(&self) -> &'a [u8] {
         let Part { kind, text, .. } = self.part();
         if kind == b'=' { &text[4..] } else { text }
     }
 
-    /// Returns the elements of an aggregate. A map has its keys as elements, each followed by its value.
-    /// Any other value has no elements.
+    /// Returns the elements of an aggregate. A map has its keys as elements, each followed by its
+    /// value. Any other value has no elements.
     pub fn elements(&self) -> Elements<'a> {
         let start = self.start();
         let part = part(&self.bytes[start..]);
         Elements { rest: &self.bytes[start + part.size..], left: part.elements }
     }
 
-    /// Returns the keys and values of a map, or of an array that represents one, as in RESP2. If the
-    /// number of elements is odd, the last is left out.
+    /// Returns the keys and values of a map, or of an array that represents one, as in RESP2. If
+    /// the number of elements is odd, the last is left out.
     pub fn pairs(&self) -> Pairs<'a> {
         Pairs { elements: self.elements() }
     }

@@ -46,8 +46,8 @@ pub enum Item<'a> {
     Push(usize),
 }
 
-/// Writes replies part by part into an output, in one version of RESP. Nothing is allocated for a reply
-/// or a part of one.
+/// Writes replies part by part into an output, in one version of RESP. Nothing is allocated for a
+/// reply or a part of one.
 ///
 /// An aggregate is its head, followed by exactly as many elements as the head announces.
 ///
@@ -84,8 +84,8 @@ impl<'a> Writer<'a> {
         self.protocol = protocol;
     }
 
-    /// Returns how many bytes wait to be sent, of this reply and of those before it. A service can stop
-    /// a long reply when its peer does not read.
+    /// Returns how many bytes wait to be sent, of this reply and of those before it. A service can
+    /// stop a long reply when its peer does not read.
     pub fn backlog(&self) -> u64 {
         self.output.len()
     }
@@ -130,8 +130,8 @@ impl<'a> Writer<'a> {
         self.line(b'+', &[text.as_ref()]);
     }
 
-    /// Appends an error: its code in capitals, a space, and a text for people. Line ends in it become
-    /// spaces.
+    /// Appends an error: its code in capitals, a space, and a text for people. Line ends in it
+    /// become spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         self.line(b'-', &[text.as_ref()]);
     }
@@ -208,8 +208,8 @@ impl<'a> Writer<'a> {
         self.output.append(head.as_bytes());
     }
 
-    /// Appends an aggregate whose length is not known beforehand. `say` appends the elements and returns
-    /// the argument of `head`, which is a variant such as `Item::Array`.
+    /// Appends an aggregate whose length is not known beforehand. `say` appends the elements and
+    /// returns the argument of `head`, which is a variant such as `Item::Array`.
     ///
     /// ```
     /// use protocol::Output;
@@ -252,8 +252,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Appends attributes of the reply that follows: `pairs` keys, each followed by its value, which `say`
-    /// appends. RESP2 has no attributes, so `say` is not called there.
+    /// Appends attributes of the reply that follows: `pairs` keys, each followed by its value,
+    /// which `say` appends. RESP2 has no attributes, so `say` is not called there.
     pub fn attribute(&mut self, pairs: usize, say: impl FnOnce(&mut Self)) {
         if self.is_resp3() {
             self.head(b'|', pairs as u64);
@@ -271,8 +271,8 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Appends a floating point number with 17 digits, which distinguish it from any other, as Redis 7.0
-    /// does.
+    /// Appends a floating point number with 17 digits, which distinguish it from any other, as
+    /// Redis 7.0 does.
     pub fn double(&mut self, value: f64) {
         let text = number::Double::new(value);
         match self.protocol {
@@ -281,7 +281,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Appends an integer of any size. `digits` are its decimal digits, after a minus if it is negative.
+    /// Appends an integer of any size. `digits` are its decimal digits, after a minus if it is
+    /// negative.
     pub fn big_number(&mut self, digits: impl AsRef<[u8]>) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(digits),
@@ -311,8 +312,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Appends a value of another server, in the version of this conversation. [`Value::encoded`] has its
-    /// original bytes.
+    /// Appends a value of another server, in the version of this conversation. [`Value::encoded`]
+    /// has its original bytes.
     pub fn value(&mut self, value: Value<'_>) {
         let attributes = value.attributes();
         if attributes.len() > 0 {
@@ -357,7 +358,8 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn bulk_of(&mut self, kind: u8, bytes: &[u8]) {
-        /// Shorter strings are assembled here and appended at once, which costs less than three appends.
+        /// Shorter strings are assembled here and appended at once, which costs less than three
+        /// appends.
         const SHORT: usize = 96;
         if bytes.len() < SHORT {
             let mut room = [0; SHORT + 7];
@@ -424,8 +426,8 @@ impl fmt::Write for Text<'_> {
     }
 }
 
-/// Returns what `say` appends, encoded once for any number of connections of one version. Pass it to
-/// [`Reply::share`](crate::Reply::share) or [`Writer::share`].
+/// Returns what `say` appends, encoded once for any number of connections of one version. Pass it
+/// to [`Reply::share`](crate::Reply::share) or [`Writer::share`].
 pub fn shared(protocol: Protocol, say: impl FnOnce(&mut Writer<'_>)) -> Arc<[u8]> {
     let mut output = Output::new();
     say(&mut Writer::new(&mut output, protocol));

@@ -1,12 +1,14 @@
 //! Pseudo-random numbers that can be repeated.
 
-/// A sequence of pseudo-random numbers, which is the same for the same seed, so that a failure can be
-/// repeated. It is the xorshift of Marsaglia, 2003, with 64 bits. It is not suitable for secrets.
+/// A sequence of pseudo-random numbers, which is the same for the same seed, so that a failure can
+/// be repeated. It is the xorshift of Marsaglia, 2003, with 64 bits. It is not suitable for
+/// secrets.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Returns the start of the sequence of `seed`. Any seed is good; neighbouring seeds differ at once.
+    /// Returns the start of the sequence of `seed`. Any seed is good; neighbouring seeds differ at
+    /// once.
     pub fn new(seed: u64) -> Self {
         // The state must not be zero.
         let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);

@@ -93,8 +93,8 @@ impl Epoll {
             }
         }
         let milliseconds = timeout.map_or(-1, milliseconds_up);
-        // SAFETY: the array has room for the given number of events and outlives the call, and a null
-        // signal mask changes no mask. A direct call is no cancellation point.
+        // SAFETY: the array has room for the given number of events and outlives the call, and a
+        // null signal mask changes no mask. A direct call is no cancellation point.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait,
@@ -111,8 +111,8 @@ impl Epoll {
 
     fn wait_nanoseconds(&mut self, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let timeout = timeout.map(KernelTimespec::from);
-        // SAFETY: the array has room for the given number of events, it and `timeout` outlive the call,
-        // and a null signal mask changes no mask.
+        // SAFETY: the array has room for the given number of events, it and `timeout` outlive the
+        // call, and a null signal mask changes no mask.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
@@ -133,8 +133,8 @@ fn milliseconds_up(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
 
-/// epoll reports hang-ups and errors whatever the interest. A source that neither reads nor writes would
-/// get them at every wait; with an edge, it gets them once.
+/// epoll reports hang-ups and errors whatever the interest. A source that neither reads nor writes
+/// would get them at every wait; with an edge, it gets them once.
 fn level_mask(interest: Interest) -> u32 {
     let mut mask = if interest.heeds_ends() { 0 } else { libc::EPOLLET };
     if interest.contains(Interest::READ) {
@@ -152,8 +152,8 @@ fn level_mask(interest: Interest) -> u32 {
     mask as u32
 }
 
-/// Returns the readiness for a mask of epoll. A hang-up or an error counts as readable and writable: the
-/// next operation tells the cause.
+/// Returns the readiness for a mask of epoll. A hang-up or an error counts as readable and
+/// writable: the next operation tells the cause.
 fn readiness(mask: u32) -> Readiness {
     let has = |bit: libc::c_int| mask & bit as u32 != 0;
     let mut known = Readiness::NONE;

@@ -18,8 +18,8 @@ impl EventFd {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Makes the event readable, from any thread. It fails only when the counter is full, when the event
-    /// is readable already.
+    /// Makes the event readable, from any thread. It fails only when the counter is full, when the
+    /// event is readable already.
     pub(crate) fn notify(&self) {
         notify_raw(self.fd.as_raw_fd());
     }

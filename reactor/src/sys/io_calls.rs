@@ -1,7 +1,7 @@
 //! Reading, writing and polling.
 //!
-//! The calls of every message use `syscall(2)` directly. The functions of the C library are cancellation
-//! points, which cost a program with threads four atomic operations a message.
+//! The calls of every message use `syscall(2)` directly. The functions of the C library are
+//! cancellation points, which cost a program with threads four atomic operations a message.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -43,8 +43,8 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
         return transfer(|| {
             let (pointer, length, flags) = (only.as_ptr(), only.len(), libc::MSG_NOSIGNAL);
             let (anywhere, none) = (std::ptr::null::<libc::sockaddr>(), 0);
-            // SAFETY: the slice is readable for the given number of bytes, and a connected socket takes
-            // no address.
+            // SAFETY: the slice is readable for the given number of bytes, and a connected socket
+            // takes no address.
             unsafe {
                 libc::syscall(
                     libc::SYS_sendto,

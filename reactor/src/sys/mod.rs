@@ -1,4 +1,5 @@
-//! The system calls. All `unsafe` code of the workspace is here, one call a block, each with its reason.
+//! The system calls. All `unsafe` code of the workspace is here, one call a block, each with its
+//! reason.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -59,8 +59,8 @@ fn entry(fd: i32, interest: Interest) -> libc::pollfd {
     libc::pollfd { fd, events, revents: 0 }
 }
 
-/// Returns the readiness for an answer of poll. A hang-up or an error counts as readable and writable:
-/// the next operation tells the cause.
+/// Returns the readiness for an answer of poll. A hang-up or an error counts as readable and
+/// writable: the next operation tells the cause.
 pub(super) fn readiness(answer: libc::c_short) -> Readiness {
     let has = |bit: libc::c_short| answer & bit != 0;
     let mut known = Readiness::NONE;
@@ -141,8 +141,8 @@ impl Backend for Poll {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let timeout = timeout.map(timespec);
-        // SAFETY: the table has the given number of entries, it and `timeout` outlive the call, and a
-        // null signal mask changes no mask.
+        // SAFETY: the table has the given number of entries, it and `timeout` outlive the call, and
+        // a null signal mask changes no mask.
         let result = unsafe {
             libc::ppoll(
                 self.table.as_mut_ptr(),

@@ -1,7 +1,7 @@
 //! Fetching memory before it is needed.
 
-/// Prefetches the first and the last cache line of `value`, which is all of a small value. On processors
-/// without such an instruction, this does nothing.
+/// Prefetches the first and the last cache line of `value`, which is all of a small value. On
+/// processors without such an instruction, this does nothing.
 #[inline]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     let first = std::ptr::from_ref(value).cast::<i8>();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::check;
 
-/// Returns the number of this process. No other process that shares memory or descriptors with it has the
-/// same number.
+/// Returns the number of this process. No other process that shares memory or descriptors with it
+/// has the same number.
 ///
 /// The number is cached in a page that the kernel clears in a forked process (`MADV_WIPEONFORK` in
 /// `madvise(2)`, Linux 4.14), so a call costs no system call. Without such a page it costs one.
@@ -39,7 +39,8 @@ fn cleared_by_fork() -> Option<&'static AtomicU32> {
         unsafe { libc::munmap(page, SIZE) };
         return None;
     }
-    // SAFETY: the page is aligned, zeroed, large enough, never unmapped, and only used as an atomic.
+    // SAFETY: the page is aligned, zeroed, large enough, never unmapped, and only used as an
+    // atomic.
     Some(unsafe { &*page.cast::<AtomicU32>() })
 }
 

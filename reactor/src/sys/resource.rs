@@ -4,11 +4,11 @@ use std::io;
 
 use super::{check, pointer};
 
-/// Raises the soft limit of open descriptors to `wanted`, as far as the hard limit allows. It never lowers
-/// the limit. Returns the new limit (`getrlimit(2)`).
+/// Raises the soft limit of open descriptors to `wanted`, as far as the hard limit allows. It never
+/// lowers the limit. Returns the new limit (`getrlimit(2)`).
 ///
-/// Many systems start processes with a limit of 1,024, for programs that use `select(2)` with sets of a
-/// fixed size. The sets of this crate grow.
+/// Many systems start processes with a limit of 1,024, for programs that use `select(2)` with sets
+/// of a fixed size. The sets of this crate grow.
 ///
 /// # Errors
 /// The error of the kernel.

@@ -22,13 +22,13 @@ const KINDS: [(Interest, Readiness); 3] = [
     (Interest::PRIORITY, Readiness::PRIORITY),
 ];
 
-/// The select backend. It sizes its sets itself: the kernel takes sets of any size, and only `fd_set` and
-/// the macros of the C library end at `FD_SETSIZE` (1,024). So it can watch every descriptor that a process
-/// may open. Its cost is proportional to the highest number.
+/// The select backend. It sizes its sets itself: the kernel takes sets of any size, and only
+/// `fd_set` and the macros of the C library end at `FD_SETSIZE` (1,024). So it can watch every
+/// descriptor that a process may open. Its cost is proportional to the highest number.
 ///
-/// select reports readable, writable and exceptional; the next operation tells how a descriptor ended.
-/// It cannot report errors alone, so descriptors without interest in reading or writing are polled once a
-/// second with poll(2).
+/// select reports readable, writable and exceptional; the next operation tells how a descriptor
+/// ended. It cannot report errors alone, so descriptors without interest in reading or writing are
+/// polled once a second with poll(2).
 pub(crate) struct Select {
     quiet: Poll,
     wanted: Sets,

@@ -1,8 +1,8 @@
 //! Signals, delivered to any number of loops.
 //!
 //! Each signal that a loop listens to has a handler that only sets a mark and notifies. Unlike
-//! `signalfd(2)`, this does not depend on every thread blocking the signals, and executed programs start
-//! with the default action (`execve(2)`).
+//! `signalfd(2)`, this does not depend on every thread blocking the signals, and executed programs
+//! start with the default action (`execve(2)`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -54,8 +54,8 @@ fn bit(number: libc::c_int) -> u64 {
     1 << (number - 1)
 }
 
-/// The signal handler. It runs on the thread that the signal interrupted, and uses atomics and `write(2)`
-/// only.
+/// The signal handler. It runs on the thread that the signal interrupted, and uses atomics and
+/// `write(2)` only.
 extern "C" fn on_signal(number: libc::c_int) {
     // SAFETY: errno belongs to the interrupted thread, and its address is always valid.
     let errno = unsafe { libc::__errno_location() };
@@ -136,8 +136,8 @@ impl Subscription {
         Ok((subscription, fd))
     }
 
-    /// Returns the signals that have arrived since the last call, one bit each. Call it after reading the
-    /// descriptor: a signal in between makes that readable again.
+    /// Returns the signals that have arrived since the last call, one bit each. Call it after
+    /// reading the descriptor: a signal in between makes that readable again.
     pub(crate) fn take_pending(&self) -> u64 {
         // A handler that ran while the slot got a new owner may have left signals of the old one.
         let place = &TABLE[self.slot];
@@ -145,8 +145,8 @@ impl Subscription {
     }
 }
 
-/// Returns whether a loop can listen to a signal. The others cannot be caught, or mean that the thread
-/// itself cannot continue.
+/// Returns whether a loop can listen to a signal. The others cannot be caught, or mean that the
+/// thread itself cannot continue.
 fn is_catchable(number: libc::c_int) -> bool {
     const REFUSED: [libc::c_int; 6] =
         [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS];

@@ -5,9 +5,9 @@ use std::io;
 use super::{check, pointer, timespec};
 use std::time::Duration;
 
-/// Makes `call` without raising `SIGPIPE`. Where that signal is ignored, as in every program that the
-/// runtime of Rust started, this costs one look at its action. Otherwise the signal is blocked, and
-/// removed from this thread after the call.
+/// Makes `call` without raising `SIGPIPE`. Where that signal is ignored, as in every program that
+/// the runtime of Rust started, this costs one look at its action. Otherwise the signal is blocked,
+/// and removed from this thread after the call.
 pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if is_ignored()? {
         return call();

@@ -17,8 +17,8 @@ pub(crate) enum Endpoint<'a> {
     Unix(&'a Path),
 }
 
-/// The longest path of a Unix socket, in bytes: the structure of the kernel has room for 108, and the last
-/// is zero (`unix(7)`).
+/// The longest path of a Unix socket, in bytes: the structure of the kernel has room for 108, and
+/// the last is zero (`unix(7)`).
 pub(crate) const UNIX_PATH_MAX: usize = 107;
 
 /// The result of `connect(2)`.
@@ -120,8 +120,8 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
 }
 
-/// `connect(2)`. A Unix socket whose backlog is full would block, which is an error here: no event would
-/// tell when to try again.
+/// `connect(2)`. A Unix socket whose backlog is full would block, which is an error here: no event
+/// would tell when to try again.
 pub(crate) fn connect(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<Connecting> {
     let raw = RawAddress::new(endpoint)?;
     let (_, address, length) = raw.parts();
@@ -207,8 +207,8 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
 }
 
-/// Sets whether an IPv6 listener accepts IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`), whatever the
-/// default of the system (`net.ipv6.bindv6only`).
+/// Sets whether an IPv6 listener accepts IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`),
+/// whatever the default of the system (`net.ipv6.bindv6only`).
 pub(crate) fn set_ipv6_only(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))
 }
@@ -229,15 +229,15 @@ pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, PROBES)
 }
 
-/// Sets how long sent data may stay unacknowledged before the connection fails (`TCP_USER_TIMEOUT`).
-/// Accepted connections inherit it.
+/// Sets how long sent data may stay unacknowledged before the connection fails
+/// (`TCP_USER_TIMEOUT`). Accepted connections inherit it.
 pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128) as i32;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
-/// Returns how many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). For a Unix
-/// socket, it is the memory that these bytes take.
+/// Returns how many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). For a
+/// Unix socket, it is the memory that these bytes take.
 pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int, which `count` is.
@@ -260,7 +260,8 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
-/// Returns whether a descriptor is a socket of messages, which may be empty (`SO_TYPE`, `socket(7)`).
+/// Returns whether a descriptor is a socket of messages, which may be empty (`SO_TYPE`,
+/// `socket(7)`).
 pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
     socket_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
 }
@@ -270,8 +271,8 @@ pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     socket_option(fd, libc::SO_ACCEPTCONN).map(|accepts| accepts != 0)
 }
 
-/// Returns how many connections wait to be accepted from a TCP listener, or `None` for any other socket
-/// (`TCP_INFO`, `tcp(7)`: for a listener, the kernel reports this number in that field).
+/// Returns how many connections wait to be accepted from a TCP listener, or `None` for any other
+/// socket (`TCP_INFO`, `tcp(7)`: for a listener, the kernel reports this number in that field).
 pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     // SAFETY: all-zero bytes are a valid tcp_info, which is made of integers.
     let mut information: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -279,8 +280,8 @@ pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     Some(information.tcpi_unacked)
 }
 
-/// Returns how many attempts to connect to a listener the kernel has dropped, mostly because its backlog
-/// was full; zero where the kernel does not report it (`SO_MEMINFO`, Linux 4.12).
+/// Returns how many attempts to connect to a listener the kernel has dropped, mostly because its
+/// backlog was full; zero where the kernel does not report it (`SO_MEMINFO`, Linux 4.12).
 pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
     /// `libc` does not define it. It is 55 on all architectures but PA-RISC and SPARC.
     const SO_MEMINFO: libc::c_int = 55;
@@ -291,8 +292,8 @@ pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
     }
 }
 
-/// Returns the process that listens at the other end of a connected Unix socket, or created it; zero if
-/// this process cannot see it (`SO_PEERCRED`, `unix(7)`).
+/// Returns the process that listens at the other end of a connected Unix socket, or created it;
+/// zero if this process cannot see it (`SO_PEERCRED`, `unix(7)`).
 pub(crate) fn peer_process(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     get_option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut credentials)?;

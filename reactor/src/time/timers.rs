@@ -7,8 +7,9 @@ use crate::source::table::{NEVER, Source};
 use crate::time::wheel::{Due, Payload, TimerTag};
 use crate::{Cx, Tag, Timeout, TimerId};
 
-/// How much of the wheel is looked at for each timer that an ended source may have left behind. Those
-/// left behind during one way round the wheel are then at most half of what there is to look at.
+/// How much of the wheel is looked at for each timer that an ended source may have left behind.
+/// Those left behind during one way round the wheel are then at most half of what there is to look
+/// at.
 const LOOKS_PER_TIMER: usize = 2;
 /// How much of the wheel is looked at in a turn: about a tenth of a millisecond.
 const LOOKS_PER_TURN: usize = 4096;
@@ -17,9 +18,9 @@ const AHEAD: usize = 8;
 
 impl<A> Cx<'_, A> {
     /// Arms a timer of this source: [`Handler::timer`](crate::Handler::timer) is called with `key`
-    /// once `after` has passed from [`now`](Self::now) on, never early, and every `period` after that when
-    /// there is one. Due times stay on their grid however late the loop is. A timer does not outlive
-    /// its source. A period of zero is none, as for `timerfd_settime(2)`.
+    /// once `after` has passed from [`now`](Self::now) on, never early, and every `period` after
+    /// that when there is one. Due times stay on their grid however late the loop is. A timer does
+    /// not outlive its source. A period of zero is none, as for `timerfd_settime(2)`.
     ///
     /// For a point in time, give what is left until then:
     /// `at.saturating_duration_since(cx.now())`.
@@ -39,8 +40,8 @@ impl<A, P> Cx<'_, A, P> {
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.cancel_timer(timer))
     }
 
-    /// Moves a timer, even if it is due: it fires once `after` has passed from [`now`](Self::now) on.
-    /// Returns whether it was still armed, and this loop's.
+    /// Moves a timer, even if it is due: it fires once `after` has passed from [`now`](Self::now)
+    /// on. Returns whether it was still armed, and this loop's.
     pub fn move_timer(&mut self, timer: TimerId, after: Duration) -> bool {
         let deadline = self.core.ticks_after(after);
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
@@ -119,14 +120,15 @@ impl<A> Core<A> {
         timer
     }
 
-    /// Takes a timer away that a source asked for. Returns whether it was armed. Whose it was is not
-    /// looked up, which would cost as much again: see [`forget_timers`](Self::forget_timers). A
+    /// Takes a timer away that a source asked for. Returns whether it was armed. Whose it was is
+    /// not looked up, which would cost as much again: see [`forget_timers`](Self::forget_timers). A
     /// source's own timer is left alone.
     pub(crate) fn cancel_timer(&mut self, timer: TimerTag) -> bool {
         self.wheel.cancel(timer)
     }
 
-    /// Collects what is due, as much as is fired in a context. Returns how many timers wait to be fired.
+    /// Collects what is due, as much as is fired in a context. Returns how many timers wait to be
+    /// fired.
     pub(crate) fn collect_due(&mut self) -> usize {
         self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
         self.due.len()
@@ -157,8 +159,9 @@ impl<A> Core<A> {
     }
 
     /// A source has ended, and its timers with it. Nothing tells which they are but looking at all,
-    /// so each that it has armed pays for a few looks, which [`weed`](Self::weed) takes: ending costs
-    /// no more than arming did. Those that it cancelled pay too, since their owner was not looked up.
+    /// so each that it has armed pays for a few looks, which [`weed`](Self::weed) takes: ending
+    /// costs no more than arming did. Those that it cancelled pay too, since their owner was not
+    /// looked up.
     pub(crate) fn forget_timers(&mut self, source: &Source) {
         if let Some(timer) = source.timer {
             self.wheel.cancel_own(timer);
@@ -168,7 +171,8 @@ impl<A> Core<A> {
         self.unweeded = self.unweeded.saturating_add(looks).min(self.wheel.round());
     }
 
-    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a context.
+    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a
+    /// context.
     #[inline]
     pub(crate) fn weed(&mut self) {
         if self.unweeded > 0 {

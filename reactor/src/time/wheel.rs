@@ -1,20 +1,22 @@
 //! The timer wheel. Arming, moving and cancelling a timer take constant time.
 //!
-//! The wheel has eight levels of 64 buckets. A bucket of level `n` covers 64^n ticks, so the levels span
-//! every `u64` of nanoseconds. A timer is at the level of the highest digit in which its tick differs from
-//! the tick of the wheel. A bitmap for each level finds the next bucket without a search.
+//! The wheel has eight levels of 64 buckets. A bucket of level `n` covers 64^n ticks, so the levels
+//! span every `u64` of nanoseconds. A timer is at the level of the highest digit in which its tick
+//! differs from the tick of the wheel. A bitmap for each level finds the next bucket without a
+//! search.
 //!
-//! Each bucket remembers the earliest deadline that was put into it. Timers of the first occupied bucket
-//! precede all others, so its earliest deadline is the time to wake: to the nanosecond, and without
-//! waking just to move timers down a level.
+//! Each bucket remembers the earliest deadline that was put into it. Timers of the first occupied
+//! bucket precede all others, so its earliest deadline is the time to wake: to the nanosecond, and
+//! without waking just to move timers down a level.
 //!
-//! With a million timers, the cost of an operation is the memory that it fetches. Buckets refer to timers
-//! rather than link them, and the part of a timer that operations need takes 16 bytes. Moving or cancelling
-//! a timer fetches the cache line of that part; the other lines are in use anyway.
+//! With a million timers, the cost of an operation is the memory that it fetches. Buckets refer to
+//! timers rather than link them, and the part of a timer that operations need takes 16 bytes.
+//! Moving or cancelling a timer fetches the cache line of that part; the other lines are in use
+//! anyway.
 //!
-//! Moving a timer to a later time is one store. It stays in its old bucket until that bucket is reached,
-//! and is then put where it belongs. The price is at most one wake-up in vain for each bucket, which suits
-//! idle timeouts.
+//! Moving a timer to a later time is one store. It stays in its old bucket until that bucket is
+//! reached, and is then put where it belongs. The price is at most one wake-up in vain for each
+//! bucket, which suits idle timeouts.
 
 mod buckets;
 mod chunks;
@@ -47,8 +49,8 @@ const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// 8 levels of 6 bits and the 16 bits of a tick make 64: no deadline is out of range.
 const LEVELS: usize = 8;
-/// The number of places that are never given back, so that a few timers do not allocate each time. Most
-/// generations are used up in these places, and do not count for the others.
+/// The number of places that are never given back, so that a few timers do not allocate each time.
+/// Most generations are used up in these places, and do not count for the others.
 const KEPT: usize = 1024;
 
 /// The size of a timer. When timers are moved often, as many references may be stale in addition.
@@ -60,8 +62,8 @@ pub(crate) struct Wheel {
     entries: Vec<Entry>,
     /// The payload of each timer, by the same index. It is read only when a timer fires.
     payloads: Vec<Payload>,
-    /// The periods in nanoseconds, by the same index, up to the last periodic timer so far: most have
-    /// none.
+    /// The periods in nanoseconds, by the same index, up to the last periodic timer so far: most
+    /// have none.
     periods: Vec<u64>,
     vacant: Places,
     len: usize,
@@ -204,8 +206,8 @@ impl Wheel {
         }
     }
 
-    /// Moves a timer, unless it is one of a source itself. The grid of a periodic timer moves along.
-    /// Returns whether it was armed.
+    /// Moves a timer, unless it is one of a source itself. The grid of a periodic timer moves
+    /// along. Returns whether it was armed.
     pub(crate) fn rearm(&mut self, id: TimerTag, deadline: u64) -> bool {
         match self.find(id) {
             Some((index, place)) if !place.is_own() => self.shift(index, place, deadline),
@@ -226,8 +228,9 @@ impl Wheel {
         self.find(id).map(|(index, _)| self.entries[index as usize].deadline)
     }
 
-    /// Returns when to call [`expire`](Self::expire) next, in nanoseconds. That is the deadline of the next
-    /// timer, or earlier if that timer was moved, or was cancelled since [`settle`](Self::settle).
+    /// Returns when to call [`expire`](Self::expire) next, in nanoseconds. That is the deadline of
+    /// the next timer, or earlier if that timer was moved, or was cancelled since
+    /// [`settle`](Self::settle).
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.buckets.soonest()
     }
@@ -310,7 +313,8 @@ impl Wheel {
         self.give_back();
     }
 
-    /// Frees a place. A place whose generations are used up is never used again, since its names would repeat.
+    /// Frees a place. A place whose generations are used up is never used again, since its names
+    /// would repeat.
     #[inline]
     fn free(&mut self, index: u32) {
         let generation = self.entries[index as usize].generation;
@@ -333,7 +337,8 @@ impl Wheel {
         }
     }
 
-    /// Makes sure that a timer that was moved to an earlier time within its bucket is reached by then.
+    /// Makes sure that a timer that was moved to an earlier time within its bucket is reached by
+    /// then.
     #[inline]
     fn pull(&mut self, index: u32, place: Place, deadline: u64) {
         let bucket = place.bucket() as usize;
@@ -362,7 +367,8 @@ impl Wheel {
         }
     }
 
-    /// Removes stale references to a place whose count starts again: they must not be taken for new ones.
+    /// Removes stale references to a place whose count starts again: they must not be taken for new
+    /// ones.
     #[cold]
     fn forget_references(&mut self, index: u32) {
         self.entries[index as usize].place = Place(Place::NOWHERE);
@@ -691,8 +697,8 @@ mod tests {
         for id in &ids {
             assert!(wheel.rearm(*id, MILLISECOND + random.below(MINUTE)));
         }
-        // Of two random times, the second is earlier in half of the cases, and then usually in another
-        // bucket. At that level buckets are 17 s wide.
+        // Of two random times, the second is earlier in half of the cases, and then usually in
+        // another bucket. At that level buckets are 17 s wide.
         let written = wheel.buckets.references() - ids.len();
         assert!(written * 100 < ids.len() * 45, "{written} references for {count} moves");
     }

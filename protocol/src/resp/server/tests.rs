@@ -142,8 +142,8 @@ fn what_was_looked_at_is_not_looked_at_again() {
             let Ok(Decoded::Incomplete { .. }) = server.decode(&mut input, &mut output) else {
                 break;
             };
-            // All bytes before the number that has just arrived are overwritten with line ends: a decoder
-            // that reads them again fails.
+            // All bytes before the number that has just arrived are overwritten with line ends: a
+            // decoder that reads them again fails.
             let in_a_line = server.progress.searched > 0;
             let seen = if in_a_line { end - 1 } else { before.progress.at };
             input[1..seen.max(1)].fill(if whole.starts_with("get") { b'\n' } else { b'\r' });

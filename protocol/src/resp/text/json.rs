@@ -8,15 +8,15 @@ use crate::resp::{Item, Value};
 pub enum JsonStrings {
     /// Unchanged, which is JSON only if they are UTF-8: `redis-cli --json`.
     Plain,
-    /// In the quotes of `redis-cli`, whose backslashes are escaped once more, so that any byte can be
-    /// expressed: `redis-cli --quoted-json`.
+    /// In the quotes of `redis-cli`, whose backslashes are escaped once more, so that any byte can
+    /// be expressed: `redis-cli --quoted-json`.
     Quoted,
 }
 
 /// Appends `value` as JSON in one line, without a line end, as `redis-cli` prints it.
 ///
-/// As in `redis-cli`, an error is written as `error:` and a string, and a key that is an aggregate as
-/// its JSON in quotes. Neither is valid JSON.
+/// As in `redis-cli`, an error is written as `error:` and a string, and a key that is an aggregate
+/// as its JSON in quotes. Neither is valid JSON.
 pub fn json(value: Value<'_>, strings: JsonStrings, text: &mut Vec<u8>) {
     match value.item() {
         Item::Null | Item::NullArray => text.extend_from_slice(b"null"),

@@ -1,18 +1,18 @@
 //! The buckets of the wheel: references to timers, in the order of insertion.
 //!
-//! A linked list would touch three cache lines for each insertion and removal: those of the timer and of
-//! both neighbours. Here a reference is appended to the end of a bucket, which many insertions share. A
-//! timer that leaves its bucket leaves a stale reference. Stale references are dropped when their bucket is
-//! reached or empty, or by a sweep. The sweep goes round, a few chunks at a time, while there are more than
-//! twice as many chunks as all places would fill.
+//! A linked list would touch three cache lines for each insertion and removal: those of the timer
+//! and of both neighbours. Here a reference is appended to the end of a bucket, which many
+//! insertions share. A timer that leaves its bucket leaves a stale reference. Stale references are
+//! dropped when their bucket is reached or empty, or by a sweep. The sweep goes round, a few chunks
+//! at a time, while there are more than twice as many chunks as all places would fill.
 
 use super::chunks::{CHUNK_LEN, Chain, Chunk, Free, NIL, Reference};
 use super::entry::Entry;
 use super::{BUCKETS, LEVELS};
 use crate::sys;
 
-/// The number of chunks to sweep for each that is added to a bucket. With fewer than two, the sweep would
-/// fall behind when half of the references are stale.
+/// The number of chunks to sweep for each that is added to a bucket. With fewer than two, the sweep
+/// would fall behind when half of the references are stale.
 const SWEPT_AT_ONCE: usize = 4;
 /// A sweep is worth it when there are this many chunks more than twice the number needed.
 const EXTRA_KEPT: usize = 16;
@@ -20,7 +20,8 @@ const EXTRA_KEPT: usize = 16;
 /// A bucket. It is valid only while its bit is set.
 #[derive(Clone, Copy)]
 pub(super) struct Bucket {
-    /// No timer of this bucket is due before. The timer that set it may have been moved or cancelled.
+    /// No timer of this bucket is due before. The timer that set it may have been moved or
+    /// cancelled.
     soonest: u64,
     /// The number of its current references: never 0.
     live: u32,
@@ -119,8 +120,8 @@ impl Buckets {
     /// Returns the first bucket that holds timers.
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
-        // The lowest occupied level comes first: timers of higher levels differ from the tick of the
-        // wheel in a higher digit.
+        // The lowest occupied level comes first: timers of higher levels differ from the tick of
+        // the wheel in a higher digit.
         let level = self.occupied.iter().position(|bits| *bits != 0)?;
         Some(level * BUCKETS + self.occupied[level].trailing_zeros() as usize)
     }
@@ -131,7 +132,8 @@ impl Buckets {
         self.first().map(|number| self.buckets[number].soonest)
     }
 
-    /// Empties the buckets in `mask` of a level, from first to last, and adds their chunks to a chain.
+    /// Empties the buckets in `mask` of a level, from first to last, and adds their chunks to a
+    /// chain.
     pub(super) fn detach(&mut self, level: usize, mask: u64, chain: &mut Chain) {
         let mut reached = self.occupied[level] & mask;
         self.occupied[level] &= !mask;
@@ -174,7 +176,8 @@ impl Buckets {
         }
     }
 
-    /// Drops stale references from the next chunk, and moves the others forward to the chunk before it.
+    /// Drops stale references from the next chunk, and moves the others forward to the chunk before
+    /// it.
     pub(super) fn sweep(&mut self, entries: &[Entry]) -> Swept {
         let (number, before) = (self.swept, self.swept_chunk);
         let is_occupied = self.occupied[number / BUCKETS] >> (number % BUCKETS) & 1 == 1;

@@ -4,11 +4,11 @@ use super::entry::Entry;
 
 /// Marks the absence of a chunk.
 pub(super) const NIL: u32 = u32::MAX;
-/// The references of a chunk. With its header, a chunk is two cache lines. The header costs half a byte for
-/// each timer, and a bucket of one timer is not large.
+/// The references of a chunk. With its header, a chunk is two cache lines. The header costs half a
+/// byte for each timer, and a bucket of one timer is not large.
 pub(super) const CHUNK_LEN: usize = 15;
-/// A reference to a timer, from the time at which it was put into a bucket. It is stale once the entry of
-/// the timer has another `place`.
+/// A reference to a timer, from the time at which it was put into a bucket. It is stale once the
+/// entry of the timer has another `place`.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reference {
     pub(super) index: u32,
@@ -86,7 +86,8 @@ impl Chain {
     }
 }
 
-/// The free chunks while the table is being truncated. Those below the limit are used before the others.
+/// The free chunks while the table is being truncated. Those below the limit are used before the
+/// others.
 pub(super) struct Free {
     /// The length to truncate to; `NIL` when there is none.
     pub(super) limit: u32,

@@ -1,9 +1,10 @@
 //! Gives back the memory of a burst while some timers remain.
 //!
-//! The remaining timers are moved to the first places, and their chunks of references likewise. This happens
-//! as the sweep goes round the buckets, a few chunks at a time, so the order within a bucket is kept and no
-//! turn of the loop takes long. Then the tables are truncated. [`Moved`](super::moved::Moved) finds a moved
-//! timer by its old name; a timer of a source itself gets a new name.
+//! The remaining timers are moved to the first places, and their chunks of references likewise.
+//! This happens as the sweep goes round the buckets, a few chunks at a time, so the order within a
+//! bucket is kept and no turn of the loop takes long. Then the tables are truncated.
+//! [`Moved`](super::moved::Moved) finds a moved timer by its old name; a timer of a source itself
+//! gets a new name.
 
 use super::buckets::Swept;
 use super::chunks::Reference;
@@ -11,11 +12,11 @@ use super::entry::{Entry, Place};
 use super::places::Places;
 use super::{KEPT, Payload, TimerTag, Wheel};
 
-/// The number of places for each timer from which on compaction is worth it. So each moved timer is paid for
-/// by as many that were armed, and afterwards at least a quarter of the places is in use.
+/// The number of places for each timer from which on compaction is worth it. So each moved timer is
+/// paid for by as many that were armed, and afterwards at least a quarter of the places is in use.
 const PLACES_PER_TIMER: usize = 8;
-/// The number of chunks to sweep in a step. Twice as many free ones are sorted. A step takes about a tenth of
-/// a millisecond.
+/// The number of chunks to sweep in a step. Twice as many free ones are sorted. A step takes about
+/// a tenth of a millisecond.
 const CHUNKS_PER_STEP: usize = 256;
 
 impl Wheel {
@@ -25,8 +26,8 @@ impl Wheel {
         self.limit.is_some()
     }
 
-    /// Begins to give memory back, if far more is allocated than needed. Generations have to remain for later
-    /// timers.
+    /// Begins to give memory back, if far more is allocated than needed. Generations have to remain
+    /// for later timers.
     pub(super) fn give_back(&mut self) {
         let is_big = self.entries.len() > KEPT.max(self.len.saturating_mul(PLACES_PER_TIMER));
         if !is_big || self.floor.get() >= u32::MAX / 2 {
@@ -44,7 +45,8 @@ impl Wheel {
         }
     }
 
-    /// Does one step of giving memory back. `rename` gets the new names of timers of sources themselves.
+    /// Does one step of giving memory back. `rename` gets the new names of timers of sources
+    /// themselves.
     pub(crate) fn compact(&mut self, mut rename: impl FnMut(&Payload, TimerTag)) {
         self.settle();
         let Some(limit) = self.limit else { return };
@@ -90,7 +92,8 @@ impl Wheel {
         true
     }
 
-    /// Moves a timer to the lowest free place. Returns a reference to it there, if there is a place.
+    /// Moves a timer to the lowest free place. Returns a reference to it there, if there is a
+    /// place.
     fn lower(
         &mut self,
         from: u32,

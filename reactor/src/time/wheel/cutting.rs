@@ -1,5 +1,5 @@
-//! Truncates the table of chunks. Chunks behind the new end move before it as the sweep goes round, one by
-//! one, and each bucket keeps its order.
+//! Truncates the table of chunks. Chunks behind the new end move before it as the sweep goes round,
+//! one by one, and each bucket keeps its order.
 
 use super::buckets::Buckets;
 use super::chunks::{CHUNK_LEN, Chunk, Free, NIL, Reference};

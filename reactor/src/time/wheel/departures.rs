@@ -11,9 +11,9 @@ pub(super) struct Departure {
     pub(super) bucket: u32,
 }
 
-/// The last removed timers. Decreasing the counter of a bucket needs the memory of the timer, which may not
-/// be in the cache: with a million timers, each operation would wait for it. In this list the fetches
-/// overlap, and by the time the list is full, the memory has arrived.
+/// The last removed timers. Decreasing the counter of a bucket needs the memory of the timer, which
+/// may not be in the cache: with a million timers, each operation would wait for it. In this list
+/// the fetches overlap, and by the time the list is full, the memory has arrived.
 pub(super) struct Departures {
     list: [Departure; LEN],
     len: usize,

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
-/// The state of a timer: its bucket in the lowest bits, then its kind, and above that a count of the times
-/// that it was put into a bucket. The count distinguishes its current reference from stale ones.
+/// The state of a timer: its bucket in the lowest bits, then its kind, and above that a count of
+/// the times that it was put into a bucket. The count distinguishes its current reference from
+/// stale ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(pub(super) u32);
 
@@ -60,8 +61,9 @@ impl Place {
     }
 }
 
-/// The part of a timer that arming, moving and cancelling touch. Four share a cache line. A page has as many as
-/// possible: with a million timers, finding the page takes as long as fetching the line.
+/// The part of a timer that arming, moving and cancelling touch. Four share a cache line. A page
+/// has as many as possible: with a million timers, finding the page takes as long as fetching the
+/// line.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// The deadline in nanoseconds. It may be after its bucket, and never before it.

@@ -9,9 +9,9 @@ use super::{
 };
 
 impl Wheel {
-    /// Collects the timers that are due at `now`, the earliest first. Timers with the same deadline come in
-    /// the order in which they were armed, unless one was moved. The caller [takes](Self::take) each. Once
-    /// there are `most` of them, no further bucket is visited.
+    /// Collects the timers that are due at `now`, the earliest first. Timers with the same deadline
+    /// come in the order in which they were armed, unless one was moved. The caller
+    /// [takes](Self::take) each. Once there are `most` of them, no further bucket is visited.
     pub(crate) fn expire(&mut self, now: u64, most: usize, due: &mut VecDeque<Collected>) {
         while due.len() < most {
             if self.buckets.soonest().is_none_or(|soonest| soonest > now) {
@@ -44,8 +44,8 @@ impl Wheel {
         (next << TICK_BITS).wrapping_sub(1)
     }
 
-    /// Fires a collected timer, unless it was cancelled or moved since. A one-shot timer is removed; a
-    /// periodic timer is armed again on its grid.
+    /// Fires a collected timer, unless it was cancelled or moved since. A one-shot timer is
+    /// removed; a periodic timer is armed again on its grid.
     pub(crate) fn take(&mut self, timer: Collected, now: u64) -> Option<Due> {
         let index = timer.tag.index;
         let Entry { deadline, place, .. } = *self.at(timer.tag)?;
@@ -81,7 +81,8 @@ impl Wheel {
         chain
     }
 
-    /// Handles a timer whose bucket was reached: collects it if it is due, or puts it where it belongs.
+    /// Handles a timer whose bucket was reached: collects it if it is due, or puts it where it
+    /// belongs.
     #[inline]
     fn collect(&mut self, reference: Reference, now: u64, due: &mut VecDeque<Collected>) {
         #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::TimerTag;
 
-/// The places of timers that were moved to a lower place, by their names, and their names, by their places.
-/// Trees grow and shrink one node at a time, so no timer pays for all others.
+/// The places of timers that were moved to a lower place, by their names, and their names, by their
+/// places. Trees grow and shrink one node at a time, so no timer pays for all others.
 pub(super) struct Moved {
     places: BTreeMap<TimerTag, u32>,
     names: BTreeMap<u32, TimerTag>,

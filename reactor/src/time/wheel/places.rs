@@ -1,8 +1,8 @@
 //! The free places, approximately the lowest first.
 
-/// A set of numbers. They are taken in ascending runs of up to 64, the lowest run first. So timers that are
-/// armed one after the other are adjacent, whatever the order in which earlier timers were cancelled. A list
-/// of free places would return them in that order, each from another cache line.
+/// A set of numbers. They are taken in ascending runs of up to 64, the lowest run first. So timers
+/// that are armed one after the other are adjacent, whatever the order in which earlier timers were
+/// cancelled. A list of free places would return them in that order, each from another cache line.
 ///
 /// It has a bit for each number, and above each 64 bits one bit for whether any of them is set.
 pub(super) struct Places {
@@ -50,7 +50,8 @@ impl Places {
         }
     }
 
-    /// Puts back the rest of the run that numbers are being taken from, so that the lowest numbers come next.
+    /// Puts back the rest of the run that numbers are being taken from, so that the lowest numbers
+    /// come next.
     pub(super) fn put_back(&mut self) {
         while self.run != 0 {
             let number = self.first + self.run.trailing_zeros();
@@ -59,8 +60,8 @@ impl Places {
         }
     }
 
-    /// Returns whether all numbers from `from`, the first of a run, up to `to` are in the set, except for those
-    /// of the run that numbers are being taken from.
+    /// Returns whether all numbers from `from`, the first of a run, up to `to` are in the set,
+    /// except for those of the run that numbers are being taken from.
     pub(super) fn has_all(&self, from: usize, to: usize) -> bool {
         (from / Self::RUN..to.div_ceil(Self::RUN)).all(|run| {
             let missing = (run * Self::RUN + Self::RUN).saturating_sub(to);
@@ -85,8 +86,8 @@ impl Places {
         }
     }
 
-    /// Returns the numbers of a run that are in the set, the lowest bit first. The run that numbers are being
-    /// taken from is not in the set.
+    /// Returns the numbers of a run that are in the set, the lowest bit first. The run that numbers
+    /// are being taken from is not in the set.
     pub(super) fn run(&self, run: usize) -> u64 {
         self.levels.first().and_then(|words| words.get(run)).copied().unwrap_or(0)
     }

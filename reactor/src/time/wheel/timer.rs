@@ -3,8 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// Names one armed timer of one wheel for ever. A timer that fired or was cancelled is never taken for a
-/// later one. In another wheel, the name is not valid.
+/// Names one armed timer of one wheel for ever. A timer that fired or was cancelled is never taken
+/// for a later one. In another wheel, the name is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TimerTag {
     pub(super) index: u32,

@@ -10,8 +10,8 @@ impl Wheel {
         self.entries.len().div_ceil(Places::RUN) + self.len
     }
 
-    /// Continues where it stopped, and cancels the timers for which `keep` returns false. A timer counts as
-    /// one step, and so does each run of places, free or not.
+    /// Continues where it stopped, and cancels the timers for which `keep` returns false. A timer
+    /// counts as one step, and so does each run of places, free or not.
     pub(crate) fn weed(&mut self, looks: usize, keep: impl Fn(&Payload) -> bool) {
         let mut left = looks;
         while left > 0 && self.len > 0 {
