@@ -124,6 +124,14 @@ impl Buffer {
     }
 }
 
+/// A buffer that adopts a block filled elsewhere, without copying it: all of it is waiting.
+impl From<Vec<u8>> for Buffer {
+    fn from(storage: Vec<u8>) -> Self {
+        let end = storage.len();
+        Self { storage, start: 0, end }
+    }
+}
+
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Buffer({} of {} bytes)", self.len(), self.capacity())
@@ -170,6 +178,20 @@ mod tests {
         assert_eq!(buffer.filled(), b"abcdefghijkl");
         buffer.filled_mut().make_ascii_uppercase();
         assert_eq!(buffer.filled(), b"ABCDEFGHIJKL");
+    }
+
+    #[test]
+    fn a_foreign_block_is_adopted_without_a_copy() {
+        let block = b"received elsewhere".to_vec();
+        let place = block.as_ptr();
+        let mut buffer = Buffer::from(block);
+        assert_eq!(
+            (buffer.filled(), buffer.filled().as_ptr()),
+            (&b"received elsewhere"[..], place)
+        );
+        buffer.consume(9);
+        assert_eq!(buffer.spare(9).len(), 9, "the front is used again");
+        assert_eq!(buffer.filled(), b"elsewhere");
     }
 
     #[test]

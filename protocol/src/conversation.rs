@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::{
-    Buffer, Cause, Codec, Context, Decoded, Flow, Output, Refusal, Reply, Service, Session,
+    Buffer, Cause, Codec, Context, Decoded, Flow, Output, Reason, Reply, Service, Session,
 };
 
 /// A codec and a service talking to one peer: the [`Session`] for every pair of them.
@@ -38,7 +38,7 @@ use crate::{
 /// assert_eq!(session.advance(&mut input, &mut output, &mut context)?, Flow::Continue);
 /// assert_eq!(output.to_vec(), b"ONE\nTWO\n");
 /// assert_eq!(input.filled(), b"thr");
-/// # Ok::<(), protocol::Refusal>(())
+/// # Ok::<(), protocol::Reason>(())
 /// ```
 #[derive(Debug)]
 pub struct Conversation<C, S> {
@@ -47,20 +47,29 @@ pub struct Conversation<C, S> {
     /// How much input the decoder wants to see before it is called again, as far as four bytes can
     /// say it: every idle connection has one.
     need: u32,
+    /// The service pauses. It does not while the conversation waits only for its output to drain.
     paused: bool,
     /// The service has been told that the input ended.
     finished: bool,
+    /// The peer has ended its stream while the output was full: the service is told when it pauses.
+    hung_up: bool,
 }
 
 impl<C, S> Conversation<C, S> {
     /// A conversation that has not begun.
     pub fn new(codec: C, service: S) -> Self {
-        Self { codec, service, need: 0, paused: false, finished: false }
+        Self { codec, service, need: 0, paused: false, finished: false, hung_up: false }
     }
 
-    /// The service, for tests and for drivers that look in on it.
+    /// Returns the service, for tests and for drivers that look in on it.
     pub fn service(&self) -> &S {
         &self.service
+    }
+
+    /// Returns the codec and the service, for the session that follows in an
+    /// [`Upgrade`](crate::Upgrade).
+    pub fn into_parts(self) -> (C, S) {
+        (self.codec, self.service)
     }
 }
 
@@ -81,7 +90,7 @@ impl<C: Codec, S> Conversation<C, S> {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Step, Refusal>
+    ) -> Result<Step, Reason>
     where
         S: Service<C, A>,
     {
@@ -91,7 +100,7 @@ impl<C: Codec, S> Conversation<C, S> {
         let (waiting, limit) = (input.len(), context.limits.message_size_max);
         let (step, taken) = match self.codec.decode(input.filled_mut(), output) {
             Ok(Decoded::Message { consumed: 0, .. } | Decoded::Skip { consumed: 0 }) => {
-                return Err(Box::new(ConversationError::NothingConsumed));
+                return Err(Reason::refused(ConversationError::NothingConsumed));
             }
             Ok(Decoded::Message { message, consumed }) => {
                 let mut reply = Reply::new(&mut self.codec, output);
@@ -99,7 +108,7 @@ impl<C: Codec, S> Conversation<C, S> {
             }
             Ok(Decoded::Skip { consumed }) => (Step::Skipped, consumed),
             Ok(Decoded::Incomplete { need }) if need > limit || waiting >= limit => {
-                return Err(Box::new(ConversationError::MessageTooLarge { limit }));
+                return Err(Reason::refused(ConversationError::MessageTooLarge { limit }));
             }
             Ok(Decoded::Incomplete { need }) => {
                 self.need = u32::try_from(need.max(waiting + 1)).unwrap_or(u32::MAX);
@@ -107,7 +116,7 @@ impl<C: Codec, S> Conversation<C, S> {
             }
             Err(error) => {
                 self.codec.reject(&error, output);
-                return Err(Box::new(error));
+                return Err(Reason::refused(error));
             }
         };
         self.need = 0;
@@ -121,18 +130,41 @@ impl<C: Codec, S> Conversation<C, S> {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Flow, Refusal>
+    ) -> Result<Flow, Reason>
     where
         S: Service<C, A>,
     {
         self.finished = true;
         if let Err(error) = self.codec.finish(input.filled()) {
             self.codec.reject(&error, output);
-            return Err(Box::new(error));
+            return Err(Reason::refused(error));
         }
         input.clear();
         let mut reply = Reply::new(&mut self.codec, output);
         Ok(self.service.finish(&mut reply, context))
+    }
+
+    /// Tells the service why it is called. Returns what it wants.
+    fn tell<A>(&mut self, output: &mut Output, context: &mut Context<'_, A>) -> Flow
+    where
+        S: Service<C, A>,
+    {
+        let mut reply = Reply::new(&mut self.codec, output);
+        let flow = match context.cause {
+            Cause::Input => Flow::Continue,
+            Cause::Opened => return self.service.open(&mut reply, context),
+            Cause::Woken => return self.service.resume(&mut reply, context),
+            Cause::Timeout(key) => return self.service.timeout(key, &mut reply, context),
+            Cause::Drained => self.service.drained(&mut reply, context),
+            Cause::Stopping => self.service.stopping(&mut reply, context),
+            Cause::HungUp if self.paused => self.service.hung_up(&mut reply, context),
+            Cause::HungUp => {
+                self.hung_up = true;
+                Flow::Continue
+            }
+        };
+        // Only what may bring news to the service ends its pause.
+        if self.paused && flow == Flow::Continue { Flow::Pause } else { flow }
     }
 
     /// Tells the service why it is called, and delivers what messages there are.
@@ -141,26 +173,20 @@ impl<C: Codec, S> Conversation<C, S> {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Flow, Refusal>
+    ) -> Result<Flow, Reason>
     where
         S: Service<C, A>,
     {
-        let mut reply = Reply::new(&mut self.codec, output);
         let mut flow = match context.cause {
-            Cause::Opened => self.service.open(&mut reply, context),
-            Cause::Woken => self.service.resume(&mut reply, context),
-            Cause::Deadline => self.service.timeout(&mut reply, context),
-            Cause::Drained => self.service.drained(&mut reply, context),
-            Cause::Stopping => self.service.stopping(&mut reply, context),
-            Cause::HungUp => self.service.hung_up(&mut reply, context),
-            Cause::Input => Flow::Continue,
+            Cause::Input if !self.paused => Flow::Continue,
+            _ => self.tell(output, context),
         };
-        let resumes = matches!(context.cause, Cause::Opened | Cause::Woken | Cause::Deadline);
-        if self.paused && flow == Flow::Continue && !resumes {
-            flow = Flow::Pause;
-        }
-        // Law 6: a full output stops decoding; what is left stays in the input.
-        while flow == Flow::Continue && output.len() < context.limits.output_high {
+        while flow == Flow::Continue {
+            // Law 6: a full output stops decoding; what is left stays in the input until it drains.
+            if output.len() >= context.limits.output_high {
+                self.paused = false;
+                return Ok(Flow::Pause);
+            }
             flow = match self.step(input, output, context)? {
                 Step::Delivered(flow) => flow,
                 Step::Skipped => Flow::Continue,
@@ -168,6 +194,13 @@ impl<C: Codec, S> Conversation<C, S> {
                     self.finish(input, output, context)?
                 }
                 Step::Starved => break,
+            };
+        }
+        if flow == Flow::Pause && std::mem::take(&mut self.hung_up) {
+            let mut reply = Reply::new(&mut self.codec, output);
+            flow = match self.service.hung_up(&mut reply, context) {
+                Flow::Continue => Flow::Pause,
+                flow => flow,
             };
         }
         self.paused = flow == Flow::Pause;
@@ -181,7 +214,7 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Flow, Refusal> {
+    ) -> Result<Flow, Reason> {
         let outcome = self.go_on(input, output, context);
         if matches!(outcome, Ok(Flow::Close) | Err(_)) {
             self.service.ending(context);
@@ -189,8 +222,8 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         outcome
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
-        self.service.closed(error, context);
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        self.service.closed(reason, context);
     }
 }
 

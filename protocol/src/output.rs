@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::Buffer;
+
 /// Appended bytes are sealed into segments of about this size, so that a long backlog frees its
 /// memory as it drains and never pays for a doubling copy of all of it.
 const CHUNK_SIZE: usize = 64 * 1024;
@@ -13,11 +15,16 @@ const CHUNK_SIZE: usize = 64 * 1024;
 /// Room for so many segments is kept when they have been sent.
 const SEGMENTS_KEPT: usize = 64;
 
+/// Input of fewer bytes that passes through is copied.
+const TAKEN_MIN: usize = 4 * 1024;
+
 /// Shared messages of fewer bytes are copied.
 const SHARED_MIN: usize = 64;
 
 enum Segment {
     Bytes(Vec<u8>),
+    /// Input that passes through, in the block that it was received in.
+    Block(Buffer),
     Shared(Arc<[u8]>),
     File(FileRange),
 }
@@ -26,8 +33,19 @@ impl Segment {
     fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Block(block) => block.len() as u64,
             Self::Shared(bytes) => bytes.len() as u64,
             Self::File(range) => range.length,
+        }
+    }
+
+    /// Returns the bytes of the segment, unless they are in a file.
+    fn memory(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Block(block) => Some(block.filled()),
+            Self::Shared(bytes) => Some(bytes),
+            Self::File(_) => None,
         }
     }
 }
@@ -84,12 +102,21 @@ pub struct Output {
     len: u64,
     /// How many bytes of the segments are file ranges, sent or not.
     file_bytes: u64,
+    /// An empty block for the next input that passes through.
+    spare: Option<Buffer>,
 }
 
 impl Output {
     /// An empty output that owns no heap memory.
     pub const fn new() -> Self {
-        Self { queue: VecDeque::new(), tail: Vec::new(), sent: 0, len: 0, file_bytes: 0 }
+        Self {
+            queue: VecDeque::new(),
+            tail: Vec::new(),
+            sent: 0,
+            len: 0,
+            file_bytes: 0,
+            spare: None,
+        }
     }
 
     /// How many bytes are waiting to be sent, those of files included.
@@ -197,6 +224,19 @@ impl Output {
         }
     }
 
+    /// Appends all of `input`, which is empty then. Much of it is not copied: its block moves here,
+    /// and `input` gets an empty one, which is a block that was sent before where there is one. An
+    /// echo, a relay and a body that passes through use this.
+    pub fn take_input(&mut self, input: &mut Buffer) {
+        if input.len() < TAKEN_MIN {
+            self.append(input.filled());
+            input.clear();
+        } else {
+            let empty = self.spare.take().unwrap_or_default();
+            self.enqueue(Segment::Block(std::mem::replace(input, empty)));
+        }
+    }
+
     /// Appends a range of a file, without reading it.
     ///
     /// A file that turns out shorter than the range when it is sent is an error of the connection:
@@ -240,6 +280,9 @@ impl Output {
                 offset: range.offset + self.sent,
                 length: range.length - self.sent,
             }),
+            Some(segment) if self.queue.len() == 1 && self.tail.is_empty() => {
+                Front::Whole(segment.memory().map_or(&[], |bytes| &bytes[self.sent as usize..]))
+            }
             Some(_) => Front::Memory,
             None if self.tail.is_empty() => Front::Empty,
             None => Front::Whole(&self.tail[self.sent as usize..]),
@@ -249,15 +292,7 @@ impl Output {
     /// Fills `slices` with what is waiting in memory, up to the next file range, for one vectored
     /// write. Returns how many were filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let memory = self
-            .queue
-            .iter()
-            .map_while(|segment| match segment {
-                Segment::Bytes(bytes) => Some(bytes.as_slice()),
-                Segment::Shared(bytes) => Some(&bytes[..]),
-                Segment::File(_) => None,
-            })
-            .chain(self.memory_tail());
+        let memory = self.queue.iter().map_while(Segment::memory).chain(self.memory_tail());
         let mut filled = 0;
         for (slot, bytes) in slices.iter_mut().zip(memory) {
             // `sent` counts from the first segment only.
@@ -307,24 +342,37 @@ impl Output {
                 return;
             }
             self.sent -= first;
-            if let Some(Segment::File(_)) = self.queue.pop_front() {
-                self.file_bytes -= first;
+            match self.queue.pop_front() {
+                Some(Segment::File(_)) => self.file_bytes -= first,
+                Some(Segment::Block(mut block)) => {
+                    block.clear();
+                    self.spare = Some(block);
+                }
+                _ => {}
             }
         }
     }
 
-    /// Takes everything that is waiting, without copying segments. This output is empty then, and
+    /// Takes everything that is waiting, without copying large segments. This output is empty then, and
     /// keeps the storage that bytes are appended to.
     #[must_use]
     pub fn take(&mut self) -> Output {
-        let queue = std::mem::take(&mut self.queue);
+        let mut queue = std::mem::take(&mut self.queue);
         let mut sent = std::mem::take(&mut self.sent);
+        for segment in &mut queue {
+            // The rest of a block does not keep the room of all of it.
+            if let Segment::Block(block) = segment
+                && block.len() < block.capacity() / 4
+            {
+                *segment = Segment::Bytes(block.filled().to_vec());
+            }
+        }
         let skip = if queue.is_empty() { std::mem::take(&mut sent) } else { 0 };
         let tail = self.tail[skip as usize..].to_vec();
         self.tail.clear();
         let (len, file_bytes) =
             (std::mem::take(&mut self.len), std::mem::take(&mut self.file_bytes));
-        Output { queue, tail, sent, len, file_bytes }
+        Output { queue, tail, sent, len, file_bytes, spare: None }
     }
 
     /// A copy of all that is waiting in memory, for tests and logs. File ranges are left out.
@@ -333,11 +381,7 @@ impl Output {
         let mut sent = self.sent as usize;
         for segment in &self.queue {
             let skip = std::mem::take(&mut sent);
-            match segment {
-                Segment::Bytes(bytes) => all.extend_from_slice(&bytes[skip..]),
-                Segment::Shared(bytes) => all.extend_from_slice(&bytes[skip..]),
-                Segment::File(_) => {}
-            }
+            all.extend_from_slice(segment.memory().map_or(&[], |bytes| &bytes[skip..]));
         }
         all.extend_from_slice(&self.tail[sent..]);
         all

@@ -1,9 +1,8 @@
 //! The application's side of a conversation.
 
-use std::error::Error;
 use std::sync::Arc;
 
-use crate::{Codec, Context, FileRange, Output};
+use crate::{Codec, Context, FileRange, Output, Reason};
 
 /// What a conversation wants next.
 #[must_use]
@@ -16,13 +15,16 @@ pub enum Flow {
     Pause,
     /// Send what has been said, then close in order.
     Close,
+    /// Hand over to the session that comes after this one, with what is left of the input: see
+    /// [`Upgrade`](crate::Upgrade). Without one, the connection is refused.
+    Upgrade,
 }
 
 /// The application: a message in, replies out. One value serves one connection.
 ///
 /// What connections share lives in the application state `A`, which every call is lent through
 /// [`Context::app`]. To speak to another connection, put what it should say into `A` and
-/// [`wake`](Context::wake) it; its own [`resume`](Self::resume) says it.
+/// [`wake`](crate::Effects::wake) it; its own [`resume`](Self::resume) says it.
 pub trait Service<C: Codec, A = ()> {
     /// The connection is open and nothing has been read. Servers of protocols in which the server
     /// speaks first greet here.
@@ -39,8 +41,8 @@ pub trait Service<C: Codec, A = ()> {
         context: &mut Context<'_, A>,
     ) -> Flow;
 
-    /// The output has fallen to its low mark ([`Limits::output_low`](crate::Limits)) from above it:
-    /// whoever has much to say says some more here, up to the high mark each time.
+    /// The output has fallen to its low mark ([`Limits::output_low`](crate::Limits)) from above it. A
+    /// service that has much to say says some more here, up to the high mark each time.
     ///
     /// [`Flow::Continue`] leaves a pause as it is.
     fn drained(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
@@ -48,8 +50,8 @@ pub trait Service<C: Codec, A = ()> {
         Flow::Continue
     }
 
-    /// The loop winds down: nothing new is to be begun. [`Flow::Close`] ends the conversation once
-    /// what was said is sent; otherwise it goes on until it is silent
+    /// The loop stops gracefully: the service starts nothing new. [`Flow::Close`] ends the
+    /// conversation once what was said is sent. Otherwise it goes on until it is silent
     /// ([`Limits::stopping_quiet`](crate::Limits)) or the loop's patience ends.
     /// [`Flow::Continue`] leaves a pause as it is.
     fn stopping(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
@@ -67,17 +69,17 @@ pub trait Service<C: Codec, A = ()> {
         Flow::Continue
     }
 
-    /// Somebody woke this conversation: say what became sayable.
-    ///
-    /// Returning [`Flow::Continue`] ends a pause.
+    /// This conversation was woken. What others have for it is said here. [`Flow::Continue`] ends a
+    /// pause.
     fn resume(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The deadline set with [`Context::set_deadline`] has passed.
-    fn timeout(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
-        let _ = (reply, context);
+    /// The timeout of `key` has passed ([`Effects::set_timeout`](crate::Effects::set_timeout)). By
+    /// default that ends the conversation.
+    fn timeout(&mut self, key: u8, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (key, reply, context);
         Flow::Close
     }
 
@@ -98,10 +100,10 @@ pub trait Service<C: Codec, A = ()> {
 
     /// The connection is gone. Called exactly once, and nothing after it.
     ///
-    /// `error` is `None` when both sides were done; otherwise it says what cut the conversation
-    /// short, in the driver's own error type.
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, A>) {
-        let _ = (error, context);
+    /// [`Reason::is_orderly`] tells whether both sides were done; otherwise the reason says what cut
+    /// the conversation short.
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        let _ = (reason, context);
     }
 }
 

@@ -4,16 +4,15 @@
 //! Each check panics, saying what was expected and what happened, when the codec is wrong.
 
 mod random;
+mod wire;
 
 use std::io::{self, IoSlice, Read, Seek, SeekFrom};
-use std::time::Instant;
 
 pub use random::Random;
+pub use wire::Wire;
 
-use crate::{
-    Buffer, Cause, Codec, ConnectionId, Context, Decoded, Effects, Flow, Front, Limits, Output,
-    Refusal, Session,
-};
+use crate::link::Front;
+use crate::{Buffer, Codec, Decoded, FileRange, Output, Reason, Session};
 
 /// How a stream that was decoded piece by piece went.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -224,36 +223,56 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
     }
 }
 
-/// Sends all that is waiting, as a driver does: what stands in files is read.
+/// Appends all that is waiting to `said`, as a driver sends it: what stands in files is read.
 fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        let count = match output.front() {
-            Front::Empty => return Ok(()),
-            Front::Whole(bytes) => {
-                said.extend_from_slice(bytes);
-                bytes.len()
-            }
-            Front::Memory => {
-                let mut slices = [IoSlice::new(&[]); 16];
-                let filled = output.gather(&mut slices);
-                slices[..filled].iter().for_each(|slice| said.extend_from_slice(slice));
-                slices[..filled].iter().map(|slice| slice.len()).sum()
-            }
-            Front::File(range) => {
-                // Piece by piece, so that a length that no file has takes no memory.
-                let mut piece = [0; 4096];
-                let size = piece.len().min(usize::try_from(range.length).unwrap_or(usize::MAX));
-                let piece = &mut piece[..size];
-                // As any system can: that moves the place at which the file is read.
-                let mut file = &*range.file;
-                file.seek(SeekFrom::Start(range.offset))?;
-                file.read_exact(piece).map_err(promised)?;
-                said.extend_from_slice(piece);
-                size
-            }
-        };
-        output.consume(count as u64);
+    while !output.is_empty() {
+        let before = said.len();
+        append_front(output.front(), output, u64::MAX, said)?;
+        output.consume((said.len() - before) as u64);
     }
+    Ok(())
+}
+
+/// Appends what stands at the front of an output to `said`, `most` bytes at most.
+fn append_front(
+    front: Front<'_>,
+    output: &Output,
+    most: u64,
+    said: &mut Vec<u8>,
+) -> io::Result<()> {
+    let bounded =
+        |bytes: &[u8], most: u64| bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    match front {
+        Front::Empty => {}
+        Front::Whole(bytes) => said.extend_from_slice(&bytes[..bounded(bytes, most)]),
+        Front::Memory => {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = output.gather(&mut slices);
+            let mut left = most;
+            for slice in &slices[..filled] {
+                let count = bounded(slice, left);
+                said.extend_from_slice(&slice[..count]);
+                left -= count as u64;
+            }
+        }
+        Front::File(range) => {
+            // Piece by piece, so that a length that no file has takes no memory.
+            let mut piece = [0; 4096];
+            let size = range.length.min(most).min(piece.len() as u64) as usize;
+            let count = read_file(&range, &mut piece[..size])?;
+            said.extend_from_slice(&piece[..count]);
+        }
+    }
+    Ok(())
+}
+
+/// Fills `piece` from the beginning of a range of a file.
+fn read_file(range: &FileRange, piece: &mut [u8]) -> io::Result<usize> {
+    // As any system can: that moves the place at which the file is read.
+    let mut file = &*range.file;
+    file.seek(SeekFrom::Start(range.offset))?;
+    file.read_exact(piece).map_err(promised)?;
+    Ok(piece.len())
 }
 
 /// What a driver says of a file that ends before its range does.
@@ -267,42 +286,29 @@ fn promised(error: io::Error) -> io::Error {
     }
 }
 
-/// Drives a session in memory: opens it, feeds it `pieces`, ends its input, drains its output
-/// whenever that is full. Returns all it said, the ranges of files included.
+/// Drives a session in memory, through a [`Link`](crate::link::Link) as every driver does: opens it,
+/// feeds it `pieces`, ends its input, takes all its output. Returns all it said, the ranges of files
+/// included. [`Wire`] is for what takes more than that.
 ///
 /// # Errors
-/// What the session refused, or why a file could not be read to the end of its range.
+/// Why the connection ended, unless that was orderly: what the session refused, or why a file could
+/// not be read to the end of its range.
 pub fn drive<A, S: Session<A>>(
     session: &mut S,
     app: &mut A,
     pieces: &[&[u8]],
-) -> Result<Vec<u8>, Refusal> {
-    let (mut input, mut output, mut said) = (Buffer::new(), Output::new(), Vec::new());
-    let opening = [(Cause::Opened, &b""[..], false)];
-    let feeding = pieces.iter().map(|piece| (Cause::Input, *piece, false));
-    let ending = [(Cause::Input, &b""[..], true)];
-    for (cause, piece, ended) in opening.into_iter().chain(feeding).chain(ending) {
-        input.extend_from_slice(piece);
-        let mut cause = cause;
-        loop {
-            let mut effects = Effects::default();
-            let (now, limits) = (Instant::now(), Limits::DEFAULT);
-            let mut context =
-                Context::new(now, ConnectionId(0), app, &limits, &mut effects).because(cause);
-            context.input_ended = ended;
-            let flow = session.advance(&mut input, &mut output, &mut context)?;
-            let full = output.len() >= limits.output_high;
-            send(&mut output, &mut said)?;
-            if flow == Flow::Close {
-                return Ok(said);
-            }
-            if !full {
-                break;
-            }
-            cause = Cause::Drained;
-        }
+) -> Result<Vec<u8>, Reason> {
+    let mut wire = Wire::new(session);
+    wire.run(app);
+    for piece in pieces {
+        wire.feed(piece, app);
     }
-    Ok(said)
+    wire.end_input(app);
+    let said = wire.take_sent();
+    match wire.into_reason() {
+        Some(reason) if !reason.is_orderly() => Err(reason),
+        _ => Ok(said),
+    }
 }
 
 #[cfg(test)]
@@ -312,8 +318,8 @@ mod tests {
     use std::fs::File;
     use std::sync::Arc;
 
-    use crate::FileRange;
     use crate::codecs::{Lines, LinesError};
+    use crate::{Cause, Context, FileRange, Flow};
 
     /// Delivers pairs of bytes, wrong in one way.
     #[derive(Clone, Copy)]
@@ -448,9 +454,10 @@ mod tests {
             _input: &mut Buffer,
             output: &mut Output,
             context: &mut Context<'_>,
-        ) -> Result<Flow, Refusal> {
+        ) -> Result<Flow, Reason> {
             if context.cause == Cause::Opened {
-                let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing.rs"))?;
+                let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing.rs"))
+                    .map_err(Reason::refused)?;
                 output.append(b"hello");
                 output.file(FileRange { file: Arc::new(file), offset: 4, length: self.0 });
                 output.append(b"bye");

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use protocol::codecs::{Lines, Packet, PacketView};
 use protocol::{
     Buffer, Cause, Codec, ConnectionId, Context, Conversation, Decoded, Effects, Flow, Limits,
-    Output, Refusal, Reply, Service, Session, resp,
+    Output, Reason, Reply, Service, Session, resp,
 };
 
 /// Repeats each line ten times; stops for "pause" and ends with "close"; remembers what it was told.
@@ -31,7 +31,7 @@ impl Service<Lines> for Repeat {
         for _ in 0..10 {
             reply.send(line);
         }
-        context.wake(ConnectionId(7));
+        context.effects.wake(ConnectionId(7));
         match &*line {
             b"pause" => Flow::Pause,
             b"close" => Flow::Close,
@@ -70,7 +70,7 @@ impl Driver {
         }
     }
 
-    fn advance(&mut self, cause: Cause, input: &[u8]) -> Result<Flow, Refusal> {
+    fn advance(&mut self, cause: Cause, input: &[u8]) -> Result<Flow, Reason> {
         self.input.extend_from_slice(input);
         let (mut app, mut effects) = ((), Effects::default());
         let mut context =
@@ -78,7 +78,7 @@ impl Driver {
                 .because(cause);
         context.input_ended = self.input_ended;
         let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
-        self.wakes += effects.wakes.len();
+        self.wakes += effects.take_wakes().count();
         flow
     }
 }
@@ -89,12 +89,12 @@ fn a_full_output_stops_decoding_and_a_drained_one_resumes_it() {
     let mut driver = Driver::new(limits);
     let lines = b"0123456789\n".repeat(5);
     let flow = driver.advance(Cause::Input, &lines).expect("they are lines");
-    assert_eq!(flow, Flow::Continue);
+    assert_eq!(flow, Flow::Pause);
     assert_eq!(driver.session.service().calls, 1);
     for calls in 2..=5 {
         driver.output.clear();
         let flow = driver.advance(Cause::Drained, b"").expect("they are lines");
-        assert_eq!(flow, Flow::Continue);
+        assert_eq!(flow, Flow::Pause);
         assert_eq!(driver.session.service().calls, calls);
     }
     assert!(driver.input.is_empty());
@@ -276,7 +276,7 @@ impl Service<Packet> for Collect {
 }
 
 /// Advances a session that is new with `bytes`.
-fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<Flow, Refusal> {
+fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<Flow, Reason> {
     let (mut input, mut output) = (Buffer::new(), Output::new());
     input.extend_from_slice(bytes);
     let (mut app, mut effects) = ((), Effects::default());

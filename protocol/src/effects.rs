@@ -1,0 +1,145 @@
+//! What a session asks of its driver besides bytes.
+
+use std::time::Duration;
+
+use crate::ConnectionId;
+
+/// How the loop is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Once what is ready has been run.
+    Soon,
+    /// Gracefully: every session is told ([`Cause::Stopping`](crate::Cause::Stopping)), and
+    /// connections have so long to finish.
+    Gracefully(Duration),
+}
+
+/// How long a peer may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleLimit {
+    /// As long as the loop allows every connection. The limit that holds at first.
+    ByLoop,
+    /// For ever.
+    Never,
+}
+
+/// What a session asks of its driver besides bytes. The driver carries it out after the call.
+///
+/// It is a field of [`Context`](crate::Context) beside the application's state, so that a session
+/// can wake connections while it iterates over what the application knows of them.
+///
+/// ```
+/// use protocol::{ConnectionId, Context};
+///
+/// struct Room {
+///     members: Vec<ConnectionId>,
+/// }
+///
+/// fn announce(context: &mut Context<'_, Room>) {
+///     for member in &context.app.members {
+///         context.effects.wake(*member);
+///     }
+/// }
+/// # let _ = announce;
+/// ```
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Something was asked for. Nothing else has to be looked at otherwise.
+    pub(crate) is_asked: bool,
+    pub(crate) output_ended: bool,
+    pub(crate) layer_started: bool,
+    pub(crate) idle_limit: Option<IdleLimit>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) wakes: Vec<ConnectionId>,
+    pub(crate) closes: Vec<ConnectionId>,
+    pub(crate) timeouts: Vec<(u8, Option<Duration>)>,
+}
+
+impl Effects {
+    /// Calls the session of `connection` with [`Cause::Woken`](crate::Cause::Woken) soon. Wakes
+    /// coalesce: a session that is woken several times before it runs is called once. Waking a
+    /// connection that is gone does nothing.
+    pub fn wake(&mut self, connection: ConnectionId) {
+        self.is_asked = true;
+        self.wakes.push(connection);
+    }
+
+    /// Closes another connection, whose session is told [`Reason::Cancelled`](crate::Reason). What
+    /// it has not sent is lost. Closing a connection that is gone does nothing. To end its own
+    /// connection, a session returns [`Flow::Close`](crate::Flow::Close).
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.is_asked = true;
+        self.closes.push(connection);
+    }
+
+    /// Calls this session with [`Cause::Timeout`](crate::Cause::Timeout) and `key` after so long,
+    /// never early; `None` removes the timeout. A session has one timeout for each key, and setting
+    /// it again replaces it.
+    pub fn set_timeout(&mut self, key: u8, after: Option<Duration>) {
+        self.is_asked = true;
+        self.timeouts.push((key, after));
+    }
+
+    /// Ends the sending side of the connection once the output has been sent, and goes on reading.
+    /// To end both sides, return [`Flow::Close`](crate::Flow::Close).
+    pub fn end_output(&mut self) {
+        self.is_asked = true;
+        self.output_ended = true;
+    }
+
+    /// Exempts the peer from the idle limit, or ends the exemption. A peer that waits for others has
+    /// nothing to say. The limit holds again for a peer that has ended its stream while the session
+    /// pauses ([`Cause::HungUp`](crate::Cause::HungUp)).
+    pub fn allow_silence(&mut self, is_allowed: bool) {
+        self.is_asked = true;
+        self.idle_limit = Some(if is_allowed { IdleLimit::Never } else { IdleLimit::ByLoop });
+    }
+
+    /// Starts the link's layer, which was held back until now
+    /// ([`Link::with_layer_later`](crate::link::Link::with_layer_later)): what is in the output
+    /// already is sent as it is, and the input that is left is the layer's. `STARTTLS` (RFC 3207)
+    /// works so.
+    pub fn start_layer(&mut self) {
+        self.is_asked = true;
+        self.layer_started = true;
+    }
+
+    /// Stops the loop once what is ready has been run.
+    pub fn stop(&mut self) {
+        self.is_asked = true;
+        self.stop = Some(Stop::Soon);
+    }
+
+    /// Stops the loop gracefully: every session is told
+    /// ([`Cause::Stopping`](crate::Cause::Stopping)), and connections have `patience` to finish.
+    pub fn stop_gracefully(&mut self, patience: Duration) {
+        self.is_asked = true;
+        self.stop = Some(Stop::Gracefully(patience));
+    }
+
+    /// Returns whether anything was asked for since the last look: for drivers.
+    #[inline]
+    pub fn take_asked(&mut self) -> bool {
+        std::mem::take(&mut self.is_asked)
+    }
+
+    /// Takes the connections to wake, in order: for drivers.
+    pub fn take_wakes(&mut self) -> impl Iterator<Item = ConnectionId> {
+        self.wakes.drain(..)
+    }
+
+    /// Takes the connections to close, in order: for drivers.
+    pub fn take_closes(&mut self) -> impl Iterator<Item = ConnectionId> {
+        self.closes.drain(..)
+    }
+
+    /// Takes how long the peer may be silent, where that has changed: for drivers.
+    pub fn take_idle_limit(&mut self) -> Option<IdleLimit> {
+        self.idle_limit.take()
+    }
+
+    /// Takes how the loop is to stop: for drivers.
+    pub fn take_stop(&mut self) -> Option<Stop> {
+        self.stop.take()
+    }
+}

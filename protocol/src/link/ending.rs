@@ -1,0 +1,207 @@
+//! How a connection ends, and what waits for a time (P26).
+
+use std::time::{Duration, Instant};
+
+use super::{Layer, Link, Scratch, Stage, UNKNOWN, WriteHalf, cause, flag};
+use crate::Reason;
+
+/// What only some connections need: timeouts of the session, and why and how the connection ends.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
+    /// When each timeout passes, and its key.
+    timeouts: Vec<(Instant, u8)>,
+    ending: Option<Ending>,
+}
+
+/// The end of a connection: why it ends, and what the link still puts up with. Once the peer was sent
+/// everything, and told that there is no more, what it still sends is thrown away until it ends its
+/// stream too: closing with input unread would reset the connection, and lose what the peer has not
+/// read yet.
+#[derive(Debug)]
+struct Ending {
+    reason: Reason,
+    /// How many more bytes are thrown away.
+    discard_left: usize,
+    /// When the peer's time is over.
+    until: Option<Instant>,
+    /// How much time the driver had lost when the peer's time began.
+    lost: Duration,
+}
+
+/// What follows from a limit of time that has passed.
+#[derive(Debug)]
+pub enum Passed {
+    /// The link goes on.
+    GoesOn,
+    /// The link goes on, and the peer is not silent: it has taken something of what was sent.
+    Progress,
+    /// The connection is to be closed for this reason.
+    Over(Reason),
+}
+
+impl<S, L: Layer> Link<S, L> {
+    /// Returns when [`deadline_passed`](Self::deadline_passed) is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let extra = self.extra.as_ref()?;
+        match &extra.ending {
+            Some(ending) => ending.until,
+            None => extra.timeouts.iter().map(|(at, _)| *at).min(),
+        }
+    }
+
+    /// Tells the link that its deadline has passed: a timeout of the session, or the time in which
+    /// the peer had to take what was sent. `unacknowledged` returns how many bytes the peer has not
+    /// acknowledged (`SIOCOUTQ`, `tcp(7)`), zero where that is not known. To be called within a pass.
+    pub fn deadline_passed(
+        &mut self,
+        scratch: &mut Scratch,
+        unacknowledged: impl FnOnce() -> u32,
+    ) -> Passed {
+        scratch.pass.deadline_changed = true;
+        if self.extra.as_ref().is_none_or(|extra| extra.ending.is_none()) {
+            self.pending |= cause::TIMEOUT;
+            return Passed::GoesOn;
+        }
+        if self.has_progressed(scratch, unacknowledged) {
+            return Passed::Progress;
+        }
+        if self.make_up(scratch) {
+            return Passed::GoesOn;
+        }
+        match self.stage {
+            Stage::Lingering => Passed::Over(self.take_reason()),
+            _ => Passed::Over(Reason::Deadline),
+        }
+    }
+
+    /// Tells the link that its connection has been silent for as long as the idle limit allows. For
+    /// `unacknowledged`, see [`deadline_passed`](Self::deadline_passed). To be called within a pass.
+    pub fn idle_passed(
+        &mut self,
+        scratch: &mut Scratch,
+        unacknowledged: impl FnOnce() -> u32,
+    ) -> Passed {
+        if self.has_progressed(scratch, unacknowledged) {
+            return Passed::Progress;
+        }
+        // A session that pauses waits for something else than its peer, and a peer that is owed
+        // something is waited for: the loop's patience is the limit.
+        let is_owed = self.has(flag::PAUSED) || !scratch.is_flushed();
+        match self.stage {
+            Stage::Lingering | Stage::Over => Passed::Over(self.take_reason()),
+            Stage::Open if self.has(flag::STOPS) && is_owed => Passed::GoesOn,
+            // It has a limit of its own.
+            Stage::Closing if self.has(flag::STOPS) => Passed::GoesOn,
+            _ if self.has(flag::STOPS) => Passed::Over(Reason::Stopped),
+            _ => Passed::Over(Reason::Idle),
+        }
+    }
+
+    /// Tells the link how many bytes the peer has not acknowledged, where the output was written
+    /// until there was no more room: what the peer takes from here on is progress.
+    pub fn unacknowledged(&mut self, count: u32) {
+        self.unacknowledged = count;
+    }
+
+    /// Returns whether the peer has taken something of what was sent since that was last looked at:
+    /// then all of its time begins anew.
+    fn has_progressed(
+        &mut self,
+        scratch: &mut Scratch,
+        unacknowledged: impl FnOnce() -> u32,
+    ) -> bool {
+        let now = unacknowledged();
+        let before = std::mem::replace(&mut self.unacknowledged, now);
+        let has_progressed = (now > 0 || !scratch.is_flushed()) && now != before;
+        if has_progressed {
+            self.wait_for_peer(scratch, self.limits.linger);
+        }
+        has_progressed
+    }
+
+    /// Gives the peer of a connection that ends `patience` from now on.
+    pub(super) fn wait_for_peer(&mut self, scratch: &mut Scratch, patience: Duration) {
+        let Some(ending) = self.extra.as_mut().and_then(|extra| extra.ending.as_mut()) else {
+            return;
+        };
+        ending.until = scratch.pass.now.checked_add(patience);
+        ending.lost = scratch.pass.lost;
+        scratch.pass.deadline_changed = true;
+    }
+
+    /// Gives the peer the part of its time that the driver itself has lost. Returns whether there is
+    /// any.
+    fn make_up(&mut self, scratch: &mut Scratch) -> bool {
+        let ending = self.extra.as_ref().and_then(|extra| extra.ending.as_ref());
+        let lost = ending.map_or(Duration::ZERO, |it| scratch.pass.lost.saturating_sub(it.lost));
+        if !lost.is_zero() {
+            self.wait_for_peer(scratch, lost);
+        }
+        !lost.is_zero()
+    }
+
+    /// Ends the session's part: sends what is left to be sent, and nothing more.
+    pub(super) fn close(&mut self, scratch: &mut Scratch, reason: Reason) {
+        scratch.input.clear();
+        scratch.sealed.clear();
+        self.pending = 0;
+        self.stage = Stage::Closing;
+        let extra = self.extra.get_or_insert_default();
+        extra.timeouts = Vec::new();
+        extra.ending = Some(Ending {
+            reason,
+            discard_left: self.limits.linger_bytes_max,
+            until: None,
+            lost: scratch.pass.lost,
+        });
+        // In place of the timeouts of the session, which mean nothing any more.
+        scratch.pass.deadline_changed = true;
+        if !scratch.is_flushed() {
+            self.wait_for_peer(scratch, self.limits.linger);
+        }
+    }
+
+    /// Everything was said and sent: waits for the peer to end its stream too.
+    pub(super) fn linger(&mut self, scratch: &mut Scratch) {
+        self.stage = Stage::Lingering;
+        self.write_half = WriteHalf::Ended;
+        self.unacknowledged = UNKNOWN;
+        self.wait_for_peer(scratch, self.limits.linger);
+    }
+
+    /// Counts what a lingering link throws away.
+    pub(super) fn discard(&mut self, count: usize) {
+        let Some(ending) = self.extra.as_mut().and_then(|extra| extra.ending.as_mut()) else {
+            return;
+        };
+        match ending.discard_left.checked_sub(count) {
+            Some(left) if count > 0 => ending.discard_left = left,
+            _ => self.stage = Stage::Over,
+        }
+    }
+
+    /// Takes the reason of a connection that ends. To be asked once.
+    pub(super) fn take_reason(&mut self) -> Reason {
+        let ending = self.extra.as_mut().and_then(|extra| extra.ending.take());
+        ending.map_or(Reason::Finished, |ending| ending.reason)
+    }
+
+    /// Sets or removes a timeout of the session.
+    pub(super) fn set_timeout(&mut self, scratch: &mut Scratch, key: u8, after: Option<Duration>) {
+        scratch.pass.deadline_changed = true;
+        if after.is_none() && self.extra.is_none() {
+            return;
+        }
+        let timeouts = &mut self.extra.get_or_insert_default().timeouts;
+        timeouts.retain(|(_, other)| *other != key);
+        let at = after.and_then(|after| scratch.pass.now.checked_add(after));
+        timeouts.extend(at.map(|at| (at, key)));
+    }
+
+    /// Takes the timeout that has passed first, if one has.
+    pub(super) fn take_timeout(&mut self, now: Instant) -> Option<u8> {
+        let timeouts = &mut self.extra.as_mut()?.timeouts;
+        let (place, _) = timeouts.iter().enumerate().min_by_key(|(_, (at, _))| *at)?;
+        (timeouts[place].0 <= now).then(|| timeouts.swap_remove(place).1)
+    }
+}

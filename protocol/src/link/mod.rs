@@ -1,0 +1,311 @@
+//! One connection without I/O, for drivers: what every connection does, whichever way its bytes move.
+//!
+//! A [`Link`] holds a session and the rules of a connection: when reading stops and goes on, the
+//! order in which the session is told of what happened, half-close, lingering, deadlines, limits.
+//! A driver moves the bytes. It tells the link what happened, and asks what comes next:
+//!
+//! ```
+//! use protocol::codecs::Lines;
+//! use protocol::link::{Front, Link, Moment, Scratch, Step};
+//! use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
+//! use std::time::{Duration, Instant};
+//!
+//! struct Shout;
+//! impl Service<Lines> for Shout {
+//!     fn call(&mut self, line: &mut [u8], reply: &mut Reply<'_, Lines>, _: &mut Context<'_>) -> Flow {
+//!         line.make_ascii_uppercase();
+//!         reply.send(line);
+//!         Flow::Continue
+//!     }
+//! }
+//!
+//! let mut received: &[u8] = b"one\ntwo\n";
+//! let mut sent = Vec::new();
+//! let moment = Moment { now: Instant::now(), lost: Duration::ZERO };
+//! let mut scratch = Scratch::new(moment.now); // One for all links of a driver.
+//! let mut link = Link::new(Conversation::new(Lines::default(), Shout), Limits::DEFAULT.shared()?);
+//!
+//! link.begin(&mut scratch, moment);
+//! let reason = loop {
+//!     match link.step(&mut scratch) {
+//!         Step::Call => link.call(&mut scratch, ConnectionId(1), &mut ()),
+//!         Step::Read(room) => {
+//!             let count = room.len().min(received.len());
+//!             room[..count].copy_from_slice(&received[..count]);
+//!             received = &received[count..];
+//!             link.received(&mut scratch, count, true); // Nothing received is the end.
+//!         }
+//!         Step::Write(Front::Whole(bytes)) => {
+//!             sent.extend_from_slice(bytes);
+//!             let count = bytes.len() as u64;
+//!             link.sent(&mut scratch, count, true);
+//!         }
+//!         Step::Close(reason) => break reason,
+//!         other => panic!("this session asks for nothing else: {other:?}"),
+//!     }
+//! };
+//! link.end(&mut scratch);
+//! assert_eq!(sent, b"ONE\nTWO\n");
+//! assert!(reason.is_orderly());
+//! # Ok::<(), protocol::LimitsError>(())
+//! ```
+//!
+//! `reactor::Stream` is such a driver for readiness; [`testing`](crate::testing) has one in memory.
+
+mod ending;
+mod layer;
+mod pass;
+mod scratch;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use crate::effects::{IdleLimit, Stop};
+pub use crate::output::Front;
+pub use ending::Passed;
+pub use layer::{Layer, Opened, Plain, SEALED_MAX};
+pub use scratch::Scratch;
+
+use crate::{FileRange, Limits, Reason};
+use ending::Extra;
+use scratch::Rest;
+
+/// One connection without I/O: a session, a layer, and what every connection does. See the
+/// [module](self).
+#[derive(Debug)]
+pub struct Link<S, L = Plain> {
+    session: S,
+    layer: L,
+    limits: Arc<Limits>,
+    /// What is left over between two passes.
+    rest: Option<Box<Rest>>,
+    /// What only some connections need.
+    extra: Option<Box<Extra>>,
+    /// How many bytes the peer had not acknowledged when that was last asked, or [`UNKNOWN`].
+    unacknowledged: u32,
+    stage: Stage,
+    write_half: WriteHalf,
+    /// What the session is still to be told.
+    pending: u8,
+    flags: u8,
+}
+
+/// Each idle connection has one, beside its session.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Link<()>>() == 32);
+
+/// Something was sent since the driver last asked what the peer has acknowledged.
+const UNKNOWN: u32 = u32::MAX;
+
+/// What the session is to be told, in the order in which it is told.
+mod cause {
+    pub(super) const OPENED: u8 = 1 << 0;
+    pub(super) const STOPPING: u8 = 1 << 1;
+    pub(super) const WOKEN: u8 = 1 << 2;
+    pub(super) const TIMEOUT: u8 = 1 << 3;
+    pub(super) const DRAINED: u8 = 1 << 4;
+    pub(super) const HUNG_UP: u8 = 1 << 5;
+    pub(super) const INPUT: u8 = 1 << 6;
+}
+
+/// What is known of a link, in one byte.
+mod flag {
+    /// The session takes no input.
+    pub(super) const PAUSED: u8 = 1 << 0;
+    pub(super) const INPUT_ENDED: u8 = 1 << 1;
+    /// The session was told that its peer has ended its stream.
+    pub(super) const TOLD_HUNG_UP: u8 = 1 << 2;
+    /// The output has been above its low mark, and the session is told when it falls to it.
+    pub(super) const ABOVE_LOW: u8 = 1 << 3;
+    /// The loop stops gracefully.
+    pub(super) const STOPS: u8 = 1 << 4;
+    /// The layer is between the link and the wire,
+    pub(super) const LAYERED: u8 = 1 << 5;
+    /// has begun,
+    pub(super) const LAYER_STARTED: u8 = 1 << 6;
+    /// and has said that nothing more is sent.
+    pub(super) const LAYER_FINISHED: u8 = 1 << 7;
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The session has not been told that the connection is open.
+    Opening,
+    Open,
+    /// The session is done, and what it said is being sent.
+    Closing,
+    /// Everything was sent, and the peer was told so. What it still sends is thrown away until it
+    /// ends its stream too.
+    Lingering,
+    /// The peer has ended its stream, or has sent too much, while the link lingered.
+    Over,
+}
+
+/// How far the sending side of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteHalf {
+    Open,
+    /// The session has ended its output, and what there is of it is being sent.
+    Ending,
+    Ended,
+}
+
+/// The time of one pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time, which does not go back.
+    pub now: Instant,
+    /// How much time the driver has lost in all, as when its process was stopped. Lost time is
+    /// not charged to peers.
+    pub lost: Duration,
+}
+
+/// What happened to a connection besides bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The session was woken.
+    Woken,
+    /// The loop stops gracefully.
+    Stopping,
+}
+
+/// What a link wants its driver to do next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Call [`Link::call`]: there is something to tell the session.
+    Call,
+    /// Read into this room, and say with [`Link::received`] how much came, or with
+    /// [`Link::read_blocked`] that nothing did.
+    Read(&'a mut [u8]),
+    /// Write what stands at the front of the output, and say with [`Link::sent`] how much was
+    /// taken, or with [`Link::write_blocked`] that nothing was. With [`Front::Memory`], the driver
+    /// gathers from [`Link::output`].
+    Write(Front<'a>),
+    /// Read the beginning of this range of a file into this room, which it fills or more, and say
+    /// with [`Link::file_read`] how much there was. Only links with a layer ask for it.
+    ReadFile(FileRange, &'a mut [u8]),
+    /// End the sending side (`shutdown(2)`).
+    ShutDown,
+    /// Close the connection for this reason.
+    Close(Reason),
+    /// Nothing can be done now: wait.
+    Wait(Wait),
+}
+
+/// What a link waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// Until there is something to read.
+    pub read: bool,
+    /// Until there is room to write.
+    pub write: bool,
+    /// Until the peer ends its stream, of which reading would tell otherwise.
+    pub hang_up: bool,
+    /// Whether closing the connection now would cut short what is said to the peer.
+    pub is_unsent: bool,
+    /// Whether the output was written until there was no more room. The driver answers with
+    /// [`Link::unacknowledged`], where it can.
+    pub is_full: bool,
+}
+
+impl<S> Link<S> {
+    /// Returns a link that drives `session` without a layer.
+    pub fn new(session: S, limits: Arc<Limits>) -> Self {
+        Self::build(session, Plain, limits, 0)
+    }
+}
+
+impl<S, L: Layer> Link<S, L> {
+    /// Returns a link whose bytes pass through `layer` from the beginning.
+    pub fn with_layer(session: S, layer: L, limits: Arc<Limits>) -> Self {
+        let flags = if L::IS_PLAIN { 0 } else { flag::LAYERED };
+        Self::build(session, layer, limits, flags)
+    }
+
+    /// Returns a link whose bytes pass through `layer` once the session has started it
+    /// ([`Effects::start_layer`](crate::Effects::start_layer)).
+    pub fn with_layer_later(session: S, layer: L, limits: Arc<Limits>) -> Self {
+        Self::build(session, layer, limits, 0)
+    }
+
+    fn build(session: S, layer: L, limits: Arc<Limits>, flags: u8) -> Self {
+        Self {
+            session,
+            layer,
+            limits,
+            rest: None,
+            extra: None,
+            unacknowledged: UNKNOWN,
+            stage: Stage::Opening,
+            write_half: WriteHalf::Open,
+            pending: cause::OPENED,
+            flags,
+        }
+    }
+
+    /// Returns the session.
+    pub fn session(&self) -> &S {
+        &self.session
+    }
+
+    /// Returns the layer.
+    pub fn layer(&self) -> &L {
+        &self.layer
+    }
+
+    /// Returns the limits of the connection.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns whether the peer has ended its stream, as far as the link was told.
+    pub fn input_ended(&self) -> bool {
+        self.has(flag::INPUT_ENDED)
+    }
+
+    /// Returns whether the link waits for bytes: a driver that learns of an error otherwise has to
+    /// report it.
+    #[inline]
+    pub fn reads(&self) -> bool {
+        self.wants_input() || self.stage == Stage::Lingering
+    }
+
+    /// Returns whether the link throws away what it reads, and an error of the connection says
+    /// nothing any more.
+    pub fn is_lingering(&self) -> bool {
+        matches!(self.stage, Stage::Lingering | Stage::Over)
+    }
+
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline]
+    fn set(&mut self, flag: u8, value: bool) {
+        self.flags = if value { self.flags | flag } else { self.flags & !flag };
+    }
+
+    #[inline]
+    fn wants_input(&self) -> bool {
+        match self.stage {
+            Stage::Open => self.flags & (flag::PAUSED | flag::INPUT_ENDED) == 0,
+            // A layer that is not ready has something to hear first.
+            Stage::Opening => !self.has(flag::INPUT_ENDED),
+            Stage::Closing | Stage::Lingering | Stage::Over => false,
+        }
+    }
+
+    /// Returns whether bytes pass through the layer.
+    #[inline]
+    fn is_layered(&self) -> bool {
+        !L::IS_PLAIN && self.has(flag::LAYERED)
+    }
+
+    /// Returns whether the session's bytes can pass.
+    #[inline]
+    fn is_ready(&self) -> bool {
+        !self.is_layered() || self.layer.is_ready()
+    }
+}

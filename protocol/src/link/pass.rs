@@ -1,0 +1,391 @@
+//! One pass: the steps from the first event to the next wait.
+
+use std::error::Error;
+use std::io;
+
+use super::layer::{Opened, SEALED_MAX};
+use super::scratch::Pass;
+use super::{Event, Front, Layer, Link, Moment, Scratch, Stage, Step, UNKNOWN, Wait, WriteHalf};
+use super::{cause, flag};
+use crate::{Buffer, Cause, ConnectionId, Context, FileRange, Flow, Output, Reason, Session};
+
+/// How much room a read is given at least.
+const READ_MIN: usize = 4 * 1024;
+/// How many sealed bytes wait to be sent before no more are sealed.
+const SEALED_AHEAD: u64 = 64 * 1024;
+
+impl<S, L: Layer> Link<S, L> {
+    /// Begins a pass: lends the link the shared buffers until [`end`](Self::end).
+    ///
+    /// The driver may read and write until it is told that either blocks
+    /// ([`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked)).
+    #[inline]
+    pub fn begin(&mut self, scratch: &mut Scratch, moment: Moment) {
+        scratch.begin(Pass::new(moment.now, moment.lost, &self.limits), &mut self.rest);
+        if self.is_layered() && !self.has(flag::LAYER_STARTED) {
+            self.set(flag::LAYER_STARTED, true);
+            self.layer.start(&mut scratch.wire);
+        }
+    }
+
+    /// Ends the pass: the link keeps what is left over.
+    #[inline]
+    pub fn end(&mut self, scratch: &mut Scratch) {
+        scratch.end(&mut self.rest);
+    }
+
+    /// Tells the link what happened. The session is told in one of the next steps.
+    pub fn tell(&mut self, event: Event) {
+        self.set(flag::STOPS, self.has(flag::STOPS) || event == Event::Stopping);
+        if matches!(self.stage, Stage::Opening | Stage::Open) {
+            self.pending |= match event {
+                Event::Woken => cause::WOKEN,
+                Event::Stopping => cause::STOPPING,
+            };
+        }
+    }
+
+    /// Tells the link that the peer has ended its stream, as far as the driver knows without reading.
+    pub fn hung_up(&mut self, scratch: &mut Scratch) {
+        scratch.pass.is_hung_up = true;
+    }
+
+    /// Tells the link that nothing can be read until the driver waits for it.
+    #[inline]
+    pub fn read_blocked(&mut self, scratch: &mut Scratch) {
+        scratch.pass.can_read = false;
+    }
+
+    /// Tells the link that nothing can be written until the driver waits for it.
+    #[inline]
+    pub fn write_blocked(&mut self, scratch: &mut Scratch) {
+        scratch.pass.can_write = false;
+    }
+
+    /// Returns what the driver should do next. After [`Step::Wait`] and [`Step::Close`] comes
+    /// [`end`](Self::end).
+    #[inline]
+    pub fn step<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
+        if self.is_called(scratch) {
+            return Step::Call;
+        }
+        if scratch.pass.can_read && scratch.pass.to_read > 0 && self.reads() {
+            return self.read_step(scratch);
+        }
+        if self.is_layered()
+            && let Some(range) = self.seal(scratch)
+        {
+            let size = SEALED_MAX.min(usize::try_from(range.length).unwrap_or(SEALED_MAX));
+            return Step::ReadFile(range, &mut scratch.sealed.spare(size)[..size]);
+        }
+        if scratch.pass.can_write && scratch.pass.to_write > 0 && !scratch.is_flushed() {
+            return Step::Write(self.output(scratch).front());
+        }
+        self.conclude(scratch)
+    }
+
+    /// Returns what is to be written: for drivers that gather it.
+    pub fn output<'a>(&self, scratch: &'a Scratch) -> &'a Output {
+        if self.writes_sealed(scratch) { &scratch.wire } else { &scratch.output }
+    }
+
+    fn writes_sealed(&self, scratch: &Scratch) -> bool {
+        !L::IS_PLAIN && (self.is_layered() || !scratch.wire.is_empty())
+    }
+
+    #[inline]
+    fn is_called(&self, scratch: &Scratch) -> bool {
+        // Where the peer takes whatever it is given, others have their turn before it gets more.
+        let put_off = if scratch.pass.to_write == 0 { cause::DRAINED } else { 0 };
+        self.pending & !put_off != 0 && self.is_ready()
+    }
+
+    fn read_step<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
+        let Scratch { input, sealed, output, .. } = scratch;
+        let buffer = if self.is_layered() { sealed } else { input };
+        if buffer.capacity() == 0 {
+            *buffer = Buffer::with_capacity(Scratch::INPUT_SIZE);
+        }
+        // No more than there is room for the answers to, if they are of about that size.
+        let room = self.limits.output_high.saturating_sub(output.len());
+        let spare = buffer.spare(READ_MIN);
+        let size = spare.len().min(room as usize).max(READ_MIN);
+        Step::Read(&mut spare[..size])
+    }
+
+    /// Tells the link that `count` bytes were read, none at the end of the stream, and whether
+    /// there may be more.
+    #[inline]
+    pub fn received(&mut self, scratch: &mut Scratch, count: usize, can_read: bool) {
+        scratch.pass.can_read = can_read && count > 0;
+        scratch.pass.to_read = scratch.pass.to_read.saturating_sub(count);
+        if self.is_lingering() {
+            self.discard(count);
+        } else if self.is_layered() {
+            scratch.sealed.commit(count);
+            self.open(scratch, count == 0);
+        } else {
+            scratch.input.commit(count);
+            self.pending |= cause::INPUT;
+            if count == 0 {
+                self.set(flag::INPUT_ENDED, true);
+            }
+        }
+    }
+
+    /// Opens what was received.
+    fn open(&mut self, scratch: &mut Scratch, is_end: bool) {
+        let before = scratch.input.len();
+        let Scratch { input, sealed, wire, .. } = &mut *scratch;
+        let result = self.layer.open(sealed, input, wire).and_then(|opened| match opened {
+            Opened::Ended => Ok(true),
+            Opened::GoesOn if is_end => self.layer.cut(sealed.filled()).map(|()| true),
+            Opened::GoesOn => Ok(false),
+        });
+        match result {
+            Ok(has_ended) => self.set(flag::INPUT_ENDED, self.has(flag::INPUT_ENDED) || has_ended),
+            Err(error) => return self.refuse(scratch, error),
+        }
+        if self.has(flag::INPUT_ENDED) && !self.layer.is_ready() {
+            return self.refuse(scratch, "the peer ended the stream during the handshake".into());
+        }
+        if scratch.input.len() > before || self.has(flag::INPUT_ENDED) {
+            self.pending |= cause::INPUT;
+        }
+    }
+
+    /// Ends the connection since the layer cannot go on: what it did not seal is lost.
+    fn refuse(&mut self, scratch: &mut Scratch, error: Box<dyn Error + Send + Sync>) {
+        scratch.output.clear();
+        self.close(scratch, Reason::Refused(error));
+    }
+
+    /// Seals what there is room for. Returns the range of a file that has to be read first.
+    fn seal(&mut self, scratch: &mut Scratch) -> Option<FileRange> {
+        let mut failed = None;
+        while self.layer.is_ready()
+            && scratch.wire.len() < SEALED_AHEAD
+            && !scratch.output.is_empty()
+            && failed.is_none()
+        {
+            let mut slices = [io::IoSlice::new(&[])];
+            let bytes: &[u8] = match scratch.output.front() {
+                Front::File(range) => return Some(range),
+                Front::Whole(bytes) => bytes,
+                Front::Memory | Front::Empty => {
+                    scratch.output.gather(&mut slices);
+                    &slices[0]
+                }
+            };
+            let bytes = &bytes[..bytes.len().min(SEALED_MAX)];
+            failed = self.layer.seal(bytes, &mut scratch.wire).err();
+            let count = bytes.len() as u64;
+            scratch.output.consume(count);
+        }
+        if let Some(error) = failed {
+            self.refuse(scratch, error);
+        }
+        let has_ended = self.write_half != WriteHalf::Open || self.stage == Stage::Closing;
+        if has_ended && scratch.output.is_empty() && !self.has(flag::LAYER_FINISHED) {
+            self.set(flag::LAYER_FINISHED, true);
+            self.layer.finish(&mut scratch.wire);
+        }
+        None
+    }
+
+    /// Tells the link that `count` bytes of the file were read into the room of
+    /// [`Step::ReadFile`]. None means that the file is shorter than the range that was promised, which
+    /// is an error of the connection.
+    pub fn file_read(&mut self, scratch: &mut Scratch, count: usize) {
+        if count == 0 {
+            return self
+                .refuse(scratch, "a file is shorter than the range that was promised".into());
+        }
+        let Scratch { sealed, wire, .. } = &mut *scratch;
+        let result = self.layer.seal(&sealed.spare(count)[..count], wire);
+        scratch.output.consume(count as u64);
+        if let Err(error) = result {
+            self.refuse(scratch, error);
+        }
+    }
+
+    /// Tells the link that `count` bytes of the output were taken, and whether there may be room for
+    /// more.
+    #[inline]
+    pub fn sent(&mut self, scratch: &mut Scratch, count: u64, can_write: bool) {
+        scratch.pass.can_write = can_write;
+        scratch.pass.has_sent = true;
+        scratch.pass.to_write = scratch.pass.to_write.saturating_sub(count);
+        if self.writes_sealed(scratch) {
+            scratch.wire.consume(count);
+        } else {
+            scratch.output.consume(count);
+        }
+        self.unacknowledged = UNKNOWN;
+        if self.stage == Stage::Closing {
+            // As long as the peer takes something, it is waited for.
+            self.wait_for_peer(scratch, self.limits.linger);
+        }
+        if self.has(flag::ABOVE_LOW) && scratch.unsent() <= self.limits.output_low {
+            self.set(flag::ABOVE_LOW, false);
+            if self.stage == Stage::Open {
+                self.pending |= cause::DRAINED;
+            }
+        }
+    }
+
+    /// Ends the connection when it is done, in order. Otherwise returns what the link waits for.
+    fn conclude<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
+        let is_flushed = scratch.is_flushed();
+        if scratch.output.memory() + scratch.wire.memory() > self.limits.output_max {
+            return Step::Close(Reason::Limit("output_max: the peer does not read"));
+        }
+        match self.stage {
+            Stage::Closing if is_flushed && self.has(flag::INPUT_ENDED) => {
+                return Step::Close(self.take_reason());
+            }
+            Stage::Closing if is_flushed => {
+                let is_told = self.write_half == WriteHalf::Ended;
+                self.linger(scratch);
+                return if is_told { self.step(scratch) } else { Step::ShutDown };
+            }
+            Stage::Over => return Step::Close(self.take_reason()),
+            _ => {}
+        }
+        if is_flushed && self.write_half == WriteHalf::Ending {
+            self.write_half = WriteHalf::Ended;
+            return Step::ShutDown;
+        }
+        let heeds_hang_up = self.stage == Stage::Open
+            && self.flags & (flag::PAUSED | flag::INPUT_ENDED | flag::TOLD_HUNG_UP) == flag::PAUSED;
+        if heeds_hang_up && scratch.pass.is_hung_up {
+            self.pending |= cause::HUNG_UP;
+            return Step::Call;
+        }
+        Step::Wait(Wait {
+            read: self.reads(),
+            write: !is_flushed || self.pending & cause::DRAINED != 0,
+            hang_up: heeds_hang_up,
+            is_unsent: !is_flushed,
+            is_full: !is_flushed && scratch.pass.has_sent && !scratch.pass.can_write,
+        })
+    }
+
+    /// Calls the session for the first of what it is to be told.
+    pub fn call<A>(&mut self, scratch: &mut Scratch, me: ConnectionId, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        let bit = self.pending & self.pending.wrapping_neg();
+        self.pending &= !bit;
+        let cause = match bit {
+            cause::INPUT => Cause::Input,
+            cause::OPENED => {
+                self.stage = Stage::Open;
+                Cause::Opened
+            }
+            cause::STOPPING => Cause::Stopping,
+            cause::WOKEN => Cause::Woken,
+            cause::DRAINED => Cause::Drained,
+            cause::HUNG_UP => {
+                self.set(flag::TOLD_HUNG_UP, true);
+                scratch.effects.allow_silence(false);
+                Cause::HungUp
+            }
+            cause::TIMEOUT => match self.take_timeout(scratch.pass.now) {
+                Some(key) => {
+                    // Another may have passed as well.
+                    self.pending |= cause::TIMEOUT;
+                    Cause::Timeout(key)
+                }
+                None => return,
+            },
+            _ => return,
+        };
+        self.advance(cause, scratch, me, app);
+    }
+
+    /// Calls the session, and carries out the part of what it asks for that is the link's own.
+    #[inline]
+    fn advance<A>(&mut self, cause: Cause, scratch: &mut Scratch, me: ConnectionId, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        let Scratch { input, output, effects, pass, .. } = &mut *scratch;
+        let mut context = Context::new(pass.now, me, app, &self.limits, effects).because(cause);
+        context.input_ended = self.flags & flag::INPUT_ENDED != 0;
+        let result = self.session.advance(input, output, &mut context);
+        if scratch.effects.is_asked {
+            self.carry_out(scratch);
+        }
+        if scratch.unsent() > self.limits.output_low {
+            self.set(flag::ABOVE_LOW, true);
+        }
+        let reason = match result {
+            Ok(flow @ (Flow::Continue | Flow::Pause)) => {
+                self.set(flag::PAUSED, flow == Flow::Pause);
+                let room = self.limits.message_size_max.saturating_add(Scratch::INPUT_SIZE);
+                if scratch.input.len() < room || self.stage != Stage::Open {
+                    return;
+                }
+                Reason::Limit("message_size_max: the session does not consume its input")
+            }
+            Ok(Flow::Close) if self.has(flag::INPUT_ENDED) => Reason::PeerClosed,
+            Ok(Flow::Close) => Reason::Finished,
+            Ok(Flow::Upgrade) => {
+                Reason::refused("bug in the session: it hands over, and no other comes after it")
+            }
+            Err(reason) => reason,
+        };
+        if self.stage == Stage::Open {
+            self.close(scratch, reason);
+        }
+    }
+
+    fn carry_out(&mut self, scratch: &mut Scratch) {
+        if self.has(flag::TOLD_HUNG_UP) && scratch.effects.idle_limit.is_some() {
+            scratch.effects.allow_silence(false);
+        }
+        if std::mem::take(&mut scratch.effects.output_ended) && self.write_half == WriteHalf::Open {
+            self.write_half = WriteHalf::Ending;
+        }
+        let mut timeouts = std::mem::take(&mut scratch.effects.timeouts);
+        for (key, after) in timeouts.drain(..) {
+            self.set_timeout(scratch, key, after);
+        }
+        scratch.effects.timeouts = timeouts;
+        if std::mem::take(&mut scratch.effects.layer_started) {
+            self.start_layer(scratch);
+        }
+    }
+
+    /// From here on, bytes pass through the layer. What was said before is sent as it is.
+    fn start_layer(&mut self, scratch: &mut Scratch) {
+        if L::IS_PLAIN || self.has(flag::LAYERED) {
+            let text = "bug in the session: it starts a layer, and the link has none to start";
+            return self.close(scratch, Reason::refused(text));
+        }
+        self.set(flag::LAYERED | flag::LAYER_STARTED, true);
+        scratch.wire = scratch.output.take();
+        scratch.sealed.extend_from_slice(scratch.input.filled());
+        scratch.input.clear();
+        self.layer.start(&mut scratch.wire);
+        self.open(scratch, false);
+    }
+
+    /// Tells the session that the connection is gone. Called once, and nothing after it.
+    pub fn closed<A>(
+        &mut self,
+        reason: &Reason,
+        scratch: &mut Scratch,
+        moment: Moment,
+        me: ConnectionId,
+        app: &mut A,
+    ) where
+        S: Session<A>,
+    {
+        let mut context = Context::new(moment.now, me, app, &self.limits, &mut scratch.effects);
+        context.input_ended = self.flags & flag::INPUT_ENDED != 0;
+        self.session.closed(reason, &mut context);
+    }
+}

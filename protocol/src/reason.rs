@@ -1,0 +1,78 @@
+//! Why a connection ended.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a connection ended: what a session returns to end it, and what it is told in
+/// [`Session::closed`](crate::Session::closed).
+///
+/// Only [`Finished`](Self::Finished) and [`PeerClosed`](Self::PeerClosed) are orderly: everything
+/// that was said was sent.
+#[derive(Debug)]
+pub enum Reason {
+    /// This side was done.
+    Finished,
+    /// The peer ended its stream, and everything that it had sent was answered.
+    PeerClosed,
+    /// The peer sent what cannot be accepted.
+    Refused(Box<dyn Error + Send + Sync>),
+    /// A limit of size was reached. The text names the limit.
+    Limit(&'static str),
+    /// The connection was silent for longer than the idle limit allows.
+    Idle,
+    /// A limit of time passed while connecting, or while the last bytes were being sent.
+    Deadline,
+    /// A system call of the driver failed.
+    Failed {
+        /// The system call.
+        operation: &'static str,
+        /// The error that it returned.
+        error: io::Error,
+    },
+    /// Other code closed the connection.
+    Cancelled,
+    /// The driver stopped.
+    Stopped,
+    /// The session panicked.
+    Panicked,
+}
+
+impl Reason {
+    /// Returns the reason for refusing what the peer sent: `error` is what logs and users see.
+    pub fn refused(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Refused(error.into())
+    }
+
+    /// Returns whether nothing was cut short: both sides were done.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Self::Finished | Self::PeerClosed)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::PeerClosed => f.write_str("peer closed"),
+            Self::Refused(error) => write!(f, "refused: {error}"),
+            Self::Limit(limit) => write!(f, "limit reached: {limit}"),
+            Self::Idle => f.write_str("idle for too long"),
+            Self::Deadline => f.write_str("deadline passed"),
+            Self::Failed { operation, error } => write!(f, "{operation}: {error}"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Panicked => f.write_str("panicked"),
+        }
+    }
+}
+
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Refused(error) => Some(error.as_ref()),
+            Self::Failed { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A driver in memory, with a clock of its own.
+
+use std::time::{Duration, Instant};
+
+use super::{append_front, read_file};
+use crate::link::{
+    Event, IdleLimit, Layer, Link, Moment, Passed, Plain, Scratch, Step, Stop, Wait,
+};
+use crate::{ConnectionId, Limits, Reason, Session};
+
+/// A connection in memory: the peer's side of a [`Link`], which tests play. Its clock stands still
+/// but for [`pass`](Self::pass).
+///
+/// ```
+/// use protocol::codecs::Lines;
+/// use protocol::testing::Wire;
+/// use protocol::{Context, Conversation, Flow, Reply, Service};
+/// use std::time::Duration;
+///
+/// /// Says how long a line took to come, up to a second.
+/// struct Patient;
+/// impl Service<Lines> for Patient {
+///     fn open(&mut self, _: &mut Reply<'_, Lines>, context: &mut Context<'_>) -> Flow {
+///         context.effects.set_timeout(0, Some(Duration::from_secs(1)));
+///         Flow::Continue
+///     }
+///     fn call(&mut self, line: &mut [u8], reply: &mut Reply<'_, Lines>, _: &mut Context<'_>) -> Flow {
+///         reply.send(line);
+///         Flow::Continue
+///     }
+///     fn timeout(&mut self, _: u8, reply: &mut Reply<'_, Lines>, _: &mut Context<'_>) -> Flow {
+///         reply.send(b"too late");
+///         Flow::Close
+///     }
+/// }
+///
+/// let mut wire = Wire::new(Conversation::new(Lines::default(), Patient));
+/// wire.feed(b"one\ntw", &mut ());
+/// assert_eq!(wire.take_sent(), b"one\n");
+/// wire.pass(Duration::from_secs(1), &mut ());
+/// assert_eq!(wire.take_sent(), b"too late\n");
+/// assert!(wire.is_shut_down() && wire.reason().is_none(), "it waits for the peer to end too");
+/// wire.end_input(&mut ());
+/// assert!(wire.reason().is_some_and(|reason| reason.is_orderly()));
+/// ```
+#[derive(Debug)]
+pub struct Wire<S, L = Plain> {
+    link: Link<S, L>,
+    scratch: Scratch,
+    me: ConnectionId,
+    now: Instant,
+    lost: Duration,
+    incoming: Vec<u8>,
+    incoming_ended: bool,
+    sent: Vec<u8>,
+    /// How many more bytes the peer takes.
+    room: u64,
+    /// How many bytes the peer has taken and not acknowledged.
+    unacknowledged: u32,
+    wait: Wait,
+    is_shut_down: bool,
+    reason: Option<Reason>,
+    woken: Vec<ConnectionId>,
+    closed: Vec<ConnectionId>,
+    idle_limit: IdleLimit,
+    stop: Option<Stop>,
+}
+
+impl<S> Wire<S> {
+    /// Returns a connection over which `session` is driven with the default limits.
+    pub fn new(session: S) -> Self {
+        Self::over(Link::new(session, Limits::DEFAULT.into()))
+    }
+}
+
+impl<S, L: Layer> Wire<S, L> {
+    /// Returns a connection for a link.
+    pub fn over(link: Link<S, L>) -> Self {
+        let now = Instant::now();
+        Self {
+            link,
+            scratch: Scratch::new(now),
+            me: ConnectionId(0),
+            now,
+            lost: Duration::ZERO,
+            incoming: Vec::new(),
+            incoming_ended: false,
+            sent: Vec::new(),
+            room: u64::MAX,
+            unacknowledged: 0,
+            wait: Wait::default(),
+            is_shut_down: false,
+            reason: None,
+            woken: Vec::new(),
+            closed: Vec::new(),
+            idle_limit: IdleLimit::ByLoop,
+            stop: None,
+        }
+    }
+
+    /// Runs the link until it waits for the peer.
+    pub fn run<A>(&mut self, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.pass_with(app, |_, _| Passed::GoesOn);
+        // What the budget of a pass leaves over.
+        while self.reason.is_none() && (self.may_read() || self.may_write()) {
+            self.pass_with(app, |_, _| Passed::GoesOn);
+        }
+    }
+
+    /// The peer sends `bytes`.
+    pub fn feed<A>(&mut self, bytes: &[u8], app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.incoming.extend_from_slice(bytes);
+        self.run(app);
+    }
+
+    /// The peer ends its stream.
+    pub fn end_input<A>(&mut self, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.incoming_ended = true;
+        self.run(app);
+    }
+
+    /// Another connection wakes the session.
+    pub fn wake<A>(&mut self, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.link.tell(Event::Woken);
+        self.run(app);
+    }
+
+    /// The loop stops gracefully.
+    pub fn stop<A>(&mut self, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.link.tell(Event::Stopping);
+        self.run(app);
+    }
+
+    /// Sets how many more bytes the peer takes, from now on: at first as many as there are.
+    pub fn set_room<A>(&mut self, room: u64, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.room = room;
+        self.run(app);
+    }
+
+    /// Sets how many of the bytes that were sent the peer has not acknowledged.
+    pub fn set_unacknowledged(&mut self, count: u32) {
+        self.unacknowledged = count;
+    }
+
+    /// Time passes. Deadlines that it meets are told, each at its time.
+    pub fn pass<A>(&mut self, time: Duration, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        let end = self.now + time;
+        while self.reason.is_none()
+            && let Some(at) = self.link.deadline().filter(|at| *at <= end)
+        {
+            self.now = self.now.max(at);
+            let unacknowledged = self.unacknowledged;
+            self.pass_with(app, |link, scratch| link.deadline_passed(scratch, || unacknowledged));
+            self.run(app);
+        }
+        self.now = end;
+    }
+
+    /// The driver itself loses time, as when its process is stopped, without noticing deadlines.
+    pub fn lose(&mut self, time: Duration) {
+        self.now += time;
+        self.lost += time;
+    }
+
+    /// The idle limit passes. Returns whether the link says that its peer was not silent.
+    pub fn idle<A>(&mut self, app: &mut A) -> bool
+    where
+        S: Session<A>,
+    {
+        let mut has_progressed = false;
+        let unacknowledged = self.unacknowledged;
+        self.pass_with(app, |link, scratch| {
+            let passed = link.idle_passed(scratch, || unacknowledged);
+            has_progressed = matches!(passed, Passed::Progress);
+            passed
+        });
+        has_progressed
+    }
+
+    fn may_read(&self) -> bool {
+        self.wait.read && (self.incoming_ended || !self.incoming.is_empty())
+    }
+
+    fn may_write(&self) -> bool {
+        self.wait.write && self.room > 0
+    }
+
+    /// One pass, after what `before` makes of it.
+    fn pass_with<A>(
+        &mut self,
+        app: &mut A,
+        before: impl FnOnce(&mut Link<S, L>, &mut Scratch) -> Passed,
+    ) where
+        S: Session<A>,
+    {
+        if self.reason.is_some() {
+            return;
+        }
+        let moment = Moment { now: self.now, lost: self.lost };
+        self.link.begin(&mut self.scratch, moment);
+        let reason = match before(&mut self.link, &mut self.scratch) {
+            Passed::Over(reason) => Some(reason),
+            Passed::GoesOn | Passed::Progress => self.steps(app),
+        };
+        self.link.end(&mut self.scratch);
+        if let Some(reason) = reason {
+            self.link.closed(&reason, &mut self.scratch, moment, self.me, app);
+            self.reason = Some(reason);
+        }
+        let effects = self.scratch.effects();
+        self.woken.extend(effects.take_wakes());
+        self.closed.extend(effects.take_closes());
+        self.stop = effects.take_stop().or(self.stop);
+        self.idle_limit = effects.take_idle_limit().unwrap_or(self.idle_limit);
+    }
+
+    /// Does what the link wants until it waits. Returns why it closes, if it does.
+    fn steps<A>(&mut self, app: &mut A) -> Option<Reason>
+    where
+        S: Session<A>,
+    {
+        let Self { link, scratch, .. } = self;
+        if self.incoming_ended && self.incoming.is_empty() {
+            link.hung_up(scratch);
+        }
+        loop {
+            match link.step(scratch) {
+                Step::Call => link.call(scratch, self.me, app),
+                Step::Read(room) => {
+                    let count = room.len().min(self.incoming.len());
+                    if count == 0 && !self.incoming_ended {
+                        link.read_blocked(scratch);
+                        continue;
+                    }
+                    room[..count].copy_from_slice(&self.incoming[..count]);
+                    self.incoming.drain(..count);
+                    link.received(scratch, count, true);
+                }
+                Step::Write(_) if self.room == 0 => link.write_blocked(scratch),
+                Step::Write(_) => {
+                    let (output, before) = (link.output(scratch), self.sent.len());
+                    let result = append_front(output.front(), output, self.room, &mut self.sent);
+                    if let Err(error) = result {
+                        return Some(Reason::Failed { operation: "read", error });
+                    }
+                    let count = (self.sent.len() - before) as u64;
+                    self.room -= if self.room == u64::MAX { 0 } else { count };
+                    link.sent(scratch, count, true);
+                }
+                Step::ReadFile(range, room) => match read_file(&range, room) {
+                    Ok(count) => link.file_read(scratch, count),
+                    Err(error) => return Some(Reason::Failed { operation: "read", error }),
+                },
+                Step::ShutDown => self.is_shut_down = true,
+                Step::Close(reason) => return Some(reason),
+                Step::Wait(wait) => {
+                    self.wait = wait;
+                    if wait.is_full {
+                        link.unacknowledged(self.unacknowledged);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Returns the link.
+    pub fn link(&self) -> &Link<S, L> {
+        &self.link
+    }
+
+    /// Takes what the peer has been sent.
+    pub fn take_sent(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Returns what the link waits for.
+    pub fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// Returns how many bytes the peer has sent that the link has not read.
+    pub fn unread(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Returns whether the link has ended its sending side.
+    pub fn is_shut_down(&self) -> bool {
+        self.is_shut_down
+    }
+
+    /// Returns why the connection was closed, if it was.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
+    /// Returns why the connection was closed, if it was.
+    pub fn into_reason(self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// Takes the connections that the session has woken.
+    pub fn take_woken(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Takes the connections that the session has closed.
+    pub fn take_closed(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Returns how long the peer may be silent, as the session and the link have it.
+    pub fn idle_limit(&self) -> IdleLimit {
+        self.idle_limit
+    }
+
+    /// Returns how the session has stopped the loop, if it has.
+    pub fn stopped(&self) -> Option<Stop> {
+        self.stop
+    }
+}
