@@ -9,7 +9,7 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// How much is read at once: what our reactor reads, and so what every loop here does.
-pub const READ_SIZE: usize = protocol::Scratch::INPUT_SIZE;
+pub const READ_SIZE: usize = protocol::link::Scratch::INPUT_SIZE;
 /// Connections that may wait to be accepted.
 pub const BACKLOG: i32 = 4096;
 

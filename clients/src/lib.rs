@@ -6,7 +6,8 @@
 use std::fmt;
 use std::io;
 
-use reactor::{Address, AddressError, Location, Reason, Timeout};
+use protocol::Reason;
+use reactor::{Address, AddressError, Location};
 
 pub mod kv_cli;
 pub mod load;
@@ -32,7 +33,7 @@ impl Failure {
     /// What went wrong with the connection to `address`.
     pub fn of_connection(address: &str, reason: &Reason) -> Self {
         let hint = match reason {
-            Reason::TimedOut(Timeout::Deadline) => ": the peer does not answer",
+            Reason::Deadline => ": the peer does not answer",
             _ => "",
         };
         Self::Text(format!("{address}: {reason}{hint}"))

@@ -94,7 +94,8 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
         let address = cx.app.load.address.clone();
         // The loop's patience ends the wait for the last answers, and not their being slow.
         let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
-        if let Err(error) = Stream::connect(&address, &ConnectOptions::DEFAULT, limits, worker, cx)
+        if let Err(error) =
+            Stream::new(worker, limits).connect(&address, &ConnectOptions::DEFAULT, cx)
         {
             cx.app.connecting -= 1;
             cx.app.report.fail(format!("connection {number} to {address}: {error}"));

@@ -1,10 +1,9 @@
 //! Standard input to a server, its replies to standard output.
 
-use std::error::Error;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
-use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Refusal, Session};
+use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Session};
 use reactor::{
     BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason,
     Registration, Stream, Token,
@@ -114,7 +113,7 @@ impl Session<App> for Relay {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, App>,
-    ) -> Result<Flow, Refusal> {
+    ) -> Result<Flow, protocol::Reason> {
         let (to_input, to_output) = (context.app.input.into(), context.app.output.into());
         // Under the high mark, so that replies are read however slowly the server takes this.
         let room = (context.limits.output_high - 1).saturating_sub(output.len()) as usize;
@@ -122,19 +121,19 @@ impl Session<App> for Relay {
         if count > 0 {
             output.append(&context.app.up.filled()[..count]);
             context.app.up.consume(count);
-            context.wake(to_input);
+            context.effects.wake(to_input);
         }
         if context.app.up_ended && context.app.up.is_empty() {
-            context.end_output();
+            context.effects.end_output();
         }
         if !input.is_empty() {
             context.app.down.extend_from_slice(input.filled());
             input.clear();
-            context.wake(to_output);
+            context.effects.wake(to_output);
         }
         if context.input_ended {
             context.app.down_ended = true;
-            context.wake(to_output);
+            context.effects.wake(to_output);
             return Ok(Flow::Close);
         }
         // Woken again when the queue has been printed.
@@ -142,15 +141,13 @@ impl Session<App> for Relay {
         Ok(if full { Flow::Pause } else { Flow::Continue })
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
-        if let Some(reason) = error.and_then(|error| error.downcast_ref::<Reason>())
-            && !matches!(reason, Reason::Stopped)
-        {
+    fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, App>) {
+        if !reason.is_orderly() && !matches!(reason, protocol::Reason::Stopped) {
             let failure = Failure::of_connection(&context.app.address, reason);
             context.app.failure = Some(failure);
         }
         context.app.down_ended = true;
-        context.wake(context.app.output.into());
+        context.effects.wake(context.app.output.into());
     }
 }
 
@@ -177,7 +174,7 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
     let options = ConnectOptions::DEFAULT;
-    cx.app.connection = Stream::connect(&target, &options, Limits::DEFAULT, Relay, &mut cx)?;
+    cx.app.connection = Stream::new(Relay, Limits::DEFAULT).connect(&target, &options, &mut cx)?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
     let input = io::stdin().as_fd().try_clone_to_owned()?;

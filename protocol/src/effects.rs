@@ -142,4 +142,17 @@ impl Effects {
     pub fn take_stop(&mut self) -> Option<Stop> {
         self.stop.take()
     }
+
+    /// Returns for how many wakes, closes and timeouts there is room: for drivers that give memory
+    /// back.
+    pub fn room(&self) -> usize {
+        self.wakes.capacity() + self.closes.capacity() + self.timeouts.capacity()
+    }
+
+    /// Gives back room for more than about `room` of each: for drivers.
+    pub fn shrink_to(&mut self, room: usize) {
+        self.wakes.shrink_to(room);
+        self.closes.shrink_to(room);
+        self.timeouts.shrink_to(room);
+    }
 }

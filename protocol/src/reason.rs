@@ -29,6 +29,8 @@ pub enum Reason {
         operation: &'static str,
         /// The error that it returned.
         error: io::Error,
+        /// What usually causes such an error, in words; empty where the error says it.
+        hint: &'static str,
     },
     /// Other code closed the connection.
     Cancelled,
@@ -59,7 +61,8 @@ impl fmt::Display for Reason {
             Self::Limit(limit) => write!(f, "limit reached: {limit}"),
             Self::Idle => f.write_str("idle for too long"),
             Self::Deadline => f.write_str("deadline passed"),
-            Self::Failed { operation, error } => write!(f, "{operation}: {error}"),
+            Self::Failed { operation, error, hint: "" } => write!(f, "{operation}: {error}"),
+            Self::Failed { operation, error, hint } => write!(f, "{operation}: {error}: {hint}"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Stopped => f.write_str("stopped"),
             Self::Panicked => f.write_str("panicked"),

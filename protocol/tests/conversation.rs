@@ -127,7 +127,7 @@ fn the_end_of_the_input_is_told_once() {
 fn what_is_refused_is_said_to_the_peer_and_to_the_driver() {
     let mut driver = Driver::new(Limits::DEFAULT);
     let error = driver.advance(Cause::Input, &[b'x'; 70_000]).expect_err("it is too long");
-    assert_eq!(error.to_string(), "line longer than 65536 bytes");
+    assert_eq!(error.to_string(), "refused: line longer than 65536 bytes");
     assert_eq!(driver.output.to_vec(), b"error: line longer than 65536 bytes\n");
 }
 
@@ -152,7 +152,7 @@ fn a_service_is_told_when_its_conversation_ends_whatever_ends_it() {
 fn a_message_over_the_limit_of_the_conversation_is_refused() {
     let mut driver = Driver::new(Limits { message_size_max: 50, ..Limits::DEFAULT });
     let error = driver.advance(Cause::Input, &[b'x'; 60]).expect_err("it is too long");
-    assert_eq!(error.to_string(), "message larger than the limit of 50 bytes");
+    assert_eq!(error.to_string(), "refused: message larger than the limit of 50 bytes");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_message_that_announces_more_than_the_limit_is_refused_at_once() {
     let mut session = Conversation::new(Packet::default(), Collect::default());
     let header = &Packet::encode_shared(1, &[0; 43])[..8];
     let error = advance(&mut session, header, &limits).expect_err("8 and 43 bytes are too many");
-    assert_eq!(error.to_string(), "message larger than the limit of 50 bytes");
+    assert_eq!(error.to_string(), "refused: message larger than the limit of 50 bytes");
     let mut session = Conversation::new(Packet::default(), Collect::default());
     let header = &Packet::encode_shared(1, &[0; 42])[..8];
     assert_eq!(advance(&mut session, header, &limits).expect("50 bytes"), Flow::Continue);
@@ -172,7 +172,7 @@ fn an_end_in_the_middle_of_a_message_is_refused() {
     let mut driver = Driver::new(Limits::DEFAULT);
     driver.input_ended = true;
     let error = driver.advance(Cause::Input, b"whole\nhalf").expect_err("it has no end");
-    assert_eq!(error.to_string(), "the stream ended 4 bytes after the last line end");
+    assert_eq!(error.to_string(), "refused: the stream ended 4 bytes after the last line end");
     let service = driver.session.service();
     assert_eq!((service.calls, service.finished), (1, 0));
 }

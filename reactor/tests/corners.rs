@@ -3,7 +3,6 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -249,7 +248,8 @@ fn a_connection_that_is_woken_before_it_stands_is_told_once_it_does() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Vec<&'static str>>| {
         let (options, session) = (ConnectOptions::DEFAULT, Conversation::new(Bytes, Mail));
         let mut cx = reactor.cx();
-        let token = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx)
+        let token = Stream::new(session, Limits::DEFAULT)
+            .connect(&address, &options, &mut cx)
             .expect("it connects");
         cx.app.push("letter");
         cx.wake(token);
@@ -276,7 +276,8 @@ fn connecting_may_take_as_long_as_it_is_given_and_no_idle_limit_counts() {
     let address: Address = address.to_string().parse().expect("it is an address");
     let options = ConnectOptions { timeout: Duration::from_millis(150), ..ConnectOptions::DEFAULT };
     let (session, start) = (Conversation::new(Bytes, Echo), Instant::now());
-    Stream::connect(&address, &options, Limits::DEFAULT, session, &mut reactor.cx())
+    Stream::new(session, Limits::DEFAULT)
+        .connect(&address, &options, &mut reactor.cx())
         .expect("it begins to connect");
     turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
     assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
@@ -566,7 +567,9 @@ fn a_peer_that_reads_as_fast_as_it_is_given_does_not_hold_the_loop() {
     let mut reactor = epoll((), LoopLimits::DEFAULT);
     let accepted = Accepted::from_fd(near.into()).expect("it is connected");
     let session = Conversation::new(Bytes, Gush);
-    Stream::register(accepted, Arc::new(limits), session, &mut reactor.cx()).expect("it registers");
+    Stream::new(session, Arc::new(limits))
+        .register(accepted, &mut reactor.cx())
+        .expect("it registers");
     // It goes on from turn to turn: a turn says a hundredth of this at most.
     let mut before = 0;
     turn_until(&mut reactor, |reactor| {
@@ -590,7 +593,7 @@ impl Service<Bytes, ()> for Half {
         context: &mut Context<'_, ()>,
     ) -> Flow {
         reply.send(b"bye");
-        context.end_output();
+        context.effects.end_output();
         self.1.set(context.me.into());
         Flow::Pause
     }
@@ -599,8 +602,12 @@ impl Service<Bytes, ()> for Half {
         Flow::Close
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _context: &mut Context<'_, ()>) {
-        self.0.borrow_mut().push(error.map_or("in order".to_owned(), ToString::to_string));
+    fn closed(&mut self, reason: &protocol::Reason, _context: &mut Context<'_, ()>) {
+        self.0.borrow_mut().push(if reason.is_orderly() {
+            "in order".to_owned()
+        } else {
+            reason.to_string()
+        });
     }
 }
 
@@ -677,7 +684,7 @@ fn what_somebody_else_accepted_is_made_fit_and_what_is_no_connection_is_refused(
     let accepted = Accepted::from_fd(near.into()).expect("it is connected");
     assert_eq!(accepted.peer(), None);
     let (limits, session) = (Arc::new(Limits::DEFAULT), Conversation::new(Bytes, Echo));
-    Stream::register(accepted, limits, session, &mut reactor.cx()).expect("it registers");
+    Stream::new(session, limits).register(accepted, &mut reactor.cx()).expect("it registers");
     // It came in blocking mode: reading it until it would block must not block the loop.
     far.write_all(b"x").expect("the kernel takes bytes");
     far.set_nonblocking(true).expect("modes can be set");

@@ -263,13 +263,13 @@ fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
             context: &mut Context<'_, A>,
         ) -> Flow {
             reply.send(&[0; 100_000]);
-            context.wake(context.me);
+            context.effects.wake(context.me);
             Flow::Continue
         }
 
         fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
             reply.send(&[0; 100_000]);
-            context.wake(context.me);
+            context.effects.wake(context.me);
             Flow::Continue
         }
     }
@@ -306,7 +306,8 @@ fn every_kind_of_address_carries_everything_both_ways() {
             let server = server.expect("it listens");
             let sender = Conversation::new(Bytes, Sender { left: 3 << 20, back: 0 });
             let options = ConnectOptions::DEFAULT;
-            Stream::connect(&address, &options, Limits::DEFAULT, sender, &mut cx)
+            Stream::new(sender, Limits::DEFAULT)
+                .connect(&address, &options, &mut cx)
                 .expect("it connects");
             let before = reactor.counters().closes[Reason::PeerClosed.index()];
             turn_until(&mut reactor, |reactor| {
@@ -337,7 +338,7 @@ impl<A> Service<Bytes, A> for Sender {
         reply.send(&vec![5; chunk]);
         self.left -= chunk;
         if self.left == 0 && chunk > 0 {
-            context.end_output();
+            context.effects.end_output();
         }
         Flow::Continue
     }
@@ -353,15 +354,11 @@ impl<A> Service<Bytes, A> for Sender {
         Flow::Continue
     }
 
-    fn closed(
-        &mut self,
-        error: Option<&(dyn std::error::Error + 'static)>,
-        _: &mut Context<'_, A>,
-    ) {
+    fn closed(&mut self, reason: &protocol::Reason, _: &mut Context<'_, A>) {
         if std::thread::panicking() {
             return;
         }
-        assert!(error.is_none(), "{error:?}");
+        assert!(reason.is_orderly(), "{reason}");
         assert_eq!(self.back, 3 << 20);
     }
 }
@@ -383,7 +380,7 @@ fn tcp_options_reach_both_ends() {
     Stream::serve(listener, Limits::DEFAULT, &mut cx, echo).expect("it listens");
     let options = ConnectOptions { tcp, ..ConnectOptions::DEFAULT };
     let client = Conversation::new(Bytes, Echo);
-    Stream::connect(&address, &options, Limits::DEFAULT, client, &mut cx).expect("it connects");
+    Stream::new(client, Limits::DEFAULT).connect(&address, &options, &mut cx).expect("it connects");
     turn_until(&mut reactor, |reactor| reactor.cx().connections() == 2);
     let port: u16 = port.parse().expect("it is a number");
     let port = format!(":{port:04X}");
@@ -411,7 +408,7 @@ fn connecting_to_nobody_is_told_with_a_hint() {
         let mut cx = reactor.cx();
         let options = ConnectOptions::DEFAULT;
         let session = Conversation::new(Bytes, Echo);
-        let result = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx);
+        let result = Stream::new(session, Limits::DEFAULT).connect(&address, &options, &mut cx);
         // Loopback refuses at once or a turn later, as the kernel likes.
         if let Err(error) = result {
             assert!(error.to_string().contains("is the server running?"), "{error}");
@@ -427,7 +424,8 @@ fn connecting_to_nobody_is_told_with_a_hint() {
     let address = "unix:/nowhere/x.sock".parse().expect("it is an address");
     let session = Conversation::new(Bytes, Echo);
     let options = ConnectOptions::DEFAULT;
-    let error = Stream::connect(&address, &options, Limits::DEFAULT, session, &mut reactor.cx())
+    let error = Stream::new(session, Limits::DEFAULT)
+        .connect(&address, &options, &mut reactor.cx())
         .expect_err("there is no such socket");
     let said = "cannot connect to unix:/nowhere/x.sock: No such file or directory (os error 2): \
                 there is no such socket; is the server running?";

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -38,12 +37,12 @@ impl Service<Lines, Seen> for Pauses {
     ) -> Flow {
         context.app.calls += 1;
         context.app.me = Some(context.me);
-        context.allow_silence(true);
+        context.effects.allow_silence(true);
         Flow::Pause
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Lines>, context: &mut Context<'_, Seen>) -> Flow {
-        context.allow_silence(true);
+        context.effects.allow_silence(true);
         reply.send(b"answer");
         Flow::Continue
     }
@@ -53,9 +52,9 @@ impl Service<Lines, Seen> for Pauses {
         self.0
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Seen>) {
+    fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, Seen>) {
         context.app.closed += 1;
-        context.app.failed += u32::from(error.is_some());
+        context.app.failed += u32::from(!reason.is_orderly());
     }
 }
 

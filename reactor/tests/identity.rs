@@ -123,7 +123,7 @@ impl Service<Lines, Wakes> for Waker {
     ) -> Flow {
         context.app.me = Some(context.me);
         if let Some(peer) = context.app.to_wake {
-            context.wake(peer);
+            context.effects.wake(peer);
         }
         reply.send(b"done");
         Flow::Continue

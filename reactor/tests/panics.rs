@@ -4,7 +4,6 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -302,7 +301,7 @@ impl Service<Lines, Shared> for Fragile {
         reply.send(line);
         context.app.peer = Some(context.me);
         if context.app.place == "timeout" {
-            context.set_timeout(MOMENT);
+            context.effects.set_timeout(0, Some(MOMENT));
         }
         Self::at(context, "call");
         Flow::Continue
@@ -324,6 +323,7 @@ impl Service<Lines, Shared> for Fragile {
 
     fn timeout(
         &mut self,
+        _key: u8,
         _reply: &mut Reply<'_, Lines>,
         context: &mut Context<'_, Shared>,
     ) -> Flow {
@@ -345,8 +345,12 @@ impl Service<Lines, Shared> for Fragile {
         Flow::Continue
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Shared>) {
-        context.app.ends.push(error.map_or_else(|| "in order".to_owned(), ToString::to_string));
+    fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, Shared>) {
+        context.app.ends.push(if reason.is_orderly() {
+            "in order".to_owned()
+        } else {
+            reason.to_string()
+        });
         Self::at(context, "closed");
     }
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +16,7 @@ use common::{
 };
 use protocol::codecs::Bytes;
 use protocol::{
-    Buffer, Cause, Context, Conversation, Flow, Limits, Output, Refusal, Reply, Service, Session,
+    Buffer, Cause, Context, Conversation, Flow, Limits, Output, Reply, Service, Session,
 };
 use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
@@ -122,8 +121,8 @@ impl<A> Service<Bytes, A> for Waits {
         Flow::Close
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, _context: &mut Context<'_, A>) {
-        self.0.borrow_mut().push(if error.is_some() { "cut" } else { "in order" });
+    fn closed(&mut self, reason: &protocol::Reason, _context: &mut Context<'_, A>) {
+        self.0.borrow_mut().push(if !reason.is_orderly() { "cut" } else { "in order" });
     }
 }
 
@@ -199,7 +198,7 @@ impl<A> Session<A> for Hoards {
         _input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Flow, Refusal> {
+    ) -> Result<Flow, protocol::Reason> {
         if context.cause == Cause::Opened {
             output.append(&vec![1; context.limits.output_high as usize - 1]);
         }
@@ -219,7 +218,8 @@ fn a_connection_that_is_closed_for_hoarding_ends_though_its_peer_does_not_read()
         };
         let (near, mut far) = UnixStream::pair().expect("a pair can be made");
         let accepted = Accepted::from_fd(near.into()).expect("it is connected");
-        Stream::register(accepted, Arc::new(limits), Hoards, &mut reactor.cx())
+        Stream::new(Hoards, Arc::new(limits))
+            .register(accepted, &mut reactor.cx())
             .expect("it registers");
         // The output fills the socket first.
         for _ in 0..20 {
@@ -253,7 +253,8 @@ fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limi
             let mut cx = reactor.cx();
             let stops = cx.spawn(Stops).expect("it registers");
             cx.wake(stops);
-            Stream::connect(&address, &options, Limits::DEFAULT, session, &mut cx)
+            Stream::new(session, Limits::DEFAULT)
+                .connect(&address, &options, &mut cx)
                 .expect("it connects");
             let (_peer, _) = server.accept().expect("it accepts");
             reactor.run().expect("it runs until it is stopped");

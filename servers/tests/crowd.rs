@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -77,9 +76,9 @@ impl Service<Bytes, Crowd> for Silent {
         Flow::Continue
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, Crowd>) {
-        context.app.failures += usize::from(error.is_some());
-        context.app.closed += usize::from(error.is_none() && self.was_heard);
+    fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, Crowd>) {
+        context.app.failures += usize::from(!reason.is_orderly());
+        context.app.closed += usize::from(reason.is_orderly() && self.was_heard);
     }
 }
 
@@ -89,7 +88,8 @@ fn gather(reactor: &mut Reactor<Crowd>, address: &Address, count: usize) {
     for number in 1..=count {
         let session = Conversation::new(Bytes, Silent { was_heard: false });
         let options = ConnectOptions::DEFAULT;
-        Stream::connect(address, &options, Limits::DEFAULT, session, &mut reactor.cx())
+        Stream::new(session, Limits::DEFAULT)
+            .connect(address, &options, &mut reactor.cx())
             .expect("it connects");
         while reactor.app.answered + 200 < number
             || (number == count && reactor.app.answered < count)

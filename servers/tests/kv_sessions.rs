@@ -71,7 +71,7 @@ impl Client {
             Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects).because(cause);
         let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
         // What is refused ends the conversation, too.
-        (flow.unwrap_or(Flow::Close), effects.wakes)
+        (flow.unwrap_or(Flow::Close), effects.take_wakes().collect())
     }
 
     /// The answer to a question.
@@ -97,7 +97,7 @@ impl Client {
     fn closed(&mut self, app: &mut App) {
         let mut effects = Effects::default();
         let mut context = Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects);
-        Session::closed(&mut self.session, None, &mut context);
+        Session::closed(&mut self.session, &protocol::Reason::Finished, &mut context);
     }
 
     fn forget_output(&mut self) {
@@ -230,7 +230,7 @@ fn a_wait_that_is_over_is_answered_before_what_is_asked_later() {
     let mut other = Client::open(&mut app, 2);
     assert_eq!(other.says(&mut app, "rpush list x").1, [ConnectionId(1)]);
     // Its deadline comes in the same turn, before it has said what it was given.
-    assert_eq!(waiting.advance(&mut app, Cause::Deadline).0, Flow::Continue);
+    assert_eq!(waiting.advance(&mut app, Cause::Timeout(0)).0, Flow::Continue);
     waiting.goes_on(&mut app, "echo last");
     assert_eq!(waiting.advance(&mut app, Cause::Woken).0, Flow::Continue);
     let said = String::from_utf8(waiting.output.to_vec()).expect("it is text");
@@ -277,7 +277,7 @@ fn who_wants_no_replies_still_hears_messages() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     client.goes_on(&mut app, "client reply off\r\nblpop list 0.001");
-    assert_eq!(client.advance(&mut app, Cause::Deadline).0, Flow::Continue);
+    assert_eq!(client.advance(&mut app, Cause::Timeout(0)).0, Flow::Continue);
     client.goes_on(&mut app, "blpop list 0\r\nset done yes");
     assert!(client.output.is_empty());
     let mut other = Client::open(&mut app, 2);

@@ -1,11 +1,9 @@
 //! One connection: says messages, and verifies what comes back.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::time::{Duration, Instant};
 
-use protocol::{Buffer, Cause, Context, Flow, Output, Refusal, Session};
-use reactor::Reason;
+use protocol::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
 use super::{ALPHABET, App};
 use crate::Failure;
@@ -120,7 +118,7 @@ impl Session<App> for Worker {
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, App>,
-    ) -> Result<Flow, Refusal> {
+    ) -> Result<Flow, Reason> {
         if context.cause == Cause::Opened {
             self.opened = true;
             context.app.connecting -= 1;
@@ -133,16 +131,16 @@ impl Session<App> for Worker {
         input.clear();
         self.send(output, context);
         if !right {
-            return Err("the answer differs from what was expected".into());
+            return Err(Reason::refused("the answer differs from what was expected"));
         }
         if context.input_ended {
-            return Err("the server ended the connection".into());
+            return Err(Reason::refused("the server ended the connection"));
         }
         let done = context.app.stopping && self.in_flight.is_empty();
         Ok(if done { Flow::Close } else { Flow::Continue })
     }
 
-    fn closed(&mut self, error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         match self.opened {
             true => context.app.standing -= 1,
             false => context.app.connecting -= 1,
@@ -150,10 +148,10 @@ impl Session<App> for Worker {
         for sent_at in self.in_flight.drain(..) {
             context.app.report.record_unanswered(context.now - sent_at);
         }
-        match error.and_then(|error| error.downcast_ref::<Reason>()) {
+        match reason {
             // What has no answer was counted.
-            Some(Reason::Stopped) | None => {}
-            Some(reason) => {
+            Reason::Stopped | Reason::Finished | Reason::PeerClosed => {}
+            reason => {
                 let failure = Failure::of_connection(&context.app.load.address.to_string(), reason);
                 context.app.report.fail(failure.to_string());
             }

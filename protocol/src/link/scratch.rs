@@ -20,6 +20,7 @@ pub struct Scratch {
     pub(super) effects: Effects,
     pub(super) pass: Pass,
     loan: Loan,
+    #[allow(clippy::vec_box)] // A link keeps the box itself: that is what is pooled.
     pool: Vec<Box<Rest>>,
 }
 
@@ -87,7 +88,12 @@ impl Scratch {
     }
 
     /// Returns what sessions have asked for in this pass.
-    pub fn effects(&mut self) -> &mut Effects {
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// Returns what sessions have asked for in this pass, for carrying it out.
+    pub fn effects_mut(&mut self) -> &mut Effects {
         &mut self.effects
     }
 
@@ -100,7 +106,8 @@ impl Scratch {
         self.output.len() + self.wire.len()
     }
 
-    pub(super) fn is_flushed(&self) -> bool {
+    /// Returns whether everything that the link has said was sent.
+    pub fn is_flushed(&self) -> bool {
         self.output.is_empty() && self.wire.is_empty()
     }
 

@@ -228,7 +228,7 @@ impl<S, L: Layer> Wire<S, L> {
             self.link.closed(&reason, &mut self.scratch, moment, self.me, app);
             self.reason = Some(reason);
         }
-        let effects = self.scratch.effects();
+        let effects = self.scratch.effects_mut();
         self.woken.extend(effects.take_wakes());
         self.closed.extend(effects.take_closes());
         self.stop = effects.take_stop().or(self.stop);
@@ -262,7 +262,7 @@ impl<S, L: Layer> Wire<S, L> {
                     let (output, before) = (link.output(scratch), self.sent.len());
                     let result = append_front(output.front(), output, self.room, &mut self.sent);
                     if let Err(error) = result {
-                        return Some(Reason::Failed { operation: "read", error });
+                        return Some(Reason::Failed { operation: "read", error, hint: "" });
                     }
                     let count = (self.sent.len() - before) as u64;
                     self.room -= if self.room == u64::MAX { 0 } else { count };
@@ -270,7 +270,9 @@ impl<S, L: Layer> Wire<S, L> {
                 }
                 Step::ReadFile(range, room) => match read_file(&range, room) {
                     Ok(count) => link.file_read(scratch, count),
-                    Err(error) => return Some(Reason::Failed { operation: "read", error }),
+                    Err(error) => {
+                        return Some(Reason::Failed { operation: "read", error, hint: "" });
+                    }
                 },
                 Step::ShutDown => self.is_shut_down = true,
                 Step::Close(reason) => return Some(reason),

@@ -3,7 +3,6 @@
 pub(crate) mod acceptor;
 pub(crate) mod address;
 pub(crate) mod connector;
-pub(crate) mod files;
 pub(crate) mod listener;
 pub(crate) mod options;
 pub(crate) mod socket_file;

@@ -1,412 +1,408 @@
-//! The stream driver: all the system calls of a connection, around a session that makes none.
+//! The readiness driver of a connection: moves the bytes of a `protocol::link::Link`.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use protocol::{Cause, ConnectionId, Context, Effects, Flow, Front, Leftover, Limits, Session};
+use protocol::link::{
+    Event, Front, IdleLimit, Layer, Link, Moment, Passed, Plain, Scratch, Step, Stop, Wait,
+};
+use protocol::{Effects, Limits, Session};
 
-mod linger;
-mod opening;
-mod stage;
-mod watermarks;
+mod conversions;
+mod files;
 
-use linger::{Linger, shut_down};
-use stage::{Sending, Stage};
-use watermarks::Watermarks;
+use crate::net::connector::Connector;
+use crate::reactor::trim::Table;
+use crate::source::registration::Sharing;
+use crate::source::table::NEVER;
+use crate::{
+    Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
+    Registration, Timeout, Token, sys,
+};
 
-use crate::net::files;
-use crate::{Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, Token};
-
-/// How much room a read is given at least.
-const READ_MIN: usize = 4 * 1024;
-/// How many segments one write coalesced_waits at most.
+/// How many segments one write gathers at most.
 const GATHER_MAX: usize = 32;
 
-/// Something was sent since it was looked at what the peer has acknowledged.
-const UNKNOWN: u32 = u32::MAX;
+/// The buffers that all connections of a loop share, while no connection works with them.
+#[derive(Default)]
+pub(crate) struct Shared {
+    scratch: Option<Box<Scratch>>,
+}
 
-pub(crate) use protocol::Scratch;
+impl Shared {
+    fn take(&mut self, now: Instant) -> Box<Scratch> {
+        self.scratch.take().unwrap_or_else(|| Box::new(Scratch::new(now)))
+    }
+}
 
-/// The handler of a connection: reads, lets a [`Session`] make of it what it will, writes.
+impl Table for Shared {
+    fn room(&self) -> usize {
+        self.scratch.as_ref().map_or(0, |scratch| scratch.effects().room())
+    }
+
+    fn used(&self) -> usize {
+        0
+    }
+
+    fn shrink(&mut self, room: usize) {
+        if let Some(scratch) = &mut self.scratch {
+            scratch.effects_mut().shrink_to(room);
+        }
+    }
+}
+
+/// The handler of a connection: drives the session of a `protocol::link::Link` over a descriptor.
 ///
-/// Reading stops while the session pauses and while more than
-/// [`Limits::output_high`] bytes are unsent. One write follows all that was decoded, so a
-/// pipelined burst costs one system call. A peer that ends its side still gets every reply.
-pub struct Stream<S> {
-    session: S,
-    limits: Arc<Limits>,
-    leftover: Leftover,
-    /// Why and how it ends, once the session is done.
-    ending: Option<Box<Linger>>,
-    stage: Stage,
-    input_ended: bool,
-    paused: bool,
-    watermarks: Watermarks,
-    /// The session has been told that its peer has ended its stream.
-    hung_up: bool,
-    /// How many bytes the peer had not acknowledged when that was looked at last, or [`UNKNOWN`].
-    unacknowledged: u32,
-    /// The session is still to be told that it was woken before the connection stood,
-    woken: bool,
-    /// and that the loop winds down.
-    stopping: bool,
-    sending: Sending,
+/// One write follows everything that was decoded, so a pipelined burst costs one system call. A peer
+/// that ends its side still gets every reply.
+///
+/// ```
+/// use protocol::codecs::Lines;
+/// use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
+/// use reactor::{Address, ListenOptions, Listener, Reactor, Stream};
+///
+/// struct Shout;
+/// impl Service<Lines> for Shout {
+///     fn call(&mut self, line: &mut [u8], reply: &mut Reply<'_, Lines>, _: &mut Context<'_>) -> Flow {
+///         line.make_ascii_uppercase();
+///         reply.send(line);
+///         Flow::Continue
+///     }
+/// }
+///
+/// let mut reactor = Reactor::new(())?;
+/// let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::DEFAULT)?;
+/// Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_peer| {
+///     Conversation::new(Lines::default(), Shout)
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Stream<S, L = Plain> {
+    link: Link<S, L>,
 }
 
 impl<S> Stream<S> {
-    fn new(session: S, limits: Arc<Limits>, stage: Stage) -> Self {
-        Self {
-            session,
-            limits,
-            leftover: Leftover::default(),
-            ending: None,
-            stage,
-            input_ended: false,
-            paused: false,
-            watermarks: Watermarks::default(),
-            hung_up: false,
-            unacknowledged: UNKNOWN,
-            woken: false,
-            stopping: false,
-            sending: Sending::Open,
-        }
+    /// Returns a handler that drives `session`, whose connection costs what `limits` allow.
+    pub fn new(session: S, limits: impl Into<Arc<Limits>>) -> Self {
+        Self::over(Link::new(session, limits.into()))
     }
 
-    /// Whether more input is wanted.
-    fn wants_input(&self) -> bool {
-        self.stage == Stage::Open && !self.paused && !self.watermarks.is_full() && !self.input_ended
+    /// Accepts connections on `listener` and drives each with the session that `make` makes of
+    /// its peer's address (`None` for Unix sockets).
+    ///
+    /// # Errors
+    /// When `limits` cannot be worked with, or the kernel refuses to watch the socket.
+    pub fn serve<A: 'static, P>(
+        listener: Listener,
+        limits: impl Into<Arc<Limits>>,
+        cx: &mut Cx<'_, A, P>,
+        mut make: impl FnMut(Option<SocketAddr>) -> S + 'static,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        let limits = limits.into();
+        limits.check()?;
+        listener.register(cx, move |accepted, cx| {
+            let session = make(accepted.peer);
+            Self::new(session, Arc::clone(&limits)).register(accepted, cx).map(drop)
+        })
+    }
+}
+
+impl<S, L: Layer + 'static> Stream<S, L> {
+    /// Returns a handler that drives `link`, which may have a layer.
+    pub fn over(link: Link<S, L>) -> Self {
+        Self { link }
     }
 
-    /// Whether the session is still to be told that its peer has ended its stream: one that reads
-    /// finds out by itself.
-    fn heeds_hang_up(&self) -> bool {
-        self.stage == Stage::Open && self.paused && !self.hung_up && !self.input_ended
+    /// Registers a connection that was accepted.
+    ///
+    /// # Errors
+    /// When the limits cannot be worked with, or the kernel refuses to watch the socket.
+    pub fn register<A: 'static, P>(
+        self,
+        connection: Accepted,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        let registration = Registration::stream(connection.peer.is_some(), connection.sharing);
+        self.register_fd(connection.fd, registration, cx)
     }
 
-    /// Borrows what the connection owns into the shared buffers, works, and keeps what is left.
-    fn with_scratch<A, R>(
-        &mut self,
-        cx: &mut Cx<'_, A>,
-        work: impl FnOnce(&mut Self, &mut Scratch, &mut Cx<'_, A>) -> R,
-    ) -> R {
-        let mut scratch = cx.core.scratch.take().unwrap_or_default();
-        let loan = self.leftover.lend(&mut scratch);
-        let result = work(self, &mut scratch, cx);
-        self.leftover.keep(&mut scratch, loan);
-        cx.core.scratch = Some(scratch);
-        result
+    /// Registers a descriptor of any kind that carries a stream of bytes: a pipe, a terminal, a
+    /// serial line. One that is no socket has no half-close: ending the output closes it.
+    ///
+    /// # Errors
+    /// When the limits cannot be worked with, or the kernel refuses to watch the descriptor.
+    pub fn register_fd<A: 'static, P>(
+        self,
+        fd: OwnedFd,
+        registration: Registration,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        self.link.limits().check()?;
+        cx.register(fd, registration, self)
     }
 
-    /// Does all there is to do: calls the session for `cause`, reads, decodes, writes.
+    /// Connects to `address`, and drives the session once the connection stands. A connection that
+    /// cannot be made ends like any other: its session is told why in `closed`.
+    ///
+    /// # Errors
+    /// When the limits cannot be worked with, or connecting fails at once.
+    pub fn connect<A: 'static, P>(
+        self,
+        address: &Address,
+        options: &ConnectOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Token>
+    where
+        S: Session<A> + 'static,
+    {
+        self.link.limits().check()?;
+        let is_tcp = matches!(address, Address::Tcp(_));
+        let registration = Registration::stream(is_tcp, Sharing::Excluded);
+        Connector::dial(address, options)?.register(registration, self, cx)
+    }
+
+    /// One pass of the link, which begins with what `before` makes of it.
     fn drive<A>(
         &mut self,
-        cause: Option<Cause>,
-        scratch: &mut Scratch,
         cx: &mut Cx<'_, A>,
+        before: impl FnOnce(&mut Link<S, L>, &mut Scratch, &mut Cx<'_, A>) -> Passed,
     ) -> io::Result<()>
     where
         S: Session<A>,
     {
-        if self.stage == Stage::Connecting && !self.connected(cx)? {
-            self.woken |= cause == Some(Cause::Woken);
-            return Ok(());
+        let mut scratch = cx.core.shared.take(cx.core.now);
+        self.link.begin(&mut scratch, cx.moment());
+        let result = match before(&mut self.link, &mut scratch, cx) {
+            Passed::Over(reason) => {
+                cx.end(reason.into());
+                Ok(())
+            }
+            Passed::Progress => {
+                cx.touch();
+                self.steps(&mut scratch, cx)
+            }
+            Passed::GoesOn => self.steps(&mut scratch, cx),
+        };
+        if scratch.deadline_changed() {
+            cx.set_deadline_at(self.link.deadline());
         }
-        let heeds_errors = self.stage != Stage::Lingering && !self.wants_input();
-        if heeds_errors && cx.readiness().contains(Readiness::ERROR) {
-            // Nothing is about to be read or written that would tell.
-            if let Some(error) = cx.take_error()? {
+        self.link.end(&mut scratch);
+        if scratch.effects_mut().take_asked() {
+            carry_out(scratch.effects_mut(), cx);
+        }
+        cx.core.shared.scratch = Some(scratch);
+        result
+    }
+
+    /// Does what the link wants until it waits.
+    fn steps<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        S: Session<A>,
+    {
+        let link = &mut self.link;
+        let known = cx.readiness();
+        if known.intersects(Readiness::ERROR | Readiness::READ_CLOSED) {
+            link.hung_up(scratch);
+            // Where nothing is about to be read, no operation would report the error.
+            if known.contains(Readiness::ERROR)
+                && !link.reads()
+                && let Some(error) = cx.take_error()?
+            {
                 cx.failed = Some("connection");
                 return Err(error);
             }
         }
-        if self.stage == Stage::Opening {
-            self.stage = Stage::Open;
-            self.advance(Cause::Opened, scratch, cx);
-        }
-        if std::mem::take(&mut self.stopping) {
-            self.advance(Cause::Stopping, scratch, cx);
-        }
-        if let Some(cause) = cause {
-            self.advance(cause, scratch, cx);
-        }
-        if std::mem::take(&mut self.woken) {
-            self.advance(Cause::Woken, scratch, cx);
-        }
-        if self.watermarks.take_owed() {
-            self.advance(Cause::Drained, scratch, cx);
-        }
-        if self.heeds_hang_up() && cx.readiness().contains(Readiness::READ_CLOSED) {
-            self.hung_up = true;
-            cx.allow_silence(false);
-            self.advance(Cause::HungUp, scratch, cx);
-        }
-        let (mut to_read, mut to_write) = (self.limits.read_budget, self.limits.read_budget as u64);
         loop {
-            self.receive(&mut to_read, scratch, cx)?;
-            let drained = self.flush(&mut to_write, scratch, cx)?;
-            if scratch.output.memory() > self.limits.output_max {
-                cx.set_unsent(true);
-                cx.end(Reason::Limit("output_max: the peer does not read"));
-                return Ok(());
-            }
-            if !drained {
-                break;
-            }
-            if to_write == 0 {
-                // The peer takes whatever it is given: others have their turn before it gets more.
-                self.watermarks.put_off();
-                break;
-            }
-            self.advance(Cause::Drained, scratch, cx);
-        }
-        self.conclude(scratch, cx)
-    }
-
-    /// Whether the connection stands.
-    fn connected<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
-        if !cx.readiness().intersects(Readiness::WRITABLE | Readiness::ERROR) {
-            return Ok(false);
-        }
-        if let Some(error) = cx.take_error()? {
-            cx.failed = Some("connect");
-            return Err(error);
-        }
-        cx.set_timeout(None);
-        cx.allow_silence(false);
-        self.stage = Stage::Opening;
-        Ok(true)
-    }
-
-    /// Calls the session, and carries out what it asks for besides bytes.
-    fn advance<A>(&mut self, cause: Cause, scratch: &mut Scratch, cx: &mut Cx<'_, A>)
-    where
-        S: Session<A>,
-    {
-        if self.stage != Stage::Open {
-            return;
-        }
-        let (now, me) = (cx.now(), cx.me().into());
-        let mut context =
-            Context::new(now, me, cx.app, &self.limits, &mut scratch.effects).because(cause);
-        context.input_ended = self.input_ended;
-        let result = self.session.advance(&mut scratch.input, &mut scratch.output, &mut context);
-        if self.hung_up {
-            scratch.effects.silence_allowed = None;
-        }
-        carry_out(&mut scratch.effects, cx);
-        if std::mem::take(&mut scratch.effects.output_ended) && self.sending == Sending::Open {
-            self.sending = Sending::Ending;
-        }
-        let Limits { output_low, output_high, .. } = *self.limits;
-        self.watermarks.grown(scratch.output.len(), output_low, output_high);
-        let reason = match result {
-            Ok(Flow::Close) if self.input_ended => Reason::PeerClosed,
-            Ok(Flow::Close) => Reason::Finished,
-            Ok(flow) => {
-                self.paused = flow == Flow::Pause;
-                return;
-            }
-            Err(refusal) => Reason::Refused(refusal),
-        };
-        self.close(reason, scratch, cx);
-    }
-
-    /// Reads and decodes until there is nothing more, or the budget is used up.
-    fn receive<A>(
-        &mut self,
-        budget: &mut usize,
-        scratch: &mut Scratch,
-        cx: &mut Cx<'_, A>,
-    ) -> io::Result<()>
-    where
-        S: Session<A>,
-    {
-        while self.wants_input() && *budget > 0 {
-            // No more than there is room for the answers to, if they are of about that size.
-            let room = self.limits.output_high.saturating_sub(scratch.output.len());
-            let spare = scratch.input.spare(READ_MIN);
-            let size = spare.len().min(room as usize).max(READ_MIN);
-            let Some(count) = cx.read(&mut spare[..size])? else { return Ok(()) };
-            scratch.input.commit(count);
-            *budget = budget.saturating_sub(count);
-            self.input_ended = count == 0;
-            self.advance(Cause::Input, scratch, cx);
-            if scratch.input.len()
-                >= self.limits.message_size_max.saturating_add(Scratch::INPUT_SIZE)
-            {
-                let text = "message_size_max: the session does not consume its input";
-                self.close(Reason::Limit(text), scratch, cx);
-            }
-            if !cx.readiness().contains(Readiness::READABLE) {
-                // A short read has told that there is nothing more.
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes until there is nothing more, the socket is full, or others should have their context.
-    /// Returns whether the output has drained, so that the session may go on.
-    fn flush<A>(
-        &mut self,
-        budget: &mut u64,
-        scratch: &mut Scratch,
-        cx: &mut Cx<'_, A>,
-    ) -> io::Result<bool> {
-        let before = *budget;
-        while *budget > 0 {
-            let count = match scratch.output.front() {
-                Front::Empty => break,
-                Front::Whole(bytes) => cx.write(&[IoSlice::new(bytes)])?,
-                Front::Memory => {
-                    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-                    let filled = scratch.output.gather(&mut slices);
-                    cx.write(&slices[..filled])?
+            match link.step(scratch) {
+                Step::Call => link.call(scratch, cx.me().into(), cx.app),
+                Step::Read(room) => match cx.read(room) {
+                    Ok(Some(count)) => {
+                        let may_be_more = cx.readiness().contains(Readiness::READABLE);
+                        link.received(scratch, count, may_be_more);
+                    }
+                    Ok(None) => link.read_blocked(scratch),
+                    // Everything was said. How the peer goes away makes no difference.
+                    Err(_) if link.is_lingering() => link.received(scratch, 0, false),
+                    Err(error) => return Err(error),
+                },
+                Step::Write(front) => {
+                    let count = match front {
+                        Front::Whole(bytes) => cx.write(&[IoSlice::new(bytes)])?,
+                        Front::File(range) => files::send_range(&range, cx)?,
+                        Front::Memory | Front::Empty => {
+                            let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+                            let filled = link.output(scratch).gather(&mut slices);
+                            cx.write(&slices[..filled])?
+                        }
+                    };
+                    match count {
+                        Some(count) => {
+                            let may_be_room = cx.readiness().contains(Readiness::WRITABLE);
+                            link.sent(scratch, count as u64, may_be_room);
+                        }
+                        None => link.write_blocked(scratch),
+                    }
                 }
-                Front::File(range) => {
-                    files::send_range(&range.file, range.offset, range.length, cx)?
+                Step::ReadFile(range, room) => {
+                    let count = files::read_range(&range, room, cx)?;
+                    link.file_read(scratch, count);
                 }
-            };
-            let Some(count) = count else { break };
-            scratch.output.consume(count as u64);
-            *budget = budget.saturating_sub(count as u64);
-            if let Some(linger) = &mut self.ending {
-                // As long as the peer takes something, it is waited for.
-                linger.wait(self.limits.linger, cx);
+                Step::ShutDown => match shut_down(cx)? {
+                    HalfClose::Done => {}
+                    // The peer learns that nothing more comes when the descriptor is closed.
+                    HalfClose::Impossible => link.received(scratch, 0, false),
+                },
+                Step::Close(reason) => {
+                    let is_unsent = !scratch.is_flushed();
+                    cx.set_unsent(is_unsent);
+                    cx.end(reason.into());
+                    return Ok(());
+                }
+                Step::Wait(wait) => {
+                    if wait.is_full {
+                        link.unacknowledged(cx.unacknowledged());
+                    }
+                    cx.wait(wait);
+                    return Ok(());
+                }
             }
         }
-        if *budget < before {
-            // Where the socket is full, what the peer takes from here on is progress.
-            let is_full =
-                !scratch.output.is_empty() && !cx.readiness().contains(Readiness::WRITABLE);
-            self.unacknowledged = if is_full { cx.unacknowledged() } else { UNKNOWN };
-        }
-        Ok(self.watermarks.shrunk(scratch.output.len(), self.limits.output_low))
-    }
-
-    /// Ends the connection when it is done, in order, and otherwise says what it waits for.
-    fn conclude<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        if self.stage == Stage::Closing && scratch.output.is_empty() {
-            cx.set_unsent(false);
-            if self.input_ended {
-                cx.end(self.take_reason());
-                return Ok(());
-            }
-            self.stage = Stage::Lingering;
-            if let Some(linger) = &mut self.ending {
-                linger.begin(self.limits.linger, cx)?;
-            }
-        }
-        if self.stage == Stage::Lingering
-            && let Some(linger) = &mut self.ending
-        {
-            let room = scratch.input.spare(READ_MIN);
-            return Ok(linger.discard(room, self.limits.read_budget, cx));
-        }
-        if scratch.output.is_empty() && self.sending == Sending::Ending {
-            self.sending = Sending::Ended;
-            shut_down(cx)?;
-        }
-        let read = match self.wants_input() {
-            true => Interest::READ,
-            false if self.heeds_hang_up() => Interest::HANG_UP,
-            false => Interest::NONE,
-        };
-        let has_more = !scratch.output.is_empty() || self.watermarks.owes();
-        let write = if has_more { Interest::WRITE } else { Interest::NONE };
-        let is_unsent = !scratch.output.is_empty();
-        cx.core.update(cx.me, |source| {
-            source.interest = read | write;
-            source.is_unsent = is_unsent;
-        });
-        Ok(())
     }
 }
 
-impl From<Token> for ConnectionId {
-    fn from(token: Token) -> Self {
-        Self(token.to_bits())
-    }
-}
-
-impl From<ConnectionId> for Token {
-    fn from(peer: ConnectionId) -> Self {
-        Self::from_bits(peer.0)
-    }
-}
-
-/// Wakes whom a session asked to wake.
-fn wake<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
-    for peer in effects.wakes.drain(..) {
-        cx.wake(peer.into());
-    }
-}
-
-/// Does what a session asked for besides bytes.
-fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
-    wake(effects, cx);
-    if let Some(deadline) = effects.deadline.take() {
-        cx.set_timeout(deadline.map(|at| at.saturating_duration_since(cx.now())));
-    }
-    if let Some(allowed) = effects.silence_allowed.take() {
-        cx.allow_silence(allowed);
-    }
-}
-
-impl<A: 'static, S: Session<A>> Handler<A> for Stream<S> {
+impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        let cause = cx.was_woken().then_some(Cause::Woken);
-        self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
+        if cx.was_woken() {
+            self.link.tell(Event::Woken);
+        }
+        self.drive(cx, |_, _, _| Passed::GoesOn)
     }
 
     fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        let ends = cx.is_winding_down();
-        // A session that pauses waits for something else than its peer, and a peer that is owed
-        // something is waited for; the loop's patience is the limit.
-        let is_owed = ends && (self.paused || self.leftover.has_output());
-        match (timeout, self.stage) {
-            (Timeout::Deadline, _) if self.outlasts(cx) => Ok(()),
-            (Timeout::Idle, _) if self.is_taken(cx) => Ok(()),
-            (_, Stage::Lingering) => {
-                cx.end(self.take_reason());
-                Ok(())
-            }
-            (Timeout::Idle, Stage::Open) if is_owed => Ok(()),
-            // It has a limit of its own: the linger.
-            (Timeout::Idle, Stage::Closing) if ends => Ok(()),
-            (Timeout::Idle, _) if ends => {
-                cx.end(Reason::Stopped);
-                Ok(())
-            }
-            (Timeout::Deadline, Stage::Open) => {
-                let cause = Some(Cause::Deadline);
-                self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx))
-            }
-            (timeout, _) => {
-                cx.end(Reason::TimedOut(timeout));
-                Ok(())
-            }
-        }
+        self.drive(cx, |link, scratch, cx| match timeout {
+            Timeout::Idle => link.idle_passed(scratch, || cx.unacknowledged()),
+            Timeout::Deadline => link.deadline_passed(scratch, || cx.unacknowledged()),
+        })
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        // What is under way goes on; who has nothing to say is let go.
-        cx.set_idle_timeout(Some(self.limits.stopping_quiet))?;
-        if self.stage == Stage::Open {
-            let cause = Some(Cause::Stopping);
-            return self.with_scratch(cx, |stream, scratch, cx| stream.drive(cause, scratch, cx));
-        }
-        self.stopping = true;
-        Ok(())
+        // What is under way goes on. A connection that has nothing to say is closed.
+        cx.set_idle_timeout(Some(self.link.limits().stopping_quiet))?;
+        self.link.tell(Event::Stopping);
+        self.drive(cx, |_, _, _| Passed::GoesOn)
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
-        let (now, me) = (cx.now(), cx.me().into());
-        let mut effects = Effects::default();
-        let error = (!reason.is_orderly()).then_some(&reason as &(dyn std::error::Error + 'static));
-        let mut context = Context::new(now, me, cx.app, &self.limits, &mut effects);
-        context.input_ended = self.input_ended;
-        self.session.closed(error, &mut context);
-        wake(&mut effects, cx);
+        let mut scratch = cx.core.shared.take(cx.core.now);
+        let (moment, me) = (cx.moment(), cx.me().into());
+        self.link.closed(&reason.into(), &mut scratch, moment, me, cx.app);
+        // It has no source any more that a limit could be of.
+        scratch.effects_mut().take_idle_limit();
+        if scratch.effects_mut().take_asked() {
+            reach_others(scratch.effects_mut(), cx);
+        }
+        cx.core.shared.scratch = Some(scratch);
     }
 }
+
+/// Carries out what a session asked for besides bytes.
+#[cold]
+fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
+    match effects.take_idle_limit() {
+        Some(IdleLimit::Never) => cx.allow_silence(true),
+        Some(IdleLimit::ByLoop) => cx.allow_silence(false),
+        None => {}
+    }
+    reach_others(effects, cx);
+}
+
+/// Wakes and closes other connections, and stops the loop, as a session asked for.
+fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
+    for connection in effects.take_wakes() {
+        cx.wake(Token::from(connection));
+    }
+    for connection in effects.take_closes() {
+        cx.close(Token::from(connection));
+    }
+    match effects.take_stop() {
+        Some(Stop::Soon) => cx.stop(),
+        Some(Stop::Gracefully(patience)) => cx.stop_gracefully(patience),
+        None => {}
+    }
+}
+
+/// Whether the sending side of a descriptor was ended.
+enum HalfClose {
+    Done,
+    /// It is no socket.
+    Impossible,
+}
+
+/// Tells the peer that nothing more is sent.
+fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<HalfClose> {
+    match cx.shutdown_write() {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(HalfClose::Impossible),
+        // Both sides have ended theirs already.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(HalfClose::Done),
+        result => result.map(|()| HalfClose::Done).inspect_err(|_| cx.failed = Some("shutdown")),
+    }
+}
+
+impl<A, P> Cx<'_, A, P> {
+    /// Returns the time of a pass.
+    fn moment(&self) -> Moment {
+        Moment { now: self.core.now, lost: Duration::from_nanos(self.core.patience.lost()) }
+    }
+}
+
+impl<A> Cx<'_, A> {
+    /// Waits for what a link waits for.
+    fn wait(&mut self, wait: Wait) {
+        let read = match wait {
+            Wait { read: true, .. } => Interest::READ,
+            Wait { hang_up: true, .. } => Interest::HANG_UP,
+            _ => Interest::NONE,
+        };
+        let interest = if wait.write { read | Interest::WRITE } else { read };
+        self.core.update(self.me, |source| {
+            source.interest = interest;
+            source.is_unsent = wait.is_unsent;
+        });
+    }
+
+    /// Calls [`Handler::timeout`] at a time, or never.
+    fn set_deadline_at(&mut self, at: Option<Instant>) {
+        let deadline = at.map_or(NEVER, |at| self.core.to_ticks(at));
+        self.core.update_limits(self.me, |source| source.deadline = deadline);
+    }
+
+    /// Begins the idle limit of this source anew.
+    fn touch(&mut self) {
+        let charged = self.core.charged;
+        if let Some(source) = self.core.sources.get_mut(self.me) {
+            source.last_active = charged;
+        }
+    }
+
+    /// Returns how many bytes the peer of the own socket has not acknowledged (`SIOCOUTQ`,
+    /// `tcp(7)`), zero where that is not known. Of a Unix socket it is the memory that these bytes take.
+    fn unacknowledged(&self) -> u32 {
+        let fd = self.core.sources.get(self.me).and_then(|source| source.fd.as_ref());
+        fd.and_then(|fd| sys::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
+    }
+}
+
+/// What each idle connection takes, beside its session.
+const _: () = assert!(size_of::<Stream<()>>() == 32);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use crate::net::stream::Scratch;
+use crate::net::stream::Shared;
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::patience::Patience;
@@ -74,8 +74,6 @@ pub(crate) struct Core<A> {
     /// When tables give back the room that they do not need, in nanoseconds of loop time; `NEVER` when
     /// they have none.
     pub(crate) trim_at: u64,
-    /// A table that is always empty.
-    pub(crate) nothing: Vec<Tag>,
     /// How much is still to be looked at for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
@@ -91,7 +89,8 @@ pub(crate) struct Core<A> {
     pub(crate) limits: LoopLimits,
     pub(crate) run_state: RunState,
     pub(crate) mailbox: Arc<Mailbox<A>>,
-    pub(crate) scratch: Option<Box<Scratch>>,
+    /// What the drivers of connections share.
+    pub(crate) shared: Shared,
     /// What the auditor has noted, when it is on.
     pub(crate) audit: Option<Audit>,
 }
@@ -123,7 +122,6 @@ impl<A> Core<A> {
             due: VecDeque::new(),
             cut_short: Folding::default(),
             trim_at: NEVER,
-            nothing: Vec::new(),
             unweeded: 0,
             epoch: now,
             now,
@@ -135,7 +133,7 @@ impl<A> Core<A> {
             limits,
             run_state: RunState::Running,
             mailbox,
-            scratch: None,
+            shared: Shared::default(),
             audit: cfg!(debug_assertions).then(Audit::default),
         })
     }

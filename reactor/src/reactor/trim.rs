@@ -74,10 +74,7 @@ impl<A> Core<A> {
             &mut self.disputed,
             &mut self.starved,
             &mut self.due,
-            match &mut self.scratch {
-                Some(scratch) => &mut scratch.effects.wakes,
-                None => &mut self.nothing,
-            },
+            &mut self.shared,
         ]
     }
 }

@@ -142,11 +142,4 @@ impl Registration {
         let plain = if is_tcp { plain.short_read_exhausts() } else { plain };
         Self { sharing, ..plain }
     }
-
-    /// The descriptor is a socket that is still connecting: nothing is worth trying yet.
-    #[must_use]
-    pub(crate) const fn connecting(mut self) -> Self {
-        self.assumed = Readiness::NONE;
-        self
-    }
 }

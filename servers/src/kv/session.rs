@@ -1,7 +1,6 @@
 //! One connection: requests in, replies out, and what others have it say.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::net::SocketAddr;
 
 use protocol::resp::{Request, Server, Writer};
@@ -116,7 +115,7 @@ impl Connection {
         self.count_held(reply, context);
         let mut wakes = std::mem::take(&mut context.app.wakes);
         if !wakes.is_empty() {
-            wakes.drain(..).for_each(|peer| context.wake(peer));
+            wakes.drain(..).for_each(|peer| context.effects.wake(peer));
             wakes.give_back();
         }
         context.app.wakes = wakes;
@@ -125,7 +124,7 @@ impl Connection {
         let may_be_silent = client.listens() && client.waiting_bytes <= WAITING_BYTES_MAX;
         if may_be_silent != self.may_be_silent {
             self.may_be_silent = may_be_silent;
-            context.allow_silence(self.may_be_silent);
+            context.effects.allow_silence(self.may_be_silent);
         }
         let client = &context.app.clients[self.me];
         if client.killed {
@@ -146,7 +145,7 @@ impl Connection {
             // Those who were woken are in line before it.
             context.app.posted = 0;
             self.portion_end = reply.backlog() + PORTION;
-            context.wake(context.me);
+            context.effects.wake(context.me);
             return Flow::Pause;
         }
         Flow::Continue
@@ -189,7 +188,8 @@ impl Connection {
         };
         if deadline.is_some() || self.has_deadline {
             self.has_deadline = deadline.is_some();
-            context.set_deadline(deadline);
+            let left = deadline.map(|at| at.saturating_duration_since(context.now));
+            context.effects.set_timeout(0, left);
         }
     }
 
@@ -281,7 +281,12 @@ impl Service<Server, App> for Connection {
     }
 
     /// A blocked client has waited for as long as it wanted to.
-    fn timeout(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+    fn timeout(
+        &mut self,
+        _key: u8,
+        reply: &mut Reply<'_, Server>,
+        context: &mut Context<'_, App>,
+    ) -> Flow {
         self.begin(reply);
         let was_blocked = blocking::forget(context.app, self.me);
         let client = &context.app.clients[self.me];
@@ -309,7 +314,7 @@ impl Service<Server, App> for Connection {
         self.leave(context.app);
     }
 
-    fn closed(&mut self, _error: Option<&(dyn Error + 'static)>, context: &mut Context<'_, App>) {
+    fn closed(&mut self, _reason: &protocol::Reason, context: &mut Context<'_, App>) {
         self.leave(context.app);
         context.app.held -= self.held;
     }
