@@ -1,8 +1,8 @@
 //! A scripted backend with a virtual clock, for tests without sleeps.
 //!
-//! A [`Script`] says what each wait of a loop reports, and what time it is. A test keeps the
-//! script, gives its [`backend`](Script::backend) to a reactor, and then turns the reactor through
-//! situations that a kernel produces once in a million turns.
+//! A [`Script`] determines what each wait of a loop reports, and the time. A test keeps the script,
+//! passes its [`backend`](Script::backend) to a reactor, and turns the reactor through situations
+//! that a kernel produces once in a million turns.
 //!
 //! ```
 //! use reactor::testing::Script;
@@ -13,7 +13,7 @@
 //! let mut reactor = Reactor::with_backend(script.backend(), LoopLimits::DEFAULT, false)?;
 //! reactor.cx().after(Duration::from_secs(3600), |cx| *cx.app = true)?;
 //! let started = script.now();
-//! // An hour passes at once: where nothing is scripted, a wait takes as long as it may.
+//! // An hour passes at once: a wait that is not scripted takes its whole timeout.
 //! reactor.run_until(|fired| *fired)?;
 //! assert!(script.now() - started >= Duration::from_secs(3600));
 //! # Ok::<(), std::io::Error>(())
@@ -27,43 +27,43 @@ use std::time::{Duration, Instant};
 
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Token, Trigger};
 
-/// What a loop asked of a scripted backend.
+/// A call that a loop made to a scripted backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// To watch a descriptor.
+    /// Start watching a descriptor.
     Add {
         /// The descriptor.
         fd: RawFd,
-        /// The registration it is for.
+        /// Its registration.
         tag: Tag,
-        /// What it wants.
+        /// Its interest.
         interest: Interest,
     },
-    /// To watch a descriptor for something else.
+    /// Change the interest in a descriptor.
     Modify {
-        /// The registration it is for.
+        /// Its registration.
         tag: Tag,
-        /// What it wants now.
+        /// Its new interest.
         interest: Interest,
     },
-    /// To watch a descriptor no longer.
+    /// Stop watching a descriptor.
     Remove {
         /// The descriptor.
         fd: RawFd,
     },
-    /// To wait.
+    /// Wait for events.
     Wait {
-        /// How long at most; `None` for ever.
+        /// The timeout; `None` waits for ever.
         timeout: Option<Duration>,
     },
-    /// To sleep.
+    /// Sleep.
     Sleep {
-        /// How long.
+        /// The duration.
         time: Duration,
     },
 }
 
-/// What one wait comes to.
+/// The result of one wait.
 #[derive(Debug)]
 enum Step {
     Events(Vec<Event>, Coverage),
@@ -76,21 +76,21 @@ struct State {
     trigger: Trigger,
     now: Instant,
     steps: VecDeque<Step>,
-    /// Error numbers for the calls of `add` to come.
+    /// Error numbers for the next calls of `add`.
     refusals: VecDeque<i32>,
     calls: Vec<Call>,
     ctl_calls: u64,
 }
 
-/// What the waits of a loop report, and what time it is. Clones are handles to the same script, so
-/// that a handler may go on writing it while it is being played.
+/// Determines what the waits of a loop report, and the time. Clones are handles to the same script,
+/// so a handler may extend it while it is being played.
 #[derive(Clone, Debug)]
 pub struct Script {
     state: Arc<Mutex<State>>,
 }
 
 impl Script {
-    /// An empty script for a backend that reports as `trigger` says.
+    /// Returns an empty script for a backend with this trigger.
     pub fn new(trigger: Trigger) -> Self {
         let state = State {
             trigger,
@@ -103,36 +103,36 @@ impl Script {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The backend that plays this script. It asks no kernel and watches nothing: descriptors are
+    /// Returns the backend that plays this script. It does not ask the kernel: descriptors are
     /// ready when the script says so.
     pub fn backend(&self) -> Box<dyn Backend> {
         Box::new(Scripted { script: self.clone() })
     }
 
-    /// The state, also after a test has panicked with it: it is whole between any two calls.
+    /// Returns the state, also after a test has panicked with it: it is consistent between calls.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the next wait that is not scripted yet report `events`, in their order. No time passes
-    /// in such a wait.
+    /// Makes the next wait that is not scripted yet report `events`, in this order. No time passes
+    /// in that wait.
     pub fn events(&self, events: &[Event]) {
         self.lock().steps.push_back(Step::Events(events.to_vec(), Coverage::Complete));
     }
 
-    /// [`events`](Self::events), of a wait that has no room for more.
+    /// [`events`](Self::events), in a wait whose array of events is full.
     pub fn some_events(&self, events: &[Event]) {
         self.lock().steps.push_back(Step::Events(events.to_vec(), Coverage::Partial));
     }
 
-    /// Interrupts the next wait that is not scripted yet, after `time`: the process handled a
-    /// signal, or was stopped meanwhile. A wait that does not sleep is never interrupted: it
-    /// reports nothing, and this waits for the next one.
+    /// Interrupts the next wait that is not scripted yet, after `time`: the process has handled a
+    /// signal, or was stopped. A wait without sleep is never interrupted: it reports nothing, and
+    /// the interruption applies to the next one.
     pub fn interrupt(&self, time: Duration) {
         self.lock().steps.push_back(Step::Interrupt(time));
     }
 
-    /// [`events`](Self::events), for a wait that reports one.
+    /// [`events`](Self::events), for a single event.
     pub fn event(&self, token: Token, readiness: Readiness) {
         self.events(&[Event { tag: token.tag(), readiness }]);
     }
@@ -147,22 +147,22 @@ impl Script {
         self.lock().refusals.push_back(errno);
     }
 
-    /// Lets time pass. The loop notices when it reads the clock next.
+    /// Advances the clock. The loop notices when it reads the clock next.
     pub fn advance(&self, time: Duration) {
         self.lock().now += time;
     }
 
-    /// What time it is.
+    /// Returns the time.
     pub fn now(&self) -> Instant {
         self.lock().now
     }
 
-    /// What the loop has asked for since this was called last.
+    /// Returns the calls of the loop since the last call of this method.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.lock().calls)
     }
 
-    /// How many waits are scripted and have not been played.
+    /// Returns how many scripted waits have not been played.
     pub fn left(&self) -> usize {
         self.lock().steps.len()
     }

@@ -1,4 +1,4 @@
-//! What every backend must do alike: each test runs on each of them.
+//! The conformance suite of backends: each test runs on each backend.
 
 mod common;
 
@@ -134,7 +134,7 @@ fn a_peer_that_does_not_read_costs_no_more_than_the_marks() {
         stream.set_nonblocking(true).expect("modes can be set");
         let chunk = vec![7; 1 << 20];
         let (mut sent, mut still) = (0_u64, 0);
-        // Until the kernel's buffers on both ways, and ours, are full.
+        // Until the kernel's buffers in both directions, and ours, are full.
         while still < 20 {
             match stream.write(&chunk) {
                 Ok(count) => (sent, still) = (sent + count as u64, 0),
@@ -246,7 +246,7 @@ fn a_loop_over_its_limit_of_connections_serves_the_rest_later() {
         let mut clients: Vec<TcpStream> =
             (0..6).map(|_| TcpStream::connect(&address).expect("the kernel accepts")).collect();
         while let Some(mut client) = clients.pop() {
-            // The oldest are served first, so the list is emptied from its front.
+            // The oldest connections are served first, so they are removed from the front.
             clients.push(client);
             client = clients.remove(0);
             client.write_all(b"x").expect("the kernel takes bytes");

@@ -1,5 +1,5 @@
-//! What comes all at once is dealt with in portions, and others are heard in between: counted in
-//! turns, each of which asks the kernel once.
+//! A crowd is handled in portions, and other sources run in between. The tests count turns, each of
+//! which asks the kernel once.
 
 mod common;
 
@@ -18,7 +18,7 @@ const LIMITS: LoopLimits =
     LoopLimits { calls_per_turn: 10, ends_per_turn: 7, accepts_per_turn: 5, ..LoopLimits::DEFAULT };
 const CROWD: usize = 100;
 
-/// How often handlers were called, in order of the calls.
+/// The calls of handlers, in order.
 #[derive(Default)]
 struct Calls {
     ready: Vec<Token>,
@@ -28,7 +28,7 @@ struct Calls {
     timeouts: usize,
 }
 
-/// Notes its calls.
+/// Records its calls.
 struct Note;
 
 impl Handler<Calls> for Note {
@@ -61,8 +61,8 @@ fn crowd(reactor: &mut Reactor<Calls>) -> Vec<Token> {
     (0..CROWD).map(|_| reactor.cx().spawn(Note).expect("it registers")).collect()
 }
 
-/// Turns until `count` says that all of the crowd has been called. No turn may call more than
-/// `most`, and each asks the kernel.
+/// Turns until `count` shows that the whole crowd was called. No turn may call more than `most`,
+/// and each asks the kernel.
 fn in_portions(reactor: &mut Reactor<Calls>, most: usize, count: impl Fn(&Calls) -> usize) {
     let (waits, mut turns) = (reactor.counters().waits, 0);
     while count(&reactor.app) < CROWD {
@@ -110,7 +110,7 @@ fn others_are_heard_while_a_crowd_ends_and_what_has_ended_is_not() {
         for turn in 1..=5 {
             reactor.cx().wake(stays);
             reactor.run_once(None).expect("it turns");
-            // The crowd stands before it in the queue, and costs its turns once.
+            // The crowd is before it in the queue, and delays it once.
             let heard = reactor.app.ready.len();
             assert!(heard + CROWD.div_ceil(LIMITS.calls_per_turn) >= turn, "{heard} of {turn}");
         }
@@ -140,7 +140,7 @@ fn what_waits_for_its_end_is_reported_by_no_backend() {
             reactor.counters().closes[Reason::Cancelled.index()] == CROWD as u64
         };
         turn_until(&mut reactor, ended);
-        // What was about before the backend was told is dropped, once.
+        // An event from before the removal is dropped, once.
         assert!(reactor.counters().stale_events <= CROWD as u64, "{}", reactor.counters());
         assert!(sources.iter().all(|(probe, ..)| probe.closes.get() == 1 && probe.runs.get() == 0));
     });
@@ -199,7 +199,7 @@ fn a_crowd_that_is_ready_at_once_is_run_in_portions_and_in_order() {
     });
 }
 
-/// Arms as many timers when it is woken, at times that are in no order.
+/// Arms this many timers when it is woken, at times in no order.
 struct Arms(fn(u64) -> Duration);
 
 impl Handler<Calls> for Arms {
@@ -239,7 +239,7 @@ fn timers_that_are_due_at_once_fire_in_portions_and_soonest_first() {
 #[test]
 fn idle_limits_that_pass_at_once_are_told_in_portions() {
     on_every_trigger(|script, mut reactor| {
-        /// Limits its own silence.
+        /// Sets its own idle limit.
         struct Silent;
         impl Handler<Calls> for Silent {
             fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
@@ -265,7 +265,7 @@ fn idle_limits_that_pass_at_once_are_told_in_portions() {
 
 #[test]
 fn a_loop_that_stops_runs_what_is_ready_and_ends_what_has_ended() {
-    /// Ends the others, or none, and stops the loop.
+    /// Ends the other sources, if any, and stops the loop.
     struct Stops(Vec<Token>);
     impl Handler<Calls> for Stops {
         fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
@@ -325,7 +325,7 @@ fn who_waits_in_the_backlog_when_the_loop_winds_down_is_let_in_in_portions() {
         while accepted < crowd.len() as u64 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
             let all = reactor.counters().accepts;
-            // A listener that is readable too may have its usual turn besides.
+            // A readable listener may also accept in its usual turn.
             let most = 2 * LIMITS.accepts_per_turn as u64;
             assert!((1..=most).contains(&(all - accepted)), "{} in a turn", all - accepted);
             assert!(!reactor.has_ended());

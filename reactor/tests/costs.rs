@@ -1,4 +1,4 @@
-//! Costs are contracts: exact numbers of system calls, as the loop counts them.
+//! Costs: exact numbers of system calls, as the loop counts them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +33,7 @@ fn reactor() -> Reactor {
     Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("the reactor opens")
 }
 
-/// A client of an echo server in the same thread, whose connection has been used before.
+/// Returns a client of an echo server on the same thread, whose connection was used before.
 fn connect<C>(reactor: &mut Reactor, make: fn() -> C) -> TcpStream
 where
     C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]> + 'static,
@@ -51,7 +51,7 @@ where
 }
 
 /// Sends `message`, turns the loop until the answer is complete and nothing is left to do, and
-/// returns what that cost.
+/// returns the difference of the counters.
 fn exchange(reactor: &mut Reactor, client: &mut TcpStream, message: &[u8]) -> Counters {
     let before = reactor.counters();
     client.write_all(message).expect("the kernel takes bytes");
@@ -163,6 +163,6 @@ fn a_connection_costs_one_ctl_on_an_edge_and_is_accepted_read_written_and_closed
     assert_eq!(after.ctl_calls - before.ctl_calls, 100);
     assert_eq!(after.accepts - before.accepts, 100);
     assert_eq!(after.writes - before.writes, 100);
-    // Reads: the byte, and the end; and accepting, which is asked once more when nobody is left.
+    // Reads: the byte, the end, and an accept that finds no further connection.
     assert!(after.reads - before.reads <= 400, "{after}");
 }

@@ -1,4 +1,4 @@
-//! Listening: where it is possible, what is said where it is not, and what is said of those who wait.
+//! Listening: addresses that work, errors for those that do not, and counters of waiting peers.
 
 mod common;
 
@@ -22,7 +22,7 @@ use reactor::{
 use testkit::{has_peer, skip};
 
 thread_local! {
-    /// What this thread has logged, and with it the loop that runs on it.
+    /// The log lines of this thread, and so of the loop that runs on it.
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -40,7 +40,7 @@ impl log::Log for Ear {
     fn flush(&self) {}
 }
 
-/// What has been logged since this was called last, of the lines with `words`.
+/// Returns the log lines with `words` since the last call.
 fn said(words: &str) -> Vec<String> {
     static START: Once = Once::new();
     START.call_once(|| {
@@ -65,7 +65,7 @@ fn port(listener: &Listener) -> u16 {
     }
 }
 
-/// An address below `path`.
+/// Returns an address for `path`.
 fn unix(path: &Path) -> String {
     format!("unix:{}", path.display())
 }
@@ -106,7 +106,7 @@ fn a_listener_that_cannot_be_says_what_is_in_its_way() {
     let mut wrong = Vec::new();
     for (address, hint) in [
         (taken.as_str(), "another socket has that port"),
-        // Set aside for documentation (RFC 5737), so no machine has it.
+        // Reserved for documentation (RFC 5737), so no machine has it.
         ("192.0.2.1:0", "this machine has no such address"),
         ("[fe80::1]:0", "takes the number of its interface"),
         (&unix(&file), "a file that is no socket is in the way"),
@@ -155,7 +155,7 @@ fn a_process_that_listens_on_a_path_is_named() {
     left_over.expect("what is left over is replaced");
 }
 
-/// How often this thread has gone to sleep of its own will.
+/// Returns the number of voluntary context switches of this thread.
 fn sleeps() -> u64 {
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
@@ -178,7 +178,7 @@ fn no_lock_is_waited_for_where_a_listener_begins_and_ends() {
     let left = std::fs::read_dir(&folder).expect("it is there").count();
     std::fs::remove_dir(&folder).expect("nothing is left in it");
     assert_eq!(left, 0);
-    // A second of waiting for a lock takes hundreds.
+    // Waiting a second for a lock would take hundreds.
     assert!(sleeps < 50, "slept {sleeps} times");
 }
 
@@ -190,7 +190,7 @@ fn a_server_that_begins_elsewhere_at_the_same_path_is_not_waited_for() {
     lock.lock().expect("it is ours");
     let said = refusal(&unix(&path));
     assert!(said.contains("another server begins to listen there"), "{said}");
-    // A server that was killed at that moment leaves the file, and nothing else.
+    // A server that is killed at that moment leaves the file and nothing else.
     drop(lock);
     drop(bind(&unix(&path)).expect("nothing is in the way"));
     assert!(!path.exists() && !lock_path.exists());
@@ -211,7 +211,7 @@ fn what_stands_in_the_place_of_the_lock_is_done_without_and_left_alone() {
     assert!(made.success());
     drop(bind(&unix(&path)).expect("it does without"));
     std::fs::remove_file(&lock_path).expect("it was left alone");
-    // Of another user, who may hold it for as long as they like.
+    // A lock of another user, who may hold it for ever.
     let lock = File::create(&lock_path).expect("the folder is writable");
     lock.lock().expect("it is ours");
     if std::os::unix::fs::chown(&lock_path, Some(65_534), None).is_ok() {
@@ -227,7 +227,7 @@ fn a_listener_that_fails_half_way_leaves_no_file() {
     let options = ListenOptions { unix_mode: Some(0o600), ..ListenOptions::DEFAULT };
     let address = unix(&path).parse().expect("it is an address");
     let listener = Listener::bind(&address, &options).expect("the path is free");
-    // What another has put in its place is not taken away at the end.
+    // A file that another process has put in its place is not removed at the end.
     std::fs::remove_file(&path).expect("it is ours");
     std::fs::write(&path, "precious").expect("the folder is writable");
     drop(listener);
@@ -269,7 +269,7 @@ impl<A> Handler<A> for Quiet {
     }
 }
 
-/// A scripted loop with room for one connection, which knows its token.
+/// Returns a scripted loop with room for one connection, which stores its token.
 fn narrow() -> (Script, Reactor<Option<Token>>, Token, SocketAddr) {
     let script = Script::new(Trigger::Edge);
     let limits = LoopLimits { connections_max: 1, idle_timeout: None, ..LoopLimits::DEFAULT };
@@ -290,7 +290,7 @@ fn narrow() -> (Script, Reactor<Option<Token>>, Token, SocketAddr) {
 fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
     let (script, mut reactor, token, address) = narrow();
     let turn = |reactor: &mut Reactor<_>| reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-    // One peer comes, and goes.
+    // One peer connects and leaves.
     let visit = |reactor: &mut Reactor<Option<Token>>| {
         let client = TcpStream::connect(address).expect("the kernel accepts");
         script.event(token, Readiness::READABLE);
@@ -315,7 +315,7 @@ fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
     visit(&mut reactor);
     let again = said("as many as may be held");
     assert!(again.len() == 1 && again[0].contains("and 9 times more"), "{again:#?}");
-    // One that stays is said although the last time was a moment ago.
+    // A lasting condition is logged although the last message was a moment ago.
     let client = TcpStream::connect(address).expect("the kernel accepts");
     script.event(token, Readiness::READABLE);
     for _ in 0..8 {
@@ -334,7 +334,8 @@ fn those_whom_the_kernel_turns_away_are_counted() {
         let address = SocketAddr::from(([127, 0, 0, 1], port(&listener)));
         let token = listener.register(&mut reactor.cx(), |_, _| Ok(())).expect("it listens");
         let mut held = Vec::new();
-        // A backlog of one takes two; whoever is turned away tries again for a second or more.
+        // A backlog of one holds two connections. A peer that is refused retries for a second or
+        // more.
         while let Ok(client) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
             held.push(client);
             assert!(held.len() < 10, "the backlog takes more than ten");
@@ -342,7 +343,7 @@ fn those_whom_the_kernel_turns_away_are_counted() {
         let counters = reactor.counters();
         assert_eq!(counters.waiting, held.len() as u64, "{counters}");
         assert!(counters.refused > 0, "{counters}");
-        // They stay counted when the listener is gone.
+        // They remain counted when the listener has ended.
         reactor.cx().close(token);
         turn_until(&mut reactor, |reactor| reactor.listeners() == 0);
         let counters = reactor.counters();

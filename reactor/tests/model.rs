@@ -1,8 +1,8 @@
-//! Random operations, from outside and from inside of every callback, against a simple model.
+//! Random operations, from outside and from inside every callback, checked against a simple model.
 //!
-//! The model knows nothing of queues, slots or wheels. It knows what each source was promised: it
-//! is called if and only if there is something to call it for, it is told of its end exactly once,
-//! and its timers are neither early nor forgotten.
+//! The model knows nothing about queues, slots or wheels. It knows the promises to each source: it
+//! is called if and only if there is a reason, it is told its end exactly once, and its timers are
+//! neither early nor lost.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -17,17 +17,17 @@ use reactor::{
 };
 use testkit::Random;
 
-/// Operations from outside for each of three plays, a million in all; a turn follows each, with a
-/// few operations from inside every callback.
+/// The operations from outside for each of three runs, a million in all. A turn follows each, with
+/// a few operations from inside every callback.
 const STEPS: u32 = 350_000;
 const SOURCES_MAX: usize = 40;
 
-/// A time that was asked for.
+/// A time that was set.
 struct Armed {
     owner: Token,
     at: Instant,
     period: Option<Duration>,
-    /// The turn in which it was asked for.
+    /// The turn in which it was set.
     turn: u32,
 }
 
@@ -38,7 +38,7 @@ impl Armed {
     }
 }
 
-/// What the model knows of a live source.
+/// The model of a live source.
 struct Known {
     interest: Interest,
     ready: Readiness,
@@ -46,7 +46,7 @@ struct Known {
     idle: Option<Duration>,
     last_active: Instant,
     deadline: Option<Armed>,
-    /// The turn in which it was run last.
+    /// The turn in which it ran last.
     ran: u32,
 }
 
@@ -56,17 +56,17 @@ impl Known {
     }
 }
 
-/// The application's state is the model itself, so that every callback can check it.
+/// The application state is the model, so that every callback can check it.
 struct Model {
     random: Random,
     script: Script,
-    /// Never readable: its other end is silent.
+    /// Never readable: its peer is silent.
     silent: UnixStream,
     _other: UnixStream,
     live: BTreeMap<Token, Known>,
-    /// Ended, and not told yet, with the index of the reason.
+    /// Sources that have ended and were not told yet, with the index of the reason.
     ended: BTreeMap<Token, usize>,
-    /// Told of their end.
+    /// Sources that were told their end.
     dead: Vec<Token>,
     timers: BTreeMap<u64, (TimerId, Armed)>,
     next_key: u64,
@@ -86,7 +86,7 @@ impl Model {
             [self.random.below(4) as usize]
     }
 
-    /// Any source, now and then one that has ended.
+    /// Returns any source, sometimes one that has ended.
     fn any_source(&mut self) -> Token {
         let dead = self.random.below(8) == 0 && !self.dead.is_empty();
         let count = if dead { self.dead.len() } else { self.live.len() };
@@ -103,7 +103,7 @@ impl Model {
         self.timers.keys().nth(index as usize).copied()
     }
 
-    /// Up to about 40 ms, often nothing at all.
+    /// Returns a time up to about 40 ms, often zero.
     fn any_delay(&mut self) -> Duration {
         let scale = 1 << self.random.below(26);
         Duration::from_nanos(self.random.below(scale))
@@ -113,7 +113,7 @@ impl Model {
         Armed { owner, at, period: None, turn: self.turn }
     }
 
-    /// A source ends. The first reason counts.
+    /// Ends a source. The first reason counts.
     fn end(&mut self, token: Token, reason: &Reason) {
         if self.live.remove(&token).is_some() {
             self.ended.insert(token, reason.index());
@@ -121,7 +121,7 @@ impl Model {
     }
 }
 
-/// Does something that may be done anywhere.
+/// Performs an operation that is allowed anywhere.
 fn act_on_any<P>(cx: &mut Cx<'_, Model, P>) {
     let now = cx.now();
     match cx.app.random.below(10) {
@@ -182,7 +182,7 @@ fn act_on_any<P>(cx: &mut Cx<'_, Model, P>) {
     }
 }
 
-/// Does something that a live source does to itself.
+/// Performs an operation of a live source on itself.
 fn act_on_me(cx: &mut Cx<'_, Model>) {
     let (me, now) = (cx.me(), cx.now());
     let delay = cx.app.any_delay();
@@ -215,7 +215,8 @@ fn act_on_me(cx: &mut Cx<'_, Model>) {
     }
 }
 
-/// Every source: does random things wherever it is called, and has the model check the call.
+/// The handler of every source: it checks each call against the model, and performs random
+/// operations.
 struct Probe;
 
 impl Probe {
@@ -228,7 +229,7 @@ impl Probe {
         for _ in 0..cx.app.random.below(3) {
             act_on_any(cx);
         }
-        // It may just have closed itself; what it wants after that makes no difference.
+        // It may just have closed itself; its interest makes no difference after that.
         let me = cx.me();
         match end {
             0 => {
@@ -360,7 +361,7 @@ impl Handler<Model> for Probe {
     }
 }
 
-/// Reports something about some sources, of which some have ended. Returns how many had.
+/// Reports events for some sources, some of which have ended. Returns how many have.
 fn report(model: &mut Model) -> u64 {
     const FACTS: [Readiness; 3] = [Readiness::READABLE, Readiness::PRIORITY, Readiness::ERROR];
     let mut stale = 0;
@@ -404,7 +405,7 @@ fn play(trigger: Trigger, seed: u64) {
     let backend = script.backend();
     let mut reactor =
         Reactor::with_backend(backend, LoopLimits::DEFAULT, model).expect("the reactor opens");
-    // Its waits would play the script's steps.
+    // Its waits would consume the steps of the script.
     reactor.set_audit(false);
     let own = reactor.counters().live();
     let mut stale = 0;
@@ -442,7 +443,7 @@ fn play(trigger: Trigger, seed: u64) {
         assert_eq!(counters.live() - own, (model.live.len() + model.ended.len()) as u64);
         assert_eq!(counters.stale_events, stale, "turn {turn}");
     }
-    // Everything that can happen has happened, and often.
+    // Every case has occurred, and often.
     let model = &reactor.app;
     let rare = u64::from(STEPS) / 200;
     assert!(model.calls.iter().all(|calls| *calls > rare), "{:?}", model.calls);
@@ -451,7 +452,7 @@ fn play(trigger: Trigger, seed: u64) {
         reactor.cx().close(token);
         reactor.app.end(token, &Reason::Cancelled);
     }
-    // What ends may have registered others as its last act.
+    // Sources may have registered others when they ended.
     for _ in 0..1000 {
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         for token in reactor.app.live.keys().copied().collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! What hurts users of other loops, by the numbers of the project's list, on every backend.
+//! Faults of other loops, by the numbers of `docs/src/requirements.md`, on every backend.
 
 mod common;
 
@@ -50,7 +50,7 @@ fn a_flood_does_not_delay_its_neighbours() {
     });
 }
 
-/// P1: a thousand connect at once, ten are accepted in a turn, all are served.
+/// P1: a thousand peers connect at once, ten are accepted in a turn, and all are served.
 #[test]
 fn a_thousand_connects_at_once_are_accepted_in_portions() {
     let limits = LoopLimits { accepts_per_turn: 10, ..LoopLimits::DEFAULT };
@@ -75,14 +75,14 @@ fn a_thousand_connects_at_once_are_accepted_in_portions() {
     });
 }
 
-/// How many sources can be had that take `each` descriptors: `wanted`, or fewer where the limit of
-/// this process does not allow that, which is said aloud.
+/// Returns how many sources of `each` descriptors there can be: `wanted`, or fewer if the limit of
+/// this process is lower, which the test prints.
 fn descriptors(each: usize, wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux has it");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it is there");
     let limit = line.split_whitespace().nth(3).and_then(|word| word.parse().ok());
     let limit: usize = limit.unwrap_or(usize::MAX);
-    // The tests run side by side, and share the descriptors.
+    // The tests run in parallel, and share the descriptors.
     let most = (limit / 3 / each).min(wanted);
     if most < wanted {
         eprintln!("SCALED DOWN: {most} instead of {wanted}, as {limit} descriptors are the limit");
@@ -122,23 +122,23 @@ fn a_crowd_that_is_ready_at_once_is_served_evenly() {
         }
         let (least, most) = (reactor.app.iter().min(), reactor.app.iter().max());
         let (least, most) = (*least.expect("it is a crowd"), *most.expect("it is a crowd"));
-        // From 64 events at once to 8,192 it takes seven turns to meet everybody.
+        // The array grows from 64 events to 8,192, so it takes seven turns to reach every source.
         assert!(least >= 20 && most <= 30, "from {least} to {most} times in 30 turns");
         drop(peers);
     });
 }
 
-/// P4: of two that are reported in one batch, each closes the other; a million registrations in
-/// all, on the same few descriptors and slots.
+/// P4: of two sources in one batch, each closes the other; a million registrations in all, on the
+/// same few descriptors and slots.
 #[test]
 fn events_reach_only_the_registration_they_are_about() {
-    /// What the two of a round know of each other.
+    /// The two sources of a round.
     #[derive(Default)]
     struct Round {
         pair: [Token; 2],
         calls: u32,
     }
-    /// Closes the other one of its pair, and itself.
+    /// Closes the other source of its pair, and itself.
     struct Duel;
     impl Handler<Round> for Duel {
         fn ready(&mut self, cx: &mut Cx<'_, Round>) -> io::Result<()> {
@@ -191,7 +191,7 @@ fn the_last_of_ten_million_wakes_is_seen() {
                     }
                 });
             }
-            // Only a wake ends a wait here: were the last one lost, this would wait for ever.
+            // Only a wake ends a wait here. If the last one were lost, the test would hang.
             reactor
                 .run_until(|()| done.load(Ordering::SeqCst) == THREADS * WAKES)
                 .expect("it runs");
@@ -201,7 +201,7 @@ fn the_last_of_ten_million_wakes_is_seen() {
     });
 }
 
-/// How many timers have fired, and how many of them early.
+/// The number of timers that fired, and of those that fired early.
 #[derive(Default)]
 struct Punctual {
     fired: u64,
@@ -260,7 +260,7 @@ fn a_short_timer_takes_two_waits_at_most() {
     });
 }
 
-/// P22: anything may be closed from any callback, and is told once.
+/// P22: any source may be closed from any callback, and is told once.
 #[test]
 fn every_callback_may_close_itself_and_others() {
     /// Where to close.
@@ -282,7 +282,7 @@ fn every_callback_may_close_itself_and_others() {
             if place == self.place {
                 cx.close(self.other);
                 cx.close(cx.me());
-                // It may even start something new on its way out.
+                // It may even register a source when it ends.
                 let spawned = cx.spawn(Newborn).expect("it registers");
                 cx.wake(spawned);
             }
@@ -323,7 +323,7 @@ fn every_callback_may_close_itself_and_others() {
             self.at(Place::Closed, cx);
         }
     }
-    /// Says that it lived.
+    /// Counts its end.
     struct Newborn;
     impl Handler<bool> for Newborn {
         fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
@@ -362,7 +362,7 @@ fn a_loop_can_be_hosted_in_another() {
             self.guest.run_once(Some(Duration::ZERO))?;
             let next = self.guest.next_deadline();
             cx.set_timeout(next.map(|at| at.saturating_duration_since(cx.now())));
-            // The guest has taken what its descriptor announced; nothing is read from it.
+            // The inner loop has handled its events. Its descriptor is not read.
             cx.try_io("host", Interest::READ, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()))?;
             Ok(())
         }

@@ -1,4 +1,5 @@
-//! Urgent data and exceptional conditions, and what the auditor says of handlers that neglect them.
+//! Urgent data and exceptional conditions, and the reports of the auditor about handlers that
+//! ignore them.
 
 mod common;
 
@@ -19,14 +20,14 @@ use reactor::{
 };
 use socket2::SockRef;
 
-/// What a handler does about urgent data.
+/// How a handler reads urgent data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taking {
-    /// It takes the byte that it was told of.
+    /// It reads the byte that was announced.
     Once,
-    /// It takes bytes until there are none.
+    /// It reads bytes until there are none.
     UntilNothing,
-    /// It takes the byte, tries again past the loop, and does not mind the error.
+    /// It reads the byte, reads again without the loop, and ignores the error.
     WithErrors,
 }
 
@@ -37,7 +38,7 @@ struct Seen {
     plain: Rc<Cell<usize>>,
 }
 
-/// Reads what there is, and takes urgent bytes.
+/// Reads all input, and urgent bytes.
 struct Urgent {
     taking: Taking,
     seen: Seen,
@@ -94,7 +95,7 @@ fn urgent(reactor: &mut Reactor, interest: Interest, taking: Taking) -> (Seen, T
     (seen, token, theirs)
 }
 
-/// How many turns the loop makes in a fifth of a second without events.
+/// Returns how many turns the loop makes in a fifth of a second without events.
 fn turns_at_rest(reactor: &mut Reactor) -> u64 {
     let (before, start) = (reactor.counters().turns, Instant::now());
     while start.elapsed() < Duration::from_millis(200) {
@@ -150,7 +151,7 @@ fn what_follows_the_mark_of_an_urgent_byte_is_read_without_another_event() {
     });
 }
 
-/// Counts its runs, and does nothing else.
+/// Counts its runs, and ignores its descriptor.
 struct Idler(Rc<Cell<u32>>);
 
 impl Handler for Idler {
@@ -183,7 +184,7 @@ fn a_condition_without_an_operation_is_told_once_for_each_event() {
     }
 }
 
-/// Whether a handler that is run for readiness does something about it.
+/// How a handler that runs for readiness reacts.
 struct Neglects(fn(&mut Cx<'_>) -> io::Result<()>);
 
 impl Handler for Neglects {
@@ -199,7 +200,7 @@ fn a_handler_that_never_touches_its_ready_descriptor_is_named_once() {
         while cx.read(&mut [0; 16])?.is_some() {}
         Ok(())
     });
-    /// Forgets to read, or reads past the loop.
+    /// Does not read, or reads without the loop.
     const NEVER_READS: (Interest, fn(&mut Cx<'_>) -> io::Result<()>) = (Interest::READ, |_| Ok(()));
     for kind in BackendKind::ALL {
         for (interest, neglect) in [KEEPS_WRITING, NEVER_READS] {
@@ -225,7 +226,7 @@ fn a_handler_that_never_touches_its_ready_descriptor_is_named_once() {
 
 #[test]
 fn no_handler_is_named_that_is_woken_often_or_returns_early_now_and_then() {
-    /// Reads a byte of what there is at every tenth run.
+    /// Reads a byte at every tenth run.
     struct Slow(u32);
     impl Handler for Slow {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What a kernel produces once in a million turns, played from a script, on a virtual clock.
+//! Rare orders of events, played from a script on a virtual clock.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,7 +13,7 @@ use reactor::{
     Registration, Role, Tag, Timeout, TimerId, Token, Trigger,
 };
 
-/// How late a timer may be: a tick of the wheel.
+/// The allowed delay of a timer: a tick of the wheel.
 const TICK: Duration = Duration::from_nanos(1 << 17);
 
 fn scripted<A: 'static>(trigger: Trigger, app: A) -> (Script, Reactor<A>) {
@@ -42,7 +42,7 @@ fn readable(token: Token) -> Event {
     Event { tag: token.tag(), readiness: Readiness::READABLE }
 }
 
-/// Notes who was run, and drains.
+/// Records its runs, and reads all input.
 struct Note;
 
 impl Handler<Vec<Token>> for Note {
@@ -63,7 +63,7 @@ fn events_of_the_dead_are_dropped_and_counted() {
         turn(&mut reactor);
         let (new, _far) = register(&mut reactor, Interest::READ, Note);
         assert_eq!(new.tag().slot(), old.tag().slot(), "the slot is used again");
-        // One that is gone, one that never was, and one of a generation to come.
+        // A source that has ended, one that never existed, and one of a later generation.
         let future = Tag::new(new.tag().slot(), new.tag().generation() + 1);
         let tags = [old.tag(), Tag::NONE, Tag::new(1000, 0), future];
         script.events(&tags.map(|tag| Event { tag, readiness: Readiness::READABLE }));
@@ -142,7 +142,7 @@ fn a_failing_wait_stops_the_run_and_nothing_else_does() {
     let error = reactor.run().expect_err("the wait fails");
     assert!(error.to_string().starts_with("wait failed: Bad file descriptor"), "{error}");
     assert_eq!(reactor.app, [token], "what came before the failure was dealt with");
-    // The loop is still whole.
+    // The loop still works.
     script.event(token, Readiness::READABLE);
     turn(&mut reactor);
     assert_eq!(reactor.app, [token, token]);
@@ -165,11 +165,11 @@ fn a_descriptor_that_can_not_be_watched_is_an_error_and_closed() {
     assert_eq!(reactor.counters().live(), live);
     assert_eq!(reactor.cx().connections(), 0);
     turn(&mut reactor);
-    // The next one gets through.
+    // The next registration succeeds.
     register(&mut reactor, Interest::READ, Note);
 }
 
-/// Pauses or resumes itself, whichever it was not, at every wake.
+/// Pauses and resumes itself in turn, at every wake.
 struct Flip(u32);
 
 impl Handler for Flip {
@@ -214,7 +214,7 @@ fn a_descriptor_leaves_the_poller_exactly_once() {
     assert_eq!(removes.iter().filter(|call| **call == Call::Remove { fd }).count(), 1);
 }
 
-/// What the loop logged about handlers of this file.
+/// The log lines about handlers of this file.
 static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Logger;
@@ -233,7 +233,7 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// A planted bug: reads one byte, claims that there are no more, and returns.
+/// A planted bug: reads one byte, claims that it would block, and returns.
 struct Hasty;
 
 impl Handler<usize> for Hasty {
@@ -250,7 +250,7 @@ impl Handler<usize> for Hasty {
 fn a_handler_that_left_data_unread_is_named() {
     log::set_logger(&Logger).expect("no other test of this file logs");
     log::set_max_level(log::LevelFilter::Error);
-    // Level-triggered, the claim is believed, and this script does not report again.
+    // With level triggering, the loop believes the claim, and this script does not report again.
     let (script, mut reactor) = scripted(Trigger::Level, 0);
     reactor.set_audit(true);
     let (token, mut far) = register(&mut reactor, Interest::READ, Hasty);
@@ -272,7 +272,7 @@ fn a_claim_that_nothing_is_left_is_not_believed_where_it_would_lose_an_edge() {
     let (script, mut reactor) = scripted(Trigger::Edge, 0);
     let (token, mut far) = register(&mut reactor, Interest::READ, Hasty);
     far.write_all(b"more than one").expect("it fits");
-    // The only event there is.
+    // The only event.
     script.event(token, Readiness::READABLE);
     for _ in 0..20 {
         reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
@@ -287,7 +287,7 @@ fn the_auditor_accuses_no_good_handler() {
         reactor.set_audit(true);
         let (token, mut far) = register(&mut reactor, Interest::READ, Note);
         for round in 1..=500_000 {
-            // Sometimes the data is there before its event is.
+            // Sometimes the data arrives before its event.
             far.write_all(b"x").expect("it fits");
             script.event(token, Readiness::READABLE);
             reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
@@ -296,15 +296,15 @@ fn the_auditor_accuses_no_good_handler() {
     }
 }
 
-/// What fired, and when.
+/// The keys that fired, with the time.
 type Fired = Vec<(u64, u64, Instant)>;
 
-/// Arms what `arm` says when it is woken.
+/// Calls `arm` when it is woken.
 struct Timed<F> {
     arm: F,
 }
 
-/// What a deadline and an idle limit are noted as.
+/// The keys that stand for a deadline and an idle limit.
 const DEADLINE: u64 = u64::MAX;
 const IDLE: u64 = u64::MAX - 1;
 
@@ -337,7 +337,7 @@ impl<F> Timed<F> {
     }
 }
 
-/// Spawns a source that arms what `arm` says, and has it do so.
+/// Spawns a source that calls `arm`, and wakes it.
 fn armed(arm: impl FnMut(&mut Cx<'_, Fired>) + 'static) -> (Script, Reactor<Fired>, Instant) {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let token = reactor.cx().spawn(Timed { arm }).expect("it registers");
@@ -393,7 +393,7 @@ fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
         });
         reactor.run_until(|fired| !fired.is_empty()).expect("it runs");
         assert_at(reactor.app[0].2, started + SECOND * last);
-        // Nothing is left: whoever waits for more waits for ever.
+        // Nothing else is armed: a wait would last for ever.
         assert!(reactor.run().is_err());
         assert_eq!(reactor.app.len(), 1);
     }
@@ -429,7 +429,7 @@ fn activity_moves_the_idle_limit() {
     reactor.run_until(|fired| fired.len() == 2).expect("it runs");
     assert_eq!(reactor.app[0].0, IDLE);
     assert_at(reactor.app[0].2, spoke + SECOND * 10);
-    // What was reported counts as activity: the limit starts anew.
+    // An event counts as activity: the limit starts again.
     assert_at(reactor.app[1].2, reactor.app[0].2 + SECOND * 10);
 }
 
@@ -450,7 +450,7 @@ fn a_periodic_timer_stays_on_its_grid_however_late_the_loop_is() {
     assert_at(reactor.app[0].2, started + period * 7);
 }
 
-/// Two periodic timers, of which whichever fires first cancels the other.
+/// Two periodic timers; the first to fire cancels the other.
 #[derive(Default)]
 struct Rivals {
     timers: Vec<TimerId>,
@@ -500,7 +500,7 @@ fn the_timers_of_the_dead_do_not_fire() {
     turn(&mut reactor);
     reactor.cx().close(token);
     turn(&mut reactor);
-    // Another in its place has nothing to do with them.
+    // A new source in the same slot does not get them.
     let idle = Timed { arm: |_: &mut Cx<'_, Fired>| {} };
     assert_eq!(reactor.cx().spawn(idle).expect("it registers").tag().slot(), token.tag().slot());
     script.advance(SECOND * 5);
@@ -609,7 +609,7 @@ fn a_timer_that_was_cancelled_between_two_turns_costs_no_wait() {
     assert_at(reactor.app[0].2, started + SECOND * 3600);
 }
 
-/// Is due at once whenever it fires.
+/// Sets a timer without delay whenever one fires.
 struct Restless;
 
 impl Handler<u64> for Restless {

@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
 const TRIGGERS: [Trigger; 2] = [Trigger::Edge, Trigger::Level];
 
-/// What became of the connections, with the time.
+/// What happened to the connections, with the time.
 type Log = Vec<(Token, What, Instant)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum What {
     TimedOut(Timeout),
 }
 
-/// Reads all there is, and notes what happens to it. Ends at an idle limit.
+/// Reads all input and records its calls. Ends at an idle limit.
 struct Peer;
 
 impl Handler<Log> for Peer {
@@ -61,7 +61,7 @@ fn readable(token: Token) -> Event {
     Event { tag: token.tag(), readiness: Readiness::READABLE }
 }
 
-/// When something first happened to a connection, since `start`.
+/// Returns when `what` first happened to a connection, since `start`.
 fn when(log: &Log, token: Token, what: What, start: Instant) -> Option<Duration> {
     log.iter().find(|it| (it.0, it.1) == (token, what)).map(|it| it.2 - start)
 }
@@ -73,7 +73,7 @@ fn what_came_during_a_stop_is_heard_before_anything_expires() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let (token, _far) = connect(&mut reactor);
-        // Stopped and continued: the wait is interrupted, later than the idle limit allows.
+        // The process is stopped and continued: the wait is interrupted after the idle limit.
         script.interrupt(5 * SECOND);
         script.event(token, Readiness::READABLE);
         reactor.run_until(|log| !log.is_empty()).expect("it turns");
@@ -116,7 +116,7 @@ fn nothing_expires_between_waits_that_had_no_room_for_all() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let peers: Vec<_> = (0..5).map(|_| connect(&mut reactor)).collect();
-        // All have spoken while the clock went on, and one is reported at a time.
+        // All peers have sent while time passed, and each wait reports one.
         script.advance(10 * SECOND);
         for (token, _) in &peers {
             script.some_events(&[readable(*token)]);
@@ -126,7 +126,7 @@ fn nothing_expires_between_waits_that_had_no_room_for_all() {
     }
 }
 
-/// Holds the loop up once, for as long as it was told.
+/// Delays the loop once, for the given time.
 struct Slow(Script, Duration);
 
 impl Handler<Log> for Slow {
@@ -298,7 +298,7 @@ fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
 
 #[test]
 fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
-    /// It must be heard within a second of its wake; being heard takes half of that.
+    /// It must run within a second of its wake. Each run takes half a second.
     struct Hurried(Script);
     impl Handler<Log> for Hurried {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
@@ -332,7 +332,7 @@ fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
         for _ in 0..5 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         }
-        // Those that have to be heard first are the last in the queue.
+        // The ones that have to run first are the last in the queue.
         script.events(&peers.iter().rev().map(|(token, _)| readable(*token)).collect::<Vec<_>>());
         reactor.run_until(|log| log.len() >= 5).expect("it turns");
         assert!(reactor.app.iter().all(|it| it.1 == What::Ran), "{:?}", reactor.app);

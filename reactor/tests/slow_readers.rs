@@ -1,5 +1,5 @@
-//! Peers that take an answer slowly get all of it, and those that take nothing never take a part of
-//! it for the whole (P38).
+//! A peer that reads slowly gets the whole answer, and a peer that stops reading never takes a part
+//! of it for the whole (P38).
 
 mod common;
 
@@ -15,11 +15,12 @@ use reactor::{LoopLimits, Reactor, Reason};
 /// More than the kernel takes at once.
 const SIZE: usize = 8 << 20;
 const STEP: Duration = Duration::from_millis(20);
-/// A peer that reads at each step lets a full buffer of the kernel make room more rarely than that,
-/// and acknowledges something about every second step.
+/// A peer that reads at each step empties a full buffer of the kernel less often than that. It
+/// acknowledges bytes at about every second step.
 const LIMIT: Duration = Duration::from_millis(300);
 
-/// A peer of a server that answers with 8 MiB and then does as `flow` says. It has asked.
+/// Returns a peer that has sent a request to a server. The server answers with 8 MiB and returns
+/// `flow`.
 fn ask(reactor: &mut Reactor, limits: Limits, flow: Flow) -> TcpStream {
     let address = serve(reactor, limits, move || Conversation::new(Bytes, Answers(flow, SIZE)));
     let mut peer = TcpStream::connect(address).expect("it accepts");
@@ -29,7 +30,7 @@ fn ask(reactor: &mut Reactor, limits: Limits, flow: Flow) -> TcpStream {
     peer
 }
 
-/// Reads up to 64 KiB at a step, as a peer of three megabytes a second does, until the end.
+/// Reads up to 64 KiB at each step until the end, as a peer with three megabytes a second does.
 fn read_slowly(reactor: &mut Reactor, peer: &mut TcpStream) -> (usize, io::Result<()>) {
     let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
     loop {
@@ -43,7 +44,7 @@ fn read_slowly(reactor: &mut Reactor, peer: &mut TcpStream) -> (usize, io::Resul
     }
 }
 
-/// Waits until the server has let go of its peer.
+/// Waits until the server has ended the connection.
 fn forgotten(reactor: &mut Reactor) {
     turn_until(reactor, |reactor| reactor.cx().connections() == 0);
 }
@@ -54,7 +55,7 @@ fn closes(reactor: &Reactor, reason: &Reason) -> u64 {
 
 #[test]
 fn a_peer_that_reads_slowly_gets_all_of_an_answer_that_ends_with_a_close() {
-    // Both limits pass at the same time, now and then.
+    // Sometimes both limits pass at the same time.
     let idle = Some(2 * LIMIT);
     let loop_limits = LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT };
     on_every_backend(loop_limits, |mut reactor| {
@@ -78,8 +79,8 @@ fn a_peer_that_reads_slowly_is_not_idle() {
     });
 }
 
-/// What a peer reads once its server has given up on it: whether there was more than nothing, and
-/// how it ended.
+/// Reads the rest of a connection that the server has ended. Returns how much there was, and the
+/// error.
 fn read_rest(mut peer: TcpStream) -> (usize, io::ErrorKind) {
     peer.set_nonblocking(false).expect("it is set");
     let mut rest = Vec::new();
@@ -135,7 +136,7 @@ fn a_peer_that_takes_nothing_is_let_go_at_the_idle_limit() {
 fn a_peer_that_is_gone_is_no_answer_cut_short() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let peer = ask(&mut reactor, Limits::DEFAULT, Flow::Close);
-        // It has not read everything, so that resets the connection.
+        // It has not read everything, so dropping it resets the connection.
         drop(peer);
         forgotten(&mut reactor);
         assert_eq!(reactor.counters().cut_short, 0);

@@ -1,4 +1,4 @@
-//! Going to sleep no more often than it pays: `LoopLimits::spin_max`, `LoopLimits::coalesce_for`.
+//! Avoiding sleep and wake-ups: `LoopLimits::spin_max` and `LoopLimits::coalesce_for`.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -13,7 +13,7 @@ use reactor::{
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
-/// A script whose time passes: each look for events takes a microsecond.
+/// A script whose clock advances: each poll for events takes a microsecond.
 struct Passing {
     script: Script,
     inner: Box<dyn Backend>,
@@ -71,7 +71,7 @@ impl Handler<u32> for Count {
     }
 }
 
-/// A loop that looks for four microseconds, and the token of a source.
+/// Returns a loop that polls for four microseconds, and the token of a source.
 fn looking(script: &Script, backend: Box<dyn Backend>) -> (Reactor<u32>, Token, UnixStream) {
     let limits = LoopLimits { spin_max: 4 * MICROSECOND, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(backend, limits, 0).expect("the reactor opens");
@@ -86,7 +86,7 @@ fn passing(script: &Script) -> Box<dyn Backend> {
     Box::new(Passing { script: script.clone(), inner: script.backend() })
 }
 
-/// How long each wait of one turn was to take.
+/// Returns the timeout of each wait of one turn.
 fn waits(script: &Script, reactor: &mut Reactor<u32>, limit: Duration) -> Vec<Duration> {
     reactor.run_once(Some(limit)).expect("it turns");
     let calls = script.take_calls().into_iter();
@@ -134,7 +134,7 @@ fn a_clock_that_stands_still_keeps_no_loop_awake() {
     assert_eq!(waited, [Duration::ZERO, Duration::from_millis(1)]);
 }
 
-/// Counts its calls, each of which takes a while.
+/// Counts its calls. Each takes some time.
 struct Work {
     script: Script,
     time: Duration,
@@ -144,13 +144,13 @@ impl Handler<u32> for Work {
     fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {
         self.script.advance(self.time);
         *cx.app += 1;
-        // What the script says has come is not there.
+        // The input that the script announces does not exist.
         assert_eq!(cx.read(&mut [0])?, None);
         Ok(())
     }
 }
 
-/// A loop that lets events gather for five microseconds.
+/// Returns a loop that lets events gather for five microseconds.
 struct Gatherer {
     script: Script,
     reactor: Reactor<u32>,
@@ -159,7 +159,7 @@ struct Gatherer {
 }
 
 impl Gatherer {
-    /// It has so many sources, of which nothing was heard yet. To hear each takes a microsecond.
+    /// The loop has `count` sources, none of which has run. Each run takes a microsecond.
     fn new(sources: usize) -> Self {
         Self::working(sources, MICROSECOND)
     }
@@ -183,7 +183,7 @@ impl Gatherer {
         Self { script, reactor, tokens, _far: far }
     }
 
-    /// Makes the next wait find these sources.
+    /// Makes the next wait report these sources.
     fn script(&self, sources: impl IntoIterator<Item = usize>) {
         let event = |source: usize| Event {
             tag: self.tokens[source % self.tokens.len()].tag(),
@@ -193,7 +193,7 @@ impl Gatherer {
         self.script.events(&events);
     }
 
-    /// One turn, in which these sources are heard. Returns whether it let events gather.
+    /// Runs a turn in which these sources are ready. Returns whether it let events gather.
     fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
         self.script(sources);
         let before = self.reactor.counters().coalesced_waits;
@@ -201,7 +201,8 @@ impl Gatherer {
         self.reactor.counters().coalesced_waits > before
     }
 
-    /// Turns in each of which the next `heard` sources are heard; in how many events gathered.
+    /// Runs turns in each of which the next `heard` sources are ready. Returns in how many of them
+    /// events gathered.
     fn coalesced_waits(&mut self, turns: usize, heard: usize) -> usize {
         (0..turns).filter(|turn| self.hear(turn * heard..(turn + 1) * heard)).count()
     }
@@ -217,7 +218,7 @@ fn wait(timeout: Duration) -> Call {
 #[test]
 fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
     let mut gatherer = Gatherer::new(8);
-    // Nothing was heard yet: it waits.
+    // No source has run yet: the loop waits.
     assert!(!gatherer.hear([0]));
     assert_eq!(gatherer.script.take_calls(), [wait(SECOND)]);
     assert!(gatherer.hear([1, 2, 3]));
@@ -229,7 +230,7 @@ fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
 fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
-    // Nothing comes meanwhile, and one event afterwards.
+    // No event arrives during the sleep, and one after it.
     gatherer.script.take_calls();
     gatherer.script([]);
     assert!(gatherer.hear([1]));
@@ -241,14 +242,14 @@ fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
 #[test]
 fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
     let mut gatherer = Gatherer::new(50);
-    // The first rounds tell it how many are busy.
+    // The first rounds show how many sources are busy.
     gatherer.coalesced_waits(200, 10);
     assert_eq!(gatherer.coalesced_waits(100, 10), 100);
 }
 
 #[test]
 fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
-    // All of them are heard in each turn: nobody had anything else to do.
+    // All of them are ready in each turn: each waits for its answer.
     for clients in [1, 2, 8] {
         let gathered = Gatherer::new(clients).coalesced_waits(5000, clients);
         assert!((2..20).contains(&gathered), "{clients} clients: {gathered}");
@@ -258,7 +259,7 @@ fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
 #[test]
 fn a_client_that_is_seldom_heard_does_not_make_a_few_look_like_many() {
     let mut gatherer = Gatherer::new(5);
-    // One is there alone at first, and then heard a tenth as often as four others.
+    // One is alone at first, and then runs a tenth as often as four others.
     for _ in 0..2000 {
         gatherer.hear([0]);
     }
@@ -270,7 +271,7 @@ fn a_client_that_is_seldom_heard_does_not_make_a_few_look_like_many() {
 #[test]
 fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
     let mut gatherer = Gatherer::new(51);
-    // One is heard each time, and nine of fifty.
+    // One source is ready each time, with nine of fifty others.
     let heard = |turn: usize| (turn * 9..turn * 9 + 9).map(|it| 1 + it % 50).chain([0]);
     for turn in 0..500 {
         gatherer.hear(heard(turn));
@@ -281,7 +282,7 @@ fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
 
 #[test]
 fn a_loop_that_has_little_to_do_sleeps_as_usual() {
-    // What is heard takes a tenth of a microsecond: ten of them, a fifth of the sleep.
+    // Each run takes a tenth of a microsecond: ten runs take a fifth of the sleep.
     let mut gatherer = Gatherer::working(50, MICROSECOND / 10);
     let gathered = gatherer.coalesced_waits(5000, 10);
     assert!(gathered < 20, "{gathered}");
@@ -324,7 +325,7 @@ fn a_deadline_behind_the_sleep_is_met() {
     gatherer.script.take_calls();
     gatherer.reactor.cx().after(7 * MICROSECOND, |cx| *cx.app += 100).expect("it is armed");
     gatherer.script([]);
-    // What is not scripted takes as long as it may.
+    // A wait that is not scripted takes its whole timeout.
     gatherer.reactor.run_once(Some(SECOND)).expect("it turns");
     let waits = [SLEEP, wait(Duration::ZERO), wait(2 * MICROSECOND)];
     assert_eq!(gatherer.script.take_calls(), waits);

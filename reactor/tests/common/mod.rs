@@ -1,4 +1,4 @@
-//! What the tests on real backends share.
+//! Helpers for tests on real backends.
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
@@ -57,7 +57,7 @@ impl<A> Service<Bytes, A> for Echo {
     }
 }
 
-/// Serves what `make` makes on a free port of the IPv4 loopback. Returns its address.
+/// Serves sessions of `make` on a free port of the IPv4 loopback. Returns its address.
 pub(crate) fn serve<A: 'static, S: Session<A> + 'static>(
     reactor: &mut Reactor<A>,
     limits: Limits,
@@ -74,7 +74,7 @@ pub(crate) fn serve_echo<A: 'static>(reactor: &mut Reactor<A>, limits: Limits) -
     serve(reactor, limits, || Conversation::new(Bytes, Echo))
 }
 
-/// Counts its calls; does with its descriptor what it is told.
+/// Counts its calls, and calls a function with its descriptor.
 #[derive(Clone, Default)]
 pub(crate) struct Probe {
     pub(crate) runs: Rc<Cell<u32>>,
@@ -126,7 +126,7 @@ pub(crate) fn epoll<A: 'static>(app: A, limits: LoopLimits) -> Reactor<A> {
 /// More than the kernel takes at once.
 pub(crate) const MUCH: usize = 12 << 20;
 
-/// Answers anything with so many bytes, and then does as it is told.
+/// Answers any input with this many bytes, and then returns the given flow.
 pub(crate) struct Answers(pub(crate) Flow, pub(crate) usize);
 
 impl<A> Service<Bytes, A> for Answers {
@@ -141,7 +141,7 @@ impl<A> Service<Bytes, A> for Answers {
     }
 }
 
-/// Arms a timer, and leaves its name.
+/// Arms a timer, and stores its name.
 pub(crate) struct Arms(pub(crate) Rc<Cell<Option<TimerId>>>);
 
 impl Handler for Arms {
