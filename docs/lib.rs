@@ -59,3 +59,6 @@ pub mod endings {}
 
 #[doc = include_str!("src/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("src/link.md")]
+pub mod link {}

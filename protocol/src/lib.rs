@@ -1,12 +1,51 @@
-//! Sans-IO protocol codecs and conversations: bytes in, messages and bytes out.
+//! Network protocols without I/O: bytes in, messages and bytes out.
 //!
-//! Nothing here opens a socket, reads a clock, calls the operating system or knows of a reactor.
-//! A [`Codec`] translates between bytes and messages; a [`Service`] is the application; a
-//! [`Conversation`] puts the two together into a [`Session`], which any driver can feed from a
-//! [`Buffer`] and drain into an [`Output`].
+//! The crate opens no socket, reads no clock and calls no operating system. It has no dependency and
+//! no `unsafe` code, and builds for targets without an operating system.
 //!
-//! The crate has no dependency, no `unsafe`, and builds for targets without an operating system
-//! interface.
+//! A service that answers each line in upper case, driven in memory:
+//!
+//! ```
+//! use protocol::codecs::Lines;
+//! use protocol::{Context, Conversation, Flow, Reply, Service, testing};
+//!
+//! struct Shout;
+//!
+//! impl<A> Service<Lines, A> for Shout {
+//!     fn call(
+//!         &mut self,
+//!         line: &mut [u8],
+//!         reply: &mut Reply<'_, Lines>,
+//!         _context: &mut Context<'_, A>,
+//!     ) -> Flow {
+//!         line.make_ascii_uppercase();
+//!         reply.send(line);
+//!         Flow::Continue
+//!     }
+//! }
+//!
+//! let mut session = Conversation::new(Lines::default(), Shout);
+//! // The input arrives in two pieces, which split a line.
+//! let output = testing::drive(&mut session, &mut (), &[b"hel", b"lo\nworld\n"])?;
+//! assert_eq!(output, b"HELLO\nWORLD\n");
+//! # Ok::<(), protocol::Reason>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - A [`Codec`] turns bytes into messages and messages into bytes. [`codecs`] has ready ones;
+//!   [`resp`] is the protocol of Redis.
+//! - A [`Service`] is the application. It gets messages, and replies through a [`Reply`].
+//! - A [`Conversation`] joins the two into a [`Session`], which sees bytes alone. [`Upgrade`] changes
+//!   from one session to another in mid-connection.
+//! - A [`Context`] lends a call the application state, and takes what a session asks for besides
+//!   bytes ([`Effects`]): timeouts, waking other connections, stopping.
+//! - [`Limits`] bounds what a connection may cost. [`Reason`] is why it ended.
+//! - A [`link::Link`] is a whole connection except for its system calls. Drivers such as
+//!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
+//! - [`testing`] checks codecs and drives sessions in memory.
+//!
+//! The book describes the parts together: `docs/src/getting-started.md`, `docs/src/link.md`.
 
 #![forbid(unsafe_code)]
 

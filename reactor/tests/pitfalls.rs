@@ -323,7 +323,7 @@ fn every_callback_may_close_itself_and_others() {
             self.at(Place::Closed, cx);
         }
     }
-    /// Counts its end.
+    /// Shows that a source which was registered at such a time runs.
     struct Newborn;
     impl Handler<bool> for Newborn {
         fn ready(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
