@@ -19,10 +19,12 @@ mod ending;
 pub mod kv;
 mod listen;
 mod logs;
+mod loopback;
 mod run;
 pub mod uppercase;
 
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
+pub use loopback::Loopback;
 
 /// What makes one server different from another.
 #[derive(Clone, Copy, Debug)]
