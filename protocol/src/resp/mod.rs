@@ -66,7 +66,7 @@
 //! let said = testing::drive(&mut session, &mut Store::new(), &[input])?;
 //! let expected = b"+OK\r\n*2\r\n$3\r\na b\r\n$-1\r\n%1\r\n$5\r\nproto\r\n:3\r\n*1\r\n_\r\n";
 //! assert_eq!(said, expected);
-//! # Ok::<(), protocol::Refusal>(())
+//! # Ok::<(), protocol::Reason>(())
 //! ```
 //!
 //! Where the specification leaves a choice, this module does as Redis 7.0 does, with the same error
