@@ -1,7 +1,8 @@
-//! Checks for any codec: what the codecs of this crate are held to, for embedders' own as well; and
-//! numbers that look random for tests.
+//! Tools for tests: checks for any codec, a connection in memory ([`Wire`], [`drive`]), and
+//! pseudo-random numbers ([`Random`]).
 //!
-//! Each check panics, saying what was expected and what happened, when the codec is wrong.
+//! Each check panics when the codec is wrong, with a message that says what was expected and what
+//! happened. The codecs of this crate pass the same checks.
 
 mod random;
 mod wire;
@@ -14,30 +15,30 @@ pub use wire::Wire;
 use crate::link::Front;
 use crate::{Buffer, Codec, Decoded, FileRange, Output, Reason, Session};
 
-/// How a stream that was decoded piece by piece went.
+/// The result of decoding a stream piece by piece.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     messages: Vec<Vec<u8>>,
     error: Option<String>,
-    /// What was left when the stream ended.
+    /// The number of bytes left when the stream ended.
     rest: usize,
 }
 
-/// A driver that checks every answer on its way through a stream.
+/// A driver that checks every answer of a codec.
 #[derive(Default)]
 struct Run {
     outcome: Outcome,
-    /// Where in the stream each message, or run of bytes to skip, ended.
+    /// The offsets at which messages and skipped bytes ended.
     ends: Vec<usize>,
-    /// How much of the stream has been fed, whether or not it was decoded.
+    /// The number of bytes fed so far, decoded or not.
     fed: usize,
-    /// How much of the stream the messages took so far.
+    /// The number of bytes that messages took so far.
     taken: usize,
 }
 
 impl Run {
-    /// Decodes `pieces` as a driver would. `ends` is where the messages are known to end, as far
-    /// as that is known: asking for more than that would delay them.
+    /// Decodes `pieces` as a driver would. `ends` has the known ends of messages: a codec that asks
+    /// for more bytes than that would delay a message.
     fn over<C: Codec>(
         mut codec: C,
         pieces: &[&[u8]],
@@ -97,11 +98,11 @@ impl Run {
     }
 }
 
-/// Decodes `pieces` one after the other and as one, and checks that both come to the same
-/// messages, the same error and the same rest, that decoding ends, and that no message is held up
-/// by asking for more than it really has. This is the check for fuzzers, which choose the pieces.
+/// Decodes `pieces` one after the other and as a whole. Checks that both give the same messages,
+/// the same error and the same rest, that decoding ends, and that the codec does not delay a
+/// message by asking for more bytes than it has. Fuzzers use this check and choose the pieces.
 ///
-/// `describe` turns a message into bytes to compare. Returns the messages.
+/// `describe` turns a message into bytes for comparison. Returns the messages.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -118,7 +119,7 @@ pub fn check_pieces<C: Codec>(
 
 /// [`check_pieces`] for `input` split in two at every byte, and byte by byte.
 ///
-/// The work grows with the square of the input, so give it hundreds of bytes rather than megabytes.
+/// The work grows with the square of the input, so use hundreds of bytes rather than megabytes.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -140,11 +141,11 @@ pub fn check_splits<C: Codec>(
     whole.outcome.messages
 }
 
-/// Encodes `messages`, decodes them in every way of [`check_splits`], and checks that they are
-/// what they were.
+/// Encodes `messages`, decodes them in every way of [`check_splits`], and checks that they are the
+/// same.
 ///
-/// `describe` turns a message that was received into bytes, and `restore` turns such bytes into
-/// the message to send.
+/// `restore` turns bytes into a message to send, and `describe` turns a received message into
+/// bytes.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -164,12 +165,12 @@ pub fn check_round_trip<C: Codec>(
     assert_eq!(received, messages, "received (left) is not what was sent (right)");
 }
 
-/// Checks that a message of `size_max` bytes is delivered and one of a byte more is refused, and
-/// that a much longer one is refused before more of it is kept than of the largest allowed, plus
-/// one byte that shows it to be too long.
+/// Checks that a message of `size_max` bytes is delivered, and that one with a byte more is
+/// refused. A much larger message has to be refused before more bytes are kept than the largest
+/// allowed message has, plus one byte.
 ///
-/// `encoded` makes the bytes of a message of some size. A small limit keeps this check fast: its
-/// work grows with the square of the limit.
+/// `encoded` returns the bytes of a message of a given size. Use a small limit: the work grows with
+/// its square.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -190,7 +191,7 @@ pub fn check_limit<C: Codec>(
     assert!(kept <= most, "{kept} bytes were kept before the refusal, {most} had been enough");
 }
 
-/// Checks that `input` is refused, whole and byte by byte, and that no message comes before.
+/// Checks that `input` is refused, whole and byte by byte, without a message before the refusal.
 ///
 /// # Panics
 /// When it is not.
@@ -203,9 +204,9 @@ pub fn check_refused<C: Codec>(make: impl Fn() -> C, input: &[u8]) {
     }
 }
 
-/// Feeds `rounds` runs of pseudo-random bytes in two pieces each, as [`check_pieces`] does:
-/// decoding must end, never claim what is not there, and not depend on the pieces. The bytes are
-/// the same every time.
+/// Runs [`check_pieces`] `rounds` times on pseudo-random bytes in two pieces: decoding must end,
+/// never consume more than there is, and not depend on the pieces. The bytes are the same every
+/// time.
 ///
 /// # Panics
 /// When the codec is wrong.
@@ -214,7 +215,7 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
     for _ in 0..rounds {
         let mut garbage = Vec::new();
         for _ in 0..16 {
-            // Small numbers are likelier to make sense as lengths.
+            // Small numbers are more likely to be valid lengths.
             let word = if random.one_in(2) { random.number() } else { random.below(256) };
             garbage.extend_from_slice(&word.to_be_bytes());
         }
@@ -223,7 +224,7 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
     }
 }
 
-/// Appends all that is waiting to `said`, as a driver sends it: what stands in files is read.
+/// Appends the whole output to `said`, as a driver sends it. Ranges of files are read.
 fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
     while !output.is_empty() {
         let before = said.len();
@@ -233,7 +234,7 @@ fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends what stands at the front of an output to `said`, `most` bytes at most.
+/// Appends the front of an output to `said`, `most` bytes at most.
 fn append_front(
     front: Front<'_>,
     output: &Output,
@@ -256,7 +257,7 @@ fn append_front(
             }
         }
         Front::File(range) => {
-            // Piece by piece, so that a length that no file has takes no memory.
+            // Piece by piece, so that a false length takes no memory.
             let mut piece = [0; 4096];
             let size = range.length.min(most).min(piece.len() as u64) as usize;
             let count = read_file(&range, &mut piece[..size])?;
@@ -266,16 +267,16 @@ fn append_front(
     Ok(())
 }
 
-/// Fills `piece` from the beginning of a range of a file.
+/// Reads the beginning of a range of a file into `piece`.
 fn read_file(range: &FileRange, piece: &mut [u8]) -> io::Result<usize> {
-    // As any system can: that moves the place at which the file is read.
+    // A portable way, which moves the position of the file.
     let mut file = &*range.file;
     file.seek(SeekFrom::Start(range.offset))?;
     file.read_exact(piece).map_err(promised)?;
     Ok(piece.len())
 }
 
-/// What a driver says of a file that ends before its range does.
+/// Returns the error of a driver for a file that ends before its range.
 fn promised(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
@@ -286,13 +287,13 @@ fn promised(error: io::Error) -> io::Error {
     }
 }
 
-/// Drives a session in memory, through a [`Link`](crate::link::Link) as every driver does: opens it,
-/// feeds it `pieces`, ends its input, takes all its output. Returns all it said, the ranges of files
-/// included. [`Wire`] is for what takes more than that.
+/// Drives a session in memory, through a [`Link`](crate::link::Link) as every driver does: opens
+/// it, feeds it `pieces`, ends its input, and takes all of its output. Returns the output,
+/// including ranges of files. [`Wire`] offers more control.
 ///
 /// # Errors
-/// Why the connection ended, unless that was orderly: what the session refused, or why a file could
-/// not be read to the end of its range.
+/// The reason for the end of the connection, unless that was orderly: a refusal of the session, or
+/// a file that could not be read to the end of its range.
 pub fn drive<A, S: Session<A>>(
     session: &mut S,
     app: &mut A,
@@ -334,7 +335,7 @@ mod tests {
     }
 
     impl Broken {
-        /// What it asks for when there is less than a pair.
+        /// Returns how many bytes it asks for when there is less than a pair.
         fn need(self) -> usize {
             match self {
                 Self::AsksTooMuch | Self::AsksTooMuchAtFirst { delivered: false } => 3,
@@ -378,7 +379,7 @@ mod tests {
         }
     }
 
-    /// Refuses lines that are too long, but only once it has all of them.
+    /// Refuses lines that are too long, but only when they are complete.
     struct RefusesLate(Lines);
 
     impl Codec for RefusesLate {
@@ -408,7 +409,7 @@ mod tests {
         }
     }
 
-    /// Delivers lines, and forgets that a new one has not been searched.
+    /// Delivers lines, and does not reset its search for the next one.
     #[derive(Default)]
     struct Forgetful {
         searched: usize,
@@ -445,7 +446,7 @@ mod tests {
         check_splits(|| broken, b"aabb", |message| message.to_vec());
     }
 
-    /// Says so many bytes of its own source, between a greeting and a farewell.
+    /// Sends this many bytes of its own source, between a greeting and a farewell.
     struct Sends(u64);
 
     impl Session for Sends {

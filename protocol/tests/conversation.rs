@@ -1,4 +1,4 @@
-//! What a conversation promises its driver.
+//! The promises of a conversation to its driver.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use protocol::{
     Output, Reason, Reply, Service, Session, resp,
 };
 
-/// Repeats each line ten times; stops for "pause" and ends with "close"; remembers what it was told.
+/// Repeats each line ten times, pauses at "pause", closes at "close", and records its calls.
 #[derive(Default)]
 struct Repeat {
     calls: usize,
@@ -193,7 +193,7 @@ fn all_input_is_answered_before_its_end_is_told() {
     assert_eq!(driver.session.service().finished, 1);
 }
 
-/// Delivers or skips without consuming, which would never end.
+/// Delivers or skips without consuming input, which would never end.
 enum Stuck {
     Delivers,
     Skips,
@@ -252,7 +252,7 @@ fn what_says_nothing_is_dropped_at_once_and_nobody_is_told() {
     assert_eq!(session.service().0, [1]);
 }
 
-/// Keeps the types of packets, and counts messages of whatever kind.
+/// Records the types of packets, and counts messages of any kind.
 #[derive(Default)]
 struct Collect(Vec<u32>);
 
@@ -275,7 +275,7 @@ impl Service<Packet> for Collect {
     }
 }
 
-/// Advances a session that is new with `bytes`.
+/// Feeds `bytes` to a new session.
 fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<Flow, Reason> {
     let (mut input, mut output) = (Buffer::new(), Output::new());
     input.extend_from_slice(bytes);
@@ -294,8 +294,9 @@ fn a_codec_that_consumes_nothing_ends_the_conversation_undelivered() {
     }
 }
 
-/// Feeds `lines` in pieces of `size` bytes to a peer that takes `at_once` bytes at a time, the way
-/// a driver does: a full output stops the reading until it has drained. Returns all that was sent.
+/// Feeds `lines` in pieces of `size` bytes to a session whose peer accepts `at_once` bytes at a
+/// time. As with any driver, a full output stops reading until it has drained. Returns everything
+/// that was sent.
 fn trickle(lines: &[u8], size: usize, at_once: u64, limits: Limits) -> Vec<u8> {
     let (mut driver, mut sent) = (Driver::new(limits), Vec::new());
     let (mut pieces, mut full) = (lines.chunks(size), false);
@@ -308,7 +309,7 @@ fn trickle(lines: &[u8], size: usize, at_once: u64, limits: Limits) -> Vec<u8> {
             driver.input_ended = piece.is_none();
             let _ = driver.advance(Cause::Input, piece.unwrap_or_default()).expect("lines");
         }
-        // Once the mark is reached, no message is begun: the last may have gone beyond it.
+        // No message begins once the mark is reached; the last one may have exceeded it.
         assert!(driver.output.len() < limits.output_high + LONGEST_REPLY);
         full = driver.output.len() >= limits.output_high
             || full && driver.output.len() > limits.output_low;
@@ -320,7 +321,7 @@ fn trickle(lines: &[u8], size: usize, at_once: u64, limits: Limits) -> Vec<u8> {
     sent
 }
 
-/// Ten times a line of twelve bytes and its end.
+/// The length of ten repetitions of a line of twelve bytes with its end.
 const LONGEST_REPLY: u64 = 130;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Corners that were wrong once: each test has failed before it passed.
+//! Corner cases that were wrong once: each test failed before it passed.
 
 mod common;
 
@@ -23,7 +23,7 @@ use reactor::{
     Listener, LoopCx, LoopLimits, Reactor, Reason, Registration, Role, Stream, Token,
 };
 
-/// How often a loop turns in a fifth of a second, with nothing to do.
+/// Returns how often a loop without work turns in a fifth of a second.
 fn turns_at_rest<A>(reactor: &mut Reactor<A>) -> u64 {
     let (before, start) = (reactor.counters().turns, Instant::now());
     while start.elapsed() < Duration::from_millis(200) {
@@ -62,7 +62,7 @@ fn more_slices_than_the_kernel_takes_are_no_short_write() {
     });
 }
 
-/// Notes the length of one read a call.
+/// Records the length of one read a call.
 struct Lengths(Rc<RefCell<Vec<usize>>>);
 
 impl Handler for Lengths {
@@ -104,7 +104,7 @@ fn a_source_that_wants_urgent_data_alone_does_not_spin_when_its_peer_is_gone() {
 
 #[test]
 fn a_claim_to_block_that_the_kernel_contradicts_does_not_spin() {
-    /// Says that it would block, whatever is there.
+    /// Claims that it would block, whatever the input.
     struct Liar;
     impl Handler for Liar {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -126,7 +126,7 @@ fn a_claim_to_block_that_the_kernel_contradicts_does_not_spin() {
     assert!((5..500).contains(&turns), "{turns} turns: it is tried again, and not all the time");
 }
 
-/// Sends a file for anything.
+/// Answers any input with a file.
 struct Sends(Arc<File>, u64);
 
 impl<A> Service<Bytes, A> for Sends {
@@ -190,7 +190,7 @@ fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
         turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
         reactor.cx().stop_gracefully(Duration::from_secs(20));
         let client = std::thread::spawn(move || {
-            // Longer than silence may last.
+            // Longer than the idle limit.
             std::thread::sleep(Duration::from_millis(100));
             let mut back = Vec::new();
             client.read_to_end(&mut back).expect("it is closed in order");
@@ -217,7 +217,7 @@ fn who_was_let_in_before_the_end_is_answered() {
     });
 }
 
-/// Says what the application has left for it when it is woken.
+/// Sends what the application state holds for it, when it is woken.
 struct Mail;
 
 impl Service<Bytes, Vec<&'static str>> for Mail {
@@ -263,7 +263,7 @@ fn a_connection_that_is_woken_before_it_stands_is_told_once_it_does() {
 
 #[test]
 fn connecting_may_take_as_long_as_it_is_given_and_no_idle_limit_counts() {
-    // A backlog that is full: the kernel does not answer further attempts.
+    // The backlog is full: the kernel does not answer further attempts.
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = server.local_addr().expect("it has one");
     let idle = Some(Duration::from_millis(30));
@@ -288,7 +288,7 @@ fn of_servers_that_start_at_once_on_one_path_one_gets_it() {
     let path = temporary("race.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
     for round in 0..300 {
-        // Left over by somebody who is gone.
+        // A stale file of a process that has ended.
         drop(UnixListener::bind(&path).expect("the path is free"));
         let barrier = Barrier::new(2);
         let bind = || {
@@ -343,7 +343,7 @@ fn who_comes_while_the_loop_winds_down_is_told_too() {
     }
     let mut reactor = epoll((), LoopLimits::DEFAULT);
     let told = Rc::new(Cell::new(0));
-    // Somebody whom the loop waits for.
+    // A connection that the loop waits for.
     let (near, _far) = UnixStream::pair().expect("a pair can be made");
     let registration = Registration::new(Interest::READ).role(Role::Connection);
     reactor.cx().register(near.into(), registration, Probe::default()).expect("it registers");
@@ -356,7 +356,7 @@ fn who_comes_while_the_loop_winds_down_is_told_too() {
     assert_eq!(told.get(), 2);
 }
 
-/// Makes another like itself when the loop winds down, and when it ends.
+/// Registers another like itself when the loop winds down, and when it ends.
 #[derive(Clone)]
 struct Breeder {
     born: Rc<Cell<u32>>,
@@ -371,7 +371,7 @@ enum Birth {
 
 impl Breeder {
     fn breed<P>(&self, at: Birth, cx: &mut Cx<'_, (), P>) {
-        // A loop that is being dropped takes no more.
+        // A loop that is being dropped refuses it.
         if self.place == at && cx.spawn(self.clone()).is_ok() {
             self.born.set(self.born.get() + 1);
         }
@@ -405,7 +405,7 @@ fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does
         let breeder = Breeder { born: Rc::clone(&born), place };
         reactor.cx().spawn(breeder).expect("it registers");
         reactor.cx().stop_gracefully(Duration::from_millis(20));
-        // One generation a turn, and none on the stack of another.
+        // One generation each turn, and none within the call of another.
         for turn in 1..=5 {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
             assert!((1..=turn).contains(&born.get()), "{} in {turn} turns", born.get());
@@ -450,7 +450,7 @@ fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
             let error = cx.set_idle_timeout(Some(Duration::ZERO)).expect_err("it allows nothing");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(cx.set_idle_timeout(None).is_ok());
-            // A period of zero is none.
+            // A period of zero counts as none.
             cx.set_timer(Duration::ZERO, Some(Duration::ZERO), 0);
             Ok(())
         }
@@ -570,7 +570,7 @@ fn a_peer_that_reads_as_fast_as_it_is_given_does_not_hold_the_loop() {
     Stream::new(session, Arc::new(limits))
         .register(accepted, &mut reactor.cx())
         .expect("it registers");
-    // It goes on from turn to turn: a turn says a hundredth of this at most.
+    // It continues from turn to turn: each turn sends a hundredth of this at most.
     let mut before = 0;
     turn_until(&mut reactor, |reactor| {
         let total = reactor.counters().bytes_written;
@@ -582,7 +582,7 @@ fn a_peer_that_reads_as_fast_as_it_is_given_does_not_hold_the_loop() {
     assert!(reader.join().expect("it does not panic") > 10 << 20);
 }
 
-/// Says one thing and ends its side; ends when it is woken; notes how it ended.
+/// Sends one message and ends its output. Ends when it is woken, and records how.
 struct Half(Rc<RefCell<Vec<String>>>, Rc<Cell<Token>>);
 
 impl Service<Bytes, ()> for Half {
@@ -632,7 +632,8 @@ fn closing_what_both_sides_have_ended_is_in_order() {
     });
 }
 
-/// Wants to read only once it has run, which a level-triggered backend has to be told.
+/// Becomes interested in reading only after its first run, which a level-triggered backend has to
+/// be told.
 struct Later(Probe);
 
 impl Handler for Later {
@@ -656,7 +657,7 @@ fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
             guest.run_once(Some(Duration::ZERO)).expect("it turns");
         }
         far.write_all(b"hello").expect("the kernel takes bytes");
-        // The host waits for nothing but the guest's descriptor.
+        // The host waits for the descriptor of the guest alone.
         let mut host = epoll(false, LoopLimits::DEFAULT);
         struct Told;
         impl Handler<bool> for Told {
@@ -685,7 +686,7 @@ fn what_somebody_else_accepted_is_made_fit_and_what_is_no_connection_is_refused(
     assert_eq!(accepted.peer(), None);
     let (limits, session) = (Arc::new(Limits::DEFAULT), Conversation::new(Bytes, Echo));
     Stream::new(session, limits).register(accepted, &mut reactor.cx()).expect("it registers");
-    // It came in blocking mode: reading it until it would block must not block the loop.
+    // It was in blocking mode: reading until it would block must not block the loop.
     far.write_all(b"x").expect("the kernel takes bytes");
     far.set_nonblocking(true).expect("modes can be set");
     turn_until(&mut reactor, |_| far.read(&mut [0]).is_ok());

@@ -17,7 +17,7 @@ use reactor::{
     Reactor, Readiness, Reason, Registration, Stream,
 };
 
-/// Two ends of a TCP connection.
+/// Returns the two ends of a TCP connection.
 fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let far = TcpStream::connect(listener.local_addr().expect("it has one")).expect("it connects");
@@ -32,8 +32,8 @@ fn register(reactor: &mut Reactor<()>, fd: impl Into<OwnedFd>, interest: Interes
     probe
 }
 
-/// Turns until the probe has been told of its end, and then for a while more: it is told once,
-/// and the loop does not turn for nothing. Returns what was read, and the reason.
+/// Turns until the probe was told its end, and then for a while longer: it is told once, and the
+/// loop rests. Returns how much was read, and the reason.
 fn ended(reactor: &mut Reactor<()>, probe: &Probe) -> (usize, &'static str) {
     turn_until(reactor, |_| probe.closes.get() > 0);
     assert_rests(reactor);
@@ -41,7 +41,7 @@ fn ended(reactor: &mut Reactor<()>, probe: &Probe) -> (usize, &'static str) {
     (probe.reads.get(), Reason::NAMES[probe.reason.get()])
 }
 
-/// The loop turns no more than a few times in 30 ms.
+/// Checks that the loop turns only a few times in 30 ms.
 fn assert_rests(reactor: &mut Reactor<()>) {
     let before = reactor.counters().turns;
     reactor.cx().after(Duration::from_millis(30), |cx| cx.stop()).expect("it is armed");
@@ -65,7 +65,7 @@ fn the_end_of_a_tcp_peer_comes_after_its_data() {
 fn a_reset_is_a_failure() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (mut near, far) = tcp_pair();
-        // A peer that closes with this unread resets the connection.
+        // A peer that closes without reading this resets the connection.
         near.write_all(b"unread").expect("the kernel takes bytes");
         let probe = register(&mut reactor, near, Interest::READ);
         drop(far);
@@ -104,7 +104,7 @@ fn a_reset_reaches_a_source_that_is_paused_and_does_not_spin() {
         let before = reactor.counters().live();
         drop(far);
         if reactor.backend_name() == "select" {
-            // It has no way to ask about errors alone.
+            // It cannot ask for errors alone.
             assert_rests(&mut reactor);
             return;
         }
@@ -150,7 +150,7 @@ fn a_pipe_ends_after_its_data_when_its_writer_does() {
 
 #[test]
 fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
-    /// Writes whatever it is called for.
+    /// Writes at every call.
     struct Writer(Probe);
     impl Handler<()> for Writer {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -171,7 +171,7 @@ fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
             .cx()
             .register(writer.into(), registration, Writer(probe.clone()))
             .expect("it registers");
-        // It fills up, and then is left alone.
+        // The pipe fills up; then the source rests.
         assert_rests(&mut reactor);
         drop(reader);
         assert_eq!(ended(&mut reactor, &probe), (0, "failed"));
@@ -235,7 +235,7 @@ fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
                 sent += 1;
             }
             let mut said = Vec::new();
-            // The end of what it said may be a reset, since it would not read all that.
+            // Its answer may end with a reset, since the server did not read everything.
             let _ = stream.read_to_end(&mut said);
             (sent, said)
         });
@@ -244,7 +244,7 @@ fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
         assert_eq!(String::from_utf8_lossy(&said), "error: line longer than 65536 bytes\n");
         assert!(sent < 100, "all of it was taken");
         let counters = reactor.counters();
-        // What was never read cannot have taken memory.
+        // Bytes that were never read cannot have taken memory.
         let most = Limits::DEFAULT.linger_bytes_max + Limits::DEFAULT.read_budget + (1 << 20);
         assert!(counters.bytes_read <= most as u64, "{counters}");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
@@ -253,7 +253,7 @@ fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
 
 #[test]
 fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
-    /// Says more and more, whatever the flow.
+    /// Sends more at every call, whatever the backlog.
     struct Babble;
     impl<A> Service<Bytes, A> for Babble {
         fn call(
@@ -320,7 +320,7 @@ fn every_kind_of_address_carries_everything_both_ways() {
     });
 }
 
-/// Sends so much, ends its side, and wants all of it back.
+/// Sends this many bytes, ends its side, and expects all of them back.
 struct Sender {
     left: usize,
     back: usize,
@@ -332,8 +332,8 @@ impl<A> Service<Bytes, A> for Sender {
     }
 
     fn drained(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, A>) -> Flow {
-        // Under the high mark: who has that much unsent is not read for, and the server, which
-        // echoes, would wait for this side to read.
+        // Below the high mark: above it, the loop stops reading, and the server, which echoes,
+        // would wait for this side to read.
         let chunk = self.left.min(100_000);
         reply.send(&vec![5; chunk]);
         self.left -= chunk;
@@ -384,11 +384,11 @@ fn tcp_options_reach_both_ends() {
     turn_until(&mut reactor, |reactor| reactor.cx().connections() == 2);
     let port: u16 = port.parse().expect("it is a number");
     let port = format!(":{port:04X}");
-    // The kernel's own table: timer 02 is keepalive, once nothing else is waited for.
+    // The table of the kernel: timer 02 is keepalive, when no other timer runs.
     turn_until(&mut reactor, |_| kept_alive(&port) == 2);
 }
 
-/// How many ends of connections with a port have a keepalive timer.
+/// Returns how many sockets with this port have a keepalive timer.
 fn kept_alive(port: &str) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
     let kept = table.lines().filter(|line| {
@@ -409,7 +409,7 @@ fn connecting_to_nobody_is_told_with_a_hint() {
         let options = ConnectOptions::DEFAULT;
         let session = Conversation::new(Bytes, Echo);
         let result = Stream::new(session, Limits::DEFAULT).connect(&address, &options, &mut cx);
-        // Loopback refuses at once or a turn later, as the kernel likes.
+        // The kernel may refuse on loopback at once or a turn later.
         if let Err(error) = result {
             assert!(error.to_string().contains("is the server running?"), "{error}");
             return;
@@ -445,7 +445,7 @@ fn a_drained_loop_says_so_and_closes_what_is_left_when_dropped() {
     });
 }
 
-/// Pauses at every line, and answers it when it is woken, which happens from outside.
+/// Pauses at every line, and answers it when code outside of the loop wakes it.
 struct Slow {
     ends_at_once: bool,
 }
@@ -496,7 +496,7 @@ fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
             let mut cx = reactor.cx();
             cx.stop_gracefully(Duration::from_secs(20));
             let peer = cx.app.expect("it has called").into();
-            // Much longer than silence is allowed to last.
+            // Much longer than the idle limit.
             cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");
             let client = std::thread::spawn(move || {
                 let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! Peers that go away while their session pauses.
+//! Peers that hang up while their session pauses.
 
 mod common;
 
@@ -15,7 +15,7 @@ use reactor::{
 };
 use socket2::SockRef;
 
-/// What became of the sessions.
+/// What happened to the sessions.
 #[derive(Default)]
 struct Seen {
     me: Option<ConnectionId>,
@@ -58,14 +58,14 @@ impl Service<Lines, Seen> for Pauses {
     }
 }
 
-/// A connection whose session pauses. Its peer has sent two lines.
+/// Returns the peer of a connection whose session pauses. The peer has sent two lines.
 fn pausing(reactor: &mut Reactor<Seen>, flow: Flow) -> TcpStream {
     let make = move || Conversation::new(Lines::default(), Pauses(flow));
     let address = serve(reactor, Limits::DEFAULT, make);
     let mut peer = TcpStream::connect(address).expect("it accepts");
     peer.write_all(b"one\n").expect("it takes bytes");
     turn_until(reactor, |reactor| reactor.app.calls == 1);
-    // This is left with the kernel.
+    // This stays in the kernel's buffer.
     peer.write_all(b"two\n").expect("it takes bytes");
     peer
 }
@@ -82,7 +82,7 @@ fn a_session_that_pauses_hears_once_that_its_peer_has_hung_up() {
         }
         assert!(reactor.counters().turns - turns <= 10, "it does not spin");
         assert_eq!((reactor.app.hung_up, reactor.app.closed), (1, 0));
-        // All that it sent before is still answered.
+        // Everything that it sent before is answered.
         let me = reactor.app.me.expect("it was called").into();
         reactor.cx().wake(me);
         turn_until(&mut reactor, |reactor| reactor.app.calls == 2);
@@ -101,7 +101,7 @@ fn a_session_that_goes_on_pausing_is_bounded_by_the_idle_limit() {
         LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor| {
         let peer = pausing(&mut reactor, Flow::Continue);
-        // Silence is allowed as long as the peer is there.
+        // Silence is allowed until the peer hangs up.
         for _ in 0..60 {
             reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
         }
@@ -134,7 +134,7 @@ fn a_session_that_pauses_ends_when_its_connection_is_reset() {
     });
 }
 
-/// Wants to hear of a hang-up alone, and notes it.
+/// Is interested in hang-ups alone, and records them.
 struct Waits;
 
 impl Handler<Seen> for Waits {

@@ -1,4 +1,4 @@
-//! Names mean something in the loop that gave them, and in no other (law 3).
+//! A name is valid in the loop that gave it, and in no other (law 3).
 
 mod common;
 
@@ -13,7 +13,7 @@ use reactor::{Cx, Expired, Handler, LoopCx, LoopLimits, Reactor, Reason, TimerId
 
 use common::{on_every_backend, serve, turn_until};
 
-/// Arms a timer when it is woken, and counts what happens to it.
+/// Arms a timer when it is woken, and counts its calls.
 #[derive(Clone, Default)]
 struct Source {
     timer: Rc<Cell<Option<TimerId>>>,
@@ -41,7 +41,7 @@ impl Handler for Source {
     }
 }
 
-/// As many sources as in any other loop, in the same slots, each of which has armed a timer.
+/// Registers as many sources as in the other loop, in the same slots, each with an armed timer.
 fn populate(reactor: &mut Reactor) -> Vec<(Source, Token)> {
     let sources: Vec<_> = (0..8)
         .map(|_| {
@@ -71,7 +71,7 @@ fn a_token_of_one_loop_ends_and_wakes_nothing_in_another() {
         for (source, token) in ours {
             assert_eq!((source.wakes.get(), source.closes.get()), (1, 0), "{token}");
         }
-        // They still name what they named.
+        // They still name the same sources.
         for (source, token) in theirs {
             there.cx().wake(token);
             there.run_once(Some(Duration::ZERO)).expect("it turns");
@@ -104,7 +104,7 @@ fn a_timer_of_one_loop_is_neither_cancelled_nor_moved_in_another() {
     });
 }
 
-/// Leaves its own name, and wakes whom it was given.
+/// Stores its own name, and wakes the connection that it is given.
 #[derive(Default)]
 struct Wakes {
     to_wake: Option<ConnectionId>,

@@ -1,5 +1,5 @@
-//! Panics that somebody catches leave no half-dead source (P43): each callback panics once, on every
-//! backend, and the rest of the loop, its memory and its descriptors are as they were.
+//! A panic that is caught leaves no half-dead source (P43). Each callback panics once, on every
+//! backend; the rest of the loop, its memory and its descriptors are as before.
 
 mod common;
 
@@ -25,7 +25,7 @@ use common::{PATIENCE, epoll, on_every_backend, serve, turn_until};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The tests here count the descriptors of the process, so one runs at a time.
+/// Serializes the tests of this file, which count the descriptors of the process.
 fn alone() -> MutexGuard<'static, ()> {
     static RUNNING: Mutex<()> = Mutex::new(());
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,7 +48,7 @@ fn turn_until_panic<A>(reactor: &mut Reactor<A>) {
     panic!("nothing panicked: {}", reactor.counters());
 }
 
-/// A connection that must not suffer: some of its line has been read when others panic.
+/// A bystander: a part of its line has been read when other sources panic.
 struct Neighbour {
     client: TcpStream,
     live: u64,
@@ -65,7 +65,7 @@ impl Neighbour {
         Self { client, live: reactor.counters().live(), descriptors: descriptors() }
     }
 
-    /// Waits until nothing of the others is left, and checks that it is still served.
+    /// Waits until the other sources are gone, and checks that this one is still served.
     fn check<A: 'static>(&mut self, reactor: &mut Reactor<A>, what: &str) {
         let live = self.live;
         turn_until(reactor, |reactor| reactor.counters().live() == live);
@@ -93,7 +93,7 @@ impl<A> Service<Lines, A> for Echo {
     }
 }
 
-/// Where a handler panics.
+/// The place where a handler panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Ready,
@@ -105,7 +105,7 @@ enum Place {
     Dropped,
 }
 
-/// A handler that panics, and notes how it ended.
+/// A handler that panics, and records how it ended.
 struct Bomb {
     place: Place,
     ends: Rc<RefCell<Vec<&'static str>>>,
@@ -162,7 +162,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Plants a handler that panics, and wakes it. Returns how it ends, and its other side.
+/// Registers a handler that panics, and wakes it. Returns the record of its end, and its peer.
 fn plant(reactor: &mut Reactor, place: Place) -> (Rc<RefCell<Vec<&'static str>>>, UnixStream) {
     let (near, far) = UnixStream::pair().expect("a pair can be made");
     let ends = Rc::new(RefCell::new(Vec::new()));
@@ -191,7 +191,7 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
         for place in places {
             let (ends, mut far) = plant(&mut reactor, place);
             turn_until_panic(&mut reactor);
-            // Its other side sees an end, though somebody still has the loop.
+            // Its peer sees the end although the loop still exists.
             turn_until(&mut reactor, |_| !ends.borrow().is_empty());
             assert_eq!(far.read(&mut [0; 8]).ok(), Some(0), "{place:?}");
             drop(far);
@@ -202,7 +202,7 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
             assert_eq!(reactor.cx().connections(), 1, "{place:?}");
         }
         assert_eq!(reactor.counters().closes[Reason::Panicked.index()], 4);
-        // The last of all, since the loop winds down with it.
+        // This is the last case, since the loop winds down.
         let (ends, _far) = plant(&mut reactor, Place::Drain);
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         reactor.cx().stop_gracefully(PATIENCE);
@@ -212,10 +212,10 @@ fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
     });
 }
 
-/// What a closure of the loop's does when it is called.
+/// The action of a closure of the loop.
 type Explosion = fn(&mut LoopCx<'_>);
 
-/// Makes a closure of some kind panic.
+/// Makes a closure of the given kind panic.
 fn plant_closure(reactor: &mut Reactor, kind: &str, explode: Explosion) -> Option<TcpStream> {
     let mut cx = reactor.cx();
     match kind {
@@ -250,12 +250,12 @@ fn a_closure_that_panics_leaves_no_source_behind() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let address =
             serve(&mut reactor, Limits::DEFAULT, || Conversation::new(Lines::default(), Echo));
-        // The process keeps a descriptor for each listener to signals that there has been at once.
+        // The process keeps a descriptor for each simultaneous listener to signals.
         let token = reactor.cx().on_signals(&[Signal::USER_2], |_, _| {}).expect("it is caught");
         reactor.cx().close(token);
         let mut neighbour = Neighbour::new(&mut reactor, &address);
         for kind in ["after", "every", "signal", "remote", "accept"] {
-            // What it has registered before stays, and ends by itself.
+            // Sources that it registered before stay, and end by themselves.
             let client = plant_closure(&mut reactor, kind, |cx| {
                 cx.after(MOMENT, |_| {}).expect("it is armed");
                 panic!("planted");
@@ -267,7 +267,7 @@ fn a_closure_that_panics_leaves_no_source_behind() {
     });
 }
 
-/// What the services share: where one panics, and what became of it.
+/// The state that the services share: where one panics, and what happened to it.
 #[derive(Default)]
 struct Shared {
     place: &'static str,
@@ -296,7 +296,7 @@ impl Service<Lines, Shared> for Fragile {
         reply: &mut Reply<'_, Lines>,
         context: &mut Context<'_, Shared>,
     ) -> Flow {
-        // Unsent output and unread input are about, much of each.
+        // There is much unsent output and much unread input.
         reply.send(&vec![b'x'; 300_000]);
         reply.send(line);
         context.app.peer = Some(context.me);
@@ -355,11 +355,11 @@ impl Service<Lines, Shared> for Fragile {
     }
 }
 
-/// Makes a service panic at `place`, by what its client does.
+/// Makes a service panic at `place`, by an action of its client.
 fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
     reactor.app.place = place;
     let mut client = TcpStream::connect(address).expect("it accepts");
-    // An unfinished line is refused where the input ends.
+    // An unfinished line is refused at the end of the input.
     let ends = matches!(place, "finish" | "closed");
     let input = if ends { "call\n" } else { "call\nand some more" };
     client.write_all(input.as_bytes()).expect("the kernel takes bytes");
@@ -377,7 +377,7 @@ fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
         }
         _ => unreachable!("{place} is none"),
     }
-    // Somebody reads, so that what there is to say is said where it may be.
+    // The client reads, so that the output can drain.
     let reader = std::thread::spawn(move || drop(io::copy(&mut client, &mut io::sink())));
     turn_until_panic(reactor);
     turn_until(reactor, |reactor| !reactor.app.ends.is_empty());
@@ -410,7 +410,7 @@ fn a_session_that_panics_is_closed_and_costs_no_other_its_bytes() {
     });
 }
 
-/// Panics when it is told of its end, and counts that.
+/// Panics when it is told its end, and counts its calls.
 struct Loud(Rc<Cell<u32>>);
 
 impl Handler for Loud {

@@ -1,4 +1,4 @@
-//! Winding down, stopping and being closed: corners that were wrong once, each tested since.
+//! Winding down, stopping and closing: corner cases that were wrong once.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
         turn_until(&mut reactor, |reactor| reactor.counters().bytes_written > 0);
         reactor.cx().stop_gracefully(Duration::from_secs(20));
         let client = std::thread::spawn(move || {
-            // Longer than silence may last, and much less than a closing connection lingers.
+            // Longer than the idle limit, and much shorter than the linger.
             std::thread::sleep(Duration::from_millis(100));
             let mut back = Vec::new();
             client.read_to_end(&mut back).expect("it is closed in order");
@@ -80,7 +80,7 @@ fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
             crowd.push(TcpStream::connect(&address).expect("it accepts"));
             turn_until(&mut reactor, |reactor| reactor.cx().connections() == count);
         }
-        // They have been silent for longer than they must be to be let go.
+        // They have been silent for longer than `stopping_quiet`.
         std::thread::sleep(Duration::from_millis(100));
         for client in &mut crowd {
             client.write_all(b"x").expect("the kernel takes bytes");
@@ -97,7 +97,7 @@ fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
     });
 }
 
-/// Waits for something of its own from the beginning, and ends when the loop winds down.
+/// Pauses from the start, and ends when the loop winds down.
 struct Waits(Rc<RefCell<Vec<&'static str>>>);
 
 impl<A> Service<Bytes, A> for Waits {
@@ -147,7 +147,7 @@ fn the_file_of_a_socket_whose_mode_was_changed_goes_with_its_listener() {
     let path = temporary("mode.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
     let listener = Listener::bind(&address, &ListenOptions::DEFAULT).expect("the path is free");
-    // As an administrator, or a start-up script, lets a group in.
+    // An administrator or a start-up script gives a group access in this way.
     let mode = std::fs::Permissions::from_mode(0o660);
     std::fs::set_permissions(&path, mode).expect("it is ours");
     drop(listener);
@@ -158,7 +158,7 @@ fn the_file_of_a_socket_whose_mode_was_changed_goes_with_its_listener() {
 
 #[test]
 fn a_hosted_loop_says_when_it_will_try_again_what_it_doubts() {
-    /// Would block twice, whatever is there, and then reads.
+    /// Claims twice that it would block, whatever the input, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -189,7 +189,7 @@ fn a_hosted_loop_says_when_it_will_try_again_what_it_doubts() {
     assert!(reactor.next_deadline().is_some(), "the host would wait for ever");
 }
 
-/// Says something, and never takes anything of what comes.
+/// Sends something, and never consumes its input.
 struct Hoards;
 
 impl<A> Session<A> for Hoards {
@@ -265,7 +265,7 @@ fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limi
 
 #[test]
 fn each_error_is_told_to_a_source_that_wants_nothing() {
-    /// Takes errors, and counts them.
+    /// Takes pending errors, and counts them.
     struct Counts(Rc<Cell<u32>>);
     impl Handler for Counts {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -391,7 +391,7 @@ fn a_listener_that_ends_takes_nobody_elses_file_away() {
 
 #[test]
 fn the_auditor_does_not_report_what_the_loop_will_try_again() {
-    /// Would block twice, whatever is there, and then reads.
+    /// Claims twice that it would block, whatever the input, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {

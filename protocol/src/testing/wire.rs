@@ -8,8 +8,8 @@ use crate::link::{
 };
 use crate::{ConnectionId, Limits, Reason, Session};
 
-/// A connection in memory: the peer's side of a [`Link`], which tests play. Its clock stands still
-/// but for [`pass`](Self::pass).
+/// A connection in memory. A test plays the peer of a [`Link`]. Only [`pass`](Self::pass) advances
+/// the clock.
 ///
 /// ```
 /// use protocol::codecs::Lines;
@@ -17,7 +17,7 @@ use crate::{ConnectionId, Limits, Reason, Session};
 /// use protocol::{Context, Conversation, Flow, Reply, Service};
 /// use std::time::Duration;
 ///
-/// /// Says how long a line took to come, up to a second.
+/// /// Answers lines, and ends after a second.
 /// struct Patient;
 /// impl Service<Lines> for Patient {
 ///     fn open(&mut self, _: &mut Reply<'_, Lines>, context: &mut Context<'_>) -> Flow {
@@ -53,9 +53,9 @@ pub struct Wire<S, L = Plain> {
     incoming: Vec<u8>,
     incoming_ended: bool,
     sent: Vec<u8>,
-    /// How many more bytes the peer takes.
+    /// How many more bytes the peer accepts.
     room: u64,
-    /// How many bytes the peer has taken and not acknowledged.
+    /// How many bytes the peer has accepted and not acknowledged.
     unacknowledged: u32,
     wait: Wait,
     is_shut_down: bool,
@@ -67,7 +67,7 @@ pub struct Wire<S, L = Plain> {
 }
 
 impl<S> Wire<S> {
-    /// Returns a connection over which `session` is driven with the default limits.
+    /// Returns a connection that drives `session` with the default limits.
     pub fn new(session: S) -> Self {
         Self::over(Link::new(session, Limits::DEFAULT.into()))
     }
@@ -104,13 +104,13 @@ impl<S, L: Layer> Wire<S, L> {
         S: Session<A>,
     {
         self.pass_with(app, |_, _| Passed::GoesOn);
-        // What the budget of a pass leaves over.
+        // The rest that the budget of a pass leaves.
         while self.reason.is_none() && (self.may_read() || self.may_write()) {
             self.pass_with(app, |_, _| Passed::GoesOn);
         }
     }
 
-    /// The peer sends `bytes`.
+    /// Sends `bytes` from the peer.
     pub fn feed<A>(&mut self, bytes: &[u8], app: &mut A)
     where
         S: Session<A>,
@@ -119,7 +119,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
-    /// The peer ends its stream.
+    /// Ends the stream of the peer.
     pub fn end_input<A>(&mut self, app: &mut A)
     where
         S: Session<A>,
@@ -128,7 +128,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
-    /// Another connection wakes the session.
+    /// Wakes the session, as another connection does.
     pub fn wake<A>(&mut self, app: &mut A)
     where
         S: Session<A>,
@@ -137,7 +137,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
-    /// The loop stops gracefully.
+    /// Tells the session that the loop stops gracefully.
     pub fn stop<A>(&mut self, app: &mut A)
     where
         S: Session<A>,
@@ -146,7 +146,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
-    /// Sets how many more bytes the peer takes, from now on: at first as many as there are.
+    /// Sets how many more bytes the peer accepts. The default is no limit.
     pub fn set_room<A>(&mut self, room: u64, app: &mut A)
     where
         S: Session<A>,
@@ -155,12 +155,12 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
-    /// Sets how many of the bytes that were sent the peer has not acknowledged.
+    /// Sets how many sent bytes the peer has not acknowledged.
     pub fn set_unacknowledged(&mut self, count: u32) {
         self.unacknowledged = count;
     }
 
-    /// Time passes. Deadlines that it meets are told, each at its time.
+    /// Advances the clock. Reports each deadline at its time.
     pub fn pass<A>(&mut self, time: Duration, app: &mut A)
     where
         S: Session<A>,
@@ -177,13 +177,15 @@ impl<S, L: Layer> Wire<S, L> {
         self.now = end;
     }
 
-    /// The driver itself loses time, as when its process is stopped, without noticing deadlines.
+    /// Advances the clock as if the process had been stopped: the time counts as lost, and no
+    /// deadline is reported.
     pub fn lose(&mut self, time: Duration) {
         self.now += time;
         self.lost += time;
     }
 
-    /// The idle limit passes. Returns whether the link says that its peer was not silent.
+    /// Reports that the idle limit has passed. Returns whether the link found that its peer was not
+    /// silent.
     pub fn idle<A>(&mut self, app: &mut A) -> bool
     where
         S: Session<A>,
@@ -206,7 +208,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.wait.write && self.room > 0
     }
 
-    /// One pass, after what `before` makes of it.
+    /// Runs a pass, which begins with `before`.
     fn pass_with<A>(
         &mut self,
         app: &mut A,
@@ -235,7 +237,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.idle_limit = effects.take_idle_limit().unwrap_or(self.idle_limit);
     }
 
-    /// Does what the link wants until it waits. Returns why it closes, if it does.
+    /// Carries out the steps of the link until it waits. Returns the reason if it closes.
     fn steps<A>(&mut self, app: &mut A) -> Option<Reason>
     where
         S: Session<A>,
@@ -292,7 +294,7 @@ impl<S, L: Layer> Wire<S, L> {
         &self.link
     }
 
-    /// Takes what the peer has been sent.
+    /// Takes the bytes that were sent to the peer.
     pub fn take_sent(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.sent)
     }
@@ -332,12 +334,12 @@ impl<S, L: Layer> Wire<S, L> {
         std::mem::take(&mut self.closed)
     }
 
-    /// Returns how long the peer may be silent, as the session and the link have it.
+    /// Returns how long the peer may be silent.
     pub fn idle_limit(&self) -> IdleLimit {
         self.idle_limit
     }
 
-    /// Returns how the session has stopped the loop, if it has.
+    /// Returns how the session has stopped the loop, if it did.
     pub fn stopped(&self) -> Option<Stop> {
         self.stop
     }
