@@ -1,20 +1,20 @@
-//! Trying again later what fails for now, and saying so no more often than is of use.
+//! Pauses between attempts that fail, and limits on how often a message is logged.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How long the first pause is; each is twice as long as the one before.
+/// The first pause. Each pause is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-/// How long a pause is at most.
+/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How often the same trouble is logged at most.
+/// The shortest time between two log lines about the same failure.
 pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The pauses between attempts at something that fails for now.
+/// The pauses between attempts at an operation that fails.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     pause: Duration,
-    /// What is said of it.
+    /// Limits how often the failure is logged.
     pub(crate) log: Folding,
 }
 
@@ -25,32 +25,33 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait before the next attempt.
+    /// Returns how long to wait before the next attempt.
     pub(crate) fn next_pause(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
         pause
     }
 
-    /// An attempt has succeeded: the next pause is a short one.
+    /// Records that an attempt succeeded: the next pause is short again.
     pub(crate) fn reset(&mut self) {
         self.pause = PAUSE_MIN;
     }
 }
 
-/// Lets the same thing be said no more often than is of use, and then how often it was left out.
+/// Limits how often a message is logged, and counts how often it was left out.
 #[derive(Debug, Default)]
 pub(crate) struct Folding {
     said: Option<Instant>,
     folded: u64,
 }
 
-/// How often a thing was left out since it was said last: the end of a line of the log.
+/// How often a message was left out since it was logged last. It is printed at the end of a log
+/// line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Folded(u64);
 
 impl Folding {
-    /// Whether it may be said at `now`.
+    /// Returns whether the message may be logged at `now`.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<Folded> {
         if self.said.is_some_and(|said| now - said < LOG_INTERVAL) {
             self.folded += 1;

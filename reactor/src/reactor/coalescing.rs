@@ -1,4 +1,4 @@
-//! Whether it pays to let events gather where a loop would sleep ([`LoopLimits::coalesce_for`]).
+//! Decides whether letting events gather pays ([`LoopLimits::coalesce_for`]).
 //!
 //! [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
 
@@ -6,56 +6,57 @@ use std::time::Duration;
 
 use crate::{Event, Tag};
 
-/// How many events have to gather for that to be better than to be woken by the first.
+/// How many events have to gather to make it better than a wake-up by the first.
 const GATHERED_MIN: usize = 2;
 
-/// How many times the loop sleeps as usual, at most, before it tries again whether events gather.
+/// The most usual waits before the loop tries again.
 const PASSED_MAX: u32 = 1023;
 
-/// How many events a source is waited for: as many are taken to be busy where that is in vain.
+/// How many events to wait for a source. If it does not come, this number of sources counts as
+/// busy.
 const ROUND_MAX: usize = 1024;
 
-/// What came of letting events gather lately.
+/// The results of recent tries.
 #[derive(Debug, Default)]
 pub(crate) struct Coalescing {
-    /// The last wait found something.
+    /// Whether the last wait found an event.
     is_busy: bool,
-    /// How many times the loop is to sleep as usual before the next try.
+    /// How many usual waits are left before the next try.
     left: u32,
-    /// How many times that was after the last one.
+    /// How many usual waits followed the last try.
     passed: u32,
-    /// The last try, until it is known how long what has gathered keeps the loop busy.
+    /// The last try, until its events have been handled.
     tried: Option<Tried>,
     crowd: Crowd,
 }
 
-/// What came of sleeping whatever happens, once.
+/// One try: a sleep in which events gathered.
 #[derive(Debug)]
 struct Tried {
     gathered: usize,
     slept: Duration,
-    /// How long the loop has worked since.
+    /// How long the loop has worked since then.
     worked: Duration,
 }
 
 impl Coalescing {
-    /// Notes how long the loop has worked since its last wait.
+    /// Records how long the loop has worked since its last wait.
     pub(crate) fn worked(&mut self, time: Duration) {
         if let Some(tried) = &mut self.tried {
             tried.worked = tried.worked.saturating_add(time);
         }
     }
 
-    /// Notes what a wait has found.
+    /// Records the result of a wait.
     pub(crate) fn found(&mut self, events: &[Event]) {
         self.is_busy = !events.is_empty();
         self.crowd.hear(events);
     }
 
-    /// Whether events may gather before the loop sleeps. It is asked once each time.
+    /// Returns whether events may gather before the loop sleeps. The loop asks once for each sleep.
     pub(crate) fn is_due(&mut self) -> bool {
         if let Some(tried) = self.tried.take() {
-            // Where it did not pay, the next tries are further and further apart.
+            // After each try that did not pay, the next one is further away.
             let passed = (2 * self.passed + 1).min(PASSED_MAX);
             self.passed = if self.has_paid(&tried) { 0 } else { passed };
             self.left = self.passed;
@@ -68,30 +69,31 @@ impl Coalescing {
         is_due
     }
 
-    /// It pays if several events come of it; if no fewer sources are still at work on what they
-    /// were told before, or all may have waited for this loop meanwhile; and if the loop has so
-    /// much to do that being woken for each would have cost it much of its time.
+    /// A try pays if several events gathered; if at least as many sources were still busy
+    /// elsewhere, since otherwise all of them may have waited for this loop; and if the events kept
+    /// the loop busy for long enough, so that a wake-up for each would have cost a large share of
+    /// its time.
     fn has_paid(&self, tried: &Tried) -> bool {
         tried.gathered >= GATHERED_MIN
             && 2 * tried.gathered <= self.crowd.size()
             && 2 * tried.worked >= tried.slept
     }
 
-    /// Notes how many events have gathered in how long.
+    /// Records how many events gathered in what time.
     pub(crate) fn tried(&mut self, gathered: usize, slept: Duration) {
         self.tried = Some(Tried { gathered, slept, worked: Duration::ZERO });
     }
 }
 
-/// About how many sources are busy: as many events come from one time that one of them is heard to the
-/// next. It is another one each time, so that neither a source that is seldom heard nor one that says
-/// more than all others stands for them for long.
+/// Estimates how many sources are busy: the number of events between two events of the same source.
+/// Each estimate uses another source, so that neither a rare source nor a very active one
+/// dominates.
 #[derive(Debug, Default)]
 struct Crowd {
     one: Option<Tag>,
-    /// How many events came since it was heard.
+    /// The number of events since the last event of that source.
     since: usize,
-    /// How many there were the last times.
+    /// The last estimates.
     rounds: [usize; 3],
 }
 
@@ -110,7 +112,7 @@ impl Crowd {
         }
     }
 
-    /// The middle one of the last times.
+    /// Returns the median of the last estimates.
     fn size(&self) -> usize {
         let mut rounds = self.rounds;
         rounds.sort_unstable();

@@ -4,59 +4,57 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// What one loop does in a turn, and what it holds, at most.
+/// The limits of one loop: what it does in a turn, and what it holds.
 ///
-/// Every limit is finite and none of them means "unlimited" when it is zero: a zero that would allow
-/// nothing is refused.
-/// The limits of a single conversation are its driver's: see `protocol::Limits`.
+/// Every limit is finite, and zero never means unlimited: a zero that would allow nothing is
+/// refused. `protocol::Limits` has the limits of a single conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopLimits {
-    /// Connections held at once; further ones wait in the backlog of their listener. Those that
-    /// this side makes count, and are never refused. Default 65,536: more than most processes may open, few enough to be counted on.
+    /// The most open connections. Further ones wait in the backlog of their listener. Connections
+    /// that this side makes count, and are never refused. Default 65,536: more than most processes
+    /// may open.
     pub connections_max: usize,
-    /// Connections one listener accepts in a turn before others get theirs. Default 64: about a
-    /// millisecond.
+    /// The most connections that a listener accepts in a turn. Default 64: about a millisecond.
     pub accepts_per_turn: usize,
-    /// Handlers called in each phase of a turn: those that are ready, those whose timers are due, and
-    /// those that are told that the loop winds down. The others come in the next turns, in order, with
-    /// a look at the kernel in between. Default 1,024: a few milliseconds. A loop that is told to stop
-    /// runs all that is ready before it does.
+    /// The most handlers that each phase of a turn calls: those that are ready, those whose timers
+    /// are due, and those that are told that the loop winds down. The others follow in the next
+    /// turns, in order; between turns, the kernel is asked for events. Default 1,024: a few
+    /// milliseconds. A loop that is told to stop first runs everything that is ready.
     pub calls_per_turn: usize,
-    /// Sources whose end is carried out in a turn: the descriptor closed, the handler told. The others
-    /// are called no more meanwhile. Default 128: closing a socket takes the kernel 10 to 20 us, so
-    /// that a crowd which leaves at once holds the others up for two or three milliseconds at a time.
-    /// A loop that stops ends all that have ended before it does.
+    /// The most sources whose end is carried out in a turn: the descriptor is closed and the
+    /// handler told. The others wait, and are no longer called. Default 128: closing a socket takes
+    /// the kernel 10 to 20 us, so a crowd that ends at once delays other sources by two or three
+    /// milliseconds at a time. A loop that stops first carries out all ends.
     pub ends_per_turn: usize,
-    /// Closures of other threads that are run in a turn. Default 1,024.
+    /// The most closures of other threads that run in a turn. Default 1,024.
     pub remote_calls_per_turn: usize,
-    /// Closures of other threads that may be waiting; further ones are refused. Default
-    /// 1,048,576: a poster that far ahead will not be caught up with.
+    /// The most closures of other threads that wait; further ones are refused. Default 1,048,576: a
+    /// loop that is so far behind does not catch up.
     pub remote_calls_max: usize,
-    /// How long a connection may be silent, by default 60 s; `None` never closes for silence.
-    /// Listeners, timers and signals are exempt.
+    /// How long a connection may be silent. Default 60 s; `None` closes no connection for silence.
+    /// Other sources are exempt.
     pub idle_timeout: Option<Duration>,
-    /// For how long the loop looks for events over and over before it sleeps. Default zero: it
-    /// sleeps at once. Waking a processor that sleeps takes microseconds, of whoever wakes it too,
-    /// and more in a virtual machine; where the next event is that near, as it is to a busy server,
-    /// it is cheaper to be still awake. An idle loop pays once for each time that it wakes.
+    /// How long the loop polls for events before it sleeps. Default zero: it sleeps at once. Waking
+    /// a processor that sleeps takes microseconds, also from the sender, and more in a virtual
+    /// machine. On a busy server the next event often arrives sooner than that, so polling is
+    /// cheaper. An idle loop pays this time once for each wake-up.
     pub spin_max: Duration,
-    /// For how long the loop, where it would sleep until the first event, sleeps whatever happens,
-    /// and looks then what has come together (coalescing, as network cards do it with interrupts).
-    /// Default zero: never; 10 ms at most. Whoever sends something to a loop that waits has to wake
-    /// its processor; that costs more than the sending does in a virtual machine, and nobody pays
-    /// it while events gather.
+    /// How long the loop sleeps in order to let events gather, where it would otherwise wait for
+    /// the first event. Network cards coalesce interrupts in the same way. Default zero: never; 10
+    /// ms at most. A sender to a waiting loop has to wake its processor, which in a virtual machine
+    /// costs more than sending. While events gather, no sender pays that.
     ///
-    /// The price is that nothing is heard meanwhile: no message, signal or call of another thread.
-    /// It takes as long as `nanosleep(2)` does, longer by the timer slack of the thread (50 us unless
-    /// somebody has set it); a timer that is due sooner than `coalesce_for` prevents it, and others
-    /// may be late by the slack. So the loop goes on with it only while two events or more come of
-    /// it, no more than half of the sources that are busy are among them, and they keep the loop
-    /// busy for half as long as it slept at least. Else it tries again after 1, 3, 7 and up to 1,023
-    /// more waits. A loop that found nothing the last time sleeps as usual.
+    /// The price is latency: during the sleep, the loop notices no message, signal or call of
+    /// another thread. The sleep lasts as long as `nanosleep(2)` does, including the timer slack of
+    /// the thread (50 us by default). A timer that is due sooner than `coalesce_for` prevents the
+    /// sleep; other timers may be late by the slack. So the loop continues only while it pays: at
+    /// least two events gather, they come from at most half of the busy sources, and they keep the
+    /// loop busy for at least half as long as it slept. Otherwise it tries again after 1, 3, 7 and
+    /// up to 1,023 usual waits. A loop whose last wait found nothing sleeps as usual.
     pub coalesce_for: Duration,
 }
 
-/// For how long a loop may be deaf to what comes.
+/// The longest time in which a loop may notice nothing.
 const COALESCE_MAX: Duration = Duration::from_millis(10);
 
 impl LoopLimits {
@@ -73,16 +71,15 @@ impl LoopLimits {
         coalesce_for: Duration::ZERO,
     };
 
-    /// How many sources room is kept for from the beginning: as many as there may be connections,
-    /// within reason.
+    /// Returns for how many sources to reserve room: the limit of connections, within reason.
     pub(crate) fn sources_expected(&self) -> usize {
         self.connections_max.min(Self::DEFAULT.connections_max)
     }
 
-    /// Whether these limits can be worked with.
+    /// Checks that these limits are valid.
     ///
     /// # Errors
-    /// When one of them is zero that must not be, or `coalesce_for` is longer than 10 ms.
+    /// When a limit is zero that must not be, or `coalesce_for` is longer than 10 ms.
     pub fn check(&self) -> io::Result<()> {
         let idle = self.idle_timeout.map_or(1, |idle| usize::from(!idle.is_zero()));
         let sizes = [

@@ -1,5 +1,5 @@
-//! The room that a burst has left in the tables of a loop is given back. Tables grow as they must and
-//! are looked at now and then, so that a steady load pays for their growing once.
+//! Gives back the memory that a burst has left in the tables of a loop. Tables grow as needed and
+//! are checked from time to time, so a steady load pays for their growth once.
 
 use std::collections::VecDeque;
 
@@ -7,26 +7,26 @@ use crate::Reactor;
 use crate::reactor::core::Core;
 use crate::source::table::NEVER;
 
-/// So many turns pass from one look at the tables to the next.
+/// The number of turns between two checks of the tables.
 const TURNS: u64 = 64;
-/// In nanoseconds of loop time: a table shrinks no more often than that. What it costs to grow again
-/// is then nothing beside the burst that it grows for.
+/// The shortest time between two shrinks, in nanoseconds of loop time. The cost of growing again is
+/// then small compared with the burst that causes it.
 const PERIOD: u64 = 1_000_000_000;
-/// A table keeps room for so many.
+/// A table keeps room for at least this many.
 pub(crate) const KEPT: usize = 1024;
 
-/// A table that keeps the room of the most that it has held.
+/// A table that keeps the memory for the most elements that it has held.
 pub(crate) trait Table {
-    /// How many it has room for.
+    /// Returns how many elements it has room for.
     fn room(&self) -> usize;
 
-    /// How many it holds.
+    /// Returns how many elements it holds.
     fn used(&self) -> usize;
 
-    /// Keeps room for so many, or for those that it holds.
+    /// Keeps room for `room` elements, or for those that it holds.
     fn shrink(&mut self, room: usize);
 
-    /// Gives room back where less than a quarter of it is used.
+    /// Shrinks if less than a quarter of the room is used.
     fn trim(&mut self) {
         if self.room() > KEPT && self.used() < self.room() / 4 {
             self.shrink(KEPT.max(2 * self.used()));
@@ -63,7 +63,7 @@ impl<T> Table for VecDeque<T> {
 }
 
 impl<A> Core<A> {
-    /// The tables that hold what is passing through.
+    /// The tables whose elements change all the time.
     fn tables(&mut self) -> [&mut dyn Table; 9] {
         [
             &mut self.queue,
@@ -80,7 +80,7 @@ impl<A> Core<A> {
 }
 
 impl<A: 'static> Reactor<A> {
-    /// Looks now and then whether a table has far more room than it needs, and gives that back.
+    /// Checks from time to time whether a table has far more room than it needs, and shrinks it.
     #[inline]
     pub(crate) fn trim(&mut self) {
         let is_time = self.core.ticks >= self.core.trim_at;
@@ -106,7 +106,7 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Whether a table has room that it may be able to give back.
+    /// Returns whether a table may be able to shrink.
     fn has_room(&mut self) -> bool {
         let has_room = |table: &dyn Table| table.room() >= 2 * KEPT;
         self.core.tables().into_iter().any(|table| has_room(table))
@@ -139,14 +139,14 @@ mod tests {
     fn reactor() -> (Script, Reactor) {
         let script = Script::new(Trigger::Level);
         let backend = script.backend();
-        // Room for few from the beginning.
+        // Little room at the start.
         let limits = LoopLimits { connections_max: 10, ..LoopLimits::DEFAULT };
         let mut reactor = Reactor::with_backend(backend, limits, ()).expect("the reactor opens");
         reactor.set_audit(false);
         (script, reactor)
     }
 
-    /// The largest room of any table.
+    /// Returns the largest room of any table.
     fn room(reactor: &mut Reactor) -> usize {
         let tables = reactor.core.tables().map(|table| table.room());
         let most = tables.into_iter().max().unwrap_or(0).max(reactor.events.room());
@@ -154,7 +154,7 @@ mod tests {
         most.max(sources).max(reactor.core.mailbox.room())
     }
 
-    /// Turns for as long as there is something to do, or to be given back.
+    /// Turns while there is work or memory to give back.
     fn rest(reactor: &mut Reactor) {
         for _ in 0..10 * BURST {
             if reactor.next_deadline().is_none() {
@@ -178,7 +178,7 @@ mod tests {
             reactor.cx().wake(*token);
         }
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-        // As long as it is there, its slots are needed.
+        // While it exists, its slots are needed.
         script.advance(SECOND * 10);
         for _ in 0..2 * TURNS {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
@@ -190,7 +190,7 @@ mod tests {
         assert!(room(&mut reactor) >= BURST);
         rest(&mut reactor);
         assert!(room(&mut reactor) <= 2 * KEPT, "{}", room(&mut reactor));
-        // Names stay unique although their slots are made again.
+        // Names stay unique although their slots are created again.
         let again = self::crowd(&mut reactor);
         assert!(crowd.iter().all(|old| !again.contains(old) || *old == stays));
         for token in crowd {

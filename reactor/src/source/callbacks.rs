@@ -28,7 +28,7 @@ impl<A, F: FnOnce(&mut LoopCx<'_, A>)> Handler<A> for Once<F> {
     }
 }
 
-/// A closure that is called again and again.
+/// A closure that is called periodically.
 struct Every<F> {
     call: F,
 }
@@ -44,14 +44,14 @@ impl<A, F: FnMut(u64, &mut LoopCx<'_, A>)> Handler<A> for Every<F> {
     }
 }
 
-/// A signal that a loop can be told of.
+/// A signal that can be delivered to a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Signal(i32);
 
 impl Signal {
     /// `SIGINT`: the user typed the interrupt character.
     pub const INTERRUPT: Self = Self(libc::SIGINT);
-    /// `SIGTERM`: the process is asked to end.
+    /// `SIGTERM`: a request to end the process.
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// `SIGHUP`: the terminal is gone; by convention, daemons read their configuration again.
     pub const HANGUP: Self = Self(libc::SIGHUP);
@@ -62,26 +62,25 @@ impl Signal {
     /// `SIGCHLD`: a child process changed state.
     pub const CHILD: Self = Self(libc::SIGCHLD);
 
-    /// The signal of a number (`signal(7)`). Whether it can be caught is said when it is asked
-    /// for.
+    /// Returns the signal with a number (`signal(7)`). [`Cx::on_signals`] checks whether it can be
+    /// caught.
     pub const fn from_number(number: i32) -> Self {
         Self(number)
     }
 
-    /// The number of the signal.
+    /// Returns the number of the signal.
     pub const fn number(self) -> i32 {
         self.0
     }
 
-    /// Whether the process ignores it, as what `nohup` starts ignores `SIGHUP`. A program that wants
-    /// such a thing to stay so asks before it listens to the signal ([`Cx::on_signals`]).
+    /// Returns whether the process ignores the signal, as `SIGHUP` under `nohup`. A program that
+    /// respects this asks before it listens to the signal ([`Cx::on_signals`]).
     pub fn is_ignored(self) -> bool {
         sys::is_ignored(self.0)
     }
 
-    /// Has none of `signals` end the process from now on: where no loop listens to one, nothing
-    /// happens. For a program that has been told to end and does so in its own time, whatever it is
-    /// told again.
+    /// Prevents `signals` from ending the process from now on. A signal that no loop listens to has
+    /// no effect. A program that is ending uses this to ignore further requests to end.
     ///
     /// # Errors
     /// When a signal cannot be caught, or too many loops listen.
@@ -114,7 +113,7 @@ struct Signals<F> {
 
 impl<A, F: FnMut(Signal, &mut LoopCx<'_, A>)> Handler<A> for Signals<F> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        // The descriptor first, then what is pending: a signal in between signals anew.
+        // The descriptor first, then the pending signals: a signal in between notifies again.
         let mut count = [0; 8];
         while cx.read(&mut count)?.is_some() {}
         let pending = self.subscription.take_pending();
@@ -144,9 +143,9 @@ impl<A: 'static, P> Cx<'_, A, P> {
         Ok(token)
     }
 
-    /// Calls `call` every `period`, on a grid that does not drift. It is told how many periods
-    /// have become due since its last call: more than one when the loop was late. Closing the
-    /// token cancels it.
+    /// Calls `call` every `period`, on a grid that does not drift. Its argument is the number of
+    /// periods since its last call: more than one when the loop was late. Closing the token cancels
+    /// it.
     ///
     /// # Errors
     /// When `period` is zero. A loop that is being dropped refuses.
@@ -166,11 +165,11 @@ impl<A: 'static, P> Cx<'_, A, P> {
         Ok(token)
     }
 
-    /// Calls `call` on this loop for each of `signals` that the process gets. Signals that come
-    /// faster than the loop turns are merged, as the kernel does itself; the last one is never
-    /// lost. Every loop of the process that asks for a signal gets it, and threads need no mask.
-    /// Programs that are executed start with the default action again. Closing the token restores
-    /// what was there before.
+    /// Calls `call` on this loop for each of `signals` that the process receives. Signals that
+    /// arrive faster than the loop turns are merged, as in the kernel; the last one is never lost.
+    /// Every loop of the process that listens to a signal gets it, and threads need no mask.
+    /// Executed programs start with the default action. Closing the token restores the previous
+    /// action.
     ///
     /// # Errors
     /// When a signal cannot be caught, or too many loops listen.

@@ -6,10 +6,10 @@ use std::io;
 
 use crate::{Cx, LoopCx, TimerId};
 
-/// Which limit of time has passed.
+/// The limit of time that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
-    /// Nothing happened for as long as the idle limit allows.
+    /// The idle limit: nothing happened for that long.
     Idle,
     /// The deadline set with [`Cx::set_timeout`] has passed.
     Deadline,
@@ -18,31 +18,33 @@ pub enum Timeout {
 /// A timer that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
-    /// The timer, as [`Cx::set_timer`] named it. A one-shot timer is gone by now.
+    /// The timer, as returned by [`Cx::set_timer`]. A one-shot timer has been removed.
     pub id: TimerId,
-    /// What its owner called it.
+    /// The key that its owner gave it.
     pub key: u64,
-    /// How many periods have become due since the last call: more than one when the loop was
-    /// late. The due times themselves stay on the grid they started on. Always 1 for one-shots.
+    /// How many periods have passed since the last call: more than one when the loop was late. The
+    /// deadlines stay on their grid. Always 1 for one-shot timers.
     pub ticks: u64,
 }
 
-/// One source of events: what is done about its descriptor, its timers and its end.
+/// Handles the events of one source: its descriptor, its timers and its end.
 ///
 /// The loop owns the descriptor and the handler. A call lends the handler itself, the loop (through
-/// [`Cx`]) and the application state `A`, all mutably and at once (law 4). From inside any call,
-/// anything may be registered, woken or closed, itself included.
+/// [`Cx`]) and the application state `A`, all mutably and at once (law 4). Any call may register,
+/// wake or close any source, including its own.
 ///
-/// A panic of a handler goes through the loop to whoever catches it, and ends its source with
-/// [`Reason::Panicked`] in the next context. One in [`closed`](Self::closed) ends nothing more.
+/// A panic of a handler passes through the loop to its caller. If it is caught, the source ends
+/// with [`Reason::Panicked`] in the next turn. A panic in [`closed`](Self::closed) has no further
+/// effect.
 pub trait Handler<A = ()> {
-    /// The descriptor is ready for something in the source's interest, or the source was woken.
+    /// Called when the descriptor is ready for a part of the source's interest, or the source was
+    /// woken.
     ///
     /// # Errors
     /// An error ends this source with [`Reason::Failed`], never the loop (law 7).
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>;
 
-    /// A limit of time has passed. By default that ends the source.
+    /// Called when a limit of time has passed. The default ends the source.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
@@ -52,7 +54,7 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
-    /// A timer set with [`Cx::set_timer`] is due.
+    /// Called when a timer of [`Cx::set_timer`] is due.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
@@ -61,7 +63,8 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
-    /// The loop is winding down ([`Cx::stop_gracefully`]): finish what is under way and start nothing.
+    /// Called when the loop winds down ([`Cx::stop_gracefully`]). The source should finish its work
+    /// and begin nothing new.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
@@ -70,13 +73,13 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
-    /// The source has ended: its descriptor is closed and its token names nothing any more.
-    /// Called exactly once, and nothing after it (law 2).
+    /// Called when the source has ended: its descriptor is closed, and its token is no longer
+    /// valid. It is called exactly once, and nothing is called after it (law 2).
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         let _ = (reason, cx);
     }
 
-    /// What to call this kind of handler in logs. By default, the name of its type.
+    /// Returns the name of this kind of handler in logs. The default is the name of its type.
     fn name(&self) -> &'static str {
         std::any::type_name::<Self>()
     }
@@ -87,32 +90,32 @@ pub trait Handler<A = ()> {
 pub enum Reason {
     /// This side was done.
     Finished,
-    /// The peer ended its stream, and all it had sent was dealt with.
+    /// The peer ended its stream, and everything that it had sent was handled.
     PeerClosed,
     /// A system call failed.
     Failed {
         /// The system call.
         operation: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
     /// The peer sent what cannot be accepted.
     Refused(Box<dyn Error + Send + Sync>),
     /// A limit of time passed.
     TimedOut(Timeout),
-    /// A limit of size was reached: what, in words.
+    /// A limit of size was reached. The text names the limit.
     Limit(&'static str),
-    /// Somebody else closed it, with [`Cx::close`].
+    /// Other code closed it with [`Cx::close`].
     Cancelled,
     /// The loop stopped.
     Stopped,
-    /// Its handler panicked, and somebody caught that: a loop that is turned again afterwards goes on
-    /// without the source.
+    /// Its handler panicked, and the program caught the panic. A loop that is turned again
+    /// continues without the source.
     Panicked,
 }
 
 impl Reason {
-    /// What closes are counted by, in the order of [`Counters::closes`](crate::Counters::closes).
+    /// The names of the reasons, in the order of [`Counters::closes`](crate::Counters::closes).
     pub const NAMES: [&'static str; 9] = [
         "finished",
         "peer closed",
@@ -125,7 +128,7 @@ impl Reason {
         "panicked",
     ];
 
-    /// The place of this reason in [`NAMES`](Self::NAMES).
+    /// Returns the index of this reason in [`NAMES`](Self::NAMES).
     pub fn index(&self) -> usize {
         match self {
             Self::Finished => 0,
@@ -140,13 +143,13 @@ impl Reason {
         }
     }
 
-    /// Whether both sides were done, so that nothing was cut short.
+    /// Returns whether both sides were done, so that nothing was cut short.
     pub fn is_orderly(&self) -> bool {
         matches!(self, Self::Finished | Self::PeerClosed)
     }
 }
 
-/// What the system has run out of, in words, and what to do about it.
+/// Returns which resource is exhausted, and what to do about it.
 pub(crate) fn exhaustion(error: &io::Error) -> Option<&'static str> {
     Some(match error.raw_os_error()? {
         libc::EMFILE => "this process has as many descriptors open as it may (ulimit -n)",
@@ -156,8 +159,8 @@ pub(crate) fn exhaustion(error: &io::Error) -> Option<&'static str> {
     })
 }
 
-/// An error of the system, with the call that failed and what to do about it. What has words of its
-/// own keeps them.
+/// Returns an error of the kernel with the name of the call and what to do about it. An error with
+/// its own text is returned unchanged.
 pub(crate) fn explained(operation: &str, error: io::Error) -> io::Error {
     if error.raw_os_error().is_none() {
         return error;
@@ -166,7 +169,7 @@ pub(crate) fn explained(operation: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{operation}: {error}{hint}"))
 }
 
-/// What an error of a connection usually comes from, in words; empty where the error says it.
+/// Returns the usual cause of an error of a connection. It is empty if the error says it already.
 pub(crate) fn hint(error: &io::Error) -> &'static str {
     if let Some(exhaustion) = exhaustion(error) {
         return exhaustion;

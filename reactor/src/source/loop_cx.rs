@@ -1,4 +1,4 @@
-//! What anything may ask of the loop, from inside of a handler or from outside.
+//! The operations on a loop that are available inside and outside of a handler.
 
 use std::io;
 use std::marker::PhantomData;
@@ -13,33 +13,34 @@ impl<'a, A, P> Cx<'a, A, P> {
         Self { core, app, me, woken: false, failed: None, place: PhantomData }
     }
 
-    /// The same without the source's own part, for functions that take no other.
+    /// Returns the same context without the part of the source, for functions that take a
+    /// [`LoopCx`].
     pub fn outside(&mut self) -> LoopCx<'_, A> {
         Cx::new(self.core, self.app, self.me)
     }
 
-    /// The source that is being called, or has just ended. Outside of a call, a token that names
-    /// nothing.
+    /// Returns the source that is being called, or has just ended. Outside of a call, it returns a
+    /// token that names nothing.
     pub fn me(&self) -> Token {
         Token::new(self.me, self.core.home)
     }
 
-    /// The time, read once for the whole context.
+    /// Returns the time, which is read once for the whole turn.
     pub fn now(&self) -> Instant {
         self.core.now
     }
 
-    /// The limits of the loop.
+    /// Returns the limits of the loop.
     pub fn limits(&self) -> &LoopLimits {
         &self.core.limits
     }
 
-    /// How many connections there are.
+    /// Returns how many connections are open.
     pub fn connections(&self) -> usize {
         self.core.connections
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote<A> {
         Remote::new(&self.core.mailbox)
     }
@@ -51,7 +52,7 @@ impl<'a, A, P> Cx<'a, A, P> {
     /// always ready. Other descriptors are made non-blocking unless `registration` says otherwise.
     ///
     /// # Errors
-    /// What the kernel said to watching the descriptor, which is closed then; the handler is
+    /// When the kernel refuses to watch the descriptor, which is then closed; the handler is
     /// dropped without being called. An idle limit of zero is refused too. A loop that is being
     /// dropped refuses, and so does one that was [forked](crate::Forked).
     pub fn register(
@@ -63,7 +64,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         self.register_boxed(Some(fd), registration, Box::new(handler))
     }
 
-    /// Registers a source that has no descriptor: it lives of wakes, deadlines and timers.
+    /// Registers a source without a descriptor: it reacts to wakes, deadlines and timers.
     ///
     /// # Errors
     /// A loop that is being dropped refuses.
@@ -85,15 +86,16 @@ impl<'a, A, P> Cx<'a, A, P> {
         Ok(Token::new(tag, self.core.home))
     }
 
-    /// Ends a source, this one or another. It is called no more but for its `closed`, which comes
-    /// at the end of this turn, or of a later one where more sources have ended than
-    /// [`LoopLimits::ends_per_turn`]. Ending what has ended, or what is another loop's, does nothing.
+    /// Ends a source, this one or another. Only its `closed` is still called: at the end of this
+    /// turn, or of a later one if more than [`LoopLimits::ends_per_turn`] sources have ended. A
+    /// token of a source that has ended, or of another loop, has no effect.
     pub fn close(&mut self, token: Token) {
         self.core.end(token.tag_in(self.core.home), Reason::Cancelled);
     }
 
-    /// Runs a source soon, whatever its readiness, once however often it is woken before that.
-    /// Waking what has ended, or what is another loop's, does nothing.
+    /// Runs a source soon, whatever its readiness. Wakes coalesce: a source that is woken several
+    /// times before it runs is called once. A token of a source that has ended, or of another loop,
+    /// has no effect.
     pub fn wake(&mut self, token: Token) {
         self.core.wake(token.tag_in(self.core.home));
     }
@@ -105,26 +107,26 @@ impl<'a, A, P> Cx<'a, A, P> {
         self.core.update_limits(tag, |source| source.deadline = deadline);
     }
 
-    /// Whether the loop drains, and was not merely stopped.
+    /// Returns whether the loop winds down, which a plain stop is not.
     pub(crate) fn is_winding_down(&self) -> bool {
         matches!(self.core.run_state, RunState::Stopping { .. })
     }
 
-    /// Stops the loop once what is ready has been run.
+    /// Stops the loop when everything that is ready has run.
     pub fn stop(&mut self) {
         if self.core.run_state != RunState::StopNow {
             self.core.run_state = RunState::StopAfterBatch;
         }
     }
 
-    /// Stops the loop before any other handler is called, but for the `closed` of those that have
+    /// Stops the loop before any other handler is called, except for `closed` of sources that have
     /// ended.
     pub fn stop_now(&mut self) {
         self.core.run_state = RunState::StopNow;
     }
 
     /// Winds the loop down: every source is told to finish ([`Handler::stopping`]), and the loop
-    /// stops when no connection is left, or after `patience`. Stopping again does nothing.
+    /// stops when no connection is left, or after `patience`. A second call has no effect.
     pub fn stop_gracefully(&mut self, patience: Duration) {
         if self.core.run_state == RunState::Running {
             let until = self.core.charged.saturating_add(nanos(patience));
@@ -132,21 +134,22 @@ impl<'a, A, P> Cx<'a, A, P> {
         }
     }
 
-    /// Whether the loop is winding down or stopping.
+    /// Returns whether the loop is winding down or stopping.
     pub fn is_stopping(&self) -> bool {
         self.core.run_state != RunState::Running
     }
 }
 
 impl<A> Cx<'_, A> {
-    /// Puts another handler in the place of this source's own, for whatever is called after this call.
-    /// The token, the descriptor, the interest, the timers and the limits stay; so a source may go
-    /// through several stages, each of them a handler. The replaced handler is dropped once this call has
-    /// returned, without [`Handler::closed`].
+    /// Replaces the handler of this source, for all calls after this one. The token, the
+    /// descriptor, the interest, the timers and the limits stay, so a source may go through several
+    /// stages, each of them a handler. The replaced handler is dropped when this call returns,
+    /// without [`Handler::closed`].
     ///
-    /// Where the loop winds down, the new handler is told so ([`Handler::stopping`]), even if the
-    /// replaced one was told before. It is not called otherwise until something happens: to have it run,
-    /// [`wake`](Self::wake) the source. Of several replacements in one call, the last counts.
+    /// If the loop winds down, the new handler is told so ([`Handler::stopping`]), even if the
+    /// replaced one was told before. Otherwise it is not called until something happens;
+    /// [`wake`](Self::wake) the source to run it. Of several replacements in one call, the last
+    /// counts.
     pub fn replace_handler(&mut self, handler: impl Handler<A> + 'static) {
         let (me, handler) = (self.me, Box::new(handler));
         match self.core.arrivals.iter_mut().find(|(tag, _)| *tag == me) {
@@ -155,7 +158,7 @@ impl<A> Cx<'_, A> {
         }
     }
 
-    /// Whether the handler has been replaced during this call.
+    /// Returns whether the handler was replaced during this call.
     pub(crate) fn is_replaced(&self) -> bool {
         self.core.arrivals.iter().any(|(tag, _)| *tag == self.me)
     }

@@ -1,4 +1,4 @@
-//! Sources of events: what is registered, what is known of it, and what its handler is lent.
+//! Sources of events: registrations, their readiness, and what a handler is lent.
 
 pub(crate) mod callbacks;
 pub(crate) mod cx;

@@ -1,21 +1,22 @@
-//! How a source is registered: what it wants, and what the loop may assume of its descriptor.
+//! How a source is registered: its interest, and what the loop may assume about its descriptor.
 
 use std::time::Duration;
 
 use crate::{Interest, Readiness};
 
-/// What a source is to the loop as a whole.
+/// The role of a source in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// One peer's connection: counted, limited in idle time, waited for when draining.
+    /// A connection: it counts towards the limit, has an idle limit, and is waited for when the
+    /// loop winds down.
     Connection,
     /// Accepts connections.
     Listener,
-    /// Anything else: timers, signals, descriptors of the embedder's own.
+    /// Anything else: timers, signals, other descriptors.
     Other,
 }
 
-/// How a source is registered: what it wants, and what the loop may assume of its descriptor.
+/// How a source is registered: its interest, and what the loop may assume about its descriptor.
 ///
 /// ```
 /// use reactor::{Interest, Registration};
@@ -31,14 +32,14 @@ pub struct Registration {
     pub(crate) mode: Mode,
     pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) sharing: Sharing,
-    /// What is assumed of the descriptor before the first report.
+    /// The readiness that is assumed before the first report.
     pub(crate) assumed: Readiness,
 }
 
 /// How long a source may be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Idle {
-    /// As long as its role may.
+    /// As long as its role allows.
     ByRole,
     /// For ever.
     Exempt,
@@ -46,23 +47,23 @@ pub(crate) enum Idle {
     Limit(Duration),
 }
 
-/// What is known of the descriptor's blocking mode.
+/// The blocking mode of the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Nothing: it is looked at, and made non-blocking.
+    /// It is unknown. The loop checks it and makes the descriptor non-blocking.
     Unknown,
-    /// Its maker made it non-blocking.
+    /// The descriptor is non-blocking.
     Nonblocking,
-    /// It stays blocking, since other processes share it.
+    /// The descriptor stays blocking, since other processes share it.
     Blocking,
 }
 
-/// Whether others may have copies of a descriptor.
+/// Whether other code may have copies of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// They may: closing it does not have to be its end.
+    /// Copies may exist, so closing the descriptor may not be its end.
     Possible,
-    /// It was made here and was lent to nobody.
+    /// No other code has had the descriptor.
     Excluded,
 }
 
@@ -71,15 +72,15 @@ pub(crate) enum Sharing {
 pub(crate) enum ExhaustedBy {
     /// Only an operation that would block.
     WouldBlock,
-    /// A short read too. True of TCP unless urgent data, an end or an error is about, which the
-    /// kernel reports beforehand; not of Unix sockets, whose reads stop where descriptors were
-    /// passed, nor of most other things.
+    /// A short read too. This holds for TCP unless there is urgent data, an end or an error, which
+    /// the kernel reports beforehand. It does not hold for Unix sockets, whose reads stop where
+    /// descriptors were passed, nor for most other descriptors.
     ShortRead,
 }
 
 impl Registration {
-    /// A source that wants `interest`, of whose descriptor nothing is assumed but that writing is
-    /// worth trying.
+    /// Returns a registration with this interest. It assumes only that the descriptor may be
+    /// writable.
     pub const fn new(interest: Interest) -> Self {
         Self {
             interest,
@@ -92,15 +93,15 @@ impl Registration {
         }
     }
 
-    /// Sets what the source is to the loop as a whole.
+    /// Sets the role of the source.
     #[must_use]
     pub const fn role(mut self, role: Role) -> Self {
         self.role = role;
         self
     }
 
-    /// Sets how long the source may be silent, instead of what its role has by default; `None`
-    /// exempts it. Zero is refused when the source is registered.
+    /// Sets how long the source may be silent, instead of the default of its role; `None` exempts
+    /// it. Zero is refused when the source is registered.
     #[must_use]
     pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
         self.idle = match limit {
@@ -110,33 +111,33 @@ impl Registration {
         self
     }
 
-    /// Leaves the descriptor in blocking mode, because its open file description is shared with
-    /// other processes that rely on it, as standard input and output are. Every operation then
-    /// asks first with `poll(2)`, and writes are cut to what a pipe takes without blocking.
+    /// Leaves the descriptor in blocking mode, because other processes share its open file
+    /// description and rely on that, as with standard input and output. Every operation then calls
+    /// `poll(2)` first, and writes are limited to what a pipe takes without blocking.
     #[must_use]
     pub const fn keep_blocking(mut self) -> Self {
         self.mode = Mode::Blocking;
         self
     }
 
-    /// The descriptor is known to be non-blocking: saves two system calls.
+    /// Declares that the descriptor is non-blocking already, which saves two system calls.
     #[must_use]
     pub const fn known_nonblocking(mut self) -> Self {
         self.mode = Mode::Nonblocking;
         self
     }
 
-    /// A read that does not fill its buffer proves that the descriptor was drained, which saves the
-    /// read that would block. That is so of TCP (where urgent data, an end or an error is about, the
-    /// kernel says so beforehand, and the loop looks twice), of pipes, and of Unix stream sockets
-    /// whose peer passes no descriptors; not of terminals, and not of datagrams.
+    /// Declares that a read which does not fill its buffer has read everything. This saves the read
+    /// that would block. It holds for TCP (the kernel reports urgent data, an end or an error
+    /// beforehand, and the loop then reads again), for pipes, and for Unix stream sockets whose
+    /// peer passes no descriptors. It does not hold for terminals and datagrams.
     #[must_use]
     pub const fn short_read_exhausts(mut self) -> Self {
         self.exhausted_by = ExhaustedBy::ShortRead;
         self
     }
 
-    /// One of a connection, whose descriptor is lent to nobody who could copy it.
+    /// Returns the registration of a connection.
     pub(crate) const fn stream(is_tcp: bool, sharing: Sharing) -> Self {
         let plain = Self::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
         let plain = if is_tcp { plain.short_read_exhausts() } else { plain };

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::time::wheel::TimerTag;
 
-/// Names one registration within its loop: a slot of the loop's table and the generation of its use.
+/// Names one registration within its loop: a slot of the loop's table and the generation of its
+/// use.
 ///
-/// It travels through the kernel in the 64 bits that every event carries, and is checked in one
-/// place when it comes back (law 3): a tag whose registration has ended names nothing, however
-/// often the slot or the descriptor is used again.
+/// It passes through the kernel in the 64 bits of every event, and is checked in one place when it
+/// comes back (law 3). A tag whose registration has ended names nothing, however often the slot or
+/// the descriptor is reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
     slot: u32,
@@ -19,30 +20,30 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// The tag of a slot and a generation of it.
+    /// Returns the tag of a slot and a generation.
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// A tag that names nothing and never will: its generation is given to no registration.
+    /// A tag that never names anything: no registration gets its generation.
     pub const NONE: Self = Self::new(u32::MAX, u32::MAX);
 
-    /// The place in the loop's table.
+    /// Returns the index in the loop's table.
     pub const fn slot(self) -> u32 {
         self.slot
     }
 
-    /// How many registrations had ended in that slot before this one.
+    /// Returns how many registrations of that slot ended before this one.
     pub const fn generation(self) -> u32 {
         self.generation
     }
 
-    /// As the 64 bits that travel through the kernel.
+    /// Returns the 64 bits for the kernel.
     pub const fn to_bits(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
 
-    /// From the 64 bits that travelled through the kernel.
+    /// Returns the tag for the 64 bits from the kernel.
     pub const fn from_bits(bits: u64) -> Self {
         Self { slot: bits as u32, generation: (bits >> 32) as u32 }
     }
@@ -60,22 +61,23 @@ impl fmt::Display for Tag {
     }
 }
 
-/// Which loop of the process something belongs to. It tells names apart, and does not show: neither
-/// in what is printed of them nor in their hashes, which are the same in every run.
+/// The number of a loop within the process. It distinguishes names of different loops. Names print
+/// and hash without it, so that output is the same in every run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Home(u32);
 
 impl Home {
-    /// No loop's.
+    /// The number of no loop.
     const NONE: Self = Self(0);
 
-    /// That of a new loop.
+    /// Returns the number of a new loop.
     pub(crate) fn new() -> io::Result<Self> {
         static LAST: AtomicU32 = AtomicU32::new(0);
         Self::after(&LAST)
     }
 
-    /// The one after `last`, unless there is none: a number that was used again would name two loops.
+    /// Returns the number after `last`, if there is one: a number that is reused would name two
+    /// loops.
     fn after(last: &AtomicU32) -> io::Result<Self> {
         let next = |number: u32| number.checked_add(1);
         match last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
@@ -91,8 +93,8 @@ impl Hash for Home {
     fn hash<H: Hasher>(&self, _state: &mut H) {}
 }
 
-/// Names one registration of one loop for ever: once that has ended, and in any other loop, it names
-/// nothing.
+/// Names one registration of one loop for ever. When that registration has ended, and in any other
+/// loop, it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
     tag: Tag,
@@ -100,36 +102,36 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token that names nothing and never will.
+    /// A token that never names anything.
     pub const NONE: Self = Self { tag: Tag::NONE, home: Home::NONE };
 
     pub(crate) const fn new(tag: Tag, home: Home) -> Self {
         Self { tag, home }
     }
 
-    /// What names the registration within its loop.
+    /// Returns the name of the registration within its loop.
     pub const fn tag(self) -> Tag {
         self.tag
     }
 
-    /// As a number, for what knows no tokens.
+    /// Returns the token as a number, for code that knows no tokens.
     pub(crate) fn to_bits(self) -> u128 {
         u128::from(self.home.0) << 64 | u128::from(self.tag.to_bits())
     }
 
-    /// From a number that [`to_bits`](Self::to_bits) made.
+    /// Returns the token for a number of [`to_bits`](Self::to_bits).
     pub(crate) fn from_bits(bits: u128) -> Self {
         Self { tag: Tag::from_bits(bits as u64), home: Home((bits >> 64) as u32) }
     }
 
-    /// What it names in the loop of `home`: in any but its own, nothing.
+    /// Returns its name in the loop `home`. In any loop but its own, it names nothing.
     #[inline]
     pub(crate) fn tag_in(self, home: Home) -> Tag {
         if self.home == home { self.tag } else { Tag::NONE }
     }
 }
 
-/// The token that names nothing.
+/// Returns the token that names nothing.
 impl Default for Token {
     fn default() -> Self {
         Self::NONE
@@ -148,15 +150,15 @@ impl fmt::Display for Token {
     }
 }
 
-/// Names one armed timer of one loop for ever: once that has fired or was cancelled, and in any other
-/// loop, it names nothing.
+/// Names one armed timer of one loop for ever. When that timer has fired or was cancelled, and in
+/// any other loop, it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerId {
     timer: TimerTag,
     home: Home,
 }
 
-/// Many keep one for each thing that may time out.
+/// It is small, since programs keep one for each operation that may time out.
 const _: () = assert!(size_of::<Option<TimerId>>() == 12);
 
 impl TimerId {
@@ -164,7 +166,7 @@ impl TimerId {
         Self { timer, home }
     }
 
-    /// What it names in the loop of `home`: in any but its own, nothing.
+    /// Returns its name in the loop `home`. In any loop but its own, it names nothing.
     #[inline]
     pub(crate) fn timer_in(self, home: Home) -> Option<TimerTag> {
         (self.home == home).then_some(self.timer)
