@@ -86,7 +86,7 @@ impl<S, L: Layer> Link<S, L> {
         }
         // A session that pauses waits for something else than its peer, and a peer that is owed
         // something is waited for: the loop's patience is the limit.
-        let is_owed = self.has(flag::PAUSED) || !scratch.is_flushed();
+        let is_owed = self.has(flag::PAUSED) || !self.is_flushed(scratch);
         match self.stage {
             Stage::Lingering | Stage::Over => Passed::Over(self.take_reason()),
             Stage::Open if self.has(flag::STOPS) && is_owed => Passed::GoesOn,
@@ -112,7 +112,7 @@ impl<S, L: Layer> Link<S, L> {
     ) -> bool {
         let now = unacknowledged();
         let before = std::mem::replace(&mut self.unacknowledged, now);
-        let has_progressed = (now > 0 || !scratch.is_flushed()) && now != before;
+        let has_progressed = (now > 0 || !self.is_flushed(scratch)) && now != before;
         if has_progressed {
             self.wait_for_peer(scratch, self.limits.linger);
         }
@@ -156,9 +156,15 @@ impl<S, L: Layer> Link<S, L> {
         });
         // In place of the timeouts of the session, which mean nothing any more.
         scratch.pass.deadline_changed = true;
-        if !scratch.is_flushed() {
+        if !self.is_flushed(scratch) {
             self.wait_for_peer(scratch, self.limits.linger);
         }
+    }
+
+    /// Ends the connection at once: what is unsent is lost.
+    pub(super) fn abort(&mut self, scratch: &mut Scratch, reason: Reason) {
+        self.close(scratch, reason);
+        self.stage = Stage::Over;
     }
 
     /// Everything was said and sent: waits for the peer to end its stream too.
@@ -180,8 +186,9 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Takes the reason of a connection that ends. To be asked once.
-    pub(super) fn take_reason(&mut self) -> Reason {
+    /// Takes the reason of a connection that ends: to be asked once, after
+    /// [`Step::Close`](super::Step::Close).
+    pub fn take_reason(&mut self) -> Reason {
         let ending = self.extra.as_mut().and_then(|extra| extra.ending.take());
         ending.map_or(Reason::Finished, |ending| ending.reason)
     }

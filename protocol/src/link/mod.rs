@@ -35,12 +35,13 @@
 //!             received = &received[count..];
 //!             link.received(&mut scratch, count, true); // Nothing received is the end.
 //!         }
-//!         Step::Write(Front::Whole(bytes)) => {
+//!         Step::Write => {
+//!             let Front::Whole(bytes) = link.front(&scratch) else { panic!("it says little") };
 //!             sent.extend_from_slice(bytes);
 //!             let count = bytes.len() as u64;
 //!             link.sent(&mut scratch, count, true);
 //!         }
-//!         Step::Close(reason) => break reason,
+//!         Step::Close => break link.take_reason(),
 //!         other => panic!("this session asks for nothing else: {other:?}"),
 //!     }
 //! };
@@ -66,7 +67,7 @@ pub use ending::Passed;
 pub use layer::{Layer, Opened, Plain, SEALED_MAX};
 pub use scratch::Scratch;
 
-use crate::{FileRange, Limits, Reason};
+use crate::Limits;
 use ending::Extra;
 use scratch::Rest;
 
@@ -171,24 +172,24 @@ pub enum Event {
 }
 
 /// What a link wants its driver to do next.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Call [`Link::call`]: there is something to tell the session.
     Call,
     /// Read into this room, and say with [`Link::received`] how much came, or with
     /// [`Link::read_blocked`] that nothing did.
     Read(&'a mut [u8]),
-    /// Write what stands at the front of the output, and say with [`Link::sent`] how much was
-    /// taken, or with [`Link::write_blocked`] that nothing was. With [`Front::Memory`], the driver
-    /// gathers from [`Link::output`].
-    Write(Front<'a>),
-    /// Read the beginning of this range of a file into this room, which it fills or more, and say
-    /// with [`Link::file_read`] how much there was. Only links with a layer ask for it.
-    ReadFile(FileRange, &'a mut [u8]),
+    /// Write what [`Link::front`] returns, and say with [`Link::sent`] how much was taken, or with
+    /// [`Link::write_blocked`] that nothing was.
+    Write,
+    /// Read the beginning of the range of a file that stands at the front of the session's output
+    /// into this room ([`Link::file`] returns it), and say with [`Link::file_read`] how much there
+    /// was. Only links with a layer ask for it.
+    ReadFile,
     /// End the sending side (`shutdown(2)`).
     ShutDown,
-    /// Close the connection for this reason.
-    Close(Reason),
+    /// Close the connection for the reason that [`Link::take_reason`] returns.
+    Close,
     /// Nothing can be done now: wait.
     Wait(Wait),
 }

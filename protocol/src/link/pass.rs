@@ -9,6 +9,15 @@ use super::{Event, Front, Layer, Link, Moment, Scratch, Stage, Step, UNKNOWN, Wa
 use super::{cause, flag};
 use crate::{Buffer, Cause, ConnectionId, Context, FileRange, Flow, Output, Reason, Session};
 
+/// What sealing came to.
+#[derive(PartialEq, Eq)]
+enum Sealing {
+    /// Nothing more can be sealed for now.
+    Done,
+    /// A range of a file has to be read first.
+    NeedsFile,
+}
+
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
 /// How many sealed bytes wait to be sent before no more are sealed.
@@ -65,28 +74,40 @@ impl<S, L: Layer> Link<S, L> {
     /// Returns what the driver should do next. After [`Step::Wait`] and [`Step::Close`] comes
     /// [`end`](Self::end).
     #[inline]
-    pub fn step<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
+    pub fn step<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
         if self.is_called(scratch) {
             return Step::Call;
         }
         if scratch.pass.can_read && scratch.pass.to_read > 0 && self.reads() {
-            return self.read_step(scratch);
+            return Step::Read(self.room(scratch));
         }
-        if self.is_layered()
-            && let Some(range) = self.seal(scratch)
-        {
-            let size = SEALED_MAX.min(usize::try_from(range.length).unwrap_or(SEALED_MAX));
-            return Step::ReadFile(range, &mut scratch.sealed.spare(size)[..size]);
+        if self.is_layered() && self.seal(scratch) == Sealing::NeedsFile {
+            return Step::ReadFile;
         }
-        if scratch.pass.can_write && scratch.pass.to_write > 0 && !scratch.is_flushed() {
-            return Step::Write(self.output(scratch).front());
+        if !self.is_flushed(scratch) && scratch.pass.can_write && scratch.pass.to_write > 0 {
+            return Step::Write;
         }
         self.conclude(scratch)
     }
 
-    /// Returns what is to be written: for drivers that gather it.
+    /// Returns what is to be written next.
+    #[inline]
+    pub fn front<'a>(&self, scratch: &'a Scratch) -> Front<'a> {
+        self.output(scratch).front()
+    }
+
+    /// Returns what is to be written: where [`front`](Self::front) is [`Front::Memory`], the driver
+    /// gathers from it.
+    #[inline]
     pub fn output<'a>(&self, scratch: &'a Scratch) -> &'a Output {
         if self.writes_sealed(scratch) { &scratch.wire } else { &scratch.output }
+    }
+
+    /// Returns the range of a file that [`Step::ReadFile`] is about, and room for what is read of it.
+    pub fn file<'a>(&self, scratch: &'a mut Scratch) -> Option<(FileRange, &'a mut [u8])> {
+        let Front::File(range) = scratch.output.front() else { return None };
+        let size = SEALED_MAX.min(usize::try_from(range.length).unwrap_or(SEALED_MAX));
+        Some((range, &mut scratch.sealed.spare(size)[..size]))
     }
 
     fn writes_sealed(&self, scratch: &Scratch) -> bool {
@@ -94,13 +115,26 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     #[inline]
-    fn is_called(&self, scratch: &Scratch) -> bool {
-        // Where the peer takes whatever it is given, others have their turn before it gets more.
-        let put_off = if scratch.pass.to_write == 0 { cause::DRAINED } else { 0 };
-        self.pending & !put_off != 0 && self.is_ready()
+    pub(super) fn is_flushed(&self, scratch: &Scratch) -> bool {
+        scratch.output.is_empty() && (L::IS_PLAIN || scratch.wire.is_empty())
     }
 
-    fn read_step<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
+    /// How many bytes wait to be sent.
+    #[inline]
+    fn unsent(&self, scratch: &Scratch) -> u64 {
+        scratch.output.len() + if L::IS_PLAIN { 0 } else { scratch.wire.len() }
+    }
+
+    #[inline]
+    fn is_called(&self, scratch: &Scratch) -> bool {
+        // Where the peer takes whatever it is given, others have their turn before it gets more.
+        let is_put_off = self.pending == cause::DRAINED && scratch.pass.to_write == 0;
+        self.pending != 0 && !is_put_off && self.is_ready()
+    }
+
+    /// Returns room for what is read next.
+    #[inline]
+    fn room<'a>(&self, scratch: &'a mut Scratch) -> &'a mut [u8] {
         let Scratch { input, sealed, output, .. } = scratch;
         let buffer = if self.is_layered() { sealed } else { input };
         if buffer.capacity() == 0 {
@@ -110,7 +144,7 @@ impl<S, L: Layer> Link<S, L> {
         let room = self.limits.output_high.saturating_sub(output.len());
         let spare = buffer.spare(READ_MIN);
         let size = spare.len().min(room as usize).max(READ_MIN);
-        Step::Read(&mut spare[..size])
+        &mut spare[..size]
     }
 
     /// Tells the link that `count` bytes were read, none at the end of the stream, and whether
@@ -160,8 +194,8 @@ impl<S, L: Layer> Link<S, L> {
         self.close(scratch, Reason::Refused(error));
     }
 
-    /// Seals what there is room for. Returns the range of a file that has to be read first.
-    fn seal(&mut self, scratch: &mut Scratch) -> Option<FileRange> {
+    /// Seals what there is room for.
+    fn seal(&mut self, scratch: &mut Scratch) -> Sealing {
         let mut failed = None;
         while self.layer.is_ready()
             && scratch.wire.len() < SEALED_AHEAD
@@ -170,7 +204,7 @@ impl<S, L: Layer> Link<S, L> {
         {
             let mut slices = [io::IoSlice::new(&[])];
             let bytes: &[u8] = match scratch.output.front() {
-                Front::File(range) => return Some(range),
+                Front::File(_) => return Sealing::NeedsFile,
                 Front::Whole(bytes) => bytes,
                 Front::Memory | Front::Empty => {
                     scratch.output.gather(&mut slices);
@@ -190,7 +224,7 @@ impl<S, L: Layer> Link<S, L> {
             self.set(flag::LAYER_FINISHED, true);
             self.layer.finish(&mut scratch.wire);
         }
-        None
+        Sealing::Done
     }
 
     /// Tells the link that `count` bytes of the file were read into the room of
@@ -226,7 +260,7 @@ impl<S, L: Layer> Link<S, L> {
             // As long as the peer takes something, it is waited for.
             self.wait_for_peer(scratch, self.limits.linger);
         }
-        if self.has(flag::ABOVE_LOW) && scratch.unsent() <= self.limits.output_low {
+        if self.has(flag::ABOVE_LOW) && self.unsent(scratch) <= self.limits.output_low {
             self.set(flag::ABOVE_LOW, false);
             if self.stage == Stage::Open {
                 self.pending |= cause::DRAINED;
@@ -235,29 +269,43 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Ends the connection when it is done, in order. Otherwise returns what the link waits for.
-    fn conclude<'a>(&'a mut self, scratch: &'a mut Scratch) -> Step<'a> {
-        let is_flushed = scratch.is_flushed();
-        if scratch.output.memory() + scratch.wire.memory() > self.limits.output_max {
-            return Step::Close(Reason::Limit("output_max: the peer does not read"));
+    #[inline]
+    fn conclude<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
+        let is_flushed = self.is_flushed(scratch);
+        if self.stage == Stage::Open && is_flushed && self.write_half != WriteHalf::Ending {
+            return self.wait(scratch, is_flushed);
+        }
+        self.conclude_more(scratch, is_flushed)
+    }
+
+    /// What is less usual than an open connection that has said everything.
+    fn conclude_more<'a>(&mut self, scratch: &'a mut Scratch, is_flushed: bool) -> Step<'a> {
+        let memory = scratch.output.memory() + scratch.wire.memory();
+        if memory > self.limits.output_max && self.stage != Stage::Over {
+            self.abort(scratch, Reason::Limit("output_max: the peer does not read"));
         }
         match self.stage {
-            Stage::Closing if is_flushed && self.has(flag::INPUT_ENDED) => {
-                return Step::Close(self.take_reason());
-            }
+            Stage::Closing if is_flushed && self.has(flag::INPUT_ENDED) => return Step::Close,
             Stage::Closing if is_flushed => {
                 let is_told = self.write_half == WriteHalf::Ended;
                 self.linger(scratch);
                 return if is_told { self.step(scratch) } else { Step::ShutDown };
             }
-            Stage::Over => return Step::Close(self.take_reason()),
+            Stage::Over => return Step::Close,
             _ => {}
         }
         if is_flushed && self.write_half == WriteHalf::Ending {
             self.write_half = WriteHalf::Ended;
             return Step::ShutDown;
         }
-        let heeds_hang_up = self.stage == Stage::Open
-            && self.flags & (flag::PAUSED | flag::INPUT_ENDED | flag::TOLD_HUNG_UP) == flag::PAUSED;
+        self.wait(scratch, is_flushed)
+    }
+
+    /// Returns what the link waits for.
+    #[inline]
+    fn wait<'a>(&mut self, scratch: &'a Scratch, is_flushed: bool) -> Step<'a> {
+        let unless = flag::PAUSED | flag::INPUT_ENDED | flag::TOLD_HUNG_UP;
+        let heeds_hang_up = self.stage == Stage::Open && self.flags & unless == flag::PAUSED;
         if heeds_hang_up && scratch.pass.is_hung_up {
             self.pending |= cause::HUNG_UP;
             return Step::Call;
@@ -276,6 +324,10 @@ impl<S, L: Layer> Link<S, L> {
     where
         S: Session<A>,
     {
+        if self.pending == cause::INPUT {
+            self.pending = 0;
+            return self.advance(Cause::Input, scratch, me, app);
+        }
         let bit = self.pending & self.pending.wrapping_neg();
         self.pending &= !bit;
         let cause = match bit {
@@ -318,7 +370,7 @@ impl<S, L: Layer> Link<S, L> {
         if scratch.effects.is_asked {
             self.carry_out(scratch);
         }
-        if scratch.unsent() > self.limits.output_low {
+        if self.unsent(scratch) > self.limits.output_low {
             self.set(flag::ABOVE_LOW, true);
         }
         let reason = match result {

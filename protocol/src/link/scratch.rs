@@ -102,10 +102,6 @@ impl Scratch {
         self.pass.deadline_changed
     }
 
-    pub(super) fn unsent(&self) -> u64 {
-        self.output.len() + self.wire.len()
-    }
-
     /// Returns whether everything that the link has said was sent.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty() && self.wire.is_empty()

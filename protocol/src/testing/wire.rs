@@ -259,10 +259,11 @@ impl<S, L: Layer> Wire<S, L> {
                     self.incoming.drain(..count);
                     link.received(scratch, count, true);
                 }
-                Step::Write(_) if self.room == 0 => link.write_blocked(scratch),
-                Step::Write(_) => {
+                Step::Write if self.room == 0 => link.write_blocked(scratch),
+                Step::Write => {
                     let (output, before) = (link.output(scratch), self.sent.len());
-                    let result = append_front(output.front(), output, self.room, &mut self.sent);
+                    let result =
+                        append_front(link.front(scratch), output, self.room, &mut self.sent);
                     if let Err(error) = result {
                         return Some(Reason::Failed { operation: "read", error, hint: "" });
                     }
@@ -270,14 +271,17 @@ impl<S, L: Layer> Wire<S, L> {
                     self.room -= if self.room == u64::MAX { 0 } else { count };
                     link.sent(scratch, count, true);
                 }
-                Step::ReadFile(range, room) => match read_file(&range, room) {
-                    Ok(count) => link.file_read(scratch, count),
-                    Err(error) => {
-                        return Some(Reason::Failed { operation: "read", error, hint: "" });
+                Step::ReadFile => {
+                    let file = link.file(scratch);
+                    match file.map_or(Ok(0), |(range, room)| read_file(&range, room)) {
+                        Ok(count) => link.file_read(scratch, count),
+                        Err(error) => {
+                            return Some(Reason::Failed { operation: "read", error, hint: "" });
+                        }
                     }
-                },
+                }
                 Step::ShutDown => self.is_shut_down = true,
-                Step::Close(reason) => return Some(reason),
+                Step::Close => return Some(link.take_reason()),
                 Step::Wait(wait) => {
                     self.wait = wait;
                     if wait.is_full {

@@ -237,8 +237,8 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                     Err(_) if link.is_lingering() => link.received(scratch, 0, false),
                     Err(error) => return Err(error),
                 },
-                Step::Write(front) => {
-                    let count = match front {
+                Step::Write => {
+                    let count = match link.front(scratch) {
                         Front::Whole(bytes) => cx.write(&[IoSlice::new(bytes)])?,
                         Front::File(range) => files::send_range(&range, cx)?,
                         Front::Memory | Front::Empty => {
@@ -255,8 +255,11 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                         None => link.write_blocked(scratch),
                     }
                 }
-                Step::ReadFile(range, room) => {
-                    let count = files::read_range(&range, room, cx)?;
+                Step::ReadFile => {
+                    let count = match link.file(scratch) {
+                        Some((range, room)) => files::read_range(&range, room, cx)?,
+                        None => 0,
+                    };
                     link.file_read(scratch, count);
                 }
                 Step::ShutDown => match shut_down(cx)? {
@@ -264,10 +267,9 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                     // The peer learns that nothing more comes when the descriptor is closed.
                     HalfClose::Impossible => link.received(scratch, 0, false),
                 },
-                Step::Close(reason) => {
-                    let is_unsent = !scratch.is_flushed();
-                    cx.set_unsent(is_unsent);
-                    cx.end(reason.into());
+                Step::Close => {
+                    cx.set_unsent(!scratch.is_flushed());
+                    cx.end(link.take_reason().into());
                     return Ok(());
                 }
                 Step::Wait(wait) => {
