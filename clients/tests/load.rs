@@ -60,7 +60,7 @@ fn a_server_that_is_not_there_is_an_error() {
     let output = load(&address, &["--connections", "2"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("nobody listens there"), "{said}");
+    assert!(said.contains("nothing listens there"), "{said}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn failures_are_one_sentence_and_exit_with_one() {
     let refused = free.local_addr().expect("it has an address").to_string();
     drop(free);
     for (address, hint) in [
-        (refused.as_str(), "nobody listens there"),
+        (refused.as_str(), "nothing listens there"),
         ("unix:/nowhere/x.sock", "no such socket"),
         ("no-such-host.invalid:80", "unknown name"),
         ("127.0.0.1:70000", "0 to 65535"),

@@ -221,7 +221,10 @@ fn a_connection_that_is_refused_says_so_and_what_to_look_at() {
         turn_until(&mut reactor, |_| !diary.entries().is_empty());
         let said = diary.entries();
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(said[0].starts_with("connect: ") && said[0].contains("nobody listens"), "{said:?}");
+        assert!(
+            said[0].starts_with("connect: ") && said[0].contains("nothing listens"),
+            "{said:?}"
+        );
         assert_eq!(reactor.cx().connections(), 0);
     });
     let nowhere = Address::Unix(temporary("no-such.sock"));

@@ -122,7 +122,7 @@ fn each_error_is_told_with_what_is_true_of_it() {
     let folder = Folder::new("listening");
     let unix = format!("unix:{}", folder.path().join("x.sock").display());
     for (call, error, address, sentence) in [
-        ("socket", "EMFILE", "127.0.0.1:0", "as many descriptors open as it may (ulimit -n)"),
+        ("socket", "EMFILE", "127.0.0.1:0", "has reached its limit of descriptors (ulimit -n)"),
         ("socket", "ENFILE", "127.0.0.1:0", "(sysctl fs.file-max)"),
         ("socket", "ENOBUFS", &unix, "the kernel has no memory left for it"),
         ("socket", "EAFNOSUPPORT", "[::1]:0", "this machine does without IPv6"),

@@ -92,7 +92,7 @@ impl fmt::Display for Cause {
             Self::Connect(error) => {
                 write!(f, "{error}")?;
                 f.write_str(match error.kind() {
-                    io::ErrorKind::ConnectionRefused => ": nobody listens there",
+                    io::ErrorKind::ConnectionRefused => ": nothing listens there",
                     io::ErrorKind::NotFound => ": there is no such socket, is the server running?",
                     io::ErrorKind::PermissionDenied => ": the socket is another user's",
                     io::ErrorKind::TimedOut => ": the host does not answer, or a firewall drops it",

@@ -152,8 +152,8 @@ impl Reason {
 /// Returns which resource is exhausted, and what to do about it.
 pub(crate) fn exhaustion(error: &io::Error) -> Option<&'static str> {
     Some(match error.raw_os_error()? {
-        libc::EMFILE => "this process has as many descriptors open as it may (ulimit -n)",
-        libc::ENFILE => "the system has as many descriptors open as it may (sysctl fs.file-max)",
+        libc::EMFILE => "this process has reached its limit of descriptors (ulimit -n)",
+        libc::ENFILE => "the system has reached its limit of descriptors (sysctl fs.file-max)",
         libc::ENOBUFS | libc::ENOMEM => "the kernel has no memory left for it",
         _ => return None,
     })
@@ -175,18 +175,18 @@ pub(crate) fn hint(error: &io::Error) -> &'static str {
         return exhaustion;
     }
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?",
+        io::ErrorKind::ConnectionRefused => "nothing listens there; is the server running?",
         io::ErrorKind::NotFound => "there is no such socket; is the server running?",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "the peer cut the connection",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            "there is no way there"
+            "there is no route to it"
         }
         io::ErrorKind::TimedOut => "the peer does not answer",
-        io::ErrorKind::PermissionDenied => "this user may not",
+        io::ErrorKind::PermissionDenied => "this user has no permission",
         io::ErrorKind::AddrNotAvailable => {
             "no local port is left for it (net.ipv4.ip_local_port_range)"
         }
-        io::ErrorKind::WouldBlock => "as many wait there already as may",
+        io::ErrorKind::WouldBlock => "its backlog is full",
         _ => "",
     }
 }
