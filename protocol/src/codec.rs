@@ -1,6 +1,7 @@
 //! The codec: one side of one conversation, as a translation between bytes and messages.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use crate::Output;
 
@@ -75,6 +76,21 @@ pub trait Codec {
 
     /// Appends the bytes of `message` to `output`.
     fn encode(&mut self, message: Self::Out<'_>, output: &mut Output);
+
+    /// Returns the bytes of `message`, for [`Reply::share`](crate::Reply::share): one encoding,
+    /// whose bytes many connections send without copying them.
+    ///
+    /// ```
+    /// use protocol::Codec;
+    /// use protocol::codecs::Lines;
+    ///
+    /// assert_eq!(&*Lines::default().encode_shared(b"news"), b"news\n");
+    /// ```
+    fn encode_shared(&mut self, message: Self::Out<'_>) -> Arc<[u8]> {
+        let mut output = Output::new();
+        self.encode(message, &mut output);
+        output.to_vec().into()
+    }
 
     /// The peer's stream has ended, with `rest` left that is no whole message.
     ///
