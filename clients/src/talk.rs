@@ -115,8 +115,8 @@ impl Session<App> for Relay {
         context: &mut Context<'_, App>,
     ) -> Result<Flow, protocol::Reason> {
         let (to_input, to_output) = (context.app.input.into(), context.app.output.into());
-        // Under the high mark, so that replies are read however slowly the server takes this.
-        let room = (context.limits.output_high - 1).saturating_sub(output.len()) as usize;
+        // Replies are read meanwhile, however slowly the server takes this.
+        let room = context.limits.output_high.saturating_sub(output.len()) as usize;
         let count = room.min(context.app.up.len());
         if count > 0 {
             output.append(&context.app.up.filled()[..count]);

@@ -54,12 +54,12 @@ impl Worker {
         }
     }
 
-    /// Says what may be said. It stays under the output's high mark, since nothing is read of who
-    /// reaches that: the server would wait for this side as this side does for the server.
+    /// Says what may be said, up to the output's high mark. Replies are read meanwhile, however slowly
+    /// the server takes it.
     fn send(&mut self, output: &mut Output, context: &Context<'_, App>) {
         let size = context.app.load.size;
         loop {
-            let room = (context.limits.output_high - 1).saturating_sub(output.len());
+            let room = context.limits.output_high.saturating_sub(output.len());
             let done = self.allowed == 0 || context.app.stopping;
             if room == 0 || (self.unsent == 0 && done) {
                 return;
