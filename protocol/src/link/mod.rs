@@ -107,6 +107,9 @@ mod cause {
     pub(super) const DRAINED: u8 = 1 << 4;
     pub(super) const HUNG_UP: u8 = 1 << 5;
     pub(super) const INPUT: u8 = 1 << 6;
+    /// `DRAINED`, in the next pass: where the peer takes whatever it is given, others have their turn
+    /// before it gets more.
+    pub(super) const DRAINED_LATER: u8 = 1 << 7;
 }
 
 /// What is known of a link, in one byte.

@@ -31,6 +31,9 @@ impl<S, L: Layer> Link<S, L> {
     #[inline]
     pub fn begin(&mut self, scratch: &mut Scratch, moment: Moment) {
         scratch.begin(Pass::new(moment.now, moment.lost, &self.limits), &mut self.rest);
+        if self.pending & cause::DRAINED_LATER != 0 {
+            self.pending = self.pending & !cause::DRAINED_LATER | cause::DRAINED;
+        }
         if self.is_layered() && !self.has(flag::LAYER_STARTED) {
             self.set(flag::LAYER_STARTED, true);
             self.layer.start(&mut scratch.wire);
@@ -75,7 +78,7 @@ impl<S, L: Layer> Link<S, L> {
     /// [`end`](Self::end).
     #[inline]
     pub fn step<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
-        if self.is_called(scratch) {
+        if self.is_called() {
             return Step::Call;
         }
         if scratch.pass.can_read && scratch.pass.to_read > 0 && self.reads() {
@@ -84,10 +87,11 @@ impl<S, L: Layer> Link<S, L> {
         if self.is_layered() && self.seal(scratch) == Sealing::NeedsFile {
             return Step::ReadFile;
         }
-        if !self.is_flushed(scratch) && scratch.pass.can_write && scratch.pass.to_write > 0 {
+        let is_flushed = self.is_flushed(scratch);
+        if !is_flushed && scratch.pass.can_write && scratch.pass.to_write > 0 {
             return Step::Write;
         }
-        self.conclude(scratch)
+        self.conclude(scratch, is_flushed)
     }
 
     /// Returns what is to be written next.
@@ -126,10 +130,8 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     #[inline]
-    fn is_called(&self, scratch: &Scratch) -> bool {
-        // Where the peer takes whatever it is given, others have their turn before it gets more.
-        let is_put_off = self.pending == cause::DRAINED && scratch.pass.to_write == 0;
-        self.pending != 0 && !is_put_off && self.is_ready()
+    fn is_called(&self) -> bool {
+        self.pending & !cause::DRAINED_LATER != 0 && self.is_ready()
     }
 
     /// Returns room for what is read next.
@@ -263,15 +265,15 @@ impl<S, L: Layer> Link<S, L> {
         if self.has(flag::ABOVE_LOW) && self.unsent(scratch) <= self.limits.output_low {
             self.set(flag::ABOVE_LOW, false);
             if self.stage == Stage::Open {
-                self.pending |= cause::DRAINED;
+                let later = scratch.pass.to_write == 0;
+                self.pending |= if later { cause::DRAINED_LATER } else { cause::DRAINED };
             }
         }
     }
 
     /// Ends the connection when it is done, in order. Otherwise returns what the link waits for.
     #[inline]
-    fn conclude<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
-        let is_flushed = self.is_flushed(scratch);
+    fn conclude<'a>(&mut self, scratch: &'a mut Scratch, is_flushed: bool) -> Step<'a> {
         if self.stage == Stage::Open && is_flushed && self.write_half != WriteHalf::Ending {
             return self.wait(scratch, is_flushed);
         }
@@ -312,7 +314,7 @@ impl<S, L: Layer> Link<S, L> {
         }
         Step::Wait(Wait {
             read: self.reads(),
-            write: !is_flushed || self.pending & cause::DRAINED != 0,
+            write: !is_flushed || self.pending & cause::DRAINED_LATER != 0,
             hang_up: heeds_hang_up,
             is_unsent: !is_flushed,
             is_full: !is_flushed && scratch.pass.has_sent && !scratch.pass.can_write,
@@ -328,7 +330,8 @@ impl<S, L: Layer> Link<S, L> {
             self.pending = 0;
             return self.advance(Cause::Input, scratch, me, app);
         }
-        let bit = self.pending & self.pending.wrapping_neg();
+        let pending = self.pending & !cause::DRAINED_LATER;
+        let bit = pending & pending.wrapping_neg();
         self.pending &= !bit;
         let cause = match bit {
             cause::INPUT => Cause::Input,
