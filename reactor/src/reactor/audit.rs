@@ -10,28 +10,28 @@ use log::error;
 
 use crate::{Interest, Reactor, Readiness, Tag, sys};
 
-/// How long an event that is under way may take from the data it announces to the backend.
+/// The longest time from the arrival of data to its event.
 const GRACE: Duration = Duration::from_millis(1);
 
-/// A loop that is always busy never sleeps, and so is never audited: what it notes is bounded.
+/// The most records. A loop that is always busy never sleeps, so it is never audited.
 const NOTED_MAX: usize = 65_536;
 
-/// How many runs in a row a source may leave its descriptor alone although it is ready. A loop that
-/// has nothing else to do makes so many within a few milliseconds.
+/// How many runs in a row a source may ignore its ready descriptor. A loop without other work makes
+/// that many within a few milliseconds.
 const IDLE_RUNS_MAX: u32 = 1000;
 
-/// What the auditor has noted.
+/// The records of the auditor.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    /// What has been run since the loop last slept.
+    /// The sources that have run since the loop last slept.
     ran: Vec<Tag>,
-    /// How many times in a row each source was run for its readiness and left its descriptor alone.
+    /// How many times in a row each source ran for its readiness and ignored its descriptor.
     idle_runs: HashMap<Tag, u32>,
 }
 
 impl<A: 'static> Reactor<A> {
-    /// Notes that a source has been run, and whether that was for its readiness alone and it left
-    /// its descriptor alone.
+    /// Records that a source has run, and whether it ran for its readiness alone and ignored its
+    /// descriptor.
     pub(crate) fn note_for_audit(&mut self, tag: Tag, is_untouched: bool) {
         // Otherwise it is not run again for the same reason.
         let is_queued = self.core.sources.get(tag).is_some_and(|source| source.is_runnable());
@@ -65,12 +65,12 @@ impl<A: 'static> Reactor<A> {
         handler.map_or("?", |handler| handler.name())
     }
 
-    /// Looks at what has been run since the last sleep. Data that has only just arrived is
-    /// announced by an event, so only what stays unannounced through two waits is reported.
+    /// Checks the sources that have run since the last sleep. An event announces data that has just
+    /// arrived, so only data that stays unannounced through two waits is reported.
     pub(crate) fn audit(&mut self) -> io::Result<()> {
         let Some(audit) = &mut self.core.audit else { return Ok(()) };
         let mut suspects = std::mem::take(&mut audit.ran);
-        // What sleeps does not spin.
+        // A loop that sleeps does not spin.
         audit.idle_runs.retain(|_, runs| *runs >= IDLE_RUNS_MAX);
         suspects.sort_unstable();
         suspects.dedup();
@@ -94,11 +94,12 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// Whether a source that wants to read, and is taken for drained, has something to read.
+    /// Returns whether a source that wants to read has input although the loop considers it
+    /// exhausted.
     fn is_unread(&self, tag: Tag) -> bool {
         let Some(source) = self.core.sources.get(tag) else { return false };
         if self.core.is_disputed(tag) {
-            // It is tried again soon, without an event.
+            // It will be tried again soon without an event.
             return false;
         }
         let waits = source.interest.contains(Interest::READ)
