@@ -102,7 +102,7 @@ fn a_full_output_stops_decoding_and_a_drained_one_resumes_it() {
 }
 
 #[test]
-fn a_pause_leaves_the_input_until_somebody_wakes_the_conversation() {
+fn a_pause_leaves_the_input_until_the_conversation_is_woken() {
     let mut driver = Driver::new(Limits::DEFAULT);
     let flow = driver.advance(Cause::Input, b"pause\nnext\n").expect("they are lines");
     assert_eq!((flow, driver.session.service().calls), (Flow::Pause, 1));
@@ -233,7 +233,7 @@ impl Service<resp::Server> for Collect {
 }
 
 #[test]
-fn what_says_nothing_is_dropped_at_once_and_nobody_is_told() {
+fn skipped_bytes_are_consumed_at_once_and_not_delivered() {
     let mut session = Conversation::new(resp::Server::default(), Collect::default());
     let (mut input, mut output) = (Buffer::new(), Output::new());
     let limits = Limits { message_size_max: 100, ..Limits::DEFAULT };

@@ -202,7 +202,7 @@ fn timers_fire_in_order_never_early_and_periods_are_all_counted() {
 }
 
 #[test]
-fn a_chain_of_timers_that_are_due_at_once_starves_nobody() {
+fn a_chain_of_timers_that_are_due_at_once_starves_no_source() {
     fn again(cx: &mut LoopCx<'_>) {
         cx.after(Duration::ZERO, again).expect("it is armed");
     }
@@ -273,7 +273,7 @@ fn draining_ends_when_the_last_connection_does() {
 }
 
 #[test]
-fn one_handlers_error_is_nobody_elses() {
+fn an_error_of_one_handler_ends_no_other() {
     struct Fails;
     impl Handler<()> for Fails {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {

@@ -315,7 +315,7 @@ fn a_loop_that_is_dropped_ends_all_at_once() {
 }
 
 #[test]
-fn who_waits_in_the_backlog_when_the_loop_winds_down_is_let_in_in_portions() {
+fn the_backlog_is_accepted_in_portions_when_the_loop_winds_down() {
     on_every_backend(LIMITS, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let crowd: Vec<TcpStream> =

@@ -203,7 +203,7 @@ fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
 }
 
 #[test]
-fn who_was_let_in_before_the_end_is_answered() {
+fn connections_accepted_before_the_end_are_answered() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut client = TcpStream::connect(address).expect("the kernel accepts");
@@ -329,7 +329,7 @@ fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
 }
 
 #[test]
-fn who_comes_while_the_loop_winds_down_is_told_too() {
+fn sources_registered_while_the_loop_winds_down_are_told_too() {
     struct Told(Rc<Cell<u32>>);
     impl Handler for Told {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
@@ -478,7 +478,7 @@ fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
 }
 
 #[test]
-fn a_panic_that_is_caught_costs_nobody_elses_end() {
+fn a_caught_panic_costs_no_other_source_its_end() {
     struct Bomb(Rc<Cell<u32>>, bool);
     impl Handler for Bomb {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -504,7 +504,7 @@ fn a_panic_that_is_caught_costs_nobody_elses_end() {
 }
 
 #[test]
-fn the_timer_of_another_loop_can_not_be_cancelled_in_this_one() {
+fn the_timer_of_another_loop_cannot_be_cancelled_in_this_one() {
     let mut there = epoll((), LoopLimits::DEFAULT);
     let name = Rc::new(Cell::new(None));
     let token = there.cx().spawn(Arms(Rc::clone(&name))).expect("it registers");
@@ -679,7 +679,7 @@ fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
 }
 
 #[test]
-fn what_somebody_else_accepted_is_made_fit_and_what_is_no_connection_is_refused() {
+fn a_connection_accepted_elsewhere_is_made_non_blocking_and_other_sockets_are_refused() {
     let mut reactor = epoll((), LoopLimits::DEFAULT);
     let (near, mut far) = UnixStream::pair().expect("a pair can be made");
     let accepted = Accepted::from_fd(near.into()).expect("it is connected");

@@ -149,7 +149,7 @@ fn a_pipe_ends_after_its_data_when_its_writer_does() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_any_more_fails_its_writer() {
+fn a_pipe_without_a_reader_fails_its_writer() {
     /// Writes at every call.
     struct Writer(Probe);
     impl Handler<()> for Writer {
@@ -400,7 +400,7 @@ fn kept_alive(port: &str) -> usize {
 }
 
 #[test]
-fn connecting_to_nobody_is_told_with_a_hint() {
+fn a_refused_connection_is_reported_with_a_hint() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = free.local_addr().expect("it has one").to_string().parse().expect("it is one");
     drop(free);

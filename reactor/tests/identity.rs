@@ -136,7 +136,7 @@ impl Service<Lines, Wakes> for Waker {
 }
 
 #[test]
-fn a_peer_of_one_loop_wakes_nobody_in_another() {
+fn a_connection_id_of_one_loop_wakes_no_source_in_another() {
     use std::io::Write;
     let make = || Conversation::new(Lines::default(), Waker);
     let called = |reactor: &mut Reactor<Wakes>| {

@@ -326,7 +326,7 @@ fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
 }
 
 #[test]
-fn those_whom_the_kernel_turns_away_are_counted() {
+fn connections_that_the_kernel_drops_are_counted() {
     let options = ListenOptions { backlog: 1, ..ListenOptions::DEFAULT };
     let any = "127.0.0.1:0".parse().expect("it is an address");
     on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {

@@ -151,7 +151,7 @@ fn a_failing_wait_stops_the_run_and_nothing_else_does() {
 }
 
 #[test]
-fn a_descriptor_that_can_not_be_watched_is_an_error_and_closed() {
+fn a_descriptor_that_cannot_be_watched_is_an_error_and_closed() {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let live = reactor.counters().live();
     for role in [Role::Other, Role::Connection] {

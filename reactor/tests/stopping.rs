@@ -47,7 +47,7 @@ fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
 }
 
 #[test]
-fn who_was_let_in_behind_a_crowd_is_answered_when_the_loop_winds_down() {
+fn a_connection_accepted_after_a_crowd_is_answered_when_the_loop_winds_down() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut crowd = Vec::new();
@@ -127,7 +127,7 @@ impl<A> Service<Bytes, A> for Waits {
 }
 
 #[test]
-fn who_opens_while_the_loop_winds_down_is_told_that_it_does() {
+fn a_session_that_opens_while_the_loop_winds_down_is_told_so() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let noted = Rc::new(RefCell::new(Vec::new()));
         let note = Rc::clone(&noted);
@@ -298,7 +298,7 @@ fn each_error_is_told_to_a_source_that_wants_nothing() {
 }
 
 #[test]
-fn the_timer_of_another_loop_can_not_be_moved_in_this_one() {
+fn the_timer_of_another_loop_cannot_be_moved_in_this_one() {
     struct Arms(Rc<Cell<Option<TimerId>>>);
     impl Handler for Arms {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -336,7 +336,7 @@ fn a_path_below_a_fifo_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn a_panic_that_is_caught_leaves_nobody_untold_that_the_loop_winds_down() {
+fn after_a_caught_panic_every_source_is_told_that_the_loop_winds_down() {
     struct Told(Rc<Cell<u32>>, bool);
     impl Handler for Told {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
@@ -366,7 +366,7 @@ fn a_panic_that_is_caught_leaves_nobody_untold_that_the_loop_winds_down() {
 }
 
 #[test]
-fn a_listener_that_ends_takes_nobody_elses_file_away() {
+fn a_listener_that_ends_removes_only_its_own_file() {
     let path = temporary("succession.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
     let mut current = Listener::bind(&address, &ListenOptions::DEFAULT).expect("it is free");

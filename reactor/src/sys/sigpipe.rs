@@ -115,7 +115,7 @@ mod tests {
 
     const CUT: &str = "REACTOR_TEST_SIGPIPE_CUT_CHILD";
 
-    fn send_to_those_who_go() {
+    fn send_to_readers_that_leave() {
         use std::io::Read;
         // SAFETY: signal takes no pointer, and the default action runs no code of this program.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -147,7 +147,7 @@ mod tests {
     fn a_file_whose_reader_goes_while_it_is_sent_ends_no_program() {
         use std::os::unix::process::ExitStatusExt;
         if std::env::var_os(CUT).is_some() {
-            return send_to_those_who_go();
+            return send_to_readers_that_leave();
         }
         let name = "a_file_whose_reader_goes_while_it_is_sent_ends_no_program";
         let child = std::env::current_exe().expect("this is a program");

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_of_those_who_have_ended_are_never_more_than_the_others_or_a_thousand() {
+    fn timers_of_ended_sources_are_never_more_than_the_others_or_a_thousand() {
         for stays in [0, 3000] {
             let mut reactor = reactor();
             owners(&mut reactor, 1, stays, 0);

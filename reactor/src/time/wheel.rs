@@ -724,7 +724,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_whose_timers_were_cancelled_wakes_nobody() {
+    fn a_bucket_whose_timers_were_cancelled_causes_no_wake_up() {
         let mut wheel = Wheel::new();
         wheel.insert(HOUR, 0, payload(0));
         for key in 0..100 {
@@ -845,7 +845,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_wants_any_more_is_cancelled_wherever_it_is() {
+    fn timers_of_ended_owners_are_cancelled_wherever_they_are() {
         let mut wheel = Wheel::new();
         for key in 0..10_000 {
             wheel.insert(key * MILLISECOND, key % 7, payload(key));

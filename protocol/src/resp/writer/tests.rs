@@ -73,7 +73,7 @@ fn what_only_resp3_has_is_said_in_the_nearest_of_resp2() {
 }
 
 #[test]
-fn nobody_can_end_a_line_by_what_is_said_in_it() {
+fn line_ends_in_a_text_do_not_end_its_line() {
     let injected = "x\r\n+OK\n";
     assert_eq!(said(|writer| writer.simple(injected)), ["+x  +OK \r\n"; 2]);
     assert_eq!(said(|writer| writer.error(injected)), ["-x  +OK \r\n"; 2]);
