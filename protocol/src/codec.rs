@@ -1,38 +1,38 @@
-//! The codec: one side of one conversation, as a translation between bytes and messages.
+//! The codec: the translation between bytes and messages, for one side of a conversation.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use crate::Output;
 
-/// What a decoder made of the input it was shown.
+/// The result of decoding the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<M> {
-    /// A whole message stands at the front of the input.
+    /// The input begins with a whole message.
     Message {
         /// The message, usually a view of the input.
         message: M,
-        /// How many bytes of input it took: at least one, so that decoding always ends.
+        /// How many bytes of input it took: at least one, so that decoding ends.
         consumed: usize,
     },
-    /// Bytes that say nothing stand at the front of the input: an empty line between two requests,
-    /// a keepalive. They are dropped and nobody is told. Without this, they would have to wait
+    /// The input begins with bytes without a message: an empty line between two requests, a
+    /// keepalive. They are dropped, and the service is not told. Otherwise they would have to wait
     /// for the next message, and a peer that sends nothing else would fill the buffer.
     Skip {
-        /// How many bytes of input they take: at least one.
+        /// How many bytes of input to drop: at least one.
         consumed: usize,
     },
     /// The input ends before the message does.
     Incomplete {
-        /// How many bytes of input, counted from its front, are needed before decoding can get
-        /// any further. The decoder is not called again before they are there, so this must
-        /// never be more than the message really needs.
+        /// How many bytes of input, counted from its front, decoding needs to continue. The decoder
+        /// is not called again before they have arrived, so this must not be more than the message
+        /// really has.
         need: usize,
     },
 }
 
 impl<M> Decoded<M> {
-    /// The same answer about a message turned into another by `map`.
+    /// Returns the same result with the message converted by `map`.
     pub fn map<N>(self, map: impl FnOnce(M) -> N) -> Decoded<N> {
         match self {
             Self::Message { message, consumed } => {
@@ -46,28 +46,28 @@ impl<M> Decoded<M> {
 
 /// One side of one conversation: turns what the peer sends into messages, and messages into bytes.
 ///
-/// A codec performs no I/O, reads no clock and knows nothing of connections, so it can be driven
-/// by a reactor, by a blocking socket or by a test alike. [`testing`](crate::testing) checks any
-/// codec the way those of this crate are checked.
+/// A codec performs no I/O, reads no clock and does not know connections. So a reactor, a blocking
+/// socket and a test can drive it alike. [`testing`](crate::testing) has the checks that the codecs
+/// of this crate pass.
 pub trait Codec {
-    /// What the peer says: a validated view of the input where that is possible, not a copy.
+    /// A received message: a validated view of the input where possible, not a copy.
     type In<'a>;
-    /// What this side says.
+    /// A message to send.
     type Out<'a>;
-    /// Why input was refused. Its text is what logs and users see.
+    /// The reason for refusing input. Logs and users see its text.
     type Error: Error + Send + Sync + 'static;
 
-    /// Looks for one message at the front of `input`.
+    /// Decodes one message at the front of `input`.
     ///
-    /// `input` always starts where the last message ended; bytes of an incomplete message are
-    /// shown again with more behind them, and a codec may remember how far it has looked. It is
-    /// mutable because a WebSocket unmasks and TLS decrypts in place: what an incomplete message
-    /// has had done to it stays done. What the protocol itself owes its peer (a pong, a window
-    /// update) is appended to `output`.
+    /// `input` starts where the last message ended. The bytes of an incomplete message are passed
+    /// again with more bytes after them, and a codec may remember how far it has parsed. `input` is
+    /// mutable so that a codec can transform it in place, as WebSocket unmasks its payload; changes
+    /// to an incomplete message persist. A codec appends its own answers, such as a pong or a
+    /// window update, to `output`.
     ///
     /// # Errors
-    /// When the input cannot become a message however it goes on. The conversation ends with
-    /// what [`reject`](Self::reject) has to say.
+    /// When the input cannot become a message, whatever follows. [`reject`](Self::reject) then
+    /// appends the last bytes of the conversation.
     fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -77,8 +77,8 @@ pub trait Codec {
     /// Appends the bytes of `message` to `output`.
     fn encode(&mut self, message: Self::Out<'_>, output: &mut Output);
 
-    /// Returns the bytes of `message`, for [`Reply::share`](crate::Reply::share): one encoding,
-    /// whose bytes many connections send without copying them.
+    /// Returns the bytes of `message` for [`Reply::share`](crate::Reply::share): it is encoded
+    /// once, and many connections send the bytes without copying them.
     ///
     /// ```
     /// use protocol::Codec;
@@ -92,13 +92,15 @@ pub trait Codec {
         output.to_vec().into()
     }
 
-    /// The peer's stream has ended, with `rest` left that is no whole message.
+    /// Checks the end of the peer's stream. `rest` is the remaining input, which is no whole
+    /// message.
     ///
     /// # Errors
-    /// When a stream must not end here: usually, when `rest` is not empty.
+    /// When the stream must not end here: usually when `rest` is not empty.
     fn finish(&mut self, rest: &[u8]) -> Result<(), Self::Error>;
 
-    /// Appends the protocol's words for `error` (a 400, an `-ERR`) before the connection closes.
+    /// Appends the message of the protocol for `error` (a 400, an `-ERR`) before the connection
+    /// closes.
     fn reject(&mut self, error: &Self::Error, output: &mut Output) {
         let _ = (error, output);
     }

@@ -1,7 +1,7 @@
-//! Searching input for the byte that ends something.
+//! Searches input for a byte.
 
-/// The place of the first `byte`. Long runs without it are passed in blocks, which compilers turn
-/// into vector instructions; the end is found word by word.
+/// Returns the index of the first `byte`. Long runs without it are skipped in blocks, which
+/// compilers turn into vector instructions; the rest is searched word by word.
 pub(crate) fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     const BLOCK: usize = 64;
     let mut from = 0;
@@ -20,8 +20,8 @@ fn find_in_words(bytes: &[u8], byte: u8) -> Option<usize> {
     let wanted = ONES * u64::from(byte);
     let (words, rest) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
-        // The bytes that are wanted are zero here. Subtracting one borrows from the lowest of them,
-        // which sets its highest bit; what that does to the bytes above it does not matter.
+        // The matching bytes are zero here. Subtracting one borrows from the lowest of them, which
+        // sets its highest bit. The effect on the bytes above it does not matter.
         let difference = u64::from_le_bytes(*word) ^ wanted;
         let zeros = difference.wrapping_sub(ONES) & !difference & (ONES << 7);
         if zeros != 0 {

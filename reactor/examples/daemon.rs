@@ -6,7 +6,7 @@ use protocol::{Codec, Context, Conversation, Decoded, Flow, Limits, Output, Repl
 use reactor::{ListenOptions, Listener, Reactor, Signal, Stream};
 use std::time::Duration;
 
-/// Numbers, one a line; what is no number counts as zero.
+/// Numbers, one a line. A line that is no number counts as zero.
 #[derive(Default)]
 struct Numbers(Lines);
 

@@ -1,4 +1,4 @@
-//! A raw handler on one end of a pipe, without any codec: it counts what comes out of `date`.
+//! A handler on one end of a pipe, without a codec. It counts the bytes that `date` prints.
 
 use reactor::{Cx, Handler, Interest, LoopCx, Reactor, Reason, Registration};
 use std::io;

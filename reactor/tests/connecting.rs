@@ -1,4 +1,4 @@
-//! Dialling without a driver: what a handler is told of a connection that it asked for.
+//! Dialling without a driver: the calls of a handler for a connection that this side makes.
 
 mod common;
 
@@ -15,7 +15,7 @@ use reactor::{
     Listener, LoopCx, LoopLimits, Reactor, Readiness, Reason, Registration, Role, Timeout, Token,
 };
 
-/// What a dialling handler was told, in order.
+/// The calls of a dialling handler, in order.
 #[derive(Clone, Default)]
 struct Diary(Rc<RefCell<Vec<String>>>);
 
@@ -29,7 +29,7 @@ impl Diary {
     }
 }
 
-/// Notes what it is told.
+/// Records its calls.
 struct Notes {
     diary: Diary,
     /// Ends its source at once.
@@ -66,7 +66,7 @@ impl Handler for Notes {
     }
 }
 
-/// A registration that is told of nothing but what cannot be left out.
+/// Returns a registration without interest.
 fn quiet() -> Registration {
     Registration::new(Interest::NONE).role(Role::Connection)
 }
@@ -89,7 +89,7 @@ fn dial(reactor: &mut Reactor, address: &Address) -> (Diary, Token) {
     dial_with(reactor, address, &ConnectOptions::DEFAULT, quiet())
 }
 
-/// A TCP listener whose backlog is full, so that connecting to it stands still.
+/// A TCP listener whose backlog is full, so that connecting to it does not complete.
 struct Full {
     listener: Listener,
     address: Address,
@@ -111,7 +111,7 @@ impl Full {
         Self { listener, address, waiting }
     }
 
-    /// Accepts those that wait, in a loop of their own, so that there is room for others.
+    /// Accepts the waiting connections in a second loop, so that there is room for others.
     fn open(self) -> Reactor {
         let mut reactor = Reactor::new(()).expect("the reactor opens");
         self.listener.register(&mut reactor.cx(), |_, _| Ok(())).expect("it listens");
@@ -121,7 +121,7 @@ impl Full {
     }
 }
 
-/// Turns the loop a few times, and looks that nothing has been said meanwhile.
+/// Turns the loop a few times, and checks that no call was made.
 fn stays_silent(reactor: &mut Reactor, diary: &Diary) {
     for _ in 0..5 {
         reactor.run_once(Some(Duration::from_millis(2))).expect("it turns");
@@ -171,7 +171,7 @@ fn a_connection_that_stands_is_told_to_the_kernel_once() {
     assert_eq!(reactor.counters().ctl_calls - before, 1);
 }
 
-/// Reads until there is nothing more, and leaves it.
+/// Reads until the read would block.
 struct Reads(Rc<Cell<usize>>);
 
 impl Handler for Reads {
@@ -352,7 +352,7 @@ fn a_handler_that_ends_or_panics_in_its_first_call_is_told_its_end() {
     });
 }
 
-/// Makes room for the next number, until there is none.
+/// Replaces itself by a handler with the next number, until the last.
 struct Counts {
     number: u32,
     diary: Diary,
@@ -404,7 +404,7 @@ fn a_handler_that_was_replaced_is_called_no_more_and_the_other_is_told_that_the_
 
 #[test]
 fn a_connection_delivers_what_its_peer_sent_before_it_was_looked_at() {
-    // The peer has sent all and is gone before the loop turns for the first time.
+    // The peer has sent everything and has closed before the first turn of the loop.
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address: SocketAddr = server.local_addr().expect("it has one");
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor| {

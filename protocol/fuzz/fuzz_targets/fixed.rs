@@ -1,4 +1,4 @@
-//! Messages of one length, of any input, however it is split.
+//! Decodes any input as messages of a fixed length, however it is split.
 
 #![no_main]
 

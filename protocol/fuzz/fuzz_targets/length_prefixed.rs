@@ -1,4 +1,4 @@
-//! Messages behind their length, in every form, of any input, however it is split.
+//! Decodes any input as length-prefixed messages of every form, however it is split.
 
 #![no_main]
 

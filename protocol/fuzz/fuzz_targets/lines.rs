@@ -1,4 +1,4 @@
-//! Lines, of any input, however it is split.
+//! Decodes any input as lines, however it is split.
 
 #![no_main]
 

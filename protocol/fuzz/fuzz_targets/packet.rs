@@ -1,4 +1,4 @@
-//! Packets, of any input, however it is split.
+//! Decodes any input as packets, however it is split.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Replies of RESP, of any input, however it is split: walked, printed, and said again.
+//! Decodes any input as replies of RESP, however it is split, and iterates over, prints and encodes
+//! them.
 
 #![no_main]
 
@@ -13,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     check_splits(|| Client::with_limits(limits), input, describe);
 });
 
-/// All that can be made of a value.
+/// Uses a value in every way.
 fn describe(value: Value<'_>) -> Vec<u8> {
     let mut seen = value.encoded().to_vec();
     text::human(value, &mut seen);

@@ -1,4 +1,4 @@
-//! Requests of RESP, of any input, however it is split.
+//! Decodes any input as requests of RESP, however it is split.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
     check_splits(|| server, input, describe);
 });
 
-/// The parts of a request, each behind its length.
+/// Returns the parts of a request, each after its length.
 fn describe(request: Request<'_>) -> Vec<u8> {
     assert_eq!(request.iter().count(), request.len());
     request.iter().flat_map(|part| [&part.len().to_be_bytes(), part].concat()).collect()
