@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::reactor::core::nanos;
 use crate::source::handler::explained;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};
@@ -98,6 +100,20 @@ pub trait Backend {
     /// Returns the time, on the clock of the timeouts.
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// Returns the time on the same clock, in nanoseconds since a point that stays the same. By default it is
+    /// made of [`now`](Self::now).
+    fn nanoseconds(&self) -> u64 {
+        /// What is counted from, whenever that is.
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        /// Both sides of it have centuries of room.
+        const MIDDLE: u64 = 1 << 62;
+        let (now, origin) = (self.now(), *ORIGIN.get_or_init(Instant::now));
+        match now.checked_duration_since(origin) {
+            Some(after) => MIDDLE + nanos(after).min(MIDDLE),
+            None => MIDDLE - nanos(origin.saturating_duration_since(now)).min(MIDDLE),
+        }
     }
 
     /// Returns a descriptor that becomes readable when there are events, for hosting the loop in

@@ -378,10 +378,8 @@ impl<A> Cx<'_, A> {
             _ => Interest::NONE,
         };
         let interest = if wait.write { read | Interest::WRITE } else { read };
-        self.core.update(self.me, |source| {
-            source.interest = interest;
-            source.is_unsent = wait.is_unsent;
-        });
+        self.set_interest(interest);
+        self.set_unsent(wait.is_unsent);
     }
 
     /// Calls [`Handler::timeout`] at a time, or never.
@@ -392,16 +390,13 @@ impl<A> Cx<'_, A> {
 
     /// Begins the idle limit of this source anew.
     fn touch(&mut self) {
-        let charged = self.core.charged;
-        if let Some(source) = self.core.sources.get_mut(self.me) {
-            source.last_active = charged;
-        }
+        self.core.lent.is_active = true;
     }
 
     /// Returns how many bytes the peer of the own socket has not acknowledged (`SIOCOUTQ`,
     /// `tcp(7)`), zero where that is not known. Of a Unix socket it is the memory that these bytes take.
     fn unacknowledged(&self) -> u32 {
-        let fd = self.core.sources.get(self.me).and_then(|source| source.fd.as_ref());
+        let fd = self.core.lent.own.fd.as_ref();
         fd.and_then(|fd| sys::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
     }
 }

@@ -97,16 +97,16 @@ impl<A: 'static> Reactor<A> {
     /// Returns whether a source that wants to read has input although the loop considers it
     /// exhausted.
     fn is_unread(&self, tag: Tag) -> bool {
-        let Some(source) = self.core.sources.get(tag) else { return false };
+        let Some(own) = self.core.own(tag) else { return false };
         if self.core.is_disputed(tag) {
             // It will be tried again soon without an event.
             return false;
         }
-        let waits = source.interest.contains(Interest::READ)
-            && !source.ready.contains(Readiness::READABLE)
-            && source.polled
-            && !source.ended;
-        let Some(fd) = &source.fd else { return false };
+        let waits = own.interest.contains(Interest::READ)
+            && !own.ready.contains(Readiness::READABLE)
+            && own.polled
+            && !own.ended;
+        let Some(fd) = &own.fd else { return false };
         waits && sys::ready_now(fd.as_fd(), Interest::READ).is_ok_and(|known| !known.is_empty())
     }
 }

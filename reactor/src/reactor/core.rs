@@ -14,12 +14,13 @@ use crate::reactor::backoff::Folding;
 use crate::reactor::patience::Patience;
 use crate::reactor::remote::Mailbox;
 use crate::source::registration::{Idle, Mode, Sharing};
-use crate::source::table::{NEVER, Phase, Source, Sources};
+use crate::source::table::{Lent, NEVER, Own, Phase, Source, Sources};
 use crate::source::token::Home;
+use crate::sys::Process;
 use crate::time::wheel::{Collected, Wheel};
 use crate::{
-    Backend, Counters, Coverage, Event, Handler, Interest, LoopLimits, Readiness, Reason,
-    Registration, Role, Tag, Trigger, sys,
+    Backend, Counters, Coverage, Event, Handler, LoopLimits, Readiness, Reason, Registration, Role,
+    Tag, Trigger, sys,
 };
 
 /// How long an operation is left alone that would block although poll(2) says that it would not.
@@ -44,10 +45,12 @@ pub(crate) struct Core<A> {
     /// Which loop of the process it is: what tells its names from those of others (law 3).
     pub(crate) home: Home,
     /// The process that made it.
-    pub(crate) process: u32,
+    pub(crate) process: Process,
     pub(crate) backend: Box<dyn Backend>,
     trigger: Trigger,
     pub(crate) sources: Sources,
+    /// What the handler that is being called has of its source.
+    pub(crate) lent: Lent,
     /// What is to be run, in order.
     pub(crate) queue: VecDeque<Tag>,
     /// The budget of the turn ended before all that was queued had been run.
@@ -77,6 +80,8 @@ pub(crate) struct Core<A> {
     /// How much is still to be looked at for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
+    /// `epoch`, as the backend counts nanoseconds.
+    origin: u64,
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
     pub(crate) ticks: u64,
@@ -101,13 +106,14 @@ impl<A> Core<A> {
         limits: LoopLimits,
         mailbox: Arc<Mailbox<A>>,
     ) -> io::Result<Self> {
-        let now = backend.now();
+        let (now, origin) = moment(backend.as_ref());
         Ok(Self {
             home: Home::new()?,
-            process: sys::process_id(),
+            process: Process::this(),
             trigger: backend.trigger(),
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
+            lent: Lent::NOTHING,
             queue: VecDeque::new(),
             is_behind: false,
             dirty: Vec::new(),
@@ -124,6 +130,7 @@ impl<A> Core<A> {
             trim_at: NEVER,
             unweeded: 0,
             epoch: now,
+            origin,
             now,
             ticks: 0,
             charged: 0,
@@ -143,14 +150,27 @@ impl<A> Core<A> {
         self.trigger == Trigger::Edge
     }
 
-    /// Reads the clock: once a turn, and once more before a wait that has a deadline to meet.
+    /// Reads the clock, for what is called next.
+    #[inline]
     pub(crate) fn read_clock(&mut self) {
-        self.now = self.backend.now();
-        self.ticks = self.to_ticks(self.now);
+        self.read_ticks();
+        self.now = self.to_instant(self.ticks);
+    }
+
+    /// Reads the clock, for the loop itself alone.
+    #[inline]
+    pub(crate) fn read_ticks(&mut self) {
+        self.ticks = self.backend.nanoseconds().saturating_sub(self.origin);
         self.charge();
     }
 
+    /// The time as the backend counts it.
+    pub(crate) fn nanoseconds(&self) -> u64 {
+        self.origin + self.ticks
+    }
+
     /// Takes what the loop has lost off the time that counts against peers.
+    #[inline]
     pub(crate) fn charge(&mut self) {
         self.charged = self.ticks.saturating_sub(self.patience.lost());
     }
@@ -199,12 +219,12 @@ impl<A> Core<A> {
     /// Makes the backend watch a new source. What cannot be watched because it never blocks is
     /// always ready instead.
     fn watch(&mut self, tag: Tag) -> io::Result<()> {
-        let Some(source) = self.sources.get_mut(tag) else { return Ok(()) };
-        let Some(fd) = &source.fd else { return Ok(()) };
-        match self.backend.add(fd.as_fd(), tag, source.interest) {
-            Ok(()) => source.polled = true,
+        let Some(Source { own, .. }) = self.sources.get_mut(tag) else { return Ok(()) };
+        let Some(fd) = &own.fd else { return Ok(()) };
+        match self.backend.add(fd.as_fd(), tag, own.interest) {
+            Ok(()) => own.polled = true,
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                source.ready |= Readiness::READABLE | Readiness::WRITABLE;
+                own.ready |= Readiness::READABLE | Readiness::WRITABLE;
             }
             Err(error) => return Err(error),
         }
@@ -214,56 +234,81 @@ impl<A> Core<A> {
     /// Changes what is known of a source, and restores law 1 after it: a source is queued if and
     /// only if there is something to call it for, and a level-triggered backend is told what
     /// differs before the next wait.
+    #[inline]
     pub(crate) fn update(&mut self, tag: Tag, change: impl FnOnce(&mut Source)) {
         let Some(source) = self.sources.get_mut(tag) else { return };
         change(source);
-        if !source.queued && source.is_runnable() {
-            source.queued = true;
-            self.queue.push_back(tag);
+        restore(source, tag, self.trigger, &mut self.queue, &mut self.dirty);
+    }
+
+    /// Puts back what was lent to the handler that has been called, and restores law 1 after it.
+    #[inline]
+    pub(crate) fn take_back(&mut self) {
+        let lent = &mut self.lent;
+        let tag = std::mem::replace(&mut lent.tag, Tag::NONE);
+        // Nothing is taken out of the table during a call.
+        let Some(source) = self.sources.get_mut(tag) else { return };
+        std::mem::swap(&mut source.own, &mut lent.own);
+        source.own.ready = source.own.ready.without(lent.once);
+        if lent.is_active {
+            source.last_active = self.charged;
         }
-        let differs = self.trigger == Trigger::Level && source.wanted() != source.armed;
-        if differs && source.polled && !source.dirty {
-            source.dirty = true;
-            self.dirty.push(tag);
+        (lent.is_live, lent.is_active) = (false, false);
+        restore(source, tag, self.trigger, &mut self.queue, &mut self.dirty);
+    }
+
+    /// What a handler's own calls need of a source, wherever it is.
+    pub(crate) fn own(&self, tag: Tag) -> Option<&Own> {
+        if self.lent.tag == tag {
+            return Some(&self.lent.own);
         }
+        self.sources.get(tag).map(|source| &source.own)
     }
 
     /// Phase 1 of the turn: tells a level-triggered backend the masks that still differ. A pause
     /// that was taken back since costs nothing.
+    #[inline]
     pub(crate) fn rearm(&mut self) {
+        if !self.dirty.is_empty() {
+            self.rearm_all();
+        }
+    }
+
+    #[inline(never)]
+    fn rearm_all(&mut self) {
         while let Some(tag) = self.dirty.pop() {
             let Some(source) = self.sources.get_mut(tag) else { continue };
             source.dirty = false;
-            let Some(fd) = &source.fd else { continue };
+            let Some(fd) = &source.own.fd else { continue };
             if source.phase == Phase::Ending {
                 // It waits to be reaped, and would be reported at every wait until then.
-                if std::mem::take(&mut source.polled)
+                if std::mem::take(&mut source.own.polled)
                     && let Err(error) = self.backend.remove(fd.as_fd())
                 {
                     debug!("{tag}: not removed from {}: {error}", self.backend.name());
                 }
                 continue;
             }
-            let wanted = source.wanted();
-            if wanted == source.armed {
+            let wanted = source.own.wanted();
+            if wanted == source.own.armed {
                 continue;
             }
             match self.backend.modify(fd.as_fd(), tag, wanted) {
-                Ok(()) => source.armed = wanted,
+                Ok(()) => source.own.armed = wanted,
                 Err(error) => self.end(tag, Reason::Failed { operation: "modify", error }),
             }
         }
     }
 
     /// Phase 4 of the turn: adds what an event says to what is known of its source.
+    #[inline]
     pub(crate) fn fold(&mut self, event: Event) {
-        self.counters.events += 1;
         let (charged, mut live) = (self.charged, false);
         self.update(event.tag, |source| {
             live = source.phase == Phase::Live;
-            source.ready |= event.readiness;
-            source.urgent |= event.readiness.contains(Readiness::PRIORITY);
-            source.ended &= !event.readiness.contains(Readiness::READABLE);
+            source.own.ready |= event.readiness;
+            source.own.urgent |= event.readiness.contains(Readiness::PRIORITY);
+            source.own.ended &= !event.readiness.contains(Readiness::READABLE);
             source.last_active = charged;
         });
         self.counters.stale_events += u64::from(!live);
@@ -274,6 +319,9 @@ impl<A> Core<A> {
         let Some(source) = self.sources.get_mut(tag) else { return };
         if source.phase == Phase::Live {
             source.phase = Phase::Ending;
+            if tag == self.lent.tag {
+                self.lent.is_live = false;
+            }
             if self.trigger == Trigger::Level && !source.dirty {
                 source.dirty = true;
                 self.dirty.push(tag);
@@ -287,10 +335,6 @@ impl<A> Core<A> {
         self.update(tag, |source| source.woken = true);
     }
 
-    pub(crate) fn set_interest(&mut self, tag: Tag, interest: Interest) {
-        self.update(tag, |source| source.interest = interest);
-    }
-
     /// A source's operation would block again, and poll(2) still says that it would not. It is
     /// believed for a while, so that the loop does not spin, and then tried again.
     pub(crate) fn dispute(&mut self, tag: Tag, mask: Readiness) {
@@ -298,9 +342,10 @@ impl<A> Core<A> {
     }
 
     /// Tries again what was disputed.
+    #[inline]
     pub(crate) fn retry_disputed(&mut self) {
         while let Some((tag, mask)) = self.disputed.pop() {
-            self.update(tag, |source| source.ready |= mask);
+            self.update(tag, |source| source.own.ready |= mask);
         }
     }
 
@@ -335,41 +380,50 @@ impl<A> Core<A> {
     /// Whether a descriptor has to be taken out of the backend before it is closed.
     pub(crate) fn must_remove(&self, source: &Source) -> bool {
         let unshared = source.sharing == Sharing::Excluded;
-        source.polled && !(unshared && self.backend.forgets_what_is_closed())
+        source.own.polled && !(unshared && self.backend.forgets_what_is_closed())
     }
 
     /// Whether something is to be done without waiting for the kernel.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        let to_notify = match self.run_state {
-            RunState::Stopping { told, .. } => !told || !self.to_notify.is_empty(),
-            _ => false,
-        };
-        to_notify
-            || !self.queue.is_empty()
-            || !self.due.is_empty()
-            || !self.ending.is_empty()
-            || self.unweeded > 0
+        // Almost never is there anything of all that: it is added up for a single test.
+        let left = self.queue.len() | self.due.len() | self.ending.len() | self.unweeded;
+        left != 0
             || self.wheel.is_compacting()
             || self.mailbox.is_pending()
+            || self.run_state != RunState::Running && self.has_to_notify()
     }
 
-    /// When the loop must turn again even if nothing happens, in nanoseconds of loop time.
-    pub(crate) fn next_deadline(&self) -> Option<u64> {
+    /// Whether a source is still to be told that the loop winds down.
+    fn has_to_notify(&self) -> bool {
+        match self.run_state {
+            RunState::Stopping { told, .. } => !told || !self.to_notify.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is anything to do after the handlers have been called.
+    #[inline]
+    pub(crate) fn has_chores(&self) -> bool {
+        let left = self.ending.len() | self.dirty.len() | self.unweeded;
+        left != 0 || self.wheel.is_compacting()
+    }
+
+    /// When the loop must turn again even if nothing happens, in nanoseconds of loop time; `NEVER`
+    /// when it need not.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> u64 {
         let until = match self.run_state {
             RunState::Stopping { until, .. } => until.saturating_add(self.patience.lost()),
             _ => NEVER,
         };
-        let until = until.min(self.trim_at);
-        match self.wheel.next_deadline() {
-            None if until == NEVER => None,
-            timers => Some(timers.map_or(until, |at| at.min(until))),
-        }
+        until.min(self.trim_at).min(self.wheel.next_deadline().unwrap_or(NEVER))
     }
 
     /// A host takes over until it turns the loop again, by the next deadline.
     pub(crate) fn leave(&mut self) {
         let woke = self.ticks;
-        self.left_until = self.next_deadline();
+        self.left_until = Some(self.next_deadline()).filter(|until| *until != NEVER);
         if self.left_until.is_some() {
             self.read_clock();
             self.patience.worked(self.ticks - woke);
@@ -387,26 +441,63 @@ impl<A> Core<A> {
         self.charge();
     }
 
-    /// How long the next wait may take, no longer than `limit`.
-    pub(crate) fn timeout(&mut self, limit: Option<Duration>) -> Option<Duration> {
+    /// How many nanoseconds the next wait may take, no longer than `limit` and no later than
+    /// `deadline`; `NEVER` when it ends with an event alone.
+    #[inline]
+    pub(crate) fn timeout(&self, limit: Option<Duration>, deadline: u64) -> u64 {
         if self.has_work() || matches!(self.run_state, RunState::StopAfterBatch | RunState::StopNow)
         {
-            return Some(Duration::ZERO);
+            return 0;
         }
-        let limit = if self.disputed.is_empty() {
-            limit
-        } else {
-            Some(limit.map_or(RETRY, |limit| limit.min(RETRY)))
+        let retry = if self.disputed.is_empty() { NEVER } else { nanos(RETRY) };
+        let left = match deadline {
+            NEVER => NEVER,
+            deadline => deadline.saturating_sub(self.ticks),
         };
-        let Some(until) = self.next_deadline() else { return limit };
-        let left = Duration::from_nanos(until.saturating_sub(self.ticks));
-        Some(limit.map_or(left, |limit| limit.min(left)))
+        left.min(retry).min(limit.map_or(NEVER, nanos))
     }
 
     /// When `ticks` is, on the clock.
     pub(crate) fn to_instant(&self, ticks: u64) -> Instant {
         self.epoch + Duration::from_nanos(ticks)
     }
+}
+
+/// Restores law 1: queues a source if there is something to call it for, and notes it if a
+/// level-triggered backend has been told something else than it wants.
+#[inline]
+fn restore(
+    source: &mut Source,
+    tag: Tag,
+    trigger: Trigger,
+    queue: &mut VecDeque<Tag>,
+    dirty: &mut Vec<Tag>,
+) {
+    if !source.queued && source.is_runnable() {
+        source.queued = true;
+        queue.push_back(tag);
+    }
+    if trigger == Trigger::Level && !source.dirty && source.own.differs() {
+        source.dirty = true;
+        dirty.push(tag);
+    }
+}
+
+/// The same moment on both scales of a clock, as closely as both can be read. The number is that of
+/// the later one, if any: a time that is counted from it is never early.
+fn moment(backend: &dyn Backend) -> (Instant, u64) {
+    const TRIES: usize = 8;
+    let mut closest = (backend.now(), backend.nanoseconds());
+    let mut gap = u64::MAX;
+    for _ in 0..TRIES {
+        let before = backend.nanoseconds();
+        let now = backend.now();
+        let after = backend.nanoseconds();
+        if after - before < gap {
+            (gap, closest) = (after - before, (now, after));
+        }
+    }
+    closest
 }
 
 /// An idle limit in nanoseconds. Zero would have passed at once, and again and again.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::reactor::core::Core;
-use crate::source::table::Source;
+use crate::source::table::{Own, Source};
 use crate::{Cx, Reason, Role, Tag, sys};
 
 /// What a loop has done since it started: the costs that the tests hold it to, and what an
@@ -127,7 +127,7 @@ impl<A> Core<A> {
             Role::Connection => self.connections -= 1,
             Role::Listener => {
                 self.listeners.retain(|listener| *listener != tag);
-                self.counters.refused += turned_away(source);
+                self.counters.refused += turned_away(&source.own);
             }
             Role::Other => {}
         }
@@ -135,8 +135,8 @@ impl<A> Core<A> {
 
     /// What the loop has done, and what it and the kernel hold now.
     pub(crate) fn counters(&self) -> Counters {
-        let listeners = || self.listeners.iter().filter_map(|tag| self.sources.get(*tag));
-        let backlog = |source: &Source| sys::backlog(source.fd.as_ref()?.as_fd());
+        let listeners = || self.listeners.iter().filter_map(|tag| self.own(*tag));
+        let backlog = |own: &Own| sys::backlog(own.fd.as_ref()?.as_fd());
         Counters {
             connections: self.connections as u64,
             waiting: listeners().filter_map(backlog).map(u64::from).sum(),
@@ -148,8 +148,8 @@ impl<A> Core<A> {
 }
 
 /// How many attempts to connect the kernel has turned away from a listener.
-fn turned_away(source: &Source) -> u64 {
-    source.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
+fn turned_away(own: &Own) -> u64 {
+    own.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
 }
 
 impl<A, P> Cx<'_, A, P> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 
 use crate::reactor::core::Core;
-use crate::sys;
 
 /// A loop was asked for something in a process that `fork(2)` has made since. The copy shares the
 /// kernel's objects with the original, so that going on with it would take events and bytes from the
@@ -36,10 +35,11 @@ impl<A> Core<A> {
     /// Whether this is a copy, which a fork has made.
     #[inline]
     pub(crate) fn is_copy(&self) -> bool {
-        self.process != sys::process_id()
+        self.process.is_another()
     }
 
     /// Refuses to go on with a copy.
+    #[inline]
     pub(crate) fn refuse_copy(&self) -> Result<(), Forked> {
         if self.is_copy() { Err(Forked) } else { Ok(()) }
     }

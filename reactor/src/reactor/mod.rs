@@ -2,13 +2,14 @@
 
 pub(crate) mod audit;
 pub(crate) mod backoff;
-pub(crate) mod coalescing;
+mod coalescing;
 pub(crate) mod core;
 pub(crate) mod counters;
 pub(crate) mod forked;
 pub(crate) mod limits;
 pub(crate) mod patience;
 pub(crate) mod remote;
+mod strategy;
 pub(crate) mod trim;
 mod turn;
 mod wait;
@@ -22,10 +23,11 @@ use std::time::{Duration, Instant};
 
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Backoff;
-use crate::reactor::coalescing::Coalescing;
 use crate::reactor::core::{Core, RunState};
 use crate::reactor::remote::{Mailbox, MailboxSource};
+use crate::reactor::strategy::Strategy;
 use crate::source::handler::explained;
+use crate::source::table::NEVER;
 use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
 
 /// An event loop: it owns its sources and the application's state, and turns until it is stopped.
@@ -57,7 +59,7 @@ pub struct Reactor<A: 'static = ()> {
     /// Beside the core, so that a handler and the core are lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
-    pub(crate) coalescing: Coalescing,
+    pub(crate) strategy: Strategy,
     pub(crate) wait_backoff: Backoff,
 }
 
@@ -89,7 +91,7 @@ impl<A: 'static> Reactor<A> {
             core,
             handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
-            coalescing: Coalescing::default(),
+            strategy: Strategy::new(&limits),
             wait_backoff: Backoff::default(),
         })
     }
@@ -152,7 +154,13 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Whether the loop was stopped or has drained.
+    #[inline]
     pub fn has_ended(&self) -> bool {
+        self.core.run_state != RunState::Running && self.has_wound_down()
+    }
+
+    /// Whether a loop that does not just run has nothing left to wait for.
+    fn has_wound_down(&self) -> bool {
         match self.core.run_state {
             RunState::Running | RunState::Stopping { told: false, .. } => false,
             RunState::Stopping { until, told: true } => {
@@ -204,7 +212,8 @@ impl<A: 'static> Reactor<A> {
         if self.core.has_work() {
             return Some(self.core.now);
         }
-        let timer = self.core.next_deadline().map(|ticks| self.core.to_instant(ticks));
+        let deadline = self.core.next_deadline();
+        let timer = (deadline != NEVER).then(|| self.core.to_instant(deadline));
         let retry = self.core.retry_at();
         timer.into_iter().chain(retry).min()
     }

@@ -40,21 +40,25 @@ impl Default for Patience {
 
 impl Patience {
     /// How many nanoseconds have been lost so far.
+    #[inline]
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
     /// A time, in nanoseconds of loop time, up to which the kernel has reported everything.
+    #[inline]
     pub(crate) fn looked_at(&self) -> u64 {
         self.looked_at
     }
 
     /// Notes that a wait which began at `start` has reported everything.
+    #[inline]
     pub(crate) fn looked(&mut self, start: u64) {
         self.looked_at = start;
     }
 
     /// Notes that the loop's own work took `time`.
+    #[inline]
     pub(crate) fn worked(&mut self, time: u64) {
         if time >= STALL_MIN {
             self.lost += time;
@@ -67,6 +71,7 @@ impl Patience {
     /// interrupted may have been held up or not. A process that was stopped and continued cannot be
     /// told from one that handled a signal, so it counts as lost within a credit. That way at least
     /// half of the time counts, however often signals come.
+    #[inline]
     pub(crate) fn waited(&mut self, time: u64, limit: u64, coverage: Coverage) {
         if time >= limit.saturating_add(STALL_MIN) {
             self.lost += time;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::trim::Table;
-use crate::sys::{self, EventFd};
+use crate::sys::{EventFd, Process};
 use crate::{Cx, Forked, Handler, Interest, LoopCx};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
@@ -22,24 +22,26 @@ pub(crate) struct Mailbox<A> {
     pending: AtomicBool,
     event: EventFd,
     /// The process whose loop it is.
-    process: u32,
+    process: Process,
+    /// The loop is gone. It is only written under the lock of `calls`.
+    closed: AtomicBool,
 }
 
 struct Calls<A> {
     waiting: VecDeque<Call<A>>,
     calls_max: usize,
-    closed: bool,
 }
 
 impl<A> Mailbox<A> {
     pub(crate) fn new(calls_max: usize) -> io::Result<Self> {
-        let calls = Calls { waiting: VecDeque::new(), calls_max, closed: false };
+        let calls = Calls { waiting: VecDeque::new(), calls_max };
         Ok(Self {
             calls: Mutex::new(calls),
             signalled: AtomicBool::new(false),
             pending: AtomicBool::new(false),
             event: EventFd::new()?,
-            process: sys::process_id(),
+            process: Process::this(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -69,6 +71,7 @@ impl<A> Mailbox<A> {
     }
 
     /// Whether the loop has calls to run without waiting.
+    #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         self.pending.load(Ordering::Relaxed)
     }
@@ -84,7 +87,7 @@ impl<A> Mailbox<A> {
 
     /// Refuses what a fork has copied: its loop runs in another process.
     fn refuse_copy(&self) -> Result<(), PostError> {
-        if self.process == sys::process_id() { Ok(()) } else { Err(PostError::Forked) }
+        if self.process.is_another() { Err(PostError::Forked) } else { Ok(()) }
     }
 
     /// How many calls there is room for.
@@ -98,12 +101,16 @@ impl<A> Mailbox<A> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The loop is gone: whoever posts from now on is told so, and what waits is dropped.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        {
+            // Under the lock, so that nothing is left behind by a thread that is posting just now.
+            let _calls = self.lock();
+            self.closed.store(true, Ordering::Release);
+        }
         // Dropped one by one, outside of the lock: what a closure owns may post when it is dropped,
         // or panic.
         while let Some(call) = self.next_call() {
@@ -168,7 +175,7 @@ impl<A> Remote<A> {
         self.mailbox.refuse_copy()?;
         {
             let mut calls = self.mailbox.lock();
-            if calls.closed {
+            if self.mailbox.is_closed() {
                 return Err(PostError::Gone);
             }
             if calls.waiting.len() >= calls.calls_max {

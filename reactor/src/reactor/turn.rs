@@ -6,18 +6,19 @@ use std::time::Duration;
 use log::{debug, trace};
 
 use crate::reactor::core::RunState;
-use crate::source::table::Phase;
+use crate::source::table::{Phase, Source};
 use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
-/// What a handler is lent while it is called. One that panics does not give it back, and that ends
-/// its source (law 7): whoever catches the panic may turn the loop again.
-struct Lent<'a, A> {
+/// What a handler is lent while it is called, which the source gets back however the call ends. A
+/// panic ends the source (law 7): what catches it may turn the loop again.
+struct Loan<'a, A> {
     cx: Cx<'a, A>,
     is_back: bool,
 }
 
-impl<A> Drop for Lent<'_, A> {
+impl<A> Drop for Loan<'_, A> {
     fn drop(&mut self) {
+        self.cx.core.take_back();
         if !self.is_back {
             self.cx.core.end(self.cx.me, Reason::Panicked);
         }
@@ -33,25 +34,40 @@ impl<A: 'static> Reactor<A> {
         self.core.rearm();
         self.wait(limit)?;
         self.fold();
-        self.notify_stopping();
+        if self.core.run_state != RunState::Running {
+            self.notify_stopping();
+        }
         self.run_queue();
         self.expire();
-        self.run_remote_calls();
+        if self.core.mailbox.is_pending() {
+            self.run_remote_calls();
+        }
         // A handler may have forked: its copy of the loop ends here.
         self.core.refuse_copy()?;
+        if self.core.has_chores() {
+            self.do_chores()?;
+        }
+        self.core.wheel.settle();
+        self.trim();
+        Ok(())
+    }
+
+    /// Phase 8, and what else follows the calls where there is any of it.
+    #[inline(never)]
+    fn do_chores(&mut self) -> io::Result<()> {
         self.reap(self.ends_now());
         self.core.refuse_copy()?;
         self.core.weed();
         self.core.compact_timers();
         // Once more, for a host that waits for the backend's descriptor before it turns again.
         self.core.rearm();
-        self.core.wheel.settle();
-        self.trim();
         Ok(())
     }
 
     /// Phase 4: event to tag to source.
+    #[inline]
     fn fold(&mut self) {
+        self.core.counters.events += self.events.len() as u64;
         for event in self.events.drain(..) {
             self.core.fold(event);
             // The handlers come next: their memory is fetched for all of them at once, instead of
@@ -64,6 +80,7 @@ impl<A: 'static> Reactor<A> {
 
     /// Tells every source once that the loop winds down. What is registered meanwhile is told in the
     /// next turn: sources that make others like themselves must not keep the loop here.
+    #[inline(never)]
     fn notify_stopping(&mut self) {
         if let RunState::Stopping { until, told: false } = self.core.run_state {
             self.core.run_state = RunState::Stopping { until, told: true };
@@ -77,11 +94,12 @@ impl<A: 'static> Reactor<A> {
                 return;
             }
             let Some(tag) = self.core.to_notify.pop_front() else { return };
-            self.dispatch(tag, |handler, cx| handler.stopping(cx));
+            self.tell(tag, |handler, cx| handler.stopping(cx));
         }
     }
 
     /// Whether a phase that has called so many handlers calls another one in this turn.
+    #[inline]
     fn may_call(&self, called: usize) -> bool {
         match self.core.run_state {
             RunState::StopNow => false,
@@ -102,58 +120,64 @@ impl<A: 'static> Reactor<A> {
                 break;
             }
             let Some(tag) = self.core.queue.pop_front() else { break };
-            let Some(source) = self.core.sources.get_mut(tag) else { continue };
-            source.queued = false;
-            if !source.is_runnable() {
-                continue;
-            }
-            let woken = std::mem::take(&mut source.woken);
-            let told = source.ready.and(source.interest.mask() | Readiness::ERROR);
-            self.core.counters.runs += 1;
-            let operations = self.core.counters.operations();
-            self.dispatch(tag, |handler, cx| {
+            let audited = self.core.audit.as_ref().map(|_| self.core.counters.operations());
+            let told = |source: &mut Source| {
+                source.queued = false;
+                let woken = source.is_runnable().then(|| std::mem::take(&mut source.woken))?;
+                Some((woken, source.news()))
+            };
+            let run = self.dispatch(tag, told, |(woken, news), handler, cx| {
+                // An error and an exceptional condition are told once for each event: no operation
+                // has to block when they are gone. The rest stays until an operation takes it.
+                cx.core.lent.once = news.and(Readiness::ERROR | Readiness::PRIORITY);
+                cx.core.counters.runs += 1;
                 cx.woken = woken;
                 handler.ready(cx)
             });
-            self.after_run(tag, told);
-            if self.core.audit.is_some() {
+            if let (Some((woken, _)), Some(operations)) = (run, audited) {
                 let untouched = !woken && self.core.counters.operations() == operations;
                 self.note_for_audit(tag, untouched);
             }
         }
     }
 
-    /// An error and an exceptional condition are delivered once for each event: no operation has to
-    /// block when they are gone. The rest of what is known stays until an operation takes it.
-    fn after_run(&mut self, tag: Tag, told: Readiness) {
-        let once = told.and(Readiness::ERROR | Readiness::PRIORITY);
-        self.core.update(tag, |source| source.ready = source.ready.without(once));
-    }
-
-    /// Lends a handler itself, the loop and the application at once (law 4).
-    fn dispatch(
+    /// Calls a source that is live, for whatever is told.
+    fn tell(
         &mut self,
         tag: Tag,
         call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<()>,
     ) {
+        let is_live = |source: &mut Source| (source.phase == Phase::Live).then_some(());
+        self.dispatch(tag, is_live, |(), handler, cx| call(handler, cx));
+    }
+
+    /// Lends a handler itself, the loop and the application at once (law 4), if `prepare` finds in its
+    /// source, which is live then, that there is something to tell. Returns what that is.
+    #[inline]
+    fn dispatch<T: Copy>(
+        &mut self,
+        tag: Tag,
+        prepare: impl FnOnce(&mut Source) -> Option<T>,
+        call: impl FnOnce(T, &mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<()>,
+    ) -> Option<T> {
         if self.core.is_copy() {
-            return;
+            return None;
         }
-        let live = self.core.sources.get(tag).is_some_and(|it| it.phase == Phase::Live);
-        let Some(Some(handler)) = self.handlers.get_mut(tag.slot() as usize) else { return };
-        if !live {
-            return;
-        }
-        let mut lent = Lent { cx: Cx::new(&mut self.core, &mut self.app, tag), is_back: false };
-        let result = call(handler.as_mut(), &mut lent.cx);
-        lent.is_back = true;
-        let operation = lent.cx.failed.unwrap_or("handler");
-        drop(lent);
+        let source = self.core.sources.get_mut(tag)?;
+        let told = prepare(source)?;
+        let handler = self.handlers.get_mut(tag.slot() as usize)?.as_mut()?;
+        self.core.lent.begin(tag, source);
+        let mut loan = Loan { cx: Cx::new(&mut self.core, &mut self.app, tag), is_back: false };
+        let result = call(told, handler.as_mut(), &mut loan.cx);
+        loan.is_back = true;
+        let operation = loan.cx.failed;
+        drop(loan);
         // Law 7: an error ends its source, never the loop.
         if let Err(error) = result {
-            self.core.end(tag, Reason::Failed { operation, error });
+            self.core.end(tag, Reason::Failed { operation: operation.unwrap_or("handler"), error });
         }
         self.adopt();
+        Some(told)
     }
 
     /// Takes in the handlers that were registered during a call, or replace others.
@@ -198,7 +222,7 @@ impl<A: 'static> Reactor<A> {
             self.core.counters.timers += 1;
             let id = TimerId::new(timer.id, self.core.home);
             let expired = Expired { id, key: timer.payload.key, ticks: timer.ticks };
-            self.dispatch(tag, |handler, cx| handler.timer(expired, cx));
+            self.tell(tag, |handler, cx| handler.timer(expired, cx));
         }
     }
 
@@ -207,16 +231,14 @@ impl<A: 'static> Reactor<A> {
     fn expire_source(&mut self, tag: Tag) {
         if let Some(timeout) = self.core.passed_limit(tag) {
             self.core.counters.timers += 1;
-            self.dispatch(tag, |handler, cx| handler.timeout(timeout, cx));
+            self.tell(tag, |handler, cx| handler.timeout(timeout, cx));
         }
         self.core.arm(tag);
     }
 
     /// Phase 7: up to so many closures from other threads.
+    #[inline(never)]
     fn run_remote_calls(&mut self) {
-        if !self.core.mailbox.is_pending() {
-            return;
-        }
         for _ in 0..self.core.limits.remote_calls_per_turn {
             if self.core.run_state == RunState::StopNow || self.core.is_copy() {
                 return;
@@ -244,11 +266,11 @@ impl<A: 'static> Reactor<A> {
             self.core.strike(tag, &source);
             // Law 2: out of the poller, then closed, once, here. Closing is both where the kernel
             // does it so and nobody has a copy.
-            if let Some(fd) = source.fd.take() {
+            if let Some(fd) = source.own.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
                 // A copy's kernel objects are the original's too: this would deafen or cut that.
-                if source.is_unsent && !self.core.is_copy() {
+                if source.own.is_unsent && !self.core.is_copy() {
                     self.core.cut_short(tag, fd.as_fd(), &reason);
                 }
                 if self.core.must_remove(&source)

@@ -1,4 +1,4 @@
-//! Phases 2 and 3 of a turn: waiting for events, and going to sleep no more often than it pays.
+//! Phases 2 and 3 of a turn: waiting for events, and reading the clock.
 
 use std::error::Error;
 use std::fmt;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::reactor::core::nanos;
+use crate::reactor::backoff::Backoff;
+use crate::reactor::strategy::Strategy;
 use crate::source::table::NEVER;
-use crate::{Coverage, Reactor};
+use crate::{Backend, Counters, Coverage, Event, Reactor};
 
 /// Whether a wait may succeed later although nothing is done about it (`epoll_wait(2)`, `poll(2)`,
 /// `select(2)`): the kernel is short of memory.
@@ -50,137 +51,110 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// What it takes to wait for events, once or several times.
+pub(crate) struct Lookout<'a> {
+    pub(crate) backend: &'a mut dyn Backend,
+    pub(crate) events: &'a mut Vec<Event>,
+    pub(crate) counters: &'a mut Counters,
+    backoff: &'a mut Backoff,
+    /// When the clock was read last, as the backend counts nanoseconds.
+    pub(crate) now: u64,
+}
+
+impl Lookout<'_> {
+    /// Waits, once. A failure that may pass counts as a wait without events, after a pause.
+    ///
+    /// # Errors
+    /// A failure that does not pass: it names the system call.
+    #[inline]
+    pub(crate) fn look(&mut self, timeout: Option<Duration>) -> io::Result<Coverage> {
+        self.counters.waits += 1;
+        match self.backend.wait(self.events, timeout) {
+            Ok(coverage) => {
+                self.backoff.reset();
+                Ok(coverage)
+            }
+            Err(error) => self.fail(error, timeout),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: io::Error, timeout: Option<Duration>) -> io::Result<Coverage> {
+        let call = self.backend.wait_call();
+        if !is_passing(&error) {
+            return Err(io::Error::new(error.kind(), WaitError { call, error }));
+        }
+        let pause = self.backoff.next_pause();
+        if let Some(folded) = self.backoff.log.admit(self.backend.now()) {
+            warn!("{call} failed: {error}; trying again in {pause:?}{folded}");
+        }
+        let left = timeout.filter(|left| !left.is_zero());
+        self.backend.sleep(pause.min(left.unwrap_or(pause)));
+        Ok(Coverage::Partial)
+    }
+}
+
 impl<A: 'static> Reactor<A> {
     /// Phases 2 and 3: waits, and reads the clock once.
+    #[inline]
     pub(crate) fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.wheel.settle();
-        let sleeps = limit != Some(Duration::ZERO);
-        let spins = !self.core.limits.spin_max.is_zero();
-        let coalesced_waits = !self.core.limits.coalesce_for.is_zero();
-        let has_deadline = self.core.next_deadline().is_some();
-        if has_deadline || sleeps && (spins || coalesced_waits) {
-            self.note_lag();
-        }
-        let timeout = self.core.timeout(limit);
-        if timeout != Some(Duration::ZERO) && self.core.audit.is_some() {
+        let deadline = self.core.next_deadline();
+        let is_measured =
+            deadline != NEVER || limit != Some(Duration::ZERO) && !self.strategy.is_plain();
+        let worked = if is_measured { self.note_lag() } else { 0 };
+        let timeout = self.core.timeout(limit, deadline);
+        if timeout != 0 && self.core.audit.is_some() {
             self.audit()?;
         }
         let start = self.core.ticks;
         // An audit may have found events, which are dealt with first.
-        let left = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let coverage = self.find(left)?;
-        if coalesced_waits {
-            self.coalescing.found(&self.events);
-        }
+        let left = if self.events.is_empty() { timeout } else { 0 };
+        let left = (left != NEVER).then(|| Duration::from_nanos(left));
+        let (strategy, mut lookout) = self.lookout();
+        let coverage = strategy.wait(left, worked, &mut lookout)?;
         self.core.read_clock();
         if coverage == Coverage::Complete {
             self.core.patience.looked(start);
         }
-        if has_deadline {
-            let limit = timeout.map_or(NEVER, nanos);
-            self.core.patience.waited(self.core.ticks - start, limit, coverage);
+        if deadline != NEVER {
+            self.core.patience.waited(self.core.ticks - start, timeout, coverage);
             self.core.charge();
         }
         self.core.retry_disputed();
         Ok(())
     }
 
-    /// Notes how long the loop has worked since its last wait.
-    fn note_lag(&mut self) {
+    /// Notes how long the loop has worked since its last wait, and returns it in nanoseconds.
+    #[inline]
+    fn note_lag(&mut self) -> u64 {
         let woke = self.core.ticks;
-        self.core.read_clock();
+        self.core.read_ticks();
         let lag = self.core.ticks - woke;
         self.core.patience.worked(lag);
         self.core.charge();
-        let lag = Duration::from_nanos(lag);
-        self.coalescing.worked(lag);
-        self.core.counters.lag_last = lag;
-        self.core.counters.lag_max = self.core.counters.lag_max.max(lag);
+        let counters = &mut self.core.counters;
+        counters.lag_last = Duration::from_nanos(lag);
+        counters.lag_max = counters.lag_max.max(counters.lag_last);
+        lag
     }
 
-    /// Waits for events no longer than `left`, in the way that pays best.
-    fn find(&mut self, mut left: Option<Duration>) -> io::Result<Coverage> {
-        if !self.core.limits.spin_max.is_zero()
-            && let Some(coverage) = self.spin(&mut left)?
-        {
-            return Ok(coverage);
-        }
-        if !self.core.limits.coalesce_for.is_zero()
-            && let Some(coverage) = self.gather(&mut left)?
-        {
-            return Ok(coverage);
-        }
-        self.look(left)
-    }
-
-    /// Waits, once. A failure that may pass counts as a wait without events, after a pause.
-    ///
-    /// # Errors
-    /// A failure that does not pass: it names the system call.
+    /// Waits, once, as [`Lookout::look`] does.
     pub(crate) fn look(&mut self, timeout: Option<Duration>) -> io::Result<Coverage> {
-        self.core.counters.waits += 1;
-        match self.core.backend.wait(&mut self.events, timeout) {
-            Ok(coverage) => {
-                self.wait_backoff.reset();
-                Ok(coverage)
-            }
-            Err(error) if is_passing(&error) => {
-                let pause = self.wait_backoff.next_pause();
-                let call = self.core.backend.wait_call();
-                if let Some(folded) = self.wait_backoff.log.admit(self.core.backend.now()) {
-                    warn!("{call} failed: {error}; trying again in {pause:?}{folded}");
-                }
-                let left = timeout.filter(|left| !left.is_zero());
-                self.core.backend.sleep(pause.min(left.unwrap_or(pause)));
-                Ok(Coverage::Partial)
-            }
-            Err(error) => {
-                let call = self.core.backend.wait_call();
-                Err(io::Error::new(error.kind(), WaitError { call, error }))
-            }
-        }
+        self.lookout().1.look(timeout)
     }
 
-    /// Looks for events for a while without sleeping ([`LoopLimits::spin_max`]), and takes the time
-    /// from what is left of the wait. Returns nothing when there are none.
-    ///
-    /// [`LoopLimits::spin_max`]: crate::LoopLimits::spin_max
-    fn spin(&mut self, left: &mut Option<Duration>) -> io::Result<Option<Coverage>> {
-        let spin = self.core.limits.spin_max.min(left.unwrap_or(Duration::MAX));
-        let (start, mut spent) = (self.core.now, Duration::ZERO);
-        while spent < spin {
-            let coverage = self.look(Some(Duration::ZERO))?;
-            if !self.events.is_empty() {
-                return Ok(Some(coverage));
-            }
-            let before = spent;
-            spent = self.core.backend.now().saturating_duration_since(start);
-            if spent == before {
-                // A clock that stands still is a test's.
-                break;
-            }
-        }
-        *left = left.map(|left| left.saturating_sub(spent));
-        Ok(None)
-    }
-
-    /// Lets events gather where that has paid lately ([`LoopLimits::coalesce_for`]), and takes the
-    /// time from what is left of the wait. Returns nothing when there are none.
-    ///
-    /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
-    fn gather(&mut self, left: &mut Option<Duration>) -> io::Result<Option<Coverage>> {
-        let time = self.core.limits.coalesce_for;
-        let has_time = left.is_none_or(|left| left > time);
-        if !has_time || !self.coalescing.is_due() {
-            return Ok(None);
-        }
-        self.core.counters.coalesced_waits += 1;
-        let start = self.core.backend.now();
-        self.core.backend.sleep(time);
-        let slept = self.core.backend.now().saturating_duration_since(start);
-        let coverage = self.look(Some(Duration::ZERO))?;
-        self.coalescing.tried(self.events.len(), slept);
-        *left = left.map(|left| left.saturating_sub(slept));
-        Ok((!self.events.is_empty()).then_some(coverage))
+    /// How it is waited, and what with.
+    #[inline]
+    fn lookout(&mut self) -> (&mut Strategy, Lookout<'_>) {
+        let now = self.core.nanoseconds();
+        let lookout = Lookout {
+            backend: self.core.backend.as_mut(),
+            events: &mut self.events,
+            counters: &mut self.core.counters,
+            backoff: &mut self.wait_backoff,
+            now,
+        };
+        (&mut self.strategy, lookout)
     }
 }

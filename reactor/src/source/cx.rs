@@ -48,6 +48,7 @@ pub type LoopCx<'a, A = ()> = Cx<'a, A, Outside>;
 
 impl<A> Cx<'_, A> {
     /// Whether somebody woke the source since its last call.
+    #[inline]
     pub fn was_woken(&self) -> bool {
         self.woken
     }
@@ -59,35 +60,37 @@ impl<A> Cx<'_, A> {
     }
 
     /// What is known of the own descriptor.
+    #[inline]
     pub fn readiness(&self) -> Readiness {
-        self.core.sources.get(self.me).map_or(Readiness::NONE, |source| source.ready)
+        self.core.lent.own.ready
     }
 
     /// The number of the own descriptor, for logs; `None` when there is none.
     pub fn raw_fd(&self) -> Option<i32> {
         use std::os::fd::AsRawFd;
-        self.core.sources.get(self.me)?.fd.as_ref().map(AsRawFd::as_raw_fd)
+        self.core.lent.own.fd.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Sets what this source wants to be called for. Edge-triggered, this is a store; otherwise
     /// the kernel is told before the next wait, if it still makes a difference then.
+    #[inline]
     pub fn set_interest(&mut self, interest: Interest) {
-        self.core.set_interest(self.me, interest);
+        self.core.lent.own.interest = interest;
     }
 
     /// Says whether ending this source now would cut short what is said to its peer. If so, however
     /// it ends, its TCP connection is reset (`SO_LINGER`, `socket(7)`): the peer takes no part of an
     /// answer for all of it. A Unix socket cannot be reset. [`Stream`](crate::Stream) does this by
     /// itself.
+    #[inline]
     pub fn set_unsent(&mut self, is_unsent: bool) {
-        if let Some(source) = self.core.sources.get_mut(self.me) {
-            source.is_unsent = is_unsent;
-        }
+        self.core.lent.own.is_unsent = is_unsent;
     }
 
     /// What this source wants to be called for.
+    #[inline]
     pub fn interest(&self) -> Interest {
-        self.core.sources.get(self.me).map_or(Interest::NONE, |source| source.interest)
+        self.core.lent.own.interest
     }
 
     /// Calls [`Handler::timeout`](crate::Handler::timeout) with [`Timeout::Deadline`](crate::Timeout::Deadline) once

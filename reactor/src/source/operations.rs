@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::reactor::core::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
-use crate::source::table::Phase;
+use crate::source::table::Own;
 use crate::{Cx, Interest, Readiness, sys};
 
 /// The most that is written at once to a descriptor in blocking mode: what a pipe that reported
@@ -29,24 +29,25 @@ impl<A> Cx<'_, A> {
     }
 
     /// What a read of `count` into room for `capacity` says about the descriptor.
+    #[inline]
     fn note_read(&mut self, count: usize, capacity: usize) {
-        if count == 0 && capacity > 0 {
-            self.core.update(self.me, |source| {
-                if source.is_stream() {
-                    source.ended = true;
-                    source.ready = source.ready.without(Readiness::READABLE);
-                }
-            });
+        let own = &mut self.core.lent.own;
+        if count >= capacity {
             return;
         }
-        let Some(source) = self.core.sources.get_mut(self.me) else { return };
+        if count == 0 {
+            if own.is_stream() {
+                own.ended = true;
+                own.ready = own.ready.without(Readiness::READABLE);
+            }
+            return;
+        }
         let uncertain = Readiness::READ_CLOSED | Readiness::ERROR;
-        if count < capacity
-            && source.exhausted_by == ExhaustedBy::ShortRead
-            && !source.urgent
-            && !source.ready.intersects(uncertain)
+        if own.exhausted_by == ExhaustedBy::ShortRead
+            && !own.urgent
+            && !own.ready.intersects(uncertain)
         {
-            source.ready = source.ready.without(Readiness::READABLE);
+            own.ready = own.ready.without(Readiness::READABLE);
         }
     }
 
@@ -60,7 +61,7 @@ impl<A> Cx<'_, A> {
         let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let count =
-            self.attempt("write", Interest::WRITE, |fd, source| write_any(fd, source, slices))?;
+            self.attempt("write", Interest::WRITE, |fd, kind| write_any(fd, kind, slices))?;
         self.note_write(count, wanted);
         Ok(count)
     }
@@ -86,12 +87,13 @@ impl<A> Cx<'_, A> {
 
     /// What a write of `count` out of `wanted` says about the descriptor: a short one has filled
     /// it, and the kernel reports when there is room again.
+    #[inline]
     fn note_write(&mut self, count: Option<usize>, wanted: usize) {
         let Some(count) = count else { return };
         self.core.counters.bytes_written += count as u64;
-        let Some(source) = self.core.sources.get_mut(self.me) else { return };
-        if count < wanted && !source.not_socket && source.mode != Mode::Blocking {
-            source.ready = source.ready.without(Readiness::WRITABLE);
+        let own = &mut self.core.lent.own;
+        if count < wanted && !own.not_socket && own.mode != Mode::Blocking {
+            own.ready = own.ready.without(Readiness::WRITABLE);
         }
     }
 
@@ -112,67 +114,82 @@ impl<A> Cx<'_, A> {
 
     /// The one implementation of an operation that may block: law 1's "only a would-block takes
     /// away" is here.
+    #[inline]
     pub(crate) fn attempt<T>(
         &mut self,
         operation: &'static str,
         interest: Interest,
-        call: impl FnOnce(BorrowedFd<'_>, &mut Flags) -> io::Result<T>,
+        call: impl FnOnce(BorrowedFd<'_>, Kind<'_>) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
-        let is_edge_triggered = self.core.is_edge_triggered();
-        let live = self.core.sources.get_mut(self.me).filter(|it| it.phase == Phase::Live);
-        let Some(source) = live else { return Err(no_descriptor()) };
-        let Some(fd) = &source.fd else { return Err(no_descriptor()) };
+        let core = &mut *self.core;
+        let is_edge_triggered = core.is_edge_triggered();
+        if !core.lent.is_live {
+            return Err(no_descriptor());
+        }
         // A loop that winds down asks once more: no wait may be left that reports it.
-        let is_certain = !matches!(self.core.run_state, RunState::Stopping { .. });
-        if is_certain && source.is_exhausted(interest, is_edge_triggered) {
+        if core.lent.own.is_exhausted(interest, is_edge_triggered)
+            && !matches!(core.run_state, RunState::Stopping { .. })
+        {
             return Ok(None);
         }
-        match interest {
-            Interest::WRITE => self.core.counters.writes += 1,
-            _ => self.core.counters.reads += 1,
-        }
-        let mut flags = Flags { mode: source.mode, not_socket: source.not_socket };
-        let result = match source.mode {
-            Mode::Blocking => {
-                ask_first(fd.as_fd(), interest).and_then(|()| call(fd.as_fd(), &mut flags))
-            }
-            Mode::Unknown | Mode::Nonblocking => call(fd.as_fd(), &mut flags),
+        let Own { fd: Some(fd), mode, not_socket, .. } = &mut core.lent.own else {
+            return Err(no_descriptor());
         };
-        source.not_socket = flags.not_socket;
-        if interest == Interest::PRIORITY
-            && result.as_ref().err().is_none_or(|it| it.kind() != io::ErrorKind::WouldBlock)
-        {
-            // There is one at a time, and the next comes with an event of its own.
-            source.ready = source.ready.without(Readiness::PRIORITY);
+        match interest {
+            Interest::WRITE => core.counters.writes += 1,
+            _ => core.counters.reads += 1,
         }
+        let kind = Kind { mode: *mode, not_socket };
+        let result = match kind.mode {
+            Mode::Blocking => ask_first(fd.as_fd(), interest).and_then(|()| call(fd.as_fd(), kind)),
+            Mode::Unknown | Mode::Nonblocking => call(fd.as_fd(), kind),
+        };
         match result {
             Ok(value) => {
-                source.disputed = false;
-                source.last_active = self.core.charged;
+                if interest == Interest::PRIORITY {
+                    core.lent.own.take_priority();
+                }
+                core.lent.own.disputed = false;
+                core.lent.is_active = true;
                 Ok(Some(value))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.core.counters.would_blocks += 1;
-                // No second edge comes for what is already there, so a would-block that the
-                // kernel takes back when asked is not believed, the first time. Hot paths never
-                // get here: a short read or write has told them already.
-                let contradicted =
-                    is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
-                let disputed = std::mem::replace(&mut source.disputed, contradicted);
-                if !contradicted || disputed {
-                    source.ready = source.ready.without(interest.mask());
-                    source.urgent &= !interest.contains(Interest::READ);
-                }
-                if contradicted && disputed {
-                    self.core.dispute(self.me, interest.mask());
-                }
-                Ok(None)
-            }
-            Err(error) => {
-                self.failed = Some(operation);
-                Err(error)
-            }
+            Err(error) => self.fail(operation, interest, error).map(|()| None),
         }
+    }
+
+    /// What an operation that failed says about the descriptor: nothing is wrong if it would block.
+    #[cold]
+    fn fail(
+        &mut self,
+        operation: &'static str,
+        interest: Interest,
+        error: io::Error,
+    ) -> io::Result<()> {
+        let core = &mut *self.core;
+        let is_edge_triggered = core.is_edge_triggered();
+        let own = &mut core.lent.own;
+        if error.kind() != io::ErrorKind::WouldBlock {
+            if interest == Interest::PRIORITY {
+                own.take_priority();
+            }
+            self.failed = Some(operation);
+            return Err(error);
+        }
+        core.counters.would_blocks += 1;
+        // No second edge comes for what is already there, so a would-block that the kernel takes
+        // back when asked is not believed, the first time. Hot paths never get here: a short read
+        // or write has told them already.
+        let Some(fd) = &own.fd else { return Ok(()) };
+        let contradicted = is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
+        let disputed = std::mem::replace(&mut own.disputed, contradicted);
+        if !contradicted || disputed {
+            own.ready = own.ready.without(interest.mask());
+            own.urgent &= !interest.contains(Interest::READ);
+        }
+        if contradicted && disputed {
+            core.dispute(self.me, interest.mask());
+        }
+        Ok(())
     }
 
     /// The pending error of the own socket (`SO_ERROR`), which reading clears.
@@ -180,12 +197,12 @@ impl<A> Cx<'_, A> {
     /// # Errors
     /// What the kernel said to asking; the source has no descriptor.
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        let Some(source) = self.core.sources.get(self.me) else { return Err(no_descriptor()) };
-        let Some(fd) = &source.fd else { return Err(no_descriptor()) };
+        let own = &self.core.lent.own;
+        let Some(fd) = &own.fd else { return Err(no_descriptor()) };
         let error = sys::take_error(fd.as_fd())?;
-        if error.is_some() && source.polled && !self.core.is_edge_triggered() {
+        if error.is_some() && own.polled && !self.core.is_edge_triggered() {
             // What was reported once may happen again, and is to be reported again.
-            self.core.backend.modify(fd.as_fd(), self.me, source.armed)?;
+            self.core.backend.modify(fd.as_fd(), self.me, own.armed)?;
         }
         Ok(error)
     }
@@ -195,32 +212,45 @@ impl<A> Cx<'_, A> {
     /// # Errors
     /// What the kernel said (`shutdown(2)`); the source has no descriptor.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        let fd = self.core.sources.get(self.me).and_then(|source| source.fd.as_ref());
+        let fd = self.core.lent.own.fd.as_ref();
         fd.map_or_else(|| Err(no_descriptor()), |fd| sys::shutdown_write(fd.as_fd()))
     }
 }
 
+impl Own {
+    /// There is one exceptional condition at a time, and the next comes with an event of its own.
+    fn take_priority(&mut self) {
+        self.ready = self.ready.without(Readiness::PRIORITY);
+    }
+}
+
 /// What an operation has to know of its descriptor, and may find out about it.
-pub(crate) struct Flags {
+pub(crate) struct Kind<'a> {
     mode: Mode,
-    not_socket: bool,
+    not_socket: &'a mut bool,
 }
 
 /// Writes to a socket or to anything else, whichever the descriptor turns out to be.
-fn write_any(fd: BorrowedFd<'_>, flags: &mut Flags, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    if flags.mode == Mode::Blocking {
-        let first = slices.iter().find(|slice| !slice.is_empty());
-        let Some(first) = first else { return Ok(0) };
-        let bounded = IoSlice::new(&first[..first.len().min(BLOCKING_WRITE_MAX)]);
-        return sys::writev(fd, &[bounded]);
+#[inline]
+fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    if kind.mode == Mode::Blocking {
+        return write_bounded(fd, slices);
     }
-    if !flags.not_socket {
+    if !*kind.not_socket {
         match sys::send(fd, slices) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => flags.not_socket = true,
+            Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => *kind.not_socket = true,
             result => return result,
         }
     }
     sys::writev(fd, slices)
+}
+
+/// Writes no more than a descriptor in blocking mode takes without blocking.
+fn write_bounded(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let first = slices.iter().find(|slice| !slice.is_empty());
+    let Some(first) = first else { return Ok(0) };
+    let bounded = IoSlice::new(&first[..first.len().min(BLOCKING_WRITE_MAX)]);
+    sys::writev(fd, &[bounded])
 }
 
 /// Whether an operation on a blocking descriptor would return at once.

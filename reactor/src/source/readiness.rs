@@ -50,6 +50,12 @@ impl Readiness {
         Self(self.0 & !other.0)
     }
 
+    /// What is in either.
+    #[must_use]
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// What is in both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

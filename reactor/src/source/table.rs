@@ -17,12 +17,9 @@ pub(crate) enum Phase {
     Ending,
 }
 
-/// What the loop knows of one registration: a cache line, and all that an event has to touch. The
-/// handler is kept apart (law 4).
-#[repr(align(64))]
-pub(crate) struct Source {
-    /// Of the slot: what tells this registration from those before and after (law 3).
-    generation: u32,
+/// What a handler's own calls need of its source. It is lent to the handler for the time of a call
+/// ([`Lent`]), so that none of them has to look the source up.
+pub(crate) struct Own {
     /// Law 2: the loop owns the descriptor. Sources of timers alone have none.
     pub(crate) fd: Option<OwnedFd>,
     /// Law 1: the sticky readiness word.
@@ -30,17 +27,8 @@ pub(crate) struct Source {
     pub(crate) interest: Interest,
     /// What a level-triggered backend was last told.
     pub(crate) armed: Interest,
-    pub(crate) phase: Phase,
-    pub(crate) role: Role,
     pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) mode: Mode,
-    pub(crate) sharing: Sharing,
-    /// In the run queue.
-    pub(crate) queued: bool,
-    /// To be run whatever the readiness.
-    pub(crate) woken: bool,
-    /// In the list of what a level-triggered backend has to be told.
-    pub(crate) dirty: bool,
     /// Known to the backend. Regular files are not: they are always ready.
     pub(crate) polled: bool,
     /// A read has returned the end of the stream, so reading is not worth waiting for.
@@ -54,6 +42,106 @@ pub(crate) struct Source {
     pub(crate) urgent: bool,
     /// The last operation would have blocked, and poll(2) said that it would not.
     pub(crate) disputed: bool,
+}
+
+/// It is swapped at the beginning and at the end of each call.
+const _: () = assert!(size_of::<Own>() == 16);
+
+impl Own {
+    /// What stands in the table while the handler has the rest: nothing is known, nothing is wanted.
+    const NOTHING: Self = Self {
+        fd: None,
+        ready: Readiness::NONE,
+        interest: Interest::NONE,
+        armed: Interest::NONE,
+        exhausted_by: ExhaustedBy::WouldBlock,
+        mode: Mode::Unknown,
+        polled: false,
+        ended: false,
+        not_socket: false,
+        is_unsent: false,
+        urgent: false,
+        disputed: false,
+    };
+
+    /// Whether an operation is known to block: the backend watches for what it takes, and has not
+    /// reported it. Asking the kernel all the same would cost a call, and two on an edge.
+    #[inline]
+    pub(crate) fn is_exhausted(&self, interest: Interest, is_edge_triggered: bool) -> bool {
+        !self.ready.intersects(interest.mask())
+            && self.polled
+            && !interest.is_none()
+            && (is_edge_triggered || self.armed.contains(interest))
+    }
+
+    /// Whether reading nothing means that there is an end: of messages, one may be empty.
+    pub(crate) fn is_stream(&self) -> bool {
+        let Some(fd) = &self.fd else { return true };
+        self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
+    }
+
+    /// Whether a level-triggered backend watches for something else than it should.
+    pub(crate) fn differs(&self) -> bool {
+        self.polled && self.wanted() != self.armed
+    }
+
+    /// What a level-triggered backend should watch for: not for reading once the stream has
+    /// ended, which would be reported for ever.
+    pub(crate) fn wanted(&self) -> Interest {
+        if self.ended { self.interest.without(Interest::READ) } else { self.interest }
+    }
+}
+
+/// What is lent to the handler that is being called. Between calls it is nothing.
+pub(crate) struct Lent {
+    /// The source that is being called.
+    pub(crate) tag: Tag,
+    pub(crate) own: Own,
+    /// The source has not ended during the call.
+    pub(crate) is_live: bool,
+    /// An operation has succeeded.
+    pub(crate) is_active: bool,
+    /// What was told with this call and is told only once.
+    pub(crate) once: Readiness,
+}
+
+impl Lent {
+    /// Nothing, to nobody.
+    pub(crate) const NOTHING: Self = Self {
+        tag: Tag::NONE,
+        own: Own::NOTHING,
+        is_live: false,
+        is_active: false,
+        once: Readiness::NONE,
+    };
+
+    /// Takes what a handler needs out of its live source. [`Core::take_back`] puts it back.
+    ///
+    /// [`Core::take_back`]: crate::reactor::core::Core::take_back
+    #[inline]
+    pub(crate) fn begin(&mut self, tag: Tag, source: &mut Source) {
+        std::mem::swap(&mut self.own, &mut source.own);
+        (self.tag, self.is_live, self.once) = (tag, true, Readiness::NONE);
+    }
+}
+
+/// What the loop knows of one registration: a cache line, and all that an event has to touch. The
+/// handler is kept apart (law 4).
+#[repr(align(64))]
+pub(crate) struct Source {
+    /// Of the slot: what tells this registration from those before and after (law 3).
+    generation: u32,
+    /// Its handler has it during a call.
+    pub(crate) own: Own,
+    pub(crate) phase: Phase,
+    pub(crate) role: Role,
+    pub(crate) sharing: Sharing,
+    /// In the run queue.
+    pub(crate) queued: bool,
+    /// To be run whatever the readiness.
+    pub(crate) woken: bool,
+    /// In the list of what a level-triggered backend has to be told.
+    pub(crate) dirty: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerTag>,
     /// How many other timers it has armed that have not fired: some may have been cancelled.
@@ -84,26 +172,24 @@ impl Source {
         now: u64,
     ) -> Self {
         let assumed = if fd.is_some() { registration.assumed } else { Readiness::NONE };
-        Self {
-            generation: RETIRED,
+        let own = Own {
             fd,
             ready: assumed,
             interest: registration.interest,
             armed: registration.interest,
-            phase: Phase::Live,
-            role: registration.role,
             exhausted_by: registration.exhausted_by,
             mode: registration.mode,
+            ..Own::NOTHING
+        };
+        Self {
+            generation: RETIRED,
+            own,
+            phase: Phase::Live,
+            role: registration.role,
             sharing: registration.sharing,
             queued: false,
             woken: false,
             dirty: false,
-            polled: false,
-            ended: false,
-            not_socket: false,
-            is_unsent: false,
-            urgent: false,
-            disputed: false,
             timer: None,
             timers: 0,
             deadline: NEVER,
@@ -119,33 +205,21 @@ impl Source {
     }
 
     /// Whether this is the registration that a tag names.
+    #[inline]
     fn is(&self, tag: Tag) -> bool {
         self.generation == tag.generation() && tag.generation() != RETIRED
     }
 
-    /// Whether there is something to call the handler for. Errors are in everybody's interest.
+    /// Whether there is something to call the handler for.
+    #[inline]
     pub(crate) fn is_runnable(&self) -> bool {
-        self.phase == Phase::Live
-            && (self.woken || self.ready.intersects(self.interest.mask() | Readiness::ERROR))
+        self.phase == Phase::Live && (self.woken || !self.news().is_empty())
     }
 
-    /// Whether an operation is known to block: the backend watches for what it takes, and has not
-    /// reported it. Asking the kernel all the same would cost a call, and two on an edge.
-    pub(crate) fn is_exhausted(&self, interest: Interest, is_edge_triggered: bool) -> bool {
-        let watched = self.polled && (is_edge_triggered || self.armed.contains(interest));
-        watched && !interest.is_none() && !self.ready.intersects(interest.mask())
-    }
-
-    /// Whether reading nothing means that there is an end: of messages, one may be empty.
-    pub(crate) fn is_stream(&self) -> bool {
-        let Some(fd) = &self.fd else { return true };
-        self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
-    }
-
-    /// What a level-triggered backend should watch for: not for reading once the stream has
-    /// ended, which would be reported for ever.
-    pub(crate) fn wanted(&self) -> Interest {
-        if self.ended { self.interest.without(Interest::READ) } else { self.interest }
+    /// What is known that the handler is to be told of. Every source is told of errors.
+    #[inline]
+    pub(crate) fn news(&self) -> Readiness {
+        self.own.ready.and(self.own.interest.mask() | Readiness::ERROR)
     }
 
     /// When it has been silent for too long, on the clock of what counts against peers.
@@ -199,10 +273,12 @@ impl Sources {
 
     /// The source of a tag, if its registration still stands. Here and in `get_mut` tags are
     /// checked, and nowhere else.
+    #[inline]
     pub(crate) fn get(&self, tag: Tag) -> Option<&Source> {
         self.slots.get(tag.slot() as usize).filter(|source| source.is(tag))
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut Source> {
         self.slots.get_mut(tag.slot() as usize).filter(|source| source.is(tag))
     }

@@ -130,7 +130,9 @@ impl Epoll {
 
 /// Returns a timeout in milliseconds, rounded up: a timer is never early (P12).
 fn milliseconds_up(timeout: Duration) -> libc::c_int {
-    libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+    let rest = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+    let whole = timeout.as_secs().saturating_mul(1000).saturating_add(rest);
+    libc::c_int::try_from(whole).unwrap_or(libc::c_int::MAX)
 }
 
 /// epoll reports hang-ups and errors whatever the interest. A source that neither reads nor writes
@@ -152,29 +154,50 @@ fn level_mask(interest: Interest) -> u32 {
     mask as u32
 }
 
-/// Returns the readiness for a mask of epoll. A hang-up or an error counts as readable and
-/// writable: the next operation tells the cause.
+/// The readiness for each mask of epoll: a look-up is quicker than six tests. `EPOLLRDHUP` is the only
+/// bit of them above the lowest five.
+static READINESS: [Readiness; 64] = {
+    let mut table = [Readiness::NONE; 64];
+    let mut place = 0;
+    while place < table.len() {
+        table[place] = meaning(place as u32 & 31 | (place as u32 & 32) << RDHUP_SHIFT);
+        place += 1;
+    }
+    table
+};
+
+/// How far `EPOLLRDHUP` lies above the sixth bit.
+const RDHUP_SHIFT: u32 = (libc::EPOLLRDHUP as u32).trailing_zeros() - 5;
+
+/// Returns the readiness for a mask of epoll.
 fn readiness(mask: u32) -> Readiness {
-    let has = |bit: libc::c_int| mask & bit as u32 != 0;
-    let mut known = Readiness::NONE;
-    if has(libc::EPOLLIN) {
-        known |= Readiness::READABLE;
-    }
-    if has(libc::EPOLLOUT) {
-        known |= Readiness::WRITABLE;
-    }
-    if has(libc::EPOLLPRI) {
-        known |= Readiness::PRIORITY;
-    }
-    if has(libc::EPOLLRDHUP) {
-        known |= Readiness::READ_CLOSED | Readiness::READABLE;
-    }
-    if has(libc::EPOLLHUP) {
-        known |= Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-        known |= Readiness::READABLE | Readiness::WRITABLE;
-    }
-    if has(libc::EPOLLERR) {
-        known |= Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
+    READINESS[(mask & 31 | mask >> RDHUP_SHIFT & 32) as usize]
+}
+
+/// Returns what a mask says. A hang-up or an error counts as readable and writable: the next operation
+/// tells the cause.
+const fn meaning(mask: u32) -> Readiness {
+    const TRIES: [(libc::c_int, Readiness); 6] = [
+        (libc::EPOLLIN, Readiness::READABLE),
+        (libc::EPOLLOUT, Readiness::WRITABLE),
+        (libc::EPOLLPRI, Readiness::PRIORITY),
+        (libc::EPOLLRDHUP, Readiness::READ_CLOSED.with(Readiness::READABLE)),
+        (
+            libc::EPOLLHUP,
+            Readiness::READ_CLOSED
+                .with(Readiness::WRITE_CLOSED)
+                .with(Readiness::READABLE)
+                .with(Readiness::WRITABLE),
+        ),
+        (libc::EPOLLERR, Readiness::ERROR.with(Readiness::READABLE).with(Readiness::WRITABLE)),
+    ];
+    let (mut known, mut place) = (Readiness::NONE, 0);
+    while place < TRIES.len() {
+        let (bit, says) = TRIES[place];
+        if mask & bit as u32 != 0 {
+            known = known.with(says);
+        }
+        place += 1;
     }
     known
 }
@@ -220,6 +243,10 @@ impl Backend for Epoll {
             self.events.resize(count * 2, EMPTY);
         }
         Ok(Coverage::Partial)
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        super::monotonic()
     }
 
     fn trim(&mut self) {

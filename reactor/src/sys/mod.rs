@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+mod clock;
 mod epoll;
 mod event_fd;
 mod io_calls;
@@ -17,12 +18,13 @@ mod signal;
 mod sigpipe;
 mod socket;
 
+pub(crate) use clock::monotonic;
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{SLICES_MAX, read, ready_now, send, sendfile, set_nonblocking, writev};
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
-pub(crate) use process::process_id;
+pub(crate) use process::Process;
 pub(crate) use resource::effective_user;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;

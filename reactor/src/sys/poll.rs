@@ -167,4 +167,8 @@ impl Backend for Poll {
         }
         Ok(Coverage::Complete)
     }
+
+    fn nanoseconds(&self) -> u64 {
+        super::monotonic()
+    }
 }

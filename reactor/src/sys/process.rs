@@ -5,21 +5,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::check;
 
-/// Returns the number of this process. No other process that shares memory or descriptors with it
-/// has the same number.
+/// The process that something was made in, which tells it from the copies that a fork makes of it.
 ///
-/// The number is cached in a page that the kernel clears in a forked process (`MADV_WIPEONFORK` in
-/// `madvise(2)`, Linux 4.14), so a call costs no system call. Without such a page it costs one.
-pub(crate) fn process_id() -> u32 {
-    static PLACE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
-    let Some(place) = PLACE.get_or_init(cleared_by_fork) else { return std::process::id() };
-    match place.load(Ordering::Relaxed) {
-        0 => {
-            let number = std::process::id();
+/// Its number is kept where the kernel clears it in whatever a fork makes (`MADV_WIPEONFORK` in
+/// `madvise(2)`, Linux 4.14), so that looking costs no system call. Where there is no such place it
+/// costs one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    /// It is that of no other process that shares memory or descriptors with this one.
+    number: u32,
+    place: Option<&'static AtomicU32>,
+}
+
+impl Process {
+    /// This process.
+    pub(crate) fn this() -> Self {
+        static PLACE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+        let (number, place) = (std::process::id(), *PLACE.get_or_init(cleared_by_fork));
+        if let Some(place) = place {
             place.store(number, Ordering::Relaxed);
-            number
         }
-        number => number,
+        Self { number, place }
+    }
+
+    /// Whether another process is asking, which a fork has made since.
+    #[inline]
+    pub(crate) fn is_another(&self) -> bool {
+        let asking = match self.place {
+            Some(place) => place.load(Ordering::Relaxed),
+            None => std::process::id(),
+        };
+        asking != self.number
     }
 }
 
@@ -84,14 +100,14 @@ mod tests {
 
     #[test]
     fn a_process_that_a_fork_makes_does_not_take_itself_for_the_other() {
-        let number = process_id();
-        assert_eq!((number, process_id()), (std::process::id(), number));
+        let process = Process::this();
+        assert!(!process.is_another());
         let child = fork();
         if child == 0 {
-            exit(process_id() != number && process_id() == std::process::id());
+            exit(process.is_another() && !Process::this().is_another() && process.is_another());
         }
         assert!(was_well(child));
-        assert_eq!(process_id(), number);
+        assert!(!process.is_another() && !Process::this().is_another());
     }
 
     /// Counts the bytes that it reads, and forks when it is woken.

@@ -193,4 +193,8 @@ impl Backend for Select {
             }
         }
     }
+
+    fn nanoseconds(&self) -> u64 {
+        super::monotonic()
+    }
 }

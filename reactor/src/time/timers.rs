@@ -56,7 +56,11 @@ impl<A> Core<A> {
 
     /// Changes the deadline or the idle limit of a source.
     pub(crate) fn update_limits(&mut self, tag: Tag, change: impl FnOnce(&mut Source)) {
+        let is_active = self.lent.is_active && tag == self.lent.tag;
         if let Some(source) = self.sources.get_mut(tag) {
+            if is_active {
+                source.last_active = self.charged;
+            }
             change(source);
             self.arm(tag);
         }
@@ -92,10 +96,10 @@ impl<A> Core<A> {
     /// there, or in the queue.
     pub(crate) fn passed_limit(&mut self, tag: Tag) -> Option<Timeout> {
         let source = self.sources.get_mut(tag)?;
-        if self.is_behind && source.queued && source.fd.is_some() {
+        if self.is_behind && source.queued && source.own.fd.is_some() {
             return None;
         }
-        let unseen = match source.fd {
+        let unseen = match source.own.fd {
             Some(_) => self.ticks.saturating_sub(self.patience.looked_at()),
             None => 0,
         };
@@ -129,7 +133,11 @@ impl<A> Core<A> {
 
     /// Collects what is due, as much as is fired in a context. Returns how many timers wait to be
     /// fired.
+    #[inline]
     pub(crate) fn collect_due(&mut self) -> usize {
+        if self.due.is_empty() && self.wheel.next_deadline().is_none_or(|at| at > self.ticks) {
+            return 0;
+        }
         self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
         self.due.len()
     }

@@ -231,6 +231,7 @@ impl Wheel {
     /// Returns when to call [`expire`](Self::expire) next, in nanoseconds. That is the deadline of
     /// the next timer, or earlier if that timer was moved, or was cancelled since
     /// [`settle`](Self::settle).
+    #[inline]
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.buckets.soonest()
     }

@@ -47,6 +47,8 @@ pub(super) struct Buckets {
     pub(super) buckets: Vec<Bucket>,
     /// The buckets that hold timers, one word for each level.
     pub(super) occupied: [u64; LEVELS],
+    /// Which of these words are not zero.
+    levels: u32,
     pub(super) chunks: Vec<Chunk>,
     /// The free chunks. While there is a limit, only those below it.
     pub(super) vacant: Chain,
@@ -65,6 +67,7 @@ impl Buckets {
         Self {
             buckets: Vec::new(),
             occupied: [0; LEVELS],
+            levels: 0,
             chunks: Vec::new(),
             vacant: Chain::EMPTY,
             free: Free::new(),
@@ -86,6 +89,7 @@ impl Buckets {
         let bit = 1 << (number % BUCKETS);
         if self.occupied[number / BUCKETS] & bit == 0 {
             self.occupied[number / BUCKETS] |= bit;
+            self.levels |= 1 << (number / BUCKETS);
             let chunk = self.open();
             self.buckets[number] =
                 Bucket { soonest: deadline, live: 0, head: chunk, tail: chunk, extra: 0 };
@@ -122,8 +126,8 @@ impl Buckets {
     pub(super) fn first(&self) -> Option<usize> {
         // The lowest occupied level comes first: timers of higher levels differ from the tick of
         // the wheel in a higher digit.
-        let level = self.occupied.iter().position(|bits| *bits != 0)?;
-        Some(level * BUCKETS + self.occupied[level].trailing_zeros() as usize)
+        let level = self.levels.trailing_zeros() as usize;
+        self.occupied.get(level).map(|bits| level * BUCKETS + bits.trailing_zeros() as usize)
     }
 
     /// Returns the earliest deadline of the first bucket that holds timers.
@@ -132,11 +136,19 @@ impl Buckets {
         self.first().map(|number| self.buckets[number].soonest)
     }
 
+    /// Notes that buckets of a level were emptied.
+    fn note_level(&mut self, level: usize) {
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+    }
+
     /// Empties the buckets in `mask` of a level, from first to last, and adds their chunks to a
     /// chain.
     pub(super) fn detach(&mut self, level: usize, mask: u64, chain: &mut Chain) {
         let mut reached = self.occupied[level] & mask;
         self.occupied[level] &= !mask;
+        self.note_level(level);
         while reached != 0 {
             let number = level * BUCKETS + reached.trailing_zeros() as usize;
             reached &= reached - 1;
@@ -253,6 +265,7 @@ impl Buckets {
     #[inline(never)]
     fn dissolve(&mut self, number: usize) {
         self.occupied[number / BUCKETS] &= !(1 << (number % BUCKETS));
+        self.note_level(number / BUCKETS);
         let Bucket { head, tail, .. } = self.buckets[number];
         self.forget(number);
         self.close(head, tail);
@@ -338,6 +351,9 @@ impl Buckets {
             assert_eq!(self.chunks[bucket.tail as usize].next, NIL);
             assert!(bucket.live > 0 && count == bucket.extra + 1);
             extra += bucket.extra as usize;
+        }
+        for (level, bits) in self.occupied.iter().enumerate() {
+            assert_eq!(self.levels >> level & 1 == 1, *bits != 0, "level {level}");
         }
         assert_eq!(self.extra, extra);
         assert!(is_swept_known, "the sweep goes on in a chunk that is elsewhere by now");

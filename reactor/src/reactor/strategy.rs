@@ -1,0 +1,125 @@
+//! How a loop waits so that it goes to sleep no more often than it pays: [`LoopLimits::spin_max`] and
+//! [`LoopLimits::coalesce_for`].
+
+use std::io;
+use std::time::Duration;
+
+use crate::reactor::coalescing::Coalescing;
+use crate::reactor::wait::Lookout;
+use crate::{Coverage, LoopLimits};
+
+/// How a loop waits, and what is known of which way has paid.
+#[derive(Debug)]
+pub(crate) struct Strategy {
+    spin_max: Duration,
+    coalesce_for: Duration,
+    coalescing: Coalescing,
+}
+
+impl Strategy {
+    /// The one that `limits` ask for.
+    pub(crate) fn new(limits: &LoopLimits) -> Self {
+        let LoopLimits { spin_max, coalesce_for, .. } = *limits;
+        Self { spin_max, coalesce_for, coalescing: Coalescing::default() }
+    }
+
+    /// Whether it sleeps at once, until the first event. It does not matter then how long the loop has
+    /// worked.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.spin_max.is_zero() && self.coalesce_for.is_zero()
+    }
+
+    /// Waits for events no longer than `left`, in the way that pays best. The loop has worked for so
+    /// many nanoseconds since it last waited.
+    ///
+    /// # Errors
+    /// A failure that does not pass: it names the system call.
+    #[inline]
+    pub(crate) fn wait(
+        &mut self,
+        left: Option<Duration>,
+        worked: u64,
+        lookout: &mut Lookout<'_>,
+    ) -> io::Result<Coverage> {
+        if self.is_plain() {
+            return lookout.look(left);
+        }
+        self.coalescing.worked(Duration::from_nanos(worked));
+        let coverage = self.find(left, lookout);
+        if coverage.is_ok() && !self.coalesce_for.is_zero() {
+            self.coalescing.found(lookout.events);
+        }
+        coverage
+    }
+
+    fn find(
+        &mut self,
+        mut left: Option<Duration>,
+        lookout: &mut Lookout<'_>,
+    ) -> io::Result<Coverage> {
+        if !self.spin_max.is_zero()
+            && let Some(coverage) = self.spin(&mut left, lookout)?
+        {
+            return Ok(coverage);
+        }
+        if !self.coalesce_for.is_zero()
+            && let Some(coverage) = self.gather(&mut left, lookout)?
+        {
+            return Ok(coverage);
+        }
+        lookout.look(left)
+    }
+
+    /// Looks for events for a while without sleeping ([`LoopLimits::spin_max`]), and takes the time
+    /// from what is left of the wait. Returns nothing when there are none.
+    fn spin(
+        &self,
+        left: &mut Option<Duration>,
+        lookout: &mut Lookout<'_>,
+    ) -> io::Result<Option<Coverage>> {
+        let spin = self.spin_max.min(left.unwrap_or(Duration::MAX));
+        let mut spent = Duration::ZERO;
+        while spent < spin {
+            let coverage = lookout.look(Some(Duration::ZERO))?;
+            if !lookout.events.is_empty() {
+                return Ok(Some(coverage));
+            }
+            let before = spent;
+            spent = since(lookout.now, lookout);
+            if spent == before {
+                // A clock that stands still is a test's.
+                break;
+            }
+        }
+        *left = left.map(|left| left.saturating_sub(spent));
+        Ok(None)
+    }
+
+    /// Lets events gather where that has paid lately ([`LoopLimits::coalesce_for`]), and takes the
+    /// time from what is left of the wait. Returns nothing when there are none.
+    fn gather(
+        &mut self,
+        left: &mut Option<Duration>,
+        lookout: &mut Lookout<'_>,
+    ) -> io::Result<Option<Coverage>> {
+        let time = self.coalesce_for;
+        let has_time = left.is_none_or(|left| left > time);
+        if !has_time || !self.coalescing.is_due() {
+            return Ok(None);
+        }
+        lookout.counters.coalesced_waits += 1;
+        let start = lookout.backend.nanoseconds();
+        lookout.backend.sleep(time);
+        let slept = since(start, lookout);
+        let coverage = lookout.look(Some(Duration::ZERO))?;
+        self.coalescing.tried(lookout.events.len(), slept);
+        *left = left.map(|left| left.saturating_sub(slept));
+        Ok((!lookout.events.is_empty()).then_some(coverage))
+    }
+}
+
+/// How long ago a time of the backend's clock is.
+fn since(start: u64, lookout: &Lookout<'_>) -> Duration {
+    Duration::from_nanos(lookout.backend.nanoseconds().saturating_sub(start))
+}
