@@ -4,11 +4,13 @@
 //! Each check panics when the codec is wrong, with a message that says what was expected and what
 //! happened. The codecs of this crate pass the same checks.
 
+mod cipher;
 mod random;
 mod wire;
 
 use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 
+pub use cipher::ToyCipher;
 pub use random::Random;
 pub use wire::Wire;
 

@@ -268,6 +268,12 @@ impl<S, L: Layer> Link<S, L> {
         self.has(flag::INPUT_ENDED)
     }
 
+    /// Returns how many bytes the link keeps between two passes that were said and not sent, sealed or
+    /// not.
+    pub fn unsent_kept(&self) -> u64 {
+        self.rest.as_ref().map_or(0, |rest| rest.unsent())
+    }
+
     /// Returns whether the link waits for bytes: a driver that learns of an error otherwise has to
     /// report it.
     #[inline]

@@ -193,6 +193,8 @@ impl<S, L: Layer> Link<S, L> {
     /// Ends the connection since the layer cannot go on: what it did not seal is lost.
     fn refuse(&mut self, scratch: &mut Scratch, error: Box<dyn Error + Send + Sync>) {
         scratch.output.clear();
+        // An end in order would pass for the end of everything that was said.
+        self.set(flag::LAYER_FINISHED, true);
         self.close(scratch, Reason::Refused(error));
     }
 

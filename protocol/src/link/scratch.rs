@@ -51,6 +51,11 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// How many bytes wait to be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.output.len() + self.wire.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.sealed.is_empty()

@@ -313,6 +313,11 @@ impl<S, L: Layer> Wire<S, L> {
         self.incoming.len()
     }
 
+    /// Returns how many bytes the link keeps that were said and not sent, sealed or not.
+    pub fn unsent(&self) -> u64 {
+        self.link.unsent_kept()
+    }
+
     /// Returns whether the link has ended its sending side.
     pub fn is_shut_down(&self) -> bool {
         self.is_shut_down
