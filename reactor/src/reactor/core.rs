@@ -1,4 +1,4 @@
-//! The loop's own state: all of a reactor but its handlers and the application.
+//! The state of the loop: everything in a reactor but its handlers and the application.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,26 +23,27 @@ use crate::{
     Tag, Trigger, sys,
 };
 
-/// How long an operation is left alone that would block although poll(2) says that it would not.
+/// The pause before an operation is tried again that would block although poll(2) denies it.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// How far a loop is from its end.
+/// The progress of a loop towards its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
     /// It runs.
     Running,
-    /// It winds down: every source is to be told, and what is left at this time is closed. The
-    /// time is on the clock of what counts against peers.
+    /// It winds down: every source is told, and at this time the remaining ones are closed. The
+    /// time is on the clock that counts against peers.
     Stopping { until: u64, told: bool },
-    /// It stops once what is being run has been run.
+    /// It stops when everything that is ready has run.
     StopAfterBatch,
     /// It stops before another handler is called.
     StopNow,
 }
 
-/// The loop's own state. Handlers get it, through `Cx`, beside themselves (law 4).
+/// The state of the loop. A handler gets it through `Cx`, in addition to itself (law 4).
 pub(crate) struct Core<A> {
-    /// Which loop of the process it is: what tells its names from those of others (law 3).
+    /// The number of the loop within the process, which distinguishes its names from those of
+    /// others (law 3).
     pub(crate) home: Home,
     /// The process that made it.
     pub(crate) process: Process,
@@ -51,33 +52,33 @@ pub(crate) struct Core<A> {
     pub(crate) sources: Sources,
     /// What the handler that is being called has of its source.
     pub(crate) lent: Lent,
-    /// What is to be run, in order.
+    /// The sources to run, in order.
     pub(crate) queue: VecDeque<Tag>,
-    /// The budget of the turn ended before all that was queued had been run.
+    /// The budget of the turn ended before all queued sources had run.
     pub(crate) is_behind: bool,
-    /// What a level-triggered backend may have to be told before the next wait.
+    /// The sources whose interest a level-triggered backend may have to be told before the next
+    /// wait.
     pub(crate) dirty: Vec<Tag>,
-    /// Handlers that the reactor is to take in: of new sources, and in the place of others.
+    /// Handlers for the reactor to store: of new sources, and replacements.
     pub(crate) arrivals: Vec<(Tag, Box<dyn Handler<A>>)>,
-    /// What has ended and waits to be reaped.
+    /// Sources that have ended and wait to be reaped.
     pub(crate) ending: VecDeque<(Tag, Reason)>,
-    /// Who is still to be told that the loop winds down.
+    /// Sources that have not been told yet that the loop winds down.
     pub(crate) to_notify: VecDeque<Tag>,
-    /// Sources whose would-block the kernel contradicts, and what they are tried again for.
+    /// Sources whose would-block the kernel contradicts, and the readiness to try again.
     pub(crate) disputed: Vec<(Tag, Readiness)>,
     /// Listeners that wait for a descriptor or a connection to be freed.
     pub(crate) starved: Vec<Tag>,
     pub(crate) connections: usize,
     pub(crate) listeners: Vec<Tag>,
     pub(crate) wheel: Wheel,
-    /// Collected, and not fired yet.
+    /// Timers that were collected and have not fired.
     pub(crate) due: VecDeque<Collected>,
-    /// How often a connection that is reset with output unsent is logged.
+    /// Limits how often a connection that is reset with output unsent is logged.
     pub(crate) cut_short: Folding,
-    /// When tables give back the room that they do not need, in nanoseconds of loop time; `NEVER` when
-    /// they have none.
+    /// When tables shrink next, in nanoseconds of loop time; `NEVER` if none has spare room.
     pub(crate) trim_at: u64,
-    /// How much is still to be looked at for timers of sources that have ended.
+    /// How many steps remain in the search for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
     /// `epoch`, as the backend counts nanoseconds.
@@ -85,18 +86,18 @@ pub(crate) struct Core<A> {
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
     pub(crate) ticks: u64,
-    /// What of `ticks` counts against peers.
+    /// The part of `ticks` that counts against peers.
     pub(crate) charged: u64,
     pub(crate) patience: Patience,
-    /// When a host has to turn the loop again.
+    /// When a host has to turn the loop next.
     left_until: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) limits: LoopLimits,
     pub(crate) run_state: RunState,
     pub(crate) mailbox: Arc<Mailbox<A>>,
-    /// What the drivers of connections share.
+    /// The state that the drivers of connections share.
     pub(crate) shared: Shared,
-    /// What the auditor has noted, when it is on.
+    /// The auditor, when it is on.
     pub(crate) audit: Option<Audit>,
 }
 
@@ -145,7 +146,7 @@ impl<A> Core<A> {
         })
     }
 
-    /// Whether a change is reported once only.
+    /// Returns whether the backend reports each change only once.
     pub(crate) fn is_edge_triggered(&self) -> bool {
         self.trigger == Trigger::Edge
     }
@@ -169,13 +170,14 @@ impl<A> Core<A> {
         self.origin + self.ticks
     }
 
-    /// Takes what the loop has lost off the time that counts against peers.
+    /// Computes the time that counts against peers: the time of the loop without the time that it
+    /// lost.
     #[inline]
     pub(crate) fn charge(&mut self) {
         self.charged = self.ticks.saturating_sub(self.patience.lost());
     }
 
-    /// A time on the loop's own scale: nanoseconds since it started.
+    /// Returns a time on the scale of the loop: nanoseconds since it started.
     pub(crate) fn to_ticks(&self, at: Instant) -> u64 {
         nanos(at.saturating_duration_since(self.epoch))
     }
@@ -207,7 +209,7 @@ impl<A> Core<A> {
         Ok(tag)
     }
 
-    /// For how many nanoseconds a source may be silent that is registered so.
+    /// Returns the idle limit of a registration, in nanoseconds.
     pub(crate) fn idle_of(&self, registration: &Registration) -> io::Result<u64> {
         Ok(match (registration.idle, registration.role) {
             (Idle::Limit(limit), _) => idle_nanos(limit)?,
@@ -216,8 +218,8 @@ impl<A> Core<A> {
         })
     }
 
-    /// Makes the backend watch a new source. What cannot be watched because it never blocks is
-    /// always ready instead.
+    /// Makes the backend watch a new source. A descriptor that cannot be watched because it never
+    /// blocks is always ready.
     fn watch(&mut self, tag: Tag) -> io::Result<()> {
         let Some(Source { own, .. }) = self.sources.get_mut(tag) else { return Ok(()) };
         let Some(fd) = &own.fd else { return Ok(()) };
@@ -231,9 +233,8 @@ impl<A> Core<A> {
         Ok(())
     }
 
-    /// Changes what is known of a source, and restores law 1 after it: a source is queued if and
-    /// only if there is something to call it for, and a level-triggered backend is told what
-    /// differs before the next wait.
+    /// Changes a source and restores law 1: the source is queued if and only if there is a reason
+    /// to call it, and a level-triggered backend is told differences before the next wait.
     #[inline]
     pub(crate) fn update(&mut self, tag: Tag, change: impl FnOnce(&mut Source)) {
         let Some(source) = self.sources.get_mut(tag) else { return };
@@ -266,7 +267,7 @@ impl<A> Core<A> {
     }
 
     /// Phase 1 of the turn: tells a level-triggered backend the masks that still differ. A pause
-    /// that was taken back since costs nothing.
+    /// that was reverted costs nothing.
     #[inline]
     pub(crate) fn rearm(&mut self) {
         if !self.dirty.is_empty() {
@@ -281,7 +282,8 @@ impl<A> Core<A> {
             source.dirty = false;
             let Some(fd) = &source.own.fd else { continue };
             if source.phase == Phase::Ending {
-                // It waits to be reaped, and would be reported at every wait until then.
+                // It waits to be reaped. Otherwise the backend would report it at every wait until
+                // then.
                 if std::mem::take(&mut source.own.polled)
                     && let Err(error) = self.backend.remove(fd.as_fd())
                 {
@@ -300,7 +302,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// Phase 4 of the turn: adds what an event says to what is known of its source.
+    /// Phase 4 of the turn: adds the readiness of an event to that of its source.
     #[inline]
     pub(crate) fn fold(&mut self, event: Event) {
         let (charged, mut live) = (self.charged, false);
@@ -314,7 +316,7 @@ impl<A> Core<A> {
         self.counters.stale_events += u64::from(!live);
     }
 
-    /// Says that a source has ended. The first reason counts.
+    /// Ends a source. The first reason counts.
     pub(crate) fn end(&mut self, tag: Tag, reason: Reason) {
         let Some(source) = self.sources.get_mut(tag) else { return };
         if source.phase == Phase::Live {
@@ -335,13 +337,13 @@ impl<A> Core<A> {
         self.update(tag, |source| source.woken = true);
     }
 
-    /// A source's operation would block again, and poll(2) still says that it would not. It is
-    /// believed for a while, so that the loop does not spin, and then tried again.
+    /// Records that an operation would block again although poll(2) still denies it. The loop
+    /// believes it for a while, so that it does not spin, and then tries again.
     pub(crate) fn dispute(&mut self, tag: Tag, mask: Readiness) {
         self.disputed.push((tag, mask));
     }
 
-    /// Tries again what was disputed.
+    /// Tries disputed operations again.
     #[inline]
     pub(crate) fn retry_disputed(&mut self) {
         while let Some((tag, mask)) = self.disputed.pop() {
@@ -349,17 +351,17 @@ impl<A> Core<A> {
         }
     }
 
-    /// Whether a source is to be tried again without an event.
+    /// Returns whether a source will be tried again without an event.
     pub(crate) fn is_disputed(&self, tag: Tag) -> bool {
         self.disputed.iter().any(|(disputed, _)| *disputed == tag)
     }
 
-    /// When what is disputed is tried again, if anything is.
+    /// Returns when disputed operations are tried again, if there are any.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         (!self.disputed.is_empty()).then(|| self.now + RETRY)
     }
 
-    /// Has closing a connection reset it, because not everything was sent.
+    /// Makes closing a connection reset it, because not everything was sent.
     pub(crate) fn cut_short(&mut self, tag: Tag, fd: BorrowedFd<'_>, reason: &Reason) {
         if matches!(reason, Reason::Failed { .. }) {
             // The connection is gone already.
@@ -377,13 +379,13 @@ impl<A> Core<A> {
         }
     }
 
-    /// Whether a descriptor has to be taken out of the backend before it is closed.
+    /// Returns whether a descriptor has to be removed from the backend before it is closed.
     pub(crate) fn must_remove(&self, source: &Source) -> bool {
         let unshared = source.sharing == Sharing::Excluded;
         source.own.polled && !(unshared && self.backend.forgets_what_is_closed())
     }
 
-    /// Whether something is to be done without waiting for the kernel.
+    /// Returns whether there is work that does not wait for the kernel.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         // Almost never is there anything of all that: it is added up for a single test.
@@ -420,7 +422,7 @@ impl<A> Core<A> {
         until.min(self.trim_at).min(self.wheel.next_deadline().unwrap_or(NEVER))
     }
 
-    /// A host takes over until it turns the loop again, by the next deadline.
+    /// Records that a host takes over, until it turns the loop again by the next deadline.
     pub(crate) fn leave(&mut self) {
         let woke = self.ticks;
         self.left_until = Some(self.next_deadline()).filter(|until| *until != NEVER);
@@ -431,7 +433,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// The host has turned the loop again. What came between is a wait like any other.
+    /// Records that the host turns the loop again. The time in between counts as a wait.
     pub(crate) fn resume(&mut self) {
         let Some(until) = self.left_until.take() else { return };
         let left = self.ticks;
@@ -457,7 +459,7 @@ impl<A> Core<A> {
         left.min(retry).min(limit.map_or(NEVER, nanos))
     }
 
-    /// When `ticks` is, on the clock.
+    /// Returns the `Instant` of `ticks`.
     pub(crate) fn to_instant(&self, ticks: u64) -> Instant {
         self.epoch + Duration::from_nanos(ticks)
     }
@@ -500,7 +502,7 @@ fn moment(backend: &dyn Backend) -> (Instant, u64) {
     closest
 }
 
-/// An idle limit in nanoseconds. Zero would have passed at once, and again and again.
+/// Returns an idle limit in nanoseconds. Zero is refused, since it would pass at once, every time.
 pub(crate) fn idle_nanos(limit: Duration) -> io::Result<u64> {
     if limit.is_zero() {
         let text = "an idle limit of 0 would allow nothing; give it a positive value, or None";
@@ -509,7 +511,7 @@ pub(crate) fn idle_nanos(limit: Duration) -> io::Result<u64> {
     Ok(nanos(limit))
 }
 
-/// A duration in nanoseconds; what does not fit is as good as for ever.
+/// Returns a duration in nanoseconds. One that does not fit counts as for ever.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().checked_mul(1_000_000_000);
     whole.and_then(|whole| whole.checked_add(duration.subsec_nanos().into())).unwrap_or(NEVER)

@@ -1,4 +1,4 @@
-//! What a loop has done since it started.
+//! The counters of a loop.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -8,32 +8,31 @@ use crate::reactor::core::Core;
 use crate::source::table::{Own, Source};
 use crate::{Cx, Reason, Role, Tag, sys};
 
-/// What a loop has done since it started: the costs that the tests hold it to, and what an
-/// operator wants to see.
+/// The counters of a loop since its start, for operators and for tests of costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Connections held now.
+    /// Open connections.
     pub connections: u64,
-    /// Connections that wait now to be accepted, at all listeners of TCP; the kernel does not tell
-    /// it of Unix sockets.
+    /// Connections that wait to be accepted, at all TCP listeners. The kernel does not report this
+    /// for Unix sockets.
     pub waiting: u64,
-    /// Connections turned away: attempts that the kernel dropped since a listener's backlog was
-    /// full (of TCP, Linux 4.12 and later; a peer that tries again counts again), those that came to
-    /// nothing while they were accepted, and those that what accepts them had no use for.
+    /// Connections that were refused: attempts that the kernel dropped because a backlog was full
+    /// (TCP, Linux 4.12 and later; each retry counts), connections that failed while they were
+    /// accepted, and those for which the function that accepts them returned an error.
     pub refused: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Calls of the backend's wait.
     pub waits: u64,
-    /// Times that events were let gather instead of waiting for the first of them.
+    /// Waits that let events gather instead of waiting for the first one.
     pub coalesced_waits: u64,
     /// Events reported by the backend.
     pub events: u64,
     /// Events dropped because their registration had ended.
     pub stale_events: u64,
-    /// Calls that read from a descriptor, those that would have blocked included.
+    /// Calls that read from a descriptor, including those that would have blocked.
     pub reads: u64,
-    /// Calls that wrote to a descriptor, those that would have blocked included.
+    /// Calls that wrote to a descriptor, including those that would have blocked.
     pub writes: u64,
     /// Reads, writes and accepts that would have blocked.
     pub would_blocks: u64,
@@ -49,9 +48,9 @@ pub struct Counters {
     pub runs: u64,
     /// Timers and deadlines that fired.
     pub timers: u64,
-    /// Sources that the auditor found with unread data which no event announces.
+    /// Sources that the auditor found with unread data that no event announces.
     pub lost_edges: u64,
-    /// Sources that the auditor found running over and over without touching their descriptor.
+    /// Sources that the auditor found running repeatedly without touching their descriptor.
     pub idle_spins: u64,
     /// Closures run for other threads.
     pub remote_calls: u64,
@@ -61,30 +60,30 @@ pub struct Counters {
     pub cut_short: u64,
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
-    /// How long the last turn kept others waiting, from the end of its wait to the beginning of the
-    /// next; measured when a timer or an idle limit is armed, or the loop spins or lets events
-    /// gather. The time of a host between two turns does not count.
+    /// The duration of the last turn, from the end of its wait to the start of the next one. It is
+    /// measured when a timer or an idle limit is armed, or the loop spins or lets events gather.
+    /// The time of a host between two turns does not count.
     pub lag_last: Duration,
-    /// The longest such time.
+    /// The longest such duration.
     pub lag_max: Duration,
 }
 
 impl Counters {
-    /// Operations on descriptors, those that would have blocked included.
+    /// Returns the number of operations on descriptors, including those that would have blocked.
     pub(crate) fn operations(&self) -> u64 {
         self.reads + self.writes
     }
 
-    /// Sources that are registered now, but for the loop's own: zero means that nothing was left
-    /// behind.
+    /// Returns how many sources are registered, without the loop's own. Zero means that no source
+    /// was left behind.
     pub fn live(&self) -> u64 {
         self.registered.saturating_sub(self.closes.iter().sum())
     }
 }
 
 impl fmt::Display for Counters {
-    /// One line of `name=value` pairs, for logs. What is held now comes first; how many sources there
-    /// are besides connections is no news of the loop's, so [`live`](Self::live) is left out.
+    /// Writes one line of `name=value` pairs, for logs. Counters of the present come first.
+    /// [`live`](Self::live) is left out, since sources other than connections rarely matter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = [
             ("connections", self.connections),
@@ -121,7 +120,7 @@ impl fmt::Display for Counters {
 }
 
 impl<A> Core<A> {
-    /// A source has been taken out of the table: it is no connection or listener any more.
+    /// Updates the counters for a source that was removed from the table.
     pub(crate) fn strike(&mut self, tag: Tag, source: &Source) {
         match source.role {
             Role::Connection => self.connections -= 1,
@@ -133,7 +132,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// What the loop has done, and what it and the kernel hold now.
+    /// Returns the counters, with the current numbers of the loop and the kernel.
     pub(crate) fn counters(&self) -> Counters {
         let listeners = || self.listeners.iter().filter_map(|tag| self.own(*tag));
         let backlog = |own: &Own| sys::backlog(own.fd.as_ref()?.as_fd());
@@ -147,13 +146,13 @@ impl<A> Core<A> {
     }
 }
 
-/// How many attempts to connect the kernel has turned away from a listener.
+/// Returns how many attempts to connect the kernel has dropped at a listener.
 fn turned_away(own: &Own) -> u64 {
     own.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
 }
 
 impl<A, P> Cx<'_, A, P> {
-    /// What the loop has done since it started.
+    /// Returns the counters of the loop.
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }

@@ -1,15 +1,15 @@
-//! What a fork copies of a loop, which is of no use.
+//! The copy of a loop in a forked process, which refuses to work.
 
 use std::fmt;
 use std::io;
 
 use crate::reactor::core::Core;
 
-/// A loop was asked for something in a process that `fork(2)` has made since. The copy shares the
-/// kernel's objects with the original, so that going on with it would take events and bytes from the
-/// other process. Nothing was done.
+/// The error of an operation on a loop in a process that `fork(2)` has made since. The copy shares
+/// kernel objects with the original, so using it would take events and bytes from the other
+/// process. The operation had no effect.
 ///
-/// The functions that return an [`io::Error`] have it inside ([`io::Error::get_ref`]), of the kind
+/// Functions that return an [`io::Error`] contain it ([`io::Error::get_ref`]), with the kind
 /// [`Unsupported`](io::ErrorKind::Unsupported).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forked;
@@ -32,13 +32,13 @@ impl From<Forked> for io::Error {
 }
 
 impl<A> Core<A> {
-    /// Whether this is a copy, which a fork has made.
+    /// Returns whether this is a copy that a fork has made.
     #[inline]
     pub(crate) fn is_copy(&self) -> bool {
         self.process.is_another()
     }
 
-    /// Refuses to go on with a copy.
+    /// Returns an error if this is a copy.
     #[inline]
     pub(crate) fn refuse_copy(&self) -> Result<(), Forked> {
         if self.is_copy() { Err(Forked) } else { Ok(()) }

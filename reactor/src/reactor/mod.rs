@@ -1,4 +1,4 @@
-//! The reactor: the sources, the application's state, and the loop over them.
+//! The reactor: the sources, the application state, and the loop.
 
 pub(crate) mod audit;
 pub(crate) mod backoff;
@@ -30,13 +30,14 @@ use crate::source::handler::explained;
 use crate::source::table::NEVER;
 use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
 
-/// An event loop: it owns its sources and the application's state, and turns until it is stopped.
+/// An event loop. It owns its sources and the application state, and turns until it is stopped.
 ///
-/// A handler that panics does so through [`run`](Self::run) and its like. Whoever catches that
-/// ([`catch_unwind`]) may go on with the loop, whose other sources are as they were.
+/// A panic of a handler passes through [`run`](Self::run) and the other functions that turn the
+/// loop. A program that catches it ([`catch_unwind`]) may run the loop again; the other sources are
+/// as before.
 ///
 /// Dropping a reactor ends every source with [`Reason::Stopped`]. After a `fork(2)`, the child may
-/// drop its copy, and make a new one: whatever else it asks of the copy is refused ([`Forked`]).
+/// drop its copy and make a new reactor; any other operation on the copy is refused ([`Forked`]).
 ///
 /// [`Forked`]: crate::Forked
 ///
@@ -53,10 +54,10 @@ use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, 
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Reactor<A: 'static = ()> {
-    /// The application's state, lent to every call of every handler.
+    /// The application state, which is lent to every call of every handler.
     pub app: A,
     pub(crate) core: Core<A>,
-    /// Beside the core, so that a handler and the core are lent at once (law 4).
+    /// Separate from the core, so that a handler and the core can be lent at once (law 4).
     pub(crate) handlers: Vec<Option<Box<dyn Handler<A>>>>,
     pub(crate) events: Vec<Event>,
     pub(crate) strategy: Strategy,
@@ -64,8 +65,8 @@ pub struct Reactor<A: 'static = ()> {
 }
 
 impl<A: 'static> Reactor<A> {
-    /// A reactor on the backend that `REACTOR_BACKEND` names, epoll by default, with the default
-    /// limits.
+    /// Returns a reactor on the backend that `REACTOR_BACKEND` names, epoll by default, with the
+    /// default limits.
     ///
     /// # Errors
     /// When the variable names no backend, or the kernel gives no descriptor.
@@ -73,10 +74,10 @@ impl<A: 'static> Reactor<A> {
         Self::with_backend(BackendKind::from_env()?.open()?, LoopLimits::DEFAULT, app)
     }
 
-    /// A reactor on a backend of the caller's choice.
+    /// Returns a reactor on `backend`.
     ///
     /// # Errors
-    /// When the limits cannot be worked with ([`LoopLimits::check`]), or the kernel gives no descriptor.
+    /// When the limits are invalid ([`LoopLimits::check`]), or the kernel gives no descriptor.
     pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
         limits.check()?;
         let named = |error| explained("eventfd", error);
@@ -84,7 +85,7 @@ impl<A: 'static> Reactor<A> {
         let descriptor = mailbox.descriptor().map_err(named)?;
         let mut core = Core::new(backend, limits, mailbox)?;
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
-        // Its own source is nothing that anybody could leave behind.
+        // The source of the loop itself does not count as left behind.
         core.counters.registered = 0;
         Ok(Self {
             app,
@@ -96,25 +97,27 @@ impl<A: 'static> Reactor<A> {
         })
     }
 
-    /// The loop, for setting things up from outside. What concerns one source, such as its deadline,
-    /// is for its handler alone.
+    /// Returns the context of the loop, for setting it up from outside. Only the handler of a
+    /// source can change what belongs to that source, such as its deadline.
     pub fn cx(&mut self) -> LoopCx<'_, A> {
-        // Outside of a turn the time stands still, so timers set here need a fresh one.
+        // Outside of a turn, the loop's time stands still. Timers set here need the current time.
         self.core.read_clock();
         LoopCx::new(&mut self.core, &mut self.app, Tag::NONE)
     }
 
-    /// Turns until it is stopped or has drained, and may be run again after that.
+    /// Turns until the loop is stopped or has wound down. It may be run again after that.
     ///
     /// # Errors
-    /// When the loop was [forked](crate::Forked), or the backend's wait fails for good: nothing else stops a loop (law 7). The error names
-    /// the system call and what to do. A failure that may pass, such as `ENOMEM`, is logged, and the
-    /// wait is tried again after a pause of 10 ms, doubling up to 1 s.
+    /// When the loop was [forked](crate::Forked), or the wait of the backend fails for good;
+    /// nothing else stops a loop (law 7). The error names the system call and what to do. A failure
+    /// that may pass, such as `ENOMEM`, is logged, and the wait is tried again after a pause of 10
+    /// ms, doubling up to 1 s.
     pub fn run(&mut self) -> io::Result<()> {
         self.run_until(|_| false)
     }
 
-    /// Turns until `done`, asked before every turn, or until it is stopped or has drained.
+    /// Turns until `done` returns true, or the loop is stopped or has wound down. `done` is called
+    /// before every turn.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
@@ -122,7 +125,8 @@ impl<A: 'static> Reactor<A> {
         self.run_while(|reactor| !done(&reactor.app))
     }
 
-    /// Turns as long as `goes_on`, asked before every turn, or until it is stopped or has drained.
+    /// Turns while `goes_on` returns true, until the loop is stopped or has wound down. `goes_on`
+    /// is called before every turn.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
@@ -137,9 +141,9 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// One turn, which waits for events no longer than `timeout`; `None` waits for the first.
-    /// Ask [`has_ended`](Self::has_ended) after it; a loop that was stopped goes on when it is
-    /// turned again.
+    /// Runs one turn, which waits for events no longer than `timeout`; `None` waits for the first
+    /// event. Check [`has_ended`](Self::has_ended) after it: a loop that was stopped continues when
+    /// it is turned again.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
@@ -153,7 +157,7 @@ impl<A: 'static> Reactor<A> {
         result
     }
 
-    /// Whether the loop was stopped or has drained.
+    /// Returns whether the loop was stopped or has wound down.
     #[inline]
     pub fn has_ended(&self) -> bool {
         self.core.run_state != RunState::Running && self.has_wound_down()
@@ -171,43 +175,43 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// What the loop has done since it started.
+    /// Returns the counters of the loop.
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }
 
-    /// Whether it is winding down or stopping.
+    /// Returns whether the loop is winding down or stopping.
     pub fn is_stopping(&self) -> bool {
         self.core.run_state != RunState::Running
     }
 
-    /// How many listeners there are. A server with none is not reached by any new peer.
+    /// Returns how many listeners there are. A server without one gets no new connections.
     pub fn listeners(&self) -> usize {
         self.core.listeners.len()
     }
 
-    /// How many timers there are in memory: those that are armed, and some of sources that have
-    /// ended. These are looked for in the turns after the end, a bounded number in each, until they
-    /// are no more than the others or a thousand.
+    /// Returns how many timers are in memory: the armed ones, and some of sources that have ended.
+    /// Turns after the end of a source remove these, a bounded number each, until they are no more
+    /// than the armed ones or a thousand.
     pub fn timers(&self) -> usize {
         self.core.wheel.len()
     }
 
-    /// The name of the backend.
+    /// Returns the name of the backend.
     pub fn backend_name(&self) -> &'static str {
         self.core.backend.name()
     }
 
-    /// For hosting the loop in another: a descriptor that becomes readable when
-    /// [`run_once`](Self::run_once) has something to do. Only the epoll backends have one, and no copy
-    /// that a fork has made. The
-    /// host has to call at [`next_deadline`](Self::next_deadline) too.
+    /// Returns a descriptor that becomes readable when [`run_once`](Self::run_once) has something
+    /// to do, for hosting the loop in another. The host also has to call it at
+    /// [`next_deadline`](Self::next_deadline). Only the epoll backends have a descriptor; a copy
+    /// that a fork has made has none.
     pub fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         self.core.backend.host_fd().filter(|_| !self.core.is_copy())
     }
 
-    /// When [`run_once`](Self::run_once) has to be called even if nothing happens: at once when
-    /// there is carried-over work, otherwise at the next timer.
+    /// Returns when [`run_once`](Self::run_once) has to be called without an event: at once when
+    /// work is left over, otherwise at the next timer.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.core.has_work() {
             return Some(self.core.now);
@@ -218,7 +222,7 @@ impl<A: 'static> Reactor<A> {
         timer.into_iter().chain(retry).min()
     }
 
-    /// Ends every source, and drops what waits to be called. Nothing new is taken from here on.
+    /// Ends every source, and drops waiting closures. The loop refuses new ones from here on.
     fn end_all(&mut self) {
         self.core.mailbox.close();
         self.adopt();
@@ -230,11 +234,11 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Turns the auditor on or off; it is on by default in builds with debug assertions. Before
-    /// the loop sleeps, it looks at every descriptor that a handler was just called for, and logs
-    /// an error naming the handler that left data unread which no event will announce again. It
-    /// also names a handler that was run a thousand times in a row for a ready descriptor and did
-    /// nothing with it.
+    /// Turns the auditor on or off. It is on by default in builds with debug assertions. Before the
+    /// loop sleeps, the auditor checks every descriptor whose handler has just run. It logs an
+    /// error that names a handler which left data unread that no event will announce again. It also
+    /// names a handler that ran a thousand times in a row for a ready descriptor and did not use
+    /// it.
     pub fn set_audit(&mut self, audit: bool) {
         self.core.audit = audit.then(Audit::default);
     }
@@ -242,8 +246,8 @@ impl<A: 'static> Reactor<A> {
 
 impl<A: 'static> Drop for Reactor<A> {
     fn drop(&mut self) {
-        // Each is told of its end even if others panic when they are. A panic must not leave while
-        // another is under way, which would end the process.
+        // Every source is told its end even if others panic. A second panic while one is unwinding
+        // would end the process.
         let mut panic = None;
         while let Err(another) = catch_unwind(AssertUnwindSafe(|| self.end_all())) {
             panic.get_or_insert(another);

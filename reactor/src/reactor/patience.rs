@@ -1,34 +1,34 @@
-//! What time counts against peers: neither what the loop itself has lost (P33), nor what it has not
-//! asked the kernel about (P37).
+//! The time that counts against peers: without the time that the loop itself lost (P33), and only
+//! up to the last complete report of the kernel (P37).
 
-/// A turn, or a wait that ends too late, counts as lost from this many nanoseconds on. Shorter
-/// delays are a busy loop's usual ones: if they did not count, no peer of such a loop would ever
-/// have been silent for too long.
+/// A turn of this many nanoseconds counts as lost, and so does a wait that ends this late. Shorter
+/// delays are usual in a busy loop: if they were lost too, no peer of such a loop would ever be
+/// silent for too long.
 const STALL_MIN: u64 = 100_000_000;
 
-/// How many nanoseconds of interrupted waits count as lost at most, until as many have counted
-/// against peers.
+/// The most nanoseconds of interrupted waits that count as lost, until as many have counted against
+/// peers.
 const CREDIT_MAX: u64 = 60_000_000_000;
 
-/// How much of what the kernel held a wait has reported.
+/// Whether a wait has reported everything.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
     /// Everything that had happened when the wait began.
     Complete,
-    /// Perhaps not everything: the wait was interrupted, or had no room for more events.
+    /// Possibly not everything: the wait was interrupted, or its array of events was full.
     Partial,
 }
 
-/// The clock that silence is measured on. It stands still while the loop is held up: by a handler
-/// that takes long, a stop signal, a debugger, a frozen machine.
+/// The clock on which silence is measured. It stops while the loop is delayed by a long handler, a
+/// stop signal, a debugger or a frozen machine.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    /// How many nanoseconds have been lost so far.
+    /// The nanoseconds lost so far.
     lost: u64,
-    /// How many nanoseconds of interrupted waits may still count as lost.
+    /// The nanoseconds of interrupted waits that may still count as lost.
     credit: u64,
-    /// A time, in nanoseconds of loop time, up to which the kernel has reported everything.
+    /// The time up to which the kernel has reported everything, in nanoseconds of loop time.
     looked_at: u64,
 }
 
@@ -39,25 +39,25 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// How many nanoseconds have been lost so far.
+    /// The nanoseconds lost so far.
     #[inline]
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// A time, in nanoseconds of loop time, up to which the kernel has reported everything.
+    /// The time up to which the kernel has reported everything, in nanoseconds of loop time.
     #[inline]
     pub(crate) fn looked_at(&self) -> u64 {
         self.looked_at
     }
 
-    /// Notes that a wait which began at `start` has reported everything.
+    /// Records that a wait that began at `start` has reported everything.
     #[inline]
     pub(crate) fn looked(&mut self, start: u64) {
         self.looked_at = start;
     }
 
-    /// Notes that the loop's own work took `time`.
+    /// Records that the work of the loop took `time`.
     #[inline]
     pub(crate) fn worked(&mut self, time: u64) {
         if time >= STALL_MIN {
@@ -65,12 +65,12 @@ impl Patience {
         }
     }
 
-    /// Notes that a wait took `time` and was to take no longer than `limit`.
+    /// Records that a wait with the timeout `limit` took `time`.
     ///
-    /// One that took longer was held up, for how long is not known: all of it is lost. One that was
-    /// interrupted may have been held up or not. A process that was stopped and continued cannot be
-    /// told from one that handled a signal, so it counts as lost within a credit. That way at least
-    /// half of the time counts, however often signals come.
+    /// A wait that took longer was delayed for an unknown time: all of it is lost. An interrupted
+    /// wait may have been delayed or not, since a process that was stopped and continued cannot be
+    /// told from one that handled a signal. Its time counts as lost within a credit. So at least
+    /// half of the time counts, however often signals arrive.
     #[inline]
     pub(crate) fn waited(&mut self, time: u64, limit: u64, coverage: Coverage) {
         if time >= limit.saturating_add(STALL_MIN) {

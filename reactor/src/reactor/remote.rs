@@ -13,15 +13,15 @@ use crate::{Cx, Forked, Handler, Interest, LoopCx};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
 
-/// Where other threads leave what they want done.
+/// The queue of closures from other threads.
 pub(crate) struct Mailbox<A> {
     calls: Mutex<Calls<A>>,
-    /// Whether the loop has been, or is about to be, told that there is something.
+    /// Whether the loop was notified, or is about to be.
     signalled: AtomicBool,
-    /// Whether the loop has seen that there is something and has not finished with it.
+    /// Whether the loop has seen the notification and has not finished its calls.
     pending: AtomicBool,
     event: EventFd,
-    /// The process whose loop it is.
+    /// The process of the loop.
     process: Process,
     /// The loop is gone. It is only written under the lock of `calls`.
     closed: AtomicBool,
@@ -45,38 +45,39 @@ impl<A> Mailbox<A> {
         })
     }
 
-    /// A descriptor of the same event, for the loop to own.
+    /// Returns a descriptor of the same event, for the loop to own.
     pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
         self.event.duplicate()
     }
 
-    /// The calls, also after a poster panicked: a queue is whole between any two of its operations.
+    /// Returns the calls, also after a thread panicked: the queue is consistent between operations.
     fn lock(&self) -> MutexGuard<'_, Calls<A>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the loop, unless it has been told and has not come to it yet: however many wake it,
-    /// it costs one system call.
+    /// Notifies the loop, unless a notification is pending. Any number of wakes costs one system
+    /// call.
     fn signal(&self) {
         if !self.signalled.swap(true, Ordering::SeqCst) {
             self.event.notify();
         }
     }
 
-    /// The loop has come to it. What is posted from here on signals anew, so that the calls taken
-    /// after this are all there are or a new signal is on its way: the last wake is never lost.
+    /// Records that the loop has seen the notification. A later post notifies again, so the calls
+    /// taken after this are complete, or a new notification is on its way: the last wake is never
+    /// lost.
     pub(crate) fn acknowledge(&self) {
         self.signalled.store(false, Ordering::SeqCst);
         self.pending.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the loop has calls to run without waiting.
+    /// Returns whether the loop has calls to run without waiting.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// The next call, or none: then there is nothing pending.
+    /// Takes the next call. If there is none, nothing is pending.
     pub(crate) fn next_call(&self) -> Option<Call<A>> {
         let call = self.lock().waiting.pop_front();
         if call.is_none() {
@@ -85,17 +86,17 @@ impl<A> Mailbox<A> {
         call
     }
 
-    /// Refuses what a fork has copied: its loop runs in another process.
+    /// Returns an error in a forked process: the loop runs in the other one.
     fn refuse_copy(&self) -> Result<(), PostError> {
         if self.process.is_another() { Err(PostError::Forked) } else { Ok(()) }
     }
 
-    /// How many calls there is room for.
+    /// Returns for how many calls there is room.
     pub(crate) fn room(&self) -> usize {
         self.lock().waiting.room()
     }
 
-    /// Gives back the room that a crowd of calls has left.
+    /// Frees memory that a burst of calls has left.
     pub(crate) fn trim(&self) {
         self.lock().waiting.trim();
     }
@@ -104,22 +105,23 @@ impl<A> Mailbox<A> {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The loop is gone: whoever posts from now on is told so, and what waits is dropped.
+    /// Closes the queue when the loop is gone: later posts are refused, and waiting calls are
+    /// dropped.
     pub(crate) fn close(&self) {
         {
             // Under the lock, so that nothing is left behind by a thread that is posting just now.
             let _calls = self.lock();
             self.closed.store(true, Ordering::Release);
         }
-        // Dropped one by one, outside of the lock: what a closure owns may post when it is dropped,
-        // or panic.
+        // They are dropped one by one, outside of the lock: the drop of a closure may post or
+        // panic.
         while let Some(call) = self.next_call() {
             drop(call);
         }
     }
 }
 
-/// The loop's end of its mailbox.
+/// The source of the mailbox on the loop.
 pub(crate) struct MailboxSource;
 
 impl<A: 'static> Handler<A> for MailboxSource {
@@ -165,9 +167,9 @@ impl<A> Remote<A> {
     /// Runs `call` on the loop, in the order of posting, a bounded number in a turn.
     ///
     /// # Errors
-    /// When the loop is gone, or has more waiting than
-    /// [`LoopLimits::remote_calls_max`](crate::LoopLimits::remote_calls_max), or is another process's.
-    /// The closure is dropped without being run.
+    /// When the loop is gone, has
+    /// [`LoopLimits::remote_calls_max`](crate::LoopLimits::remote_calls_max) calls waiting, or
+    /// belongs to another process. The closure is dropped without being run.
     pub fn post(
         &self,
         call: impl FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
@@ -190,7 +192,7 @@ impl<A> Remote<A> {
     /// Wakes the loop. Wakes coalesce: the last one is never lost.
     ///
     /// # Errors
-    /// When the loop is gone, or another process's.
+    /// When the loop is gone, or belongs to another process.
     pub fn wake(&self) -> Result<(), PostError> {
         self.mailbox.refuse_copy()?;
         if self.mailbox.is_closed() {
@@ -213,16 +215,16 @@ impl<A> fmt::Debug for Remote<A> {
     }
 }
 
-/// Why a closure was not taken.
+/// Why a closure was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostError {
     /// The loop is gone.
     Gone,
     /// The loop is in the process that this one was forked from.
     Forked,
-    /// Too many are waiting.
+    /// Too many calls are waiting.
     Full {
-        /// How many may wait.
+        /// The limit of waiting calls.
         calls_max: usize,
     },
 }
@@ -252,7 +254,7 @@ impl From<PostError> for io::Error {
     }
 }
 
-/// The registration of a mailbox's descriptor.
+/// Returns the registration of the mailbox.
 pub(crate) fn registration() -> crate::Registration {
     crate::Registration::new(Interest::READ).known_nonblocking()
 }

@@ -1,4 +1,4 @@
-//! The turn: what a loop does over and over, in eight phases.
+//! The turn: one iteration of the loop, in eight phases.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl<A> Drop for Loan<'_, A> {
 }
 
 impl<A: 'static> Reactor<A> {
-    /// One turn, waiting no longer than `limit`.
+    /// Runs one turn, which waits no longer than `limit`.
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.refuse_copy()?;
         self.core.counters.turns += 1;
@@ -59,7 +59,7 @@ impl<A: 'static> Reactor<A> {
         self.core.refuse_copy()?;
         self.core.weed();
         self.core.compact_timers();
-        // Once more, for a host that waits for the backend's descriptor before it turns again.
+        // Again, for a host that waits for the backend's descriptor before the next turn.
         self.core.rearm();
         Ok(())
     }
@@ -70,24 +70,24 @@ impl<A: 'static> Reactor<A> {
         self.core.counters.events += self.events.len() as u64;
         for event in self.events.drain(..) {
             self.core.fold(event);
-            // The handlers come next: their memory is fetched for all of them at once, instead of
-            // being waited for one by one.
+            // The handlers run next. Their memory is prefetched together, so that no call waits for
+            // its own.
             if let Some(Some(handler)) = self.handlers.get(event.tag.slot() as usize) {
                 sys::prefetch(handler.as_ref());
             }
         }
     }
 
-    /// Tells every source once that the loop winds down. What is registered meanwhile is told in the
-    /// next turn: sources that make others like themselves must not keep the loop here.
+    /// Tells every source once that the loop winds down. Sources that are registered meanwhile are
+    /// told in the next turn, so that sources which register others cannot hold the loop here.
     #[inline(never)]
     fn notify_stopping(&mut self) {
         if let RunState::Stopping { until, told: false } = self.core.run_state {
             self.core.run_state = RunState::Stopping { until, told: true };
             self.core.to_notify = self.core.sources.tags().into();
         }
-        // One by one, so that a panic which is caught leaves the others to be told. What is to be
-        // told again waits for the next turn.
+        // One by one, so that after a caught panic the others are still told. Sources to be told
+        // again wait for the next turn.
         for told in 0..self.core.to_notify.len() {
             let RunState::Stopping { .. } = self.core.run_state else { return };
             if !self.may_call(told) {
@@ -98,7 +98,7 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Whether a phase that has called so many handlers calls another one in this turn.
+    /// Returns whether a phase that has called `count` handlers may call another one in this turn.
     #[inline]
     fn may_call(&self, called: usize) -> bool {
         match self.core.run_state {
@@ -110,8 +110,8 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Phase 5: runs what is queued now. What queues again in the meantime comes in the next turn,
-    /// after the kernel has been asked: nobody starves.
+    /// Phase 5: runs the queued sources. A source that is queued again meanwhile runs in the next
+    /// turn, after the kernel was asked, so that no source starves.
     fn run_queue(&mut self) {
         self.core.is_behind = false;
         for called in 0..self.core.queue.len() {
@@ -151,8 +151,8 @@ impl<A: 'static> Reactor<A> {
         self.dispatch(tag, is_live, |(), handler, cx| call(handler, cx));
     }
 
-    /// Lends a handler itself, the loop and the application at once (law 4), if `prepare` finds in its
-    /// source, which is live then, that there is something to tell. Returns what that is.
+    /// Lends a handler itself, the loop and the application at once (law 4), if `prepare` finds in
+    /// its source, which is live then, that there is something to tell. Returns what that is.
     #[inline]
     fn dispatch<T: Copy>(
         &mut self,
@@ -180,7 +180,7 @@ impl<A: 'static> Reactor<A> {
         Some(told)
     }
 
-    /// Takes in the handlers that were registered during a call, or replace others.
+    /// Stores handlers that were registered during a call, or that replace others.
     #[inline]
     pub(crate) fn adopt(&mut self) {
         if !self.core.arrivals.is_empty() {
@@ -204,10 +204,10 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Phase 6: what is due is collected first, then fired, so that a timer that arms another
-    /// which is due at once cannot keep the loop here.
+    /// Phase 6: collects all due timers first, and then fires them, so that a timer that arms
+    /// another one without delay cannot hold the loop here.
     fn expire(&mut self) {
-        // What a loop that stops now leaves here is fired when it is run again.
+        // If the loop stops now, the remaining timers fire when it is run again.
         for called in 0..self.core.collect_due() {
             if !self.may_call(called) {
                 return;
@@ -226,8 +226,8 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// The source's own timer has fired. Where its limits have moved since it was armed, or nothing
-    /// is known yet of what it did in time, it is armed again.
+    /// Handles the timer of a source itself. It is armed again if the limits have moved since, or
+    /// the kernel may hold events from before the limit.
     fn expire_source(&mut self, tag: Tag) {
         if let Some(timeout) = self.core.passed_limit(tag) {
             self.core.counters.timers += 1;
@@ -236,7 +236,7 @@ impl<A: 'static> Reactor<A> {
         self.core.arm(tag);
     }
 
-    /// Phase 7: up to so many closures from other threads.
+    /// Phase 7: runs closures from other threads, within the budget.
     #[inline(never)]
     fn run_remote_calls(&mut self) {
         for _ in 0..self.core.limits.remote_calls_per_turn {
@@ -250,26 +250,29 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// How many sources are reaped in this turn. Where the loop stops, there are no others to wait.
+    /// Returns how many sources are reaped in this turn. A loop that stops has no other sources to
+    /// delay.
     fn ends_now(&self) -> usize {
         if self.has_ended() { usize::MAX } else { self.core.limits.ends_per_turn }
     }
 
-    /// Phase 8: removes, closes, tells, frees the slot, for each source that has ended, up to so many.
-    /// What ends meanwhile is reaped in the next turn.
+    /// Phase 8: for each source that has ended, removes and closes its descriptor, tells its
+    /// handler and frees its slot, within the budget. Sources that end meanwhile are reaped in the
+    /// next turn.
     pub(crate) fn reap(&mut self, most: usize) {
-        // One by one, so that a panic of one, which may be caught, costs the others nothing.
+        // One by one, so that a caught panic of one does not affect the others.
         for _ in 0..self.core.ending.len().min(most) {
             let Some((tag, reason)) = self.core.ending.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(tag) else { continue };
             self.core.forget_timers(&source);
             self.core.strike(tag, &source);
-            // Law 2: out of the poller, then closed, once, here. Closing is both where the kernel
-            // does it so and nobody has a copy.
+            // Law 2: the descriptor is removed from the poller, then closed, once, here. Closing
+            // does both, if the kernel works so and no other code has a copy.
             if let Some(fd) = source.own.fd.take() {
                 use std::os::fd::{AsFd, AsRawFd};
                 debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
-                // A copy's kernel objects are the original's too: this would deafen or cut that.
+                // A forked copy shares its kernel objects with the original: this would disturb
+                // that.
                 if source.own.is_unsent && !self.core.is_copy() {
                     self.core.cut_short(tag, fd.as_fd(), &reason);
                 }

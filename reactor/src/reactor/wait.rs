@@ -12,13 +12,13 @@ use crate::reactor::strategy::Strategy;
 use crate::source::table::NEVER;
 use crate::{Backend, Counters, Coverage, Event, Reactor};
 
-/// Whether a wait may succeed later although nothing is done about it (`epoll_wait(2)`, `poll(2)`,
-/// `select(2)`): the kernel is short of memory.
+/// Returns whether a failed wait may succeed later (`epoll_wait(2)`, `poll(2)`, `select(2)`): the
+/// kernel is short of memory.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN))
 }
 
-/// Why a loop cannot go on: its wait fails for good.
+/// Returns the error of a loop whose wait fails for good.
 #[derive(Debug)]
 struct WaitError {
     call: &'static str,
@@ -37,7 +37,7 @@ impl Error for WaitError {
     }
 }
 
-/// What to do about a wait that fails for good.
+/// Returns what to do about a wait that fails for good.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EINVAL) => {
@@ -62,10 +62,10 @@ pub(crate) struct Lookout<'a> {
 }
 
 impl Lookout<'_> {
-    /// Waits, once. A failure that may pass counts as a wait without events, after a pause.
+    /// Waits once. A failure that may pass counts as a wait without events, after a pause.
     ///
     /// # Errors
-    /// A failure that does not pass: it names the system call.
+    /// When the wait fails for good. The error names the system call.
     #[inline]
     pub(crate) fn look(&mut self, timeout: Option<Duration>) -> io::Result<Coverage> {
         self.counters.waits += 1;
@@ -108,7 +108,7 @@ impl<A: 'static> Reactor<A> {
             self.audit()?;
         }
         let start = self.core.ticks;
-        // An audit may have found events, which are dealt with first.
+        // An audit may have found events, which are handled first.
         let left = if self.events.is_empty() { timeout } else { 0 };
         let left = (left != NEVER).then(|| Duration::from_nanos(left));
         let (strategy, mut lookout) = self.lookout();

@@ -1,4 +1,4 @@
-//! What a handler is lent of the loop: the only path to I/O.
+//! The context of a call: the only path to I/O.
 
 use std::io;
 use std::marker::PhantomData;
@@ -8,15 +8,14 @@ use crate::reactor::core::{Core, idle_nanos, nanos};
 use crate::source::table::{NEVER, Source};
 use crate::{Interest, Readiness, Reason, Tag};
 
-/// What runs on a loop is lent of it: the loop, the application state and, where it is lent to a handler,
-/// that one's own source.
+/// The context that the loop lends to code that runs on it: the loop, the application state and, in
+/// a handler, the source that is being called.
 ///
-/// All I/O goes through here, so that readiness has one implementation (law 1): an operation that
-/// would block returns `Ok(None)` and is what makes the loop wait for the kernel again.
+/// All I/O goes through it, so readiness has one implementation (law 1). An operation that would
+/// block returns `Ok(None)`, and makes the loop wait for the kernel again.
 ///
-/// What concerns one source, such as its descriptor, its deadline and its timers, is for that source's
-/// handler alone: everything else has a [`LoopCx`], which lacks it. Functions that both may call are
-/// generic over `P`.
+/// Only the handler of a source can use its descriptor, its deadline and its timers. Other code has
+/// a [`LoopCx`], which lacks them. Functions for both are generic over `P`.
 ///
 /// ```compile_fail,E0599
 /// let mut reactor = reactor::Reactor::new(())?;
@@ -25,77 +24,78 @@ use crate::{Interest, Readiness, Reason, Tag};
 /// ```
 pub struct Cx<'a, A = (), P = Inside> {
     pub(crate) core: &'a mut Core<A>,
-    /// The application's state.
+    /// The application state.
     pub app: &'a mut A,
     pub(crate) me: Tag,
     pub(crate) woken: bool,
-    /// The last operation on the own descriptor that failed.
+    /// The last operation on the descriptor of this source that failed.
     pub(crate) failed: Option<&'static str>,
     pub(crate) place: PhantomData<P>,
 }
 
-/// Marks what is lent to a handler: a source is being called, and lives.
+/// Marks the context of a handler: a live source is being called.
 #[derive(Clone, Copy, Debug)]
 pub enum Inside {}
 
-/// Marks what is lent to anything else: there is no source of its own.
+/// Marks the context of other code, which has no source.
 #[derive(Clone, Copy, Debug)]
 pub enum Outside {}
 
-/// The loop, as it is lent to what is no source: to closures, to a handler that is told of its end, and
-/// to whoever has the reactor.
+/// The context of code that is no live source: closures, `closed`, and the code that owns the
+/// reactor.
 pub type LoopCx<'a, A = ()> = Cx<'a, A, Outside>;
 
 impl<A> Cx<'_, A> {
-    /// Whether somebody woke the source since its last call.
+    /// Returns whether the source was woken since its last call.
     #[inline]
     pub fn was_woken(&self) -> bool {
         self.woken
     }
 
-    /// Ends this source for `reason`. Nothing more is called but its
-    /// [`closed`](crate::Handler::closed), which comes at the end of the turn. The first reason counts.
+    /// Ends this source for `reason`. After this call, only [`closed`](crate::Handler::closed) is
+    /// called, at the end of the turn. The first reason counts.
     pub fn end(&mut self, reason: Reason) {
         self.core.end(self.me, reason);
     }
 
-    /// What is known of the own descriptor.
+    /// Returns the readiness of the descriptor of this source.
     #[inline]
     pub fn readiness(&self) -> Readiness {
         self.core.lent.own.ready
     }
 
-    /// The number of the own descriptor, for logs; `None` when there is none.
+    /// Returns the number of the descriptor of this source, for logs; `None` if it has none.
     pub fn raw_fd(&self) -> Option<i32> {
         use std::os::fd::AsRawFd;
         self.core.lent.own.fd.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Sets what this source wants to be called for. Edge-triggered, this is a store; otherwise
-    /// the kernel is told before the next wait, if it still makes a difference then.
+    /// Sets the interest of this source. With edge triggering, this is a store. Otherwise the
+    /// kernel is told before the next wait, if the interest still differs.
     #[inline]
     pub fn set_interest(&mut self, interest: Interest) {
         self.core.lent.own.interest = interest;
     }
 
-    /// Says whether ending this source now would cut short what is said to its peer. If so, however
-    /// it ends, its TCP connection is reset (`SO_LINGER`, `socket(7)`): the peer takes no part of an
-    /// answer for all of it. A Unix socket cannot be reset. [`Stream`](crate::Stream) does this by
-    /// itself.
+    /// Sets whether this source has output that was not sent. If it ends so, for whatever reason,
+    /// its TCP connection is reset (`SO_LINGER`, `socket(7)`), and the peer does not take a part of
+    /// an answer for the whole. A Unix socket cannot be reset. [`Stream`](crate::Stream) calls this
+    /// by itself.
     #[inline]
     pub fn set_unsent(&mut self, is_unsent: bool) {
         self.core.lent.own.is_unsent = is_unsent;
     }
 
-    /// What this source wants to be called for.
+    /// Returns the interest of this source.
     #[inline]
     pub fn interest(&self) -> Interest {
         self.core.lent.own.interest
     }
 
-    /// Calls [`Handler::timeout`](crate::Handler::timeout) with [`Timeout::Deadline`](crate::Timeout::Deadline) once
-    /// this much time has passed from [`now`](Self::now) on, never early; `None` removes the deadline.
-    /// A source has one deadline: setting it again replaces it.
+    /// Calls [`Handler::timeout`](crate::Handler::timeout) with
+    /// [`Timeout::Deadline`](crate::Timeout::Deadline) once this much time has passed from
+    /// [`now`](Self::now) on, never early; `None` removes the deadline. A source has one deadline:
+    /// setting it again replaces it.
     pub fn set_timeout(&mut self, after: Option<Duration>) {
         let deadline = after.map_or(NEVER, |after| self.core.ticks_after(after));
         self.update_limits(|source| source.deadline = deadline);
@@ -111,7 +111,8 @@ impl<A> Cx<'_, A> {
         Ok(())
     }
 
-    /// Exempts this source from the loop's idle limit, or not; a loop that winds down exempts none.
+    /// Exempts this source from the idle limit of the loop, or ends the exemption. A loop that
+    /// winds down exempts no source.
     pub(crate) fn allow_silence(&mut self, allowed: bool) {
         if !self.is_winding_down() {
             let limit = self.limits().idle_timeout.filter(|_| !allowed);

@@ -1,4 +1,4 @@
-//! The operations on a source's own descriptor, and what each says about it.
+//! The operations on the descriptor of a source, and what each tells about its readiness.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,17 +8,18 @@ use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
 use crate::{Cx, Interest, Readiness, sys};
 
-/// The most that is written at once to a descriptor in blocking mode: what a pipe that reported
-/// writable takes without blocking (`PIPE_BUF`, `pipe(7)`).
+/// The most bytes of one write to a descriptor in blocking mode: a writable pipe takes them without
+/// blocking (`PIPE_BUF`, `pipe(7)`).
 const BLOCKING_WRITE_MAX: usize = 4096;
 
 impl<A> Cx<'_, A> {
-    /// Reads into `buffer`: `Ok(Some(0))` at the end of the stream, `Ok(None)` when it would
-    /// block. A stream that has ended is not waited for any more, unless an edge says that it goes
-    /// on; a FIFO that is to outlive its writers is opened for writing too (`fifo(7)`).
+    /// Reads into `buffer`. Returns `Ok(Some(0))` at the end of the stream, and `Ok(None)` when the
+    /// read would block. The loop does not wait for a stream that has ended, unless an edge reports
+    /// new input. A program that wants a FIFO to outlive its writers opens it for writing too
+    /// (`fifo(7)`).
     ///
     /// # Errors
-    /// What the kernel said (`read(2)`).
+    /// The error of the kernel (`read(2)`).
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let capacity = buffer.len();
         let count = self.attempt("read", Interest::READ, |fd, _| sys::read(fd, buffer))?;
@@ -28,7 +29,7 @@ impl<A> Cx<'_, A> {
         Ok(Some(count))
     }
 
-    /// What a read of `count` into room for `capacity` says about the descriptor.
+    /// Updates the readiness after a read of `count` bytes into room for `capacity`.
     #[inline]
     fn note_read(&mut self, count: usize, capacity: usize) {
         let own = &mut self.core.lent.own;
@@ -51,13 +52,13 @@ impl<A> Cx<'_, A> {
         }
     }
 
-    /// Writes what `slices` hold, or some of it: `Ok(None)` when it would block. Never raises
-    /// `SIGPIPE` on a socket.
+    /// Writes the bytes of `slices`, or some of them. Returns `Ok(None)` when the write would
+    /// block. It never raises `SIGPIPE`.
     ///
     /// # Errors
-    /// What the kernel said (`sendmsg(2)`, `writev(2)`).
+    /// The error of the kernel (`sendmsg(2)`, `writev(2)`).
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        // The kernel takes no more at once, and more than it takes would look like a short write.
+        // The kernel takes no more slices at once; with more, a full write would look short.
         let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let count =
@@ -66,11 +67,12 @@ impl<A> Cx<'_, A> {
         Ok(count)
     }
 
-    /// Writes `length` bytes of `file` from `offset` on, or some of them, without their passing
-    /// through user memory: `Ok(None)` when it would block, `Ok(Some(0))` when the file ends.
+    /// Writes `length` bytes of `file` from `offset` on, or some of them, without copying them
+    /// through user memory. Returns `Ok(None)` when the write would block, and `Ok(Some(0))` when
+    /// the file ends.
     ///
     /// # Errors
-    /// What the kernel said (`sendfile(2)`).
+    /// The error of the kernel (`sendfile(2)`).
     pub fn send_file(
         &mut self,
         file: &std::fs::File,
@@ -80,13 +82,13 @@ impl<A> Cx<'_, A> {
         let count = self.attempt("sendfile", Interest::WRITE, |fd, _| {
             sys::sendfile(fd, file, offset, length)
         })?;
-        // A short count may be the file's doing, so it proves nothing about the socket.
+        // A short count may come from the file, so it proves nothing about the socket.
         self.core.counters.bytes_written += count.unwrap_or(0) as u64;
         Ok(count)
     }
 
-    /// What a write of `count` out of `wanted` says about the descriptor: a short one has filled
-    /// it, and the kernel reports when there is room again.
+    /// Updates the readiness after a write of `count` out of `wanted` bytes. A short write has
+    /// filled the socket, and the kernel reports when there is room again.
     #[inline]
     fn note_write(&mut self, count: Option<usize>, wanted: usize) {
         let Some(count) = count else { return };
@@ -97,12 +99,13 @@ impl<A> Cx<'_, A> {
         }
     }
 
-    /// Any other operation on the own descriptor. `operation` names it in errors; when it fails
-    /// with [`io::ErrorKind::WouldBlock`], the answer is `Ok(None)`, and the source waits for the
-    /// kernel to report `interest` again. Until then, `call` is not made: the answer is known.
+    /// Performs any other operation on the descriptor of this source. `operation` is its name in
+    /// errors. When `call` fails with [`io::ErrorKind::WouldBlock`], this returns `Ok(None)`, and
+    /// the source waits for the kernel to report `interest` again. Until then, this returns
+    /// `Ok(None)` without a call.
     ///
     /// # Errors
-    /// What `call` returned.
+    /// The error of `call`.
     pub fn try_io<T>(
         &mut self,
         operation: &'static str,
@@ -112,8 +115,8 @@ impl<A> Cx<'_, A> {
         self.attempt(operation, interest, |fd, _| call(fd))
     }
 
-    /// The one implementation of an operation that may block: law 1's "only a would-block takes
-    /// away" is here.
+    /// The only implementation of an operation that may block. The part of law 1 that "only an
+    /// operation that would block removes a bit" is here.
     #[inline]
     pub(crate) fn attempt<T>(
         &mut self,
@@ -126,7 +129,7 @@ impl<A> Cx<'_, A> {
         if !core.lent.is_live {
             return Err(no_descriptor());
         }
-        // A loop that winds down asks once more: no wait may be left that reports it.
+        // A loop that winds down asks once more, since no later wait may report it.
         if core.lent.own.is_exhausted(interest, is_edge_triggered)
             && !matches!(core.run_state, RunState::Stopping { .. })
         {
@@ -192,25 +195,25 @@ impl<A> Cx<'_, A> {
         Ok(())
     }
 
-    /// The pending error of the own socket (`SO_ERROR`), which reading clears.
+    /// Returns and clears the pending error of the socket of this source (`SO_ERROR`).
     ///
     /// # Errors
-    /// What the kernel said to asking; the source has no descriptor.
+    /// When the kernel refuses, or the source has no descriptor.
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         let own = &self.core.lent.own;
         let Some(fd) = &own.fd else { return Err(no_descriptor()) };
         let error = sys::take_error(fd.as_fd())?;
         if error.is_some() && own.polled && !self.core.is_edge_triggered() {
-            // What was reported once may happen again, and is to be reported again.
+            // A condition that was reported once may occur again, and has to be reported again.
             self.core.backend.modify(fd.as_fd(), self.me, own.armed)?;
         }
         Ok(error)
     }
 
-    /// Ends the sending side of the own socket: the peer reads to the end of the stream.
+    /// Ends the sending side of the socket of this source: the peer reads the end of the stream.
     ///
     /// # Errors
-    /// What the kernel said (`shutdown(2)`); the source has no descriptor.
+    /// The error of the kernel (`shutdown(2)`), or the source has no descriptor.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         let fd = self.core.lent.own.fd.as_ref();
         fd.map_or_else(|| Err(no_descriptor()), |fd| sys::shutdown_write(fd.as_fd()))
@@ -224,13 +227,13 @@ impl Own {
     }
 }
 
-/// What an operation has to know of its descriptor, and may find out about it.
+/// The properties of a descriptor that an operation needs, and may update.
 pub(crate) struct Kind<'a> {
     mode: Mode,
     not_socket: &'a mut bool,
 }
 
-/// Writes to a socket or to anything else, whichever the descriptor turns out to be.
+/// Writes to a socket or any other descriptor.
 #[inline]
 fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if kind.mode == Mode::Blocking {
@@ -253,7 +256,7 @@ fn write_bounded(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize
     sys::writev(fd, &[bounded])
 }
 
-/// Whether an operation on a blocking descriptor would return at once.
+/// Returns an error if an operation on a blocking descriptor would block.
 fn ask_first(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     if sys::ready_now(fd, interest)?.is_empty() {
         return Err(io::ErrorKind::WouldBlock.into());

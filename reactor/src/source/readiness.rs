@@ -1,50 +1,50 @@
-//! What the kernel says of a descriptor, and what its handler wants to hear.
+//! The readiness of a descriptor, and the interest of its handler.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// Six facts about a descriptor, kept apart because they call for different things.
+/// Six separate facts about a descriptor.
 ///
-/// The loop keeps one of these for each source and only adds to it what the kernel reports; only an
-/// operation that would block takes away (law 1). `READABLE` and `WRITABLE` therefore mean "worth
-/// trying": a closed or failed descriptor is worth trying too, since the attempt tells how it ended.
+/// The loop keeps this word for each source. The kernel adds bits; only an operation that would
+/// block removes one (law 1). So `READABLE` and `WRITABLE` mean "worth trying". A closed or failed
+/// descriptor has them too, since the next operation tells how it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Readiness(u8);
 
 impl Readiness {
     /// Nothing is known.
     pub const NONE: Self = Self(0);
-    /// A read would not block: there are bytes, an end of stream or an error to be had.
+    /// A read would not block: it returns bytes, the end of the stream or an error.
     pub const READABLE: Self = Self(1);
     /// A write would not block.
     pub const WRITABLE: Self = Self(2);
-    /// Urgent data, or the exceptional condition of the descriptor's kind (`EPOLLPRI`). A source that
-    /// is interested in it is told once for each event, as of an error: taking it need not ever
+    /// Urgent data, or the exceptional condition of the kind of descriptor (`EPOLLPRI`). An
+    /// interested source is told once for each event, as for an error, since no operation has to
     /// block.
     pub const PRIORITY: Self = Self(4);
-    /// The peer will send no more (`EPOLLRDHUP`); what it sent before can still be read.
+    /// The peer will send no more (`EPOLLRDHUP`). Earlier bytes can still be read.
     pub const READ_CLOSED: Self = Self(8);
-    /// Both directions are closed (`EPOLLHUP`): what is written goes nowhere.
+    /// Both directions are closed (`EPOLLHUP`): written bytes are lost.
     pub const WRITE_CLOSED: Self = Self(16);
     /// The descriptor failed (`EPOLLERR`); the next operation or `SO_ERROR` tells why.
     pub const ERROR: Self = Self(32);
 
-    /// Whether all of `other` is in here.
+    /// Returns whether all of `other` is included.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any of `other` is in here.
+    /// Returns whether any of `other` is included.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether nothing is known.
+    /// Returns whether nothing is known.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// All of this but what is in `other`.
+    /// Returns this without `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -56,7 +56,7 @@ impl Readiness {
         Self(self.0 | other.0)
     }
 
-    /// What is in both.
+    /// Returns the intersection.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -94,51 +94,51 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// What a handler wants to be called for. Errors are always delivered, once; `select(2)` notices one
-/// within a second where neither reading nor writing is wanted.
+/// The readiness for which a handler is called. Errors are always delivered, once. `select(2)`
+/// notices them within a second if there is no interest in reading or writing.
 ///
-/// Changing it costs nothing on the edge-triggered backend: the kernel was told everything once,
-/// and interest is a mask in user space.
+/// A change costs nothing on the edge-triggered backend: descriptors are registered once for
+/// everything, and the interest is a mask in user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Interest(Readiness);
 
 impl Interest {
-    /// To be left alone: a paused source.
+    /// Nothing: a paused source.
     pub const NONE: Self = Self(Readiness::NONE);
     /// Reading.
     pub const READ: Self = Self(Readiness::READABLE);
     /// Writing.
     pub const WRITE: Self = Self(Readiness::WRITABLE);
-    /// Urgent data, or the exceptional condition of the descriptor's kind.
+    /// Urgent data, or the exceptional condition of the kind of descriptor.
     pub const PRIORITY: Self = Self(Readiness::PRIORITY);
-    /// The end of the peer's stream, for a source that does not want to read: what the peer sent
-    /// before may still be unread. It stays known, so a source that was told takes the interest
-    /// away. `select(2)` notices it within a second.
+    /// The end of the peer's stream, for a source that does not read. Earlier bytes may still be
+    /// unread. The fact remains known, so a source that was told removes this interest. `select(2)`
+    /// notices it within a second.
     pub const HANG_UP: Self = Self(Readiness::READ_CLOSED);
     /// Reading and writing.
     pub const BOTH: Self = Self(Readiness(Readiness::READABLE.0 | Readiness::WRITABLE.0));
 
-    /// The facts that satisfy this interest.
+    /// Returns the facts that satisfy this interest.
     pub const fn mask(self) -> Readiness {
         self.0
     }
 
-    /// Whether all of `other` is wanted.
+    /// Returns whether all of `other` is included.
     pub const fn contains(self, other: Self) -> bool {
         self.0.contains(other.0)
     }
 
-    /// Whether an end or an error would lead to an attempt that finds out about it.
+    /// Returns whether this interest leads to an operation that finds an end or an error.
     pub(crate) const fn heeds_ends(self) -> bool {
         self.0.intersects(Self::BOTH.0)
     }
 
-    /// Whether nothing is wanted.
+    /// Returns whether it is empty.
     pub const fn is_none(self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of this but what is in `other`.
+    /// Returns this without `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0.without(other.0))

@@ -1,4 +1,4 @@
-//! The table of sources: what the loop knows of each registration.
+//! The table of sources: the state of each registration.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,7 +13,7 @@ use crate::{Interest, Readiness, Registration, Role, Tag, sys};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Live,
-    /// It has ended and waits to be reaped: nothing is delivered to it any more.
+    /// It has ended and waits to be reaped. It gets no more calls until then.
     Ending,
 }
 
@@ -25,22 +25,22 @@ pub(crate) struct Own {
     /// Law 1: the sticky readiness word.
     pub(crate) ready: Readiness,
     pub(crate) interest: Interest,
-    /// What a level-triggered backend was last told.
+    /// The interest that a level-triggered backend was last told.
     pub(crate) armed: Interest,
     pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) mode: Mode,
-    /// Known to the backend. Regular files are not: they are always ready.
+    /// The backend watches it. Regular files are not watched: they are always ready.
     pub(crate) polled: bool,
-    /// A read has returned the end of the stream, so reading is not worth waiting for.
+    /// A read has returned the end of the stream, so the loop does not wait for input.
     pub(crate) ended: bool,
-    /// Not a socket, as a failed `send` has shown.
+    /// It is not a socket, as a failed `send` has shown.
     pub(crate) not_socket: bool,
-    /// Ending it now would cut short what is said to the peer, so that resets the connection.
+    /// It has unsent output, so its end resets the connection.
     pub(crate) is_unsent: bool,
-    /// Urgent data came since the last read that would have blocked: reading stops at its mark, so
+    /// Urgent data arrived since the last read that would have blocked. Reads stop at its mark, so
     /// a short read proves nothing.
     pub(crate) urgent: bool,
-    /// The last operation would have blocked, and poll(2) said that it would not.
+    /// The last operation would have blocked, and poll(2) denied that.
     pub(crate) disputed: bool,
 }
 
@@ -48,7 +48,8 @@ pub(crate) struct Own {
 const _: () = assert!(size_of::<Own>() == 16);
 
 impl Own {
-    /// What stands in the table while the handler has the rest: nothing is known, nothing is wanted.
+    /// What stands in the table while the handler has the rest: nothing is known, nothing is
+    /// wanted.
     const NOTHING: Self = Self {
         fd: None,
         ready: Readiness::NONE,
@@ -64,8 +65,8 @@ impl Own {
         disputed: false,
     };
 
-    /// Whether an operation is known to block: the backend watches for what it takes, and has not
-    /// reported it. Asking the kernel all the same would cost a call, and two on an edge.
+    /// Returns whether an operation is known to block: the backend watches for its readiness, and
+    /// has not reported it. The attempt would cost a system call, and two with edge triggering.
     #[inline]
     pub(crate) fn is_exhausted(&self, interest: Interest, is_edge_triggered: bool) -> bool {
         !self.ready.intersects(interest.mask())
@@ -74,7 +75,7 @@ impl Own {
             && (is_edge_triggered || self.armed.contains(interest))
     }
 
-    /// Whether reading nothing means that there is an end: of messages, one may be empty.
+    /// Returns whether a read of zero bytes means the end. A message of zero bytes does not.
     pub(crate) fn is_stream(&self) -> bool {
         let Some(fd) = &self.fd else { return true };
         self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
@@ -85,7 +86,7 @@ impl Own {
         self.polled && self.wanted() != self.armed
     }
 
-    /// What a level-triggered backend should watch for: not for reading once the stream has
+    /// Returns the interest for a level-triggered backend. It excludes reading when the stream has
     /// ended, which would be reported for ever.
     pub(crate) fn wanted(&self) -> Interest {
         if self.ended { self.interest.without(Interest::READ) } else { self.interest }
@@ -125,46 +126,46 @@ impl Lent {
     }
 }
 
-/// What the loop knows of one registration: a cache line, and all that an event has to touch. The
-/// handler is kept apart (law 4).
+/// The state of one registration: a cache line, with everything that an event touches. The handler
+/// is stored separately (law 4).
 #[repr(align(64))]
 pub(crate) struct Source {
-    /// Of the slot: what tells this registration from those before and after (law 3).
+    /// The generation of the slot, which distinguishes this registration from others (law 3).
     generation: u32,
     /// Its handler has it during a call.
     pub(crate) own: Own,
     pub(crate) phase: Phase,
     pub(crate) role: Role,
     pub(crate) sharing: Sharing,
-    /// In the run queue.
+    /// It is in the run queue.
     pub(crate) queued: bool,
-    /// To be run whatever the readiness.
+    /// It runs whatever its readiness.
     pub(crate) woken: bool,
-    /// In the list of what a level-triggered backend has to be told.
+    /// It is in the list of changes for a level-triggered backend.
     pub(crate) dirty: bool,
     /// The timer behind `deadline` and `idle`.
     pub(crate) timer: Option<TimerTag>,
-    /// How many other timers it has armed that have not fired: some may have been cancelled.
+    /// How many other timers it has armed that have not fired. Some may have been cancelled.
     pub(crate) timers: u32,
-    /// In nanoseconds of loop time; `NEVER` when there is none.
+    /// The deadline in nanoseconds of loop time; `NEVER` if there is none.
     pub(crate) deadline: u64,
-    /// Nanoseconds of silence allowed; `NEVER` when exempt.
+    /// The idle limit in nanoseconds; `NEVER` if exempt.
     pub(crate) idle: u64,
-    /// When something last happened, on the clock of what counts against peers.
+    /// The time of the last activity, on the clock that counts against peers.
     pub(crate) last_active: u64,
 }
 
 /// A source costs one cache miss.
 const _: () = assert!(size_of::<Source>() == 64);
 
-/// A time that does not come.
+/// A time that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// The generation that no registration gets: its slot is used up.
+/// A generation that no registration gets. It marks a slot that is used up.
 const RETIRED: u32 = u32::MAX;
 
 impl Source {
-    /// A source that is registered as `registration` says, at time `now`.
+    /// Returns a source for `registration`, at time `now`.
     pub(crate) fn new(
         fd: Option<OwnedFd>,
         registration: &Registration,
@@ -198,13 +199,13 @@ impl Source {
         }
     }
 
-    /// What stands in a slot that is not used again.
+    /// Returns the content of a slot that is not used again.
     fn tombstone() -> Self {
         let nothing = Registration::new(Interest::NONE);
         Self { phase: Phase::Ending, ..Self::new(None, &nothing, NEVER, 0) }
     }
 
-    /// Whether this is the registration that a tag names.
+    /// Returns whether this is the registration that a tag names.
     #[inline]
     fn is(&self, tag: Tag) -> bool {
         self.generation == tag.generation() && tag.generation() != RETIRED
@@ -222,33 +223,33 @@ impl Source {
         self.own.ready.and(self.own.interest.mask() | Readiness::ERROR)
     }
 
-    /// When it has been silent for too long, on the clock of what counts against peers.
+    /// Returns when the idle limit passes, on the clock that counts against peers.
     pub(crate) fn silent_at(&self) -> u64 {
         self.last_active.saturating_add(self.idle)
     }
 
-    /// When the source's own timer should fire, in nanoseconds of loop time, of which the loop has
-    /// lost so many.
+    /// Returns when the timer of the source itself should fire, in nanoseconds of loop time. `lost`
+    /// is the time that the loop has lost.
     pub(crate) fn expires_at(&self, lost: u64) -> u64 {
         self.deadline.min(self.silent_at().saturating_add(lost))
     }
 }
 
-/// The sources by tag. A slot that becomes free gets a new generation before it is used again,
-/// and is given up when it has no generation left (law 3).
+/// The sources by tag. A free slot gets a new generation before it is used again. A slot without
+/// further generations is abandoned (law 3).
 pub(crate) struct Sources {
     slots: Slab<Source>,
-    /// The generation of each slot's use, now or next.
+    /// The current or next generation of each slot.
     generations: Vec<u32>,
-    /// The generation of slots not used before: past all whose memory was given back.
+    /// The generation of new slots: higher than that of any slot whose memory was given back.
     floor: u32,
-    /// None has ended since memory could not be given back.
+    /// No source has ended since memory could not be given back.
     is_pinned: bool,
 }
 
 impl Sources {
-    /// A table that need not move before it holds `count` sources: moving takes time, and leaves
-    /// holes that nothing else fits. Memory that has not been used yet costs nothing.
+    /// Returns a table with room for `count` sources. Moving a table takes time and leaves holes in
+    /// memory. Memory that has not been used costs nothing.
     pub(crate) fn with_capacity(count: usize) -> Self {
         Self {
             slots: Slab::with_capacity(count),
@@ -271,8 +272,8 @@ impl Sources {
         tag
     }
 
-    /// The source of a tag, if its registration still stands. Here and in `get_mut` tags are
-    /// checked, and nowhere else.
+    /// Returns the source of a tag, if its registration is still valid. Tags are checked here and
+    /// in `get_mut`, and nowhere else.
     #[inline]
     pub(crate) fn get(&self, tag: Tag) -> Option<&Source> {
         self.slots.get(tag.slot() as usize).filter(|source| source.is(tag))
@@ -297,7 +298,7 @@ impl Sources {
         self.slots.try_remove(slot)
     }
 
-    /// The tags of all sources.
+    /// Returns the tags of all sources.
     pub(crate) fn tags(&self) -> Vec<Tag> {
         self.slots
             .iter()
@@ -306,15 +307,15 @@ impl Sources {
             .collect()
     }
 
-    /// Whether there are far more slots than sources, and some of them may be given back.
+    /// Returns whether there are far more slots than sources, and some may be given back.
     pub(crate) fn has_room(&self) -> bool {
         let slots = self.generations.len();
         slots >= 2 * KEPT && self.slots.len() < slots / 4 && !self.is_pinned
     }
 
-    /// Gives back the slots behind the last source, if there are far more than needed. Sources stay
-    /// where they are, since they are named by their slots; those who come get the lowest. Returns how
-    /// many slots there are now.
+    /// Frees the slots behind the last source, if there are far more than needed. Sources do not
+    /// move, since their slots are their names; new ones get the lowest slots. Returns the number
+    /// of slots.
     pub(crate) fn trim(&mut self) -> usize {
         if !self.has_room() {
             return self.generations.len();
@@ -333,7 +334,7 @@ impl Sources {
         used
     }
 
-    /// How many sources there is room for.
+    /// Returns for how many sources there is room.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.slots.capacity().max(self.generations.capacity())

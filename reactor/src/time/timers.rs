@@ -1,4 +1,4 @@
-//! The timers of sources: whose they are, and what becomes of them when their source ends.
+//! The timers of sources: their owners, and their removal when a source ends.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use crate::source::table::{NEVER, Source};
 use crate::time::wheel::{Due, Payload, TimerTag};
 use crate::{Cx, Tag, Timeout, TimerId};
 
-/// How much of the wheel is looked at for each timer that an ended source may have left behind.
-/// Those left behind during one way round the wheel are then at most half of what there is to look
-/// at.
+/// The number of steps in the wheel for each timer that an ended source may have left. So timers
+/// that are left during one round of the wheel are at most half of its places.
 const LOOKS_PER_TIMER: usize = 2;
-/// How much of the wheel is looked at in a turn: about a tenth of a millisecond.
+/// The number of steps in the wheel in a turn: about a tenth of a millisecond.
 const LOOKS_PER_TURN: usize = 4096;
-/// A timer is fetched while so many others fire: a fetch takes as long as a few of them.
+/// A timer is prefetched while this many others fire: a fetch takes as long as a few of them.
 const AHEAD: usize = 8;
 
 impl<A> Cx<'_, A> {
-    /// Arms a timer of this source: [`Handler::timer`](crate::Handler::timer) is called with `key`
-    /// once `after` has passed from [`now`](Self::now) on, never early, and every `period` after
-    /// that when there is one. Due times stay on their grid however late the loop is. A timer does
-    /// not outlive its source. A period of zero is none, as for `timerfd_settime(2)`.
+    /// Arms a timer of this source. [`Handler::timer`](crate::Handler::timer) is called with `key`
+    /// when `after` has passed, counted from [`now`](Self::now), and every `period` after that if
+    /// there is one. It is never called early. Deadlines stay on their grid however late the loop
+    /// is. A timer does not outlive its source. A period of zero counts as none, as for
+    /// `timerfd_settime(2)`.
     ///
-    /// For a point in time, give what is left until then:
-    /// `at.saturating_duration_since(cx.now())`.
+    /// For a point in time, pass `at.saturating_duration_since(cx.now())`.
     #[inline]
     pub fn set_timer(&mut self, after: Duration, period: Option<Duration>, key: u64) -> TimerId {
         let deadline = self.core.ticks_after(after);
@@ -34,14 +33,14 @@ impl<A> Cx<'_, A> {
 }
 
 impl<A, P> Cx<'_, A, P> {
-    /// Takes a timer away, which does not fire any more even if it is due. Returns whether it was
-    /// still armed, and this loop's.
+    /// Cancels a timer. It does not fire even if it is due. Returns whether it was armed, in this
+    /// loop.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.cancel_timer(timer))
     }
 
-    /// Moves a timer, even if it is due: it fires once `after` has passed from [`now`](Self::now)
-    /// on. Returns whether it was still armed, and this loop's.
+    /// Moves a timer, even if it is due. It fires when `after` has passed, counted from
+    /// [`now`](Self::now). Returns whether it was armed, in this loop.
     pub fn move_timer(&mut self, timer: TimerId, after: Duration) -> bool {
         let deadline = self.core.ticks_after(after);
         timer.timer_in(self.core.home).is_some_and(|timer| self.core.wheel.rearm(timer, deadline))
@@ -49,7 +48,7 @@ impl<A, P> Cx<'_, A, P> {
 }
 
 impl<A> Core<A> {
-    /// A time from now on, on the loop's own scale.
+    /// Returns a time from now on, on the scale of the loop.
     pub(crate) fn ticks_after(&self, after: Duration) -> u64 {
         self.ticks.saturating_add(nanos(after))
     }
@@ -66,8 +65,8 @@ impl<A> Core<A> {
         }
     }
 
-    /// Sees to it that the source's own timer fires no later than its deadline and idle limit ask.
-    /// One that fires too early is armed again for what is left, so that moving a limit further
+    /// Makes sure that the timer of the source itself fires no later than its deadline and idle
+    /// limit. If it fires too early, it is armed again for the rest. So moving a limit further
     /// away, as every event does, costs one store.
     pub(crate) fn arm(&mut self, tag: Tag) {
         let Some(source) = self.sources.get_mut(tag) else { return };
@@ -82,8 +81,8 @@ impl<A> Core<A> {
             }
             Some(timer) => {
                 let armed = self.wheel.deadline(timer).unwrap_or(NEVER);
-                // One that is due already fires with the next batch, or with this one if it has
-                // been collected: moving it would take it out of that.
+                // A timer that is due fires with the next batch, or with this one if it was
+                // collected. Moving it would remove it from that batch.
                 if armed > expires_at && armed > self.ticks {
                     self.wheel.rearm_own(timer, expires_at);
                 }
@@ -91,9 +90,9 @@ impl<A> Core<A> {
         }
     }
 
-    /// Which of its own limits of time a source has passed. Of one that has a descriptor, that is
-    /// judged by what the kernel has reported in full (law 8): what it did in time may still wait
-    /// there, or in the queue.
+    /// Returns which limit of time a source has passed. For a source with a descriptor, the
+    /// complete reports of the kernel decide (law 8): its events may still wait in the kernel or in
+    /// the queue.
     pub(crate) fn passed_limit(&mut self, tag: Tag) -> Option<Timeout> {
         let source = self.sources.get_mut(tag)?;
         if self.is_behind && source.queued && source.own.fd.is_some() {
@@ -114,7 +113,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// Arms a timer that a source asked for. One that has ended gets the name of a cancelled one.
+    /// Arms a timer for a source. A source that has ended gets the name of a cancelled timer.
     pub(crate) fn set_timer(&mut self, tag: Tag, deadline: u64, period: u64, key: u64) -> TimerTag {
         let timer = self.wheel.insert(deadline, period, Payload { owner: tag.to_bits(), key });
         match self.sources.get_mut(tag) {
@@ -124,15 +123,14 @@ impl<A> Core<A> {
         timer
     }
 
-    /// Takes a timer away that a source asked for. Returns whether it was armed. Whose it was is
-    /// not looked up, which would cost as much again: see [`forget_timers`](Self::forget_timers). A
-    /// source's own timer is left alone.
+    /// Cancels a timer of a source. Returns whether it was armed. The owner is not looked up, which
+    /// would double the cost: see [`forget_timers`](Self::forget_timers). A timer of a source
+    /// itself is not cancelled.
     pub(crate) fn cancel_timer(&mut self, timer: TimerTag) -> bool {
         self.wheel.cancel(timer)
     }
 
-    /// Collects what is due, as much as is fired in a context. Returns how many timers wait to be
-    /// fired.
+    /// Collects due timers, within the budget of a turn. Returns how many timers wait to fire.
     #[inline]
     pub(crate) fn collect_due(&mut self) -> usize {
         if self.due.is_empty() && self.wheel.next_deadline().is_none_or(|at| at > self.ticks) {
@@ -142,8 +140,8 @@ impl<A> Core<A> {
         self.due.len()
     }
 
-    /// The next timer that is to be fired, and whose it is. `None` when the one that was next has
-    /// been cancelled or moved, or its owner has ended.
+    /// Returns the next timer to fire, and its owner. Returns `None` when that timer was cancelled
+    /// or moved, or its owner has ended.
     pub(crate) fn next_due(&mut self) -> Option<(Tag, Due)> {
         let timer = self.due.pop_front()?;
         if let Some(later) = self.due.get(AHEAD) {
@@ -158,7 +156,7 @@ impl<A> Core<A> {
             }
             Some(_) => {}
             None => {
-                // A periodic one would go on for nobody.
+                // A periodic timer would continue without an owner.
                 self.wheel.cancel(due.id);
                 return None;
             }
@@ -166,21 +164,21 @@ impl<A> Core<A> {
         Some((owner, due))
     }
 
-    /// A source has ended, and its timers with it. Nothing tells which they are but looking at all,
-    /// so each that it has armed pays for a few looks, which [`weed`](Self::weed) takes: ending
-    /// costs no more than arming did. Those that it cancelled pay too, since their owner was not
+    /// Handles the timers of a source that has ended. Only a search of the whole wheel finds them,
+    /// so each timer that the source armed pays for a few steps of [`weed`](Self::weed): ending
+    /// costs no more than arming did. Timers that it cancelled pay too, since their owner was not
     /// looked up.
     pub(crate) fn forget_timers(&mut self, source: &Source) {
         if let Some(timer) = source.timer {
             self.wheel.cancel_own(timer);
         }
         let looks = (source.timers as usize).saturating_mul(LOOKS_PER_TIMER);
-        // From here, once round finds all of them.
+        // One round from here finds all of them.
         self.unweeded = self.unweeded.saturating_add(looks).min(self.wheel.round());
     }
 
-    /// Takes timers of sources that have ended out of the wheel, a bounded number of looks in a
-    /// context.
+    /// Removes timers of sources that have ended from the wheel, with a bounded number of steps in
+    /// a turn.
     #[inline]
     pub(crate) fn weed(&mut self) {
         if self.unweeded > 0 {
@@ -191,7 +189,7 @@ impl<A> Core<A> {
         }
     }
 
-    /// Goes on with giving back the memory of timers that a burst took.
+    /// Continues to give back the memory of a burst of timers.
     #[inline]
     pub(crate) fn compact_timers(&mut self) {
         if self.wheel.is_compacting() {
@@ -215,7 +213,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Arms so many timers when it is woken, and cancels so many others.
+    /// Arms this many timers when it is woken, and cancels this many others.
     struct Owner {
         armed: u64,
         cancelled: u64,
@@ -234,13 +232,13 @@ mod tests {
     }
 
     fn reactor() -> Reactor {
-        // All end in one turn, so that nothing but their timers takes more.
+        // All end in one turn, so that only their timers take further turns.
         let limits = LoopLimits { ends_per_turn: usize::MAX, ..LoopLimits::DEFAULT };
         let backend = Script::new(Trigger::Edge).backend();
         Reactor::with_backend(backend, limits, ()).expect("the reactor opens")
     }
 
-    /// So many sources, each of which has armed and cancelled so many timers.
+    /// Returns this many sources, each of which has armed and cancelled this many timers.
     fn owners(reactor: &mut Reactor, count: usize, armed: u64, cancelled: u64) -> Vec<Token> {
         let spawn = |_| {
             let token = reactor.cx().spawn(Owner { armed, cancelled }).expect("it registers");
@@ -251,8 +249,8 @@ mod tests {
         (0..count).map(spawn).collect()
     }
 
-    /// Ends sources, and turns until nothing is left to do. Returns how many looks that took in a
-    /// turn, at most, and in all.
+    /// Ends sources, and turns until there is no more work. Returns the most steps in a turn, and
+    /// in all.
     fn end(reactor: &mut Reactor, tokens: &[Token]) -> (u64, u64) {
         tokens.iter().for_each(|token| reactor.cx().close(*token));
         let (before, mut most) = (reactor.core.wheel.touched, 0);
@@ -264,7 +262,7 @@ mod tests {
         (most, reactor.core.wheel.touched - before)
     }
 
-    /// A run of places is looked at whole.
+    /// A run of places counts as a whole.
     const TURN_MAX: u64 = LOOKS_PER_TURN as u64 + 64;
 
     #[test]
