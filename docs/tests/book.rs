@@ -23,14 +23,28 @@ fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
     text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).collect()
 }
 
+/// Returns the anchors of a page's headings, as mdBook and GitHub make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            heading.chars().filter(|it| it.is_alphanumeric() || "-_".contains(*it)).collect()
+        })
+        .collect()
+}
+
 #[test]
-fn links_lead_to_files_of_the_book() {
+fn links_lead_to_files_and_headings_of_the_book() {
     let mut broken = Vec::new();
     for page in pages() {
         let folder = page.parent().expect("a page is in a folder");
-        for link in between(&read(&page), "](", ')') {
-            let target = link.split('#').next().unwrap_or_default();
-            if !target.is_empty() && !target.contains("://") && !folder.join(target).is_file() {
+        for link in between(&read(&page), "](", ')').into_iter().filter(|it| !it.contains("://")) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if target.is_empty() { page.clone() } else { folder.join(target) };
+            let leads =
+                file.is_file() && (anchor.is_empty() || anchors(&read(&file)).contains(anchor));
+            if !leads {
                 broken.push(format!("{}: {link}", page.display()));
             }
         }
