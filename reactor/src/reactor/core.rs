@@ -50,7 +50,7 @@ pub(crate) struct Core<A> {
     pub(crate) backend: Box<dyn Backend>,
     trigger: Trigger,
     pub(crate) sources: Sources,
-    /// What the handler that is being called has of its source.
+    /// The part of a source that is lent to its handler during a call.
     pub(crate) lent: Lent,
     /// The sources to run, in order.
     pub(crate) queue: VecDeque<Tag>,
@@ -81,7 +81,7 @@ pub(crate) struct Core<A> {
     /// How many steps remain in the search for timers of sources that have ended.
     pub(crate) unweeded: usize,
     epoch: Instant,
-    /// `epoch`, as the backend counts nanoseconds.
+    /// `epoch` in nanoseconds of the backend.
     origin: u64,
     pub(crate) now: Instant,
     /// `now`, in nanoseconds since `epoch`.
@@ -151,21 +151,21 @@ impl<A> Core<A> {
         self.trigger == Trigger::Edge
     }
 
-    /// Reads the clock, for what is called next.
+    /// Reads the clock for the next calls.
     #[inline]
     pub(crate) fn read_clock(&mut self) {
         self.read_ticks();
         self.now = self.to_instant(self.ticks);
     }
 
-    /// Reads the clock, for the loop itself alone.
+    /// Reads the clock for the loop itself alone.
     #[inline]
     pub(crate) fn read_ticks(&mut self) {
         self.ticks = self.backend.nanoseconds().saturating_sub(self.origin);
         self.charge();
     }
 
-    /// The time as the backend counts it.
+    /// Returns the time in nanoseconds of the backend.
     pub(crate) fn nanoseconds(&self) -> u64 {
         self.origin + self.ticks
     }
@@ -242,12 +242,12 @@ impl<A> Core<A> {
         restore(source, tag, self.trigger, &mut self.queue, &mut self.dirty);
     }
 
-    /// Puts back what was lent to the handler that has been called, and restores law 1 after it.
+    /// Puts back the part of the source that was lent to its handler, and restores law 1.
     #[inline]
     pub(crate) fn take_back(&mut self) {
         let lent = &mut self.lent;
         let tag = std::mem::replace(&mut lent.tag, Tag::NONE);
-        // Nothing is taken out of the table during a call.
+        // No source is removed from the table during a call.
         let Some(source) = self.sources.get_mut(tag) else { return };
         std::mem::swap(&mut source.own, &mut lent.own);
         source.own.ready = source.own.ready.without(lent.once);
@@ -258,7 +258,7 @@ impl<A> Core<A> {
         restore(source, tag, self.trigger, &mut self.queue, &mut self.dirty);
     }
 
-    /// What a handler's own calls need of a source, wherever it is.
+    /// Returns the lent part of a source, from the table or from the call.
     pub(crate) fn own(&self, tag: Tag) -> Option<&Own> {
         if self.lent.tag == tag {
             return Some(&self.lent.own);
@@ -388,7 +388,7 @@ impl<A> Core<A> {
     /// Returns whether there is work that does not wait for the kernel.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        // Almost never is there anything of all that: it is added up for a single test.
+        // These are almost always empty, so their sizes are added up for a single test.
         let left = self.queue.len() | self.due.len() | self.ending.len() | self.unweeded;
         left != 0
             || self.wheel.is_compacting()
@@ -396,7 +396,7 @@ impl<A> Core<A> {
             || self.run_state != RunState::Running && self.has_to_notify()
     }
 
-    /// Whether a source is still to be told that the loop winds down.
+    /// Returns whether a source has not been told yet that the loop winds down.
     fn has_to_notify(&self) -> bool {
         match self.run_state {
             RunState::Stopping { told, .. } => !told || !self.to_notify.is_empty(),
@@ -404,15 +404,15 @@ impl<A> Core<A> {
         }
     }
 
-    /// Whether there is anything to do after the handlers have been called.
+    /// Returns whether there is work after the calls of handlers.
     #[inline]
     pub(crate) fn has_chores(&self) -> bool {
         let left = self.ending.len() | self.dirty.len() | self.unweeded;
         left != 0 || self.wheel.is_compacting()
     }
 
-    /// When the loop must turn again even if nothing happens, in nanoseconds of loop time; `NEVER`
-    /// when it need not.
+    /// Returns when the loop must turn again without an event, in nanoseconds of loop time, or
+    /// `NEVER`.
     #[inline]
     pub(crate) fn next_deadline(&self) -> u64 {
         let until = match self.run_state {
@@ -443,8 +443,8 @@ impl<A> Core<A> {
         self.charge();
     }
 
-    /// How many nanoseconds the next wait may take, no longer than `limit` and no later than
-    /// `deadline`; `NEVER` when it ends with an event alone.
+    /// Returns how many nanoseconds the next wait may take, within `limit` and until `deadline`;
+    /// `NEVER` when only an event ends it.
     #[inline]
     pub(crate) fn timeout(&self, limit: Option<Duration>, deadline: u64) -> u64 {
         if self.has_work() || matches!(self.run_state, RunState::StopAfterBatch | RunState::StopNow)
@@ -465,8 +465,8 @@ impl<A> Core<A> {
     }
 }
 
-/// Restores law 1: queues a source if there is something to call it for, and notes it if a
-/// level-triggered backend has been told something else than it wants.
+/// Restores law 1: queues a source if there is a reason to call it, and records it if a
+/// level-triggered backend knows another interest.
 #[inline]
 fn restore(
     source: &mut Source,
@@ -485,8 +485,8 @@ fn restore(
     }
 }
 
-/// The same moment on both scales of a clock, as closely as both can be read. The number is that of
-/// the later one, if any: a time that is counted from it is never early.
+/// Returns the same moment on both scales of a clock, as exactly as both can be read. If they
+/// differ, the number is the later one: a time counted from it is never early.
 fn moment(backend: &dyn Backend) -> (Instant, u64) {
     const TRIES: usize = 8;
     let mut closest = (backend.now(), backend.nanoseconds());

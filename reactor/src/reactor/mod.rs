@@ -163,7 +163,7 @@ impl<A: 'static> Reactor<A> {
         self.core.run_state != RunState::Running && self.has_wound_down()
     }
 
-    /// Whether a loop that does not just run has nothing left to wait for.
+    /// Returns whether a loop that winds down or stops has nothing left to wait for.
     fn has_wound_down(&self) -> bool {
         match self.core.run_state {
             RunState::Running | RunState::Stopping { told: false, .. } => false,

@@ -23,7 +23,7 @@ pub(crate) struct Mailbox<A> {
     event: EventFd,
     /// The process of the loop.
     process: Process,
-    /// The loop is gone. It is only written under the lock of `calls`.
+    /// Whether the loop is gone. It is written only under the lock of `calls`.
     closed: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ impl<A> Mailbox<A> {
     /// dropped.
     pub(crate) fn close(&self) {
         {
-            // Under the lock, so that nothing is left behind by a thread that is posting just now.
+            // Under the lock, so that a thread that posts at this moment leaves no call behind.
             let _calls = self.lock();
             self.closed.store(true, Ordering::Release);
         }

@@ -1,4 +1,4 @@
-//! How a loop waits so that it goes to sleep no more often than it pays: [`LoopLimits::spin_max`] and
+//! How a loop waits, to avoid sleep where it costs more: [`LoopLimits::spin_max`] and
 //! [`LoopLimits::coalesce_for`].
 
 use std::io;
@@ -8,7 +8,7 @@ use crate::reactor::coalescing::Coalescing;
 use crate::reactor::wait::Lookout;
 use crate::{Coverage, LoopLimits};
 
-/// How a loop waits, and what is known of which way has paid.
+/// How a loop waits, and which way has paid.
 #[derive(Debug)]
 pub(crate) struct Strategy {
     spin_max: Duration,
@@ -17,24 +17,24 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// The one that `limits` ask for.
+    /// Returns the strategy for `limits`.
     pub(crate) fn new(limits: &LoopLimits) -> Self {
         let LoopLimits { spin_max, coalesce_for, .. } = *limits;
         Self { spin_max, coalesce_for, coalescing: Coalescing::default() }
     }
 
-    /// Whether it sleeps at once, until the first event. It does not matter then how long the loop has
-    /// worked.
+    /// Returns whether it sleeps at once, until the first event. Then the time that the loop has
+    /// worked does not matter.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.spin_max.is_zero() && self.coalesce_for.is_zero()
     }
 
-    /// Waits for events no longer than `left`, in the way that pays best. The loop has worked for so
-    /// many nanoseconds since it last waited.
+    /// Waits for events no longer than `left`: polls, lets events gather, or sleeps. `worked` is
+    /// how many nanoseconds the loop has worked since its last wait.
     ///
     /// # Errors
-    /// A failure that does not pass: it names the system call.
+    /// When the wait fails for good. The error names the system call.
     #[inline]
     pub(crate) fn wait(
         &mut self,
@@ -71,8 +71,8 @@ impl Strategy {
         lookout.look(left)
     }
 
-    /// Looks for events for a while without sleeping ([`LoopLimits::spin_max`]), and takes the time
-    /// from what is left of the wait. Returns nothing when there are none.
+    /// Polls for events for a while ([`LoopLimits::spin_max`]), and subtracts that time from the
+    /// rest of the wait. Returns `None` when there are no events.
     fn spin(
         &self,
         left: &mut Option<Duration>,
@@ -88,7 +88,7 @@ impl Strategy {
             let before = spent;
             spent = since(lookout.now, lookout);
             if spent == before {
-                // A clock that stands still is a test's.
+                // Only the clock of a test stands still.
                 break;
             }
         }
@@ -96,8 +96,8 @@ impl Strategy {
         Ok(None)
     }
 
-    /// Lets events gather where that has paid lately ([`LoopLimits::coalesce_for`]), and takes the
-    /// time from what is left of the wait. Returns nothing when there are none.
+    /// Lets events gather if that has paid recently ([`LoopLimits::coalesce_for`]), and subtracts
+    /// that time from the rest of the wait. Returns `None` when there are no events.
     fn gather(
         &mut self,
         left: &mut Option<Duration>,
@@ -119,7 +119,7 @@ impl Strategy {
     }
 }
 
-/// How long ago a time of the backend's clock is.
+/// Returns the time that has passed since a time of the backend's clock.
 fn since(start: u64, lookout: &Lookout<'_>) -> Duration {
     Duration::from_nanos(lookout.backend.nanoseconds().saturating_sub(start))
 }

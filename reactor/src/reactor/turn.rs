@@ -9,8 +9,8 @@ use crate::reactor::core::RunState;
 use crate::source::table::{Phase, Source};
 use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Tag, TimerId, sys};
 
-/// What a handler is lent while it is called, which the source gets back however the call ends. A
-/// panic ends the source (law 7): what catches it may turn the loop again.
+/// The loan of a handler during a call. The source gets it back however the call ends. A panic ends
+/// the source (law 7); a program that catches it may turn the loop again.
 struct Loan<'a, A> {
     cx: Cx<'a, A>,
     is_back: bool,
@@ -52,7 +52,7 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// Phase 8, and what else follows the calls where there is any of it.
+    /// Phase 8, and other work after the calls, if there is any.
     #[inline(never)]
     fn do_chores(&mut self) -> io::Result<()> {
         self.reap(self.ends_now());
@@ -127,8 +127,9 @@ impl<A: 'static> Reactor<A> {
                 Some((woken, source.news()))
             };
             let run = self.dispatch(tag, told, |(woken, news), handler, cx| {
-                // An error and an exceptional condition are told once for each event: no operation
-                // has to block when they are gone. The rest stays until an operation takes it.
+                // An error and an exceptional condition are told once for each event, since no
+                // operation has to block when they are gone. The rest stays until an operation
+                // removes it.
                 cx.core.lent.once = news.and(Readiness::ERROR | Readiness::PRIORITY);
                 cx.core.counters.runs += 1;
                 cx.woken = woken;
@@ -141,7 +142,7 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Calls a source that is live, for whatever is told.
+    /// Calls a live source, for any reason.
     fn tell(
         &mut self,
         tag: Tag,

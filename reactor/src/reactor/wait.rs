@@ -51,13 +51,13 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What it takes to wait for events, once or several times.
+/// The state that a wait for events needs, once or several times.
 pub(crate) struct Lookout<'a> {
     pub(crate) backend: &'a mut dyn Backend,
     pub(crate) events: &'a mut Vec<Event>,
     pub(crate) counters: &'a mut Counters,
     backoff: &'a mut Backoff,
-    /// When the clock was read last, as the backend counts nanoseconds.
+    /// When the clock was read last, in nanoseconds of the backend.
     pub(crate) now: u64,
 }
 
@@ -125,7 +125,7 @@ impl<A: 'static> Reactor<A> {
         Ok(())
     }
 
-    /// Notes how long the loop has worked since its last wait, and returns it in nanoseconds.
+    /// Records how long the loop has worked since its last wait, and returns it in nanoseconds.
     #[inline]
     fn note_lag(&mut self) -> u64 {
         let woke = self.core.ticks;
@@ -139,12 +139,12 @@ impl<A: 'static> Reactor<A> {
         lag
     }
 
-    /// Waits, once, as [`Lookout::look`] does.
+    /// Waits once, as [`Lookout::look`] does.
     pub(crate) fn look(&mut self, timeout: Option<Duration>) -> io::Result<Coverage> {
         self.lookout().1.look(timeout)
     }
 
-    /// How it is waited, and what with.
+    /// Returns the strategy and the state of the wait.
     #[inline]
     fn lookout(&mut self) -> (&mut Strategy, Lookout<'_>) {
         let now = self.core.nanoseconds();

@@ -160,7 +160,7 @@ impl<A> Cx<'_, A> {
         }
     }
 
-    /// What an operation that failed says about the descriptor: nothing is wrong if it would block.
+    /// Updates the readiness after a failed operation. One that would block is no error.
     #[cold]
     fn fail(
         &mut self,
@@ -179,9 +179,9 @@ impl<A> Cx<'_, A> {
             return Err(error);
         }
         core.counters.would_blocks += 1;
-        // No second edge comes for what is already there, so a would-block that the kernel takes
-        // back when asked is not believed, the first time. Hot paths never get here: a short read
-        // or write has told them already.
+        // No second edge comes for data that is already there. So a would-block that poll(2)
+        // contradicts is not believed the first time. Hot paths never get here: a short read or
+        // write has told them already.
         let Some(fd) = &own.fd else { return Ok(()) };
         let contradicted = is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
         let disputed = std::mem::replace(&mut own.disputed, contradicted);
@@ -221,7 +221,8 @@ impl<A> Cx<'_, A> {
 }
 
 impl Own {
-    /// There is one exceptional condition at a time, and the next comes with an event of its own.
+    /// Removes the exceptional condition. There is one at a time, and the next has an event of its
+    /// own.
     fn take_priority(&mut self) {
         self.ready = self.ready.without(Readiness::PRIORITY);
     }
@@ -248,7 +249,7 @@ fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::
     sys::writev(fd, slices)
 }
 
-/// Writes no more than a descriptor in blocking mode takes without blocking.
+/// Writes at most what a descriptor in blocking mode takes without blocking.
 fn write_bounded(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let first = slices.iter().find(|slice| !slice.is_empty());
     let Some(first) = first else { return Ok(0) };

@@ -44,7 +44,7 @@ pub(crate) struct Own {
     pub(crate) disputed: bool,
 }
 
-/// It is swapped at the beginning and at the end of each call.
+/// It is swapped at the start and at the end of each call.
 const _: () = assert!(size_of::<Own>() == 16);
 
 impl Own {
@@ -81,7 +81,7 @@ impl Own {
         self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
     }
 
-    /// Whether a level-triggered backend watches for something else than it should.
+    /// Returns whether a level-triggered backend watches for another interest than it should.
     pub(crate) fn differs(&self) -> bool {
         self.polled && self.wanted() != self.armed
     }
@@ -93,21 +93,22 @@ impl Own {
     }
 }
 
-/// What is lent to the handler that is being called. Between calls it is nothing.
+/// The part of a source that is lent to the handler that is being called. It is empty between
+/// calls.
 pub(crate) struct Lent {
     /// The source that is being called.
     pub(crate) tag: Tag,
     pub(crate) own: Own,
-    /// The source has not ended during the call.
+    /// Whether the source has not ended during the call.
     pub(crate) is_live: bool,
-    /// An operation has succeeded.
+    /// Whether an operation has succeeded.
     pub(crate) is_active: bool,
-    /// What was told with this call and is told only once.
+    /// The readiness that was told with this call and is told only once.
     pub(crate) once: Readiness,
 }
 
 impl Lent {
-    /// Nothing, to nobody.
+    /// Returns an empty loan.
     pub(crate) const NOTHING: Self = Self {
         tag: Tag::NONE,
         own: Own::NOTHING,
@@ -116,7 +117,7 @@ impl Lent {
         once: Readiness::NONE,
     };
 
-    /// Takes what a handler needs out of its live source. [`Core::take_back`] puts it back.
+    /// Takes the part for the handler out of a live source. [`Core::take_back`] puts it back.
     ///
     /// [`Core::take_back`]: crate::reactor::core::Core::take_back
     #[inline]
@@ -132,7 +133,7 @@ impl Lent {
 pub(crate) struct Source {
     /// The generation of the slot, which distinguishes this registration from others (law 3).
     generation: u32,
-    /// Its handler has it during a call.
+    /// The part that its handler has during a call.
     pub(crate) own: Own,
     pub(crate) phase: Phase,
     pub(crate) role: Role,
@@ -211,13 +212,13 @@ impl Source {
         self.generation == tag.generation() && tag.generation() != RETIRED
     }
 
-    /// Whether there is something to call the handler for.
+    /// Returns whether there is a reason to call the handler.
     #[inline]
     pub(crate) fn is_runnable(&self) -> bool {
         self.phase == Phase::Live && (self.woken || !self.news().is_empty())
     }
 
-    /// What is known that the handler is to be told of. Every source is told of errors.
+    /// Returns the readiness to tell the handler. Every source is told errors.
     #[inline]
     pub(crate) fn news(&self) -> Readiness {
         self.own.ready.and(self.own.interest.mask() | Readiness::ERROR)

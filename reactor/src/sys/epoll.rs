@@ -154,8 +154,8 @@ fn level_mask(interest: Interest) -> u32 {
     mask as u32
 }
 
-/// The readiness for each mask of epoll: a look-up is quicker than six tests. `EPOLLRDHUP` is the only
-/// bit of them above the lowest five.
+/// The readiness for each mask of epoll: a look-up is faster than six tests. Of the bits in use,
+/// only `EPOLLRDHUP` is above the lowest five.
 static READINESS: [Readiness; 64] = {
     let mut table = [Readiness::NONE; 64];
     let mut place = 0;
@@ -166,7 +166,7 @@ static READINESS: [Readiness; 64] = {
     table
 };
 
-/// How far `EPOLLRDHUP` lies above the sixth bit.
+/// The distance of `EPOLLRDHUP` from the sixth bit.
 const RDHUP_SHIFT: u32 = (libc::EPOLLRDHUP as u32).trailing_zeros() - 5;
 
 /// Returns the readiness for a mask of epoll.
@@ -174,8 +174,8 @@ fn readiness(mask: u32) -> Readiness {
     READINESS[(mask & 31 | mask >> RDHUP_SHIFT & 32) as usize]
 }
 
-/// Returns what a mask says. A hang-up or an error counts as readable and writable: the next operation
-/// tells the cause.
+/// Computes the readiness for a mask. A hang-up or an error counts as readable and writable: the
+/// next operation tells the cause.
 const fn meaning(mask: u32) -> Readiness {
     const TRIES: [(libc::c_int, Readiness); 6] = [
         (libc::EPOLLIN, Readiness::READABLE),

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::check;
 
-/// The process that something was made in, which tells it from the copies that a fork makes of it.
+/// The process that created an object, which distinguishes it from its copies in forked processes.
 ///
-/// Its number is kept where the kernel clears it in whatever a fork makes (`MADV_WIPEONFORK` in
-/// `madvise(2)`, Linux 4.14), so that looking costs no system call. Where there is no such place it
-/// costs one.
+/// Its number is cached in a page that the kernel clears in a forked process (`MADV_WIPEONFORK` in
+/// `madvise(2)`, Linux 4.14), so a check costs no system call. Without such a page it costs one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
-    /// It is that of no other process that shares memory or descriptors with this one.
+    /// No other process that shares memory or descriptors with this one has the same number.
     number: u32,
     place: Option<&'static AtomicU32>,
 }
 
 impl Process {
-    /// This process.
+    /// Returns this process.
     pub(crate) fn this() -> Self {
         static PLACE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
         let (number, place) = (std::process::id(), *PLACE.get_or_init(cleared_by_fork));
@@ -28,7 +27,7 @@ impl Process {
         Self { number, place }
     }
 
-    /// Whether another process is asking, which a fork has made since.
+    /// Returns whether the calling process is another one, which a fork has made since.
     #[inline]
     pub(crate) fn is_another(&self) -> bool {
         let asking = match self.place {
