@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::reactor::core::nanos;
+use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};

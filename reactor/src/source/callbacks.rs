@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::reactor::core::nanos;
+use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
 use crate::sys::{self, Subscription};
 use crate::{Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token};

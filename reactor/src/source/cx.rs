@@ -4,7 +4,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::reactor::core::{Core, idle_nanos, nanos};
+use crate::reactor::clock::{idle_nanos, nanos};
+use crate::reactor::core::Core;
 use crate::source::table::{NEVER, Source};
 use crate::{Interest, Readiness, Reason, Tag};
 

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::reactor::core::{Core, RunState, nanos};
+use crate::reactor::clock::nanos;
+use crate::reactor::core::{Core, RunState};
 use crate::{Cx, Handler, Interest, LoopCx, LoopLimits, Reason, Registration, Remote, Tag, Token};
 
 impl<'a, A, P> Cx<'a, A, P> {

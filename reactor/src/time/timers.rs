@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::reactor::core::{Core, nanos};
+use crate::reactor::clock::nanos;
+use crate::reactor::core::Core;
 use crate::source::table::{NEVER, Source};
 use crate::time::wheel::{Due, Payload, TimerTag};
 use crate::{Cx, Tag, Timeout, TimerId};
