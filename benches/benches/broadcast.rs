@@ -73,7 +73,7 @@ fn broadcast(reactor: &mut Reactor<App>) -> io::Result<Duration> {
     reactor.app.told = 0;
     let peers = std::mem::take(&mut reactor.app.peers);
     let mut cx = reactor.cx();
-    peers.iter().for_each(|peer| cx.wake((*peer).into()));
+    peers.iter().for_each(|peer| cx.wake(*peer));
     reactor.app.peers = peers;
     reactor.run_until(|app| app.told == app.peers.len())?;
     Ok(start.elapsed())

@@ -290,3 +290,58 @@ fn an_error_of_one_handler_ends_no_other() {
         assert_eq!(reactor.counters().closes[failed], 1);
     });
 }
+
+/// Reads through a library that says "nothing" in place of an error.
+struct Library {
+    socket: UnixStream,
+    read: Rc<Cell<usize>>,
+    empty: Rc<Cell<u32>>,
+}
+
+impl Library {
+    /// The bytes that there are, or none now.
+    fn receive(&mut self) -> io::Result<Option<usize>> {
+        match self.socket.read(&mut [0; 3]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.empty.set(self.empty.get() + 1);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+}
+
+impl Handler for Library {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        while let Some(count) = cx.try_io("receive", Interest::READ, |_| self.receive())? {
+            self.read.set(self.read.get() + count);
+        }
+        assert!(!cx.readiness().contains(reactor::Readiness::READABLE));
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operation_that_says_nothing_in_place_of_an_error_waits_for_the_kernel_too() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
+        let socket = ours.try_clone().expect("there are descriptors");
+        let (read, empty) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let library = Library { socket, read: Rc::clone(&read), empty: Rc::clone(&empty) };
+        let token = reactor
+            .cx()
+            .register(ours.into(), Registration::new(Interest::READ), library)
+            .expect("it registers");
+        for round in 1..=3 {
+            theirs.write_all(&[1; 10]).expect("the kernel takes bytes");
+            turn_until(&mut reactor, |_| read.get() == round as usize * 10);
+            assert_eq!(empty.get(), round);
+            let turns = reactor.counters().turns;
+            // It is not called again for what it has said there is not, nor asked when it is woken.
+            reactor.cx().wake(token);
+            reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
+            assert_eq!((empty.get(), reactor.counters().turns), (round, turns + 1));
+        }
+        assert_eq!(u64::from(empty.get()), reactor.counters().would_blocks);
+    });
+}

@@ -425,7 +425,7 @@ fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
                 cx.write(&[IoSlice::new(b"lost")]).map(drop),
                 cx.take_error().map(drop),
                 cx.shutdown_write(),
-                cx.try_io("call", Interest::READ, |_| Ok(())).map(drop),
+                cx.try_io("call", Interest::READ, |_| Ok(Some(()))).map(drop),
             ];
             for error in errors {
                 let error = error.expect_err("there is nothing to do it with");

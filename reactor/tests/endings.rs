@@ -495,7 +495,7 @@ fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
             turn_until(&mut reactor, |reactor| reactor.app.is_some());
             let mut cx = reactor.cx();
             cx.stop_gracefully(Duration::from_secs(20));
-            let peer = cx.app.expect("it has called").into();
+            let peer = cx.app.expect("it has called");
             // Much longer than the idle limit.
             cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");
             let client = std::thread::spawn(move || {

@@ -83,7 +83,7 @@ fn a_session_that_pauses_hears_once_that_its_peer_has_hung_up() {
         assert!(reactor.counters().turns - turns <= 10, "it does not spin");
         assert_eq!((reactor.app.hung_up, reactor.app.closed), (1, 0));
         // Everything that it sent before is answered.
-        let me = reactor.app.me.expect("it was called").into();
+        let me = reactor.app.me.expect("it was called");
         reactor.cx().wake(me);
         turn_until(&mut reactor, |reactor| reactor.app.calls == 2);
         reactor.cx().wake(me);

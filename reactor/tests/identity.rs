@@ -160,3 +160,30 @@ fn a_connection_id_of_one_loop_wakes_no_source_in_another() {
         }
     });
 }
+
+#[test]
+fn a_connection_that_a_session_named_is_woken_and_closed_from_a_closure() {
+    use std::io::{Read, Write};
+    on_every_backend::<Wakes>(LoopLimits::DEFAULT, |mut reactor| {
+        let address =
+            serve(&mut reactor, Limits::DEFAULT, || Conversation::new(Lines::default(), Waker));
+        let mut client = std::net::TcpStream::connect(address).expect("it accepts");
+        client.write_all(b"call\n").expect("the kernel takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.app.me.is_some());
+        let wake = |cx: &mut LoopCx<'_, Wakes>| cx.app.me.into_iter().for_each(|me| cx.wake(me));
+        reactor.cx().after(Duration::ZERO, wake).expect("it is armed");
+        turn_until(&mut reactor, |reactor| reactor.app.woken == 1);
+        let close = |cx: &mut LoopCx<'_, Wakes>| cx.app.me.into_iter().for_each(|me| cx.close(me));
+        reactor.cx().remote().post(close).expect("the loop is there");
+        turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
+        // What it names has ended, and does nothing any more.
+        let me = reactor.app.me.expect("it was left");
+        reactor.cx().wake(me);
+        reactor.cx().close(me);
+        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        assert_eq!(reactor.app.woken, 1);
+        let mut reply = Vec::new();
+        drop(client.read_to_end(&mut reply));
+        assert_eq!(reply, b"done\n");
+    });
+}

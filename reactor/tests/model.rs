@@ -274,7 +274,7 @@ impl Handler<Model> for Probe {
                 continue;
             }
             if choice == 1 {
-                let something = cx.try_io("something", interest, |_| Ok(()))?;
+                let something = cx.try_io("something", interest, |_| Ok(Some(())))?;
                 let known = self.known(cx);
                 if something.is_some() {
                     known.last_active = now;
@@ -285,7 +285,11 @@ impl Handler<Model> for Probe {
                     assert!(!known.ready.intersects(interest.mask()), "it was told that it is");
                 }
             } else {
-                let nothing: io::Result<()> = Err(ErrorKind::WouldBlock.into());
+                // Both ways to say that there is nothing mean the same.
+                let nothing = match choice {
+                    2 => Ok(None::<()>),
+                    _ => Err(ErrorKind::WouldBlock.into()),
+                };
                 assert_eq!(cx.try_io("nothing", interest, |_| nothing)?, None);
                 let known = self.known(cx);
                 known.ready = known.ready.without(interest.mask());

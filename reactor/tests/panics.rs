@@ -371,7 +371,7 @@ fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
         "resume" | "stopping" => {
             turn_until(reactor, |reactor| reactor.app.peer.is_some());
             match (place, reactor.app.peer) {
-                ("resume", Some(peer)) => reactor.cx().wake(peer.into()),
+                ("resume", Some(peer)) => reactor.cx().wake(peer),
                 _ => reactor.cx().stop_gracefully(PATIENCE),
             }
         }

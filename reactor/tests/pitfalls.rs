@@ -363,7 +363,9 @@ fn a_loop_can_be_hosted_in_another() {
             let next = self.guest.next_deadline();
             cx.set_timeout(next.map(|at| at.saturating_duration_since(cx.now())));
             // The inner loop has handled its events. Its descriptor is not read.
-            cx.try_io("host", Interest::READ, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()))?;
+            cx.try_io("host", Interest::READ, |_| {
+                Err::<Option<()>, _>(io::ErrorKind::WouldBlock.into())
+            })?;
             Ok(())
         }
     }

@@ -44,8 +44,8 @@ struct Urgent {
     seen: Seen,
 }
 
-fn take_urgent(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    SockRef::from(&fd).recv_out_of_band(&mut [MaybeUninit::uninit()])
+fn take_urgent(fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    SockRef::from(&fd).recv_out_of_band(&mut [MaybeUninit::uninit()]).map(Some)
 }
 
 fn add(cell: &Cell<usize>, count: usize) {
@@ -62,7 +62,7 @@ impl Handler for Urgent {
                 while cx.try_io("recv", Interest::PRIORITY, take_urgent)?.is_some() {}
             }
             if self.taking == Taking::WithErrors {
-                let failing = |fd: BorrowedFd<'_>| Ok(take_urgent(fd).is_err());
+                let failing = |fd: BorrowedFd<'_>| Ok(Some(take_urgent(fd).is_err()));
                 let failed = cx.try_io("recv", Interest::READ, failing)?;
                 assert_ne!(failed, Some(false), "there was a second urgent byte");
             }

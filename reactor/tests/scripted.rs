@@ -91,7 +91,9 @@ impl Handler<Vec<Token>> for Replacer {
             self.successor = Some(token);
             assert_ne!(token.tag().slot(), self.victim.tag().slot(), "reused within the batch");
         }
-        cx.try_io("nothing", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
+        cx.try_io("nothing", Interest::READ, |_| {
+            Err::<Option<()>, _>(ErrorKind::WouldBlock.into())
+        })?;
         Ok(())
     }
 }
@@ -241,7 +243,7 @@ impl Handler<usize> for Hasty {
         if cx.read(&mut [0])? == Some(1) {
             *cx.app += 1;
         }
-        cx.try_io("claim", Interest::READ, |_| Err::<(), _>(ErrorKind::WouldBlock.into()))?;
+        cx.try_io("claim", Interest::READ, |_| Ok(None::<()>))?;
         Ok(())
     }
 }

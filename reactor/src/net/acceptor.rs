@@ -120,7 +120,7 @@ impl<F> Acceptor<F> {
     }
 
     fn attempt<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<Attempt> {
-        match cx.try_io("accept", Interest::READ, sys::accept) {
+        match cx.try_io("accept", Interest::READ, |fd| sys::accept(fd).map(Some)) {
             Ok(Some((fd, peer))) => {
                 Ok(Attempt::Accepted(Accepted { fd, peer, sharing: Sharing::Excluded }))
             }
@@ -255,7 +255,8 @@ where
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // Where there is no room, accepting would not tell.
         if cx.readiness().intersects(Readiness::ERROR | Readiness::WRITE_CLOSED)
-            && cx.try_io("accept", Interest::NONE, sys::is_listening)? == Some(false)
+            && cx.try_io("accept", Interest::NONE, |fd| sys::is_listening(fd).map(Some))?
+                == Some(false)
         {
             cx.failed = Some("accept");
             return Err(listens_no_more());

@@ -60,8 +60,8 @@ impl Connector {
     /// Makes a non-blocking socket and begins to connect it (`connect(2)`). Nothing is waited for.
     ///
     /// # Errors
-    /// What the kernel says at once, with the address: the socket cannot be made, there is no route, a
-    /// Unix socket has no listener or a full backlog.
+    /// What the kernel says at once, with the address: the socket cannot be made, there is no
+    /// route, a Unix socket has no listener or a full backlog.
     pub fn dial(address: &Address, options: &ConnectOptions) -> io::Result<Self> {
         let (fd, state) = options.dial(address)?;
         Ok(Self { fd, address: address.clone(), state, timeout: options.timeout })
@@ -73,13 +73,14 @@ impl Connector {
     }
 
     /// Registers the connection. `handler` is called for the first time once the connection stands:
-    /// [`Handler::ready`] runs once then, whatever `registration` is interested in, and from there on as
-    /// the interest says. A wake and a graceful stop of the loop that come before are not lost: the
-    /// handler is told of them right after.
+    /// [`Handler::ready`] runs once then, whatever `registration` is interested in, and from there
+    /// on as the interest says. A wake and a graceful stop of the loop that come before are not
+    /// lost: the handler is told of them right after.
     ///
-    /// Connecting may take [`ConnectOptions::timeout`], counted from this call; meanwhile the idle limit
-    /// does not count. A connection that fails ends like any other source: [`Handler::closed`] gets
-    /// [`Reason::Failed`] of the operation `connect`, or [`Reason::TimedOut`].
+    /// Connecting may take [`ConnectOptions::timeout`], counted from this call; meanwhile the idle
+    /// limit does not count. A connection that fails ends like any other source:
+    /// [`Handler::closed`] gets [`Reason::Failed`] of the operation `connect`, or
+    /// [`Reason::TimedOut`].
     ///
     /// The token, the descriptor and its place in the backend stay the same throughout. Of a TCP
     /// connection a short read counts as the proof that there is no more, as

@@ -42,6 +42,39 @@ use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, 
 ///
 /// [`Forked`]: crate::Forked
 ///
+/// A reactor stays on the thread that made it: it is not [`Send`], since its handlers need not be. A loop
+/// on a thread of its own is made there, and gives its [`Remote`](crate::Remote) away:
+///
+/// ```
+/// use reactor::{Reactor, Remote};
+/// use std::io;
+/// use std::sync::mpsc;
+/// use std::thread;
+///
+/// let (sender, receiver) = mpsc::channel();
+/// let thread = thread::spawn(move || -> io::Result<u32> {
+///     let mut reactor = Reactor::new(0)?;
+///     // Where nothing receives it any more, the loop is not needed either.
+///     sender.send(reactor.cx().remote()).map_err(io::Error::other)?;
+///     reactor.run()?;
+///     Ok(reactor.app)
+/// });
+/// // If the thread failed to make its loop, this fails, and the thread says why.
+/// if let Ok(remote) = receiver.recv() {
+///     let remote: Remote<u32> = remote;
+///     remote.post(|cx| *cx.app += 1)?;
+///     remote.post(|cx| cx.stop())?;
+/// }
+/// assert_eq!(thread.join().expect("it does not panic")?, 1);
+/// # Ok::<(), io::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// let mut reactor = reactor::Reactor::new(())?;
+/// std::thread::spawn(move || reactor.run()); // Its handlers may not leave this thread.
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// ```
 /// use reactor::Reactor;
 /// use std::time::Duration;

@@ -23,6 +23,30 @@ use crate::{Interest, Readiness, Reason, Tag};
 /// reactor.cx().set_timeout(None); // Of what?
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// That holds for every closure, of [`after`](Self::after), [`every`](Self::every),
+/// [`on_signals`](Self::on_signals), [`Listener::register`](crate::Listener::register) and
+/// [`Remote::post`](crate::Remote::post), and for [`Handler::closed`](crate::Handler::closed),
+/// whose source has ended. So nothing that concerns a source is ever asked for in vain.
+///
+/// ```compile_fail,E0599
+/// let mut reactor = reactor::Reactor::new(())?;
+/// reactor.cx().after(std::time::Duration::ZERO, |cx| _ = cx.set_timer(Default::default(), None, 1))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// ```compile_fail,E0599
+/// # struct Ends;
+/// impl reactor::Handler for Ends {
+///     fn ready(&mut self, _cx: &mut reactor::Cx<'_>) -> std::io::Result<()> {
+///         Ok(())
+///     }
+///
+///     fn closed(self: Box<Self>, _reason: reactor::Reason, cx: &mut reactor::LoopCx<'_>) {
+///         cx.set_interest(reactor::Interest::NONE);
+///     }
+/// }
+/// ```
 pub struct Cx<'a, A = (), P = Inside> {
     pub(crate) core: &'a mut Core<A>,
     /// The application state.

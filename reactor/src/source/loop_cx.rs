@@ -89,15 +89,18 @@ impl<'a, A, P> Cx<'a, A, P> {
 
     /// Ends a source, this one or another. Only its `closed` is still called: at the end of this
     /// turn, or of a later one if more than [`LoopLimits::ends_per_turn`] sources have ended. A
-    /// token of a source that has ended, or of another loop, has no effect.
-    pub fn close(&mut self, token: Token) {
+    /// token of a source that has ended, or of another loop, has no effect. A
+    /// `protocol::ConnectionId` names a connection as its token does.
+    pub fn close(&mut self, source: impl Into<Token>) {
+        let token: Token = source.into();
         self.core.end(token.tag_in(self.core.home), Reason::Cancelled);
     }
 
     /// Runs a source soon, whatever its readiness. Wakes coalesce: a source that is woken several
     /// times before it runs is called once. A token of a source that has ended, or of another loop,
-    /// has no effect.
-    pub fn wake(&mut self, token: Token) {
+    /// has no effect. A `protocol::ConnectionId` names a connection as its token does.
+    pub fn wake(&mut self, source: impl Into<Token>) {
+        let token: Token = source.into();
         self.core.wake(token.tag_in(self.core.home));
     }
 

@@ -99,20 +99,37 @@ impl<A> Cx<'_, A> {
         }
     }
 
-    /// Performs any other operation on the descriptor of this source. `operation` is its name in
-    /// errors. When `call` fails with [`io::ErrorKind::WouldBlock`], this returns `Ok(None)`, and
-    /// the source waits for the kernel to report `interest` again. Until then, this returns
-    /// `Ok(None)` without a call.
+    /// Performs any other operation on the descriptor of this source. `operation` is its name in errors. `call`
+    /// returns `Ok(Some(..))` when it got something. When there is nothing now, it returns
+    /// `Ok(None)`, as libraries do that have no error for it, or an error of the kind
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), as system calls do. Either way the answer is
+    /// `Ok(None)`, and the source waits for the kernel to report `interest` again. Until then,
+    /// `call` is not made: the answer is known.
+    ///
+    /// ```
+    /// # use reactor::{Cx, Interest};
+    /// # use std::{io, net::UdpSocket};
+    /// # fn example(cx: &mut Cx<'_>, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<()> {
+    /// while let Some((length, peer)) =
+    ///     cx.try_io("recvfrom", Interest::READ, |_fd| socket.recv_from(buffer).map(Some))?
+    /// {
+    ///     println!("{length} bytes from {peer}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// The error of `call`.
+    /// What `call` returned, unless it is a would-block; the source has ended or has no descriptor.
     pub fn try_io<T>(
         &mut self,
         operation: &'static str,
         interest: Interest,
-        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        self.attempt(operation, interest, |fd, _| call(fd))
+        self.attempt(operation, interest, |fd, _| {
+            call(fd)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        })
     }
 
     /// The only implementation of an operation that may block. The part of law 1 that "only an
