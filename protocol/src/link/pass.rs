@@ -343,6 +343,8 @@ impl<S, L: Layer> Link<S, L> {
             }
             cause::STOPPING => Cause::Stopping,
             cause::WOKEN => Cause::Woken,
+            // What the session has said since is above the mark: it is told when that has drained.
+            cause::DRAINED if self.unsent(scratch) > self.limits.output_low => return,
             cause::DRAINED => Cause::Drained,
             cause::HUNG_UP => {
                 self.set(flag::TOLD_HUNG_UP, true);

@@ -1,5 +1,6 @@
 //! The rules of a connection, without sockets and with a virtual clock: causes by states.
 
+mod model;
 mod probe;
 
 use probe::Act::{
