@@ -1,0 +1,258 @@
+//! Every example is run as a program and talked to, as its documentation says it can be.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use testkit::{Folder, PATIENCE, process, wait_until};
+
+/// An example that runs. It is killed when dropped.
+struct Example {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Example {
+    fn start(name: &str, args: &[&str]) -> Self {
+        let tests = std::env::current_exe().expect("the path of this program is known");
+        let profile = tests.ancestors().nth(2).expect("tests are two folders below their profile");
+        let path: PathBuf = profile.join("examples").join(name);
+        assert!(path.exists(), "{path:?} is missing: build it with cargo build --examples");
+        let mut child = Command::new(path)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example starts");
+        let stdout = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let (sender, lines) = mpsc::channel();
+        // It reads until the example ends, so that the example never waits for the test to read.
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|it| sender.send(it))
+        });
+        Self { child, lines }
+    }
+
+    /// Returns the rest of the next line of its output that begins with `start`.
+    fn line(&self, start: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line {start:?} came"));
+            if let Some(rest) = line.strip_prefix(start) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Starts an example that listens. Returns its address too.
+    fn listening(name: &str, more: &[&str]) -> (Self, String) {
+        let example = Self::start(name, &[&["127.0.0.1:0"], more].concat());
+        let address = example.line("listening on ");
+        (example, address)
+    }
+
+    fn terminate(&mut self) -> ExitStatus {
+        process::signal(self.child.id(), "TERM");
+        wait_until("the end of the example", || !process::runs(self.child.id()));
+        self.child.wait().expect("it is a child")
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Both fail only when it has ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let peer = TcpStream::connect(address).expect("the example listens");
+    peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+    peer.set_write_timeout(Some(PATIENCE)).expect("it has a timeout");
+    peer
+}
+
+/// Sends `request`, ends the stream and returns all of the answer.
+fn ask(address: &str, request: &str) -> String {
+    let mut peer = connect(address);
+    peer.write_all(request.as_bytes()).expect("it is sent");
+    peer.shutdown(Shutdown::Write).expect("the stream ends");
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).expect("the answer is text and ends in order");
+    answer
+}
+
+fn read_line(peer: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    peer.read_line(&mut line).expect("a line comes");
+    line
+}
+
+#[test]
+fn chat_sends_a_line_to_all_others() {
+    let (_chat, address) = Example::listening("chat", &[]);
+    let (first, second) = (connect(&address), connect(&address));
+    let (mut first_in, mut second_in) = (BufReader::new(&first), BufReader::new(&second));
+    let long = "long ".repeat(100);
+    for round in 0..3 {
+        // The second connection was accepted last: once its line has come, both are members.
+        (&second).write_all(b"short\n").expect("it is sent");
+        // Its own lines do not come back, so this is what the other said.
+        assert_eq!(read_line(&mut first_in), "short\n");
+        let line = format!("{long}{round}\n");
+        (&first).write_all(line.as_bytes()).expect("it is sent");
+        assert_eq!(read_line(&mut second_in), line);
+    }
+    second.shutdown(Shutdown::Both).expect("it ends");
+    (&first).write_all(b"alone\n").expect("it is sent");
+    first.shutdown(Shutdown::Write).expect("it ends");
+    assert_eq!(read_line(&mut first_in), "", "a line came back to its sender");
+}
+
+#[test]
+fn proxy_relays_both_ways_and_passes_the_end_on() {
+    const SIZE: usize = 1 << 20;
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let there = upstream.local_addr().expect("it is bound").to_string();
+    let echo = thread::spawn(move || {
+        let (mut peer, _) = upstream.accept().expect("the proxy connects");
+        peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+        // It reads all before it answers, so the answer comes on a half-closed connection.
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("the half-close is passed on");
+        peer.write_all(&all).expect("the other way is open");
+        all.len()
+    });
+    let (_proxy, address) = Example::listening("proxy", &[&there]);
+    let mut peer = connect(&address);
+    let sent: Vec<u8> = (0..SIZE as u32).map(|it| (it ^ it >> 8) as u8).collect();
+    peer.write_all(&sent).expect("it is sent");
+    peer.shutdown(Shutdown::Write).expect("the stream ends");
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).expect("the end is passed on too");
+    assert_eq!(echo.join().expect("the upstream ends"), SIZE);
+    assert!(received == sent, "{} of {SIZE} bytes came back, or others", received.len());
+}
+
+#[test]
+fn proxy_stops_reading_from_one_side_while_the_other_does_not_read() {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let there = upstream.local_addr().expect("it is bound").to_string();
+    let (proxy, address) = Example::listening("proxy", &[&there]);
+    let mut peer = connect(&address);
+    let (mut server, _) = upstream.accept().expect("the proxy connects");
+    peer.set_nonblocking(true).expect("it is a socket");
+    let (block, mut sent) = (vec![7; 1 << 16], 0);
+    // More than the buffers of the kernel and the proxy hold, where the proxy kept it all.
+    wait_until("back-pressure", || {
+        for _ in 0..100 {
+            match peer.write(&block) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        let before = sent;
+        thread::sleep(std::time::Duration::from_millis(200));
+        sent += peer.write(&block).unwrap_or(0);
+        sent == before
+    });
+    let memory = process::memory_bytes(proxy.child.id()).expect("it runs");
+    assert!(memory < 8 << 20, "the proxy keeps {memory} bytes after {sent} were sent");
+    // What was held up arrives once the other side reads.
+    peer.shutdown(Shutdown::Write).expect("the stream ends");
+    server.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).expect("all of it arrives");
+    assert_eq!(received.len(), sent);
+}
+
+#[test]
+fn http_answers_four_kinds_of_requests() {
+    let (_http, address) = Example::listening("http", &[]);
+    let cases = [
+        ("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", "HTTP/1.0 200 OK\r\n", "Hello!\n"),
+        ("GET /other HTTP/1.1\r\n\r\n", "HTTP/1.0 404 Not Found\r\n", "no such page.\n"),
+        ("nonsense\r\n\r\n", "HTTP/1.0 400 Bad Request\r\n", "not an HTTP request.\n"),
+        (
+            "POST / HTTP/1.0\r\n\r\n",
+            "HTTP/1.0 405 Method Not Allowed\r\n",
+            "Only GET is allowed.\n",
+        ),
+    ];
+    for (request, start, end) in cases {
+        let answer = ask(&address, request);
+        assert!(answer.starts_with(start) && answer.ends_with(end), "{request:?}: {answer:?}");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an empty line ends the headers");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer:?}");
+    }
+}
+
+#[test]
+fn reconnect_comes_back_after_its_server() {
+    // At an address of its own, no other test takes the port while it is free.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let server = TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a port is free");
+    let address = server.local_addr().expect("it is bound");
+    let client = Example::start("reconnect", &[&address.to_string(), "10"]);
+    let beats = |server: &TcpListener| {
+        let (peer, _) = server.accept().expect("the client connects");
+        peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+        let mut peer = BufReader::new(peer);
+        for _ in 0..3 {
+            assert_eq!(read_line(&mut peer), "still here\n");
+        }
+    };
+    beats(&server);
+    drop(server);
+    client.line("the connection ended: ");
+    // The pause doubles while connecting fails.
+    client.line("connecting in 200ms");
+    client.line("connecting in 400ms");
+    let server = TcpListener::bind(address).expect("the port is still free");
+    beats(&server);
+}
+
+#[test]
+fn daemon_checks_files_and_stops_when_asked() {
+    let folder = Folder::new("watched");
+    let mut daemon = Example::start("daemon", &[folder.path().to_str().expect("it is text")]);
+    daemon.line("watching ");
+    for name in ["first", "-second"] {
+        std::fs::write(folder.file(name), "123456789").expect("it is writable");
+        // The checksum of these bytes (`cksum(1)`).
+        assert_eq!(daemon.line("930766865 9 "), folder.file(name));
+        assert_eq!(daemon.line("cksum ended: "), "exit status: 0");
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+#[test]
+fn total_adds_the_numbers_of_all_peers_and_stops_when_asked() {
+    let (mut total, address) = Example::listening("total", &[]);
+    assert_eq!(ask(&address, "2\n3\n"), "2\n5\n");
+    assert_eq!(ask(&address, "10\n"), "15\n");
+    assert_eq!(total.terminate().code(), Some(0));
+}
+
+#[test]
+fn raw_fd_counts_the_bytes_of_a_pipe() {
+    let mut example = Example::start("raw_fd", &[]);
+    let code = example.child.wait().expect("it is a child").code();
+    let line = example.lines.recv_timeout(PATIENCE).expect("it prints a line");
+    assert!(line.contains(" bytes came through the pipe"), "{line:?}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    for entry in std::fs::read_dir(folder).expect("the examples are there") {
+        let path = entry.expect("it can be listed").path();
+        let name = path.file_stem().and_then(|it| it.to_str()).expect("it is text");
+        assert!(include_str!("examples.rs").contains(&format!("(\"{name}\", ")), "{name}");
+    }
+}
