@@ -15,20 +15,20 @@ const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:808
 /// The arguments that every server takes.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// The addresses to listen on; where there is none, the server has one of its own.
+    /// The addresses to listen on. Without any, the server listens on its default address.
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     pub listen: Vec<Location>,
 
-    /// IPv6 addresses take IPv4 connections too, where they include them, as the wildcard :: does
+    /// IPv6 addresses also accept IPv4 connections if they cover them, as the wildcard :: does
     #[arg(long)]
     pub dual_stack: bool,
 
-    /// What tells which connections are ready: epoll, epoll-lt, poll or select
+    /// Mechanism that reports which connections are ready: epoll, epoll-lt, poll or select
     #[arg(long, env = "REACTOR_BACKEND", default_value = "epoll")]
     pub backend: BackendKind,
 
     /// Close connections that are silent for this long, such as 500ms, 60s, 5m, 1h30m or 1d; off
-    /// never does
+    /// disables the limit
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_idle)]
     pub idle_timeout: IdleTimeout,
 
@@ -36,14 +36,14 @@ pub struct ServerArgs {
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 
-    /// Permission bits of the files of Unix sockets, in octal, such as 660; by default as umask
-    /// says
+    /// Permission bits of the files of Unix sockets, in octal, such as 660; by default the umask
+    /// decides
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub unix_mode: Option<u32>,
 }
 
 impl ServerArgs {
-    /// How many connections may be held at once.
+    /// Returns the number of connections that may be held at once.
     pub fn connections_max(&self) -> usize {
         self.max_connections.unwrap_or(LoopLimits::DEFAULT.connections_max)
     }
@@ -52,14 +52,14 @@ impl ServerArgs {
 /// How long a connection may be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleTimeout {
-    /// For ever.
+    /// No limit.
     Off,
     /// This long.
     After(Duration),
 }
 
 impl IdleTimeout {
-    /// The limit, if there is one.
+    /// Returns the limit, if there is one.
     pub fn limit(self) -> Option<Duration> {
         match self {
             Self::Off => None,
@@ -79,7 +79,7 @@ fn parse_idle(text: &str) -> Result<IdleTimeout, String> {
     })
 }
 
-/// Reads a number of seconds, or numbers with a unit each, which are added up.
+/// Reads a number of seconds, or a sum of numbers with one unit each.
 fn parse_time(text: &str) -> Option<Duration> {
     let is_digit = |character: char| character.is_ascii_digit();
     if text.chars().all(is_digit) {
@@ -118,7 +118,7 @@ fn parse_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// No further arguments than those that every server takes.
+/// No arguments beside those that every server takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct NoArgs {}
 
@@ -132,19 +132,19 @@ pub(crate) struct Cli<E: Args> {
 }
 
 const NOTES: &str =
-    "SIGTERM, SIGINT and SIGHUP stop it gracefully: no new connections, 5 s for the others; a second \
-     SIGTERM or SIGINT stops at once. A SIGHUP that is ignored from the beginning, as nohup has it, \
-     stays so. SIGUSR1 logs its counters.
+    "SIGTERM, SIGINT and SIGHUP stop it gracefully: no new connections, 5 s for the others. A second \
+     SIGTERM or SIGINT stops it at once. A SIGHUP that is ignored at the start, as under nohup, \
+     stays ignored. SIGUSR1 logs the counters.
 
-It logs to standard error, filtered by RUST_LOG; where standard error does not take them, lines are \
+It logs to standard error, filtered by RUST_LOG. Lines that standard error does not accept are \
      dropped and counted.
 
 It exits with 0 when stopped, with 1 when it cannot run or its last listener has ended, with 2 on \
      wrong arguments.";
 
-/// The arguments, or the end of the process with help or an error.
+/// Returns the arguments, or ends the process with the help text or an error.
 pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> Cli<E> {
-    let default = format!("It listens on {} unless --listen says otherwise.", server.address);
+    let default = format!("It listens on {} unless --listen is given.", server.address);
     let command = Cli::<E>::command()
         .name(server.name)
         .bin_name(server.name)
@@ -153,7 +153,7 @@ pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsSt
     let matches = command.try_get_matches_from(args);
     matches
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .unwrap_or_else(|told| ending::tell(server.name, &told))
+        .unwrap_or_else(|message| ending::exit_with(server.name, &message))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What the ready daemons share: arguments, logs, listening, signals, graceful stop.
+//! What the ready servers share: arguments, logs, listening, signals, graceful stop.
 //!
-//! Each server is a sans-IO service and the few lines that [`run`] it.
+//! Each server is a sans-IO service and a call of [`run`] or [`run_with`].
 
 #![forbid(unsafe_code)]
 
@@ -26,33 +26,34 @@ pub mod uppercase;
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use loopback::Loopback;
 
-/// What makes one server different from another.
+/// What distinguishes one server from another.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
-    /// Its name, on the command line and in logs.
+    /// The name, on the command line and in logs.
     pub name: &'static str,
-    /// One line on what it does.
+    /// One line that says what the server does.
     pub about: &'static str,
-    /// Where it listens unless it is told: what [`Location`](reactor::Location) reads.
+    /// The default address to listen on, in the syntax of [`Location`](reactor::Location).
     pub address: &'static str,
 }
 
-/// What a server is made of beside the arguments that all take: the state that its connections
-/// share, and what makes each of them.
+/// The parts of a server beside the arguments that all servers take: the state that its connections
+/// share, their limits, and the constructor of their sessions.
 pub struct Application<A, S> {
-    /// The state, which every call of a connection is lent.
+    /// The state, which every call of a session is lent.
     pub state: A,
-    /// What one connection may cost.
+    /// The limits of one connection.
     pub limits: Limits,
-    /// What the loop may cost. The arguments have the last word on connections and silence.
+    /// The limits of the loop. The command line overrides the number of connections and the idle
+    /// timeout.
     pub loop_limits: LoopLimits,
-    /// Makes the session of a connection from its peer's address, which Unix sockets have none of.
+    /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
-    /// Called once before the loop runs: the place to arm timers.
+    /// Called once before the loop runs, to arm timers.
     pub start: fn(&mut LoopCx<'_, A>) -> io::Result<()>,
 }
 
-/// Runs a server without any state until it is told to stop, with a session from `make` for each
+/// Runs a server without state until it is told to stop, with a session from `make` for each
 /// connection. See [`run_with`].
 pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
 where
@@ -65,12 +66,12 @@ where
     })
 }
 
-/// Runs a server until it is told to stop. `build` makes it of the arguments that every server
-/// takes and of its own, `E`. It is for the main function of a program: it takes the process's
-/// logger, its panic hook and its signals.
+/// Runs a server until it is told to stop. `build` makes the server from the arguments that every
+/// server takes and from its own, `E`. Call it from the main function of a program: it installs a
+/// logger, a panic hook and signal handlers for the process.
 ///
-/// Exits with 0 after `SIGTERM`, `SIGINT` or `SIGHUP`, with 1 when it cannot run or its last listener
-/// has ended, with 2 when the arguments are wrong.
+/// Returns 0 after `SIGTERM`, `SIGINT` or `SIGHUP`, and 1 when the server cannot run or its last
+/// listener has ended. Wrong arguments end the process with 2.
 pub fn run_with<E, A, S>(
     server: Server,
     build: impl FnOnce(&ServerArgs, &E) -> io::Result<Application<A, S>>,

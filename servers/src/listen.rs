@@ -1,4 +1,4 @@
-//! Where a server listens: everything it was asked for, each address once.
+//! Binds the listeners of a server: all addresses that were given, each once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use log::warn;
 use reactor::{Address, ListenOptions, Listener, Location};
 
-/// Listens at all of `locations`. Of a host with several addresses, those that this machine does not
-/// have are left out, as long as one is there.
+/// Listens on all of `locations`. Of a host with several addresses, those that this machine does
+/// not have are left out, as long as one of them can be bound.
 ///
 /// # Errors
 /// One sentence saying which address cannot be listened on, and why.
@@ -23,7 +23,7 @@ pub(crate) fn bind_all(
         let (mut is_there, mut missing) = (false, Vec::new());
         for address in addresses {
             if is_among(&address, &seen) {
-                warn!("{address} is given more than once: it is listened on once");
+                warn!("{address} is given more than once: listening on it once");
                 is_there = true;
                 continue;
             }
@@ -39,7 +39,7 @@ pub(crate) fn bind_all(
             }
             seen.push(address);
         }
-        // An address that was asked for by itself is all of its location.
+        // A single address that is missing is an error; one of several is a warning.
         for error in missing {
             if !is_there {
                 return Err(error);
@@ -50,28 +50,28 @@ pub(crate) fn bind_all(
     Ok(listeners)
 }
 
-/// Whether an address has been asked for before. Port 0 means another port each time.
+/// Returns whether an address was given before. Port 0 stands for another port each time.
 fn is_among(address: &Address, seen: &[Address]) -> bool {
     let is_any = matches!(address, Address::Tcp(ip) if ip.port() == 0);
     !is_any && seen.contains(address)
 }
 
-/// An error of listening; where this server is in its own way, it says so.
+/// Adds to an error of listening which other listener of this server holds the address.
 fn explained(
     error: io::Error,
     address: &Address,
     listeners: &[Listener],
     options: &ListenOptions,
 ) -> io::Error {
-    let is_in_the_way = |listener: &&Listener| match (address, listener.address()) {
+    let conflicts = |listener: &&Listener| match (address, listener.address()) {
         (Address::Tcp(one), Address::Tcp(other)) => overlap(one, other, options.dual_stack),
         _ => false,
     };
-    match listeners.iter().find(is_in_the_way) {
+    match listeners.iter().find(conflicts) {
         Some(listener) if error.kind() == io::ErrorKind::AddrInUse => {
             let other = listener.address();
             let text = format!(
-                "cannot listen on {address}: it overlaps with {other}, where this server listens too"
+                "cannot listen on {address}: it overlaps with {other}, on which this server already listens"
             );
             io::Error::new(error.kind(), text)
         }
@@ -79,7 +79,7 @@ fn explained(
     }
 }
 
-/// Whether a connection could be meant for either of two addresses.
+/// Returns whether some connection could match either of two addresses.
 fn overlap(one: &SocketAddr, other: &SocketAddr, dual_stack: bool) -> bool {
     let includes = |whole: &SocketAddr, part: &SocketAddr| {
         let all = whole.ip().is_unspecified();

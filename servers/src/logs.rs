@@ -1,8 +1,9 @@
-//! Logs that keep no server waiting.
+//! A logger that never blocks the server.
 //!
-//! Standard error may block: a pipe that is not read, a terminal that was stopped. So a line is put
-//! into a queue, and a thread writes what is in it. Where the queue is full, lines are dropped and
-//! counted. A standard error that is closed, or a full disk, costs the lines and nothing else.
+//! Writing to standard error may block, for example on a pipe that is not read or a stopped
+//! terminal. So the logger puts lines into a queue, and a thread writes them. If the queue is full,
+//! lines are dropped and counted. If standard error is closed or its disk is full, only the lines
+//! are lost.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -15,38 +16,38 @@ use std::time::Duration;
 use env_logger::{Builder, Env, Target, WriteStyle};
 use log::{Level, error, log_enabled};
 
-/// The bytes that may wait to be written: the last few thousand lines, which an operator who comes
-/// back to a stopped terminal wants to see.
+/// The bytes that may wait to be written: the last few thousand lines, which an operator wants to
+/// see after resuming a stopped terminal.
 const QUEUE_MAX: usize = 1 << 20;
-/// What a line takes beside its text.
+/// The memory that a line takes beside its text, in bytes.
 const LINE_OVERHEAD: usize = 48;
-/// The end of a server waits so often, and each time for so long, for its last lines. A process that
-/// is stopped meanwhile has lost one of these times and no more.
+/// At its end, a server waits for its last lines in this many slices of this length. If the process
+/// is stopped meanwhile, only one slice is lost.
 const FLUSH_SLICES: u32 = 20;
 const FLUSH_SLICE: Duration = Duration::from_millis(50);
-/// How long a standard error is left alone that another program has made non-blocking and that is
-/// full.
+/// How long to wait before retrying when standard error is non-blocking, because another program
+/// has made it so, and full.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// The queue of this process: there is one standard error, and one logger.
+/// The queue of the process, which has one standard error and one logger.
 static QUEUE: Queue = Queue::new();
 
-/// Lines on their way to standard error.
+/// Lines that wait to be written to standard error.
 struct Queue {
     lines: Mutex<Lines>,
-    /// There are lines to be written.
+    /// Notified when there are lines to write.
     filled: Condvar,
-    /// All lines have been written.
+    /// Notified when all lines have been written.
     emptied: Condvar,
 }
 
 struct Lines {
     waiting: Vec<Vec<u8>>,
-    /// What they take, in bytes.
+    /// The memory of the waiting lines, in bytes.
     size: usize,
-    /// The writer waits for lines.
+    /// Whether the writer waits for lines.
     is_idle: bool,
-    /// Lines that were not written, ever and since that was last said.
+    /// Lines that were not written: in total, and since the last notice.
     dropped: u64,
     to_notify: u64,
 }
@@ -58,12 +59,13 @@ impl Queue {
         Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
-    /// The lines, also after a panic: they are whole between any two operations.
+    /// Locks the lines. A panic of another holder does not matter: the lines are consistent between
+    /// any two operations.
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a line to the writer, or drops it. Never waits for standard error.
+    /// Queues a line for the writer, or drops it. Never waits for standard error.
     fn push(&self, line: &[u8]) {
         let mut lines = self.lock();
         let size = line.len() + LINE_OVERHEAD;
@@ -79,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// Waits for lines, and takes them, and how many were dropped after them.
+    /// Waits for lines. Returns them, and the number of lines that were dropped after them.
     fn take(&self) -> (Vec<Vec<u8>>, u64) {
         let mut lines = self.lock();
         while lines.waiting.is_empty() {
@@ -92,29 +94,30 @@ impl Queue {
         (std::mem::take(&mut lines.waiting), std::mem::take(&mut lines.to_notify))
     }
 
-    /// Writes lines to `out`, for ever, and where some are missing, in the name of `name`, how many.
+    /// Writes lines to `out` for ever. Where lines are missing, writes a notice with their number,
+    /// which begins with `name`.
     fn write_to(&self, mut out: impl Write, name: &str) {
         loop {
             let (taken, to_notify) = self.take();
-            let (mut failed, mut is_well) = (0, true);
+            let (mut failed, mut succeeded) = (0, true);
             for line in taken {
-                is_well = write_line(&mut out, &line).is_ok();
-                failed += u64::from(!is_well);
+                succeeded = write_line(&mut out, &line).is_ok();
+                failed += u64::from(!succeeded);
             }
             let missing = to_notify + failed;
-            // Where the last one failed, the next would too.
-            let is_told = missing == 0
-                || is_well && {
+            // If the last write has failed, the notice would fail too.
+            let is_reported = missing == 0
+                || succeeded && {
                     let notice = format!("{name}: {missing} lines of this log were dropped here\n");
                     write_line(&mut out, notice.as_bytes()).is_ok()
                 };
             let mut lines = self.lock();
             lines.dropped += failed;
-            lines.to_notify += if is_told { 0 } else { missing };
+            lines.to_notify += if is_reported { 0 } else { missing };
         }
     }
 
-    /// Waits until all lines have been written, but not for long.
+    /// Waits until all lines have been written, for at most this many slices.
     fn flush(&self, slices: u32) {
         let mut lines = self.lock();
         for _ in 0..slices {
@@ -127,7 +130,7 @@ impl Queue {
     }
 }
 
-/// `write_all`, but for a descriptor that may not block.
+/// Writes all of a line, like `write_all`, and retries where a non-blocking descriptor is full.
 fn write_line(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match out.write(line) {
@@ -141,7 +144,7 @@ fn write_line(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What the logger writes to: a record is one call.
+/// The target of the logger: each record is one call of `write`.
 struct Records;
 
 impl Write for Records {
@@ -155,14 +158,15 @@ impl Write for Records {
     }
 }
 
-/// The logs of a server. Dropped, they have been written, unless standard error does not take them.
+/// The logger of a server. Dropping it waits, for a limited time, until all lines have been
+/// written.
 pub(crate) struct Logs {
     name: &'static str,
 }
 
 impl Logs {
-    /// Has everything that this process logs, `info` and worse unless `RUST_LOG` says otherwise, and
-    /// the words of a panic, written to standard error by a thread.
+    /// Starts the thread that writes to standard error: log records (`info` and worse unless
+    /// `RUST_LOG` says otherwise) and panic messages.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -175,17 +179,17 @@ impl Logs {
             })?;
         let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let style = if is_terminal { WriteStyle::Always } else { WriteStyle::Never };
-        // The environment has the last word on both.
+        // `RUST_LOG` and `RUST_LOG_STYLE` override both.
         Builder::new()
             .write_style(style)
             .parse_env(Env::default().default_filter_or("info"))
             .target(Target::Pipe(Box::new(Records)))
             .init();
-        std::panic::set_hook(Box::new(move |panic| say_panic(name, panic)));
+        std::panic::set_hook(Box::new(move |panic| log_panic(name, panic)));
         Ok(Self { name })
     }
 
-    /// Says why the server could not go on, whatever `RUST_LOG` hides.
+    /// Logs why the server could not go on, even if `RUST_LOG` filters errors out.
     pub(crate) fn fail(&self, failure: &dyn Display) {
         if log_enabled!(Level::Error) {
             error!("{failure}");
@@ -201,13 +205,13 @@ impl Drop for Logs {
     }
 }
 
-/// How many lines of the log have been dropped.
+/// Returns how many lines of the log have been dropped.
 pub(crate) fn lines_dropped() -> u64 {
     QUEUE.lock().dropped
 }
 
-/// Says what a panic says, and where it came from if `RUST_BACKTRACE` asks for it.
-fn say_panic(name: &str, panic: &PanicHookInfo<'_>) {
+/// Logs the message of a panic, with a backtrace if `RUST_BACKTRACE` asks for it.
+fn log_panic(name: &str, panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("without a name");
     let backtrace = Backtrace::capture();
@@ -215,7 +219,7 @@ fn say_panic(name: &str, panic: &PanicHookInfo<'_>) {
         BacktraceStatus::Captured => format!("{backtrace}"),
         _ => String::new(),
     };
-    // It may be the last there is, if no other line keeps it from being written.
+    // This may be the last line of the process. Wait for it only if no other line is being written.
     let slices = u32::from(QUEUE.lock().is_idle);
     QUEUE.push(format!("{name}: thread '{thread}' {panic}\n{from}").as_bytes());
     QUEUE.flush(slices);
@@ -227,24 +231,24 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::sync::Arc;
 
-    /// A queue whose lines are written to `out`.
-    fn writing(out: impl Write + Send + 'static) -> Arc<Queue> {
+    /// Returns a queue whose lines are written to `out`.
+    fn queue_writing_to(out: impl Write + Send + 'static) -> Arc<Queue> {
         let queue = Arc::new(Queue::new());
         let writer = Arc::clone(&queue);
         thread::spawn(move || writer.write_to(out, "test"));
         queue
     }
 
-    fn settle(queue: &Queue) {
+    fn wait_until_idle(queue: &Queue) {
         while !queue.lock().is_idle {
             thread::yield_now();
         }
     }
 
     #[test]
-    fn a_reader_that_does_not_read_costs_lines_and_hears_how_many_and_where() {
+    fn lines_that_a_slow_reader_does_not_take_are_dropped_and_counted_in_place() {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
-        let queue = writing(writer);
+        let queue = queue_writing_to(writer);
         let line = |number: u64| format!("{number:099}\n");
         let count = 4 * QUEUE_MAX as u64 / 100;
         for number in 0..count {
@@ -252,7 +256,7 @@ mod tests {
         }
         let dropped = queue.lock().dropped;
         assert!(dropped > 0 && dropped < count, "{dropped} of {count}");
-        // What was kept is what came first, whole and in order.
+        // The first lines were kept, whole and in order.
         let mut lines = BufReader::new(reader).lines();
         for number in 0..count - dropped {
             let read = lines.next().expect("it is there").expect("it is text");
@@ -265,25 +269,25 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_costs_lines_and_keeps_no_thread_busy() {
+    fn lines_for_a_closed_reader_are_dropped_without_a_busy_loop() {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         drop(reader);
-        let queue = writing(writer);
+        let queue = queue_writing_to(writer);
         for number in 1..=3 {
             queue.push(b"into the void\n");
-            settle(&queue);
+            wait_until_idle(&queue);
             assert_eq!(queue.lock().dropped, number);
         }
     }
 
-    /// Takes a few bytes at a time, would block every second time, and fails at first.
-    struct Moody {
+    /// Accepts a few bytes at a time, would block every second time, and fails at first.
+    struct Unreliable {
         calls: u32,
         fails: u32,
         taken: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl Write for Moody {
+    impl Write for Unreliable {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.calls += 1;
             if self.calls <= self.fails {
@@ -303,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_parts_is_whole_and_what_failed_is_told_when_that_is_over() {
+    fn partial_writes_keep_lines_whole_and_failures_are_reported_once_writing_works_again() {
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let queue = writing(Moody { calls: 0, fails: 2, taken: Arc::clone(&taken) });
+        let queue = queue_writing_to(Unreliable { calls: 0, fails: 2, taken: Arc::clone(&taken) });
         for line in ["one\n", "two\n", "three and more\n", "four\n"] {
             queue.push(line.as_bytes());
-            settle(&queue);
+            wait_until_idle(&queue);
         }
         let taken = taken.lock().expect("none panics").clone();
         let wanted = "three and more\ntest: 2 lines of this log were dropped here\nfour\n";

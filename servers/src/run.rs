@@ -1,4 +1,4 @@
-//! The life of a server: it listens, turns until it is told to stop, and winds down.
+//! Runs a server: it listens, turns the loop until it is told to stop, and stops gracefully.
 
 use std::fmt;
 use std::io;
@@ -14,12 +14,12 @@ use reactor::{
 use crate::args::ServerArgs;
 use crate::{Application, Server, listen, logs};
 
-/// The loop, its mailbox, signals, listeners, logs: what it opens beside connections.
+/// Descriptors beside those of connections: the loop, its mailbox, signals, listeners, logs.
 const DESCRIPTORS_OF_ITS_OWN: usize = 64;
 /// How long connections may go on after the first signal to stop.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a server does with its application until it is told to stop.
+/// Runs a server with its application until it is told to stop.
 pub(crate) fn serve<A, S>(
     server: Server,
     args: &ServerArgs,
@@ -57,75 +57,77 @@ where
     result
 }
 
-/// A loop that listens to signals.
+/// Opens a loop that handles signals.
 fn start<A: 'static>(args: &ServerArgs, limits: LoopLimits, app: A) -> io::Result<Reactor<A>> {
     let mut reactor = Reactor::with_backend(args.backend.open()?, limits, app)?;
     let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
-    // Whoever starts it with nohup wants it to outlive the terminal.
+    // A process that was started with nohup is meant to outlive the terminal.
     if !Signal::HANGUP.is_ignored() {
         signals.push(Signal::HANGUP);
     }
     reactor.cx().on_signals(&signals, on_signal)?;
-    // None of them ends the process while it ends by itself, when the loop is gone already.
+    // A signal that comes after the loop has ended must not end the process before it exits by
+    // itself.
     Signal::outlive(&signals)?;
     Ok(reactor)
 }
 
-/// Turns until the server was told to stop and has wound down.
+/// Turns the loop until the server was told to stop and has stopped gracefully.
 ///
 /// # Errors
-/// When the wait fails, or the last listener has ended: a server that none can reach is to be
-/// noticed by whatever watches over it.
+/// When the wait fails, or the last listener has ended: a supervisor has to learn that the server
+/// cannot be reached any more.
 fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
-    let mut is_deserted = false;
+    let mut has_no_listener = false;
     reactor.run_while(|reactor| {
-        is_deserted = reactor.listeners() == 0 && !reactor.is_stopping();
-        !is_deserted
+        has_no_listener = reactor.listeners() == 0 && !reactor.is_stopping();
+        !has_no_listener
     })?;
-    if is_deserted {
-        wind_down(&"the last listener has ended", &mut reactor.cx());
+    if has_no_listener {
+        stop_gracefully(&"the last listener has ended", &mut reactor.cx());
         reactor.run()?;
-        return Err(io::Error::other("stopped, since no listener was left"));
+        return Err(io::Error::other("stopped because no listener was left"));
     }
     Ok(())
 }
 
-/// Makes the system allow as many descriptors as connections may take, or as many as it does.
+/// Raises the limit of descriptors to what `connections_max` takes, or as far as the system allows.
 fn raise_limit(args: &ServerArgs) {
     let connections = args.connections_max();
     let wanted = connections.saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;
     match raise_descriptor_limit(wanted) {
-        // Nothing is promised where nobody asked for so many.
+        // The default number of connections is a cap, not a request, so it needs no notice.
         Ok(limit) if limit < wanted && args.max_connections.is_some() => info!(
             "{connections} connections take more than the {limit} descriptors that ulimit -n allows"
         ),
         Ok(_) => {}
         Err(error) => warn!(
-            "the limit of descriptors cannot be raised, and may be too low for {connections} \
+            "cannot raise the limit of descriptors, which may be too low for {connections} \
              connections: {error}"
         ),
     }
 }
 
-/// The first signal winds down, the second stops at once. A terminal that ends may say so twice.
+/// Stops gracefully at the first signal and at once at the second. A terminal that ends may send
+/// `SIGHUP` twice, so another `SIGHUP` changes nothing.
 fn on_signal<A>(signal: Signal, cx: &mut LoopCx<'_, A>) {
     if signal == Signal::USER_1 {
         info!("{}", Figures(cx.counters()));
     } else if !cx.is_stopping() {
-        wind_down(&signal, cx);
+        stop_gracefully(&signal, cx);
     } else if signal != Signal::HANGUP {
         warn!("{signal} again: stopping at once");
         cx.stop();
     }
 }
 
-fn wind_down<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+fn stop_gracefully<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
     let left = cx.connections();
-    info!("{why}: stopping, {left} connections have {DRAIN_PATIENCE:?} to finish");
-    cx.stop_gracefully(DRAIN_PATIENCE);
+    info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
+    cx.stop_gracefully(STOP_TIMEOUT);
 }
 
-/// What is counted, the lines that the log is without among it.
+/// The counters of the loop, and the number of dropped log lines.
 struct Figures(Counters);
 
 impl fmt::Display for Figures {

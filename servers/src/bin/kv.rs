@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use servers::{Server, kv};
 
-/// What was taken by keys that are gone goes back to the system within seconds, a part at a time.
+/// Returns the memory of removed keys to the system within seconds, a part at a time.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is there to \
-                     be read, and to test with. It has no scripts, sorted sets or streams, keeps \
-                     nothing on disk and knows no other machine: for any of those, run Redis or \
+const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is for \
+                     reading and for tests. It has no scripts, sorted sets or streams, stores \
+                     nothing on disk and does not replicate. For any of those, run Redis or \
                      Valkey";
 
 fn main() -> ExitCode {

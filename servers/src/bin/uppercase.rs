@@ -1,4 +1,4 @@
-//! The uppercase server: sends back what it gets in upper case.
+//! The uppercase server: sends back what it receives in upper case.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use servers::Server;
 fn main() -> ExitCode {
     let server = Server {
         name: "uppercase",
-        about: "Sends back what it gets, with ASCII letters in upper case",
+        about: "Sends back what it receives, with ASCII letters in upper case",
         address: "127.0.0.1:9527",
     };
     servers::run(server, servers::uppercase::session)

@@ -1,4 +1,4 @@
-//! What all connections share: the application state of the loop.
+//! The application state of the loop, which all connections share.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,66 +15,69 @@ use super::commands::pubsub::{self, Channels};
 use super::counters::Counters;
 use super::databases::Databases;
 
-/// Keys whose time has come that one tick lets go of: about a millisecond of work.
+/// Keys that one tick expires at most: about a millisecond of work.
 const EXPIRED_PER_TICK: usize = 4000;
 
-/// The limits and secrets that `CONFIG SET` may change, and what `CONFIG GET` shows beside them.
+/// The settings that `CONFIG SET` may change, and those that `CONFIG GET` shows beside them.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of keys and values at which commands that add to them are refused.
+    /// Bytes of keys and values at which commands that add to them are refused; `None` means no
+    /// limit.
     pub memory_max: Option<u64>,
-    /// What `AUTH` has to say; empty when nobody has to.
+    /// The password that `AUTH` has to give; empty if none is needed.
     pub password: String,
     /// Bytes that a subscriber may leave unread before it is closed.
     pub pubsub_backlog_max: u64,
-    /// Bytes that another client may leave unread before it is closed.
+    /// Bytes that any other client may leave unread before it is closed.
     pub normal_backlog_max: u64,
-    /// Bytes that all clients but subscribers may leave unread together, with the requests that are
-    /// kept for them.
+    /// Bytes that all clients but subscribers may hold together: unread replies and requests that
+    /// are kept for later.
     pub clients_memory_max: u64,
-    /// How long a client may be silent.
+    /// How long a client may be silent; `None` means no limit.
     pub idle_timeout: Option<Duration>,
     /// Clients served at once.
     pub connections_max: usize,
 }
 
-/// What has happened since the server started.
+/// Counts of what has happened since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) connections: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
-    /// Clients closed because they left more unread than they may, and because all did.
-    pub(crate) overcome: u64,
+    /// Clients closed because they exceeded their own limit of unread output, and because all
+    /// clients together exceeded theirs.
+    pub(crate) over_limit: u64,
     pub(crate) evicted: u64,
 }
 
-/// The state of the server: one value, lent to every call, so nothing is locked.
+/// The state of the server: one value, which is lent to every call, so there are no locks.
 #[derive(Debug)]
 pub struct App {
     pub(crate) store: Databases,
-    /// In boxes, so that those who are gone leave no room but for a pointer.
+    /// In boxes, so that a slot without a client takes no more than a pointer.
     pub(crate) clients: Slab<Box<Client>>,
-    /// What all of them hold.
+    /// Bytes that all clients hold together.
     pub(crate) held: u64,
     pub(crate) channels: Channels,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
     pub(crate) counters: Counters,
-    /// The clock of the store, too.
+    /// The clock, which the store shares.
     pub(crate) clock: Rc<Clock>,
     pub(crate) random: fastrand::Rng,
-    /// The number of the next client, and the place in line of the next that waits.
+    /// The number of the next client, and the queue ticket of the next client that blocks.
     pub(crate) next_id: u64,
     pub(crate) next_ticket: u64,
-    /// Connections that have something new to say.
+    /// Connections to wake: they have something new to send.
     pub(crate) wakes: Vec<ConnectionId>,
-    /// How much was posted since somebody last gave way to those who have to say it.
+    /// Messages posted since a publisher last yielded to its subscribers.
     pub(crate) posted: usize,
 }
 
 impl App {
-    /// Empty databases. `clock` tells the time, which only the commands that need it ask for.
+    /// Returns a state with empty databases. `clock` returns the time; only commands that need it
+    /// call it.
     pub fn new(config: Config, clock: impl Fn() -> Instant + 'static) -> Self {
         let clock = Rc::new(Clock::new(clock));
         Self {
@@ -94,19 +97,19 @@ impl App {
         }
     }
 
-    /// What there is to do every now and then: a bounded number of keys whose time has come goes.
+    /// Does the periodic work: adjusts the clock and expires a bounded number of keys.
     pub fn tick(&mut self) {
         self.clock.adjust();
         self.clock.begin();
         self.store.expire_due(EXPIRED_PER_TICK);
     }
 
-    /// Whether keys and values take more memory than they may.
+    /// Returns whether keys and values take more memory than allowed.
     pub(crate) fn is_full(&self) -> bool {
         self.config.memory_max.is_some_and(|max| self.store.used() as u64 > max)
     }
 
-    /// How many bytes a client may leave unread.
+    /// Returns how many bytes a client may leave unread.
     pub(crate) fn backlog_max(&self, who: usize) -> u64 {
         match self.clients[who].subscriptions() {
             0 => self.config.normal_backlog_max,
@@ -114,19 +117,19 @@ impl App {
         }
     }
 
-    /// Whether a client has given the password, if there is one.
+    /// Returns whether a client has given the password, or needs none.
     pub(crate) fn trusts(&self, client: &Client) -> bool {
         client.authenticated || self.config.password.is_empty()
     }
 
-    /// The clients that are there. One that was killed is gone for everyone but its connection, which
-    /// is woken to hear of it.
+    /// Returns the clients that are connected. A client that was killed is hidden from all but its
+    /// own connection, which is woken to close itself.
     pub(crate) fn connected(&self) -> impl Iterator<Item = (usize, &Client)> {
         let all = self.clients.iter().map(|(number, client)| (number, &**client));
         all.filter(|(_, client)| !client.killed)
     }
 
-    /// Closes a client at once, whatever it has still to be told.
+    /// Closes a client at once, without sending what it still has to receive.
     pub(crate) fn kill(&mut self, who: usize) {
         let client = &mut self.clients[who];
         client.killed = true;
@@ -134,9 +137,9 @@ impl App {
         self.retire(who);
     }
 
-    /// A client has left more unread than it may: it is closed in its own turn, which comes soon. It
-    /// may be in the middle of being told something.
-    pub(crate) fn overcome(&mut self, who: usize) {
+    /// Marks a client that has left more unread than it may, and wakes it to be closed. It is not
+    /// closed here, since this may happen while output is written to it.
+    pub(crate) fn close_over_limit(&mut self, who: usize) {
         let client = &mut self.clients[who];
         client.killed = true;
         client.outbox = Vec::new();
@@ -144,13 +147,14 @@ impl App {
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             client.line(self.clock.instant())
         );
-        self.stats.overcome += 1;
+        self.stats.over_limit += 1;
     }
 
-    /// Counts what a client holds: replies that it has not read and requests that are kept for it.
-    /// Once all hold too much, the one with the most is closed. Messages to subscribers are held once
-    /// for all of them, so those are bounded by their class alone, and so are clients that are to be
-    /// spared.
+    /// Updates the count of what a client holds: unread replies and requests that are kept for it.
+    ///
+    /// When all clients hold too much together, the one with the most is closed. Messages to
+    /// subscribers are held once for all of them, so subscribers have only their own limit. Clients
+    /// with `CLIENT NO-EVICT` on are spared.
     #[inline]
     pub(crate) fn count_held(&mut self, who: usize, unread: u64) {
         let client = &mut self.clients[who];
@@ -174,7 +178,8 @@ impl App {
         self.kill(who);
     }
 
-    /// Nobody is to tell a client anything any more, though it may take a while until it is gone.
+    /// Removes a client from all queues and channels, so nothing is sent to it any more. Its
+    /// connection may last for a while.
     pub(crate) fn retire(&mut self, who: usize) {
         blocking::forget(self, who);
         pubsub::forget(self, who);
@@ -186,15 +191,15 @@ impl App {
         client.transaction = None;
     }
 
-    /// Makes a client say what has been encoded, in its own time. One that is told more than it may
-    /// leave unread before its turn comes is closed in it.
+    /// Queues encoded output for a client and wakes it. A client whose queue exceeds its limit
+    /// before it is woken is closed.
     pub(crate) fn post(&mut self, to: usize, encoded: Arc<[u8]>) {
         let limit = self.backlog_max(to);
         let client = &mut self.clients[to];
         if client.killed {
             return;
         }
-        // Whoever has something in its outbox has been woken for it.
+        // A client whose outbox is not empty has been woken already.
         if client.outbox.is_empty() {
             self.wakes.push(client.peer);
         }
@@ -202,7 +207,7 @@ impl App {
         client.outbox.push(encoded);
         self.posted += 1;
         if client.outbox_bytes > limit {
-            self.overcome(to);
+            self.close_over_limit(to);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Clients that wait for a list.
 //!
-//! A blocked client stands in line at each of its keys. When a list comes into being, whoever is
-//! first in line is served right behind the command that made it, before anybody else's turn; the
-//! reply is put into the client's outbox, and the client is woken to say it.
+//! A blocked client queues at each of its keys. When such a list is created, the first client in
+//! the queue is served directly after the command that created the list, before any other client's
+//! command. The reply is put into the client's outbox, and the client is woken to send it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,21 +17,21 @@ use super::room::GiveBack;
 use super::store::Store;
 use super::value::{Bytes, End, List};
 
-/// What a blocked client wants to be done when there is something.
+/// What to do for a blocked client once a list has items.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    /// Take an item from that end.
+    /// Remove an item from this end.
     Pop(End),
-    /// Take up to so many, which are said as an array.
+    /// Remove up to this many items, which are sent as an array.
     PopUpTo(usize, End),
-    /// Take one and put it into another list.
+    /// Move an item to another list.
     Move { from: End, to: End, destination: Bytes },
 }
 
-/// What a client waits for.
+/// A client's wait.
 #[derive(Debug)]
 pub(crate) struct Blocked {
-    /// Its place in line, the same at all keys.
+    /// Its position in every queue, the same for all keys.
     ticket: u64,
     keys: Vec<Bytes>,
     wish: Wish,
@@ -40,7 +40,7 @@ pub(crate) struct Blocked {
     pub(crate) is_timed: bool,
 }
 
-/// Until when to wait: seconds, and for ever if they are 0.
+/// Returns the deadline that an argument gives in seconds; `None`, for no deadline, if it is 0.
 fn deadline(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
     let seconds =
         float(argument).map_err(|_| fixed("ERR timeout is not a float or out of range"))?;
@@ -55,11 +55,12 @@ fn deadline(argument: &[u8], now: Instant) -> Result<Option<Instant>, Error> {
     if milliseconds == 0 {
         return Ok(None);
     }
-    // What no clock can tell never comes.
+    // A deadline beyond the range of the clock never comes.
     Ok(now.checked_add(Duration::from_millis(milliseconds)))
 }
 
-/// Makes the client wait for one of `keys`, unless it is in a transaction, which goes on without.
+/// Blocks the client until one of `keys` has an item. In a transaction, nothing blocks: the reply
+/// is null.
 fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Instant>) {
     if call.in_transaction {
         match wish {
@@ -77,7 +78,7 @@ fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Insta
     call.client().blocked = Some(Blocked { ticket, keys, wish, deadline, is_timed: false });
 }
 
-/// Takes a client out of all lines; says whether it stood in one.
+/// Removes a client from all queues. Returns whether it was in one.
 pub(crate) fn forget(app: &mut App, who: usize) -> bool {
     take(app, who).is_some()
 }
@@ -99,7 +100,7 @@ fn take(app: &mut App, who: usize) -> Option<(Wish, Protocol)> {
     Some((blocked.wish, client.protocol))
 }
 
-/// Serves those who wait for the lists that have come into being, in whatever database.
+/// Serves the clients that wait for lists that have been created, in every database.
 #[inline]
 pub(crate) fn serve(app: &mut App) {
     serve_selected(app);
@@ -123,24 +124,24 @@ fn serve_selected(app: &mut App) {
     }
 }
 
-/// Says to a client that has waited how that has ended.
+/// Sends a client the result of its wait.
 fn answer(app: &mut App, who: usize, encoded: Arc<[u8]>) {
     match app.clients[who].replies {
         Replies::On => app.post(who, encoded),
-        // It goes on with what it has asked for meanwhile.
+        // The client goes on with the requests that arrived during the wait.
         _ => app.wakes.push(app.clients[who].peer),
     }
 }
 
 /// How another client ends a wait.
 pub(crate) enum Wait {
-    /// As if there had been no more time.
+    /// As a timeout.
     Over,
     /// With an error.
     Broken,
 }
 
-/// Ends the wait of a client; says whether it did.
+/// Ends the wait of a client. Returns whether there was one.
 pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
     let Some((_, protocol)) = take(app, who) else { return false };
     let encoded = shared(protocol, |out| match end {
@@ -148,7 +149,7 @@ pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
         Wait::Broken => out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
     });
     answer(app, who, encoded);
-    // It has come to nothing, as Redis counts it.
+    // Redis counts this as a failed call.
     if let Some(command) = app.clients[who].last_command {
         app.counters.of(command).failed += 1;
     }
@@ -161,7 +162,7 @@ fn fulfil(store: &mut Store, key: &[u8], wish: &Wish, out: &mut Writer<'_>) {
     }
 }
 
-/// Does what is wished and says it, if there is something behind the key.
+/// Fulfils a wish and writes its reply, if the key has a list.
 pub(crate) fn grant(
     store: &mut Store,
     key: &[u8],
@@ -181,7 +182,7 @@ pub(crate) fn grant(
     }
 }
 
-/// Says as many items as there are at least, and takes them.
+/// Removes up to `count` items and writes them as an array.
 pub(crate) fn pop_many(
     store: &mut Store,
     key: &[u8],
@@ -197,7 +198,7 @@ pub(crate) fn pop_many(
     Ok(())
 }
 
-/// Takes an item from a list, if there is one.
+/// Removes an item from a list, if there is one.
 pub(crate) fn pop(store: &mut Store, key: &[u8], end: End) -> Result<Option<Bytes>, Error> {
     let item = store.edit(key, |list: &mut List| list.pop(end))?.flatten();
     if item.is_some() {
@@ -206,7 +207,7 @@ pub(crate) fn pop(store: &mut Store, key: &[u8], end: End) -> Result<Option<Byte
     Ok(item)
 }
 
-/// Says the key and an item taken from it; says nothing if there is none.
+/// Writes the key and an item removed from it; writes nothing if there is none.
 fn pop_named(store: &mut Store, key: &[u8], end: End, out: &mut Writer<'_>) -> Result<bool, Error> {
     let Some(item) = pop(store, key, end)? else { return Ok(false) };
     out.array(2);
@@ -215,7 +216,7 @@ fn pop_named(store: &mut Store, key: &[u8], end: End, out: &mut Writer<'_>) -> R
     Ok(true)
 }
 
-/// Moves an item and says it; says nothing if there is none.
+/// Moves an item and writes it; writes nothing if there is none.
 pub(crate) fn move_item(
     store: &mut Store,
     source: &[u8],
@@ -228,7 +229,7 @@ pub(crate) fn move_item(
         return Ok(false);
     }
     if source == destination {
-        // It is never empty in between, so it keeps its time.
+        // One edit, so that the list is never empty in between and keeps its expiry.
         let turned = store.edit(source, |list: &mut List| {
             let item = list.pop(from)?;
             out.bulk(&item);
@@ -246,7 +247,7 @@ pub(crate) fn move_item(
     Ok(true)
 }
 
-/// Grants a wish from the first of the keys that has something, or has the client wait for one.
+/// Fulfils a wish from the first of the keys that has a list, or blocks the client.
 pub(crate) fn grant_or_block(
     call: &mut Call<'_>,
     keys: &[&[u8]],

@@ -1,4 +1,4 @@
-//! One command's view of the world, and how it reads its arguments.
+//! What a command is lent for one call, and how it reads its arguments.
 
 use protocol::resp::{Writer, parse_double, parse_integer};
 
@@ -6,16 +6,16 @@ use super::app::App;
 use super::client::Client;
 use super::error::{Error, NOT_FLOAT, NOT_INTEGER, SYNTAX, error, fixed};
 
-/// What a command is lent for one call. Its fields are public so that a reply can be said straight
-/// from the store.
+/// What a command is lent for one call. The fields are separate so that a reply can be written
+/// directly from the store.
 pub(crate) struct Call<'a> {
-    /// The name and the arguments, of which there are as many as the table of commands demands.
+    /// The name and the arguments. Their number has been checked against the table of commands.
     pub(crate) args: &'a [&'a [u8]],
     pub(crate) out: Writer<'a>,
     pub(crate) app: &'a mut App,
     /// The number of the client.
     pub(crate) me: usize,
-    /// Whether this is part of a transaction, which never waits.
+    /// Whether the call is part of a transaction, which never blocks.
     pub(crate) in_transaction: bool,
 }
 
@@ -24,23 +24,23 @@ impl<'a> Call<'a> {
         self.args[1]
     }
 
-    /// The client that has sent the command.
+    /// Returns the client that has sent the command.
     pub(crate) fn client(&mut self) -> &mut Client {
         &mut self.app.clients[self.me]
     }
 
-    /// Whether the client has more to read than it may leave unread, and so will be closed: a
-    /// command that can say one thing many times need not go on.
+    /// Returns whether the client has more unread output than it may have, and so will be closed. A
+    /// command that writes one value many times can stop then.
     pub(crate) fn is_over_limit(&self) -> bool {
         self.out.backlog() > self.app.backlog_max(self.me)
     }
 
-    /// Says a string or that there is none.
+    /// Writes a string, or null if there is none.
     pub(crate) fn say(&mut self, bytes: Option<&[u8]>) {
         bulk_or_null(&mut self.out, bytes);
     }
 
-    /// Says a number of things.
+    /// Writes a count.
     pub(crate) fn say_count(&mut self, count: usize) {
         self.out.integer(count as i64);
     }
@@ -53,7 +53,7 @@ pub(crate) fn bulk_or_null(out: &mut Writer<'_>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Whether an argument is that word, in either case.
+/// Returns whether an argument is this word, in either case.
 pub(crate) fn is(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
@@ -62,7 +62,7 @@ pub(crate) fn integer(argument: &[u8]) -> Result<i64, Error> {
     parse_integer(argument).ok_or(NOT_INTEGER)
 }
 
-/// An integer that may be counted from either end, so its opposite has to be one too.
+/// Reads an integer whose negation has to be an integer, too.
 pub(crate) fn two_sided(argument: &[u8]) -> Result<i64, Error> {
     match integer(argument)? {
         i64::MIN => error(
@@ -73,7 +73,7 @@ pub(crate) fn two_sided(argument: &[u8]) -> Result<i64, Error> {
     }
 }
 
-/// An integer that is not negative, in the words that Redis has for anything else.
+/// Reads an integer that is not negative. For anything else, returns Redis's error text.
 pub(crate) fn positive(argument: &[u8]) -> Result<usize, Error> {
     let value = parse_integer(argument).and_then(|value| usize::try_from(value).ok());
     value.ok_or(fixed("ERR value is out of range, must be positive"))
@@ -88,7 +88,7 @@ pub(crate) fn float(argument: &[u8]) -> Result<f64, Error> {
         _ if is_infinity(argument) && argument[0] == b'-' => Ok(f64::NEG_INFINITY),
         _ if is_infinity(argument) => Ok(f64::INFINITY),
         Some(value) if value.is_finite() => Ok(value),
-        // Too large for a double is too large for us.
+        // Numbers beyond the range of a double are refused.
         _ => Err(NOT_FLOAT),
     }
 }
@@ -107,14 +107,14 @@ impl<'a> Options<'a> {
         self.rest.next().copied()
     }
 
-    /// What has to follow an option.
+    /// Returns the value that has to follow an option.
     pub(crate) fn value(&mut self) -> Result<&'a [u8], Error> {
         self.next().ok_or(SYNTAX)
     }
 }
 
-/// The items from `start` to `stop` of `length`, as `GETRANGE` and `LRANGE` count them: both ends
-/// included, and from the end if negative.
+/// Returns the items from `start` to `stop` of `length` as `GETRANGE` and `LRANGE` count them: both
+/// ends are included, and negative indices count from the end.
 pub(crate) fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
     let from = |index: i64| if index < 0 { index.saturating_add(length as i64) } else { index };
     let start = from(start).max(0) as usize;

@@ -1,4 +1,4 @@
-//! What is known of one client.
+//! The state of one client.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,29 +16,29 @@ use super::value::Bytes;
 /// A request that is kept for later: its name and its arguments.
 pub(crate) type Kept = Box<[Bytes]>;
 
-/// Whether a client wants to see replies.
+/// Whether a client receives replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Replies {
     #[default]
     On,
     Off,
-    /// The command that asks for it has no reply, and neither has the next.
+    /// The reply of the current command and that of the next are left out.
     SkipNext,
     Skip,
 }
 
-/// What `MULTI` has begun.
+/// The transaction that `MULTI` has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(crate) requests: Vec<Kept>,
     pub(crate) bytes: usize,
-    /// One of them may add to the memory used.
+    /// Whether one of its requests may add to the memory used.
     pub(crate) grows: bool,
-    /// A request was refused, so none will be carried out.
+    /// Whether a request was refused, so that `EXEC` fails.
     pub(crate) failed: bool,
 }
 
-/// One connection's side of the state: others reach it here, by its number.
+/// The state of one client, which others reach by its number.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
@@ -51,27 +51,28 @@ pub(crate) struct Client {
     pub(crate) transaction: Option<Transaction>,
     /// The database that it has selected.
     pub(crate) db: usize,
-    /// The keys it watches, each in its database, and how many changes it had seen.
+    /// The keys it watches, each with its database and the number of changes when it began to
+    /// watch.
     pub(crate) watched: IndexMap<(usize, Bytes), u64>,
     pub(crate) blocked: Option<Blocked>,
-    /// What it has asked for while it was blocked.
+    /// The requests that arrived while it was blocked.
     pub(crate) waiting: VecDeque<Kept>,
     pub(crate) waiting_bytes: usize,
-    /// What is counted for it of the memory that clients may hold.
+    /// The bytes counted for it of the memory that all clients hold.
     pub(crate) held: u64,
-    /// What others have it say.
+    /// Output that other clients have queued for it.
     pub(crate) outbox: Vec<Arc<[u8]>>,
     pub(crate) outbox_bytes: u64,
     pub(crate) channels: IndexSet<Bytes>,
     pub(crate) patterns: IndexSet<Bytes>,
-    /// It is to be closed once its replies are sent, or at once.
+    /// To be closed: after its replies are sent, or at once.
     pub(crate) ending: bool,
     pub(crate) killed: bool,
-    /// When it came and when it was last heard.
+    /// When it connected, and when it sent its last request.
     pub(crate) since: Instant,
     pub(crate) active: Instant,
     pub(crate) last_command: Option<&'static Command>,
-    /// It is spared when clients hold too much together.
+    /// Whether it is spared when all clients hold too much together.
     pub(crate) no_evict: bool,
 }
 
@@ -111,23 +112,23 @@ impl Client {
         }
     }
 
-    /// About how many bytes of requests are kept for it.
+    /// Returns about how many bytes of requests are kept for it.
     pub(crate) fn kept_bytes(&self) -> u64 {
         let transaction = self.transaction.as_ref().map_or(0, |it| it.bytes);
         (self.waiting_bytes + transaction) as u64
     }
 
-    /// How many channels and patterns it has subscribed to.
+    /// Returns how many channels and patterns it has subscribed to.
     pub(crate) fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
     }
 
-    /// Whether it listens to others, so that its own silence means nothing.
+    /// Returns whether it waits for others, so that its own silence is no reason to close it.
     pub(crate) fn listens(&self) -> bool {
         self.blocked.is_some() || self.subscriptions() > 0
     }
 
-    /// One line of `CLIENT LIST`, with those of Redis's fields that mean something here.
+    /// Returns a line of `CLIENT LIST`, with those of Redis's fields that apply here.
     pub(crate) fn line(&self, now: Instant) -> String {
         let address = self.address.map_or("unix".to_owned(), |address| address.to_string());
         let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();

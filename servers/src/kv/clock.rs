@@ -1,61 +1,61 @@
-//! The time, as commands see it.
+//! The time that commands see.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells each command one time, which is read when the command first asks for it.
+/// Gives each command one time, which is read when the command first asks for it.
 ///
-/// One connection's requests may be many, and some take long, so the time at which the loop heard
-/// of them says little of the last. Most commands never ask, and those cost nothing here. A
-/// transaction is one command: the time stands still within it.
+/// A batch of requests may take long, so the time at which the loop received it is too old for the
+/// last of them. Most commands never ask, and those cost nothing here. A transaction is one
+/// command: the time stands still in it.
 pub(crate) struct Clock {
     source: Box<dyn Fn() -> Instant>,
-    /// A reading of the source, and the time of day at it, since 1970.
+    /// A reading of the source, and the time of day at that reading, since 1970.
     anchor: Cell<(Instant, Duration)>,
-    /// What the command under way has been told, if it has asked.
+    /// The time that the current command has been given, if it has asked.
     told: Cell<Option<Instant>>,
     started: Instant,
 }
 
 impl Clock {
-    /// A clock that reads the time from `source`.
+    /// Returns a clock that reads the time from `source`.
     pub(crate) fn new(source: impl Fn() -> Instant + 'static) -> Self {
         let now = source();
         let anchor = Cell::new((now, since_1970()));
         Self { source: Box::new(source), anchor, told: Cell::new(None), started: now }
     }
 
-    /// A command begins: it is told a time of its own.
+    /// Begins a command, which gets a time of its own.
     #[inline]
     pub(crate) fn begin(&self) {
         self.told.set(None);
     }
 
-    /// The time of the command under way.
+    /// Returns the time of the current command.
     pub(crate) fn instant(&self) -> Instant {
         let now = self.told.get().unwrap_or_else(|| (self.source)());
         self.told.set(Some(now));
         now
     }
 
-    /// The same, since 1970.
+    /// Returns the time of the current command since 1970.
     pub(crate) fn time_of_day(&self) -> Duration {
         let (anchor, at_anchor) = self.anchor.get();
         at_anchor + self.instant().saturating_duration_since(anchor)
     }
 
-    /// The same, in milliseconds.
+    /// Returns the time of the current command in milliseconds since 1970.
     pub(crate) fn milliseconds(&self) -> u64 {
         self.time_of_day().as_millis() as u64
     }
 
-    /// How long the server has been running.
+    /// Returns how long the server has been running.
     pub(crate) fn uptime(&self) -> Duration {
         self.instant().saturating_duration_since(self.started)
     }
 
-    /// Sets the time of day anew: the system's may have been set.
+    /// Reads the system's time of day again, since it may have been set.
     pub(crate) fn adjust(&self) {
         self.anchor.set(((self.source)(), since_1970()));
     }

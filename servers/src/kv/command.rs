@@ -1,11 +1,11 @@
-//! What is to be known of a command.
+//! The description of a command: flags, keys, arity.
 
 use protocol::resp::parse_integer;
 
 use super::call::Call;
 use super::error::Done;
 
-/// What is to be known of a command before it is carried out.
+/// The properties of a command that are checked before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flags(u16);
 
@@ -13,21 +13,21 @@ impl Flags {
     pub(crate) const PLAIN: Self = Self(0);
     pub(crate) const READ: Self = Self(1);
     pub(crate) const WRITE: Self = Self(1 << 1);
-    /// It may add to the memory used, so it is refused when that is full.
+    /// It may add to the memory used, so it is refused when memory is full.
     pub(crate) const GROWS: Self = Self(1 << 2);
     pub(crate) const BLOCKS: Self = Self(1 << 3);
     pub(crate) const ADMIN: Self = Self(1 << 4);
-    /// It has subcommands, which stand in the table by themselves.
+    /// It has subcommands, which have rows of their own in the table.
     pub(crate) const CONTAINER: Self = Self(1 << 5);
-    /// It may be said before the password.
+    /// It is allowed before the password was given.
     pub(crate) const NO_AUTH: Self = Self(1 << 6);
-    /// A transaction does not keep it for later.
+    /// It runs at once in a transaction instead of being queued.
     pub(crate) const IMMEDIATE: Self = Self(1 << 7);
-    /// A subscriber may say it in RESP2, where replies and messages look alike.
+    /// It is allowed to a subscriber in RESP2, where replies and messages look alike.
     pub(crate) const WHILE_SUBSCRIBED: Self = Self(1 << 8);
     pub(crate) const PUBSUB: Self = Self(1 << 9);
 
-    /// Both.
+    /// Returns the union of two sets of flags.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -36,7 +36,7 @@ impl Flags {
         self.0 & flag.0 == flag.0
     }
 
-    /// What Redis calls those of them that it has.
+    /// Returns the names that Redis has for these flags.
     fn names(self) -> impl Iterator<Item = &'static str> {
         let names = [
             (Self::READ, "readonly"),
@@ -55,14 +55,14 @@ impl Flags {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keys {
     None,
-    /// The first, the last, from the end if negative, and how far it is from one to the next.
+    /// The first key, the last one (counted from the end if negative), and the step between keys.
     From(i16, i16, i16),
-    /// As many as the argument at that place says, which stand behind it.
+    /// A number of keys, which the argument at this index gives; the keys follow it.
     Counted(usize),
 }
 
 impl Keys {
-    /// What `COMMAND` says of them.
+    /// Returns the first key, the last and the step, as `COMMAND` reports them.
     pub(crate) fn numbers(self) -> [i16; 3] {
         match self {
             Self::From(first, last, step) => [first, last, step],
@@ -70,7 +70,7 @@ impl Keys {
         }
     }
 
-    /// The keys of a request, if it has as many as it says.
+    /// Returns the keys of a request, or `None` if it has fewer than it claims.
     pub(crate) fn of<'a>(self, args: &[&'a [u8]]) -> Option<Vec<&'a [u8]>> {
         let (first, last, step) = match self {
             Self::None => return None,
@@ -91,10 +91,10 @@ impl Keys {
 /// A command.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// Its place among all, from 0 on.
+    /// The index among all commands, from 0 on.
     pub(crate) number: usize,
     pub(crate) name: &'static str,
-    /// How many parts a request has, the name among them; if negative, at least so many.
+    /// The number of parts of a request, the name included; if negative, the least number.
     pub(crate) arity: i16,
     pub(crate) flags: Flags,
     pub(crate) keys: Keys,
@@ -104,13 +104,13 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// What Redis calls those of its flags that there are here.
+    /// Returns Redis's names of its flags.
     pub(crate) fn flag_names(&self) -> impl Iterator<Item = &'static str> {
         let moves = matches!(self.keys, Keys::Counted(_)).then_some("movablekeys");
         self.flags.names().chain(moves)
     }
 
-    /// Whether a request may have so many parts.
+    /// Returns whether a request may have this many parts.
     pub(crate) fn takes(&self, parts: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());
         if self.arity < 0 { parts >= arity } else { parts == arity }
@@ -118,10 +118,10 @@ impl Command {
 }
 
 type Run = fn(&mut Call<'_>) -> Done;
-/// All but the first and the last field of a command, in their order.
+/// The fields of a command in their order, without the first and the last.
 pub(crate) type Row = (&'static str, i16, Flags, Keys, Run, &'static str);
 
-/// Rows of one group, as commands, of which the first has the number `first`.
+/// Makes commands from the rows of one group. The first gets the number `first`.
 pub(crate) const fn group<const N: usize>(
     group: &'static str,
     first: usize,

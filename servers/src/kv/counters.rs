@@ -1,29 +1,29 @@
-//! How often each command was called, and how long it took.
+//! Counts the calls of each command and measures their time.
 
 use std::time::Duration;
 
 use super::command::Command;
 use super::table::commands;
 
-/// The first calls of a command are timed, so that what is seldom called is told exactly.
+/// The first calls of a command are all timed, so that rare commands are measured exactly.
 const TIMED_FIRST: u64 = 16;
-/// Behind them, one call of so many is: to read a clock twice takes 85 ns (measured).
+/// After those, one of this many calls is timed: reading the clock twice takes 85 ns (measured).
 const TIMED_EACH: u64 = 64;
 
-/// What has been counted of one command.
+/// The counts of one command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counter {
     pub(crate) calls: u64,
-    /// Requests that were not carried out.
+    /// Requests that were refused before they ran.
     pub(crate) rejected: u64,
-    /// Calls that came to an error.
+    /// Calls that ended with an error.
     pub(crate) failed: u64,
     timed: u64,
     time: Duration,
 }
 
 impl Counter {
-    /// Whether the next call is one that is timed.
+    /// Returns whether the next call is to be timed.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
         self.calls < TIMED_FIRST || self.calls.is_multiple_of(TIMED_EACH)
@@ -35,7 +35,7 @@ impl Counter {
         self.time += time;
     }
 
-    /// How many microseconds a call takes, by those that were timed.
+    /// Returns the mean time of the calls that were timed, in microseconds.
     pub(crate) fn microseconds_per_call(&self) -> f64 {
         self.time.as_secs_f64() * 1e6 / self.timed.max(1) as f64
     }
@@ -55,12 +55,12 @@ impl Counters {
         &mut self.0[command.number]
     }
 
-    /// How often any command was called.
+    /// Returns the number of calls of all commands.
     pub(crate) fn calls(&self) -> u64 {
         self.0.iter().map(|counter| counter.calls).sum()
     }
 
-    /// The commands of which something has been counted.
+    /// Returns the commands that have been called or refused, with their counters.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Command, &Counter)> {
         let all = commands().zip(&self.0);
         all.filter(|(_, it)| it.calls + it.rejected + it.failed > 0)

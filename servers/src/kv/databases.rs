@@ -1,4 +1,4 @@
-//! The databases: 16 stores, of which a command sees one, that of its client.
+//! The 16 databases, of which a command sees the one that its client has selected.
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -8,37 +8,36 @@ use super::clock::Clock;
 use super::error::{Error, error, fixed};
 use super::store::Store;
 
-/// How many databases there are, as many as Redis has by default.
+/// The number of databases, Redis's default.
 pub(crate) const DATABASES: usize = 16;
 
-/// All databases. It stands for the one that is selected: whatever is done to keys is done to that
-/// one, so the books of all are kept in one place. An empty database owns no memory beside its
-/// place here.
+/// All databases. Dereferencing yields the selected one, so commands that work on keys need not
+/// know of the others, and totals are kept in one place. An empty database owns no heap memory.
 #[derive(Debug)]
 pub(crate) struct Databases {
     all: [Store; DATABASES],
     selected: usize,
-    /// Bytes that the others take.
+    /// Bytes that the databases which are not selected take.
     used_by_others: usize,
-    /// Where a list that is waited for has come into being, beside the selected one: a bit for each.
+    /// The databases beside the selected one with lists that clients wait for: a bit for each.
     with_ready: u16,
-    /// Where keys whose time has come were looked for first.
+    /// The database whose keys the last tick expired first.
     due_first: usize,
 }
 
 impl Databases {
-    /// Empty ones, whose commands are told the time by one clock.
+    /// Returns empty databases, which share one clock.
     pub(crate) fn new(clock: &Rc<Clock>) -> Self {
         let all = std::array::from_fn(|_| Store::new(Rc::clone(clock)));
         Self { all, selected: 0, used_by_others: 0, with_ready: 0, due_first: 0 }
     }
 
-    /// The number of the selected one.
+    /// Returns the number of the selected database.
     pub(crate) fn selected(&self) -> usize {
         self.selected
     }
 
-    /// Chooses the database that is meant from now on.
+    /// Selects a database.
     #[inline]
     pub(crate) fn select(&mut self, number: usize) {
         if self.selected != number {
@@ -58,7 +57,7 @@ impl Databases {
         self.with_ready |= u16::from(!self.all[number].ready.is_empty()) << number;
     }
 
-    /// Does something in another database, and goes back.
+    /// Calls `act` with another database selected.
     pub(crate) fn within<R>(&mut self, number: usize, act: impl FnOnce(&mut Store) -> R) -> R {
         let before = self.selected;
         self.select(number);
@@ -67,7 +66,8 @@ impl Databases {
         result
     }
 
-    /// Selects another database where somebody waits for a list that has come into being.
+    /// Selects another database in which a client waits for a list that has been created. Returns
+    /// whether there is one.
     #[inline]
     pub(crate) fn select_ready(&mut self) -> bool {
         if self.with_ready == 0 {
@@ -79,22 +79,22 @@ impl Databases {
         true
     }
 
-    /// Each of them, and its number.
+    /// Returns each database with its number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Store)> {
         self.all.iter().enumerate()
     }
 
-    /// About how many bytes of memory keys and values take.
+    /// Returns about how many bytes of memory keys and values take.
     pub(crate) fn used(&self) -> usize {
         self.used_by_others + self.all[self.selected].used()
     }
 
-    /// How many keys went because their time had come.
+    /// Returns how many keys have expired.
     pub(crate) fn expired(&self) -> u64 {
         self.all.iter().map(|store| store.expired).sum()
     }
 
-    /// Counts those from 0 again.
+    /// Resets the count of expired keys.
     pub(crate) fn forget_expired(&mut self) {
         self.all.iter_mut().for_each(|store| store.expired = 0);
     }
@@ -104,8 +104,8 @@ impl Databases {
         (0..DATABASES).for_each(|number| self.within(number, Store::clear));
     }
 
-    /// Lets go up to `budget` keys whose time has come, wherever they are. Each time another
-    /// database comes first, so that none takes all of it for ever.
+    /// Removes up to `budget` expired keys from any database. Each call begins with another
+    /// database, so one cannot use up the budget every time.
     pub(crate) fn expire_due(&mut self, mut budget: usize) {
         self.due_first = (self.due_first + 1) % DATABASES;
         for number in self.due_first..self.due_first + DATABASES {
@@ -113,8 +113,8 @@ impl Databases {
         }
     }
 
-    /// Gives each of two databases the keys of the other. Whatever watches a key or waits for a
-    /// list does so in the database of that number, and stays there.
+    /// Exchanges the keys of two databases. Watches and blocked clients stay with the number of
+    /// their database.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
         if let Ok([one, other]) = self.all.get_disjoint_mut([one, other]) {
             one.swap_keys(other);
@@ -143,19 +143,19 @@ impl DerefMut for Databases {
     }
 }
 
-/// An argument that names a database if it is in range.
+/// Reads an argument that names a database; its range is not checked yet.
 pub(crate) fn int(argument: &[u8]) -> Result<i32, Error> {
     i32::try_from(integer(argument)?)
         .or(error("ERR value is out of range, value must between -2147483648 and 2147483647"))
 }
 
-/// The database of that number.
+/// Returns the database of this number.
 pub(crate) fn in_range(number: i32) -> Result<usize, Error> {
     let number = usize::try_from(number).ok().filter(|number| *number < DATABASES);
     number.ok_or(fixed("ERR DB index is out of range"))
 }
 
-/// The database that an argument names.
+/// Returns the database that an argument names.
 pub(crate) fn database(argument: &[u8]) -> Result<usize, Error> {
     in_range(int(argument)?)
 }
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// Databases, and a hand to move their clock on by that many milliseconds.
+    /// Returns databases, and a function that advances their clock by some milliseconds.
     fn databases() -> (Databases, impl Fn(u64)) {
         let (start, passed) = (Instant::now(), Rc::new(Cell::new(0)));
         let told = Rc::clone(&passed);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_end_in_all_databases_and_the_books_hold() {
+    fn keys_expire_in_all_databases_and_totals_stay_right() {
         let (mut databases, move_on) = databases();
         for number in 0..DATABASES {
             set_until(&mut databases, number, "ends", 50);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_with_much_to_end_does_not_keep_the_others_waiting() {
+    fn a_database_with_many_expired_keys_does_not_delay_the_others() {
         let (mut databases, move_on) = databases();
         for number in 0..1000 {
             set_until(&mut databases, 1, &number.to_string(), 50);

@@ -1,12 +1,12 @@
-//! Numbers as people write them.
+//! Decimal numbers as text.
 //!
-//! Redis adds fractions as C's `long double`, which has 64 bits of precision and which Rust does not
-//! have. Adding what was written as decimals gives the same digits wherever those bits suffice.
+//! Redis adds fractions as C's `long double`, which has 64 bits of precision and which Rust does
+//! not have. Decimal addition gives the same digits wherever those 64 bits suffice.
 
-/// How many digits behind the point are kept, as in Redis.
+/// How many digits after the point are kept, as in Redis.
 const PLACES: u32 = 17;
 
-/// An integer as it is written.
+/// An integer as text.
 pub(crate) struct Digits {
     room: [u8; 20],
     start: usize,
@@ -18,7 +18,7 @@ impl AsRef<[u8]> for Digits {
     }
 }
 
-/// Writes an integer.
+/// Formats an integer.
 pub(crate) fn digits(value: i64) -> Digits {
     let mut room = [0; 20];
     let mut rest = value.unsigned_abs();
@@ -38,8 +38,8 @@ pub(crate) fn digits(value: i64) -> Digits {
     Digits { room, start: at }
 }
 
-/// The sum of two numbers that have been checked, without an exponent and without zeros at the
-/// end, or `None` if it is no finite number.
+/// Returns the sum of two valid numbers, without an exponent and without trailing zeros, or `None`
+/// if it is not finite.
 pub(crate) fn add(left: &[u8], right: &[u8]) -> Option<String> {
     let exact = scaled(left).zip(scaled(right)).and_then(|(a, b)| a.checked_add(b));
     if let Some(sum) = exact {
@@ -50,7 +50,7 @@ pub(crate) fn add(left: &[u8], right: &[u8]) -> Option<String> {
     sum.is_finite().then(|| format!("{sum}"))
 }
 
-/// A number times 10^17, if it has no more digits behind the point and is not too large.
+/// Returns a number times 10^17, or `None` if it has more digits after the point or is too large.
 fn scaled(text: &[u8]) -> Option<i128> {
     let (text, negative) = match text {
         [b'-', rest @ ..] => (rest, true),

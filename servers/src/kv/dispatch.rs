@@ -1,4 +1,4 @@
-//! From a request to its command: the order of checks is Redis's `processCommand`.
+//! Finds the command of a request and checks it, in the order of Redis's `processCommand`.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
 use super::{blocking, text};
 
-/// Bytes of requests that one transaction may keep, as nothing bounds it else.
+/// Bytes of requests that one transaction may keep.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The command that a request is for.
+/// Returns the command of a request.
 pub(crate) fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
     let unknown = || text::unknown_command(args);
     let command = find(args[0]).ok_or_else(unknown)?;
@@ -28,18 +28,18 @@ pub(crate) fn lookup(args: &[&[u8]]) -> Result<&'static Command, Error> {
     find_subcommand(command, args[1]).ok_or_else(unknown)
 }
 
-/// Whether a line begins so that Redis, too, closes the connection for it.
+/// Returns whether a request begins like HTTP. Redis closes the connection in that case, too.
 fn is_of_http(name: &[u8]) -> bool {
     is(name, "POST") || is(name, "Host:")
 }
 
-/// Carries out one request of a client, or keeps it for later, and says the reply.
+/// Runs one request of a client, or queues it for its transaction, and writes the reply.
 pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output) {
     app.clock.begin();
     let command = match lookup(args) {
         Ok(command) => command,
         Err(_) if is_of_http(args[0]) => {
-            // What a web page has a browser send would be taken for commands, line by line.
+            // The body of a browser's request could contain commands, one on each line.
             let client = &mut app.clients[me];
             log::warn!("client {} closed: it speaks HTTP", client.id);
             (client.ending, client.killed) = (true, true);
@@ -70,7 +70,7 @@ pub(crate) fn request(app: &mut App, me: usize, args: &[&[u8]], out: &mut Output
     }
 }
 
-/// Carries out a command, counts it, and says why if it comes to nothing.
+/// Runs a command, counts it, and writes the error if it fails.
 #[inline(always)]
 fn run(command: &Command, call: &mut Call<'_>) {
     if call.app.counters.of(command).is_timed() {
@@ -84,7 +84,7 @@ fn run(command: &Command, call: &mut Call<'_>) {
 
 #[cold]
 fn run_timed(command: &Command, call: &mut Call<'_>) {
-    // What a command takes is no time that commands see.
+    // Timed without the store's clock, whose time stands still during a command.
     let begun = Instant::now();
     if let Err(refusal) = (command.run)(call) {
         fail(command, call, &refusal);
@@ -100,7 +100,7 @@ fn fail(command: &Command, call: &mut Call<'_>, refusal: &Error) {
     call.out.error(&*refusal.0);
 }
 
-/// Carries out what a transaction has kept.
+/// Runs a request that a transaction has kept.
 pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
     let args: Vec<&[u8]> = kept.iter().map(|part| &**part).collect();
     match lookup(&args) {
@@ -114,15 +114,15 @@ pub(crate) fn run_kept(call: &mut Call<'_>, kept: &Kept) {
             };
             run(command, &mut inner);
         }
-        // It was known when it was kept.
+        // The command existed when the request was kept.
         Err(refusal) => call.out.error(&*refusal.0),
     }
-    // It may have been HELLO.
+    // The request may have been HELLO.
     let protocol = call.client().protocol;
     call.out.set_protocol(protocol);
 }
 
-/// Whether the command may be carried out here and now.
+/// Checks whether a command may run for this client now.
 fn admit(app: &App, me: usize, command: &Command, args: &[&[u8]]) -> Result<(), Error> {
     let (client, flags) = (&app.clients[me], command.flags);
     if !command.takes(args.len()) {
@@ -141,7 +141,7 @@ fn admit(app: &App, me: usize, command: &Command, args: &[&[u8]]) -> Result<(), 
     Ok(())
 }
 
-/// Says why a request is not carried out; a transaction that it is part of will not be either.
+/// Writes why a request is refused, and marks the client's transaction as failed.
 fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
     let client = &mut app.clients[me];
     if let Some(transaction) = &mut client.transaction {
@@ -150,10 +150,10 @@ fn refuse(app: &mut App, me: usize, refusal: Error, out: &mut Output) {
     Writer::new(out, client.protocol).error(&*refusal.0);
 }
 
-/// Keeps a request for `EXEC`.
+/// Queues a request for `EXEC`.
 fn keep(transaction: &mut Transaction, args: &[&[u8]], out: &mut Writer<'_>) {
     if transaction.failed {
-        // It will not be carried out.
+        // `EXEC` will fail, so the request need not be kept.
         out.simple("QUEUED");
         return;
     }
@@ -167,12 +167,12 @@ fn keep(transaction: &mut Transaction, args: &[&[u8]], out: &mut Writer<'_>) {
     }
 }
 
-/// A copy of a request.
+/// Copies a request.
 pub(crate) fn kept(args: &[&[u8]]) -> Kept {
     args.iter().map(|part| Box::from(*part)).collect()
 }
 
-/// About what it takes to keep a request.
+/// Returns about how many bytes it takes to keep a request.
 pub(crate) fn size_of_request(args: &[&[u8]]) -> usize {
     args.iter().map(|part| part.len() + 32).sum()
 }

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-/// What a command refuses with: a code in capitals, a space, and what people read.
+/// The error of a command: a code in capitals, a space, and a text for people.
 #[derive(Debug)]
 pub(crate) struct Error(pub(crate) Cow<'static, [u8]>);
 
-/// What a command comes to. Its reply has been said unless it is an error.
+/// The result of a command. Its reply has been written unless it is an error.
 pub(crate) type Done = Result<(), Error>;
 
-/// An error that has nothing variable in it.
+/// Returns an error with a constant text.
 pub(crate) const fn fixed(text: &'static str) -> Error {
     Error(Cow::Borrowed(text.as_bytes()))
 }
@@ -26,12 +26,12 @@ pub(crate) const OUT_OF_RANGE: Error = fixed("ERR index out of range");
 pub(crate) const TOO_LONG: Error =
     fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
-/// An error that has nothing variable in it.
+/// Returns an error with a constant text as a result.
 pub(crate) fn error<T>(text: &'static str) -> Result<T, Error> {
     Err(fixed(text))
 }
 
-/// An error that was put together. As in Redis, it does not end with line ends that a client said.
+/// Returns an error with a formatted text. As in Redis, line ends at its end are removed.
 pub(crate) fn errorf(text: impl Into<Vec<u8>>) -> Error {
     let mut text = text.into();
     while text.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}

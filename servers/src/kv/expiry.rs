@@ -1,25 +1,25 @@
-//! Which keys end when.
+//! The times at which keys expire.
 
 use std::collections::BTreeSet;
 
-/// How many keys have their times in one block.
+/// The number of times in one block.
 const BLOCK: usize = 64;
-/// Stands for no time.
+/// Marks a key without expiry.
 const NEVER: u64 = u64::MAX;
 
-/// The times at which keys end, by their places, as most keys have none. Times are in milliseconds
-/// since 1970. A block of keys of which none has a time owns no memory.
+/// The expiry times of keys, by their places. They are kept apart from the keys, as most have none.
+/// Times are in milliseconds since 1970. A block without times owns no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
     blocks: Vec<Option<Box<Block>>>,
-    /// The same, the next one first.
+    /// The same times in order, the earliest first.
     queue: BTreeSet<(u64, u32)>,
 }
 
 #[derive(Debug)]
 struct Block {
     times: [u64; BLOCK],
-    /// How many of them are times.
+    /// How many of the entries are times.
     count: usize,
 }
 
@@ -36,9 +36,9 @@ impl Expiry {
         Some(block.times[slot as usize % BLOCK]).filter(|at| *at != NEVER)
     }
 
-    /// Gives a key a time, in place of another if it has one.
+    /// Sets the expiry of a key.
     pub(crate) fn set(&mut self, slot: u32, at: u64) {
-        // No clock tells the last millisecond.
+        // The last millisecond stands for no expiry.
         let at = at.min(NEVER - 1);
         self.remove(slot);
         let number = slot as usize / BLOCK;
@@ -52,7 +52,7 @@ impl Expiry {
         self.queue.insert((at, slot));
     }
 
-    /// Takes the time of a key away; returns whether it had one.
+    /// Removes the expiry of a key. Returns whether it had one.
     pub(crate) fn remove(&mut self, slot: u32) -> bool {
         let Some(at) = self.get(slot) else { return false };
         self.queue.remove(&(at, slot));
@@ -70,7 +70,7 @@ impl Expiry {
         true
     }
 
-    /// A key whose time has come.
+    /// Returns a key that has expired at `now`.
     pub(crate) fn due(&self, now: u64) -> Option<u32> {
         let (at, slot) = self.queue.first()?;
         (*at <= now).then_some(*slot)
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_and_taken_away_and_leave_no_memory() {
+    fn times_are_kept_and_removed_and_leave_no_memory() {
         let mut expiry = Expiry::default();
         for slot in [1000, 0, 63, 64, 500] {
             expiry.set(slot, u64::from(slot) + 10);

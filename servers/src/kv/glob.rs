@@ -1,17 +1,17 @@
-//! Patterns, as `KEYS` and `PSUBSCRIBE` take them.
+//! Glob patterns, as `KEYS` and `PSUBSCRIBE` take them.
 
-/// Whether all of `text` matches `pattern`: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before
-/// what is meant as it stands.
+/// Returns whether all of `text` matches `pattern`: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash
+/// before a literal character.
 ///
-/// Only the last star is ever returned to, so the work is the product of both lengths at most, as
-/// it is in Redis since 7.0.9. The matcher of earlier releases takes exponential time for some.
+/// It backtracks to the last star only, so the work is at most the product of both lengths, as in
+/// Redis since 7.0.9. The matcher of earlier releases takes exponential time for some patterns.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
-        // As in Redis, which looks at a pattern only while there is text.
+        // Redis looks at the pattern only while there is text.
         return pattern.is_empty();
     }
     let (mut at, mut seen) = (0, 0);
-    // Where to go on if it does not: behind the last star, one byte further on in the text.
+    // Where to go on after a mismatch: behind the last star, one byte further in the text.
     let mut retry: Option<(usize, usize)> = None;
     while seen < text.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -31,12 +31,13 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// [`matches`] for keys, members and fields: a star alone means all of them, even one of no bytes.
+/// Matches names of keys, members and fields like [`matches`], but a single star matches the empty
+/// name too.
 pub(crate) fn finds(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || matches(pattern, name)
 }
 
-/// How long the first element of `pattern` is, if it matches `byte`.
+/// Returns the length of the first element of `pattern` if it matches `byte`.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [] => None,
@@ -50,8 +51,8 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether `byte` is in the class, which begins behind its bracket, and how long that is. As in
-/// Redis, one that is not closed ends with the pattern.
+/// Returns whether `byte` is in the class, which begins behind its bracket, and the length of the
+/// class. As in Redis, an unclosed class ends with the pattern.
 fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
     let negated = class.first() == Some(&b'^');
     let mut at = usize::from(negated);

@@ -56,11 +56,11 @@ use crate::{Application, ServerArgs};
 pub use app::{App, Config};
 pub use session::{Connection, session};
 
-/// How often keys whose time has come are looked for.
+/// The interval at which expired keys are removed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The longest string, of 512 MB, and a million replies of 100 bytes behind it: clients that write all
-/// of a pipeline before they read any of it have asked for so many.
+/// The longest string, of 512 MB, and a million replies of 100 bytes after it: a client that writes
+/// a whole pipeline before it reads may have that much unread.
 const NORMAL_BACKLOG: &str = "640mb";
 /// Three clients at that limit.
 const CLIENTS_MEMORY: &str = "2gb";
@@ -68,11 +68,11 @@ const CLIENTS_MEMORY: &str = "2gb";
 /// The arguments that only this server takes.
 #[derive(Clone, Debug, Args)]
 pub struct KvArgs {
-    /// Bytes of keys and values, such as 100mb, at which commands that add more are refused
+    /// Bytes of keys and values, such as 100mb, above which commands that add more are refused
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub maxmemory: Option<u64>,
 
-    /// A password that clients have to give with AUTH before anything else
+    /// Password that clients have to give with AUTH before anything else
     #[arg(long, value_name = "PASSWORD", env = "KV_PASSWORD", hide_env_values = true)]
     pub requirepass: Option<String>,
 
@@ -80,12 +80,12 @@ pub struct KvArgs {
     #[arg(long, value_name = "BYTES", default_value = "32mb", value_parser = parse_size)]
     pub pubsub_backlog: u64,
 
-    /// Bytes that another client may leave unread before it is closed
+    /// Bytes that any other client may leave unread before it is closed
     #[arg(long, value_name = "BYTES", default_value = NORMAL_BACKLOG, value_parser = parse_size)]
     pub normal_backlog: u64,
 
-    /// Bytes that all clients but subscribers may leave unread together, with the requests that are
-    /// kept for them; beyond it, the one with the most is closed
+    /// Bytes that all clients but subscribers may hold together, in unread replies and in requests
+    /// that are kept for later; above it, the client with the most is closed
     #[arg(long, value_name = "BYTES", default_value = CLIENTS_MEMORY, value_parser = parse_size)]
     pub maxmemory_clients: u64,
 }
@@ -95,18 +95,18 @@ fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
 }
 
-/// Clients that talk on many connections need not wake this server for each of their requests: it
-/// looks for about as long as the next is away, and lets those after it gather.
+/// Clients with many connections should not have to wake the server for each request. The loop
+/// polls for about as long as the next request takes to arrive, and then lets events gather.
 const LOOP_LIMITS: LoopLimits = LoopLimits {
     spin_max: Duration::from_nanos(2500),
     coalesce_for: Duration::from_micros(5),
     ..LoopLimits::DEFAULT
 };
 
-/// The server that the arguments ask for.
+/// Builds the server from its arguments.
 ///
 /// # Errors
-/// None as yet: it is what [`run_with`](crate::run_with) calls.
+/// None at present. The signature is what [`run_with`](crate::run_with) expects.
 pub fn application(
     common: &ServerArgs,
     own: &KvArgs,
@@ -120,12 +120,12 @@ pub fn application(
         idle_timeout: common.idle_timeout.limit(),
         connections_max: common.connections_max(),
     };
-    // Classes have limits of their own under this one, so it is never reached.
+    // Each class of clients has its own limit below this one, so this one is never reached.
     let backlog_max = own.normal_backlog.max(own.pubsub_backlog).max(Limits::DEFAULT.output_max);
     let limits = Limits {
-        // The largest string, with room for the rest of its request.
+        // The longest string, and the rest of its request.
         message_size_max: commands::strings::STRING_SIZE_MAX + 1024 * 1024,
-        // Who writes a whole pipeline before it reads has to be read from all the while.
+        // A client that writes a whole pipeline before it reads has to be read from meanwhile.
         output_high: backlog_max.saturating_add(1),
         output_max: backlog_max.saturating_add(1),
         ..Limits::DEFAULT

@@ -1,15 +1,14 @@
-//! Commands by their names.
+//! Finds commands by their names.
 
 use std::sync::LazyLock;
 
 use super::command::Command;
 use super::table::commands;
 
-/// More than twice as many places as there are names, so that most stand where they are looked for
-/// first.
+/// More than twice as many slots as there are names, so that most commands are in their first slot.
 const PLACES: usize = 512;
 
-/// The commands, each at the place that the hash of its name says, or at the next free one behind.
+/// The commands, each in the slot that the hash of its name gives or in the next free one.
 static INDEX: LazyLock<[Option<&'static Command>; PLACES]> = LazyLock::new(|| {
     let mut index = [None; PLACES];
     for command in commands().filter(|command| !command.name.contains('|')) {
@@ -22,8 +21,8 @@ static INDEX: LazyLock<[Option<&'static Command>; PLACES]> = LazyLock::new(|| {
     index
 });
 
-/// Where a name is looked for first, in whatever case it is. Names are few and nobody can add one,
-/// so this has only to be fast: it looks at the beginning, the end and the length.
+/// Returns the first slot to look at for a name, in either case. The names are fixed and few, so
+/// this hash has only to be fast: it uses the beginning, the end and the length.
 #[inline]
 fn first_place(name: &[u8]) -> usize {
     let letter = |byte: Option<&u8>| u64::from(byte.map_or(0, |byte| byte | 0x20));
@@ -35,7 +34,7 @@ fn first_place(name: &[u8]) -> usize {
     (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize % PLACES
 }
 
-/// The command of that name, in either case, if it is not a subcommand.
+/// Returns the command of this name, in either case, if it is not a subcommand.
 #[inline]
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let mut place = first_place(name);
@@ -48,7 +47,7 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     None
 }
 
-/// The subcommand of a container, in either case.
+/// Returns the subcommand of a container, in either case.
 pub(crate) fn find_subcommand(container: &Command, name: &[u8]) -> Option<&'static Command> {
     let of_container = |it: &&Command| {
         let own = it.name.strip_prefix(container.name).and_then(|own| own.strip_prefix('|'));
@@ -57,7 +56,7 @@ pub(crate) fn find_subcommand(container: &Command, name: &[u8]) -> Option<&'stat
     commands().find(of_container)
 }
 
-/// The command of that name, in either case; subcommands are `client|id`.
+/// Returns the command of this name, in either case; subcommands are written `client|id`.
 pub(crate) fn find_any(name: &[u8]) -> Option<&'static Command> {
     commands().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
 }

@@ -1,28 +1,28 @@
-//! A table whose items keep their places, and that keeps no room for those that are gone.
+//! A table whose items keep their indices, and which frees the memory of removed items.
 
 use super::room::GiveBack;
 
-/// Items at numbered places, in blocks of `SIZE`. An item keeps its place for as long as it is here,
-/// and a block in which there is none owns no memory: it may be taken into use again. Blocks that have
-/// a free place are filled before that.
+/// Items at numbered places, in blocks of `SIZE` places.
 ///
-/// Nothing is ever moved, so that neither growing nor shrinking takes long.
+/// An item keeps its place until it is removed. A block without items owns no memory and may be
+/// used again; blocks with a free place are filled first. Nothing is ever moved, so neither growing
+/// nor shrinking takes long.
 #[derive(Debug)]
 pub(crate) struct Places<T, const SIZE: usize> {
     blocks: Vec<Block<T>>,
-    /// Blocks that had a free place when they were put here.
+    /// Blocks that had a free place when they were added here.
     open: Vec<usize>,
-    /// Blocks that were without items when they were put here.
+    /// Blocks that had no items when they were added here.
     vacant: Vec<usize>,
     len: usize,
 }
 
 #[derive(Debug)]
 struct Block<T> {
-    /// None while there is no item.
+    /// Empty while the block has no item.
     places: Vec<Place<T>>,
     taken: usize,
-    /// The first of the free places, each of which names the next.
+    /// The first of the free places, each of which holds the number of the next.
     free: u32,
     is_open: bool,
 }
@@ -33,7 +33,7 @@ enum Place<T> {
     Free { next: u32 },
 }
 
-/// The end of a list of free places.
+/// Marks the end of a list of free places.
 const NONE: u32 = u32::MAX;
 
 impl<T> Block<T> {
@@ -41,7 +41,7 @@ impl<T> Block<T> {
         Self { places: Vec::new(), taken: 0, free: NONE, is_open: false }
     }
 
-    /// Whether there is an item and room for another.
+    /// Returns whether the block has an item and a free place.
     fn has_room(&self, size: usize) -> bool {
         (1..size).contains(&self.taken)
     }
@@ -86,12 +86,12 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         Self { blocks: Vec::new(), open: Vec::new(), vacant: Vec::new(), len: 0 }
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// The number behind that of the last place that may be taken.
+    /// Returns one more than the highest place that may be in use.
     pub(crate) fn end(&self) -> usize {
         self.blocks.len() * SIZE
     }
@@ -112,7 +112,7 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         }
     }
 
-    /// Puts an item at a free place; returns its number.
+    /// Puts an item into a free place. Returns its number.
     pub(crate) fn insert(&mut self, item: T) -> usize {
         let number = self.block_with_room();
         self.len += 1;
@@ -144,7 +144,7 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         number
     }
 
-    /// Takes an item out of its place, if there is one.
+    /// Removes the item at a place. Returns it, if there was one.
     pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
         let number = place / SIZE;
         let block = self.blocks.get_mut(number)?;
@@ -159,7 +159,7 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         Some(item)
     }
 
-    /// A block has lost its last item.
+    /// Frees a block that has lost its last item.
     fn vacate(&mut self, number: usize) {
         if self.len == 0 {
             *self = Self::new();
@@ -170,7 +170,7 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         self.blocks.give_back();
     }
 
-    /// The items at the places of a range, and their numbers.
+    /// Returns the items at a range of places, with their numbers.
     pub(crate) fn range(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, &T)> {
         let first = (from / SIZE).min(self.blocks.len());
         let blocks = self.blocks[first..].iter().zip(first..);
@@ -182,13 +182,13 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         })
     }
 
-    /// All items, and their numbers.
+    /// Returns all items with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         self.range(0, usize::MAX)
     }
 
-    /// The place behind the next `count` ones from `from` on that are or were in use, without those
-    /// of blocks that have no item; [`end`](Self::end) if there is no item behind them.
+    /// Returns the place after the next `count` places from `from` on, counting only places that
+    /// have been used, in blocks that have items. Returns [`end`](Self::end) if no item follows.
     pub(crate) fn skip(&self, from: usize, mut count: usize) -> usize {
         let mut at = from;
         while let Some(block) = self.blocks.get(at / SIZE) {
@@ -252,7 +252,7 @@ mod tests {
         }
         assert_eq!((places.len(), rooms(&places)), (10, 40));
         assert_eq!(places.end(), 952, "those at the end are gone altogether");
-        // Where there are items is filled first, and then what is vacant.
+        // Blocks with items are filled first, then vacant ones.
         let taken: Vec<usize> = (0..30).map(|number| places.insert(number)).collect();
         assert!(taken.iter().all(|place| place % 100 / 4 == 12), "{taken:?}");
         for number in 0..900 {

@@ -1,20 +1,20 @@
-//! Giving back the room of what is gone.
+//! Frees the capacity that collections no longer need.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
 use indexmap::{IndexMap, IndexSet};
 
-/// Down to here, room for elements is kept.
+/// Capacity up to this many elements is kept.
 const ROOM_MIN: usize = 64;
 
-/// How much room is to be left, of `room` for `count` elements, if most of it is free.
+/// Returns the capacity to shrink to, if most of `room` is not used by `count` elements.
 pub(crate) fn less_room(count: usize, room: usize) -> Option<usize> {
     (room > ROOM_MIN && count < room / 4).then_some(count * 2)
 }
 
-/// A collection that gives back the room of elements that are gone, once it is most of it: so each
-/// element is moved only once or twice for it.
+/// A collection that frees most of its unused capacity. It shrinks only when less than a quarter is
+/// used, so that on average each element is moved once or twice for it.
 pub(crate) trait GiveBack {
     fn give_back(&mut self);
 }

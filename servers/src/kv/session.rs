@@ -110,7 +110,7 @@ impl Connection {
     fn conclude(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         let is_over = reply.backlog() > context.app.backlog_max(self.me);
         if is_over && !context.app.clients[self.me].killed {
-            context.app.overcome(self.me);
+            context.app.close_over_limit(self.me);
         }
         self.count_held(reply, context);
         let mut wakes = std::mem::take(&mut context.app.wakes);

@@ -1,4 +1,4 @@
-//! The keys: what stands behind them, when they end, who watches them, who waits for them.
+//! The keys of one database: values, expiry, watches, and the clients that wait for lists.
 
 mod strings;
 
@@ -16,12 +16,12 @@ use super::room::less_room;
 use super::value::{Bytes, Kind, List, Value};
 use super::watches::Watches;
 
-/// How many entries stand in one block: a page of them.
+/// The number of entries in one block.
 const BLOCK: usize = 128;
-/// The index of the keys is split, so that when a table grows, a 64th of the keys moves at once.
+/// The index is split into this many tables. When one grows, only a 64th of the keys moves.
 const TABLES: usize = 64;
-/// About what a key costs beside its bytes and its value: an entry, a number in a table that is
-/// between half and wholly full, what the allocator adds.
+/// About how many bytes a key costs beside its bytes and its value: an entry, its number in a table
+/// that is at least half full, and the overhead of the allocator.
 const KEY_SIZE: usize = size_of::<Entry>() + 10 + 16;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// About how many bytes of memory it takes, but for its time.
+    /// Returns about how many bytes of memory the entry takes, without its expiry.
     fn size(&self) -> usize {
         KEY_SIZE + self.key.len() + self.value.size()
     }
@@ -39,26 +39,26 @@ impl Entry {
 
 /// All keys of one database and their values.
 ///
-/// Entries keep their places, so the tables hold nothing but numbers of four bytes, a cursor of `SCAN`
-/// is a place, and a random key is one at a random place. What keys took that are gone is given back
-/// a part at a time: blocks of entries once they are empty, tables once they are sparse. Keys are
-/// hashed with the standard library's SipHash and random keys, as Redis does it, so that nobody
-/// can choose ones that collide.
+/// Entries keep their places. So tables hold only numbers of four bytes, a cursor of `SCAN` is a
+/// place, and a random key is one at a random place. The memory of removed keys is freed a part at
+/// a time: blocks of entries once they are empty, tables once they are sparse. Keys are hashed with
+/// the standard library's SipHash and random keys, as in Redis, so that clients cannot choose keys
+/// that collide.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// None as long as there has been no key.
+    /// Empty until the first key.
     tables: Vec<HashTable<u32>>,
     entries: Places<Entry, BLOCK>,
     hasher: RandomState,
     expiry: Expiry,
     clock: Rc<Clock>,
     used: usize,
-    /// Keys that went because their time had come.
+    /// The number of keys that have expired.
     pub(crate) expired: u64,
     pub(crate) watched: Watches,
-    /// Who waits for a list, by key and then in the order of coming.
+    /// The clients that wait for a list, by key, then by ticket.
     pub(crate) awaited: HashMap<Bytes, BTreeMap<u64, usize>>,
-    /// Lists that have come into being and that somebody waits for.
+    /// Lists that have been created and for which clients wait.
     pub(crate) ready: VecDeque<Bytes>,
 }
 
@@ -68,12 +68,12 @@ fn hash(hasher: &RandomState, key: &[u8]) -> u64 {
     state.finish()
 }
 
-/// The hash of the key at a place.
+/// Returns the hash of the key at a place.
 fn hash_at(entries: &Places<Entry, BLOCK>, hasher: &RandomState, slot: u32) -> u64 {
     entries.get(slot as usize).map_or(0, |entry| hash(hasher, &entry.key))
 }
 
-/// Which table a hash belongs to, by bits that the table does not use itself.
+/// Returns the table for a hash, chosen by bits that the table itself does not use.
 fn table_of(hash: u64) -> usize {
     (hash >> 40) as usize % TABLES
 }
@@ -94,27 +94,27 @@ impl Store {
         }
     }
 
-    /// How many keys there are, those among them whose time has come unnoticed.
+    /// Returns the number of keys, including expired ones that have not been removed yet.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many keys will end by themselves.
+    /// Returns the number of keys with an expiry.
     pub(crate) fn expiring(&self) -> usize {
         self.expiry.len()
     }
 
-    /// About how many bytes of memory keys and values take.
+    /// Returns about how many bytes of memory keys and values take.
     pub(crate) fn used(&self) -> usize {
         self.used
     }
 
-    /// Milliseconds since 1970, the same throughout a command.
+    /// Returns the milliseconds since 1970, which are the same throughout a command.
     pub(crate) fn now(&self) -> u64 {
         self.clock.milliseconds()
     }
 
-    /// About how many bytes of memory a key and its value take, if it is there.
+    /// Returns about how many bytes of memory a key and its value take, if the key exists.
     pub(crate) fn usage(&mut self, key: &[u8]) -> Option<usize> {
         let slot = self.find(key)?;
         let time = if self.expiry.get(slot).is_some() { EXPIRY_SIZE } else { 0 };
@@ -125,7 +125,7 @@ impl Store {
         self.entries.get(slot as usize)
     }
 
-    /// Where a key stands; one whose time has come goes now.
+    /// Returns the place of a key. Removes the key if it has expired.
     fn find(&mut self, key: &[u8]) -> Option<u32> {
         let hash = hash(&self.hasher, key);
         let is_it = |slot: &u32| self.entry(*slot).is_some_and(|it| *it.key == *key);
@@ -144,7 +144,7 @@ impl Store {
         }
     }
 
-    /// Lets go up to `budget` keys whose time has come; says how many.
+    /// Removes up to `budget` expired keys. Returns how many.
     pub(crate) fn expire_due(&mut self, budget: usize) -> usize {
         for done in 0..budget {
             let Some(slot) = self.expiry.due(self.now()) else { return done };
@@ -153,7 +153,7 @@ impl Store {
         budget
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     fn take(&mut self, slot: u32) -> Option<Entry> {
         let entry = self.entries.remove(slot as usize)?;
         self.used -= entry.size();
@@ -176,14 +176,14 @@ impl Store {
         had
     }
 
-    /// Puts in a key that is not there.
+    /// Adds a key that does not exist yet.
     fn add(&mut self, key: &[u8], value: Value) -> u32 {
         self.used += KEY_SIZE + key.len() + value.size();
         if !self.awaited.is_empty() && List::of(&value).is_some() && self.awaited.contains_key(key)
         {
             self.ready.push_back(key.into());
         }
-        // 2^32 keys would take 400 GB.
+        // The cast is safe: 2^32 keys would take 400 GB.
         let slot = self.entries.insert(Entry { key: key.into(), value }) as u32;
         let hash_of = |slot: &u32| hash_at(&self.entries, &self.hasher, *slot);
         let hash = hash(&self.hasher, key);
@@ -194,19 +194,19 @@ impl Store {
         slot
     }
 
-    /// Says that a key has changed, to those who watch it.
+    /// Notes a change of a key for the clients that watch it.
     #[inline]
     pub(crate) fn touch(&mut self, key: &[u8]) {
         self.watched.touch(key);
     }
 
-    /// What stands behind a key.
+    /// Returns the value of a key.
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<&Value> {
         let slot = self.find(key)?;
         self.entry(slot).map(|entry| &entry.value)
     }
 
-    /// The collection behind a key.
+    /// Returns the collection of a key.
     pub(crate) fn read<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -214,7 +214,7 @@ impl Store {
         }
     }
 
-    /// Changes the value at `slot`, and keeps the books.
+    /// Changes the value at `slot` and updates the count of used memory.
     fn change<R>(&mut self, slot: u32, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let entry = self.entries.get_mut(slot as usize)?;
         let before = entry.value.size();
@@ -223,8 +223,8 @@ impl Store {
         Some(result)
     }
 
-    /// Changes the collection behind a key, if there is one; it goes when that leaves it empty.
-    /// Whoever has really changed something says so with [`touch`](Self::touch).
+    /// Changes the collection of a key, if it exists, and removes the key if the collection becomes
+    /// empty. The caller calls [`touch`](Self::touch) if something has really changed.
     pub(crate) fn edit<K: Kind, R>(
         &mut self,
         key: &[u8],
@@ -244,7 +244,8 @@ impl Store {
         Ok(Some(result))
     }
 
-    /// [`edit`](Self::edit), of an empty collection if there is none, which is then kept.
+    /// Changes the collection of a key like [`edit`](Self::edit), but creates the key if it does
+    /// not exist.
     pub(crate) fn edit_or_create<K: Kind, R>(
         &mut self,
         key: &[u8],
@@ -260,7 +261,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Sets a key to any value, or removes it when there is none, and takes its time away.
+    /// Sets a key to any value without an expiry, or removes it if `value` is `None`.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<Value>) {
         let old = self.find(key);
         if old.is_some() || value.is_some() {
@@ -274,7 +275,7 @@ impl Store {
         }
     }
 
-    /// Removes a key; returns what stood behind it.
+    /// Removes a key. Returns its value.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Value> {
         let slot = self.find(key)?;
         let entry = self.take(slot)?;
@@ -293,11 +294,10 @@ impl Store {
         self.used = 0;
     }
 
-    /// Exchanges all keys with another database. Whatever watches a key or waits for a list is
-    /// told, and stays.
+    /// Exchanges all keys with another database. Watches and blocked clients stay where they are.
     pub(crate) fn swap_keys(&mut self, other: &mut Self) {
-        self.touch_those_swapped(other);
-        other.touch_those_swapped(self);
+        self.touch_swapped(other);
+        other.touch_swapped(self);
         std::mem::swap(self, other);
         std::mem::swap(&mut self.watched, &mut other.watched);
         std::mem::swap(&mut self.awaited, &mut other.awaited);
@@ -306,8 +306,8 @@ impl Store {
         other.note_ready();
     }
 
-    /// A watched key changes if it is in either database.
-    fn touch_those_swapped(&mut self, other: &mut Self) {
+    /// Marks a watched key as changed if either database has it.
+    fn touch_swapped(&mut self, other: &mut Self) {
         for key in self.watched.keys() {
             if self.find(&key).is_some() | other.find(&key).is_some() {
                 self.touch(&key);
@@ -315,7 +315,7 @@ impl Store {
         }
     }
 
-    /// Notes all lists that are there and waited for.
+    /// Notes all existing lists for which clients wait.
     fn note_ready(&mut self) {
         let awaited: Vec<Bytes> = self.awaited.keys().cloned().collect();
         for key in awaited {
@@ -325,18 +325,18 @@ impl Store {
         }
     }
 
-    /// When a key ends: `None` if there is none, `Some(None)` if it does not end by itself.
+    /// Returns the expiry of a key: `None` if there is no key, `Some(None)` if it does not expire.
     pub(crate) fn expiry(&mut self, key: &[u8]) -> Option<Option<u64>> {
         let slot = self.find(key)?;
         Some(self.expiry.get(slot))
     }
 
-    /// Makes a key end at `at`, or never; says whether it had a time before.
+    /// Sets or removes the expiry of a key. Returns whether it had one before.
     pub(crate) fn set_expiry(&mut self, key: &[u8], at: Option<u64>) -> bool {
         let Some(slot) = self.find(key) else { return false };
         let had = self.forget_expiry(slot);
         if let Some(at) = at {
-            // However fast keys are given times, more go than come.
+            // Two keys may go for each that gets an expiry, so expired keys cannot pile up.
             self.expire_due(2);
             self.expiry.set(slot, at);
             self.used += EXPIRY_SIZE;
@@ -345,8 +345,8 @@ impl Store {
         had
     }
 
-    /// The keys at up to `count` places from `cursor` on, and where to go on, 0 at the end. A key
-    /// keeps its place as long as it exists, so none is missed.
+    /// Returns the keys at up to `count` places from `cursor` on, and the next cursor, 0 at the
+    /// end. A key keeps its place as long as it exists, so none is missed.
     pub(crate) fn scan(
         &self,
         cursor: u64,
@@ -362,19 +362,19 @@ impl Store {
         (live, next)
     }
 
-    /// The end of the places that [`scan`](Self::scan) looks at.
+    /// Returns the number of places that [`scan`](Self::scan) looks at.
     pub(crate) fn places(&self) -> usize {
         self.entries.end()
     }
 
-    /// Watches a key; returns how many changes it has seen.
+    /// Watches a key. Returns how often it has changed.
     pub(crate) fn watch(&mut self, key: &[u8]) -> u64 {
-        // A key whose time has come is gone from now on, and that is no change.
+        // An expired key is removed here, so that its removal does not count as a change later.
         self.find(key);
         self.watched.add(key)
     }
 
-    /// Whether a watched key has changed since then, or has gone because its time had come.
+    /// Returns whether a watched key has changed since then; expiry counts as a change.
     pub(crate) fn has_changed(&mut self, key: &[u8], since: u64) -> bool {
         self.find(key);
         self.watched.has_changed(key, since)
@@ -444,7 +444,7 @@ mod tests {
             seen.extend(found.map(|(key, _)| Bytes::from(key)));
             steps += 1;
             if steps == 300 {
-                // What has not been seen goes, but for the very last.
+                // Remove what has not been scanned, except the very last key.
                 (3000..9_999_u32).for_each(|key| drop(store.remove(&key.to_le_bytes())));
                 (20_000..20_500_u32).for_each(|key| store.put(&key.to_le_bytes(), empty()));
             }

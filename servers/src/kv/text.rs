@@ -1,17 +1,17 @@
-//! Error texts that quote what was asked for.
+//! Error texts that quote the request.
 
 use super::error::{Error, errorf};
 
-/// How much of a name or of all arguments is quoted.
+/// How much of a name, or of all arguments together, is quoted.
 const QUOTED_MAX: usize = 128;
 
-/// The part of what a client has said that Redis quotes: C has it end at the first zero.
+/// Returns the part of a client's bytes that Redis quotes: C strings end at the first zero byte.
 fn quoted(bytes: &[u8], max: usize) -> &[u8] {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     &bytes[..end.min(max)]
 }
 
-/// An error around what a client has said.
+/// Returns an error that quotes a client's bytes.
 pub(crate) fn quoting(before: &str, said: &[u8], behind: &str) -> Error {
     let said = quoted(said, usize::MAX);
     errorf([before.as_bytes(), said, behind.as_bytes()].concat())
@@ -44,7 +44,7 @@ pub(crate) fn unknown_subcommand(args: &[&[u8]]) -> Error {
     about_subcommand("", args)
 }
 
-/// What is said where a subcommand counts its arguments by itself.
+/// Returns the error for a subcommand that checks the number of its arguments itself.
 pub(crate) fn wrong_subcommand(args: &[&[u8]]) -> Error {
     about_subcommand("or wrong number of arguments for ", args)
 }

@@ -1,4 +1,4 @@
-//! What stands behind a key.
+//! The values of keys.
 
 use std::collections::VecDeque;
 use std::hash::RandomState;
@@ -8,37 +8,36 @@ use protocol::resp::parse_integer;
 
 use super::room::GiveBack;
 
-/// Bytes that own no more memory than they take.
+/// Bytes without spare capacity.
 pub(crate) type Bytes = Box<[u8]>;
 
-/// What the allocator is assumed to take beside what it is asked for.
+/// What the allocator is assumed to take beside the bytes that were asked for.
 const ALLOCATION: usize = 16;
-/// A hash, a number and, in hashes, a second pointer and length for each element.
+/// The overhead of an element: a hash, an index and, in hashes, a second pointer and length.
 const ELEMENT: usize = 48;
-/// Up to here an element is taken out in order, which moves all behind it, as in Redis's small
-/// encodings; a larger collection has its last element take the free place.
+/// Up to this size, removing an element keeps the order and moves all behind it, as in Redis's
+/// small encodings. In a larger collection, the last element takes the free place.
 const ORDERED_MAX: usize = 128;
 
-/// The longest string that Redis keeps in one piece with what it knows of it.
+/// The longest string that Redis stores in one allocation with its header (`embstr`).
 const EMBEDDED_MAX: usize = 44;
-/// How many fields Redis keeps in one piece, and how long they and their values may be.
+/// The number of fields that Redis stores in a listpack, and the longest field or value in it.
 const LISTPACK_ENTRIES_MAX: usize = 512;
 const LISTPACK_VALUE_MAX: usize = 64;
-/// How many members, all of them integers, Redis keeps in one piece.
+/// The number of members, all of them integers, that Redis stores in an intset.
 const INTSET_ENTRIES_MAX: usize = 512;
 
-/// A value. Most are strings, and those cost nothing beside their bytes: two words here, and one
-/// allocation.
+/// A value. Most values are strings, which take two words here and one allocation.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     String(Bytes),
     Other(Box<Other>),
 }
 
-/// What is not a string as it was set.
+/// A value that is not a string, or a string that has been appended to.
 #[derive(Clone, Debug)]
 pub(crate) enum Other {
-    /// A string that has been appended to, with room for more.
+    /// A string that has been appended to, with spare capacity.
     Text(Vec<u8>),
     List(List),
     Hash(Hash),
@@ -46,7 +45,7 @@ pub(crate) enum Other {
 }
 
 impl Value {
-    /// The bytes, if it is a string.
+    /// Returns the bytes, if it is a string.
     pub(crate) fn as_string(&self) -> Option<&[u8]> {
         match self {
             Self::String(bytes) => Some(bytes),
@@ -57,7 +56,7 @@ impl Value {
         }
     }
 
-    /// What `TYPE` says.
+    /// Returns the name that `TYPE` replies.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "string",
@@ -70,7 +69,7 @@ impl Value {
         }
     }
 
-    /// How Redis would keep it, as `OBJECT ENCODING` says.
+    /// Returns the encoding that Redis would use, which `OBJECT ENCODING` replies.
     pub(crate) fn encoding(&self) -> &'static str {
         match self {
             Self::String(bytes) if is_integer(bytes) => "int",
@@ -87,7 +86,7 @@ impl Value {
         }
     }
 
-    /// About how many bytes of memory it takes beside the two words.
+    /// Returns about how many bytes of memory it takes beside the two words.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::String(bytes) => bytes.len() + ALLOCATION,
@@ -104,13 +103,13 @@ impl Value {
     }
 }
 
-/// A collection that stands behind a key, and is gone when it is empty.
+/// A collection, whose key is removed when it becomes empty.
 pub(crate) trait Kind: Default {
     fn of_other(other: &Other) -> Option<&Self>;
     fn of_other_mut(other: &mut Other) -> Option<&mut Self>;
     fn into_other(self) -> Other;
     fn is_empty(&self) -> bool;
-    /// Gives back the room of elements that are gone, once it is most of it: it is not counted.
+    /// Frees most of the unused capacity, which is not counted as used memory.
     fn shrink(&mut self);
 
     fn of(value: &Value) -> Option<&Self> {
@@ -205,7 +204,7 @@ pub(crate) enum End {
     Right,
 }
 
-/// A list of strings. Whoever changes the items directly says by how many bytes they grew.
+/// A list of strings. A caller that changes the items directly updates the count of bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     pub(crate) items: VecDeque<Bytes>,
@@ -249,8 +248,8 @@ impl List {
         self.bytes -= old.len();
     }
 
-    /// Keeps the items from `start` to before `end`. Those that stay are not looked at: lists are
-    /// kept short by trimming them whenever something is added.
+    /// Keeps the items from `start` to before `end`. It does not look at the items that stay:
+    /// programs trim a list whenever they add to it, to keep it short.
     pub(crate) fn trim(&mut self, start: usize, end: usize) {
         let behind = self.items.drain(end.min(self.items.len())..);
         let behind: usize = behind.map(|item| Self::cost(&item)).sum();
@@ -259,7 +258,7 @@ impl List {
         self.bytes -= behind + before;
     }
 
-    /// Removes up to `count` items that equal `item`, seen from `from`; says how many.
+    /// Removes up to `count` items that equal `item`, beginning at `from`. Returns how many.
     pub(crate) fn remove(&mut self, from: End, count: usize, item: &[u8]) -> usize {
         let matches = |it: &Bytes| **it == *item;
         let total = self.items.iter().filter(|it| matches(it)).count();
@@ -276,12 +275,12 @@ impl List {
     }
 }
 
-/// A map of fields. It keeps their order while it is small.
+/// A map of fields, which keeps their order while it is small.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hash {
     pub(crate) items: IndexMap<Bytes, Bytes, RandomState>,
     bytes: usize,
-    /// Whether it has ever been more than Redis keeps in one piece.
+    /// Whether it has ever exceeded Redis's small encoding.
     is_large: bool,
 }
 
@@ -294,7 +293,7 @@ impl Hash {
         self.items.get(field).map(|value| &**value)
     }
 
-    /// Sets a field; says whether it is new.
+    /// Sets a field. Returns whether it is new.
     pub(crate) fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         self.bytes += value.len();
         self.is_large |= field.len().max(value.len()) > LISTPACK_VALUE_MAX;
@@ -331,7 +330,7 @@ fn is_integer(bytes: &[u8]) -> bool {
 pub(crate) struct Set {
     pub(crate) items: IndexSet<Bytes, RandomState>,
     bytes: usize,
-    /// Whether it has ever been more than Redis keeps in one piece.
+    /// Whether it has ever exceeded Redis's small encoding.
     is_large: bool,
 }
 
@@ -344,7 +343,7 @@ impl Set {
         self.items.contains(member)
     }
 
-    /// Adds a member; says whether it is new.
+    /// Adds a member. Returns whether it is new.
     pub(crate) fn add(&mut self, member: &[u8]) -> bool {
         if self.items.contains(member) {
             return false;
@@ -357,7 +356,7 @@ impl Set {
         true
     }
 
-    /// Forgets that it has been large, if it is no more: Redis has made it anew.
+    /// Recomputes whether it is large, where Redis has built a new set.
     pub(crate) fn settle(&mut self) {
         self.is_large = self.items.len() > INTSET_ENTRIES_MAX
             || !self.items.iter().all(|member| is_integer(member));
@@ -373,7 +372,7 @@ impl Set {
         removed
     }
 
-    /// Takes out the member of that number, if there are so many.
+    /// Removes the member at this index, if there is one.
     pub(crate) fn take(&mut self, index: usize) -> Option<Bytes> {
         let member = self.items.swap_remove_index(index)?;
         self.bytes -= member.len() + ELEMENT + ALLOCATION;

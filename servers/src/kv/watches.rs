@@ -1,4 +1,4 @@
-//! Keys that clients watch, and how often each has changed.
+//! The keys that clients watch, and how often each has changed.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ struct Watch {
     changes: u64,
 }
 
-/// The watched keys of one database, whether they are there or not.
+/// The watched keys of one database, whether they exist or not.
 #[derive(Debug, Default)]
 pub(crate) struct Watches(HashMap<Bytes, Watch>);
 
@@ -26,19 +26,19 @@ impl Watches {
         }
     }
 
-    /// One more watches a key; returns how many changes it has seen.
+    /// Adds a watcher of a key. Returns how often the key has changed.
     pub(crate) fn add(&mut self, key: &[u8]) -> u64 {
         let watch = self.0.entry(key.into()).or_default();
         watch.watchers += 1;
         watch.changes
     }
 
-    /// Whether a watched key has changed since then.
+    /// Returns whether a watched key has changed since then.
     pub(crate) fn has_changed(&self, key: &[u8], since: u64) -> bool {
         self.0.get(key).is_none_or(|watch| watch.changes != since)
     }
 
-    /// One fewer watches a key.
+    /// Removes a watcher of a key.
     pub(crate) fn remove(&mut self, key: &[u8]) {
         if let Some(watch) = self.0.get_mut(key) {
             watch.watchers -= 1;
@@ -49,7 +49,7 @@ impl Watches {
         }
     }
 
-    /// All keys that are watched.
+    /// Returns all watched keys.
     pub(crate) fn keys(&self) -> Vec<Bytes> {
         self.0.keys().cloned().collect()
     }

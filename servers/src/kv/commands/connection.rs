@@ -1,4 +1,4 @@
-//! What a client says about itself: greetings, passwords, names.
+//! The commands of the connection: greetings, passwords, names, other clients.
 
 use protocol::resp::{Protocol, parse_integer};
 
@@ -10,7 +10,7 @@ use crate::kv::databases::database;
 use crate::kv::error::{Done, Error, SYNTAX, error, errorf, fixed};
 use crate::kv::text::{quoting, wrong_subcommand};
 
-/// The release of Redis whose commands and texts these are.
+/// The release of Redis whose commands and texts are followed.
 pub(crate) const VERSION: &str = "7.0.15";
 
 pub(crate) fn ping(call: &mut Call<'_>) -> Done {
@@ -71,7 +71,7 @@ fn choose(call: &mut Call<'_>, number: usize) {
     call.app.store.select(number);
 }
 
-/// Whether two secrets are the same, in a time that does not tell where they differ.
+/// Compares two secrets in a time that does not depend on where they differ.
 fn same(left: &[u8], right: &[u8]) -> bool {
     let differences = left.iter().zip(right).fold(0, |all, (a, b)| all | (a ^ b));
     left.len() == right.len() && differences == 0
@@ -79,7 +79,7 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 
 fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Done {
     let expected = call.app.config.password.as_bytes();
-    // A user without a password takes any, as in Redis.
+    // A user without a password accepts any, as in Redis.
     if user != b"default" || !expected.is_empty() && !same(password, expected) {
         return error("WRONGPASS invalid username-password pair or user is disabled.");
     }
@@ -165,7 +165,7 @@ fn say_hello(call: &mut Call<'_>) {
     out.array(0);
 }
 
-/// A name that shows in a list: without spaces, line ends and the like.
+/// Returns a name if it can be shown in a list: without spaces, line ends and the like.
 fn checked_name(name: &[u8]) -> Result<&[u8], Error> {
     if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         return Ok(name);
@@ -214,23 +214,23 @@ pub(crate) fn client_info(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Which clients are meant: the arguments of `CLIENT LIST` and `CLIENT KILL`.
+/// The filter of `CLIENT LIST` and `CLIENT KILL`.
 #[derive(Default)]
 struct Filter {
     ids: Option<Vec<u64>>,
     address: Option<String>,
     listens: Option<bool>,
-    spares: Option<usize>,
+    excluded: Option<usize>,
 }
 
 impl Filter {
     fn takes(&self, number: usize, client: &Client) -> bool {
-        // Clients of Unix sockets have no address, so none is theirs.
+        // Clients of Unix sockets have no address and match none.
         let is_at = |wanted: &str| client.address.is_some_and(|it| it.to_string() == wanted);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
             && self.address.as_ref().is_none_or(|wanted| is_at(wanted))
             && self.listens.is_none_or(|listens| listens == (client.subscriptions() > 0))
-            && self.spares != Some(number)
+            && self.excluded != Some(number)
     }
 
     fn read_type(&mut self, kind: &[u8]) -> Done {
@@ -277,7 +277,7 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
         call.out.ok();
         return Ok(());
     }
-    let mut filter = Filter { spares: Some(call.me), ..Filter::default() };
+    let mut filter = Filter { excluded: Some(call.me), ..Filter::default() };
     for pair in call.args[2..].chunks(2) {
         let [word, value] = pair else { return Err(SYNTAX) };
         match *word {
@@ -288,8 +288,8 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
                 filter.address = Some(String::from_utf8_lossy(value).into_owned());
             }
             word if is(word, "TYPE") => filter.read_type(value)?,
-            word if is(word, "SKIPME") && is(value, "yes") => filter.spares = Some(call.me),
-            word if is(word, "SKIPME") && is(value, "no") => filter.spares = None,
+            word if is(word, "SKIPME") && is(value, "yes") => filter.excluded = Some(call.me),
+            word if is(word, "SKIPME") && is(value, "no") => filter.excluded = None,
             _ => return Err(SYNTAX),
         }
     }
@@ -332,7 +332,7 @@ fn kill(call: &mut Call<'_>, filter: &Filter) -> usize {
         if *number == call.me {
             app.clients[*number].ending = true;
         } else {
-            // What comes for it until its turn goes to others.
+            // From now on, what others send it is dropped.
             app.kill(*number);
         }
     }

@@ -1,4 +1,4 @@
-//! Hashes.
+//! The commands of hashes.
 
 use protocol::resp::{Item, Protocol};
 
@@ -11,7 +11,7 @@ use crate::kv::error::{Done, Error, OVERFLOW, SYNTAX, error, errorf, fixed};
 use crate::kv::text::wrong_arity;
 use crate::kv::value::Hash;
 
-/// Sets the fields behind the key; says how many are new.
+/// Sets fields of a hash. Returns how many are new.
 fn set_fields(call: &mut Call<'_>, name: &str) -> Result<usize, Error> {
     let (key, pairs) = (call.args[1], &call.args[2..]);
     if pairs.len() % 2 == 1 {
@@ -161,7 +161,7 @@ pub(crate) fn hincrbyfloat(call: &mut Call<'_>) -> Done {
 pub(crate) fn hscan(call: &mut Call<'_>) -> Done {
     cursor(call.args[2])?;
     let hash = call.app.store.read::<Hash>(call.args[1])?;
-    // Where there is nothing, nobody looks at options.
+    // Redis does not look at the options if there is no hash.
     let options = if hash.is_some() { &call.args[2..] } else { &call.args[2..3] };
     let scan = Scan::read(options, false)?;
     let (range, next) = page(&scan, hash.map_or(0, Hash::len));
@@ -187,7 +187,7 @@ pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
         Some(word) if is(word, "WITHVALUES") && call.args.len() == 4 => true,
         Some(_) => return Err(SYNTAX),
     };
-    // Twice as many have to be a number too.
+    // A reply with values has twice as many elements, whose number has to fit, too.
     if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
         return error("ERR value is out of range");
     }
@@ -205,7 +205,7 @@ pub(crate) fn hrandfield(call: &mut Call<'_>) -> Done {
         return Ok(());
     };
     let chosen = choose(Choice::of(count)?, hash.len(), &mut call.app.random);
-    // RESP3 has each pair stand by itself; RESP2 has them one behind the other.
+    // RESP3 puts each pair into an array of its own; RESP2 has one flat array.
     let in_pairs = with_values && call.out.protocol() == Protocol::Resp3;
     call.out.array(if with_values && !in_pairs { chosen.len() * 2 } else { chosen.len() });
     for (field, value) in chosen.into_iter().filter_map(|place| hash.items.get_index(place)) {

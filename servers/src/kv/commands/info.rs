@@ -1,4 +1,4 @@
-//! `INFO`: how the server is.
+//! `INFO`: facts about the server.
 
 use std::fmt::{Display, Write};
 
@@ -9,11 +9,11 @@ use crate::kv::app::App;
 use crate::kv::call::{Call, is};
 use crate::kv::error::Done;
 
-/// What tells the facts of a section.
-type Tell = fn(&mut Facts, &App);
+/// Adds the facts of a section.
+type Add = fn(&mut Facts, &App);
 
-/// The sections: how each is called, whether it is told unasked, and what tells it.
-const SECTIONS: [(&str, bool, Tell); 10] = [
+/// The sections: name, whether plain `INFO` includes it, and the function that adds its facts.
+const SECTIONS: [(&str, bool, Add); 10] = [
     ("Server", true, server),
     ("Clients", true, clients),
     ("Memory", true, memory),
@@ -32,7 +32,7 @@ struct Facts(String);
 
 impl Facts {
     fn add(&mut self, name: impl Display, value: impl Display) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(self.0, "{name}:{value}\r\n");
     }
 }
@@ -76,7 +76,7 @@ fn memory(facts: &mut Facts, app: &App) {
     facts.add("mem_clients_normal", app.held);
 }
 
-/// Clients wait for a server that is loading.
+/// Clients check these fields to see whether the server is still loading.
 fn persistence(facts: &mut Facts, _: &App) {
     facts.add("loading", 0);
 }
@@ -86,7 +86,7 @@ fn stats(facts: &mut Facts, app: &App) {
     facts.add("total_commands_processed", app.counters.calls());
     facts.add("expired_keys", app.store.expired());
     facts.add("evicted_clients", app.stats.evicted);
-    facts.add("client_output_buffer_limit_disconnections", app.stats.overcome);
+    facts.add("client_output_buffer_limit_disconnections", app.stats.over_limit);
     facts.add("keyspace_hits", app.stats.hits);
     facts.add("keyspace_misses", app.stats.misses);
     facts.add("pubsub_channels", app.channels.counts().0);
@@ -105,7 +105,7 @@ fn cpu(facts: &mut Facts, _: &App) {
         ("_main_thread", UsageWho::RUSAGE_THREAD),
     ];
     for (suffix, who) in whose {
-        // The kernel refuses only what it does not know, and it knows these.
+        // getrusage fails only for values that the kernel does not know, and it knows these.
         let Ok(usage) = getrusage(who) else { continue };
         for (kind, time) in [("sys", usage.system_time()), ("user", usage.user_time())] {
             let name = format_args!("used_cpu_{kind}{suffix}");
@@ -114,7 +114,7 @@ fn cpu(facts: &mut Facts, _: &App) {
     }
 }
 
-/// What has been counted of each command. Times are those of some calls, taken for all.
+/// The counts of each command. Times are estimates from the calls that were timed.
 fn commandstats(facts: &mut Facts, app: &App) {
     for (command, counter) in app.counters.iter() {
         let each = counter.microseconds_per_call();
@@ -136,7 +136,7 @@ fn cluster(facts: &mut Facts, _: &App) {
     facts.add("cluster_enabled", 0);
 }
 
-/// A line for each database that has keys.
+/// One line for each database that has keys.
 fn keyspace(facts: &mut Facts, app: &App) {
     for (number, store) in app.store.iter().filter(|(_, store)| store.len() > 0) {
         let (keys, expires) = (store.len(), store.expiring());

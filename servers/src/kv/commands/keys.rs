@@ -1,4 +1,4 @@
-//! Keys: whether they are there, how they are called, when they end.
+//! The commands of keys: existence, names, expiry, scans.
 
 use crate::kv::call::{Call, Options, integer, is};
 use crate::kv::databases::database;
@@ -8,7 +8,7 @@ use crate::kv::store::Store;
 use crate::kv::text::quoting;
 use crate::kv::value::Value;
 
-/// How a time is given.
+/// The unit of a time, and what it counts from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Seconds from now.
@@ -22,7 +22,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// The unit that an option of `SET` or `GETEX` names.
+    /// Returns the unit that an option of `SET` or `GETEX` names.
     pub(crate) fn of(option: &[u8]) -> Option<Self> {
         let options = [
             ("EX", Self::Seconds),
@@ -33,7 +33,7 @@ impl Unit {
         options.into_iter().find(|(word, _)| is(option, word)).map(|(_, unit)| unit)
     }
 
-    /// The time that an argument gives, which has to be positive.
+    /// Reads a time, which has to be positive.
     pub(crate) fn read(self, argument: &[u8], now: u64, name: &str) -> Result<u64, Error> {
         let amount = integer(argument)?;
         if amount <= 0 {
@@ -47,7 +47,7 @@ fn invalid_expiry(name: &str) -> Error {
     errorf(format!("ERR invalid expire time in '{name}' command"))
 }
 
-/// So many units as milliseconds since 1970.
+/// Converts an amount to milliseconds since 1970.
 pub(crate) fn deadline(amount: i64, unit: Unit, now: u64, name: &str) -> Result<i64, Error> {
     let milliseconds = match unit {
         Unit::Seconds | Unit::UnixSeconds => amount.checked_mul(1000),
@@ -82,7 +82,7 @@ pub(crate) fn type_of(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Gives what stands behind one key another key, time and all.
+/// Moves the value and the expiry of a key to another key.
 fn move_key(call: &mut Call<'_>, from: &[u8], to: &[u8]) {
     let expiry = call.app.store.expiry(from).flatten();
     let value = call.app.store.remove(from);
@@ -172,7 +172,7 @@ pub(crate) fn object_encoding(call: &mut Call<'_>) -> Done {
 pub(crate) fn memory_usage(call: &mut Call<'_>) -> Done {
     let mut options = Options::new(&call.args[3..]);
     while let Some(option) = options.next() {
-        // Everything is counted, so there is no need of samples.
+        // All elements are counted, so the number of samples does not matter.
         if !is(option, "SAMPLES") || integer(options.value()?)? < 0 {
             return Err(SYNTAX);
         }
@@ -193,7 +193,7 @@ pub(crate) fn keys(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// A cursor, as `strtoul(3)` reads it: nothing is 0, and what is below 0 counts from the end.
+/// Reads a cursor like `strtoul(3)`: an empty text is 0, and negative numbers wrap around.
 pub(crate) fn cursor(argument: &[u8]) -> Result<u64, Error> {
     let (digits, is_negative) = match argument {
         [] => return Ok(0),
@@ -208,7 +208,7 @@ pub(crate) fn cursor(argument: &[u8]) -> Result<u64, Error> {
     Ok(if is_negative { cursor.wrapping_neg() } else { cursor })
 }
 
-/// What `SCAN` and its relatives are told.
+/// The arguments of `SCAN` and its relatives.
 pub(crate) struct Scan<'a> {
     pub(crate) cursor: u64,
     pub(crate) count: usize,
@@ -217,7 +217,7 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Reads a cursor and the options behind it, of which only `SCAN` itself takes `TYPE`.
+    /// Reads a cursor and the options after it, of which only `SCAN` itself takes `TYPE`.
     pub(crate) fn read(args: &'a [&'a [u8]], takes_type: bool) -> Result<Self, Error> {
         let cursor = cursor(args[0])?;
         let mut scan = Self { cursor, count: 10, pattern: None, kind: None };
@@ -262,7 +262,7 @@ pub(crate) fn randomkey(call: &mut Call<'_>) -> Done {
         call.out.null();
         return Ok(());
     }
-    // Where most places are free, the next key behind a random one is nearly as random.
+    // Where most places are free, the next key after a random place is nearly as random.
     let start = call.app.random.usize(..places);
     let key = [start, 0].into_iter().find_map(|from| {
         let (mut found, _) = call.app.store.scan(from as u64, usize::MAX);
@@ -272,7 +272,7 @@ pub(crate) fn randomkey(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// The conditions on which `EXPIRE` and its relatives act.
+/// The conditions of `EXPIRE` and its relatives.
 #[derive(Default)]
 struct Conditions {
     no_expiry: bool,
@@ -304,7 +304,7 @@ impl Conditions {
         Ok(it)
     }
 
-    /// Whether a time may be replaced by `at`. None at all is later than any.
+    /// Returns whether an expiry may be replaced by `at`. No expiry counts as later than any.
     fn allow(&self, old: Option<u64>, at: i64) -> bool {
         match old.map(|old| old as i64) {
             None => !self.has_expiry && !self.later,
@@ -345,7 +345,7 @@ pub(crate) fn pexpireat(call: &mut Call<'_>) -> Done {
     expire_in(call, Unit::UnixMilliseconds, "pexpireat")
 }
 
-/// Says -2 for no key, -1 for no time, and otherwise what `of` makes of the time.
+/// Replies with -2 if there is no key, -1 if it has no expiry, and otherwise what `of` returns.
 fn time_of(call: &mut Call<'_>, of: impl FnOnce(i64, i64) -> i64) -> Done {
     let now = call.app.store.now() as i64;
     call.out.integer(match call.app.store.expiry(call.args[1]) {

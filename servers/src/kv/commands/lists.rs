@@ -1,4 +1,4 @@
-//! Lists.
+//! The commands of lists.
 
 use crate::kv::blocking::{self, Wish, grant, grant_or_block, move_item, pop_many};
 use crate::kv::call::{Call, Options, bulk_or_null, integer, is, positive, range};
@@ -87,7 +87,7 @@ pub(crate) fn lrange(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// The place that an index stands for, if there is one.
+/// Returns the position that an index stands for, if there is one.
 fn place(index: i64, length: usize) -> Option<usize> {
     let index = if index < 0 { index.checked_add(length as i64)? } else { index };
     usize::try_from(index).ok().filter(|index| *index < length)
@@ -128,7 +128,7 @@ pub(crate) fn linsert(call: &mut Call<'_>) -> Done {
     if let Some(Some(_)) = length {
         call.app.store.touch(key);
     }
-    // No list has the length 0; a list without the pivot is told by -1.
+    // A missing list is reported as 0, a missing pivot as -1.
     let missing = if length.is_some() { -1 } else { 0 };
     call.out.integer(length.flatten().map_or(missing, |length| length as i64));
     Ok(())
@@ -160,10 +160,10 @@ pub(crate) fn ltrim(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// What `LPOS` is told.
+/// The options of `LPOS`.
 struct Search {
     rank: i64,
-    /// How many places are wanted, if more than the first.
+    /// The number of positions to return; `None` for the first only.
     count: Option<usize>,
     looks_at: usize,
 }
@@ -275,7 +275,7 @@ pub(crate) fn brpop(call: &mut Call<'_>) -> Done {
     pop_or_block(call, End::Right)
 }
 
-/// What `LMPOP` and `BLMPOP` are told from the number of keys on: the keys, and what is wished.
+/// Reads the arguments of `LMPOP` and `BLMPOP` from the number of keys on: the keys, and the wish.
 fn many<'a>(args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], Wish), Error> {
     let above_zero = |argument| positive(argument).ok().filter(|count| *count > 0);
     let count = above_zero(args[0]).ok_or(fixed("ERR numkeys should be greater than 0"))?;

@@ -1,7 +1,7 @@
-//! The commands, a file for each group, as Redis groups them.
+//! The commands: a file for each group, as Redis groups them.
 //!
-//! Each function is one row of the table (`kv/table.rs`). It is called when its request has passed
-//! all checks of `kv/dispatch.rs`, so its number of arguments is right.
+//! Each function belongs to a row of the table (`kv/table.rs`). It is called after `kv/dispatch.rs`
+//! has checked the request, so the number of arguments is right.
 
 pub(crate) mod connection;
 pub(crate) mod hashes;

@@ -1,4 +1,5 @@
-//! Channels: what is published is encoded once for each version of RESP, however many receive it.
+//! The commands of channels, and the channels. A message is encoded once for each version of RESP,
+//! however many clients receive it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::kv::room::GiveBack;
 use crate::kv::text::wrong_subcommand;
 use crate::kv::value::Bytes;
 
-/// Who has subscribed to what, by number.
+/// The subscribers of each channel and pattern, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     names: HashMap<Bytes, IndexSet<usize>>,
@@ -41,7 +42,7 @@ enum Kind {
     Pattern,
 }
 
-/// What one message is in either version, encoded when it is first needed.
+/// One message in both versions of RESP, each encoded when it is first needed.
 struct Encoded<F> {
     say: F,
     resp2: Option<Arc<[u8]>>,
@@ -65,7 +66,7 @@ impl<F: Fn(&mut Writer<'_>)> Encoded<F> {
 pub(crate) fn publish(call: &mut Call<'_>) -> Done {
     let (channel, message) = (call.args[1], call.args[2]);
     let mut receivers = 0;
-    // They are put back below; nobody subscribes in between.
+    // Taken out for the loop and put back below; no client subscribes in between.
     let channels = std::mem::take(&mut call.app.channels);
     if let Some(subscribers) = channels.names.get(channel) {
         let mut encoded = Encoded::new(|out: &mut Writer<'_>| {
@@ -96,7 +97,7 @@ fn deliver(
     for who in subscribers {
         let message = encoded.in_version(call.app.clients[*who].protocol);
         if *who == call.me {
-            // What is said now stands before the reply, as it does in Redis.
+            // Like Redis, a client that publishes to itself gets the message before the reply.
             push(call, message);
         } else {
             call.app.post(*who, message);
@@ -178,7 +179,7 @@ fn confirm(call: &mut Call<'_>, word: &[u8], name: Option<&[u8]>) {
     push(call, encoded);
 }
 
-/// Says to the client itself what is no reply, and said even if it wants none.
+/// Writes a message to the client of the call, unless it wants no replies.
 fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
     if call.client().replies != Replies::On {
         call.app.post(call.me, encoded);
@@ -187,7 +188,7 @@ fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
     }
 }
 
-/// Ends all of a client's subscriptions.
+/// Ends all subscriptions of a client.
 pub(crate) fn forget(app: &mut App, who: usize) {
     let client = &mut app.clients[who];
     let (channels, patterns) =

@@ -1,4 +1,4 @@
-//! What the server says about itself, and what can be set while it runs.
+//! The commands of the server: settings, statistics, the list of commands, whole databases.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::kv::names;
 use crate::kv::table::commands;
 use crate::kv::text::{quoting, wrong_subcommand};
 
-/// How long `DEBUG SLEEP` may stop the server at most.
+/// The longest time that `DEBUG SLEEP` takes, in seconds.
 const SLEEP_MAX: f64 = 3600.0;
 
 pub(crate) fn dbsize(call: &mut Call<'_>) -> Done {
@@ -26,7 +26,7 @@ pub(crate) fn dbsize(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Says that it is done; in either way, as there is one thread.
+/// Removes keys and replies. `SYNC` and `ASYNC` are the same here, as there is one thread.
 fn flushed(call: &mut Call<'_>, flush: impl FnOnce(&mut Databases)) -> Done {
     match &call.args[1..] {
         [] => {}
@@ -56,7 +56,7 @@ pub(crate) fn swapdb(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// There are none, so all of them are gone.
+/// Succeeds: there are no functions to remove.
 pub(crate) fn function_flush(call: &mut Call<'_>) -> Done {
     match &call.args[2..] {
         [] => {}
@@ -76,7 +76,7 @@ pub(crate) fn time(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Stops the whole server for a while, which is what it is for: to see what others make of that.
+/// Stops the whole server for a while, so that tests can see how clients cope.
 pub(crate) fn debug_sleep(call: &mut Call<'_>) -> Done {
     let seconds = crate::kv::call::float(call.args[2])?;
     std::thread::sleep(Duration::from_secs_f64(seconds.clamp(0.0, SLEEP_MAX)));
@@ -84,7 +84,7 @@ pub(crate) fn debug_sleep(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// What `CONFIG GET` shows, in Redis's names.
+/// Returns the settings that `CONFIG GET` shows, with Redis's names.
 fn settings(app: &App) -> Vec<(&'static str, String)> {
     let config = &app.config;
     let limits = format!(
@@ -127,7 +127,7 @@ pub(crate) fn config_resetstat(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Reads a size such as `1000`, `64mb` or `1g`, as Redis's configuration has it.
+/// Reads a size such as `1000`, `64mb` or `1g`, in the syntax of Redis's configuration.
 pub(crate) fn memory_size(text: &str) -> Option<u64> {
     let text = text.to_ascii_lowercase();
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
@@ -150,7 +150,7 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     if pairs.len() % 2 == 1 {
         return Err(errorf(crate::kv::text::wrong_arity("config|set")));
     }
-    // All or nothing: they are tried on a copy.
+    // All settings are changed or none: they are tried on a copy.
     let mut config = call.app.config.clone();
     for (number, pair) in pairs.chunks(2).enumerate() {
         let mut before = pairs.chunks(2).take(number);
@@ -191,8 +191,8 @@ pub(crate) fn config_set(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// The commands that are not parts of others.
-fn whole() -> impl Iterator<Item = &'static Command> {
+/// Returns the commands without subcommands.
+fn top_level() -> impl Iterator<Item = &'static Command> {
     commands().filter(|command| !command.name.contains('|'))
 }
 
@@ -202,13 +202,13 @@ fn parts(container: &Command) -> impl Iterator<Item = &'static Command> {
 }
 
 pub(crate) fn command(call: &mut Call<'_>) -> Done {
-    call.out.array(whole().count());
-    whole().for_each(|command| say_command(&mut call.out, command));
+    call.out.array(top_level().count());
+    top_level().for_each(|command| say_command(&mut call.out, command));
     Ok(())
 }
 
 pub(crate) fn command_count(call: &mut Call<'_>) -> Done {
-    call.say_count(whole().count());
+    call.say_count(top_level().count());
     Ok(())
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn command_list(call: &mut Call<'_>) -> Done {
         [word, kind, pattern] if is(word, "FILTERBY") && is(kind, "PATTERN") => pattern,
         _ => return Err(SYNTAX),
     };
-    // Parts of others are listed too, which are not counted.
+    // COMMAND LIST includes subcommands, unlike COMMAND COUNT.
     call.out.counted(Item::Array, |out| {
         let found = commands().filter(|it| glob::matches(pattern, it.name.as_bytes()));
         found.map(|command| out.bulk(command.name)).count()
@@ -255,7 +255,7 @@ fn say_command(out: &mut Writer<'_>, command: &Command) {
         out.simple(format!("@{}", command.group));
         1
     });
-    // Hints and key specifications.
+    // Tips and key specifications, which are left empty.
     out.array(0);
     out.array(0);
     out.array(parts(command).count());
@@ -282,7 +282,7 @@ pub(crate) fn command_getkeys(call: &mut Call<'_>) -> Done {
 pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
     let names = &call.args[2..];
     let found: Vec<&Command> = match names {
-        [] => whole().collect(),
+        [] => top_level().collect(),
         names => names.iter().filter_map(|name| names::find_any(name)).collect(),
     };
     call.out.map(found.len());

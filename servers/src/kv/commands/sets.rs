@@ -1,4 +1,4 @@
-//! Sets.
+//! The commands of sets.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,12 +10,12 @@ use crate::kv::call::{Call, Options, bulk_or_null, integer, is, positive, two_si
 use crate::kv::error::{Done, Error, SYNTAX, error};
 use crate::kv::value::{Bytes, Kind, Set};
 
-/// Collections up to this size are scanned in one go, as Redis's small encodings are.
+/// Collections up to this size are scanned in one call, as Redis does with its small encodings.
 const SCAN_WHOLE_MAX: usize = 128;
 /// How many elements a command may choose at random, so that its reply stays bounded.
 const CHOICE_MAX: u64 = 1024 * 1024;
 
-/// Whoever takes so many times what it leaves has Redis make a new set of what is left.
+/// Redis builds a new set if it removes this many times the members that stay.
 const KEEP_FACTOR: usize = 5;
 
 pub(crate) fn sadd(call: &mut Call<'_>) -> Done {
@@ -93,14 +93,14 @@ pub(crate) fn smove(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// How many elements to choose at random, and whether one may be chosen again.
+/// How many elements to choose at random, and whether they may repeat.
 pub(crate) enum Choice {
     Different(usize),
     Any(usize),
 }
 
 impl Choice {
-    /// A negative number asks for so many that need not be different.
+    /// Reads the argument `count`, which allows repetition if it is negative.
     pub(crate) fn of(count: i64) -> Result<Self, Error> {
         if count >= 0 {
             return Ok(Self::Different(count as usize));
@@ -112,13 +112,13 @@ impl Choice {
     }
 }
 
-/// The places of elements chosen at random among `length`.
+/// Returns the indices of elements chosen at random among `length`.
 pub(crate) fn choose(choice: Choice, length: usize, random: &mut fastrand::Rng) -> Vec<usize> {
     match choice {
         Choice::Any(count) => (0..count).map(|_| random.usize(..length)).collect(),
         Choice::Different(count) if count >= length => (0..length).collect(),
         Choice::Different(count) => {
-            // Floyd's: as many draws as there are places wanted.
+            // Floyd's algorithm: one draw for each index.
             let mut taken = HashSet::with_capacity(count);
             let mut places = Vec::with_capacity(count);
             for last in length - count..length {
@@ -189,9 +189,9 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// The elements that one call of `SSCAN` or `HSCAN` says, and where the next goes on. It goes from
-/// the end to the front: a removed element's place is taken by the last, or by the one behind it,
-/// so whatever stands before the cursor has not been said and stays there.
+/// Returns the elements that one call of `SSCAN` or `HSCAN` replies, and the next cursor. It goes
+/// from the end to the front: a removed element is replaced by the last one or by the one behind
+/// it, so the elements before the cursor have not been replied yet and stay there.
 pub(crate) fn page(scan: &Scan<'_>, length: usize) -> (Range<usize>, usize) {
     if length <= SCAN_WHOLE_MAX && scan.cursor == 0 {
         return (0..length, 0);
@@ -207,7 +207,7 @@ pub(crate) fn page(scan: &Scan<'_>, length: usize) -> (Range<usize>, usize) {
 pub(crate) fn sscan(call: &mut Call<'_>) -> Done {
     cursor(call.args[2])?;
     let set = call.app.store.read::<Set>(call.args[1])?;
-    // Where there is nothing, nobody looks at options.
+    // Redis does not look at the options if there is no set.
     let options = if set.is_some() { &call.args[2..] } else { &call.args[2..3] };
     let scan = Scan::read(options, false)?;
     let (range, next) = page(&scan, set.map_or(0, Set::len));
@@ -221,7 +221,7 @@ pub(crate) fn sscan(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// What is done with several sets.
+/// An operation on several sets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Intersection,
@@ -229,7 +229,7 @@ enum Operation {
     Difference,
 }
 
-/// Members of several sets, up to `most` of them.
+/// Returns the result of an operation on several sets, up to `most` members.
 fn combine(
     call: &mut Call<'_>,
     operation: Operation,
@@ -241,7 +241,7 @@ fn combine(
         let Some(set) = call.app.store.read::<Set>(key)? else {
             if operation == Operation::Intersection {
                 result = Set::default();
-                // Further keys may still be of the wrong type, and Redis says so.
+                // Redis checks the types of the remaining keys, too.
                 for key in &keys[number + 1..] {
                     call.app.store.read::<Set>(key)?;
                 }
@@ -286,9 +286,9 @@ fn say_combined(call: &mut Call<'_>, operation: Operation) -> Done {
     Ok(())
 }
 
-/// Whether Redis makes a difference by taking members out of a copy of the first set, which it does
-/// when that is less work than to look for each of them in all other sets.
-fn takes_out(call: &mut Call<'_>, keys: &[&[u8]]) -> Result<bool, Error> {
+/// Returns whether Redis computes a difference by removing members from a copy of the first set,
+/// which it does when that is less work than looking up each member in all other sets.
+fn removes_from_copy(call: &mut Call<'_>, keys: &[&[u8]]) -> Result<bool, Error> {
     let (mut first, mut count, mut all) = (0, 0, 0);
     for (number, key) in keys.iter().enumerate() {
         if let Some(set) = call.app.store.read::<Set>(key)? {
@@ -303,7 +303,7 @@ fn takes_out(call: &mut Call<'_>, keys: &[&[u8]]) -> Result<bool, Error> {
 fn store_combined(call: &mut Call<'_>, operation: Operation) -> Done {
     let keys = &call.args[2..];
     let mut set = combine(call, operation, keys, usize::MAX)?;
-    if operation != Operation::Difference || !takes_out(call, keys)? {
+    if operation != Operation::Difference || !removes_from_copy(call, keys)? {
         set.settle();
     }
     let length = set.len();

@@ -1,4 +1,4 @@
-//! Strings, and numbers written as strings.
+//! The commands of strings, and of numbers written as strings.
 
 use super::keys::Unit;
 use crate::kv::call::{Call, Options, bulk_or_null, integer, is, range};
@@ -19,7 +19,7 @@ pub(crate) fn get(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// What may stand behind the value of `SET`.
+/// The options after the value of `SET`.
 #[derive(Default)]
 struct SetOptions<'a> {
     only_new: bool,
@@ -218,7 +218,8 @@ pub(crate) fn getrange(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// [`range`], but for an end before the beginning, which stands for the first byte.
+/// Returns a range like [`range`], except that negative bounds in the wrong order mean the first
+/// byte.
 fn substring(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
     if start < 0 && stop < 0 && start > stop {
         return 0..0;
@@ -287,7 +288,7 @@ pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// The sum of two numbers as Redis writes it; `wrong` is said of the first if it is none.
+/// Returns the sum of two numbers as Redis writes it, or `wrong` if `old` is not a number.
 pub(crate) fn sum(old: &[u8], amount: &[u8], wrong: Error) -> Result<String, Error> {
     crate::kv::call::float(old).map_err(|_| wrong)?;
     crate::kv::call::float(amount)?;

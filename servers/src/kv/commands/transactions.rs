@@ -1,4 +1,4 @@
-//! Transactions: requests that are kept and then carried out with nobody in between.
+//! Transactions: requests that are kept and then run without other commands in between.
 
 use protocol::Output;
 use protocol::resp::Writer;
@@ -27,7 +27,7 @@ pub(crate) fn discard(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Ends the transaction of a client whose `EXEC` is refused; says what is said of it.
+/// Ends the transaction of a client whose `EXEC` is refused. Returns the error to reply.
 pub(crate) fn abort(app: &mut App, me: usize, refusal: &Error) -> Error {
     app.clients[me].transaction = None;
     forget_watched(app, me);
@@ -66,7 +66,7 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-/// Carries out what is left of a transaction whose client will not get the replies.
+/// Runs the rest of a transaction whose client will not receive the replies.
 fn run_unheard(call: &mut Call<'_>, requests: &[Kept]) {
     for request in requests {
         let mut unheard = Output::new();

@@ -1,11 +1,11 @@
-//! Keys behind which strings stand.
+//! The keys whose values are strings.
 
 use super::super::error::{Error, WRONG_TYPE};
 use super::super::value::{Other, Value};
 use super::Store;
 
 impl Store {
-    /// The string behind a key.
+    /// Returns the string of a key.
     pub(crate) fn string(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -13,7 +13,7 @@ impl Store {
         }
     }
 
-    /// Sets a key to a string and takes its time away, if `keeps_expiry` does not say otherwise.
+    /// Sets a key to a string. Removes its expiry unless `keeps_expiry` is true.
     pub(crate) fn set_string(&mut self, key: &[u8], bytes: &[u8], keeps_expiry: bool) {
         match self.find(key) {
             None => {
@@ -36,8 +36,8 @@ impl Store {
         });
     }
 
-    /// Replaces the string behind a key, if there is one, by what `next` makes of it. The key is
-    /// looked for once, and its time stays.
+    /// Replaces the string of a key, if there is one, by what `next` returns. The key is looked up
+    /// once and keeps its expiry.
     pub(crate) fn replace_string<T: AsRef<[u8]>>(
         &mut self,
         key: &[u8],
@@ -56,7 +56,7 @@ impl Store {
         Ok(())
     }
 
-    /// Changes the string behind a key, an empty one if there is none, which may grow.
+    /// Changes the string of a key, which is created empty if it does not exist.
     pub(crate) fn edit_string<R>(
         &mut self,
         key: &[u8],
