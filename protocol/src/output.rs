@@ -224,11 +224,13 @@ impl Output {
         }
     }
 
-    /// Appends all of `input`, which is empty then. Much of it is not copied: its block moves here,
-    /// and `input` gets an empty one, which is a block that was sent before where there is one. An
-    /// echo, a relay and a body that passes through use this.
+    /// Appends all of `input`, which is empty then. A block that is nearly full is not copied: it
+    /// moves here, and `input` gets an empty one, which is a block that was sent before where there
+    /// is one. An echo, a relay and a body that passes through use this.
     pub fn take_input(&mut self, input: &mut Buffer) {
-        if input.len() < TAKEN_MIN {
+        // The room that a block leaves empty is kept as long as its bytes wait.
+        let is_full = input.len() >= input.capacity() - input.capacity() / 8;
+        if input.len() < TAKEN_MIN || !is_full {
             self.append(input.filled());
             input.clear();
         } else {

@@ -23,7 +23,7 @@ pub(crate) fn bind_all(
         let (mut is_there, mut missing) = (false, Vec::new());
         for address in addresses {
             if is_among(&address, &seen) {
-                warn!("{address} is given more than once: listening on it once");
+                warn!("{address} is given more than once: the server listens on it once");
                 is_there = true;
                 continue;
             }

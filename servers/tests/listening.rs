@@ -73,7 +73,7 @@ fn what_is_given_twice_is_listened_on_once_and_said() {
     let address = own_address().to_string();
     let again = format!("--listen=tcp://{address}");
     let server = Daemon::start(&[], ECHO, &["--listen", &address, &again, &again]);
-    let sentence = format!("{address} is given more than once: it is listened on once");
+    let sentence = format!("{address} is given more than once: the server listens on it once");
     assert!(server.start_log.contains(&sentence), "{}", server.start_log);
     exchange(&mut server.connect());
     let (code, log) = server.stop();
@@ -88,7 +88,7 @@ fn a_server_that_is_in_its_own_way_says_so() {
     let all = format!("--listen=0.0.0.0:{}", address.port());
     let (code, said) = fail(&[], &["--listen", &address.to_string(), &all]);
     assert_eq!(code, Some(1), "{said}");
-    let sentence = format!("it overlaps with {address}, where this server listens too");
+    let sentence = format!("it overlaps with {address}, on which this server already listens");
     assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
     let (folder, link) = (Folder::new("own"), Folder::new("link"));
     let link = link.path().join("folder");
@@ -199,7 +199,7 @@ fn a_server_whose_last_listener_has_ended_finishes_what_it_has_and_fails() {
         let (code, log) = server.wait();
         assert_eq!(code, Some(1), "{backend}: {log}");
         assert!(log.contains("the socket listens no more"), "{backend}: {log}");
-        assert!(log.contains("stopped, since no listener was left"), "{backend}: {log}");
+        assert!(log.contains("stopped because no listener was left"), "{backend}: {log}");
     }
 }
 
@@ -243,7 +243,7 @@ fn a_limit_of_descriptors_that_cannot_be_raised_stops_no_server() {
     exchange(&mut server.connect());
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("the limit of descriptors cannot be raised"), "{log}");
+    assert!(log.contains("cannot raise the limit of descriptors"), "{log}");
 }
 
 #[test]
