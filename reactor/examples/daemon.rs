@@ -36,7 +36,7 @@ impl Jobs {
     }
 }
 
-/// The source that reads the events of inotify.
+/// Reads the events of inotify.
 struct Watch;
 
 impl Handler<Jobs> for Watch {
@@ -48,10 +48,8 @@ impl Handler<Jobs> for Watch {
             while let Some((head, rest)) = events.split_first_chunk::<16>() {
                 let length = u32::from_ne_bytes([head[12], head[13], head[14], head[15]]);
                 let (name, rest) = rest.split_at(length as usize);
-                let name: Vec<u8> = name.iter().copied().take_while(|byte| *byte != 0).collect();
-                if !name.is_empty() {
-                    cx.app.waiting.insert(OsString::from_vec(name));
-                }
+                let name = name.iter().copied().take_while(|byte| *byte != 0).collect();
+                cx.app.waiting.insert(OsString::from_vec(name));
                 events = rest;
             }
         }
@@ -75,8 +73,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     reactor.run()?;
     // What has begun is finished.
-    if let Some(mut child) = reactor.app.running.take() {
-        child.wait()?;
-    }
+    reactor.app.running.take().map_or(Ok(()), |mut child| child.wait().map(drop))?;
     Ok(())
 }

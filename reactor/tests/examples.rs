@@ -1,4 +1,7 @@
 //! Every example is run as a program and talked to, as its documentation says it can be.
+//!
+//! `cargo test` builds the examples. `cargo test --test examples` alone does not, so that
+//! `cargo build --examples` has to come before it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
