@@ -350,3 +350,92 @@ fn connections_that_the_kernel_drops_are_counted() {
         assert!(counters.refused > 0 && counters.waiting == 0, "{counters}");
     });
 }
+
+/// Accepts what comes in both loops until so many were accepted. Returns how many each has.
+fn accepted_by(one: Listener, two: Listener, count: usize) -> (usize, usize) {
+    let mut loops = [one, two].map(|listener| {
+        let mut reactor = Reactor::new(0).expect("the reactor opens");
+        let accept = |_accepted, cx: &mut LoopCx<'_, usize>| {
+            *cx.app += 1;
+            Ok(())
+        };
+        listener.register(&mut reactor.cx(), accept).expect("it registers");
+        reactor
+    });
+    while loops.iter().map(|it| it.app).sum::<usize>() < count {
+        loops
+            .iter_mut()
+            .for_each(|it| it.run_once(Some(Duration::from_millis(1))).expect("it turns"));
+    }
+    (loops[0].app, loops[1].app)
+}
+
+#[test]
+fn two_listeners_share_a_port_where_both_say_so() {
+    let options = ListenOptions { reuse_port: true, ..ListenOptions::DEFAULT };
+    let any = "127.0.0.1:0".parse().expect("it is an address");
+    let one = Listener::bind(&any, &options).expect("a port is free");
+    let address = one.address().clone();
+    let two = Listener::bind(&address, &options).expect("the port is shared");
+    assert!(Listener::bind(&address, &ListenOptions::DEFAULT).is_err(), "it is not taken unasked");
+    let clients: Vec<TcpStream> = (0..64)
+        .map(|_| TcpStream::connect(address.to_string()).expect("one of both accepts"))
+        .collect();
+    let (one, two) = accepted_by(one, two, clients.len());
+    assert!(one > 0 && two > 0, "{one} and {two}");
+}
+
+#[test]
+fn a_unix_socket_cannot_share_its_address_and_says_what_can() {
+    let options = ListenOptions { reuse_port: true, ..ListenOptions::DEFAULT };
+    let path = temporary("shared");
+    let error = Listener::bind(&Address::Unix(path.clone()), &options).expect_err("it cannot");
+    assert!(error.to_string().contains("clone the listener"), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_file_of_a_cloned_listener_stays_until_the_last_is_gone() {
+    let path = temporary("cloned");
+    let address = Address::Unix(path.clone());
+    let one = Listener::bind(&address, &ListenOptions::DEFAULT).expect("it listens");
+    let two = one.try_clone().expect("a descriptor is free");
+    let clients: Vec<UnixStream> =
+        (0..8).map(|_| UnixStream::connect(&path).expect("it listens")).collect();
+    let third = two.try_clone().expect("a descriptor is free");
+    let (one, two) = accepted_by(one, two, clients.len());
+    assert_eq!(one + two, clients.len());
+    assert!(UnixStream::connect(&path).is_ok(), "the third still listens");
+    drop(third);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_socket_that_listens_already_is_taken_over() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it has one");
+    let listener = Listener::from_fd(socket.into()).expect("it listens");
+    assert_eq!(*listener.address(), Address::Tcp(address));
+    let clone = listener.try_clone().expect("a descriptor is free");
+    let _client = TcpStream::connect(address).expect("it listens");
+    let (one, two) = accepted_by(listener, clone, 1);
+    assert_eq!(one + two, 1);
+
+    let path = temporary("inherited");
+    let socket = UnixListener::bind(&path).expect("the folder is writable");
+    let listener = Listener::from_fd(socket.into()).expect("it listens");
+    assert_eq!(*listener.address(), Address::Unix(path.clone()));
+    drop(listener);
+    assert!(path.exists(), "its maker removes it");
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+#[test]
+fn what_does_not_listen_is_not_taken_over() {
+    let (near, _far) = UnixStream::pair().expect("a pair can be made");
+    let datagram = UnixDatagram::unbound().expect("a socket can be made");
+    let file = File::open("/dev/null").expect("it is there");
+    for fd in [near.into(), datagram.into(), file.into()] {
+        assert!(Listener::from_fd(fd).is_err());
+    }
+}

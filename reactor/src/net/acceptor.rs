@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use log::{debug, info, warn};
@@ -73,7 +74,7 @@ fn is_of_the_connection(number: i32) -> bool {
 pub(crate) struct Acceptor<F> {
     accept: F,
     address: Address,
-    file: Option<SocketFile>,
+    file: Option<Arc<SocketFile>>,
     pauses: Backoff,
     /// How many connections in a row were no good.
     skips: usize,
@@ -105,7 +106,7 @@ enum Attempt {
 }
 
 impl<F> Acceptor<F> {
-    pub(crate) fn new(accept: F, address: Address, file: Option<SocketFile>) -> Self {
+    pub(crate) fn new(accept: F, address: Address, file: Option<Arc<SocketFile>>) -> Self {
         Self {
             accept,
             address,
@@ -289,7 +290,7 @@ where
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
-        // The file goes with the listener.
+        // The file goes with the last listener.
         drop(self.file);
         match reason {
             Reason::Failed { .. } => warn!("no longer listening on {}: {reason}", self.address),

@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::net::acceptor::{Accepted, Acceptor};
 use crate::net::socket_file::{Failure, SocketFile, named};
@@ -17,7 +19,7 @@ use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, To
 pub struct Listener {
     fd: OwnedFd,
     address: Address,
-    file: Option<SocketFile>,
+    file: Option<Arc<SocketFile>>,
 }
 
 impl Listener {
@@ -42,6 +44,9 @@ impl Listener {
         let file = match address {
             Address::Tcp(ip) => {
                 named("SO_REUSEADDR", sys::set_reuse_address(fd.as_fd()))?;
+                if options.reuse_port {
+                    named("SO_REUSEPORT", sys::set_reuse_port(fd.as_fd()))?;
+                }
                 if ip.is_ipv6() {
                     let result = sys::set_ipv6_only(fd.as_fd(), !options.dual_stack);
                     named("IPV6_V6ONLY", result)?;
@@ -51,13 +56,55 @@ impl Listener {
                 named("listen", sys::listen(fd.as_fd(), options.backlog))?;
                 None
             }
-            Address::Unix(path) => Some(SocketFile::listen(&fd, path, options)?),
+            Address::Unix(_) if options.reuse_port => {
+                let text = "Unix sockets cannot share an address; clone the listener instead";
+                return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
+            }
+            Address::Unix(path) => Some(Arc::new(SocketFile::listen(&fd, path, options)?)),
         };
         let address = match named("getsockname", sys::local_address(fd.as_fd()))? {
             Some(bound) => Address::Tcp(bound),
             None => address.clone(),
         };
         Ok(Self { fd, address, file })
+    }
+
+    /// Takes over a socket that listens already: one that was inherited from another process, as
+    /// systemd passes them (`sd_listen_fds(3)`), or that other code bound. It is made non-blocking. The
+    /// file of a Unix socket stays: its maker removes it.
+    ///
+    /// # Errors
+    /// When the descriptor is no stream socket, or does not listen (`SO_ACCEPTCONN`, `socket(7)`).
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if sys::sends_messages(fd.as_fd()) {
+            return refused("cannot listen on an inherited descriptor that is no stream socket");
+        }
+        if !sys::is_listening(fd.as_fd())? {
+            return refused(
+                "the inherited socket does not listen; its maker has to call listen(2)",
+            );
+        }
+        sys::set_nonblocking(fd.as_fd())?;
+        if let Some(address) = sys::local_address(fd.as_fd())? {
+            return Ok(Self { fd, address: Address::Tcp(address), file: None });
+        }
+        let socket = UnixListener::from(fd);
+        let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+        let address = Address::Unix(path.unwrap_or_else(|| "(no path)".into()));
+        Ok(Self { fd: socket.into(), address, file: None })
+    }
+
+    /// Returns another listener on the same socket, for a loop on another thread: each connection goes
+    /// to one of them. A connection may wake both loops, of which one accepts it; with many loops,
+    /// [`ListenOptions::reuse_port`] wakes one. The socket listens, and the file of a Unix socket stays,
+    /// until the last of them has ended.
+    ///
+    /// # Errors
+    /// When no descriptor is free (`dup(2)`).
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let fd = self.fd.try_clone()?;
+        Ok(Self { fd, address: self.address.clone(), file: self.file.clone() })
     }
 
     /// The address it listens on: with the port the kernel chose, when that was left to it.

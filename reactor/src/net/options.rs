@@ -44,6 +44,12 @@ pub struct ListenOptions {
     /// By default it does not, whatever the system's own default is (`net.ipv6.bindv6only`): what
     /// is not IPv6 is listened to beside it, at an address of its own.
     pub dual_stack: bool,
+    /// Whether other sockets of this user may listen on the same IP address and port
+    /// (`SO_REUSEPORT`, `socket(7)`): the kernel spreads connections over them, so that a loop on each
+    /// of several threads accepts its share. All of them have to set it. By default, an address that
+    /// another socket listens on is refused. Unix sockets have no such option: clone the listener
+    /// ([`Listener::try_clone`](crate::Listener::try_clone)).
+    pub reuse_port: bool,
     /// What accepted connections inherit.
     pub tcp: TcpOptions,
 }
@@ -54,6 +60,7 @@ impl ListenOptions {
         backlog: 4096,
         unix_mode: None,
         dual_stack: false,
+        reuse_port: false,
         tcp: TcpOptions { keepalive: None, user_timeout: None },
     };
 }

@@ -32,8 +32,8 @@ pub(crate) use signal::{Subscription, is_ignored};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, is_listening, listen,
     local_address, peer_process, remote_address, reset_on_close, sends_messages, set_ipv6_only,
-    set_keepalive, set_nodelay, set_reuse_address, set_user_timeout, shutdown_write, stream_socket,
-    take_error, turned_away, unacknowledged,
+    set_keepalive, set_nodelay, set_reuse_address, set_reuse_port, set_user_timeout,
+    shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
 };
 
 /// Returns the result of a call that returns -1 and sets `errno` when it fails.

@@ -207,6 +207,11 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
 }
 
+/// Allows several listeners to share an address (`SO_REUSEPORT`).
+pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)
+}
+
 /// Sets whether an IPv6 listener accepts IPv6 connections alone (`IPV6_V6ONLY`, `ipv6(7)`),
 /// whatever the default of the system (`net.ipv6.bindv6only`).
 pub(crate) fn set_ipv6_only(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
