@@ -81,6 +81,7 @@ impl Effects {
     }
 
     /// Ends the sending side of the connection once the output has been sent, and goes on reading.
+    /// What is appended to the output after that is dropped.
     /// To end both sides, return [`Flow::Close`](crate::Flow::Close).
     pub fn end_output(&mut self) {
         self.is_asked = true;

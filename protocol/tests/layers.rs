@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::codecs::{Bytes, Fixed, LengthField, LengthPrefixed, Lines};
 use protocol::link::{Layer, Link, Opened};
@@ -346,4 +347,39 @@ fn what_is_injected_behind_the_start_of_a_layer_is_not_taken_for_plaintext() {
     let sent = wire.take_sent();
     assert!(!sent.windows(8).any(|bytes| bytes == b"injected"), "{sent:?}");
     assert!(reason(wire).contains("does not greet"));
+}
+
+/// Starts its layer at once, and gives its peer a second to greet.
+struct Hurries;
+
+impl Session for Hurries {
+    fn advance(
+        &mut self,
+        _input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_>,
+    ) -> Result<Flow, Reason> {
+        match context.cause {
+            Cause::Opened => {
+                context.effects.start_layer();
+                context.effects.set_timeout(0, Some(Duration::from_secs(1)));
+            }
+            Cause::Timeout(_) => return Err(Reason::refused("no handshake in time")),
+            _ => output.append(b"waits for the handshake"),
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn a_session_is_called_and_its_timeouts_pass_during_a_handshake() {
+    let layer = ToyCipher::default();
+    let mut wire = Wire::over(Link::with_layer_later(Hurries, layer, Limits::DEFAULT.into()));
+    wire.wake(&mut ());
+    assert_eq!(wire.take_sent(), b"toy1");
+    assert!(wire.wait().read && !wire.wait().write, "what cannot be sealed yet waits for nothing");
+    wire.pass(Duration::from_secs(1), &mut ());
+    assert_eq!(wire.take_sent(), [0, 0], "nothing of it is sent in the clear");
+    wire.end_input(&mut ());
+    assert_eq!(reason(wire), "refused: no handshake in time");
 }

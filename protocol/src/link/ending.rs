@@ -144,6 +144,10 @@ impl<S, L: Layer> Link<S, L> {
     pub(super) fn close(&mut self, scratch: &mut Scratch, reason: Reason) {
         scratch.input.clear();
         scratch.sealed.clear();
+        if !self.is_ready() {
+            // It can never be sealed.
+            scratch.output.clear();
+        }
         self.pending = 0;
         self.stage = Stage::Closing;
         let extra = self.extra.get_or_insert_default();

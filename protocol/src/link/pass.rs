@@ -88,7 +88,11 @@ impl<S, L: Layer> Link<S, L> {
             return Step::ReadFile;
         }
         let is_flushed = self.is_flushed(scratch);
-        if !is_flushed && scratch.pass.can_write && scratch.pass.to_write > 0 {
+        if !is_flushed
+            && scratch.pass.can_write
+            && scratch.pass.to_write > 0
+            && !self.output(scratch).is_empty()
+        {
             return Step::Write;
         }
         self.conclude(scratch, is_flushed)
@@ -131,7 +135,9 @@ impl<S, L: Layer> Link<S, L> {
 
     #[inline]
     fn is_called(&self) -> bool {
-        self.pending & !cause::DRAINED_LATER != 0 && self.is_ready()
+        // A layer that is not ready holds back that the connection is open. A session that has started
+        // its layer later is called during the handshake, and what it says waits.
+        self.pending & !cause::DRAINED_LATER != 0 && (self.stage == Stage::Open || self.is_ready())
     }
 
     /// Returns room for what is read next.
@@ -316,7 +322,7 @@ impl<S, L: Layer> Link<S, L> {
         }
         Step::Wait(Wait {
             read: self.reads(),
-            write: !is_flushed || self.pending & cause::DRAINED_LATER != 0,
+            write: !self.output(scratch).is_empty() || self.pending & cause::DRAINED_LATER != 0,
             hang_up: heeds_hang_up,
             is_unsent: !is_flushed,
             is_full: !is_flushed && scratch.pass.has_sent && !scratch.pass.can_write,
@@ -379,6 +385,10 @@ impl<S, L: Layer> Link<S, L> {
         }
         if self.unsent(scratch) > self.limits.output_low {
             self.set(flag::ABOVE_LOW, true);
+        }
+        if self.write_half == WriteHalf::Ended {
+            // The peer was told that nothing more comes.
+            scratch.output.clear();
         }
         let reason = match result {
             Ok(flow @ (Flow::Continue | Flow::Pause)) => {

@@ -134,7 +134,8 @@ impl Scratch {
     #[inline]
     pub(super) fn end(&mut self, rest: &mut Option<Box<Rest>>) {
         let is_clean = self.input.is_empty() && self.output.is_empty() && self.loan.aside.is_none();
-        if !is_clean || !self.sealed.is_empty() || !self.wire.is_empty() || has_grown(&self.input) {
+        let is_plain = self.sealed.is_empty() && self.wire.is_empty() && !has_grown(&self.sealed);
+        if !is_clean || !is_plain || has_grown(&self.input) {
             self.keep(rest);
         }
     }

@@ -208,6 +208,14 @@ const PAUSED: &[Case] = &[
         "",
     ),
     case(
+        "a hang-up takes back that silence was allowed",
+        &[(Input, &[Pause, AllowSilence]), (HungUp, &[Pause])],
+        &[Feed(3), End],
+        "opened, input 3, hungup",
+        0,
+        "",
+    ),
+    case(
         "silence may be allowed",
         &[(Input, &[Pause, AllowSilence])],
         &[Feed(3)],
@@ -319,6 +327,14 @@ const FULL: &[Case] = &[
 const HALF_CLOSED: &[Case] = &[
     case("the output ends once it is sent", HALF, &[Room(3)], "opened", 3, "read write"),
     case("and the input goes on", HALF, &[Run, Feed(2)], "opened, input 2", 5, "read shut"),
+    case(
+        "what is said after the end is dropped",
+        &[(Opened, &[EndOutput]), (Woken, &[Say(9)])],
+        &[Run, Wake],
+        "opened, woken",
+        0,
+        "read shut",
+    ),
     case(
         "twice ended is ended",
         &[(Opened, &[EndOutput]), (Woken, &[EndOutput])],
@@ -450,6 +466,15 @@ const LINGERING: &[Case] = &[
         50,
         "finished",
     ),
+    case("and not beyond it", LEAVES, &[Run, Feed(6000)], "opened", 50, "read shut"),
+    case(
+        "a link that said nothing lingers as long",
+        &[(Opened, &[Close])],
+        &[Run, Pass(1000)],
+        "opened, closed: finished",
+        0,
+        "finished",
+    ),
     case(
         "for the linger's time",
         LEAVES,
@@ -508,6 +533,14 @@ const TIMES: &[Case] = &[
         &[(Opened, &[Timeout(1, 300), Timeout(2, 100), Timeout(3, 200)])],
         &[Run, Pass(300)],
         "opened, timeout(2), timeout(3), timeout(1)",
+        0,
+        "read",
+    ),
+    case(
+        "the sooner of two comes alone",
+        &[(Opened, &[Timeout(1, 300), Timeout(2, 100)])],
+        &[Run, Pass(299)],
+        "opened, timeout(2)",
         0,
         "read",
     ),
