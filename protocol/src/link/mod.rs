@@ -57,6 +57,7 @@ mod ending;
 mod layer;
 mod pass;
 mod scratch;
+mod sealing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

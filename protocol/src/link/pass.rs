@@ -1,27 +1,13 @@
 //! One pass: the steps from the first event to the next wait.
 
-use std::error::Error;
-use std::io;
-
-use super::layer::{Opened, SEALED_MAX};
 use super::scratch::Pass;
+use super::sealing::Sealing;
 use super::{Event, Front, Layer, Link, Moment, Scratch, Stage, Step, UNKNOWN, Wait, WriteHalf};
 use super::{cause, flag};
-use crate::{Buffer, Cause, ConnectionId, Context, FileRange, Flow, Output, Reason, Session};
-
-/// What sealing came to.
-#[derive(PartialEq, Eq)]
-enum Sealing {
-    /// Nothing more can be sealed for now.
-    Done,
-    /// A range of a file has to be read first.
-    NeedsFile,
-}
+use crate::{Buffer, Cause, ConnectionId, Context, Flow, Output, Reason, Session};
 
 /// How much room a read is given at least.
 const READ_MIN: usize = 4 * 1024;
-/// How many sealed bytes wait to be sent before no more are sealed.
-const SEALED_AHEAD: u64 = 64 * 1024;
 
 impl<S, L: Layer> Link<S, L> {
     /// Begins a pass: lends the link the shared buffers until [`end`](Self::end).
@@ -111,13 +97,6 @@ impl<S, L: Layer> Link<S, L> {
         if self.writes_sealed(scratch) { &scratch.wire } else { &scratch.output }
     }
 
-    /// Returns the range of a file that [`Step::ReadFile`] is about, and room for what is read of it.
-    pub fn file<'a>(&self, scratch: &'a mut Scratch) -> Option<(FileRange, &'a mut [u8])> {
-        let Front::File(range) = scratch.output.front() else { return None };
-        let size = SEALED_MAX.min(usize::try_from(range.length).unwrap_or(SEALED_MAX));
-        Some((range, &mut scratch.sealed.spare(size)[..size]))
-    }
-
     fn writes_sealed(&self, scratch: &Scratch) -> bool {
         !L::IS_PLAIN && (self.is_layered() || !scratch.wire.is_empty())
     }
@@ -172,84 +151,6 @@ impl<S, L: Layer> Link<S, L> {
             if count == 0 {
                 self.set(flag::INPUT_ENDED, true);
             }
-        }
-    }
-
-    /// Opens what was received.
-    fn open(&mut self, scratch: &mut Scratch, is_end: bool) {
-        let before = scratch.input.len();
-        let Scratch { input, sealed, wire, .. } = &mut *scratch;
-        let result = self.layer.open(sealed, input, wire).and_then(|opened| match opened {
-            Opened::Ended => Ok(true),
-            Opened::GoesOn if is_end => self.layer.cut(sealed.filled()).map(|()| true),
-            Opened::GoesOn => Ok(false),
-        });
-        match result {
-            Ok(has_ended) => self.set(flag::INPUT_ENDED, self.has(flag::INPUT_ENDED) || has_ended),
-            Err(error) => return self.refuse(scratch, error),
-        }
-        if self.has(flag::INPUT_ENDED) && !self.layer.is_ready() {
-            return self.refuse(scratch, "the peer ended the stream during the handshake".into());
-        }
-        if scratch.input.len() > before || self.has(flag::INPUT_ENDED) {
-            self.pending |= cause::INPUT;
-        }
-    }
-
-    /// Ends the connection since the layer cannot go on: what it did not seal is lost.
-    fn refuse(&mut self, scratch: &mut Scratch, error: Box<dyn Error + Send + Sync>) {
-        scratch.output.clear();
-        // An end in order would pass for the end of everything that was said.
-        self.set(flag::LAYER_FINISHED, true);
-        self.close(scratch, Reason::Refused(error));
-    }
-
-    /// Seals what there is room for.
-    fn seal(&mut self, scratch: &mut Scratch) -> Sealing {
-        let mut failed = None;
-        while self.layer.is_ready()
-            && scratch.wire.len() < SEALED_AHEAD
-            && !scratch.output.is_empty()
-            && failed.is_none()
-        {
-            let mut slices = [io::IoSlice::new(&[])];
-            let bytes: &[u8] = match scratch.output.front() {
-                Front::File(_) => return Sealing::NeedsFile,
-                Front::Whole(bytes) => bytes,
-                Front::Memory | Front::Empty => {
-                    scratch.output.gather(&mut slices);
-                    &slices[0]
-                }
-            };
-            let bytes = &bytes[..bytes.len().min(SEALED_MAX)];
-            failed = self.layer.seal(bytes, &mut scratch.wire).err();
-            let count = bytes.len() as u64;
-            scratch.output.consume(count);
-        }
-        if let Some(error) = failed {
-            self.refuse(scratch, error);
-        }
-        let has_ended = self.write_half != WriteHalf::Open || self.stage == Stage::Closing;
-        if has_ended && scratch.output.is_empty() && !self.has(flag::LAYER_FINISHED) {
-            self.set(flag::LAYER_FINISHED, true);
-            self.layer.finish(&mut scratch.wire);
-        }
-        Sealing::Done
-    }
-
-    /// Tells the link that `count` bytes of the file were read into the room of
-    /// [`Step::ReadFile`]. None means that the file is shorter than the range that was promised, which
-    /// is an error of the connection.
-    pub fn file_read(&mut self, scratch: &mut Scratch, count: usize) {
-        if count == 0 {
-            return self
-                .refuse(scratch, "a file is shorter than the range that was promised".into());
-        }
-        let Scratch { sealed, wire, .. } = &mut *scratch;
-        let result = self.layer.seal(&sealed.spare(count)[..count], wire);
-        scratch.output.consume(count as u64);
-        if let Err(error) = result {
-            self.refuse(scratch, error);
         }
     }
 
@@ -426,20 +327,6 @@ impl<S, L: Layer> Link<S, L> {
         if std::mem::take(&mut scratch.effects.layer_started) {
             self.start_layer(scratch);
         }
-    }
-
-    /// From here on, bytes pass through the layer. What was said before is sent as it is.
-    fn start_layer(&mut self, scratch: &mut Scratch) {
-        if L::IS_PLAIN || self.has(flag::LAYERED) {
-            let text = "bug in the session: it starts a layer, and the link has none to start";
-            return self.close(scratch, Reason::refused(text));
-        }
-        self.set(flag::LAYERED | flag::LAYER_STARTED, true);
-        scratch.wire = scratch.output.take();
-        scratch.sealed.extend_from_slice(scratch.input.filled());
-        scratch.input.clear();
-        self.layer.start(&mut scratch.wire);
-        self.open(scratch, false);
     }
 
     /// Tells the session that the connection is gone. Called once, and nothing after it.
