@@ -27,7 +27,7 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(fd.into())
 }
 
-/// Accepts a connection, non-blocking; `None` when nobody waits.
+/// Accepts a connection, non-blocking; `None` when none waits.
 ///
 /// # Errors
 /// What the kernel said.

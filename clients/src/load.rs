@@ -77,7 +77,7 @@ impl Drop for App {
     /// The connections that a loop leaves behind are told of their end when it is dropped, and
     /// only then is all counted that has no answer.
     fn drop(&mut self) {
-        // It fails when nobody wants it, since the loop could not run.
+        // It fails when the receiver is gone, since the loop could not run.
         let _ = self.sender.send(self.report.clone());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A contiguous run of received bytes: filled at the back by whoever reads, consumed at the front
-/// by whoever decodes.
+/// A contiguous run of received bytes: a driver fills it at the back, and a
+/// decoder consumes it at the front.
 ///
 /// A new buffer owns no heap memory, so an idle connection costs none. Storage is kept initialised,
 /// which is what lets this crate do without `unsafe`: growing zeroes the new part once.

@@ -1,12 +1,9 @@
 //! A TCP proxy: relays bytes both ways between each client and an upstream address. A side that
 //! reads slowly stops the reading of the other, and a half-close is passed on.
-//!
-//! Try it with `cargo run -p myevent-reactor --example proxy 127.0.0.1:7000 127.0.0.1:80`, where the
-//! second address is the upstream, then `curl -i 127.0.0.1:7000`.
+//! Try it with `cargo run -p myevent-reactor --example proxy 127.0.0.1:7000 UPSTREAM_ADDRESS`.
 
 use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
 use reactor::{ConnectOptions, ListenOptions, Listener, Reactor, Stream};
-use std::{collections::HashMap, mem};
 
 /// One of the two connections of a relay. The application state has all of them.
 struct Side {
@@ -17,8 +14,7 @@ struct Side {
     is_awaited: bool, // The other side pauses until this one has sent most of its output.
 }
 
-type Sides = HashMap<ConnectionId, Side>;
-
+type Sides = std::collections::HashMap<ConnectionId, Side>;
 struct Relay;
 
 impl Session<Sides> for Relay {
@@ -43,7 +39,7 @@ impl Session<Sides> for Relay {
         let Some(side) = context.app.get_mut(&other) else { return Ok(Flow::Close) };
         if !input.is_empty() || (context.input_ended && !side.is_last) {
             if side.inbox.is_empty() {
-                mem::swap(&mut side.inbox, input); // Without a copy.
+                std::mem::swap(&mut side.inbox, input); // Without a copy.
             }
             side.is_last = context.input_ended && input.is_empty();
             context.effects.wake(other);
@@ -69,9 +65,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("listening on {}", listener.address());
     let mut reactor = Reactor::new(Sides::new())?;
     listener.register(&mut reactor.cx(), move |accepted, cx| {
-        let stream = || Stream::new(Relay, Limits::DEFAULT);
-        let there = stream().connect(&upstream, &ConnectOptions::DEFAULT, cx)?;
-        let here = stream().register(accepted, cx)?;
+        let there =
+            Stream::new(Relay, Limits::DEFAULT).connect(&upstream, &ConnectOptions::DEFAULT, cx)?;
+        let here = Stream::new(Relay, Limits::DEFAULT).register(accepted, cx)?;
         for (me, other) in [(here, there.into()), (there, here.into())] {
             let inbox = Buffer::new();
             let side = Side { other, inbox, is_last: false, unsent: 0, is_awaited: false };

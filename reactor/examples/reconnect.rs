@@ -10,15 +10,12 @@ use std::{io, time::Duration};
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// What the dialler and the connection share.
 struct App {
     dialler: Option<ConnectionId>,
     period: Duration,
     pause: Duration,
 }
 
-/// The session of a connection.
 struct Beat;
 
 impl Session<App> for Beat {
@@ -72,11 +69,10 @@ impl Handler<App> for Dialler {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
-    let address = args.next().unwrap_or_else(|| "127.0.0.1:7000".to_owned());
-    let period = Duration::from_millis(args.next().map_or(Ok(1000), |it| it.parse())?);
+    let arg = |at, default: &str| std::env::args().nth(at).unwrap_or(default.to_owned());
+    let period = Duration::from_millis(arg(2, "1000").parse()?);
     let mut reactor = Reactor::new(App { dialler: None, period, pause: PAUSE_MIN })?;
-    let dialler = reactor.cx().spawn(Dialler(address.parse()?))?;
+    let dialler = reactor.cx().spawn(Dialler(arg(1, "127.0.0.1:7000").parse()?))?;
     reactor.app.dialler = Some(dialler.into());
     reactor.cx().wake(dialler);
     Ok(reactor.run()?)

@@ -259,3 +259,12 @@ fn every_example_has_a_test() {
         assert!(include_str!("examples.rs").contains(&format!("(\"{name}\", ")), "{name}");
     }
 }
+
+#[test]
+fn two_loops_answer_on_one_port() {
+    let (_loops, address) = Example::listening("two_loops", &[]);
+    let mut answers: Vec<String> = (0..64).map(|_| ask(&address, "which?\n")).collect();
+    answers.sort_unstable();
+    answers.dedup();
+    assert_eq!(answers, ["loop 1\n", "loop 2\n"], "the kernel spreads connections over both");
+}

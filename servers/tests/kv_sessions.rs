@@ -469,7 +469,7 @@ fn what_was_asked_while_a_client_waited_is_answered_in_portions_and_in_order() {
     let asked: String = (0..5000).map(|number| format!("echo {number}\r\n")).collect();
     client.goes_on(&mut app, &format!("blpop list 0\r\n{asked}"));
     Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
-    // More comes before its context.
+    // More comes before its turn.
     let mut turns = 1;
     let mut flow = client.says(&mut app, "echo last").0;
     while flow == Flow::Pause {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes one. The name is for whoever looks at what a killed test left behind.
+    /// Makes a folder. Its name tells which test left it behind, where the test was killed.
     ///
     /// # Panics
     /// When it cannot be made.

@@ -56,6 +56,6 @@ pub fn tell(word: &str, what: &str) {
         Some(name) if name != "main" => name.to_owned(),
         _ => format!("{}:{}", place.file(), place.line()),
     };
-    // One write, so that lines of several tests stay apart. It fails when nobody can read it.
+    // One write, so that lines of several tests stay apart. It fails when no process reads it.
     let _ = std::io::stderr().write_all(format!("{word} {test}: {what}\n").as_bytes());
 }

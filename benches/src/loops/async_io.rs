@@ -148,7 +148,7 @@ pub fn timers(count: usize) -> io::Result<()> {
     let tasks: Vec<_> =
         (0..count).map(|_| executor.spawn(Timer::at(start + timing::short(&mut random)))).collect();
     while executor.try_tick() {}
-    // Its thread fires timers while nobody blocks on a future.
+    // Its thread fires timers while no thread blocks on a future.
     let mut phases = Phases::new(count);
     timing::sleep_until_due(start);
     block_on(executor.run(async {

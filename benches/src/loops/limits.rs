@@ -40,7 +40,7 @@ pub fn harness(count: usize) -> io::Result<()> {
     timing::measure(&mut Harness(names), count)
 }
 
-/// Deadlines that nobody waits for: a name is a place and a count of those who had it.
+/// Deadlines that no code waits for: a name is a place and a count of the names that it had.
 struct Array {
     names: Vec<Option<Name>>,
     deadlines: Vec<Deadline>,

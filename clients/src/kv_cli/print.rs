@@ -39,7 +39,7 @@ pub(super) fn reply(value: Value<'_>, settings: &Settings, is_text: bool, to: &m
     to.push(b'\n');
 }
 
-/// Appends what nobody asked for.
+/// Appends a push: what the server sent unasked.
 pub(super) fn push(value: Value<'_>, settings: &Settings, to: &mut Vec<u8>) {
     match invalidated(value) {
         Some(keys) if settings.form == Form::Human => {

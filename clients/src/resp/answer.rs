@@ -30,7 +30,7 @@ pub enum Answer {
     Set(Vec<Answer>),
     /// Keys and values, in the order in which they came (RESP3; an array in RESP2).
     Map(Vec<(Answer, Answer)>),
-    /// What nobody asked for (RESP3).
+    /// A push: what the server sent unasked (RESP3).
     Push(Vec<Answer>),
 }
 

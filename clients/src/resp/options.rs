@@ -28,7 +28,7 @@ use super::{Answer, Cause, Connection, Error};
 pub struct Options {
     /// The version of RESP to speak. Default RESP2, which every server knows.
     pub protocol: Protocol,
-    /// Who connects, if the server asks for a password. Default nobody.
+    /// The name of the user, where the server asks for a password. Default none.
     pub credentials: Option<Credentials>,
     /// The number of the database. Default 0.
     pub database: u32,
@@ -47,7 +47,7 @@ pub struct Options {
     /// is no longer read until it takes them. Default 64 MiB.
     pub answers_size_max: usize,
     /// Bytes of pushes and messages that are kept until they are taken; with more, the connection
-    /// fails, since nobody takes them. Default 16 MiB.
+    /// fails, since no code takes them. Default 16 MiB.
     pub pushes_size_max: usize,
 }
 

@@ -176,7 +176,7 @@ impl AsFd for Connection {
     }
 }
 
-/// Cuts a connection from another thread: whoever waits for it is told that it is closed.
+/// Cuts a connection from another thread: an operation that waits on it fails, since it is closed.
 #[derive(Debug)]
 pub struct Cutter {
     fd: OwnedFd,

@@ -129,7 +129,7 @@ impl Listener {
     }
 }
 
-/// Why an address cannot be listened on, for whoever has to change something about it.
+/// Why an address cannot be listened on, for the operator.
 struct Why<'a> {
     operation: &'static str,
     error: &'a io::Error,

@@ -131,7 +131,7 @@ impl Start {
 
 impl Drop for Start {
     fn drop(&mut self) {
-        // Removed before it is unlocked: whoever has opened it meanwhile sees that it is gone.
+        // Removed before it is unlocked: a process that has opened it meanwhile sees that it is gone.
         if let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
         }

@@ -18,7 +18,7 @@ const PARTS: usize = 8;
 /// transaction; more stay with it. What it waits for may come from a program that writes all of these
 /// before.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Requests of those that are carried out before others have their context.
+/// Requests of those that are carried out before other clients get their turn.
 const CAUGHT_UP_PER_TURN: usize = 2048;
 /// Bytes of replies after which a client gives way to others, and is sent them. It is read from
 /// however many it has not taken yet.
