@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -203,6 +203,14 @@ impl<F> Acceptor<F> {
                     self.pauses.reset();
                     self.skips = 0;
                     cx.core.counters.accepts += 1;
+                    debug!(
+                        "{}: accepted {} as fd {}",
+                        self.address,
+                        accepted
+                            .peer
+                            .map_or_else(|| "a local peer".to_owned(), |it| it.to_string()),
+                        accepted.fd.as_raw_fd()
+                    );
                     self.take_in(accepted, cx);
                 }
                 Attempt::Skipped(error) => {

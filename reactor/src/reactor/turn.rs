@@ -1,13 +1,14 @@
 //! The turn: one iteration of the loop, in eight phases.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use log::{debug, trace};
+use log::{Level, debug, log_enabled, trace};
 
 use crate::reactor::core::RunState;
 use crate::source::table::{Phase, Source};
-use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Tag, TimerId, sys};
+use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Role, Tag, TimerId, sys};
 
 /// The loan of a handler during a call. The source gets it back however the call ends. A panic ends
 /// the source (law 7); a program that catches it may turn the loop again.
@@ -270,8 +271,9 @@ impl<A: 'static> Reactor<A> {
             // Law 2: the descriptor is removed from the poller, then closed, once, here. Closing
             // does both, if the kernel works so and no other code has a copy.
             if let Some(fd) = source.own.fd.take() {
-                use std::os::fd::{AsFd, AsRawFd};
-                debug!("{tag} fd {}: {reason}", fd.as_raw_fd());
+                if log_enabled!(Level::Debug) {
+                    self.log_end(tag, fd.as_fd(), source.role, &reason);
+                }
                 // A forked copy shares its kernel objects with the original: this would disturb
                 // that.
                 if source.own.is_unsent && !self.core.is_copy() {
@@ -298,5 +300,18 @@ impl<A: 'static> Reactor<A> {
                 self.adopt();
             }
         }
+    }
+
+    /// Logs which source ends and why: its handler, and its peer where it has one.
+    #[cold]
+    fn log_end(&self, tag: Tag, fd: BorrowedFd<'_>, role: Role, reason: &Reason) {
+        let handler = self.handlers.get(tag.slot() as usize).and_then(Option::as_ref);
+        let name = handler.map_or("its handler is gone", |handler| handler.name());
+        let peer = match role {
+            Role::Connection => sys::remote_address(fd).ok().flatten(),
+            Role::Listener | Role::Other => None,
+        };
+        let of = peer.map_or_else(String::new, |peer| format!(" of {peer}"));
+        debug!("{tag} fd {}{of} ended: {reason} ({name})", fd.as_raw_fd());
     }
 }
