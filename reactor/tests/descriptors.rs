@@ -1,0 +1,96 @@
+//! A codec on descriptors that are no sockets.
+
+mod common;
+
+use std::io::{self, Read, Write};
+
+use common::{on_every_backend, turn_until};
+use protocol::codecs::Lines;
+use protocol::{Context, Conversation, Flow, Limits, Reason, Reply, Service};
+use reactor::{Interest, LoopLimits, Reactor, Registration, Role, Stream};
+
+#[derive(Default)]
+struct Heard {
+    lines: Vec<Vec<u8>>,
+    ends: Vec<String>,
+}
+
+/// Keeps the lines that it is sent.
+struct Keeps;
+
+impl Service<Lines, Heard> for Keeps {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        _reply: &mut Reply<'_, Lines>,
+        context: &mut Context<'_, Heard>,
+    ) -> Flow {
+        context.app.lines.push(line.to_vec());
+        Flow::Continue
+    }
+
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, Heard>) {
+        context.app.ends.push(reason.to_string());
+    }
+}
+
+/// Says so many lines and closes. It never reads.
+struct Says(usize);
+
+impl Service<Lines, Heard> for Says {
+    fn open(&mut self, reply: &mut Reply<'_, Lines>, _context: &mut Context<'_, Heard>) -> Flow {
+        (0..self.0).for_each(|_| reply.send(b"a line"));
+        Flow::Close
+    }
+
+    fn call(
+        &mut self,
+        _line: &mut [u8],
+        _reply: &mut Reply<'_, Lines>,
+        _context: &mut Context<'_, Heard>,
+    ) -> Flow {
+        unreachable!("nothing can be read from the writing end of a pipe")
+    }
+
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, Heard>) {
+        context.app.ends.push(reason.to_string());
+    }
+}
+
+#[test]
+fn lines_are_read_from_a_pipe_to_its_end() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Heard>| {
+        let (reader, mut writer) = io::pipe().expect("a pipe can be made");
+        let registration = Registration::new(Interest::READ).role(Role::Connection);
+        Stream::new(Conversation::new(Lines::default(), Keeps), Limits::DEFAULT)
+            .register_fd(reader.into(), registration, &mut reactor.cx())
+            .expect("it registers");
+        writer.write_all(b"one\ntw").expect("there is room");
+        turn_until(&mut reactor, |reactor| reactor.app.lines.len() == 1);
+        writer.write_all(b"o\n").expect("there is room");
+        drop(writer);
+        turn_until(&mut reactor, |reactor| !reactor.app.ends.is_empty());
+        assert_eq!(reactor.app.lines, [b"one", b"two"]);
+        assert_eq!(reactor.app.ends, ["peer closed"]);
+    });
+}
+
+#[test]
+fn what_is_said_into_a_pipe_is_there_whole_when_it_is_closed() {
+    const LINES: usize = 50_000;
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Heard>| {
+        let (mut reader, writer) = io::pipe().expect("a pipe can be made");
+        let registration = Registration::new(Interest::WRITE).role(Role::Connection);
+        Stream::new(Conversation::new(Lines::default(), Says(LINES)), Limits::DEFAULT)
+            .register_fd(writer.into(), registration, &mut reactor.cx())
+            .expect("it registers");
+        let reading = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        turn_until(&mut reactor, |reactor| !reactor.app.ends.is_empty());
+        let all = reading.join().expect("it does not panic").expect("it can be read");
+        assert_eq!(all, b"a line\n".repeat(LINES));
+        assert_eq!(reactor.app.ends, ["finished"]);
+    });
+}
