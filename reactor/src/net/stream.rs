@@ -136,7 +136,8 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     }
 
     /// Registers a descriptor of any kind that carries a stream of bytes: a pipe, a terminal, a
-    /// serial line. One that is no socket has no half-close: ending the output closes it.
+    /// serial line. One that is no socket has no half-close: ending
+    /// the output ends the input too.
     ///
     /// # Errors
     /// When the limits cannot be worked with, or the kernel refuses to watch the descriptor.
