@@ -5,23 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::resp::{Client, Item, Protocol, Value, Writer};
-use protocol::{Buffer, Codec, Decoded, Output};
+use protocol::resp::{Item, Protocol, Value, Writer};
+use protocol::Output;
 
+use super::driver::Driver;
 use super::name::Name;
-use super::socket::{Cutter, Patience, Ready, Socket, Wrote};
+use super::socket::{Cutter, Patience, Socket};
 use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
 use crate::resolve_all;
-
-/// How much is read at once, unless a value is known to need more.
-const READ_SIZE: usize = 16 * 1024;
-
-/// The most that is read at once, so that a length costs no memory before its bytes come.
-const READ_SIZE_MAX: usize = 1024 * 1024;
-
-/// An empty input of more than this is given back.
-const INPUT_KEPT_MAX: usize = 1024 * 1024;
 
 /// A connection to a server of RESP that waits for what it asks for.
 ///
@@ -43,13 +35,10 @@ const INPUT_KEPT_MAX: usize = 1024 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) socket: Socket,
+    pub(super) driver: Driver,
     pub(super) address: String,
     pub(super) options: Options,
-    codec: Client,
-    input: Buffer,
-    /// How much input the decoder wants to see before it is called again.
-    need: usize,
+    /// The commands that have not been sent.
     output: Output,
     /// The commands that have not been answered, the oldest first.
     owed: VecDeque<Name>,
@@ -59,10 +48,6 @@ pub struct Connection {
     /// How many subscriptions there are, as the server has counted them.
     pub(super) subscriptions: i64,
     lost: Option<Cause>,
-    /// Why the last bytes could not be sent. What the server said before may say more.
-    write_error: Option<io::Error>,
-    /// The server has closed; what it said before is still to be taken.
-    ended: bool,
 }
 
 impl Connection {
@@ -85,20 +70,15 @@ impl Connection {
         let socket = Socket::connect(&addresses, options.connect_timeout)
             .map_err(|error| fail(Cause::Connect(Arc::new(error))))?;
         Ok(Self {
-            socket,
+            driver: Driver::new(socket, options.limits, options.answers_size_max),
             address: address.to_owned(),
-            codec: Client::with_limits(options.limits),
             options: options.clone(),
-            input: Buffer::new(),
-            need: 1,
             output: Output::new(),
             owed: VecDeque::new(),
             pushes: VecDeque::new(),
             pushes_size: 0,
             subscriptions: 0,
             lost: None,
-            write_error: None,
-            ended: false,
         })
     }
 
@@ -177,29 +157,8 @@ impl Connection {
             self.output.clear();
             return Err(cause);
         }
-        let mut patience = Patience::new(self.options.write_timeout);
-        while !self.output.is_empty() && self.write_error.is_none() && !self.ended {
-            match self.socket.write(&mut self.output) {
-                Ok(Wrote::Some) => patience = Patience::new(self.options.write_timeout),
-                Ok(Wrote::Nothing) => self.wait_for_room(&mut patience)?,
-                // What the server said before it went says more.
-                Err(error) => self.write_error = Some(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_for_room(&mut self, patience: &mut Patience) -> Result<(), Cause> {
-        let reads = self.input.len() < self.options.answers_size_max;
-        let waited = self.socket.wait(reads, patience);
-        if let Ready::Readable = self.keep(waited)? {
-            // What the server said before it went says more than that it has gone.
-            match self.read(&mut Patience::new(None)) {
-                Ok(count) => self.ended = count == 0,
-                Err(error) => self.write_error = Some(error),
-            }
-        }
-        Ok(())
+        let sent = self.driver.send(&mut self.output, self.options.write_timeout);
+        sent.map_err(|cause| self.lose(cause))
     }
 
     /// Waits for the answer to the oldest command that has none.
@@ -310,55 +269,17 @@ impl Connection {
             return Err(cause);
         }
         let subscribed = self.subscriptions > 0 && self.options.protocol == Protocol::Resp2;
-        loop {
-            if self.input.len() >= self.need {
-                let decoded = self.codec.decode(self.input.filled_mut(), &mut Output::new());
-                match decoded {
-                    Ok(Decoded::Message { message, consumed }) => {
-                        let seen = look(message, subscribed);
-                        self.consume(consumed);
-                        return Ok(seen);
-                    }
-                    Ok(Decoded::Skip { consumed }) => self.consume(consumed),
-                    Ok(Decoded::Incomplete { need }) => self.need = need,
-                    Err(error) => return Err(self.lose(Cause::Protocol(error))),
-                }
-            } else {
-                self.fill(patience)?;
-            }
-        }
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.input.consume(count);
-        self.need = 1;
-        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT_MAX {
-            self.input = Buffer::new();
-        }
-    }
-
-    /// Reads what there is, at least a byte.
-    fn fill(&mut self, patience: &mut Patience) -> Result<(), Cause> {
-        match self.read(patience) {
-            Ok(0) => {
-                let error = self.write_error.take();
-                let cause = error.map_or(Cause::Closed, |error| Cause::Io(Arc::new(error)));
-                Err(self.lose(cause))
-            }
-            Ok(_) => Ok(()),
+        let (mut look, mut seen) = (Some(look), None);
+        let received = self.driver.receive(patience, &mut |value| {
+            seen = look.take().map(|look| look(value, subscribed));
+        });
+        match (received, seen) {
+            (Ok(()), Some(seen)) => Ok(seen),
             // Whether that is a failure depends on what is waited for.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Cause::TimedOut),
-            Err(error) => self.keep(Err(error)),
+            (Err(Cause::TimedOut), _) => Err(Cause::TimedOut),
+            (Err(cause), _) => Err(self.lose(cause)),
+            (Ok(()), None) => Err(self.lose(Cause::Unexpected)),
         }
-    }
-
-    /// Reads what there is; says how many bytes, 0 at the end.
-    fn read(&mut self, patience: &mut Patience) -> io::Result<usize> {
-        let missing = self.need.saturating_sub(self.input.len());
-        let room = self.input.spare(missing.clamp(READ_SIZE, READ_SIZE_MAX));
-        let count = self.socket.read(room, patience)?;
-        self.input.commit(count);
-        Ok(count)
     }
 
     /// Keeps what came unasked until it is taken.
@@ -408,23 +329,12 @@ impl Connection {
     /// # Errors
     /// When no descriptor is free.
     pub fn cutter(&self) -> io::Result<Cutter> {
-        self.socket.cutter()
+        self.driver.socket.cutter()
     }
 
     /// An error with this connection's address.
     pub(super) fn error(&self, operation: impl Into<String>, cause: Cause) -> Error {
         Error::new(operation, &self.address, cause)
-    }
-
-    /// The connection is lost if an operation on the socket failed.
-    fn keep<T>(&mut self, result: io::Result<T>) -> Result<T, Cause> {
-        result.map_err(|error| {
-            let cause = match error.kind() {
-                io::ErrorKind::TimedOut => Cause::TimedOut,
-                _ => Cause::Io(Arc::new(error)),
-            };
-            self.lose(cause)
-        })
     }
 
     pub(super) fn lose(&mut self, cause: Cause) -> Cause {

@@ -11,10 +11,12 @@
 
 mod answer;
 mod connection;
+mod driver;
 mod error;
 mod name;
 mod options;
 mod pipeline;
+mod session;
 mod socket;
 mod subscribe;
 

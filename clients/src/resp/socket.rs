@@ -50,15 +50,8 @@ impl Patience {
     }
 }
 
-/// What became of a write.
-pub(super) enum Wrote {
-    /// The peer took some bytes.
-    Some,
-    /// It takes none for now.
-    Nothing,
-}
-
 /// What can be done next.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ready {
     /// The peer has said something, and may take more.
     Readable,
@@ -118,19 +111,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes as much of `output` as the peer takes now.
-    pub(super) fn write(&self, output: &mut Output) -> io::Result<Wrote> {
+    /// Writes as much of `output` as the peer accepts now. Returns how many bytes that was, or `None`
+    /// when it accepts nothing.
+    pub(super) fn write(&self, output: &Output) -> io::Result<Option<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = output.gather(&mut slices);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         loop {
             match sendmsg(self.fd.as_raw_fd(), &slices[..filled], &[], flags, None::<&()>) {
-                Ok(count) => {
-                    output.consume(count as u64);
-                    return Ok(Wrote::Some);
-                }
+                Ok(count) => return Ok(Some(count)),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(Wrote::Nothing),
+                Err(Errno::EAGAIN) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -172,7 +163,7 @@ impl AsFd for Socket {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.driver.socket.as_fd()
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{Buffer, Cause, ConnectionId, Context, Flow, Output, Reason, Session}
 const READ_MIN: usize = 4 * 1024;
 
 impl<S, L: Layer> Link<S, L> {
-    /// Begins a pass: lends the link the shared buffers until [`end`](Self::end).
+    /// Begins a pass: lends the link the shared buffers until [`end`](Self::end). A driver of a single
+    /// link may begin pass after pass without an end: then the link keeps the buffers.
     ///
     /// The driver may read and write until it is told that either blocks
     /// ([`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked)).
