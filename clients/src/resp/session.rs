@@ -6,6 +6,9 @@ use protocol::{Buffer, Codec, Context, Decoded, Flow, Output, Reason, Session};
 /// An empty input of more than this many bytes is given back.
 const INPUT_KEPT_MAX: usize = 1024 * 1024;
 
+/// The most room in bytes that is made for an announced value before its bytes come.
+const READ_AHEAD_MAX: usize = 1024 * 1024;
+
 /// What the caller asks of the session in one pass.
 pub(super) struct Request<'a> {
     /// The commands to send.
@@ -42,7 +45,11 @@ impl ClientSession {
                     self.consume(input, consumed);
                 }
                 Ok(Decoded::Skip { consumed }) => self.consume(input, consumed),
-                Ok(Decoded::Incomplete { need }) => self.need = need,
+                Ok(Decoded::Incomplete { need }) => {
+                    self.need = need;
+                    let missing = need.saturating_sub(input.len());
+                    input.spare(missing.min(READ_AHEAD_MAX));
+                }
                 Err(error) => {
                     request.error = Some(error);
                     return;
