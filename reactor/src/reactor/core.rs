@@ -213,7 +213,7 @@ impl<A> Core<A> {
     }
 
     /// Puts back the part of the source that was lent to its handler, and restores law 1.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_back(&mut self) {
         let lent = &mut self.lent;
         let tag = std::mem::replace(&mut lent.tag, Tag::NONE);

@@ -17,11 +17,26 @@ struct Loan<'a, A> {
     is_back: bool,
 }
 
-impl<A> Drop for Loan<'_, A> {
-    fn drop(&mut self) {
+impl<A> Loan<'_, A> {
+    /// Ends the loan of a call that has returned.
+    #[inline(always)]
+    fn give_back(&mut self) {
         self.cx.core.take_back();
+        self.is_back = true;
+    }
+
+    #[cold]
+    fn end_panicked(&mut self) {
+        self.cx.core.take_back();
+        self.cx.core.end(self.cx.me, Reason::Panicked);
+    }
+}
+
+impl<A> Drop for Loan<'_, A> {
+    #[inline(always)]
+    fn drop(&mut self) {
         if !self.is_back {
-            self.cx.core.end(self.cx.me, Reason::Panicked);
+            self.end_panicked();
         }
     }
 }
@@ -155,7 +170,7 @@ impl<A: 'static> Reactor<A> {
 
     /// Lends a handler itself, the loop and the application at once (law 4), if `prepare` finds in
     /// its source, which is live then, that there is something to tell. Returns what that is.
-    #[inline]
+    #[inline(always)] // It has one caller for the hot path and one for all others.
     fn dispatch<T: Copy>(
         &mut self,
         tag: Tag,
@@ -171,13 +186,13 @@ impl<A: 'static> Reactor<A> {
         self.core.lent.begin(tag, source);
         let mut loan = Loan { cx: Cx::new(&mut self.core, &mut self.app, tag), is_back: false };
         let result = call(told, handler.as_mut(), &mut loan.cx);
-        loan.is_back = true;
-        let operation = loan.cx.failed;
-        drop(loan);
+        loan.give_back();
         // Law 7: an error ends its source, never the loop.
         if let Err(error) = result {
-            self.core.end(tag, Reason::Failed { operation: operation.unwrap_or("handler"), error });
+            let operation = loan.cx.failed.unwrap_or("handler");
+            loan.cx.core.end(tag, Reason::Failed { operation, error });
         }
+        drop(loan);
         self.adopt();
         Some(told)
     }
