@@ -1,5 +1,5 @@
-//! The ready tools and client libraries, and what they share: addresses by name, and errors as
-//! users want to read them.
+//! Command-line tools and client libraries. This module has what they share: resolving addresses,
+//! and error messages for users.
 
 #![forbid(unsafe_code)]
 
@@ -15,22 +15,22 @@ pub mod output;
 pub mod resp;
 pub mod talk;
 
-/// Why a tool could not do what it was asked.
+/// The reason why a tool failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// This, in one sentence.
+    /// A message for the user, one sentence.
     Text(String),
-    /// Standard output was closed: nothing more is wanted, and nothing is told.
+    /// Standard output was closed. The tool exits without a message.
     OutputClosed,
 }
 
 impl Failure {
-    /// A failure in the given words.
+    /// Creates a failure with this message.
     pub fn new(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// What went wrong with the connection to `address`.
+    /// Creates a failure that names `address` and the reason why its connection ended.
     pub fn of_connection(address: &str, reason: &Reason) -> Self {
         let hint = match reason {
             Reason::Deadline => ": the peer does not answer",
@@ -57,19 +57,19 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The address that a user means: what [`Address`] reads, or a name and a port, for which the
-/// first address that the name resolves to is taken. Blocks while resolving.
+/// Parses an address that a user gave: either the forms that [`Address`] parses, or a host name and
+/// a port. Returns the first address that a name resolves to. Blocks while resolving.
 ///
 /// # Errors
-/// When it is neither.
+/// Fails if `text` is neither, or if the name cannot be resolved.
 pub fn resolve(text: &str) -> Result<Address, Failure> {
     Ok(resolve_all(text)?.swap_remove(0))
 }
 
-/// [`resolve`], but all addresses of a name: a server need not listen at the first.
+/// Like [`resolve`], but returns all addresses of a name. A server may not listen on the first one.
 ///
 /// # Errors
-/// When it is neither.
+/// Fails if `text` is neither an address nor a name and a port, or if the name cannot be resolved.
 pub fn resolve_all(text: &str) -> Result<Vec<Address>, Failure> {
     let location: Location =
         text.parse().map_err(|error: AddressError| Failure::new(error.to_string()))?;
@@ -81,14 +81,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_names_are_told_apart() {
+    fn addresses_and_names_are_distinguished() {
         assert!(resolve("127.0.0.1:1").is_ok());
         assert!(matches!(resolve("unix:/x"), Ok(Address::Unix(_))));
         for (text, hint) in [("localhost", "a port"), ("127.0.0.1:99999", "0 to 65535")] {
             let error = resolve(text).expect_err(text).to_string();
             assert!(error.contains(hint), "{error}");
         }
-        let error = resolve("no-such-host.invalid:80").expect_err("no name ends so (RFC 6761)");
+        let error =
+            resolve("no-such-host.invalid:80").expect_err(".invalid never resolves (RFC 6761)");
         assert!(error.to_string().contains("unknown name"), "{error}");
     }
 }

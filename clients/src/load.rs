@@ -1,4 +1,4 @@
-//! A load generator that verifies every byte.
+//! A load generator that verifies every byte of the replies.
 
 mod report;
 mod worker;
@@ -17,18 +17,18 @@ use report::Processor;
 pub use report::Report;
 use worker::{Role, Worker};
 
-/// Connections that are being made at once at most.
+/// The maximum number of connections that are being established at the same time.
 const CONNECTING_MAX: usize = 200;
-/// How often further ones are made.
+/// The interval at which further connections are started.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(1);
-/// How long the last replies are waited for.
+/// The time limit for the last replies.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Messages are kept in memory once, so that a gigabyte is plenty.
+/// The maximum size of a message in bytes. One message is kept in memory.
 const SIZE_MAX: usize = 1 << 30;
-/// Where the content of messages starts over.
+/// The period after which the content of messages repeats.
 const ALPHABET: usize = 26;
 
-/// What the server is expected to make of a message.
+/// The reply that the server is expected to send to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The same bytes.
@@ -37,52 +37,53 @@ pub enum Expect {
     Uppercase,
 }
 
-/// What load to make.
+/// The parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The server.
+    /// The address of the server.
     pub address: Address,
-    /// Connections that exchange messages.
+    /// The number of connections that exchange messages.
     pub connections: usize,
-    /// Connections that only stand there.
+    /// The number of connections that stay open and send nothing.
     pub idle: usize,
-    /// Bytes of a message.
+    /// The size of a message in bytes.
     pub size: usize,
-    /// Messages in flight on each connection.
+    /// The number of messages in flight on each connection.
     pub depth: usize,
-    /// How long to measure, once all connections stand.
+    /// The duration of the measurement, which starts when all connections are open.
     pub duration: Duration,
-    /// What the server is expected to answer.
+    /// The expected reply.
     pub expect: Expect,
 }
 
-/// What the connections share.
+/// The state that the connections share.
 struct App {
     load: Load,
-    /// What is sent, and what is expected: any run of `size` bytes from one of the first letters.
+    /// The bytes to send and the bytes to expect. A message is a slice of `size` bytes that starts
+    /// at one of the first letters.
     sent: Vec<u8>,
     expected: Vec<u8>,
     opened: usize,
     connecting: usize,
-    standing: usize,
+    open: usize,
     started: Option<Instant>,
     started_processor: Processor,
     stopping: bool,
     report: Report,
-    /// Where the report goes in the end.
+    /// Sends the report when the loop has ended.
     sender: Sender<Report>,
 }
 
 impl Drop for App {
-    /// The connections that a loop leaves behind are told of their end when it is dropped, and
-    /// only then is all counted that has no answer.
+    /// Sends the report. When the loop is dropped, it calls `closed` for the connections that are
+    /// left. Only then are all messages without a reply counted.
     fn drop(&mut self) {
-        // It fails when the receiver is gone, since the loop could not run.
+        // Sending fails if the receiver is gone because the loop could not run.
         let _ = self.sender.send(self.report.clone());
     }
 }
 
-/// Makes some more connections; starts measuring when all stand.
+/// Starts some more connections. Starts measuring when all connections are open.
 fn open_more(cx: &mut LoopCx<'_, App>) {
     let total = cx.app.load.connections + cx.app.load.idle;
     while cx.app.opened < total && cx.app.connecting < CONNECTING_MAX && !cx.app.stopping {
@@ -92,7 +93,8 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
         cx.app.opened += 1;
         cx.app.connecting += 1;
         let address = cx.app.load.address.clone();
-        // The loop's patience ends the wait for the last answers, and not their being slow.
+        // Only the loop's time limit ends the wait for the last replies, not a limit on slow
+        // connections.
         let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
         if let Err(error) =
             Stream::new(worker, limits).connect(&address, &ConnectOptions::DEFAULT, cx)
@@ -104,7 +106,7 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
     if cx.app.started.is_none() && cx.app.opened == total && cx.app.connecting == 0 {
         cx.app.started = Some(cx.now());
         cx.app.started_processor = Processor::now();
-        cx.app.report.connected = cx.app.standing;
+        cx.app.report.connected = cx.app.open;
         let duration = cx.app.load.duration;
         if cx.after(duration, end).is_err() {
             cx.stop();
@@ -112,7 +114,7 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
     }
 }
 
-/// Ends the measurement, unless it has ended, and waits a little for the last answers.
+/// Ends the measurement, unless it has ended, and waits for the last replies for a limited time.
 fn end(cx: &mut LoopCx<'_, App>) {
     if cx.app.stopping {
         return;
@@ -128,34 +130,34 @@ fn end(cx: &mut LoopCx<'_, App>) {
     cx.stop_gracefully(PATIENCE);
 }
 
-/// Whether this process may have so many connections, beside what it needs for itself.
+/// Checks that this process may open this many connections besides its other descriptors.
 fn check_descriptors(connections: usize) -> Result<(), Failure> {
     const OTHERS: usize = 16;
     let wanted = connections.saturating_add(OTHERS) as u64;
     let limit = raise_descriptor_limit(wanted)?;
     if limit < wanted {
         let text = format!(
-            "{connections} connections take {wanted} descriptors, and {limit} are the limit of \
-             this process: ask for fewer, or raise it with ulimit -n"
+            "{connections} connections need {wanted} descriptors, but the limit of this process is \
+            {limit}: use fewer connections, or raise the limit with ulimit -n"
         );
         return Err(Failure::new(text));
     }
     Ok(())
 }
 
-/// Makes the load and measures what comes of it. The answers that are missing when the time is up
-/// are waited for during five seconds. The first `SIGINT` ends the measurement early, a second one
-/// the wait; `progress` is called once a second with what there is so far.
+/// Generates the load and returns the measurements. When the time is up, it waits up to five
+/// seconds for missing replies. The first `SIGINT` ends the measurement early, a second one ends
+/// the wait. `progress` is called once a second with the report so far.
 ///
 /// # Errors
-/// When the load makes no sense, or the loop cannot run.
+/// Fails if the parameters are invalid or the loop cannot run.
 pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, Failure> {
     if load.size == 0 || load.depth == 0 || load.connections == 0 {
         return Err(Failure::new("size, depth and connections must be at least 1"));
     }
     if load.size > SIZE_MAX {
         let text =
-            format!("messages of {} bytes are too large: {SIZE_MAX} is the limit", load.size);
+            format!("messages of {} bytes are too large: the limit is {SIZE_MAX}", load.size);
         return Err(Failure::new(text));
     }
     check_descriptors(load.connections.saturating_add(load.idle))?;
@@ -174,7 +176,7 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
         expected,
         opened: 0,
         connecting: 0,
-        standing: 0,
+        open: 0,
         started: None,
         started_processor: Processor::default(),
         stopping: false,
@@ -191,9 +193,10 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
     cx.every(CONNECT_INTERVAL, |_, cx| {
         open_more(cx);
         let is_pointless = match cx.app.started {
-            Some(_) => cx.app.standing == 0,
-            // As many as are made at once have all failed: so will the rest.
-            None => cx.app.standing == 0 && cx.app.report.errors >= CONNECTING_MAX as u64,
+            Some(_) => cx.app.open == 0,
+            // All connections that are established at once have failed, so the others would fail
+            // too.
+            None => cx.app.open == 0 && cx.app.report.errors >= CONNECTING_MAX as u64,
         };
         if is_pointless {
             end(cx);

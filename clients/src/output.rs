@@ -1,7 +1,8 @@
-//! Standard output and standard error, as the users of tools expect them to fail.
+//! Writes to standard output and standard error, and handles their failures.
 //!
-//! A standard output that is closed (`talk ... | head -1`) ends a tool without a word, with
-//! [`CLOSED`]. One that fails otherwise (a full disk) is a failure that names it.
+//! If standard output is closed (`talk ... | head -1`), a tool exits without a message, with the
+//! code [`CLOSED`]. If it fails in another way (a full disk), the tool reports an error that names
+//! it.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -11,12 +12,12 @@ use clap::Parser;
 
 use crate::Failure;
 
-/// The exit code of a tool whose standard output was closed: what a shell reports of a program
-/// that `SIGPIPE` has ended, 128 and the signal's number (`signal(7)`).
+/// The exit code of a tool whose standard output was closed. A shell reports the same code for a
+/// program that `SIGPIPE` killed: 128 plus the number of the signal (`signal(7)`).
 pub const CLOSED: u8 = 128 + 13;
 
 impl Failure {
-    /// Standard output took no more, for this reason.
+    /// Creates a failure from an error of standard output.
     pub fn of_output(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
@@ -24,8 +25,8 @@ impl Failure {
         }
     }
 
-    /// Tells it on standard error, behind the name of the tool. Returns the tool's exit code: 1,
-    /// or [`CLOSED`], of which nothing is told.
+    /// Prints the failure to standard error, after the name of the tool. Returns the exit code of
+    /// the tool: 1, or [`CLOSED`], for which it prints nothing.
     pub fn report(&self, tool: &str) -> u8 {
         match self {
             Self::OutputClosed => CLOSED,
@@ -37,23 +38,25 @@ impl Failure {
     }
 }
 
-/// Writes `text` to standard output, to its last byte.
+/// Writes all of `text` to standard output and flushes it.
 ///
 /// # Errors
-/// When standard output takes no more.
+/// Fails if standard output fails.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     let written = output.write_all(text).and_then(|()| output.flush());
     written.map_err(|error| Failure::of_output(&error))
 }
 
-/// Writes a line to standard error. One that fails is not told: there is no place left to tell it.
+/// Writes a line to standard error. A failure to write is ignored: there is no place left to report
+/// it.
 pub fn complain(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Replaces the line of progress on standard error with `line`, if that is a terminal; an empty one
-/// makes way for what is printed next. One that fails is not told: it is no part of the result.
+/// Replaces the line of progress on standard error with `line`, if standard error is a terminal. An
+/// empty `line` removes it before other output. A failure to write is ignored: progress is not part
+/// of the result.
 pub fn progress(line: &str) {
     let mut terminal = io::stderr();
     if terminal.is_terminal() {
@@ -61,17 +64,18 @@ pub fn progress(line: &str) {
     }
 }
 
-/// The arguments of this process. Help, the version and wrong arguments are printed instead, and
-/// the exit code is returned as the error: 0 for help, 2 for wrong arguments.
+/// Parses the arguments of this process. For help, the version and wrong arguments it prints a
+/// message, and returns the exit code as the error: 0 for help and the version, 2 for wrong
+/// arguments.
 ///
 /// # Errors
-/// When there is nothing to do but to exit with this code.
+/// Returns the code with which the process has to exit.
 pub fn arguments<T: Parser>(tool: &str) -> Result<T, ExitCode> {
-    T::try_parse().map_err(|told| {
-        let printed = told.print().and_then(|()| io::stdout().flush());
+    T::try_parse().map_err(|error| {
+        let printed = error.print().and_then(|()| io::stdout().flush());
         let code = match printed {
-            Err(error) if !told.use_stderr() => Failure::of_output(&error).report(tool),
-            _ => u8::try_from(told.exit_code()).unwrap_or(2),
+            Err(failed) if !error.use_stderr() => Failure::of_output(&failed).report(tool),
+            _ => u8::try_from(error.exit_code()).unwrap_or(2),
         };
         code.into()
     })

@@ -1,4 +1,4 @@
-//! Standard input to a server, its replies to standard output.
+//! Sends standard input to a server and prints its replies.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,18 +11,18 @@ use reactor::{
 
 use crate::{Failure, resolve};
 
-/// How much waits on its way in either direction before its source is paused.
+/// The number of queued bytes in one direction at which the source of the bytes is paused.
 const QUEUE_MAX: usize = 256 * 1024;
-/// How much is read from standard input at once.
+/// The number of bytes that one read of standard input takes at most.
 const READ_SIZE: usize = 64 * 1024;
 
-/// What the three sources share.
+/// The state that the three sources share.
 struct App {
     address: String,
-    /// From standard input to the server.
+    /// Bytes on the way from standard input to the server.
     up: Buffer,
     up_ended: bool,
-    /// From the server to standard output.
+    /// Bytes on the way from the server to standard output.
     down: Buffer,
     down_ended: bool,
     input: Token,
@@ -64,7 +64,7 @@ struct Print;
 impl Handler<App> for Print {
     fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
         while !cx.app.down.is_empty() {
-            // Taken out for the call, which is lent the application too.
+            // The buffer is taken out because the call borrows the application too.
             let mut down = std::mem::take(&mut cx.app.down);
             let written = cx.write(&[IoSlice::new(down.filled())]);
             if let Ok(Some(count)) = written {
@@ -92,19 +92,19 @@ impl Handler<App> for Print {
     }
 }
 
-/// Ends the tool after one of its own sources has ended. What the system says is told by itself:
-/// the words of a [`Reason`] are about a peer, which neither of them has.
-fn end(reason: &Reason, cx: &mut LoopCx<'_, App>, failure: impl FnOnce(&io::Error) -> Failure) {
-    let told = match reason {
+/// Ends the tool after standard input or output has ended. The failure contains the error of the
+/// system alone: the text of a [`Reason`] is about a peer, and these sources have none.
+fn end(reason: &Reason, cx: &mut LoopCx<'_, App>, convert: impl FnOnce(&io::Error) -> Failure) {
+    let failure = match reason {
         Reason::Stopped => return,
-        Reason::Failed { error, .. } => failure(error),
-        other => failure(&io::Error::other(other.to_string())),
+        Reason::Failed { error, .. } => convert(error),
+        other => convert(&io::Error::other(other.to_string())),
     };
-    cx.app.failure.get_or_insert(told);
+    cx.app.failure.get_or_insert(failure);
     cx.stop();
 }
 
-/// The connection's side: moves bytes between the queues and the connection.
+/// The session of the connection. Moves bytes between the queues and the connection.
 struct Relay;
 
 impl Session<App> for Relay {
@@ -115,7 +115,7 @@ impl Session<App> for Relay {
         context: &mut Context<'_, App>,
     ) -> Result<Flow, protocol::Reason> {
         let (to_input, to_output) = (context.app.input.into(), context.app.output.into());
-        // Replies are read meanwhile, however slowly the server takes this.
+        // The session goes on reading replies even if the server reads slowly.
         let room = context.limits.output_high.saturating_sub(output.len()) as usize;
         let count = room.min(context.app.up.len());
         if count > 0 {
@@ -136,7 +136,7 @@ impl Session<App> for Relay {
             context.effects.wake(to_output);
             return Ok(Flow::Close);
         }
-        // Woken again when the queue has been printed.
+        // The output wakes this session when it has printed the queue.
         let full = context.app.down.len() >= QUEUE_MAX && context.cause != Cause::Opened;
         Ok(if full { Flow::Pause } else { Flow::Continue })
     }
@@ -151,12 +151,12 @@ impl Session<App> for Relay {
     }
 }
 
-/// Sends standard input to `address` and prints what comes back, until the server ends its side.
-/// The end of standard input ends this side, and the replies are still waited for.
+/// Sends standard input to `address` and prints the replies until the server ends the connection.
+/// At the end of standard input, it ends its sending side and waits for the remaining replies.
 ///
 /// # Errors
-/// What went wrong: the name, the connection, standard input or output. A standard output that
-/// was closed is [`Failure::OutputClosed`].
+/// Fails if the name, the connection, standard input or standard output fails. If standard output
+/// was closed, the error is [`Failure::OutputClosed`].
 pub fn talk(address: &str) -> Result<(), Failure> {
     let target = resolve(address)?;
     let app = App {
@@ -183,7 +183,7 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     reactor.app.failure.take().map_or(Ok(()), Err)
 }
 
-/// A registration of a descriptor that the shell and others share.
+/// Returns a registration for a descriptor that is shared with other processes, such as the shell.
 fn shared(interest: Interest) -> Registration {
     Registration::new(interest).keep_blocking()
 }

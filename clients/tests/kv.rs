@@ -1,4 +1,4 @@
-//! Both tools against both servers: `redis-cli` and `kv-cli`, `redis-server` and `kv`.
+//! Compares both tools on both servers: `redis-cli` and `kv-cli`, `redis-server` and `kv`.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clients::resp::{Answer, Connection};
 use common::kv::Kv;
-use common::tools::{Tool, run, said};
+use common::tools::{Tool, comparable, run};
 use testkit::Redis;
 
 const TOOLS: [(&str, &str); 2] =
@@ -16,7 +16,7 @@ const TOOLS: [(&str, &str); 2] =
 /// Over 500 commands of every kind.
 const SCRIPT: &str = include_str!("../../servers/tests/kv/script.txt");
 
-/// Both servers, and the means to talk to them.
+/// Both servers.
 struct Servers {
     redis: Redis,
     kv: Kv,
@@ -24,7 +24,7 @@ struct Servers {
 }
 
 impl Servers {
-    /// Nothing where there is no Redis, which is said aloud.
+    /// Starts both servers. Returns None, with a message, if Redis is not installed.
     fn start(password: Option<&'static str>) -> Option<Self> {
         let secret = password.map(|it| ["--requirepass", it]);
         let secret = secret.as_ref().map_or(&[][..], |it| &it[..]);
@@ -32,13 +32,13 @@ impl Servers {
         Some(Self { redis, kv: Kv::start(password), password })
     }
 
-    /// What both are called and where they are.
+    /// The names and sockets of both servers.
     fn sockets(&self) -> [(&'static str, String); 2] {
         [("redis", self.redis.socket()), ("kv", self.kv.socket())]
     }
 
-    /// Has `play` use each tool on each server, empty each time, and compares what it comes to.
-    /// Returns that.
+    /// Calls `play` with each tool on each server, which is emptied before, and checks that the
+    /// results are equal. Returns the result.
     fn assert_same(&self, what: &str, mut play: impl FnMut(&str, &str) -> String) -> String {
         let mut judge = None;
         for (server, socket) in self.sockets() {
@@ -47,38 +47,38 @@ impl Servers {
                 let secret = secret.as_ref().map_or(&[][..], |it| &it[..]);
                 let args = [&["-s", &socket][..], secret, &["flushall"]].concat();
                 assert_eq!(run("redis-cli", &args, b"").stdout, b"OK\n");
-                let said = play(program, &socket);
-                let judge: &String = judge.get_or_insert_with(|| said.clone());
-                let lines = judge.lines().zip(said.lines()).enumerate();
+                let output = play(program, &socket);
+                let judge: &String = judge.get_or_insert_with(|| output.clone());
+                let lines = judge.lines().zip(output.lines()).enumerate();
                 let first = lines.into_iter().find(|(_, (theirs, ours))| theirs != ours);
-                assert!(*judge == said, "{tool} on {server}, {what}: {first:?} differ");
+                assert!(*judge == output, "{tool} on {server}, {what}: {first:?} differ");
             }
         }
         judge.expect("there are servers and tools")
     }
 
-    /// Has both tools say the same to both servers.
+    /// Runs both tools with the same arguments and input on both servers. Returns the output.
     fn assert_same_output(&self, args: &[&str], input: &[u8]) -> String {
         self.assert_same(&format!("{args:?}"), |program, socket| {
-            said(&run(program, &[&["-s", socket], args].concat(), input))
+            comparable(&run(program, &[&["-s", socket], args].concat(), input))
         })
     }
 }
 
 #[test]
-fn a_script_says_the_same_through_both_tools_from_both_servers() {
+fn a_script_has_the_same_output_with_both_tools_on_both_servers() {
     let Some(servers) = Servers::start(None) else { return };
     assert!(SCRIPT.lines().count() > 500);
     for version in ["-2", "-3"] {
         for printing in ["--raw", "--no-raw"] {
-            let said = servers.assert_same_output(&[version, printing], SCRIPT.as_bytes());
-            assert!(said.lines().count() > 500, "{said}");
+            let output = servers.assert_same_output(&[version, printing], SCRIPT.as_bytes());
+            assert!(output.lines().count() > 500, "{output}");
         }
     }
 }
 
 #[test]
-fn commands_of_the_arguments_say_the_same() {
+fn commands_in_the_arguments_have_the_same_output() {
     let Some(servers) = Servers::start(None) else { return };
     let forms: [&[&str]; 6] =
         [&[], &["--no-raw"], &["-3"], &["-3", "--no-raw"], &["--csv"], &["-3", "--json"]];
@@ -100,8 +100,8 @@ fn commands_of_the_arguments_say_the_same() {
             servers.assert_same_output(&[form, command].concat(), b"");
         }
     }
-    let said = servers.assert_same_output(&["-r", "3", "-i", "0.01", "incr", "n"], b"");
-    assert!(said.starts_with("1\n2\n3\n"), "{said}");
+    let output = servers.assert_same_output(&["-r", "3", "-i", "0.01", "incr", "n"], b"");
+    assert!(output.starts_with("1\n2\n3\n"), "{output}");
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn collections_print_the_same_as_json() {
                    sadd s m\nsmembers s\nmget h nothing\nnonsense\nmulti\nincr n\nlpush n x\nexec\n";
     for form in ["--json", "--quoted-json"] {
         for version in ["-2", "-3"] {
-            let said = servers.assert_same_output(&[version, form], script);
-            assert_eq!(said.contains('{'), version == "-3", "{said}");
+            let output = servers.assert_same_output(&[version, form], script);
+            assert_eq!(output.contains('{'), version == "-3", "{output}");
         }
     }
 }
@@ -127,12 +127,12 @@ fn mass_insertion_counts_the_same() {
     for version in ["-2", "-3"] {
         servers.assert_same(version, |program, socket| {
             let insert = |input: &str| {
-                said(&run(program, &["-s", socket, version, "--pipe"], input.as_bytes()))
+                comparable(&run(program, &["-s", socket, version, "--pipe"], input.as_bytes()))
             };
             let counts = [&sets, inline, "", "PING"].map(insert);
             assert!(counts[0].contains("errors: 0, replies: 20000\n"), "{}", counts[0]);
             assert!(counts[1].contains("errors: 2, replies: 4\n"), "{}", counts[1]);
-            counts.concat() + &said(&run(program, &["-s", socket, "dbsize"], b""))
+            counts.concat() + &comparable(&run(program, &["-s", socket, "dbsize"], b""))
         });
     }
 }
@@ -149,7 +149,7 @@ fn messages_are_printed_until_the_server_ends_the_connection() {
     for args in cases {
         let printed = servers.assert_same(&format!("{args:?}"), |program, socket| {
             let mut tool = Tool::start(Command::new(program).args(["-s", socket]).args(args));
-            // The last confirmation, in whatever form: the second channel and how many there are.
+            // The last confirmation in any form: the second channel and the number of channels.
             tool.wait_for("b");
             tool.wait_for("2");
             tool.wait_for("\n");
@@ -166,7 +166,7 @@ fn messages_are_printed_until_the_server_ends_the_connection() {
 }
 
 #[test]
-fn a_password_opens_both() {
+fn both_servers_accept_the_password() {
     let Some(servers) = Servers::start(Some("secret")) else { return };
     let cases: [(&[&str], &str); 8] = [
         (&["ping"], ""),
@@ -188,13 +188,13 @@ fn a_password_opens_both() {
     assert!(opened.starts_with("PONG\n"), "{opened}");
 }
 
-/// What a server knows of a command and its parts: its name, how many arguments it has, its flags
-/// and where its keys stand.
+/// Collects what a server knows about commands and their subcommands: the name, the number of
+/// arguments, the flags and the positions of keys.
 fn commands(all: &Answer, found: &mut BTreeMap<String, (i64, BTreeSet<String>, [i64; 3])>) {
     let text = |it: &Answer| it.as_str().expect("it is text").to_owned();
     for command in all.elements() {
         let [name, arity, flags, first, last, step, _, _, _, parts] = command.elements() else {
-            panic!("{command:?} is not what is said of a command");
+            panic!("{command:?} does not describe a command");
         };
         let number = |it: &Answer| it.as_integer().expect("it is a number");
         let flags = flags.elements().iter().map(text).collect();
@@ -205,7 +205,7 @@ fn commands(all: &Answer, found: &mut BTreeMap<String, (i64, BTreeSet<String>, [
 }
 
 #[test]
-fn all_commands_of_kv_are_called_as_in_redis() {
+fn all_commands_of_kv_have_the_names_and_arguments_of_redis() {
     let Some(servers) = Servers::start(None) else { return };
     let [theirs, ours] = [servers.redis.address(), servers.kv.address()].map(|address| {
         let mut connection = Connection::connect(&address).expect("it is there");
@@ -218,7 +218,7 @@ fn all_commands_of_kv_are_called_as_in_redis() {
     assert!(ours.len() > 130, "{} commands", ours.len());
     for (name, (arity, flags, keys)) in ours {
         let Some(theirs) = theirs.get(&name) else {
-            // Redis lists no parts of DEBUG.
+            // Redis lists no subcommands of DEBUG.
             assert_eq!(name, "debug|sleep");
             continue;
         };

@@ -1,4 +1,4 @@
-//! `kv-cli` beside `redis-cli`, and against servers that die.
+//! Compares `kv-cli` with `redis-cli`, also on servers that misbehave.
 
 mod common;
 
@@ -8,12 +8,12 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
 use common::Server;
-use common::tools::{Tool, run, said, script};
+use common::tools::{Tool, comparable, run, script};
 use testkit::{Folder, Redis, has_peer, wait_until};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
-/// 400 lines of every kind: replies of all types, errors, quoting, what is for the tool itself.
+/// 400 lines of every kind: replies of all types, errors, quoting, commands of the tool itself.
 const SCRIPT: &str = include_str!("scripts/commands.txt");
 
 /// The forms in which both tools print, in both versions.
@@ -32,7 +32,8 @@ const FORMS: [&[&str]; 12] = [
     &["-2", "--json"],
 ];
 
-/// Runs both tools with the same arguments, on an empty server each time.
+/// Runs both tools with the same arguments, on an empty server each time, and checks that the
+/// outputs are equal.
 fn assert_same<T: AsRef<str>>(redis: &Redis, args: &[T], input: &[u8]) {
     let socket = redis.socket();
     let args: Vec<&str> =
@@ -40,7 +41,7 @@ fn assert_same<T: AsRef<str>>(redis: &Redis, args: &[T], input: &[u8]) {
     let [theirs, ours] = ["redis-cli", KV_CLI].map(|tool| {
         let cleared = run("redis-cli", &["-s", &socket, "FLUSHALL"], b"");
         assert_eq!(cleared.stdout, b"OK\n");
-        said(&run(tool, &args, input))
+        comparable(&run(tool, &args, input))
     });
     let (mut number, mut lines) = (0, theirs.lines().zip(ours.lines()));
     let first = lines.find(|(theirs, ours)| {
@@ -60,7 +61,7 @@ fn a_script_prints_the_same_in_every_form_and_version() {
 }
 
 #[test]
-fn commands_of_the_arguments_print_the_same() {
+fn commands_in_the_arguments_print_the_same() {
     let Some(redis) = Redis::start(&[]) else { return };
     let commands: [&[&str]; 16] = [
         &["ping"],
@@ -88,7 +89,7 @@ fn commands_of_the_arguments_print_the_same() {
 }
 
 #[test]
-fn options_mean_the_same() {
+fn options_have_the_same_effect() {
     let Some(redis) = Redis::start(&[]) else { return };
     let cases: [(&[&str], &str); 22] = [
         (&["unsubscribe", "a"], ""),
@@ -136,24 +137,25 @@ fn a_password_is_taken_from_the_arguments_or_the_environment() {
         &["-3", "ping"],
     ];
     for case in cases {
-        let [theirs, ours] = ["redis-cli", KV_CLI].map(|tool| said(&run(tool, &args(case), b"")));
+        let [theirs, ours] =
+            ["redis-cli", KV_CLI].map(|tool| comparable(&run(tool, &args(case), b"")));
         assert_eq!(theirs, ours, "{case:?}");
     }
     let script = b"ping\nauth secret\nping\nauth wrong\n";
     let [theirs, ours] =
-        ["redis-cli", KV_CLI].map(|tool| said(&run(tool, &args(&["-n", "3"]), script)));
+        ["redis-cli", KV_CLI].map(|tool| comparable(&run(tool, &args(&["-n", "3"]), script)));
     assert_eq!(theirs, ours);
     let [theirs, ours] = ["redis-cli", KV_CLI].map(|tool| {
         let mut command = Command::new(tool);
         command.args(args(&["ping"])).env("REDISCLI_AUTH", "secret").stdin(Stdio::null());
-        said(&command.output().expect("it runs"))
+        comparable(&command.output().expect("it runs"))
     });
     assert_eq!(theirs, ours);
     assert!(ours.starts_with("PONG"), "{ours}");
 }
 
 #[test]
-fn what_can_not_be_connected_to_is_told_in_the_same_words() {
+fn failures_to_connect_have_the_same_message() {
     if !has_peer("redis-cli") {
         return;
     }
@@ -170,16 +172,17 @@ fn what_can_not_be_connected_to_is_told_in_the_same_words() {
     ];
     for (args, input) in cases {
         let [theirs, ours] =
-            ["redis-cli", KV_CLI].map(|tool| said(&run(tool, args, input.as_bytes())));
+            ["redis-cli", KV_CLI].map(|tool| comparable(&run(tool, args, input.as_bytes())));
         assert_eq!(theirs, ours, "{args:?}");
     }
 }
 
-/// What the servers that misbehave say to the first bytes of a connection, before they close.
+/// The replies of the misbehaving servers to the first bytes of a connection. They close it
+/// afterwards.
 const LAST_WORDS: [&[u8]; 4] = [b"", b"$5\r\nab", b"*2\r\n+OK\r\n", b"?what\r\n"];
 
 #[test]
-fn a_server_that_dies_is_told_in_the_same_words() {
+fn a_lost_server_causes_the_same_message() {
     if !has_peer("redis-cli") {
         return;
     }
@@ -190,7 +193,7 @@ fn a_server_that_dies_is_told_in_the_same_words() {
         // The thread ends with the process.
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                // The tool may be gone.
+                // The tool may have exited.
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(words);
             }
@@ -205,7 +208,7 @@ fn a_server_that_dies_is_told_in_the_same_words() {
         for (args, input) in cases {
             let args = [&["-s", socket.as_str()], args].concat();
             let [theirs, ours] =
-                ["redis-cli", KV_CLI].map(|tool| said(&run(tool, &args, input.as_bytes())));
+                ["redis-cli", KV_CLI].map(|tool| comparable(&run(tool, &args, input.as_bytes())));
             assert_eq!(theirs, ours, "{args:?} after {}", words.escape_ascii());
         }
     }
@@ -233,25 +236,25 @@ fn mass_insertion_counts_the_same() {
 }
 
 #[test]
-fn mass_insertion_does_not_wait_forever_and_does_not_hang() {
+fn mass_insertion_has_a_time_limit_and_does_not_hang() {
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
     // One reply never comes.
     let args = ["-p", port, "--pipe", "--pipe-timeout", "1"];
     let output = run(KV_CLI, &args, b"PING\r\n*2\r\n$4\r\nECHO\r\n$100\r\n");
-    let (told, errors) =
+    let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(errors, "No replies for 1 seconds: exiting.\n");
-    assert!(told.ends_with("errors: 1, replies: 1\n"), "{told}");
+    assert!(printed.ends_with("errors: 1, replies: 1\n"), "{printed}");
     assert_eq!(output.status.code(), Some(1));
-    // The server stops reading while its replies are not read, and sending must not wait for that.
+    // The server stops reading while its replies are not read. Sending must not block reading.
     let large = format!("*2\r\n$4\r\nECHO\r\n$65536\r\n{}\r\n", "x".repeat(65536)).repeat(500);
     let output = run(KV_CLI, &["-p", port, "--pipe"], large.as_bytes());
     assert!(output.stdout.ends_with(b"errors: 0, replies: 500\n"), "{output:?}");
 }
 
 #[test]
-fn mass_insertion_goes_on_after_it_was_stopped() {
+fn mass_insertion_continues_after_a_stop() {
     use nix::sys::signal::{Signal, kill};
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
@@ -269,7 +272,7 @@ fn mass_insertion_goes_on_after_it_was_stopped() {
     assert!(output.ends_with("errors: 0, replies: 20\n"), "{output}");
 }
 
-/// Waits until the main thread of `process` sleeps (`S`) or is stopped (`T`), as `ps` has it.
+/// Waits until the main thread of `process` sleeps (`S`) or is stopped (`T`), as shown by `ps`.
 fn wait_for_state(process: nix::unistd::Pid, state: char) {
     wait_until(&format!("state {state}"), || {
         let all = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it is there");
@@ -277,12 +280,12 @@ fn wait_for_state(process: nix::unistd::Pid, state: char) {
     });
 }
 
-/// Has both tools say the same things to the same server, on a terminal.
+/// Runs both tools with the same input on a terminal, each on a new server.
 fn on_both_terminals(options: &str, mut play: impl FnMut(&mut Tool, &mut Redis)) -> [String; 2] {
     ["redis-cli", KV_CLI].map(|program| {
         let mut redis = Redis::start(&[]).expect("it is installed");
         let socket = redis.socket();
-        // Ctrl-C is for the tool: the shell around it gets it as well, and is to go on.
+        // The shell ignores Ctrl-C, which is meant for the tool.
         let command = format!("trap : INT; {program} -s {socket} {options}; echo code $?");
         let mut tool = Tool::on_terminal(&command);
         play(&mut tool, &mut redis);
@@ -295,7 +298,7 @@ fn has_terminals() -> bool {
 }
 
 #[test]
-fn the_prompt_tells_the_database_and_the_transaction() {
+fn the_prompt_shows_the_database_and_the_transaction() {
     if !has_terminals() {
         return;
     }
@@ -319,7 +322,7 @@ fn the_prompt_tells_the_database_and_the_transaction() {
             tool.type_in(&format!("{line}\n"));
             tool.wait_for("\n");
             tool.wait_for(prompt);
-            // What was read is the prompt that is waited for next.
+            // The prompt that comes next was read already. An empty line prints another one.
             tool.type_in("\n");
             tool.wait_for("\n");
         }
@@ -331,7 +334,7 @@ fn the_prompt_tells_the_database_and_the_transaction() {
 }
 
 #[test]
-fn a_lost_connection_is_made_again() {
+fn a_lost_connection_is_reestablished() {
     if !has_terminals() {
         return;
     }
@@ -354,7 +357,7 @@ fn a_lost_connection_is_made_again() {
         tool.wait_for("not connected> ");
         tool.type_in("\u{4}");
     });
-    // How the end of a connection shows depends on how far the server has come with it.
+    // The error of a lost connection depends on the progress of the server.
     let stable = |text: String| {
         let ends = ["Broken pipe", "Connection reset by peer", "Server closed the connection"];
         ends.iter().fold(text, |text, end| text.replace(end, "It ended"))
@@ -383,7 +386,7 @@ fn messages_are_printed_until_ctrl_c() {
             tool.wait_for("> ");
             tool.type_in("\u{4}");
         });
-        // How long it took is not the same.
+        // The durations differ.
         let stable = |text: String| {
             let lines = text.lines().filter(|line| !line.starts_with("^C("));
             lines.collect::<Vec<_>>().join("\n")
@@ -393,7 +396,7 @@ fn messages_are_printed_until_ctrl_c() {
 }
 
 #[test]
-fn ctrl_c_ends_what_waits_for_a_reply() {
+fn ctrl_c_ends_a_wait_for_a_reply() {
     if !has_terminals() {
         return;
     }
@@ -411,7 +414,7 @@ fn ctrl_c_ends_what_waits_for_a_reply() {
 }
 
 #[test]
-fn names_are_completed_and_lines_remembered_but_for_secrets() {
+fn names_are_completed_and_the_history_contains_no_secrets() {
     if !has_terminals() {
         return;
     }
@@ -431,7 +434,7 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
     tool.wait_for("\u{1b}[?2026l");
     tool.type_in("AUTH  me \"secret\n");
     tool.wait_for("Invalid argument(s)");
-    // The last line that is remembered comes back with the key that points up.
+    // The key that points up recalls the last line of the history.
     tool.wait_for("\u{1b}[?2026l");
     tool.type_in("\u{1b}[A");
     tool.type_in("\n");
@@ -442,11 +445,11 @@ fn names_are_completed_and_lines_remembered_but_for_secrets() {
     assert!(remembered.contains("strlen a"), "{remembered}");
     assert!(!remembered.contains("secret"), "{remembered}");
     let mode = std::fs::metadata(&history).expect("it is there").permissions().mode();
-    assert_eq!(mode & 0o077, 0, "others may read it: {mode:o}");
+    assert_eq!(mode & 0o077, 0, "other users can read it: {mode:o}");
 }
 
 #[test]
-fn subscriptions_of_a_script_print_until_the_server_ends() {
+fn subscriptions_of_a_script_print_until_the_connection_ends() {
     for args in [&["subscribe", "a", "b"][..], &["--no-raw", "-3", "psubscribe", "*"]] {
         let [theirs, ours] = ["redis-cli", KV_CLI].map(|tool| {
             let mut redis = Redis::start(&[])?;
@@ -470,7 +473,7 @@ fn subscriptions_of_a_script_print_until_the_server_ends() {
 fn confirmations_of_unsubscribing_are_replies_in_either_version() {
     let Some(redis) = Redis::start(&[]) else { return };
     let socket = redis.socket();
-    // The database that cannot be selected is tried again after AUTH, by the tool itself.
+    // The tool itself tries again after AUTH to select the invalid database.
     for version in ["-2", "-3"] {
         let args = ["-s", &socket, version, "--csv", "-n", "99"];
         let output = run(KV_CLI, &args, b"unsubscribe a b\npunsubscribe\nauth x\nping\n");
@@ -516,7 +519,7 @@ fn help_and_version_are_printed() {
 }
 
 #[test]
-fn an_output_that_is_closed_ends_it_silently() {
+fn a_closed_standard_output_ends_kv_cli_silently() {
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
     let mut child = Command::new(KV_CLI)

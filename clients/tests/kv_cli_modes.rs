@@ -1,5 +1,5 @@
-//! What `kv-cli` does beside saying commands, beside `redis-cli`: going through keys, counters,
-//! latency, URIs, passwords and help.
+//! Compares the other modes of `kv-cli` with `redis-cli`: scanning keys, counters, latency, URIs,
+//! passwords and help.
 
 mod common;
 
@@ -7,24 +7,24 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 
 use common::kv::Kv;
-use common::tools::{Tool, run, said};
+use common::tools::{Tool, comparable, run};
 use testkit::{Folder, Redis, has_peer};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
-/// What both tools say with the same arguments and input.
+/// Runs both tools with the same arguments and input. Returns their outputs.
 fn both<T: AsRef<str>>(args: &[T], input: &[u8]) -> [String; 2] {
-    ["redis-cli", KV_CLI].map(|tool| said(&run(tool, args, input)))
+    ["redis-cli", KV_CLI].map(|tool| comparable(&run(tool, args, input)))
 }
 
-/// Has both tools do the same with the server at `socket`. Returns what they say.
+/// Runs both tools on the server at `socket`, and compares the outputs. Returns the output.
 fn assert_same(socket: &str, args: &[&str], input: &[u8]) -> String {
     let [theirs, ours] = both(&[&["-s", socket], args].concat(), input);
     assert!(theirs == ours, "{args:?}\n{theirs}\n--- is not ---\n{ours}");
     ours
 }
 
-/// Says commands, one a line, to the server at `socket`.
+/// Sends commands, one per line, to the server at `socket`.
 fn say(socket: &str, script: &str) {
     let output = run("redis-cli", &["-s", socket], script.as_bytes());
     assert!(output.status.success(), "{output:?}");
@@ -67,13 +67,13 @@ fn keys_are_listed_and_measured_the_same_on_both_servers() {
             }
         }
     }
-    // One of the 408 names has a line feed in it.
+    // One of the 408 names contains a line feed.
     let all = run(KV_CLI, &["-s", &redis.socket(), "--scan", "--count", "1000"], b"");
     assert_eq!(all.stdout.iter().filter(|byte| **byte == b'\n').count(), 409);
 }
 
 #[test]
-fn a_server_that_refuses_is_told_in_the_same_words() {
+fn a_refusing_server_causes_the_same_message() {
     let Some(redis) = Redis::start(&["--requirepass", "secret"]) else { return };
     let modes = ["--scan", "--bigkeys", "--memkeys", "--stat"];
     for mode in modes {
@@ -89,7 +89,7 @@ fn a_server_that_refuses_is_told_in_the_same_words() {
     }
 }
 
-/// What a server tells of itself: with zeros, with big numbers, and of each child.
+/// Outputs of INFO: with zeros, with large numbers, and with each kind of child process.
 fn infos() -> Vec<String> {
     let fields = [
         ("used_memory", ["0", "1023", "1048576", "5368709120", "123456789"]),
@@ -110,19 +110,20 @@ fn infos() -> Vec<String> {
 }
 
 #[test]
-fn counters_are_shown_the_same_line_by_line() {
+fn counters_are_printed_in_the_same_lines() {
     if !has_peer("redis-cli") {
         return;
     }
     let folder = Folder::new("stat");
     let socket = folder.file("socket");
     let listener = UnixListener::bind(&socket).expect("the folder is ours");
-    // The thread ends with the process. More lines than stand below one head, then no more.
+    // The thread ends with the process. It sends more lines than fit below one header, and then an
+    // error.
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let infos = infos();
             for info in infos.iter().cycle().take(23) {
-                // The tool may be gone.
+                // The tool may have exited.
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(format!("${}\r\n{info}\r\n", info.len()).as_bytes());
             }
@@ -135,7 +136,7 @@ fn counters_are_shown_the_same_line_by_line() {
     assert_eq!(shown.matches("SAVE+AOF").count(), 4, "{shown}");
 }
 
-/// The same with every number as a single letter.
+/// Replaces every number by a single letter.
 fn without_numbers(text: &str) -> String {
     let mut shape = String::new();
     for letter in text.chars() {
@@ -148,15 +149,15 @@ fn without_numbers(text: &str) -> String {
 }
 
 #[test]
-fn latency_is_told_in_the_same_form() {
+fn latency_is_printed_in_the_same_form() {
     let Some(redis) = Redis::start(&[]) else { return };
     for form in ["--raw", "--csv", "--json"] {
         let args = ["-s", &redis.socket(), "--latency", form, "-i", "0.03"];
-        let [theirs, ours] = both(&args, b"").map(|said| without_numbers(&said));
+        let [theirs, ours] = both(&args, b"").map(|output| without_numbers(&output));
         assert_eq!(theirs, ours, "{form}");
         assert!(ours.contains("N.N"), "{ours}");
     }
-    // On a terminal it goes on, and a history begins anew.
+    // On a terminal it continues, and a history starts new lines.
     if !has_peer("script") {
         return;
     }
@@ -166,9 +167,9 @@ fn latency_is_told_in_the_same_form() {
         tool.wait_for(" seconds range\r\n");
         tool.wait_for("(1 samples)");
         tool.type_in("\u{3}");
-        // The terminal shows the key behind whatever stands there.
+        // The terminal shows the key after the current output.
         let shown = without_numbers(&tool.end().replace("^C", ""));
-        // One sample is shown as the next.
+        // Repeated samples look the same.
         let mut parts: Vec<_> = shown.split('\u{1b}').map(str::to_owned).collect();
         parts.sort_unstable();
         parts.dedup();
@@ -178,15 +179,15 @@ fn latency_is_told_in_the_same_form() {
 }
 
 #[test]
-fn a_lost_connection_is_made_again_where_one_looks_on() {
+fn stat_reconnects_after_a_lost_connection() {
     let folder = Folder::new("again");
     let socket = folder.file("socket");
     let listener = UnixListener::bind(&socket).expect("the folder is ours");
     std::thread::spawn(move || {
-        // The first connection ends with one answer, the second answers with an error.
+        // The first connection ends after one answer. The second one answers with an error.
         for answer in ["$0\r\n\r\n", "-ERR enough\r\n"] {
             let (mut stream, _) = listener.accept().expect("it listens");
-            // The tool may be gone.
+            // The tool may have exited.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(answer.as_bytes());
         }
@@ -198,7 +199,7 @@ fn a_lost_connection_is_made_again_where_one_looks_on() {
 }
 
 #[test]
-fn ctrl_c_ends_going_through_keys_with_what_was_found() {
+fn ctrl_c_ends_a_scan_and_prints_the_results_so_far() {
     if !has_peer("script") {
         return;
     }
@@ -210,7 +211,7 @@ fn ctrl_c_ends_going_through_keys_with_what_was_found() {
         ("--scan --count 10", "key:", "code 0\r\n"),
         ("--bigkeys", "found so far", "avg size 0.00)\r\ncode 0\r\n"),
     ] {
-        // Ctrl-C is for the tool: the shell around it gets it as well, and is to go on.
+        // The shell ignores Ctrl-C, which is meant for the tool.
         let command =
             format!("trap : INT; {KV_CLI} -s {} {mode} -i 1000; echo code $?", kv.socket());
         let mut tool = Tool::on_terminal(&command);
@@ -224,7 +225,7 @@ fn ctrl_c_ends_going_through_keys_with_what_was_found() {
 }
 
 #[test]
-fn a_uri_says_where_the_server_is_and_who_asks() {
+fn a_uri_contains_the_server_the_user_and_the_database() {
     let kv = Kv::start_tcp(Some("s@c:r/t"), "127.0.0.1:0");
     let port = kv.port();
     if has_peer("redis-cli") {
@@ -248,9 +249,10 @@ fn a_uri_says_where_the_server_is_and_who_asks() {
         }
     }
     let port = port.to_string();
-    let ask =
-        |uri: &str| said(&run(KV_CLI, &["--no-auth-warning", "-p", &port, "-u", uri, "ping"], b""));
-    // What a URI leaves out is as it would be without.
+    let ask = |uri: &str| {
+        comparable(&run(KV_CLI, &["--no-auth-warning", "-p", &port, "-u", uri, "ping"], b""))
+    };
+    // Missing parts of a URI keep their defaults.
     assert_eq!(ask("redis://:s%40c%3Ar%2Ft@127.0.0.1"), "PONG\n\n\nSome(0)");
     assert_eq!(ask("redis://:s@c:r/t@"), "PONG\n\n\nSome(0)");
     let secure = ask("rediss://127.0.0.1");
@@ -261,7 +263,7 @@ fn a_uri_says_where_the_server_is_and_who_asks() {
 }
 
 #[test]
-fn a_password_is_the_first_line_of_an_input_that_is_no_terminal() {
+fn without_a_terminal_the_password_is_the_first_line_of_input() {
     let Some(redis) = Redis::start(&["--requirepass", "secret"]) else { return };
     for (args, input) in [
         (&["--askpass"][..], "secret\nping\nget a\n"),
@@ -276,7 +278,7 @@ fn a_password_is_the_first_line_of_an_input_that_is_no_terminal() {
 }
 
 #[test]
-fn a_password_that_is_typed_is_not_shown() {
+fn a_typed_password_is_not_shown() {
     if !has_peer("script") {
         return;
     }
@@ -312,14 +314,14 @@ fn a_script_is_evaluated_with_keys_and_arguments() {
     assert_same(&redis.socket(), &["--eval", "/nowhere/script.lua"], b"");
 }
 
-/// All but what commands do, which each tool tells in its own words.
+/// Removes the summaries, which each tool has in its own words.
 fn without_summaries(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.contains("summary:")).collect()
 }
 
 #[test]
-fn help_tells_the_same_of_every_command_in_words_of_its_own() {
-    // redis-cli knows the arguments from this server.
+fn help_has_the_same_facts_about_every_command() {
+    // redis-cli gets the arguments from this server.
     let Some(redis) = Redis::start(&[]) else { return };
     let socket = redis.socket();
     let groups = [

@@ -1,4 +1,4 @@
-//! What is typed to `kv-cli` on a terminal that can move its cursor: pastes, hints, completion.
+//! `kv-cli` on a terminal that can move its cursor: pastes, hints, completion.
 
 mod common;
 
@@ -10,10 +10,10 @@ use testkit::{Folder, has_peer};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv-cli");
 
-/// What ends each drawing of the line.
+/// The end of each drawing of the line.
 const DRAWN: &str = "\u{1b}[?2026l";
 
-/// The tool on a terminal, with its first prompt drawn.
+/// Starts the tool on a terminal, and waits for its first prompt.
 fn start(kv: &Kv) -> Tool {
     let mut command = script(&format!("stty cols 150; {KV_CLI} -s {}", kv.socket()));
     command.env("TERM", "xterm").env("KVCLI_HISTFILE", "/dev/null");
@@ -22,7 +22,7 @@ fn start(kv: &Kv) -> Tool {
     tool
 }
 
-/// The strings of `keys`, one a line.
+/// Returns the strings of `keys`, one per line.
 fn values(kv: &Kv, keys: &[&str]) -> String {
     let socket = kv.socket();
     let args = [&["-s", socket.as_str(), "mget"], keys].concat();
@@ -36,18 +36,18 @@ fn each_line_of_a_paste_is_a_command() {
     }
     let kv = Kv::start(None);
     let mut tool = start(&kv);
-    // Two whole lines, and one that is edited before it is said.
+    // Two complete lines, and one that is edited before it is sent.
     tool.type_in("\u{1b}[200~set\ta 1\nset b 2\rset c x\u{1b}[201~");
     tool.wait_for("OK\r\n");
     tool.wait_for("OK\r\n");
     tool.type_in("y\r");
     tool.wait_for("OK\r\n");
     assert_eq!(values(&kv, &["a", "b", "c"]), "1\n2\nxy\n");
-    // A quote does not reach beyond its line, as in a script.
+    // As in a script, a quote ends with its line.
     tool.type_in("\u{1b}[200~set d \"x\r\ny\"\u{1b}[201~\r");
     tool.wait_for("Invalid argument(s)\r\n");
     tool.wait_for("Invalid argument(s)\r\n");
-    // Behind a paste the key completes again.
+    // After a paste, the tab key completes again.
     tool.type_in("strl\t a\r");
     tool.wait_for("(integer) 1\r\n");
     tool.type_in("\u{4}");
@@ -56,13 +56,13 @@ fn each_line_of_a_paste_is_a_command() {
 }
 
 #[test]
-fn lines_that_are_typed_ahead_are_not_lost() {
+fn lines_typed_ahead_are_not_lost() {
     if !has_peer("script") {
         return;
     }
     let kv = Kv::start(None);
     let mut tool = start(&kv);
-    // As a terminal that does not tell a paste from typing sends it.
+    // Like a terminal that does not mark pastes.
     let lines: String = (0..50).map(|it| format!("set key:{it} {it}\r")).collect();
     tool.type_in(&lines);
     for _ in 0..50 {
@@ -75,7 +75,7 @@ fn lines_that_are_typed_ahead_are_not_lost() {
 }
 
 #[test]
-fn arguments_are_hinted_at_until_that_is_not_preferred() {
+fn hints_for_arguments_can_be_turned_off() {
     if !has_peer("script") {
         return;
     }
@@ -85,7 +85,7 @@ fn arguments_are_hinted_at_until_that_is_not_preferred() {
     tool.wait_for("hset k\u{1b}[90m field value [field value ...]\u{1b}[0m");
     tool.type_in(" f v");
     tool.wait_for("hset k f v\u{1b}[90m [field value ...]\u{1b}[0m");
-    // What is hinted at is not said.
+    // A hint is not sent.
     tool.type_in("\r");
     tool.wait_for("(integer) 1\r\n");
     tool.wait_for(DRAWN);
@@ -120,7 +120,7 @@ fn subcommands_and_topics_of_help_are_completed() {
 }
 
 #[test]
-fn a_standard_output_that_takes_no_line_to_edit_is_named() {
+fn a_failing_standard_output_is_named_while_a_line_is_edited() {
     if !has_peer("script") {
         return;
     }
@@ -128,9 +128,9 @@ fn a_standard_output_that_takes_no_line_to_edit_is_named() {
     let (fifo, log) = (folder.file("fifo"), folder.file("log"));
     let made = Command::new("mkfifo").arg(&fifo).status().expect("it runs");
     assert!(made.success());
-    // Once the end that reads is closed, nothing can be written to the other.
+    // When the reading end is closed, writing fails.
     let close = format!("exec 3<>{fifo} 4>{fifo} 3>&-");
-    for (prepare, output, code, told) in [
+    for (prepare, output, code, errors) in [
         ("true", "/dev/full", 1, Some("kv-cli: standard output: ")),
         (close.as_str(), "&4", 141, None),
     ] {
@@ -142,8 +142,8 @@ fn a_standard_output_that_takes_no_line_to_edit_is_named() {
             tool.end();
             let log = std::fs::read_to_string(&log).expect("it is written");
             let own = log.lines().find(|line| line.starts_with("kv-cli"));
-            let is_right = match told {
-                Some(told) => own.is_some_and(|own| own.starts_with(told)),
+            let is_right = match errors {
+                Some(errors) => own.is_some_and(|own| own.starts_with(errors)),
                 None => own.is_none(),
             };
             assert!(is_right, "{output} on {terminal}: {log}");

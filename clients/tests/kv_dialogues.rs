@@ -1,4 +1,4 @@
-//! Clients that wait for one another, on `kv` and on Redis: what each is told has to be the same.
+//! Dialogues of several clients that wait for each other, compared on `kv` and Redis.
 
 mod common;
 
@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Side {
     address: String,
     protocol: Protocol,
-    /// By the name that the dialogue gives each: the connection and its number there.
+    /// The connection and the ID of each client, by its name in the dialogue.
     clients: BTreeMap<String, (Connection, String)>,
     blocked: usize,
-    /// What everybody has been told.
-    told: String,
+    /// All replies so far.
+    transcript: String,
 }
 
 impl Side {
@@ -35,7 +35,7 @@ impl Side {
         &mut self.clients.get_mut(name).expect("it has just been there").0
     }
 
-    /// Sends a command, in which `$2` is the number of client 2.
+    /// Sends a command, in which `$2` is the ID of client 2.
     fn send(&mut self, name: &str, command: &str) {
         let id = |word: &str| match word.strip_prefix('$') {
             Some(name) => self.clients[name].1.clone(),
@@ -47,29 +47,29 @@ impl Side {
         client.flush().expect("it takes what is sent");
     }
 
-    fn hear(&mut self, name: &str) {
-        let said = self.client(name).next_with(Some(PATIENCE), |it| it.encoded().to_vec());
-        let said = said.expect("the connection holds").expect("it is answered");
-        let said = comparable(&String::from_utf8_lossy(&said));
-        self.told += &format!("{name} is told {}\n", said.escape_debug());
+    fn receive(&mut self, name: &str) {
+        let reply = self.client(name).next_with(Some(PATIENCE), |it| it.encoded().to_vec());
+        let reply = reply.expect("the connection holds").expect("it is answered");
+        let reply = comparable(&String::from_utf8_lossy(&reply));
+        self.transcript += &format!("{name} receives {}\n", reply.escape_debug());
     }
 
-    /// Plays a line: `1: ` and a command that is answered, `1~ ` and one that is answered at random,
-    /// `1! ` and one that waits, or `1?` for the end of that wait.
+    /// Plays a line: `1: ` and a command with a fixed reply, `1~ ` and a command with a random
+    /// reply, `1! ` and a command that waits, or `1?` for the end of that wait.
     fn play(&mut self, line: &str) {
-        self.told += &format!("{line:.200}\n");
+        self.transcript += &format!("{line:.200}\n");
         let (name, rest) = line.split_at(line.find([':', '~', '!', '?']).expect("it is a line"));
         let command = &rest[1..];
         match &rest[..1] {
             ":" => {
                 self.send(name, command);
-                self.hear(name);
+                self.receive(name);
             }
             "~" => {
                 self.send(name, command);
-                let told = self.told.len();
-                self.hear(name);
-                self.told.truncate(told);
+                let transcript = self.transcript.len();
+                self.receive(name);
+                self.transcript.truncate(transcript);
             }
             "!" => {
                 self.send(name, command);
@@ -83,20 +83,20 @@ impl Side {
             }
             _ => {
                 self.blocked -= 1;
-                self.hear(name);
+                self.receive(name);
             }
         }
     }
 }
 
-/// What is said but for what no two servers say alike: times, and facts that only one tells.
-fn comparable(said: &str) -> String {
-    if !said.contains("cmdstat_") && !said.contains(" db=") {
-        return said.to_owned();
+/// Removes what differs between any two servers: times, and facts that only one reports.
+fn comparable(reply: &str) -> String {
+    if !reply.contains("cmdstat_") && !reply.contains(" db=") {
+        return reply.to_owned();
     }
     let is_compared =
         |part: &&str| ["name=", "flags=", "db="].iter().any(|it| part.starts_with(it));
-    let mut lines: Vec<String> = said
+    let mut lines: Vec<String> = reply
         .lines()
         .skip(1)
         .map(|line| match line.strip_prefix("cmdstat_") {
@@ -110,7 +110,7 @@ fn comparable(said: &str) -> String {
     lines.join("\n")
 }
 
-/// Plays dialogues on both servers, each in either version of RESP, and returns what was told.
+/// Plays a dialogue on both servers in both versions of RESP, and compares. Returns the replies.
 #[track_caller]
 fn assert_same(dialogue: &str) -> String {
     let Some(redis) = Redis::start(&[]) else { return String::new() };
@@ -118,17 +118,17 @@ fn assert_same(dialogue: &str) -> String {
     let mut all = String::new();
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let [theirs, ours] = [redis.address(), kv.address()].map(|address| {
-            let (clients, told) = (BTreeMap::new(), String::new());
-            let mut side = Side { address, protocol, clients, blocked: 0, told };
+            let (clients, transcript) = (BTreeMap::new(), String::new());
+            let mut side = Side { address, protocol, clients, blocked: 0, transcript };
             side.client("watcher").call(["FLUSHALL"]).expect("it is answered");
             let lines = dialogue.lines().map(str::trim).filter(|line| !line.is_empty());
             lines.for_each(|line| side.play(line));
-            side.told
+            side.transcript
         });
         let alike = theirs.lines().zip(ours.lines()).take_while(|(theirs, ours)| theirs == ours);
         let alike = alike.count();
-        let [theirs_on, ours_on] = [&theirs, &ours].map(|told| {
-            let lines = told.lines().skip(alike.saturating_sub(1)).take(2);
+        let [theirs_on, ours_on] = [&theirs, &ours].map(|transcript| {
+            let lines = transcript.lines().skip(alike.saturating_sub(1)).take(2);
             lines.collect::<Vec<_>>().join("\n")
         });
         assert!(theirs == ours, "{protocol:?}\nredis: {theirs_on}\nkv:    {ours_on}");
@@ -138,8 +138,8 @@ fn assert_same(dialogue: &str) -> String {
 }
 
 #[test]
-fn who_waits_in_one_database_hears_nothing_of_another() {
-    let told = assert_same(
+fn a_wait_in_one_database_ignores_the_others() {
+    let transcript = assert_same(
         "1! blpop l 0
          2: select 1
          2: rpush l other
@@ -150,11 +150,11 @@ fn who_waits_in_one_database_hears_nothing_of_another() {
          1?
          2: exists l",
     );
-    assert!(told.is_empty() || told.contains("mine"), "{told}");
+    assert!(transcript.is_empty() || transcript.contains("mine"), "{transcript}");
 }
 
 #[test]
-fn lists_that_come_from_another_database_are_served() {
+fn lists_moved_from_another_database_end_waits() {
     assert_same(
         "1: select 1
          1! blpop l 0
@@ -216,12 +216,15 @@ fn keys_are_watched_in_their_database() {
         "1: unwatch\n1: select 0\n1: set k v",
     ];
     let all = ["0", "1"].iter().flat_map(|select| changes.map(|it| watched(select, it)));
-    let told = assert_same(&all.collect::<String>());
-    assert!(told.is_empty() || told.contains("*-1") && told.contains("*1\\r\\n+PONG"), "{told}");
+    let transcript = assert_same(&all.collect::<String>());
+    assert!(
+        transcript.is_empty() || transcript.contains("*-1") && transcript.contains("*1\\r\\n+PONG"),
+        "{transcript}"
+    );
 }
 
 #[test]
-fn each_client_has_a_database_of_its_own() {
+fn each_client_selects_its_own_database() {
     assert_same(
         "1: select 9
          2: select 10
@@ -261,8 +264,8 @@ fn each_client_has_a_database_of_its_own() {
 }
 
 #[test]
-fn a_wait_is_ended_by_another_client() {
-    let told = assert_same(
+fn another_client_can_end_a_wait() {
+    let transcript = assert_same(
         "1! blpop l 0
          2: client unblock $1
          1?
@@ -296,11 +299,14 @@ fn a_wait_is_ended_by_another_client() {
          2: client unblock 0
          2: client unblock -7",
     );
-    assert!(told.is_empty() || told.contains("-UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+    assert!(
+        transcript.is_empty()
+            || transcript.contains("-UNBLOCKED client unblocked via CLIENT UNBLOCK")
+    );
 }
 
 #[test]
-fn several_items_are_waited_for() {
+fn a_wait_can_take_several_items() {
     assert_same(
         "1! blmpop 0 2 a b left count 2
          2! blmpop 0 1 b right count 10
@@ -323,7 +329,7 @@ fn several_items_are_waited_for() {
 }
 
 #[test]
-fn who_listens_to_what_is_told() {
+fn subscribers_and_patterns_are_counted() {
     assert_same(
         "1: subscribe news
          2: subscribe news
@@ -348,7 +354,7 @@ fn who_listens_to_what_is_told() {
 
 #[test]
 fn commands_are_counted_as_in_redis() {
-    let told = assert_same(
+    let transcript = assert_same(
         "1: config resetstat
          1: set k v
          1: get k
@@ -384,11 +390,13 @@ fn commands_are_counted_as_in_redis() {
          1: config get maxmemory
          1: info commandstats",
     );
-    assert!(told.is_empty() || told.contains("get:calls=3,rejected_calls=2,failed_calls=0"));
+    assert!(
+        transcript.is_empty() || transcript.contains("get:calls=3,rejected_calls=2,failed_calls=0")
+    );
 }
 
 #[test]
-fn collections_are_kept_as_in_redis() {
+fn collections_are_encoded_as_in_redis() {
     let numbers = |range: std::ops::Range<u32>| -> String {
         range.map(|number| format!(" {number}")).collect()
     };
@@ -434,8 +442,8 @@ fn collections_are_kept_as_in_redis() {
             dialogue += &ask(key);
         }
     }
-    let told = assert_same(&dialogue);
+    let transcript = assert_same(&dialogue);
     for encoding in ["intset", "hashtable", "listpack", "quicklist"] {
-        assert!(told.is_empty() || told.contains(encoding), "{encoding}");
+        assert!(transcript.is_empty() || transcript.contains(encoding), "{encoding}");
     }
 }

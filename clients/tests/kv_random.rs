@@ -1,14 +1,14 @@
-//! `kv` beside Redis: commands that nobody would think of, and requests that are none.
+//! Compares `kv` with Redis on random commands and invalid requests.
 //!
-//! `KV_RANDOM_COMMANDS` says how many, and `KV_RANDOM_SEED` which.
+//! `KV_RANDOM_COMMANDS` sets their number and `KV_RANDOM_SEED` the seed.
 
 #[path = "random/commands.rs"]
 mod commands;
 mod common;
 #[path = "random/nonsense.rs"]
 mod nonsense;
-#[path = "random/said.rs"]
-mod said;
+#[path = "random/reply.rs"]
+mod reply;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -19,33 +19,33 @@ use clients::resp::{Connection, Options};
 use commands::Request;
 use common::kv::Kv;
 use protocol::resp::Protocol;
-use said::{receivers, said};
+use reply::{comparable, receivers};
 use testkit::{PATIENCE, Random, Redis};
 
-/// A number from the environment, for those who want it to run for longer.
+/// Returns a number from the environment, for longer runs.
 fn setting(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.map_or(default, |it| it.parse().expect("the setting is a number"))
 }
 
-/// The same client of both servers: Redis's first.
+/// The same client on both servers: Redis first.
 struct Both {
     connections: [Connection; 2],
-    /// What a transaction has kept, as both have said.
+    /// The commands that both servers have queued in a transaction.
     queued: Vec<Request>,
-    /// Messages that the servers have sent for this client's commands.
-    told: i64,
+    /// The number of messages that the servers have sent for this client's commands.
+    messages: i64,
     seed: u64,
 }
 
-/// Whether there is no transaction after the request, which is refused where there was none.
+/// Returns whether the request ends a transaction. Such a request is refused outside one.
 fn ends_transaction(request: &Request) -> bool {
     let name = request[0].to_ascii_uppercase();
-    // An EXEC that is refused ends it too.
+    // A refused EXEC ends it too.
     name == b"EXEC" || request.len() == 1 && (name == b"DISCARD" || name == b"RESET")
 }
 
-/// A request as a person reads it.
+/// Returns a request in readable form.
 fn written(request: &Request) -> String {
     let parts: Vec<String> = request
         .iter()
@@ -59,7 +59,7 @@ impl Both {
         let options = Options { protocol, ..Options::default() };
         let open = |it: String| options.connect(&it).expect("it is there");
         let connections = [open(redis.address()), open(kv.address())];
-        Self { connections, queued: Vec::new(), told: 0, seed }
+        Self { connections, queued: Vec::new(), messages: 0, seed }
     }
 
     fn send(&mut self, requests: &[Request]) {
@@ -69,7 +69,7 @@ impl Both {
         }
     }
 
-    /// The next thing that each server says, and in what they differ as to `request`.
+    /// Receives the next reply of each server and compares them as replies to `request`.
     fn compare(&mut self, request: &Request) {
         let queued = &self.queued;
         let mut connections = ["redis", "kv"].into_iter().zip(&mut self.connections);
@@ -78,7 +78,7 @@ impl Both {
             let (name, connection) = connections.next().expect("there are two");
             let seen = connection.next_with(Some(PATIENCE), |value| {
                 let bytes = value.encoded().escape_ascii().to_string();
-                (said(request, queued, value), receivers(request, queued, value), bytes)
+                (comparable(request, queued, value), receivers(request, queued, value), bytes)
             });
             let written = written(request);
             let seen = seen.unwrap_or_else(|error| panic!("{name}, {written}: {error}"));
@@ -87,13 +87,13 @@ impl Both {
         let kept: Vec<String> = self.queued.iter().map(written).collect();
         assert!(
             theirs.0.agrees(&ours.0),
-            "KV_RANDOM_SEED={}: {} is answered by redis with\n{}\nand by kv with\n{}\n{kept:?}",
+            "KV_RANDOM_SEED={}: {}: redis answers\n{}\nand kv answers\n{}\n{kept:?}",
             self.seed,
             written(request),
             theirs.2,
             ours.2
         );
-        self.told += theirs.1;
+        self.messages += theirs.1;
         if theirs.2 == "+QUEUED\\r\\n" {
             self.queued.push(request.clone());
         } else if ends_transaction(request) {
@@ -106,8 +106,8 @@ impl Both {
         requests.iter().for_each(|request| self.compare(request));
     }
 
-    /// What the servers have sent unasked, in no order: it is not told which pattern comes first.
-    fn hear(&mut self, count: i64) {
+    /// Compares the messages that the servers have sent. The order of patterns is not defined.
+    fn receive_messages(&mut self, count: i64) {
         let [theirs, ours] = self.connections.each_mut().map(|connection| {
             let mut next = || {
                 let seen = connection.next_with(Some(PATIENCE), |it| it.encoded().to_vec());
@@ -125,8 +125,8 @@ fn request(words: &[&str]) -> Request {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// Clients of both servers that play with one another.
-struct Company {
+/// Clients of both servers that use the same keys.
+struct Clients {
     players: [Both; 2],
     subscriber: Both,
     /// Never in a transaction.
@@ -134,18 +134,18 @@ struct Company {
     dice: Random,
 }
 
-impl Company {
+impl Clients {
     fn play(&mut self, commands: u64) {
         let mut count = 0;
         while count < commands {
-            let who = self.dice.index(2);
+            let player = self.dice.index(2);
             let length = 1 + self.dice.index(60);
             let requests: Vec<Request> =
                 (0..length).map(|_| commands::any(&mut self.dice)).collect();
-            self.players[who].exchange(&requests);
+            self.players[player].exchange(&requests);
             count += length as u64;
-            let told = std::mem::take(&mut self.players[who].told);
-            self.subscriber.hear(told);
+            let messages = std::mem::take(&mut self.players[player].messages);
+            self.subscriber.receive_messages(messages);
             if self.dice.one_in(4) {
                 self.subscriber.exchange(&[commands::of_subscriber(&mut self.dice)]);
             }
@@ -155,13 +155,13 @@ impl Company {
         }
     }
 
-    /// One waits for a list, and another makes it.
+    /// One client waits for a list, and another creates it.
     fn wait_for_a_list(&mut self) {
-        let [waits, _] = &mut self.players;
-        // A transaction that has failed is still there: only its end tells.
-        waits.exchange(&[request(&["RESET"])]);
-        let (wish, keys) = commands::waiting(&mut self.dice);
-        waits.send(std::slice::from_ref(&wish));
+        let [waiting, _] = &mut self.players;
+        // Only the end of a failed transaction shows that it failed, so it may still be open.
+        waiting.exchange(&[request(&["RESET"])]);
+        let (command, keys) = commands::waiting(&mut self.dice);
+        waiting.send(std::slice::from_ref(&command));
         let info = request(&["INFO", "clients"]);
         for helper in &mut self.helper.connections {
             let start = Instant::now();
@@ -169,14 +169,15 @@ impl Company {
                 let text = helper.call(&info).expect("it is answered");
                 text.as_str().expect("it is text").contains("blocked_clients:1")
             };
-            // It is blocked, or was answered at once: either way the list may be made then.
+            // The client is blocked, or was answered at once. The list may be created in both
+            // cases.
             while !is_blocked() && start.elapsed() < Duration::from_millis(20) {}
         }
         let place = 1 + self.dice.index(keys);
         let more: Vec<Vec<u8>> =
-            [&b"RPUSH"[..], &wish[place], b"a", b"b"].map(<[u8]>::to_vec).into();
+            [&b"RPUSH"[..], &command[place], b"a", b"b"].map(<[u8]>::to_vec).into();
         self.helper.exchange(&[more]);
-        self.players[0].compare(&wish);
+        self.players[0].compare(&command);
     }
 }
 
@@ -185,30 +186,30 @@ fn play(protocol: Protocol) {
     let kv = Kv::start(None);
     let seed = setting("KV_RANDOM_SEED", 1);
     let open = || Both::open(&redis, &kv, protocol, seed);
-    let mut company = Company {
+    let mut clients = Clients {
         players: [open(), open()],
         subscriber: open(),
         helper: open(),
         dice: Random::new(seed),
     };
-    company.play(setting("KV_RANDOM_COMMANDS", 10_000));
+    clients.play(setting("KV_RANDOM_COMMANDS", 10_000));
 }
 
-/// What a server says to bytes, until it closes the connection.
+/// Sends bytes to a server. Returns its output until it closes the connection.
 fn last_words(socket: &str, input: &[u8]) -> String {
     let mut stream = UnixStream::connect(socket).expect("it is there");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
-    // It may have closed the connection before all of it was sent, which shows in its words.
+    // The server may have closed the connection before all bytes were sent. Its output shows that.
     let _ = stream.write_all(input).and_then(|()| stream.shutdown(Shutdown::Write));
     let mut words = Vec::new();
-    // A close with something unread is an error here, and says nothing else than an end.
+    // A close with unread bytes is an error here, and means the same as an end.
     match stream.read_to_end(&mut words) {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("it hangs: {error}"),
         _ => words.escape_ascii().to_string(),
     }
 }
 
-/// Has both servers read requests that are none, each on a connection of its own.
+/// Sends invalid requests to both servers, each on its own connection.
 fn read_nonsense(password: Option<&str>) {
     let secret = password.map(|it| ["--requirepass", it]);
     let options = secret.as_ref().map_or(&[][..], |it| it);
@@ -219,7 +220,7 @@ fn read_nonsense(password: Option<&str>) {
     let mut refused = 0;
     for _ in 0..setting("KV_RANDOM_COMMANDS", 10_000) / 5 {
         let input = nonsense::any(&mut dice);
-        // Whoever wants no replies is told of such an error all the same: the book lists it.
+        // kv sends such an error even if replies are turned off. The book lists it.
         let is_silent = input.windows(6).any(|it| it.eq_ignore_ascii_case(b"REPLY "));
         let [theirs, ours] = [redis.socket(), kv.socket()].map(|socket| {
             let mut words = last_words(&socket, &input);
@@ -235,12 +236,12 @@ fn read_nonsense(password: Option<&str>) {
 }
 
 #[test]
-fn requests_that_are_none_are_refused_as_by_redis() {
+fn invalid_requests_are_refused_as_by_redis() {
     read_nonsense(None);
 }
 
 #[test]
-fn requests_that_are_none_are_refused_as_by_redis_before_the_password() {
+fn invalid_requests_are_refused_as_by_redis_before_the_password() {
     read_nonsense(Some("secret"));
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::Server;
 use reactor::raise_descriptor_limit;
 
-/// Bytes of a message, if nothing else is asked for.
+/// The default size of a message in bytes.
 const SIZE: usize = 64;
 
 fn command(address: &str, args: &[&str], seconds: &str) -> Command {
@@ -27,45 +27,48 @@ fn load(address: &str, args: &[&str]) -> Output {
 }
 
 #[test]
-fn every_answer_of_a_right_server_is_verified() {
+fn every_reply_of_a_correct_server_is_verified() {
     let server = Server::start();
     for args in [
         ["--connections", "20", "--idle", "20", "--depth", "8", "--size", "100"],
         ["--connections", "2", "--idle", "0", "--depth", "2", "--size", "300000"],
-        // More than all that may be on its way without being read.
+        // More than the connection can hold in both directions.
         ["--connections", "1", "--idle", "0", "--depth", "3", "--size", "20000000"],
     ] {
         let output = load(&server.address, &args);
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}");
-        assert!(said.contains("every byte verified") && said.contains("errors       0"), "{said}");
-        assert!(!said.contains("messages     0 "), "{said}");
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{report}");
+        assert!(
+            report.contains("every byte verified") && report.contains("errors       0"),
+            "{report}"
+        );
+        assert!(!report.contains("messages     0 "), "{report}");
     }
 }
 
 #[test]
-fn a_wrong_answer_is_an_error() {
+fn a_wrong_reply_is_an_error() {
     let server = Server::start();
     let output = load(&server.address, &["--expect", "uppercase"]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the answer differs"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("the reply differs"), "{report}");
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error() {
+fn a_missing_server_is_an_error() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = free.local_addr().expect("it has an address").to_string();
     drop(free);
     let output = load(&address, &["--connections", "2"]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("nothing listens there"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("nothing listens there"), "{report}");
 }
 
 #[test]
 fn ten_thousand_active_connections_beside_idle_ones_are_verified() {
-    // The tests run side by side, and share the descriptors.
+    // The tests run in parallel and share the descriptors.
     let limit = raise_descriptor_limit(16_000).expect("it can be raised");
     let room = (limit as usize).saturating_sub(1000);
     let (active, idle) = if room >= 15_000 { (10_000, 5000) } else { (room * 2 / 3, room / 3) };
@@ -75,13 +78,17 @@ fn ten_thousand_active_connections_beside_idle_ones_are_verified() {
     let server = Server::start();
     let (active, idle) = (active.to_string(), idle.to_string());
     let output = load(&server.address, &["--connections", &active, "--idle", &idle]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("every byte verified") && said.contains("errors       0"), "{said}");
-    eprintln!("{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    assert!(
+        report.contains("every byte verified") && report.contains("errors       0"),
+        "{report}"
+    );
+    eprintln!("{report}");
 }
 
-/// A server of `serve` for each connection, on a thread of its own that ends with the process.
+/// Starts a server that calls `serve` for each connection, on a thread that ends with the process.
+/// Returns its address.
 fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
@@ -94,7 +101,7 @@ fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     address
 }
 
-/// Answers messages of [`SIZE`] bytes while `answers` makes one of each, and then goes.
+/// Answers messages of [`SIZE`] bytes until `answers` returns None, and closes.
 fn exchange(mut stream: TcpStream, mut answers: impl FnMut([u8; SIZE]) -> Option<[u8; SIZE]>) {
     let mut message = [0; SIZE];
     while stream.read_exact(&mut message).is_ok() {
@@ -105,30 +112,30 @@ fn exchange(mut stream: TcpStream, mut answers: impl FnMut([u8; SIZE]) -> Option
     }
 }
 
-/// Holds a connection without a word until the process ends.
+/// Keeps a connection open and silent until the process ends.
 fn hold() -> ! {
     loop {
         std::thread::park();
     }
 }
 
-/// A load of a second that has to fail. Returns what it says.
+/// Runs a load of a second that has to fail. Returns its output.
 fn fails(address: &str, connections: &str) -> String {
     let output = load(address, &["--connections", connections]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(!said.contains("every byte verified") && said.contains("\nFAILED "), "{said}");
-    said
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(!report.contains("every byte verified") && report.contains("\nFAILED "), "{report}");
+    report
 }
 
-/// The median latency of a report, in microseconds.
-fn median(said: &str) -> u64 {
-    let (_, rest) = said.split_once("p50 ").expect("it is in every report");
+/// Returns the median latency of a report, in microseconds.
+fn median(report: &str) -> u64 {
+    let (_, rest) = report.split_once("p50 ").expect("it is in every report");
     rest.split(' ').next().and_then(|word| word.parse().ok()).expect("it is a number")
 }
 
 #[test]
-fn connections_that_are_never_served_are_told_by_number_and_count_into_the_latencies() {
+fn unserved_connections_are_reported_and_count_in_the_latencies() {
     let served = Arc::new(AtomicUsize::new(0));
     let address = server(move |stream| {
         if served.fetch_add(1, Ordering::Relaxed) >= 10 {
@@ -136,15 +143,18 @@ fn connections_that_are_never_served_are_told_by_number_and_count_into_the_laten
         }
         exchange(stream, Some);
     });
-    let said = fails(&address, "200");
-    assert!(said.contains("connections  200\n") && said.contains("unanswered   190, "), "{said}");
-    assert!(said.contains("errors       0\n"), "{said}");
-    // Of a place in the load, 19 of 20 were stuck for the whole second and longer.
-    assert!(median(&said) > 500_000, "{said}");
+    let report = fails(&address, "200");
+    assert!(
+        report.contains("connections  200\n") && report.contains("unanswered   190, "),
+        "{report}"
+    );
+    assert!(report.contains("errors       0\n"), "{report}");
+    // Of 20 slots of the load, 19 were stuck for the whole second and longer.
+    assert!(median(&report) > 500_000, "{report}");
 }
 
 #[test]
-fn a_server_that_stops_in_the_middle_has_no_good_figures() {
+fn a_server_that_hangs_has_no_good_figures() {
     let left = Arc::new(AtomicUsize::new(2000));
     let address = server(move |stream| {
         exchange(stream, |message| {
@@ -155,15 +165,15 @@ fn a_server_that_stops_in_the_middle_has_no_good_figures() {
             }
         });
     });
-    let said = fails(&address, "20");
-    assert!(said.contains("unanswered   20, the oldest for "), "{said}");
-    assert!(said.contains("FAILED       answers are missing"), "{said}");
-    // Two thousand messages are soon answered; what comes after them is silence.
-    assert!(median(&said) > 500_000, "{said}");
+    let report = fails(&address, "20");
+    assert!(report.contains("unanswered   20, the oldest for "), "{report}");
+    assert!(report.contains("FAILED       replies are missing"), "{report}");
+    // Two thousand messages are answered quickly. Silence follows.
+    assert!(median(&report) > 500_000, "{report}");
 }
 
 #[test]
-fn a_server_that_goes_in_the_middle_is_an_error_and_what_was_under_way_is_counted() {
+fn a_server_that_closes_is_an_error_and_messages_in_flight_are_counted() {
     let address = server(|stream| {
         let mut left = 100;
         exchange(stream, |message| {
@@ -171,18 +181,21 @@ fn a_server_that_goes_in_the_middle_is_an_error_and_what_was_under_way_is_counte
             (left > 0).then_some(message)
         });
     });
-    let said = fails(&address, "20");
+    let report = fails(&address, "20");
     assert!(
-        said.contains("errors       20, the first: ") && said.contains("unanswered   20"),
-        "{said}"
+        report.contains("errors       20, the first: ") && report.contains("unanswered   20"),
+        "{report}"
     );
-    // What was answered before is told: nothing is measured until all connections stand, and
-    // meanwhile some of the hundred go by.
-    assert!(said.contains("messages     ") && said.contains(" answered rightly\n"), "{said}");
+    // Earlier replies are reported. Nothing is measured until all connections are open, so some of
+    // the hundred are not counted.
+    assert!(
+        report.contains("messages     ") && report.contains(" answered correctly\n"),
+        "{report}"
+    );
 }
 
 #[test]
-fn one_wrong_byte_among_many_right_answers_is_found() {
+fn one_wrong_byte_among_many_correct_replies_is_found() {
     let address = server(|stream| {
         let mut left = 1000;
         exchange(stream, |mut message| {
@@ -191,26 +204,29 @@ fn one_wrong_byte_among_many_right_answers_is_found() {
             Some(message)
         });
     });
-    let said = fails(&address, "1");
-    assert!(said.contains("errors       1, ") && said.contains("the answer differs"), "{said}");
+    let report = fails(&address, "1");
+    assert!(
+        report.contains("errors       1, ") && report.contains("the reply differs"),
+        "{report}"
+    );
 }
 
 #[test]
-fn an_answer_that_nobody_has_asked_for_is_found() {
+fn an_extra_reply_is_found() {
     let address = server(|mut stream| {
         let mut message = [0; SIZE];
         stream.read_exact(&mut message).expect("it says something");
         stream.write_all(&[message, message].concat()).expect("it reads");
         hold();
     });
-    assert!(fails(&address, "1").contains("the answer differs"));
+    assert!(fails(&address, "1").contains("the reply differs"));
 }
 
 #[test]
 fn a_server_that_never_accepts_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
-    // From now on the kernel takes no more than it must.
+    // From now on the kernel accepts the minimum number of connections.
     let least = nix::sys::socket::Backlog::new(0).expect("it is a length");
     nix::sys::socket::listen(&listener, least).expect("it listens again");
     let mut waiting = Vec::new();
@@ -218,12 +234,12 @@ fn a_server_that_never_accepts_is_an_error() {
         waiting.push(stream);
         assert!(waiting.len() < 100, "the backlog has no end");
     }
-    let said = fails(&address.to_string(), "3");
-    assert!(said.contains("connections  0\n") && said.contains("errors       3, "), "{said}");
+    let report = fails(&address.to_string(), "3");
+    assert!(report.contains("connections  0\n") && report.contains("errors       3, "), "{report}");
 }
 
 #[test]
-fn answers_that_come_after_the_time_are_verified_and_count_with_how_long_they_took() {
+fn late_replies_are_verified_and_count_with_their_latency() {
     const DELAY: Duration = Duration::from_secs(3);
     let address = server(|stream| {
         exchange(stream, |message| {
@@ -232,14 +248,14 @@ fn answers_that_come_after_the_time_are_verified_and_count_with_how_long_they_to
         });
     });
     let output = load(&address, &["--connections", "5"]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains(" and 5 after it, every byte verified"), "{said}");
-    assert!(median(&said) >= 2_990_000, "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains(" and 5 after it, every byte verified"), "{report}");
+    assert!(median(&report) >= 2_990_000, "{report}");
 }
 
 #[test]
-fn an_interrupted_load_waits_for_the_last_answers() {
+fn an_interrupted_load_waits_for_the_last_replies() {
     const DELAY: Duration = Duration::from_secs(4);
     let (sender, receiver) = std::sync::mpsc::channel();
     let address = server(move |stream| {
@@ -253,20 +269,20 @@ fn an_interrupted_load_waits_for_the_last_answers() {
     receiver.recv().expect("it says something");
     testkit::process::signal(child.id(), "INT");
     let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains(" and 1 after it, every byte verified"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains(" and 1 after it, every byte verified"), "{report}");
 }
 
 #[test]
-fn the_help_says_what_the_exit_codes_mean() {
+fn the_help_explains_the_exit_codes() {
     let output = load("--help", &[]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("Exit codes: 0 when every message was answered"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains("Exit codes: 0 when every message was answered"), "{report}");
 }
 
 #[test]
-fn wrong_arguments_and_limits_are_said_before_anything_is_done() {
+fn wrong_arguments_and_limits_are_reported_first() {
     for (args, code, hint) in [
         (["--size", "0"], 2, "--size"),
         (["--depth", "0"], 2, "--depth"),
@@ -274,8 +290,8 @@ fn wrong_arguments_and_limits_are_said_before_anything_is_done() {
         (["--idle", "99999999"], 1, "ulimit -n"),
     ] {
         let output = load("127.0.0.1:9", &args);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains(hint), "{said}");
+        let report = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{report}");
+        assert!(report.contains(hint), "{report}");
     }
 }

@@ -1,4 +1,4 @@
-//! What tools do with a standard output or input that fails: each names it, and none panics.
+//! Tools whose standard output or input fails: each names it, and none panics.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").expect("it is there")
 }
 
-/// The exit code, and what is told on standard error, of a tool whose standard output is full.
+/// Runs a tool whose standard output is full. Returns its exit code and standard error.
 fn fill(tool: &str, args: &[&str], input: &str) -> (Option<i32>, String) {
     let mut child = Command::new(tool)
         .args(args)
@@ -26,7 +26,7 @@ fn fill(tool: &str, args: &[&str], input: &str) -> (Option<i32>, String) {
         .spawn()
         .expect("it starts");
     let mut keyboard = child.stdin.take().expect("its input is piped");
-    // It may end without reading.
+    // The tool may exit without reading.
     let _ = keyboard.write_all(input.as_bytes());
     drop(keyboard);
     let output = child.wait_with_output().expect("it ends");
@@ -34,13 +34,13 @@ fn fill(tool: &str, args: &[&str], input: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn help_that_cannot_be_printed_is_a_failure() {
+fn a_failure_to_print_help_is_reported() {
     for (name, tool) in [("talk", TALK), ("load", LOAD), ("kv-cli", KV_CLI)] {
         for option in ["--help", "--version"] {
-            let (code, told) = fill(tool, &[option], "");
+            let (code, errors) = fill(tool, &[option], "");
             assert_eq!(code, Some(1), "{name} {option}");
             let expected = format!("{name}: standard output: No space left on device");
-            assert!(told.starts_with(&expected) && told.lines().count() == 1, "{told}");
+            assert!(errors.starts_with(&expected) && errors.lines().count() == 1, "{errors}");
         }
         let (reader, writer) = std::io::pipe().expect("descriptors are free");
         drop(reader);
@@ -55,17 +55,17 @@ fn help_that_cannot_be_printed_is_a_failure() {
 }
 
 #[test]
-fn a_report_that_cannot_be_printed_is_a_failure() {
+fn a_failure_to_print_a_report_is_reported() {
     let server = Server::start();
     let args = [server.address.as_str(), "--connections", "1", "--duration", "1"];
-    let (code, told) = fill(LOAD, &args, "");
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("load: standard output: No space left on device"), "{told}");
-    assert!(!told.contains("panicked"), "{told}");
+    let (code, errors) = fill(LOAD, &args, "");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("load: standard output: No space left on device"), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
 }
 
 #[test]
-fn replies_that_cannot_be_printed_are_a_failure() {
+fn a_failure_to_print_replies_is_reported() {
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
     let cases: [(&[&str], &str); 7] = [
@@ -78,14 +78,14 @@ fn replies_that_cannot_be_printed_are_a_failure() {
         (&["--quoted-input", "echo", "\"a"], ""),
     ];
     for (args, input) in cases {
-        let (code, told) = fill(KV_CLI, &[&["-p", port], args].concat(), input);
+        let (code, errors) = fill(KV_CLI, &[&["-p", port], args].concat(), input);
         let expected = "kv-cli: standard output: No space left on device (os error 28)\n";
-        assert_eq!((code, told.as_str()), (Some(1), expected), "{args:?}");
+        assert_eq!((code, errors.as_str()), (Some(1), expected), "{args:?}");
     }
 }
 
 #[test]
-fn an_input_that_cannot_be_read_is_a_failure() {
+fn a_failure_to_read_input_is_reported() {
     let server = Server::start_store("127.0.0.1:0");
     let port = server.address.rsplit(':').next().expect("it has a port");
     for args in [&[][..], &["-x", "echo"], &["--askpass", "ping"]] {
@@ -95,14 +95,14 @@ fn an_input_that_cannot_be_read_is_a_failure() {
             .stdin(File::open("/").expect("it is there"))
             .output()
             .expect("it runs");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
-        assert_eq!(told, "kv-cli: standard input: Is a directory (os error 21)\n", "{args:?}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {errors}");
+        assert_eq!(errors, "kv-cli: standard input: Is a directory (os error 21)\n", "{args:?}");
     }
 }
 
 #[test]
-fn a_standard_error_that_is_closed_or_full_is_no_panic() {
+fn a_closed_or_full_standard_error_causes_no_panic() {
     for (tool, args) in [
         (TALK, &["127.0.0.1:1"][..]),
         (LOAD, &["no-such-host.invalid:1"]),
@@ -120,8 +120,8 @@ fn a_standard_error_that_is_closed_or_full_is_no_panic() {
         drop(child.stderr.take());
         assert_eq!(child.wait().expect("it ends").code(), Some(1), "{tool} {args:?}");
     }
-    let mut told = String::new();
+    let mut errors = String::new();
     let mut child = Command::new(TALK).stderr(Stdio::piped()).spawn().expect("it starts");
-    child.stderr.take().expect("it is piped").read_to_string(&mut told).expect("it is text");
-    assert_eq!(child.wait().expect("it ends").code(), Some(2), "{told}");
+    child.stderr.take().expect("it is piped").read_to_string(&mut errors).expect("it is text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(2), "{errors}");
 }

@@ -1,5 +1,4 @@
-//! The client library against a server on the reactor, against sockets that misbehave, and against
-//! Redis.
+//! Tests the client library with a server on the reactor, with misbehaving sockets, and with Redis.
 
 mod common;
 
@@ -27,7 +26,7 @@ fn resp3() -> Options {
     Options { protocol: Protocol::Resp3, ..Options::default() }
 }
 
-/// What is not waited for long.
+/// Options with a short time limit.
 fn hasty() -> Options {
     let soon = Some(Duration::from_millis(100));
     Options { read_timeout: soon, write_timeout: soon, connect_timeout: soon, ..resp2() }
@@ -37,12 +36,12 @@ fn resp2() -> Options {
     Options::default()
 }
 
-/// A server that says `words` to the first bytes of one connection, and then closes.
+/// Starts a server that answers the first bytes of one connection with `words`, and then closes it.
 fn says(words: &'static [u8]) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
     let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let (mut stream, _) = listener.accept().expect("a client connects");
         let _ = stream.read(&mut [0; 4096]).expect("it says something");
         stream.write_all(words).expect("it is there");
     });
@@ -50,7 +49,7 @@ fn says(words: &'static [u8]) -> (String, JoinHandle<()>) {
 }
 
 #[test]
-fn commands_have_their_answers() {
+fn commands_return_their_answers() {
     let server = store();
     let mut connection = connect(&server.address);
     assert_eq!(connection.call(["SET", "a", "b"]).expect("it is answered").as_str(), Some("OK"));
@@ -61,7 +60,7 @@ fn commands_have_their_answers() {
 }
 
 #[test]
-fn an_error_of_the_server_is_an_answer_and_the_connection_goes_on() {
+fn an_error_of_the_server_does_not_end_the_connection() {
     let server = store();
     let mut connection = connect(&server.address);
     let error = connection.call(["NONSENSE", "x"]).expect_err("it is unknown");
@@ -73,7 +72,7 @@ fn an_error_of_the_server_is_an_answer_and_the_connection_goes_on() {
 }
 
 #[test]
-fn a_unix_socket_is_as_good() {
+fn a_unix_socket_works_too() {
     let folder = Folder::new("resp");
     let server = Server::start_store(&format!("unix:{}", folder.file("x")));
     let mut connection = connect(&server.address);
@@ -82,7 +81,7 @@ fn a_unix_socket_is_as_good() {
 }
 
 #[test]
-fn answers_of_a_pipeline_come_in_order() {
+fn answers_of_a_pipeline_are_in_order() {
     let server = store();
     let mut connection = connect(&server.address);
     let mut pipeline = connection.pipeline();
@@ -103,7 +102,7 @@ fn a_pipeline_that_fills_both_directions_does_not_hang() {
     let server = store();
     let mut connection = connect(&server.address);
     let large = "x".repeat(64 * 1024);
-    // Far more than sockets hold: the server stops reading until its answers are read.
+    // Far more than sockets hold. The server stops reading until its answers are read.
     for _ in 0..500 {
         connection.send(["ECHO", &large]);
     }
@@ -115,7 +114,7 @@ fn a_pipeline_that_fills_both_directions_does_not_hang() {
 }
 
 #[test]
-fn a_password_is_said_in_either_version_and_refused_with_a_hint() {
+fn a_password_works_in_both_versions_and_a_wrong_one_gives_a_hint() {
     let server = store();
     for options in [resp2(), resp3()] {
         let options = Options { database: 3, ..options };
@@ -129,7 +128,7 @@ fn a_password_is_said_in_either_version_and_refused_with_a_hint() {
 }
 
 #[test]
-fn pushes_wait_until_they_are_taken() {
+fn pushes_are_kept_until_they_are_taken() {
     let server = store();
     let mut connection = resp3().connect(&server.address).expect("it is there");
     for _ in 0..3 {
@@ -144,7 +143,7 @@ fn pushes_wait_until_they_are_taken() {
 }
 
 #[test]
-fn pushes_that_nobody_takes_are_limited() {
+fn kept_pushes_are_limited() {
     let server = store();
     let options = Options { pushes_size_max: 1000, ..resp3() };
     let mut connection = options.connect(&server.address).expect("it is there");
@@ -154,7 +153,7 @@ fn pushes_that_nobody_takes_are_limited() {
 }
 
 #[test]
-fn messages_come_in_either_version_also_between_confirmations() {
+fn messages_arrive_in_both_versions_even_between_confirmations() {
     let server = store();
     for options in [resp2(), resp3()] {
         let mut connection = options.connect(&server.address).expect("it is there");
@@ -167,7 +166,7 @@ fn messages_come_in_either_version_also_between_confirmations() {
             assert_eq!((channel.as_slice(), pattern), ([&b"a"[..], b"b"][number], None));
             assert_eq!(payload, format!("message {number}").into_bytes());
         }
-        // A command beside the messages.
+        // A command between the messages.
         connection.call(["PING"]).expect("it is answered");
         connection.unsubscribe(["a"]).expect("it is confirmed");
         connection.call(["GET", "x"]).expect("it is answered");
@@ -175,7 +174,7 @@ fn messages_come_in_either_version_also_between_confirmations() {
 }
 
 #[test]
-fn silence_ends_a_call_and_the_connection() {
+fn a_silent_server_ends_the_call_and_the_connection() {
     let server = store();
     let mut connection = hasty().connect(&server.address).expect("it is there");
     let error = connection.call(["SILENCE"]).expect_err("nothing comes");
@@ -186,11 +185,11 @@ fn silence_ends_a_call_and_the_connection() {
 }
 
 #[test]
-fn a_server_that_trickles_does_not_stretch_the_deadline() {
+fn a_trickling_server_does_not_extend_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
     let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let (mut stream, _) = listener.accept().expect("a client connects");
         stream.write_all(b"$1000000\r\n").expect("it is there");
         while stream.write_all(b"x").is_ok() {
             std::thread::sleep(Duration::from_millis(10));
@@ -206,16 +205,16 @@ fn a_server_that_trickles_does_not_stretch_the_deadline() {
 }
 
 #[test]
-fn a_server_that_takes_nothing_ends_the_flush() {
+fn a_server_that_does_not_read_ends_the_flush() {
     let folder = Folder::new("resp");
     let path = folder.file("socket");
     let _listener = UnixListener::bind(&path).expect("the folder is ours");
     let address = format!("unix:{path}");
     let mut connection = hasty().connect(&address).expect("the backlog takes it");
     connection.send([vec![b'x'; 16 * 1024 * 1024]]);
-    let error = connection.flush().expect_err("nobody reads");
+    let error = connection.flush().expect_err("nothing reads");
     assert!(matches!(error.cause(), Cause::TimedOut), "{error}");
-    assert!(connection.receive().expect_err("it is told once more").is_lost());
+    assert!(connection.receive().expect_err("it is reported once more").is_lost());
 }
 
 #[test]
@@ -224,7 +223,7 @@ fn connecting_has_a_deadline_and_a_hint() {
     let path = folder.file("socket");
     let _listener = UnixListener::bind(&path).expect("the folder is ours");
     let address = format!("unix:{path}");
-    // Nobody accepts, so the backlog is full at some time.
+    // Nothing accepts, so the backlog becomes full.
     let mut waiting = Vec::new();
     let error = loop {
         match Connection::open(&address, &hasty()) {
@@ -249,16 +248,16 @@ fn connecting_has_a_deadline_and_a_hint() {
 }
 
 #[test]
-fn answers_that_come_byte_by_byte_are_put_together() {
+fn answers_are_assembled_from_single_bytes() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
     let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let (mut stream, _) = listener.accept().expect("a client connects");
         stream.set_nodelay(true).expect("it is TCP");
         for byte in b">2\r\n+noise\r\n:1\r\n*2\r\n$3\r\na\r\n\r\n%1\r\n+k\r\n:-1\r\n-ERR no\r\n" {
             stream.write_all(&[*byte]).expect("it reads");
         }
-        // It stays until it is no longer talked to.
+        // Stays open until the client closes.
         let _ = stream.read(&mut [0; 100]);
         let _ = stream.read(&mut [0; 100]);
     });
@@ -296,7 +295,7 @@ fn every_command_of_a_pipeline_has_one_result_when_the_server_dies() {
 }
 
 #[test]
-fn the_last_words_of_a_server_are_heard() {
+fn a_final_error_of_the_server_is_received() {
     let (address, thread) = says(b"-ERR max number of clients reached\r\n");
     let mut connection = connect(&address);
     let error = connection.call(["GET", "x"]).expect_err("it is full");
@@ -305,15 +304,15 @@ fn the_last_words_of_a_server_are_heard() {
 }
 
 #[test]
-fn the_last_words_are_heard_by_who_is_still_sending() {
+fn a_final_error_is_received_while_still_sending() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let (mut stream, _) = listener.accept().expect("a client connects");
         stream.write_all(b"+OK\r\n-ERR enough\r\n").expect("it is there");
         stream.shutdown(Shutdown::Write).expect("it is there");
-        // What is sent is not read, so that sending has to wait.
+        // The server does not read, so sending has to wait.
         is_done.recv().expect_err("it is dropped");
     });
     let mut connection = connect(&address);
@@ -331,7 +330,7 @@ fn the_last_words_are_heard_by_who_is_still_sending() {
 }
 
 #[test]
-fn a_lost_connection_says_so_however_often_it_is_asked() {
+fn a_lost_connection_reports_the_loss_every_time() {
     let (address, thread) = says(b"");
     let mut connection = connect(&address);
     for _ in 0..3 {
@@ -357,7 +356,7 @@ fn an_answer_that_looks_like_a_message_is_an_answer_in_resp3() {
 }
 
 #[test]
-fn what_is_no_resp_ends_the_connection() {
+fn invalid_resp_ends_the_connection() {
     let (address, thread) = says(b"HTTP/1.1 400 Bad Request\r\n");
     let mut connection = connect(&address);
     let error = connection.call(["PING"]).expect_err("it is a web server");
@@ -368,7 +367,7 @@ fn what_is_no_resp_ends_the_connection() {
 }
 
 #[test]
-fn a_cutter_wakes_who_waits() {
+fn a_cutter_ends_a_wait() {
     let server = store();
     let mut connection = connect(&server.address);
     let cutter = connection.cutter().expect("a descriptor is free");
@@ -388,7 +387,7 @@ fn a_call_does_not_take_the_answer_of_another() {
 }
 
 #[test]
-fn redis_says_the_same_in_both_versions() {
+fn redis_gives_the_same_answers_in_both_versions() {
     let Some(redis) = Redis::start(&["--requirepass", PASSWORD]) else { return };
     let address = redis.address();
     let error = Connection::connect(&address).and_then(|mut it| it.call(["PING"]));
@@ -417,7 +416,7 @@ fn redis_says_the_same_in_both_versions() {
 }
 
 #[test]
-fn redis_takes_a_deep_pipeline_of_large_values() {
+fn redis_accepts_a_deep_pipeline_of_large_values() {
     let Some(redis) = Redis::start(&[]) else { return };
     let mut connection = connect(&redis.address());
     let large = "x".repeat(100_000);

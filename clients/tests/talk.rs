@@ -21,7 +21,7 @@ fn talk(address: &str, backend: &str, input: Stdio) -> Output {
 }
 
 #[test]
-fn what_is_piped_in_comes_back_whole_on_every_backend() {
+fn piped_input_comes_back_whole_on_every_backend() {
     let server = Server::start();
     let sent: Vec<u8> = (0..5_000_000_u32).map(|place| (place / 3) as u8).collect();
     for backend in BackendKind::ALL {
@@ -39,14 +39,14 @@ fn what_is_piped_in_comes_back_whole_on_every_backend() {
             scope.spawn(move || stdin.write_all(sent).expect("it reads"));
             let mut back = Vec::new();
             stdout.read_to_end(&mut back).expect("it prints");
-            assert!(back == *sent, "{backend}: {} bytes came back, or others", back.len());
+            assert!(back == *sent, "{backend}: {} bytes came back, or different ones", back.len());
         });
         assert!(child.wait().expect("it ends").success());
     }
 }
 
 #[test]
-fn files_and_dev_null_are_standard_inputs_too() {
+fn files_and_dev_null_work_as_standard_input() {
     let server = Server::start();
     let path = std::env::temp_dir().join(format!("reactor-talk-{}", std::process::id()));
     std::fs::write(&path, "from a file\n").expect("the folder is writable");
@@ -61,7 +61,7 @@ fn files_and_dev_null_are_standard_inputs_too() {
 }
 
 #[test]
-fn failures_are_one_sentence_and_exit_with_one() {
+fn failures_print_one_sentence_and_exit_with_1() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let refused = free.local_addr().expect("it has an address").to_string();
     drop(free);
@@ -72,14 +72,14 @@ fn failures_are_one_sentence_and_exit_with_one() {
         ("127.0.0.1:70000", "0 to 65535"),
     ] {
         let output = talk(address, "epoll", Stdio::null());
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(hint) && said.lines().count() == 1, "{said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(hint) && message.lines().count() == 1, "{message}");
     }
 }
 
 #[test]
-fn a_terminal_is_a_standard_input_too() {
+fn a_terminal_works_as_standard_input() {
     if !testkit::has_peer("script") {
         return;
     }
@@ -95,7 +95,7 @@ fn a_terminal_is_a_standard_input_too() {
         let mut keyboard = child.stdin.take().expect("its input is piped");
         let mut screen = child.stdout.take().expect("its output is piped");
         keyboard.write_all(b"typed\n").expect("it reads");
-        // Once by the terminal, which echoes what is typed, and once by the server.
+        // The terminal echoes the text once, and the server once more.
         let mut shown = Vec::new();
         while shown.windows(5).filter(|word| *word == b"typed").count() < 2 {
             let mut some = [0; 100];
@@ -103,14 +103,14 @@ fn a_terminal_is_a_standard_input_too() {
             assert!(count > 0, "{backend}: it ended: {}", String::from_utf8_lossy(&shown));
             shown.extend_from_slice(&some[..count]);
         }
-        // What a terminal makes an end of input of.
+        // Ctrl-D, which a terminal turns into an end of input.
         keyboard.write_all(&[4]).expect("it reads");
         assert!(child.wait().expect("it ends").success(), "{backend}");
     }
 }
 
 #[test]
-fn a_standard_output_that_is_closed_ends_it_silently() {
+fn a_closed_standard_output_ends_talk_silently() {
     let server = Server::start();
     for backend in BackendKind::ALL {
         let mut child = Command::new(TALK)
@@ -123,7 +123,7 @@ fn a_standard_output_that_is_closed_ends_it_silently() {
             .expect("it starts");
         let mut stdin = child.stdin.take().expect("its input is piped");
         let mut stdout = child.stdout.take().expect("its output is piped");
-        // More than any pipe holds, until it reads no more.
+        // More than any pipe holds.
         let typing = std::thread::spawn(move || while stdin.write_all(&[b'y'; 4096]).is_ok() {});
         stdout.read_exact(&mut [0; 100]).expect("it prints");
         drop(stdout);
@@ -135,7 +135,7 @@ fn a_standard_output_that_is_closed_ends_it_silently() {
 }
 
 #[test]
-fn a_standard_input_or_output_that_fails_is_named_without_a_peer() {
+fn failures_of_standard_input_and_output_are_named() {
     let server = Server::start();
     for backend in BackendKind::ALL {
         let run = |input: &str, output: &str| {
@@ -147,16 +147,25 @@ fn a_standard_input_or_output_that_fails_is_named_without_a_peer() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .expect("it starts");
-            let mut told = String::new();
+            let mut message = String::new();
             let mut stderr = child.stderr.take().expect("it is piped");
-            stderr.read_to_string(&mut told).expect("it is text");
-            assert_eq!(child.wait().expect("it ends").code(), Some(1), "{backend}: {told}");
-            assert!(!told.contains("peer") && told.lines().count() == 1, "{backend}: {told}");
-            told
+            stderr.read_to_string(&mut message).expect("it is text");
+            assert_eq!(child.wait().expect("it ends").code(), Some(1), "{backend}: {message}");
+            assert!(
+                !message.contains("peer") && message.lines().count() == 1,
+                "{backend}: {message}"
+            );
+            message
         };
-        let told = run("/proc/self/status", "/dev/full");
-        assert!(told.starts_with("talk: standard output: No space left"), "{backend}: {told}");
-        let told = run("/", "/dev/null");
-        assert!(told.starts_with("talk: standard input: Is a directory"), "{backend}: {told}");
+        let message = run("/proc/self/status", "/dev/full");
+        assert!(
+            message.starts_with("talk: standard output: No space left"),
+            "{backend}: {message}"
+        );
+        let message = run("/", "/dev/null");
+        assert!(
+            message.starts_with("talk: standard input: Is a directory"),
+            "{backend}: {message}"
+        );
     }
 }

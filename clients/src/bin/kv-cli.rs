@@ -1,4 +1,4 @@
-//! Commands to a server of RESP, replies as `redis-cli` prints them.
+//! Sends commands to a RESP server and prints the replies as `redis-cli` does.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Loads a server and verifies every byte of its answers.
+//! Puts a server under load and verifies every byte of its replies.
 
 #![forbid(unsafe_code)]
 
@@ -10,44 +10,46 @@ use clients::load::{Expect, Load, Report};
 use clients::output::{arguments, print, progress};
 use clients::{Failure, resolve};
 
-/// Loads a server and verifies every byte of its answers
+/// Puts a server under load and verifies every byte of its replies
 #[derive(Parser)]
 #[command(
     name = "load",
     version,
-    after_help = "Ctrl-C prints what there is. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
-    select.\n\nAnswers that are missing when the time is up are waited for during 5 s. They count \
-    into the latencies with how long they took, or were missing, and as often as messages would \
-    have been sent in their place.\n\nExit codes: 0 when every message was answered and every byte \
-    was right; 1 when an answer is missing or wrong, a connection failed or was lost, nothing was \
-    answered, or the load could not be made or reported; 2 on wrong arguments; 141, silently, when \
-    standard output is closed, as by SIGPIPE."
+    after_help = "Ctrl-C ends the measurement early and prints the report. REACTOR_BACKEND chooses \
+    epoll, epoll-lt, poll or select.\n\nWhen the time is up, load waits up to 5 s for replies that \
+    are still missing. Their waiting time counts in the latencies. A long wait counts several times: \
+    once for each message that could have been sent meanwhile.\n\nExit codes: 0 when every message \
+    was answered and every byte was correct; 1 when a reply is missing or wrong, a connection failed \
+    or was lost, no message was answered, or load could not run or print its report; 2 on wrong \
+    arguments; 141 without a message, as after SIGPIPE, when standard output is closed."
 )]
 struct Cli {
-    #[arg(help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH")]
+    #[arg(
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH"
+    )]
     address: String,
-    /// Connections that exchange messages
+    /// Number of connections that exchange messages
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = at_least_one)]
     connections: usize,
-    /// Further connections that only stand there
+    /// Number of further connections that stay open and send nothing
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     idle: usize,
-    /// Bytes of a message
+    /// Size of a message in bytes
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = at_least_one)]
     size: usize,
-    /// Messages in flight on each connection
+    /// Number of messages in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one)]
     depth: usize,
-    /// Seconds to measure, once all connections stand
+    /// Seconds to measure, starting when all connections are open
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = at_least_one)]
     duration: usize,
-    /// What the server makes of a message
+    /// The reply that the server is expected to send
     #[arg(long, default_value = "echo")]
-    expect: Answer,
+    expect: ExpectedReply,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Answer {
+enum ExpectedReply {
     Echo,
     Uppercase,
 }
@@ -59,7 +61,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A line on a terminal that replaces the one before.
+/// Shows a line on a terminal that replaces the previous one.
 fn show_progress(report: &Report) {
     let (seconds, messages) = (report.elapsed.as_secs(), report.messages);
     progress(&format!("{seconds} s, {messages} messages, {} errors", report.errors));
@@ -74,8 +76,8 @@ fn load(cli: &Cli) -> Result<Report, Failure> {
         depth: cli.depth,
         duration: Duration::from_secs(cli.duration as u64),
         expect: match cli.expect {
-            Answer::Echo => Expect::Echo,
-            Answer::Uppercase => Expect::Uppercase,
+            ExpectedReply::Echo => Expect::Echo,
+            ExpectedReply::Uppercase => Expect::Uppercase,
         },
     };
     clients::load::run(load, show_progress)
@@ -87,10 +89,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let told = load(&cli).and_then(|report| {
+    let code = load(&cli).and_then(|report| {
         progress("");
         print(format!("{report}\n").as_bytes())?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     });
-    told.unwrap_or_else(|failure| failure.report("load").into())
+    code.unwrap_or_else(|failure| failure.report("load").into())
 }

@@ -1,4 +1,4 @@
-//! Standard input to a server, its replies to standard output.
+//! Sends standard input to a server and prints its replies.
 
 #![forbid(unsafe_code)]
 
@@ -12,15 +12,15 @@ use clients::output::arguments;
 #[command(
     name = "talk",
     version,
-    after_help = "The end of standard input ends the sending side; replies are \
-    printed until the server ends its own. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
-    select. It exits with 0 when the server has ended the conversation, 1 when the connection \
-    could not be made or was lost or standard output failed, 2 on wrong arguments. When standard \
-    output is closed, as by head, it ends silently with 141, as by SIGPIPE."
+    after_help = "At the end of standard input, talk ends its sending side. It goes on printing \
+    replies until the server ends the connection. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
+    select.\n\nExit codes: 0 when the server ended the connection; 1 when the connection failed or \
+    was lost, or standard output failed; 2 on wrong arguments; 141 without a message, as after \
+    SIGPIPE, when standard output is closed."
 )]
 struct Cli {
     #[arg(
-        help = "Where the server is: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock"
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock"
     )]
     address: String,
 }

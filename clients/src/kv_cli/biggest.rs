@@ -1,20 +1,20 @@
-//! The biggest key of each type: that of the most elements, or of the most memory.
+//! Finds the biggest key of each type, by elements or by memory.
 
 use protocol::resp::text::repr;
 
 use super::options::Mode;
-use super::scan::{Scan, told};
+use super::scan::{Scan, fatal};
 use super::session::{Session, Trouble, print_all};
 use crate::output::complain;
 use crate::resp::Answer;
 
-/// How many steps are made before the pause that is asked for.
+/// The number of `SCAN` steps between two pauses.
 const STEPS_BETWEEN_PAUSES: u64 = 100;
 
-/// How many keys are looked at before that is told.
+/// The number of keys between two lines of progress.
 const KEYS_BETWEEN_REPORTS: u64 = 1_000_000;
 
-/// The types of values, what tells their size, and in what.
+/// The types of values, the command that returns the size of a value, and the unit of that size.
 const TYPES: [(&str, &str, &str); 6] = [
     ("list", "LLEN", "items"),
     ("hash", "HLEN", "fields"),
@@ -24,16 +24,17 @@ const TYPES: [(&str, &str, &str); 6] = [
     ("zset", "ZCARD", "members"),
 ];
 
-/// What was found of a type.
+/// The results for one type.
 struct Found {
     name: String,
-    /// The command that tells the size, if any does.
+    /// The command that returns the size, if there is one.
     size_command: Option<&'static str>,
     unit: &'static str,
     count: u64,
     size: u64,
-    /// The size of the biggest and its name in quotes, once there is one.
+    /// The size of the biggest key.
     biggest: u64,
+    /// The quoted name of the biggest key, once one was found.
     biggest_key: Option<String>,
 }
 
@@ -52,23 +53,24 @@ impl Found {
     }
 }
 
-/// What was found so far.
+/// The results so far.
 struct Search {
     by_memory: bool,
     found: Vec<Found>,
-    /// How many keys were looked at, and how long their names are.
+    /// The number of keys that were examined.
     sampled: u64,
+    /// The total length of their names, in bytes.
     names_size: u64,
-    /// About how many of all keys were looked at before the last step.
+    /// The estimated share of the keys that were examined before the last step.
     percent: f64,
 }
 
-/// Looks for the biggest keys and prints them, and what there is of each type.
+/// Finds and prints the biggest key of each type, and a summary of each type.
 pub(super) fn find(session: &mut Session) -> Result<(), Trouble> {
     let by_memory = session.settings.mode == Mode::MemoryKeys;
     let answer = session.call(&[b"DBSIZE".to_vec()], "Couldn't determine DBSIZE")?;
     let Answer::Integer(total) = answer else {
-        return Err(told("Non INTEGER response from DBSIZE!"));
+        return Err(fatal("Non INTEGER response from DBSIZE!"));
     };
     print_all(
         b"\n# Scanning the entire keyspace to find biggest keys as well as\n\
@@ -101,7 +103,8 @@ impl Search {
         Ok(())
     }
 
-    /// The type of each key, as its place among those that were found; None for one that is gone.
+    /// Returns the type of each key as an index into `found`, or None for a key that no longer
+    /// exists.
     fn types(
         &mut self,
         session: &mut Session,
@@ -112,14 +115,14 @@ impl Search {
         let types = answers.into_iter().map(|answer| match answer {
             Ok(Answer::Simple(name)) if name == b"none" => Ok(None),
             Ok(Answer::Simple(name)) => Ok(Some(self.place(&String::from_utf8_lossy(&name)))),
-            Ok(_) => Err(told("Invalid reply type for TYPE!")),
-            Err(words) => Err(told(&format!("TYPE returned an error: {words}"))),
+            Ok(_) => Err(fatal("Invalid reply type for TYPE!")),
+            Err(words) => Err(fatal(&format!("TYPE returned an error: {words}"))),
         });
         types.collect()
     }
 
-    /// Where what was found of a type stands. A type that is not known yet, as modules have, is
-    /// added.
+    /// Returns the index of the results for a type. Adds types that are not known yet, such as
+    /// those of modules.
     fn place(&mut self, name: &str) -> usize {
         let place = self.found.iter().position(|found| found.name == name);
         place.unwrap_or_else(|| {
@@ -128,8 +131,8 @@ impl Search {
         })
     }
 
-    /// The size of each key: 0 of one that is gone, that has another type by now, or whose type
-    /// has no size.
+    /// Returns the size of each key. It is 0 if the key no longer exists, if its type has changed,
+    /// or if its type has no size.
     fn sizes(
         &self,
         session: &mut Session,
@@ -230,8 +233,8 @@ impl Search {
         text
     }
 
-    /// What was found, in the order in which `redis-cli` tells it: its table of types moves by one
-    /// place with each of the first two keys.
+    /// Returns the results in the order in which `redis-cli` prints them: each of the first two
+    /// keys moves its table of types by one place.
     fn order(&self) -> Vec<&Found> {
         let first = match self.sampled {
             0 => [1, 0, 2],

@@ -1,5 +1,4 @@
-//! Editing lines on a terminal: history, completion of the names of commands, and hints at their
-//! arguments.
+//! Edits lines on a terminal, with history, completion of command names, and hints for arguments.
 
 use std::borrow::Cow;
 use std::io;
@@ -24,17 +23,17 @@ use crate::Failure;
 use crate::output::complain;
 use crate::resp::{Answer, Connection};
 
-/// How many lines are remembered.
+/// The maximum number of lines in the history.
 const HISTORY_MAX: usize = 1000;
 
 pub(super) struct Editor {
     editor: Option<rustyline::Editor<Names, FileHistory>>,
-    /// Where lines are remembered from one run to the next, if anywhere.
+    /// The file of the history, if there is one.
     history: Option<PathBuf>,
 }
 
 impl Editor {
-    /// An editor that completes the names of the commands that the server has.
+    /// Creates an editor that completes the names of the commands of the server.
     pub(super) fn open(connection: Option<&mut Connection>) -> Self {
         let mut this = Self { editor: None, history: history_path() };
         let config = Config::builder()
@@ -47,20 +46,21 @@ impl Editor {
                 bind_paste(&mut editor, &names.pasting);
                 editor.set_helper(Some(names));
                 if let Some(path) = &this.history {
-                    // There is none in the first run.
+                    // The file does not exist in the first run.
                     let _ = editor.load_history(path);
                 }
                 this.editor = Some(editor);
             }
-            Err(error) => complain(format_args!("The terminal cannot be edited on: {error}")),
+            Err(error) => {
+                complain(format_args!("Line editing does not work on this terminal: {error}"))
+            }
         }
         this
     }
 
-    /// The line that is typed. None at the end of input, or when it is given up. What goes wrong is
-    /// told.
+    /// Reads a line. Returns None at the end of input, or after Ctrl-C. Reports errors to the user.
     pub(super) fn line(&mut self, prompt: &str) -> Result<Option<Vec<u8>>, Trouble> {
-        let editor = self.editor.as_mut().ok_or(Trouble::Told)?;
+        let editor = self.editor.as_mut().ok_or(Trouble::Reported)?;
         match editor.readline(prompt) {
             Ok(line) => Ok(Some(line.into_bytes())),
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
@@ -70,7 +70,7 @@ impl Editor {
         }
     }
 
-    /// Whether arguments are hinted at from now on.
+    /// Turns hints for arguments on or off.
     pub(super) fn hint(&mut self, hints: Hints) {
         if let Some(names) = self.editor.as_mut().and_then(rustyline::Editor::helper_mut) {
             names.hints = hints;
@@ -81,15 +81,15 @@ impl Editor {
         let Some(editor) = &mut self.editor else { return };
         let added = editor.add_history_entry(line).unwrap_or(false);
         if let Some(path) = self.history.as_ref().filter(|_| added) {
-            // A line that is not remembered is no reason to stop.
+            // A history that cannot be written does not end the tool.
             let _ = editor.append_history(path);
         }
     }
 }
 
-/// What a terminal sends around and inside of a paste. What is pasted is taken as if it were typed,
-/// as `redis-cli` does: each line is a command of its own, said when its end comes, and what
-/// stands behind the last line end is still to be edited.
+/// The keys that a terminal sends around and inside a paste. As in `redis-cli`, pasted text is
+/// handled as if it were typed. Each line is a command, which is sent when the line ends. The text
+/// after the last line end can still be edited.
 enum Paste {
     Start,
     End,
@@ -98,7 +98,7 @@ enum Paste {
 
 struct PasteHandler {
     key: Paste,
-    /// Whether keys come from a paste.
+    /// Whether the current keys are part of a paste.
     pasting: Arc<AtomicBool>,
 }
 
@@ -113,7 +113,7 @@ impl ConditionalEventHandler for PasteHandler {
         match self.key {
             Paste::Start => self.pasting.store(true, Ordering::Relaxed),
             Paste::End => self.pasting.store(false, Ordering::Relaxed),
-            // It completes only what a person types.
+            // A tab completes only while the user types.
             Paste::Tab if self.pasting.load(Ordering::Relaxed) => {
                 return Some(Cmd::Insert(1, "\t".to_owned()));
             }
@@ -135,8 +135,8 @@ fn bind_paste(editor: &mut rustyline::Editor<Names, FileHistory>, pasting: &Arc<
     }
 }
 
-/// Editing failed, which is told and is the end of the tool. The editor does not tell reading from
-/// writing, but some errors are those of writing alone.
+/// Reports that line editing failed, and ends the tool. The editor does not distinguish errors of
+/// reading from errors of writing, but some kinds occur only when writing.
 fn terminal_failed(error: &io::Error) -> Trouble {
     use io::ErrorKind::{BrokenPipe, FileTooLarge, QuotaExceeded, StorageFull};
     match error.kind() {
@@ -155,7 +155,7 @@ fn history_path() -> Option<PathBuf> {
     }
 }
 
-/// Whether a command may have a secret in it, so that it is not remembered.
+/// Returns whether a command may contain a secret, so that it is not added to the history.
 pub(super) fn is_secret(command: &[Vec<u8>]) -> bool {
     let has = |words: &[&str]| {
         let matches =
@@ -178,26 +178,27 @@ pub(super) fn is_secret(command: &[Vec<u8>]) -> bool {
             && has(&["sentinel-pass", "sentinel-user", "auth-pass", "auth-user"])
 }
 
-/// Whether arguments are hinted at while a command is typed.
+/// Whether hints for arguments are shown while a command is typed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hints {
     Shown,
     Hidden,
 }
 
-/// The names of commands, in capitals and in order.
+/// The names of commands in upper case, sorted.
 struct Names {
     names: Vec<String>,
     hints: Hints,
-    /// Whether keys come from a paste, for which nothing is hinted at.
+    /// Whether the current keys are part of a paste. No hints are shown then.
     pasting: Arc<AtomicBool>,
 }
 
 impl Names {
-    /// The names that the server tells with their subcommands, or all that are known.
+    /// Asks the server for the names of its commands and subcommands. If it does not answer, takes
+    /// all known names.
     fn of(connection: Option<&mut Connection>) -> Self {
-        // A server that knows no COMMAND is as good.
-        let told = connection.and_then(|connection| {
+        // A server may not have COMMAND.
+        let listed = connection.and_then(|connection| {
             connection
                 .call_with(["COMMAND"], |value| {
                     let first = |command: protocol::resp::Value<'_>| {
@@ -208,22 +209,22 @@ impl Names {
                 })
                 .ok()
         });
-        let told = told.unwrap_or_default();
+        let listed = listed.unwrap_or_default();
         let is_there = |name: &str| {
             let first = name.split(' ').next().unwrap_or_default();
-            told.is_empty() || told.iter().any(|it| it == first)
+            listed.is_empty() || listed.iter().any(|it| it == first)
         };
         let known = help::commands().map(|command| command.name).filter(|name| is_there(name));
         let own = ["CLEAR", "CONNECT", "EXIT", "HELP", "QUIT"];
         let mut names: Vec<String> = known.chain(own).map(str::to_owned).collect();
-        names.extend(told);
+        names.extend(listed);
         names.sort_unstable();
         names.dedup();
         Self { names, hints: Hints::Shown, pasting: Arc::default() }
     }
 
-    /// The names that begin with `word`, in the case in which it is typed; behind `help` those of
-    /// groups as well.
+    /// Returns the names that start with `word`, in the case in which the user types. After `help`,
+    /// returns the names of groups as well.
     fn complete(&self, word: &str) -> Vec<String> {
         let (help, word) = match word.split_at_checked("help ".len()) {
             Some((help, word)) if help.eq_ignore_ascii_case("help ") => (help, word.trim_start()),
@@ -249,7 +250,7 @@ impl Completer for Names {
         place: usize,
         _context: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        // Names stand first.
+        // Candidates replace the line from its start, where the name is.
         Ok((0, self.complete(&line[..place])))
     }
 }
@@ -264,7 +265,7 @@ impl Hinter for Names {
     }
 }
 
-/// The arguments that a command takes. They are shown, and no key types them.
+/// A hint: the arguments that a command takes. They are displayed, and no key inserts them.
 struct Arguments(String);
 
 impl Hint for Arguments {

@@ -1,4 +1,4 @@
-//! What went wrong with a connection: in which words it is told, and whether another may help.
+//! Errors of a connection: their text, and whether a new connection may help.
 
 use std::io;
 
@@ -6,13 +6,13 @@ use nix::errno::Errno;
 
 use crate::resp::{Cause, Connection, Error};
 
-/// Whether a connection is made again for the next command. One that said nonsense is not: the
-/// next would say the same.
+/// Returns whether the next command should use a new connection. After a protocol error it should
+/// not: a new connection would get the same bytes.
 pub(super) fn wants_another(connection: &Connection) -> bool {
     connection.lost().is_some_and(|cause| !matches!(cause, Cause::Protocol(_)))
 }
 
-/// Whether a new connection may help.
+/// Returns whether a new connection may help.
 pub(super) fn is_reconnectable(cause: &Cause) -> bool {
     match cause {
         Cause::Closed => true,
@@ -23,7 +23,7 @@ pub(super) fn is_reconnectable(cause: &Cause) -> bool {
     }
 }
 
-/// What went wrong, in the words of redis-cli.
+/// Returns the text that redis-cli prints for the error.
 pub(super) fn context(cause: &Cause) -> String {
     match cause {
         Cause::Closed => "Server closed the connection".to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn context(cause: &Cause) -> String {
 pub(super) fn connect_failure(error: &Error) -> String {
     match error.cause() {
         Cause::Connect(error) => system_text(error),
-        // Behind the address and the name of the function is what the system says of a name.
+        // The text of the system follows the address and the name of the function.
         Cause::Address(text) => match text.rsplit_once(": ") {
             Some((_, why)) => why.trim_end_matches(')').to_owned(),
             None => text.clone(),
@@ -45,7 +45,7 @@ pub(super) fn connect_failure(error: &Error) -> String {
     }
 }
 
-/// What the system calls the error, without its number.
+/// Returns the text of the system for the error, without its number.
 pub(super) fn system_text(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_owned(),

@@ -1,17 +1,17 @@
-//! Texts: the options, and what is known of commands.
+//! Help texts: the options of the tool, and the table of commands.
 
 use std::fmt::Write;
 
 use protocol::resp::text::split;
 
-/// A command a line: its name, its group, the version of Redis that it came with, its arguments as
-/// Redis 7.0 writes them, and what it does. In order of the names.
+/// The table of commands, sorted by name, one per line. The columns are the name, the group, the
+/// first version of Redis that has the command, the arguments as in Redis 7.0, and a summary.
 const COMMANDS: &str = include_str!("commands.txt");
 
-/// What is known of a command.
+/// A row of the table of commands.
 #[derive(Clone, Copy)]
 pub(super) struct Command {
-    /// Its name, which may be of two words.
+    /// The name, of one or two words.
     pub(super) name: &'static str,
     group: &'static str,
     since: &'static str,
@@ -31,7 +31,7 @@ impl Command {
         })
     }
 
-    /// Whether `words` are its name, or the beginning of its name.
+    /// Returns whether the name starts with `words`.
     fn matches(&self, words: &[Vec<u8>]) -> bool {
         let mut name = self.name.split(' ');
         words
@@ -44,12 +44,12 @@ impl Command {
     }
 }
 
-/// All commands of Redis 7.0, in order of their names. A server may have fewer.
+/// Returns all commands of Redis 7.0, sorted by name. A server may have fewer.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     COMMANDS.lines().filter_map(Command::read)
 }
 
-/// The groups of commands, each once.
+/// Returns the groups of commands without repetitions.
 pub(super) fn groups() -> Vec<&'static str> {
     let mut groups: Vec<_> = commands().map(|command| command.group).collect();
     groups.sort_unstable();
@@ -57,8 +57,8 @@ pub(super) fn groups() -> Vec<&'static str> {
     groups
 }
 
-/// What `help` prints of `words`: the name of a command or its beginning, `@` and a group, or
-/// nothing.
+/// Returns the output of `help`. `words` are the name of a command or its first word, `@` and a
+/// group, or empty.
 pub(super) fn about(words: &[Vec<u8>]) -> String {
     let Some(first) = words.first() else { return INTERACTIVE.to_owned() };
     let group = first.strip_prefix(b"@").and_then(|name| {
@@ -78,7 +78,7 @@ pub(super) fn about(words: &[Vec<u8>]) -> String {
     text
 }
 
-/// Appends what is known of a command; its group as well unless that is what was asked for.
+/// Appends the description of a command. Leaves the group out if the user asked for that group.
 fn describe(command: &Command, asked: Option<&str>, text: &mut String) {
     let Command { name, group, since, arguments, summary } = command;
     text.push_str(&format!("\r\n  \x1b[1m{name}\x1b[0m \x1b[90m{arguments}\x1b[0m\r\n"));
@@ -93,18 +93,18 @@ fn describe(command: &Command, asked: Option<&str>, text: &mut String) {
     }
 }
 
-/// The arguments that are still to be typed behind `line`, with a space before them if one is
-/// missing. None where none are known.
+/// Returns the arguments that are missing after `line`, with a space before them if `line` does not
+/// end with one. Returns None if none are known.
 pub(super) fn hint(line: &str) -> Option<String> {
     let mut words = split(line.as_bytes()).ok()?;
     if words.len() > 3
         && words[0].eq_ignore_ascii_case(b"acl")
         && words[1].eq_ignore_ascii_case(b"dryrun")
     {
-        // The command that is tried.
+        // The hint is about the command inside.
         words.drain(..3);
     }
-    // The longest name: that of a subcommand before that of its container.
+    // The longest name that matches: a subcommand rather than its container.
     let command = commands()
         .filter(|command| {
             let count = command.words();
@@ -114,7 +114,7 @@ pub(super) fn hint(line: &str) -> Option<String> {
     let typed = words.len() - command.words();
     let mut rest = command.arguments;
     for _ in 0..typed {
-        // What may be left out is not counted.
+        // Optional arguments are not counted.
         if rest.starts_with('[') {
             break;
         }
@@ -124,7 +124,7 @@ pub(super) fn hint(line: &str) -> Option<String> {
     (!rest.is_empty()).then(|| format!("{space}{rest}"))
 }
 
-/// What `help` prints.
+/// The output of `help` without arguments.
 const INTERACTIVE: &str = concat!(
     "kv-cli ",
     env!("CARGO_PKG_VERSION"),
@@ -132,19 +132,19 @@ const INTERACTIVE: &str = concat!(
     "To get help about commands type:\n",
     "      \"help @<group>\" for the commands of a group\n",
     "      \"help <command>\" for one command\n",
-    "      \"help <tab>\" for what there is help about\n",
+    "      \"help <tab>\" to list commands and groups\n",
     "      \"<tab>\" completes the name of a command\n",
-    "      \"<number> <command>\" says a command so many times\n",
-    "      \"connect <host> <port>\" changes the server\n",
+    "      \"<number> <command>\" runs a command several times\n",
+    "      \"connect <host> <port>\" connects to another server\n",
     "      \"clear\" clears the screen\n",
     "      \"quit\" to exit\n",
     "\n",
-    "Whether arguments are hinted at while typing:\n",
+    "To turn hints for arguments on or off:\n",
     "      \":set hints\"\n",
     "      \":set nohints\"\n",
 );
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub(super) const OPTIONS: &str = concat!(
     "kv-cli ",
     env!("CARGO_PKG_VERSION"),
@@ -152,58 +152,60 @@ pub(super) const OPTIONS: &str = concat!(
 
 Usage: kv-cli [OPTIONS] [COMMAND [ARGUMENT...]]
 
-Says a command to a server of RESP (kv, Redis and their relatives) and prints the reply as
-redis-cli does. Without a command, commands are read from standard input: with a line editor on a
-terminal, one a line otherwise.
+Sends a command to a RESP server (such as kv or Redis) and prints the reply as redis-cli does.
+Without a command, it reads commands from standard input: with a line editor on a terminal,
+otherwise one per line.
 
   -h HOST             Host of the server (default 127.0.0.1)
   -p PORT             Port of the server (default 6379)
   -s SOCKET           Unix socket of the server, instead of host and port
-  -u URI              All of these: redis://USER:PASSWORD@HOST:PORT/DATABASE, where parts may be
-                      missing (redis://:PASSWORD@HOST) and %40 is @
-  -t SECONDS          How long connecting may take (default: as long as the system lets it)
-  -a, --pass PASSWORD Password; the environment variable REDISCLI_AUTH is safer
+  -u URI              All of these: redis://USER:PASSWORD@HOST:PORT/DATABASE. Parts may be missing
+                      (redis://:PASSWORD@HOST), and %40 stands for @
+  -t SECONDS          Time limit for connecting (default: the limit of the system)
+  -a, --pass PASSWORD The password; the environment variable REDISCLI_AUTH is safer
   --askpass           Ask for the password
-  --user USER         Whose password it is
-  --no-auth-warning   Do not warn that others can see a password among the arguments
-  -n DATABASE         Database to select
-  -2, -3              Speak RESP2, or RESP3
-  -r COUNT            Say the command so many times, forever if negative
-  -i SECONDS          Pause between them, as in 0.1; and between the steps of what follows below
-  -x                  The last argument is standard input
-  -X TAG              The argument TAG is standard input
-  -d DELIMITER        Stands between elements in raw form (default: a line feed)
-  -D DELIMITER        Stands behind replies in raw form (default: a line feed)
-  -e                  Exit with 1 when the server answers with an error
+  --user USER         The user that the password belongs to
+  --no-auth-warning   Do not warn that other users can see a password among the arguments
+  -n DATABASE         The database to select
+  -2, -3              Use RESP2, or RESP3
+  -r COUNT            Run the command COUNT times, forever if COUNT is negative
+  -i SECONDS          Pause between these runs, such as 0.1; also the interval of the modes below
+  -x                  Use standard input as the last argument
+  -X TAG              Use standard input in place of the argument TAG
+  -d DELIMITER        Printed between elements in raw form (default: a line feed)
+  -D DELIMITER        Printed after replies in raw form (default: a line feed)
+  -e                  Exit with 1 when the reply is an error
   --raw               Print bytes as they are (default when standard output is no terminal)
   --no-raw            Print types and quotes (default on a terminal)
   --csv               Print comma separated values
   --json              Print JSON (in RESP3, unless -2 is given)
-  --quoted-json       Print JSON in which strings may be any bytes
-  --quoted-input      The arguments are in quotes, as in the interactive mode
-  --show-pushes y|n   Print what comes unasked in RESP3 (default: on a terminal)
-  --eval FILE         Run the script in FILE: the arguments are its keys, a comma, its arguments
-  --pipe              Send standard input, which is RESP, and count the replies
+  --quoted-json       Print JSON in which strings may contain any bytes
+  --quoted-input      Parse quotes in the arguments, as in the interactive mode
+  --show-pushes y|n   Print the pushes of RESP3 (default: only on a terminal)
+  --eval FILE         Run the Lua script in FILE. The arguments are its keys, a comma, and its
+                      arguments
+  --pipe              Send standard input, which has to be RESP, and count the replies
   --pipe-timeout SECONDS
-                      How long to wait for the last of them (default 30, 0: forever)
+                      Time limit for the last reply (default 30; 0: none)
   --scan              List the names of all keys
-  --bigkeys           Look for the keys of the most elements or bytes
-  --memkeys           Look for the keys that take the most memory
+  --bigkeys           Find the biggest key of each type, by elements or bytes
+  --memkeys           Find the keys that use the most memory
   --memkeys-samples COUNT
-                      The same, estimated from so many elements of each
-  --pattern PATTERN   Only keys that match, for these three; --quoted-pattern takes quotes
-  --count COUNT       About how many keys to ask for at once
-  --stat              Print what the server holds and does, once a second
-  --latency           Measure how long PING takes, until Ctrl-C; for a second, or as -i says, and
-                      as one line, when standard output is no terminal
-  --latency-history   The same, with a line for every 15 seconds, or as -i says
-  --help              Print this
+                      The same, estimated from COUNT elements of each key
+  --pattern PATTERN   Only keys that match, for the three modes above; --quoted-pattern takes quotes
+  --count COUNT       The number of keys that one SCAN asks for, approximately
+  --stat              Print counters of the server, one line a second
+  --latency           Measure the latency of PING until Ctrl-C. If standard output is no terminal,
+                      measure for a second, or for the time of -i, and print one line
+  --latency-history   The same, with a new line every 15 seconds, or at the interval of -i
+  --help              Print this help
   -v, --version       Print the version
 
-The history of typed lines is in ~/.kvcli_history, or where KVCLI_HISTFILE says.
-It exits with 0 when the server has answered, even with an error unless -e is given, and with 1
-when it has not, when the arguments are wrong, or when standard input or output fails. When standard
-output is closed, as by head, it ends silently with 141, as by SIGPIPE.
+The history of the line editor is in ~/.kvcli_history, or in the file that KVCLI_HISTFILE names.
+
+Exit codes: 0 when the server replied, even with an error unless -e is given; 1 when it did not
+reply, when the arguments are wrong, or when standard input or output failed; 141 without a
+message, as after SIGPIPE, when standard output is closed.
 "
 );
 
@@ -212,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_table_is_a_command_in_order() {
+    fn the_table_of_commands_is_complete_and_sorted() {
         let names: Vec<_> = commands().map(|command| command.name).collect();
         assert_eq!(names.len(), COMMANDS.lines().count());
         assert!(names.is_sorted() && names.len() > 350);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_are_what_is_still_to_be_typed() {
+    fn hints_show_the_missing_arguments() {
         for (line, expected) in [
             ("get", Some(" key")),
             ("GET ", Some("key")),
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_about_a_command_its_parts_or_a_group() {
+    fn help_describes_a_command_its_subcommands_or_a_group() {
         let count = |line: &str| {
             let words = split(line.as_bytes()).expect("its quotes are closed");
             about(&words).matches("summary").count()

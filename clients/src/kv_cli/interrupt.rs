@@ -1,5 +1,5 @@
-//! Ctrl-C while messages are printed: they end, and the prompt comes back. While keys are gone
-//! through, what was found so far is told.
+//! Handles Ctrl-C. While messages are printed, it ends them and returns to the prompt. While keys
+//! are scanned, it ends the scan, and the results so far are printed.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,30 +11,30 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::resp::Cutter;
 
-/// What Ctrl-C does.
+/// The effect of Ctrl-C.
 #[derive(Debug, Default)]
 pub(super) enum Target {
     /// Ends the program.
     #[default]
     Program,
-    /// Cuts the connection that messages are printed from.
+    /// Cuts the connection whose messages are printed.
     Connection(Cutter),
-    /// Is remembered until it is asked for.
+    /// Sets a flag, which a loop checks.
     Loop,
 }
 
-/// Ctrl-C, from where the program waits for it.
+/// The state of Ctrl-C, shared with the thread that waits for it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interrupts {
     target: Arc<Mutex<Target>>,
     happened: Arc<AtomicBool>,
-    /// Told when it has happened to the loop.
+    /// Notified when Ctrl-C is pressed while the target is [`Target::Loop`].
     looped: Arc<Condvar>,
 }
 
 impl Interrupts {
-    /// Listens to Ctrl-C from now on. Called before there are other threads, which inherit that
-    /// the signal is kept from them.
+    /// Starts a thread that waits for Ctrl-C. It has to be called before other threads are started:
+    /// they inherit the signal mask, in which the signal is blocked.
     pub(super) fn listen(&self) -> io::Result<()> {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGINT);
@@ -64,24 +64,24 @@ impl Interrupts {
         }
     }
 
-    /// Makes the next Ctrl-C do this.
+    /// Sets the effect of the next Ctrl-C.
     pub(super) fn aim(&self, target: Target) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
-    /// Waits for so long, or until Ctrl-C has come to the loop.
+    /// Waits for `duration`, or until Ctrl-C when the target is [`Target::Loop`].
     pub(super) fn pause(&self, duration: Duration) {
         let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        // How it ended is for the loop to ask.
+        // The caller checks how the wait ended.
         let _ = self.looped.wait_timeout_while(target, duration, |_| !self.peek());
     }
 
-    /// Whether Ctrl-C has come and was not taken note of.
+    /// Returns whether Ctrl-C was pressed since the last call of [`take`](Self::take).
     pub(super) fn peek(&self) -> bool {
         self.happened.load(Ordering::Acquire)
     }
 
-    /// Whether Ctrl-C has come since this was last asked.
+    /// Returns whether Ctrl-C was pressed since the last call, and resets the flag.
     pub(super) fn take(&self) -> bool {
         self.happened.swap(false, Ordering::Acquire)
     }

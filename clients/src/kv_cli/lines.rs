@@ -1,4 +1,4 @@
-//! Commands from standard input, one a line.
+//! Reads commands from standard input, one per line.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::print::Form;
 use super::session::{Loudness, SLOW, Session, Trouble, input_failed, is, print_all};
 use crate::output::complain;
 
-/// Where lines come from.
+/// The source of lines.
 enum Lines {
     /// A terminal.
     Typed(Box<Editor>),
@@ -20,7 +20,7 @@ enum Lines {
 }
 
 impl Lines {
-    /// The next line without its end, if there is one.
+    /// Returns the next line without its line end, or None at the end of input.
     fn next(&mut self, prompt: &str) -> Result<Option<Vec<u8>>, Trouble> {
         match self {
             Self::Typed(editor) => editor.line(prompt),
@@ -29,7 +29,7 @@ impl Lines {
                 let count =
                     input.read_until(b'\n', &mut line).map_err(|error| input_failed(&error))?;
                 line.pop_if(|byte| *byte == b'\n');
-                // As redis-cli, to which a zero byte ends a line.
+                // As in redis-cli, a zero byte ends a line.
                 if let Some(end) = line.iter().position(|byte| *byte == 0) {
                     line.truncate(end);
                 }
@@ -51,19 +51,21 @@ impl Lines {
     }
 }
 
-/// Whether there is more to do.
+/// What to do after a line.
 enum Next {
     Line,
     End(u8),
 }
 
-/// Says the commands of standard input, until it ends. Returns the exit code.
+/// Runs the commands of standard input until it ends. Returns the exit code.
 pub(super) fn run(mut session: Session) -> u8 {
     session.interactive = true;
     if let Err(error) = session.interrupts.listen() {
-        complain(format_args!("Ctrl-C ends the program also where it should not: {error}"));
+        complain(format_args!(
+            "Ctrl-C always ends the program, because listening for it failed: {error}"
+        ));
     }
-    // What fails is told, and is tried again for each command.
+    // A failure is reported here. Each command tries again.
     let _ = session.connect(Loudness::Loud);
     let mut lines = if io::stdin().is_terminal() {
         Lines::Typed(Box::new(Editor::open(session.connection.as_mut())))
@@ -86,7 +88,7 @@ pub(super) fn run(mut session: Session) -> u8 {
 fn run_line(session: &mut Session, line: &[u8], lines: &mut Lines) -> Next {
     let Ok(command) = split(line) else {
         print_all(b"Invalid argument(s)\n");
-        // A password with an open quote is a password.
+        // A line with an unclosed quote may contain a password too.
         let words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         if !is_secret(&words.map(<[u8]>::to_vec).collect::<Vec<_>>()) {
             lines.remember(line);
@@ -108,8 +110,8 @@ fn run_line(session: &mut Session, line: &[u8], lines: &mut Lines) -> Next {
     }
 }
 
-/// How often a command is to be said, which may stand before it, and the command. None if it is
-/// never, or if there is none.
+/// Splits a repeat count from the command after it. The count is 1 if there is none. Returns None
+/// if the count is not positive or there is no command.
 fn repetition(command: &[Vec<u8>]) -> Option<(i64, &[Vec<u8>])> {
     let (first, rest) = command.split_first()?;
     let text = String::from_utf8_lossy(first);
@@ -123,7 +125,7 @@ fn repetition(command: &[Vec<u8>]) -> Option<(i64, &[Vec<u8>])> {
     Some((repeat, rest))
 }
 
-/// Does what is for the tool itself, if `command` is.
+/// Runs `command` if it is a command of the tool itself. Returns None otherwise.
 fn own_command(session: &mut Session, command: &[Vec<u8>], lines: &mut Lines) -> Option<Next> {
     let words: Vec<_> = command.iter().map(|word| String::from_utf8_lossy(word)).collect();
     if is(command, "quit") || is(command, "exit") {
@@ -139,7 +141,7 @@ fn own_command(session: &mut Session, command: &[Vec<u8>], lines: &mut Lines) ->
     } else if is(command, "connect") && words.len() == 3 {
         session.settings.host = words[1].clone().into_owned();
         session.settings.port = u16::try_from(integer(&words[2])).unwrap_or_default();
-        // What fails is told.
+        // A failure is reported here.
         let _ = session.connect(Loudness::Loud);
     } else if is(command, "clear") && words.len() == 1 {
         print_all(b"\x1b[H\x1b[2J");
@@ -149,7 +151,7 @@ fn own_command(session: &mut Session, command: &[Vec<u8>], lines: &mut Lines) ->
     Some(Next::Line)
 }
 
-/// What is preferred: whether there are hints. The error is what is printed of another one.
+/// Parses the setting for hints. Returns the text to print if it is unknown.
 fn preference(words: &[std::borrow::Cow<'_, str>]) -> Result<Hints, String> {
     match words {
         [set, name, ..] if set.eq_ignore_ascii_case(":set") => {
@@ -182,7 +184,7 @@ mod tests {
     use super::*;
 
     fn repeated(line: &str) -> Option<(i64, usize)> {
-        let command = split(line.as_bytes()).expect("its quotes are closed");
+        let command = split(line.as_bytes()).expect("quotes are closed");
         repetition(&command).map(|(repeat, rest)| (repeat, rest.len()))
     }
 

@@ -1,11 +1,11 @@
-//! `kv-cli`: commands to a server of RESP, replies as `redis-cli` prints them.
+//! `kv-cli`: sends commands to a RESP server and prints the replies as `redis-cli` does.
 //!
-//! - [`arguments`] reads what is asked for.
-//! - A session keeps the connection and what is known of its state: the database, a transaction.
+//! - [`arguments`] parses the arguments.
+//! - A session keeps the connection and its state: the database, a transaction.
 //! - Commands come from the arguments, from standard input line by line, or from a line editor.
-//! - Keys are gone through for their names or sizes; counters and latency are asked for again and
-//!   again.
-//! - Mass insertion sends standard input as it is and counts the replies.
+//! - Some modes scan all keys for their names or sizes. Others print counters and latency
+//!   repeatedly.
+//! - Mass insertion sends standard input unchanged and counts the replies.
 
 mod biggest;
 mod editor;
@@ -35,7 +35,7 @@ use session::{Loudness, Session, Trouble, input_failed, print_all};
 
 use crate::output::complain;
 
-/// Does what `request` asks for. Returns the exit code.
+/// Executes `request`. Returns the exit code.
 pub fn run(request: Request) -> u8 {
     match request {
         Request::Run(settings) => run_session(*settings),
@@ -97,7 +97,7 @@ fn run_commands(mut session: Session) -> u8 {
     if !has_command {
         return lines::run(session);
     }
-    // It is tried once more for the command, and told then.
+    // A failure is not reported here: the command connects again and reports it.
     let _ = session.connect(Loudness::Quiet);
     let done = command(&session.settings).and_then(|command| {
         let repeat = session.settings.repeat;
@@ -106,7 +106,7 @@ fn run_commands(mut session: Session) -> u8 {
     done.map_or_else(Trouble::code, |()| 0)
 }
 
-/// The command of the arguments, with standard input in its place.
+/// Returns the command of the arguments, with standard input inserted.
 fn command(settings: &Settings) -> Result<Vec<Vec<u8>>, Trouble> {
     let mut command = match &settings.script {
         Some(path) => evaluation(path, &settings.command)?,
@@ -124,15 +124,15 @@ fn command(settings: &Settings) -> Result<Vec<Vec<u8>>, Trouble> {
             Some(word) => *word = read_input()?,
             None => {
                 complain("Using -X option but stdin tag not match.");
-                return Err(Trouble::Told);
+                return Err(Trouble::Reported);
             }
         },
     }
     Ok(command)
 }
 
-/// The command that runs the script in the file at `path`: what stands before a comma among
-/// `words` are its keys, and what stands behind it its arguments.
+/// Returns the command that runs the script in the file at `path`. The `words` before a comma are
+/// its keys, and those after it its arguments.
 fn evaluation(path: &[u8], words: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Trouble> {
     let script = std::fs::read(OsStr::from_bytes(path)).map_err(|error| {
         let (path, why) = (String::from_utf8_lossy(path), failure::system_text(&error));
@@ -147,13 +147,13 @@ fn evaluation(path: &[u8], words: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Trouble> {
     Ok(command)
 }
 
-/// A word without its quotes.
+/// Removes the quotes of a word.
 fn unquote(word: &[u8]) -> Result<Vec<u8>, Trouble> {
     match split(word) {
         Ok(mut words) if words.len() == 1 => Ok(words.remove(0)),
         _ => {
             print_all(b"Invalid quoted string\n");
-            Err(Trouble::Told)
+            Err(Trouble::Reported)
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The arguments, read as `redis-cli` reads them.
+//! Parses the arguments as `redis-cli` does.
 //!
-//! By hand: `-h` is a host, options end at the first word that is none, and `-r -1` is a number.
+//! The parser is written by hand because the rules differ from the usual ones: `-h` is a host,
+//! options end at the first word that is not an option, and `-r -1` is a number.
 
 use std::time::Duration;
 
@@ -9,124 +10,126 @@ use protocol::resp::text::split;
 use super::print::Form;
 use super::uri::{self, Uri};
 
-/// What the arguments ask for.
+/// The result of parsing the arguments.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// To do something.
+    /// Run with these settings.
     Run(Box<Settings>),
-    /// To print the help.
+    /// Print the help.
     Help,
-    /// To print the version.
+    /// Print the version.
     Version,
-    /// Nothing that can be done, for this reason.
+    /// Refuse the arguments with this message.
     Refused(String),
 }
 
-/// Where the last argument comes from.
+/// The use of standard input as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StandardInput {
-    /// Standard input is no argument.
+    /// Standard input is not an argument.
     No,
     /// It is appended to the arguments (`-x`).
     Last,
-    /// It takes the place of this argument (`-X`).
+    /// It replaces this argument (`-X`).
     Tag(Vec<u8>),
 }
 
-/// What is done with the server. Of several that are asked for, the last of these is done, as
-/// `redis-cli` has it.
+/// The mode of operation. If the arguments name several modes, the last one in this list is used,
+/// as in `redis-cli`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// The commands of the arguments or of standard input are said.
+    /// Runs the commands of the arguments or of standard input.
     Commands,
-    /// The names of all keys are listed (`--scan`).
+    /// Lists the names of all keys (`--scan`).
     Scan,
-    /// Counters of the server are shown again and again (`--stat`).
+    /// Prints counters of the server repeatedly (`--stat`).
     Stat,
-    /// The keys that take the most memory are looked for (`--memkeys`).
+    /// Finds the keys that use the most memory (`--memkeys`).
     MemoryKeys,
-    /// The keys of the most elements are looked for (`--bigkeys`).
+    /// Finds the keys with the most elements (`--bigkeys`).
     BigKeys,
-    /// Standard input, which is RESP, is sent, and the replies are counted (`--pipe`).
+    /// Sends standard input, which is RESP, and counts the replies (`--pipe`).
     Pipe,
-    /// How long the server takes to answer is measured (`--latency`).
+    /// Measures the latency of the server (`--latency`).
     Latency,
     /// The same, with a new line for each interval (`--latency-history`).
     LatencyHistory,
 }
 
-/// Whether RESP3 is spoken.
+/// The version of RESP to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// What the connection begins with: RESP2.
+    /// The version with which a connection starts: RESP2.
     Any,
-    /// RESP2 is asked for (`-2`).
+    /// RESP2 (`-2`).
     Resp2,
-    /// RESP3 is asked for (`-3`).
+    /// RESP3 (`-3`).
     Resp3,
-    /// RESP3 if the server knows it, because JSON has maps.
+    /// RESP3 if the server supports it. Used for JSON, because RESP3 has maps.
     PreferResp3,
 }
 
-/// What the arguments and the environment say.
+/// The settings from the arguments and the environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name or the address of the server.
     pub host: String,
-    /// Its port.
+    /// The port of the server.
     pub port: u16,
-    /// The path of its Unix socket, which takes precedence.
+    /// The path of the Unix socket of the server. It takes precedence over host and port.
     pub socket: Option<String>,
-    /// How long connecting may take.
+    /// The time limit for connecting.
     pub connect_timeout: Option<Duration>,
-    /// How often the command is said; forever if negative.
+    /// How many times to run the command. Forever if negative.
     pub repeat: i64,
-    /// The pause between two of them.
+    /// The pause between two runs.
     pub interval: Duration,
     /// The database to select.
     pub database: i64,
-    /// Whose password it is.
+    /// The user that the password belongs to.
     pub user: Option<String>,
     /// The password.
     pub password: Option<String>,
-    /// Whether the password is asked for, instead of any other.
+    /// Whether to ask for the password. It replaces any other.
     pub asks_password: bool,
-    /// Whether to warn that others can see the password among the arguments.
+    /// Whether to warn that other users can see the password among the arguments.
     pub warns_of_password: bool,
-    /// In which form replies are printed.
+    /// The form in which replies are printed.
     pub form: Form,
-    /// What stands between elements in raw form.
+    /// Printed between elements in raw form.
     pub element_delimiter: Vec<u8>,
-    /// What stands behind a reply in raw form.
+    /// Printed after a reply in raw form.
     pub reply_delimiter: Vec<u8>,
-    /// Whether what comes unasked is printed.
+    /// Whether pushes are printed.
     pub prints_pushes: bool,
     /// The version of RESP.
     pub version: Version,
-    /// Whether standard input is an argument.
+    /// The use of standard input as an argument.
     pub standard_input: StandardInput,
-    /// Whether the arguments are in quotes, beyond those of the shell.
+    /// Whether the arguments contain quotes to parse, besides those of the shell.
     pub quoted_input: bool,
-    /// Whether an error of the server is a failure of the tool.
+    /// Whether the tool exits with 1 when the reply is an error.
     pub fails_on_error: bool,
-    /// What is done with the server.
+    /// The mode of operation.
     pub mode: Mode,
-    /// How long to wait for the last reply to it; None is forever.
+    /// The time limit for the last reply to mass insertion. No limit if None.
     pub pipe_timeout: Option<Duration>,
-    /// The keys that are gone through match this; all if None.
+    /// The pattern that scanned keys have to match. All keys if None.
     pub pattern: Option<Vec<u8>>,
-    /// About how many keys are asked for at once; as the server has it if None.
+    /// The approximate number of keys that one `SCAN` asks for. The default of the server if None.
     pub scan_count: Option<i64>,
-    /// How many elements of a key its memory is estimated by; as the server has it if 0.
+    /// The number of elements from which the memory of a key is estimated. The default of the
+    /// server if 0.
     pub memory_samples: i64,
-    /// The file of a script in Lua, whose keys and arguments the command is (`--eval`).
+    /// The file of a Lua script (`--eval`). The command contains its keys and arguments.
     pub script: Option<Vec<u8>>,
     /// The command and its arguments, if there are any.
     pub command: Vec<Vec<u8>>,
 }
 
 impl Settings {
-    /// What is so without arguments, for an output that is a terminal or none.
+    /// Creates the settings without arguments. Some defaults depend on whether the output is a
+    /// terminal.
     pub fn new(output_is_terminal: bool) -> Self {
         Self {
             host: "127.0.0.1".to_owned(),
@@ -160,7 +163,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// Takes what a URI says over.
+    /// Overwrites settings with the parts that a URI has.
     fn take(&mut self, uri: Uri) {
         let Uri { user, password, host, port, database } = uri;
         self.host = host.unwrap_or(std::mem::take(&mut self.host));
@@ -171,7 +174,7 @@ impl Settings {
     }
 }
 
-/// Reads the arguments, without the name of the program. `password` is the one of the environment.
+/// Parses the arguments, without the name of the program. `password` is the one of the environment.
 ///
 /// ```
 /// use clients::kv_cli::{Request, arguments};
@@ -211,13 +214,13 @@ pub fn arguments(
     parser.finish(password)
 }
 
-/// What became of a word.
+/// The result of parsing a word.
 enum Step {
-    /// It is an option, of so many words.
+    /// It is an option. It takes this many words.
     Took(usize),
-    /// It decides what is done.
+    /// Parsing ends with this request.
     End(Request),
-    /// It is no option.
+    /// It is not an option.
     Unknown,
 }
 
@@ -235,14 +238,16 @@ impl Parser {
         }
         match (option, value) {
             ("--help", _) | ("-h", None) => Step::End(Request::Help),
-            ("--tls", _) => refuse("kv-cli does not speak TLS yet: use a tunnel, such as stunnel"),
+            ("--tls", _) => {
+                refuse("kv-cli does not support TLS yet: use a tunnel, such as stunnel")
+            }
             ("-v" | "--version", _) => Step::End(Request::Version),
             (_, Some(value)) => self.valued(option, value),
             _ => Step::Unknown,
         }
     }
 
-    /// Takes an option without a value, if it is one.
+    /// Handles an option without a value. Returns false if `option` is none.
     fn flag(&mut self, option: &str) -> bool {
         let settings = &mut self.settings;
         match option {
@@ -264,7 +269,7 @@ impl Parser {
             "--latency" => self.mode(Mode::Latency),
             "--latency-history" => self.mode(Mode::LatencyHistory),
             "--askpass" => settings.asks_password = true,
-            // Of the cluster manager alone.
+            // It has an effect on the cluster manager only.
             "--verbose" => {}
             "--no-auth-warning" => self.quiet = true,
             _ => return false,
@@ -283,7 +288,7 @@ impl Parser {
         }
     }
 
-    /// Takes an option with its value.
+    /// Handles an option with its value.
     fn valued(&mut self, option: &str, value: &[u8]) -> Step {
         let settings = &mut self.settings;
         let text = String::from_utf8_lossy(value);
@@ -305,7 +310,7 @@ impl Parser {
             "--user" => settings.user = Some(text.into_owned()),
             "-u" => match uri::parse(&text) {
                 Ok(uri) => settings.take(uri),
-                Err(told) => return refuse(&told),
+                Err(text) => return refuse(&text),
             },
             "--pattern" => settings.pattern = Some(value.to_vec()),
             "--quoted-pattern" => match split(value) {
@@ -358,7 +363,7 @@ fn refuse(text: &str) -> Step {
     Step::End(Request::Refused(text.to_owned()))
 }
 
-/// The number that `text` begins with, 0 if it begins with none, as C reads it.
+/// Parses the number at the start of `text`, like `atoi(3)`. Returns 0 if there is none.
 pub(super) fn integer(text: &str) -> i64 {
     let text = text.trim_start();
     let sign = usize::from(text.starts_with(['-', '+']));
@@ -368,7 +373,7 @@ pub(super) fn integer(text: &str) -> i64 {
     if digits == 0 { 0 } else { number.parse().unwrap_or(limit) }
 }
 
-/// A number of seconds, with a point perhaps. None for anything else.
+/// Parses a number of seconds, which may have a fraction. Returns None for anything else.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = text.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
@@ -398,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_c_makes_of_them() {
+    fn numbers_are_parsed_as_in_c() {
         for (text, number) in [
             ("12x", 12),
             ("x", 0),
@@ -412,22 +417,22 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_gives_way_to_the_arguments() {
+    fn arguments_override_the_environment() {
         let words = || ["-a", "mine"].map(Vec::from);
         let Request::Run(settings) = arguments(words(), true, Some("theirs".to_owned())) else {
-            panic!("it can be run")
+            panic!("the arguments are valid")
         };
         assert_eq!(settings.password.as_deref(), Some("mine"));
         assert!(settings.warns_of_password);
         let Request::Run(settings) = arguments([], true, Some("theirs".to_owned())) else {
-            panic!("it can be run")
+            panic!("the arguments are valid")
         };
         assert_eq!(settings.password.as_deref(), Some("theirs"));
         assert!(!settings.warns_of_password);
     }
 
     #[test]
-    fn json_prefers_maps_and_does_not_insist() {
+    fn json_prefers_resp3_unless_a_version_is_given() {
         assert_eq!(run("--json").version, Version::PreferResp3);
         assert_eq!(run("-3 --json").version, Version::Resp3);
         assert_eq!(run("--json -3").version, Version::Resp3);
@@ -435,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_modes_one_is_done_in_whatever_order() {
+    fn the_order_of_modes_does_not_matter() {
         for (line, mode) in [
             ("ping", Mode::Commands),
             ("--scan --stat", Mode::Stat),
@@ -449,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_replaces_what_it_says_and_nothing_else() {
+    fn a_uri_replaces_only_the_settings_that_it_has() {
         let settings = run("-h other -p 7 -n 2 --user me -u redis://:word@h/3 -p 8");
         assert_eq!((settings.host.as_str(), settings.port, settings.database), ("h", 8, 3));
         assert_eq!(settings.user.as_deref(), Some("me"));
@@ -458,20 +463,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told() {
+    fn wrong_arguments_are_refused_with_a_message() {
         for (line, words) in [
             ("-p 70000 ping", "Invalid server port."),
             ("-2 -3 ping", "mutually exclusive"),
             ("--nonsense", "Unrecognized option or bad number of args for: '--nonsense'"),
             ("-p", "Unrecognized option or bad number of args for: '-p'"),
             ("-t x", "Invalid connection timeout"),
-            ("--tls ping", "does not speak TLS yet"),
+            ("--tls ping", "does not support TLS yet"),
             ("-u http://h ping", "Invalid URI scheme"),
             ("-u", "Unrecognized option or bad number of args for: '-u'"),
             ("--quoted-pattern \"a --scan", "Invalid quoted string"),
             ("--show-pushes maybe", "Unknown --show-pushes value 'maybe'"),
         ] {
-            let Request::Refused(text) = read(line) else { panic!("{line} is taken") };
+            let Request::Refused(text) = read(line) else { panic!("{line} is accepted") };
             assert!(text.contains(words), "{text}");
         }
         assert!(matches!(read("-h"), Request::Help));

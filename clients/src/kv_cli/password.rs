@@ -1,4 +1,4 @@
-//! A password that is typed, and not shown.
+//! Reads a password without showing it.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -8,14 +8,14 @@ use super::session::{Trouble, input_failed};
 
 const PROMPT: &[u8] = b"Please input password: ";
 
-/// The terminal that standard input is, set back to how it was when this goes.
+/// The saved settings of the terminal of standard input. They are restored on drop.
 struct Hidden {
     before: Termios,
 }
 
 impl Hidden {
-    /// Makes the terminal show nothing, edit nothing and send no signal: a Ctrl-C that ended the
-    /// program here would leave it so.
+    /// Turns off echo, editing and signals of the terminal. If Ctrl-C ended the program here, the
+    /// terminal would stay like that.
     fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut hidden = before.clone();
@@ -28,12 +28,12 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // A terminal that is gone needs no setting.
+        // Restoring fails only if the terminal is gone.
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
     }
 }
 
-/// What a key does while a password is typed.
+/// The effect of a key while a password is typed.
 enum Key {
     Byte(u8),
     Back,
@@ -52,8 +52,8 @@ fn key(byte: Option<u8>) -> Key {
     }
 }
 
-/// Asks for a password: on a terminal with a star for each character, else it is the next line of
-/// standard input. None if there is none.
+/// Asks for a password. On a terminal, shows a star for each character. Otherwise reads the next
+/// line of standard input. Returns None if the password is empty.
 pub(super) fn ask() -> Result<Option<String>, Trouble> {
     let typed = if io::stdin().is_terminal() { type_in() } else { read_line().map(Some) };
     match typed {
@@ -72,11 +72,11 @@ fn read_line() -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// What is typed until Enter; None if it is given up. The terminal is asked and shown to through
-/// standard error, so that what the tool prints can be redirected.
+/// Reads keys until Enter. Returns None if the user gives up. The prompt goes to standard error, so
+/// that the output of the tool can be redirected.
 fn type_in() -> io::Result<Option<Vec<u8>>> {
     let mut screen = io::stderr();
-    // Before it is asked for, so that no key is shown that comes at once.
+    // Before the prompt, so that no key is shown that is typed at once.
     let hidden = Hidden::begin()?;
     screen.write_all(PROMPT)?;
     let mut keys = io::stdin().lock().bytes();
@@ -97,7 +97,7 @@ fn type_in() -> io::Result<Option<Vec<u8>>> {
     Ok(accepted.then_some(typed))
 }
 
-/// Whether `byte` goes on with the character before it (UTF-8).
+/// Returns whether `byte` continues the character before it (UTF-8).
 fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }

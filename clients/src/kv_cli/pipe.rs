@@ -1,4 +1,4 @@
-//! Mass insertion: standard input is sent as it is, and the replies are counted.
+//! Mass insertion: sends standard input unchanged and counts the replies.
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,26 +15,27 @@ use super::session::{Session, print_all};
 use crate::output::{complain, progress};
 use crate::resp::Connection;
 
-/// How much is read and sent at once.
+/// The maximum number of bytes that are read and sent at once.
 const CHUNK_SIZE: usize = 64 * 1024;
 
-/// How often silence and progress are looked at.
+/// The interval at which the time limit and the progress are checked.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What the two threads share: one sends, the other receives, so that neither waits for the other.
+/// The state that the two threads share. One sends and the other receives, so that neither waits
+/// for the other.
 #[derive(Default)]
 struct Sending {
     bytes: AtomicU64,
-    /// All of standard input is sent, and the last command behind it.
+    /// Whether all of standard input and the last command have been sent.
     done: AtomicBool,
 }
 
-/// What has come.
+/// The replies so far.
 #[derive(Default)]
 struct Replies {
     count: u64,
     errors: u64,
-    /// The reply to the last command.
+    /// Whether the reply to the last command has come.
     is_last: bool,
 }
 
@@ -67,7 +68,7 @@ pub(super) fn pipe(mut session: Session) -> u8 {
     }
 }
 
-/// Sends standard input, and a last command whose reply tells that all others have come.
+/// Sends standard input, and then a command whose reply shows that all other replies have come.
 fn send(server: &mut File, sending: &Sending, magic: &str) {
     let mut input = io::stdin().lock();
     let mut chunk = vec![0; CHUNK_SIZE];
@@ -83,18 +84,18 @@ fn send(server: &mut File, sending: &Sending, magic: &str) {
         if count == 0 {
             break;
         }
-        // What the server said before it closed is for the other side to tell.
+        // The receiving thread reports the error, and what the server sent before it closed.
         if server.write_all(&chunk[..count]).is_err() {
             return;
         }
         sending.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
-    // It makes way.
+    // Removes the line of progress.
     progress("");
     print_all(b"All data transferred. Waiting for the last reply...\n");
-    // Set before the command is sent, whose reply could come before it is set otherwise.
+    // Set before the command is sent, because its reply may come at once.
     sending.done.store(true, Ordering::Release);
-    // The empty line ends what may have been left unfinished.
+    // The empty line ends a command that may be incomplete.
     let last = format!("\r\n*2\r\n$4\r\nECHO\r\n$20\r\n{magic}\r\n");
     let _ = server.write_all(last.as_bytes());
 }
@@ -165,7 +166,7 @@ impl Replies {
     }
 }
 
-/// A line on standard error that says how far it is, if that is a terminal.
+/// A line of progress on standard error, if that is a terminal.
 #[derive(Default)]
 struct Progress {
     shown: Option<Instant>,

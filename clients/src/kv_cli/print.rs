@@ -1,27 +1,27 @@
-//! Replies as text.
+//! Prints replies as text.
 
 use protocol::resp::text::{self, JsonStrings};
 use protocol::resp::{Item, Value};
 
 use super::options::Settings;
 
-/// In which form replies are printed.
+/// The form in which replies are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// For people: with types, quotes and numbers.
+    /// A form for users, with types, quotes and numbers.
     Human,
-    /// Bytes as they are.
+    /// Raw bytes.
     Raw,
     /// Comma separated values.
     Csv,
-    /// JSON, in which strings are expected to be UTF-8.
+    /// JSON. Strings are expected to be UTF-8.
     Json,
-    /// JSON with strings of any bytes.
+    /// JSON in which strings may contain any bytes.
     QuotedJson,
 }
 
-/// Appends a reply in the form that was asked for; in raw form, and without anything behind it,
-/// if the reply `is_text` for people already.
+/// Appends a reply in the form of the settings. If the reply `is_text` for users already, it is
+/// appended in raw form without a delimiter.
 pub(super) fn reply(value: Value<'_>, settings: &Settings, is_text: bool, to: &mut Vec<u8>) {
     let delimiter = settings.element_delimiter.as_slice();
     match settings.form {
@@ -39,7 +39,7 @@ pub(super) fn reply(value: Value<'_>, settings: &Settings, is_text: bool, to: &m
     to.push(b'\n');
 }
 
-/// Appends a push: what the server sent unasked.
+/// Appends a push.
 pub(super) fn push(value: Value<'_>, settings: &Settings, to: &mut Vec<u8>) {
     match invalidated(value) {
         Some(keys) if settings.form == Form::Human => {
@@ -55,7 +55,7 @@ pub(super) fn push(value: Value<'_>, settings: &Settings, to: &mut Vec<u8>) {
     }
 }
 
-/// The keys that a client is told to forget, if that is what the push says.
+/// Returns the keys that the push invalidates, if it is an invalidation.
 fn invalidated(value: Value<'_>) -> Option<Value<'_>> {
     let mut elements = value.elements();
     let is_that = matches!(elements.next()?.item(), Item::Bulk(b"invalidate"));
@@ -64,7 +64,7 @@ fn invalidated(value: Value<'_>) -> Option<Value<'_>> {
     (is_that && is_list && elements.next().is_none()).then_some(keys)
 }
 
-/// Whether the reply to `command` is a text for people, which is printed as it is.
+/// Returns whether the reply to `command` is a text for users, which is printed unchanged.
 pub(super) fn is_text(command: &[Vec<u8>]) -> bool {
     let word = |index: usize| command.get(index).map(|it| it.to_ascii_lowercase());
     let (name, sub) = (word(0).unwrap_or_default(), word(1).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What is asked of the server again and again: how long it takes to answer, and its counters.
+//! Modes that ask the server repeatedly: latency and counters.
 
 use std::time::{Duration, Instant};
 
@@ -12,30 +12,31 @@ use crate::resp::Answer;
 /// The pause between two measurements of latency.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long latency is measured for one line of a history, and for the only line of an output that
-/// is no terminal.
+/// The time of measurement for one line of a history.
 const HISTORY_INTERVAL: Duration = Duration::from_secs(15);
+/// The time of measurement for the only line of an output that is not a terminal.
 const SINGLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The pause between two lines of counters, and how many stand below one head.
+/// The pause between two lines of counters.
 const STAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of lines below one header.
 const LINES_BELOW_HEAD: u64 = 20;
 
 /// The pause between two attempts to connect again.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Back to the left edge, and clear the line.
+/// Moves the cursor to the left edge and clears the line.
 const CLEAR_LINE: &str = "\r\x1b[0K";
 
-/// Says `command` until it is answered, over new connections if it has to. An error of the server
-/// is an answer, in words.
+/// Sends `command` until there is a reply, and connects again when needed. An error of the server
+/// is a reply too: its text is returned.
 fn insist(session: &mut Session, command: &str) -> Result<Result<Answer, String>, Trouble> {
     let mut attempts = 0;
     loop {
         while session.connection.as_ref().is_none_or(|connection| connection.is_lost()) {
             attempts += 1;
             print_all(format!("{CLEAR_LINE}Reconnecting... {attempts}\r").as_bytes());
-            // It is told above, and tried again.
+            // The attempt is shown above, and the loop tries again.
             let _ = session.connect(Loudness::Quiet);
             std::thread::sleep(RECONNECT_INTERVAL);
         }
@@ -58,7 +59,7 @@ fn insist(session: &mut Session, command: &str) -> Result<Result<Answer, String>
     }
 }
 
-/// How long the server took to answer, in milliseconds.
+/// Statistics of the latency of the server, in milliseconds.
 #[derive(Default)]
 struct Latencies {
     count: u64,
@@ -91,8 +92,8 @@ impl Latencies {
     }
 }
 
-/// Measures how long the server takes to answer, and shows it: on a terminal all the time, else
-/// once. With a history, there is a line for each interval.
+/// Measures and shows the latency of the server: continuously on a terminal, otherwise once. With a
+/// history, prints a line for each interval.
 pub(super) fn latency(session: &mut Session) -> Result<(), Trouble> {
     let Settings { interval, form, mode, .. } = session.settings;
     let keeps_history = mode == Mode::LatencyHistory;
@@ -101,7 +102,7 @@ pub(super) fn latency(session: &mut Session) -> Result<(), Trouble> {
     let (mut latencies, mut begun) = (Latencies::default(), Instant::now());
     loop {
         let asked = Instant::now();
-        // An error is an answer that took its time as well.
+        // The latency of an error counts too.
         let _ = insist(session, "PING")?;
         latencies.add(asked.elapsed().as_millis());
         let text = latencies.text(form);
@@ -122,7 +123,7 @@ pub(super) fn latency(session: &mut Session) -> Result<(), Trouble> {
     }
 }
 
-/// Shows counters of the server, a line for each interval.
+/// Prints counters of the server, one line for each interval.
 pub(super) fn stat(session: &mut Session) -> Result<(), Trouble> {
     let interval = Some(session.settings.interval).filter(|interval| !interval.is_zero());
     let (mut lines, mut requests) = (0_u64, 0);
@@ -148,12 +149,13 @@ pub(super) fn stat(session: &mut Session) -> Result<(), Trouble> {
     }
 }
 
-/// The number behind the first line of INFO that begins with `start`, if there is one.
+/// Returns the number at the end of the first line of INFO that starts with `start`, if there is
+/// one.
 fn field(info: &str, start: &str) -> Option<i64> {
     info.lines().find_map(|line| line.strip_prefix(start)).map(integer)
 }
 
-/// One line of counters. `requests` is how many there had been at the line before, 0 at the first.
+/// Returns a line of counters. `requests` is the number of requests at the line before, 0 at first.
 fn line(info: &str, requests: &mut i64) -> String {
     let number = |name| field(info, &format!("{name}:")).unwrap_or(0);
     let keys: i64 =
@@ -180,7 +182,7 @@ fn line(info: &str, requests: &mut i64) -> String {
     )
 }
 
-/// A number of bytes, in the largest unit that it has one of.
+/// Formats a number of bytes in the largest unit that is not larger.
 fn human_size(bytes: i64) -> String {
     const UNITS: [(i64, &str); 4] =
         [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
@@ -195,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_the_largest_unit() {
+    fn sizes_are_printed_in_the_largest_unit() {
         for (bytes, text) in [
             (0, "0B"),
             (1023, "1023B"),

@@ -1,4 +1,4 @@
-//! Going through all keys of the database.
+//! Scans all keys of the database.
 
 use super::interrupt::Target;
 use super::print::Form;
@@ -7,30 +7,31 @@ use crate::output::complain;
 use crate::resp::Answer;
 use protocol::resp::text::repr;
 
-/// Where one is among the keys.
+/// The position of a scan.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// This cursor of the server's comes next, 0 at first.
+    /// The next cursor of the server, 0 at first.
     Cursor(u64),
     End,
 }
 
-/// The keys of the database, as `SCAN` tells them: some at once, and some of them twice perhaps.
+/// A scan of the keys of the database. `SCAN` returns some keys at once, and may return a key
+/// twice.
 pub(super) struct Scan {
     place: Place,
 }
 
 impl Scan {
-    /// Begins at the first key. Ctrl-C ends it between two steps from now on.
+    /// Starts at the first key. From now on, Ctrl-C ends the scan between two steps.
     pub(super) fn begin(session: &Session) -> Self {
-        // Without, Ctrl-C ends the program as it ends others.
+        // If this fails, Ctrl-C ends the program as usual.
         if session.interrupts.listen().is_ok() {
             session.interrupts.aim(Target::Loop);
         }
         Self { place: Place::Cursor(0) }
     }
 
-    /// The next keys, which may be none, or None when all were told or Ctrl-C has come.
+    /// Returns the next keys, possibly none. Returns None at the end of the scan or after Ctrl-C.
     pub(super) fn next(&mut self, session: &mut Session) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
         let Place::Cursor(cursor) = self.place else { return Ok(None) };
         if session.interrupts.peek() {
@@ -46,10 +47,10 @@ impl Scan {
         }
         let answer = session.call(&command, "SCAN error")?;
         let Answer::Array(parts) = answer else {
-            return Err(told("Non ARRAY response from SCAN!"));
+            return Err(fatal("Non ARRAY response from SCAN!"));
         };
         let [cursor, keys] = &parts[..] else {
-            return Err(told("Invalid element count from SCAN!"));
+            return Err(fatal("Invalid element count from SCAN!"));
         };
         let cursor = cursor.as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.place = if cursor == 0 { Place::End } else { Place::Cursor(cursor) };
@@ -58,13 +59,13 @@ impl Scan {
     }
 }
 
-/// Tells what is wrong; the program ends.
-pub(super) fn told(text: &str) -> Trouble {
+/// Reports an error that ends the program.
+pub(super) fn fatal(text: &str) -> Trouble {
     complain(text);
     Trouble::Exit(1)
 }
 
-/// Prints the names of all keys, one a line.
+/// Prints the names of all keys, one per line.
 pub(super) fn list(session: &mut Session) -> Result<(), Trouble> {
     let mut scan = Scan::begin(session);
     while let Some(keys) = scan.next(session)? {

@@ -1,4 +1,4 @@
-//! A session: the connection, what is known of its state, and commands with their replies.
+//! A session: the connection, its state, and running commands.
 
 use std::io;
 use std::time::Duration;
@@ -13,52 +13,54 @@ use super::print;
 use crate::output::{self, complain};
 use crate::resp::{Answer, Connection, Error, Options};
 
-/// Why a command came to nothing.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It has been told; the next command may do better.
-    Told,
+    /// The failure was reported. The next command may succeed.
+    Reported,
     /// The program ends with this exit code.
     Exit(u8),
 }
 
 impl Trouble {
-    /// The exit code of a program that ends with it.
+    /// Returns the exit code of a program that ends with this failure.
     pub(super) fn code(self) -> u8 {
         match self {
-            Self::Told => 1,
+            Self::Reported => 1,
             Self::Exit(code) => code,
         }
     }
 }
 
-/// Whether a failure to connect is told.
+/// Whether a failure to connect is reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loudness {
     Loud,
     Quiet,
 }
 
-/// What a reply was, as far as the state of the session depends on it.
+/// The kind of a reply, as far as the state of the session depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Error,
     Null,
     Other,
-    /// It was no reply.
+    /// A push, which is not a reply.
     Push,
 }
 
 pub(super) struct Session {
     pub(super) settings: Settings,
     pub(super) connection: Option<Connection>,
-    /// Whether commands are read from standard input, so that losing one is not the end.
+    /// Whether commands are read from standard input. If so, a lost connection does not end the
+    /// program.
     pub(super) interactive: bool,
     pub(super) interrupts: Interrupts,
-    /// The database that is selected, and the one to select when the connection is made again.
+    /// The database that is selected.
     database: i64,
+    /// The database to select after connecting again.
     wanted_database: i64,
-    /// The database before the transaction, while there is one.
+    /// The database at the start of the transaction, while there is one.
     transaction: Option<i64>,
     shuts_down: bool,
 }
@@ -77,7 +79,7 @@ impl Session {
         }
     }
 
-    /// Where the server is, as people write it.
+    /// Returns the address of the server as it is shown to users.
     pub(super) fn place(&self) -> String {
         let Settings { host, port, socket, .. } = &self.settings;
         match socket {
@@ -95,7 +97,7 @@ impl Session {
         }
     }
 
-    /// What stands before a line to be typed.
+    /// Returns the prompt.
     pub(super) fn prompt(&self) -> String {
         if self.connection.is_none() {
             return "not connected> ".to_owned();
@@ -116,7 +118,7 @@ impl Session {
         prompt
     }
 
-    /// Connects, or connects again; says the password, the database and the version.
+    /// Connects, or connects again. Sends the password, the database and the version.
     pub(super) fn connect(&mut self, loudness: Loudness) -> Result<(), Trouble> {
         self.connection = None;
         (self.database, self.transaction) = (0, None);
@@ -124,7 +126,7 @@ impl Session {
             connect_timeout: self.settings.connect_timeout,
             read_timeout: None,
             write_timeout: None,
-            // As many as a length can say: a person asks, and Ctrl-C is at hand.
+            // The highest possible limit: the user asked for the reply, and can press Ctrl-C.
             limits: Limits { elements_max: u32::MAX as usize, ..Limits::DEFAULT },
             ..Options::default()
         };
@@ -135,7 +137,7 @@ impl Session {
                     let (place, why) = (self.place(), connect_failure(&error));
                     complain(format_args!("Could not connect to Redis at {place}: {why}"));
                 }
-                return Err(Trouble::Told);
+                return Err(Trouble::Reported);
             }
         }
         self.authenticate()?;
@@ -151,7 +153,7 @@ impl Session {
         self.ask("AUTH", &command).map(drop)
     }
 
-    /// Selects the database that is wanted, if it is another.
+    /// Selects the wanted database, unless it is selected already.
     fn select(&mut self) -> Result<(), Trouble> {
         let wanted = self.wanted_database;
         if wanted != self.database {
@@ -172,9 +174,9 @@ impl Session {
         if may_refuse && refused { Ok(()) } else { answered.map(drop) }
     }
 
-    /// Says something of the tool's own, and tells if that fails.
+    /// Runs a command of the tool's own. Reports a failure.
     fn ask(&mut self, what: &str, command: &[String]) -> Result<Answer, Trouble> {
-        let Some(connection) = &mut self.connection else { return Err(Trouble::Told) };
+        let Some(connection) = &mut self.connection else { return Err(Trouble::Reported) };
         connection.call(command).map_err(|error| {
             match error.server() {
                 Some(words) => {
@@ -182,12 +184,12 @@ impl Session {
                 }
                 None => complain("\nI/O error"),
             }
-            Trouble::Told
+            Trouble::Reported
         })
     }
 
-    /// Says `command`, and tells what goes wrong: an error of the server behind `what`. The
-    /// program ends then.
+    /// Runs `command`. Reports a failure that ends the program. The text of a server error follows
+    /// `what`.
     pub(super) fn call(&mut self, command: &[Vec<u8>], what: &str) -> Result<Answer, Trouble> {
         let Some(connection) = &mut self.connection else { return Err(Trouble::Exit(1)) };
         connection.call(command).map_err(|error| {
@@ -201,7 +203,7 @@ impl Session {
         })
     }
 
-    /// Says all `commands` at once. Returns an answer for each, or the words of the server's error.
+    /// Sends all `commands` at once. Returns an answer, or the text of the server error, for each.
     pub(super) fn call_all(
         &mut self,
         commands: Vec<Vec<Vec<u8>>>,
@@ -224,7 +226,7 @@ impl Session {
         results.collect()
     }
 
-    /// Says `command` so many times, forever if `repeat` is negative, and prints the replies.
+    /// Runs `command` `repeat` times, forever if `repeat` is negative, and prints the replies.
     pub(super) fn issue(&mut self, command: &[Vec<u8>], repeat: i64) -> Result<(), Trouble> {
         if is(command, "help") || is(command, "?") {
             print_all(help::about(&command[1..]).as_bytes());
@@ -253,9 +255,9 @@ impl Session {
     fn issue_once(&mut self, command: &[Vec<u8>]) -> Result<(), Trouble> {
         let is_text = print::is_text(command);
         self.shuts_down |= is(command, "shutdown");
-        let Some(connection) = &mut self.connection else { return Err(Trouble::Told) };
+        let Some(connection) = &mut self.connection else { return Err(Trouble::Reported) };
         connection.send(command);
-        // The reply tells what went wrong.
+        // The next reply reports the error.
         let _ = connection.flush();
         if is(command, "monitor") {
             return self.watch(is_text, Pushes::AreReplies);
@@ -267,7 +269,7 @@ impl Session {
             return self.watch(is_text, Pushes::AreReplies);
         }
         if is_one_of(command, &["unsubscribe", "punsubscribe", "sunsubscribe"]) {
-            // Each name is confirmed, by pushes in RESP3.
+            // Each name is confirmed, in RESP3 by a push.
             for _ in 1..command.len().max(2) {
                 if self.read(is_text, Pushes::AreReplies)? == Kind::Error {
                     break;
@@ -280,7 +282,7 @@ impl Session {
         Ok(())
     }
 
-    /// Prints what comes until Ctrl-C, or until the server refuses.
+    /// Prints messages until Ctrl-C, or until the server answers with an error.
     fn watch(&mut self, is_text: bool, pushes: Pushes) -> Result<(), Trouble> {
         let cutter = self.connection.as_ref().and_then(|connection| connection.cutter().ok());
         self.interrupts.aim(cutter.map_or(Target::Program, Target::Connection));
@@ -288,20 +290,20 @@ impl Session {
             match self.read(is_text, pushes) {
                 Ok(Kind::Error) => break Ok(()),
                 Ok(_) => {}
-                // Losing what is watched is the end of a script, but not of Ctrl-C.
-                Err(Trouble::Told) if self.interrupts.take() => {
+                // Losing the connection ends a script, unless Ctrl-C cut it.
+                Err(Trouble::Reported) if self.interrupts.take() => {
                     break self.connect(Loudness::Loud);
                 }
                 Err(trouble) => break Err(trouble),
             }
         };
         self.interrupts.aim(Target::Program);
-        // One that came too late is for nothing.
+        // A Ctrl-C that came too late is ignored.
         self.interrupts.take();
         result
     }
 
-    /// Prints the next reply, and what comes before it unasked.
+    /// Prints the next reply, and pushes that come before it.
     fn read(&mut self, is_text: bool, pushes: Pushes) -> Result<Kind, Trouble> {
         loop {
             let kind = self.read_one(is_text, pushes)?;
@@ -313,7 +315,7 @@ impl Session {
 
     fn read_one(&mut self, is_text: bool, pushes: Pushes) -> Result<Kind, Trouble> {
         let Self { connection, settings, interactive, .. } = self;
-        let Some(connection) = connection else { return Err(Trouble::Told) };
+        let Some(connection) = connection else { return Err(Trouble::Reported) };
         let mut text = Vec::new();
         let is_fatal = settings.fails_on_error && !*interactive;
         let next = connection.next_with(None, |value| {
@@ -342,32 +344,32 @@ impl Session {
         }
     }
 
-    /// The connection is gone.
+    /// Handles the loss of the connection.
     fn lose(&mut self, error: &Error) -> Result<Kind, Trouble> {
         if std::mem::take(&mut self.shuts_down) {
-            // As was asked for.
+            // The user asked for it.
             self.connection = None;
             return Ok(Kind::Other);
         }
         if self.interrupts.peek() {
-            return Err(Trouble::Told);
+            return Err(Trouble::Reported);
         }
         complain(format_args!("Error: {}", context(error.cause())));
         if !self.interactive || !is_reconnectable(error.cause()) {
             return Err(Trouble::Exit(1));
         }
         self.connection = None;
-        Err(Trouble::Told)
+        Err(Trouble::Reported)
     }
 
-    /// Keeps up with what a command has changed.
+    /// Updates the state after a command.
     fn follow(&mut self, command: &[Vec<u8>], kind: Kind) {
         let done = kind != Kind::Error;
         if is(command, "select") && command.len() == 2 && done {
             let database = integer(&String::from_utf8_lossy(&command[1]));
             (self.database, self.wanted_database) = (database, database);
         } else if is(command, "auth") && matches!(command.len(), 2 | 3) {
-            // It may not have been allowed before. What fails is told.
+            // Selecting may not have been allowed before. A failure is reported.
             let _ = self.select();
         } else if command.len() != 1 {
         } else if is(command, "multi") && done {
@@ -391,16 +393,16 @@ impl Session {
     }
 }
 
-/// What becomes of pushes.
+/// The handling of pushes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pushes {
-    /// They are what one waits for.
+    /// They count as the awaited replies.
     AreReplies,
-    /// They are printed, or not, while one waits for a reply.
+    /// They are printed, if wanted, while the session waits for a reply.
     AreApart,
 }
 
-/// Whether the name of `command` is `name`, in whatever case.
+/// Returns whether the name of `command` is `name`, ignoring case.
 pub(super) fn is(command: &[Vec<u8>], name: &str) -> bool {
     command.first().is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
 }
@@ -417,18 +419,18 @@ fn kind(value: Value<'_>) -> Kind {
     }
 }
 
-/// Standard input failed, which is told and is the end of the tool.
+/// Reports that standard input failed, and ends the tool.
 pub(super) fn input_failed(error: &io::Error) -> Trouble {
     complain(format_args!("kv-cli: standard input: {error}"));
     Trouble::Exit(1)
 }
 
-/// Writes to standard output. One that takes no more is the end of the tool.
+/// Writes to standard output. Exits if standard output fails.
 pub(super) fn print_all(text: &[u8]) {
     if let Err(failure) = output::print(text) {
         std::process::exit(failure.report("kv-cli").into());
     }
 }
 
-/// How long a command may take without its time being printed.
+/// The duration from which on the time of a command is printed.
 pub(super) const SLOW: Duration = Duration::from_millis(500);

@@ -1,8 +1,8 @@
-//! A server, a user and a database in one word: `redis://user:password@host:port/database`.
+//! Parses URIs of a server, a user and a database: `redis://user:password@host:port/database`.
 
 use super::options::integer;
 
-/// What a URI says. What it leaves out stays as it is.
+/// The parts of a URI. Settings for missing parts do not change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Uri {
     pub(super) user: Option<String>,
@@ -12,17 +12,16 @@ pub(super) struct Uri {
     pub(super) database: Option<i64>,
 }
 
-/// Reads a URI as `redis-cli -u` does: all parts behind the scheme may be missing, and a single
-/// word before `@` is a password. A user without a name is none, and an IPv6 address stands in
-/// brackets.
+/// Parses a URI as `redis-cli -u` does. All parts after the scheme are optional. A single word
+/// before `@` is a password. An empty user counts as missing. An IPv6 address is in brackets.
 ///
 /// # Errors
-/// The sentence to tell, in the words of `redis-cli` where it has some.
+/// Returns the message for the user. It is the one of `redis-cli` if that has one.
 pub(super) fn parse(text: &str) -> Result<Uri, String> {
     let (scheme, rest) = text.split_once("://").ok_or("Invalid URI scheme")?;
     if scheme.eq_ignore_ascii_case("rediss") {
         return Err(
-            "rediss:// asks for TLS, which kv-cli does not speak yet: use redis:// behind \
+            "rediss:// needs TLS, which kv-cli does not support yet: use redis:// through \
                     a tunnel, such as stunnel or ssh -L"
                 .to_owned(),
         );
@@ -31,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Uri, String> {
         return Err("Invalid URI scheme".to_owned());
     }
     let mut uri = Uri::default();
-    // A password may have a slash in it, and the last @ is the one that ends it.
+    // A password may contain a slash. The last @ ends it.
     let rest = match rest.rsplit_once('@') {
         Some((credentials, rest)) => {
             let (user, password) = credentials.split_once(':').unwrap_or(("", credentials));
@@ -56,25 +55,25 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The host and the port of `host:port` or `[address]:port`.
+/// Splits `host:port` or `[address]:port`.
 fn split_place(place: &str) -> Result<(&str, Option<&str>), String> {
     let Some(inner) = place.strip_prefix('[') else {
         return match place.split_once(':') {
             Some((_, port)) if port.contains(':') => {
-                Err(format!("An IPv6 address stands in brackets in a URI: [{place}]"))
+                Err(format!("An IPv6 address in a URI needs brackets: [{place}]"))
             }
             Some((host, port)) => Ok((host, Some(port))),
             None => Ok((place, None)),
         };
     };
-    let (host, rest) = inner.split_once(']').ok_or("A bracket is not closed in the URI")?;
+    let (host, rest) = inner.split_once(']').ok_or("The URI has a bracket that is not closed")?;
     match rest.strip_prefix(':') {
-        None if !rest.is_empty() => Err(format!("A port is expected behind [{host}] in the URI")),
+        None if !rest.is_empty() => Err(format!("The URI needs a port after [{host}]")),
         port => Ok((host, port)),
     }
 }
 
-/// `text` with each `%` and two hexadecimal digits replaced by their byte (RFC 3986, 2.1).
+/// Replaces each `%` with two hexadecimal digits by the byte that they encode (RFC 3986, 2.1).
 fn decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_behind_the_scheme_may_be_missing() {
+    fn every_part_after_the_scheme_is_optional() {
         for (text, expected) in [
             ("redis://", uri(None, None, None, None, None)),
             ("redis://h", uri(None, None, Some("h"), None, None)),
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uri_is_told() {
+    fn invalid_uris_are_refused_with_a_message() {
         for (text, words) in [
             ("127.0.0.1", "Invalid URI scheme"),
             ("http://h", "Invalid URI scheme"),
@@ -155,8 +154,8 @@ mod tests {
             ("redis://[::1", "not closed"),
             ("redis://[::1]7000", "port"),
         ] {
-            let told = parse(text).expect_err(text);
-            assert!(told.contains(words), "{text}: {told}");
+            let message = parse(text).expect_err(text);
+            assert!(message.contains(words), "{text}: {message}");
         }
     }
 }

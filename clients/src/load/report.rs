@@ -1,51 +1,54 @@
-//! What came of a load: counted as it happens, and in words.
+//! The results of a load: counters, and the report as text.
 
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The longest latency that is told apart from longer ones, in microseconds: an hour.
+/// The longest latency that the histogram distinguishes, in microseconds: one hour.
 const LATENCY_MAX: u64 = 3_600_000_000;
-/// Into how many parts the time is divided in which a place in the load was stuck.
+/// The maximum number of values that are recorded for one slot of the load that was stuck.
 const PARTS_MAX: u32 = 100;
-/// The share of the time from which on this program's own want of a processor is told.
+/// If this program used a processor for a larger share of the time than this, the report warns.
 const BUSY_MAX: f64 = 0.9;
-/// The same for its waiting for one.
+/// If this program waited for a processor for a larger share of the time than this, the report
+/// warns.
 const STARVED_MAX: f64 = 0.05;
 
-/// What came of it.
+/// The results of a load.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Messages that were answered within the time measured, each verified.
+    /// The number of messages that were answered within the time measured and verified.
     pub messages: u64,
-    /// Bytes of them, one way.
+    /// The number of bytes of these messages in one direction.
     pub bytes: u64,
-    /// Messages that were said within that time and answered after it, each verified.
+    /// The number of messages that were sent within that time, answered after it, and verified.
     pub late: u64,
-    /// Messages that were said and have no right answer: it never came, or was wrong, or the
+    /// The number of messages without a correct reply: the reply never came or was wrong, or the
     /// connection failed before.
     pub unanswered: u64,
-    /// How long the one of them that had waited longest had waited.
+    /// The longest waiting time among these messages.
     pub unanswered_age_max: Duration,
-    /// How long was measured.
+    /// The duration of the measurement.
     pub elapsed: Duration,
-    /// From sending a message to its whole answer, in microseconds, as the loop's clock sees it:
-    /// read once a context. What was not answered within the time counts with how long it waited,
-    /// and as often as its place in the load would have been used meanwhile: a server that stops
-    /// would otherwise have better figures than one that is slow (coordinated omission).
+    /// The time from sending a message to its complete reply, in microseconds. The clock is the
+    /// loop's, which is read once a turn. A message that was not answered within the time counts
+    /// with its waiting time. It counts several times: once for each message that its slot of the
+    /// load could have carried meanwhile. Otherwise a server that stops would have better figures
+    /// than a slow one (coordinated omission).
     pub latency: Histogram<u64>,
-    /// Connections that stood when measuring began.
+    /// The number of connections that were open when measuring began.
     pub connected: usize,
-    /// Connections that failed or were lost.
+    /// The number of connections that failed or were lost.
     pub errors: u64,
-    /// Why the first of them was.
+    /// The reason of the first of these errors.
     pub first_error: Option<String>,
     /// The share of the time for which this program ran on a processor, from 0 to 1.
     pub busy: f64,
-    /// The share of the time for which it could have run, and waited for a processor.
+    /// The share of the time for which this program was ready to run and waited for a processor,
+    /// from 0 to 1.
     pub starved: f64,
-    /// All latencies within the time measured together.
+    /// The sum of all latencies within the time measured.
     total: Duration,
 }
 
@@ -68,7 +71,7 @@ impl Report {
         }
     }
 
-    /// Whether everything was answered, and rightly.
+    /// Returns whether at least one message was sent and every message got a correct reply.
     pub fn is_clean(&self) -> bool {
         self.errors == 0 && self.unanswered == 0 && self.messages + self.late > 0
     }
@@ -79,7 +82,7 @@ impl Report {
         self.first_error.get_or_insert(error);
     }
 
-    /// Counts a right answer within the time.
+    /// Counts a correct reply within the time measured.
     pub(super) fn record(&mut self, latency: Duration, size: u64) {
         self.messages += 1;
         self.bytes += size;
@@ -87,24 +90,25 @@ impl Report {
         self.latency.saturating_record(microseconds(latency));
     }
 
-    /// Counts a right answer that came after the time.
+    /// Counts a correct reply that came after the time measured.
     pub(super) fn record_late(&mut self, latency: Duration) {
         self.late += 1;
         self.record_stuck(latency);
     }
 
-    /// Counts a message that has no right answer, `age` after it was said.
+    /// Counts a message without a correct reply, `age` after it was sent.
     pub(super) fn record_unanswered(&mut self, age: Duration) {
         self.unanswered += 1;
         self.unanswered_age_max = self.unanswered_age_max.max(age);
         self.record_stuck(age);
     }
 
-    /// A place in the load was held for so long. Had it been free, a message would have been said
-    /// in it after each usual latency, and would have waited until the same moment.
+    /// Records that one message occupied its slot of the load for `held`. If the slot had been
+    /// free, a message would have been sent in it after each usual latency. Each of them would have
+    /// waited until the same moment.
     fn record_stuck(&mut self, held: Duration) {
         let held = microseconds(held);
-        // Where nothing was answered, nothing is known of what is usual.
+        // Without any reply, the usual latency is unknown.
         let missed = match self.messages {
             0 => 1,
             count => (held / (self.total.as_micros() as u64 / count).max(1)).max(1),
@@ -117,7 +121,7 @@ impl Report {
     }
 }
 
-/// At least one, so that no share of it is zero.
+/// Converts to microseconds. Returns at least 1, so that no part of it is zero.
 fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).clamp(1, LATENCY_MAX)
 }
@@ -132,7 +136,7 @@ impl fmt::Display for Report {
         if self.late > 0 {
             write!(f, " and {} after it", self.late)?;
         }
-        let verdict = if self.is_clean() { ", every byte verified" } else { " answered rightly" };
+        let verdict = if self.is_clean() { ", every byte verified" } else { " answered correctly" };
         writeln!(f, "{verdict}")?;
         writeln!(f, "throughput   {rate:.0} messages/s, {megabytes:.1} MB/s each way")?;
         write!(f, "latency      ")?;
@@ -143,7 +147,7 @@ impl fmt::Display for Report {
         write!(f, "unanswered   {}", self.unanswered)?;
         if self.unanswered > 0 {
             let age = self.unanswered_age_max.as_secs_f64();
-            write!(f, ", the oldest for {age:.2} s; the latencies count how long they waited")?;
+            write!(f, ", the oldest for {age:.2} s; the latencies include their waiting time")?;
         }
         write!(f, "\nerrors       {}", self.errors)?;
         if let Some(error) = &self.first_error {
@@ -160,20 +164,17 @@ impl Report {
     fn why_not_clean(&self) -> &'static str {
         match (self.errors, self.unanswered) {
             (0, 0) => "no message was answered",
-            (0, _) => "answers are missing",
-            _ => "connections failed, or an answer was wrong",
+            (0, _) => "replies are missing",
+            _ => "connections failed, or a reply was wrong",
         }
     }
 
-    /// What makes these figures those of this program rather than of the server.
+    /// Warns if the figures describe this program rather than the server.
     fn warn(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: f64| share * 100.0;
         if self.busy > BUSY_MAX {
             let busy = percent(self.busy);
-            write!(
-                f,
-                "\nwarning      this load generator was itself busy for {busy:.0} % of the "
-            )?;
+            write!(f, "\nwarning      this load generator was busy for {busy:.0} % of the ")?;
             write!(f, "time: the server may be able to do more")?;
         }
         if self.starved > STARVED_MAX {
@@ -182,27 +183,24 @@ impl Report {
                 f,
                 "\nwarning      this load generator waited for a processor for {starved:.0} "
             )?;
-            write!(
-                f,
-                "% of the time: the latencies hold that too, and the server may be able to "
-            )?;
+            write!(f, "% of the time: the latencies include that, and the server may be able to ")?;
             write!(f, "do more")?;
         }
         Ok(())
     }
 }
 
-/// What the scheduler has accounted to this thread so far (`proc(5)`, schedstat).
+/// The times that the scheduler has counted for this thread so far (`proc(5)`, schedstat).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Processor {
-    /// It ran for so long.
+    /// The time for which the thread ran.
     pub(super) ran: Duration,
-    /// It could have run for so long, and another ran on its processor.
+    /// The time for which the thread was ready to run and waited for a processor.
     pub(super) waited: Duration,
 }
 
 impl Processor {
-    /// Until now; nothing on a kernel that does not tell.
+    /// Returns the times until now. They are zero if the kernel does not count them.
     pub(super) fn now() -> Self {
         Self::parse(&std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
     }
@@ -213,7 +211,7 @@ impl Processor {
         Self { ran: next(), waited: next() }
     }
 
-    /// What has been added since `before`.
+    /// Returns the times since `before`.
     pub(super) fn since(self, before: Self) -> Self {
         Self {
             ran: self.ran.saturating_sub(before.ran),
@@ -228,7 +226,7 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// A thousand messages of a millisecond.
+    /// A report of a thousand messages with a latency of a millisecond.
     fn healthy() -> Report {
         let mut report = Report::new();
         (0..1000).for_each(|_| report.record(MILLISECOND, 64));
@@ -237,8 +235,8 @@ mod tests {
 
     #[test]
     fn only_a_clean_report_says_that_every_byte_was_verified() {
-        let praise = "every byte verified";
-        assert!(healthy().is_clean() && healthy().to_string().contains(praise));
+        let success = "every byte verified";
+        assert!(healthy().is_clean() && healthy().to_string().contains(success));
         let spoilt: [fn(&mut Report); 2] = [
             |report| report.fail("it was lost".to_owned()),
             |report| report.record_unanswered(MILLISECOND),
@@ -247,17 +245,17 @@ mod tests {
             let mut report = healthy();
             spoil(&mut report);
             let said = report.to_string();
-            assert!(!report.is_clean() && !said.contains(praise), "{said}");
+            assert!(!report.is_clean() && !said.contains(success), "{said}");
             assert!(said.contains("\nFAILED "), "{said}");
         }
         let said = Report::new().to_string();
-        assert!(!said.contains(praise) && said.contains("no message was answered"), "{said}");
+        assert!(!said.contains(success) && said.contains("no message was answered"), "{said}");
     }
 
     #[test]
-    fn a_place_that_was_stuck_counts_as_often_as_it_would_have_been_used() {
+    fn a_stuck_slot_counts_once_for_each_message_it_could_have_carried() {
         let mut report = healthy();
-        // As long again as all that was measured: from now on the half of it is slow.
+        // As long as the whole measurement: half of the values are slow now.
         report.record_unanswered(1000 * MILLISECOND);
         assert_eq!((report.unanswered, report.latency.len()), (1, 2000));
         let median_of_the_stuck = report.latency.value_at_quantile(0.75);
@@ -267,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_answer_of_the_usual_latency_counts_once() {
+    fn a_late_reply_of_the_usual_latency_counts_once() {
         let mut report = healthy();
         report.record_late(MILLISECOND);
         assert_eq!((report.late, report.latency.len()), (1, 1001));
@@ -275,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn without_any_answer_what_waits_counts_once() {
+    fn an_unanswered_message_counts_once_if_nothing_was_answered() {
         let mut report = Report::new();
         report.record_unanswered(5 * MILLISECOND);
         assert_eq!((report.latency.len(), report.latency.max()), (1, 5003));
     }
 
     #[test]
-    fn waiting_for_a_processor_is_told_beside_using_one() {
+    fn waiting_for_a_processor_and_using_one_are_reported_separately() {
         let before = Processor::parse("5000000 1000000 7\n");
         let used = Processor::parse("6000000 901000000 9\n").since(before);
         assert_eq!((used.ran, used.waited), (MILLISECOND, 900 * MILLISECOND));

@@ -1,4 +1,4 @@
-//! One connection: says messages, and verifies what comes back.
+//! One connection: sends messages and verifies the replies.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,34 +8,35 @@ use protocol::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 use super::{ALPHABET, App};
 use crate::Failure;
 
-/// Where in the alphabet a message starts: another place on each connection and for each message.
+/// Returns where in the alphabet a message starts. It differs by connection and by message.
 fn offset(connection: usize, message: u64) -> usize {
     (connection + message as usize * 7) % ALPHABET
 }
 
-/// One connection.
+/// The session of one connection.
 pub(super) struct Worker {
     number: usize,
     role: Role,
     /// When each message in flight was sent.
     in_flight: VecDeque<Instant>,
-    /// How many messages may still be begun.
+    /// The number of messages that may still be started.
     allowed: usize,
-    /// How many were begun, and how much of the last is not in the output yet.
+    /// The number of messages that were started.
     sent: u64,
+    /// The bytes of the last message that are not in the output yet.
     unsent: usize,
     answered: u64,
-    /// Bytes of the current answer that have been verified.
+    /// The number of bytes of the current reply that have been verified.
     verified: usize,
     opened: bool,
 }
 
-/// What a connection is there for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// To exchange messages.
+    /// Exchanges messages.
     Active,
-    /// To stand there.
+    /// Stays open and sends nothing.
     Idle,
 }
 
@@ -54,8 +55,8 @@ impl Worker {
         }
     }
 
-    /// Says what may be said, up to the output's high mark. Replies are read meanwhile, however slowly
-    /// the server takes it.
+    /// Appends messages to the output, up to its high mark. The session goes on reading replies
+    /// even if the server reads slowly.
     fn send(&mut self, output: &mut Output, context: &Context<'_, App>) {
         let size = context.app.load.size;
         loop {
@@ -77,7 +78,7 @@ impl Worker {
         }
     }
 
-    /// Verifies what came; returns false when it is wrong.
+    /// Verifies the input. Returns false if it is wrong.
     fn verify(&mut self, mut bytes: &[u8], context: &mut Context<'_, App>) -> bool {
         let size = context.app.load.size;
         while !bytes.is_empty() {
@@ -122,7 +123,7 @@ impl Session<App> for Worker {
         if context.cause == Cause::Opened {
             self.opened = true;
             context.app.connecting -= 1;
-            context.app.standing += 1;
+            context.app.open += 1;
             if self.role == Role::Active {
                 self.allowed = context.app.load.depth;
             }
@@ -131,7 +132,7 @@ impl Session<App> for Worker {
         input.clear();
         self.send(output, context);
         if !right {
-            return Err(Reason::refused("the answer differs from what was expected"));
+            return Err(Reason::refused("the reply differs from the expected one"));
         }
         if context.input_ended {
             return Err(Reason::refused("the server ended the connection"));
@@ -142,14 +143,14 @@ impl Session<App> for Worker {
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         match self.opened {
-            true => context.app.standing -= 1,
+            true => context.app.open -= 1,
             false => context.app.connecting -= 1,
         }
         for sent_at in self.in_flight.drain(..) {
             context.app.report.record_unanswered(context.now - sent_at);
         }
         match reason {
-            // What has no answer was counted.
+            // The messages without a reply were counted above.
             Reason::Stopped | Reason::Finished | Reason::PeerClosed => {}
             reason => {
                 let failure = Failure::of_connection(&context.app.load.address.to_string(), reason);

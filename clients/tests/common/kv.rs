@@ -1,5 +1,5 @@
-//! Our own store on a thread, so that both tools can be had in one test with it: cargo tells a test
-//! only of the programs of its own package.
+//! The server `kv` on a thread. Cargo tells a test only the programs of its own package, so a test
+//! of both tools cannot start the program `kv`.
 
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};
@@ -8,15 +8,16 @@ use testkit::Folder;
 
 use super::{IDLE, Server};
 
-/// A `kv` in a folder of its own, which ends with the test.
+/// A `kv` in its own folder, which ends with the test.
 pub(crate) struct Kv {
-    /// Before the folder, since they are dropped in this order, and it listens in there.
+    /// Declared before the folder, because fields are dropped in this order and the socket is in
+    /// the folder.
     server: Server<App>,
     folder: Folder,
 }
 
 impl Kv {
-    /// A store with a password, if there is one, made of the same arguments as the program.
+    /// Starts a store, with a password if given, from the same arguments as the program.
     pub(crate) fn start(password: Option<&str>) -> Self {
         let folder = Folder::new("kv");
         let address = format!("unix:{}", folder.file("socket"));
@@ -28,18 +29,18 @@ impl Kv {
         Self { server: listen(password, address), folder: Folder::new("kv") }
     }
 
-    /// Its port, if that is where it listens.
+    /// Returns its TCP port.
     pub(crate) fn port(&self) -> u16 {
         let port = self.server.address.rsplit(':').next().map(str::parse);
         port.expect("it has a port").expect("it is a number")
     }
 
-    /// Where its socket is.
+    /// Returns the path of its socket.
     pub(crate) fn socket(&self) -> String {
         self.folder.file("socket")
     }
 
-    /// Its address for the library.
+    /// Returns its address.
     pub(crate) fn address(&self) -> String {
         format!("unix:{}", self.socket())
     }

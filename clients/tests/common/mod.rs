@@ -16,10 +16,10 @@ use protocol::{Conversation, Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
 use servers::Application;
 
-/// How long a client may be silent: longer than any test, on whatever machine.
+/// The idle limit of clients: longer than any test on any machine.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// A server on a thread, stopped when dropped.
+/// A server on a thread. It stops on drop.
 pub(crate) struct Server<A: 'static = ()> {
     pub(crate) address: String,
     remote: Remote<A>,
@@ -27,14 +27,14 @@ pub(crate) struct Server<A: 'static = ()> {
 }
 
 impl Server {
-    /// An echo server.
+    /// Starts an echo server.
     pub(crate) fn start() -> Self {
         Self::serve("127.0.0.1:0", (), servers::echo::session)
     }
 }
 
 impl Server<store::Store> {
-    /// A small server of RESP.
+    /// Starts a small RESP server.
     pub(crate) fn start_store(address: &str) -> Self {
         Self::serve(address, store::Store::new(), || {
             Conversation::new(resp::Server::default(), store::Commands)
@@ -57,7 +57,7 @@ impl<A: Send + 'static> Server<A> {
 }
 
 impl<A: 'static> Server<A> {
-    /// An application, made on the thread that it runs on.
+    /// Runs an application, which is built on the thread that runs it.
     fn run<S: Session<A> + 'static>(
         address: &str,
         build: impl FnOnce() -> io::Result<Application<A, S>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! A small server of RESP on the reactor: enough commands to test a client with.
+//! A small RESP server on the reactor, with enough commands to test a client.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use protocol::{Context, Flow, Reply, Service};
 
 pub(crate) type Store = HashMap<Vec<u8>, Vec<u8>>;
 
-/// What the server's password is.
+/// The password of the server.
 pub(crate) const PASSWORD: &str = "secret";
 
 /// The commands of one connection.
@@ -55,7 +55,7 @@ impl Service<Server, Store> for Commands {
             }
             b"SUBSCRIBE" => subscribe(request, &mut out),
             b"UNSUBSCRIBE" => confirm("unsubscribe", b"a", 0, &mut out),
-            // A push that stands between a command and its answer.
+            // A push between a command and its answer.
             b"NOISE" => {
                 out.push(2);
                 out.bulk("noise");
@@ -70,7 +70,7 @@ impl Service<Server, Store> for Commands {
     }
 }
 
-/// Confirms each channel, and has a message come to it before the next is confirmed.
+/// Confirms each channel, and sends it a message before the next confirmation.
 fn subscribe(request: Request<'_>, out: &mut Writer<'_>) {
     for (number, channel) in request.args().enumerate() {
         confirm("subscribe", channel, number as i64 + 1, out);

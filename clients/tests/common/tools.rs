@@ -1,16 +1,16 @@
-//! The tools under test, run to their ends or typed to.
+//! Runs the tools under test, to their end or interactively.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-/// What a tool does with `input`, without the environment of who runs the tests.
+/// Runs a tool with `input`, without the user's environment variables.
 pub(crate) fn run<T: AsRef<str>>(tool: &str, args: &[T], input: &[u8]) -> Output {
     let args = args.iter().map(AsRef::as_ref);
     testkit::process::run(Command::new(tool).args(args).env_remove("REDISCLI_AUTH"), input)
 }
 
-/// What is compared of an output: all but how long slow commands took, which time decides.
-pub(crate) fn said(output: &Output) -> String {
+/// Returns the comparable form of an output, without the durations of slow commands.
+pub(crate) fn comparable(output: &Output) -> String {
     let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
     let is_time = |line: &[u8]| {
         let seconds = line.strip_prefix(b"(").and_then(|it| it.strip_suffix(b"s)\n"));
@@ -19,22 +19,22 @@ pub(crate) fn said(output: &Output) -> String {
     };
     let stable = lines.filter(|line| !is_time(line));
     let stable: Vec<u8> = stable.flatten().copied().collect();
-    // One line each, so that a difference can be seen.
+    // One line for each part, so that a difference is easy to see.
     let lines = stable.split(|byte| *byte == b'\n').map(|line| line.escape_ascii().to_string());
     let (code, errors) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
     format!("{}\n{errors}\n{code:?}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// A shell command on a terminal of its own. What is waited for in vain ends after a minute.
+/// Returns a shell command on its own terminal, which ends after a minute at most.
 pub(crate) fn script(command: &str) -> Command {
     let mut script = Command::new("timeout");
     script.args(["--foreground", "60", "script", "-qec", command, "/dev/null"]);
-    // Not every shell that a user may have does the same on Ctrl-C.
+    // Not every shell does the same on Ctrl-C.
     script.env("SHELL", "/bin/sh");
     script
 }
 
-/// A tool that is typed to while what it shows is read.
+/// A running tool: the test types input and reads its output.
 pub(crate) struct Tool {
     pub(crate) child: Child,
     keyboard: Option<ChildStdin>,
@@ -48,7 +48,7 @@ impl Tool {
         Self { keyboard: child.stdin.take(), child, shown: Vec::new() }
     }
 
-    /// A tool on a terminal that cannot move its cursor, so that what it shows is plain.
+    /// Starts a tool on a terminal that cannot move its cursor, so that its output is plain.
     pub(crate) fn on_terminal(command: &str) -> Self {
         Self::start(
             script(command)
@@ -63,7 +63,7 @@ impl Tool {
         keyboard.write_all(keys.as_bytes()).expect("it reads");
     }
 
-    /// Waits until `words` have been shown since the last time.
+    /// Waits until `words` appear in the output after the last wait.
     pub(crate) fn wait_for(&mut self, words: &str) {
         let mut new = Vec::new();
         let screen = self.child.stdout.as_mut().expect("its output is piped");
@@ -76,7 +76,7 @@ impl Tool {
         self.shown.extend_from_slice(&new);
     }
 
-    /// All that was shown, once it has ended.
+    /// Waits for the end of the tool. Returns all output.
     pub(crate) fn end(mut self) -> String {
         self.keyboard = None;
         let screen = self.child.stdout.as_mut().expect("its output is piped");
@@ -88,7 +88,7 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        // It has ended, or the test has failed.
+        // The tool has ended, or the test has failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,13 +1,13 @@
-//! Commands that nobody would think of, from a seed.
+//! Random commands from a seed.
 
 use testkit::Random;
 
 /// A request: its name and its arguments.
 pub(crate) type Request = Vec<Vec<u8>>;
 
-/// What commands look like: words in capitals as they are, letters for what [`part`] makes of them,
-/// a star behind what may come several times. Behind the bar are options, of which any come in any
-/// order, separated by commas.
+/// The forms of commands. Words in capitals are literal. Letters stand for values that [`part`]
+/// generates. A star after a letter repeats it at random. After the bar are options, separated by
+/// commas: a random selection is appended in random order.
 const FORMS: &[&str] = &[
     "APPEND s v",
     "DECR s",
@@ -205,7 +205,8 @@ const FORMS: &[&str] = &[
     "NOSUCH v*",
 ];
 
-/// Commands that would kill more than is wanted, or say much, if a wrong argument turned out right.
+/// Commands that are never spoilt: with another argument they might be valid and do damage or
+/// return much.
 const NEVER_WRONG: &[&str] = &[
     "SRANDMEMBER",
     "HRANDFIELD",
@@ -228,11 +229,11 @@ const NEVER_WRONG: &[&str] = &[
     "SPOP",
 ];
 
-/// Commands that have keys end.
+/// Commands that set an expiry.
 const TIMED: &[&str] = &["SET s v |", "SETEX", "PSETEX", "GETEX", "EXPIRE", "PEXPIRE"];
 
-/// What a string, an item, a field or a member may be. No number in it is one of bytes to take:
-/// those between a megabyte and half a gigabyte are valid.
+/// The values of strings, items, fields and members. None is a number between a megabyte and half a
+/// gigabyte: such lengths would be valid.
 const VALUES: &[&[u8]] = &[
     b"",
     b"a",
@@ -290,13 +291,13 @@ const VALUES: &[&[u8]] = &[
 
 const INTEGERS: &[&str] = &["0", "1", "2", "3", "-1", "-2", "-3", "5", "-100", "100", "10"];
 
-/// Sums of these are exact in binary, so that Redis's and ours have the same digits.
+/// Numbers whose sums are exact in binary. Both servers print the same digits.
 const FRACTIONS: &[&str] = &[
     "0.5", "-0.5", "1.25", "-2.75", "1000", "3e2", "0.0625", "5.0e3", "-1", "0", "-0", "1e15",
     "+0.125", ".5", "5.", "infinity", "-inf", "1e5000", "nan", "1e", "0.5 ",
 ];
 
-/// Mostly one of a few databases, so that commands meet in them.
+/// Mostly a few databases, so that commands meet in them.
 const DATABASES: &[&str] = &["0", "0", "0", "1", "1", "2", "15", "16", "-1", "abc", ""];
 
 const PATTERNS: &[&[u8]] = &[
@@ -306,12 +307,12 @@ const PATTERNS: &[&[u8]] = &[
 
 const CHANNELS: &[&str] = &["c1", "c2", "d", ""];
 
-/// A key, mostly one of its own kind.
+/// Returns a key, mostly one of the given type.
 fn key(kind: u8, dice: &mut Random) -> Vec<u8> {
     if dice.one_in(60) && kind != b'b' {
         return dice.pick(&[&b""[..], b"\xffk\0", b"k\r\n"]).to_vec();
     }
-    // What fractions are added to holds nothing else: sums beyond 64 bits are not the same.
+    // Keys for fractions have no other values: sums beyond 64 bits differ.
     let own = kind == b'b' || kind != b'k' && !dice.one_in(6);
     let kind = if own { kind } else { *dice.pick(&[&b's', &b'l', &b'h', &b't']) };
     vec![kind, b'0' + dice.index(4) as u8]
@@ -330,8 +331,8 @@ fn integer(dice: &mut Random) -> Vec<u8> {
     if dice.one_in(8) { value(dice) } else { dice.pick(INTEGERS).as_bytes().to_vec() }
 }
 
-/// A time of at least `least` units. Two commands never give times that are near each other: which
-/// is later would be decided by how long the servers take.
+/// Returns a time of at least `least` units. Two commands never get times that are close to each
+/// other: their order would depend on the speed of the servers.
 fn time(least: usize, step: usize, dice: &mut Random) -> Vec<u8> {
     match dice.index(12) {
         0 => {
@@ -342,7 +343,7 @@ fn time(least: usize, step: usize, dice: &mut Random) -> Vec<u8> {
     }
 }
 
-/// What stands for one letter of a form.
+/// Returns a value for a letter of a form.
 fn part(letter: u8, dice: &mut Random) -> Vec<u8> {
     match letter {
         b's' | b'l' | b'h' | b't' | b'b' | b'k' => key(letter, dice),
@@ -351,10 +352,10 @@ fn part(letter: u8, dice: &mut Random) -> Vec<u8> {
         b'a' => dice.pick(&["fraction", "other fraction"]).into(),
         b'z' => dice.pick(&["1", "0.5", "-3.25", "1e3", "abc", "", "5.", "+.5", " 1"]).into(),
         b'i' => integer(dice),
-        // Redis adds to it without a look, so it crashes if it is very large.
+        // Redis adds to it without a check, and crashes if it is very large.
         b'm' => dice.pick(&["1", "1", "2", "3", "0", "-1", "abc", "", "100"]).into(),
         b'n' => dice.pick(&["0", "1", "7", "100", "-1", "600000000", "abc", "5000"]).into(),
-        // A negative number of random elements is answered by as many.
+        // For a negative number, the reply has as many random elements.
         b'r' => dice
             .pick(&[
                 "0",
@@ -376,10 +377,10 @@ fn part(letter: u8, dice: &mut Random) -> Vec<u8> {
         b'q' => dice.pick(&["0.001", "-1", "abc", "0.01", "1e-3", "", "-inf", "nan"]).into(),
         b'x' => time(1_000_000, 1000, dice),
         b'y' => time(1_000_000_000, 1_000_000, dice),
-        // From 2100 on, so that it is later than all that is counted from now.
+        // From the year 2100 on, so that it is later than all relative times.
         b'u' => time(4_102_444_800, 1000, dice),
         b'w' => time(4_102_444_800_000, 1_000_000, dice),
-        // What is set with a time gone by may be counted for a while.
+        // A key that is set with a time in the past may be counted for a while.
         b'g' => {
             if dice.one_in(8) {
                 b"1".to_vec()
@@ -398,7 +399,7 @@ fn part(letter: u8, dice: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Appends what the words of a form stand for.
+/// Appends the values for the words of a form.
 fn append(words: &str, request: &mut Request, dice: &mut Random) {
     for word in words.split_whitespace() {
         let count = if word.ends_with('*') { 1 + dice.index(4) } else { 1 };
@@ -412,14 +413,14 @@ fn append(words: &str, request: &mut Request, dice: &mut Random) {
     }
 }
 
-/// Does something to a request that makes it wrong, or says it in another way.
+/// Makes a request invalid, or changes its spelling.
 fn spoil(request: &mut Request, is_timed: bool, dice: &mut Random) {
     let place = dice.index(request.len());
     match dice.index(4) {
         0 if place > 0 => request.truncate(place),
         1 => request.push(value(dice)),
         2 if place > 0 => drop(request.remove(place)),
-        // A key that ends soon would be there for one server, and gone for the other.
+        // A key that expires soon could exist on one server only.
         _ if place > 0 && is_timed => {
             request[place] = dice.pick(&[&b""[..], b"abc", b"0", b"-1", b"1.5", b"\r\n"]).to_vec();
         }
@@ -428,7 +429,7 @@ fn spoil(request: &mut Request, is_timed: bool, dice: &mut Random) {
     }
 }
 
-/// Any command.
+/// Returns a random command.
 pub(crate) fn any(dice: &mut Random) -> Request {
     let form = dice.pick(FORMS);
     let (words, options) = form.split_once(" | ").unwrap_or((form, ""));
@@ -449,7 +450,7 @@ pub(crate) fn any(dice: &mut Random) -> Request {
     request
 }
 
-/// What a subscriber says: each is answered once, and most of it is refused in RESP2.
+/// Returns a command of a subscriber. Each has one reply. RESP2 refuses most of them.
 pub(crate) fn of_subscriber(dice: &mut Random) -> Request {
     let words = dice.pick(&[
         "SUBSCRIBE c",
@@ -470,7 +471,7 @@ pub(crate) fn of_subscriber(dice: &mut Random) -> Request {
     request
 }
 
-/// A command that waits for a list until somebody makes it, and the keys it waits for.
+/// Returns a command that waits for a list, and the number of its keys.
 pub(crate) fn waiting(dice: &mut Random) -> (Request, usize) {
     let words = dice.pick(&["BLPOP l*", "BRPOP l*", "BLMOVE l k LEFT RIGHT", "BRPOPLPUSH l k"]);
     let mut request = Vec::new();

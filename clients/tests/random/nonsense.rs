@@ -1,8 +1,8 @@
-//! Requests in bytes that are not quite what they should be.
+//! Slightly invalid requests as bytes.
 
 use testkit::Random;
 
-/// Requests that are fine. None of them says much, waits, or depends on who has said what.
+/// Valid requests. None has a long reply, waits, or depends on other clients.
 const REQUESTS: &[&[u8]] = &[
     b"*1\r\n$4\r\nPING\r\n",
     b"*2\r\n$4\r\nECHO\r\n$5\r\nworld\r\n",
@@ -30,7 +30,7 @@ const REQUESTS: &[&[u8]] = &[
     b"*1\r\n$4\r\nQUIT\r\n",
 ];
 
-/// What lengths and counts may be replaced by.
+/// Replacements for lengths and counts.
 const NUMBERS: &[&[u8]] = &[
     b"0",
     b"1",
@@ -69,29 +69,30 @@ const NUMBERS: &[&[u8]] = &[
     b"\n",
 ];
 
-/// What is put anywhere.
+/// Bytes that are inserted anywhere.
 const PIECES: &[&[u8]] = &[
     b"\r\n", b"\n", b"\r", b"*", b"$", b"$-1\r\n", b"*1\r\n", b"\"", b"'", b"\\", b"\\x4", b" ",
     b"\t", b":1\r\n", b"+OK\r\n", b"\x80", b"!", b"%", b"*3\r\n", b"\"a\"b", b"'a'b",
 ];
 
-/// Some requests, of which most were spoilt.
+/// Returns some requests, most of them spoilt.
 pub(crate) fn any(dice: &mut Random) -> Vec<u8> {
     loop {
         let bytes = attempt(dice);
-        // Redis takes a zero for the end of what it has, and waits; the book lists that too.
+        // Redis takes a zero byte for the end of its input, and waits. The book lists that too.
         let has = |word: &[u8]| bytes.windows(word.len()).any(|it| it.eq_ignore_ascii_case(word));
-        // Likewise, Redis ends the reply of a transaction in the middle when it is silenced there.
+        // Redis ends the reply of a transaction early when replies are turned off in it. The book
+        // lists that too.
         let is_cut = has(b"MULTI") && has(b"REPLY");
-        if !bytes.contains(&0) && !is_cut && !has_a_count_that_only_redis_takes(&bytes) {
+        if !bytes.contains(&0) && !is_cut && !has_a_count_that_only_redis_accepts(&bytes) {
             return bytes;
         }
     }
 }
 
-/// Whether there is a count over ours, 1,048,576, and not over Redis's, 2,147,483,647: the book
-/// lists the difference.
-fn has_a_count_that_only_redis_takes(bytes: &[u8]) -> bool {
+/// Returns whether there is a count above the limit of kv, 1,048,576, but not above the limit of
+/// Redis, 2,147,483,647. The book lists the difference.
+fn has_a_count_that_only_redis_accepts(bytes: &[u8]) -> bool {
     let stars = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'*');
     stars.map(|(place, _)| &bytes[place + 1..]).any(|rest| {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -106,7 +107,7 @@ fn attempt(dice: &mut Random) -> Vec<u8> {
     for _ in 0..dice.index(4) {
         spoil(&mut bytes, dice);
     }
-    // A line that does not end: far more than is read at once, and than is waited for.
+    // An endless line: far longer than one read and than the limit of a line.
     if dice.one_in(50) {
         bytes.extend_from_slice(dice.pick(&[&b"*"[..], b"*1\r\n$", b"", b"ECHO ", b"\"", b"*12"]));
         bytes.extend(vec![*dice.pick(&[&b'1', &b'a', &b' ']); 200_000]);
@@ -130,7 +131,7 @@ fn spoil(bytes: &mut Vec<u8>, dice: &mut Random) {
     }
 }
 
-/// Replaces the next length or count behind `at`.
+/// Replaces the next length or count after `at`.
 fn put_number(bytes: &mut Vec<u8>, at: usize, dice: &mut Random) {
     let sign = bytes[at..].iter().position(|byte| matches!(byte, b'*' | b'$'));
     let Some(start) = sign.map(|place| at + place + 1) else { return };

@@ -1,24 +1,24 @@
-//! What two servers may say differently to the same command, and what not.
+//! Comparable forms of replies: which differences between two servers are allowed.
 
 use clients::resp::Answer;
 use protocol::resp::{Item, Value};
 
 use super::commands::Request;
 
-/// What is compared of a reply.
+/// The comparable form of a reply.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum Comparable {
     /// Every byte.
     Exactly(Vec<u8>),
-    /// A time that goes by while it is asked for: how much is left, and how much may be missing.
+    /// A remaining time: the value, and the allowed difference.
     About(i64, i64),
-    /// An aggregate: how it begins, and what is compared of its elements.
-    All(u8, Vec<Said>),
-    /// Nothing but what kind of reply it is.
+    /// An aggregate: its type, and the comparable forms of its elements.
+    All(u8, Vec<Comparable>),
+    /// Only the type of the reply.
     Kind(u8),
 }
 
-impl Said {
+impl Comparable {
     pub(crate) fn agrees(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::About(left, near), Self::About(right, _)) => {
@@ -33,44 +33,48 @@ impl Said {
     }
 }
 
-/// The elements of an aggregate in one order, whatever order they came in.
-fn sorted(value: Value<'_>, of_each: usize) -> Said {
+/// Returns the elements of an aggregate in a fixed order.
+fn sorted(value: Value<'_>, of_each: usize) -> Comparable {
     let kind = value.encoded()[0];
     let elements: Vec<Vec<u8>> = value.elements().map(|it| it.encoded().to_vec()).collect();
     let mut groups: Vec<Vec<u8>> = elements.chunks(of_each).map(<[_]>::concat).collect();
     groups.sort();
-    // An element that is missing of a pair shows, as the number of all is compared.
+    // An incomplete pair is detected because the number of all elements is compared.
     groups.push(elements.len().to_string().into_bytes());
-    Said::All(kind, groups.into_iter().map(Said::Exactly).collect())
+    Comparable::All(kind, groups.into_iter().map(Comparable::Exactly).collect())
 }
 
-/// What is compared of a reply to `request`. `queued` is what a transaction has kept.
-pub(crate) fn said(request: &Request, queued: &[Request], value: Value<'_>) -> Said {
+/// Returns the comparable form of a reply to `request`. `queued` are the commands of the
+/// transaction.
+pub(crate) fn comparable(request: &Request, queued: &[Request], value: Value<'_>) -> Comparable {
     let bytes = value.encoded();
     let (name, kind) = (request[0].to_ascii_uppercase(), bytes[0]);
-    let exactly = Said::Exactly(bytes.to_vec());
+    let exactly = Comparable::Exactly(bytes.to_vec());
     let is_aggregate = matches!(kind, b'*' | b'~' | b'%') && !bytes.starts_with(b"*-1");
     let is_part = |name: &[u8]| request.get(1).is_some_and(|it| it.eq_ignore_ascii_case(name));
     if let Item::Integer(number @ 100..) = value.item() {
-        // A minute, for machines with much to do.
+        // A minute, for busy machines.
         match name.as_slice() {
-            b"TTL" | b"EXPIRETIME" => return Said::About(number, 60),
-            b"PTTL" | b"PEXPIRETIME" => return Said::About(number, 60_000),
+            b"TTL" | b"EXPIRETIME" => return Comparable::About(number, 60),
+            b"PTTL" | b"PEXPIRETIME" => return Comparable::About(number, 60_000),
             _ => {}
         }
     }
     match name.as_slice() {
-        b"CLIENT" if kind == b':' && request.len() == 2 => Said::Kind(kind),
-        b"MEMORY" if kind == b':' => Said::Kind(kind),
+        b"CLIENT" if kind == b':' && request.len() == 2 => Comparable::Kind(kind),
+        b"MEMORY" if kind == b':' => Comparable::Kind(kind),
         b"COMMAND" if is_part(b"GETKEYS") => exactly,
         b"PUBSUB" if is_part(b"CHANNELS") && is_aggregate => sorted(value, 1),
-        b"TIME" | b"HELLO" | b"CONFIG" | b"COMMAND" if is_aggregate => Said::Kind(kind),
-        b"COMMAND" if kind == b':' => Said::Kind(kind),
-        b"RANDOMKEY" => Said::Kind(kind),
+        b"TIME" | b"HELLO" | b"CONFIG" | b"COMMAND" if is_aggregate => Comparable::Kind(kind),
+        b"COMMAND" if kind == b':' => Comparable::Kind(kind),
+        b"RANDOMKEY" => Comparable::Kind(kind),
         _ if !is_aggregate => exactly,
         b"EXEC" => {
             let replies = queued.iter().zip(value.elements());
-            Said::All(kind, replies.map(|(request, it)| said(request, &[], it)).collect())
+            Comparable::All(
+                kind,
+                replies.map(|(request, it)| comparable(request, &[], it)).collect(),
+            )
         }
         b"KEYS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SRANDMEMBER"
         | b"HKEYS" | b"HVALS" => sorted(value, 1),
@@ -82,15 +86,15 @@ pub(crate) fn said(request: &Request, queued: &[Request], value: Value<'_>) -> S
         b"SCAN" | b"SSCAN" | b"HSCAN" => {
             let of_each = if name == b"HSCAN" { 2 } else { 1 };
             let mut parts = value.elements();
-            let cursor = parts.next().map(|it| Said::Exactly(it.encoded().to_vec()));
+            let cursor = parts.next().map(|it| Comparable::Exactly(it.encoded().to_vec()));
             let found = parts.next().map(|it| sorted(it, of_each));
-            Said::All(kind, cursor.into_iter().chain(found).collect())
+            Comparable::All(kind, cursor.into_iter().chain(found).collect())
         }
         _ => exactly,
     }
 }
 
-/// How many were told what a request has published, itself or in a transaction.
+/// Returns how many subscribers received the messages of a request, or of its transaction.
 pub(crate) fn receivers(request: &Request, queued: &[Request], value: Value<'_>) -> i64 {
     match (request[0].to_ascii_uppercase().as_slice(), Answer::from(value)) {
         (b"PUBLISH", Answer::Integer(count)) => count,
