@@ -32,7 +32,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_idle)]
     pub idle_timeout: IdleTimeout,
 
-    /// Connections held at once, 65536 by default; further ones wait to be accepted
+    /// Maximum number of open connections, 65536 by default; further ones wait to be accepted
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 
@@ -118,7 +118,7 @@ fn parse_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// No arguments beside those that every server takes.
+/// No arguments besides those that every server takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct NoArgs {}
 

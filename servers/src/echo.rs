@@ -1,4 +1,4 @@
-//! Echo (RFC 862): whatever arrives goes back.
+//! Echo (RFC 862): sends back what it receives.
 
 use crate::Loopback;
 

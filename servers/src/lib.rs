@@ -1,4 +1,4 @@
-//! What the ready servers share: arguments, logs, listening, signals, graceful stop.
+//! The shared parts of the servers: arguments, logs, listening, signals, graceful stop.
 //!
 //! Each server is a sans-IO service and a call of [`run`] or [`run_with`].
 
@@ -26,7 +26,7 @@ pub mod uppercase;
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use loopback::Loopback;
 
-/// What distinguishes one server from another.
+/// The name, the description and the default address of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
     /// The name, on the command line and in logs.
@@ -37,7 +37,7 @@ pub struct Server {
     pub address: &'static str,
 }
 
-/// The parts of a server beside the arguments that all servers take: the state that its connections
+/// The parts of a server besides the arguments that all servers take: the state that its connections
 /// share, their limits, and the constructor of their sessions.
 pub struct Application<A, S> {
     /// The state, which every call of a session is lent.

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_slow_reader_does_not_take_are_dropped_and_counted_in_place() {
+    fn a_slow_reader_causes_dropped_lines_and_a_notice_in_their_place() {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         let queue = queue_writing_to(writer);
         let line = |number: u64| format!("{number:099}\n");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_for_a_closed_reader_are_dropped_without_a_busy_loop() {
+    fn a_closed_reader_causes_dropped_lines_and_no_busy_loop() {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         drop(reader);
         let queue = queue_writing_to(writer);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_writes_keep_lines_whole_and_failures_are_reported_once_writing_works_again() {
+    fn partial_writes_keep_lines_whole_and_failures_are_reported_later() {
         let taken = Arc::new(Mutex::new(Vec::new()));
         let queue = queue_writing_to(Unreliable { calls: 0, fails: 2, taken: Arc::clone(&taken) });
         for line in ["one\n", "two\n", "three and more\n", "four\n"] {

@@ -1,4 +1,4 @@
-//! What echo and uppercase have in common: everything goes back, changed where it was received.
+//! The shared session of echo and uppercase: sends back all input, changed in place.
 
 use protocol::{Buffer, Context, Flow, Output, Reason, Session};
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_comes_back_once_and_changed() {
+    fn all_input_comes_back_once_and_changed() {
         let mut wire = Wire::new(Loopback::new(|bytes| bytes.make_ascii_uppercase()));
         wire.feed(b"one ", &mut ());
         wire.feed(&[b'x'; 100_000], &mut ());
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_read_is_not_read_from() {
+    fn a_peer_that_does_not_read_is_not_read() {
         let limits = Limits { output_high: 20_000, output_low: 5_000, ..Limits::DEFAULT };
         let mut wire = Wire::over(Link::new(Loopback::new(|_| {}), limits.into()));
         wire.set_room(0, &mut ());

@@ -1,4 +1,4 @@
-//! Uppercase: whatever arrives goes back with its ASCII letters in upper case, as it arrives.
+//! Uppercase: sends back what it receives, with ASCII letters in upper case.
 
 use crate::Loopback;
 

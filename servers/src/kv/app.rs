@@ -30,8 +30,8 @@ pub struct Config {
     pub pubsub_backlog_max: u64,
     /// Bytes that any other client may leave unread before it is closed.
     pub normal_backlog_max: u64,
-    /// Bytes that all clients but subscribers may hold together: unread replies and requests that
-    /// are kept for later.
+    /// Bytes that all clients except subscribers may hold together: unread replies and requests
+    /// that are kept for later.
     pub clients_memory_max: u64,
     /// How long a client may be silent; `None` means no limit.
     pub idle_timeout: Option<Duration>,
@@ -110,8 +110,8 @@ impl App {
     }
 
     /// Returns how many bytes a client may leave unread.
-    pub(crate) fn backlog_max(&self, who: usize) -> u64 {
-        match self.clients[who].subscriptions() {
+    pub(crate) fn backlog_max(&self, number: usize) -> u64 {
+        match self.clients[number].subscriptions() {
             0 => self.config.normal_backlog_max,
             _ => self.config.pubsub_backlog_max,
         }
@@ -130,17 +130,17 @@ impl App {
     }
 
     /// Closes a client at once, without sending what it still has to receive.
-    pub(crate) fn kill(&mut self, who: usize) {
-        let client = &mut self.clients[who];
+    pub(crate) fn kill(&mut self, number: usize) {
+        let client = &mut self.clients[number];
         client.killed = true;
         self.wakes.push(client.peer);
-        self.retire(who);
+        self.retire(number);
     }
 
     /// Marks a client that has left more unread than it may, and wakes it to be closed. It is not
     /// closed here, since this may happen while output is written to it.
-    pub(crate) fn close_over_limit(&mut self, who: usize) {
-        let client = &mut self.clients[who];
+    pub(crate) fn close_over_limit(&mut self, number: usize) {
+        let client = &mut self.clients[number];
         client.killed = true;
         client.outbox = Vec::new();
         log::warn!(
@@ -156,8 +156,8 @@ impl App {
     /// subscribers are held once for all of them, so subscribers have only their own limit. Clients
     /// with `CLIENT NO-EVICT` on are spared.
     #[inline]
-    pub(crate) fn count_held(&mut self, who: usize, unread: u64) {
-        let client = &mut self.clients[who];
+    pub(crate) fn count_held(&mut self, number: usize, unread: u64) {
+        let client = &mut self.clients[number];
         let is_counted = client.subscriptions() == 0 && !client.no_evict;
         let held = if is_counted { unread + client.kept_bytes() } else { 0 };
         if held != client.held {
@@ -170,21 +170,21 @@ impl App {
     }
 
     fn evict(&mut self) {
-        let Some((who, client)) = self.connected().max_by_key(|(_, client)| client.held) else {
+        let Some((number, client)) = self.connected().max_by_key(|(_, client)| client.held) else {
             return;
         };
         log::info!("Evicting client: {}", client.line(self.clock.instant()));
         self.stats.evicted += 1;
-        self.kill(who);
+        self.kill(number);
     }
 
     /// Removes a client from all queues and channels, so nothing is sent to it any more. Its
     /// connection may last for a while.
-    pub(crate) fn retire(&mut self, who: usize) {
-        blocking::forget(self, who);
-        pubsub::forget(self, who);
-        self.held -= std::mem::take(&mut self.clients[who].held);
-        let client = &mut self.clients[who];
+    pub(crate) fn retire(&mut self, number: usize) {
+        blocking::forget(self, number);
+        pubsub::forget(self, number);
+        self.held -= std::mem::take(&mut self.clients[number].held);
+        let client = &mut self.clients[number];
         client.outbox = Vec::new();
         client.waiting = VecDeque::new();
         client.waiting_bytes = 0;

@@ -79,12 +79,12 @@ fn block(call: &mut Call<'_>, keys: &[&[u8]], wish: Wish, deadline: Option<Insta
 }
 
 /// Removes a client from all queues. Returns whether it was in one.
-pub(crate) fn forget(app: &mut App, who: usize) -> bool {
-    take(app, who).is_some()
+pub(crate) fn forget(app: &mut App, number: usize) -> bool {
+    take(app, number).is_some()
 }
 
-fn take(app: &mut App, who: usize) -> Option<(Wish, Protocol)> {
-    let client = app.clients.get_mut(who)?;
+fn take(app: &mut App, number: usize) -> Option<(Wish, Protocol)> {
+    let client = app.clients.get_mut(number)?;
     let blocked = client.blocked.take()?;
     app.store.within(client.db, |store| {
         for key in &blocked.keys {
@@ -113,23 +113,23 @@ pub(crate) fn serve(app: &mut App) {
 fn serve_selected(app: &mut App) {
     while let Some(key) = app.store.ready.pop_front() {
         while app.store.read::<List>(&key).is_ok_and(|list| list.is_some())
-            && let Some(who) = app.store.awaited.get(&key).and_then(|line| line.values().next())
+            && let Some(number) = app.store.awaited.get(&key).and_then(|line| line.values().next())
         {
-            let who = *who;
-            let Some((wish, protocol)) = take(app, who) else { break };
+            let number = *number;
+            let Some((wish, protocol)) = take(app, number) else { break };
             let encoded = shared(protocol, |out| fulfil(&mut app.store, &key, &wish, out));
-            answer(app, who, encoded);
+            answer(app, number, encoded);
         }
         app.store.ready.give_back();
     }
 }
 
 /// Sends a client the result of its wait.
-fn answer(app: &mut App, who: usize, encoded: Arc<[u8]>) {
-    match app.clients[who].replies {
-        Replies::On => app.post(who, encoded),
+fn answer(app: &mut App, number: usize, encoded: Arc<[u8]>) {
+    match app.clients[number].replies {
+        Replies::On => app.post(number, encoded),
         // The client goes on with the requests that arrived during the wait.
-        _ => app.wakes.push(app.clients[who].peer),
+        _ => app.wakes.push(app.clients[number].peer),
     }
 }
 
@@ -142,15 +142,15 @@ pub(crate) enum Wait {
 }
 
 /// Ends the wait of a client. Returns whether there was one.
-pub(crate) fn unblock(app: &mut App, who: usize, end: Wait) -> bool {
-    let Some((_, protocol)) = take(app, who) else { return false };
+pub(crate) fn unblock(app: &mut App, number: usize, end: Wait) -> bool {
+    let Some((_, protocol)) = take(app, number) else { return false };
     let encoded = shared(protocol, |out| match end {
         Wait::Over => out.null_array(),
         Wait::Broken => out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
     });
-    answer(app, who, encoded);
+    answer(app, number, encoded);
     // Redis counts this as a failed call.
-    if let Some(command) = app.clients[who].last_command {
+    if let Some(command) = app.clients[number].last_command {
         app.counters.of(command).failed += 1;
     }
     true

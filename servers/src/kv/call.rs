@@ -1,4 +1,4 @@
-//! What a command is lent for one call, and how it reads its arguments.
+//! The arguments of a command and the state that it may use during one call.
 
 use protocol::resp::{Writer, parse_double, parse_integer};
 
@@ -6,8 +6,8 @@ use super::app::App;
 use super::client::Client;
 use super::error::{Error, NOT_FLOAT, NOT_INTEGER, SYNTAX, error, fixed};
 
-/// What a command is lent for one call. The fields are separate so that a reply can be written
-/// directly from the store.
+/// The arguments of a command and the state that it may use during one call. The fields are
+/// separate so that a reply can be written directly from the store.
 pub(crate) struct Call<'a> {
     /// The name and the arguments. Their number has been checked against the table of commands.
     pub(crate) args: &'a [&'a [u8]],
@@ -36,12 +36,12 @@ impl<'a> Call<'a> {
     }
 
     /// Writes a string, or null if there is none.
-    pub(crate) fn say(&mut self, bytes: Option<&[u8]>) {
+    pub(crate) fn reply(&mut self, bytes: Option<&[u8]>) {
         bulk_or_null(&mut self.out, bytes);
     }
 
     /// Writes a count.
-    pub(crate) fn say_count(&mut self, count: usize) {
+    pub(crate) fn reply_count(&mut self, count: usize) {
         self.out.integer(count as i64);
     }
 }

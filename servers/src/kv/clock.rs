@@ -14,7 +14,7 @@ pub(crate) struct Clock {
     /// A reading of the source, and the time of day at that reading, since 1970.
     anchor: Cell<(Instant, Duration)>,
     /// The time that the current command has been given, if it has asked.
-    told: Cell<Option<Instant>>,
+    current: Cell<Option<Instant>>,
     started: Instant,
 }
 
@@ -23,19 +23,19 @@ impl Clock {
     pub(crate) fn new(source: impl Fn() -> Instant + 'static) -> Self {
         let now = source();
         let anchor = Cell::new((now, since_1970()));
-        Self { source: Box::new(source), anchor, told: Cell::new(None), started: now }
+        Self { source: Box::new(source), anchor, current: Cell::new(None), started: now }
     }
 
     /// Begins a command, which gets a time of its own.
     #[inline]
     pub(crate) fn begin(&self) {
-        self.told.set(None);
+        self.current.set(None);
     }
 
     /// Returns the time of the current command.
     pub(crate) fn instant(&self) -> Instant {
-        let now = self.told.get().unwrap_or_else(|| (self.source)());
-        self.told.set(Some(now));
+        let now = self.current.get().unwrap_or_else(|| (self.source)());
+        self.current.set(Some(now));
         now
     }
 
@@ -67,6 +67,6 @@ fn since_1970() -> Duration {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("Clock").field("current", &self.current).finish_non_exhaustive()
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_often_is_timed_seldom() {
+    fn frequent_commands_are_timed_rarely() {
         let mut counter = Counter::default();
         for _ in 0..64_000 {
             if counter.is_timed() {

@@ -193,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn empty_databases_take_little() {
+    fn empty_databases_use_little_memory() {
         assert!(size_of::<Databases>() < 6 * 1024, "{} bytes", size_of::<Databases>());
     }
 
     #[test]
-    fn keys_expire_in_all_databases_and_totals_stay_right() {
+    fn keys_expire_in_all_databases_and_totals_stay_correct() {
         let (mut databases, move_on) = databases();
         for number in 0..DATABASES {
             set_until(&mut databases, number, "ends", 50);

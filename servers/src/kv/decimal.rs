@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_written_to_their_ends() {
+    fn the_smallest_and_largest_integers_are_written() {
         for value in [0, 9, -10, i64::MAX, i64::MIN] {
             assert_eq!(digits(value).as_ref(), value.to_string().as_bytes());
         }

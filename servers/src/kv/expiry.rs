@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_kept_and_removed_and_leave_no_memory() {
+    fn times_are_stored_and_removed_and_free_their_memory() {
         let mut expiry = Expiry::default();
         for slot in [1000, 0, 63, 64, 500] {
             expiry.set(slot, u64::from(slot) + 10);

@@ -84,8 +84,8 @@ pub struct KvArgs {
     #[arg(long, value_name = "BYTES", default_value = NORMAL_BACKLOG, value_parser = parse_size)]
     pub normal_backlog: u64,
 
-    /// Bytes that all clients but subscribers may hold together, in unread replies and in requests
-    /// that are kept for later; above it, the client with the most is closed
+    /// Bytes that all clients except subscribers may hold together, in unread replies and in
+    /// requests that are kept for later; above it, the client with the most is closed
     #[arg(long, value_name = "BYTES", default_value = CLIENTS_MEMORY, value_parser = parse_size)]
     pub maxmemory_clients: u64,
 }

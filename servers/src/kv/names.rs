@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_found_in_either_case_and_soon() {
+    fn every_command_is_found_quickly_in_either_case() {
         let mut steps = 0;
         let plain = || commands().filter(|command| !command.name.contains('|'));
         for command in plain() {
             let name = command.name;
             for spelling in [name.to_owned(), name.to_uppercase()] {
                 let found = find(spelling.as_bytes()).expect(name);
-                assert!(std::ptr::eq(found, command), "{name} is there twice");
+                assert!(std::ptr::eq(found, command), "{name} is in the table twice");
             }
             let place = INDEX.iter().position(|it| it.is_some_and(|it| it.name == name));
             steps += (place.expect(name) + PLACES - first_place(name.as_bytes())) % PLACES;

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn items_keep_their_places_and_free_ones_are_taken_first() {
+    fn items_keep_their_places_and_free_places_are_filled_first() {
         let mut places = with(10);
         for gone in [3, 5, 8] {
             assert_eq!(places.remove(gone), Some(gone));
@@ -251,7 +251,7 @@ mod tests {
             places.remove(number);
         }
         assert_eq!((places.len(), rooms(&places)), (10, 40));
-        assert_eq!(places.end(), 952, "those at the end are gone altogether");
+        assert_eq!(places.end(), 952, "vacant blocks at the end are removed");
         // Blocks with items are filled first, then vacant ones.
         let taken: Vec<usize> = (0..30).map(|number| places.insert(number)).collect();
         assert!(taken.iter().all(|place| place % 100 / 4 == 12), "{taken:?}");
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn vacant_blocks_are_passed_without_looking_at_their_places() {
+    fn vacant_blocks_are_skipped_at_once() {
         let mut places = with(100);
         for number in 10..90 {
             places.remove(number);
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(places.skip(12, 100), 100);
         assert_eq!(places.skip(500, 1), 100);
         let mut few = with(1);
-        assert_eq!(few.skip(0, 1), few.end(), "a place that was never used is no place to look at");
+        assert_eq!(few.skip(0, 1), few.end(), "places that were never used are not visited");
         few.remove(0);
         assert_eq!(few.skip(0, 1), few.end());
         let found: Vec<usize> = places.range(9, 92).map(|(at, _)| at).collect();

@@ -1,4 +1,5 @@
-//! One connection: requests in, replies out, and what others have it say.
+//! The service of one connection: it runs requests, and sends replies and the messages of other
+//! clients.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,43 +15,43 @@ use super::{blocking, dispatch};
 
 /// Requests of more parts than this are collected on the heap.
 const PARTS: usize = 8;
-/// Bytes of requests that are taken from a client while it is blocked, as many as of one in a
-/// transaction; more stay with it. What it waits for may come from a program that writes all of these
-/// before.
+/// Bytes of requests that are kept for a blocked client. Beyond this, the connection is not read.
+/// It equals the limit of a transaction: a program may send the list that the client waits for only
+/// after it has written that many requests.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Requests of those that are carried out before other clients get their turn.
+/// The number of kept requests that run before other clients get a turn.
 const CAUGHT_UP_PER_TURN: usize = 2048;
-/// Bytes of replies after which a client gives way to others, and is sent them. It is read from
-/// however many it has not taken yet.
+/// Bytes of replies after which a client yields to others, and its replies are sent. Its requests
+/// are read even if it has not read earlier replies.
 const PORTION: u64 = 256 * 1024;
-/// Messages for others after which a client gives way to them: what has been posted and not been
-/// taken is bounded by no limit of theirs.
+/// The number of messages to subscribers after which a publisher yields to them. Their own limits
+/// do not bound the messages that they could not read yet.
 const POSTS_PER_TURN: usize = 16 * 1024;
 
-/// The number of a connection that is no client yet, or no more.
-const NOBODY: usize = usize::MAX;
+/// The number of a connection that is not a client yet, or is one no longer.
+const NO_CLIENT: usize = usize::MAX;
 
-/// The service of one connection. All there is to know of it is in the state, where others reach
-/// it: here is only its number.
+/// The service of one connection. It contains only the number of its client. The state of the
+/// client is in [`App`], where other connections can use it.
 #[derive(Debug)]
 pub struct Connection {
     me: usize,
     address: Option<SocketAddr>,
-    /// Whether the loop has been told that silence is fine.
+    /// Whether the loop allows the connection to be silent.
     may_be_silent: bool,
-    /// Whether the codec has been told that the client has given its password.
+    /// Whether the codec knows that the client has given the password.
     is_trusted: bool,
     has_deadline: bool,
-    /// How many bytes of replies may wait before it gives way.
+    /// The number of unsent bytes of replies at which the client yields.
     portion_end: u64,
-    /// What is counted for it while its last replies are sent.
+    /// The bytes that are counted for the client while its last replies are sent.
     held: u64,
 }
 
-/// The session of a connection from `address`.
+/// Returns the session of a connection from `address`.
 pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> {
     let connection = Connection {
-        me: NOBODY,
+        me: NO_CLIENT,
         address,
         may_be_silent: false,
         is_trusted: true,
@@ -62,7 +63,7 @@ pub fn session(address: Option<SocketAddr>) -> Conversation<Server, Connection> 
 }
 
 impl Connection {
-    /// Carries out a request, or keeps it while the client is blocked or has others before it.
+    /// Runs a request. Keeps it for later if the client is blocked or has earlier requests waiting.
     fn handle(
         &self,
         args: &[&[u8]],
@@ -88,12 +89,12 @@ impl Connection {
         match context.app.clients[self.me].replies {
             Replies::On => dispatch::request(context.app, self.me, args, output),
             replies => {
-                // Only CLIENT REPLY ON and RESET are answered to one that wants no replies.
-                let mut unheard = Output::new();
-                dispatch::request(context.app, self.me, args, &mut unheard);
+                // If replies are turned off, only CLIENT REPLY ON and RESET are answered.
+                let mut discarded = Output::new();
+                dispatch::request(context.app, self.me, args, &mut discarded);
                 let client = &mut context.app.clients[self.me];
                 match (replies, client.replies) {
-                    (_, Replies::On) => output.append(&unheard.to_vec()),
+                    (_, Replies::On) => output.append(&discarded.to_vec()),
                     (Replies::Skip, Replies::Skip) => client.replies = Replies::On,
                     _ => {}
                 }
@@ -106,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// What follows from what was done: for others, and for the connection itself.
+    /// Finishes a call: wakes other connections, and decides how this connection continues.
     fn conclude(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         let is_over = reply.backlog() > context.app.backlog_max(self.me);
         if is_over && !context.app.clients[self.me].killed {
@@ -120,7 +121,7 @@ impl Connection {
         }
         context.app.wakes = wakes;
         let client = &context.app.clients[self.me];
-        // Of one that is not read from it is not known whether it is still there.
+        // If the connection is not read, the loop cannot see whether the client still exists.
         let may_be_silent = client.listens() && client.waiting_bytes <= WAITING_BYTES_MAX;
         if may_be_silent != self.may_be_silent {
             self.may_be_silent = may_be_silent;
@@ -128,7 +129,7 @@ impl Connection {
         }
         let client = &context.app.clients[self.me];
         if client.killed {
-            // Nobody waits until it reads what there is for it.
+            // The client does not receive its remaining output.
             reply.parts().1.clear();
         }
         if client.killed || client.ending {
@@ -142,7 +143,7 @@ impl Connection {
         let is_behind = client.blocked.is_none() && !client.waiting.is_empty();
         let has_portion = reply.backlog() >= self.portion_end;
         if is_behind || has_portion || context.app.posted > POSTS_PER_TURN {
-            // Those who were woken are in line before it.
+            // The connections that were woken run before this one.
             context.app.posted = 0;
             self.portion_end = reply.backlog() + PORTION;
             context.effects.wake(context.me);
@@ -151,7 +152,8 @@ impl Connection {
         Flow::Continue
     }
 
-    /// Counts what is unread; below the low mark that is not worth it, and not told of.
+    /// Counts the unread output. Output below the low mark counts as zero, because the loop does
+    /// not report further changes there.
     fn count_held(&self, reply: &Reply<'_, Server>, context: &mut Context<'_, App>) {
         let unread = reply.backlog();
         context
@@ -159,14 +161,14 @@ impl Connection {
             .count_held(self.me, if unread > context.limits.output_low { unread } else { 0 });
     }
 
-    /// A call begins: what has been sent since the last makes no portion.
+    /// Begins a call. Output that was sent since the last call does not count for the portion.
     fn begin(&mut self, reply: &Reply<'_, Server>) {
         self.portion_end = self.portion_end.min(reply.backlog() + PORTION);
     }
 
-    /// The client is gone, for everyone but the loop.
+    /// Removes the client from the state. The connection may still exist.
     fn leave(&mut self, app: &mut App) {
-        let me = std::mem::replace(&mut self.me, NOBODY);
+        let me = std::mem::replace(&mut self.me, NO_CLIENT);
         if !app.clients.contains(me) {
             return;
         }
@@ -176,7 +178,8 @@ impl Connection {
         app.clients.remove(me);
     }
 
-    /// Tells the loop for how long the client waits at most, once for each time it does.
+    /// Sets a timeout for the wait of a blocked client, once for each wait. Clears the timeout
+    /// after the wait.
     fn keep_time(&mut self, context: &mut Context<'_, App>) {
         let deadline = match &mut context.app.clients[self.me].blocked {
             Some(blocked) if !blocked.is_timed => {
@@ -193,8 +196,8 @@ impl Connection {
         }
     }
 
-    /// Says what others have it say, and goes on with what was asked for while the client was
-    /// blocked: what is asked for later is answered later.
+    /// Sends the messages of other clients, and runs the requests that were kept while the client
+    /// was blocked. Kept requests run before later ones.
     fn catch_up(&self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) {
         let client = &mut context.app.clients[self.me];
         client.outbox_bytes = 0;
@@ -208,7 +211,7 @@ impl Connection {
                 break;
             }
             let Some(kept) = client.waiting.pop_front() else {
-                // Nor is the room kept that there was for them.
+                // Frees the memory of the queue.
                 client.waiting = VecDeque::new();
                 break;
             };
@@ -218,7 +221,7 @@ impl Connection {
         }
     }
 
-    /// Tells the codec how much the client may send.
+    /// Sets the limits of the codec: they are lower until the client has given the password.
     fn trust(&mut self, reply: &mut Reply<'_, Server>, app: &App) {
         let is_trusted = app.trusts(&app.clients[self.me]);
         if is_trusted != self.is_trusted {
@@ -274,13 +277,13 @@ impl Service<Server, App> for Connection {
         self.conclude(reply, context)
     }
 
-    /// It has read nearly all there was for it.
+    /// Called when the client has read nearly all of its output.
     fn drained(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         self.count_held(reply, context);
         Flow::Continue
     }
 
-    /// A blocked client has waited for as long as it wanted to.
+    /// Called when the wait of a blocked client has timed out.
     fn timeout(
         &mut self,
         _key: u8,
@@ -298,18 +301,18 @@ impl Service<Server, App> for Connection {
         self.conclude(reply, context)
     }
 
-    /// A client that hung up while it is blocked is not answered any more, as Redis has it. One that
-    /// merely gave way to others still is.
+    /// As in Redis, a client that hangs up while it is blocked gets no reply. One that only yields
+    /// to others still gets its replies.
     fn hung_up(&mut self, _reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         if context.app.clients[self.me].blocked.is_some() { Flow::Close } else { Flow::Continue }
     }
 
-    /// Those who listen would do so for ever.
+    /// Closes clients that wait for others, since they could wait for ever.
     fn stopping(&mut self, _reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         if context.app.clients[self.me].listens() { Flow::Close } else { Flow::Continue }
     }
 
-    /// It may take long until the last replies are sent and the peer is gone, too.
+    /// Removes the client at once: sending the last replies may take long.
     fn ending(&mut self, context: &mut Context<'_, App>) {
         self.leave(context.app);
     }

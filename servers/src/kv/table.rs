@@ -29,8 +29,8 @@ const CONTAINER: Flags = Flags::CONTAINER;
 const NO_AUTH: Flags = Flags::NO_AUTH;
 const NOW: Flags = Flags::IMMEDIATE;
 const SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
-const HEARD: Flags = Flags::PUBSUB;
-const LISTEN: Flags = HEARD.and(SUBSCRIBED);
+const MESSAGES: Flags = Flags::PUBSUB;
+const LISTEN: Flags = MESSAGES.and(SUBSCRIBED);
 const LAST: Flags = NO_AUTH.and(NOW).and(SUBSCRIBED);
 
 const NONE: Keys = Keys::None;
@@ -246,18 +246,18 @@ static PUBSUB: [Command; 9] = group(
     behind(&TRANSACTIONS),
     [
         ("psubscribe", -2, LISTEN, NONE, pubsub::psubscribe, "Subscribes to patterns of channels"),
-        ("publish", 3, HEARD, NONE, pubsub::publish, "Sends a message to a channel"),
+        ("publish", 3, MESSAGES, NONE, pubsub::publish, "Sends a message to a channel"),
         ("pubsub", -2, CONTAINER, NONE, container, "Inspects subscriptions"),
         (
             "pubsub|channels",
             -2,
-            HEARD,
+            MESSAGES,
             NONE,
             pubsub::channels,
             "Returns the channels with subscribers",
         ),
-        ("pubsub|numpat", 2, HEARD, NONE, pubsub::numpat, "Counts the subscribed patterns"),
-        ("pubsub|numsub", -2, HEARD, NONE, pubsub::numsub, "Counts the subscribers of channels"),
+        ("pubsub|numpat", 2, MESSAGES, NONE, pubsub::numpat, "Counts the subscribed patterns"),
+        ("pubsub|numsub", -2, MESSAGES, NONE, pubsub::numsub, "Counts the subscribers of channels"),
         ("punsubscribe", -1, LISTEN, NONE, pubsub::punsubscribe, "Unsubscribes from patterns"),
         ("subscribe", -2, LISTEN, NONE, pubsub::subscribe, "Subscribes to channels"),
         ("unsubscribe", -1, LISTEN, NONE, pubsub::unsubscribe, "Unsubscribes from channels"),

@@ -12,9 +12,9 @@ fn quoted(bytes: &[u8], max: usize) -> &[u8] {
 }
 
 /// Returns an error that quotes a client's bytes.
-pub(crate) fn quoting(before: &str, said: &[u8], behind: &str) -> Error {
-    let said = quoted(said, usize::MAX);
-    errorf([before.as_bytes(), said, behind.as_bytes()].concat())
+pub(crate) fn quoting(before: &str, text: &[u8], behind: &str) -> Error {
+    let text = quoted(text, usize::MAX);
+    errorf([before.as_bytes(), text, behind.as_bytes()].concat())
 }
 
 pub(crate) fn unknown_command(args: &[&[u8]]) -> Error {

@@ -11,7 +11,7 @@ use super::room::GiveBack;
 /// Bytes without spare capacity.
 pub(crate) type Bytes = Box<[u8]>;
 
-/// What the allocator is assumed to take beside the bytes that were asked for.
+/// The assumed overhead of an allocation, in bytes.
 const ALLOCATION: usize = 16;
 /// The overhead of an element: a hash, an index and, in hashes, a second pointer and length.
 const ELEMENT: usize = 48;
@@ -385,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trimming_counts_what_goes() {
+    fn trimming_counts_the_removed_items() {
         let mut list = List::default();
         for length in 0..10 {
             list.push(End::Right, vec![b'x'; length].into());

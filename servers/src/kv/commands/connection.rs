@@ -139,11 +139,11 @@ pub(crate) fn hello(call: &mut Call<'_>) -> Done {
     if let Some(name) = name {
         client.name = name.into();
     }
-    say_hello(call);
+    reply_hello(call);
     Ok(())
 }
 
-fn say_hello(call: &mut Call<'_>) {
+fn reply_hello(call: &mut Call<'_>) {
     let (id, protocol) = (call.client().id, call.client().protocol);
     let number = if protocol == Protocol::Resp3 { 3 } else { 2 };
     let out = &mut call.out;
@@ -181,7 +181,7 @@ pub(crate) fn client_id(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn client_getname(call: &mut Call<'_>) -> Done {
     let name = call.client().name.clone();
-    call.say((!name.is_empty()).then_some(&*name));
+    call.reply((!name.is_empty()).then_some(&*name));
     Ok(())
 }
 
@@ -294,7 +294,7 @@ pub(crate) fn client_kill(call: &mut Call<'_>) -> Done {
         }
     }
     let killed = kill(call, &filter);
-    call.say_count(killed);
+    call.reply_count(killed);
     Ok(())
 }
 
@@ -318,8 +318,8 @@ pub(crate) fn client_unblock(call: &mut Call<'_>) -> Done {
     };
     let id = integer(call.args[2])?;
     let mut clients = call.app.clients.iter();
-    let who = clients.find(|(_, it)| it.id as i64 == id).map(|(who, _)| who);
-    let unblocked = who.is_some_and(|who| blocking::unblock(call.app, who, end));
+    let number = clients.find(|(_, it)| it.id as i64 == id).map(|(number, _)| number);
+    let unblocked = number.is_some_and(|number| blocking::unblock(call.app, number, end));
     call.out.integer(i64::from(unblocked));
     Ok(())
 }

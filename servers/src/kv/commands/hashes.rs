@@ -26,7 +26,7 @@ fn set_fields(call: &mut Call<'_>, name: &str) -> Result<usize, Error> {
 
 pub(crate) fn hset(call: &mut Call<'_>) -> Done {
     let created = set_fields(call, "hset")?;
-    call.say_count(created);
+    call.reply_count(created);
     Ok(())
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn hdel(call: &mut Call<'_>) -> Done {
     if removed > 0 {
         call.app.store.touch(key);
     }
-    call.say_count(removed);
+    call.reply_count(removed);
     Ok(())
 }
 
@@ -117,14 +117,14 @@ pub(crate) fn hexists(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn hlen(call: &mut Call<'_>) -> Done {
     let length = call.app.store.read(call.args[1])?.map_or(0, Hash::len);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
 pub(crate) fn hstrlen(call: &mut Call<'_>) -> Done {
     let hash = call.app.store.read::<Hash>(call.args[1])?;
     let length = hash.and_then(|hash| hash.get(call.args[2])).map_or(0, <[u8]>::len);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
@@ -169,13 +169,13 @@ pub(crate) fn hscan(call: &mut Call<'_>) -> Done {
     call.out.bulk_display(next);
     call.out.counted(Item::Array, |out| {
         let items = hash.and_then(|hash| hash.items.get_range(range));
-        let mut said = 0;
+        let mut count = 0;
         for (field, value) in items.into_iter().flatten().filter(|(field, _)| scan.takes(field)) {
             out.bulk(field);
             out.bulk(value);
-            said += 2;
+            count += 2;
         }
-        said
+        count
     });
     Ok(())
 }

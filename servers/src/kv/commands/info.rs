@@ -99,14 +99,14 @@ fn replication(facts: &mut Facts, _: &App) {
 }
 
 fn cpu(facts: &mut Facts, _: &App) {
-    let whose = [
+    let targets = [
         ("", UsageWho::RUSAGE_SELF),
         ("_children", UsageWho::RUSAGE_CHILDREN),
         ("_main_thread", UsageWho::RUSAGE_THREAD),
     ];
-    for (suffix, who) in whose {
+    for (suffix, target) in targets {
         // getrusage fails only for values that the kernel does not know, and it knows these.
-        let Ok(usage) = getrusage(who) else { continue };
+        let Ok(usage) = getrusage(target) else { continue };
         for (kind, time) in [("sys", usage.system_time()), ("user", usage.user_time())] {
             let name = format_args!("used_cpu_{kind}{suffix}");
             facts.add(name, format_args!("{}.{:06}", time.tv_sec(), time.tv_usec()));

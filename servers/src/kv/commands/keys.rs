@@ -65,14 +65,14 @@ pub(crate) fn deadline(amount: i64, unit: Unit, now: u64, name: &str) -> Result<
 pub(crate) fn del(call: &mut Call<'_>) -> Done {
     let keys = call.args[1..].iter();
     let count = keys.filter(|key| call.app.store.remove(key).is_some()).count();
-    call.say_count(count);
+    call.reply_count(count);
     Ok(())
 }
 
 pub(crate) fn exists(call: &mut Call<'_>) -> Done {
     let keys = call.args[1..].iter();
     let count = keys.filter(|key| call.app.store.get(key).is_some()).count();
-    call.say_count(count);
+    call.reply_count(count);
     Ok(())
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn renamenx(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn object_encoding(call: &mut Call<'_>) -> Done {
     let encoding = call.app.store.get(call.args[2]).map(Value::encoding);
-    call.say(encoding.map(str::as_bytes));
+    call.reply(encoding.map(str::as_bytes));
     Ok(())
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn memory_usage(call: &mut Call<'_>) -> Done {
         }
     }
     match call.app.store.usage(call.args[2]) {
-        Some(size) => call.say_count(size),
+        Some(size) => call.reply_count(size),
         None => call.out.null(),
     }
     Ok(())

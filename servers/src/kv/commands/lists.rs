@@ -9,7 +9,7 @@ use crate::kv::value::{Bytes, End, List};
 fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
     let (key, items) = (call.args[1], &call.args[2..]);
     if only_existing && call.app.store.read::<List>(key)?.is_none() {
-        call.say_count(0);
+        call.reply_count(0);
         return Ok(());
     }
     let length = call.app.store.edit_or_create(key, |list: &mut List| {
@@ -17,7 +17,7 @@ fn push(call: &mut Call<'_>, end: End, only_existing: bool) -> Done {
         list.len()
     })?;
     call.app.store.touch(key);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn pop(call: &mut Call<'_>, end: End) -> Done {
     match call.args.get(2) {
         None => {
             let item = blocking::pop(&mut call.app.store, key, end)?;
-            call.say(item.as_deref());
+            call.reply(item.as_deref());
         }
         Some(count) => {
             let count = positive(count)?;
@@ -71,7 +71,7 @@ pub(crate) fn rpop(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn llen(call: &mut Call<'_>) -> Done {
     let length = call.app.store.read(call.args[1])?.map_or(0, List::len);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn lrem(call: &mut Call<'_>) -> Done {
     if removed > 0 {
         call.app.store.touch(key);
     }
-    call.say_count(removed);
+    call.reply_count(removed);
     Ok(())
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn lpos(call: &mut Call<'_>) -> Done {
             call.out.array(places.len());
             places.iter().for_each(|place| call.out.integer(*place as i64));
         }
-        (None, Some(place)) => call.say_count(*place),
+        (None, Some(place)) => call.reply_count(*place),
         (None, None) => call.out.null(),
     }
     Ok(())

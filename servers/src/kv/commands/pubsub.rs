@@ -44,14 +44,14 @@ enum Kind {
 
 /// One message in both versions of RESP, each encoded when it is first needed.
 struct Encoded<F> {
-    say: F,
+    write: F,
     resp2: Option<Arc<[u8]>>,
     resp3: Option<Arc<[u8]>>,
 }
 
 impl<F: Fn(&mut Writer<'_>)> Encoded<F> {
-    fn new(say: F) -> Self {
-        Self { say, resp2: None, resp3: None }
+    fn new(write: F) -> Self {
+        Self { write, resp2: None, resp3: None }
     }
 
     fn in_version(&mut self, protocol: Protocol) -> Arc<[u8]> {
@@ -59,7 +59,7 @@ impl<F: Fn(&mut Writer<'_>)> Encoded<F> {
             Protocol::Resp2 => &mut self.resp2,
             Protocol::Resp3 => &mut self.resp3,
         };
-        Arc::clone(place.get_or_insert_with(|| shared(protocol, &self.say)))
+        Arc::clone(place.get_or_insert_with(|| shared(protocol, &self.write)))
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn publish(call: &mut Call<'_>) -> Done {
         }
     }
     call.app.channels = channels;
-    call.say_count(receivers);
+    call.reply_count(receivers);
     Ok(())
 }
 
@@ -94,13 +94,13 @@ fn deliver(
     subscribers: &IndexSet<usize>,
     encoded: &mut Encoded<impl Fn(&mut Writer<'_>)>,
 ) -> usize {
-    for who in subscribers {
-        let message = encoded.in_version(call.app.clients[*who].protocol);
-        if *who == call.me {
+    for number in subscribers {
+        let message = encoded.in_version(call.app.clients[*number].protocol);
+        if *number == call.me {
             // Like Redis, a client that publishes to itself gets the message before the reply.
             push(call, message);
         } else {
-            call.app.post(*who, message);
+            call.app.post(*number, message);
         }
     }
     subscribers.len()
@@ -152,14 +152,14 @@ fn unsubscribe_from(call: &mut Call<'_>, kind: Kind, word: &[u8]) -> Done {
     Ok(())
 }
 
-fn leave(app: &mut App, who: usize, kind: Kind, name: &[u8]) {
-    let client = &mut app.clients[who];
+fn leave(app: &mut App, number: usize, kind: Kind, name: &[u8]) {
+    let client = &mut app.clients[number];
     let own = if kind == Kind::Channel { &mut client.channels } else { &mut client.patterns };
     own.swap_remove(name);
     own.give_back();
     let table = app.channels.of(kind);
     if let Some(subscribers) = table.get_mut(name) {
-        subscribers.swap_remove(&who);
+        subscribers.swap_remove(&number);
         subscribers.give_back();
         if subscribers.is_empty() {
             table.remove(name);
@@ -189,12 +189,12 @@ fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
 }
 
 /// Ends all subscriptions of a client.
-pub(crate) fn forget(app: &mut App, who: usize) {
-    let client = &mut app.clients[who];
+pub(crate) fn forget(app: &mut App, number: usize) {
+    let client = &mut app.clients[number];
     let (channels, patterns) =
         (std::mem::take(&mut client.channels), std::mem::take(&mut client.patterns));
-    channels.iter().for_each(|name| leave(app, who, Kind::Channel, name));
-    patterns.iter().for_each(|name| leave(app, who, Kind::Pattern, name));
+    channels.iter().for_each(|name| leave(app, number, Kind::Channel, name));
+    patterns.iter().for_each(|name| leave(app, number, Kind::Pattern, name));
 }
 
 pub(crate) fn channels(call: &mut Call<'_>) -> Done {
@@ -217,13 +217,13 @@ pub(crate) fn numsub(call: &mut Call<'_>) -> Done {
     for name in names {
         let subscribers = call.app.channels.names.get(*name).map_or(0, IndexSet::len);
         call.out.bulk(name);
-        call.say_count(subscribers);
+        call.reply_count(subscribers);
     }
     Ok(())
 }
 
 pub(crate) fn numpat(call: &mut Call<'_>) -> Done {
     let (_, patterns) = call.app.channels.counts();
-    call.say_count(patterns);
+    call.reply_count(patterns);
     Ok(())
 }

@@ -22,7 +22,7 @@ const SLEEP_MAX: f64 = 3600.0;
 
 pub(crate) fn dbsize(call: &mut Call<'_>) -> Done {
     let count = call.app.store.len();
-    call.say_count(count);
+    call.reply_count(count);
     Ok(())
 }
 
@@ -203,12 +203,12 @@ fn parts(container: &Command) -> impl Iterator<Item = &'static Command> {
 
 pub(crate) fn command(call: &mut Call<'_>) -> Done {
     call.out.array(top_level().count());
-    top_level().for_each(|command| say_command(&mut call.out, command));
+    top_level().for_each(|command| write_command(&mut call.out, command));
     Ok(())
 }
 
 pub(crate) fn command_count(call: &mut Call<'_>) -> Done {
-    call.say_count(top_level().count());
+    call.reply_count(top_level().count());
     Ok(())
 }
 
@@ -233,7 +233,7 @@ pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
     call.out.array(call.args.len() - 2);
     for name in &call.args[2..] {
         match names::find_any(name) {
-            Some(command) => say_command(&mut call.out, command),
+            Some(command) => write_command(&mut call.out, command),
             None => call.out.null(),
         }
         if call.is_over_limit() {
@@ -243,7 +243,7 @@ pub(crate) fn command_info(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-fn say_command(out: &mut Writer<'_>, command: &Command) {
+fn write_command(out: &mut Writer<'_>, command: &Command) {
     out.array(10);
     out.bulk(command.name);
     out.integer(command.arity.into());
@@ -259,7 +259,7 @@ fn say_command(out: &mut Writer<'_>, command: &Command) {
     out.array(0);
     out.array(0);
     out.array(parts(command).count());
-    parts(command).for_each(|part| say_command(out, part));
+    parts(command).for_each(|part| write_command(out, part));
 }
 
 pub(crate) fn command_getkeys(call: &mut Call<'_>) -> Done {
@@ -287,7 +287,7 @@ pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
     };
     call.out.map(found.len());
     for command in found {
-        say_docs(&mut call.out, command);
+        write_docs(&mut call.out, command);
         if call.is_over_limit() {
             break;
         }
@@ -295,7 +295,7 @@ pub(crate) fn command_docs(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
-fn say_docs(out: &mut Writer<'_>, command: &Command) {
+fn write_docs(out: &mut Writer<'_>, command: &Command) {
     let is_container = command.flags.has(Flags::CONTAINER);
     out.bulk(command.name);
     out.map(if is_container { 3 } else { 2 });
@@ -306,7 +306,7 @@ fn say_docs(out: &mut Writer<'_>, command: &Command) {
     if is_container {
         out.bulk("subcommands");
         out.map(parts(command).count());
-        parts(command).for_each(|part| say_docs(out, part));
+        parts(command).for_each(|part| write_docs(out, part));
     }
 }
 

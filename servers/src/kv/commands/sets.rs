@@ -26,7 +26,7 @@ pub(crate) fn sadd(call: &mut Call<'_>) -> Done {
     if added > 0 {
         call.app.store.touch(key);
     }
-    call.say_count(added);
+    call.reply_count(added);
     Ok(())
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn srem(call: &mut Call<'_>) -> Done {
     if removed > 0 {
         call.app.store.touch(key);
     }
-    call.say_count(removed);
+    call.reply_count(removed);
     Ok(())
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn smismember(call: &mut Call<'_>) -> Done {
 
 pub(crate) fn scard(call: &mut Call<'_>) -> Done {
     let length = call.app.store.read(call.args[1])?.map_or(0, Set::len);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn smembers(call: &mut Call<'_>) -> Done {
 pub(crate) fn smove(call: &mut Call<'_>) -> Done {
     let (source, destination, member) = (call.args[1], call.args[2], call.args[3]);
     let Some(set) = call.app.store.read::<Set>(source)? else {
-        call.say_count(0);
+        call.reply_count(0);
         return Ok(());
     };
     let is_member = set.contains(member);
@@ -279,7 +279,7 @@ fn retain(set: &mut Set, keep: impl Fn(&[u8]) -> bool) {
     }
 }
 
-fn say_combined(call: &mut Call<'_>, operation: Operation) -> Done {
+fn reply_combined(call: &mut Call<'_>, operation: Operation) -> Done {
     let set = combine(call, operation, &call.args[1..], usize::MAX)?;
     call.out.set(set.len());
     set.items.iter().for_each(|member| call.out.bulk(member));
@@ -309,20 +309,20 @@ fn store_combined(call: &mut Call<'_>, operation: Operation) -> Done {
     let length = set.len();
     let value = (length > 0).then(|| set.into_value());
     call.app.store.put(call.args[1], value);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
 pub(crate) fn sinter(call: &mut Call<'_>) -> Done {
-    say_combined(call, Operation::Intersection)
+    reply_combined(call, Operation::Intersection)
 }
 
 pub(crate) fn sunion(call: &mut Call<'_>) -> Done {
-    say_combined(call, Operation::Union)
+    reply_combined(call, Operation::Union)
 }
 
 pub(crate) fn sdiff(call: &mut Call<'_>) -> Done {
-    say_combined(call, Operation::Difference)
+    reply_combined(call, Operation::Difference)
 }
 
 pub(crate) fn sinterstore(call: &mut Call<'_>) -> Done {
@@ -354,6 +354,6 @@ pub(crate) fn sintercard(call: &mut Call<'_>) -> Done {
     }
     let most = if most == 0 { usize::MAX } else { most };
     let length = combine(call, Operation::Intersection, keys, most)?.len();
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(crate) fn get(call: &mut Call<'_>) -> Done {
 struct SetOptions<'a> {
     only_new: bool,
     only_old: bool,
-    says_old: bool,
+    returns_old: bool,
     keeps_expiry: bool,
     expiry: Option<(Unit, &'a [u8])>,
 }
@@ -38,7 +38,7 @@ fn set_options<'a>(call: &Call<'a>) -> Result<SetOptions<'a>, Error> {
         } else if is(option, "XX") && !options.only_new {
             options.only_old = true;
         } else if is(option, "GET") {
-            options.says_old = true;
+            options.returns_old = true;
         } else if is(option, "KEEPTTL") && options.expiry.is_none() {
             options.keeps_expiry = true;
         } else if let Some(unit) = Unit::of(option)
@@ -63,12 +63,12 @@ pub(crate) fn set(call: &mut Call<'_>) -> Done {
     let options = set_options(call)?;
     let now = call.app.store.now();
     let expiry = options.expiry.map(|(unit, time)| unit.read(time, now, "set")).transpose()?;
-    if options.says_old {
+    if options.returns_old {
         bulk_or_null(&mut call.out, call.app.store.string(key)?);
     }
     let exists = call.app.store.get(key).is_some();
     if exists && options.only_new || !exists && options.only_old {
-        if !options.says_old {
+        if !options.returns_old {
             call.out.null();
         }
         return Ok(());
@@ -77,7 +77,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Done {
     if expiry.is_some() {
         call.app.store.set_expiry(key, expiry);
     }
-    if !options.says_old {
+    if !options.returns_old {
         call.out.ok();
     }
     Ok(())
@@ -194,20 +194,20 @@ pub(crate) fn append(call: &mut Call<'_>) -> Done {
     let (key, more) = (call.args[1], call.args[2]);
     let Some(length) = call.app.store.string(key)?.map(<[u8]>::len) else {
         call.app.store.set_string(key, more, false);
-        call.say_count(more.len());
+        call.reply_count(more.len());
         return Ok(());
     };
     if length + more.len() > STRING_SIZE_MAX {
         return Err(TOO_LONG);
     }
     call.app.store.edit_string(key, |text| text.extend_from_slice(more))?;
-    call.say_count(length + more.len());
+    call.reply_count(length + more.len());
     Ok(())
 }
 
 pub(crate) fn strlen(call: &mut Call<'_>) -> Done {
     let length = call.app.store.string(call.args[1])?.map_or(0, <[u8]>::len);
-    call.say_count(length);
+    call.reply_count(length);
     Ok(())
 }
 
@@ -235,7 +235,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Done {
     };
     let length = call.app.store.string(key)?.map_or(0, <[u8]>::len);
     if patch.is_empty() {
-        call.say_count(length);
+        call.reply_count(length);
         return Ok(());
     }
     let end = offset.saturating_add(patch.len());
@@ -246,7 +246,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Done {
         text.resize(text.len().max(end), 0);
         text[offset..end].copy_from_slice(patch);
     })?;
-    call.say_count(length.max(end));
+    call.reply_count(length.max(end));
     Ok(())
 }
 

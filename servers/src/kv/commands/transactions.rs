@@ -59,7 +59,7 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
     while let Some(request) = requests.next() {
         dispatch::run_kept(call, request);
         if call.is_over_limit() {
-            run_unheard(call, requests.as_slice());
+            run_without_replies(call, requests.as_slice());
             break;
         }
     }
@@ -67,7 +67,7 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Done {
 }
 
 /// Runs the rest of a transaction whose client will not receive the replies.
-fn run_unheard(call: &mut Call<'_>, requests: &[Kept]) {
+fn run_without_replies(call: &mut Call<'_>, requests: &[Kept]) {
     for request in requests {
         let mut unheard = Output::new();
         let out = Writer::new(&mut unheard, call.out.protocol());
