@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::resp::{Item, Protocol, Value, Writer};
 use protocol::Output;
+use protocol::resp::{Item, Protocol, Value, Writer};
 
 use super::driver::Driver;
 use super::name::Name;
