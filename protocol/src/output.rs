@@ -227,16 +227,21 @@ impl Output {
     /// Appends all of `input`, which is empty then. A block that is nearly full is not copied: it
     /// moves here, and `input` gets an empty one, which is a block that was sent before where there
     /// is one. An echo, a relay and a body that passes through use this.
+    #[inline]
     pub fn take_input(&mut self, input: &mut Buffer) {
         // The room that a block leaves empty is kept as long as its bytes wait.
-        let is_full = input.len() >= input.capacity() - input.capacity() / 8;
-        if input.len() < TAKEN_MIN || !is_full {
+        if input.len() < TAKEN_MIN || input.len() < input.capacity() - input.capacity() / 8 {
             self.append(input.filled());
             input.clear();
         } else {
-            let empty = self.spare.take().unwrap_or_default();
-            self.enqueue(Segment::Block(std::mem::replace(input, empty)));
+            self.take_block(input);
         }
+    }
+
+    #[cold]
+    fn take_block(&mut self, input: &mut Buffer) {
+        let empty = self.spare.take().unwrap_or_default();
+        self.enqueue(Segment::Block(std::mem::replace(input, empty)));
     }
 
     /// Appends a range of a file, without reading it.

@@ -214,6 +214,11 @@ pub struct Wait {
     pub is_full: bool,
 }
 
+impl Wait {
+    const NOTHING: Self =
+        Self { read: false, write: false, hang_up: false, is_unsent: false, is_full: false };
+}
+
 impl<S> Link<S> {
     /// Returns a link that drives `session` without a layer.
     pub fn new(session: S, limits: Arc<Limits>) -> Self {
@@ -286,6 +291,15 @@ impl<S, L: Layer> Link<S, L> {
     /// nothing any more.
     pub fn is_lingering(&self) -> bool {
         matches!(self.stage, Stage::Lingering | Stage::Over)
+    }
+
+    /// Returns whether an open link has nothing to tell its session, which takes whatever comes, and
+    /// nothing else is special about it: the usual state.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        // The compiler makes one comparison of it.
+        let state = [self.pending, self.flags, self.stage as u8, self.write_half as u8];
+        state == [0, 0, Stage::Open as u8, WriteHalf::Open as u8]
     }
 
     #[inline]

@@ -33,11 +33,14 @@ pub(super) struct Pass {
     /// How many bytes are still read and written before others have their turn.
     pub(super) to_read: usize,
     pub(super) to_write: u64,
+    /// Nothing is known to block, and the budget is not used up.
     pub(super) can_read: bool,
     pub(super) can_write: bool,
+    /// The last write left no room for more, or there was none for it.
+    pub(super) write_blocks: bool,
+    pub(super) has_sent: bool,
     /// The driver knows that the peer has ended its stream.
     pub(super) is_hung_up: bool,
-    pub(super) has_sent: bool,
     pub(super) deadline_changed: bool,
 }
 
@@ -166,8 +169,9 @@ impl Pass {
             to_write: limits.read_budget as u64,
             can_read: true,
             can_write: true,
-            is_hung_up: false,
+            write_blocks: false,
             has_sent: false,
+            is_hung_up: false,
             deadline_changed: false,
         }
     }

@@ -4,12 +4,12 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::link::{
     Event, Front, IdleLimit, Layer, Link, Moment, Passed, Plain, Scratch, Step, Stop, Wait,
 };
-use protocol::{Effects, Limits, Session};
+use protocol::{Effects, Limits, Output, Session};
 
 mod conversions;
 mod files;
@@ -174,27 +174,26 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         Connector::dial(address, options)?.register(registration, self, cx)
     }
 
-    /// One pass of the link, which begins with what `before` makes of it.
-    fn drive<A>(
-        &mut self,
-        cx: &mut Cx<'_, A>,
-        before: impl FnOnce(&mut Link<S, L>, &mut Scratch, &mut Cx<'_, A>) -> Passed,
-    ) -> io::Result<()>
+    /// One pass of the link, which may begin with a limit of time that has passed.
+    fn drive<A>(&mut self, cx: &mut Cx<'_, A>, timeout: Option<Timeout>) -> io::Result<()>
     where
         S: Session<A>,
     {
         let mut scratch = cx.core.shared.take(cx.core.now);
         self.link.begin(&mut scratch, cx.moment());
-        let result = match before(&mut self.link, &mut scratch, cx) {
-            Passed::Over(reason) => {
+        let passed = timeout.map(|timeout| match timeout {
+            Timeout::Idle => self.link.idle_passed(&mut scratch, || cx.unacknowledged()),
+            Timeout::Deadline => self.link.deadline_passed(&mut scratch, || cx.unacknowledged()),
+        });
+        if let Some(Passed::Progress) = passed {
+            cx.touch();
+        }
+        let result = match passed {
+            Some(Passed::Over(reason)) => {
                 cx.end(reason.into());
                 Ok(())
             }
-            Passed::Progress => {
-                cx.touch();
-                self.steps(&mut scratch, cx)
-            }
-            Passed::GoesOn => self.steps(&mut scratch, cx),
+            _ => self.steps(&mut scratch, cx),
         };
         if scratch.deadline_changed() {
             cx.set_deadline_at(self.link.deadline());
@@ -208,6 +207,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     }
 
     /// Does what the link wants until it waits.
+    #[inline(always)] // It has one caller.
     fn steps<A>(&mut self, scratch: &mut Scratch, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
         S: Session<A>,
@@ -228,7 +228,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         loop {
             match link.step(scratch) {
                 Step::Call => link.call(scratch, cx.me().into(), cx.app),
-                Step::Read(room) => match cx.read(room) {
+                Step::Read(room) => match cx.read_inline(room) {
                     Ok(Some(count)) => {
                         let may_be_more = cx.readiness().contains(Readiness::READABLE);
                         link.received(scratch, count, may_be_more);
@@ -240,13 +240,9 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                 },
                 Step::Write => {
                     let count = match link.front(scratch) {
-                        Front::Whole(bytes) => cx.write(&[IoSlice::new(bytes)])?,
+                        Front::Whole(bytes) => cx.write_inline(&[IoSlice::new(bytes)])?,
                         Front::File(range) => files::send_range(&range, cx)?,
-                        Front::Memory | Front::Empty => {
-                            let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-                            let filled = link.output(scratch).gather(&mut slices);
-                            cx.write(&slices[..filled])?
-                        }
+                        Front::Memory | Front::Empty => gather(link.output(scratch), cx)?,
                     };
                     match count {
                         Some(count) => {
@@ -290,21 +286,18 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
         if cx.was_woken() {
             self.link.tell(Event::Woken);
         }
-        self.drive(cx, |_, _, _| Passed::GoesOn)
+        self.drive(cx, None)
     }
 
     fn timeout(&mut self, timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        self.drive(cx, |link, scratch, cx| match timeout {
-            Timeout::Idle => link.idle_passed(scratch, || cx.unacknowledged()),
-            Timeout::Deadline => link.deadline_passed(scratch, || cx.unacknowledged()),
-        })
+        self.drive(cx, Some(timeout))
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // What is under way goes on. A connection that has nothing to say is closed.
         cx.set_idle_timeout(Some(self.link.limits().stopping_quiet))?;
         self.link.tell(Event::Stopping);
-        self.drive(cx, |_, _, _| Passed::GoesOn)
+        self.drive(cx, None)
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
@@ -318,6 +311,14 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
         }
         cx.core.shared.scratch = Some(scratch);
     }
+}
+
+/// Writes what is waiting in several segments.
+#[inline(never)]
+fn gather<A>(output: &Output, cx: &mut Cx<'_, A>) -> io::Result<Option<usize>> {
+    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+    let filled = output.gather(&mut slices);
+    cx.write(&slices[..filled])
 }
 
 /// Carries out what a session asked for besides bytes.
@@ -366,7 +367,7 @@ fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<HalfClose> {
 impl<A, P> Cx<'_, A, P> {
     /// Returns the time of a pass.
     fn moment(&self) -> Moment {
-        Moment { now: self.core.now, lost: Duration::from_nanos(self.core.patience.lost()) }
+        Moment { now: self.core.now, lost: self.core.patience.lost_time() }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The time that counts against peers: without the time that the loop itself lost (P33), and only
 //! up to the last complete report of the kernel (P37).
 
+use std::time::Duration;
+
 /// A turn of this many nanoseconds counts as lost, and so does a wait that ends this late. Shorter
 /// delays are usual in a busy loop: if they were lost too, no peer of such a loop would ever be
 /// silent for too long.
@@ -26,6 +28,8 @@ pub enum Coverage {
 pub(crate) struct Patience {
     /// The nanoseconds lost so far.
     lost: u64,
+    /// The same, converted once for all that ask.
+    lost_time: Duration,
     /// The nanoseconds of interrupted waits that may still count as lost.
     credit: u64,
     /// The time up to which the kernel has reported everything, in nanoseconds of loop time.
@@ -34,7 +38,7 @@ pub(crate) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { lost: 0, credit: CREDIT_MAX, looked_at: 0 }
+        Self { lost: 0, lost_time: Duration::ZERO, credit: CREDIT_MAX, looked_at: 0 }
     }
 }
 
@@ -43,6 +47,17 @@ impl Patience {
     #[inline]
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// The time lost so far.
+    #[inline]
+    pub(crate) fn lost_time(&self) -> Duration {
+        self.lost_time
+    }
+
+    fn lose(&mut self, time: u64) {
+        self.lost += time;
+        self.lost_time = Duration::from_nanos(self.lost);
     }
 
     /// The time up to which the kernel has reported everything, in nanoseconds of loop time.
@@ -61,7 +76,7 @@ impl Patience {
     #[inline]
     pub(crate) fn worked(&mut self, time: u64) {
         if time >= STALL_MIN {
-            self.lost += time;
+            self.lose(time);
         }
     }
 
@@ -74,12 +89,14 @@ impl Patience {
     #[inline]
     pub(crate) fn waited(&mut self, time: u64, limit: u64, coverage: Coverage) {
         if time >= limit.saturating_add(STALL_MIN) {
-            self.lost += time;
+            self.lose(time);
             return;
         }
         let is_doubtful = coverage == Coverage::Partial && time >= STALL_MIN;
         let forgiven = if is_doubtful { time.min(self.credit) } else { 0 };
-        self.lost += forgiven;
+        if forgiven > 0 {
+            self.lose(forgiven);
+        }
         self.credit = (self.credit - forgiven).saturating_add(time - forgiven).min(CREDIT_MAX);
     }
 }

@@ -21,6 +21,12 @@ impl<A> Cx<'_, A> {
     /// # Errors
     /// The error of the kernel (`read(2)`).
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.read_inline(buffer)
+    }
+
+    /// [`read`](Self::read) in line, for the driver of connections.
+    #[inline(always)]
+    pub(crate) fn read_inline(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let capacity = buffer.len();
         let count = self.attempt("read", Interest::READ, |fd, _| sys::read(fd, buffer))?;
         let Some(count) = count else { return Ok(None) };
@@ -30,7 +36,7 @@ impl<A> Cx<'_, A> {
     }
 
     /// Updates the readiness after a read of `count` bytes into room for `capacity`.
-    #[inline]
+    #[inline(always)]
     fn note_read(&mut self, count: usize, capacity: usize) {
         let own = &mut self.core.lent.own;
         if count >= capacity {
@@ -58,6 +64,12 @@ impl<A> Cx<'_, A> {
     /// # Errors
     /// The error of the kernel (`sendmsg(2)`, `writev(2)`).
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        self.write_inline(slices)
+    }
+
+    /// [`write`](Self::write) in line, for the driver of connections.
+    #[inline(always)]
+    pub(crate) fn write_inline(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         // The kernel takes no more slices at once; with more, a full write would look short.
         let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -134,7 +146,7 @@ impl<A> Cx<'_, A> {
 
     /// The only implementation of an operation that may block. The part of law 1 that "only an
     /// operation that would block removes a bit" is here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attempt<T>(
         &mut self,
         operation: &'static str,

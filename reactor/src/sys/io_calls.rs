@@ -18,6 +18,7 @@ const TRANSFER_MAX: u64 = 0x7fff_f000;
 pub(crate) const SLICES_MAX: usize = 1024;
 
 /// `read(2)`.
+#[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     transfer(|| {
         let (pointer, length) = (buffer.as_mut_ptr(), buffer.len());
@@ -38,6 +39,7 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<u
 }
 
 /// `send(2)` or `sendmsg(2)`. It never raises `SIGPIPE` (P26).
+#[inline]
 pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if let [only] = slices {
         return transfer(|| {
@@ -58,6 +60,10 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
             }
         });
     }
+    send_gathered(fd, slices)
+}
+
+fn send_gathered(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: all-zero bytes are a valid msghdr: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = slices.as_ptr().cast_mut().cast();

@@ -42,16 +42,23 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Makes a call that transfers bytes, again if a signal interrupted it, and returns its result.
+#[inline]
 fn transfer(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {
             return Ok(count);
         }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
+        if let Some(error) = unless_interrupted() {
             return Err(error);
         }
     }
+}
+
+/// Returns the error of the last call, unless a signal interrupted it.
+#[cold]
+fn unless_interrupted() -> Option<io::Error> {
+    let error = io::Error::last_os_error();
+    (error.kind() != io::ErrorKind::Interrupted).then_some(error)
 }
 
 /// Returns how many events a wait reported, or `None` when it was interrupted.
