@@ -281,6 +281,13 @@ impl Output {
     /// What has to be sent next.
     #[inline]
     pub fn front(&self) -> Front<'_> {
+        if self.queue.is_empty() && !self.tail.is_empty() {
+            return Front::Whole(&self.tail[self.sent as usize..]);
+        }
+        self.front_segment()
+    }
+
+    fn front_segment(&self) -> Front<'_> {
         match self.queue.front() {
             Some(Segment::File(range)) => Front::File(FileRange {
                 file: Arc::clone(&range.file),
@@ -291,8 +298,7 @@ impl Output {
                 Front::Whole(segment.memory().map_or(&[], |bytes| &bytes[self.sent as usize..]))
             }
             Some(_) => Front::Memory,
-            None if self.tail.is_empty() => Front::Empty,
-            None => Front::Whole(&self.tail[self.sent as usize..]),
+            None => Front::Empty,
         }
     }
 

@@ -140,6 +140,14 @@ impl<S, L: Layer> Link<S, L> {
         !lost.is_zero()
     }
 
+    /// Ends the session's part unless that has ended.
+    #[cold]
+    pub(super) fn close_open(&mut self, scratch: &mut Scratch, reason: Reason) {
+        if self.stage == Stage::Open {
+            self.close(scratch, reason);
+        }
+    }
+
     /// Ends the session's part: sends what is left to be sent, and nothing more.
     pub(super) fn close(&mut self, scratch: &mut Scratch, reason: Reason) {
         scratch.input.clear();

@@ -293,13 +293,13 @@ impl<S, L: Layer> Link<S, L> {
         matches!(self.stage, Stage::Lingering | Stage::Over)
     }
 
-    /// Returns whether an open link has nothing to tell its session, which takes whatever comes, and
-    /// nothing else is special about it: the usual state.
+    /// Returns whether this is an open link whose session takes whatever comes and is to be told
+    /// `pending`, and nothing else is special about it: the usual state.
     #[inline]
-    fn is_quiet(&self) -> bool {
+    fn is_usual(&self, pending: u8) -> bool {
         // The compiler makes one comparison of it.
         let state = [self.pending, self.flags, self.stage as u8, self.write_half as u8];
-        state == [0, 0, Stage::Open as u8, WriteHalf::Open as u8]
+        state == [pending, 0, Stage::Open as u8, WriteHalf::Open as u8]
     }
 
     #[inline]

@@ -30,7 +30,7 @@ impl<S, L: Layer> Link<S, L> {
     /// Ends the pass: the link keeps what is left over.
     #[inline]
     pub fn end(&mut self, scratch: &mut Scratch) {
-        scratch.end(&mut self.rest);
+        scratch.end(&mut self.rest, L::IS_PLAIN);
     }
 
     /// Tells the link what happened. The session is told in one of the next steps.
@@ -66,8 +66,11 @@ impl<S, L: Layer> Link<S, L> {
     /// [`end`](Self::end).
     #[inline(always)] // A driver calls it in one place.
     pub fn step<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
-        if self.is_quiet() {
-            // The same in short.
+        // The same in short for most links.
+        if self.is_usual(cause::INPUT) {
+            return Step::Call;
+        }
+        if self.is_usual(0) {
             if scratch.pass.can_read {
                 return Step::Read(self.room(scratch));
             }
@@ -78,10 +81,11 @@ impl<S, L: Layer> Link<S, L> {
                 return Step::Write;
             }
         }
-        self.step_unless_quiet(scratch)
+        self.step_unless_usual(scratch)
     }
 
-    fn step_unless_quiet<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
+    #[inline(never)]
+    fn step_unless_usual<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
         if self.is_called() {
             return Step::Call;
         }
@@ -92,17 +96,14 @@ impl<S, L: Layer> Link<S, L> {
             return Step::ReadFile;
         }
         let is_flushed = self.is_flushed(scratch);
-        if !is_flushed
-            && scratch.pass.can_write
-            && !self.output(scratch).is_empty()
-        {
+        if !is_flushed && scratch.pass.can_write && !self.output(scratch).is_empty() {
             return Step::Write;
         }
         self.conclude(scratch, is_flushed)
     }
 
     /// Returns what is to be written next.
-    #[inline]
+    #[inline(always)]
     pub fn front<'a>(&self, scratch: &'a Scratch) -> Front<'a> {
         self.output(scratch).front()
     }
@@ -137,7 +138,7 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Returns room for what is read next.
-    #[inline]
+    #[inline(always)]
     fn room<'a>(&self, scratch: &'a mut Scratch) -> &'a mut [u8] {
         let Scratch { input, sealed, output, .. } = scratch;
         let buffer = if self.is_layered() { sealed } else { input };
@@ -249,18 +250,29 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Calls the session for the first of what it is to be told.
+    #[inline]
     pub fn call<A>(&mut self, scratch: &mut Scratch, me: ConnectionId, app: &mut A)
     where
         S: Session<A>,
     {
-        if self.pending == cause::INPUT {
+        let cause = if self.pending == cause::INPUT {
             self.pending = 0;
-            return self.advance(Cause::Input, scratch, me, app);
+            Some(Cause::Input)
+        } else {
+            self.take_cause(scratch)
+        };
+        if let Some(cause) = cause {
+            self.advance(cause, scratch, me, app);
         }
+    }
+
+    /// Takes the first of what the session is to be told, if it is still to be told.
+    #[inline(never)]
+    fn take_cause(&mut self, scratch: &mut Scratch) -> Option<Cause> {
         let pending = self.pending & !cause::DRAINED_LATER;
         let bit = pending & pending.wrapping_neg();
         self.pending &= !bit;
-        let cause = match bit {
+        Some(match bit {
             cause::INPUT => Cause::Input,
             cause::OPENED => {
                 self.stage = Stage::Open;
@@ -269,7 +281,7 @@ impl<S, L: Layer> Link<S, L> {
             cause::STOPPING => Cause::Stopping,
             cause::WOKEN => Cause::Woken,
             // What the session has said since is above the mark: it is told when that has drained.
-            cause::DRAINED if self.unsent(scratch) > self.limits.output_low => return,
+            cause::DRAINED if self.unsent(scratch) > self.limits.output_low => return None,
             cause::DRAINED => Cause::Drained,
             cause::HUNG_UP => {
                 self.set(flag::TOLD_HUNG_UP, true);
@@ -282,15 +294,14 @@ impl<S, L: Layer> Link<S, L> {
                     self.pending |= cause::TIMEOUT;
                     Cause::Timeout(key)
                 }
-                None => return,
+                None => return None,
             },
-            _ => return,
-        };
-        self.advance(cause, scratch, me, app);
+            _ => return None,
+        })
     }
 
     /// Calls the session, and carries out the part of what it asks for that is the link's own.
-    #[inline]
+    #[inline(always)] // It has one caller.
     fn advance<A>(&mut self, cause: Cause, scratch: &mut Scratch, me: ConnectionId, app: &mut A)
     where
         S: Session<A>,
@@ -325,11 +336,10 @@ impl<S, L: Layer> Link<S, L> {
             }
             Err(reason) => reason,
         };
-        if self.stage == Stage::Open {
-            self.close(scratch, reason);
-        }
+        self.close_open(scratch, reason);
     }
 
+    #[cold]
     fn carry_out(&mut self, scratch: &mut Scratch) {
         if self.has(flag::TOLD_HUNG_UP) && scratch.effects.idle_limit.is_some() {
             scratch.effects.allow_silence(false);

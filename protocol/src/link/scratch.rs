@@ -133,14 +133,18 @@ impl Scratch {
         loan.aside = Some(rest);
     }
 
-    /// Keeps what is left, and puts the shared buffers back.
+    /// Keeps what is left, and puts the shared buffers back. `is_plain` is whether there is no layer.
     #[inline]
-    pub(super) fn end(&mut self, rest: &mut Option<Box<Rest>>) {
-        let is_clean = self.input.is_empty() && self.output.is_empty() && self.loan.aside.is_none();
-        let is_plain = self.sealed.is_empty() && self.wire.is_empty() && !has_grown(&self.sealed);
-        if !is_clean || !is_plain || has_grown(&self.input) {
-            self.keep(rest);
+    pub(super) fn end(&mut self, rest: &mut Option<Box<Rest>>, is_plain: bool) {
+        let is_clean = |buffer: &Buffer| buffer.is_empty() && !has_grown(buffer);
+        if is_clean(&self.input)
+            && self.output.is_empty()
+            && self.loan.aside.is_none()
+            && (is_plain || is_clean(&self.sealed) && self.wire.is_empty())
+        {
+            return;
         }
+        self.keep(rest);
     }
 
     fn keep(&mut self, rest: &mut Option<Box<Rest>>) {

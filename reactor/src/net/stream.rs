@@ -213,17 +213,8 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         S: Session<A>,
     {
         let link = &mut self.link;
-        let known = cx.readiness();
-        if known.intersects(Readiness::ERROR | Readiness::READ_CLOSED) {
-            link.hung_up(scratch);
-            // Where nothing is about to be read, no operation would report the error.
-            if known.contains(Readiness::ERROR)
-                && !link.reads()
-                && let Some(error) = cx.take_error()?
-            {
-                cx.failed = Some("connection");
-                return Err(error);
-            }
+        if cx.readiness().intersects(Readiness::ERROR | Readiness::READ_CLOSED) {
+            heed_ends(link, scratch, cx)?;
         }
         loop {
             match link.step(scratch) {
@@ -252,21 +243,10 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                         None => link.write_blocked(scratch),
                     }
                 }
-                Step::ReadFile => {
-                    let count = match link.file(scratch) {
-                        Some((range, room)) => files::read_range(&range, room, cx)?,
-                        None => 0,
-                    };
-                    link.file_read(scratch, count);
-                }
-                Step::ShutDown => match shut_down(cx)? {
-                    HalfClose::Done => {}
-                    // The peer learns that nothing more comes when the descriptor is closed.
-                    HalfClose::Impossible => link.received(scratch, 0, false),
-                },
+                Step::ReadFile => read_file(link, scratch, cx)?,
+                Step::ShutDown => end_output(link, scratch, cx)?,
                 Step::Close => {
-                    cx.set_unsent(!scratch.is_flushed());
-                    cx.end(link.take_reason().into());
+                    close(link, scratch, cx);
                     return Ok(());
                 }
                 Step::Wait(wait) => {
@@ -313,6 +293,61 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
     }
 }
 
+/// Tells the link that the peer has ended its stream. Where nothing is about to be read, no operation
+/// would report the error.
+#[inline(never)]
+fn heed_ends<A, S, L: Layer>(
+    link: &mut Link<S, L>,
+    scratch: &mut Scratch,
+    cx: &mut Cx<'_, A>,
+) -> io::Result<()> {
+    link.hung_up(scratch);
+    if cx.readiness().contains(Readiness::ERROR)
+        && !link.reads()
+        && let Some(error) = cx.take_error()?
+    {
+        cx.failed = Some("connection");
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Reads what a layer has to see of a file.
+#[cold]
+fn read_file<A, S, L: Layer>(
+    link: &mut Link<S, L>,
+    scratch: &mut Scratch,
+    cx: &mut Cx<'_, A>,
+) -> io::Result<()> {
+    let count = match link.file(scratch) {
+        Some((range, room)) => files::read_range(&range, room, cx)?,
+        None => 0,
+    };
+    link.file_read(scratch, count);
+    Ok(())
+}
+
+/// Tells the peer that nothing more is sent.
+#[cold]
+fn end_output<A, S, L: Layer>(
+    link: &mut Link<S, L>,
+    scratch: &mut Scratch,
+    cx: &mut Cx<'_, A>,
+) -> io::Result<()> {
+    if shut_down(cx)? == HalfClose::Impossible {
+        // The peer learns that nothing more comes when the descriptor is closed.
+        link.received(scratch, 0, false);
+    }
+    Ok(())
+}
+
+/// Ends the source for the reason of its link.
+#[cold]
+fn close<A, S, L: Layer>(link: &mut Link<S, L>, scratch: &Scratch, cx: &mut Cx<'_, A>) {
+    cx.set_unsent(!scratch.is_flushed());
+    cx.end(link.take_reason().into());
+}
+
 /// Writes what is waiting in several segments.
 #[inline(never)]
 fn gather<A>(output: &Output, cx: &mut Cx<'_, A>) -> io::Result<Option<usize>> {
@@ -348,13 +383,14 @@ fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
 }
 
 /// Whether the sending side of a descriptor was ended.
+#[derive(PartialEq, Eq)]
 enum HalfClose {
     Done,
     /// It is no socket.
     Impossible,
 }
 
-/// Tells the peer that nothing more is sent.
+/// Ends the sending side of a descriptor.
 fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<HalfClose> {
     match cx.shutdown_write() {
         Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(HalfClose::Impossible),

@@ -14,6 +14,7 @@ use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
 use crate::reactor::patience::Patience;
 use crate::reactor::remote::Mailbox;
+use crate::reactor::run_queue::RunQueue;
 use crate::source::registration::{Idle, Mode, Sharing};
 use crate::source::table::{Lent, NEVER, Own, Phase, Source, Sources};
 use crate::source::token::Home;
@@ -54,7 +55,7 @@ pub(crate) struct Core<A> {
     /// The part of a source that is lent to its handler during a call.
     pub(crate) lent: Lent,
     /// The sources to run, in order.
-    pub(crate) queue: VecDeque<Tag>,
+    pub(crate) queue: RunQueue,
     /// The budget of the turn ended before all queued sources had run.
     pub(crate) is_behind: bool,
     /// The sources whose interest a level-triggered backend may have to be told before the next
@@ -116,7 +117,7 @@ impl<A> Core<A> {
             backend,
             sources: Sources::with_capacity(limits.sources_expected()),
             lent: Lent::NOTHING,
-            queue: VecDeque::new(),
+            queue: RunQueue::default(),
             is_behind: false,
             dirty: Vec::new(),
             arrivals: Vec::new(),
@@ -389,12 +390,12 @@ fn restore(
     source: &mut Source,
     tag: Tag,
     trigger: Trigger,
-    queue: &mut VecDeque<Tag>,
+    queue: &mut RunQueue,
     dirty: &mut Vec<Tag>,
 ) {
     if !source.queued && source.is_runnable() {
         source.queued = true;
-        queue.push_back(tag);
+        queue.push(tag);
     }
     if trigger == Trigger::Level && !source.dirty && source.own.differs() {
         source.dirty = true;

@@ -10,6 +10,7 @@ pub(crate) mod forked;
 pub(crate) mod limits;
 pub(crate) mod patience;
 pub(crate) mod remote;
+pub(crate) mod run_queue;
 mod strategy;
 pub(crate) mod trim;
 mod turn;

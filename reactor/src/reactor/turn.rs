@@ -130,12 +130,12 @@ impl<A: 'static> Reactor<A> {
     /// turn, after the kernel was asked, so that no source starves.
     fn run_queue(&mut self) {
         self.core.is_behind = false;
-        for called in 0..self.core.queue.len() {
+        for called in 0..self.core.queue.begin_turn() {
             if !self.may_call(called) {
                 self.core.is_behind = true;
                 break;
             }
-            let Some(tag) = self.core.queue.pop_front() else { break };
+            let Some(tag) = self.core.queue.pop() else { break };
             let audited = self.core.audit.as_ref().map(|_| self.core.counters.operations());
             let told = |source: &mut Source| {
                 source.queued = false;

@@ -73,8 +73,12 @@ impl<A> Cx<'_, A> {
         // The kernel takes no more slices at once; with more, a full write would look short.
         let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-        let count =
-            self.attempt("write", Interest::WRITE, |fd, kind| write_any(fd, kind, slices))?;
+        let count = self.attempt(
+            "write",
+            Interest::WRITE,
+            #[inline(always)]
+            |fd, kind| write_any(fd, kind, slices),
+        )?;
         self.note_write(count, wanted);
         Ok(count)
     }
@@ -264,7 +268,7 @@ pub(crate) struct Kind<'a> {
 }
 
 /// Writes to a socket or any other descriptor.
-#[inline]
+#[inline(always)]
 fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if kind.mode == Mode::Blocking {
         return write_bounded(fd, slices);
