@@ -254,7 +254,7 @@ fn a_wait_that_may_succeed_later_is_tried_again_after_a_pause() {
 }
 
 #[test]
-fn a_wait_that_fails_for_good_says_which_call_and_what_to_do() {
+fn a_failing_wait_is_reported_with_the_call_and_a_hint() {
     let (script, mut reactor) = scripted(Trigger::Edge);
     script.fail_wait(libc::EINVAL);
     let error = reactor.run().expect_err("it ends");

@@ -19,7 +19,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     pub listen: Vec<Location>,
 
-    /// IPv6 addresses also accept IPv4 connections if they cover them, as the wildcard :: does
+    /// Accept IPv4 connections on IPv6 addresses that cover them, such as the wildcard ::
     #[arg(long)]
     pub dual_stack: bool,
 
@@ -36,8 +36,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 
-    /// Permission bits of the files of Unix sockets, in octal, such as 660; by default the umask
-    /// decides
+    /// Permission bits of the files of Unix sockets, in octal, such as 660; the default depends on
+    /// the umask
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub unix_mode: Option<u32>,
 }
@@ -132,19 +132,19 @@ pub(crate) struct Cli<E: Args> {
 }
 
 const NOTES: &str =
-    "SIGTERM, SIGINT and SIGHUP stop it gracefully: no new connections, 5 s for the others. A second \
-     SIGTERM or SIGINT stops it at once. A SIGHUP that is ignored at the start, as under nohup, \
-     stays ignored. SIGUSR1 logs the counters.
+    "SIGTERM, SIGINT and SIGHUP stop the server gracefully: it accepts no new connections, and open \
+     connections have 5 s to finish. A second SIGTERM or SIGINT stops it at once. If SIGHUP is \
+     ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters.
 
-It logs to standard error, filtered by RUST_LOG. Lines that standard error does not accept are \
-     dropped and counted.
+The server logs to standard error, filtered by RUST_LOG. If standard error does not accept a line, \
+     the line is dropped and counted.
 
-It exits with 0 when stopped, with 1 when it cannot run or its last listener has ended, with 2 on \
-     wrong arguments.";
+Exit codes: 0 after a signal to stop; 1 when the server cannot run or its last listener has ended; 2 \
+     on wrong arguments.";
 
 /// Returns the arguments, or ends the process with the help text or an error.
 pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> Cli<E> {
-    let default = format!("It listens on {} unless --listen is given.", server.address);
+    let default = format!("The server listens on {} unless --listen is given.", server.address);
     let command = Cli::<E>::command()
         .name(server.name)
         .bin_name(server.name)

@@ -1,4 +1,4 @@
-//! Crowds: as many connections as the limits allow, silent, slow, or turned away for a while.
+//! Crowds: as many connections as the limits allow, which are silent, slow or refused for a while.
 
 mod common;
 
@@ -20,8 +20,8 @@ use testkit::{Folder, tell};
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// Raises the limit of descriptors as far as `wanted`. Returns what is left for connections, and
-/// says so when that is less.
+/// Raises the limit of descriptors, to `wanted` if possible. Returns the number that is left for
+/// connections, and prints a note if it is lower.
 fn room_for(wanted: usize) -> usize {
     const OTHERS: usize = 100;
     let limit = raise_descriptor_limit((wanted + OTHERS) as u64).expect("it can be raised");
@@ -32,36 +32,37 @@ fn room_for(wanted: usize) -> usize {
     room
 }
 
-/// Only one test at a time has thousands of connections: each of them takes most of the descriptors
-/// that this process may have. One that fails leaves nothing behind that the next could mind.
+/// Returns a lock, so that only one test at a time has thousands of connections. Each of these
+/// tests needs most of the descriptors of the process. A failed test leaves nothing behind, so a
+/// poisoned lock does not matter.
 fn descriptors() -> MutexGuard<'static, ()> {
     static DESCRIPTORS: Mutex<()> = Mutex::new(());
     DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a server with as many descriptors as `script` (of a shell) allows it.
+/// Starts a server with the descriptor limit that `script` (a shell script) sets.
 fn start(script: &str, args: &[&str]) -> Daemon {
     let script = format!("{script} && exec \"$0\" \"$@\"");
     Daemon::start(&["sh", "-c", &script], ECHO, args)
 }
 
-/// What the clients of a crowd have seen.
+/// The counts of the clients of a crowd.
 #[derive(Default)]
 struct Crowd {
     answered: usize,
-    /// Those that were closed after that, by their peer's own will.
+    /// The connections that the server closed after that.
     closed: usize,
     failures: usize,
 }
 
-/// Says one thing, and then nothing more.
+/// Sends one message, and is then silent.
 struct Silent {
     was_heard: bool,
 }
 
 impl Service<Bytes, Crowd> for Silent {
     fn open(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Crowd>) -> Flow {
-        reply.send(b"anybody there?");
+        reply.send(b"hello");
         Flow::Continue
     }
 
@@ -82,7 +83,7 @@ impl Service<Bytes, Crowd> for Silent {
     }
 }
 
-/// Connects `count` silent clients, a few hundred at once, and waits until all were answered.
+/// Connects `count` silent clients, a few hundred at once, and waits until all have a reply.
 fn gather(reactor: &mut Reactor<Crowd>, address: &Address, count: usize) {
     let start = Instant::now();
     for number in 1..=count {
@@ -100,14 +101,14 @@ fn gather(reactor: &mut Reactor<Crowd>, address: &Address, count: usize) {
     }
 }
 
-/// A loop of clients, which wait for whatever their server does.
+/// Returns a loop for clients, which wait without limits.
 fn clients() -> Reactor<Crowd> {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let backend = BackendKind::Epoll.open().expect("epoll opens");
     Reactor::with_backend(backend, limits, Crowd::default()).expect("the reactor opens")
 }
 
-/// An echo server for thousands of clients that may be silent for so long.
+/// Starts an echo server for thousands of clients with this idle timeout.
 fn start_for_thousands(idle_timeout: &str) -> (Daemon, Address) {
     let args = ["--idle-timeout", idle_timeout, "--max-connections", "20000"];
     let server = start("ulimit -n $(ulimit -Hn)", &[&LISTEN[..], &args].concat());
@@ -116,13 +117,13 @@ fn start_for_thousands(idle_timeout: &str) -> (Daemon, Address) {
 }
 
 #[test]
-fn fifteen_thousand_silent_connections_cost_little_memory_and_no_work() {
+fn fifteen_thousand_silent_connections_use_little_memory_and_no_work() {
     const QUIET: Duration = Duration::from_millis(1500);
     let _alone = descriptors();
     let count = room_for(15_000);
     let (server, address) = start_for_thousands("600s");
     let mut reactor = clients();
-    // The first few have the server set up what it needs once.
+    // The first connections make the server allocate what it needs once.
     gather(&mut reactor, &address, 10);
     let memory = server.memory();
     reactor.app.answered = 0;
@@ -134,7 +135,8 @@ fn fifteen_thousand_silent_connections_cost_little_memory_and_no_work() {
     let grown = |name: &str| after[name] - before[name];
     eprintln!("{count} connections: {each} bytes each, {} turns in {QUIET:?}", grown("turns"));
     assert!(each <= 192, "{each} bytes each");
-    // It has turned for the signal that it was asked with, and no connection was looked at.
+    // The server has turned for the signals that asked for its counters. It has not visited any
+    // connection.
     for (name, most) in
         [("turns", 20), ("waits", 20), ("reads", 4), ("writes", 0), ("timers", 0), ("ctl_calls", 0)]
     {
@@ -145,7 +147,7 @@ fn fifteen_thousand_silent_connections_cost_little_memory_and_no_work() {
 }
 
 #[test]
-fn fifteen_thousand_silent_connections_are_all_closed_when_their_time_is_up() {
+fn fifteen_thousand_silent_connections_are_all_closed_at_the_idle_limit() {
     let _alone = descriptors();
     let count = room_for(15_000);
     let (server, address) = start_for_thousands("5s");
@@ -164,7 +166,7 @@ fn fifteen_thousand_silent_connections_are_all_closed_when_their_time_is_up() {
 }
 
 #[test]
-fn slow_readers_take_no_more_memory_than_their_marks() {
+fn slow_readers_use_no_more_memory_than_their_marks() {
     const READERS: usize = 500;
     let _alone = descriptors();
     let count = room_for(READERS);
@@ -180,7 +182,7 @@ fn slow_readers_take_no_more_memory_than_their_marks() {
         stream.set_nonblocking(true).expect("modes can be set");
         readers.push((stream, 0_u64));
     }
-    // Until every reader is full on both ways, for a while.
+    // Until both directions of every reader have been full for a while.
     let (mut still, mut sent) = (0, 0);
     while still < 10 {
         let so_far = sent;
@@ -197,7 +199,7 @@ fn slow_readers_take_no_more_memory_than_their_marks() {
     let marks = count as u64 * Limits::DEFAULT.output_high;
     eprintln!("{count} slow readers, {sent} bytes: {held} bytes held, marks of {marks}");
     assert!(held <= marks + (20 << 20), "{held} bytes are held, the marks sum up to {marks}");
-    // Whoever reads at last gets everything.
+    // A reader that reads later gets everything.
     let (stream, sent) = &mut readers[0];
     let mut back = 0;
     let mut buffer = vec![0; 1 << 20];
@@ -214,7 +216,7 @@ fn slow_readers_take_no_more_memory_than_their_marks() {
 }
 
 #[test]
-fn running_out_of_descriptors_pauses_accepting_and_says_so_seldom() {
+fn running_out_of_descriptors_pauses_accepting_and_is_rarely_logged() {
     const WATCHED: Duration = Duration::from_secs(6);
     let server = start("ulimit -n 64", &LISTEN);
     let mut clients = Vec::new();
@@ -227,8 +229,8 @@ fn running_out_of_descriptors_pauses_accepting_and_says_so_seldom() {
     let full = server.counters();
     std::thread::sleep(WATCHED);
     let watched = server.counters();
-    // The pauses double up to a second, so that there are a dozen of them in that time, each with
-    // a few turns; a loop that spins turns a million times.
+    // The pauses double up to a second. So there are a dozen of them in that time, each with a few
+    // turns. A busy loop turns a million times.
     let turns = watched["turns"] - full["turns"];
     assert!(turns < 200, "{turns} turns while nothing can be accepted");
     while !clients.is_empty() {
@@ -237,7 +239,7 @@ fn running_out_of_descriptors_pauses_accepting_and_says_so_seldom() {
             clients.retain_mut(|(number, client)| {
                 let mut reply = [0];
                 match client.read(&mut reply) {
-                    // Closing it frees a descriptor for the next.
+                    // Closing it frees a descriptor for the next client.
                     Ok(count) => assert_eq!((count, reply), (1, [*number])),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
@@ -250,15 +252,15 @@ fn running_out_of_descriptors_pauses_accepting_and_says_so_seldom() {
     let (code, log) = server.stop();
     let pauses = log.lines().filter(|line| line.contains("accepting pauses")).count();
     let timers = served["timers"] - watched["timers"];
-    eprintln!("{turns} turns, {pauses} lines, {timers} pauses while clients went");
+    eprintln!("{turns} turns, {pauses} lines, {timers} pauses while clients left");
     assert_eq!((code, served["accepts"]), (Some(0), 200));
     assert!((1..=3).contains(&pauses), "{log}");
-    // Over a hundred clients were taken when another one went, and not when a pause was over.
+    // Over a hundred clients were accepted when another one left, and not at the end of a pause.
     assert!(timers < 50, "{timers} pauses");
 }
 
 #[test]
-fn ten_thousand_signals_under_load_disturb_nothing_and_the_last_is_seen() {
+fn ten_thousand_signals_under_load_do_no_harm_and_the_last_is_handled() {
     let server = Daemon::start(&[], ECHO, &LISTEN);
     let mut client = server.connect();
     let burst = AtomicBool::new(true);

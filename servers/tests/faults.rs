@@ -1,4 +1,4 @@
-//! The servers under faults that strace injects into their system calls.
+//! Runs the servers under faults that strace injects into their system calls.
 
 mod common;
 
@@ -11,7 +11,7 @@ use testkit::{Random, has_peer};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 
-/// Sends `length` bytes and checks that as many, and the same, come back.
+/// Sends `length` bytes and checks that the same bytes come back.
 fn round_trip(server: &Daemon, length: usize, seed: u64) {
     let mut client = server.connect();
     let sent = Random::new(seed).bytes(length);
@@ -24,11 +24,11 @@ fn round_trip(server: &Daemon, length: usize, seed: u64) {
         });
         let mut back = Vec::new();
         client.read_to_end(&mut back).expect("it answers");
-        assert!(back == *sent, "{} of {length} bytes came back, or others", back.len());
+        assert!(back == *sent, "{} of {length} bytes came back, or different ones", back.len());
     });
 }
 
-/// Runs the server with one fault, and asks that every connection is served in full.
+/// Runs the server with one fault, and checks that every connection is served completely.
 fn survive(calls: &str, fault: &str) {
     let inject = format!("inject={calls}:{fault}");
     // Faults are injected into traced calls only.
@@ -45,7 +45,7 @@ fn survive(calls: &str, fault: &str) {
 }
 
 #[test]
-fn interrupted_and_blocked_calls_lose_nothing() {
+fn interrupted_and_blocked_calls_lose_no_bytes() {
     if !has_peer("strace") {
         return;
     }
@@ -68,7 +68,7 @@ fn interrupted_and_blocked_calls_lose_nothing() {
 }
 
 #[test]
-fn a_wait_that_fails_for_good_says_which_call_and_what_to_do() {
+fn a_failing_wait_is_reported_with_the_call_and_a_hint() {
     if !has_peer("prlimit") {
         return;
     }
@@ -77,11 +77,11 @@ fn a_wait_that_fails_for_good_says_which_call_and_what_to_do() {
     let clients: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
     clients.iter().for_each(|mut client| client.write_all(b"x").expect("it takes bytes"));
     clients.iter().for_each(|mut client| client.read_exact(&mut [0]).expect("it answers"));
-    // Less than it watches already.
+    // Fewer than it watches already.
     let limit = ["--pid", &server.id().to_string(), "--nofile=10:10"].map(str::to_owned);
     let status = Command::new("prlimit").args(limit).status().expect("prlimit runs");
     assert!(status.success());
-    // Wakes it, if it waits.
+    // Wakes the server if it waits.
     (&clients[0]).write_all(b"x").expect("it takes bytes");
     let (code, log) = server.wait();
     assert_eq!(code, Some(1), "{log}");

@@ -1,10 +1,10 @@
-//! What a server has to tell instead of serving, and where that goes.
+//! Help, version and errors in arguments, and where they are printed.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
 
 #[test]
-fn help_that_cannot_be_printed_is_a_failure_that_names_standard_output() {
+fn a_failure_to_print_help_names_standard_output() {
     for (name, program) in [
         ("echo-server", env!("CARGO_BIN_EXE_echo-server")),
         ("uppercase", env!("CARGO_BIN_EXE_uppercase")),
@@ -13,10 +13,11 @@ fn help_that_cannot_be_printed_is_a_failure_that_names_standard_output() {
         for (option, code) in [("--help", 1), ("--version", 1), ("--nonsense", 2)] {
             let full = File::options().write(true).open("/dev/full").expect("it is there");
             let output = Command::new(program).arg(option).stdout(full).output().expect("it runs");
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(code), "{name} {option}: {told}");
-            let names_output = told.starts_with(&format!("{name}: standard output: No space left"));
-            assert_eq!(names_output, option != "--nonsense", "{told}");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{name} {option}: {errors}");
+            let names_output =
+                errors.starts_with(&format!("{name}: standard output: No space left"));
+            assert_eq!(names_output, option != "--nonsense", "{errors}");
         }
         let (reader, writer) = std::io::pipe().expect("descriptors are free");
         drop(reader);

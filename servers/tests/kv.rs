@@ -1,4 +1,4 @@
-//! The store by itself: who waits, who listens, what ends, what is refused.
+//! Tests of `kv` alone: blocked clients, subscribers, expiry, refusals.
 
 mod common;
 
@@ -15,131 +15,131 @@ fn start(more: &[&str]) -> Daemon {
     Daemon::start(&[], KV, &[&["--listen", "127.0.0.1:0"], more].concat())
 }
 
-/// A client that knows what it will be told.
-struct Talk(TcpStream);
+/// A client that checks the replies.
+struct Client(TcpStream);
 
-impl Talk {
-    fn to(server: &Daemon) -> Self {
+impl Client {
+    fn connect(server: &Daemon) -> Self {
         Self(server.connect())
     }
 
-    fn say(&mut self, line: &str) {
+    fn send(&mut self, line: &str) {
         self.0.write_all(format!("{line}\r\n").as_bytes()).expect("it takes bytes");
     }
 
     #[track_caller]
-    fn hears(&mut self, expected: &str) {
-        let mut said = vec![0; expected.len()];
+    fn receives(&mut self, expected: &str) {
+        let mut output = vec![0; expected.len()];
         let mut filled = 0;
-        while filled < said.len() {
-            match self.0.read(&mut said[filled..]) {
+        while filled < output.len() {
+            match self.0.read(&mut output[filled..]) {
                 Ok(0) | Err(_) => break,
                 Ok(count) => filled += count,
             }
         }
-        assert_eq!(String::from_utf8_lossy(&said[..filled]), expected);
+        assert_eq!(String::from_utf8_lossy(&output[..filled]), expected);
     }
 
     #[track_caller]
-    fn asks(&mut self, line: &str, expected: &str) {
-        self.say(line);
-        self.hears(expected);
+    fn check(&mut self, line: &str, expected: &str) {
+        self.send(line);
+        self.receives(expected);
     }
 
-    /// Nothing has been said: what is asked now is answered next.
+    /// Checks that no message is pending: the next reply is the one to this request.
     #[track_caller]
-    fn heard_nothing(&mut self) {
-        self.asks("ping", "+PONG\r\n");
+    fn receives_nothing(&mut self) {
+        self.check("ping", "+PONG\r\n");
     }
 
-    /// Waits until it is closed; returns what was said before.
-    fn last_words(&mut self) -> Vec<u8> {
-        let mut said = Vec::new();
-        match self.0.read_to_end(&mut said) {
+    /// Waits until the server closes the connection. Returns its last output.
+    fn read_to_end(&mut self) -> Vec<u8> {
+        let mut output = Vec::new();
+        match self.0.read_to_end(&mut output) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("it was not closed: {error}"),
         }
-        said
+        output
     }
 }
 
-/// Waits until `INFO` says so of the server.
+/// Waits until `INFO` contains `fact`.
 #[track_caller]
 fn until(server: &Daemon, fact: &str) {
     let start = Instant::now();
     loop {
-        let mut talk = Talk::to(server);
-        talk.say("info\r\nquit");
-        let said = String::from_utf8_lossy(&talk.last_words()).into_owned();
-        if said.contains(fact) {
+        let mut client = Client::connect(server);
+        client.send("info\r\nquit");
+        let output = String::from_utf8_lossy(&client.read_to_end()).into_owned();
+        if output.contains(fact) {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "{fact} did not come true: {said}");
+        assert!(start.elapsed() < PATIENCE, "{fact} did not come true: {output}");
     }
 }
 
 #[test]
-fn blocked_clients_are_served_in_the_order_they_came() {
+fn blocked_clients_are_served_in_order_of_arrival() {
     let server = start(&[]);
-    let mut waiting: Vec<Talk> = (0..3).map(|_| Talk::to(&server)).collect();
-    for (number, talk) in waiting.iter_mut().enumerate() {
-        talk.say("blpop other list 0");
+    let mut waiting: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.send("blpop other list 0");
         until(&server, &format!("blocked_clients:{}\r\n", number + 1));
     }
-    Talk::to(&server).asks("rpush list a b", ":2\r\n");
-    waiting[0].hears("*2\r\n$4\r\nlist\r\n$1\r\na\r\n");
-    waiting[1].hears("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n");
-    Talk::to(&server).asks("rpush other c", ":1\r\n");
-    waiting[2].hears("*2\r\n$5\r\nother\r\n$1\r\nc\r\n");
-    waiting.iter_mut().for_each(Talk::heard_nothing);
-    Talk::to(&server).asks("exists list other", ":0\r\n");
+    Client::connect(&server).check("rpush list a b", ":2\r\n");
+    waiting[0].receives("*2\r\n$4\r\nlist\r\n$1\r\na\r\n");
+    waiting[1].receives("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n");
+    Client::connect(&server).check("rpush other c", ":1\r\n");
+    waiting[2].receives("*2\r\n$5\r\nother\r\n$1\r\nc\r\n");
+    waiting.iter_mut().for_each(Client::receives_nothing);
+    Client::connect(&server).check("exists list other", ":0\r\n");
 }
 
 #[test]
-fn a_blocked_client_answers_later_what_it_is_asked_meanwhile() {
+fn requests_of_a_blocked_client_are_answered_after_its_wait() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
-    talk.say("blpop list 0\r\nset k v\r\nget k");
+    let mut client = Client::connect(&server);
+    client.send("blpop list 0\r\nset k v\r\nget k");
     until(&server, "blocked_clients:1\r\n");
-    let mut other = Talk::to(&server);
-    other.asks("get k", "$-1\r\n");
-    other.asks("rpush list x", ":1\r\n");
-    talk.hears("*2\r\n$4\r\nlist\r\n$1\r\nx\r\n+OK\r\n$1\r\nv\r\n");
+    let mut other = Client::connect(&server);
+    other.check("get k", "$-1\r\n");
+    other.check("rpush list x", ":1\r\n");
+    client.receives("*2\r\n$4\r\nlist\r\n$1\r\nx\r\n+OK\r\n$1\r\nv\r\n");
 }
 
 #[test]
-fn a_client_that_writes_all_of_a_pipeline_before_it_reads_is_answered() {
+fn a_pipeline_may_be_written_whole_before_its_replies_are_read() {
     const COUNT: usize = 300_000;
     for backend in ["epoll", "epoll-lt", "poll", "select"] {
         let server = start(&["--backend", backend]);
         let value = "x".repeat(100);
-        let mut talk = Talk::to(&server);
-        talk.asks(&format!("set k {value}"), "+OK\r\n");
-        talk.0.write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(COUNT)).expect(backend);
-        // Others are answered meanwhile and afterwards.
-        Talk::to(&server).heard_nothing();
+        let mut client = Client::connect(&server);
+        client.check(&format!("set k {value}"), "+OK\r\n");
+        client.0.write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(COUNT)).expect(backend);
+        // Other clients are answered meanwhile and afterwards.
+        Client::connect(&server).receives_nothing();
         let reply = format!("$100\r\n{value}\r\n");
         for _ in 0..COUNT / 1000 {
-            talk.hears(&reply.repeat(1000));
+            client.receives(&reply.repeat(1000));
         }
-        talk.heard_nothing();
+        client.receives_nothing();
         until(&server, "mem_clients_normal:0\r\n");
     }
 }
 
 #[test]
-fn a_client_that_leaves_too_much_unread_is_closed_in_the_words_of_redis() {
+fn too_much_unread_output_closes_the_client_with_the_log_message_of_redis() {
     let server = start(&["--normal-backlog", "1mb"]);
-    let mut other = Talk::to(&server);
-    other.asks(&format!("set k {}", "x".repeat(1000)), "+OK\r\n");
-    other.asks(
+    let mut other = Client::connect(&server);
+    other.check(&format!("set k {}", "x".repeat(1000)), "+OK\r\n");
+    other.check(
         "config get client-output-buffer-limit",
         "*2\r\n$26\r\nclient-output-buffer-limit\r\n$38\r\nnormal 1048576 0 0 pubsub 33554432 0 0\r\n",
     );
-    let mut greedy = Talk::to(&server);
-    greedy.asks("client setname greedy", "+OK\r\n");
-    // The kernel takes some megabytes for a peer that does not read.
+    let mut greedy = Client::connect(&server);
+    greedy.check("client setname greedy", "+OK\r\n");
+    // The kernel buffers some megabytes for a peer that does not read.
     let writer = greedy.0.try_clone().expect("there are descriptors");
     let writing = std::thread::spawn(move || {
         let mut writer = writer;
@@ -147,10 +147,10 @@ fn a_client_that_leaves_too_much_unread_is_closed_in_the_words_of_redis() {
         while writer.write_all(&gets).is_ok() {}
     });
     until(&server, "client_output_buffer_limit_disconnections:1\r\n");
-    other.say("client list\r\nquit");
-    let list = String::from_utf8_lossy(&other.last_words()).into_owned();
+    other.send("client list\r\nquit");
+    let list = String::from_utf8_lossy(&other.read_to_end()).into_owned();
     assert!(!list.contains("greedy"), "{list}");
-    greedy.last_words();
+    greedy.read_to_end();
     writing.join().expect("it ends");
     let (_, log) = server.stop();
     let words = "scheduled to be closed ASAP for overcoming of output buffer limits.";
@@ -159,10 +159,10 @@ fn a_client_that_leaves_too_much_unread_is_closed_in_the_words_of_redis() {
 }
 
 #[test]
-fn what_a_slow_command_takes_counts_for_those_behind_it() {
+fn the_time_of_a_slow_command_counts_for_later_commands() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
-    // All of it is heard at once.
+    let mut client = Client::connect(&server);
+    // The server receives all commands at once.
     let lines = [
         "set t 1 px 50",
         "expire list 100",
@@ -175,47 +175,47 @@ fn what_a_slow_command_takes_counts_for_those_behind_it() {
         "ttl t",
         "getdel t",
     ];
-    talk.asks(
+    client.check(
         &lines.join("\r\n"),
         "+OK\r\n:0\r\n+OK\r\n:-2\r\n:0\r\n:1\r\n:1\r\n+OK\r\n:-2\r\n$-1\r\n",
     );
-    // A wait begins when its command does.
+    // A wait begins when its command runs.
     let start = Instant::now();
-    talk.asks("debug sleep 0.3\r\nblpop list 0.2", "+OK\r\n*-1\r\n");
+    client.check("debug sleep 0.3\r\nblpop list 0.2", "+OK\r\n*-1\r\n");
     assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
 }
 
 #[test]
-fn a_wait_ends_in_time_and_not_before() {
+fn a_wait_ends_at_its_timeout_and_not_earlier() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
+    let mut client = Client::connect(&server);
     let start = Instant::now();
-    talk.asks("blpop list 0.2", "*-1\r\n");
+    client.check("blpop list 0.2", "*-1\r\n");
     assert!(start.elapsed() >= Duration::from_millis(200));
-    talk.asks("blmove list to left right 0.01\r\nping", "*-1\r\n+PONG\r\n");
-    talk.asks("rpush list x", ":1\r\n");
-    talk.asks("llen list", ":1\r\n");
+    client.check("blmove list to left right 0.01\r\nping", "*-1\r\n+PONG\r\n");
+    client.check("rpush list x", ":1\r\n");
+    client.check("llen list", ":1\r\n");
 }
 
 #[test]
-fn a_blocked_client_that_leaves_is_forgotten() {
+fn a_blocked_client_that_disconnects_is_removed() {
     let server = start(&[]);
-    let mut leaver = Talk::to(&server);
-    leaver.say("blpop list 0");
+    let mut leaver = Client::connect(&server);
+    leaver.send("blpop list 0");
     until(&server, "blocked_clients:1\r\n");
     leaver.0.shutdown(Shutdown::Write).expect("it can be shut down");
     until(&server, "blocked_clients:0\r\n");
-    let mut other = Talk::to(&server);
-    other.asks("rpush list x", ":1\r\n");
-    other.asks("lpop list", "$1\r\nx\r\n");
+    let mut other = Client::connect(&server);
+    other.check("rpush list x", ":1\r\n");
+    other.check("lpop list", "$1\r\nx\r\n");
 }
 
 #[test]
-fn a_blocked_client_that_asked_for_much_and_left_is_forgotten_on_every_backend() {
+fn a_blocked_client_with_many_requests_is_removed_when_it_disconnects_on_every_backend() {
     for backend in ["epoll", "epoll-lt", "poll", "select"] {
         let server = start(&["--idle-timeout", "off", "--backend", backend]);
-        let mut leaver = Talk::to(&server);
-        leaver.say(&format!("blpop list 0\r\n{}", "echo something\r\n".repeat(20_000)));
+        let mut leaver = Client::connect(&server);
+        leaver.send(&format!("blpop list 0\r\n{}", "echo something\r\n".repeat(20_000)));
         until(&server, "blocked_clients:1\r\n");
         leaver.0.shutdown(Shutdown::Write).expect("it can be shut down");
         until(&server, "blocked_clients:0\r\n");
@@ -223,53 +223,53 @@ fn a_blocked_client_that_asked_for_much_and_left_is_forgotten_on_every_backend()
 }
 
 #[test]
-fn a_browser_is_let_go_before_it_says_commands() {
+fn http_requests_close_the_connection_before_any_command_runs() {
     let server = start(&[]);
     for first in ["POST / HTTP/1.1", "Host: 127.0.0.1:6379"] {
-        let mut browser = Talk::to(&server);
-        browser.say(&format!("{first}\r\nset k v"));
-        assert_eq!(browser.last_words(), b"");
+        let mut browser = Client::connect(&server);
+        browser.send(&format!("{first}\r\nset k v"));
+        assert_eq!(browser.read_to_end(), b"");
     }
-    Talk::to(&server).asks("exists k", ":0\r\n");
+    Client::connect(&server).check("exists k", ":0\r\n");
 }
 
 #[test]
-fn moves_that_feed_one_another_are_all_done() {
+fn chained_moves_of_blocked_clients_all_run() {
     let server = start(&[]);
-    let mut first = Talk::to(&server);
-    first.say("blmove a b left right 0");
+    let mut first = Client::connect(&server);
+    first.send("blmove a b left right 0");
     until(&server, "blocked_clients:1\r\n");
-    let mut second = Talk::to(&server);
-    second.say("hello 3\r\nbrpoplpush b c 0");
+    let mut second = Client::connect(&server);
+    second.send("hello 3\r\nbrpoplpush b c 0");
     until(&server, "blocked_clients:2\r\n");
-    let mut third = Talk::to(&server);
-    third.say("brpop c 0");
+    let mut third = Client::connect(&server);
+    third.send("brpop c 0");
     until(&server, "blocked_clients:3\r\n");
-    Talk::to(&server).asks("lpush a x", ":1\r\n");
-    first.hears("$1\r\nx\r\n");
-    third.hears("*2\r\n$1\r\nc\r\n$1\r\nx\r\n");
-    Talk::to(&server).asks("exists a b c", ":0\r\n");
+    Client::connect(&server).check("lpush a x", ":1\r\n");
+    first.receives("$1\r\nx\r\n");
+    third.receives("*2\r\n$1\r\nc\r\n$1\r\nx\r\n");
+    Client::connect(&server).check("exists a b c", ":0\r\n");
 }
 
 #[test]
-fn a_push_within_a_transaction_serves_when_all_of_it_is_done() {
+fn a_push_in_a_transaction_serves_waiting_clients_after_exec() {
     let server = start(&[]);
-    let mut waiting = Talk::to(&server);
-    waiting.say("blpop list 0");
+    let mut waiting = Client::connect(&server);
+    waiting.send("blpop list 0");
     until(&server, "blocked_clients:1\r\n");
-    let mut talk = Talk::to(&server);
-    talk.asks("multi", "+OK\r\n");
+    let mut client = Client::connect(&server);
+    client.check("multi", "+OK\r\n");
     for line in ["rpush list a", "lpush list b", "blpop none 0"] {
-        talk.asks(line, "+QUEUED\r\n");
+        client.check(line, "+QUEUED\r\n");
     }
-    talk.asks("exec", "*3\r\n:1\r\n:2\r\n*-1\r\n");
-    waiting.hears("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n");
+    client.check("exec", "*3\r\n:1\r\n:2\r\n*-1\r\n");
+    waiting.receives("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n");
 }
 
 #[test]
-fn a_transaction_fails_when_somebody_else_has_changed_what_it_watches() {
+fn a_transaction_fails_if_another_client_changed_a_watched_key() {
     let server = start(&[]);
-    let (mut one, mut other) = (Talk::to(&server), Talk::to(&server));
+    let (mut one, mut other) = (Client::connect(&server), Client::connect(&server));
     let changes = [
         ("set k a", "+OK\r\n"),
         ("append k b", ":2\r\n"),
@@ -287,90 +287,90 @@ fn a_transaction_fails_when_somebody_else_has_changed_what_it_watches() {
         ("lset k 0 c", "+OK\r\n"),
     ];
     for (change, reply) in changes {
-        one.asks("watch k\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
-        other.asks(change, reply);
-        one.asks("exec", "*-1\r\n");
+        one.check("watch k\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
+        other.check(change, reply);
+        one.check("exec", "*-1\r\n");
     }
-    one.asks("watch k none\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
-    other.asks("sinterstore none a b\r\nltrim none 0 1\r\ndel none", ":0\r\n+OK\r\n:0\r\n");
-    other.asks("get none\r\nllen k\r\nlrem k 0 zz\r\nset x y", "$-1\r\n:1\r\n:0\r\n+OK\r\n");
-    one.asks("exec", "*1\r\n+PONG\r\n");
-    other.asks("set k v px 1000", "+OK\r\n");
-    one.asks("watch k\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
+    one.check("watch k none\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
+    other.check("sinterstore none a b\r\nltrim none 0 1\r\ndel none", ":0\r\n+OK\r\n:0\r\n");
+    other.check("get none\r\nllen k\r\nlrem k 0 zz\r\nset x y", "$-1\r\n:1\r\n:0\r\n+OK\r\n");
+    one.check("exec", "*1\r\n+PONG\r\n");
+    other.check("set k v px 1000", "+OK\r\n");
+    one.check("watch k\r\nmulti\r\nping", "+OK\r\n+OK\r\n+QUEUED\r\n");
     until(&server, "expired_keys:1\r\n");
-    one.asks("exec", "*-1\r\n");
+    one.check("exec", "*-1\r\n");
 }
 
 #[test]
-fn keys_end_whether_anybody_looks_or_not() {
+fn keys_expire_even_if_they_are_not_used() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
+    let mut client = Client::connect(&server);
     for number in 0..1000 {
-        talk.asks(&format!("set k{number} v px 50"), "+OK\r\n");
+        client.check(&format!("set k{number} v px 50"), "+OK\r\n");
     }
-    talk.asks("set stays v", "+OK\r\n");
+    client.check("set stays v", "+OK\r\n");
     until(&server, "expired_keys:1000\r\n");
-    talk.asks("dbsize", ":1\r\n");
-    talk.asks("set k v px 1", "+OK\r\n");
+    client.check("dbsize", ":1\r\n");
+    client.check("set k v px 1", "+OK\r\n");
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(3) {
         std::thread::yield_now();
     }
-    talk.asks("get k\r\nexists k\r\nttl k\r\nkeys k*", "$-1\r\n:0\r\n:-2\r\n*0\r\n");
+    client.check("get k\r\nexists k\r\nttl k\r\nkeys k*", "$-1\r\n:0\r\n:-2\r\n*0\r\n");
 }
 
 #[test]
-fn a_message_reaches_every_subscriber_in_its_own_version() {
+fn a_message_reaches_each_subscriber_in_its_version_of_resp() {
     let server = start(&[]);
-    let mut two = Talk::to(&server);
-    two.asks("subscribe news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
-    two.asks(
+    let mut two = Client::connect(&server);
+    two.check("subscribe news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    two.check(
         "get k",
         "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
                        QUIT / RESET are allowed in this context\r\n",
     );
-    two.asks("ping", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
-    let mut three = Talk::to(&server);
-    three.say("hello 3");
-    three.say("psubscribe n*");
-    three.say("echo mark");
+    two.check("ping", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    let mut three = Client::connect(&server);
+    three.send("hello 3");
+    three.send("psubscribe n*");
+    three.send("echo mark");
     let mut seen = Vec::new();
     while !seen.ends_with(b"$4\r\nmark\r\n") {
         let mut byte = [0];
         three.0.read_exact(&mut byte).expect("it answers");
         seen.push(byte[0]);
     }
-    Talk::to(&server).asks("publish news hi", ":2\r\n");
-    two.hears("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
+    Client::connect(&server).check("publish news hi", ":2\r\n");
+    two.receives("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
     let push = ">4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n";
-    three.hears(push);
-    three.asks("publish news me", &(push.replace("$2\r\nhi", "$2\r\nme") + ":2\r\n"));
-    two.hears("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nme\r\n");
-    two.asks("unsubscribe", "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n");
-    two.asks("get k", "$-1\r\n");
+    three.receives(push);
+    three.check("publish news me", &(push.replace("$2\r\nhi", "$2\r\nme") + ":2\r\n"));
+    two.receives("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nme\r\n");
+    two.check("unsubscribe", "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n");
+    two.check("get k", "$-1\r\n");
     drop(three);
     until(&server, "pubsub_patterns:0\r\n");
-    Talk::to(&server).asks("publish news gone", ":0\r\n");
+    Client::connect(&server).check("publish news gone", ":0\r\n");
 }
 
 #[test]
-fn a_subscriber_that_does_not_read_is_closed_and_the_others_lose_nothing() {
+fn a_subscriber_that_does_not_read_is_closed_and_the_others_get_every_message() {
     const READERS: usize = 20;
     const MESSAGES: usize = 20_000;
     let server = start(&["--pubsub-backlog", "1mb"]);
     let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-    let mut readers: Vec<Talk> = (0..READERS).map(|_| Talk::to(&server)).collect();
-    readers.iter_mut().for_each(|reader| reader.asks("subscribe c", confirmed));
-    let mut stalled = Talk::to(&server);
-    stalled.asks("subscribe c", confirmed);
+    let mut readers: Vec<Client> = (0..READERS).map(|_| Client::connect(&server)).collect();
+    readers.iter_mut().for_each(|reader| reader.check("subscribe c", confirmed));
+    let mut stalled = Client::connect(&server);
+    stalled.check("subscribe c", confirmed);
     let message = "x".repeat(1024);
     std::thread::scope(|scope| {
         for reader in &mut readers {
             let message = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1024\r\n{message}\r\n");
-            scope.spawn(move || (0..MESSAGES).for_each(|_| reader.hears(&message)));
+            scope.spawn(move || (0..MESSAGES).for_each(|_| reader.receives(&message)));
         }
-        // A few at a time, so that those who read can keep up.
-        let mut publisher = Talk::to(&server);
+        // A few at a time, so that the reading subscribers keep up.
+        let mut publisher = Client::connect(&server);
         let batch = format!("publish c {message}\r\n").repeat(20);
         for _ in 0..MESSAGES / 20 {
             publisher.0.write_all(batch.as_bytes()).expect("it takes bytes");
@@ -381,8 +381,8 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_lose_nothing() {
             }
         }
     });
-    let heard = stalled.last_words().len();
-    assert!(heard < MESSAGES * 1024, "the one that did not read was told all of it: {heard}");
+    let received = stalled.read_to_end().len();
+    assert!(received < MESSAGES * 1024, "the stalled subscriber received everything: {received}");
     until(&server, "connected_clients:21\r\n");
     let memory = server.memory();
     assert!(memory < 30 << 20, "{memory} bytes are left of {MESSAGES} messages");
@@ -391,13 +391,13 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_lose_nothing() {
 #[test]
 fn clients_can_be_named_listed_and_killed() {
     let server = start(&[]);
-    let (mut one, mut two) = (Talk::to(&server), Talk::to(&server));
-    one.asks("client setname boss\r\nclient getname", "+OK\r\n$4\r\nboss\r\n");
-    one.asks("client id", ":1\r\n");
-    two.asks("client id", ":2\r\n");
-    two.say("blpop x 0");
+    let (mut one, mut two) = (Client::connect(&server), Client::connect(&server));
+    one.check("client setname boss\r\nclient getname", "+OK\r\n$4\r\nboss\r\n");
+    one.check("client id", ":1\r\n");
+    two.check("client id", ":2\r\n");
+    two.send("blpop x 0");
     until(&server, "blocked_clients:1\r\n");
-    one.say("client list\r\necho mark");
+    one.send("client list\r\necho mark");
     let mut list = Vec::new();
     while !list.ends_with(b"mark\r\n") {
         let mut byte = [0];
@@ -406,79 +406,79 @@ fn clients_can_be_named_listed_and_killed() {
     }
     let list = String::from_utf8_lossy(&list).into_owned();
     assert!(list.contains("id=1 ") && list.contains("name=boss") && list.contains("flags=b"));
-    one.asks("client kill id 2", ":1\r\n");
-    assert!(two.last_words().is_empty());
+    one.check("client kill id 2", ":1\r\n");
+    assert!(two.read_to_end().is_empty());
     let address = one.0.local_addr().expect("it has one");
-    one.asks("client reply skip\r\nping\r\nping", "+PONG\r\n");
-    one.asks(
+    one.check("client reply skip\r\nping\r\nping", "+PONG\r\n");
+    one.check(
         "client reply off\r\nset k v\r\nping\r\nclient reply on\r\nget k",
         "+OK\r\n$1\r\nv\r\n",
     );
-    one.asks(&format!("client kill {address}"), "+OK\r\n");
-    assert!(one.last_words().is_empty());
+    one.check(&format!("client kill {address}"), "+OK\r\n");
+    assert!(one.read_to_end().is_empty());
 }
 
 #[test]
-fn nothing_is_done_before_the_password() {
+fn commands_need_the_password_first() {
     let server = start(&["--requirepass", "secret"]);
-    let mut talk = Talk::to(&server);
-    talk.asks("get k", "-NOAUTH Authentication required.\r\n");
+    let mut client = Client::connect(&server);
+    client.check("get k", "-NOAUTH Authentication required.\r\n");
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
-    talk.asks("auth nosecret", wrong);
-    talk.asks("auth default secre", wrong);
-    talk.asks("auth secret\r\nget k", "+OK\r\n$-1\r\n");
-    let mut other = Talk::to(&server);
+    client.check("auth nosecret", wrong);
+    client.check("auth default secre", wrong);
+    client.check("auth secret\r\nget k", "+OK\r\n$-1\r\n");
+    let mut other = Client::connect(&server);
     other.0.write_all(b"*2\r\n$3\r\nGET\r\n$20000\r\n").expect("it takes bytes");
-    let said = String::from_utf8_lossy(&other.last_words()).into_owned();
-    assert_eq!(said, "-ERR Protocol error: unauthenticated bulk length\r\n");
-    let mut third = Talk::to(&server);
-    third.say("hello 3 auth default secret");
-    third.hears("%7\r\n");
+    let output = String::from_utf8_lossy(&other.read_to_end()).into_owned();
+    assert_eq!(output, "-ERR Protocol error: unauthenticated bulk length\r\n");
+    let mut third = Client::connect(&server);
+    third.send("hello 3 auth default secret");
+    third.receives("%7\r\n");
 }
 
 #[test]
-fn full_memory_refuses_what_adds_to_it_and_nothing_else() {
+fn full_memory_refuses_only_commands_that_use_more() {
     let server = start(&["--maxmemory", "1mb"]);
-    let mut talk = Talk::to(&server);
+    let mut client = Client::connect(&server);
     let value = "x".repeat(50_000);
     let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
     for number in 0..21 {
-        talk.asks(&format!("set k{number} {value}"), "+OK\r\n");
+        client.check(&format!("set k{number} {value}"), "+OK\r\n");
     }
-    talk.asks(&format!("set more {value}"), oom);
-    talk.asks("rpush list a", oom);
-    talk.asks("strlen k0\r\ndel k0 k1", ":50000\r\n:2\r\n");
-    talk.asks("rpush list a", ":1\r\n");
-    talk.asks("flushall", "+OK\r\n");
+    client.check(&format!("set more {value}"), oom);
+    client.check("rpush list a", oom);
+    client.check("strlen k0\r\ndel k0 k1", ":50000\r\n:2\r\n");
+    client.check("rpush list a", ":1\r\n");
+    client.check("flushall", "+OK\r\n");
     until(&server, "used_memory:0\r\n");
 }
 
 #[test]
-fn the_memory_of_all_databases_counts() {
+fn the_memory_limit_covers_all_databases() {
     let server = start(&["--maxmemory", "1mb"]);
-    let (mut one, mut other) = (Talk::to(&server), Talk::to(&server));
+    let (mut one, mut other) = (Client::connect(&server), Client::connect(&server));
     let value = "x".repeat(50_000);
-    other.asks("select 9", "+OK\r\n");
-    one.asks(&format!("set k10 {value}"), "+OK\r\n");
+    other.check("select 9", "+OK\r\n");
+    one.check(&format!("set k10 {value}"), "+OK\r\n");
     for number in 0..10 {
-        one.asks(&format!("set k{number} {value}"), "+OK\r\n");
-        other.asks(&format!("set k{number} {value}"), "+OK\r\n");
+        one.check(&format!("set k{number} {value}"), "+OK\r\n");
+        other.check(&format!("set k{number} {value}"), "+OK\r\n");
     }
     let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
-    one.asks("set more x\r\ncopy k0 k0 db 1", &oom.repeat(2));
-    other.asks("set more x", oom);
-    one.asks("move k0 3\r\nset more x", &format!(":1\r\n{oom}"));
-    other.asks("flushdb", "+OK\r\n");
-    one.asks("set more x", "+OK\r\n");
-    other.asks("swapdb 3 9\r\nstrlen k0", "+OK\r\n:50000\r\n");
-    one.asks("dbsize\r\nflushall", ":11\r\n+OK\r\n");
+    one.check("set more x\r\ncopy k0 k0 db 1", &oom.repeat(2));
+    other.check("set more x", oom);
+    one.check("move k0 3\r\nset more x", &format!(":1\r\n{oom}"));
+    other.check("flushdb", "+OK\r\n");
+    one.check("set more x", "+OK\r\n");
+    other.check("swapdb 3 9\r\nstrlen k0", "+OK\r\n:50000\r\n");
+    one.check("dbsize\r\nflushall", ":11\r\n+OK\r\n");
     until(&server, "used_memory:0\r\n");
 }
 
 #[test]
-fn what_all_keys_take_is_what_is_used() {
+fn used_memory_is_the_sum_over_all_keys() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
+    let mut client = Client::connect(&server);
     let fill = [
         "set a 1",
         "append a xyz",
@@ -487,48 +487,48 @@ fn what_all_keys_take_is_what_is_used() {
         "sadd s a b",
         "set e v ex 99",
     ];
-    fill.iter().for_each(|line| talk.say(line));
-    talk.say("quit");
-    talk.last_words();
-    let mut talk = Talk::to(&server);
+    fill.iter().for_each(|line| client.send(line));
+    client.send("quit");
+    client.read_to_end();
+    let mut client = Client::connect(&server);
     for key in ["a", "l", "h", "s", "e"] {
-        talk.say(&format!("memory usage {key}"));
+        client.send(&format!("memory usage {key}"));
     }
-    talk.say("quit");
-    let said = String::from_utf8(talk.last_words()).expect("it is text");
-    let sizes = said.lines().filter_map(|line| line.strip_prefix(':')?.parse::<u64>().ok());
+    client.send("quit");
+    let output = String::from_utf8(client.read_to_end()).expect("it is text");
+    let sizes = output.lines().filter_map(|line| line.strip_prefix(':')?.parse::<u64>().ok());
     let (count, sum) = sizes.fold((0, 0), |(count, sum), size| (count + 1, sum + size));
-    assert_eq!(count, 5, "{said}");
+    assert_eq!(count, 5, "{output}");
     until(&server, &format!("used_memory:{sum}\r\n"));
 }
 
 #[test]
-fn what_programs_look_for_in_info_is_there() {
+fn info_has_the_fields_that_programs_need() {
     let server = start(&[]);
     for fact in
         ["arch_bits:64", "loading:0", "role:master", "cluster_enabled:0", "used_cpu_user:0."]
     {
         until(&server, fact);
     }
-    let mut talk = Talk::to(&server);
-    talk.say("debug sleep 0.05\r\ninfo commandstats\r\ninfo cpu\r\nquit");
-    let said = String::from_utf8(talk.last_words()).expect("it is text");
-    let sleep = said.split("cmdstat_debug|sleep:calls=1,usec=").nth(1).expect("it was counted");
-    let (usec, _) = sleep.split_once(',').expect("more is told");
-    assert!(usec.parse::<u64>().is_ok_and(|usec| usec >= 50_000), "{said}");
+    let mut client = Client::connect(&server);
+    client.send("debug sleep 0.05\r\ninfo commandstats\r\ninfo cpu\r\nquit");
+    let output = String::from_utf8(client.read_to_end()).expect("it is text");
+    let sleep = output.split("cmdstat_debug|sleep:calls=1,usec=").nth(1).expect("it was counted");
+    let (usec, _) = sleep.split_once(',').expect("more fields follow");
+    assert!(usec.parse::<u64>().is_ok_and(|usec| usec >= 50_000), "{output}");
     for name in ["used_cpu_sys", "used_cpu_sys_children", "used_cpu_user_main_thread"] {
-        assert!(said.contains(&format!("{name}:")), "{said}");
+        assert!(output.contains(&format!("{name}:")), "{output}");
     }
-    let mut talk = Talk::to(&server);
-    talk.say("info\r\nquit");
-    let said = String::from_utf8(talk.last_words()).expect("it is text");
-    assert!(!said.contains("cmdstat"), "it is told unasked: {said}");
+    let mut client = Client::connect(&server);
+    client.send("info\r\nquit");
+    let output = String::from_utf8(client.read_to_end()).expect("it is text");
+    assert!(!output.contains("cmdstat"), "command statistics were not requested: {output}");
 }
 
 #[test]
-fn what_is_used_is_counted_down_to_nothing() {
+fn used_memory_returns_to_zero() {
     let server = start(&[]);
-    let mut talk = Talk::to(&server);
+    let mut client = Client::connect(&server);
     let script = [
         "set a 1",
         "append a xyz",
@@ -563,17 +563,17 @@ fn what_is_used_is_counted_down_to_nothing() {
         "rpush big 1",
         "rename big big2",
     ];
-    talk.say(&script.join("\r\n"));
-    talk.say("del a n l l2 h hh s t u e big big2\r\nquit");
-    talk.last_words();
+    client.send(&script.join("\r\n"));
+    client.send("del a n l l2 h hh s t u e big big2\r\nquit");
+    client.read_to_end();
     until(&server, "used_memory:0\r\n");
 }
 
 #[test]
-fn bad_input_is_refused_in_the_words_of_redis_and_ends_only_its_connection() {
+fn bad_input_gets_the_error_of_redis_and_ends_only_its_connection() {
     let server = start(&[]);
-    let mut neighbour = Talk::to(&server);
-    neighbour.asks("set k v", "+OK\r\n");
+    let mut neighbour = Client::connect(&server);
+    neighbour.check("set k v", "+OK\r\n");
     let inputs: [(&[u8], &str); 7] = [
         (
             b"*-1\r\n*0\r\n\r\nping\r\n*x\r\n",
@@ -587,47 +587,47 @@ fn bad_input_is_refused_in_the_words_of_redis_and_ends_only_its_connection() {
         (b"set \"a\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
     ];
     for (input, expected) in inputs {
-        let mut talk = Talk::to(&server);
-        talk.0.write_all(input).expect("it takes bytes");
-        let said = String::from_utf8_lossy(&talk.last_words()).into_owned();
-        assert_eq!(said, expected, "{}", input.escape_ascii());
+        let mut client = Client::connect(&server);
+        client.0.write_all(input).expect("it takes bytes");
+        let output = String::from_utf8_lossy(&client.read_to_end()).into_owned();
+        assert_eq!(output, expected, "{}", input.escape_ascii());
     }
     for seed in 1..50 {
-        let mut talk = Talk::to(&server);
-        // It may be closed before all of it is taken.
-        let _ = talk.0.write_all(&Random::new(seed).bytes(200_000));
-        let _ = talk.0.shutdown(Shutdown::Write);
-        talk.last_words();
+        let mut client = Client::connect(&server);
+        // The connection may be closed before all of the input is read.
+        let _ = client.0.write_all(&Random::new(seed).bytes(200_000));
+        let _ = client.0.shutdown(Shutdown::Write);
+        client.read_to_end();
     }
-    neighbour.asks("get k", "$1\r\nv\r\n");
+    neighbour.check("get k", "$1\r\nv\r\n");
 }
 
 #[test]
-fn promises_of_much_cost_nothing_and_silence_in_the_middle_ends() {
+fn announced_lengths_use_no_memory_and_unfinished_requests_time_out() {
     let server = start(&["--idle-timeout", "300ms"]);
     let before = server.memory();
-    let mut talks: Vec<Talk> = (0..100).map(|_| Talk::to(&server)).collect();
-    for talk in &mut talks {
-        talk.0.write_all(b"*2\r\n$3\r\nGET\r\n$536870912\r\nhalf").expect("it takes bytes");
+    let mut talks: Vec<Client> = (0..100).map(|_| Client::connect(&server)).collect();
+    for client in &mut talks {
+        client.0.write_all(b"*2\r\n$3\r\nGET\r\n$536870912\r\nhalf").expect("it takes bytes");
     }
-    let mut subscriber = Talk::to(&server);
-    subscriber.asks("subscribe c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let mut subscriber = Client::connect(&server);
+    subscriber.check("subscribe c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     let grown = server.memory().saturating_sub(before);
-    assert!(grown < 8 << 20, "100 promises took {grown} bytes");
-    talks.iter_mut().for_each(|talk| assert!(talk.last_words().is_empty()));
-    // Whoever listens may be silent.
-    Talk::to(&server).asks("publish c x", ":1\r\n");
-    subscriber.hears("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n");
+    assert!(grown < 8 << 20, "100 announced lengths used {grown} bytes");
+    talks.iter_mut().for_each(|client| assert!(client.read_to_end().is_empty()));
+    // A subscriber may be silent.
+    Client::connect(&server).check("publish c x", ":1\r\n");
+    subscriber.receives("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n");
 }
 
 #[test]
-fn stopping_does_not_wait_for_those_who_wait() {
+fn stopping_does_not_wait_for_blocked_clients_and_subscribers() {
     let server = start(&[]);
-    let (mut blocked, mut subscriber) = (Talk::to(&server), Talk::to(&server));
-    blocked.say("blpop x 0");
-    subscriber.asks("subscribe c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let (mut blocked, mut subscriber) = (Client::connect(&server), Client::connect(&server));
+    blocked.send("blpop x 0");
+    subscriber.check("subscribe c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     until(&server, "blocked_clients:1\r\n");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(blocked.last_words().is_empty() && subscriber.last_words().is_empty());
+    assert!(blocked.read_to_end().is_empty() && subscriber.read_to_end().is_empty());
 }

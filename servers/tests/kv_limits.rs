@@ -1,4 +1,4 @@
-//! Short requests for much: what is said, kept and counted stays within its limits.
+//! Short requests with large effects: output, kept requests and counters stay within their limits.
 
 mod common;
 
@@ -8,11 +8,11 @@ use std::net::TcpStream;
 use common::Daemon;
 
 const MIB: usize = 1024 * 1024;
-/// What one client may leave unread.
+/// The limit of unread output of one client.
 const BACKLOG: u64 = 4 * MIB as u64;
-/// Beyond a value of 1 MiB, two backlogs, and what the loop and the allocator keep.
+/// The memory of a value of 1 MiB and two backlogs, and the overhead of the loop and the allocator.
 const MEMORY_MAX: u64 = 32 * MIB as u64;
-/// How many times a request asks for the value: far more memory than there may be.
+/// The number of times that a request asks for the value: far more memory than the limit.
 const TIMES: usize = 200;
 
 fn start() -> Daemon {
@@ -37,19 +37,19 @@ fn repeated(first: &[&str], part: &str) -> Vec<u8> {
     request(first.iter().copied().chain(std::iter::repeat_n(part, TIMES)))
 }
 
-/// Says all of it and reads until `answer` has come; none if the server closes before.
+/// Sends `input` and reads until `answer` has come. Returns None if the server closes before.
 fn answer(stream: &mut TcpStream, input: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     stream.write_all(input).expect("the server reads");
-    let (mut said, mut room) = (Vec::new(), [0; 64 * 1024]);
+    let (mut output, mut room) = (Vec::new(), [0; 64 * 1024]);
     loop {
         match stream.read(&mut room) {
             Ok(0) => return None,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("{error} behind {:?}", String::from_utf8_lossy(&said)),
-            Ok(count) => said.extend_from_slice(&room[..count]),
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&output)),
+            Ok(count) => output.extend_from_slice(&room[..count]),
         }
-        if said.ends_with(answer) {
-            return Some(said);
+        if output.ends_with(answer) {
+            return Some(output);
         }
     }
 }
@@ -58,7 +58,7 @@ fn is_answered(stream: &mut TcpStream, input: &[u8], expected: &[u8]) -> bool {
     answer(stream, input, expected).is_some()
 }
 
-/// The most memory that the server has had.
+/// Returns the highest memory use of the server so far.
 fn most(server: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux has it");
@@ -67,7 +67,7 @@ fn most(server: &Daemon) -> u64 {
 }
 
 #[test]
-fn a_reply_that_repeats_a_value_ends_at_the_limit() {
+fn a_reply_that_repeats_a_value_stops_at_the_limit() {
     let server = start();
     let value = "x".repeat(MIB);
     let mut client = server.connect();
@@ -90,7 +90,7 @@ fn a_reply_that_repeats_a_value_ends_at_the_limit() {
         assert!(!is_answered(&mut server.connect(), input, b"never"), "{name:?}");
         assert!(most(&server) < MEMORY_MAX, "{name:?} took {} bytes", most(&server));
     }
-    // All of a transaction is carried out, whoever hears of it.
+    // A transaction runs to its end even if its replies are not sent.
     assert!(is_answered(&mut client, &request(["GET", "done"]), b"\r\nyes\r\n"));
 
     let mut waiting = server.connect();
@@ -99,7 +99,7 @@ fn a_reply_that_repeats_a_value_ends_at_the_limit() {
     let ask = [request(["INFO", "clients"]), request(["PING"])].concat();
     let blocked = b"blocked_clients:1";
     while answer(&mut client, &ask, b"+PONG\r\n")
-        .is_some_and(|said| !said.windows(blocked.len()).any(|it| it == blocked))
+        .is_some_and(|output| !output.windows(blocked.len()).any(|it| it == blocked))
     {}
     assert!(is_answered(&mut client, &request(["RPUSH", "list", "x"]), b":1\r\n"));
     assert!(!is_answered(&mut waiting, b"", b"never"));
@@ -107,7 +107,7 @@ fn a_reply_that_repeats_a_value_ends_at_the_limit() {
 }
 
 #[test]
-fn a_message_to_many_patterns_of_one_client_ends_at_the_limit() {
+fn a_message_to_many_patterns_of_one_client_stops_at_the_limit() {
     let server = start();
     let (mut other, message) = (server.connect(), "x".repeat(MIB));
     let patterns: Vec<String> = (1..=TIMES).map(|count| "*".repeat(count)).collect();
@@ -128,7 +128,7 @@ fn a_message_to_many_patterns_of_one_client_ends_at_the_limit() {
 }
 
 #[test]
-fn what_is_left_of_large_collections_takes_no_more_room_than_it_is_counted_for() {
+fn shrunken_collections_use_no_more_memory_than_is_counted() {
     let server = start();
     let mut client = server.connect();
     let mut check = |input: &[u8], expected: &str| {
@@ -149,10 +149,10 @@ fn what_is_left_of_large_collections_takes_no_more_room_than_it_is_counted_for()
         check(&command("HSET", &hash, &pairs), ":100000\r\n");
         check(&command("HDEL", &hash, &members[1..]), ":99999\r\n");
     }
-    assert!(server.memory() < MEMORY_MAX, "they take {} bytes", server.memory());
+    assert!(server.memory() < MEMORY_MAX, "they use {} bytes", server.memory());
 }
 
-/// What keys took is given back, which glibc's allocator does not do.
+/// Memory of removed keys is returned to the system. The allocator of glibc does not do that.
 #[cfg(feature = "jemalloc")]
 mod given_back {
     use std::io::{Read, Write};
@@ -162,19 +162,19 @@ mod given_back {
     use super::{MIB, is_answered, request, start};
     use crate::common::PATIENCE;
 
-    /// `COUNT` times what `make` says of a number.
+    /// Returns `COUNT` requests of `make`, one for each number.
     fn many(make: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
         (0..COUNT).flat_map(make).collect()
     }
 
     const COUNT: usize = 200_000;
 
-    /// How keys go: a name, and what has them go.
+    /// A way to remove keys: its name and the function that does it.
     type Way = (&'static str, fn(&mut TcpStream));
 
     #[test]
-    fn what_keys_took_is_given_back_to_the_system_however_they_went() {
-        // They take 30 MB; what is left is less than a quarter.
+    fn memory_of_removed_keys_is_returned_to_the_system() {
+        // They use 30 MB. Less than a quarter of it may be left.
         const LEFT_MAX: u64 = 7 * MIB as u64;
         let set = |number: usize| request(["SET", &format!("key {number}"), &"x".repeat(100)]);
         let ways: [Way; 3] = [
@@ -201,7 +201,7 @@ mod given_back {
             let full = server.memory();
             assert!(
                 full > before + 25 * MIB as u64,
-                "{way}: {full} bytes are few for so many keys"
+                "{way}: {full} bytes are too few for so many keys"
             );
             go(&mut client);
             let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The store beside Redis: the same commands, through Redis's own tools, to both.
+//! Compares kv with Redis: the same commands, sent to both with the tools of Redis.
 
 mod common;
 
@@ -8,14 +8,14 @@ use common::{Daemon, pipe_through};
 use testkit::{Folder, Redis, has_peer, skip};
 
 const KV: &str = env!("CARGO_BIN_EXE_kv");
-/// The release whose texts are the judge.
+/// The release of Redis whose replies are compared.
 const JUDGE: &str = "v=7.0.";
 
 fn start_kv(socket: &str) -> Daemon {
     Daemon::start(&[], KV, &["--listen", &format!("unix:{socket}")])
 }
 
-/// The judge, where the installed Redis is the one whose texts are compared.
+/// Starts Redis, if the installed one is the release whose replies are compared.
 fn start_judge() -> Option<Redis> {
     let redis = Redis::start(&[])?;
     let output = Command::new("redis-server").arg("--version").output().expect("it runs");
@@ -34,7 +34,7 @@ fn cli(socket: &str, options: &[&str], script: &str) -> String {
 }
 
 #[test]
-fn a_script_of_commands_says_the_same_as_redis() {
+fn a_script_of_commands_has_the_same_output_as_on_redis() {
     let Some(redis) = start_judge() else { return };
     let folder = Folder::new("script");
     let (ours, theirs) = (folder.file("kv.sock"), redis.socket());
@@ -42,17 +42,17 @@ fn a_script_of_commands_says_the_same_as_redis() {
     let script = include_str!("kv/script.txt");
     assert!(script.lines().count() > 500);
     for options in [&[][..], &["-3"]] {
-        let said = cli(&ours, options, script);
+        let output = cli(&ours, options, script);
         let expected = cli(&theirs, options, script);
-        for (number, (said, expected)) in said.lines().zip(expected.lines()).enumerate() {
-            assert_eq!(said, expected, "line {number} of the output, {options:?}");
+        for (number, (output, expected)) in output.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(output, expected, "line {number} of the output, {options:?}");
         }
-        assert_eq!(said.lines().count(), expected.lines().count());
+        assert_eq!(output.lines().count(), expected.lines().count());
     }
 }
 
 #[test]
-fn collections_hold_what_those_of_redis_hold_in_whatever_order() {
+fn collections_have_the_same_elements_as_on_redis() {
     let Some(redis) = start_judge() else { return };
     let folder = Folder::new("sets");
     let (ours, theirs) = (folder.file("kv.sock"), redis.socket());
@@ -78,7 +78,7 @@ fn collections_hold_what_those_of_redis_hold_in_whatever_order() {
         ["smembers s", "sinter s t", "sunion s t", "sdiff s t", "sdiff t s", "hgetall h", "keys *"]
     {
         let expected = sorted(&theirs, command);
-        assert!(expected.len() > 50, "{command} says too little to be worth comparing");
+        assert!(expected.len() > 50, "{command} has too few elements for a comparison");
         assert_eq!(sorted(&ours, command), expected, "{command}");
     }
     let all = sorted(&ours, "keys *");
@@ -91,7 +91,7 @@ fn collections_hold_what_those_of_redis_hold_in_whatever_order() {
 }
 
 #[test]
-fn redis_benchmark_runs_every_test_there_is_a_command_for() {
+fn redis_benchmark_runs_every_test_that_kv_supports() {
     if !has_peer("redis-benchmark") {
         return;
     }
@@ -107,12 +107,12 @@ fn redis_benchmark_runs_every_test_there_is_a_command_for() {
             .stdin(Stdio::null())
             .output()
             .expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
-        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}{complaints}");
-        assert!(!said.contains("rror") && !complaints.contains("rror"), "{said}{complaints}");
-        let results = said.lines().filter(|line| line.contains("requests per second")).count();
-        assert_eq!(results, tests.split(',').count() + 1, "{said}");
+        let printed = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{printed}{errors}");
+        assert!(!printed.contains("rror") && !errors.contains("rror"), "{printed}{errors}");
+        let results = printed.lines().filter(|line| line.contains("requests per second")).count();
+        assert_eq!(results, tests.split(',').count() + 1, "{printed}");
     }
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");

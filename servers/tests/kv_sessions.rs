@@ -1,4 +1,4 @@
-//! The store without sockets: sessions on one state, looked at from inside.
+//! Tests of kv without sockets: sessions on one state, which the tests inspect.
 
 use std::cell::Cell;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use protocol::{
 };
 use servers::kv::{App, Config, Connection, session};
 
-/// As the server has them: reading goes on however much is unread.
+/// Limits like those of the server: a session is read however much output is unread.
 const LIMITS: Limits = Limits {
     message_size_max: 1 << 30,
     output_high: 1 << 30,
@@ -30,7 +30,7 @@ fn app() -> App {
     app_at(Instant::now)
 }
 
-/// An application that is told the time by `clock`.
+/// Returns an application that gets the time from `clock`.
 fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
     let config = Config {
         memory_max: None,
@@ -44,7 +44,8 @@ fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
     App::new(config, clock)
 }
 
-/// A clock that goes on by ten milliseconds whenever it is read, and how often that was.
+/// Returns a clock that advances by ten milliseconds each time it is read, and the number of
+/// readings.
 fn stepping_clock() -> (impl Fn() -> Instant, Rc<Cell<u32>>) {
     let (start, readings) = (Instant::now(), Rc::new(Cell::new(0)));
     let count = Rc::clone(&readings);
@@ -64,65 +65,65 @@ impl Client {
         client
     }
 
-    /// Calls the session; returns what it wants, and whom it wakes.
+    /// Calls the session. Returns its flow, and the connections that it wakes.
     fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<ConnectionId>) {
         let mut effects = Effects::default();
         let mut context =
             Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects).because(cause);
         let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
-        // What is refused ends the conversation, too.
+        // An error ends the conversation too.
         (flow.unwrap_or(Flow::Close), effects.take_wakes().collect())
     }
 
-    /// The answer to a question.
+    /// Sends a line. Returns the reply.
     fn answer(&mut self, app: &mut App, line: &str) -> String {
-        self.forget_output();
-        assert_eq!(self.says(app, line).0, Flow::Continue);
-        let said = String::from_utf8(self.output.to_vec()).expect("it is text");
-        self.forget_output();
-        said
+        self.discard_output();
+        assert_eq!(self.send(app, line).0, Flow::Continue);
+        let output = String::from_utf8(self.output.to_vec()).expect("it is text");
+        self.discard_output();
+        output
     }
 
-    fn says(&mut self, app: &mut App, line: &str) -> (Flow, Vec<ConnectionId>) {
+    fn send(&mut self, app: &mut App, line: &str) -> (Flow, Vec<ConnectionId>) {
         self.input.extend_from_slice(format!("{line}\r\n").as_bytes());
         self.advance(app, Cause::Input)
     }
 
     #[track_caller]
-    fn goes_on(&mut self, app: &mut App, lines: &str) {
-        assert_eq!(self.says(app, lines).0, Flow::Continue);
+    fn run(&mut self, app: &mut App, lines: &str) {
+        assert_eq!(self.send(app, lines).0, Flow::Continue);
     }
 
-    /// Its connection is gone.
+    /// Closes its connection.
     fn closed(&mut self, app: &mut App) {
         let mut effects = Effects::default();
         let mut context = Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects);
         Session::closed(&mut self.session, &protocol::Reason::Finished, &mut context);
     }
 
-    fn forget_output(&mut self) {
+    fn discard_output(&mut self) {
         self.output.consume(self.output.len());
     }
 }
 
-/// Where the first bytes of an output are in memory.
+/// Returns the address of the first bytes of an output.
 fn place(output: &Output) -> (*const u8, usize) {
     let mut slices = [IoSlice::new(&[])];
-    assert_eq!(output.gather(&mut slices), 1, "something is said");
+    assert_eq!(output.gather(&mut slices), 1, "there is output");
     (slices[0].as_ptr(), slices[0].len())
 }
 
 #[test]
-fn five_thousand_subscribers_are_told_the_same_bytes_in_the_same_place() {
+fn five_thousand_subscribers_share_one_copy_of_a_message() {
     let mut app = app();
     let mut subscribers: Vec<Client> = (1..=5000).map(|it| Client::open(&mut app, it)).collect();
     for subscriber in &mut subscribers {
-        assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
-        subscriber.forget_output();
+        assert_eq!(subscriber.send(&mut app, "subscribe news").0, Flow::Continue);
+        subscriber.discard_output();
     }
     let mut publisher = Client::open(&mut app, 9999);
     let message = "x".repeat(1024);
-    let (_, woken) = publisher.says(&mut app, &format!("publish news {message}"));
+    let (_, woken) = publisher.send(&mut app, &format!("publish news {message}"));
     assert_eq!(publisher.output.to_vec(), b":5000\r\n");
     assert_eq!(woken.len(), 5000);
     for subscriber in &mut subscribers {
@@ -134,256 +135,256 @@ fn five_thousand_subscribers_are_told_the_same_bytes_in_the_same_place() {
 }
 
 #[test]
-fn a_backlog_over_the_limit_is_dropped_and_nothing_is_added_to_it() {
+fn a_backlog_over_the_limit_is_dropped_and_does_not_grow() {
     let mut app = app();
     let mut subscriber = Client::open(&mut app, 1);
-    assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+    assert_eq!(subscriber.send(&mut app, "subscribe news").0, Flow::Continue);
     let mut publisher = Client::open(&mut app, 2);
     let message = format!("publish news {}", "x".repeat(1000));
-    let mut told = 0;
+    let mut delivered = 0;
     loop {
-        assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
+        assert_eq!(publisher.send(&mut app, &message).0, Flow::Continue);
         let (flow, _) = subscriber.advance(&mut app, Cause::Woken);
         if flow == Flow::Close {
             break;
         }
-        told += 1;
-        assert!(told < 20, "the limit does not hold");
+        delivered += 1;
+        assert!(delivered < 20, "the limit does not hold");
     }
-    assert_eq!(told, 9);
-    assert!(subscriber.output.is_empty(), "what will not be read is kept");
-    publisher.forget_output();
-    assert_eq!(publisher.says(&mut app, &message).0, Flow::Continue);
+    assert_eq!(delivered, 9);
+    assert!(subscriber.output.is_empty(), "output for a closed client is kept");
+    publisher.discard_output();
+    assert_eq!(publisher.send(&mut app, &message).0, Flow::Continue);
     assert_eq!(publisher.output.to_vec(), b":0\r\n");
 }
 
 #[test]
-fn replies_that_are_not_read_have_a_limit_of_their_own() {
+fn unread_replies_have_their_own_limit() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     let value = "x".repeat(200_000);
     assert_eq!(
-        client.says(&mut app, &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000\r\n{value}")).0,
+        client.send(&mut app, &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000\r\n{value}")).0,
         Flow::Continue
     );
-    // A subscriber would be closed for so much; others may be told more.
-    assert_eq!(client.says(&mut app, "get k").0, Flow::Continue);
+    // It is over the limit of subscribers. Other clients may have more unread output.
+    assert_eq!(client.send(&mut app, "get k").0, Flow::Continue);
     assert!(client.output.len() > 200_000);
-    client.forget_output();
+    client.discard_output();
     let many = "mget".to_owned() + &" k".repeat(6);
-    assert_eq!(client.says(&mut app, &many).0, Flow::Close);
+    assert_eq!(client.send(&mut app, &many).0, Flow::Close);
     assert!(client.output.is_empty());
 }
 
 #[test]
-fn a_crowd_that_waits_takes_no_more_than_its_share_of_what_it_asks_meanwhile() {
+fn kept_requests_of_blocked_clients_are_limited() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
-    assert_eq!(client.says(&mut app, "blpop list 0").0, Flow::Continue);
+    assert_eq!(client.send(&mut app, "blpop list 0").0, Flow::Continue);
     let line = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{}", "x".repeat(1_000_000));
     let mut asked = 0;
-    while client.says(&mut app, &line).0 == Flow::Continue {
+    while client.send(&mut app, &line).0 == Flow::Continue {
         asked += 1;
-        assert!(asked < 100, "it takes whatever it is asked");
+        assert!(asked < 100, "its kept requests have no limit");
     }
     let mut other = Client::open(&mut app, 2);
-    let (_, woken) = other.says(&mut app, "rpush list x");
+    let (_, woken) = other.send(&mut app, "rpush list x");
     assert_eq!(woken, [ConnectionId(1)]);
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Pause);
     assert!(client.output.to_vec().starts_with(b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n$1000000\r\n"));
-    // It is answered in portions, which are taken at once here.
-    let mut said = 0;
+    // The replies come in portions. Here they are read at once.
+    let mut output = 0;
     loop {
-        said += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
-        client.forget_output();
+        output += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
+        client.discard_output();
         if client.advance(&mut app, Cause::Woken).0 == Flow::Continue {
             break;
         }
     }
-    said += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
-    assert_eq!(said, 2 + asked + 1);
+    output += client.output.to_vec().iter().filter(|byte| **byte == b'$').count();
+    assert_eq!(output, 2 + asked + 1);
 }
 
 #[test]
-fn whoever_publishes_much_gives_way_to_those_who_are_told() {
+fn a_publisher_of_many_messages_yields_to_its_subscribers() {
     let mut app = app();
     let mut subscribers: Vec<Client> = (1..=100).map(|it| Client::open(&mut app, it)).collect();
     for subscriber in &mut subscribers {
-        assert_eq!(subscriber.says(&mut app, "subscribe news").0, Flow::Continue);
+        assert_eq!(subscriber.send(&mut app, "subscribe news").0, Flow::Continue);
     }
     let mut publisher = Client::open(&mut app, 999);
-    let (flow, woken) = publisher.says(&mut app, &"publish news x\r\n".repeat(1000));
+    let (flow, woken) = publisher.send(&mut app, &"publish news x\r\n".repeat(1000));
     assert_eq!(flow, Flow::Pause);
     assert_eq!(woken.len(), 101, "each is woken once, and the publisher last");
     assert_eq!(woken.last(), Some(&publisher.peer));
-    let said = publisher.output.len() / 6;
-    assert!((160..170).contains(&said), "{said} messages were published at once");
+    let output = publisher.output.len() / 6;
+    assert!((160..170).contains(&output), "{output} messages were published at once");
     while publisher.advance(&mut app, Cause::Woken).0 == Flow::Pause {}
     assert_eq!(publisher.output.len(), 6 * 1000);
 }
 
 #[test]
-fn a_wait_that_is_over_is_answered_before_what_is_asked_later() {
+fn the_reply_to_a_wait_comes_before_later_replies() {
     let mut app = app();
     let mut waiting = Client::open(&mut app, 1);
-    waiting.goes_on(&mut app, "blpop list 0.001\r\nping");
+    waiting.run(&mut app, "blpop list 0.001\r\nping");
     let mut other = Client::open(&mut app, 2);
-    assert_eq!(other.says(&mut app, "rpush list x").1, [ConnectionId(1)]);
-    // Its deadline comes in the same turn, before it has said what it was given.
+    assert_eq!(other.send(&mut app, "rpush list x").1, [ConnectionId(1)]);
+    // Its deadline passes in the same turn, before it has sent the item.
     assert_eq!(waiting.advance(&mut app, Cause::Timeout(0)).0, Flow::Continue);
-    waiting.goes_on(&mut app, "echo last");
+    waiting.run(&mut app, "echo last");
     assert_eq!(waiting.advance(&mut app, Cause::Woken).0, Flow::Continue);
-    let said = String::from_utf8(waiting.output.to_vec()).expect("it is text");
-    assert_eq!(said, "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n+PONG\r\n$4\r\nlast\r\n");
+    let output = String::from_utf8(waiting.output.to_vec()).expect("it is text");
+    assert_eq!(output, "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n+PONG\r\n$4\r\nlast\r\n");
 }
 
 #[test]
-fn a_message_is_said_before_the_end_of_its_subscription() {
+fn a_message_is_sent_before_the_end_of_its_subscription() {
     let mut app = app();
     let mut subscriber = Client::open(&mut app, 1);
-    subscriber.goes_on(&mut app, "subscribe news");
-    subscriber.forget_output();
-    Client::open(&mut app, 2).goes_on(&mut app, "publish news x");
-    subscriber.goes_on(&mut app, "unsubscribe news");
+    subscriber.run(&mut app, "subscribe news");
+    subscriber.discard_output();
+    Client::open(&mut app, 2).run(&mut app, "publish news x");
+    subscriber.run(&mut app, "unsubscribe news");
     assert_eq!(subscriber.advance(&mut app, Cause::Woken).0, Flow::Continue);
-    let said = String::from_utf8(subscriber.output.to_vec()).expect("it is text");
-    let (first, second) = (said.find("message"), said.find("unsubscribe"));
-    assert!(first.is_some() && first < second, "{said}");
+    let output = String::from_utf8(subscriber.output.to_vec()).expect("it is text");
+    let (first, second) = (output.find("message"), output.find("unsubscribe"));
+    assert!(first.is_some() && first < second, "{output}");
 }
 
 #[test]
-fn what_comes_for_a_killed_client_goes_to_others() {
+fn items_and_messages_for_a_killed_client_go_to_others() {
     let mut app = app();
     let mut killed = Client::open(&mut app, 1);
-    killed.goes_on(&mut app, "blpop list 0\r\nset asked later");
+    killed.run(&mut app, "blpop list 0\r\nset asked later");
     let mut subscriber = Client::open(&mut app, 2);
-    subscriber.goes_on(&mut app, "subscribe news");
+    subscriber.run(&mut app, "subscribe news");
     let mut killer = Client::open(&mut app, 3);
     let lines = "client kill type normal\r\nclient kill type pubsub\r\nclient kill type normal\r\n\
                  rpush list x\r\nllen list\r\npublish news x\r\nexists asked";
-    killer.goes_on(&mut app, lines);
-    let said = String::from_utf8(killer.output.to_vec()).expect("it is text");
-    assert_eq!(said, ":1\r\n:1\r\n:0\r\n:1\r\n:1\r\n:0\r\n:0\r\n");
-    // What it has sent before it heard of its end is not done.
-    assert_eq!(killed.says(&mut app, "set asked later").0, Flow::Close);
+    killer.run(&mut app, lines);
+    let output = String::from_utf8(killer.output.to_vec()).expect("it is text");
+    assert_eq!(output, ":1\r\n:1\r\n:0\r\n:1\r\n:1\r\n:0\r\n:0\r\n");
+    // Requests that it sent before it learned of its end are not run.
+    assert_eq!(killed.send(&mut app, "set asked later").0, Flow::Close);
     assert_eq!(subscriber.advance(&mut app, Cause::Woken).0, Flow::Close);
-    killer.forget_output();
-    killer.goes_on(&mut app, "exists asked");
+    killer.discard_output();
+    killer.run(&mut app, "exists asked");
     assert_eq!(killer.output.to_vec(), b":0\r\n");
 }
 
 #[test]
-fn who_wants_no_replies_still_hears_messages() {
+fn a_client_without_replies_still_gets_messages() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "client reply off\r\nblpop list 0.001");
+    client.run(&mut app, "client reply off\r\nblpop list 0.001");
     assert_eq!(client.advance(&mut app, Cause::Timeout(0)).0, Flow::Continue);
-    client.goes_on(&mut app, "blpop list 0\r\nset done yes");
+    client.run(&mut app, "blpop list 0\r\nset done yes");
     assert!(client.output.is_empty());
     let mut other = Client::open(&mut app, 2);
-    assert_eq!(other.says(&mut app, "rpush list x").1, [ConnectionId(1)]);
+    assert_eq!(other.send(&mut app, "rpush list x").1, [ConnectionId(1)]);
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
-    assert!(client.output.is_empty(), "it hears of what it took");
-    other.forget_output();
-    other.goes_on(&mut app, "exists done");
-    assert_eq!(other.output.to_vec(), b":1\r\n", "what it asked meanwhile is done");
+    assert!(client.output.is_empty(), "the reply to the wait is sent");
+    other.discard_output();
+    other.run(&mut app, "exists done");
+    assert_eq!(other.output.to_vec(), b":1\r\n", "its kept requests run");
 
-    client.goes_on(&mut app, "subscribe news\r\nping");
+    client.run(&mut app, "subscribe news\r\nping");
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
     assert_eq!(client.output.to_vec(), b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
-    client.forget_output();
-    client.goes_on(&mut app, "reset\r\nping");
+    client.discard_output();
+    client.run(&mut app, "reset\r\nping");
     assert_eq!(client.output.to_vec(), b"+RESET\r\n+PONG\r\n");
 }
 
 #[test]
-fn keys_that_end_at_once_do_not_pile_up_between_ticks() {
+fn keys_that_expire_at_once_do_not_pile_up_between_ticks() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     for number in 0..1000 {
-        client.goes_on(&mut app, &format!("set {number} x pxat 1"));
+        client.run(&mut app, &format!("set {number} x pxat 1"));
     }
-    client.forget_output();
-    client.goes_on(&mut app, "dbsize");
+    client.discard_output();
+    client.run(&mut app, "dbsize");
     assert_eq!(client.output.to_vec(), b":1\r\n");
 }
 
 #[test]
-fn a_set_that_has_the_member_already_is_not_changed_by_moving_it_there() {
+fn moving_a_member_to_a_set_that_has_it_does_not_change_the_set() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "sadd from x\r\nsadd to x\r\nwatch to\r\nsmove from to x");
-    client.forget_output();
-    client.goes_on(&mut app, "multi\r\nping\r\nexec");
+    client.run(&mut app, "sadd from x\r\nsadd to x\r\nwatch to\r\nsmove from to x");
+    client.discard_output();
+    client.run(&mut app, "multi\r\nping\r\nexec");
     assert_eq!(client.output.to_vec(), b"+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
 }
 
 #[test]
-fn a_transaction_that_has_failed_is_not_kept() {
+fn a_failed_transaction_keeps_no_requests() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "multi\r\nnonsense");
-    client.forget_output();
+    client.run(&mut app, "multi\r\nnonsense");
+    client.discard_output();
     let set = format!("set k {}\r\n", "x".repeat(1000));
-    // More than a transaction may keep.
+    // More than the limit of a transaction.
     for _ in 0..700 {
-        client.goes_on(&mut app, &set.repeat(100));
+        client.run(&mut app, &set.repeat(100));
         assert!(client.output.to_vec().ends_with(b"+QUEUED\r\n"));
-        client.forget_output();
+        client.discard_output();
     }
-    client.goes_on(&mut app, "exec\r\nexists k");
+    client.run(&mut app, "exec\r\nexists k");
     assert!(client.output.to_vec().starts_with(b"-EXECABORT"));
     assert!(client.output.to_vec().ends_with(b":0\r\n"));
 }
 
 #[test]
-fn each_command_of_a_batch_has_a_time_of_its_own() {
+fn each_command_of_a_batch_has_its_own_time() {
     let (clock, _) = stepping_clock();
     let mut app = app_at(clock);
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "set t 1 px 25\r\npttl t\r\npttl t\r\npttl t\r\nget t");
+    client.run(&mut app, "set t 1 px 25\r\npttl t\r\npttl t\r\npttl t\r\nget t");
     assert_eq!(client.output.to_vec(), b"+OK\r\n:15\r\n:5\r\n:-2\r\n$-1\r\n");
-    client.forget_output();
-    // So do those that were asked for while the client was blocked.
-    client.goes_on(&mut app, "blpop list 0\r\nset t 1 px 15\r\npttl t\r\nexists t");
-    Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
+    client.discard_output();
+    // So does each request that was kept while the client was blocked.
+    client.run(&mut app, "blpop list 0\r\nset t 1 px 15\r\npttl t\r\nexists t");
+    Client::open(&mut app, 2).run(&mut app, "rpush list x");
     assert_eq!(client.advance(&mut app, Cause::Woken).0, Flow::Continue);
     assert!(client.output.to_vec().ends_with(b"+OK\r\n:5\r\n:0\r\n"));
 }
 
 #[test]
-fn the_time_stands_still_within_a_transaction() {
+fn the_time_is_constant_within_a_transaction() {
     let (clock, _) = stepping_clock();
     let mut app = app_at(clock);
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "multi\r\nset t 1 px 15\r\npttl t\r\npttl t\r\npttl t\r\nexec");
+    client.run(&mut app, "multi\r\nset t 1 px 15\r\npttl t\r\npttl t\r\npttl t\r\nexec");
     assert!(client.output.to_vec().ends_with(b"*4\r\n+OK\r\n:15\r\n:15\r\n:15\r\n"));
-    client.forget_output();
-    client.goes_on(&mut app, "pttl t\r\npttl t");
+    client.discard_output();
+    client.run(&mut app, "pttl t\r\npttl t");
     assert_eq!(client.output.to_vec(), b":5\r\n:-2\r\n");
 }
 
 #[test]
-fn commands_that_do_not_need_the_time_do_not_have_it_read() {
+fn commands_that_do_not_need_the_time_do_not_read_the_clock() {
     let (clock, readings) = stepping_clock();
     let mut app = app_at(clock);
     let mut client = Client::open(&mut app, 1);
-    client.goes_on(&mut app, "set other 1 ex 100");
+    client.run(&mut app, "set other 1 ex 100");
     let before = readings.get();
-    client.goes_on(&mut app, &"set k v\r\nget k\r\nincr n\r\nrpush l x\r\n".repeat(100));
+    client.run(&mut app, &"set k v\r\nget k\r\nincr n\r\nrpush l x\r\n".repeat(100));
     assert_eq!(readings.get(), before);
-    client.goes_on(&mut app, "mget other other other");
+    client.run(&mut app, "mget other other other");
     assert_eq!(readings.get(), before + 1);
 }
 
 #[test]
-fn a_client_that_is_ended_is_gone_at_once_for_the_others() {
+fn an_ended_client_is_removed_at_once() {
     let mut app = app();
     let mut observer = Client::open(&mut app, 1);
-    observer.goes_on(&mut app, "client setname observer\r\nsubscribe other\r\nreset");
+    observer.run(&mut app, "client setname observer\r\nsubscribe other\r\nreset");
     let unread = "x".repeat(2_000_000);
     let set = format!("*3\r\n$3\r\nset\r\n$3\r\nbig\r\n$2000000\r\n{unread}");
-    observer.goes_on(&mut app, &set);
+    observer.run(&mut app, &set);
     let ways: [(&str, &[u8]); 6] = [
         ("quit", b"quit\r\n"),
         ("an error of the protocol", b"*x\r\n"),
@@ -394,26 +395,25 @@ fn a_client_that_is_ended_is_gone_at_once_for_the_others() {
     ];
     for (number, (way, input)) in ways.into_iter().enumerate() {
         let mut client = Client::open(&mut app, 10 + number as u64);
-        client
-            .goes_on(&mut app, "client setname ended\r\nwatch k\r\nsubscribe news\r\nunsubscribe");
+        client.run(&mut app, "client setname ended\r\nwatch k\r\nsubscribe news\r\nunsubscribe");
         let list = observer.answer(&mut app, "client list");
         assert!(list.contains("name=ended"), "{list}");
         client.input.extend_from_slice(input);
         assert_eq!(client.advance(&mut app, Cause::Input).0, Flow::Close, "{way}");
         if way == "its own kill" {
-            // It has ended the observer, too.
+            // It has ended the observer too.
             assert_eq!(observer.advance(&mut app, Cause::Woken).0, Flow::Close);
             observer = Client::open(&mut app, 1);
         }
-        // Its connection lingers: it has not been told that it is closed.
+        // Its connection lingers: `closed` has not been called.
         let list = observer.answer(&mut app, "client list");
         assert!(!list.contains("name=ended"), "{way}: {list}");
         let info = observer.answer(&mut app, "info clients");
         assert!(info.contains("connected_clients:1\r\n"), "{way}: {info}");
         assert_eq!(observer.answer(&mut app, "client kill type normal"), ":0\r\n", "{way}");
-        // Its number may be another's by now, who is not to suffer from its end.
+        // Another client may have its number by now, and must not be affected by its end.
         let mut next = Client::open(&mut app, 100);
-        next.goes_on(&mut app, "client setname next");
+        next.run(&mut app, "client setname next");
         client.closed(&mut app);
         assert!(next.answer(&mut app, "client list").contains("name=next"), "{way}");
         next.closed(&mut app);
@@ -421,84 +421,84 @@ fn a_client_that_is_ended_is_gone_at_once_for_the_others() {
 }
 
 #[test]
-fn a_killed_client_is_gone_before_its_turn_comes() {
+fn a_killed_client_is_removed_before_its_session_runs() {
     let mut app = app();
     let mut killer = Client::open(&mut app, 1);
     let mut killed = Client::open(&mut app, 2);
-    killed.goes_on(&mut app, "blpop list 0");
-    let said = killer.answer(&mut app, "client kill id 2\r\nclient kill id 2\r\ninfo clients");
-    assert!(said.starts_with(":1\r\n:0\r\n"), "{said}");
-    assert!(said.contains("connected_clients:1\r\n"), "{said}");
-    assert!(said.contains("blocked_clients:0\r\n"), "{said}");
+    killed.run(&mut app, "blpop list 0");
+    let output = killer.answer(&mut app, "client kill id 2\r\nclient kill id 2\r\ninfo clients");
+    assert!(output.starts_with(":1\r\n:0\r\n"), "{output}");
+    assert!(output.contains("connected_clients:1\r\n"), "{output}");
+    assert!(output.contains("blocked_clients:0\r\n"), "{output}");
     assert_eq!(killed.advance(&mut app, Cause::Woken).0, Flow::Close);
 }
 
 #[test]
-fn a_long_pipeline_is_answered_in_portions() {
+fn the_replies_to_a_long_pipeline_are_sent_in_portions() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     let value = "x".repeat(10_000);
-    client.goes_on(&mut app, &format!("set k {value}"));
-    client.forget_output();
+    client.run(&mut app, &format!("set k {value}"));
+    client.discard_output();
     client.input.extend_from_slice("get k\r\n".repeat(100).as_bytes());
     let mut cause = Cause::Input;
     for portion in 1.. {
         let (flow, woken) = client.advance(&mut app, cause);
-        let said = client.output.len();
-        assert!(said < portion * (256 * 1024 + 11_000), "{said} bytes in {portion} portions");
+        let output = client.output.len();
+        assert!(output < portion * (256 * 1024 + 11_000), "{output} bytes in {portion} portions");
         if flow == Flow::Continue {
-            // It has all been said, though nothing was read.
+            // All replies are in the output, though nothing was read.
             assert!(portion > 3);
-            assert_eq!(said, 100 * (10_000 + "$10000\r\n\r\n".len() as u64));
+            assert_eq!(output, 100 * (10_000 + "$10000\r\n\r\n".len() as u64));
             break;
         }
-        assert_eq!((flow, woken), (Flow::Pause, vec![client.peer]), "it comes again by itself");
+        assert_eq!((flow, woken), (Flow::Pause, vec![client.peer]), "it wakes itself");
         cause = Cause::Woken;
     }
-    // What was read in between makes no portion longer.
-    client.forget_output();
+    // Output that was read in between does not make a portion longer.
+    client.discard_output();
     client.input.extend_from_slice("get k\r\n".repeat(100).as_bytes());
     assert_eq!(client.advance(&mut app, Cause::Input).0, Flow::Pause);
     assert!(client.output.len() < 256 * 1024 + 11_000);
 }
 
 #[test]
-fn what_was_asked_while_a_client_waited_is_answered_in_portions_and_in_order() {
+fn kept_requests_are_answered_in_portions_and_in_order() {
     let mut app = app();
     let mut client = Client::open(&mut app, 1);
     let asked: String = (0..5000).map(|number| format!("echo {number}\r\n")).collect();
-    client.goes_on(&mut app, &format!("blpop list 0\r\n{asked}"));
-    Client::open(&mut app, 2).goes_on(&mut app, "rpush list x");
-    // More comes before its turn.
+    client.run(&mut app, &format!("blpop list 0\r\n{asked}"));
+    Client::open(&mut app, 2).run(&mut app, "rpush list x");
+    // More requests come before it runs.
     let mut turns = 1;
-    let mut flow = client.says(&mut app, "echo last").0;
+    let mut flow = client.send(&mut app, "echo last").0;
     while flow == Flow::Pause {
         turns += 1;
         flow = client.advance(&mut app, Cause::Woken).0;
     }
     assert_eq!(turns, 3);
-    let said = String::from_utf8(client.output.to_vec()).expect("it is text");
+    let output = String::from_utf8(client.output.to_vec()).expect("it is text");
     let answer = |word: String| format!("${}\r\n{word}\r\n", word.len());
     let expected: String = (0..5000).map(|it| answer(it.to_string())).collect();
     let expected = format!("*2\r\n$4\r\nlist\r\n$1\r\nx\r\n{expected}$4\r\nlast\r\n");
-    assert!(said == expected, "{} bytes, not {}", said.len(), expected.len());
+    assert!(output == expected, "{} bytes, not {}", output.len(), expected.len());
 }
 
 #[test]
-fn the_client_with_the_most_unread_is_closed_once_all_have_too_much() {
+fn the_client_with_the_most_unread_output_is_closed_at_the_common_limit() {
     let mut app = app();
     let mut observer = Client::open(&mut app, 999);
     let value = "x".repeat(1_000_000);
-    observer.goes_on(&mut app, &format!("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1000000\r\n{value}"));
+    observer.run(&mut app, &format!("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1000000\r\n{value}"));
     let mut clients: Vec<Client> = (1..=100).map(|it| Client::open(&mut app, it)).collect();
     for client in &mut clients {
-        assert_eq!(client.says(&mut app, "get k").0, Flow::Pause, "it is a portion");
+        assert_eq!(client.send(&mut app, "get k").0, Flow::Pause, "a portion is complete");
     }
     let held = observer.answer(&mut app, "info memory");
     assert!(held.contains(&format!("mem_clients_normal:{}\r\n", 100 * 1_000_012)), "{held}");
-    // Those that read give back what was counted for them.
+    // The bytes of clients that read are no longer counted.
     for client in &mut clients[50..] {
-        client.forget_output();
+        client.discard_output();
         let _ = client.advance(&mut app, Cause::Drained);
     }
     let held = observer.answer(&mut app, "info memory");
@@ -506,14 +506,14 @@ fn the_client_with_the_most_unread_is_closed_once_all_have_too_much() {
     // A transaction counts as well.
     let queued = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{value}");
     let mut keeper = Client::open(&mut app, 500);
-    keeper.goes_on(&mut app, "multi");
+    keeper.run(&mut app, "multi");
     let woken = loop {
-        let (flow, woken) = keeper.says(&mut app, &queued);
+        let (flow, woken) = keeper.send(&mut app, &queued);
         if flow == Flow::Close {
             break woken;
         }
     };
-    assert_eq!(woken, [keeper.peer], "the others have done nothing");
+    assert_eq!(woken, [keeper.peer], "only the client with the most is closed");
     let info = observer.answer(&mut app, "info");
     assert!(info.contains("evicted_clients:1\r\n"), "{info}");
     assert!(info.contains(&format!("mem_clients_normal:{}\r\n", 50 * 1_000_012)), "{info}");
@@ -523,20 +523,20 @@ fn the_client_with_the_most_unread_is_closed_once_all_have_too_much() {
 }
 
 #[test]
-fn a_client_that_asks_to_be_spared_is_not_counted_among_those_that_hold_too_much() {
+fn clients_with_no_evict_do_not_count_for_the_common_limit() {
     let mut app = app();
     let mut observer = Client::open(&mut app, 1);
     let queued = format!("*2\r\n$4\r\necho\r\n$1000000\r\n{}", "x".repeat(1_000_000));
     let held = |app: &mut App, observer: &mut Client| {
-        let said = observer.answer(app, "info memory");
-        let held = said.split("mem_clients_normal:").nth(1).expect("it is told");
+        let output = observer.answer(app, "info memory");
+        let held = output.split("mem_clients_normal:").nth(1).expect("it is reported");
         held.lines().next().and_then(|it| it.parse::<u64>().ok()).expect("it is a number")
     };
     let mut client = Client::open(&mut app, 2);
-    client.goes_on(&mut app, "client no-evict on\r\nmulti");
-    client.goes_on(&mut app, &queued);
+    client.run(&mut app, "client no-evict on\r\nmulti");
+    client.run(&mut app, &queued);
     assert_eq!(held(&mut app, &mut observer), 0);
-    client.goes_on(&mut app, "discard\r\nclient no-evict off\r\nmulti");
-    client.goes_on(&mut app, &queued);
+    client.run(&mut app, "discard\r\nclient no-evict off\r\nmulti");
+    client.run(&mut app, &queued);
     assert!(held(&mut app, &mut observer) > 1_000_000);
 }

@@ -1,5 +1,4 @@
-//! Where a server listens, what it says where it cannot, and what becomes of it when it no longer
-//! can.
+//! Addresses to listen on: binding, errors, and the end of listeners.
 
 mod common;
 
@@ -14,13 +13,13 @@ const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 
-/// A loopback address and port that no other test has.
+/// Returns a loopback address and port that no other test uses.
 fn own_address() -> SocketAddr {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     SocketAddr::from(([127, high | 128, middle, low], 9527))
 }
 
-/// A wrapper that has `call` fail, or take its time.
+/// Returns a wrapper that makes `call` fail or take longer.
 fn faulty(call: &str, fault: &str) -> [String; 9] {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{fault}"));
     // With -D the child is the server itself, so that signals and the end of the test reach it.
@@ -32,9 +31,9 @@ fn start_faulty(call: &str, fault: &str, args: &[&str]) -> Daemon {
     Daemon::start(&wrapper.each_ref().map(String::as_str), ECHO, args)
 }
 
-/// Runs a server that cannot run; returns its exit code and what it said.
+/// Runs a server that cannot start. Returns its exit code and its output.
 fn fail(wrapper: &[String], args: &[&str]) -> (Option<i32>, String) {
-    // One that runs all the same is not waited for.
+    // A server that starts nevertheless is ended after a minute.
     let output = Command::new("timeout")
         .arg("60")
         .args(wrapper)
@@ -53,7 +52,7 @@ fn exchange(client: &mut TcpStream) {
 }
 
 #[test]
-fn ipv6_is_ipv6_alone_unless_it_is_asked_to_be_more() {
+fn ipv6_listeners_accept_ipv4_only_with_dual_stack() {
     let alone = Daemon::start(&[], ECHO, &["--listen", "[::]:0"]);
     let both = Daemon::start(&[], ECHO, &["--listen", "[::]:0", "--dual-stack"]);
     let over_ipv4 = |server: &Daemon| {
@@ -62,14 +61,14 @@ fn ipv6_is_ipv6_alone_unless_it_is_asked_to_be_more() {
     };
     assert!(over_ipv4(&alone).is_err());
     exchange(&mut over_ipv4(&both).expect("it takes IPv4 too"));
-    // So that the same port of IPv4 is free for another.
+    // The same port of IPv4 is free for another server.
     let address: SocketAddr = alone.addresses[0].parse().expect("it is an address");
     let beside = format!("0.0.0.0:{}", address.port());
     assert_eq!(Daemon::start(&[], ECHO, &["--listen", &beside]).stop().0, Some(0));
 }
 
 #[test]
-fn what_is_given_twice_is_listened_on_once_and_said() {
+fn a_repeated_address_is_bound_once_with_a_warning() {
     let address = own_address().to_string();
     let again = format!("--listen=tcp://{address}");
     let server = Daemon::start(&[], ECHO, &["--listen", &address, &again, &again]);
@@ -82,26 +81,26 @@ fn what_is_given_twice_is_listened_on_once_and_said() {
 }
 
 #[test]
-fn a_server_that_is_in_its_own_way_says_so() {
+fn overlapping_addresses_of_one_server_are_reported() {
     let mut address = own_address();
     address.set_port(9528);
     let all = format!("--listen=0.0.0.0:{}", address.port());
-    let (code, said) = fail(&[], &["--listen", &address.to_string(), &all]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = fail(&[], &["--listen", &address.to_string(), &all]);
+    assert_eq!(code, Some(1), "{output}");
     let sentence = format!("it overlaps with {address}, on which this server already listens");
-    assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
+    assert!(output.contains(&sentence) && output.lines().count() == 1, "{output}");
     let (folder, link) = (Folder::new("own"), Folder::new("link"));
     let link = link.path().join("folder");
     std::os::unix::fs::symlink(folder.path(), &link).expect("the folder is writable");
     let one = format!("--listen=unix:{}/x", folder.path().display());
     let other = format!("--listen=unix:{}/x", link.display());
-    let (code, said) = fail(&[], &[&one, &other]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("this process listens there already"), "{said}");
+    let (code, output) = fail(&[], &[&one, &other]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("this process listens there already"), "{output}");
 }
 
 #[test]
-fn a_name_stands_for_all_its_addresses() {
+fn a_name_binds_all_its_addresses() {
     let server = Daemon::start(&[], ECHO, &["--listen", "localhost:0"]);
     let address: SocketAddr = server.addresses[0].parse().expect("it is an address");
     assert!(address.ip().is_loopback());
@@ -115,7 +114,7 @@ fn a_name_stands_for_all_its_addresses() {
 }
 
 #[test]
-fn each_error_is_told_with_what_is_true_of_it() {
+fn each_listening_error_is_reported_with_its_cause() {
     if !has_peer("strace") {
         return;
     }
@@ -143,16 +142,19 @@ fn each_error_is_told_with_what_is_true_of_it() {
         ("eventfd2", "ENFILE", &unix, "cannot start the loop: eventfd: "),
     ] {
         let wrapper = faulty(call, &format!("error={error}"));
-        let (code, said) = fail(&wrapper, &["--listen", address]);
-        assert_eq!(code, Some(1), "{call} {error}: {said}");
-        assert!(said.contains(sentence) && said.lines().count() == 1, "{call} {error}: {said}");
+        let (code, output) = fail(&wrapper, &["--listen", address]);
+        assert_eq!(code, Some(1), "{call} {error}: {output}");
+        assert!(
+            output.contains(sentence) && output.lines().count() == 1,
+            "{call} {error}: {output}"
+        );
     }
     let left = std::fs::read_dir(folder.path()).expect("it is there").count();
     assert_eq!(left, 0, "files were left");
 }
 
 #[test]
-fn connections_that_are_no_good_one_after_the_other_keep_no_server_busy() {
+fn repeated_accept_errors_do_not_keep_a_server_busy() {
     if !has_peer("strace") {
         return;
     }
@@ -161,7 +163,7 @@ fn connections_that_are_no_good_one_after_the_other_keep_no_server_busy() {
             let args = [LISTEN[0], LISTEN[1], "--backend", backend];
             let server = start_faulty("accept4", &format!("error={error}"), &args);
             let client = server.connect();
-            // Ten pauses take a few seconds, so that the second line about them is due.
+            // Ten pauses take a few seconds, so the second log line about them is due.
             std::thread::sleep(std::time::Duration::from_secs(3));
             let (code, log) = server.stop();
             drop(client);
@@ -174,21 +176,21 @@ fn connections_that_are_no_good_one_after_the_other_keep_no_server_busy() {
     }
 }
 
-/// A figure from the last line of counters.
+/// Returns a figure from the last line of counters.
 fn figure(log: &str, name: &str) -> u64 {
     let text = log.rsplit(name).next().and_then(|rest| rest.split(' ').next());
     text.and_then(|text| text.parse().ok()).expect("it stands there")
 }
 
 #[test]
-fn a_server_whose_last_listener_has_ended_finishes_what_it_has_and_fails() {
+fn a_server_without_listeners_finishes_its_connections_and_fails() {
     if !has_peer("strace") {
         return;
     }
     for backend in BACKENDS {
         let args = [LISTEN[0], LISTEN[1], "--backend", backend];
-        // What accepting says of a socket that was shut down or closed from outside, and would
-        // never say of one that listens.
+        // The error of accepting on a socket that was shut down or closed from outside. A listening
+        // socket never causes it.
         let mut server = start_faulty("accept4", "error=EINVAL:when=2+", &args);
         let mut first = server.connect();
         exchange(&mut first);
@@ -204,7 +206,7 @@ fn a_server_whose_last_listener_has_ended_finishes_what_it_has_and_fails() {
 }
 
 #[test]
-fn one_listener_of_two_that_ends_is_said_and_the_other_goes_on() {
+fn the_end_of_one_listener_is_logged_and_the_other_continues() {
     if !has_peer("strace") {
         return;
     }
@@ -220,22 +222,22 @@ fn one_listener_of_two_that_ends_is_said_and_the_other_goes_on() {
 }
 
 #[test]
-fn the_limit_of_descriptors_is_the_business_of_whoever_asks_for_many() {
+fn a_low_descriptor_limit_is_reported_only_for_a_requested_number_of_connections() {
     let script = ["sh", "-c", "ulimit -n 100 && exec \"$0\" \"$@\""];
     let sentence = "1000 connections take more than the 100 descriptors";
     let asked = [LISTEN[0], LISTEN[1], "--max-connections", "1000"];
-    for (args, said) in [(&LISTEN[..], false), (&asked[..], true)] {
+    for (args, logged) in [(&LISTEN[..], false), (&asked[..], true)] {
         let server = Daemon::start(&script, ECHO, args);
         exchange(&mut server.connect());
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{log}");
-        assert_eq!(log.contains(sentence), said, "{log}");
-        assert!(said || !log.contains("ulimit"), "{log}");
+        assert_eq!(log.contains(sentence), logged, "{log}");
+        assert!(logged || !log.contains("ulimit"), "{log}");
     }
 }
 
 #[test]
-fn a_limit_of_descriptors_that_cannot_be_raised_stops_no_server() {
+fn a_failure_to_raise_the_descriptor_limit_stops_no_server() {
     if !has_peer("strace") {
         return;
     }
@@ -247,9 +249,9 @@ fn a_limit_of_descriptors_that_cannot_be_raised_stops_no_server() {
 }
 
 #[test]
-fn the_end_of_a_terminal_stops_a_server_unless_it_was_started_to_outlive_it() {
+fn sighup_stops_a_server_unless_it_was_started_with_nohup() {
     if reactor::Signal::HANGUP.is_ignored() {
-        // The server inherits that: it was started to outlive the terminal, as these tests were.
+        // The server inherits an ignored SIGHUP from these tests.
         testkit::tell("SKIPPED", "the tests run under nohup, and SIGHUP is ignored");
     } else {
         let mut server = Daemon::start(&[], ECHO, &LISTEN);
@@ -271,14 +273,14 @@ fn the_end_of_a_terminal_stops_a_server_unless_it_was_started_to_outlive_it() {
 }
 
 #[test]
-fn a_signal_in_the_last_moment_changes_nothing() {
+fn a_signal_during_exit_has_no_effect() {
     if !has_peer("strace") {
         return;
     }
-    // The end takes half a second, in which the loop is gone.
+    // Exiting takes half a second. The loop is gone by then.
     let mut server = start_faulty("exit_group", "delay_enter=500000", &LISTEN);
     while server.is_alive() {
-        // It may end while it is told to.
+        // The process may end before the signal arrives.
         let _ = Command::new("kill").args(["-TERM", &server.id().to_string()]).output();
     }
     let (code, log) = server.wait();
@@ -286,7 +288,7 @@ fn a_signal_in_the_last_moment_changes_nothing() {
 }
 
 #[test]
-fn peers_who_wait_are_counted() {
+fn waiting_peers_are_counted() {
     let args = [LISTEN[0], LISTEN[1], "--max-connections", "2"];
     let server = Daemon::start(&[], ECHO, &args);
     let mut clients: Vec<TcpStream> = (0..5).map(|_| server.connect()).collect();

@@ -1,4 +1,4 @@
-//! A standard error that blocks, fails or is gone costs lines of the log and nothing else.
+//! A standard error that blocks, fails or is closed loses lines of the log and has no other effect.
 
 mod common;
 
@@ -13,10 +13,10 @@ use testkit::{Folder, PATIENCE, process, wait_until};
 const SERVERS: [&str; 3] =
     [env!("CARGO_BIN_EXE_echo-server"), env!("CARGO_BIN_EXE_uppercase"), env!("CARGO_BIN_EXE_kv")];
 const ECHO: &str = SERVERS[0];
-/// More than a pipe and the queue of a log take, at a line or more for each connection.
+/// A number of connections whose log lines exceed a pipe and the queue of the log.
 const FLOOD: usize = 15_000;
 
-/// A server whose standard error is the test's business.
+/// A server whose standard error the test provides.
 struct Quiet {
     child: Child,
     path: PathBuf,
@@ -39,11 +39,11 @@ impl Quiet {
         Self { child, path, _folder: folder }
     }
 
-    /// One client, who is answered.
+    /// Connects a client and gets one reply.
     fn visit(&self) {
         let mut stream = UnixStream::connect(&self.path).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
-        // What each server answers with a line.
+        // A line that each server answers with a line.
         stream.write_all(b"PING\r\n").expect("it takes bytes");
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("it answers");
@@ -62,7 +62,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // It may have ended by itself, which is what was wanted.
+        // It may have ended already, as intended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -72,18 +72,18 @@ fn lines(reader: PipeReader) -> impl Iterator<Item = String> {
     BufReader::new(reader).lines().map(|line| line.expect("it is text"))
 }
 
-/// How many lines are said to be dropped in a line of counters.
+/// Returns the number of dropped lines in a line of counters.
 fn dropped(line: &str) -> u64 {
     let (_, count) = line.split_once("log_lines_dropped=").expect("the count stands in it");
     count.trim_end().parse().expect("it is a number")
 }
 
 #[test]
-fn a_log_that_is_not_read_stops_no_server() {
+fn an_unread_log_blocks_no_server() {
     for program in SERVERS {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         let server = Quiet::start(program, "trace", writer);
-        // Before the pipe is read at all, and after far more than it takes.
+        // Before the pipe is read at all, and after far more lines than it holds.
         for _ in 0..2000 {
             server.visit();
         }
@@ -93,14 +93,14 @@ fn a_log_that_is_not_read_stops_no_server() {
 }
 
 #[test]
-fn a_log_that_is_read_late_is_whole_or_says_how_much_of_it_was_dropped() {
+fn a_log_read_late_is_complete_or_has_a_notice_of_dropped_lines() {
     let (reader, writer) = io::pipe().expect("a pipe can be made");
     let server = Quiet::start(ECHO, "debug", writer);
     for _ in 0..FLOOD {
         server.visit();
     }
     let mut lines = lines(reader);
-    // The beginning is there, each connection in turn, and the notice comes where lines are missing.
+    // The log starts with every connection in order. The notice is where lines are missing.
     let (mut ended, mut notice) = (0, String::new());
     for line in lines.by_ref() {
         ended += u64::from(line.contains("peer closed"));
@@ -113,7 +113,7 @@ fn a_log_that_is_read_late_is_whole_or_says_how_much_of_it_was_dropped() {
     server.visit();
     let status = server.stop();
     let last: Vec<String> = lines.collect();
-    let stopped = last.iter().find(|line| line.contains("stopped: ")).expect("it says so");
+    let stopped = last.iter().find(|line| line.contains("stopped: ")).expect("it is logged");
     let count = dropped(stopped);
     assert!(notice.contains(&format!(" {count} lines")), "{notice}, and then {count}");
     assert!(last.iter().any(|line| line.contains("peer closed")), "nothing came after the notice");
@@ -121,7 +121,7 @@ fn a_log_that_is_read_late_is_whole_or_says_how_much_of_it_was_dropped() {
 }
 
 #[test]
-fn a_log_that_is_read_is_whole_when_the_server_stops() {
+fn a_log_that_is_read_is_complete_when_the_server_stops() {
     for program in SERVERS {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
         let server = Quiet::start(program, "debug", writer);
@@ -132,15 +132,15 @@ fn a_log_that_is_read_is_whole_when_the_server_stops() {
         assert_eq!(server.stop().code(), Some(0));
         let lines = reading.join().expect("it does not panic");
         let ended = lines.iter().filter(|line| line.contains("peer closed")).count();
-        // The one that waited for it to listen is among them.
+        // The connection that waited for the server to listen is among them.
         assert!(ended > 1000, "{ended} of 1001 were logged");
-        let stopped = lines.iter().find(|line| line.contains("stopped: ")).expect("it says so");
+        let stopped = lines.iter().find(|line| line.contains("stopped: ")).expect("it is logged");
         assert_eq!(dropped(stopped), 0);
     }
 }
 
 #[test]
-fn a_log_that_goes_nowhere_stops_no_server() {
+fn a_broken_log_blocks_no_server() {
     let full = || File::options().write(true).open("/dev/full").expect("every Linux has it");
     for program in SERVERS {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
@@ -152,14 +152,14 @@ fn a_log_that_goes_nowhere_stops_no_server() {
             }
             server.signal("USR1");
             server.visit();
-            // One that tries again for ever uses a processor; its last line is given up on.
+            // Endless retries would use a processor. The server gives up writing its last line.
             assert_eq!(server.stop().code(), Some(0), "{program}");
         }
     }
 }
 
 #[test]
-fn why_a_server_cannot_start_is_said_whatever_is_filtered() {
+fn a_failure_to_start_is_printed_with_any_log_filter() {
     let output = |filter: &str| {
         Command::new(ECHO)
             .args(["--listen", "unix:/nonexistent/x.sock"])
@@ -169,9 +169,9 @@ fn why_a_server_cannot_start_is_said_whatever_is_filtered() {
     };
     for filter in ["off", "error", "reactor=error", "servers::run=debug", "info"] {
         let output = output(filter);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{filter}: {said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{filter}: {errors}");
         let sentence = "cannot listen on unix:/nonexistent/x.sock: there is no folder /nonexistent";
-        assert!(said.contains(sentence) && said.lines().count() == 1, "{filter}: {said:?}");
+        assert!(errors.contains(sentence) && errors.lines().count() == 1, "{filter}: {errors:?}");
     }
 }

@@ -14,7 +14,7 @@ use common::{Daemon, PATIENCE};
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// Runs the server where it cannot run; returns its exit code and what it said.
+/// Runs a server that cannot start. Returns its exit code and its output.
 fn fail(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(ECHO)
         .args(args)
@@ -26,26 +26,26 @@ fn fail(args: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said_in_one_sentence() {
+fn an_address_in_use_is_reported_in_one_sentence() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = other.local_addr().expect("it has an address").to_string();
-    let (code, said) = fail(&["--listen", &address]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = fail(&["--listen", &address]);
+    assert_eq!(code, Some(1), "{output}");
     let sentence = format!("cannot listen on {address}: another socket has that port");
-    assert!(said.contains(&sentence) && said.lines().count() == 1, "{said}");
+    assert!(output.contains(&sentence) && output.lines().count() == 1, "{output}");
 }
 
 #[test]
-fn wrong_arguments_are_refused_with_what_to_write_instead() {
+fn wrong_arguments_are_refused_with_a_hint() {
     for (args, hint) in [
         (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select"),
         (["--idle-timeout", "0s"], "expected a positive time"),
         (["--idle-timeout", "1h30"], "such as 500ms, 60s, 5m, 1h30m or 1d"),
         (["--max-connections", "0"], "at least 1"),
     ] {
-        let (code, said) = fail(&args);
-        assert_eq!(code, Some(2), "{args:?}: {said}");
-        assert!(said.contains(hint), "{args:?}: {said}");
+        let (code, output) = fail(&args);
+        assert_eq!(code, Some(2), "{args:?}: {output}");
+        assert!(output.contains(hint), "{args:?}: {output}");
     }
 }
 
@@ -61,57 +61,57 @@ fn a_malformed_address_is_a_wrong_argument() {
         ("unix:@name", "abstract names of Unix sockets are not supported"),
         ("", "a port must follow"),
     ] {
-        let (code, said) = fail(&["--listen", address]);
-        assert_eq!(code, Some(2), "{address}: {said}");
+        let (code, output) = fail(&["--listen", address]);
+        assert_eq!(code, Some(2), "{address}: {output}");
         let sentence = format!("{address:?} is no address: ");
-        assert!(said.contains(&sentence) && said.contains(hint), "{address}: {said}");
+        assert!(output.contains(&sentence) && output.contains(hint), "{address}: {output}");
         assert!(!Path::new("@name").exists(), "a file was made");
     }
 }
 
 #[test]
-fn a_name_that_is_unknown_is_said_in_one_sentence() {
-    // No name ends so (RFC 6761).
-    let (code, said) = fail(&["--listen", "no-such-host.invalid:80"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("cannot listen on no-such-host.invalid:80: unknown name"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+fn an_unknown_name_is_reported_in_one_sentence() {
+    // `.invalid` never resolves (RFC 6761).
+    let (code, output) = fail(&["--listen", "no-such-host.invalid:80"]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("cannot listen on no-such-host.invalid:80: unknown name"), "{output}");
+    assert_eq!(output.lines().count(), 1, "{output}");
 }
 
 #[test]
 fn an_address_of_another_machine_is_refused() {
-    // 192.0.2.0/24 is set aside for documentation (RFC 5737), so no machine has it.
-    let (code, said) = fail(&["--listen", "192.0.2.1:0"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("this machine has no such address"), "{said}");
+    // 192.0.2.0/24 is reserved for documentation (RFC 5737), so no machine has such an address.
+    let (code, output) = fail(&["--listen", "192.0.2.1:0"]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("this machine has no such address"), "{output}");
 }
 
 #[test]
-fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
+fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     let path = std::env::temp_dir().join(format!("reactor-{}-stale.sock", std::process::id()));
     let address = format!("unix:{}", path.display());
     drop(UnixListener::bind(&path).expect("the path is free"));
     let server = Daemon::start(&[], ECHO, &["--listen", &address]);
-    let (code, said) = fail(&["--listen", &address]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = fail(&["--listen", &address]);
+    assert_eq!(code, Some(1), "{output}");
     let sentence = format!("another process listens there, number {}", server.id());
-    assert!(said.contains(&sentence), "{said}");
+    assert!(output.contains(&sentence), "{output}");
     assert_eq!(server.stop().0, Some(0));
     assert!(!path.exists(), "the socket file was left");
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_kept() {
     let path = std::env::temp_dir().join(format!("reactor-{}-precious", std::process::id()));
     std::fs::write(&path, "precious").expect("the folder is writable");
-    let (code, said) = fail(&["--listen", &format!("unix:{}", path.display())]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = fail(&["--listen", &format!("unix:{}", path.display())]);
+    assert_eq!(code, Some(1), "{output}");
     assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "precious");
     std::fs::remove_file(&path).expect("it can be removed");
 }
 
 #[test]
-fn stopping_lets_a_transfer_finish_and_takes_nobody_new() {
+fn stopping_lets_transfers_finish_and_accepts_no_connections() {
     let server = Daemon::start(&[], ECHO, &LISTEN);
     let mut client = server.connect();
     let mut reply = [0; 5];
@@ -135,7 +135,7 @@ fn stopping_lets_a_transfer_finish_and_takes_nobody_new() {
 }
 
 #[test]
-fn silence_is_ended_at_the_idle_limit_and_the_first_signal_logs_counters() {
+fn silent_connections_end_at_the_idle_limit_and_sigusr1_logs_counters() {
     let args = [LISTEN[0], LISTEN[1], "--idle-timeout", "200ms"];
     let server = Daemon::start(&[], ECHO, &args);
     let mut client = server.connect();
@@ -149,7 +149,7 @@ fn silence_is_ended_at_the_idle_limit_and_the_first_signal_logs_counters() {
 }
 
 #[test]
-fn connections_over_the_limit_wait_for_their_turn() {
+fn connections_over_the_limit_wait() {
     let args = [LISTEN[0], LISTEN[1], "--max-connections", "1"];
     let server = Daemon::start(&[], ECHO, &args);
     let mut first = server.connect();
@@ -167,7 +167,7 @@ fn connections_over_the_limit_wait_for_their_turn() {
 }
 
 #[test]
-fn peers_that_reset_or_trickle_leave_nothing_behind() {
+fn peers_that_reset_or_trickle_leave_no_connections() {
     let server = Daemon::start(&[], ECHO, &LISTEN);
     for _ in 0..100 {
         let mut client = server.connect();

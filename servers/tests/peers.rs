@@ -1,4 +1,4 @@
-//! The servers against programs that others wrote: nc and socat.
+//! Tests the servers with independent programs: nc and socat.
 
 mod common;
 
@@ -12,7 +12,7 @@ const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 
 #[test]
-fn nc_gets_upper_case_back() {
+fn nc_receives_upper_case() {
     if !has_peer("nc") {
         return;
     }
@@ -48,7 +48,7 @@ fn a_hundred_megabytes_come_back_identical_on_every_backend() {
 }
 
 #[test]
-fn socat_talks_to_it_over_ipv6_and_unix() {
+fn socat_connects_over_ipv6_and_unix_sockets() {
     if !has_peer("socat") {
         return;
     }

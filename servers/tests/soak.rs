@@ -1,6 +1,6 @@
-//! A soak: echo, uppercase and kv under random clients that verify every byte, while servers and
-//! clients are stopped and continued. It takes five seconds, or as many as `SOAK_SECONDS` says;
-//! `SOAK_SEED` repeats a run.
+//! A soak test: random clients of echo, uppercase and kv verify every byte, while servers and
+//! clients are stopped and continued. It takes five seconds, or `SOAK_SECONDS`. `SOAK_SEED` repeats
+//! a run.
 
 mod common;
 
@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(8);
 const CLIENT_STOP_MAX: Duration = Duration::from_secs(2);
 /// Longer than the idle limit.
 const SERVER_STOP_MAX: Duration = Duration::from_secs(9);
-/// Names the client that a copy of this program is to be: server, address, seed and seconds.
+/// The variable with the parameters of a client process: server, address, seed and seconds.
 const CLIENT: &str = "SOAK_CLIENT";
 
 const SERVERS: [(&str, &str, &str); 3] = [
@@ -35,17 +35,17 @@ fn number(variable: &str, default: u64) -> u64 {
     }
 }
 
-/// A conversation with one server: what is said next, and what has to come back.
-type Speak = fn(&mut Random) -> (Vec<u8>, Vec<u8>);
+/// One exchange with a server: the bytes to send, and the expected reply.
+type Exchange = fn(&mut Random) -> (Vec<u8>, Vec<u8>);
 
-fn speak_bytes(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+fn exchange_bytes(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let scale = 1 << random.below(19);
     let length = 1 + random.below(scale) as usize;
     let bytes = random.bytes(length);
     (bytes.clone(), bytes)
 }
 
-fn speak_lines(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+fn exchange_lines(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let mut lines = Vec::new();
     for _ in 0..=random.below(200) {
         let length = random.below(300) as usize;
@@ -56,7 +56,7 @@ fn speak_lines(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     (lines, answer)
 }
 
-fn speak_resp(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+fn exchange_resp(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let (mut requests, mut replies) = (Vec::new(), Vec::new());
     for _ in 0..=random.below(50) {
         let length = random.below(3000) as usize;
@@ -76,17 +76,17 @@ fn speak_resp(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     (requests, replies)
 }
 
-/// What a server understands.
-fn language(server: &str) -> Speak {
+/// Returns the exchanges for a server.
+fn exchange_of(server: &str) -> Exchange {
     match server {
-        "echo-server" => speak_bytes,
-        "uppercase" => speak_lines,
-        _ => speak_resp,
+        "echo-server" => exchange_bytes,
+        "uppercase" => exchange_lines,
+        _ => exchange_resp,
     }
 }
 
-/// A call, made again when a stop has interrupted it: sockets with a timeout do not do so by themselves
-/// (`signal(7)`).
+/// Repeats a call that a stop has interrupted. Sockets with a timeout are not restarted
+/// automatically (`signal(7)`).
 fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -96,40 +96,40 @@ fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// One connection, from its beginning to one of its ends. Returns how many bytes were verified.
-fn converse(address: &str, speak: Speak, random: &mut Random) -> io::Result<u64> {
+/// Uses one connection and ends it in one of several ways. Returns the number of verified bytes.
+fn use_connection(address: &str, exchange: Exchange, random: &mut Random) -> io::Result<u64> {
     let mut stream = again(|| TcpStream::connect(address))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut verified = 0;
     for _ in 0..random.below(20) {
-        let (said, expected) = speak(random);
+        let (sent, expected) = exchange(random);
         let mut writer = stream.try_clone()?;
         let pause = Duration::from_millis(random.below(4) * random.below(50));
-        let heard = std::thread::scope(|scope| {
-            let writing = scope.spawn(move || writer.write_all(&said));
+        let received = std::thread::scope(|scope| {
+            let writing = scope.spawn(move || writer.write_all(&sent));
             std::thread::sleep(pause);
-            let mut heard = vec![0; expected.len()];
-            stream.read_exact(&mut heard)?;
+            let mut received = vec![0; expected.len()];
+            stream.read_exact(&mut received)?;
             writing.join().expect("writing does not panic")?;
-            io::Result::Ok(heard)
+            io::Result::Ok(received)
         })?;
-        assert!(heard == expected, "{} bytes came back wrong", expected.len());
-        verified += heard.len() as u64;
+        assert!(received == expected, "{} bytes came back wrong", expected.len());
+        verified += received.len() as u64;
     }
     match random.below(3) {
         0 => {
             stream.shutdown(Shutdown::Write)?;
             assert_eq!(again(|| stream.read(&mut [0]))?, 0, "there is more than was asked for");
         }
-        // It leaves with an answer on its way.
-        1 => stream.write_all(&speak(random).0[..1])?,
+        // It closes while an answer is on its way.
+        1 => stream.write_all(&exchange(random).0[..1])?,
         _ => {}
     }
     Ok(verified)
 }
 
-/// What a copy of this program does that was started as a client; nothing otherwise.
+/// Runs the clients in a copy of this program. Does nothing in other runs.
 #[test]
 fn client_of_the_soak() {
     let Ok(text) = std::env::var(CLIENT) else { return };
@@ -138,7 +138,7 @@ fn client_of_the_soak() {
     let (server, address) = (next(), next());
     let (seed, seconds): (u64, u64) =
         (next().parse().expect("it is"), next().parse().expect("it is"));
-    let speak = language(&server);
+    let exchange = exchange_of(&server);
     let until = Instant::now() + Duration::from_secs(seconds);
     let verified: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
@@ -147,7 +147,7 @@ fn client_of_the_soak() {
                 scope.spawn(move || {
                     let mut verified = 0;
                     while Instant::now() < until {
-                        let result = converse(address, speak, &mut random);
+                        let result = use_connection(address, exchange, &mut random);
                         verified += result.unwrap_or_else(|error| panic!("{server}: {error}"));
                     }
                     verified
@@ -159,13 +159,14 @@ fn client_of_the_soak() {
     tell("VERIFIED", &format!("{verified} bytes of {server}"));
 }
 
-/// One server, and the process of its clients.
+/// A server and the process of its clients.
 struct Pair {
     name: &'static str,
     server: Daemon,
     clients: Child,
-    /// Descriptors and bytes of memory before.
+    /// The number of descriptors at the start.
     descriptors: usize,
+    /// The memory at the start, in bytes.
     memory: u64,
 }
 
@@ -183,11 +184,11 @@ impl Pair {
         let args = ["--listen", "127.0.0.1:0", "--backend", backend, "--idle-timeout", &idle];
         let server = Daemon::start(&[], program, &args);
         let address = &server.addresses[0];
-        let speak = language(name);
-        // What the first connections need stays.
+        let exchange = exchange_of(name);
+        // The memory that the first connections need stays allocated.
         let mut random = Random::new(seed);
         for _ in 0..20 {
-            converse(address, speak, &mut random).expect("it answers");
+            use_connection(address, exchange, &mut random).expect("it answers");
         }
         wait_until("every connection is closed", || server.counters()["connections"] == 0);
         let (descriptors, memory) = (descriptors(server.id()), server.memory());
@@ -199,7 +200,7 @@ impl Pair {
         Self { name, server, clients, descriptors, memory }
     }
 
-    /// Stops the server or its clients for a while.
+    /// Stops the server or its clients for a while, and continues them.
     fn disturb(&mut self, random: &mut Random) {
         let (pid, longest) = match random.below(2) {
             0 => (self.server.id(), SERVER_STOP_MAX),
@@ -233,14 +234,14 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // They have ended by themselves unless something failed.
+        // They have ended already unless the test failed.
         let _ = self.clients.kill();
         let _ = self.clients.wait();
     }
 }
 
 #[test]
-fn nothing_is_lost_while_servers_and_clients_are_stopped_and_continued() {
+fn stopped_and_continued_servers_and_clients_lose_no_bytes() {
     let (seconds, seed) = (number("SOAK_SECONDS", 5), number("SOAK_SEED", 1));
     let mut pairs: Vec<Pair> =
         SERVERS.into_iter().map(|server| Pair::start(server, seed, seconds)).collect();

@@ -1,7 +1,8 @@
-//! What the tests of all packages share: peer programs, folders, processes and random numbers.
+//! Shared helpers for the tests of all packages: peer programs, folders, processes and random
+//! numbers.
 //!
-//! Packages name it among their `[dev-dependencies]`; nothing that is shipped depends on it.
-//! Everything here panics where a test has to fail, and says why.
+//! Packages list it in their `[dev-dependencies]`. Nothing that is published depends on it. All
+//! functions panic with a message when the test has to fail.
 
 #![forbid(unsafe_code)]
 
@@ -17,13 +18,13 @@ pub use peers::{has_peer, skip, tell};
 pub use protocol::testing::Random;
 pub use redis::Redis;
 
-/// How long anything may take before a test gives up on it: longer than a busy machine needs.
+/// The time limit of all waits in tests, long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `done` says true, where there is no event to wait for.
+/// Waits until `done` returns true, when there is no event to wait for.
 ///
 /// # Panics
-/// When that takes longer than [`PATIENCE`]; `what` is what did not happen.
+/// Panics if that takes longer than [`PATIENCE`]. The message contains `what`.
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

@@ -1,9 +1,9 @@
-//! The programs of others that ours are tested against, and what to say when they are absent.
+//! Checks for peer programs that the tests need, and reports missing ones.
 
 use std::io::Write;
 use std::panic::Location;
 
-/// Which package of Debian has which program.
+/// The Debian package of each program.
 const PACKAGES: [(&str, &str); 10] = [
     ("chrt", "util-linux"),
     ("ip", "iproute2"),
@@ -17,10 +17,11 @@ const PACKAGES: [(&str, &str); 10] = [
     ("strace", "strace"),
 ];
 
-/// Whether `program` is on the `PATH`. When it is not, [`skip`] says so: the test has to return.
+/// Returns whether `program` is on the `PATH`. If it is not, reports that with [`skip`], and the
+/// test has to return.
 ///
 /// # Panics
-/// When it is absent and `REQUIRE_PEERS` is `1`.
+/// Panics if the program is missing and `REQUIRE_PEERS` is `1`.
 #[track_caller]
 pub fn has_peer(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|paths| {
@@ -34,10 +35,10 @@ pub fn has_peer(program: &str) -> bool {
     found
 }
 
-/// Says that a test cannot run here, and why.
+/// Reports that a test cannot run here, and why.
 ///
 /// # Panics
-/// When `REQUIRE_PEERS` is `1`: then nothing may be absent.
+/// Panics if `REQUIRE_PEERS` is `1`: then nothing may be missing.
 #[track_caller]
 pub fn skip(why: &str) {
     let required = std::env::var_os("REQUIRE_PEERS").is_some_and(|value| value == "1");
@@ -45,17 +46,17 @@ pub fn skip(why: &str) {
     tell("SKIPPED", why);
 }
 
-/// Writes a line about the current test where a person sees it: the harness keeps what a passing
-/// test prints to itself, and never what is written to the standard error itself.
+/// Writes a line about the current test that a user sees. The harness hides the output of passing
+/// tests, but not what is written to standard error directly.
 #[track_caller]
 pub fn tell(word: &str, what: &str) {
     let thread = std::thread::current();
     let place = Location::caller();
     let test = match thread.name() {
-        // The harness runs each test on a thread of its name, or all on the main one.
+        // The harness runs each test on a thread with its name, or all tests on the main thread.
         Some(name) if name != "main" => name.to_owned(),
         _ => format!("{}:{}", place.file(), place.line()),
     };
-    // One write, so that lines of several tests stay apart. It fails when no process reads it.
+    // A single write keeps lines of several tests apart. It fails if no process reads it.
     let _ = std::io::stderr().write_all(format!("{word} {test}: {what}\n").as_bytes());
 }

@@ -1,11 +1,11 @@
-//! A server of Redis's own, as the judge.
+//! A Redis server, to compare with.
 
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::{Folder, has_peer, wait_until};
 
-/// A `redis-server` on a Unix socket in a folder of its own; both go when it is dropped.
+/// A `redis-server` on a Unix socket in its own folder. Both are removed on drop.
 #[derive(Debug)]
 pub struct Redis {
     process: Child,
@@ -13,11 +13,11 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server with further `options` and waits until it answers. `None` where it or
-    /// `redis-cli` is absent, which [`has_peer`] says.
+    /// Starts a server with additional `options` and waits until it answers. Returns `None` if
+    /// `redis-server` or `redis-cli` is missing, which [`has_peer`] reports.
     ///
     /// # Panics
-    /// When it does not start, or when it is absent and required.
+    /// Panics if the server does not start, or if it is missing and required.
     #[track_caller]
     pub fn start(options: &[&str]) -> Option<Self> {
         if !has_peer("redis-server") || !has_peer("redis-cli") {
@@ -43,19 +43,19 @@ impl Redis {
         Some(Self { process, folder })
     }
 
-    /// The path of its socket.
+    /// Returns the path of its socket.
     pub fn socket(&self) -> String {
         self.folder.file("socket")
     }
 
-    /// Its address, for what takes `unix:` and a path.
+    /// Returns its address: `unix:` and the path.
     pub fn address(&self) -> String {
         format!("unix:{}", self.socket())
     }
 
-    /// Ends it before the test does.
+    /// Kills the server before the test ends.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

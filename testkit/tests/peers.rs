@@ -1,10 +1,10 @@
-//! What a person sees of a test whose peer is absent.
+//! The output of a test whose peer is missing.
 
 use std::process::{Command, Output};
 
 use testkit::has_peer;
 
-/// Runs [`asks_for_a_peer`] as a harness of its own, where no program is to be found.
+/// Runs [`asks_for_a_peer`] in a harness of its own that finds no programs.
 fn without_peers(required: &str) -> Output {
     Command::new(std::env::current_exe().expect("it runs"))
         .args(["--exact", "asks_for_a_peer"])
@@ -16,7 +16,7 @@ fn without_peers(required: &str) -> Output {
 
 #[test]
 fn asks_for_a_peer() {
-    // Any program that has a package will do.
+    // Any program in the list of packages works.
     if !has_peer("nc") {
         return;
     }
@@ -25,18 +25,18 @@ fn asks_for_a_peer() {
 }
 
 #[test]
-fn an_absent_peer_is_seen_though_the_test_passes() {
+fn a_missing_peer_is_reported_by_a_passing_test() {
     let output = without_peers("0");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{output:?}");
     let line = "SKIPPED asks_for_a_peer: nc is not installed (apt install netcat-openbsd)\n";
-    assert!(said.contains(line), "{said}");
+    assert!(errors.contains(line), "{errors}");
 }
 
 #[test]
-fn an_absent_peer_fails_where_peers_are_required() {
+fn a_missing_peer_fails_the_test_if_peers_are_required() {
     let output = without_peers("1");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "{output:?}");
-    assert!(said.contains("required by REQUIRE_PEERS=1: nc is not installed"), "{said}");
+    assert!(errors.contains("required by REQUIRE_PEERS=1: nc is not installed"), "{errors}");
 }

@@ -11,8 +11,8 @@ use servers::{Server, kv};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is for \
-                     reading and for tests. It has no scripts, sorted sets or streams, stores \
+const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is an \
+                     example to read and a server for tests. It has no scripts, sorted sets or streams, stores \
                      nothing on disk and does not replicate. For any of those, run Redis or \
                      Valkey";
 

@@ -68,11 +68,11 @@ const CLIENTS_MEMORY: &str = "2gb";
 /// The arguments that only this server takes.
 #[derive(Clone, Debug, Args)]
 pub struct KvArgs {
-    /// Bytes of keys and values, such as 100mb, above which commands that add more are refused
+    /// Memory for keys and values, such as 100mb; above it, commands that need more are refused
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub maxmemory: Option<u64>,
 
-    /// Password that clients have to give with AUTH before anything else
+    /// Password that clients have to give with AUTH before any other command
     #[arg(long, value_name = "PASSWORD", env = "KV_PASSWORD", hide_env_values = true)]
     pub requirepass: Option<String>,
 

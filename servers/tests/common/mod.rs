@@ -1,4 +1,5 @@
-//! What the tests of the servers share: daemons that are stopped whatever happens, and peers.
+//! Helpers for the tests of the servers: daemons that always end with their test, and peer
+//! programs.
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
@@ -12,22 +13,22 @@ use std::thread::JoinHandle;
 pub(crate) use testkit::PATIENCE;
 use testkit::process;
 
-/// A server under test: started on port 0, killed when dropped.
+/// A server under test. It is killed on drop.
 pub(crate) struct Daemon {
     child: Child,
-    /// Reads its log, so that it never waits for us to do so.
+    /// The thread that reads the log, so that the server never waits for a reader.
     reading: Option<JoinHandle<()>>,
-    /// What it has logged since it listened.
+    /// The log since the server started to listen.
     log: Arc<Mutex<String>>,
-    /// The lines it has logged about what it listens on.
+    /// The addresses that it listens on, as logged.
     pub(crate) addresses: Vec<String>,
-    /// What it logged until then.
+    /// The log before that.
     pub(crate) start_log: String,
 }
 
 impl Daemon {
-    /// Starts `program` with `args`, under `wrapper` when there is one, and waits until it listens
-    /// on as many addresses as it was given, one by default.
+    /// Starts `program` with `args`, under `wrapper` if there is one. Waits until it listens on all
+    /// addresses that it was given, or on one by default.
     pub(crate) fn start(wrapper: &[&str], program: &str, args: &[&str]) -> Self {
         let expected = args.iter().filter(|arg| **arg == "--listen").count();
         let words: Vec<&str> = wrapper.iter().copied().chain([program]).collect();
@@ -59,7 +60,7 @@ impl Daemon {
         Self { child, reading: Some(reading), log: lines, addresses, start_log }
     }
 
-    /// A connection to its first address.
+    /// Returns a connection to its first address.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.addresses[0]).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
@@ -67,7 +68,7 @@ impl Daemon {
         stream
     }
 
-    /// The host and port of its first address.
+    /// Returns the host and port of its first address.
     pub(crate) fn host_and_port(&self) -> (&str, &str) {
         self.addresses[0].rsplit_once(':').expect("it is a TCP address")
     }
@@ -77,30 +78,30 @@ impl Daemon {
         process::signal(self.child.id(), name);
     }
 
-    /// Whether it is still running.
+    /// Returns whether it is still running.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("it can be waited for").is_none()
     }
 
-    /// Stops it with SIGTERM; returns its exit code and the rest of its log.
+    /// Stops it with SIGTERM. Returns its exit code and the rest of its log.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits for its end; returns its exit code and the rest of its log.
+    /// Waits for its end. Returns its exit code and the rest of its log.
     pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
         let reading = self.reading.take().expect("it is waited for once");
         reading.join().expect("the log is text");
         (self.child.wait().expect("it can be waited for").code(), self.log())
     }
 
-    /// What it has logged since it listened.
+    /// Returns the log since it started to listen.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("the log is text").clone()
     }
 
-    /// What its loop has counted so far, which it logs when it is told to by SIGUSR1.
+    /// Returns the counters of its loop, which it logs on SIGUSR1.
     pub(crate) fn counters(&self) -> HashMap<String, u64> {
         let all = || -> Vec<String> {
             self.log().lines().filter(|it| it.contains(" turns=")).map(str::to_owned).collect()
@@ -113,38 +114,38 @@ impl Daemon {
         pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
     }
 
-    /// Its process number.
+    /// Returns its process ID.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The bytes of memory that it has written to itself: a number of pages.
+    /// Returns the private memory of the process, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         process::memory_bytes(self.id()).expect("it is running")
     }
 }
 
-/// Reads a log to its end. Only whole lines are ever in what is kept.
+/// Reads a log to its end. Stores whole lines only.
 fn keep(mut log: BufReader<ChildStderr>, lines: &Mutex<String>) {
     let mut line = String::new();
     while log.read_line(&mut line).expect("the log is text") > 0 {
-        lines.lock().expect("nobody panics with it").push_str(&line);
+        lines.lock().expect("no thread panics while it holds the lock").push_str(&line);
         line.clear();
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself, which is what was wanted.
+        // It may have ended already, as intended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs a peer program with `input` on its standard input, and returns what it printed.
+/// Runs a peer program with `input` on its standard input. Returns its output.
 pub(crate) fn pipe_through(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let output = process::run(command, input);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the peer program failed: {}: {said}", output.status);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the peer program failed: {}: {errors}", output.status);
     output.stdout
 }
