@@ -71,7 +71,7 @@ fn say_everything(writer: &mut Writer<'_>) {
 }
 
 #[test]
-fn replies_are_said_without_allocating() {
+fn replies_are_written_without_allocating() {
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let mut output = Output::new();
         // The first reply allocates the only buffer of the output, which keeps it.

@@ -84,7 +84,7 @@ impl Driver {
 }
 
 #[test]
-fn a_full_output_stops_decoding_and_a_drained_one_resumes_it() {
+fn a_full_output_stops_decoding_until_it_has_drained() {
     let limits = Limits { output_high: 100, output_low: 10, ..Limits::DEFAULT };
     let mut driver = Driver::new(limits);
     let lines = b"0123456789\n".repeat(5);
@@ -102,7 +102,7 @@ fn a_full_output_stops_decoding_and_a_drained_one_resumes_it() {
 }
 
 #[test]
-fn a_pause_leaves_the_input_until_the_conversation_is_woken() {
+fn a_pause_keeps_the_input_until_a_wake() {
     let mut driver = Driver::new(Limits::DEFAULT);
     let flow = driver.advance(Cause::Input, b"pause\nnext\n").expect("they are lines");
     assert_eq!((flow, driver.session.service().calls), (Flow::Pause, 1));
@@ -113,7 +113,7 @@ fn a_pause_leaves_the_input_until_the_conversation_is_woken() {
 }
 
 #[test]
-fn the_end_of_the_input_is_told_once() {
+fn the_end_of_the_input_is_reported_once() {
     let mut driver = Driver::new(Limits::DEFAULT);
     driver.input_ended = true;
     for cause in [Cause::Input, Cause::Drained, Cause::Woken] {
@@ -124,7 +124,7 @@ fn the_end_of_the_input_is_told_once() {
 }
 
 #[test]
-fn what_is_refused_is_said_to_the_peer_and_to_the_driver() {
+fn a_refusal_is_reported_to_the_peer_and_to_the_driver() {
     let mut driver = Driver::new(Limits::DEFAULT);
     let error = driver.advance(Cause::Input, &[b'x'; 70_000]).expect_err("it is too long");
     assert_eq!(error.to_string(), "refused: line longer than 65536 bytes");
@@ -132,7 +132,7 @@ fn what_is_refused_is_said_to_the_peer_and_to_the_driver() {
 }
 
 #[test]
-fn a_service_is_told_when_its_conversation_ends_whatever_ends_it() {
+fn a_service_is_notified_of_every_end_of_its_conversation() {
     let ends: [&[u8]; 3] = [b"one\nclose\n", &[b'x'; 70_000], b"half"];
     for end in ends {
         let mut driver = Driver::new(Limits::DEFAULT);
@@ -178,7 +178,7 @@ fn an_end_in_the_middle_of_a_message_is_refused() {
 }
 
 #[test]
-fn all_input_is_answered_before_its_end_is_told() {
+fn all_input_is_answered_before_its_end_is_reported() {
     let limits = Limits { output_high: 20, output_low: 10, ..Limits::DEFAULT };
     let mut driver = Driver::new(limits);
     driver.input_ended = true;
@@ -285,7 +285,7 @@ fn advance(session: &mut impl Session, bytes: &[u8], limits: &Limits) -> Result<
 }
 
 #[test]
-fn a_codec_that_consumes_nothing_ends_the_conversation_undelivered() {
+fn a_codec_that_consumes_nothing_ends_the_conversation() {
     for stuck in [Stuck::Delivers, Stuck::Skips] {
         let mut session = Conversation::new(stuck, Collect::default());
         let error = advance(&mut session, b"x", &Limits::DEFAULT).expect_err("it would not end");
@@ -325,7 +325,7 @@ fn trickle(lines: &[u8], size: usize, at_once: u64, limits: Limits) -> Vec<u8> {
 const LONGEST_REPLY: u64 = 130;
 
 #[test]
-fn nothing_is_lost_however_slowly_the_peer_reads() {
+fn a_slow_reader_loses_no_bytes() {
     let lines = vec("[a-z]{0,12}", 0..20);
     proptest!(|(lines in lines, size in 1_usize..30, at_once in 1_u64..300, high in 2_u64..400)| {
         let limits = Limits { output_high: high, output_low: high / 2, ..Limits::DEFAULT };

@@ -90,7 +90,7 @@ fn packets_survive_the_round_trip() {
 }
 
 #[test]
-fn whatever_comes_means_the_same_however_it_is_split() {
+fn decoding_does_not_depend_on_how_the_input_is_split() {
     // Small bytes and line ends are more likely to be valid than other bytes.
     let byte = prop_oneof![0_u8..4, select(vec![b'\r', b'\n']), any::<u8>()];
     proptest!(|(input in vec(byte, 0..300), sizes in sizes())| {
@@ -141,7 +141,7 @@ fn step(output: &mut Output, model: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
 }
 
 #[test]
-fn an_output_sends_what_was_put_in_and_in_that_order() {
+fn an_output_sends_all_bytes_in_order() {
     proptest!(|(steps in vec((0_u8..5, vec(any::<u8>(), 0..50)), 1..200))| {
         let (mut output, mut model) = (Output::new(), Vec::new());
         for (kind, bytes) in steps {

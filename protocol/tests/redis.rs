@@ -82,7 +82,7 @@ fn assert_same(input: &[u8], ours: &[u8], theirs: &[u8]) {
 }
 
 #[test]
-fn requests_are_understood_and_refused_as_redis_does() {
+fn requests_are_parsed_and_refused_as_by_redis() {
     let Some(redis) = Redis::start(&[]) else { return };
     let long = "1".repeat(65_537);
     let mut inputs: Vec<Vec<u8>> = [
@@ -119,7 +119,7 @@ fn requests_are_understood_and_refused_as_redis_does() {
 }
 
 #[test]
-fn whatever_is_said_is_understood_as_redis_does() {
+fn all_requests_are_parsed_as_by_redis() {
     let Some(redis) = Redis::start(&[]) else { return };
     let arrays: &[&str] =
         &["*1\r\n", "*2\r\n", "*3\r\n", "$1\r\na\r\n", "$2\r\nbc\r\n", "$0\r\n\r\n", "$1\r\n", "d"];
@@ -152,7 +152,7 @@ fn whatever_is_said_is_understood_as_redis_does() {
 }
 
 #[test]
-fn a_client_without_a_password_is_told_the_same() {
+fn a_client_without_a_password_gets_the_same_errors() {
     let Some(redis) = Redis::start(&["--requirepass", "secret"]) else { return };
     let mut server = Server::default();
     server.set_authenticated(false);
@@ -263,7 +263,7 @@ const NOT_FOR_THE_TOOL: [&[&str]; 2] =
     [&["DEBUG", "PROTOCOL", "bignum"], &["DEBUG", "PROTOCOL", "attrib"]];
 
 #[test]
-fn what_redis_says_is_said_again_byte_for_byte() {
+fn replies_of_redis_are_encoded_again_byte_for_byte() {
     let Some(redis) = Redis::start(&[]) else { return };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let mut connection = Connection::open(&redis, protocol);
@@ -279,7 +279,7 @@ fn what_redis_says_is_said_again_byte_for_byte() {
 }
 
 #[test]
-fn what_is_for_resp3_is_said_in_resp2_as_redis_does() {
+fn types_of_resp3_are_written_in_resp2_as_by_redis() {
     let Some(redis) = Redis::start(&[]) else { return };
     let kinds = [
         "string", "integer", "double", "bignum", "null", "array", "set", "map", "attrib",
@@ -297,7 +297,7 @@ fn what_is_for_resp3_is_said_in_resp2_as_redis_does() {
 }
 
 #[test]
-fn values_are_printed_as_redis_cli_does() {
+fn values_are_printed_as_by_redis_cli() {
     let Some(redis) = Redis::start(&[]) else { return };
     for (protocol, version) in [(Protocol::Resp2, "-2"), (Protocol::Resp3, "-3")] {
         let mut connection = Connection::open(&redis, protocol);
@@ -335,7 +335,7 @@ fn in_all_forms(value: Value<'_>) -> [Vec<u8>; FORMS.len()] {
 
 /// Returns the arguments that `redis-cli` makes of a line, which the server sends back.
 #[test]
-fn lines_are_split_as_redis_cli_does() {
+fn lines_are_split_as_by_redis_cli() {
     let Some(redis) = Redis::start(&[]) else { return };
     let lines = [
         r#"a b  "c d" 'e f' "#,
@@ -447,7 +447,7 @@ fn talk(program: &str, args: &[&str], input: &str) -> Option<String> {
 }
 
 #[test]
-fn redis_cli_understands_what_is_said_in_either_version() {
+fn redis_cli_parses_replies_in_both_versions() {
     let input = "PING\nset a b\nget a\necho \"a \\x00\"\n";
     let Some(old) = talk("redis-cli", &["--no-raw"], input) else { return };
     assert_eq!(old, "PONG\nOK\n(nil)\n1) \"parts\"\n2) 1) \"echo\"\n   2) \"a \\x00\"\n");
@@ -457,7 +457,7 @@ fn redis_cli_understands_what_is_said_in_either_version() {
 }
 
 #[test]
-fn redis_benchmark_has_all_of_its_requests_answered() {
+fn all_requests_of_redis_benchmark_are_answered() {
     let args = ["-t", "ping,set,get", "-n", "5000", "-c", "5", "-P", "16", "--csv"];
     let Some(printed) = talk("redis-benchmark", &args, "") else { return };
     for test in ["PING_INLINE", "PING_MBULK", "SET", "GET"] {

@@ -56,7 +56,7 @@ fn quoted(part: &[u8], style: u8) -> Vec<u8> {
 }
 
 #[test]
-fn command_lines_survive_the_round_trip_whether_quoted_or_not() {
+fn quoted_and_plain_command_lines_survive_the_round_trip() {
     let part = prop_oneof![vec(any::<u8>(), 0..10), vec(0x21_u8..0x7f, 0..300)];
     let lines = vec(vec((part, 0_u8..3, 1_usize..3), 1..8), 1..5);
     proptest!(|(lines in lines, sizes in sizes(), crlf in any::<bool>())| {
@@ -244,7 +244,7 @@ fn values_survive_the_round_trip() {
 }
 
 #[test]
-fn what_is_said_in_resp2_has_only_types_of_resp2() {
+fn replies_in_resp2_have_only_types_of_resp2() {
     proptest!(|(model in models())| {
         let mut output = Output::new();
         model.say(&mut Writer::new(&mut output, Protocol::Resp2));
@@ -262,7 +262,7 @@ fn is_resp2(value: Value<'_>) -> bool {
 }
 
 #[test]
-fn whatever_comes_means_the_same_however_it_is_split() {
+fn decoding_does_not_depend_on_how_the_input_is_split() {
     let words: Vec<&[u8]> = vec![
         b"*1\r\n",
         b"*2\r\n",

@@ -31,7 +31,7 @@ fn data_comes_before_the_end_and_the_end_comes_once() {
 }
 
 #[test]
-fn a_paused_source_whose_peer_is_gone_does_not_spin() {
+fn a_paused_source_does_not_spin_when_its_peer_is_gone() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (probe, token, mut peer) = probe(&mut reactor, Interest::NONE);
         peer.write_all(b"unread").expect("the kernel takes bytes");
@@ -47,7 +47,7 @@ fn a_paused_source_whose_peer_is_gone_does_not_spin() {
 }
 
 #[test]
-fn an_early_return_loses_nothing() {
+fn an_early_return_loses_no_event() {
     /// Reads one byte a call.
     struct Sip(Rc<Cell<usize>>);
     impl Handler<()> for Sip {
@@ -72,7 +72,7 @@ fn an_early_return_loses_nothing() {
 }
 
 #[test]
-fn waking_and_closing_the_dead_does_nothing() {
+fn waking_and_closing_an_ended_source_has_no_effect() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (first, token, _peer) = probe(&mut reactor, Interest::READ);
         reactor.cx().close(token);
@@ -106,7 +106,7 @@ fn files_that_never_block_are_always_ready() {
 }
 
 #[test]
-fn a_peer_that_ends_its_side_still_gets_everything() {
+fn a_peer_that_ends_its_output_still_gets_all_bytes() {
     on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let client = std::thread::spawn(move || {
@@ -127,7 +127,7 @@ fn a_peer_that_ends_its_side_still_gets_everything() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_costs_no_more_than_the_marks() {
+fn a_peer_that_does_not_read_uses_no_more_memory_than_the_marks() {
     on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut stream = TcpStream::connect(address).expect("it accepts");
@@ -158,7 +158,7 @@ fn a_peer_that_does_not_read_costs_no_more_than_the_marks() {
 }
 
 #[test]
-fn silence_ends_connections_and_not_listeners() {
+fn the_idle_limit_ends_connections_and_not_listeners() {
     let limits =
         LoopLimits { idle_timeout: Some(Duration::from_millis(30)), ..LoopLimits::DEFAULT };
     on_every_backend::<()>(limits, |mut reactor| {
@@ -172,7 +172,7 @@ fn silence_ends_connections_and_not_listeners() {
 }
 
 #[test]
-fn timers_fire_in_order_never_early_and_periods_are_all_counted() {
+fn timers_fire_in_order_and_never_early_and_count_all_periods() {
     on_every_backend::<Vec<(u64, Instant)>>(LoopLimits::DEFAULT, |mut reactor| {
         let start = Instant::now();
         let mut cx = reactor.cx();
@@ -202,7 +202,7 @@ fn timers_fire_in_order_never_early_and_periods_are_all_counted() {
 }
 
 #[test]
-fn a_chain_of_timers_that_are_due_at_once_starves_no_source() {
+fn a_chain_of_due_timers_starves_no_source() {
     fn again(cx: &mut LoopCx<'_>) {
         cx.after(Duration::ZERO, again).expect("it is armed");
     }
@@ -215,7 +215,7 @@ fn a_chain_of_timers_that_are_due_at_once_starves_no_source() {
 }
 
 #[test]
-fn closures_of_other_threads_all_run_and_a_dead_loop_says_so() {
+fn closures_of_other_threads_all_run_and_posting_to_an_ended_loop_fails() {
     on_every_backend::<u64>(LoopLimits::DEFAULT, |mut reactor| {
         let remote = reactor.cx().remote();
         let posters: Vec<_> = (0..4)
@@ -239,7 +239,7 @@ fn closures_of_other_threads_all_run_and_a_dead_loop_says_so() {
 }
 
 #[test]
-fn a_loop_over_its_limit_of_connections_serves_the_rest_later() {
+fn connections_over_the_limit_are_served_later() {
     let limits = LoopLimits { connections_max: 2, ..LoopLimits::DEFAULT };
     on_every_backend::<()>(limits, |mut reactor| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
@@ -258,7 +258,7 @@ fn a_loop_over_its_limit_of_connections_serves_the_rest_later() {
 }
 
 #[test]
-fn draining_ends_when_the_last_connection_does() {
+fn a_graceful_stop_ends_with_the_last_connection() {
     on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let client = TcpStream::connect(&address).expect("it accepts");
@@ -273,7 +273,7 @@ fn draining_ends_when_the_last_connection_does() {
 }
 
 #[test]
-fn an_error_of_one_handler_ends_no_other() {
+fn an_error_of_a_handler_ends_only_its_source() {
     struct Fails;
     impl Handler<()> for Fails {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
@@ -322,7 +322,7 @@ impl Handler for Library {
 }
 
 #[test]
-fn an_operation_that_says_nothing_in_place_of_an_error_waits_for_the_kernel_too() {
+fn an_operation_that_returns_none_instead_of_an_error_waits_for_the_kernel() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
         let socket = ours.try_clone().expect("there are descriptors");

@@ -86,7 +86,7 @@ fn on_every_trigger(test: impl Fn(Script, Reactor<Calls>)) {
 }
 
 #[test]
-fn a_crowd_that_ends_at_once_is_ended_in_portions_and_in_order() {
+fn many_ends_at_once_are_processed_in_portions_and_in_order() {
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
         let tokens = crowd(&mut reactor);
         for token in &tokens {
@@ -99,7 +99,7 @@ fn a_crowd_that_ends_at_once_is_ended_in_portions_and_in_order() {
 }
 
 #[test]
-fn others_are_heard_while_a_crowd_ends_and_what_has_ended_is_not() {
+fn other_sources_run_while_many_end_and_ended_ones_do_not() {
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
         let tokens = crowd(&mut reactor);
         let stays = reactor.cx().spawn(Note).expect("it registers");
@@ -127,7 +127,7 @@ fn in_the_end(reactor: &mut Reactor<Calls>, done: impl Fn(&Calls) -> bool) {
 }
 
 #[test]
-fn what_waits_for_its_end_is_reported_by_no_backend() {
+fn ending_sources_get_no_events_on_any_backend() {
     on_every_backend(LIMITS, |mut reactor: Reactor<()>| {
         let sources: Vec<(Probe, Token, _)> =
             (0..CROWD).map(|_| probe(&mut reactor, Interest::READ)).collect();
@@ -147,7 +147,7 @@ fn what_waits_for_its_end_is_reported_by_no_backend() {
 }
 
 #[test]
-fn a_descriptor_that_waits_for_its_end_leaves_the_poller_once() {
+fn the_descriptor_of_an_ending_source_leaves_the_poller_once() {
     on_every_trigger(|script, mut reactor| {
         let tokens: Vec<Token> = (0..CROWD)
             .map(|_| {
@@ -167,7 +167,7 @@ fn a_descriptor_that_waits_for_its_end_leaves_the_poller_once() {
 }
 
 #[test]
-fn a_crowd_is_told_in_portions_that_the_loop_winds_down() {
+fn many_sources_learn_in_portions_that_the_loop_winds_down() {
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
         let tokens = crowd(&mut reactor);
         reactor.cx().stop_gracefully(Duration::from_secs(1000));
@@ -188,7 +188,7 @@ fn a_crowd_is_told_in_portions_that_the_loop_winds_down() {
 }
 
 #[test]
-fn a_crowd_that_is_ready_at_once_is_run_in_portions_and_in_order() {
+fn many_ready_sources_run_in_portions_and_in_order() {
     on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
         let tokens = crowd(&mut reactor);
         for token in &tokens {
@@ -216,7 +216,7 @@ impl Handler<Calls> for Arms {
 }
 
 #[test]
-fn timers_that_are_due_at_once_fire_in_portions_and_soonest_first() {
+fn many_due_timers_fire_in_portions_and_earliest_first() {
     let spreads: [fn(u64) -> Duration; 4] = [
         Duration::from_nanos,
         |key| Duration::from_micros(100 * key),
@@ -237,7 +237,7 @@ fn timers_that_are_due_at_once_fire_in_portions_and_soonest_first() {
 }
 
 #[test]
-fn idle_limits_that_pass_at_once_are_told_in_portions() {
+fn many_idle_limits_that_pass_at_once_are_processed_in_portions() {
     on_every_trigger(|script, mut reactor| {
         /// Sets its own idle limit.
         struct Silent;
@@ -264,7 +264,7 @@ fn idle_limits_that_pass_at_once_are_told_in_portions() {
 }
 
 #[test]
-fn a_loop_that_stops_runs_what_is_ready_and_ends_what_has_ended() {
+fn a_stopping_loop_runs_ready_sources_and_completes_all_ends() {
     /// Ends the other sources, if any, and stops the loop.
     struct Stops(Vec<Token>);
     impl Handler<Calls> for Stops {
@@ -289,7 +289,7 @@ fn a_loop_that_stops_runs_what_is_ready_and_ends_what_has_ended() {
 }
 
 #[test]
-fn a_loop_that_is_dropped_ends_all_at_once() {
+fn a_dropped_loop_ends_all_sources_at_once() {
     struct Last(std::rc::Rc<std::cell::Cell<usize>>);
     impl Handler<Calls> for Last {
         fn ready(&mut self, _cx: &mut Cx<'_, Calls>) -> io::Result<()> {

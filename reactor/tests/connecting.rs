@@ -130,7 +130,7 @@ fn stays_silent(reactor: &mut Reactor, diary: &Diary) {
 }
 
 #[test]
-fn a_connection_runs_its_handler_once_when_it_stands() {
+fn a_connection_calls_its_handler_once_when_it_is_established() {
     let path = temporary("dialled.sock");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let unix = UnixListener::bind(&path).expect("the path is free");
@@ -159,7 +159,7 @@ fn a_connection_runs_its_handler_once_when_it_stands() {
 }
 
 #[test]
-fn a_connection_that_stands_is_told_to_the_kernel_once() {
+fn an_established_connection_is_registered_with_the_kernel_once() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = Address::from(server.local_addr().expect("it has one"));
     let backend = BackendKind::Epoll.open().expect("epoll opens");
@@ -190,7 +190,7 @@ impl Handler for Reads {
 }
 
 #[test]
-fn once_it_stands_a_connection_is_called_for_what_it_is_interested_in() {
+fn an_established_connection_is_called_for_its_interests() {
     use std::io::Write;
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = Address::from(server.local_addr().expect("it has one"));
@@ -212,7 +212,7 @@ fn once_it_stands_a_connection_is_called_for_what_it_is_interested_in() {
 }
 
 #[test]
-fn a_connection_that_is_refused_says_so_and_what_to_look_at() {
+fn a_refused_connection_is_reported_with_a_hint_to_its_handler() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = Address::from(port.local_addr().expect("it has one"));
     drop(port);
@@ -233,7 +233,7 @@ fn a_connection_that_is_refused_says_so_and_what_to_look_at() {
 }
 
 #[test]
-fn connecting_has_a_limit_of_its_own_and_no_other() {
+fn connecting_has_only_its_own_time_limit() {
     let limits = LoopLimits { idle_timeout: Some(Duration::from_millis(1)), ..LoopLimits::DEFAULT };
     let full = Full::new();
     on_every_backend(limits, |mut reactor| {
@@ -248,7 +248,7 @@ fn connecting_has_a_limit_of_its_own_and_no_other() {
 }
 
 #[test]
-fn once_it_stands_a_connection_has_the_idle_limit_that_it_asked_for_and_no_deadline() {
+fn an_established_connection_has_its_idle_limit_and_no_deadline() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = Address::from(server.local_addr().expect("it has one"));
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
@@ -267,7 +267,7 @@ fn once_it_stands_a_connection_has_the_idle_limit_that_it_asked_for_and_no_deadl
 }
 
 #[test]
-fn a_wake_before_the_connection_stands_reaches_the_handler_with_its_first_call() {
+fn a_wake_while_connecting_arrives_with_the_first_call() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let full = Full::new();
         let (diary, token) = dial(&mut reactor, &full.address);
@@ -280,7 +280,7 @@ fn a_wake_before_the_connection_stands_reaches_the_handler_with_its_first_call()
 }
 
 #[test]
-fn a_stop_before_the_connection_stands_reaches_the_handler_after_its_first_call() {
+fn a_stop_while_connecting_arrives_after_the_first_call() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let full = Full::new();
         let (diary, _) = dial(&mut reactor, &full.address);
@@ -294,7 +294,7 @@ fn a_stop_before_the_connection_stands_reaches_the_handler_after_its_first_call(
 }
 
 #[test]
-fn a_stop_and_a_connection_in_one_turn_are_both_told_once() {
+fn a_stop_and_a_connection_in_one_turn_are_both_reported_once() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = Address::from(server.local_addr().expect("it has one"));
     on_every_backend(LoopLimits { calls_per_turn: 1, ..LoopLimits::DEFAULT }, |mut reactor| {
@@ -306,7 +306,7 @@ fn a_stop_and_a_connection_in_one_turn_are_both_told_once() {
 }
 
 #[test]
-fn a_connection_that_is_closed_before_it_stands_tells_its_handler() {
+fn closing_a_connection_while_connecting_calls_closed() {
     let full = Full::new();
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (diary, token) = dial(&mut reactor, &full.address);
@@ -321,7 +321,7 @@ fn a_connection_that_is_closed_before_it_stands_tells_its_handler() {
 }
 
 #[test]
-fn a_handler_that_ends_or_panics_in_its_first_call_is_told_its_end() {
+fn a_handler_that_ends_or_panics_in_its_first_call_gets_closed() {
     /// Panics when it is called.
     struct Panics(Diary);
     impl Handler for Panics {
@@ -384,7 +384,7 @@ impl Handler for Counts {
 }
 
 #[test]
-fn a_handler_that_was_replaced_is_called_no_more_and_the_other_is_told_that_the_loop_stops() {
+fn a_replaced_handler_is_not_called_and_the_new_one_gets_the_stop() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let diary = Diary::default();
         let counts = Counts { number: 1, diary: diary.clone() };
@@ -403,7 +403,7 @@ fn a_handler_that_was_replaced_is_called_no_more_and_the_other_is_told_that_the_
 }
 
 #[test]
-fn a_connection_delivers_what_its_peer_sent_before_it_was_looked_at() {
+fn a_connection_delivers_bytes_that_arrived_before_its_first_call() {
     // The peer has sent everything and has closed before the first turn of the loop.
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address: SocketAddr = server.local_addr().expect("it has one");

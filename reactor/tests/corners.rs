@@ -49,7 +49,7 @@ impl Handler for Many {
 }
 
 #[test]
-fn more_slices_than_the_kernel_takes_are_no_short_write() {
+fn more_slices_than_the_kernel_accepts_are_not_a_short_write() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (near, _far) = UnixStream::pair().expect("a pair can be made");
         let sent = Rc::new(Cell::new(0));
@@ -73,7 +73,7 @@ impl Handler for Lengths {
 }
 
 #[test]
-fn an_empty_datagram_is_no_end() {
+fn an_empty_datagram_does_not_end_the_source() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let near = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
         let far = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
@@ -93,7 +93,7 @@ fn an_empty_datagram_is_no_end() {
 }
 
 #[test]
-fn a_source_that_wants_urgent_data_alone_does_not_spin_when_its_peer_is_gone() {
+fn a_source_with_only_priority_interest_does_not_spin_when_its_peer_is_gone() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (_probe, _, far) = probe(&mut reactor, Interest::PRIORITY);
         drop(far);
@@ -103,7 +103,7 @@ fn a_source_that_wants_urgent_data_alone_does_not_spin_when_its_peer_is_gone() {
 }
 
 #[test]
-fn a_claim_to_block_that_the_kernel_contradicts_does_not_spin() {
+fn a_false_would_block_does_not_make_the_loop_spin() {
     /// Claims that it would block, whatever the input.
     struct Liar;
     impl Handler for Liar {
@@ -166,7 +166,7 @@ fn files_larger_than_the_cap_of_memory_are_sent() {
 }
 
 #[test]
-fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
+fn a_closing_connection_ends_even_if_its_peer_does_not_read() {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor: Reactor<()>| {
         let limits = Limits { linger: Duration::from_millis(100), ..Limits::DEFAULT };
@@ -180,7 +180,7 @@ fn a_closing_connection_whose_peer_does_not_read_ends_all_the_same() {
 }
 
 #[test]
-fn a_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
+fn a_reply_in_progress_is_finished_while_the_loop_winds_down() {
     let limits = Limits { stopping_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let make = || Conversation::new(Bytes, Answers(Flow::Continue, MUCH));
@@ -241,7 +241,7 @@ impl Service<Bytes, Vec<&'static str>> for Mail {
 }
 
 #[test]
-fn a_connection_that_is_woken_before_it_stands_is_told_once_it_does() {
+fn a_wake_while_connecting_arrives_when_the_connection_is_established() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = server.local_addr().expect("it has one").to_string();
     let address: Address = address.parse().expect("it is an address");
@@ -262,7 +262,7 @@ fn a_connection_that_is_woken_before_it_stands_is_told_once_it_does() {
 }
 
 #[test]
-fn connecting_may_take_as_long_as_it_is_given_and_no_idle_limit_counts() {
+fn the_idle_limit_does_not_apply_while_connecting() {
     // The backlog is full: the kernel does not answer further attempts.
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = server.local_addr().expect("it has one");
@@ -284,7 +284,7 @@ fn connecting_may_take_as_long_as_it_is_given_and_no_idle_limit_counts() {
 }
 
 #[test]
-fn of_servers_that_start_at_once_on_one_path_one_gets_it() {
+fn only_one_of_several_servers_that_start_at_once_gets_the_path() {
     let path = temporary("race.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
     for round in 0..300 {
@@ -306,7 +306,7 @@ fn of_servers_that_start_at_once_on_one_path_one_gets_it() {
 }
 
 #[test]
-fn a_file_in_the_way_is_called_that() {
+fn a_file_at_the_path_of_a_socket_is_named_in_the_error() {
     let path = temporary("in-the-way");
     std::fs::write(&path, "precious").expect("the folder is writable");
     let address = format!("unix:{}", path.display()).parse().expect("it is an address");
@@ -316,7 +316,7 @@ fn a_file_in_the_way_is_called_that() {
 }
 
 #[test]
-fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
+fn a_stopped_loop_can_be_turned_again_and_sleeps() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         for _ in 0..2 {
             reactor.cx().stop_gracefully(Duration::from_millis(10));
@@ -329,7 +329,7 @@ fn a_drained_loop_that_is_turned_again_goes_on_and_rests() {
 }
 
 #[test]
-fn sources_registered_while_the_loop_winds_down_are_told_too() {
+fn sources_registered_while_the_loop_winds_down_learn_of_it() {
     struct Told(Rc<Cell<u32>>);
     impl Handler for Told {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
@@ -397,7 +397,7 @@ impl Handler for Breeder {
 }
 
 #[test]
-fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does() {
+fn sources_that_create_others_while_the_loop_winds_down_end_at_its_deadline() {
     for place in [Birth::Drain, Birth::Closed] {
         let mut reactor = epoll((), LoopLimits::DEFAULT);
         let (_probe, _, _far) = probe(&mut reactor, Interest::READ);
@@ -416,7 +416,7 @@ fn sources_that_make_others_while_the_loop_winds_down_end_when_its_patience_does
 }
 
 #[test]
-fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
+fn operations_of_a_source_without_a_descriptor_fail_with_an_explanation() {
     struct Bare(Rc<Cell<u32>>);
     impl Handler for Bare {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -443,7 +443,7 @@ fn a_source_without_a_descriptor_is_told_so_whatever_it_tries_with_it() {
 }
 
 #[test]
-fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
+fn an_idle_limit_of_zero_is_refused_everywhere() {
     struct Impatient(Rc<Cell<u32>>);
     impl Handler for Impatient {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -478,7 +478,7 @@ fn an_idle_limit_of_zero_is_refused_wherever_it_is_said() {
 }
 
 #[test]
-fn a_caught_panic_costs_no_other_source_its_end() {
+fn a_caught_panic_does_not_prevent_the_end_of_other_sources() {
     struct Bomb(Rc<Cell<u32>>, bool);
     impl Handler for Bomb {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -504,7 +504,7 @@ fn a_caught_panic_costs_no_other_source_its_end() {
 }
 
 #[test]
-fn the_timer_of_another_loop_cannot_be_cancelled_in_this_one() {
+fn a_timer_of_another_loop_cannot_be_cancelled() {
     let mut there = epoll((), LoopLimits::DEFAULT);
     let name = Rc::new(Cell::new(None));
     let token = there.cx().spawn(Arms(Rc::clone(&name))).expect("it registers");
@@ -517,7 +517,7 @@ fn the_timer_of_another_loop_cannot_be_cancelled_in_this_one() {
 }
 
 #[test]
-fn a_period_longer_than_time_is_no_reason_to_panic() {
+fn a_very_long_period_does_not_panic() {
     let mut reactor = epoll((), LoopLimits::DEFAULT);
     let mut cx = reactor.cx();
     cx.every(Duration::MAX, |_, _| unreachable!("it never comes")).expect("it is armed");
@@ -551,7 +551,7 @@ impl<A> Service<Bytes, A> for Gush {
 }
 
 #[test]
-fn a_peer_that_reads_as_fast_as_it_is_given_does_not_hold_the_loop() {
+fn a_fast_reader_does_not_monopolize_the_loop() {
     let (near, mut far) = UnixStream::pair().expect("a pair can be made");
     let reader = std::thread::spawn(move || {
         let mut sink = vec![0; 1 << 20];
@@ -612,7 +612,7 @@ impl Service<Bytes, ()> for Half {
 }
 
 #[test]
-fn closing_what_both_sides_have_ended_is_in_order() {
+fn closing_a_connection_that_both_sides_ended_is_orderly() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let (ends, me) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(Token::NONE)));
         let (noted, named) = (Rc::clone(&ends), Rc::clone(&me));
@@ -644,7 +644,7 @@ impl Handler for Later {
 }
 
 #[test]
-fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
+fn new_interests_of_a_hosted_loop_are_registered_before_its_host_waits() {
     for kind in [BackendKind::Epoll, BackendKind::EpollLevel] {
         let backend = kind.open().expect("the backend opens");
         let mut guest = Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("it opens");
@@ -679,7 +679,7 @@ fn what_a_hosted_loop_wants_anew_is_watched_before_its_host_waits() {
 }
 
 #[test]
-fn a_connection_accepted_elsewhere_is_made_non_blocking_and_other_sockets_are_refused() {
+fn an_adopted_connection_becomes_non_blocking_and_other_sockets_are_refused() {
     let mut reactor = epoll((), LoopLimits::DEFAULT);
     let (near, mut far) = UnixStream::pair().expect("a pair can be made");
     let accepted = Accepted::from_fd(near.into()).expect("it is connected");

@@ -128,7 +128,7 @@ fn registering_costs_one_call_and_pausing_none() {
 }
 
 #[test]
-fn an_idle_loop_does_not_turn() {
+fn an_idle_loop_makes_no_turns() {
     let mut reactor = reactor();
     let _client = connect(&mut reactor, || Bytes);
     let before = reactor.counters().turns;
@@ -139,7 +139,7 @@ fn an_idle_loop_does_not_turn() {
 }
 
 #[test]
-fn a_connection_costs_one_ctl_on_an_edge_and_is_accepted_read_written_and_closed_once() {
+fn an_edge_triggered_connection_costs_one_ctl_one_accept_one_read_one_write_and_one_close() {
     let mut reactor = reactor();
     let any: Address = "127.0.0.1:0".parse().expect("it is an address");
     let listener = Listener::bind(&any, &ListenOptions::default()).expect("a port is free");

@@ -76,7 +76,7 @@ fn lines_are_read_from_a_pipe_to_its_end() {
 }
 
 #[test]
-fn what_is_said_into_a_pipe_is_there_whole_when_it_is_closed() {
+fn all_bytes_written_to_a_pipe_arrive_before_its_end() {
     const LINES: usize = 50_000;
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Heard>| {
         let (mut reader, writer) = io::pipe().expect("a pipe can be made");

@@ -74,7 +74,7 @@ fn a_reset_is_a_failure() {
 }
 
 #[test]
-fn what_came_before_a_reset_is_still_read() {
+fn bytes_that_arrived_before_a_reset_are_read() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (mut near, mut far) = tcp_pair();
         near.write_all(b"unread").expect("the kernel takes bytes");
@@ -86,7 +86,7 @@ fn what_came_before_a_reset_is_still_read() {
 }
 
 #[test]
-fn a_reset_reaches_a_source_that_is_paused_and_does_not_spin() {
+fn a_reset_reaches_a_paused_source_without_spinning() {
     /// Ends when it is told of an error.
     struct Paused;
     impl Handler<()> for Paused {
@@ -114,7 +114,7 @@ fn a_reset_reaches_a_source_that_is_paused_and_does_not_spin() {
 }
 
 #[test]
-fn a_unix_peer_that_is_killed_is_like_one_that_closed() {
+fn a_killed_unix_peer_is_reported_like_a_closed_one() {
     for unread in [false, true] {
         on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
             let (mut near, far) = UnixStream::pair().expect("a pair can be made");
@@ -138,7 +138,7 @@ fn a_unix_peer_that_is_killed_is_like_one_that_closed() {
 }
 
 #[test]
-fn a_pipe_ends_after_its_data_when_its_writer_does() {
+fn a_pipe_ends_after_its_data_when_its_writer_closes() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (reader, mut writer) = io::pipe().expect("a pipe can be made");
         let probe = register(&mut reactor, reader, Interest::READ);
@@ -179,7 +179,7 @@ fn a_pipe_without_a_reader_fails_its_writer() {
 }
 
 #[test]
-fn resets_trickles_and_silence_leave_no_source_behind() {
+fn resets_trickles_and_silence_leave_no_sources() {
     let idle = Some(Duration::from_millis(100));
     let limits = LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor: Reactor<()>| {
@@ -223,7 +223,7 @@ impl<A> Service<Lines, A> for Shout {
 }
 
 #[test]
-fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
+fn a_line_of_a_hundred_megabytes_is_refused_with_a_reason_after_a_few() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let make = || Conversation::new(Lines::with_size_max(64 * 1024), Shout);
         let address = serve(&mut reactor, Limits::DEFAULT, make);
@@ -252,7 +252,7 @@ fn a_line_of_a_hundred_megabytes_is_refused_in_words_after_a_few() {
 }
 
 #[test]
-fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
+fn a_session_with_endless_output_is_closed_at_the_cap() {
     /// Sends more at every call, whatever the backlog.
     struct Babble;
     impl<A> Service<Bytes, A> for Babble {
@@ -285,7 +285,7 @@ fn a_session_that_never_stops_talking_is_cut_off_at_the_cap() {
 }
 
 #[test]
-fn every_kind_of_address_carries_everything_both_ways() {
+fn every_kind_of_address_transfers_all_bytes_in_both_directions() {
     let folder = testkit::Folder::new("ends");
     let unix = format!("unix:{}", folder.file("socket"));
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
@@ -433,7 +433,7 @@ fn a_refused_connection_is_reported_with_a_hint() {
 }
 
 #[test]
-fn a_drained_loop_says_so_and_closes_what_is_left_when_dropped() {
+fn a_gracefully_stopped_loop_reports_it_and_closes_the_rest_on_drop() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut client = TcpStream::connect(address).expect("it accepts");
@@ -484,7 +484,7 @@ impl Service<Lines, Option<protocol::ConnectionId>> for Slow {
 }
 
 #[test]
-fn sessions_are_told_that_the_loop_winds_down_and_pauses_are_waited_for() {
+fn sessions_learn_that_the_loop_winds_down_and_paused_ones_are_awaited() {
     let limits = Limits { stopping_quiet: Duration::from_millis(5), ..Limits::DEFAULT };
     for (ends_at_once, said) in [(true, "bye\n"), (false, "done\n")] {
         on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<_>| {

@@ -117,7 +117,7 @@ fn chat_sends_a_line_to_all_others() {
 }
 
 #[test]
-fn proxy_relays_both_ways_and_passes_the_end_on() {
+fn proxy_relays_both_directions_and_the_end_of_input() {
     const SIZE: usize = 1 << 20;
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let there = upstream.local_addr().expect("it is bound").to_string();
@@ -142,7 +142,7 @@ fn proxy_relays_both_ways_and_passes_the_end_on() {
 }
 
 #[test]
-fn proxy_stops_reading_from_one_side_while_the_other_does_not_read() {
+fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let there = upstream.local_addr().expect("it is bound").to_string();
     let (proxy, address) = Example::listening("proxy", &[&there]);
@@ -195,7 +195,7 @@ fn http_answers_four_kinds_of_requests() {
 }
 
 #[test]
-fn reconnect_comes_back_after_its_server() {
+fn reconnect_connects_again_when_its_server_returns() {
     // At an address of its own, no other test takes the port while it is free.
     let [.., high, low] = std::process::id().to_be_bytes();
     let server = TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a port is free");
@@ -220,7 +220,7 @@ fn reconnect_comes_back_after_its_server() {
 }
 
 #[test]
-fn daemon_checks_files_and_stops_when_asked() {
+fn daemon_checks_files_and_stops_on_a_signal() {
     let folder = Folder::new("watched");
     let mut daemon = Example::start("daemon", &[folder.path().to_str().expect("it is text")]);
     daemon.line("watching ");
@@ -234,7 +234,7 @@ fn daemon_checks_files_and_stops_when_asked() {
 }
 
 #[test]
-fn total_adds_the_numbers_of_all_peers_and_stops_when_asked() {
+fn total_adds_the_numbers_of_all_peers_and_stops_on_a_signal() {
     let (mut total, address) = Example::listening("total", &[]);
     assert_eq!(ask(&address, "2\n3\n"), "2\n5\n");
     assert_eq!(ask(&address, "10\n"), "15\n");

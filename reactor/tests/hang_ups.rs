@@ -71,7 +71,7 @@ fn pausing(reactor: &mut Reactor<Seen>, flow: Flow) -> TcpStream {
 }
 
 #[test]
-fn a_session_that_pauses_hears_once_that_its_peer_has_hung_up() {
+fn a_paused_session_is_notified_once_of_a_hang_up() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let mut peer = pausing(&mut reactor, Flow::Continue);
         peer.shutdown(Shutdown::Write).expect("it ends its side");
@@ -96,7 +96,7 @@ fn a_session_that_pauses_hears_once_that_its_peer_has_hung_up() {
 }
 
 #[test]
-fn a_session_that_goes_on_pausing_is_bounded_by_the_idle_limit() {
+fn a_session_that_stays_paused_after_a_hang_up_ends_at_the_idle_limit() {
     let limits =
         LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor| {
@@ -124,7 +124,7 @@ fn a_session_may_end_when_its_peer_hangs_up() {
 }
 
 #[test]
-fn a_session_that_pauses_ends_when_its_connection_is_reset() {
+fn a_paused_session_ends_when_its_connection_is_reset() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let peer = pausing(&mut reactor, Flow::Continue);
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("it is set");
@@ -151,7 +151,7 @@ impl Handler<Seen> for Waits {
 }
 
 #[test]
-fn a_handler_may_ask_for_hang_ups_alone() {
+fn a_handler_can_be_interested_in_hang_ups_only() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (near, mut far) = UnixStream::pair().expect("a pair can be made");
         let registration = Registration::new(Interest::HANG_UP);

@@ -57,7 +57,7 @@ fn populate(reactor: &mut Reactor) -> Vec<(Source, Token)> {
 }
 
 #[test]
-fn a_token_of_one_loop_ends_and_wakes_nothing_in_another() {
+fn a_token_of_one_loop_has_no_effect_in_another() {
     on_every_backend(LoopLimits::DEFAULT, |mut here| {
         let mut there = Reactor::new(()).expect("the reactor opens");
         let (ours, theirs) = (populate(&mut here), populate(&mut there));
@@ -84,7 +84,7 @@ fn a_token_of_one_loop_ends_and_wakes_nothing_in_another() {
 }
 
 #[test]
-fn a_timer_of_one_loop_is_neither_cancelled_nor_moved_in_another() {
+fn a_timer_of_one_loop_cannot_be_cancelled_or_moved_in_another() {
     on_every_backend(LoopLimits::DEFAULT, |mut here| {
         let mut there = Reactor::new(()).expect("the reactor opens");
         let (ours, theirs) = (populate(&mut here), populate(&mut there));
@@ -162,7 +162,7 @@ fn a_connection_id_of_one_loop_wakes_no_source_in_another() {
 }
 
 #[test]
-fn a_connection_that_a_session_named_is_woken_and_closed_from_a_closure() {
+fn a_closure_can_wake_and_close_a_connection_by_its_id() {
     use std::io::{Read, Write};
     on_every_backend::<Wakes>(LoopLimits::DEFAULT, |mut reactor| {
         let address =

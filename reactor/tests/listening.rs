@@ -71,7 +71,7 @@ fn unix(path: &Path) -> String {
 }
 
 #[test]
-fn both_families_are_listened_to_on_one_port_unless_one_is_asked_to_take_both() {
+fn ipv4_and_ipv6_listeners_share_a_port_without_dual_stack() {
     let first = bind("0.0.0.0:0").expect("a port is free");
     let address = format!("[::]:{}", port(&first));
     let second = match bind(&address) {
@@ -92,7 +92,7 @@ fn both_families_are_listened_to_on_one_port_unless_one_is_asked_to_take_both() 
 }
 
 #[test]
-fn a_listener_that_cannot_be_says_what_is_in_its_way() {
+fn a_failure_to_listen_is_explained() {
     let folder = temporary("hints");
     std::fs::create_dir(&folder).expect("the folder is writable");
     let (file, datagrams, live) =
@@ -132,7 +132,7 @@ fn a_listener_that_cannot_be_says_what_is_in_its_way() {
 }
 
 #[test]
-fn a_process_that_listens_on_a_path_is_named() {
+fn the_error_names_the_process_that_listens_on_the_path() {
     if !has_peer("nc") {
         return;
     }
@@ -164,7 +164,7 @@ fn sleeps() -> u64 {
 }
 
 #[test]
-fn no_lock_is_waited_for_where_a_listener_begins_and_ends() {
+fn listeners_do_not_wait_for_locks() {
     let folder = temporary("locked");
     std::fs::create_dir(&folder).expect("the folder is writable");
     let lock = File::open(&folder).expect("any user may read it");
@@ -183,7 +183,7 @@ fn no_lock_is_waited_for_where_a_listener_begins_and_ends() {
 }
 
 #[test]
-fn a_server_that_begins_elsewhere_at_the_same_path_is_not_waited_for() {
+fn a_listener_does_not_wait_for_another_server_on_the_same_path() {
     let path = temporary("begun.sock");
     let lock_path = temporary("begun.sock.lock");
     let lock = File::create(&lock_path).expect("the folder is writable");
@@ -197,7 +197,7 @@ fn a_server_that_begins_elsewhere_at_the_same_path_is_not_waited_for() {
 }
 
 #[test]
-fn what_stands_in_the_place_of_the_lock_is_done_without_and_left_alone() {
+fn another_file_in_place_of_the_lock_is_ignored_and_kept() {
     let path = temporary("unlocked.sock");
     let lock_path = temporary("unlocked.sock.lock");
     let precious = temporary("unlocked.precious");
@@ -222,7 +222,7 @@ fn what_stands_in_the_place_of_the_lock_is_done_without_and_left_alone() {
 }
 
 #[test]
-fn a_listener_that_fails_half_way_leaves_no_file() {
+fn a_failed_listener_leaves_no_file() {
     let path = temporary("half.sock");
     let options = ListenOptions { unix_mode: Some(0o600), ..ListenOptions::DEFAULT };
     let address = unix(&path).parse().expect("it is an address");
@@ -236,7 +236,7 @@ fn a_listener_that_fails_half_way_leaves_no_file() {
 }
 
 #[test]
-fn the_limit_of_connections_is_said_once_and_that_it_is_over_too() {
+fn reaching_and_leaving_the_connection_limit_are_each_logged_once() {
     let limits = LoopLimits { connections_max: 2, ..LoopLimits::DEFAULT };
     said("");
     on_every_backend::<()>(limits, |mut reactor| {
@@ -287,7 +287,7 @@ fn narrow() -> (Script, Reactor<Option<Token>>, Token, SocketAddr) {
 }
 
 #[test]
-fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
+fn a_limit_that_is_reached_repeatedly_is_logged_rarely_and_with_a_count() {
     let (script, mut reactor, token, address) = narrow();
     let turn = |reactor: &mut Reactor<_>| reactor.run_once(Some(Duration::ZERO)).expect("it turns");
     // One peer connects and leaves.
@@ -326,7 +326,7 @@ fn a_limit_that_is_reached_over_and_over_is_said_seldom_and_with_how_often() {
 }
 
 #[test]
-fn connections_that_the_kernel_drops_are_counted() {
+fn connections_dropped_by_the_kernel_are_counted() {
     let options = ListenOptions { backlog: 1, ..ListenOptions::DEFAULT };
     let any = "127.0.0.1:0".parse().expect("it is an address");
     on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
@@ -371,7 +371,7 @@ fn accepted_by(one: Listener, two: Listener, count: usize) -> (usize, usize) {
 }
 
 #[test]
-fn two_listeners_share_a_port_where_both_say_so() {
+fn two_listeners_share_a_port_if_both_allow_it() {
     let options = ListenOptions { reuse_port: true, ..ListenOptions::DEFAULT };
     let any = "127.0.0.1:0".parse().expect("it is an address");
     let one = Listener::bind(&any, &options).expect("a port is free");
@@ -386,7 +386,7 @@ fn two_listeners_share_a_port_where_both_say_so() {
 }
 
 #[test]
-fn a_unix_socket_cannot_share_its_address_and_says_what_can() {
+fn a_unix_socket_cannot_share_its_address_and_the_error_has_a_hint() {
     let options = ListenOptions { reuse_port: true, ..ListenOptions::DEFAULT };
     let path = temporary("shared");
     let error = Listener::bind(&Address::Unix(path.clone()), &options).expect_err("it cannot");
@@ -395,7 +395,7 @@ fn a_unix_socket_cannot_share_its_address_and_says_what_can() {
 }
 
 #[test]
-fn the_file_of_a_cloned_listener_stays_until_the_last_is_gone() {
+fn the_file_of_a_cloned_listener_exists_until_the_last_clone_is_dropped() {
     let path = temporary("cloned");
     let address = Address::Unix(path.clone());
     let one = Listener::bind(&address, &ListenOptions::DEFAULT).expect("it listens");
@@ -411,7 +411,7 @@ fn the_file_of_a_cloned_listener_stays_until_the_last_is_gone() {
 }
 
 #[test]
-fn a_socket_that_listens_already_is_taken_over() {
+fn a_listening_socket_can_be_adopted() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = socket.local_addr().expect("it has one");
     let listener = Listener::from_fd(socket.into()).expect("it listens");
@@ -431,7 +431,7 @@ fn a_socket_that_listens_already_is_taken_over() {
 }
 
 #[test]
-fn what_does_not_listen_is_not_taken_over() {
+fn a_socket_that_does_not_listen_cannot_be_adopted() {
     let (near, _far) = UnixStream::pair().expect("a pair can be made");
     let datagram = UnixDatagram::unbound().expect("a socket can be made");
     let file = File::open("/dev/null").expect("it is there");

@@ -174,7 +174,7 @@ fn plant(reactor: &mut Reactor, place: Place) -> (Rc<RefCell<Vec<&'static str>>>
 }
 
 #[test]
-fn a_source_whose_handler_panics_ends_with_a_reason_of_its_own() {
+fn a_panic_of_a_handler_ends_its_source_with_its_own_reason() {
     let _alone = alone();
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let address =
@@ -245,7 +245,7 @@ fn plant_closure(reactor: &mut Reactor, kind: &str, explode: Explosion) -> Optio
 }
 
 #[test]
-fn a_closure_that_panics_leaves_no_source_behind() {
+fn a_panicking_closure_leaves_no_sources() {
     let _alone = alone();
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let address =
@@ -385,7 +385,7 @@ fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
 }
 
 #[test]
-fn a_session_that_panics_is_closed_and_costs_no_other_its_bytes() {
+fn a_panicking_session_is_closed_and_others_lose_no_bytes() {
     let _alone = alone();
     on_every_backend::<Shared>(LoopLimits::DEFAULT, |mut reactor| {
         let limits = Limits { output_high: 200_000, output_low: 100_000, ..Limits::DEFAULT };
@@ -429,7 +429,7 @@ fn loud(reactor: &mut Reactor, told: &Rc<Cell<u32>>) -> Token {
 }
 
 #[test]
-fn a_loop_that_is_dropped_tells_each_source_even_if_all_panic() {
+fn a_dropped_loop_calls_closed_for_each_source_even_if_all_panic() {
     let _alone = alone();
     let told = Rc::new(Cell::new(0));
     let mut reactor = epoll((), LoopLimits::DEFAULT);
@@ -442,7 +442,7 @@ fn a_loop_that_is_dropped_tells_each_source_even_if_all_panic() {
 }
 
 #[test]
-fn a_loop_that_a_panic_takes_along_tells_each_source_and_does_not_abort() {
+fn a_loop_dropped_by_a_panic_calls_closed_for_each_source_and_does_not_abort() {
     let _alone = alone();
     let told = Rc::new(Cell::new(0));
     let run = catch_unwind(AssertUnwindSafe(|| {
@@ -458,7 +458,7 @@ fn a_loop_that_a_panic_takes_along_tells_each_source_and_does_not_abort() {
 }
 
 #[test]
-fn what_a_waiting_call_owns_may_panic_when_the_loop_is_dropped() {
+fn values_of_waiting_closures_may_panic_when_the_loop_is_dropped() {
     let _alone = alone();
     struct Owned(std::sync::Arc<std::sync::atomic::AtomicU32>);
     impl Drop for Owned {
@@ -480,7 +480,7 @@ fn what_a_waiting_call_owns_may_panic_when_the_loop_is_dropped() {
 }
 
 #[test]
-fn a_listener_that_waits_for_room_gets_it_when_a_connection_panics() {
+fn a_listener_at_the_limit_accepts_again_when_a_connection_panics() {
     let _alone = alone();
     let limits = LoopLimits { connections_max: 1, ..LoopLimits::DEFAULT };
     on_every_backend::<Shared>(limits, |mut reactor| {

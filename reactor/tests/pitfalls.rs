@@ -52,7 +52,7 @@ fn a_flood_does_not_delay_its_neighbours() {
 
 /// P1: a thousand peers connect at once, ten are accepted in a turn, and all are served.
 #[test]
-fn a_thousand_connects_at_once_are_accepted_in_portions() {
+fn a_thousand_connections_at_once_are_accepted_in_portions() {
     let limits = LoopLimits { accepts_per_turn: 10, ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
@@ -92,7 +92,7 @@ fn descriptors(each: usize, wanted: usize) -> usize {
 
 /// P3: the event array starts small and doubles, so that a crowd is served evenly.
 #[test]
-fn a_crowd_that_is_ready_at_once_is_served_evenly() {
+fn many_ready_sources_are_served_evenly() {
     /// Counts how often each source is run, and leaves its byte unread.
     struct Member(usize);
     impl Handler<Vec<u32>> for Member {
@@ -131,7 +131,7 @@ fn a_crowd_that_is_ready_at_once_is_served_evenly() {
 /// P4: of two sources in one batch, each closes the other; a million registrations in all, on the
 /// same few descriptors and slots.
 #[test]
-fn events_reach_only_the_registration_they_are_about() {
+fn events_reach_only_their_own_registration() {
     /// The two sources of a round.
     #[derive(Default)]
     struct Round {
@@ -175,7 +175,7 @@ fn events_reach_only_the_registration_they_are_about() {
 
 /// P7: a loop that is woken ten million times by eight threads misses nothing.
 #[test]
-fn the_last_of_ten_million_wakes_is_seen() {
+fn the_last_of_ten_million_wakes_is_handled() {
     const THREADS: u64 = 8;
     const WAKES: u64 = 312_500; // Four backends make it ten million.
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
@@ -210,7 +210,7 @@ struct Punctual {
 
 /// P12: no timer of a hundred thousand is early.
 #[test]
-fn no_timer_of_many_is_early() {
+fn no_timer_among_many_fires_early() {
     struct Timers {
         deadlines: Vec<Instant>,
     }
@@ -262,7 +262,7 @@ fn a_short_timer_takes_two_waits_at_most() {
 
 /// P22: any source may be closed from any callback, and is told once.
 #[test]
-fn every_callback_may_close_itself_and_others() {
+fn every_callback_can_close_its_own_source_and_others() {
     /// Where to close.
     #[derive(Clone, Copy, PartialEq)]
     enum Place {

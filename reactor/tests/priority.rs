@@ -105,7 +105,7 @@ fn turns_at_rest(reactor: &mut Reactor) -> u64 {
 }
 
 #[test]
-fn urgent_bytes_are_told_once_each_and_nothing_spins_after_them() {
+fn urgent_bytes_are_reported_once_each_without_spinning() {
     for taking in [Taking::Once, Taking::UntilNothing, Taking::WithErrors] {
         on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
             let both = Interest::READ | Interest::PRIORITY;
@@ -123,7 +123,7 @@ fn urgent_bytes_are_told_once_each_and_nothing_spins_after_them() {
 }
 
 #[test]
-fn a_byte_that_is_urgent_and_of_no_interest_costs_later_reads_nothing() {
+fn an_ignored_urgent_byte_does_not_affect_later_reads() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (seen, _, mut theirs) = urgent(&mut reactor, Interest::READ, Taking::Once);
         SockRef::from(&theirs).send_out_of_band(b"!").expect("it is sent");
@@ -139,7 +139,7 @@ fn a_byte_that_is_urgent_and_of_no_interest_costs_later_reads_nothing() {
 }
 
 #[test]
-fn what_follows_the_mark_of_an_urgent_byte_is_read_without_another_event() {
+fn bytes_after_an_urgent_byte_are_read_without_another_event() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let (seen, token, mut theirs) = urgent(&mut reactor, Interest::READ, Taking::Once);
         // All of it is there before the first read, which ends at the mark.
@@ -162,7 +162,7 @@ impl Handler for Idler {
 }
 
 #[test]
-fn a_condition_without_an_operation_is_told_once_for_each_event() {
+fn a_priority_condition_without_an_operation_is_reported_once_for_each_event() {
     for trigger in [Trigger::Edge, Trigger::Level] {
         let script = Script::new(trigger);
         let mut reactor =
@@ -194,7 +194,7 @@ impl Handler for Neglects {
 }
 
 #[test]
-fn a_handler_that_never_touches_its_ready_descriptor_is_named_once() {
+fn a_handler_that_ignores_its_ready_descriptor_is_reported_once() {
     /// Keeps an interest in writing with nothing to write.
     const KEEPS_WRITING: (Interest, fn(&mut Cx<'_>) -> io::Result<()>) = (Interest::BOTH, |cx| {
         while cx.read(&mut [0; 16])?.is_some() {}
@@ -225,7 +225,7 @@ fn a_handler_that_never_touches_its_ready_descriptor_is_named_once() {
 }
 
 #[test]
-fn no_handler_is_named_that_is_woken_often_or_returns_early_now_and_then() {
+fn a_handler_that_sometimes_returns_early_is_not_reported() {
     /// Reads a byte at every tenth run.
     struct Slow(u32);
     impl Handler for Slow {

@@ -55,7 +55,7 @@ impl Handler<Vec<Token>> for Note {
 }
 
 #[test]
-fn events_of_the_dead_are_dropped_and_counted() {
+fn events_of_ended_sources_are_dropped_and_counted() {
     for trigger in [Trigger::Edge, Trigger::Level] {
         let (script, mut reactor) = scripted(trigger, Vec::new());
         let (old, _far) = register(&mut reactor, Interest::READ, Note);
@@ -99,7 +99,7 @@ impl Handler<Vec<Token>> for Replacer {
 }
 
 #[test]
-fn a_slot_is_used_again_only_after_the_batch() {
+fn a_slot_is_reused_only_after_the_batch() {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let (victim, _victim) = register(&mut reactor, Interest::READ, Note);
     let replacer = Replacer { victim, successor: None };
@@ -115,7 +115,7 @@ fn a_slot_is_used_again_only_after_the_batch() {
 }
 
 #[test]
-fn several_events_of_one_source_are_one_run() {
+fn several_events_of_one_source_cause_one_call() {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let (token, _far) = register(&mut reactor, Interest::READ, Note);
     script.events(&[readable(token), readable(token), readable(token)]);
@@ -136,7 +136,7 @@ fn sources_run_in_the_order_of_their_events() {
 }
 
 #[test]
-fn a_failing_wait_stops_the_run_and_nothing_else_does() {
+fn only_a_failing_wait_stops_the_run() {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let (token, _far) = register(&mut reactor, Interest::READ, Note);
     script.event(token, Readiness::READABLE);
@@ -153,7 +153,7 @@ fn a_failing_wait_stops_the_run_and_nothing_else_does() {
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_watched_is_an_error_and_closed() {
+fn a_descriptor_that_cannot_be_watched_causes_an_error_and_is_closed() {
     let (script, mut reactor) = scripted(Trigger::Edge, Vec::new());
     let live = reactor.counters().live();
     for role in [Role::Other, Role::Connection] {
@@ -185,7 +185,7 @@ impl Handler for Flip {
 }
 
 #[test]
-fn a_level_triggered_backend_is_told_only_what_still_differs() {
+fn a_level_triggered_backend_gets_only_interests_that_still_differ() {
     for (trigger, flips, modifies) in
         [(Trigger::Level, 2, 0), (Trigger::Level, 3, 1), (Trigger::Edge, 3, 0)]
     {
@@ -249,7 +249,7 @@ impl Handler<usize> for Hasty {
 }
 
 #[test]
-fn a_handler_that_left_data_unread_is_named() {
+fn a_handler_that_left_data_unread_is_reported() {
     log::set_logger(&Logger).expect("no other test of this file logs");
     log::set_max_level(log::LevelFilter::Error);
     // With level triggering, the loop believes the claim, and this script does not report again.
@@ -270,7 +270,7 @@ fn a_handler_that_left_data_unread_is_named() {
 }
 
 #[test]
-fn a_claim_that_nothing_is_left_is_not_believed_where_it_would_lose_an_edge() {
+fn a_would_block_is_checked_where_it_could_lose_an_edge() {
     let (script, mut reactor) = scripted(Trigger::Edge, 0);
     let (token, mut far) = register(&mut reactor, Interest::READ, Hasty);
     far.write_all(b"more than one").expect("it fits");
@@ -283,7 +283,7 @@ fn a_claim_that_nothing_is_left_is_not_believed_where_it_would_lose_an_edge() {
 }
 
 #[test]
-fn the_auditor_accuses_no_good_handler() {
+fn the_auditor_does_not_report_correct_handlers() {
     for trigger in [Trigger::Edge, Trigger::Level] {
         let (script, mut reactor) = scripted(trigger, Vec::new());
         reactor.set_audit(true);
@@ -387,7 +387,7 @@ fn a_short_timer_costs_one_wait() {
 }
 
 #[test]
-fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
+fn a_moved_deadline_fires_once_at_its_last_time() {
     for moves in [vec![10, 20], vec![20, 10], vec![5, 30, 2], vec![1, 100, 50]] {
         let last = *moves.last().expect("there is one");
         let (_script, mut reactor, started) = armed(move |cx| {
@@ -402,7 +402,7 @@ fn a_deadline_that_moves_fires_once_where_it_was_moved_last() {
 }
 
 #[test]
-fn a_deadline_that_is_taken_away_never_fires() {
+fn a_removed_deadline_never_fires() {
     let (_script, mut reactor, _) = armed(|cx| {
         cx.set_timeout(Some(SECOND));
         cx.set_timeout(None);
@@ -436,7 +436,7 @@ fn activity_moves_the_idle_limit() {
 }
 
 #[test]
-fn a_periodic_timer_stays_on_its_grid_however_late_the_loop_is() {
+fn a_periodic_timer_keeps_its_grid_even_if_the_loop_is_late() {
     let period = SECOND;
     let (script, mut reactor, started) = armed(move |cx| {
         cx.set_timer(period, Some(period), 3);
@@ -475,7 +475,7 @@ impl Handler<Fired> for Rivals {
 }
 
 #[test]
-fn a_timer_that_was_cancelled_does_not_fire_even_if_it_was_due_with_its_canceller() {
+fn a_timer_cancelled_by_another_due_timer_does_not_fire() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let token = reactor.cx().spawn(Rivals::default()).expect("it registers");
     reactor.cx().wake(token);
@@ -489,7 +489,7 @@ fn a_timer_that_was_cancelled_does_not_fire_even_if_it_was_due_with_its_cancelle
 }
 
 #[test]
-fn the_timers_of_the_dead_do_not_fire() {
+fn timers_of_ended_sources_do_not_fire() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
         cx.set_timer(SECOND, None, 1);
@@ -512,7 +512,7 @@ fn the_timers_of_the_dead_do_not_fire() {
 }
 
 #[test]
-fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
+fn timers_of_ended_sources_are_freed_long_before_they_are_due() {
     let (_script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
         let tomorrow = SECOND * 86_400;
@@ -532,7 +532,7 @@ fn the_timers_of_the_dead_are_freed_long_before_they_are_due() {
 }
 
 #[test]
-fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
+fn timers_cancelled_before_the_end_of_their_source_cost_nothing_later() {
     let (script, mut reactor) = scripted(Trigger::Edge, Fired::new());
     let arm = |cx: &mut Cx<'_, Fired>| {
         for key in 0..10 {
@@ -562,7 +562,7 @@ fn what_a_source_cancelled_before_it_ended_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_timer_fires_where_it_was_set_or_moved_last_and_never_once_cancelled() {
+fn a_timer_fires_at_its_last_time_unless_it_is_cancelled() {
     let (_script, mut reactor, started) = armed(|cx| {
         cx.set_timer(SECOND * 2, None, 2);
         let moved = cx.set_timer(SECOND, None, 3);
@@ -580,7 +580,7 @@ fn a_timer_fires_where_it_was_set_or_moved_last_and_never_once_cancelled() {
 }
 
 #[test]
-fn a_timer_that_was_cancelled_costs_no_wait() {
+fn a_cancelled_timer_costs_no_wait() {
     let (script, mut reactor, started) = armed(|cx| {
         let timers: Vec<_> = (1..=10).map(|key| cx.set_timer(SECOND, None, key)).collect();
         cx.set_timer(SECOND * 3600, None, 11);
@@ -594,7 +594,7 @@ fn a_timer_that_was_cancelled_costs_no_wait() {
 }
 
 #[test]
-fn a_timer_that_was_cancelled_between_two_turns_costs_no_wait() {
+fn a_timer_cancelled_between_two_turns_costs_no_wait() {
     let name = Rc::new(Cell::new(None));
     let told = name.clone();
     let (script, mut reactor, started) = armed(move |cx| {
@@ -638,7 +638,7 @@ fn a_chain_of_zero_timers_asks_the_kernel_between_any_two() {
 }
 
 #[test]
-fn an_error_is_delivered_once_and_to_a_paused_source_too() {
+fn an_error_is_delivered_once_even_to_a_paused_source() {
     struct Paused;
     impl Handler<u32> for Paused {
         fn ready(&mut self, cx: &mut Cx<'_, u32>) -> io::Result<()> {

@@ -69,7 +69,7 @@ fn when(log: &Log, token: Token, what: What, start: Instant) -> Option<Duration>
 const IDLE_TIMEOUT: What = What::TimedOut(Timeout::Idle);
 
 #[test]
-fn what_came_during_a_stop_is_heard_before_anything_expires() {
+fn bytes_that_arrived_during_a_stop_are_read_before_limits_expire() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let (token, _far) = connect(&mut reactor);
@@ -82,7 +82,7 @@ fn what_came_during_a_stop_is_heard_before_anything_expires() {
 }
 
 #[test]
-fn a_stop_does_not_count_as_silence() {
+fn the_time_of_a_stop_is_not_silence() {
     for trigger in TRIGGERS {
         for stop in [2 * SECOND, 60 * SECOND] {
             let (script, mut reactor) = scripted(trigger);
@@ -97,7 +97,7 @@ fn a_stop_does_not_count_as_silence() {
 }
 
 #[test]
-fn signals_that_come_all_the_time_do_not_hold_silence_off() {
+fn constant_signals_do_not_prevent_idle_limits() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let start = script.now();
@@ -112,7 +112,7 @@ fn signals_that_come_all_the_time_do_not_hold_silence_off() {
 }
 
 #[test]
-fn nothing_expires_between_waits_that_had_no_room_for_all() {
+fn no_limit_expires_between_incomplete_waits() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let peers: Vec<_> = (0..5).map(|_| connect(&mut reactor)).collect();
@@ -138,7 +138,7 @@ impl Handler<Log> for Slow {
 }
 
 #[test]
-fn a_handler_that_takes_long_is_not_charged_to_others() {
+fn a_slow_handler_does_not_count_as_silence_of_others() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let start = script.now();
@@ -154,7 +154,7 @@ fn a_handler_that_takes_long_is_not_charged_to_others() {
 }
 
 #[test]
-fn a_deadline_of_a_connection_waits_until_the_kernel_was_asked() {
+fn a_deadline_of_a_connection_is_judged_after_a_complete_wait() {
     struct Deadline;
     impl Handler<Log> for Deadline {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
@@ -186,7 +186,7 @@ fn a_deadline_of_a_connection_waits_until_the_kernel_was_asked() {
 }
 
 #[test]
-fn silence_is_noticed_in_time_and_costs_one_more_wait() {
+fn silence_is_detected_in_time_and_costs_one_more_wait() {
     for trigger in TRIGGERS {
         let (script, mut reactor) = scripted(trigger);
         let start = script.now();
@@ -201,7 +201,7 @@ fn silence_is_noticed_in_time_and_costs_one_more_wait() {
 }
 
 #[test]
-fn a_host_that_comes_in_time_sees_silence_and_one_that_was_held_up_does_not() {
+fn a_late_host_does_not_count_as_silence() {
     for held_up in [Duration::ZERO, 10 * SECOND] {
         let (script, mut reactor) = scripted(Trigger::Edge);
         let start = script.now();
@@ -220,7 +220,7 @@ fn a_host_that_comes_in_time_sees_silence_and_one_that_was_held_up_does_not() {
 }
 
 #[test]
-fn a_loop_that_winds_down_gives_its_patience_to_peers_and_not_to_stops() {
+fn a_stop_does_not_count_for_the_time_limit_of_winding_down() {
     let (script, mut reactor) = scripted(Trigger::Edge);
     let (token, _far) = connect(&mut reactor);
     reactor.cx().stop_gracefully(2 * SECOND);
@@ -232,7 +232,7 @@ fn a_loop_that_winds_down_gives_its_patience_to_peers_and_not_to_stops() {
 }
 
 #[test]
-fn a_wait_that_may_succeed_later_is_tried_again_after_a_pause() {
+fn a_failed_wait_that_may_succeed_later_is_repeated_after_a_pause() {
     let (script, mut reactor) = scripted(Trigger::Edge);
     let (token, mut far) = connect(&mut reactor);
     far.write_all(b"x").expect("it is sent");
@@ -267,7 +267,7 @@ fn a_failing_wait_is_reported_with_the_call_and_a_hint() {
 }
 
 #[test]
-fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
+fn peers_that_sent_while_the_loop_was_delayed_are_all_answered() {
     struct Sleeps;
     impl Handler<Log> for Sleeps {
         fn ready(&mut self, cx: &mut Cx<'_, Log>) -> io::Result<()> {
@@ -297,7 +297,7 @@ fn peers_that_spoke_while_the_loop_was_held_up_are_all_answered() {
 }
 
 #[test]
-fn a_deadline_waits_for_what_the_budget_of_a_turn_has_left_in_the_queue() {
+fn a_deadline_is_judged_after_the_queue_of_the_last_turn() {
     /// It must run within a second of its wake. Each run takes half a second.
     struct Hurried(Script);
     impl Handler<Log> for Hurried {

@@ -54,7 +54,7 @@ fn closes(reactor: &Reactor, reason: &Reason) -> u64 {
 }
 
 #[test]
-fn a_peer_that_reads_slowly_gets_all_of_an_answer_that_ends_with_a_close() {
+fn a_slow_reader_gets_all_bytes_before_a_close() {
     // Sometimes both limits pass at the same time.
     let idle = Some(2 * LIMIT);
     let loop_limits = LoopLimits { idle_timeout: idle, ..LoopLimits::DEFAULT };
@@ -69,7 +69,7 @@ fn a_peer_that_reads_slowly_gets_all_of_an_answer_that_ends_with_a_close() {
 }
 
 #[test]
-fn a_peer_that_reads_slowly_is_not_idle() {
+fn a_slow_reader_is_not_idle() {
     let limits = LoopLimits { idle_timeout: Some(LIMIT), ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor| {
         let mut peer = ask(&mut reactor, Limits::DEFAULT, Flow::Continue);
@@ -90,7 +90,7 @@ fn read_rest(mut peer: TcpStream) -> (usize, io::ErrorKind) {
 }
 
 #[test]
-fn an_answer_that_is_cut_short_ends_in_a_reset_whatever_cuts_it() {
+fn an_incomplete_answer_always_ends_in_a_reset() {
     type Cut = (&'static str, Flow, Limits, fn(&mut Reactor));
     let short = Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT };
     let small = Limits { output_max: 1 << 20, ..Limits::DEFAULT };
@@ -122,7 +122,7 @@ fn an_answer_that_is_cut_short_ends_in_a_reset_whatever_cuts_it() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_let_go_at_the_idle_limit() {
+fn a_peer_that_reads_nothing_is_closed_at_the_idle_limit() {
     let limits =
         LoopLimits { idle_timeout: Some(Duration::from_millis(100)), ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor| {
@@ -133,7 +133,7 @@ fn a_peer_that_takes_nothing_is_let_go_at_the_idle_limit() {
 }
 
 #[test]
-fn a_peer_that_is_gone_is_no_answer_cut_short() {
+fn a_disconnected_peer_does_not_count_as_an_incomplete_answer() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let peer = ask(&mut reactor, Limits::DEFAULT, Flow::Close);
         // It has not read everything, so dropping it resets the connection.
@@ -144,7 +144,7 @@ fn a_peer_that_is_gone_is_no_answer_cut_short() {
 }
 
 #[test]
-fn what_the_kernel_has_taken_is_delivered_after_the_connection_was_let_go() {
+fn bytes_in_the_kernel_are_delivered_after_the_connection_was_closed() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
         let limits = Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT };
         let address =

@@ -24,7 +24,7 @@ use reactor::{
 };
 
 #[test]
-fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
+fn a_last_reply_in_progress_is_finished_while_the_loop_winds_down() {
     let limits = Limits { stopping_quiet: Duration::from_millis(10), ..Limits::DEFAULT };
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let make = || Conversation::new(Bytes, Answers(Flow::Close, MUCH));
@@ -47,7 +47,7 @@ fn a_last_reply_that_is_under_way_is_finished_while_the_loop_winds_down() {
 }
 
 #[test]
-fn a_connection_accepted_after_a_crowd_is_answered_when_the_loop_winds_down() {
+fn a_connection_accepted_after_many_others_is_answered_when_the_loop_winds_down() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let address = serve_echo(&mut reactor, Limits::DEFAULT);
         let mut crowd = Vec::new();
@@ -71,7 +71,7 @@ fn a_connection_accepted_after_a_crowd_is_answered_when_the_loop_winds_down() {
 }
 
 #[test]
-fn a_crowd_that_has_asked_is_answered_when_the_loop_winds_down() {
+fn many_pending_requests_are_answered_when_the_loop_winds_down() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let limits = Limits { stopping_quiet: Duration::from_millis(50), ..Limits::DEFAULT };
         let address = serve_echo(&mut reactor, limits);
@@ -127,7 +127,7 @@ impl<A> Service<Bytes, A> for Waits {
 }
 
 #[test]
-fn a_session_that_opens_while_the_loop_winds_down_is_told_so() {
+fn a_session_that_opens_while_the_loop_winds_down_learns_of_it() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let noted = Rc::new(RefCell::new(Vec::new()));
         let note = Rc::clone(&noted);
@@ -143,7 +143,7 @@ fn a_session_that_opens_while_the_loop_winds_down_is_told_so() {
 }
 
 #[test]
-fn the_file_of_a_socket_whose_mode_was_changed_goes_with_its_listener() {
+fn the_file_of_a_socket_with_a_changed_mode_is_removed_with_its_listener() {
     let path = temporary("mode.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
     let listener = Listener::bind(&address, &ListenOptions::DEFAULT).expect("the path is free");
@@ -157,7 +157,7 @@ fn the_file_of_a_socket_whose_mode_was_changed_goes_with_its_listener() {
 }
 
 #[test]
-fn a_hosted_loop_says_when_it_will_try_again_what_it_doubts() {
+fn a_hosted_loop_reports_when_it_will_retry() {
     /// Claims twice that it would block, whatever the input, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {
@@ -207,7 +207,7 @@ impl<A> Session<A> for Hoards {
 }
 
 #[test]
-fn a_connection_that_is_closed_for_hoarding_ends_though_its_peer_does_not_read() {
+fn a_connection_closed_at_the_output_cap_ends_though_its_peer_does_not_read() {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     on_every_backend(limits, |mut reactor: Reactor<()>| {
         let limits = Limits {
@@ -231,7 +231,7 @@ fn a_connection_that_is_closed_for_hoarding_ends_though_its_peer_does_not_read()
 }
 
 #[test]
-fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limit() {
+fn a_connection_established_as_its_loop_stops_keeps_its_idle_limit() {
     /// Stops the loop when it is woken.
     struct Stops;
     impl Handler for Stops {
@@ -264,7 +264,7 @@ fn a_connection_that_stands_in_the_batch_that_stops_its_loop_keeps_its_idle_limi
 }
 
 #[test]
-fn each_error_is_told_to_a_source_that_wants_nothing() {
+fn errors_reach_sources_without_interests() {
     /// Takes pending errors, and counts them.
     struct Counts(Rc<Cell<u32>>);
     impl Handler for Counts {
@@ -298,7 +298,7 @@ fn each_error_is_told_to_a_source_that_wants_nothing() {
 }
 
 #[test]
-fn the_timer_of_another_loop_cannot_be_moved_in_this_one() {
+fn a_timer_of_another_loop_cannot_be_moved() {
     struct Arms(Rc<Cell<Option<TimerId>>>);
     impl Handler for Arms {
         fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
@@ -319,7 +319,7 @@ fn the_timer_of_another_loop_cannot_be_moved_in_this_one() {
 }
 
 #[test]
-fn a_path_below_a_fifo_is_refused_and_not_waited_for() {
+fn a_path_below_a_fifo_is_refused_without_waiting() {
     let fifo = temporary("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status();
     assert!(made.expect("mkfifo starts").success());
@@ -336,7 +336,7 @@ fn a_path_below_a_fifo_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn after_a_caught_panic_every_source_is_told_that_the_loop_winds_down() {
+fn after_a_caught_panic_every_source_learns_that_the_loop_winds_down() {
     struct Told(Rc<Cell<u32>>, bool);
     impl Handler for Told {
         fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
@@ -390,7 +390,7 @@ fn a_listener_that_ends_removes_only_its_own_file() {
 }
 
 #[test]
-fn the_auditor_does_not_report_what_the_loop_will_try_again() {
+fn the_auditor_does_not_report_operations_that_the_loop_retries() {
     /// Claims twice that it would block, whatever the input, and then reads.
     struct Doubtful(Rc<Cell<u32>>);
     impl Handler for Doubtful {

@@ -98,7 +98,7 @@ fn waits(script: &Script, reactor: &mut Reactor<u32>, limit: Duration) -> Vec<Du
 }
 
 #[test]
-fn a_loop_sleeps_for_the_rest_when_it_has_looked_in_vain() {
+fn a_loop_sleeps_for_the_rest_after_polling_in_vain() {
     let script = Script::new(Trigger::Edge);
     let (mut reactor, ..) = looking(&script, passing(&script));
     let waited = waits(&script, &mut reactor, Duration::from_millis(1));
@@ -108,7 +108,7 @@ fn a_loop_sleeps_for_the_rest_when_it_has_looked_in_vain() {
 }
 
 #[test]
-fn a_loop_does_not_sleep_when_it_has_found_something() {
+fn a_loop_does_not_sleep_when_polling_found_an_event() {
     let script = Script::new(Trigger::Edge);
     let (mut reactor, token, _far) = looking(&script, passing(&script));
     script.events(&[]);
@@ -119,7 +119,7 @@ fn a_loop_does_not_sleep_when_it_has_found_something() {
 }
 
 #[test]
-fn a_loop_looks_no_longer_than_it_may_wait() {
+fn a_loop_polls_no_longer_than_it_may_wait() {
     let script = Script::new(Trigger::Edge);
     let (mut reactor, ..) = looking(&script, passing(&script));
     assert_eq!(waits(&script, &mut reactor, Duration::ZERO), [Duration::ZERO]);
@@ -127,7 +127,7 @@ fn a_loop_looks_no_longer_than_it_may_wait() {
 }
 
 #[test]
-fn a_clock_that_stands_still_keeps_no_loop_awake() {
+fn a_frozen_clock_does_not_keep_the_loop_polling() {
     let script = Script::new(Trigger::Edge);
     let (mut reactor, ..) = looking(&script, script.backend());
     let waited = waits(&script, &mut reactor, Duration::from_millis(1));
@@ -216,7 +216,7 @@ fn wait(timeout: Duration) -> Call {
 }
 
 #[test]
-fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
+fn a_busy_loop_sleeps_first_and_then_polls() {
     let mut gatherer = Gatherer::new(8);
     // No source has run yet: the loop waits.
     assert!(!gatherer.hear([0]));
@@ -227,7 +227,7 @@ fn a_busy_loop_sleeps_whatever_happens_and_then_looks() {
 }
 
 #[test]
-fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
+fn a_loop_waits_for_the_rest_when_no_event_has_come() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
     // No event arrives during the sleep, and one after it.
@@ -240,7 +240,7 @@ fn a_loop_waits_for_the_rest_when_nothing_has_gathered() {
 }
 
 #[test]
-fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
+fn a_loop_coalesces_while_several_of_many_sources_are_busy() {
     let mut gatherer = Gatherer::new(50);
     // The first rounds show how many sources are busy.
     gatherer.coalesced_waits(200, 10);
@@ -248,7 +248,7 @@ fn a_loop_lets_events_gather_as_long_as_several_of_many_come() {
 }
 
 #[test]
-fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
+fn a_few_clients_that_wait_for_replies_are_rarely_delayed() {
     // All of them are ready in each turn: each waits for its answer.
     for clients in [1, 2, 8] {
         let gathered = Gatherer::new(clients).coalesced_waits(5000, clients);
@@ -257,7 +257,7 @@ fn a_few_clients_that_wait_for_replies_are_hardly_ever_kept_waiting() {
 }
 
 #[test]
-fn a_client_that_is_seldom_heard_does_not_make_a_few_look_like_many() {
+fn a_rare_client_does_not_make_a_few_look_like_many() {
     let mut gatherer = Gatherer::new(5);
     // One is alone at first, and then runs a tenth as often as four others.
     for _ in 0..2000 {
@@ -269,7 +269,7 @@ fn a_client_that_is_seldom_heard_does_not_make_a_few_look_like_many() {
 }
 
 #[test]
-fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
+fn a_busy_client_does_not_make_many_look_like_few() {
     let mut gatherer = Gatherer::new(51);
     // One source is ready each time, with nine of fifty others.
     let heard = |turn: usize| (turn * 9..turn * 9 + 9).map(|it| 1 + it % 50).chain([0]);
@@ -281,7 +281,7 @@ fn a_client_that_says_more_than_the_others_does_not_make_many_look_like_few() {
 }
 
 #[test]
-fn a_loop_that_has_little_to_do_sleeps_as_usual() {
+fn a_loop_with_little_work_sleeps_as_usual() {
     // Each run takes a tenth of a microsecond: ten runs take a fifth of the sleep.
     let mut gatherer = Gatherer::working(50, MICROSECOND / 10);
     let gathered = gatherer.coalesced_waits(5000, 10);
@@ -289,7 +289,7 @@ fn a_loop_that_has_little_to_do_sleeps_as_usual() {
 }
 
 #[test]
-fn tries_in_vain_are_further_and_further_apart() {
+fn failed_tries_to_coalesce_become_rarer() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
     let mut turns_until_gathered = || {
@@ -301,7 +301,7 @@ fn tries_in_vain_are_further_and_further_apart() {
 }
 
 #[test]
-fn a_loop_that_hears_nothing_lets_nothing_gather() {
+fn a_loop_without_events_does_not_coalesce() {
     let mut gatherer = Gatherer::new(8);
     for _ in 0..100 {
         assert!(!gatherer.hear([]));
@@ -309,7 +309,7 @@ fn a_loop_that_hears_nothing_lets_nothing_gather() {
 }
 
 #[test]
-fn a_deadline_is_not_slept_over() {
+fn the_loop_does_not_sleep_past_a_deadline() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
     gatherer.script.take_calls();
@@ -319,7 +319,7 @@ fn a_deadline_is_not_slept_over() {
 }
 
 #[test]
-fn a_deadline_behind_the_sleep_is_met() {
+fn a_deadline_after_the_sleep_is_met() {
     let mut gatherer = Gatherer::new(8);
     gatherer.hear([0]);
     gatherer.script.take_calls();
@@ -333,7 +333,7 @@ fn a_deadline_behind_the_sleep_is_met() {
 }
 
 #[test]
-fn a_loop_that_is_hosted_in_another_never_sleeps() {
+fn a_hosted_loop_never_sleeps() {
     let mut gatherer = Gatherer::new(50);
     for turn in 0..100 {
         gatherer.script(turn * 10..turn * 10 + 10);
@@ -364,7 +364,7 @@ impl Handler<u32> for Echo {
 }
 
 #[test]
-fn what_gathers_is_heard_on_every_backend() {
+fn events_coalesce_on_every_backend() {
     for kind in BackendKind::ALL {
         let limits = LoopLimits {
             spin_max: MICROSECOND,
