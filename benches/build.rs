@@ -1,19 +1,19 @@
-//! Compiles the loops written in C, each into a program of its own; one whose development package
-//! is not installed is left out, and the report says which that is.
+//! Compiles the loops written in C, each into its own program. A loop is left out if its
+//! development package is not installed, and the report names it.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A library, and what it takes to use it.
+/// A C library, and how to use it.
 struct Library {
     name: &'static str,
     header: &'static str,
     /// Its name for pkg-config.
     module: &'static str,
-    /// What it is linked with where pkg-config does not know it.
+    /// The linker flags if pkg-config does not know it.
     link: &'static str,
-    /// The Debian package that it takes.
+    /// The Debian package with its headers.
     package: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl Library {
         }
     }
 
-    /// Whether its header can be included.
+    /// Returns whether its header can be included.
     fn is_installed(&self, compiler: &str) -> bool {
         let mut command = Command::new(compiler);
         command.args(["-include", self.header, "-fsyntax-only", "-x", "c", "/dev/null"]);
@@ -49,7 +49,7 @@ impl Library {
         command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// The program, or why there is none.
+    /// Compiles the program. Returns its path, or the reason why it could not be compiled.
     fn compile(&self, compiler: &str, out: &Path) -> Result<PathBuf, String> {
         if !self.is_installed(compiler) {
             let package = self.package;
@@ -58,7 +58,7 @@ impl Library {
         let (source, program) = (format!("c/{}.c", self.name), out.join(self.name));
         let mut command = Command::new(compiler);
         command.args(["-std=gnu11", "-O3", "-Wall", "-Wextra", "-o"]).arg(&program).arg(&source);
-        // Libraries come after what needs them.
+        // Libraries come after the source that needs them.
         let output = command.args(self.flags()).output();
         match output {
             Ok(output) if output.status.success() => Ok(program),
@@ -87,9 +87,11 @@ fn main() {
         let name = library.name.to_uppercase();
         let result = match has_compiler {
             true => library.compile(&compiler, &out),
-            false => Err(format!("there is no C compiler called {compiler}: apt-get install gcc")),
+            false => {
+                Err(format!("the C compiler {compiler} is not installed: apt-get install gcc"))
+            }
         };
-        // A library that is installed later is noticed by its header.
+        // The header shows that a library was installed later.
         println!("cargo::rerun-if-changed=/usr/include/{}", library.header);
         match result {
             Ok(program) => println!("cargo::rustc-env=COMPARE_{name}={}", program.display()),

@@ -1,4 +1,5 @@
-//! One message, encoded once and shared, to 10,000 connections, or as many as descriptors allow.
+//! Sends one message, encoded once and shared, to 10,000 connections, or to as many as the
+//! descriptor limit allows.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,17 +12,17 @@ use protocol::codecs::Bytes;
 use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Stream};
 
-/// Connections that there should be.
+/// The intended number of connections.
 const CONNECTIONS: usize = 10_000;
-/// Descriptors for everything else.
+/// Descriptors for other purposes.
 const OTHERS: usize = 64;
-/// Connections that are made before they are waited for.
+/// The number of connections that are started before the bench waits for them.
 const BATCH: usize = 256;
 
 struct App {
     peers: Vec<ConnectionId>,
     message: Arc<[u8]>,
-    told: usize,
+    sent: usize,
 }
 
 struct Listens;
@@ -43,7 +44,7 @@ impl Service<Bytes, App> for Listens {
 
     fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
         reply.share(Arc::clone(&context.app.message));
-        context.app.told += 1;
+        context.app.sent += 1;
         Flow::Continue
     }
 }
@@ -67,24 +68,24 @@ fn connect_all(reactor: &mut Reactor<App>, count: usize) -> io::Result<Vec<TcpSt
     Ok(clients)
 }
 
-/// Tells everybody, and returns how long that took the server.
+/// Sends the message to all connections. Returns the time that the server took.
 fn broadcast(reactor: &mut Reactor<App>) -> io::Result<Duration> {
     let start = Instant::now();
-    reactor.app.told = 0;
+    reactor.app.sent = 0;
     let peers = std::mem::take(&mut reactor.app.peers);
     let mut cx = reactor.cx();
     peers.iter().for_each(|peer| cx.wake(*peer));
     reactor.app.peers = peers;
-    reactor.run_until(|app| app.told == app.peers.len())?;
+    reactor.run_until(|app| app.sent == app.peers.len())?;
     Ok(start.elapsed())
 }
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    // Each connection has two ends, both in this process.
+    // Each connection has two descriptors in this process.
     let count = CONNECTIONS.min(measure::descriptors_max().saturating_sub(OTHERS) / 2);
     let backend = BackendKind::Epoll.open().expect("epoll opens");
-    let app = App { peers: Vec::new(), message: Arc::from([7; 1024]), told: 0 };
+    let app = App { peers: Vec::new(), message: Arc::from([7; 1024]), sent: 0 };
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(backend, limits, app).expect("the limits make sense");
     let clients = connect_all(&mut reactor, count).expect("the connections can be made");
@@ -98,7 +99,7 @@ fn main() {
             for _ in 0..repeats {
                 elapsed += broadcast(&mut reactor).expect("the loop runs");
                 for client in &clients {
-                    // What is not taken now is taken after the next.
+                    // Bytes that are not read now are read after the next broadcast.
                     net::read(client, &mut buffer).expect("the connection stands");
                 }
             }

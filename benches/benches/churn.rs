@@ -1,4 +1,4 @@
-//! A hundred connections made, ended by the client and closed by the server, on each backend.
+//! Opens a hundred connections, which the client ends and the server closes, on each backend.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::Server;
 use criterion::{Criterion, Throughput};
 use reactor::BackendKind;
 
-/// Connections that are made before they are ended.
+/// The number of connections that are opened before they are ended.
 const BATCH: usize = 100;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Decoding with each codec, in bytes a second, beside copying the same input.
+//! Measures decoding with each codec, in bytes a second, and copying the same input for comparison.
 
 use criterion::{Criterion, Throughput};
 use protocol::codecs::{Bytes, Fixed, LengthField, LengthPrefixed, Lines, Packet};
@@ -6,12 +6,12 @@ use protocol::{Codec, Decoded, Output};
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 
-/// Bytes of messages that are decoded at a time: about what one read brings.
+/// The bytes that are decoded at a time: about as many as one read returns.
 const INPUT_SIZE: usize = 60_000;
-/// What messages are long: a short request, and a page of text.
+/// The lengths of messages: a short request, and a page of text.
 const LENGTHS: [usize; 2] = [16, 1024];
 
-/// Decodes all of `input`; returns how many messages there were.
+/// Decodes all of `input`. Returns the number of messages.
 fn decode_all<C: Codec>(mut codec: C, input: &mut [u8]) -> usize {
     let (mut from, mut count) = (0, 0);
     let mut output = Output::new();
@@ -23,7 +23,7 @@ fn decode_all<C: Codec>(mut codec: C, input: &mut [u8]) -> usize {
     count
 }
 
-/// Measures `codec` on many times `message`.
+/// Measures `codec` on repetitions of `message`.
 fn compare<C: Codec + Copy>(criterion: &mut Criterion, name: &str, codec: C, message: &[u8]) {
     let mut input = message.repeat(INPUT_SIZE / message.len());
     let mut copy = vec![0; input.len()];
@@ -53,7 +53,7 @@ fn main() {
         let mut message = Output::new();
         let mut encoder = prefixed;
         encoder.encode(&body, &mut message);
-        let name = format!("{length} bytes behind their length");
+        let name = format!("{length} bytes after their length");
         compare(criterion, &name, prefixed, &message.to_vec());
         let packet = Packet::with_size_max(length as u32);
         let message = Packet::encode_shared(7, &body);

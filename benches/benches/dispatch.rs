@@ -1,4 +1,4 @@
-//! The chain of pairs on each backend: 1,100 events a run, 100 at a time.
+//! Runs the chain of socket pairs on each backend: 1,100 events a run, 100 active at a time.
 
 use benches::loops::ours;
 use benches::scene::{self, Chain};

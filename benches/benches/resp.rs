@@ -1,12 +1,12 @@
-//! Pipelined RESP requests: decoding them and walking all of their parts, in bytes a second,
-//! beside copying the same input; and saying the replies.
+//! Measures decoding pipelined RESP requests and visiting all their parts, in bytes a second, and
+//! copying the same input for comparison. Also measures writing replies.
 
 use criterion::{Criterion, Throughput};
 use protocol::resp::{Protocol, Server, Writer};
 use protocol::{Codec, Decoded, Output};
 use std::hint::black_box;
 
-/// Decodes all of `input` and walks all parts of all requests; returns how many bytes they have.
+/// Decodes all of `input` and visits all parts of all requests. Returns their total size in bytes.
 fn decode_all(server: &mut Server, input: &mut [u8]) -> usize {
     let (mut from, mut size) = (0, 0);
     let mut output = Output::new();
@@ -19,7 +19,7 @@ fn decode_all(server: &mut Server, input: &mut [u8]) -> usize {
     size
 }
 
-/// As much of `command`, over and over, as a driver reads at once.
+/// Returns repetitions of `command`, about as many bytes as one read returns.
 fn pipeline(command: &[&[u8]]) -> (Vec<u8>, usize) {
     let mut output = Output::new();
     let mut count = 0;

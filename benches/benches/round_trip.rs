@@ -1,5 +1,5 @@
-//! Messages to a server and back over loopback, on each backend: one of 64 bytes, and 100 lines that
-//! are under way together.
+//! Measures round trips to a server over loopback, on each backend: one message of 64 bytes, and
+//! 100 lines in flight at once.
 
 mod common;
 
@@ -11,10 +11,10 @@ use reactor::BackendKind;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Lines that are sent before any answer is read.
+/// The number of lines that are sent before any answer is read.
 const LINES: usize = 100;
 
-/// Says each line in upper case.
+/// Returns each line in upper case.
 struct Upper;
 
 impl Service<Lines> for Upper {
@@ -34,7 +34,7 @@ fn upper() -> Conversation<Lines, Upper> {
     Conversation::new(Lines::default(), Upper)
 }
 
-/// Sends `message` and reads as much, over and over.
+/// Repeatedly sends `message` and reads the answer of the same length.
 fn exchange(criterion: &mut Criterion, name: &str, count: usize, server: &Server, message: &[u8]) {
     let mut client = TcpStream::connect(server.address).expect("it accepts");
     client.set_nodelay(true).expect("options can be set");
@@ -60,7 +60,7 @@ fn main() {
         let echo = Server::start(kind, servers::echo::session);
         exchange(&mut criterion, &format!("round trip on {kind}"), 1, &echo, &[b'X'; 64]);
         let lines = Server::start(kind, upper);
-        let name = format!("{LINES} lines under way on {kind}");
+        let name = format!("{LINES} lines in flight on {kind}");
         exchange(&mut criterion, &name, LINES, &lines, &line.repeat(LINES));
     }
     criterion.final_summary();

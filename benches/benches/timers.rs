@@ -1,5 +1,5 @@
-//! Timers of a handler, beside as many others as are armed: arming and cancelling one, moving one,
-//! and firing all.
+//! Measures timers of a handler while many others are armed: arming and cancelling one, moving one,
+//! and firing many.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use benches::timing::Script;
 use criterion::{Criterion, Throughput};
 use reactor::{BackendKind, Cx, Expired, Handler, LoopLimits, Reactor, TimerId, Token};
 
-/// So far away that the bench ends before it.
+/// A delay that is longer than the bench.
 const FAR: Duration = Duration::from_secs(3600);
-/// How many timers fire at once.
+/// The number of timers that fire at once.
 const FIRED: u64 = 1000;
 
-/// What the owner of the timers is to do when it is woken, and how long that took.
+/// The task of the owner of the timers, and the time that it took.
 #[derive(Default)]
 struct App {
     task: Task,

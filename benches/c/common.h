@@ -1,5 +1,5 @@
-/* What the C loops have in common with each other and with the Rust ones: the socket they listen
- * on, the chain of pairs, the times of timers, and how they tell what they measured. */
+/* The shared parts of the C loops, which match the Rust loops: the listening socket, the chain of
+ * socket pairs, the delays of timers, and the output of measurements. */
 #ifndef COMMON_H
 #define COMMON_H
 
@@ -18,18 +18,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* As net.rs has it. */
+/* As in net.rs. */
 #define READ_SIZE 65536
 #define BACKLOG 4096
 
-/* As scene.rs has it. */
+/* As in scene.rs. */
 #define ACTIVE 100
 #define WRITES 1000
 #define RUNS_MIN 5
 #define RUNS_NS 60000000ull
 #define PAIR_READ_SIZE 1024
 
-/* As timing.rs has it. */
+/* As in timing.rs. */
 #define EXPIRE_MAX_MS 20
 #define STEPS_MIN 100000
 
@@ -52,8 +52,8 @@ static inline uint64_t clock_ns(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-/* Takes the arguments WORK CORE [NUMBER]: ends with its parent, keeps to its core. Returns the
- * number. */
+/* Reads the arguments WORK CORE [NUMBER]. Pins the process to its core, and makes it end with its
+ * parent. Returns the number. */
 static inline size_t start(int argc, char **argv) {
     if (argc < 3) {
         fprintf(stderr, "usage: %s WORK CORE [NUMBER]; compare starts it\n", argv[0]);
@@ -92,7 +92,7 @@ static inline int accept_one(int fd) {
     return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-/* What the socket had no room for; while there is any, nothing is read. */
+/* Bytes that the socket did not accept. While there are any, nothing is read. */
 struct unsent {
     char *bytes;
     size_t from, count;
@@ -100,7 +100,7 @@ struct unsent {
 
 enum fate { ENDED, DRAINED, FULL };
 
-/* Reads once and writes it back. */
+/* Reads once and writes the bytes back. */
 static inline enum fate echo_once(int fd, struct unsent *unsent) {
     ssize_t count = read(fd, read_buffer, READ_SIZE);
     if (count == 0) return ENDED;
@@ -116,7 +116,7 @@ static inline enum fate echo_once(int fd, struct unsent *unsent) {
     return FULL;
 }
 
-/* Writes what there was no room for. */
+/* Writes the bytes that the socket did not accept before. */
 static inline enum fate flush_unsent(int fd, struct unsent *unsent) {
     size_t left = unsent->count - unsent->from;
     ssize_t written = send(fd, unsent->bytes + unsent->from, left, MSG_NOSIGNAL);
@@ -176,7 +176,7 @@ static inline void chain_end(void) {
     printf("ns_per_event %.2f\n", (double)spent / (double)chain.received);
 }
 
-/* Numbers to choose by: see timing.rs. */
+/* Random numbers: see timing.rs. */
 static inline uint64_t random_below(uint64_t bound) {
     static uint64_t state = 0x9e3779b97f4a7c15ull;
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
@@ -198,7 +198,7 @@ static inline void sleep_until_due(uint64_t since) {
     }
 }
 
-/* Memory of our own, in bytes. */
+/* Private memory of this process, in bytes. */
 static inline double memory_bytes(void) {
     char line[256];
     double kilobytes = 0;
@@ -229,7 +229,7 @@ static inline void phases_weigh(void) {
     printf("bytes %.1f\n", (memory_bytes() - phases.memory) / phases.count);
 }
 
-/* Which timer is next, and how long it is to run, in milliseconds; see timing.rs. */
+/* The next timer, and its delay in milliseconds; see timing.rs. */
 struct step {
     uint32_t place, delay;
 };
@@ -248,7 +248,7 @@ static inline void script_at_random(struct step *steps, size_t count) {
     }
 }
 
-/* Measures what is done with so many timers; see timing.rs. Inlined, so that a loop's functions
+/* Measures operations on `count` timers; see timing.rs. Inlined, so that a loop's functions
  * are called as if they were written here. */
 __attribute__((always_inline)) static inline void measure_timers(
     size_t count, void (*arm)(size_t place, uint64_t delay),
@@ -283,7 +283,7 @@ __attribute__((always_inline)) static inline void measure_timers(
     free(steps);
 }
 
-/* Does the work that is asked for. */
+/* Runs the work that the arguments name. */
 struct work {
     const char *name;
     void (*run)(size_t number);
@@ -296,7 +296,7 @@ static inline int run_work(int argc, char **argv, const struct work *works) {
             works->run(number);
             return 0;
         }
-    fprintf(stderr, "it does no %s\n", argv[1]);
+    fprintf(stderr, "this loop has no work %s\n", argv[1]);
     return 2;
 }
 

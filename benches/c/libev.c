@@ -1,4 +1,4 @@
-/* libev: level-triggered, as it is. */
+/* libev, level-triggered by default. */
 #include "common.h"
 
 #include <ev.h>
@@ -15,7 +15,7 @@ static void connection_end(struct ev_loop *loop, struct connection *connection) 
     free(connection);
 }
 
-/* Level-triggered, waiting for the other thing takes telling the loop. */
+/* With level triggers, a change of interest has to be registered. */
 static void connection_wait(struct ev_loop *loop, struct connection *connection, int events) {
     ev_io_stop(loop, &connection->io);
     ev_io_set(&connection->io, connection->io.fd, events);
@@ -86,7 +86,7 @@ static inline void arm(size_t place, uint64_t delay) {
     ev_timer_start(timed, &all[place]);
 }
 
-/* Of the ways to move a timer, this is the one that its manual recommends. */
+/* The way to move a timer that the manual of libev recommends. */
 static inline void rearm(size_t place, uint64_t delay) {
     all[place].repeat = (double)delay / 1e3;
     ev_timer_again(timed, &all[place]);

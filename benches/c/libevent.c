@@ -1,4 +1,4 @@
-/* libevent: events for what is as bare as the other loops, a bufferevent for lines. */
+/* libevent: plain events for the works that other loops do without buffers, a bufferevent for lines. */
 #include "common.h"
 
 #include <ctype.h>
@@ -61,7 +61,7 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 
 static void serve(evconnlistener_cb callback) {
     struct event_base *base = event_base_new();
-    /* A backlog of 0 says that the socket listens already. */
+    /* A backlog of 0 means that the socket already listens. */
     evconnlistener_new(base, callback, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, listen_and_tell());
     event_base_dispatch(base);
 }
@@ -139,7 +139,7 @@ static inline void rearm(size_t place, uint64_t delay) {
     event_add(all[place], &at);
 }
 
-/* What was cancelled is still there to be armed again. */
+/* A cancelled timer still exists and can be armed again. */
 static inline void arm(size_t place, uint64_t delay) {
     if (all[place] == NULL) all[place] = evtimer_new(base, timer_fires, NULL);
     rearm(place, delay);
@@ -149,7 +149,7 @@ static inline void cancel(size_t place) {
     event_del(all[place]);
 }
 
-/* In a callback, where the loop knows the time without asking the kernel. */
+/* Runs in a callback, where the loop has a cached time. */
 static void work_timers(evutil_socket_t fd, short events, void *argument) {
     (void)fd, (void)events, (void)argument;
     size_t count = total;

@@ -43,7 +43,7 @@ static void readable(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     }
     size_t from = taken < 0 ? 0 : (size_t)taken, left = (size_t)count - from;
     if (left == 0) return;
-    /* The rest goes when there is room; until then nothing is read. */
+    /* The rest is written when the socket is writable. Until then nothing is read. */
     struct unsent_write *unsent = must_allocate(sizeof *unsent);
     unsent->buffer = uv_buf_init(must_allocate(left), (unsigned)left);
     memcpy(unsent->buffer.base, buffer->base + from, left);
@@ -103,7 +103,7 @@ static inline void rearm(size_t place, uint64_t delay) {
     uv_timer_start(&all[place], timer_fires, delay, 0);
 }
 
-/* What was stopped is still there to be started again. */
+/* A stopped timer still exists and can be started again. */
 static inline void arm(size_t place, uint64_t delay) {
     if (all[place].loop == NULL) uv_timer_init(timed, &all[place]);
     rearm(place, delay);

@@ -1,5 +1,5 @@
-//! `redis-benchmark` as the client: how it is told what to do, and what it tells; and the servers
-//! that it loads, which are programs of their own.
+//! `redis-benchmark` as the client: its arguments and its output. Also the servers under test,
+//! which run as separate programs.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::process::{Running, this_program};
 
-/// Connections that requests come on: `redis-benchmark`'s own default.
+/// The number of connections: the default of `redis-benchmark`.
 pub const CONNECTIONS: usize = 50;
-/// What this program is called when it is to be `kv`.
+/// The name of this program when it runs as `kv`.
 pub const KV: &str = "kv";
-/// Keys that are set with one write: their replies fit into what sockets hold.
+/// The number of keys that are set with one write. Their replies fit into the socket buffers.
 const KEYS_AT_ONCE: usize = 1000;
-/// How long an answer is waited for.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A test of `redis-benchmark`.
@@ -34,16 +34,16 @@ pub enum Test {
     Incr,
     /// `LPUSH` of three bytes on one list.
     Lpush,
-    /// The first hundred elements of that list.
+    /// `LRANGE` of the first hundred elements of that list.
     Lrange100,
 }
 
 impl Test {
-    /// All that are measured.
+    /// All tests that are measured.
     pub const ALL: [Self; 6] =
         [Self::Ping, Self::Set, Self::Get, Self::Incr, Self::Lpush, Self::Lrange100];
 
-    /// What it is called.
+    /// Returns its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ping => "PING",
@@ -55,7 +55,7 @@ impl Test {
         }
     }
 
-    /// The words of its request, as `redis-benchmark` sends it.
+    /// Returns the words of its request, as `redis-benchmark` sends it.
     const fn words(self) -> &'static [&'static str] {
         match self {
             Self::Ping => &["PING"],
@@ -67,7 +67,7 @@ impl Test {
         }
     }
 
-    /// The bytes of its request.
+    /// Returns the bytes of its request.
     pub fn request(self) -> Vec<u8> {
         let mut text = format!("*{}\r\n", self.words().len());
         for word in self.words() {
@@ -76,7 +76,8 @@ impl Test {
         text.into_bytes()
     }
 
-    /// A reply as long as a server's: numbers have six digits, as most of a test's have.
+    /// Returns a reply of the usual length. Numbers have six digits, as most of them have in a
+    /// test.
     pub fn reply(self) -> Vec<u8> {
         match self {
             Self::Ping => b"+PONG\r\n".to_vec(),
@@ -87,7 +88,8 @@ impl Test {
         }
     }
 
-    /// What has to be there before it: which test puts it there, with how many requests.
+    /// Returns the test that has to run before, and its number of requests, if this test needs
+    /// data.
     pub const fn needs(self) -> Option<(Self, usize)> {
         match self {
             Self::Get => Some((Self::Set, 1)),
@@ -97,11 +99,12 @@ impl Test {
     }
 }
 
-/// The arguments of `redis-benchmark` for so many requests of a test, `depth` of them under way on
-/// each connection.
+/// Returns the arguments of `redis-benchmark` for `requests` requests of a test, with `depth`
+/// requests in flight on each connection.
 ///
-/// The command is given by its words, not by the name of a test: for `LRANGE_100` it would fill the
-/// list first with as many requests as it is to measure, and their cost would be counted.
+/// The arguments contain the words of the command, not the name of the test. With the name
+/// `LRANGE_100`, redis-benchmark would first fill the list with as many requests as it measures,
+/// and their cost would be counted.
 pub fn arguments(server: SocketAddr, test: Test, depth: usize, requests: usize) -> Vec<String> {
     let mut arguments = vec!["--csv".to_owned(), "-h".to_owned(), server.ip().to_string()];
     let numbers =
@@ -111,16 +114,17 @@ pub fn arguments(server: SocketAddr, test: Test, depth: usize, requests: usize) 
     arguments
 }
 
-/// The figures of one test from what `redis-benchmark --csv` prints: requests a second, and latencies
-/// in microseconds.
+/// Parses the output of `redis-benchmark --csv` for one test. Returns requests a second, and
+/// latencies in microseconds.
 ///
 /// # Errors
-/// When it is no such table, as of versions before 6.2, or has not one test.
+/// Fails if there is no such table, as with versions before 6.2, or if it does not have exactly one
+/// test.
 pub fn parse(lines: &[String]) -> io::Result<Vec<(String, f64)>> {
     let fields = |line: &String| -> Vec<String> {
         line.split("\",\"").map(|it| it.trim().trim_matches('"').to_owned()).collect()
     };
-    let strange = || io::Error::other(format!("redis-benchmark has printed no table: {lines:?}"));
+    let strange = || io::Error::other(format!("redis-benchmark printed no table: {lines:?}"));
     let head = lines.iter().position(|it| it.starts_with("\"test\",")).ok_or_else(strange)?;
     let [row] = &lines[head + 1..] else { return Err(strange()) };
     let (titles, row) = (fields(&lines[head]), fields(row));
@@ -141,7 +145,7 @@ pub fn parse(lines: &[String]) -> io::Result<Vec<(String, f64)>> {
     found.collect()
 }
 
-/// Why nothing can be measured here, if it cannot.
+/// Returns the reason if nothing can be measured on this machine.
 pub fn absent() -> Option<String> {
     let packages = [("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
     packages.into_iter().find_map(|(program, package)| {
@@ -150,20 +154,20 @@ pub fn absent() -> Option<String> {
     })
 }
 
-/// What a program says its version is.
+/// Returns the version that a program prints.
 ///
 /// # Errors
-/// When it cannot be started.
+/// Fails if the program cannot be started.
 pub fn version(program: &str) -> io::Result<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Becomes `redis-server`, with persistence off and one I/O thread, on a port that was free a moment
-/// ago: for Redis, port 0 means none.
+/// Replaces this process by `redis-server`, without persistence and with one I/O thread. It listens
+/// on a port that was free a moment ago, because port 0 means none to Redis.
 ///
 /// # Errors
-/// When there is none; it does not return otherwise.
+/// Fails if Redis cannot be started. Does not return otherwise.
 pub fn become_redis() -> io::Result<()> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
     let mut command = Command::new("redis-server");
@@ -171,11 +175,11 @@ pub fn become_redis() -> io::Result<()> {
     Err(command.args(["--io-threads", "1", "--daemonize", "no"]).exec())
 }
 
-/// Becomes `kv`, which this program is under another name: its arguments, logs and defaults are all
-/// its own. What it logs goes to standard output, where addresses are looked for.
+/// Replaces this process by `kv`, which is this program under another name. It has its own
+/// arguments, logs and defaults. Its log goes to standard output, where addresses are expected.
 ///
 /// # Errors
-/// When this program cannot be started again; it does not return otherwise.
+/// Fails if this program cannot be started again. Does not return otherwise.
 pub fn become_kv() -> io::Result<()> {
     let log = io::stdout().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(this_program()?);
@@ -183,16 +187,16 @@ pub fn become_kv() -> io::Result<()> {
     Err(command.exec())
 }
 
-/// Becomes `redis-benchmark`.
+/// Replaces this process by `redis-benchmark`.
 ///
 /// # Errors
-/// When there is none; it does not return otherwise.
+/// Fails if it cannot be started. Does not return otherwise.
 pub fn become_benchmark(arguments: &[String]) -> io::Result<()> {
     Err(Command::new("redis-benchmark").args(arguments).exec())
 }
 
-/// Where a server listens, from the lines that it has printed until it was ready; `None` as long as
-/// it is not. Redis tells its port in one line and that it is ready in another.
+/// Returns the address of a server from the lines that it has printed. Returns `None` until it is
+/// ready. Redis prints its port in one line, and in another that it is ready.
 fn address(lines: &[String]) -> Option<SocketAddr> {
     let behind = |words: &str| lines.iter().find_map(|line| Some(line.split_once(words)?.1));
     if let Some(address) = behind("listening on ") {
@@ -203,10 +207,10 @@ fn address(lines: &[String]) -> Option<SocketAddr> {
     Some((Ipv4Addr::LOCALHOST, digits.parse().ok()?).into())
 }
 
-/// Waits until a server is ready and tells where it listens.
+/// Waits until a server is ready. Returns its address.
 ///
 /// # Errors
-/// When it has ended or said nothing for a while, or `stop` was set.
+/// Fails if the server has ended or printed nothing for a while, or if `stop` was set.
 pub fn ready(server: &Running, stop: &AtomicBool) -> io::Result<SocketAddr> {
     let mut lines = Vec::new();
     while let Some(line) = server.line(PATIENCE, stop)? {
@@ -215,13 +219,13 @@ pub fn ready(server: &Running, stop: &AtomicBool) -> io::Result<SocketAddr> {
             return Ok(address);
         }
     }
-    Err(io::Error::other(format!("it has ended instead of listening: {lines:?}")))
+    Err(io::Error::other(format!("the server ended before it listened: {lines:?}")))
 }
 
-/// Sets so many keys of 16 bytes to 64 bytes each.
+/// Sets `keys` keys of 16 bytes to 64 bytes each.
 ///
 /// # Errors
-/// When the server does not take one, or `stop` was set.
+/// Fails if the server refuses a key, or if `stop` was set.
 pub fn fill(server: SocketAddr, keys: usize, stop: &AtomicBool) -> io::Result<()> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -244,7 +248,7 @@ pub fn fill(server: SocketAddr, keys: usize, stop: &AtomicBool) -> io::Result<()
         stream.read_exact(&mut replies)?;
         if replies != expected {
             let said = String::from_utf8_lossy(&replies).into_owned();
-            return Err(io::Error::other(format!("it does not set keys: {said:.100}")));
+            return Err(io::Error::other(format!("the server does not set keys: {said:.100}")));
         }
     }
     Ok(())
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_of_one_test_is_an_error_that_shows_it() {
+    fn other_output_of_redis_benchmark_is_an_error_that_shows_it() {
         let row = "\"SET\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\"\n";
         for wrong in [
             "",
@@ -301,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_those_of_redis_benchmark() {
+    fn requests_have_the_bytes_of_redis_benchmark() {
         assert_eq!(Test::Ping.request(), b"*1\r\n$4\r\nPING\r\n");
         let set = b"*3\r\n$3\r\nSET\r\n$16\r\nkey:__rand_int__\r\n$3\r\nVXK\r\n";
         assert_eq!(Test::Set.request(), set);

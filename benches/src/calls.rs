@@ -1,5 +1,5 @@
-//! The system calls of a server, as strace counts them: what a loop asks of the kernel for each
-//! message. Counts are the same on a busy machine, which times are not.
+//! Counts the system calls of a server with strace, for each message. Unlike times, counts are the
+//! same on a busy machine.
 
 use std::fs;
 use std::io;
@@ -8,28 +8,29 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many messages the shorter of two runs exchanges; the longer one twice as many.
+/// The number of messages of the shorter of two runs. The longer one has twice as many.
 pub const MESSAGES: u64 = 1000;
-/// How long a server is given to close its connections before its calls are counted anyway.
+/// The time limit for a server to close its connections before its calls are counted.
 const SETTLE_MAX: Duration = Duration::from_millis(500);
-/// How long the wait for it sleeps between looks.
+/// The interval at which this is checked.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Kinds of calls, as the figures of the `calls` work are named.
+/// The kinds of calls: the names of the figures of the `calls` work.
 const KINDS: [&str; 5] = ["read", "write", "wait", "ctl", "other"];
 
-/// Calls of each kind, in the order of [`KINDS`].
+/// The number of calls of each kind, in the order of [`KINDS`].
 type Calls = [u64; KINDS.len()];
 
-/// What one run of a server came to, from its start to its end.
+/// The counts of one run of a server, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Messages that it answered.
+    /// The number of messages that it answered.
     pub messages: u64,
     calls: Calls,
 }
 
-/// Where a system call belongs. `io_uring_enter` waits, and hands over reads and writes by the way.
+/// Returns the kind of a system call. `io_uring_enter` counts as a wait, though it also submits
+/// reads and writes.
 fn kind(name: &str) -> &'static str {
     match name {
         "read" | "readv" | "recv" | "recvfrom" | "recvmsg" => "read",
@@ -42,10 +43,11 @@ fn kind(name: &str) -> &'static str {
 }
 
 impl Counted {
-    /// Reads the summary that strace prints (`-c`) for a server that has answered `messages`.
+    /// Parses the summary that strace prints (`-c`) for a server that has answered `messages`
+    /// messages.
     ///
     /// # Errors
-    /// When it is no such summary.
+    /// Fails if it is not such a summary.
     pub fn parse(messages: u64, summary: &[String]) -> io::Result<Self> {
         let mut calls = Calls::default();
         for line in summary {
@@ -59,22 +61,22 @@ impl Counted {
             }
         }
         if calls.iter().sum::<u64>() == 0 {
-            return Err(io::Error::other(format!("strace counted nothing: {summary:?}")));
+            return Err(io::Error::other(format!("strace printed no counts: {summary:?}")));
         }
         Ok(Self { messages, calls })
     }
 
-    /// The calls for each message, by kind and all together, of which this run made more than a
-    /// shorter one: start, connections and end cost both the same.
+    /// Returns the calls for each message, by kind and in total, from the difference of this run
+    /// and a shorter one. Start, connections and end are the same in both.
     ///
     /// # Errors
-    /// When this run was not longer.
+    /// Fails if this run was not longer.
     pub fn beyond(&self, shorter: &Self) -> io::Result<Vec<(String, f64)>> {
         let messages = self.messages.checked_sub(shorter.messages).filter(|it| *it > 0);
         let messages = messages.ok_or_else(|| {
             io::Error::other(format!("{} messages after {}", self.messages, shorter.messages))
         })?;
-        // Either run may have made a few calls more than the other at its start.
+        // Either run may have made a few more calls at its start.
         let more = |place: usize| self.calls[place] as f64 - shorter.calls[place] as f64;
         let each = |place: usize| more(place) / messages as f64;
         let mut values: Vec<(String, f64)> = KINDS
@@ -87,15 +89,15 @@ impl Counted {
     }
 }
 
-/// strace as it is run here: threads too, a summary at the end, nothing about processes that come
-/// and go, all to where the server's own lines go.
+/// Returns the command for strace: with threads, with a summary at the end, without notices about
+/// processes. Its output goes to the output of the server.
 fn strace(output: &str) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-qq", "-o", output, "--"]);
     command
 }
 
-/// Why calls cannot be counted here, if they cannot.
+/// Returns the reason if calls cannot be counted on this machine.
 pub fn absent() -> Option<String> {
     let mut command = strace("/dev/null");
     match command.arg("true").stdin(Stdio::null()).output() {
@@ -104,32 +106,32 @@ pub fn absent() -> Option<String> {
             let said = String::from_utf8_lossy(&output.stderr);
             Some(format!("strace cannot trace: {}", said.lines().next().unwrap_or("silently")))
         }
-        Err(error) => Some(format!("strace cannot be started, its package is strace: {error}")),
+        Err(error) => Some(format!("strace cannot be started: {error}: apt-get install strace")),
     }
 }
 
-/// Becomes strace, which starts a command.
+/// Replaces this process by strace, which starts a command.
 ///
 /// # Errors
-/// When there is no strace; it does not return otherwise.
+/// Fails if strace cannot be started. Does not return otherwise.
 pub fn become_strace(program: &str, arguments: &[String]) -> io::Result<()> {
     Err(strace("/dev/stdout").arg(program).args(arguments).exec())
 }
 
-/// The process that a process has started: strace has one only, the server.
+/// Returns the child of a process. strace has only one, the server.
 ///
 /// # Errors
-/// When it has none.
+/// Fails if it has none.
 pub fn child(pid: u32) -> io::Result<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let first = text.split_whitespace().next().and_then(|it| it.parse().ok());
-    first.ok_or_else(|| io::Error::other(format!("process {pid} has started none")))
+    first.ok_or_else(|| io::Error::other(format!("process {pid} has no child")))
 }
 
-/// The sockets that a process has open.
+/// Returns the number of open sockets of a process.
 ///
 /// # Errors
-/// When there is no such process.
+/// Fails if there is no such process.
 pub fn sockets(pid: u32) -> io::Result<usize> {
     let is_socket = |entry: io::Result<fs::DirEntry>| {
         let target = entry.and_then(|it| fs::read_link(it.path()));
@@ -139,11 +141,11 @@ pub fn sockets(pid: u32) -> io::Result<usize> {
     Ok(descriptors.map(is_socket).filter(|is_socket| *is_socket).count())
 }
 
-/// Waits until a server has closed its connections and has as many sockets as before, so that each
-/// run ends with the same calls.
+/// Waits until a server has closed its connections and has as many sockets as before. So each run
+/// ends with the same calls.
 ///
 /// # Errors
-/// When there is no such process any more.
+/// Fails if the process no longer exists.
 pub fn settle(pid: u32, before: usize) -> io::Result<()> {
     let until = Instant::now() + SETTLE_MAX;
     while sockets(pid)? > before && Instant::now() < until {
@@ -172,20 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_by_kind_and_the_total_is_not_one_of_them() {
+    fn calls_are_counted_by_kind_without_the_total() {
         let counted = Counted::parse(2000, &summary(2001)).expect("it is a summary");
         assert_eq!(counted.calls, [2005, 2000, 2001, 52, 17]);
     }
 
     #[test]
-    fn what_strace_says_instead_of_a_summary_is_an_error() {
+    fn other_output_of_strace_is_an_error() {
         let text = ["strace: ptrace(PTRACE_TRACEME, ...): Operation not permitted".to_owned()];
         assert!(Counted::parse(1, &text).is_err());
         assert!(Counted::parse(1, &[]).is_err());
     }
 
     #[test]
-    fn only_what_a_longer_run_costs_more_counts() {
+    fn only_the_additional_calls_of_a_longer_run_count() {
         let short = Counted { messages: 100, calls: [110, 101, 150, 50, 80] };
         let long = Counted { messages: 200, calls: [210, 201, 250, 50, 80] };
         let values = long.beyond(&short).expect("it is longer");

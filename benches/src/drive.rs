@@ -1,5 +1,5 @@
-//! The ways of measuring a subject once at a work: what the table of works ([`crate::kinds`]) refers
-//! to.
+//! The ways to measure a subject once at a work. The table of works ([`crate::kinds`]) refers to
+//! them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,27 +17,27 @@ use crate::subject::Subject;
 use crate::work::{Values, Work};
 use crate::{measure, neighbour};
 
-/// How long a subject may take to start: longer than a machine that does other work needs.
+/// The time limit for the start of a subject, long enough for a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// How long one measurement may take beyond its duration, on such a machine too.
+/// The time limit of a measurement beyond its duration, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// How long a planted stall is.
+/// The duration of a planted stall.
 pub const STALL: Duration = Duration::from_secs(1);
 
-/// A subject that measures itself.
+/// Runs a subject that measures itself.
 ///
 /// # Errors
-/// When it cannot be started, fails or does not end in time.
+/// Fails if it cannot be started, fails or does not end in time.
 pub fn alone(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     let numbers = [work.count.to_string()];
     let command = subject.command(work, run.pinning.server, &numbers)?;
     Running::start(command)?.values(PATIENCE, &run.stop)
 }
 
-/// A server under the load of the client.
+/// Measures a server under the load of the client.
 ///
 /// # Errors
-/// When either cannot be started, fails or does not end in time.
+/// Fails if either cannot be started, fails or does not end in time.
 pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     let server = Running::start(subject.command(work, run.pinning.server, &[])?)?;
     let address = server.address(START_PATIENCE, &run.stop)?;
@@ -50,16 +50,16 @@ pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     client.values(run.plan.duration + PATIENCE, &run.stop)
 }
 
-/// The calls that more messages cost, from two runs of different length.
+/// Measures the system calls for each message, from two runs of different length.
 ///
 /// # Errors
-/// When strace, the server or the client cannot be started, fails or does not end in time.
+/// Fails if strace, the server or the client cannot be started, fails or does not end in time.
 pub fn counted(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     let shorter = traced(run, work, subject, calls::MESSAGES)?;
     traced(run, work, subject, 2 * calls::MESSAGES)?.beyond(&shorter)
 }
 
-/// A server under strace, from its start to its end.
+/// Runs a server under strace, from its start to its end.
 fn traced(run: &Run, work: &Work, subject: &Subject, messages: u64) -> io::Result<Counted> {
     let served = subject.command(work, run.pinning.server, &[])?;
     let mut command = Command::new(this_program()?);
@@ -78,10 +78,10 @@ fn traced(run: &Run, work: &Work, subject: &Subject, messages: u64) -> io::Resul
     Counted::parse(answered.map_or(0, |(_, count)| *count as u64), &summary)
 }
 
-/// What one reactor reaches, and two, one right after the other.
+/// Measures one reactor, and directly afterwards two.
 ///
 /// # Errors
-/// When a server or the client cannot be started, fails or does not end in time.
+/// Fails if a server or the client cannot be started, fails or does not end in time.
 pub fn scaled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     let mut values = reached(run, work, subject, 1, "one")?;
     values.extend(reached(run, work, subject, 2, "two")?);
@@ -92,7 +92,7 @@ pub fn scaled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     Ok(values)
 }
 
-/// The figures of so many reactors, each with its name after that of the number.
+/// Measures `reactors` reactors. The names of the figures start with `number`.
 fn reached(
     run: &Run,
     work: &Work,
@@ -100,30 +100,30 @@ fn reached(
     reactors: usize,
     number: &str,
 ) -> io::Result<Values> {
-    // One has the core that servers have; more take one each of all.
+    // A single reactor has the usual core of servers. Several have one core each.
     let core = if reactors == 1 { run.pinning.server } else { -1 };
     let server = Running::start(subject.command(work, core, &[reactors.to_string()])?)?;
     let address = server.address(START_PATIENCE, &run.stop)?;
-    // The client is the same whatever it loads: two threads.
+    // The client always has two threads.
     let addresses = if reactors == 1 { format!("{address},{address}") } else { address };
-    // Where every core has its reactor, none is the client's own.
+    // If every core has a reactor, the client has no core of its own.
     let client = Running::start(client(run, work, -1, &addresses, server.pid())?)?;
     let values = client.values(run.plan.duration + PATIENCE, &run.stop)?;
     Ok(values.into_iter().map(|(name, it)| (format!("{number}_{name}"), it)).collect())
 }
 
-/// What `redis-benchmark` makes of a server that was just started.
+/// Measures a new server with `redis-benchmark`.
 ///
 /// # Errors
-/// When either cannot be started, fails or does not end in time.
+/// Fails if either cannot be started, fails or does not end in time.
 pub fn requested(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     under_benchmark(run, work, subject, false)
 }
 
-/// The same while another process takes half of the server's core.
+/// Like [`requested`], while another process occupies half of the server's core.
 ///
 /// # Errors
-/// When one of them cannot be started, fails or does not end in time.
+/// Fails if one of them cannot be started, fails or does not end in time.
 pub fn requested_of_half(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     under_benchmark(run, work, subject, true)
 }
@@ -150,7 +150,7 @@ fn under_benchmark(run: &Run, work: &Work, subject: &Subject, half: bool) -> io:
     Ok(values)
 }
 
-/// One run of `redis-benchmark`: what it printed, and the processor time that it used.
+/// Runs `redis-benchmark`. Returns its output and the processor time that it used.
 fn benchmarked(
     run: &Run,
     server: SocketAddr,
@@ -164,10 +164,10 @@ fn benchmarked(
     Running::start(command)?.used(PATIENCE, &run.stop)
 }
 
-/// What keys take in a server that was just started.
+/// Measures the memory of keys in a new server.
 ///
 /// # Errors
-/// When it cannot be started, does not take a key, or its memory is not told.
+/// Fails if it cannot be started, does not take a key, or its memory is unknown.
 pub fn filled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     let server = Running::start(subject.command(work, run.pinning.server, &[])?)?;
     let address = benchmark::ready(&server, &run.stop)?;
@@ -177,7 +177,7 @@ pub fn filled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
     Ok(vec![("bytes".to_owned(), bytes / work.count as f64), ("mb".to_owned(), bytes / 1e6)])
 }
 
-/// What starts the client of a work on a core.
+/// Returns the command that starts the client of a work on a core.
 fn client(run: &Run, work: &Work, core: i32, address: &str, pid: u32) -> io::Result<Command> {
     let mut command = Command::new(this_program()?);
     command.args(["load", address, &format!("--pid={pid}")]);
@@ -196,7 +196,7 @@ fn client(run: &Run, work: &Work, core: i32, address: &str, pid: u32) -> io::Res
     Ok(command)
 }
 
-/// Stops a server from outside, whatever it is written in, and has it go on after a while.
+/// Stops a server with a signal, and continues it after a while.
 fn stall(server: &Running) -> io::Result<()> {
     signal(server.pid(), Signal::STOP)?;
     thread::sleep(STALL);

@@ -1,4 +1,4 @@
-//! The table of works: all that differs from one kind of work to another. Everything else reads it.
+//! The table of the kinds of work: everything that differs between them. All other code reads it.
 
 use crate::benchmark;
 use crate::drive;
@@ -6,7 +6,7 @@ use crate::load::connections::CHURN_BATCH;
 use crate::scene::ACTIVE;
 use crate::work::{Kind, Metric, Shown, Work};
 
-/// Connections that lines come on.
+/// The number of connections of the `lines` work.
 pub const LINES_CONNECTIONS: usize = 50;
 
 const fn metric(name: &'static str, title: &'static str, digits: usize, shown: Shown) -> Metric {
@@ -83,7 +83,7 @@ const REQUESTS_METRICS: &[Metric] = &[
 const KEYS_METRICS: &[Metric] =
     &[metric("bytes", "bytes/key", 1, Shown::Judged), metric("mb", "MB in all", 1, Shown::Median)];
 
-/// What most kinds have in common: a client loads connections with messages, the limit is the bare
+/// The defaults of most kinds: a client loads connections with messages, the reference is the bare
 /// loop, and the figures are those of an exchange.
 const EXCHANGED: Kind = Kind {
     name: "",
@@ -99,26 +99,26 @@ const EXCHANGED: Kind = Kind {
     is_counted: false,
 };
 
-/// The scenario of the authors of libevent and libev: pairs of sockets are watched, up to 100 of
-/// them are active at a time, each passes a byte on to the next.
+/// The scenario of the authors of libevent and libev: many pairs of sockets are watched, up to 100
+/// are active at a time, and each passes a byte to the next.
 pub static DISPATCH: Kind = Kind {
     name: "dispatch",
     part: "dispatch",
     metrics: DISPATCH_METRICS,
     note: "Pairs of sockets are watched; up to 100 bytes at a time are passed from pair to pair, \
-           1,000 times a run. Processor time of the loop for each byte: being told, reading, writing.",
+           1,000 times a run. The figure is the loop's processor time for each byte: event, read, write.",
     title: |work| format!("dispatch, {} watched, {} active", work.count, ACTIVE.min(work.count)),
     descriptors: |work| 2 * work.count,
     measure: drive::alone,
     ..EXCHANGED
 };
 
-/// Echo, the next message when one is answered.
+/// Echo. Each connection sends its next message when one is answered.
 pub static ECHO: Kind = Kind {
     name: "echo",
-    note: "Each connection has so many messages under way and sends the next when one is answered. \
-           Judge by the server's processor time for each message: throughput and latency hang on the \
-           client too. Latencies are corrected for coordinated omission, as HdrHistogram does it, at \
+    note: "Each connection has `depth` messages in flight and sends the next when one is answered. \
+           Judge by the server's processor time for each message: throughput and latency depend on the \
+           client too. Latencies are corrected for coordinated omission by the method of HdrHistogram, at \
            the median pace. poll and select take part up to 1,000 connections. server and client are \
            the shares of their cores they used.",
     title: |work| {
@@ -129,22 +129,22 @@ pub static ECHO: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Echo of messages that are sent on a fixed schedule, whatever the server does.
+/// Echo of messages that are sent on a fixed schedule that does not depend on the server.
 pub static SCHEDULE: Kind = Kind {
     name: "schedule",
     metrics: SCHEDULE_METRICS,
-    note: "Messages are sent on a fixed schedule whatever the server does, and latencies count from \
+    note: "Messages are sent on a fixed schedule even if the server is late, and latencies count from \
            the time in the schedule: nothing is omitted.",
     title: |work| {
         let (count, rate) = (work.count, work.rate.unwrap_or(0));
         format!("echo on a fixed schedule, 64 B x {count}, {rate}/s")
     },
-    // Half a schedule shows no tail.
+    // A short run would show no tail.
     stretch: 2,
     ..EXCHANGED
 };
 
-/// Lines, answered in upper case: where buffers and codecs count.
+/// Lines, answered in upper case. Measures buffers and codecs.
 pub static LINES: Kind = Kind {
     name: "lines",
     part: "lines",
@@ -156,7 +156,7 @@ pub static LINES: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Timers between 1 ms and 60 s, so many of them armed at once.
+/// Timers between 1 ms and 60 s, many of them armed at once.
 pub static TIMERS: Kind = Kind {
     name: "timers",
     part: "timers",
@@ -176,7 +176,7 @@ pub static TIMERS: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Memory of connections that have exchanged a message and stand idle.
+/// The memory of connections that have exchanged a message and are idle.
 pub static IDLE: Kind = Kind {
     name: "idle",
     metrics: IDLE_METRICS,
@@ -190,11 +190,11 @@ pub static IDLE: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Connections that are made and closed, [`CHURN_BATCH`] at a time.
+/// Connections that are opened and closed, [`CHURN_BATCH`] at a time.
 pub static CHURN: Kind = Kind {
     name: "churn",
     metrics: CHURN_METRICS,
-    note: "Connections are made, ended by the client and closed by the server, 128 at a time.",
+    note: "Connections are opened, ended by the client and closed by the server, 128 at a time.",
     title: |_| "connect and close".to_owned(),
     descriptors: |_| 2 * CHURN_BATCH,
     client: &["--kind=churn"],
@@ -217,7 +217,7 @@ pub static CALLS: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Echo over two reactors on two cores, against one.
+/// Echo with two reactors on two cores, compared with one reactor.
 pub static SCALE: Kind = Kind {
     name: "scale",
     part: "scale",
@@ -232,10 +232,10 @@ pub static SCALE: Kind = Kind {
     ..EXCHANGED
 };
 
-/// A test of `redis-benchmark`: so many requests on [`benchmark::CONNECTIONS`].
+/// A test of `redis-benchmark`: a number of requests on [`benchmark::CONNECTIONS`] connections.
 pub static REQUESTS: Kind = Kind {
     name: "requests",
-    note: "redis-benchmark on 50 connections, with so many requests under way on each. Each \
+    note: "redis-benchmark on 50 connections, with `-P` requests in flight on each. Each \
            measurement has a server that was just started, and a tenth as many requests before it. \
            Judge by the server's processor time for each request: canned answers without looking at \
            what it is asked, which no server can do for less. A star says that redis-benchmark was \
@@ -246,7 +246,7 @@ pub static REQUESTS: Kind = Kind {
     ..REQUESTED
 };
 
-/// The same while the server has half of its core only, so that it limits requests.
+/// The same, while the server has only half of its core. So the server limits the requests.
 pub static HALF: Kind = Kind {
     name: "half a core",
     note: "The same while another process takes half of the server's core, 100 us at a time: the \
@@ -257,7 +257,7 @@ pub static HALF: Kind = Kind {
     ..REQUESTED
 };
 
-/// What both kinds with `redis-benchmark` have in common.
+/// The defaults of both kinds with `redis-benchmark`.
 const REQUESTED: Kind = Kind {
     part: "requests",
     reference: "redis",
@@ -271,7 +271,7 @@ fn requests_title(work: &Work) -> String {
     format!("{test}, {} requests, -P {}", work.count, work.depth)
 }
 
-/// Memory of so many keys.
+/// The memory of keys.
 pub static KEYS: Kind = Kind {
     name: "memory",
     part: "keys",
@@ -285,6 +285,6 @@ pub static KEYS: Kind = Kind {
     ..EXCHANGED
 };
 
-/// All that loops are compared by.
+/// All kinds of work for the comparison of loops.
 pub static LOOPS: [&Kind; 9] =
     [&DISPATCH, &ECHO, &SCHEDULE, &LINES, &TIMERS, &IDLE, &CHURN, &CALLS, &SCALE];

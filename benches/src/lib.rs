@@ -1,15 +1,17 @@
-//! The comparison of the reactor with other loops, side by side: see the `compare` program. And of
-//! `kv` with Redis: see `against_redis`.
+//! Compares the reactor with other loops (the program `compare`), and `kv` with Redis (the program
+//! `against_redis`).
 //!
-//! - `loops` holds one file for each loop written in Rust, `c/` one for each written in C: each
-//!   does the same works as its own users would write them, and can be read by itself.
-//! - `subject` is the table of them: what each does and how it is run. `process` starts one in a process
-//!   of its own, `load` is the client that loads it.
-//! - `kinds` is the table of works: all that differs from one to another. `work` says what stands in it.
-//! - `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`; `neighbour` takes half of
-//!   the server's core.
-//! - `plan` says what is measured, `run` does it in alternating rounds, each as `drive` measures it;
-//!   `report` and `plots` tell, `record` puts it into the book. `program` is what both programs have in common.
+//! - `loops` has one file for each loop written in Rust, `c/` one for each written in C. Each does
+//!   the same works in the style of its users, and can be read alone.
+//! - `subject` is the table of the loops: their works and how to run them. `process` starts a
+//!   subject in its own process, and `load` is the client.
+//! - `kinds` is the table of works: everything that differs between them. `work` defines its
+//!   columns.
+//! - `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`. `neighbour` occupies
+//!   half of the server's core.
+//! - `plan` selects the measurements, and `run` executes them in alternating rounds, each with a
+//!   function of `drive`. `report` and `plots` present the results, and `record` writes them to the
+//!   book. `program` has the shared parts of both programs.
 //!
 //! The criterion benches are in `benches/`: `cargo bench -p myevent-benches`.
 

@@ -1,16 +1,17 @@
-//! The client: it loads a server with messages, verifies every byte of the answers, and tells what
-//! it saw as lines of names and values.
+//! The client: it loads a server with messages, verifies every byte of the answers, and prints its
+//! results as lines of names and values.
 //!
-//! It is a bare epoll loop and not the `load` tool of this workspace: a client that is built on the
-//! reactor would judge itself, and one that costs more than the server it loads measures nothing
-//! but itself.
+//! It is a bare epoll loop and not the `load` tool of this workspace. A client that uses the
+//! reactor would measure itself. A client that costs more than the server would also measure only
+//! itself.
 //!
-//! It loads in one of two ways. **Closed**: each connection has `depth` messages under way and sends
-//! the next when one is answered. A server that stalls is then asked less, so the few messages that
-//! wait would vanish among the many that did not ("coordinated omission"); the latencies are
-//! therefore corrected, as HdrHistogram does it, for the messages that would have been sent
-//! meanwhile at the median pace. **At a rate**: each message has its time on a fixed schedule,
-//! whatever the server does, and its latency counts from that time, not from when it could be sent.
+//! It has two modes. **Closed**: each connection has `depth` messages in flight and sends the next
+//! when one is answered. A server that stalls then gets fewer messages, so the few that wait would
+//! not show among the many that did not ("coordinated omission"). Therefore the latencies are
+//! corrected by the method of HdrHistogram, for the messages that would have been sent meanwhile at
+//! the median pace. **At a rate**: each message has its time on a fixed schedule that does not
+//! depend on the server. Its latency counts from that time, not from the time at which it could be
+//! sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,53 +28,55 @@ use crate::{measure, net};
 
 pub mod connections;
 
-/// Connections that are made before one of them is tried, so that no backlog overflows.
+/// The number of connections that are opened before one of them is tried, so that no backlog
+/// overflows.
 const CONNECT_BATCH: usize = 256;
-/// How long answers are waited for: longer than a machine that does other work needs.
+/// The time limit for answers, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most that is sent or received at once.
+/// The maximum number of bytes that are sent or received at once.
 const CHUNK: usize = 256 * 1024;
-/// How long the client sleeps at most, so that it sees the time pass.
+/// The longest sleep of the client, so that it checks the time.
 const NAP: Duration = Duration::from_millis(1);
-/// By how much a measurement may be longer than it was asked to be.
+/// The factor by which a measurement may be longer than requested.
 const EXTENSION_MAX: u32 = 4;
 
-/// What load to make.
+/// The parameters of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Bytes of a message; the last one is a line feed.
+    /// The size of a message in bytes. The last byte is a line feed.
     pub size: usize,
-    /// Messages in flight on each connection; unused at a rate.
+    /// The number of messages in flight on each connection. Not used at a rate.
     pub depth: usize,
-    /// Messages a second on all connections together; closed when there is none.
+    /// Messages a second on all connections together. The load is closed if there is none.
     pub rate: Option<f64>,
-    /// Whether the answer is in upper case.
+    /// Whether the answer is expected in upper case.
     pub uppercase: bool,
-    /// How long to load before measuring.
+    /// The time of loading before the measurement.
     pub warm_up: Duration,
-    /// How long to measure.
+    /// The duration of the measurement.
     pub duration: Duration,
 }
 
-/// What came of it.
+/// The results of a load.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Messages that were answered within the measured time.
+    /// The number of messages that were answered within the measured time.
     pub messages: u64,
     /// The measured time.
     pub elapsed: Duration,
-    /// Nanoseconds from sending a message, or from its time in the schedule, to its whole answer.
+    /// The time from sending a message, or from its time in the schedule, to its complete answer,
+    /// in nanoseconds.
     pub latency: Histogram<u64>,
-    /// Nanoseconds of processor time that the server used meanwhile.
+    /// The processor time that the server used in that time, in nanoseconds.
     pub server_nanoseconds: u64,
-    /// Nanoseconds of processor time that this client used meanwhile.
+    /// The processor time that this client used in that time, in nanoseconds.
     pub client_nanoseconds: u64,
 }
 
 impl Outcome {
-    /// Names and values, a line each, as [`crate::run`] reads them.
+    /// Returns names and values, one per line, as [`crate::run`] reads them.
     pub fn lines(&self) -> String {
         let seconds = self.elapsed.as_secs_f64();
         let share = |nanoseconds: u64| nanoseconds as f64 / 1e9 / seconds;
@@ -96,15 +99,15 @@ impl Outcome {
 /// One connection.
 struct Connection {
     fd: OwnedFd,
-    /// When each message that is not answered was sent or, at a rate, should have been.
+    /// The time at which each unanswered message was sent or, at a rate, was due.
     waiting: VecDeque<Instant>,
-    /// Bytes that are to be sent and that the socket had no room for.
+    /// The number of bytes that the socket has not accepted yet.
     unsent: usize,
     sent: usize,
     received: usize,
 }
 
-/// A stretch of the endless repetition of one message.
+/// A part of the endless repetition of one message.
 struct Pattern {
     size: usize,
     bytes: Vec<u8>,
@@ -126,7 +129,7 @@ impl Pattern {
 }
 
 impl Connection {
-    /// Sends what is to be sent, as far as there is room.
+    /// Sends unsent bytes until the socket is full.
     fn flush(&mut self, pattern: &Pattern) -> io::Result<()> {
         while self.unsent > 0 {
             let chunk = pattern.at(self.sent, self.unsent);
@@ -140,7 +143,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what has come; returns how many messages are complete by it.
+    /// Reads and verifies answers. Returns the number of messages that are completed.
     fn receive(&mut self, buffer: &mut [u8], expected: &Pattern) -> io::Result<usize> {
         let before = self.received / expected.size;
         while let Some(count) = net::read(&self.fd, buffer)? {
@@ -148,7 +151,7 @@ impl Connection {
                 return Err(io::Error::other("the server ended a connection"));
             }
             if buffer[..count] != *expected.at(self.received, count) {
-                return Err(io::Error::other("an answer differs from what was expected"));
+                return Err(io::Error::other("an answer differs from the expected one"));
             }
             self.received += count;
             if count < buffer.len() {
@@ -159,12 +162,12 @@ impl Connection {
     }
 }
 
-/// Where in its course the load is.
+/// The phase of a load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Warming,
     Measuring,
-    /// Nothing more is sent; what is under way still counts for the latencies.
+    /// Nothing more is sent. Messages in flight still count for the latencies.
     Stopping,
 }
 
@@ -191,7 +194,7 @@ impl Client {
             buffer: vec![0; CHUNK],
             phase: Phase::Warming,
             messages: 0,
-            // Up to a minute, to three digits.
+            // Up to a minute, with three digits of precision.
             latency: Histogram::new_with_max(60_000_000_000, 3).map_err(io::Error::other)?,
         };
         for number in 0..load.connections {
@@ -206,7 +209,8 @@ impl Client {
         Ok(client)
     }
 
-    /// One message there and back, after which the server has accepted this one and those before.
+    /// Exchanges one message. After that, the server has accepted this connection and all earlier
+    /// ones.
     fn try_out(&self, mut stream: &TcpStream) -> io::Result<()> {
         use io::{Read, Write};
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -215,7 +219,7 @@ impl Client {
         stream.read_exact(&mut answer)?;
         match answer == self.expected.at(0, answer.len()) {
             true => Ok(()),
-            false => Err(io::Error::other("the first answer differs from what was expected")),
+            false => Err(io::Error::other("the first answer differs from the expected one")),
         }
     }
 
@@ -227,7 +231,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `count` messages on a connection, which count from `at` on.
+    /// Sends `count` messages on a connection. Their time counts from `at`.
     fn send(&mut self, number: usize, count: usize, at: Instant) -> io::Result<()> {
         let connection = &mut self.connections[number];
         connection.waiting.extend(std::iter::repeat_n(at, count));
@@ -274,14 +278,13 @@ impl Client {
         Ok(())
     }
 
-    /// Loads until `until`; at a rate, `next` is the number of the next message and `start` when
-    /// the first was due.
+    /// Loads until `until`. `schedule` has the time of the next message if there is a rate.
     fn load_until(&mut self, until: Instant, schedule: &mut Schedule) -> io::Result<()> {
         let mut events = Vec::with_capacity(1024);
         while Instant::now() < until {
             let nap = match schedule.interval {
                 None => NAP,
-                // A sleep would be late for the schedule.
+                // A sleep would end too late for the schedule.
                 Some(_) => Duration::ZERO,
             };
             while let Some(due) = schedule.next_before(Instant::now().min(until)) {
@@ -293,7 +296,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for what is under way.
+    /// Waits for the answers to messages in flight.
     fn drain(&mut self) -> io::Result<()> {
         self.phase = Phase::Stopping;
         let (mut events, until) = (Vec::with_capacity(1024), Instant::now() + PATIENCE);
@@ -307,7 +310,7 @@ impl Client {
     }
 }
 
-/// When messages are due.
+/// The schedule of messages.
 struct Schedule {
     start: Instant,
     interval: Option<f64>,
@@ -315,7 +318,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// When the next message is due, if that is before `now`.
+    /// Returns the time of the next message, if it is before `now`.
     fn next_before(&mut self, now: Instant) -> Option<Instant> {
         let due = self.start + Duration::from_secs_f64(self.interval? * self.count as f64);
         (due < now).then(|| {
@@ -325,10 +328,10 @@ impl Schedule {
     }
 }
 
-/// Makes the load on `server` and measures what comes of it, and what the process `pid` uses.
+/// Loads `server`. Returns the results, including the processor time of the process `pid`.
 ///
 /// # Errors
-/// When a connection fails or is lost, or an answer is wrong or missing.
+/// Fails if a connection fails or is lost, or an answer is wrong or missing.
 pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     let mut client = Client::connect(load, server)?;
     let start = Instant::now();
@@ -346,7 +349,7 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     let start = Instant::now();
     let mut until = start + load.duration;
     client.load_until(until, &mut schedule)?;
-    // Where others take the server's core from it, it needs longer to show what it uses.
+    // If other processes use the server's core, the measurement takes longer.
     while load.rate.is_none()
         && start.elapsed() < load.duration * EXTENSION_MAX
         && (measure::cpu_nanoseconds(pid)? - used.0) < load.duration.as_nanos() as u64 / 4
@@ -367,11 +370,11 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     Ok(Outcome { messages, elapsed, latency, server_nanoseconds, client_nanoseconds })
 }
 
-/// Loads several servers of the process `pid` together, each with its share of the connections from
-/// a thread of its own, and tells what came of it as if they were one.
+/// Loads several servers of the process `pid` at once. Each has a share of the connections and its
+/// own thread. Returns the results as if it were one server.
 ///
 /// # Errors
-/// When a connection fails or is lost, an answer is wrong or missing, or there is no server.
+/// Fails if a connection fails or is lost, an answer is wrong or missing, or there is no server.
 pub fn together(load: Load, servers: &[SocketAddr], pid: u32) -> io::Result<Outcome> {
     let share = Load { connections: load.connections / servers.len().max(1), ..load };
     let outcomes: io::Result<Vec<Outcome>> = thread::scope(|scope| {
@@ -386,8 +389,8 @@ pub fn together(load: Load, servers: &[SocketAddr], pid: u32) -> io::Result<Outc
     let mut outcomes = outcomes?.into_iter();
     let mut all = outcomes.next().ok_or_else(|| io::Error::other("there is no server"))?;
     for other in outcomes {
-        // Each thread measures for a little longer or shorter than the first, whose count of the
-        // processor time is kept: rates can be added, messages cannot.
+        // The duration of each thread differs a little from the first one, whose processor time is
+        // used. So rates can be added, but numbers of messages cannot.
         let ratio = all.elapsed.as_secs_f64() / other.elapsed.as_secs_f64();
         all.messages += (other.messages as f64 * ratio) as u64;
         all.latency.add(&other.latency).map_err(io::Error::other)?;
@@ -395,11 +398,12 @@ pub fn together(load: Load, servers: &[SocketAddr], pid: u32) -> io::Result<Outc
     Ok(all)
 }
 
-/// Exchanges about `messages` messages, without looking at the time, and returns how many there
-/// were: a few more, since what is under way is waited for. For counting what each costs.
+/// Exchanges about `messages` messages without a time limit. Returns their exact number, which is a
+/// little higher, because messages in flight are awaited. It is used to count the cost of each
+/// message.
 ///
 /// # Errors
-/// When a connection fails or is lost, or an answer is wrong or missing.
+/// Fails if a connection fails or is lost, or an answer is wrong or missing.
 pub fn exchange(load: Load, messages: u64, server: SocketAddr) -> io::Result<u64> {
     let mut client = Client::connect(load, server)?;
     client.phase = Phase::Measuring;
@@ -413,7 +417,7 @@ pub fn exchange(load: Load, messages: u64, server: SocketAddr) -> io::Result<u64
         if client.messages > last {
             (last, since) = (client.messages, Instant::now());
         } else if since.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("no answer has come for {PATIENCE:?}")));
+            return Err(io::Error::other(format!("there was no answer for {PATIENCE:?}")));
         }
     }
     client.drain()?;

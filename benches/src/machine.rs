@@ -1,27 +1,27 @@
-//! What machine figures come from. Figures of one processor say little about another, so each table
-//! names its own.
+//! Describes the machine of a measurement. Figures of one processor are not valid for another, so
+//! each table names its machine.
 
 use std::fmt;
 use std::fs;
 
 use crate::measure;
 
-/// A machine, as far as figures hang on it.
+/// The properties of a machine that figures depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The model name of the processor and, where the kernel tells them, the numbers of its family
-    /// and model: in a virtual machine the name alone may leave the model out.
+    /// The model name of the processor and, if the kernel reports them, the numbers of its family
+    /// and model. In a virtual machine the name may not contain the model.
     processor: String,
-    /// Whether it is a virtual machine; `None` where the processor does not tell.
+    /// Whether it is a virtual machine. `None` if the processor does not report it.
     is_virtual: Option<bool>,
-    /// Cores that this process may use.
+    /// The number of cores that this process may use.
     cores: usize,
     /// The release of the kernel.
     kernel: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Returns a description of this machine.
     pub fn here() -> Self {
         Self::of(
             &read("/proc/cpuinfo"),
@@ -30,7 +30,7 @@ impl Machine {
         )
     }
 
-    /// The one that a text of `/proc/cpuinfo` and the release of a kernel describe.
+    /// Returns the machine that the content of `/proc/cpuinfo` and a kernel release describe.
     pub fn of(cpuinfo: &str, cores: usize, kernel: &str) -> Self {
         let field = |name: &str| {
             let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
@@ -41,14 +41,14 @@ impl Machine {
         let numbers = numbers.map_or(String::new(), |(family, model)| {
             format!(" (family {}, model {})", family.1, model.1)
         });
-        // The processor itself says that it is a guest's (CPUID leaf 1, the last bit of ECX).
+        // A virtual processor reports that itself (CPUID leaf 1, the last bit of ECX).
         let flags = field("flags").map(|it| it.1);
         let is_virtual = flags.map(|it| it.split_whitespace().any(|it| it == "hypervisor"));
         let (processor, kernel) = (format!("{name}{numbers}"), kernel.trim().to_owned());
         Self { processor, is_virtual, cores, kernel }
     }
 
-    /// Whether it is a virtual machine, in words.
+    /// Returns in words whether it is a virtual machine.
     const fn kind(&self) -> &'static str {
         match self.is_virtual {
             Some(true) => "virtual machine",
@@ -57,7 +57,7 @@ impl Machine {
         }
     }
 
-    /// What the head of a report says of it: names and values, a line each.
+    /// Returns the lines for the head of a report: names and values.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
         let governor = if governor.is_empty() { "not told" } else { governor.trim() };
@@ -75,7 +75,7 @@ impl Machine {
     }
 }
 
-/// In one line, as it stands in each table.
+/// Formats the machine in one line, as in each table.
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.cores == 1 { "" } else { "s" };
@@ -105,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_of_its_own_is_told_apart() {
+    fn a_physical_machine_is_recognized() {
         let host = GUEST.replace(" hypervisor", "");
-        let said = Machine::of(&host, 1, "6.8.0").to_string();
-        assert!(said.contains("no virtual machine, 1 core, "), "{said}");
+        let text = Machine::of(&host, 1, "6.8.0").to_string();
+        assert!(text.contains("no virtual machine, 1 core, "), "{text}");
     }
 
     #[test]
-    fn what_a_processor_does_not_tell_is_said_to_be_unknown() {
-        let said = Machine::of("processor\t: 0\nFeatures\t: fp asimd\n", 2, "6.8.0").to_string();
+    fn unreported_properties_are_called_unknown() {
+        let text = Machine::of("processor\t: 0\nFeatures\t: fp asimd\n", 2, "6.8.0").to_string();
         assert_eq!(
-            said,
+            text,
             "unknown processor, virtual machine or not: not told, 2 cores, kernel 6.8.0"
         );
     }

@@ -1,6 +1,6 @@
-//! Somebody else on the server's core, who takes half of it: a server that has the other half only is
-//! what limits requests, where its client would be otherwise. Two at once would take all of the core
-//! between them: one comparison at a time, if its figures are to mean anything.
+//! A process that occupies half of the server's core. A server with half a core limits the
+//! requests, where otherwise its client would. Two such processes would occupy the whole core, so
+//! only one comparison should run at a time.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::measure;
 use crate::process::{Running, this_program};
 
-/// How long the core is taken, and then left. That is short, so that the server always finds requests
-/// that have come meanwhile: with one under way on each of 50 connections, about 20 do.
+/// The time for which the core is occupied, and then free. It is short, so that the server always
+/// finds new requests: about 20 with one request in flight on each of 50 connections.
 const SLICE: Duration = Duration::from_micros(100);
-/// How long it may take to start.
+/// The time limit for its start.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What has the kernel run it whenever it likes to: the lowest real-time priority (`sched(7)`).
+/// Runs a program before all normal ones, at the lowest real-time priority (`sched(7)`).
 const CHRT: [&str; 3] = ["chrt", "--fifo", "1"];
 
 fn chrt() -> Command {
@@ -26,7 +26,7 @@ fn chrt() -> Command {
     command
 }
 
-/// Why there can be none here, if there cannot.
+/// Returns the reason if there can be no such process on this machine.
 pub fn absent() -> Option<String> {
     let output = chrt().arg("true").stdin(Stdio::null()).output();
     let why = match output {
@@ -40,10 +40,10 @@ pub fn absent() -> Option<String> {
     ))
 }
 
-/// Starts one that takes half of `core` until it is dropped.
+/// Starts a process that occupies half of `core` until it is dropped.
 ///
 /// # Errors
-/// When it cannot be started, or `stop` was set.
+/// Fails if it cannot be started, or `stop` was set.
 pub fn start(core: i32, stop: &AtomicBool) -> io::Result<Running> {
     let mut command = chrt();
     command.arg(this_program()?).args(["neighbour", &core.to_string()]);
@@ -54,10 +54,10 @@ pub fn start(core: i32, stop: &AtomicBool) -> io::Result<Running> {
     }
 }
 
-/// Takes half of `core`, for ever.
+/// Occupies half of `core` for ever.
 ///
 /// # Errors
-/// When the core is none that may be used.
+/// Fails if this process may not use the core.
 pub fn take_half(core: i32) -> io::Result<Infallible> {
     measure::end_with_parent()?;
     measure::pin(core)?;

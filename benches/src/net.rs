@@ -1,4 +1,4 @@
-//! Sockets that all subjects listen and are loaded with, so that they differ in their loops only.
+//! The sockets of all subjects and their client. They are equal, so that only the loops differ.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
@@ -8,15 +8,15 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-/// How much is read at once: what our reactor reads, and so what every loop here does.
+/// The size of a read: the size that our reactor uses, and so every loop here.
 pub const READ_SIZE: usize = protocol::link::Scratch::INPUT_SIZE;
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 pub const BACKLOG: i32 = 4096;
 
-/// A non-blocking listener on a free loopback port, whose connections inherit `TCP_NODELAY`.
+/// Returns a non-blocking listener on a free loopback port. Its connections inherit `TCP_NODELAY`.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn listen() -> io::Result<TcpListener> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -27,32 +27,32 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(fd.into())
 }
 
-/// Accepts a connection, non-blocking; `None` when none waits.
+/// Accepts a connection as non-blocking. Returns `None` if none waits.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn accept(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     would_block(rustix::net::accept_with(listener, flags))
 }
 
-/// Reads; `None` when nothing has come.
+/// Reads. Returns `None` if there is no input.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     would_block(rustix::io::read(fd, buffer))
 }
 
-/// Writes; `None` when there is no room.
+/// Writes. Returns `None` if the socket is full.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     would_block(rustix::net::send(fd, bytes, rustix::net::SendFlags::NOSIGNAL))
 }
 
-/// An operation that would block is an answer, not a failure.
+/// Converts the error of an operation that would block to `None`.
 fn would_block<T>(result: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -61,11 +61,11 @@ fn would_block<T>(result: rustix::io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Connects, blocking, from a loopback address other than the last one's: each has ports of its
-/// own, so that closing many connections does not use them up.
+/// Connects with a blocking call, from another loopback address than the last connection. Each
+/// address has its own ports, so closing many connections does not use them up.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn connect_from(number: usize, server: SocketAddr) -> io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(
         AddressFamily::INET,
@@ -75,19 +75,19 @@ pub fn connect_from(number: usize, server: SocketAddr) -> io::Result<OwnedFd> {
     )?;
     let bytes = (number % 60_000 + 1).to_be_bytes();
     let source = Ipv4Addr::new(127, 1, bytes[bytes.len() - 2], bytes[bytes.len() - 1]);
-    // The port is chosen when connecting: one that is bound before is taken from everybody else on
-    // this machine, whatever their address, until long after it is closed.
+    // The port is chosen when connecting. A port that is bound before cannot be used by any other
+    // process on this machine, with any address, until long after it is closed.
     setsockopt(&fd, IpBindAddressNoPort, &true)?;
     rustix::net::bind(&fd, &SocketAddrV4::new(source, 0))?;
     rustix::net::connect(&fd, &server)?;
     Ok(fd)
 }
 
-/// Ends this side of each connection, then waits for the server to end its own: it has done all
-/// that a connection costs by then.
+/// Ends this side of each connection, and waits for the server to end its side. By then it has done
+/// all the work of a connection.
 ///
 /// # Errors
-/// What the kernel said, or that the server said something.
+/// Fails with the error of the system call, or if the server sent something.
 pub fn end_all(batch: Vec<OwnedFd>) -> io::Result<()> {
     for fd in &batch {
         rustix::net::shutdown(fd.as_fd(), rustix::net::Shutdown::Write)?;
@@ -95,7 +95,9 @@ pub fn end_all(batch: Vec<OwnedFd>) -> io::Result<()> {
     for fd in &batch {
         let mut byte = [0];
         if rustix::io::read(fd, &mut byte)? != 0 {
-            return Err(io::Error::other("a server sent something to who had only connected"));
+            return Err(io::Error::other(
+                "a server sent something on a connection without messages",
+            ));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What is measured, how often and how long.
+//! Plans: the measurements, their number and their duration.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::kinds::{
 use crate::load::connections::CHURN_BATCH;
 use crate::work::{Kind, Work};
 
-/// What a whole run does.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The works, in their order.
+    /// The works in order.
     pub works: Vec<Work>,
-    /// How often each subject does each of them.
+    /// The number of times that each subject does each of them.
     pub rounds: usize,
-    /// How long a load is measured each time.
+    /// The duration of one measurement under load.
     pub duration: Duration,
-    /// How long it warms up before.
+    /// The time of loading before it.
     pub warm_up: Duration,
 }
 
@@ -27,7 +27,7 @@ fn echo(connections: usize, size: usize, depth: usize) -> Work {
     Work::new(&ECHO, connections).size(size).depth(depth)
 }
 
-/// Works of 64 bytes at depth 1 that differ in how many there are of something only.
+/// Returns works of 64 bytes at depth 1 that differ only in their count.
 fn each<const N: usize>(kind: &'static Kind, counts: [usize; N]) -> [Work; N] {
     counts.map(|count| Work::new(kind, count))
 }
@@ -36,13 +36,13 @@ fn lines(depth: usize) -> Work {
     Work::new(&LINES, LINES_CONNECTIONS).depth(depth)
 }
 
-/// Each test at depths 1 and 16, on a whole core and on half of one, with a part of the requests that
-/// a whole run has, and keys.
+/// Returns each test at depths 1 and 16, on a whole core and on half of one, with a part of the
+/// requests of a full run, and the memory of keys.
 fn against_redis(part: usize) -> Vec<Work> {
     let mut works = Vec::new();
     for (kind, depth) in [(&REQUESTS, 1), (&REQUESTS, 16), (&HALF, 1), (&HALF, 16)] {
         works.extend(Test::ALL.map(|test| {
-            // So that each takes a second or two.
+            // Each takes a second or two.
             let count = match (test, depth) {
                 (Test::Lrange100, 1) => 60_000,
                 (Test::Lrange100, _) => 150_000,
@@ -57,17 +57,17 @@ fn against_redis(part: usize) -> Vec<Work> {
 }
 
 impl Plan {
-    /// `kv` and Redis, about seven minutes.
+    /// `kv` and Redis, which takes about seven minutes.
     pub fn against_redis_full() -> Self {
         Self { works: against_redis(1), rounds: 5, ..Self::full() }
     }
 
-    /// `kv` and Redis, about ten seconds: a look, not a verdict.
+    /// `kv` and Redis, which takes about ten seconds, for rough results.
     pub fn against_redis_quick() -> Self {
         Self { works: against_redis(20), rounds: 2, ..Self::quick() }
     }
 
-    /// About five minutes.
+    /// All works, which takes about five minutes.
     pub fn full() -> Self {
         let mut works = Vec::new();
         works.extend(each(&DISPATCH, [10, 100, 1000, 4000, 8000]));
@@ -89,7 +89,7 @@ impl Plan {
         }
     }
 
-    /// Under a minute: a look, not a verdict.
+    /// All works in less than a minute, for rough results.
     pub fn quick() -> Self {
         let mut works = Vec::new();
         works.extend(each(&DISPATCH, [100, 1000]));

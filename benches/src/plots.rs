@@ -1,4 +1,4 @@
-//! Plots, as SVG: cost against descriptors, throughput and latency against connections.
+//! Draws plots as SVG: cost against descriptors, and throughput and latency against connections.
 
 use std::error::Error;
 
@@ -10,15 +10,17 @@ use crate::kinds;
 use crate::report::Results;
 use crate::work::Work;
 
-/// How wide a plot is, and how much of that its curves have; the rest is the legend's.
+/// The size of a plot.
 const SIZE: (u32, u32) = (960, 560);
+/// The width of the curves. The legend has the rest.
 const CURVES: u32 = 800;
-/// Letters of titles, and of what stands at the axes.
+/// The fonts of titles, axis names and numbers.
 const TITLE: (&str, u32) = ("sans-serif", 20);
 const NAMES: (&str, u32) = ("sans-serif", 16);
 const NUMBERS: (&str, u32) = ("sans-serif", 13);
 
-/// A curve's colour for each subject: ours in blues, the limit black, the peers in what is left.
+/// The colour of the curve of each subject: blue for ours, black for the limit, other colours for
+/// the peers.
 const COLOURS: [(&str, RGBColor); 15] = [
     ("epoll", RGBColor(0, 70, 200)),
     ("epoll-lt", RGBColor(60, 140, 240)),
@@ -37,15 +39,15 @@ const COLOURS: [(&str, RGBColor); 15] = [
     ("libuv", RGBColor(150, 40, 170)),
 ];
 
-/// One figure of all subjects, against a number.
+/// A plot of one figure of all subjects, against a number.
 struct Plot<'a> {
     title: &'a str,
     across: &'a str,
     up: &'a str,
     metric: &'a str,
-    /// Whether the upright axis is logarithmic.
+    /// Whether the vertical axis is logarithmic.
     is_logarithmic: bool,
-    /// The number of a work that belongs to this plot.
+    /// Returns the horizontal position of a work, if the work belongs to this plot.
     number: fn(&Work) -> Option<usize>,
 }
 
@@ -81,10 +83,10 @@ const fn echo_plot(metric: &'static str, up: &'static str, is_logarithmic: bool)
     }
 }
 
-/// The plots for which there are figures, with the names of their files.
+/// Returns the plots that have figures, with their file names.
 ///
 /// # Errors
-/// When one cannot be drawn.
+/// Fails if one cannot be drawn.
 pub fn all(
     results: &Results<'_>,
 ) -> Result<Vec<(&'static str, String)>, Box<dyn Error + Send + Sync>> {
@@ -112,7 +114,7 @@ pub fn all(
     let mut drawn = Vec::new();
     for (name, plot) in plots {
         let curves = plot.curves(results);
-        // A single number makes no curve.
+        // A single point is not a curve.
         if curves.iter().any(|curve| curve.points.len() > 1) {
             let svg = plot.draw(&curves).map_err(|error| format!("{name}: {error}"))?;
             drawn.push((name, svg));
@@ -128,7 +130,7 @@ impl Plot<'_> {
             let points = works.iter().filter_map(|work| {
                 let number = (self.number)(work)? as f64;
                 let figure = results.summary(work, name, self.metric)?.median;
-                // A busy machine may have measured nothing: no figure, and no place on this axis.
+                // On a busy machine a figure may be zero, which has no place on this axis.
                 (figure.is_finite() && figure > 0.0).then_some((number, figure))
             });
             Curve { name, points: points.collect() }
@@ -153,7 +155,7 @@ impl Plot<'_> {
             let mut builder = ChartBuilder::on(&left);
             builder.caption(self.title, TITLE).margin(12);
             builder.x_label_area_size(52).y_label_area_size(92);
-            // What was measured is marked, and nothing else. Room beyond it is its last label's.
+            // Only measured numbers are marked. The space beyond them is for the last label.
             let mut measured: Vec<f64> = points().map(|it| it.0).collect();
             measured.sort_by(f64::total_cmp);
             measured.dedup();
@@ -192,7 +194,7 @@ impl Plot<'_> {
             .y_label_formatter(&number)
             .light_line_style(WHITE)
             .draw()?;
-        // Ours is the first and drawn last, so that no other hides it.
+        // Our curve is the first. It is drawn last, so that no other curve covers it.
         for curve in curves.iter().rev() {
             let style = colour(curve.name).stroke_width(width(curve.name));
             chart
@@ -202,9 +204,8 @@ impl Plot<'_> {
     }
 }
 
-/// What is marked along a logarithmic axis, whose ends are above zero and apart: round numbers,
-/// however few powers of ten it spans.
-/// plotters marks powers of ten and what divides them evenly: nothing at all from 2,500 to 4,500.
+/// Returns the marks of a logarithmic axis, whose ends are positive and different: several round
+/// numbers. plotters marks only powers of ten and their even parts: nothing from 2,500 to 4,500.
 fn marks(from: f64, to: f64) -> Vec<f64> {
     let in_powers = |factors: &[f64]| -> Vec<f64> {
         let powers = from.log10().floor() as i32..=to.log10().ceil() as i32;
@@ -215,7 +216,7 @@ fn marks(from: f64, to: f64) -> Vec<f64> {
     if few.len() >= 4 {
         return few;
     }
-    // Even steps of a round size, four to ten of them.
+    // Equal steps of a round size, four to ten of them.
     let size = 10_f64.powf(((to - from) / 4.0).log10().floor());
     let step = [5.0, 2.0, 1.0].map(|it| it * size).into_iter().find(|it| (to - from) / it >= 4.0);
     let step = step.unwrap_or(size);
@@ -227,7 +228,7 @@ fn colour(name: &str) -> RGBColor {
     COLOURS.iter().find(|(known, _)| *known == name).map_or(BLACK, |(_, colour)| *colour)
 }
 
-/// What the comparison is about stands out.
+/// Returns the width of a curve. The main subjects have thick curves.
 fn width(name: &str) -> u32 {
     if ["epoll", "raw"].contains(&name) { 3 } else { 1 }
 }
@@ -256,14 +257,14 @@ mod tests {
         Results::new(samples, Machine::of("", 2, "9.9"))
     }
 
-    /// Processor time for a message of ours with so many connections.
+    /// Returns a sample of our processor time for a message, with this number of connections.
     fn cost(connections: usize, value: f64) -> Sample {
         let work = Work::new(&kinds::ECHO, connections);
         Sample { work, subject: "epoll", round: 0, metric: "server_ns".to_owned(), value }
     }
 
     #[test]
-    fn what_was_not_measured_is_left_out_of_a_plot() {
+    fn works_without_measurements_are_left_out_of_a_plot() {
         let samples = [cost(1, 0.0), cost(50, 2900.0), cost(1000, 3400.0)];
         let drawn = all(&results(&samples)).expect("it can be drawn");
         assert_eq!(drawn.len(), 1);
@@ -271,14 +272,14 @@ mod tests {
         assert_eq!(*name, "echo-cpu.svg");
         let points = svg.matches("<circle").count();
         assert_eq!(points, 2, "{svg}");
-        // Neither has a curve: there is one number, or none.
+        // Neither has a curve: there is one number or none.
         for samples in [&samples[..2], &samples[..1]] {
             assert_eq!(all(&results(samples)).expect("there is nothing to draw"), []);
         }
     }
 
     #[test]
-    fn an_axis_has_several_marks_whatever_it_spans() {
+    fn an_axis_of_any_length_has_several_marks() {
         for (from, to) in [(2500.0, 4500.0), (430.0, 1800.0), (90.0, 110.0), (1.9e3, 2.2e5)] {
             let found = marks(from, to);
             assert!((4..=11).contains(&found.len()), "{from} to {to}: {found:?}");
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn each_subject_that_is_plotted_has_a_colour_of_its_own() {
+    fn each_plotted_subject_has_its_own_colour() {
         let echo = Work::new(&kinds::ECHO, 50);
         for subject in subject::ALL.iter().filter(|it| it.does(&echo)) {
             let found = COLOURS.iter().filter(|(name, _)| *name == subject.name).count();

@@ -1,4 +1,4 @@
-//! Processes of a comparison: how one is started, heard and ended.
+//! The processes of a comparison: starting them, reading their output, ending them.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process};
 use crate::measure;
 use crate::work::Values;
 
-/// How often a wait looks whether the comparison was interrupted.
+/// The interval at which a wait checks whether the comparison was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// This program, which runs the Rust subjects and the client too.
+/// Returns the path of this program, which also runs the Rust subjects and the client.
 ///
 /// # Errors
-/// When it cannot be told which that is.
+/// Fails if the path is unknown.
 pub fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// A process of the comparison. It is killed and waited for when this is dropped, on a panic too;
-/// should the comparison itself be killed, the kernel ends it (`measure::end_with_parent`).
+/// A process of the comparison. It is killed and waited for on drop, also during a panic. If the
+/// comparison itself is killed, the kernel ends the process (`measure::end_with_parent`).
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -32,10 +32,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a process whose lines can be read.
+    /// Starts a process whose output can be read line by line.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if it cannot be started.
     pub fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
@@ -44,7 +44,7 @@ impl Running {
         })?;
         let (sender, lines) = channel();
         let output = child.stdout.take().map(BufReader::new);
-        // Reading in a thread of its own lets the reader give up.
+        // A separate thread reads, so that waiting for a line can time out.
         std::thread::spawn(move || {
             for line in output.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -55,15 +55,15 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    /// The number of the process.
+    /// Returns the process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line that it prints; `None` at the end.
+    /// Returns the next line that it prints, or `None` at the end.
     ///
     /// # Errors
-    /// When none has come after `patience`, or `stop` was set.
+    /// Fails if there is none within `patience`, or if `stop` was set.
     pub fn line(&self, patience: Duration, stop: &AtomicBool) -> io::Result<Option<String>> {
         let until = Instant::now() + patience;
         loop {
@@ -74,7 +74,7 @@ impl Running {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() > until => {
-                    let text = format!("it has printed nothing for {patience:?}");
+                    let text = format!("the process printed nothing for {patience:?}");
                     return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -82,10 +82,10 @@ impl Running {
         }
     }
 
-    /// All lines that it prints until it ends.
+    /// Returns all lines that it prints until it ends.
     ///
     /// # Errors
-    /// When it does not end in time, or `stop` was set.
+    /// Fails if it does not end in time, or `stop` was set.
     pub fn rest(&self, patience: Duration, stop: &AtomicBool) -> io::Result<Vec<String>> {
         let (mut lines, until) = (Vec::new(), Instant::now() + patience);
         while let Some(line) = self.line(until.saturating_duration_since(Instant::now()), stop)? {
@@ -94,28 +94,29 @@ impl Running {
         Ok(lines)
     }
 
-    /// All lines that it prints until it ends well, and the processor time that it has used, in
-    /// nanoseconds.
+    /// Waits until it ends successfully. Returns its lines and the processor time that it has used,
+    /// in nanoseconds.
     ///
     /// # Errors
-    /// When it does not end in time, ends with a failure, or `stop` was set.
+    /// Fails if it does not end in time, ends with a failure, or `stop` was set.
     pub fn used(mut self, patience: Duration, stop: &AtomicBool) -> io::Result<(Vec<String>, u64)> {
         let lines = self.rest(patience, stop)?;
-        // What a process has used is known until it is reaped, so this only waits for its end.
+        // The resource use of a process is available until it is reaped, so this only waits for its
+        // end.
         let pid = WaitId::Pid(Pid::from_child(&self.child));
         rustix::process::waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
         let nanoseconds = measure::cpu_nanoseconds(self.pid())?;
         let status = self.child.wait()?;
         if !status.success() {
-            return Err(io::Error::other(format!("it ended with {status}: {lines:?}")));
+            return Err(io::Error::other(format!("the process ended with {status}: {lines:?}")));
         }
         Ok((lines, nanoseconds))
     }
 
-    /// The address, or the addresses between commas, that a server says it listens on.
+    /// Returns the address that a server prints, or several separated by commas.
     ///
     /// # Errors
-    /// When it has not said so in time, has said something else, or `stop` was set.
+    /// Fails if it does not print an address in time, or if `stop` was set.
     pub fn address(&self, patience: Duration, stop: &AtomicBool) -> io::Result<String> {
         let line = self.line(patience, stop)?.unwrap_or_default();
         let address = line.strip_prefix("listening on ").map(str::to_owned);
@@ -123,10 +124,10 @@ impl Running {
             .ok_or_else(|| io::Error::other(format!("its first line is {line:?}, not its address")))
     }
 
-    /// All lines that it prints until it ends, as names and values.
+    /// Returns all lines that it prints until it ends, as names and values.
     ///
     /// # Errors
-    /// When it does not end in time, prints something else, or ends with a failure.
+    /// Fails if it does not end in time, prints something else, or ends with a failure.
     pub fn values(mut self, patience: Duration, stop: &AtomicBool) -> io::Result<Values> {
         let mut values = Vec::new();
         for line in self.rest(patience, stop)? {
@@ -141,7 +142,7 @@ impl Running {
         }
         let status = self.child.wait()?;
         if !status.success() || values.is_empty() {
-            return Err(io::Error::other(format!("it ended with {status}")));
+            return Err(io::Error::other(format!("the process ended with {status}")));
         }
         Ok(values)
     }
@@ -149,7 +150,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended already is only waited for.
+        // A process that has ended already is only waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -158,9 +159,9 @@ impl Drop for Running {
 /// Sends a signal to a process.
 ///
 /// # Errors
-/// What the kernel said: there may be no such process.
+/// Fails with the error of the system call: there may be no such process.
 pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("the number of the process is none"))?;
+    let pid = pid.ok_or_else(|| io::Error::other("the process ID is not valid"))?;
     Ok(kill_process(pid, signal)?)
 }

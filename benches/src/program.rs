@@ -1,5 +1,5 @@
-//! What `compare` and `against_redis` have in common: a report with a head that tells where and how
-//! it came to be, on standard output, in files and in the book.
+//! The shared parts of `compare` and `against_redis`: a report with a head that describes the
+//! machine and the run, on standard output, in files and in the book.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,32 +15,32 @@ use crate::report::Results;
 use crate::run::Run;
 use crate::{plots, record};
 
-/// What the word means where a ratio would stand.
+/// The explanation of the word that replaces a ratio.
 pub const UNRESOLVED: &str = "the rounds of the two (min..max) overlap, or there is a single round: \
                               no ratio";
 
-/// A program that measures, and what it was asked to leave behind.
+/// A program that measures, and its outputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
-    /// What it is called.
+    /// The name of the program.
     pub name: &'static str,
-    /// Where reports, CSV files and plots are written to.
+    /// The folder for reports, CSV files and plots.
     pub out: &'a Path,
-    /// The folder of the book that a page is written to as well.
+    /// The folder of the book for the page, if the run is recorded.
     pub record: Option<&'a Path>,
-    /// That page.
+    /// The page of the book.
     pub page: &'a record::Page,
 }
 
 impl Program<'_> {
-    /// Makes the folder, and has Ctrl-C set what is returned.
+    /// Creates the folder. Returns a flag that Ctrl-C sets.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// Fails if the folder cannot be created.
     pub fn prepare(&self) -> io::Result<Arc<AtomicBool>> {
-        // Better now than after five minutes.
+        // Failing now is better than after five minutes.
         fs::create_dir_all(self.out).map_err(|error| {
-            let text = format!("cannot make the folder {} (--out): {error}", self.out.display());
+            let text = format!("cannot create the folder {} (--out): {error}", self.out.display());
             io::Error::new(error.kind(), text)
         })?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -50,8 +50,8 @@ impl Program<'_> {
         Ok(stop)
     }
 
-    /// What a reader has to know to believe the figures; `loads` says how long or how much is
-    /// measured each time, `versions` those of what is measured.
+    /// Returns the head of a report: the facts that a reader needs to judge the figures. `loads`
+    /// describes the duration or size of measurements, `versions` the versions of the subjects.
     pub fn head(&self, run: &Run, loads: &str, versions: &[(&'static str, String)]) -> String {
         let git =
             Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
@@ -81,11 +81,11 @@ impl Program<'_> {
         text
     }
 
-    /// Tells what was measured, on standard output and in files; `not_done` says what was not even
-    /// tried. The exit code is a success if all was measured, and recorded where that was asked for.
+    /// Reports the results on standard output and in files. `not_done` lists what was not tried.
+    /// The exit code is a success if everything was measured, and recorded if that was requested.
     ///
     /// # Errors
-    /// When a file cannot be written or a plot not drawn.
+    /// Fails if a file cannot be written or a plot not drawn.
     pub fn report(
         &self,
         run: &Run,
@@ -124,7 +124,8 @@ impl Program<'_> {
     }
 }
 
-/// What could not be done, and how much to believe of the rest.
+/// Returns the last lines of a report: the failures, and how much other processes disturbed the
+/// rest.
 fn last_lines(run: &Run, not_done: &[String], started: Instant) -> String {
     let mut text = String::new();
     for line in not_done {

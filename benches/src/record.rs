@@ -1,22 +1,22 @@
-//! A run as a page of the book, with its plots beside it.
+//! Writes a run as a page of the book, with its plots.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What stands before everything that a program has written into a page: the rest is by hand.
+/// The mark in a page before the part that a program writes. The part above it is written by hand.
 const MARK: &str = "<!-- What follows is written by a program. -->\n";
 
 /// A page of the book that a program writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// The name of its file, which the summary of the book knows.
+    /// The name of its file, which is in the summary of the book.
     pub name: &'static str,
-    /// What stands at its beginning: its title, and how to read it. Of a page that has been written
-    /// before, only what stands there by hand.
+    /// The start of the page: its title, and how to read it. If the page exists already, this
+    /// contains only the part that is written by hand.
     pub preface: &'static str,
-    /// The plots that stand on it, with what they show.
+    /// The plots on the page, with their descriptions.
     pub plots: &'static [(&'static str, &'static str)],
 }
 
@@ -38,13 +38,14 @@ pub const COMPARISON: Page = Page {
 pub const AGAINST_REDIS: Page =
     Page { name: "kv-speed.md", preface: include_str!("../../docs/src/kv-speed.md"), plots: &[] };
 
-/// The share of the cores that others may have had: beyond it, medians are of the others too.
+/// The highest share of the cores that other processes may have used. Beyond it, the medians are
+/// not valid.
 pub const OTHERS_MAX: f64 = 0.2;
 
 /// A file of a report: its name and its text.
 pub type File = (&'static str, String);
 
-/// Why a run is not worth keeping, if it is not.
+/// Returns the reason if a run should not be recorded.
 pub fn refusal(is_complete: bool, others: Option<f64>) -> Option<String> {
     if !is_complete {
         return Some("not everything was measured".to_owned());
@@ -54,14 +55,14 @@ pub fn refusal(is_complete: bool, others: Option<f64>) -> Option<String> {
         Some(share) if share <= OTHERS_MAX => None,
         Some(share) => {
             let (share, limit) = (percent(share), percent(OTHERS_MAX));
-            Some(format!("others had {share} of the cores, and {limit} is the most to believe"))
+            Some(format!("others had {share} of the cores, and the limit is {limit}"))
         }
-        None => Some("nobody knows how much of the cores others had".to_owned()),
+        None => Some("the share of the cores that others had is unknown".to_owned()),
     }
 }
 
-/// The text of a page: its preface, the head of a report, its tables, its last lines, and those of its plots that stand
-/// there.
+/// Returns the text of a page: its preface, the head of a report, its tables, its last lines, and
+/// its plots.
 pub fn text(page: &Page, head: &str, tables: &str, last: &str, plots: &[File]) -> String {
     let mut text = match page.preface.split_once(MARK) {
         Some((by_hand, _)) => format!("{by_hand}{MARK}"),
@@ -79,10 +80,10 @@ pub fn text(page: &Page, head: &str, tables: &str, last: &str, plots: &[File]) -
     text
 }
 
-/// Writes a page and its plots into a folder of the book, in the place of what is there.
+/// Writes a page and its plots into a folder of the book, and replaces existing ones.
 ///
 /// # Errors
-/// When the folder cannot be made or written to.
+/// Fails if the folder cannot be created or written to.
 pub fn write(folder: &Path, page: &Page, text: &str, plots: &[File]) -> io::Result<()> {
     let failed = |error: io::Error| {
         let text = format!("cannot record to {} (--record): {error}", folder.display());
@@ -92,7 +93,7 @@ pub fn write(folder: &Path, page: &Page, text: &str, plots: &[File]) -> io::Resu
     for (name, _) in page.plots {
         match plots.iter().find(|it| it.0 == *name) {
             Some((_, svg)) => fs::write(folder.join(name), svg).map_err(failed)?,
-            // One of another run would stand beside tables that it has nothing to do with.
+            // A plot of an earlier run would not match the new tables.
             None => match fs::remove_file(folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
@@ -109,14 +110,14 @@ mod tests {
     #[test]
     fn a_run_on_a_busy_machine_is_not_recorded() {
         assert_eq!(refusal(true, Some(0.05)), None);
-        let said = refusal(true, Some(0.36)).expect("others had too much");
-        assert!(said.contains("36 %") && said.contains("20 %"), "{said}");
+        let text = refusal(true, Some(0.36)).expect("others had too much");
+        assert!(text.contains("36 %") && text.contains("20 %"), "{text}");
         assert!(refusal(true, None).is_some());
         assert!(refusal(false, Some(0.0)).is_some());
     }
 
     #[test]
-    fn what_stands_on_a_page_by_hand_stays_and_an_older_run_goes() {
+    fn the_handwritten_part_of_a_page_stays_and_an_older_run_is_replaced() {
         let before: &'static str = "# Title\n\nBy hand.\n\n<!-- What follows is written by a \
                                     program. -->\n\n```text\nkernel 5\n```\n";
         let page = Page { name: "x.md", preface: before, plots: &[] };
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_the_head_each_kind_of_work_and_the_plots_there_are() {
+    fn a_page_has_the_head_the_tables_and_the_existing_plots() {
         let tables = "\n== echo\nA note.\n\necho, 64 B\n\nraw 1\n\n== churn\nMore.\n\nraw 2\n";
         let plots = [("echo-cpu.svg", "<svg/>".to_owned()), ("unknown.svg", String::new())];
         let page = text(&COMPARISON, "kernel 6\n", tables, "\n9 s in all\n", &plots);

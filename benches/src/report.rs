@@ -1,4 +1,4 @@
-//! Tables of medians with their spread and their ratios, and the same as CSV.
+//! Formats results as tables of medians with spread and ratios, and as CSV.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,24 +7,24 @@ use crate::machine::Machine;
 use crate::run::Sample;
 use crate::work::{Metric, Shown, Work};
 
-/// The share of its core from which on a client counts as having been the bottleneck.
+/// The use of its core from which on the client counts as the bottleneck.
 pub const BUSY: f64 = 0.9;
 
-/// One figure of one subject: what its rounds came to.
+/// The summary of the rounds of one figure of one subject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// The median of the rounds.
     pub median: f64,
-    /// The least of them.
+    /// The lowest round.
     pub min: f64,
-    /// The greatest.
+    /// The highest round.
     pub max: f64,
-    /// How many rounds there are.
+    /// The number of rounds.
     pub rounds: usize,
 }
 
 impl Summary {
-    /// Of figures; `None` when there is none.
+    /// Returns the summary of figures, or `None` if there are none.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -37,19 +37,19 @@ impl Summary {
     }
 }
 
-/// What the rounds say about a ratio.
+/// Whether the rounds support a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds: every round of one of the two lies beyond every round of the other.
+    /// Every round of one of the two is above every round of the other.
     Resolved,
-    /// The spread of the rounds covers the difference: the intervals from the least to the greatest
-    /// round of the two overlap, or there is a single round, which has no spread.
+    /// The difference is smaller than the spread of the rounds: the intervals from the lowest to
+    /// the highest round of the two overlap, or there is a single round, which has no spread.
     Unresolved,
 }
 
 impl Verdict {
-    /// Of two figures, at the precision that tables print them with: where neither has a spread and
-    /// both are the same, there is no difference, which is a result too.
+    /// Returns the verdict on two figures, at the precision of the tables. If both are equal and
+    /// have no spread, there is no difference, which is a result too.
     pub fn of(one: &Summary, other: &Summary, digits: usize) -> Self {
         let printed = |value: f64| {
             let unit = 10_f64.powi(i32::try_from(digits).unwrap_or(i32::MAX));
@@ -63,7 +63,7 @@ impl Verdict {
         if is_same || (is_apart && is_repeated) { Self::Resolved } else { Self::Unresolved }
     }
 
-    /// What stands in tables and files.
+    /// Returns its name in tables and files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Resolved => "resolved",
@@ -72,7 +72,7 @@ impl Verdict {
     }
 }
 
-/// All samples, for looking up, and the machine they come from.
+/// All samples, for look-ups, and the machine that they come from.
 #[derive(Debug)]
 pub struct Results<'a> {
     samples: &'a [Sample],
@@ -80,12 +80,12 @@ pub struct Results<'a> {
 }
 
 impl<'a> Results<'a> {
-    /// Of samples from a machine.
+    /// Creates the results from samples of a machine.
     pub fn new(samples: &'a [Sample], machine: Machine) -> Self {
         Self { samples, machine }
     }
 
-    /// The works that were done, in order.
+    /// Returns the works that were done, in order.
     pub fn works(&self) -> Vec<Work> {
         let mut works = Vec::new();
         for sample in self.samples {
@@ -96,7 +96,7 @@ impl<'a> Results<'a> {
         works
     }
 
-    /// Who did a work, in the order in which they began.
+    /// Returns the subjects that did a work, in order of their first sample.
     pub fn subjects(&self, work: &Work) -> Vec<&'static str> {
         let mut subjects = Vec::new();
         for sample in self.samples.iter().filter(|it| it.work == *work) {
@@ -107,20 +107,20 @@ impl<'a> Results<'a> {
         subjects
     }
 
-    /// What a subject's rounds came to.
+    /// Returns the summary of a subject's rounds.
     pub fn summary(&self, work: &Work, subject: &str, metric: &str) -> Option<Summary> {
         let of_it = |it: &&Sample| it.work == *work && it.subject == subject && it.metric == metric;
         Summary::of(self.samples.iter().filter(of_it).map(|it| it.value).collect())
     }
 
-    /// The ratio of a subject's median to that of the reference of the work.
+    /// Returns the ratio of a subject's median to that of the reference of the work.
     pub fn ratio(&self, work: &Work, subject: &str, metric: &str) -> Option<f64> {
         let reference = self.summary(work, work.kind.reference, metric)?.median;
         let ratio = self.summary(work, subject, metric)?.median / reference;
         ratio.is_finite().then_some(ratio)
     }
 
-    /// Whether the rounds of a subject and of the reference of the work are apart.
+    /// Returns whether the rounds of a subject and of the reference are separate.
     pub fn verdict(&self, work: &Work, subject: &str, metric: &Metric) -> Option<Verdict> {
         if subject == work.kind.reference {
             return Some(Verdict::Resolved);
@@ -130,14 +130,14 @@ impl<'a> Results<'a> {
         Some(Verdict::of(&one, &other, metric.digits))
     }
 
-    /// Whether the client had no more to give while it loaded a subject.
+    /// Returns whether the client was the bottleneck while it loaded a subject.
     pub fn client_was_bottleneck(&self, work: &Work, subject: &str) -> bool {
         let median = |metric| self.summary(work, subject, metric).map_or(0.0, |it| it.median);
         let client = median("client_busy");
         client >= BUSY && client >= median("server_busy")
     }
 
-    /// All tables, with a note at the first of each kind.
+    /// Returns all tables, with a note before the first of each kind.
     pub fn tables(&self) -> String {
         let (mut text, mut kind) = (String::new(), "");
         for work in self.works() {
@@ -150,7 +150,7 @@ impl<'a> Results<'a> {
         text
     }
 
-    /// The table of one work.
+    /// Returns the table of one work.
     pub fn table(&self, work: &Work) -> String {
         let shown: Vec<&Metric> =
             work.kind.metrics.iter().filter(|it| it.shown != Shown::Hidden).collect();
@@ -202,7 +202,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// Every sample, a line each.
+    /// Returns all samples as CSV, one per line.
     pub fn samples_csv(&self) -> String {
         let mut text = "kind,work,subject,round,metric,value\n".to_owned();
         for it in self.samples {
@@ -213,7 +213,7 @@ impl<'a> Results<'a> {
         text
     }
 
-    /// Every figure of every subject, a line each.
+    /// Returns every figure of every subject as CSV, one per line.
     pub fn summary_csv(&self) -> String {
         let mut text =
             "kind,work,subject,metric,median,min,max,rounds,reference,ratio,client_bottleneck,verdict,\
@@ -225,7 +225,7 @@ impl<'a> Results<'a> {
                 for metric in work.kind.metrics {
                     let Some(it) = self.summary(&work, subject, metric.name) else { continue };
                     let ratio = self.ratio(&work, subject, metric.name);
-                    // Where there is no ratio, nothing is said about one.
+                    // Without a ratio there is no verdict.
                     let verdict = ratio.and_then(|_| self.verdict(&work, subject, metric));
                     let verdict = verdict.map_or("", Verdict::name);
                     let ratio = ratio.map_or(String::new(), |it| format!("{it:.4}"));
@@ -259,7 +259,7 @@ fn heads(shown: &[&Metric], reference: &str) -> Vec<String> {
     heads
 }
 
-/// Text in lines of a hundred letters at most.
+/// Wraps text at a hundred characters.
 fn wrap(text: &str) -> String {
     let (mut wrapped, mut width) = (String::new(), 0);
     for word in text.split_whitespace() {
@@ -276,7 +276,7 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-/// Columns as wide as what stands in them: the first to the left, the others to the right.
+/// Aligns columns: the first to the left, the others to the right.
 fn align(rows: &[Vec<String>]) -> String {
     let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
     for (place, cell) in rows.iter().flat_map(|row| row.iter().enumerate()) {
@@ -310,19 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_of_an_even_count_is_between_two() {
+    fn the_median_of_an_even_count_is_the_mean_of_two() {
         let summary = Summary::of(vec![4.0, 1.0, 3.0, 2.0]).expect("there are figures");
         assert_eq!((summary.median, summary.min, summary.max), (2.5, 1.0, 4.0));
         assert_eq!(Summary::of(Vec::new()), None);
     }
 
-    /// Of a machine that is made up.
+    /// Returns results of an invented machine.
     fn results(samples: &[Sample]) -> Results<'_> {
         let cpuinfo = "model name\t: Made Up 1\nflags\t: fpu hypervisor\n";
         Results::new(samples, Machine::of(cpuinfo, 2, "9.9"))
     }
 
-    /// The rounds of a figure that two subjects have: of the reference, and of another.
+    /// Returns samples of a figure of two subjects: the reference and another.
     fn rounds(raw: &[f64], mio: &[f64]) -> Vec<Sample> {
         let of = |subject, values: &[f64]| -> Vec<Sample> {
             let one = |(round, value): (usize, &f64)| sample(subject, round, "server_ns", *value);
@@ -331,24 +331,24 @@ mod tests {
         [of("raw", raw), of("mio", mio)].concat()
     }
 
-    /// The last cell of the row of a subject.
+    /// Returns the last cell of the row of a subject.
     fn last_cell(table: &str, subject: &str) -> String {
         let row = table.lines().find(|line| line.starts_with(subject));
         let row = row.unwrap_or_else(|| panic!("no {subject} in {table}"));
-        // The figure itself, its spread and its ratio come first.
+        // The figure, its spread and its ratio come first.
         row.split_whitespace().nth(3).expect("there is a ratio").to_owned()
     }
 
     #[test]
-    fn a_ratio_that_the_spread_of_the_rounds_covers_is_unresolved() {
+    fn a_difference_below_the_spread_is_unresolved() {
         for (raw, mio, expected) in [
             (&[100.0, 105.0][..], &[110.0, 120.0][..], "1.12"),
             (&[110.0, 120.0], &[100.0, 105.0], "0.89"),
-            // One round of each lies within, or at, those of the other.
+            // One round of each is within the range of the other, or at its end.
             (&[100.0, 111.0], &[110.0, 120.0], "unresolved"),
             (&[100.0, 110.0], &[110.0, 120.0], "unresolved"),
             (&[100.0, 200.0], &[140.0, 150.0], "unresolved"),
-            // A difference that is not printed is none.
+            // A difference below the printed precision counts as none.
             (&[100.0, 100.2], &[100.1, 99.9], "1.00"),
             (&[100.0, 100.0], &[100.0, 101.0], "unresolved"),
             // A single round has no spread.
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unresolved_ratio_stands_in_the_file_with_its_verdict() {
+    fn an_unresolved_ratio_is_in_the_file_with_its_verdict() {
         let samples = rounds(&[100.0, 112.0], &[110.0, 120.0]);
         let text = results(&samples).summary_csv();
         let row = text.lines().find(|line| line.contains(",mio,server_ns,"));

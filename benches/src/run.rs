@@ -1,4 +1,4 @@
-//! Doing what was planned: every subject in turn, round after round.
+//! Executes a plan: every subject in turn, round after round.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::work::{Values, Work};
 /// One figure that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// What was done.
+    /// The work.
     pub work: Work,
-    /// By whom.
+    /// The subject.
     pub subject: &'static str,
-    /// In which round.
+    /// The number of the round.
     pub round: usize,
-    /// What the figure is called.
+    /// The name of the figure.
     pub metric: String,
     /// The figure.
     pub value: f64,
 }
 
-/// Where the server and the client run; negative is anywhere.
+/// The cores of the server and the client. A negative number means any core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinning {
     /// The core of the subject.
@@ -35,8 +35,8 @@ pub struct Pinning {
 }
 
 impl Pinning {
-    /// The last core for the server and the one before it for the client: the first cores serve
-    /// most interrupts.
+    /// Chooses the last core for the server and the one before it for the client: the first cores
+    /// serve most interrupts.
     pub fn choose() -> Self {
         let core = |core: usize| i32::try_from(core).unwrap_or(-1);
         match measure::cores().as_slice() {
@@ -45,39 +45,39 @@ impl Pinning {
         }
     }
 
-    /// In words.
+    /// Describes the pinning in words.
     pub fn describe(self) -> String {
         match self.server {
-            ..0 => "not pinned: one core only, so client and server take it from each other".into(),
+            ..0 => "not pinned: client and server share the only core".into(),
             server => format!("servers on core {server}, the client on core {}", self.client),
         }
     }
 }
 
-/// A comparison under way.
+/// A running comparison.
 #[derive(Debug)]
 pub struct Run {
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
-    /// By whom.
+    /// The subjects.
     pub subjects: Vec<Subject>,
-    /// Where.
+    /// The cores that they use.
     pub pinning: Pinning,
-    /// Whether every server is stopped for [`STALL`](crate::drive::STALL) in the middle of its measurement, to see that
-    /// the report shows it.
+    /// Whether every server is stopped for [`STALL`](crate::drive::STALL) in the middle of its
+    /// measurement, to test that the report shows it.
     pub stall: bool,
-    /// Set when the user wants it to end.
+    /// Set when the user interrupts the comparison.
     pub stop: Arc<AtomicBool>,
-    /// What was measured.
+    /// The samples so far.
     pub samples: Vec<Sample>,
-    /// What could not be measured, and why.
+    /// The measurements that failed, and why.
     pub skipped: Vec<String>,
-    /// The share of the cores that others had meanwhile.
+    /// The share of the cores that other processes used meanwhile.
     pub others: Option<f64>,
 }
 
 impl Run {
-    /// Does all of the plan, or as much of it as there is time for until it is stopped.
+    /// Executes the plan until its end or until it is interrupted.
     pub fn all(&mut self) {
         let before = measure::Usage::now();
         self.works();
@@ -105,7 +105,7 @@ impl Run {
                     progress.step(&format!("{work}: {}", subject.name));
                     self.one(work, subject, round);
                 }
-                // The subject that comes first in one round is last in the next.
+                // The subject that is first in one round is last in the next.
                 subjects.reverse();
             }
         }
@@ -122,13 +122,14 @@ impl Run {
         match (work.kind.measure)(self, work, subject) {
             Ok(values) => self.keep(work, subject, round, values),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A client that was interrupted by the same Ctrl-C is no failure either.
+            // A client that the same Ctrl-C interrupted is not a failure either.
             Err(_) if self.stop.load(Ordering::Relaxed) => {}
             Err(error) => self.skipped.push(format!("{work}: {}: {error}", subject.name)),
         }
     }
 
-    /// A subject that measures itself repeats its figures; the median of them is this round's.
+    /// Stores the figures of a round. A subject that measures itself prints a figure several times;
+    /// the median is stored.
     fn keep(&mut self, work: &Work, subject: &Subject, round: usize, values: Values) {
         for metric in work.kind.metrics {
             let mut found: Vec<f64> =
@@ -148,7 +149,7 @@ impl Run {
     }
 }
 
-/// Says on standard error how far things are.
+/// Shows the progress on standard error.
 struct Progress {
     total: usize,
     done: usize,
@@ -166,11 +167,11 @@ impl Progress {
         self.done += 1;
         let elapsed = self.started.elapsed().as_secs();
         let mut output = io::stderr();
-        // Nothing is lost when progress is.
+        // A failure to print progress does not matter.
         if output.is_terminal() {
             let _ = write!(output, "\r\x1b[K[{done}/{total}, {elapsed} s] {what}");
         } else {
-            // A log wants one line for each work, not each step.
+            // A log gets one line for each work, not for each step.
             let work = what.rsplit_once(':').map_or(what, |(work, _)| work);
             if self.last != work {
                 let _ = writeln!(output, "[{done}/{total}, {elapsed} s] {work}");

@@ -1,5 +1,5 @@
 //! The classic scenario of the authors of libevent and libev: many pairs of sockets are watched, a
-//! few are active at a time, and each passes a byte on to the next.
+//! few are active at a time, and each passes a byte to the next.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,34 +10,34 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::{measure, net};
 
-/// Pairs that are active at a time at most.
+/// The maximum number of pairs that are active at a time.
 pub const ACTIVE: usize = 100;
-/// How often a byte is passed on in one run.
+/// The number of times that a byte is passed on in one run.
 const WRITES: usize = 1000;
-/// Events of one run, where there are as many pairs as may be active.
+/// The number of events of one run, if there are at least as many pairs as may be active.
 pub const EVENTS: usize = ACTIVE + WRITES;
-/// How many runs there are at least,
+/// The minimum number of runs.
 const RUNS_MIN: usize = 5;
-/// and how long they go on.
+/// The minimum duration of all runs.
 const DURATION: Duration = Duration::from_millis(60);
-/// Room for more bytes than meet in one pair, so that a read is always short.
+/// A buffer for more bytes than can be in one pair, so that a read is always short.
 pub const READ_SIZE: usize = 1024;
 
-/// The writing ends, and how far the bytes are.
+/// The writing ends of the pairs, and the state of a run.
 #[derive(Debug)]
 pub struct Chain {
     writers: Vec<OwnedFd>,
     left: usize,
     fired: usize,
     received: usize,
-    /// Whoever waits for the end of a run, where waiting takes that.
+    /// The task that waits for the end of a run, in loops with futures.
     waker: Option<Waker>,
 }
 
-/// Makes the pairs: the reading ends for the loop, the writing ends for the chain.
+/// Creates the pairs: the reading ends for the loop, the writing ends for the chain.
 ///
 /// # Errors
-/// What the kernel said: each pair takes two descriptors.
+/// Fails with the error of the system call: each pair takes two descriptors.
 pub fn pairs(count: usize) -> io::Result<(Vec<OwnedFd>, Chain)> {
     let (mut readers, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..count {
@@ -52,10 +52,10 @@ pub fn pairs(count: usize) -> io::Result<(Vec<OwnedFd>, Chain)> {
 }
 
 impl Chain {
-    /// Puts the first bytes in.
+    /// Writes the first bytes.
     ///
     /// # Errors
-    /// What the kernel said to writing.
+    /// Fails with the error of the write.
     pub fn start(&mut self) -> io::Result<()> {
         let active = ACTIVE.min(self.writers.len());
         let stride = self.writers.len() / active;
@@ -66,10 +66,10 @@ impl Chain {
         Ok(())
     }
 
-    /// A pair has delivered `count` bytes, which go on to the next while there are runs left.
+    /// Handles `count` bytes from a pair: passes them to the next pair, until the run ends.
     ///
     /// # Errors
-    /// What the kernel said to writing.
+    /// Fails with the error of the write.
     pub fn received(&mut self, pair: usize, count: usize) -> io::Result<()> {
         self.received += count;
         for _ in 0..count.min(self.left) {
@@ -86,12 +86,12 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether every byte of this run has arrived.
+    /// Returns whether every byte of this run has arrived.
     pub fn is_done(&self) -> bool {
         self.received == self.fired
     }
 
-    /// Waits for the end of a run, in loops that run futures.
+    /// Waits for the end of a run, in loops with futures.
     pub fn poll_done(&mut self, context: &Context<'_>) -> Poll<()> {
         if self.is_done() {
             return Poll::Ready(());
@@ -101,7 +101,7 @@ impl Chain {
     }
 }
 
-/// Runs of a chain, until they have taken long enough.
+/// The runs of a chain, until they have taken long enough.
 #[derive(Debug)]
 pub struct Runs {
     until: Instant,
@@ -110,16 +110,16 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// None so far.
+    /// Starts the clock.
     #[expect(clippy::new_without_default, reason = "it starts a clock")]
     pub fn new() -> Self {
         Self { until: Instant::now() + DURATION, count: 0, started: 0 }
     }
 
-    /// Starts another run, and returns whether there is to be one.
+    /// Starts another run unless enough time has passed. Returns whether it did.
     ///
     /// # Errors
-    /// What the kernel said to writing.
+    /// Fails with the error of the write.
     pub fn start(&mut self, chain: &mut Chain) -> io::Result<bool> {
         if self.count >= RUNS_MIN && Instant::now() > self.until {
             return Ok(false);
@@ -130,8 +130,8 @@ impl Runs {
         Ok(true)
     }
 
-    /// Prints what each event of the run took: processor time, so that what else the machine does
-    /// counts less.
+    /// Prints the processor time for each event of the run. Other work on the machine affects it
+    /// less than elapsed time.
     pub fn end(&self, chain: &Chain) {
         let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
         println!("ns_per_event {:.2}", nanoseconds / chain.received as f64);

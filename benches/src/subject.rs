@@ -1,5 +1,5 @@
-//! The loops that are compared: which there are, and what each of them does. A loop that is written
-//! in Rust has an entry here and a file in [`crate::loops`].
+//! The table of the loops that are compared, and their works. A loop written in Rust has an entry
+//! here and a file in [`crate::loops`].
 
 use std::io;
 use std::process::Command;
@@ -14,32 +14,31 @@ use crate::loops::{
 use crate::process::this_program;
 use crate::work::Work;
 
-/// A part that a subject has: the name of it, as [`crate::work::Kind::part`] has it, and the
-/// function that does it. Servers run for ever, the others print their figures and end; the number
-/// is the count of what the work is about, or 0.
+/// A part of a subject: its name as in [`crate::work::Kind::part`], and its function. Servers run
+/// for ever, the others print their figures and end. The argument is the count of the work, or 0.
 pub type Part = (&'static str, fn(usize) -> io::Result<()>);
 
-/// How a loop is run.
+/// The program that runs a loop.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
-    /// By this program itself, which does these parts.
+    /// This program itself, with these parts.
     Rust(&'static [Part]),
-    /// By a program that the build script compiled, or why it could not, and the parts it does.
+    /// A program that the build script compiled, or the reason why it could not, and its parts.
     C(Result<&'static str, &'static str>, &'static [&'static str]),
 }
 
 /// A loop that is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// What it is called in reports and on command lines.
+    /// The name in reports and on command lines.
     pub name: &'static str,
-    /// What it is.
+    /// A description.
     pub about: &'static str,
-    /// How it is run, and what it does.
+    /// The program, and its parts.
     pub program: Program,
-    /// Kinds of work that it takes part in up to a count only, by their names.
+    /// The names of the kinds of work that it does only up to a count.
     pub limits: &'static [(&'static str, usize)],
-    /// Why this machine cannot run it, if it cannot.
+    /// Returns the reason if this machine cannot run it.
     pub missing: fn() -> Option<String>,
 }
 
@@ -72,12 +71,12 @@ impl Subject {
     }
 }
 
-/// Each wait of poll and select costs time in proportion to the connections, which the works with
-/// fewer show well enough.
+/// Each wait of poll and select costs time in proportion to the connections. The works with fewer
+/// connections show that well enough.
 const SLOW: &[(&str, usize)] = &[("echo", 1000)];
 
-/// All of them: ours, the limit, and the peers. There is one wheel of timers, whatever the backend;
-/// mio and polling leave timers to their users.
+/// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
+/// polling have no timers.
 pub const ALL: [Subject; 18] = [
     rust(
         "epoll",
@@ -155,7 +154,7 @@ pub const ALL: [Subject; 18] = [
             ("timers", calloop::timers),
         ],
     )
-    // Moving one of its timers looks at all: 0.2 ms each at 100,000.
+    // Moving one of its timers visits all: 0.2 ms each at 100,000.
     .up_to(&[("timers", 1000)]),
     rust(
         "tokio",
@@ -211,7 +210,7 @@ pub const ALL: [Subject; 18] = [
     ),
 ];
 
-/// `kv`, what it is compared with, and what bounds both.
+/// `kv`, Redis, and the limit of both.
 pub const AGAINST_REDIS: [Subject; 3] = [
     rust(
         "redis",
@@ -231,7 +230,7 @@ pub const AGAINST_REDIS: [Subject; 3] = [
 ];
 
 impl Subject {
-    /// Whether it has a part in a work.
+    /// Returns whether it does a work.
     pub fn does(&self, work: &Work) -> bool {
         let limit = self.limits.iter().find(|(kind, _)| *kind == work.kind.name);
         let has_part = match self.program {
@@ -241,7 +240,7 @@ impl Subject {
         has_part && limit.is_none_or(|(_, most)| work.count <= *most)
     }
 
-    /// Why it cannot be run here, if it cannot.
+    /// Returns the reason if it cannot be run on this machine.
     pub fn absent(&self) -> Option<String> {
         match self.program {
             Program::C(Err(why), _) => Some(why.to_owned()),
@@ -249,10 +248,11 @@ impl Subject {
         }
     }
 
-    /// What starts it on a work, on a core, with what it is told besides; a negative core is any.
+    /// Returns the command that starts it with a work on a core, with further arguments. A negative
+    /// core means any.
     ///
     /// # Errors
-    /// When it is absent.
+    /// Fails if it is absent.
     pub fn command(&self, work: &Work, core: i32, numbers: &[String]) -> io::Result<Command> {
         let mut command = match self.program {
             Program::Rust(_) => {
@@ -268,11 +268,11 @@ impl Subject {
     }
 }
 
-/// Does a part of a subject that is written in Rust: servers do so for ever, the others print their
-/// figures and end.
+/// Runs a part of a subject written in Rust. Servers run for ever, the others print their figures
+/// and end.
 ///
 /// # Errors
-/// When there is no such subject, it has no such part, or it fails.
+/// Fails if there is no such subject, it has no such part, or it fails.
 pub fn serve(name: &str, part: &str, number: usize) -> io::Result<()> {
     let subject = ALL.iter().chain(&AGAINST_REDIS).find(|it| it.name == name);
     let parts = match subject.map(|it| it.program) {
@@ -281,7 +281,7 @@ pub fn serve(name: &str, part: &str, number: usize) -> io::Result<()> {
     };
     match parts.iter().find(|(it, _)| *it == part) {
         Some((_, run)) => run(number),
-        None => Err(io::Error::other(format!("{name} does no {part}"))),
+        None => Err(io::Error::other(format!("{name} has no work {part}"))),
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
     use crate::kinds;
     use crate::plan::Plan;
 
-    /// The subjects that take part in the works of a kind, with any count.
+    /// Returns the subjects that do a kind of work, with any count.
     fn partners(kind: &str) -> Vec<&'static str> {
         let works: Vec<Work> =
             Plan::full().works.into_iter().filter(|it| it.kind.name == kind).collect();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_is_of_a_kind_of_work() {
+    fn each_part_belongs_to_a_kind_of_work() {
         let kinds = [&kinds::LOOPS[..], &[&kinds::REQUESTS, &kinds::KEYS]].concat();
         let known: Vec<&str> = kinds.iter().map(|it| it.part).collect();
         for subject in ALL.iter().chain(&AGAINST_REDIS) {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_takes_part_in_what_it_is_written_for_and_up_to_its_limits() {
+    fn a_subject_does_its_kinds_of_work_up_to_its_limits() {
         assert_eq!(partners("scale"), ["epoll"]);
         assert!(!partners("timers").contains(&"mio"));
         assert!(!partners("echo").contains(&"tokio-util"));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_subject_does_not_do_is_an_error_that_names_both() {
+    fn an_unknown_work_of_a_subject_is_an_error_that_names_both() {
         for (name, part) in [("raw", "timers"), ("kqueue", "echo")] {
             let error = serve(name, part, 0).expect_err("it does not").to_string();
             assert!(error.contains(name) && error.contains(part), "{error}");

@@ -1,4 +1,4 @@
-//! What timers cost: arming, moving, cancelling, firing, each for as many as are armed at once.
+//! Measures timers: arming, moving, cancelling and firing, for different numbers of armed timers.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,30 +7,30 @@ use testkit::Random;
 
 use crate::measure;
 
-/// The times at which timers are due that are waited for.
+/// The longest delay of timers that the measurement waits for.
 const EXPIRE_MAX: Duration = Duration::from_millis(20);
-/// What is done with few timers is done again until it is so many, to be measured at all.
+/// The minimum number of operations. With few timers, a phase is repeated to reach it.
 const STEPS_MIN: usize = 100_000;
 
-/// A time between 1 ms and 60 s, in milliseconds: what all loops can count in.
+/// Returns a delay between 1 ms and 60 s, in milliseconds, the unit that all loops support.
 fn long(random: &mut Random) -> u32 {
     1 + random.below(60_000) as u32
 }
 
-/// A time between 1 and 20 ms.
+/// Returns a delay between 1 and 20 ms.
 pub fn short(random: &mut Random) -> Duration {
     Duration::from_millis(1 + random.below(EXPIRE_MAX.as_millis() as u64))
 }
 
-/// Which timer is next, and how long it is to run, in milliseconds.
+/// The next timer, and its delay in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     place: u32,
     delay: u32,
 }
 
-/// What is to be done with timers. It is written down before the time is taken, and read from the
-/// first to the last, so that choosing costs next to nothing.
+/// The operations on timers. They are stored before the measurement and read in order, so that
+/// random choices cost almost nothing.
 #[derive(Debug)]
 pub struct Script {
     random: Random,
@@ -38,22 +38,22 @@ pub struct Script {
 }
 
 impl Script {
-    /// For so many timers, in order.
+    /// Creates a script for `count` timers, in order.
     pub fn new(count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let steps = (0..count).map(|place| Step { place, delay: 1 }).collect();
         Self { random: Random::new(1), steps }
     }
 
-    /// Each timer once, in the order in which they were armed first, with other times.
+    /// Prepares each timer once, in the order in which they were first armed, with new delays.
     pub fn in_order(&mut self) {
         for place in 0..self.steps.len() {
             self.steps[place] = Step { place: place as u32, delay: long(&mut self.random) };
         }
     }
 
-    /// Each timer once, in an order that is random, as that in which connections have events is
-    /// random to where they lie in memory; with other times.
+    /// Prepares each timer once, in a random order, with new delays. The order of events of
+    /// connections is random relative to their places in memory, too.
     pub fn at_random(&mut self) {
         for place in (0..self.steps.len()).rev() {
             self.steps[place].delay = long(&mut self.random);
@@ -62,43 +62,44 @@ impl Script {
         }
     }
 
-    /// Timers, and how long each is to run.
+    /// Returns the timers and their delays.
     pub fn steps(&self) -> impl Iterator<Item = (usize, Duration)> + Clone {
         let delay = |step: &Step| Duration::from_millis(u64::from(step.delay));
         self.steps.iter().map(move |step| (step.place as usize, delay(step)))
     }
 
-    /// The first half of them.
+    /// Returns the first half of the steps.
     fn half(&self) -> impl Iterator<Item = (usize, Duration)> {
         self.steps().take(self.steps.len().div_ceil(2))
     }
 }
 
-/// The timers of a loop, by number: what users of the loop write to have timers.
+/// The timers of a loop, by number: the code that users of the loop write for timers.
 pub trait Timers {
     /// Arms a timer that is not armed.
     ///
     /// # Errors
-    /// When the loop cannot.
+    /// Fails if the loop fails.
     fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
 
     /// Moves a timer that is armed.
     ///
     /// # Errors
-    /// When the loop cannot.
+    /// Fails if the loop fails.
     fn rearm(&mut self, place: usize, delay: Duration) -> io::Result<()>;
 
-    /// Takes a timer away that is armed.
+    /// Cancels a timer that is armed.
     ///
     /// # Errors
-    /// When the loop cannot.
+    /// Fails if the loop fails.
     fn cancel(&mut self, place: usize) -> io::Result<()>;
 }
 
-/// Measures what is done with so many timers, and prints what one took each time. None is left.
+/// Measures the operations on `count` timers, and prints the time for one timer in each phase. No
+/// timer is left.
 ///
 /// # Errors
-/// When the loop cannot.
+/// Fails if the loop fails.
 pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
     let mut script = Script::new(count);
     script.in_order();
@@ -118,7 +119,7 @@ pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
         phases.of(count);
         script.steps().try_for_each(|(place, delay)| timers.rearm(place, delay))?;
         phases.end("ordered_ns");
-        // Half of them go and come while the other half stays.
+        // Half of the timers are cancelled and armed again while the other half stays.
         script.at_random();
         phases.of(count.div_ceil(2));
         script.half().try_for_each(|(place, _)| timers.cancel(place))?;
@@ -132,8 +133,8 @@ pub fn measure(timers: &mut impl Timers, count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Measures phases, and in the end prints what one timer took in each: a call to the kernel between
-/// two of them would be felt in the second.
+/// Measures phases. Prints the results on drop, because a call to the kernel between two phases
+/// would affect the second.
 #[derive(Debug)]
 pub struct Phases {
     count: usize,
@@ -151,25 +152,25 @@ impl Drop for Phases {
 }
 
 impl Phases {
-    /// For so many timers.
+    /// Starts measuring for `count` timers.
     pub fn new(count: usize) -> Self {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
         Self { count, memory, started: measure::own_nanoseconds(), figures: Vec::new() }
     }
 
-    /// A phase begins, of so many timers.
+    /// Starts a phase of `count` timers.
     pub fn of(&mut self, count: usize) {
         self.count = count;
         self.started = measure::own_nanoseconds();
     }
 
-    /// A phase has ended, and this is what it is called.
+    /// Ends a phase with this name.
     pub fn end(&mut self, name: &'static str) {
         let nanoseconds = (measure::own_nanoseconds() - self.started) as f64;
         self.figures.push((name, nanoseconds / self.count as f64));
     }
 
-    /// All timers are armed: tells what memory that took.
+    /// Records the memory of the timers, when all are armed.
     fn weigh(&mut self) {
         let memory = measure::memory_bytes(std::process::id()).unwrap_or(0);
         let bytes = memory.saturating_sub(self.memory) as f64;
@@ -177,8 +178,8 @@ impl Phases {
     }
 }
 
-/// From when on timers are due that a loop arms while it turns, and would fire while others are yet
-/// to be armed.
+/// Returns the minimum delay of timers that a loop arms while it turns. Otherwise it would fire
+/// some before the others are armed.
 pub fn lead(count: usize) -> Duration {
     let each = Duration::from_nanos(1500);
     each * u32::try_from(count).unwrap_or(u32::MAX)

@@ -1,5 +1,5 @@
-//! Works that subjects are made to do, and their figures. What differs from one kind of work to
-//! another is in one table, [`crate::kinds`].
+//! The works of subjects, and their figures. The differences between the kinds of work are in one
+//! table, [`crate::kinds`].
 
 use std::fmt;
 use std::io;
@@ -14,35 +14,36 @@ pub type Values = Vec<(String, f64)>;
 /// Measures a subject once at a work.
 pub type Measure = fn(&Run, &Work, &Subject) -> io::Result<Values>;
 
-/// One kind of work: all that differs from one kind to another.
+/// A kind of work: everything that differs between the kinds.
 #[derive(Debug)]
 pub struct Kind {
-    /// Its name, as `--only` takes it and as its tables are headed. It identifies the kind.
+    /// Its name in `--only` and in the headings of tables. It identifies the kind.
     pub name: &'static str,
-    /// What a subject is told to do, as [`Subject`] lists it.
+    /// The part of a subject that does it, as in [`Subject`].
     pub part: &'static str,
-    /// The subject that ratios are to: the limit or, where there is none, our own loop.
+    /// The subject that ratios refer to: the limit or, if there is none, our own loop.
     pub reference: &'static str,
-    /// Its figures; the first is judged first.
+    /// Its figures. The first is the most important.
     pub metrics: &'static [Metric],
-    /// What a reader has to know of it.
+    /// A note for the reader.
     pub note: &'static str,
-    /// The title of a work's table.
+    /// Returns the title of the table of a work.
     pub title: fn(&Work) -> String,
-    /// Descriptors that one process needs for a work, besides [`OTHER_DESCRIPTORS`].
+    /// Returns the number of descriptors that one process needs for a work, besides
+    /// [`OTHER_DESCRIPTORS`].
     pub descriptors: fn(&Work) -> usize,
     /// Measures a subject once.
     pub measure: Measure,
-    /// What the client is told besides the numbers of a work.
+    /// Further arguments of the client.
     pub client: &'static [&'static str],
-    /// How many times as long as planned a load is measured.
+    /// The factor by which a measurement is longer than planned.
     pub stretch: u32,
-    /// Whether its figures are counts. Counts differ less from one round to the next than times do,
-    /// so half of the planned rounds are enough.
+    /// Whether its figures are counts. Counts vary less between rounds than times do, so half of
+    /// the planned rounds are enough.
     pub is_counted: bool,
 }
 
-/// Standard streams, the poller, the listener and the like.
+/// Descriptors for standard streams, the poller, the listener and so on.
 pub const OTHER_DESCRIPTORS: usize = 32;
 
 impl PartialEq for Kind {
@@ -53,60 +54,60 @@ impl PartialEq for Kind {
 
 impl Eq for Kind {}
 
-/// One thing that subjects are made to do: a kind of work, and how much of it.
+/// A work: a kind of work, and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Which kind.
+    /// The kind.
     pub kind: &'static Kind,
-    /// How many of what the kind is about: pairs of sockets, connections, timers, requests or keys.
+    /// The number of pairs of sockets, connections, timers, requests or keys.
     pub count: usize,
-    /// Bytes of a message.
+    /// The size of a message in bytes.
     pub size: usize,
-    /// Messages or requests under way on each connection.
+    /// The number of messages or requests in flight on each connection.
     pub depth: usize,
-    /// Messages a second on all connections together. Where there is none, each connection sends
-    /// the next message when one is answered.
+    /// Messages a second on all connections together. If there is none, each connection sends the
+    /// next message when one is answered.
     pub rate: Option<usize>,
-    /// The test of `redis-benchmark`, where that is the client.
+    /// The test of `redis-benchmark`, if that is the client.
     pub test: Option<Test>,
 }
 
 impl Work {
-    /// A kind of work with so many of what it is about: 64 bytes a message, one message under way.
+    /// Creates a work with this count, with messages of 64 bytes and one message in flight.
     pub const fn new(kind: &'static Kind, count: usize) -> Self {
         Self { kind, count, size: 64, depth: 1, rate: None, test: None }
     }
 
-    /// The same with messages of so many bytes.
+    /// Sets the size of messages in bytes.
     #[must_use]
     pub const fn size(self, size: usize) -> Self {
         Self { size, ..self }
     }
 
-    /// The same with so many messages under way on each connection.
+    /// Sets the number of messages in flight on each connection.
     #[must_use]
     pub const fn depth(self, depth: usize) -> Self {
         Self { depth, ..self }
     }
 
-    /// The same with so many messages a second, whatever the server does.
+    /// Sets a fixed rate of messages a second.
     #[must_use]
     pub const fn rate(self, rate: usize) -> Self {
         Self { rate: Some(rate), ..self }
     }
 
-    /// The same with a test of `redis-benchmark`.
+    /// Sets the test of `redis-benchmark`.
     #[must_use]
     pub const fn test(self, test: Test) -> Self {
         Self { test: Some(test), ..self }
     }
 
-    /// Descriptors that one process needs for it.
+    /// Returns the number of descriptors that one process needs for it.
     pub fn descriptors(&self) -> usize {
         OTHER_DESCRIPTORS + (self.kind.descriptors)(self)
     }
 
-    /// How often it is done when works are done `planned` times.
+    /// Returns the number of rounds if `planned` rounds are planned.
     pub const fn rounds(&self, planned: usize) -> usize {
         if self.kind.is_counted { planned.div_ceil(2) } else { planned }
     }
@@ -121,38 +122,38 @@ impl fmt::Display for Work {
 /// One figure of a work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// What subjects and the client call it.
+    /// The name that subjects and the client use.
     pub name: &'static str,
-    /// What it is called in tables.
+    /// The name in tables.
     pub title: &'static str,
-    /// Digits after the point.
+    /// The number of digits after the point.
     pub digits: usize,
-    /// What of it stands in tables.
+    /// The parts of it that tables show.
     pub shown: Shown,
 }
 
-/// What of a figure stands in tables.
+/// The parts of a figure that tables show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// The median.
     Median,
     /// The median, and its ratio to that of the reference.
     Ratio,
-    /// The median, the spread and the ratio: what is judged by.
+    /// The median, the spread and the ratio. The verdict is based on these figures.
     Judged,
-    /// The median and the spread: what is looked at first where there is nothing to judge by.
+    /// The median and the spread. Used for the main figure if there is no verdict.
     Spread,
     /// Nothing.
     Hidden,
 }
 
 impl Shown {
-    /// Whether the least and the greatest stand there.
+    /// Returns whether tables show the lowest and the highest round.
     pub const fn has_spread(self) -> bool {
         matches!(self, Self::Judged | Self::Spread)
     }
 
-    /// Whether the ratio to the reference stands there.
+    /// Returns whether tables show the ratio to the reference.
     pub const fn has_ratio(self) -> bool {
         matches!(self, Self::Judged | Self::Ratio)
     }

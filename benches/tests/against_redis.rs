@@ -1,4 +1,4 @@
-//! `kv` beside Redis as a user compares them, on little work; and the loop of canned replies.
+//! Tests the program `against_redis` on little work, and the loop with canned replies.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn has_redis() -> bool {
     ["redis-server", "redis-benchmark"].into_iter().all(has_peer)
 }
 
-/// Whether half of a core can be taken, which needs a second core and a privilege.
+/// Returns whether half of a core can be occupied. This needs a second core and a privilege.
 fn has_half() -> bool {
     let why = match measure::cores().len() {
         0 | 1 => Some("there is one core only".to_owned()),
@@ -45,7 +45,7 @@ fn against_redis(folder: &Report, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("it runs")
 }
 
-/// One of the servers, as the program starts it, and where it listens.
+/// Starts one of the servers, as the program does. Returns it and its address.
 fn server(name: &str) -> (Running, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_against_redis"));
     command.args(["serve", name, "requests", "-1"]);
@@ -60,7 +60,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What a server answers to a request, whose length is known; a reply of a number is a line.
+/// Sends a request and reads the reply. Its length is known, except that a number is a line.
 fn answer(stream: &mut TcpStream, test: Test) -> Vec<u8> {
     stream.write_all(&test.request()).expect("it reads");
     if matches!(test, Test::Incr | Test::Lpush) {
@@ -78,7 +78,7 @@ fn answer(stream: &mut TcpStream, test: Test) -> Vec<u8> {
 }
 
 #[test]
-fn every_server_has_every_figure_and_a_page() {
+fn every_server_has_all_figures_and_a_page() {
     if !has_redis() {
         return;
     }
@@ -101,7 +101,7 @@ fn every_server_has_every_figure_and_a_page() {
             let of_it = format!(",{subject},{metric},");
             let found: Vec<&str> =
                 summary.lines().filter_map(|line| Some(line.split_once(&of_it)?.1)).collect();
-            // Six tests, without pipelining and with it, on a whole core and on half of one.
+            // Six tests, with and without pipelining, on a whole core and on half of one.
             let cores = if has_half { 2 } else { 1 };
             assert_eq!(found.len(), 12 * cores, "{subject} {metric} in {summary}");
             let is_positive = |rest: &&str| {
@@ -115,7 +115,7 @@ fn every_server_has_every_figure_and_a_page() {
     }
     let memory = summary.lines().filter(|line| line.contains(",bytes,"));
     assert_eq!(memory.count(), 2, "{summary}");
-    // What others do on this machine is not this test's.
+    // Other work on this machine is not a failure of the test.
     let page = if !has_half {
         assert!(said.contains("NOT TRIED: a server on half a core"), "{said}");
         folder.read("kv-speed.md")
@@ -134,12 +134,12 @@ fn every_server_has_every_figure_and_a_page() {
 }
 
 #[test]
-fn canned_replies_are_counted_by_bytes_however_requests_are_cut() {
+fn canned_replies_do_not_depend_on_how_requests_are_split() {
     let (_running, address) = server("canned");
     for test in Test::ALL {
         let mut stream = connect(address);
         let (first, requests) = (test.request(), test.request().repeat(40));
-        // The first is whole, as redis-benchmark's is.
+        // The first request arrives whole, as that of redis-benchmark.
         assert_eq!(answer(&mut stream, test).len(), test.reply().len(), "{test:?}");
         for part in requests.chunks(first.len() * 2 / 3) {
             stream.write_all(part).expect("it reads");
@@ -148,14 +148,14 @@ fn canned_replies_are_counted_by_bytes_however_requests_are_cut() {
         let mut replies = vec![0; expected.len()];
         stream.read_exact(&mut replies).expect("it answers");
         assert_eq!(replies, expected, "{test:?}");
-        // It answers nothing beyond.
+        // There are no further replies.
         stream.shutdown(std::net::Shutdown::Write).expect("it is connected");
         assert_eq!(stream.read(&mut [0]).expect("it ends"), 0, "{test:?}");
     }
 }
 
 #[test]
-fn a_reader_that_is_late_gets_all_canned_replies() {
+fn a_late_reader_gets_all_canned_replies() {
     let (_running, address) = server("canned");
     let mut stream = connect(address);
     let mut writer = stream.try_clone().expect("it is a socket");
@@ -179,7 +179,7 @@ fn a_reader_that_is_late_gets_all_canned_replies() {
 }
 
 #[test]
-fn what_no_test_sends_is_not_answered() {
+fn requests_of_no_test_are_not_answered() {
     let (_running, address) = server("canned");
     let mut stream = connect(address);
     stream.write_all(b"*1\r\n$4\r\nQUIT\r\n").expect("it reads");
@@ -187,11 +187,11 @@ fn what_no_test_sends_is_not_answered() {
 }
 
 #[test]
-fn canned_replies_are_those_of_kv_and_of_redis() {
+fn canned_replies_equal_those_of_kv_and_redis() {
     let servers = if has_redis() { &["kv", "redis"][..] } else { &["kv"] };
     for name in servers {
         for test in Test::ALL {
-            // Each measurement has one of its own, so nothing is there but what the test needs.
+            // Each test has its own server, which only has the keys that the test needs.
             let (_running, address) = server(name);
             let mut stream = connect(address);
             if let Some((first, count)) = test.needs() {
@@ -207,11 +207,12 @@ fn canned_replies_are_those_of_kv_and_of_redis() {
 }
 
 #[test]
-fn requests_are_those_of_the_tests_of_redis_benchmark() {
+fn requests_equal_those_of_redis_benchmark() {
     if !has_redis() {
         return;
     }
-    // It lets go of whoever sends anything else, which is an error of redis-benchmark's.
+    // The server closes connections that send other requests, which redis-benchmark reports as an
+    // error.
     let (_running, address) = server("canned");
     let output = Command::new("redis-benchmark")
         .args(["--csv", "-n", "300", "-P", "3", "-p", &address.port().to_string()])
@@ -227,7 +228,7 @@ fn requests_are_those_of_the_tests_of_redis_benchmark() {
 }
 
 #[test]
-fn keys_are_set_all_of_them() {
+fn all_keys_are_set() {
     let (_running, address) = server("kv");
     benchmark::fill(address, 2500, &NEVER).expect("it sets them");
     let mut stream = connect(address);
@@ -238,11 +239,11 @@ fn keys_are_set_all_of_them() {
 
     let (_running, address) = server("canned");
     let error = benchmark::fill(address, 1, &NEVER);
-    assert!(error.is_err(), "a server that sets nothing was believed");
+    assert!(error.is_err(), "a server that sets no keys was accepted");
 }
 
 #[test]
-fn without_redis_it_says_what_to_install() {
+fn without_redis_the_error_names_the_package() {
     let folder = Report::new("no-redis");
     let output = command(&folder, &["--quick"]).env("PATH", "").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -251,7 +252,7 @@ fn without_redis_it_says_what_to_install() {
 }
 
 #[test]
-fn what_does_not_make_sense_is_refused() {
+fn invalid_arguments_are_refused() {
     let folder = Report::new("against-redis-refused");
     for (arguments, hint) in [(["--only", "ZADD"], "LRANGE_100"), (["--rounds", "0"], "1..=1000")] {
         let output = against_redis(&folder, &arguments);
@@ -261,7 +262,7 @@ fn what_does_not_make_sense_is_refused() {
     }
 }
 
-/// A comparison that takes long.
+/// Starts a long comparison.
 fn under_way(folder: &Report) -> UnderWay {
     UnderWay::start(command(folder, &["--only", "PING", "--rounds", "1000"]))
 }
@@ -286,7 +287,7 @@ fn a_killed_run_leaves_no_process() {
 }
 
 #[test]
-fn a_neighbour_takes_half_of_its_core_until_it_is_dropped() {
+fn a_neighbour_occupies_half_of_its_core_until_it_is_dropped() {
     if !has_half() {
         return;
     }
@@ -301,7 +302,7 @@ fn a_neighbour_takes_half_of_its_core_until_it_is_dropped() {
     let used = || measure::cpu_nanoseconds(pid).expect("it runs") as f64;
     let before = used();
     thread::sleep(Duration::from_millis(500));
-    // Nobody precedes it but the kernel, whose timers are late by some of its time.
+    // Only the kernel has a higher priority. Its timers may be late.
     let share = (used() - before) / started.elapsed().as_nanos() as f64;
     assert!((0.1..0.7).contains(&share), "{share}");
     drop(running);
@@ -309,11 +310,11 @@ fn a_neighbour_takes_half_of_its_core_until_it_is_dropped() {
 }
 
 #[test]
-fn without_a_neighbour_it_says_why_and_records_nothing() {
+fn without_a_neighbour_the_reason_is_reported_and_nothing_is_recorded() {
     if !has_redis() {
         return;
     }
-    // A path with Redis on it and nothing else.
+    // A path that contains Redis and nothing else.
     let folder = Report::new("no-neighbour");
     let path = folder.path.join("bin");
     fs::create_dir_all(&path).expect("it can be made");

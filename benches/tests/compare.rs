@@ -1,4 +1,4 @@
-//! The comparison as a user runs it, on little work.
+//! Tests the program `compare` on little work.
 
 mod common;
 
@@ -19,12 +19,12 @@ fn compare(folder: &Report, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("it runs")
 }
 
-/// The medians of a figure in `summary.csv`.
+/// Returns the medians of a figure in `summary.csv`.
 fn medians(folder: &Report, metric: &str) -> Vec<f64> {
     medians_after(folder, &format!(",{metric},"))
 }
 
-/// The median of a figure of a loop that has done one work.
+/// Returns the median of a figure of a loop that has done one work.
 fn median_of(folder: &Report, subject: &str, metric: &str) -> f64 {
     let found = medians_after(folder, &format!(",{subject},{metric},"));
     assert_eq!(found.len(), 1, "{subject}, {metric}: {}", folder.read("summary.csv"));
@@ -74,8 +74,8 @@ fn every_loop_does_every_work() {
 }
 
 #[test]
-#[ignore = "other work on the machine makes tails of its own: .ci/run runs it when nothing else does"]
-fn a_planted_stall_of_a_second_shows_in_the_tail() {
+#[ignore = "other work on the machine causes long tails too: .ci/run runs it alone"]
+fn a_planted_stall_of_a_second_is_visible_in_the_tail() {
     let folder = Report::new("stall");
     let arguments = ["--only", "echo,schedule", "--loops", "epoll", "--rounds", "1"];
     let planted = [&arguments[..], &["--duration", "1500", "--stall"]].concat();
@@ -85,7 +85,7 @@ fn a_planted_stall_of_a_second_shows_in_the_tail() {
     assert_eq!(tails.len(), 4, "{}", folder.read("summary.csv"));
     assert!(tails.iter().all(|tail| *tail > 900_000.0), "p99.9 in us: {tails:?}");
 
-    // Without one there is no such tail: the figure means something.
+    // Without a stall there is no such tail, so the figure is meaningful.
     let output = compare(&folder, &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let tails = medians(&folder, "p999_us");
@@ -93,15 +93,15 @@ fn a_planted_stall_of_a_second_shows_in_the_tail() {
 }
 
 #[test]
-fn our_loop_makes_no_more_system_calls_for_a_message_than_a_bare_one() {
+fn our_loop_needs_no_more_system_calls_than_a_bare_one() {
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }
     let folder = Report::new("calls");
     let output = compare(&folder, &["--only", "calls", "--loops", "epoll,raw"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    // With one connection, nothing can be told of by one wait together. A run may begin or end
-    // with a call more than another; one more for each hundredth message would be found.
+    // With one connection, a wait never returns several events. A run may have one call more than
+    // another at its start or end. One more call for every hundredth message would be found.
     let is_near = |value: f64, expected: f64| (value - expected).abs() < 0.01;
     let of = |subject, metric| median_of(&folder, subject, metric);
     for kind in ["read", "write", "wait"] {
@@ -113,12 +113,12 @@ fn our_loop_makes_no_more_system_calls_for_a_message_than_a_bare_one() {
 }
 
 #[test]
-fn a_loop_that_makes_more_system_calls_is_told_apart() {
+fn a_loop_with_more_system_calls_has_a_higher_count() {
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }
     let folder = Report::new("more-calls");
-    // It registers anew for each message, and reads until there is nothing.
+    // calloop registers again for each message, and reads until the socket is empty.
     let output = compare(&folder, &["--only", "calls", "--loops", "calloop"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(median_of(&folder, "calloop", "calls") > 3.5, "{}", folder.read("summary.csv"));
@@ -126,7 +126,7 @@ fn a_loop_that_makes_more_system_calls_is_told_apart() {
 }
 
 #[test]
-fn a_report_without_strace_says_so_and_has_the_rest() {
+fn a_report_without_strace_names_the_omission_and_has_the_rest() {
     let folder = Report::new("no-strace");
     let arguments = ["--only", "calls,churn", "--loops", "raw", "--rounds", "1"];
     let output = command(&folder, &arguments).env("PATH", "").output().expect("it runs");
@@ -137,7 +137,7 @@ fn a_report_without_strace_says_so_and_has_the_rest() {
 }
 
 #[test]
-fn two_reactors_are_reported_beside_one() {
+fn two_reactors_are_compared_with_one() {
     let folder = Report::new("scale");
     let output = compare(&folder, &["--only", "scale", "--rounds", "1"]);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -148,13 +148,13 @@ fn two_reactors_are_reported_beside_one() {
 }
 
 #[test]
-fn a_run_is_recorded_as_a_page_or_says_why_not() {
+fn a_run_is_recorded_as_a_page_or_the_reason_is_reported() {
     let (folder, book) = (Report::new("recorded"), Report::new("book"));
     let record = ["--record", book.path.to_str().expect("it is text")];
     let arguments = ["--only", "dispatch", "--loops", "epoll,raw", "--rounds", "1"];
     let output = compare(&folder, &[&arguments[..], &record[..]].concat());
     let said = String::from_utf8_lossy(&output.stdout);
-    // What others do on this machine is not this test's.
+    // Other work on this machine is not a failure of the test.
     if !output.status.success() {
         assert!(said.contains("NOT RECORDED: others had"), "{said}");
         assert!(!book.path.exists(), "{said}");
@@ -168,7 +168,7 @@ fn a_run_is_recorded_as_a_page_or_says_why_not() {
 }
 
 #[test]
-fn what_does_not_make_sense_is_refused() {
+fn invalid_arguments_are_refused() {
     let folder = Report::new("refused");
     for (arguments, hint) in [
         (["--only", "sing"], "dispatch, echo"),
@@ -182,7 +182,7 @@ fn what_does_not_make_sense_is_refused() {
     }
 }
 
-/// A comparison that takes half a minute.
+/// Starts a comparison that takes half a minute.
 fn under_way(folder: &Report) -> UnderWay {
     UnderWay::start(command(folder, &["--only", "echo", "--duration", "30000"]))
 }
@@ -200,7 +200,7 @@ fn a_killed_comparison_leaves_no_process() {
 }
 
 #[test]
-fn a_comparison_that_is_killed_while_it_counts_leaves_no_strace_and_no_server() {
+fn a_comparison_killed_under_strace_leaves_no_processes() {
     if let Some(why) = benches::calls::absent() {
         return skip(&why);
     }

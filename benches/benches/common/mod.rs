@@ -1,4 +1,4 @@
-//! A server in a thread of its own.
+//! A server on its own thread.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use protocol::{Limits, Session};
 use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
 
-/// A server, which is stopped when this is dropped.
+/// A server. It stops on drop.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     remote: Remote<()>,

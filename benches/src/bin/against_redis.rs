@@ -22,11 +22,12 @@ use servers::{Server, kv};
 #[command(
     name = "against_redis",
     version,
-    after_help = "It takes redis-server and redis-benchmark, and loads this machine's loopback \
-    only. A table says unresolved instead of a ratio where the intervals from the least to the \
-    greatest round of both servers overlap, or there is a single round. Half a core takes chrt (util-linux) and root or ulimit -r 1, and is left out without. \
-    Ctrl-C ends it with a report of what there is. It exits with 0 when all that it has tried was \
-    measured, 1 when something could not be, 2 on wrong arguments."
+    after_help = "The comparison needs redis-server and redis-benchmark. It uses the loopback interface \
+    only. A table shows unresolved instead of a ratio if the intervals from the lowest to the highest \
+    round of both servers overlap, or if there is a single round. Measuring on half a core needs chrt \
+    (util-linux), and root or ulimit -r 1; otherwise it is left out. Ctrl-C ends the comparison, which \
+    reports the results so far.\n\nExit codes: 0 when all measurements that were tried succeeded; 1 \
+    when one failed; 2 on wrong arguments."
 )]
 struct Cli {
     #[command(flatten)]
@@ -37,20 +38,21 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// About ten seconds instead of seven minutes: a look, not a verdict
+    /// Take about ten seconds instead of seven minutes, for rough results
     #[arg(long)]
     quick: bool,
-    /// Only these tests, each on a whole core and on half of one, or memory, separated by commas
+    /// Run only these tests, separated by commas: each on a whole core and on half of one, or
+    /// memory
     #[arg(long, value_delimiter = ',', value_name = "TEST", value_parser = names())]
     only: Vec<String>,
-    /// How often each server does each test
+    /// Number of times that each server runs each test
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// Where the report, the CSV files and the page are written to
+    /// Folder for the report, the CSV files and the page
     #[arg(long, value_name = "DIR", default_value = "target/against_redis")]
     out: PathBuf,
-    /// Where the page of the book is written to as well, unless others had more than 20 % of the
-    /// cores or something could not be measured
+    /// Folder of the book to write the page to as well, unless other processes used more than 20 %
+    /// of the cores or a measurement failed
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
 }
@@ -59,7 +61,7 @@ fn names() -> Vec<&'static str> {
     Test::ALL.iter().map(|it| it.name()).chain(["memory"]).collect()
 }
 
-/// What it starts itself as.
+/// The roles in which the program starts itself.
 #[derive(Subcommand)]
 enum Part {
     /// A server
@@ -78,7 +80,7 @@ enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Who takes half of a core
+    /// The process that occupies half of a core
     #[command(hide = true)]
     Neighbour {
         #[arg(allow_negative_numbers = true)]
@@ -86,21 +88,21 @@ enum Part {
     },
 }
 
-/// A server, on its core.
+/// Runs a server on its core.
 fn serve(name: &str, work: &str, core: i32) -> io::Result<()> {
     measure::end_with_parent()?;
     measure::pin(core)?;
     subject::serve(name, work, 0)
 }
 
-/// The client, on its core.
+/// Runs the client on its core.
 fn load(core: i32, arguments: &[String]) -> io::Result<()> {
     measure::end_with_parent()?;
     measure::pin(core)?;
     benchmark::become_benchmark(arguments)
 }
 
-/// What is to be done, as the options say.
+/// Returns the plan for the options.
 fn plan(options: &Options) -> Plan {
     let quick = options.quick;
     let mut plan = if quick { Plan::against_redis_quick() } else { Plan::against_redis_full() };
@@ -113,10 +115,10 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
-/// Why no server can be measured on half of a core, if none can.
+/// Returns the reason if no server can be measured on half of a core.
 fn no_half(pinning: Pinning) -> Option<String> {
     let why = match pinning.server {
-        ..0 => "it takes a core that the client is not on".to_owned(),
+        ..0 => "it needs a core that the client does not use".to_owned(),
         _ => neighbour::absent()?,
     };
     Some(format!("NOT TRIED: a server on half a core: {why}"))
@@ -160,19 +162,22 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     program.report(&run, &head, no_half.as_slice(), started)
 }
 
-/// Whether this was started under the name of `kv`.
+/// Returns whether this program was started under the name `kv`.
 fn is_kv() -> bool {
     std::env::args_os().next().is_some_and(|it| Path::new(&it).ends_with(benchmark::KV))
 }
 
 fn main() -> ExitCode {
     if is_kv() {
-        let server =
-            Server { name: "kv", about: "As against_redis starts it", address: "127.0.0.1:0" };
+        let server = Server {
+            name: "kv",
+            about: "The server that against_redis starts",
+            address: "127.0.0.1:0",
+        };
         return servers::run_with(server, kv::application);
     }
     let cli = Cli::parse();
-    let (who, result) = match &cli.part {
+    let (role, result) = match &cli.part {
         Some(Part::Serve { name, work, core }) => {
             (name.as_str(), serve(name, work, *core).map(|()| ExitCode::SUCCESS))
         }
@@ -185,7 +190,7 @@ fn main() -> ExitCode {
         None => ("against_redis", compare(&cli.options)),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("{who}: {error}");
+        eprintln!("{role}: {error}");
         ExitCode::FAILURE
     })
 }

@@ -23,13 +23,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "compare",
     version,
-    after_help = "Each table names the processor, whether it is that of a virtual machine, the cores \
-    and the kernel. A table says unresolved instead of a ratio where the spread of the rounds covers \
-    the difference: the intervals from the least to the greatest round of both loops overlap, or \
-    there is a single round. Equal figures without a spread have the ratio 1.00. The ratio of the \
-    medians is in summary.csv all the same.\n\nIt loads this machine's loopback only. Ctrl-C ends it with a report of what \
-    there is. It exits with 0 when everything was measured, 1 when something could not be, 2 on \
-    wrong arguments."
+    after_help = "Each table names the processor, whether the machine is virtual, the cores and the \
+    kernel. A table shows unresolved instead of a ratio if the difference is smaller than the spread of \
+    the rounds: the intervals from the lowest to the highest round of both loops overlap, or there is \
+    a single round. Equal figures without a spread have the ratio 1.00. summary.csv always has the \
+    ratio of the medians.\n\nThe comparison uses the loopback interface only. Ctrl-C ends it, and it \
+    reports the results so far.\n\nExit codes: 0 when all measurements succeeded; 1 when one failed; 2 \
+    on wrong arguments."
 )]
 struct Cli {
     #[command(flatten)]
@@ -40,29 +40,29 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// Under a minute instead of about five: a look, not a verdict
+    /// Take less than a minute instead of about five, for rough results
     #[arg(long)]
     quick: bool,
-    /// Only these kinds of work, separated by commas
+    /// Run only these kinds of work, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = kinds::LOOPS.map(|it| it.name))]
     only: Vec<String>,
-    /// Only these loops, separated by commas; ratios need raw
+    /// Run only these loops, separated by commas; ratios need raw
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = names())]
     loops: Vec<String>,
-    /// How often each loop does each work
+    /// Number of times that each loop does each work
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// Milliseconds that a load is measured each time
+    /// Duration of each measurement under load, in milliseconds
     #[arg(long, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     duration: Option<u64>,
-    /// Where the report, the CSV files and the plots are written to
+    /// Folder for the report, the CSV files and the plots
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     out: PathBuf,
-    /// Where a page of the book with the tables and plots is written to as well, unless others had
-    /// more than 20 % of the cores or something could not be measured
+    /// Folder of the book to write a page with the tables and plots to as well, unless other
+    /// processes used more than 20 % of the cores or a measurement failed
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Stop every server for 1 s in the middle of its measurement, to see the report show it
+    /// Stop every server for 1 s in the middle of its measurement, to test that the report shows it
     #[arg(long, hide = true)]
     stall: bool,
 }
@@ -71,7 +71,7 @@ fn names() -> Vec<&'static str> {
     subject::ALL.iter().map(|it| it.name).collect()
 }
 
-/// What the comparison starts itself as.
+/// The roles in which the program starts itself.
 #[derive(Subcommand)]
 enum Part {
     /// A loop that does a work
@@ -97,10 +97,10 @@ enum Part {
 
 #[derive(Args)]
 struct LoadArgs {
-    /// Several servers, between commas, are loaded together
+    /// Addresses of servers that are loaded together, separated by commas
     #[arg(value_delimiter = ',', required = true)]
     addresses: Vec<SocketAddr>,
-    /// The process whose processor time is measured
+    /// The process rolese processor time is measured
     #[arg(long)]
     pid: u32,
     #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
@@ -113,10 +113,10 @@ struct LoadArgs {
     size: usize,
     #[arg(long, default_value_t = 1)]
     depth: usize,
-    /// Messages a second
+    /// Messages a second, on all connections together
     #[arg(long)]
     rate: Option<f64>,
-    /// So many messages, however long they take
+    /// Number of messages to exchange, without a time limit
     #[arg(long)]
     messages: Option<u64>,
     #[arg(long, default_value = "echo")]
@@ -142,14 +142,14 @@ enum Answer {
     Uppercase,
 }
 
-/// A loop that does a work, on its core.
+/// Runs a loop that does a work, on its core.
 fn serve(name: &str, work: &str, core: i32, number: Option<usize>) -> io::Result<()> {
     measure::end_with_parent()?;
     measure::pin(core)?;
     subject::serve(name, work, number.unwrap_or(0))
 }
 
-/// The client, on its core: it prints what it measured.
+/// Runs the client on its core, and prints its measurements.
 fn load(args: &LoadArgs) -> io::Result<()> {
     measure::end_with_parent()?;
     measure::pin(args.core)?;
@@ -175,13 +175,13 @@ fn load(args: &LoadArgs) -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes strace, which ends with the comparison as all that it starts does.
+/// Replaces this process by strace, which ends with the comparison like all its processes.
 fn trace(program: &str, arguments: &[String]) -> io::Result<()> {
     measure::end_with_parent()?;
     calls::become_strace(program, arguments)
 }
 
-/// What is to be done, as the options say.
+/// Returns the plan for the options.
 fn plan(options: &Options) -> Plan {
     let mut plan = if options.quick { Plan::quick() } else { Plan::full() };
     if !options.only.is_empty() {
@@ -230,7 +230,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     program.report(&run, &head, &not_done, started)
 }
 
-/// Takes the works that need strace out of the plan where it cannot trace, and returns why not.
+/// Removes the works that need strace from the plan if strace cannot trace. Returns the reason.
 fn leave_calls_out(run: &mut Run) -> Option<String> {
     let is_calls = |work: &Work| work.kind == &kinds::CALLS;
     let why = calls::absent().filter(|_| run.plan.works.iter().any(is_calls))?;
@@ -240,7 +240,7 @@ fn leave_calls_out(run: &mut Run) -> Option<String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (who, result) = match &cli.part {
+    let (role, result) = match &cli.part {
         Some(Part::Serve { name, work, core, number }) => {
             (name.as_str(), serve(name, work, *core, *number).map(|()| ExitCode::SUCCESS))
         }
@@ -251,7 +251,7 @@ fn main() -> ExitCode {
         None => ("compare", compare(&cli.options)),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("{who}: {error}");
+        eprintln!("{role}: {error}");
         ExitCode::FAILURE
     })
 }

@@ -1,5 +1,5 @@
-//! Loads that are about connections and not about messages: what idle ones cost, and what making and
-//! closing them costs.
+//! Loads that measure connections instead of messages: the memory of idle ones, and opening and
+//! closing them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 use super::{Client, Load};
 use crate::{measure, net};
 
-/// Connections that are made before they are closed again.
+/// The number of connections that are opened before they are closed again.
 pub const CHURN_BATCH: usize = 128;
-/// How long a server is given to see that connections were closed.
+/// The time in which a server should notice that connections were closed.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// What connections that stand idle cost a server: the memory of the process `pid` while they stand
-/// and have exchanged a message each, and how much more as many others take after they are closed,
-/// which is what was not freed.
+/// Measures the memory of idle connections that have exchanged one message: the memory of the
+/// process `pid` while they are open. Also measures how much more memory the same number of
+/// connections needs after these are closed, which is the memory that was not freed.
 ///
 /// # Errors
-/// When a connection fails, or there is no such process.
+/// Fails if a connection fails, or there is no such process.
 pub fn idle(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
-    // What a server allocates once, for its first connections, is no connection's own.
+    // Memory that a server allocates once, for its first connections, does not count.
     drop(Client::connect(Load { connections: 16, ..load }, server)?);
     std::thread::sleep(SETTLE);
     let before = measure::memory_bytes(pid)?;
-    let first = standing(load, server, pid)?;
-    let second = standing(load, server, pid)?;
+    let first = memory_with_connections(load, server, pid)?;
+    let second = memory_with_connections(load, server, pid)?;
     let each = first.saturating_sub(before) as f64 / load.connections as f64;
     let more = second.saturating_sub(first) as f64 / 1024.0;
     Ok(format!("bytes {each:.1}\nmore_kib {more:.1}\n"))
 }
 
-/// The memory of a server while connections stand, which are closed then.
-fn standing(load: Load, server: SocketAddr, pid: u32) -> io::Result<u64> {
+/// Opens connections, returns the memory of the server, and closes them.
+fn memory_with_connections(load: Load, server: SocketAddr, pid: u32) -> io::Result<u64> {
     let mut client = Client::connect(load, server)?;
     for number in 0..load.connections {
         client.send(number, 1, Instant::now())?;
@@ -45,10 +45,10 @@ fn standing(load: Load, server: SocketAddr, pid: u32) -> io::Result<u64> {
     Ok(memory)
 }
 
-/// Makes connections and closes them, batch after batch.
+/// Opens and closes connections in batches.
 ///
 /// # Errors
-/// When a connection fails.
+/// Fails if a connection fails.
 pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
     let mut number = 0;
     let mut batches = |duration: Duration| -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! smol's loop: async-io, which is the safe front of `polling` 3, with a local executor.
+//! The loop of smol: async-io, the safe interface of `polling` 3, with a local executor.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -17,14 +17,14 @@ use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
 
-/// Serves echo for ever, a task for each connection.
+/// Serves echo for ever, with a task for each connection.
 ///
 /// # Errors
-/// When accepting fails.
+/// Fails if accepting fails.
 pub fn echo(listener: TcpListener) -> io::Result<()> {
     let listener = Async::new_nonblocking(listener)?;
     let executor = Rc::new(LocalExecutor::new());
-    // Tasks do not wait while they use it, so one buffer is enough for all.
+    // Tasks do not wait while they use the buffer, so all can share it.
     let buffer = Rc::new(RefCell::new(vec![0; net::READ_SIZE]));
     block_on(executor.run(async {
         loop {
@@ -56,8 +56,8 @@ async fn serve(stream: Async<std::net::TcpStream>, buffer: Rc<RefCell<Vec<u8>>>)
     }
 }
 
-/// Reads once and writes it back; returns what there was no room for, or `None` at the end. What
-/// was not read is reported again.
+/// Reads once and writes the bytes back. Returns the bytes that the socket did not accept, or
+/// `None` at the end. Unread bytes are reported again.
 fn echo_once(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
     match net::read(&stream, buffer)? {
         None => Ok(Some(Vec::new())),
@@ -72,7 +72,7 @@ fn echo_once(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, chain) = scene::pairs(count)?;
     let chain = Rc::new(RefCell::new(chain));
@@ -91,7 +91,7 @@ pub fn dispatch(count: usize) -> io::Result<()> {
     }))
 }
 
-/// The reading end of a pair.
+/// Runs the reading end of a pair.
 async fn link(
     pair: usize,
     reader: Async<std::os::unix::net::UnixStream>,
@@ -106,7 +106,7 @@ async fn link(
     }
 }
 
-/// Timers, each a future of its own.
+/// Timers, each a separate future.
 struct Futures {
     now: Instant,
     timers: Vec<Option<Timer>>,
@@ -115,7 +115,7 @@ struct Futures {
 impl Timers for Futures {
     fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
         let mut timer = Timer::at(self.now + delay);
-        // Timers arm themselves when they are polled.
+        // A timer is armed when it is polled.
         let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(Waker::noop()));
         self.timers[place] = Some(timer);
         Ok(())
@@ -137,7 +137,7 @@ impl Timers for Futures {
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
-/// None.
+/// Never fails.
 pub fn timers(count: usize) -> io::Result<()> {
     let timers = (0..count).map(|_| None).collect();
     timing::measure(&mut Futures { now: Instant::now(), timers }, count)?;
@@ -148,7 +148,7 @@ pub fn timers(count: usize) -> io::Result<()> {
     let tasks: Vec<_> =
         (0..count).map(|_| executor.spawn(Timer::at(start + timing::short(&mut random)))).collect();
     while executor.try_tick() {}
-    // Its thread fires timers while no thread blocks on a future.
+    // The thread of async-io fires timers while no thread blocks on a future.
     let mut phases = Phases::new(count);
     timing::sleep_until_due(start);
     block_on(executor.run(async {

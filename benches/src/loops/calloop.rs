@@ -1,4 +1,4 @@
-//! calloop: a loop of callbacks, level-triggered as its users have it.
+//! calloop: a callback loop, level-triggered by default.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,12 +22,12 @@ use crate::timing::{self, Phases, Timers};
 struct Connection {
     socket: Generic<TcpStream>,
     buffer: Rc<RefCell<Vec<u8>>>,
-    /// What the socket had no room for; while there is any, nothing is read.
+    /// Bytes that the socket did not accept. While there are any, nothing is read.
     unsent: Vec<u8>,
 }
 
 impl Connection {
-    /// Reads once and writes it back. What was not read is reported again.
+    /// Reads once and writes the bytes back. Unread bytes are reported again.
     fn ready(
         unsent: &mut Vec<u8>,
         stream: &TcpStream,
@@ -62,7 +62,7 @@ impl EventSource for Connection {
         let (unsent, buffer) = (&mut self.unsent, &self.buffer);
         let action = self.socket.process_events(readiness, token, |_, stream| {
             let result = Self::ready(unsent, stream, &mut buffer.borrow_mut());
-            // A connection that failed ends like one that is done.
+            // A failed connection ends like a finished one.
             Ok(result.unwrap_or(PostAction::Remove))
         })?;
         let wanted = if self.unsent.is_empty() { Interest::READ } else { Interest::WRITE };
@@ -89,7 +89,7 @@ impl EventSource for Connection {
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When the loop cannot run.
+/// Fails if the loop cannot run.
 pub fn echo(listener: TcpListener) -> io::Result<()> {
     let mut event_loop: EventLoop<'_, ()> = EventLoop::try_new()?;
     let handle = event_loop.handle();
@@ -113,7 +113,7 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, mut chain) = scene::pairs(count)?;
     let mut event_loop: EventLoop<'_, Chain> = EventLoop::try_new()?;
@@ -139,10 +139,10 @@ pub fn dispatch(count: usize) -> io::Result<()> {
 }
 
 type Callback = fn(Instant, &mut (), &mut usize) -> TimeoutAction;
-/// A dispatcher lets its timer be moved.
+/// A dispatcher allows its timer to be moved.
 type Armed<'a> = (Dispatcher<'a, Timer, usize>, RegistrationToken);
 
-/// Timers, each a source of its own.
+/// Timers, each a separate source.
 struct Sources<'a> {
     now: Instant,
     handle: LoopHandle<'a, usize>,
@@ -182,7 +182,7 @@ impl Timers for Sources<'_> {
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
-/// When the loop cannot run.
+/// Fails if the loop cannot run.
 pub fn timers(count: usize) -> io::Result<()> {
     let mut event_loop: EventLoop<'_, usize> = EventLoop::try_new()?;
     let handle = event_loop.handle();

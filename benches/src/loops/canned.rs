@@ -1,11 +1,11 @@
-//! Canned replies: what a server of `redis-benchmark` costs that does nothing but its system calls.
+//! Canned replies: a server for `redis-benchmark` that costs nothing but its system calls.
 //!
-//! It does not read what it is sent. All requests of a test of `redis-benchmark` are equal (without
-//! `-r`), so the first one on a connection tells how long each of them is, and from then on bytes
-//! are counted: each whole request gets a reply that was made before, as long as a real one.
+//! It does not parse its input. All requests of a test of `redis-benchmark` are equal (without
+//! `-r`). So the first request on a connection shows the length of all, and afterwards bytes are
+//! counted: each complete request gets a prepared reply of the usual length.
 //!
-//! Replies are written once all connections that are ready have been heard, as Redis and `kv` do it:
-//! `redis-benchmark` is then woken for many at once, which costs it less.
+//! Like Redis and `kv`, it writes replies after it has read all connections that are ready. So
+//! `redis-benchmark` is woken for many replies at once, which costs it less.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,12 +17,12 @@ use super::raw;
 use crate::benchmark::Test;
 use crate::net;
 
-/// What `redis-benchmark` asks before its tests, on a connection of its own: both requests come at
-/// once, and this answers both.
+/// The request that `redis-benchmark` sends before its tests, on a separate connection. It sends
+/// two requests at once, and this server answers both.
 const ASKS_CONFIG: &[u8] = b"*3\r\n$6\r\nCONFIG\r\n";
 const CONFIG: &[u8] = b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n*2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n";
 
-/// A test's request, and replies to as many of them as one read may bring.
+/// The request of a test, and replies for as many requests as one read can return.
 struct Exchange {
     request: Vec<u8>,
     reply_size: usize,
@@ -32,22 +32,22 @@ struct Exchange {
 impl Exchange {
     fn of(test: Test) -> Self {
         let (request, reply) = (test.request(), test.reply());
-        // One more than there is room for: the first may have begun in an earlier read.
+        // One more than fit into the buffer: the first may have started in an earlier read.
         let replies = reply.repeat(net::READ_SIZE / request.len() + 1);
         Self { request, reply_size: reply.len(), replies }
     }
 }
 
-/// A connection: what it sends, and how far it is.
+/// A connection: its test and its progress.
 struct Connection {
     fd: OwnedFd,
-    /// Which of the exchanges it has, once its first request has come.
+    /// The index of its test, once its first request has come.
     exchange: Option<usize>,
-    /// Bytes of a request that has not come whole.
+    /// The number of bytes of an incomplete request.
     begun: usize,
-    /// Requests that have been heard and not answered.
+    /// The number of requests that have been read and not answered.
     heard: usize,
-    /// What the socket had no room for; while there is any, nothing is read.
+    /// Bytes that the socket did not accept. While there are any, nothing is read.
     unsent: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ impl Connection {
         Self { fd, exchange: None, begun: 0, heard: 0, unsent: Vec::new() }
     }
 
-    /// Reads once, unless replies wait for room; whether the peer goes on.
+    /// Reads once, unless unsent replies wait. Returns whether the peer continues.
     fn hear(&mut self, exchanges: &[Exchange], buffer: &mut [u8]) -> io::Result<bool> {
         if !self.unsent.is_empty() {
             return Ok(true);
@@ -68,10 +68,11 @@ impl Connection {
             return Ok(true);
         }
         if self.exchange.is_none() {
-            // One that came in two parts would not be known, but none is longer than 50 bytes.
+            // A first request in two parts would not be recognized, but none is longer than 50
+            // bytes.
             self.exchange = exchanges.iter().position(|it| input.starts_with(&it.request));
         }
-        // Whoever sends something else is let go, and says that it was.
+        // A connection that sends something else is closed with a message.
         let Some(exchange) = self.exchange else { return Ok(false) };
         let bytes = self.begun + count;
         self.begun = bytes % exchanges[exchange].request.len();
@@ -79,7 +80,7 @@ impl Connection {
         Ok(count > 0)
     }
 
-    /// Writes once: what has waited for room, or the replies to what was heard.
+    /// Writes once: unsent bytes, or the replies to the requests that were read.
     fn answer(&mut self, exchanges: &[Exchange]) -> io::Result<()> {
         if !self.unsent.is_empty() {
             let written = net::write(&self.fd, &self.unsent)?.unwrap_or(0);
@@ -98,10 +99,10 @@ impl Connection {
     }
 }
 
-/// Answers for ever.
+/// Serves canned replies for ever.
 ///
 /// # Errors
-/// When waiting or registering fails.
+/// Fails if waiting or registering fails.
 pub fn serve(listener: TcpListener) -> io::Result<()> {
     let listener = OwnedFd::from(listener);
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -125,7 +126,7 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
                     connections[number] = Some(Connection::new(fd));
                 }
             } else if let Some(connection) = &mut connections[number] {
-                // A connection that failed ends like one that is done.
+                // A failed connection ends like a finished one.
                 if !connection.hear(&exchanges, &mut buffer).unwrap_or(false) {
                     connections[number] = None;
                 }

@@ -1,4 +1,4 @@
-//! What a connection of the bare loops is: a descriptor, and what it had no room for.
+//! The connections of the bare loops: a descriptor and its unsent bytes.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,34 +10,34 @@ use crate::net;
 pub struct Connection<F> {
     /// The socket.
     pub fd: F,
-    /// Whether the loop has been told to report room.
+    /// Whether the loop reports when the socket is writable.
     pub reports_room: bool,
-    /// What the socket had no room for; while there is any, nothing is read.
+    /// Bytes that the socket did not accept. While there are any, nothing is read.
     unsent: Vec<u8>,
 }
 
-/// What became of a connection.
+/// The state of a connection after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It waits for input.
     Lives,
-    /// It waits for room: the loop has to be told once that it may.
+    /// It waits until the socket is writable. The loop has to be told once.
     Full,
     /// The peer has ended it.
     Ended,
 }
 
 impl<F: AsFd> Connection<F> {
-    /// A connection that was just accepted.
+    /// Creates a connection for a new descriptor.
     pub fn new(fd: F) -> Self {
         Self { fd, reports_room: false, unsent: Vec::new() }
     }
 
-    /// Reads and writes what there is. A short read has drained the socket, unless its end was
-    /// reported with the data, which no further event would tell.
+    /// Reads and writes until the socket is empty or full. A short read means that the socket is
+    /// empty, unless the end was reported with the data: no further event would report it.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// Fails with the error of the system call.
     pub fn ready(&mut self, mut is_ending: bool, buffer: &mut [u8]) -> io::Result<Fate> {
         if !self.unsent.is_empty() {
             let written = net::write(&self.fd, &self.unsent)?.unwrap_or(0);
@@ -45,7 +45,7 @@ impl<F: AsFd> Connection<F> {
             if !self.unsent.is_empty() {
                 return Ok(Fate::Full);
             }
-            // The end may have been reported while this was waited for.
+            // The end may have been reported while the connection waited for this.
             is_ending = true;
         }
         while let Some(count) = net::read(&self.fd, buffer)? {

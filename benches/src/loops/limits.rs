@@ -1,4 +1,4 @@
-//! What timers cannot go below: the comparison's own part, and deadlines in an array.
+//! Lower bounds for timers: the cost of the comparison itself, and deadlines in an array.
 
 use std::hint::black_box;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::timing::{self, Timers};
 
-/// No timers, but a table of their names, as users keep one.
+/// No timers, only a table of their names as users have it.
 struct Harness(Vec<Option<NonZeroU64>>);
 
 impl Timers for Harness {
@@ -31,16 +31,16 @@ fn nanoseconds(delay: Duration) -> u64 {
     delay.as_nanos() as u64
 }
 
-/// What the comparison itself costs: reading its script, finding names.
+/// Measures the cost of the comparison itself: reading its script and finding names.
 ///
 /// # Errors
-/// None.
+/// Never fails.
 pub fn harness(count: usize) -> io::Result<()> {
     let names = (0..count).map(|_| None).collect();
     timing::measure(&mut Harness(names), count)
 }
 
-/// Deadlines that no code waits for: a name is a place and a count of the names that it had.
+/// Deadlines that nothing waits for. A name is an index and a generation.
 struct Array {
     names: Vec<Option<Name>>,
     deadlines: Vec<Deadline>,
@@ -60,7 +60,7 @@ struct Deadline {
 }
 
 impl Array {
-    /// The deadline of this name, if it is still the one.
+    /// Returns the deadline of this name, if the name is still valid.
     fn find(&mut self, name: Option<Name>) -> Option<&mut Deadline> {
         let Name { index, generation } = name?;
         let deadline = self.deadlines.get_mut(index as usize)?;
@@ -101,10 +101,10 @@ impl Timers for Array {
     }
 }
 
-/// What it costs to keep deadlines at all, 16 bytes each, behind names that can be trusted.
+/// Measures the cost of storing deadlines, 16 bytes each, with names that detect reuse.
 ///
 /// # Errors
-/// None.
+/// Never fails.
 pub fn array(count: usize) -> io::Result<()> {
     let names = (0..count).map(|_| None).collect();
     let (deadlines, vacant) = (Vec::new(), Vec::new());

@@ -13,12 +13,12 @@ use super::connection::{Connection, Fate};
 use crate::net;
 use crate::scene::{self, Runs};
 
-/// Events that one wait takes at most.
+/// The maximum number of events of one wait.
 const EVENTS: usize = 1024;
-/// What the listener is called.
+/// The token of the listener.
 const LISTENER: Token = Token(usize::MAX);
 
-/// Waits for events, however long that takes; being interrupted is no event.
+/// Waits for events without a limit. An interrupted wait returns no events.
 fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
     match poll.poll(events, None) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
@@ -29,7 +29,7 @@ fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When waiting or registering fails.
+/// Fails if waiting or registering fails.
 pub fn echo(listener: StdListener) -> io::Result<()> {
     let mut listener = TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
@@ -54,8 +54,7 @@ pub fn echo(listener: StdListener) -> io::Result<()> {
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     poll.registry().reregister(&mut connection.fd, event.token(), interest)?;
                 }
-                // A connection that failed ends like one that is done; closing takes it out of
-                // the poll.
+                // A failed connection ends like a finished one. Closing removes it from the poll.
                 Ok(Fate::Ended) | Err(_) => drop(connections.remove(event.token().0)),
             }
         }
@@ -82,7 +81,7 @@ fn accept(
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, mut chain) = scene::pairs(count)?;
     let mut poll = Poll::new()?;

@@ -1,7 +1,7 @@
 //! The loops that are compared, one file each, each written as its own users would write it well.
 //!
-//! All of them listen as `net::listen` does, read into a buffer of `net::READ_SIZE` bytes, take a
-//! short read for the end of what there is, and answer one read with one write.
+//! All of them listen with `net::listen`, read into a buffer of `net::READ_SIZE` bytes, take a
+//! short read to mean that the socket is empty, and answer one read with one write.
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -19,17 +19,17 @@ pub mod raw;
 pub mod tokio;
 pub mod tokio_util;
 
-/// A listener whose address has been told.
+/// Returns a listener, and prints its address.
 ///
 /// # Errors
-/// What the kernel said, or that nothing can be printed.
+/// Fails with the error of the system call, or if the address cannot be printed.
 pub fn listen() -> io::Result<TcpListener> {
     let listener = crate::net::listen()?;
     announce(&listener.local_addr()?.to_string())?;
     Ok(listener)
 }
 
-/// Tells the comparison where to connect to. Nothing is printed before it.
+/// Prints the address for the comparison. Nothing is printed before.
 fn announce(address: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "listening on {address}")?;

@@ -1,10 +1,11 @@
-//! monoio: a runtime of one thread, on epoll (its legacy driver, which stands on mio) or on io_uring.
+//! monoio: a single-threaded runtime, on epoll (its legacy driver, which is built on mio) or on
+//! io_uring.
 //!
-//! Its operations take their buffer and give it back, so each connection has a buffer of its own: it
-//! is not shared, as those of the other tasks are. Its epoll driver does not take a short read for the
-//! end of what there is: each message takes a second read, in vain unless the next message has come.
-//! On io_uring the kernel waits for input, and a descriptor that does not block would have it report
-//! that there is none instead: those of this driver block.
+//! Its operations take their buffer and return it, so each connection has its own buffer. The other
+//! tasks share one. Its epoll driver does not take a short read to mean that the socket is empty.
+//! So each message needs a second read, which finds nothing unless the next message has come. On
+//! io_uring the kernel waits for input. On a non-blocking descriptor it would report that there is
+//! none, so the descriptors of this driver block.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -26,7 +27,7 @@ use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
 
-/// A driver of monoio that works can run on.
+/// A driver of monoio that the works can run on.
 pub trait Kind: Buildable + Driver {
     /// Whether its descriptors have to block.
     const BLOCKS: bool;
@@ -44,11 +45,11 @@ fn runtime<D: Kind>() -> io::Result<Runtime<D>> {
     D::build(RuntimeBuilder::new())
 }
 
-/// Why io_uring cannot be used here, if it cannot.
+/// Returns the reason if io_uring cannot be used on this machine.
 pub fn no_io_uring() -> Option<String> {
     if let Err(error) = runtime::<IoUringDriver>() {
-        // 2 forbids it to all, 1 to those without a right or a group
-        // (Documentation/admin-guide/sysctl/kernel.rst in the kernel's source).
+        // 2 forbids it to all processes, 1 to processes without a capability or a group
+        // (Documentation/admin-guide/sysctl/kernel.rst in the source of the kernel).
         let path = "/proc/sys/kernel/io_uring_disabled";
         let disabled = std::fs::read_to_string(path).unwrap_or_default();
         let disabled = if disabled.is_empty() { "not there" } else { disabled.trim() };
@@ -58,18 +59,18 @@ pub fn no_io_uring() -> Option<String> {
     (!is_whole).then(|| "the kernel's io_uring lacks operations that monoio needs".to_owned())
 }
 
-/// Serves echo for ever, a task for each connection.
+/// Serves echo for ever, with a task for each connection.
 ///
 /// # Errors
-/// When the runtime cannot be made or accepting fails.
+/// Fails if the runtime cannot be made or accepting fails.
 pub fn echo<D: Kind>(listener: StdListener) -> io::Result<()> {
     serve::<D, _>(listener, echo_to)
 }
 
-/// Serves lines in upper case for ever, a task for each connection.
+/// Serves lines in upper case for ever, with a task for each connection.
 ///
 /// # Errors
-/// When the runtime cannot be made or accepting fails.
+/// Fails if the runtime cannot be made or accepting fails.
 pub fn lines<D: Kind>(listener: StdListener) -> io::Result<()> {
     serve::<D, _>(listener, shout_to)
 }
@@ -83,7 +84,7 @@ where
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
-            // A connection that failed ends like one that is done.
+            // A failed connection ends like a finished one.
             drop(monoio::spawn(task(stream)));
         }
     })
@@ -104,7 +105,8 @@ async fn echo_to(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Answers lines in upper case until the peer ends: those that have come together with one write.
+/// Answers lines in upper case until the peer ends. Lines that arrive together are answered with
+/// one write.
 async fn shout_to(stream: TcpStream) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(net::READ_SIZE, reader);
@@ -124,10 +126,10 @@ async fn shout_to(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Passes bytes along a chain of pairs, a task for each.
+/// Passes bytes along a chain of pairs, with a task for each.
 ///
 /// # Errors
-/// When the runtime cannot be made or a system call fails.
+/// Fails if the runtime cannot be made or a system call fails.
 pub fn dispatch<D: Kind>(count: usize) -> io::Result<()> {
     let (readers, chain) = scene::pairs(count)?;
     let chain = Rc::new(RefCell::new(chain));
@@ -150,7 +152,7 @@ fn stream<D: Kind>(reader: OwnedFd) -> io::Result<UnixStream> {
     UnixStream::from_std(reader)
 }
 
-/// The reading end of a pair.
+/// Runs the reading end of a pair.
 async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(scene::READ_SIZE);
     loop {
@@ -164,7 +166,7 @@ async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) ->
     }
 }
 
-/// Timers, each a [`Sleep`] of its own.
+/// Timers, each a separate [`Sleep`].
 struct Sleeps {
     now: monoio::time::Instant,
     timers: Vec<Option<Pin<Box<Sleep>>>>,
@@ -173,7 +175,7 @@ struct Sleeps {
 impl Timers for Sleeps {
     fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
         let mut sleep = Box::pin(monoio::time::sleep_until(self.now + delay));
-        // A sleep arms itself when it is polled.
+        // A sleep is armed when it is polled.
         let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         self.timers[place] = Some(sleep);
         Ok(())
@@ -192,10 +194,10 @@ impl Timers for Sleeps {
     }
 }
 
-/// Arms, moves, cancels and fires timers: a [`Sleep`] each. They are the same on both drivers.
+/// Arms, moves, cancels and fires timers, each a [`Sleep`]. They are the same on both drivers.
 ///
 /// # Errors
-/// When the runtime cannot be made.
+/// Fails if the runtime cannot be made.
 pub fn timers(count: usize) -> io::Result<()> {
     RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(async {
         let timers = (0..count).map(|_| None).collect();
@@ -209,7 +211,7 @@ pub fn timers(count: usize) -> io::Result<()> {
                 monoio::spawn(monoio::time::sleep_until(due.into()))
             })
             .collect();
-        // Each arms its timer before the time is taken.
+        // Each task arms its timer before the measurement starts.
         monoio::time::sleep(Duration::ZERO).await;
         let mut phases = Phases::new(count);
         timing::sleep_until_due(start);

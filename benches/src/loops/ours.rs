@@ -1,4 +1,5 @@
-//! Our reactor: its ready services, its drivers and its default limits, idle timeout included.
+//! Our reactor, with its own services and drivers and its default limits, including the idle
+//! timeout.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -20,7 +21,7 @@ use crate::timing::{self, Phases, Timers};
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When the loop cannot run.
+/// Fails if the loop cannot run.
 pub fn echo(kind: BackendKind) -> io::Result<()> {
     serve(kind, servers::echo::session)
 }
@@ -28,7 +29,7 @@ pub fn echo(kind: BackendKind) -> io::Result<()> {
 /// Serves lines in upper case for ever.
 ///
 /// # Errors
-/// When the loop cannot run.
+/// Fails if the loop cannot run.
 pub fn lines(kind: BackendKind) -> io::Result<()> {
     serve(kind, || Conversation::new(Lines::default(), Shout))
 }
@@ -57,23 +58,23 @@ fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result
     let listener = listen()?;
     let address = listener.address().to_string();
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
-    // As in a release build: the auditor asks the kernel more than the loop does.
+    // Turned off as in a release build: the auditor makes further system calls.
     reactor.set_audit(false);
     Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), move |_| make())?;
     announce(&address)?;
     reactor.run()
 }
 
-/// Serves echo for ever on so many reactors, each with a port, a thread and a core of its own: the
-/// last of those that this process may use, as with one.
+/// Serves echo for ever on `count` reactors, each with its own port, thread and core. A single
+/// reactor uses the last core that this process may use.
 ///
 /// # Errors
-/// When one of the loops cannot run.
+/// Fails if one of the loops cannot run.
 pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
     let listeners: io::Result<Vec<Listener>> = (0..count).map(|_| listen()).collect();
     let listeners = listeners?;
     let addresses: Vec<String> = listeners.iter().map(|it| it.address().to_string()).collect();
-    // Who connects before a loop turns waits in the backlog.
+    // A client that connects before a loop turns waits in the backlog.
     announce(&addresses.join(","))?;
     let mut cores = measure::cores();
     let (sender, ended) = channel();
@@ -89,7 +90,7 @@ pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
             })?;
             reactor.run()
         };
-        // Nobody listens any more when another has ended already, and the process with it.
+        // Sending fails only if another loop has ended, and the process with it.
         thread::spawn(move || sender.send(run()));
     }
     drop(sender);
@@ -104,7 +105,7 @@ struct Link {
 impl Handler<Chain> for Link {
     fn ready(&mut self, cx: &mut Cx<'_, Chain>) -> io::Result<()> {
         let mut buffer = [0; scene::READ_SIZE];
-        // What a full buffer leaves is seen to in the next call (law 1).
+        // Bytes that did not fit into the buffer are read in the next call (law 1).
         match cx.read(&mut buffer)? {
             Some(0) => {
                 cx.end(Reason::PeerClosed);
@@ -120,7 +121,7 @@ impl Handler<Chain> for Link {
 /// A reactor that watches a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails: each pair takes two descriptors.
+/// Fails if a system call fails: each pair takes two descriptors.
 pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
     let (readers, chain) = scene::pairs(count)?;
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, chain)?;
@@ -136,7 +137,7 @@ pub fn chain(kind: BackendKind, count: usize) -> io::Result<Reactor<Chain>> {
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
     let mut reactor = chain(kind, count)?;
     let mut runs = Runs::new();
@@ -147,7 +148,7 @@ pub fn dispatch(kind: BackendKind, count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Timers of a source, which keeps their names.
+/// The timers of a source, which stores their names.
 struct OurTimers<'a, 'b> {
     cx: &'a mut Cx<'b>,
     names: Vec<Option<TimerId>>,
@@ -183,7 +184,7 @@ impl Handler for Owner {
         let names = vec![None; self.count];
         timing::measure(&mut OurTimers { cx, names }, self.count)?;
         let (now, mut random) = (Instant::now(), testkit::Random::new(1));
-        // Timers are counted from the time that the loop has, which is a while ago by now.
+        // Timers are relative to the time of the loop, which is a while ago by now.
         let late = now.saturating_duration_since(cx.now());
         for key in 0..self.count {
             cx.set_timer(late + timing::short(&mut random), None, key as u64);
@@ -208,7 +209,7 @@ fn missing() -> io::Error {
 /// Arms, moves, cancels and fires timers.
 ///
 /// # Errors
-/// When the loop cannot run.
+/// Fails if the loop cannot run.
 pub fn timers(kind: BackendKind, count: usize) -> io::Result<()> {
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
     reactor.set_audit(false);

@@ -1,10 +1,10 @@
 //! polling, with a slab of connections.
 //!
-//! Its events do not tell an end from input. Edge-triggered, an end that came with the last input
-//! would be told of once only, so each message would take a second read that finds nothing.
-//! Connections are therefore level-triggered: one read a message, and what is left is reported
-//! again. Both ways cost the same, within the noise, where they were measured side by side. Pairs
-//! do not end while they are watched, so theirs are edges.
+//! Its events do not distinguish the end from input. With edge triggers, an end that comes with the
+//! last input would be reported only once, so each message would need a second read that finds
+//! nothing. Therefore connections are level-triggered: there is one read for each message, and the
+//! rest is reported again. Both ways cost the same within the noise (measured). Pairs do not end
+//! while they are watched, so they are edge-triggered.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,10 +17,10 @@ use super::connection::{Connection, Fate};
 use crate::net;
 use crate::scene::{self, Runs};
 
-/// What the listener is called; the greatest number is polling's own.
+/// The key of the listener. polling reserves the highest number.
 const LISTENER: usize = usize::MAX - 1;
 
-/// Waits for events, however long that takes; being interrupted is no event.
+/// Waits for events without a limit. An interrupted wait returns no events.
 fn wait(poller: &Poller, events: &mut Vec<Event>) -> io::Result<()> {
     events.clear();
     match poller.wait(events, None) {
@@ -32,7 +32,7 @@ fn wait(poller: &Poller, events: &mut Vec<Event>) -> io::Result<()> {
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When waiting or registering fails.
+/// Fails if waiting or registering fails.
 pub fn echo(listener: TcpListener) -> io::Result<()> {
     let poller = Poller::new()?;
     poller.add_with_mode(&listener, Event::readable(LISTENER), PollMode::Edge)?;
@@ -47,7 +47,7 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
                 continue;
             }
             let Some(connection) = connections.get_mut(event.key) else { continue };
-            // An end is reported again, so it needs no look after a short read.
+            // An end is reported again, so no further read is needed after a short one.
             match connection.ready(false, &mut buffer) {
                 Ok(Fate::Lives) if connection.reports_room => {
                     wait_for(&poller, connection, Event::readable(event.key))?;
@@ -56,7 +56,7 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
                     wait_for(&poller, connection, Event::writable(event.key))?;
                 }
                 Ok(Fate::Lives | Fate::Full) => {}
-                // A connection that failed ends like one that is done.
+                // A failed connection ends like a finished one.
                 Ok(Fate::Ended) | Err(_) => {
                     poller.delete(&connection.fd)?;
                     drop(connections.remove(event.key));
@@ -66,8 +66,8 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// Level-triggered, input that is not to be read yet would be reported over and over: a connection
-/// waits for input or for room.
+/// Registers an interest in input or in writability. With level triggers, input that should not be
+/// read yet would be reported repeatedly.
 fn wait_for(
     poller: &Poller,
     connection: &mut Connection<OwnedFd>,
@@ -93,7 +93,7 @@ fn accept(
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, mut chain) = scene::pairs(count)?;
     let poller = Poller::new()?;

@@ -1,8 +1,8 @@
-//! The limit: `epoll_wait`, a vector indexed by descriptor, and nothing around it.
+//! The lower bound: `epoll_wait`, a vector indexed by descriptor, and nothing else.
 //!
-//! Every descriptor is registered once, edge-triggered, for input; one whose output has waited for
-//! room is registered for that too, once. Asking for room from the beginning would cost an event
-//! and a read in vain for each connection.
+//! Every descriptor is registered once, edge-triggered, for input. A connection whose output did
+//! not fit is also registered for writability, once. Registering that at the start would cost an
+//! event and a useless read for each connection.
 
 use std::io;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use super::connection::{Connection, Fate};
 use crate::net;
 use crate::scene::{self, Runs};
 
-/// Events that one wait takes at most.
+/// The maximum number of events of one wait.
 pub(super) const EVENTS: usize = 1024;
 
 const INPUT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
@@ -24,7 +24,7 @@ fn add(epoll: &OwnedFd, fd: &OwnedFd, number: usize) -> io::Result<()> {
     Ok(epoll::add(epoll, fd, EventData::new_u64(number as u64), INPUT)?)
 }
 
-/// Waits for events, however long that takes; being interrupted is no event.
+/// Waits for events without a limit. An interrupted wait returns no events.
 pub(super) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>) -> io::Result<()> {
     events.clear();
     match epoll::wait(epoll, rustix::buffer::spare_capacity(events), None) {
@@ -36,7 +36,7 @@ pub(super) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>) -> io::Result<()> {
 /// Serves echo for ever.
 ///
 /// # Errors
-/// When waiting or registering fails.
+/// Fails if waiting or registering fails.
 pub fn echo(listener: TcpListener) -> io::Result<()> {
     let listener = OwnedFd::from(listener);
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -69,7 +69,7 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
                         let data = EventData::new_u64(number as u64);
                         epoll::modify(&epoll, &connection.fd, data, flags)?;
                     }
-                    // A connection that failed ends like one that is done.
+                    // A failed connection ends like a finished one.
                     Ok(Fate::Ended) | Err(_) => connections[number] = None,
                 }
             }
@@ -80,7 +80,7 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
 /// Passes bytes along a chain of pairs.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, mut chain) = scene::pairs(count)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;

@@ -19,20 +19,20 @@ use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
 
-/// The runtime that all works here run on.
+/// Returns the runtime for all works in this file.
 ///
 /// # Errors
-/// What the kernel said.
+/// Fails with the error of the system call.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Serves echo for ever, a task for each connection.
+/// Serves echo for ever, with a task for each connection.
 ///
 /// # Errors
-/// When accepting fails.
+/// Fails if accepting fails.
 pub fn echo(listener: StdListener) -> io::Result<()> {
-    // Tasks do not wait while they use it, so one buffer is enough for all.
+    // Tasks do not wait while they use the buffer, so all can share it.
     let buffer = Rc::new(RefCell::new(vec![0; net::READ_SIZE]));
     LocalSet::new().block_on(&runtime()?, async {
         let listener = TcpListener::from_std(listener)?;
@@ -56,8 +56,9 @@ async fn serve(mut stream: TcpStream, buffer: Rc<RefCell<Vec<u8>>>) -> io::Resul
     }
 }
 
-/// Reads once and writes it back; returns what there was no room for, or `None` at the end.
-/// `poll_read` takes a short read for the end of what there is, which `try_read` does not.
+/// Reads once and writes the bytes back. Returns the bytes that the socket did not accept, or
+/// `None` at the end. `poll_read` takes a short read to mean that the socket is empty, `try_read`
+/// does not.
 fn poll_echo(
     mut stream: Pin<&mut TcpStream>,
     buffer: &mut [u8],
@@ -76,10 +77,10 @@ fn poll_echo(
     Poll::Ready(Ok(Some(bytes[written..].to_vec())))
 }
 
-/// Passes bytes along a chain of pairs, a task for each.
+/// Passes bytes along a chain of pairs, with a task for each.
 ///
 /// # Errors
-/// When a system call fails.
+/// Fails if a system call fails.
 pub fn dispatch(count: usize) -> io::Result<()> {
     let (readers, chain) = scene::pairs(count)?;
     let chain = Rc::new(RefCell::new(chain));
@@ -88,7 +89,7 @@ pub fn dispatch(count: usize) -> io::Result<()> {
             let reader = UnixStream::from_std(std::os::unix::net::UnixStream::from(reader))?;
             tokio::task::spawn_local(link(pair, reader, Rc::clone(&chain)));
         }
-        // Each waits before the first byte comes.
+        // Each task waits before the first byte is sent.
         tokio::task::yield_now().await;
         let mut runs = Runs::new();
         while runs.start(&mut chain.borrow_mut())? {
@@ -99,7 +100,7 @@ pub fn dispatch(count: usize) -> io::Result<()> {
     })
 }
 
-/// The reading end of a pair.
+/// Runs the reading end of a pair.
 async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) -> io::Result<()> {
     use tokio::io::AsyncReadExt;
     let mut buffer = [0; scene::READ_SIZE];
@@ -112,7 +113,7 @@ async fn link(pair: usize, mut reader: UnixStream, chain: Rc<RefCell<Chain>>) ->
     }
 }
 
-/// Timers, each a [`Sleep`] of its own.
+/// Timers, each a separate [`Sleep`].
 struct Sleeps {
     now: tokio::time::Instant,
     timers: Vec<Option<Pin<Box<Sleep>>>>,
@@ -121,7 +122,7 @@ struct Sleeps {
 impl Timers for Sleeps {
     fn arm(&mut self, place: usize, delay: Duration) -> io::Result<()> {
         let mut sleep = Box::pin(tokio::time::sleep_until(self.now + delay));
-        // A sleep arms itself when it is polled.
+        // A sleep is armed when it is polled.
         let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         self.timers[place] = Some(sleep);
         Ok(())
@@ -140,10 +141,10 @@ impl Timers for Sleeps {
     }
 }
 
-/// Arms, moves, cancels and fires timers: a [`Sleep`] each.
+/// Arms, moves, cancels and fires timers, each a [`Sleep`].
 ///
 /// # Errors
-/// When the runtime cannot be made.
+/// Fails if the runtime cannot be made.
 pub fn timers(count: usize) -> io::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {

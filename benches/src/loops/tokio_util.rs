@@ -1,4 +1,4 @@
-//! tokio-util: what stands on tokio for those who want codecs and many timers.
+//! tokio-util: codecs and many timers on tokio.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,13 +14,13 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use super::tokio::runtime;
 use crate::timing::{self, Phases, Timers};
 
-/// The longest line that is taken: our own codec's limit.
+/// The longest line that is accepted: the limit of our own codec.
 const LINE_MAX: usize = protocol::codecs::Lines::SIZE_MAX_DEFAULT;
 
-/// Serves lines in upper case for ever, a task for each connection.
+/// Serves lines in upper case for ever, with a task for each connection.
 ///
 /// # Errors
-/// When accepting fails.
+/// Fails if accepting fails.
 pub fn lines(listener: StdListener) -> io::Result<()> {
     LocalSet::new().block_on(&runtime()?, async {
         let listener = TcpListener::from_std(listener)?;
@@ -31,8 +31,8 @@ pub fn lines(listener: StdListener) -> io::Result<()> {
     })
 }
 
-/// Answers until the peer ends. `forward` flushes when no further line is there, so a burst of
-/// lines is answered with one write.
+/// Answers until the peer ends. `forward` flushes when there is no further line, so lines that
+/// arrive together are answered with one write.
 async fn serve(mut stream: TcpStream) -> Result<(), LinesCodecError> {
     let (reader, writer) = stream.split();
     let codec = || LinesCodec::new_with_max_length(LINE_MAX);
@@ -76,7 +76,7 @@ impl Timers for Queue {
 /// Arms, moves, cancels and fires timers, all in one [`DelayQueue`].
 ///
 /// # Errors
-/// When the runtime cannot be made.
+/// Fails if the runtime cannot be made.
 pub fn timers(count: usize) -> io::Result<()> {
     runtime()?.block_on(async {
         let (now, queue) = (tokio::time::Instant::now(), DelayQueue::new());

@@ -1,4 +1,4 @@
-//! What the tests of both programs share: folders for reports, and the processes they start.
+//! Helpers for the tests of both programs: folders for reports, and running comparisons.
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use testkit::process::{children, runs, signal};
 use testkit::{Folder, wait_until};
 
-/// Where a report goes: a folder that is not there yet, in one that is removed when this is dropped.
+/// A path for a report: a folder that does not exist yet, inside one that is removed on drop.
 pub(crate) struct Report {
     _around: Folder,
     pub(crate) path: PathBuf,
@@ -26,14 +26,14 @@ impl Report {
     }
 }
 
-/// A comparison under way, with its server and its client.
+/// A running comparison, with its server and its client.
 pub(crate) struct UnderWay {
     child: Child,
     started: Vec<u32>,
 }
 
 impl UnderWay {
-    /// Starts it, and waits until it has started both.
+    /// Starts a comparison, and waits until it has started its server and client.
     pub(crate) fn start(mut command: Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
         let child = command.spawn().expect("it runs");
@@ -45,7 +45,7 @@ impl UnderWay {
         Self { child, started }
     }
 
-    /// Interrupts it: it has to leave a report, which is returned, and no process.
+    /// Interrupts it. It has to print a report and to leave no process. Returns the report.
     pub(crate) fn interrupt(self) -> String {
         signal(self.child.id(), "INT");
         let output = self.child.wait_with_output().expect("it ends");
@@ -56,7 +56,7 @@ impl UnderWay {
         said
     }
 
-    /// Kills it: what it has started has to end.
+    /// Kills it. The processes that it has started have to end.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
