@@ -67,8 +67,19 @@ impl<A> Core<A> {
         let left = self.ticks;
         self.read_clock();
         let limit = until.saturating_sub(left);
-        self.patience.waited(self.ticks - left, limit, Coverage::Complete);
-        self.charge();
+        self.waited(self.ticks - left, limit, Coverage::Complete);
+    }
+
+    /// Records a wait that took `time` ([`Patience::waited`]).
+    ///
+    /// [`Patience::waited`]: crate::reactor::patience::Patience::waited
+    #[inline]
+    pub(crate) fn waited(&mut self, time: u64, limit: u64, coverage: Coverage) {
+        let before = self.patience.lost();
+        self.patience.waited(time, limit, coverage);
+        if self.patience.lost() != before {
+            self.charge();
+        }
     }
 
     /// Returns how many nanoseconds the next wait may take, within `limit` and until `deadline`;

@@ -218,7 +218,6 @@ impl<A> Core<A> {
     pub(crate) fn take_back(&mut self) {
         let lent = &mut self.lent;
         let tag = std::mem::replace(&mut lent.tag, Tag::NONE);
-        // No source is removed from the table during a call.
         let Some(source) = self.sources.get_mut(tag) else { return };
         std::mem::swap(&mut source.own, &mut lent.own);
         source.own.ready = source.own.ready.without(lent.once);

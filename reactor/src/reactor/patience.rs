@@ -97,7 +97,9 @@ impl Patience {
         if forgiven > 0 {
             self.lose(forgiven);
         }
-        self.credit = (self.credit - forgiven).saturating_add(time - forgiven).min(CREDIT_MAX);
+        if forgiven > 0 || self.credit < CREDIT_MAX {
+            self.credit = (self.credit - forgiven).saturating_add(time - forgiven).min(CREDIT_MAX);
+        }
     }
 }
 

@@ -14,20 +14,23 @@ pub(crate) struct Strategy {
     spin_max: Duration,
     coalesce_for: Duration,
     coalescing: Coalescing,
+    /// It sleeps at once, until the first event.
+    is_plain: bool,
 }
 
 impl Strategy {
     /// Returns the strategy for `limits`.
     pub(crate) fn new(limits: &LoopLimits) -> Self {
         let LoopLimits { spin_max, coalesce_for, .. } = *limits;
-        Self { spin_max, coalesce_for, coalescing: Coalescing::default() }
+        let is_plain = spin_max.is_zero() && coalesce_for.is_zero();
+        Self { spin_max, coalesce_for, coalescing: Coalescing::default(), is_plain }
     }
 
     /// Returns whether it sleeps at once, until the first event. Then the time that the loop has
     /// worked does not matter.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.spin_max.is_zero() && self.coalesce_for.is_zero()
+        self.is_plain
     }
 
     /// Waits for events no longer than `left`: polls, lets events gather, or sleeps. `worked` is

@@ -130,7 +130,7 @@ impl<A: 'static> Reactor<A> {
     /// turn, after the kernel was asked, so that no source starves.
     fn run_queue(&mut self) {
         self.core.is_behind = false;
-        for called in 0..self.core.queue.begin_turn() {
+        for called in 0..self.core.queue.len() {
             if !self.may_call(called) {
                 self.core.is_behind = true;
                 break;
@@ -156,6 +156,7 @@ impl<A: 'static> Reactor<A> {
                 self.note_for_audit(tag, untouched);
             }
         }
+        self.core.queue.end_turn();
     }
 
     /// Calls a live source, for any reason.

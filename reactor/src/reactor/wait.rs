@@ -118,8 +118,7 @@ impl<A: 'static> Reactor<A> {
             self.core.patience.looked(start);
         }
         if deadline != NEVER {
-            self.core.patience.waited(self.core.ticks - start, timeout, coverage);
-            self.core.charge();
+            self.core.waited(self.core.ticks - start, timeout, coverage);
         }
         self.core.retry_disputed();
         Ok(())
@@ -135,7 +134,9 @@ impl<A: 'static> Reactor<A> {
         self.core.charge();
         let counters = &mut self.core.counters;
         counters.lag_last = Duration::from_nanos(lag);
-        counters.lag_max = counters.lag_max.max(counters.lag_last);
+        if counters.lag_last > counters.lag_max {
+            counters.lag_max = counters.lag_last;
+        }
         lag
     }
 
