@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use common::{on_every_backend, turn_until};
+use nix::sys::termios;
 use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reason, Reply, Service};
 use reactor::{Interest, LoopLimits, Reactor, Registration, Role, Stream};
@@ -55,6 +57,54 @@ impl Service<Lines, Heard> for Says {
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, Heard>) {
         context.app.ends.push(reason.to_string());
     }
+}
+
+/// Answers each line in upper case.
+struct Shouts;
+
+impl Service<Lines, Heard> for Shouts {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        _context: &mut Context<'_, Heard>,
+    ) -> Flow {
+        line.make_ascii_uppercase();
+        reply.send(line);
+        Flow::Continue
+    }
+
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, Heard>) {
+        context.app.ends.push(reason.to_string());
+    }
+}
+
+#[test]
+fn lines_are_answered_on_a_terminal_until_it_hangs_up() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Heard>| {
+        let terminal = nix::pty::openpty(None, None).expect("a terminal can be opened");
+        // A terminal in its usual mode echoes what is typed and changes line ends.
+        let mut mode = termios::tcgetattr(&terminal.slave).expect("it has a mode");
+        termios::cfmakeraw(&mut mode);
+        termios::tcsetattr(&terminal.slave, termios::SetArg::TCSANOW, &mode).expect("it is set");
+        let registration = Registration::new(Interest::READ).role(Role::Connection);
+        Stream::new(Conversation::new(Lines::default(), Shouts), Limits::DEFAULT)
+            .register_fd(terminal.slave, registration, &mut reactor.cx())
+            .expect("it registers");
+        let mut keyboard = File::from(terminal.master);
+        keyboard.write_all(b"one\ntw").expect("there is room");
+        let typing = std::thread::spawn(move || {
+            let mut answer = [0; 4];
+            keyboard.read_exact(&mut answer).expect("it is answered");
+            keyboard.write_all(b"o\n").expect("there is room");
+            let mut second = [0; 4];
+            keyboard.read_exact(&mut second).expect("it is answered");
+            [answer, second]
+        });
+        turn_until(&mut reactor, |reactor| !reactor.app.ends.is_empty());
+        assert_eq!(typing.join().expect("it does not panic"), [*b"ONE\n", *b"TWO\n"]);
+        assert_eq!(reactor.app.ends, ["peer closed"]);
+    });
 }
 
 #[test]
