@@ -150,15 +150,15 @@ impl Handler<u32> for Work {
     }
 }
 
-/// Returns a loop that lets events gather for five microseconds.
-struct Gatherer {
+/// Returns a loop that coalesces events for five microseconds.
+struct Coalescer {
     script: Script,
     reactor: Reactor<u32>,
     tokens: Vec<Token>,
     _far: Vec<UnixStream>,
 }
 
-impl Gatherer {
+impl Coalescer {
     /// The loop has `count` sources, none of which has run. Each run takes a microsecond.
     fn new(sources: usize) -> Self {
         Self::working(sources, MICROSECOND)
@@ -193,7 +193,7 @@ impl Gatherer {
         self.script.events(&events);
     }
 
-    /// Runs a turn in which these sources are ready. Returns whether it let events gather.
+    /// Runs a turn in which these sources are ready. Returns whether it coalesced events.
     fn hear(&mut self, sources: impl IntoIterator<Item = usize>) -> bool {
         self.script(sources);
         let before = self.reactor.counters().coalesced_waits;
@@ -202,7 +202,7 @@ impl Gatherer {
     }
 
     /// Runs turns in each of which the next `heard` sources are ready. Returns in how many of them
-    /// events gathered.
+    /// events coalesced.
     fn coalesced_waits(&mut self, turns: usize, heard: usize) -> usize {
         (0..turns).filter(|turn| self.hear(turn * heard..(turn + 1) * heard)).count()
     }
@@ -217,129 +217,129 @@ fn wait(timeout: Duration) -> Call {
 
 #[test]
 fn a_busy_loop_sleeps_first_and_then_polls() {
-    let mut gatherer = Gatherer::new(8);
+    let mut coalescer = Coalescer::new(8);
     // No source has run yet: the loop waits.
-    assert!(!gatherer.hear([0]));
-    assert_eq!(gatherer.script.take_calls(), [wait(SECOND)]);
-    assert!(gatherer.hear([1, 2, 3]));
-    assert_eq!(gatherer.script.take_calls(), [SLEEP, wait(Duration::ZERO)]);
-    assert_eq!(gatherer.reactor.app, 4);
+    assert!(!coalescer.hear([0]));
+    assert_eq!(coalescer.script.take_calls(), [wait(SECOND)]);
+    assert!(coalescer.hear([1, 2, 3]));
+    assert_eq!(coalescer.script.take_calls(), [SLEEP, wait(Duration::ZERO)]);
+    assert_eq!(coalescer.reactor.app, 4);
 }
 
 #[test]
 fn a_loop_waits_for_the_rest_when_no_event_has_come() {
-    let mut gatherer = Gatherer::new(8);
-    gatherer.hear([0]);
+    let mut coalescer = Coalescer::new(8);
+    coalescer.hear([0]);
     // No event arrives during the sleep, and one after it.
-    gatherer.script.take_calls();
-    gatherer.script([]);
-    assert!(gatherer.hear([1]));
+    coalescer.script.take_calls();
+    coalescer.script([]);
+    assert!(coalescer.hear([1]));
     let rest = wait(SECOND - 5 * MICROSECOND);
-    assert_eq!(gatherer.script.take_calls(), [SLEEP, wait(Duration::ZERO), rest]);
-    assert_eq!(gatherer.reactor.app, 2);
+    assert_eq!(coalescer.script.take_calls(), [SLEEP, wait(Duration::ZERO), rest]);
+    assert_eq!(coalescer.reactor.app, 2);
 }
 
 #[test]
 fn a_loop_coalesces_while_several_of_many_sources_are_busy() {
-    let mut gatherer = Gatherer::new(50);
+    let mut coalescer = Coalescer::new(50);
     // The first rounds show how many sources are busy.
-    gatherer.coalesced_waits(200, 10);
-    assert_eq!(gatherer.coalesced_waits(100, 10), 100);
+    coalescer.coalesced_waits(200, 10);
+    assert_eq!(coalescer.coalesced_waits(100, 10), 100);
 }
 
 #[test]
 fn a_few_clients_that_wait_for_replies_are_rarely_delayed() {
     // All of them are ready in each turn: each waits for its answer.
     for clients in [1, 2, 8] {
-        let gathered = Gatherer::new(clients).coalesced_waits(5000, clients);
-        assert!((2..20).contains(&gathered), "{clients} clients: {gathered}");
+        let coalesced = Coalescer::new(clients).coalesced_waits(5000, clients);
+        assert!((2..20).contains(&coalesced), "{clients} clients: {coalesced}");
     }
 }
 
 #[test]
 fn a_rare_client_does_not_make_a_few_look_like_many() {
-    let mut gatherer = Gatherer::new(5);
+    let mut coalescer = Coalescer::new(5);
     // One is alone at first, and then runs a tenth as often as four others.
     for _ in 0..2000 {
-        gatherer.hear([0]);
+        coalescer.hear([0]);
     }
     let others = |turn: usize| if turn.is_multiple_of(10) { 0..5 } else { 1..5 };
-    let gathered = (0..5000).filter(|turn| gatherer.hear(others(*turn))).count();
-    assert!(gathered < 50, "{gathered}");
+    let coalesced = (0..5000).filter(|turn| coalescer.hear(others(*turn))).count();
+    assert!(coalesced < 50, "{coalesced}");
 }
 
 #[test]
 fn a_busy_client_does_not_make_many_look_like_few() {
-    let mut gatherer = Gatherer::new(51);
+    let mut coalescer = Coalescer::new(51);
     // One source is ready each time, with nine of fifty others.
     let heard = |turn: usize| (turn * 9..turn * 9 + 9).map(|it| 1 + it % 50).chain([0]);
     for turn in 0..500 {
-        gatherer.hear(heard(turn));
+        coalescer.hear(heard(turn));
     }
-    let gathered = (500..1000).filter(|turn| gatherer.hear(heard(*turn))).count();
-    assert!(gathered > 300, "{gathered}");
+    let coalesced = (500..1000).filter(|turn| coalescer.hear(heard(*turn))).count();
+    assert!(coalesced > 300, "{coalesced}");
 }
 
 #[test]
 fn a_loop_with_little_work_sleeps_as_usual() {
     // Each run takes a tenth of a microsecond: ten runs take a fifth of the sleep.
-    let mut gatherer = Gatherer::working(50, MICROSECOND / 10);
-    let gathered = gatherer.coalesced_waits(5000, 10);
-    assert!(gathered < 20, "{gathered}");
+    let mut coalescer = Coalescer::working(50, MICROSECOND / 10);
+    let coalesced = coalescer.coalesced_waits(5000, 10);
+    assert!(coalesced < 20, "{coalesced}");
 }
 
 #[test]
 fn failed_tries_to_coalesce_become_rarer() {
-    let mut gatherer = Gatherer::new(8);
-    gatherer.hear([0]);
-    let mut turns_until_gathered = || {
-        let coalesced_waits = |turn: &usize| gatherer.hear([*turn]);
+    let mut coalescer = Coalescer::new(8);
+    coalescer.hear([0]);
+    let mut turns_until_coalesced = || {
+        let coalesced_waits = |turn: &usize| coalescer.hear([*turn]);
         (1..10_000).find(coalesced_waits).expect("it tries again one day")
     };
-    let turns: Vec<usize> = (0..12).map(|_| turns_until_gathered()).collect();
+    let turns: Vec<usize> = (0..12).map(|_| turns_until_coalesced()).collect();
     assert_eq!(turns, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
 }
 
 #[test]
 fn a_loop_without_events_does_not_coalesce() {
-    let mut gatherer = Gatherer::new(8);
+    let mut coalescer = Coalescer::new(8);
     for _ in 0..100 {
-        assert!(!gatherer.hear([]));
+        assert!(!coalescer.hear([]));
     }
 }
 
 #[test]
 fn the_loop_does_not_sleep_past_a_deadline() {
-    let mut gatherer = Gatherer::new(8);
-    gatherer.hear([0]);
-    gatherer.script.take_calls();
-    gatherer.reactor.cx().after(3 * MICROSECOND, |_| {}).expect("it is armed");
-    assert!(!gatherer.hear([1]));
-    assert_eq!(gatherer.script.take_calls(), [wait(3 * MICROSECOND)]);
+    let mut coalescer = Coalescer::new(8);
+    coalescer.hear([0]);
+    coalescer.script.take_calls();
+    coalescer.reactor.cx().after(3 * MICROSECOND, |_| {}).expect("it is armed");
+    assert!(!coalescer.hear([1]));
+    assert_eq!(coalescer.script.take_calls(), [wait(3 * MICROSECOND)]);
 }
 
 #[test]
 fn a_deadline_after_the_sleep_is_met() {
-    let mut gatherer = Gatherer::new(8);
-    gatherer.hear([0]);
-    gatherer.script.take_calls();
-    gatherer.reactor.cx().after(7 * MICROSECOND, |cx| *cx.app += 100).expect("it is armed");
-    gatherer.script([]);
+    let mut coalescer = Coalescer::new(8);
+    coalescer.hear([0]);
+    coalescer.script.take_calls();
+    coalescer.reactor.cx().after(7 * MICROSECOND, |cx| *cx.app += 100).expect("it is armed");
+    coalescer.script([]);
     // A wait that is not scripted takes its whole timeout.
-    gatherer.reactor.run_once(Some(SECOND)).expect("it turns");
+    coalescer.reactor.run_once(Some(SECOND)).expect("it turns");
     let waits = [SLEEP, wait(Duration::ZERO), wait(2 * MICROSECOND)];
-    assert_eq!(gatherer.script.take_calls(), waits);
-    assert_eq!(gatherer.reactor.app, 101);
+    assert_eq!(coalescer.script.take_calls(), waits);
+    assert_eq!(coalescer.reactor.app, 101);
 }
 
 #[test]
 fn a_hosted_loop_never_sleeps() {
-    let mut gatherer = Gatherer::new(50);
+    let mut coalescer = Coalescer::new(50);
     for turn in 0..100 {
-        gatherer.script(turn * 10..turn * 10 + 10);
-        gatherer.reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        coalescer.script(turn * 10..turn * 10 + 10);
+        coalescer.reactor.run_once(Some(Duration::ZERO)).expect("it turns");
     }
-    assert_eq!(gatherer.reactor.counters().coalesced_waits, 0);
+    assert_eq!(coalescer.reactor.counters().coalesced_waits, 0);
 }
 
 /// Answers each byte.
@@ -388,7 +388,7 @@ fn events_coalesce_on_every_backend() {
         assert_eq!(reactor.counters().coalesced_waits, 1, "{kind}");
         clients[0].read_exact(&mut [0]).expect("it is answered");
 
-        // How often events gather from here on depends on the machine.
+        // How often events coalesce from here on depends on the machine.
         let client = std::thread::spawn(move || {
             for round in 0..100 {
                 for client in &mut clients {

@@ -1,4 +1,4 @@
-//! Decides whether letting events gather pays ([`LoopLimits::coalesce_for`]).
+//! Decides whether coalescing events pays ([`LoopLimits::coalesce_for`]).
 //!
 //! [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
 
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{Event, Tag};
 
-/// How many events have to gather to make it better than a wake-up by the first.
-const GATHERED_MIN: usize = 2;
+/// How many events have to coalesce to make that better than a wake-up by the first.
+const EVENTS_MIN: usize = 2;
 
 /// The most usual waits before the loop tries again.
 const PASSED_MAX: u32 = 1023;
@@ -30,10 +30,10 @@ pub(crate) struct Coalescing {
     crowd: Crowd,
 }
 
-/// One try: a sleep in which events gathered.
+/// One try: a sleep in which events coalesced.
 #[derive(Debug)]
 struct Tried {
-    gathered: usize,
+    events: usize,
     slept: Duration,
     /// How long the loop has worked since then.
     worked: Duration,
@@ -53,7 +53,7 @@ impl Coalescing {
         self.crowd.hear(events);
     }
 
-    /// Returns whether events may gather before the loop sleeps. The loop asks once for each sleep.
+    /// Returns whether the loop is to coalesce events before it sleeps. The loop asks once for each sleep.
     pub(crate) fn is_due(&mut self) -> bool {
         if let Some(tried) = self.tried.take() {
             // After each try that did not pay, the next one is further away.
@@ -69,19 +69,19 @@ impl Coalescing {
         is_due
     }
 
-    /// A try pays if several events gathered; if at least as many sources were still busy
+    /// A try pays if several events coalesced; if at least as many sources were still busy
     /// elsewhere, since otherwise all of them may have waited for this loop; and if the events kept
     /// the loop busy for long enough, so that a wake-up for each would have cost a large share of
     /// its time.
     fn has_paid(&self, tried: &Tried) -> bool {
-        tried.gathered >= GATHERED_MIN
-            && 2 * tried.gathered <= self.crowd.size()
+        tried.events >= EVENTS_MIN
+            && 2 * tried.events <= self.crowd.size()
             && 2 * tried.worked >= tried.slept
     }
 
-    /// Records how many events gathered in what time.
-    pub(crate) fn tried(&mut self, gathered: usize, slept: Duration) {
-        self.tried = Some(Tried { gathered, slept, worked: Duration::ZERO });
+    /// Records how many events coalesced in what time.
+    pub(crate) fn tried(&mut self, events: usize, slept: Duration) {
+        self.tried = Some(Tried { events, slept, worked: Duration::ZERO });
     }
 }
 

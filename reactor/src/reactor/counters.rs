@@ -24,7 +24,7 @@ pub struct Counters {
     pub turns: u64,
     /// Calls of the backend's wait.
     pub waits: u64,
-    /// Waits that let events gather instead of waiting for the first one.
+    /// Waits that coalesced events instead of waiting for the first one.
     pub coalesced_waits: u64,
     /// Events reported by the backend.
     pub events: u64,
@@ -61,7 +61,7 @@ pub struct Counters {
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
     /// The duration of the last turn, from the end of its wait to the start of the next one. It is
-    /// measured when a timer or an idle limit is armed, or the loop spins or lets events gather.
+    /// measured when a timer or an idle limit is armed, or the loop spins or coalesces events.
     /// The time of a host between two turns does not count.
     pub lag_last: Duration,
     /// The longest such duration.

@@ -39,16 +39,16 @@ pub struct LoopLimits {
     /// machine. On a busy server the next event often arrives sooner than that, so polling is
     /// cheaper. An idle loop pays this time once for each wake-up.
     pub spin_max: Duration,
-    /// How long the loop sleeps in order to let events gather, where it would otherwise wait for
+    /// How long the loop sleeps in order to coalesce events, where it would otherwise wait for
     /// the first event. Network cards coalesce interrupts in the same way. Default zero: never; 10
     /// ms at most. A sender to a waiting loop has to wake its processor, which in a virtual machine
-    /// costs more than sending. While events gather, no sender pays that.
+    /// costs more than sending. While events coalesce, no sender pays that.
     ///
     /// The price is latency: during the sleep, the loop notices no message, signal or call of
     /// another thread. The sleep lasts as long as `nanosleep(2)` does, including the timer slack of
     /// the thread (50 us by default). A timer that is due sooner than `coalesce_for` prevents the
     /// sleep; other timers may be late by the slack. So the loop continues only while it pays: at
-    /// least two events gather, they come from at most half of the busy sources, and they keep the
+    /// least two events coalesce, they come from at most half of the busy sources, and they keep the
     /// loop busy for at least half as long as it slept. Otherwise it tries again after 1, 3, 7 and
     /// up to 1,023 usual waits. A loop whose last wait found nothing sleeps as usual.
     pub coalesce_for: Duration,

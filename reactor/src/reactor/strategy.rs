@@ -33,7 +33,7 @@ impl Strategy {
         self.is_plain
     }
 
-    /// Waits for events no longer than `left`: polls, lets events gather, or sleeps. `worked` is
+    /// Waits for events no longer than `left`: polls, coalesces events, or sleeps. `worked` is
     /// how many nanoseconds the loop has worked since its last wait.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Strategy {
             return Ok(coverage);
         }
         if !self.coalesce_for.is_zero()
-            && let Some(coverage) = self.gather(&mut left, lookout)?
+            && let Some(coverage) = self.coalesce(&mut left, lookout)?
         {
             return Ok(coverage);
         }
@@ -99,9 +99,9 @@ impl Strategy {
         Ok(None)
     }
 
-    /// Lets events gather if that has paid recently ([`LoopLimits::coalesce_for`]), and subtracts
+    /// Coalesces events if that has paid recently ([`LoopLimits::coalesce_for`]), and subtracts
     /// that time from the rest of the wait. Returns `None` when there are no events.
-    fn gather(
+    fn coalesce(
         &mut self,
         left: &mut Option<Duration>,
         lookout: &mut Lookout<'_>,

@@ -96,7 +96,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Clients with many connections should not have to wake the server for each request. The loop
-/// polls for about as long as the next request takes to arrive, and then lets events gather.
+/// polls for about as long as the next request takes to arrive, and then coalesces events.
 const LOOP_LIMITS: LoopLimits = LoopLimits {
     spin_max: Duration::from_nanos(2500),
     coalesce_for: Duration::from_micros(5),
