@@ -10,6 +10,9 @@ use crate::Reason;
 pub(super) struct Extra {
     /// When each timeout passes, and its key.
     timeouts: Vec<(Instant, u8)>,
+    /// How many of them the session is still to be told of in this pass. One that is set meanwhile
+    /// waits for the next pass, even if it is over at once: others have their turn first.
+    due: usize,
     ending: Option<Ending>,
 }
 
@@ -58,7 +61,10 @@ impl<S, L: Layer> Link<S, L> {
         unacknowledged: impl FnOnce() -> u32,
     ) -> Passed {
         scratch.pass.deadline_changed = true;
-        if self.extra.as_ref().is_none_or(|extra| extra.ending.is_none()) {
+        let Some(extra) = self.extra.as_mut() else { return Passed::GoesOn };
+        if extra.ending.is_none() {
+            let now = scratch.pass.now;
+            extra.due = extra.timeouts.iter().filter(|(at, _)| *at <= now).count();
             self.pending |= cause::TIMEOUT;
             return Passed::GoesOn;
         }
@@ -217,9 +223,10 @@ impl<S, L: Layer> Link<S, L> {
         timeouts.extend(at.map(|at| (at, key)));
     }
 
-    /// Takes the timeout that has passed first, if one has.
+    /// Takes the timeout that has passed first, if one is due.
     pub(super) fn take_timeout(&mut self, now: Instant) -> Option<u8> {
-        let timeouts = &mut self.extra.as_mut()?.timeouts;
+        let Extra { timeouts, due, .. } = &mut **self.extra.as_mut()?;
+        *due = due.checked_sub(1)?;
         let (place, _) = timeouts.iter().enumerate().min_by_key(|(_, (at, _))| *at)?;
         (timeouts[place].0 <= now).then(|| timeouts.swap_remove(place).1)
     }
