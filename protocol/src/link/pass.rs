@@ -316,9 +316,14 @@ impl<S, L: Layer> Link<S, L> {
         if self.unsent(scratch) > self.limits.output_low {
             self.set(flag::ABOVE_LOW, true);
         }
-        if self.write_half == WriteHalf::Ended {
+        if self.write_half == WriteHalf::Ended && !scratch.output.is_empty() {
             // The peer was told that nothing more comes.
             scratch.output.clear();
+            // A session that pauses since its output is full waits to be told.
+            if self.has(flag::ABOVE_LOW) {
+                self.set(flag::ABOVE_LOW, false);
+                self.pending |= cause::DRAINED_LATER;
+            }
         }
         let reason = match result {
             Ok(flow @ (Flow::Continue | Flow::Pause)) => {
