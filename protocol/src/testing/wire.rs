@@ -8,6 +8,12 @@ use crate::link::{
 };
 use crate::{ConnectionId, Limits, Reason, Session};
 
+/// How many passes in a row may move no byte while the link waits for what is there. One may: a session
+/// is told in a pass of its own that its output has drained.
+const IDLE_PASSES_MAX: usize = 16;
+/// How many steps in a row may move no byte: far more than a link takes when all timeouts pass at once.
+const IDLE_STEPS_MAX: usize = 1000;
+
 /// A connection in memory. A test plays the peer of a [`Link`]. Only [`pass`](Self::pass) advances
 /// the clock.
 ///
@@ -99,14 +105,22 @@ impl<S, L: Layer> Wire<S, L> {
     }
 
     /// Runs the link until it waits for the peer.
+    ///
+    /// # Panics
+    /// When the link spins: it waits for what is there, and does nothing with it.
     pub fn run<A>(&mut self, app: &mut A)
     where
         S: Session<A>,
     {
         self.pass_with(app, |_, _| Passed::GoesOn);
         // The rest that the budget of a pass leaves.
+        let mut idle_passes = 0;
         while self.reason.is_none() && (self.may_read() || self.may_write()) {
+            let before = (self.incoming.len(), self.sent.len());
             self.pass_with(app, |_, _| Passed::GoesOn);
+            let has_moved = before != (self.incoming.len(), self.sent.len());
+            idle_passes = if has_moved { 0 } else { idle_passes + 1 };
+            assert!(idle_passes <= IDLE_PASSES_MAX, "the link spins: {:?}", self.wait);
         }
     }
 
@@ -205,7 +219,8 @@ impl<S, L: Layer> Wire<S, L> {
     }
 
     fn may_write(&self) -> bool {
-        self.wait.write && self.room > 0
+        // Nothing has to be taken once the sending side has ended.
+        self.wait.write && (self.room > 0 || self.is_shut_down)
     }
 
     /// Runs a pass, which begins with `before`.
@@ -246,7 +261,12 @@ impl<S, L: Layer> Wire<S, L> {
         if self.incoming_ended && self.incoming.is_empty() {
             link.hung_up(scratch);
         }
+        let (mut idle_steps, mut before) = (0, (self.incoming.len(), self.sent.len()));
         loop {
+            let now = (self.incoming.len(), self.sent.len());
+            idle_steps =
+                if std::mem::replace(&mut before, now) == now { idle_steps + 1 } else { 0 };
+            assert!(idle_steps <= IDLE_STEPS_MAX, "the link spins in a pass");
             match link.step(scratch) {
                 Step::Call => link.call(scratch, self.me, app),
                 Step::Read(room) => {
