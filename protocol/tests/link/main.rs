@@ -1,7 +1,15 @@
 //! The rules of a connection, without sockets and with a virtual clock: causes by states.
 
+mod budgets;
+mod driver;
+mod effects;
+mod endings;
+mod files;
 mod model;
 mod probe;
+mod property;
+mod rests;
+mod upgrade;
 
 use probe::Act::{
     AllowSilence, Close, EndOutput, HandOver, Keep, NoTimeout, Pause, Refuse, Say, StartLayer,
@@ -72,10 +80,18 @@ const OPEN: &[Case] = &[
     case(
         "silence while a stop waits for output to be taken",
         &[(Opened, &[Say(50)])],
-        &[Room(0), Stop, Idle],
+        &[Room(0), Stop, Idle, Idle, Idle],
         "opened, stopping",
         0,
         "read write",
+    ),
+    case(
+        "a stop, and silence once the output was taken",
+        &[(Opened, &[Say(50)])],
+        &[Room(0), Stop, Idle, Room(99), Idle],
+        "opened, stopping, drained, closed: stopped",
+        50,
+        "stopped",
     ),
     case("the end of the input", &[], &[Run, End], "opened, input 0 end", 0, ""),
     case(
@@ -101,6 +117,14 @@ const OPEN: &[Case] = &[
         "opened",
         20,
         "read write",
+    ),
+    case(
+        "silence while what was sent since is being taken is none either",
+        &[(Opened, &[Say(50)])],
+        &[Unacknowledged(20), Room(20), Room(99), Idle],
+        "opened, drained",
+        50,
+        "read",
     ),
     case(
         "silence when the peer takes nothing",
@@ -332,6 +356,14 @@ const HALF_CLOSED: &[Case] = &[
         &[(Opened, &[EndOutput]), (Woken, &[Say(9)])],
         &[Run, Wake],
         "opened, woken",
+        0,
+        "read shut",
+    ),
+    case(
+        "and has drained, for a session that pauses since it is full",
+        &[(Opened, &[EndOutput]), (Input, &[Say(150), Pause])],
+        &[Run, Feed(1), Feed(2)],
+        "opened, input 1, drained, input 2, drained",
         0,
         "read shut",
     ),

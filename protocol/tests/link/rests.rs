@@ -1,0 +1,203 @@
+//! What a link keeps between two passes, while others use the buffers that all of them share.
+
+use std::time::{Duration, Instant};
+
+use allocation_counter::measure;
+use protocol::link::{Link, Moment, Passed, Scratch};
+use protocol::testing::Random;
+use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
+
+use crate::driver::{Driver, Watch};
+
+/// What one session heard, and how much of its input it takes in its next call.
+#[derive(Default)]
+struct Ear {
+    heard: Vec<u8>,
+    takes: usize,
+}
+
+/// The ears of all sessions, by the number of the connection.
+struct Ears(Vec<Ear>);
+
+impl Watch for Ears {}
+
+/// Takes as much as it is told to, and leaves the rest.
+struct Takes;
+
+impl Session<Ears> for Takes {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, Ears>,
+    ) -> Result<Flow, Reason> {
+        let ear = &mut context.app.0[context.me.0 as usize];
+        let count = ear.takes.min(input.len());
+        ear.takes -= count;
+        ear.heard.extend_from_slice(&input.filled()[..count]);
+        output.append(&input.filled()[..count]);
+        input.consume(count);
+        Ok(Flow::Continue)
+    }
+}
+
+/// Connections that share the buffers of one driver.
+struct Crowd {
+    drivers: Vec<Driver<Takes>>,
+    ears: Ears,
+    scratch: Scratch,
+    moment: Moment,
+}
+
+impl Crowd {
+    fn new(count: usize) -> Self {
+        let limits = Limits { output_low: 1000, output_high: 200_000, ..Limits::DEFAULT };
+        let limits = limits.shared().expect("they are in order");
+        let now = Instant::now();
+        let make = |place| Driver::new(Link::new(Takes, limits.clone()), ConnectionId(place));
+        Self {
+            drivers: (0..count as u128).map(make).collect(),
+            ears: Ears((0..count).map(|_| Ear::default()).collect()),
+            scratch: Scratch::new(now),
+            moment: Moment { now, lost: Duration::ZERO },
+        }
+    }
+
+    /// Feeds one connection, whose session takes so much of what it has.
+    fn run(&mut self, place: usize, bytes: &[u8], takes: usize) {
+        self.ears.0[place].takes = takes;
+        let driver = &mut self.drivers[place];
+        driver.incoming.extend(bytes);
+        driver.run(&mut self.scratch, self.moment, &mut self.ears);
+    }
+
+    /// The session takes so much of what it has, without news from the peer.
+    fn take(&mut self, place: usize, takes: usize) {
+        self.ears.0[place].takes = takes;
+        let driver = &mut self.drivers[place];
+        driver.link.tell(protocol::link::Event::Woken);
+        driver.pass(&mut self.scratch, self.moment, &mut self.ears, |_, _| Passed::GoesOn);
+    }
+}
+
+/// The byte at a place of what the peer of a connection sends.
+fn byte(connection: usize, place: usize) -> u8 {
+    (place.wrapping_mul(167) >> 3) as u8 ^ (place >> 8) as u8 ^ (connection * 59) as u8
+}
+
+fn bytes(connection: usize, from: usize, count: usize) -> Vec<u8> {
+    (from..from + count).map(|place| byte(connection, place)).collect()
+}
+
+#[test]
+fn every_link_has_its_own_input_again_however_much_the_others_keep() {
+    const COUNT: usize = 7;
+    let mut random = Random::new(1);
+    let sizes = [0, 1, 100, 4096, 32 * 1024, 32 * 1024 + 1, 65_000, 64 * 1024, 150_000];
+    let mut crowd = Crowd::new(COUNT);
+    let mut fed = [0; COUNT];
+    for _ in 0..300 {
+        let place = random.index(COUNT);
+        let size = sizes[random.index(sizes.len())];
+        let kept = fed[place] - crowd.ears.0[place].heard.len();
+        if kept + size > 900_000 || random.one_in(3) {
+            crowd.take(place, kept / (1 + random.index(3)));
+        } else {
+            let news = bytes(place, fed[place], size);
+            fed[place] += size;
+            crowd.run(place, &news, (kept + size) / (1 + random.index(4)));
+        }
+        if random.one_in(4) {
+            crowd.drivers[place].ways.room = random.below(50_000);
+        }
+    }
+    for (place, fed) in fed.into_iter().enumerate() {
+        crowd.drivers[place].ways.room = u64::MAX;
+        crowd.take(place, usize::MAX);
+        crowd.run(place, b"", usize::MAX);
+        let (ear, driver) = (&crowd.ears.0[place], &crowd.drivers[place]);
+        assert!(fed > 100_000, "connection {place} had little to do");
+        assert!(ear.heard == bytes(place, 0, fed), "connection {place} heard otherwise");
+        assert!(driver.sent == ear.heard, "connection {place} said otherwise");
+    }
+}
+
+#[test]
+fn a_rest_of_the_input_takes_no_more_memory_than_its_bytes_and_gives_it_back() {
+    const COUNT: usize = 50;
+    const KEPT: usize = 40_000;
+    let mut crowd = Crowd::new(COUNT);
+    // What the driver and the test itself need is there before anything is measured.
+    let news = bytes(0, 0, KEPT);
+    for place in 0..COUNT {
+        crowd.ears.0[place].heard.reserve(3 * KEPT);
+        crowd.drivers[place].sent.reserve(3 * KEPT);
+        crowd.drivers[place].incoming.reserve(3 * KEPT);
+        crowd.run(place, &news, usize::MAX);
+    }
+    let keeping = measure(|| (0..COUNT).for_each(|place| crowd.run(place, &news, 1)));
+    let most = (COUNT * (KEPT + 1000)) as i64;
+    assert!(keeping.bytes_current < most, "{} bytes for {most}", keeping.bytes_current);
+    let all = measure(|| (0..COUNT).for_each(|place| crowd.take(place, KEPT)));
+    let left = keeping.bytes_current + all.bytes_current;
+    // The boxes of the pool, and the shared buffers that have grown a little.
+    assert!(left < 100_000, "{left} bytes are left");
+    let rounds = 10;
+    let again = measure(|| {
+        for _ in 0..rounds {
+            crowd.run(3, b"ab", 1);
+            crowd.take(3, 1);
+        }
+    });
+    assert!(again.bytes_current < 1000, "{again:?}");
+    // The byte that is left, and no box for it: that comes from the pool.
+    assert!(again.count_total <= rounds, "{again:?}");
+}
+
+#[test]
+fn what_is_left_of_much_input_does_not_keep_the_room_of_all_of_it() {
+    const FED: usize = 300_000;
+    let mut crowd = Crowd::new(2);
+    let news = bytes(0, 0, FED);
+    for place in [0, 1] {
+        crowd.ears.0[place].heard.reserve(2 * FED);
+        crowd.drivers[place].sent.reserve(2 * FED);
+        crowd.drivers[place].incoming.reserve(2 * FED);
+    }
+    crowd.run(0, &news, usize::MAX);
+    let kept = measure(|| {
+        crowd.run(1, &news, 0);
+        crowd.take(1, FED - 10);
+    });
+    // The shared buffer may have grown to its own size again.
+    let most = 2 * Scratch::INPUT_SIZE as i64;
+    assert!(kept.bytes_current < most, "{} bytes for 10", kept.bytes_current);
+    crowd.take(1, 10);
+    assert!(crowd.ears.0[1].heard == news);
+}
+
+#[test]
+fn a_rest_of_the_output_gives_its_memory_back_once_it_is_sent() {
+    const COUNT: usize = 50;
+    const KEPT: usize = 40_000;
+    let mut crowd = Crowd::new(COUNT);
+    let news = bytes(0, 0, KEPT);
+    for place in 0..COUNT {
+        crowd.ears.0[place].heard.reserve(3 * KEPT);
+        crowd.drivers[place].sent.reserve(3 * KEPT);
+        crowd.drivers[place].incoming.reserve(3 * KEPT);
+        crowd.run(place, &news, usize::MAX);
+    }
+    let all = measure(|| {
+        for place in 0..COUNT {
+            crowd.drivers[place].ways.room = 0;
+            crowd.run(place, &news, usize::MAX);
+        }
+        for place in 0..COUNT {
+            crowd.drivers[place].ways.room = u64::MAX;
+            crowd.run(place, b"", usize::MAX);
+        }
+    });
+    assert!(all.bytes_max > (COUNT * KEPT) as u64, "{all:?}");
+    assert!(all.bytes_current < 100_000, "{} bytes are left", all.bytes_current);
+}
