@@ -211,6 +211,8 @@ impl<S, L: Layer> Driver<S, L> {
                     self.link.call(scratch, self.me, app);
                 }
                 Step::Read(room) => {
+                    let budget = self.link.limits().read_budget;
+                    assert!(counts.read < budget, "reads beyond its budget: {counts:?}");
                     let count = room.len().min(self.incoming.len()).min(self.ways.piece);
                     let is_last = self.ways.is_short_last && count < room.len();
                     for (place, byte) in room.iter_mut().zip(self.incoming.drain(..count)) {
@@ -231,6 +233,8 @@ impl<S, L: Layer> Driver<S, L> {
                 }
                 Step::Write if self.ways.write_fails => return Some(failed("write")),
                 Step::Write => {
+                    let budget = self.link.limits().read_budget as u64;
+                    assert!(counts.sent < budget, "writes beyond its budget: {counts:?}");
                     let (count, is_last) = self.write(scratch);
                     if count == 0 {
                         self.link.write_blocked(scratch);
