@@ -206,6 +206,38 @@ fn a_full_output_stops_the_reading_through_a_layer_too() {
     assert_eq!(peer.open(&wire.take_sent()), message);
 }
 
+/// Says so many bytes at once and pauses until they have drained.
+struct Waits(usize);
+
+impl Session for Waits {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_>,
+    ) -> Result<Flow, Reason> {
+        input.clear();
+        if context.cause == Cause::Opened {
+            output.append(&vec![b'x'; self.0]);
+        }
+        Ok(if context.cause == Cause::Drained { Flow::Close } else { Flow::Pause })
+    }
+}
+
+#[test]
+fn a_session_is_told_of_the_drain_although_sealing_makes_what_waits_longer() {
+    // The first write leaves as much as the low mark, and takes all that one pass may write. What is
+    // left is longer when it is sealed.
+    let (said, sealed) = (100_000, 65_536);
+    let limits = Limits { output_low: said - sealed, read_budget: 1, ..Limits::DEFAULT };
+    let session = Waits(said as usize);
+    let link = Link::with_layer(session, ToyCipher::default(), limits.into());
+    let (mut wire, mut peer) = (Wire::over(link), Peer::default());
+    wire.feed(&peer.hello(), &mut ());
+    assert_eq!(peer.open(&wire.take_sent()).len() as u64, said);
+    assert!(peer.has_ended && wire.is_shut_down(), "the session waits for ever");
+}
+
 /// Sends a file between two words, then ends its output.
 struct SendsFile(FileRange);
 

@@ -280,8 +280,12 @@ impl<S, L: Layer> Link<S, L> {
             }
             cause::STOPPING => Cause::Stopping,
             cause::WOKEN => Cause::Woken,
-            // What the session has said since is above the mark: it is told when that has drained.
-            cause::DRAINED if self.unsent(scratch) > self.limits.output_low => return None,
+            // The session has said more since, or what waits has become longer as it was sealed: the
+            // session is told when that has drained.
+            cause::DRAINED if self.unsent(scratch) > self.limits.output_low => {
+                self.set(flag::ABOVE_LOW, true);
+                return None;
+            }
             cause::DRAINED => Cause::Drained,
             cause::HUNG_UP => {
                 self.set(flag::TOLD_HUNG_UP, true);
