@@ -415,3 +415,62 @@ fn a_session_is_called_and_its_timeouts_pass_during_a_handshake() {
     wire.end_input(&mut ());
     assert_eq!(reason(wire), "refused: no handshake in time");
 }
+
+#[test]
+fn a_link_whose_layer_has_ended_lingers_until_the_wire_has() {
+    let session = Conversation::new(Lines::default(), Returns);
+    let link = Link::with_layer(session, ToyCipher::default(), Limits::DEFAULT.into());
+    let (mut wire, mut peer) = (Wire::over(link), Peer::default());
+    let sealed = [peer.hello(), peer.seal(b"one\n"), peer.end()].concat();
+    wire.feed(&sealed, &mut ());
+    assert_eq!(peer.open(&wire.take_sent()), b"one\n");
+    assert!(peer.has_ended && wire.is_shut_down() && wire.reason().is_none());
+    // Closing with this unread would reset the connection, and the peer might lose the answer.
+    wire.feed(b"what comes behind the end is ignored", &mut ());
+    assert_eq!(wire.unread(), 0);
+    assert!(wire.reason().is_none());
+    wire.end_input(&mut ());
+    assert_eq!(reason(wire), "peer closed");
+}
+
+/// Starts its layer when the wire has ended, and reads what came before through it.
+struct StartsAtTheEnd {
+    has_started: bool,
+}
+
+impl Session<Vec<u8>> for StartsAtTheEnd {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        _output: &mut Output,
+        context: &mut Context<'_, Vec<u8>>,
+    ) -> Result<Flow, Reason> {
+        if self.has_started {
+            context.app.extend_from_slice(input.filled());
+            input.clear();
+            return Ok(if context.input_ended { Flow::Close } else { Flow::Continue });
+        }
+        if context.input_ended {
+            self.has_started = true;
+            context.effects.start_layer();
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_before_its_layer_starts_is_refused() {
+    let cut = "refused: the stream was cut short, with 0 bytes that cannot be opened";
+    for (ends, expected, heard) in [(false, cut, &b""[..]), (true, "peer closed", b"secret")] {
+        let session = StartsAtTheEnd { has_started: false };
+        let layer = ToyCipher::default();
+        let mut wire = Wire::over(Link::with_layer_later(session, layer, Limits::DEFAULT.into()));
+        let (mut peer, mut app) = (Peer::default(), Vec::new());
+        wire.feed(&[peer.hello(), peer.seal(b"secret")].concat(), &mut app);
+        if ends {
+            wire.feed(&peer.end(), &mut app);
+        }
+        wire.end_input(&mut app);
+        assert_eq!((reason(wire).as_str(), app.as_slice()), (expected, heard));
+    }
+}

@@ -10,7 +10,9 @@ pub enum Opened {
     /// The stream goes on.
     GoesOn,
     /// The peer has said, in the layer's own way, that it sends nothing more (TLS's `close_notify`,
-    /// RFC 8446 section 6.1).
+    /// RFC 8446 section 6.1). The session is told that its input has ended. The wire is still open: a
+    /// link that closes lingers until it has ended too, as without a layer, and ignores what still
+    /// comes.
     Ended,
 }
 

@@ -124,17 +124,19 @@ mod flag {
     pub(super) const ABOVE_LOW: u8 = 1 << 3;
     /// The loop stops gracefully.
     pub(super) const STOPS: u8 = 1 << 4;
-    /// The layer is between the link and the wire,
+    /// The layer has started: it is between the link and the wire,
     pub(super) const LAYERED: u8 = 1 << 5;
-    /// has begun,
-    pub(super) const LAYER_STARTED: u8 = 1 << 6;
     /// and has said that nothing more is sent.
-    pub(super) const LAYER_FINISHED: u8 = 1 << 7;
+    pub(super) const LAYER_FINISHED: u8 = 1 << 6;
+    /// The wire has ended: there is nothing to linger for. A layer may end the input before.
+    pub(super) const WIRE_ENDED: u8 = 1 << 7;
 }
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// The layer, which is there from the beginning, has not started.
+    New,
     /// The session has not been told that the connection is open.
     Opening,
     Open,
@@ -222,24 +224,24 @@ impl Wait {
 impl<S> Link<S> {
     /// Returns a link that drives `session` without a layer.
     pub fn new(session: S, limits: Arc<Limits>) -> Self {
-        Self::build(session, Plain, limits, 0)
+        Self::build(session, Plain, limits, Stage::Opening)
     }
 }
 
 impl<S, L: Layer> Link<S, L> {
     /// Returns a link whose bytes pass through `layer` from the beginning.
     pub fn with_layer(session: S, layer: L, limits: Arc<Limits>) -> Self {
-        let flags = if L::IS_PLAIN { 0 } else { flag::LAYERED };
-        Self::build(session, layer, limits, flags)
+        let stage = if L::IS_PLAIN { Stage::Opening } else { Stage::New };
+        Self::build(session, layer, limits, stage)
     }
 
     /// Returns a link whose bytes pass through `layer` once the session has started it
     /// ([`Effects::start_layer`](crate::Effects::start_layer)).
     pub fn with_layer_later(session: S, layer: L, limits: Arc<Limits>) -> Self {
-        Self::build(session, layer, limits, 0)
+        Self::build(session, layer, limits, Stage::Opening)
     }
 
-    fn build(session: S, layer: L, limits: Arc<Limits>, flags: u8) -> Self {
+    fn build(session: S, layer: L, limits: Arc<Limits>, stage: Stage) -> Self {
         Self {
             session,
             layer,
@@ -247,10 +249,10 @@ impl<S, L: Layer> Link<S, L> {
             rest: None,
             extra: None,
             unacknowledged: UNKNOWN,
-            stage: Stage::Opening,
+            stage,
             write_half: WriteHalf::Open,
             pending: cause::OPENED,
-            flags,
+            flags: 0,
         }
     }
 
@@ -317,7 +319,7 @@ impl<S, L: Layer> Link<S, L> {
         match self.stage {
             Stage::Open => self.flags & (flag::PAUSED | flag::INPUT_ENDED) == 0,
             // A layer that is not ready has something to hear first.
-            Stage::Opening => !self.has(flag::INPUT_ENDED),
+            Stage::New | Stage::Opening => !self.has(flag::INPUT_ENDED),
             Stage::Closing | Stage::Lingering | Stage::Over => false,
         }
     }

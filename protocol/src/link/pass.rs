@@ -21,8 +21,9 @@ impl<S, L: Layer> Link<S, L> {
         if self.pending & cause::DRAINED_LATER != 0 {
             self.pending = self.pending & !cause::DRAINED_LATER | cause::DRAINED;
         }
-        if self.is_layered() && !self.has(flag::LAYER_STARTED) {
-            self.set(flag::LAYER_STARTED, true);
+        if !L::IS_PLAIN && self.stage == Stage::New {
+            self.stage = Stage::Opening;
+            self.set(flag::LAYERED, true);
             self.layer.start(&mut scratch.wire);
         }
     }
@@ -36,7 +37,7 @@ impl<S, L: Layer> Link<S, L> {
     /// Tells the link what happened. The session is told in one of the next steps.
     pub fn tell(&mut self, event: Event) {
         self.set(flag::STOPS, self.has(flag::STOPS) || event == Event::Stopping);
-        if matches!(self.stage, Stage::Opening | Stage::Open) {
+        if matches!(self.stage, Stage::New | Stage::Opening | Stage::Open) {
             self.pending |= match event {
                 Event::Woken => cause::WOKEN,
                 Event::Stopping => cause::STOPPING,
@@ -161,13 +162,14 @@ impl<S, L: Layer> Link<S, L> {
         if self.is_lingering() {
             self.discard(count);
         } else if self.is_layered() {
+            self.set(flag::WIRE_ENDED, count == 0);
             scratch.sealed.commit(count);
-            self.open(scratch, count == 0);
+            self.open(scratch);
         } else {
             scratch.input.commit(count);
             self.pending |= cause::INPUT;
             if count == 0 {
-                self.set(flag::INPUT_ENDED, true);
+                self.set(flag::INPUT_ENDED | flag::WIRE_ENDED, true);
             }
         }
     }
@@ -215,7 +217,7 @@ impl<S, L: Layer> Link<S, L> {
             self.abort(scratch, Reason::Limit("output_max: the peer does not read"));
         }
         match self.stage {
-            Stage::Closing if is_flushed && self.has(flag::INPUT_ENDED) => return Step::Close,
+            Stage::Closing if is_flushed && self.has(flag::WIRE_ENDED) => return Step::Close,
             Stage::Closing if is_flushed => {
                 let is_told = self.write_half == WriteHalf::Ended;
                 self.linger(scratch);

@@ -28,12 +28,13 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Opens what was received.
-    pub(super) fn open(&mut self, scratch: &mut Scratch, is_end: bool) {
+    pub(super) fn open(&mut self, scratch: &mut Scratch) {
+        let is_cut = self.has(flag::WIRE_ENDED);
         let before = scratch.input.len();
         let Scratch { input, sealed, wire, .. } = &mut *scratch;
         let result = self.layer.open(sealed, input, wire).and_then(|opened| match opened {
             Opened::Ended => Ok(true),
-            Opened::GoesOn if is_end => self.layer.cut(sealed.filled()).map(|()| true),
+            Opened::GoesOn if is_cut => self.layer.cut(sealed.filled()).map(|()| true),
             Opened::GoesOn => Ok(false),
         });
         match result {
@@ -111,11 +112,13 @@ impl<S, L: Layer> Link<S, L> {
             let text = "bug in the session: it starts a layer, and the link has none to start";
             return self.close(scratch, Reason::refused(text));
         }
-        self.set(flag::LAYERED | flag::LAYER_STARTED, true);
+        self.set(flag::LAYERED, true);
+        // What has ended in the clear may be cut: the layer has not ended it.
+        self.set(flag::INPUT_ENDED, false);
         scratch.wire = scratch.output.take();
         scratch.sealed.extend_from_slice(scratch.input.filled());
         scratch.input.clear();
         self.layer.start(&mut scratch.wire);
-        self.open(scratch, false);
+        self.open(scratch);
     }
 }
