@@ -333,7 +333,7 @@ impl<A> Core<A> {
 
     /// Makes closing a connection reset it, because not everything was sent.
     pub(crate) fn cut_short(&mut self, tag: Tag, fd: BorrowedFd<'_>, reason: &Reason) {
-        if matches!(reason, Reason::Failed { .. }) {
+        if matches!(reason, Reason::Failed { operation, error } if !is_of_file(operation, error)) {
             // The connection is gone already.
             return;
         }
@@ -379,6 +379,15 @@ impl<A> Core<A> {
     pub(crate) fn has_chores(&self) -> bool {
         let left = self.ending.len() | self.dirty.len() | self.unweeded;
         left != 0 || self.wheel.is_compacting()
+    }
+}
+
+/// Returns whether an operation failed because of a file that is sent, and not of the connection.
+fn is_of_file(operation: &str, error: &io::Error) -> bool {
+    match error.kind() {
+        // No socket reports it: the file is shorter than what the peer was promised.
+        io::ErrorKind::UnexpectedEof => true,
+        _ => operation == "pread" || error.raw_os_error() == Some(libc::EIO),
     }
 }
 

@@ -12,8 +12,7 @@ use crate::Cx;
 pub(super) fn send_range<A>(range: &FileRange, cx: &mut Cx<'_, A>) -> io::Result<Option<usize>> {
     let count = cx.send_file(&range.file, range.offset, range.length)?;
     if count == Some(0) {
-        cx.failed = Some("sendfile");
-        return Err(too_short());
+        return Err(broken("sendfile", too_short(), cx));
     }
     Ok(count)
 }
@@ -26,14 +25,19 @@ pub(super) fn read_range<A>(
 ) -> io::Result<usize> {
     loop {
         match range.file.read_at(room, range.offset) {
-            Ok(0) => {
-                cx.failed = Some("pread");
-                return Err(too_short());
-            }
+            Ok(0) => return Err(broken("pread", too_short(), cx)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.inspect_err(|_| cx.failed = Some("pread")),
+            result => return result.map_err(|error| broken("pread", error, cx)),
         }
     }
+}
+
+/// Returns the error of a file that the peer was promised more of: an end in order would pass for the
+/// end of the file.
+fn broken<A>(operation: &'static str, error: io::Error, cx: &mut Cx<'_, A>) -> io::Error {
+    cx.failed = Some(operation);
+    cx.set_unsent(true);
+    error
 }
 
 fn too_short() -> io::Error {
