@@ -23,7 +23,7 @@ pub fn pin(core: i32) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Makes the kernel end this process when its parent ends, for whatever reason.
+/// Makes the kernel end this process when its parent ends, for any reason.
 ///
 /// # Errors
 /// Fails with the error of the system call, or if the parent has ended already.

@@ -31,7 +31,7 @@ pub use loopback::Loopback;
 pub struct Server {
     /// The name, on the command line and in logs.
     pub name: &'static str,
-    /// One line that says what the server does.
+    /// One line that describes the server.
     pub about: &'static str,
     /// The default address to listen on, in the syntax of [`Location`](reactor::Location).
     pub address: &'static str,
@@ -40,7 +40,7 @@ pub struct Server {
 /// The parts of a server besides the arguments that all servers take: the state that its connections
 /// share, their limits, and the constructor of their sessions.
 pub struct Application<A, S> {
-    /// The state, which every call of a session is lent.
+    /// The state. Every call of a session borrows it.
     pub state: A,
     /// The limits of one connection.
     pub limits: Limits,

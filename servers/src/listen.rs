@@ -50,7 +50,7 @@ pub(crate) fn bind_all(
     Ok(listeners)
 }
 
-/// Returns whether an address was given before. Port 0 stands for another port each time.
+/// Returns whether an address was given before. Port 0 means another port each time.
 fn is_among(address: &Address, seen: &[Address]) -> bool {
     let is_any = matches!(address, Address::Tcp(ip) if ip.port() == 0);
     !is_any && seen.contains(address)

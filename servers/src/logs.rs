@@ -19,7 +19,7 @@ use log::{Level, error, log_enabled};
 /// The bytes that may wait to be written: the last few thousand lines, which an operator wants to
 /// see after resuming a stopped terminal.
 const QUEUE_MAX: usize = 1 << 20;
-/// The memory that a line takes beside its text, in bytes.
+/// The memory that a line takes besides its text, in bytes.
 const LINE_OVERHEAD: usize = 48;
 /// At its end, a server waits for its last lines in this many slices of this length. If the process
 /// is stopped meanwhile, only one slice is lost.

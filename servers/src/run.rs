@@ -14,7 +14,7 @@ use reactor::{
 use crate::args::ServerArgs;
 use crate::{Application, Server, listen, logs};
 
-/// Descriptors beside those of connections: the loop, its mailbox, signals, listeners, logs.
+/// Descriptors besides those of connections: the loop, its mailbox, signals, listeners, logs.
 const DESCRIPTORS_OF_ITS_OWN: usize = 64;
 /// How long connections may go on after the first signal to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ fn raise_limit(args: &ServerArgs) {
     match raise_descriptor_limit(wanted) {
         // The default number of connections is a cap, not a request, so it needs no notice.
         Ok(limit) if limit < wanted && args.max_connections.is_some() => info!(
-            "{connections} connections take more than the {limit} descriptors that ulimit -n allows"
+            "{connections} connections need more than the {limit} descriptors that ulimit -n allows"
         ),
         Ok(_) => {}
         Err(error) => warn!(

@@ -11,7 +11,7 @@ use protocol::{
 };
 use servers::kv::{App, Config, Connection, session};
 
-/// Limits like those of the server: a session is read however much output is unread.
+/// Limits like those of the server: a session is read even if much output is unread.
 const LIMITS: Limits = Limits {
     message_size_max: 1 << 30,
     output_high: 1 << 30,

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_completed_in_the_case_in_which_they_are_typed() {
+    fn names_are_completed_in_the_typed_case() {
         let names = Names::of(None);
         assert_eq!(names.complete("hg"), ["hget", "hgetall"]);
         assert_eq!(names.complete("SELE"), ["SELECT"]);

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_clean_report_says_that_every_byte_was_verified() {
+    fn only_a_clean_report_claims_that_every_byte_was_verified() {
         let success = "every byte verified";
         assert!(healthy().is_clean() && healthy().to_string().contains(success));
         let spoilt: [fn(&mut Report); 2] = [

@@ -1,5 +1,5 @@
-//! The server `kv` on a thread. Cargo tells a test only the programs of its own package, so a test
-//! of both tools cannot start the program `kv`.
+//! The server `kv` on a thread. A test cannot start the program `kv`: Cargo gives a test only the
+//! paths of programs of its own package.
 
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};

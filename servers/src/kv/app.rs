@@ -18,7 +18,7 @@ use super::databases::Databases;
 /// Keys that one tick expires at most: about a millisecond of work.
 const EXPIRED_PER_TICK: usize = 4000;
 
-/// The settings that `CONFIG SET` may change, and those that `CONFIG GET` shows beside them.
+/// The settings that `CONFIG SET` may change, and those that `CONFIG GET` shows besides them.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes of keys and values at which commands that add to them are refused; `None` means no

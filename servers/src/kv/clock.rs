@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 ///
 /// A batch of requests may take long, so the time at which the loop received it is too old for the
 /// last of them. Most commands never ask, and those cost nothing here. A transaction is one
-/// command: the time stands still in it.
+/// command: the time does not change in it.
 pub(crate) struct Clock {
     source: Box<dyn Fn() -> Instant>,
     /// A reading of the source, and the time of day at that reading, since 1970.

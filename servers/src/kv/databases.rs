@@ -19,7 +19,7 @@ pub(crate) struct Databases {
     selected: usize,
     /// Bytes that the databases which are not selected take.
     used_by_others: usize,
-    /// The databases beside the selected one with lists that clients wait for: a bit for each.
+    /// The databases other than the selected one with lists that clients wait for: a bit for each.
     with_ready: u16,
     /// The database whose keys the last tick expired first.
     due_first: usize,

@@ -84,7 +84,7 @@ fn run(command: &Command, call: &mut Call<'_>) {
 
 #[cold]
 fn run_timed(command: &Command, call: &mut Call<'_>) {
-    // Timed without the store's clock, whose time stands still during a command.
+    // Timed without the store's clock, whose time does not change during a command.
     let begun = Instant::now();
     if let Err(refusal) = (command.run)(call) {
         fail(command, call, &refusal);

@@ -38,7 +38,7 @@ impl Expiry {
 
     /// Sets the expiry of a key.
     pub(crate) fn set(&mut self, slot: u32, at: u64) {
-        // The last millisecond stands for no expiry.
+        // The last millisecond means no expiry.
         let at = at.min(NEVER - 1);
         self.remove(slot);
         let number = slot as usize / BLOCK;

@@ -11,7 +11,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         return pattern.is_empty();
     }
     let (mut at, mut seen) = (0, 0);
-    // Where to go on after a mismatch: behind the last star, one byte further in the text.
+    // Where to continue after a mismatch: after the last star, one byte further in the text.
     let mut retry: Option<(usize, usize)> = None;
     while seen < text.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -51,7 +51,7 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Returns whether `byte` is in the class, which begins behind its bracket, and the length of the
+/// Returns whether `byte` is in the class, which begins after its bracket, and the length of the
 /// class. As in Redis, an unclosed class ends with the pattern.
 fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
     let negated = class.first() == Some(&b'^');

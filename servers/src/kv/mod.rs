@@ -14,7 +14,7 @@
 //!
 //! - the keys: `databases`, `store`, `value`, `places`, `expiry`, `watches`;
 //! - the clients: `client`, `blocking` (clients that wait for a list), and the channels, which are
-//!   beside their commands in `commands/pubsub.rs`;
+//!   next to their commands in `commands/pubsub.rs`;
 //! - the `clock`, and `counters` of calls.
 //!
 //! Helpers know none of these: `decimal`, `error`, `glob`, `room`, `text`.

@@ -20,7 +20,7 @@ use super::watches::Watches;
 const BLOCK: usize = 128;
 /// The index is split into this many tables. When one grows, only a 64th of the keys moves.
 const TABLES: usize = 64;
-/// About how many bytes a key costs beside its bytes and its value: an entry, its number in a table
+/// About how many bytes a key costs besides its bytes and its value: an entry, its number in a table
 /// that is at least half full, and the overhead of the allocator.
 const KEY_SIZE: usize = size_of::<Entry>() + 10 + 16;
 

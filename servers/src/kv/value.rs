@@ -15,7 +15,7 @@ pub(crate) type Bytes = Box<[u8]>;
 const ALLOCATION: usize = 16;
 /// The overhead of an element: a hash, an index and, in hashes, a second pointer and length.
 const ELEMENT: usize = 48;
-/// Up to this size, removing an element keeps the order and moves all behind it, as in Redis's
+/// Up to this size, removing an element keeps the order and moves all elements after it, as in Redis's
 /// small encodings. In a larger collection, the last element takes the free place.
 const ORDERED_MAX: usize = 128;
 
@@ -86,7 +86,7 @@ impl Value {
         }
     }
 
-    /// Returns about how many bytes of memory it takes beside the two words.
+    /// Returns about how many bytes of memory it takes besides the two words.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::String(bytes) => bytes.len() + ALLOCATION,

@@ -190,7 +190,7 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Done {
 }
 
 /// Returns the elements that one call of `SSCAN` or `HSCAN` replies, and the next cursor. It goes
-/// from the end to the front: a removed element is replaced by the last one or by the one behind
+/// from the end to the front: a removed element is replaced by the last one or by the one after
 /// it, so the elements before the cursor have not been replied yet and stay there.
 pub(crate) fn page(scan: &Scan<'_>, length: usize) -> (Range<usize>, usize) {
     if length <= SCAN_WHOLE_MAX && scan.cursor == 0 {
