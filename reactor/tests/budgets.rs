@@ -3,12 +3,13 @@
 
 mod common;
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{Probe, on_every_backend, probe, serve_echo, turn_until};
-use protocol::Limits;
+use common::{Probe, on_every_backend, probe, serve, serve_echo, turn_until};
+use protocol::codecs::Bytes;
+use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::testing::{Call, Script};
 use reactor::{
     Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason, Timeout, Token, Trigger,
@@ -334,5 +335,60 @@ fn the_backlog_is_accepted_in_portions_when_the_loop_winds_down() {
         drop(crowd);
         turn_until(&mut reactor, |reactor| reactor.has_ended());
         assert_eq!(reactor.cx().connections(), 0);
+    });
+}
+
+/// Answers what comes, and has a timeout that passes at once and sets itself again. Counts the timeouts
+/// of all connections.
+struct Restless;
+
+impl Service<Bytes, u64> for Restless {
+    fn open(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, u64>) -> Flow {
+        context.effects.set_timeout(1, Some(Duration::ZERO));
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        bytes: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, u64>,
+    ) -> Flow {
+        reply.send(bytes);
+        Flow::Continue
+    }
+
+    fn timeout(
+        &mut self,
+        key: u8,
+        _reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, u64>,
+    ) -> Flow {
+        *context.app += 1;
+        assert!(*context.app < 100_000, "it has kept its loop in one turn");
+        context.effects.set_timeout(key, Some(Duration::ZERO));
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_timeout_that_passes_at_once_for_ever_is_told_once_in_a_turn() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<u64>| {
+        let address = serve(&mut reactor, Limits::DEFAULT, || Conversation::new(Bytes, Restless));
+        let mut peers = [(); 2].map(|()| TcpStream::connect(&address).expect("the server accepts"));
+        for round in 0..20 {
+            for peer in &mut peers {
+                peer.write_all(&[round]).expect("the kernel takes bytes");
+                peer.set_nonblocking(true).expect("it is set");
+                let mut answer = [0];
+                turn_until(&mut reactor, |reactor| {
+                    let (turns, timeouts) = (reactor.counters().turns, reactor.app);
+                    assert!(timeouts <= 2 * turns, "{timeouts} timeouts in {turns} turns");
+                    peer.read(&mut answer).is_ok_and(|count| count == 1)
+                });
+                assert_eq!(answer, [round]);
+            }
+        }
+        assert!(reactor.app >= 20, "{} timeouts", reactor.app);
     });
 }

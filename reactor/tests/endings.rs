@@ -16,6 +16,7 @@ use reactor::{
     Address, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits,
     Reactor, Readiness, Reason, Registration, Stream,
 };
+use socket2::SockRef;
 
 /// Returns the two ends of a TCP connection.
 fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -82,6 +83,46 @@ fn bytes_that_arrived_before_a_reset_are_read() {
         drop(far);
         let probe = register(&mut reactor, near, Interest::READ);
         assert_eq!(ended(&mut reactor, &probe), (10_000, "failed"));
+    });
+}
+
+/// Answers a line with itself, closes, and notes how its connection ended.
+struct AnswersOnce;
+
+impl Service<Lines, Option<String>> for AnswersOnce {
+    fn call(
+        &mut self,
+        line: &mut [u8],
+        reply: &mut Reply<'_, Lines>,
+        _context: &mut Context<'_, Option<String>>,
+    ) -> Flow {
+        reply.send(line);
+        Flow::Close
+    }
+
+    fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, Option<String>>) {
+        assert!(context.app.is_none(), "it is told twice");
+        *context.app = Some(reason.to_string());
+    }
+}
+
+#[test]
+fn a_peer_that_resets_after_the_whole_answer_ends_its_connection_in_order() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Option<String>>| {
+        let address = serve(&mut reactor, Limits::DEFAULT, || {
+            Conversation::new(Lines::default(), AnswersOnce)
+        });
+        let mut peer = TcpStream::connect(&address).expect("it accepts");
+        peer.write_all(b"ask\n").expect("the kernel takes bytes");
+        turn_until(&mut reactor, |reactor| reactor.counters().writes > 0);
+        let mut answer = Vec::new();
+        peer.read_to_end(&mut answer).expect("the answer ends in order");
+        assert_eq!(answer, b"ask\n");
+        assert_eq!(reactor.app, None, "the connection waits for its peer to end too");
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("it is set");
+        drop(peer);
+        turn_until(&mut reactor, |reactor| reactor.app.is_some());
+        assert_eq!(reactor.app.as_deref(), Some("finished"));
     });
 }
 
