@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use common::{Answers, on_every_backend, serve, turn_until};
 use protocol::codecs::Bytes;
 use protocol::{Conversation, Flow, Limits};
-use reactor::{LoopLimits, Reactor, Reason};
+use reactor::{Cx, Handler, Interest, LoopLimits, Reactor, Reason, Registration, Role};
 
 /// More than the kernel takes at once.
 const SIZE: usize = 8 << 20;
@@ -119,6 +119,32 @@ fn an_incomplete_answer_always_ends_in_a_reset() {
             assert_eq!(read_rest(peer).1, io::ErrorKind::ConnectionReset);
         });
     }
+}
+
+/// Says a part of an answer, and fails.
+struct Fails;
+
+impl Handler<()> for Fails {
+    fn ready(&mut self, cx: &mut Cx<'_, ()>) -> io::Result<()> {
+        cx.write(&[IoSlice::new(b"a part")])?;
+        cx.set_unsent(true);
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
+#[test]
+fn an_error_that_is_not_of_the_connection_resets_it_while_output_is_unsent() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has one");
+        let peer = TcpStream::connect(address).expect("it accepts");
+        let (near, _) = listener.accept().expect("it is there");
+        let registration = Registration::new(Interest::WRITE).role(Role::Connection);
+        reactor.cx().register(near.into(), registration, Fails).expect("it registers");
+        forgotten(&mut reactor);
+        assert_eq!(reactor.counters().cut_short, 1);
+        assert_eq!(read_rest(peer).1, io::ErrorKind::ConnectionReset);
+    });
 }
 
 #[test]

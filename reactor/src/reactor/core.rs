@@ -275,15 +275,16 @@ impl<A> Core<A> {
     /// Phase 4 of the turn: adds the readiness of an event to that of its source.
     #[inline]
     pub(crate) fn fold(&mut self, event: Event) {
-        let (charged, mut live) = (self.charged, false);
-        self.update(event.tag, |source| {
-            live = source.phase == Phase::Live;
-            source.own.ready |= event.readiness;
-            source.own.urgent |= event.readiness.contains(Readiness::PRIORITY);
-            source.own.ended &= !event.readiness.contains(Readiness::READABLE);
-            source.last_active = charged;
-        });
-        self.counters.stale_events += u64::from(!live);
+        match self.sources.get_mut(event.tag) {
+            Some(source) if source.phase == Phase::Live => {
+                source.own.ready |= event.readiness;
+                source.own.urgent |= event.readiness.contains(Readiness::PRIORITY);
+                source.own.ended &= !event.readiness.contains(Readiness::READABLE);
+                source.last_active = self.charged;
+                restore(source, event.tag, self.trigger, &mut self.queue, &mut self.dirty);
+            }
+            _ => self.counters.stale_events += 1,
+        }
     }
 
     /// Ends a source. The first reason counts.
@@ -333,8 +334,7 @@ impl<A> Core<A> {
 
     /// Makes closing a connection reset it, because not everything was sent.
     pub(crate) fn cut_short(&mut self, tag: Tag, fd: BorrowedFd<'_>, reason: &Reason) {
-        if matches!(reason, Reason::Failed { operation, error } if !is_of_file(operation, error)) {
-            // The connection is gone already.
+        if matches!(reason, Reason::Failed { error, .. } if is_gone(error)) {
             return;
         }
         self.counters.cut_short += 1;
@@ -382,13 +382,21 @@ impl<A> Core<A> {
     }
 }
 
-/// Returns whether an operation failed because of a file that is sent, and not of the connection.
-fn is_of_file(operation: &str, error: &io::Error) -> bool {
-    match error.kind() {
-        // No socket reports it: the file is shorter than what the peer was promised.
-        io::ErrorKind::UnexpectedEof => true,
-        _ => operation == "pread" || error.raw_os_error() == Some(libc::EIO),
-    }
+/// Returns whether an error says that the connection itself is gone. After any other, such as that of a
+/// file that was sent or of the handler, the peer is still there.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+    )
 }
 
 /// Restores law 1: queues a source if there is a reason to call it, and records it if a
