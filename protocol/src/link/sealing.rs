@@ -113,8 +113,6 @@ impl<S, L: Layer> Link<S, L> {
             return self.close(scratch, Reason::refused(text));
         }
         self.set(flag::LAYERED, true);
-        // What has ended in the clear may be cut: the layer has not ended it.
-        self.set(flag::INPUT_ENDED, false);
         scratch.wire = scratch.output.take();
         scratch.sealed.extend_from_slice(scratch.input.filled());
         scratch.input.clear();
