@@ -118,6 +118,14 @@ impl Effects {
         self.stop = Some(Stop::Gracefully(patience));
     }
 
+    /// Drops what a session has asked for its own connection, which is gone.
+    pub(crate) fn forget_own(&mut self) {
+        self.output_ended = false;
+        self.layer_started = false;
+        self.idle_limit = None;
+        self.timeouts.clear();
+    }
+
     /// Returns whether anything was asked for since the last look: for drivers.
     #[inline]
     pub fn take_asked(&mut self) -> bool {

@@ -368,7 +368,8 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Tells the session that the connection is gone. Called once, and nothing after it.
+    /// Tells the session that the connection is gone. Called once, and nothing after it. The session
+    /// may still reach others: what it asks for itself is dropped, as its connection is gone.
     pub fn closed<A>(
         &mut self,
         reason: &Reason,
@@ -382,5 +383,6 @@ impl<S, L: Layer> Link<S, L> {
         let mut context = Context::new(moment.now, me, app, &self.limits, &mut scratch.effects);
         context.input_ended = self.flags & flag::INPUT_ENDED != 0;
         self.session.closed(reason, &mut context);
+        scratch.effects.forget_own();
     }
 }

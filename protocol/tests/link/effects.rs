@@ -204,3 +204,24 @@ fn a_driver_is_told_that_something_was_asked_for_and_gets_only_that() {
         assert!(!scratch.effects_mut().take_asked(), "{name}: again");
     }
 }
+
+#[test]
+fn what_a_closed_session_asks_for_itself_reaches_no_other_connection() {
+    let now = Instant::now();
+    let moment = Moment { now, lost: Duration::ZERO };
+    for (name, what) in ALL {
+        let (mut scratch, mut told) = (Scratch::new(now), Told::new());
+        let session = Asks { when: Cause::Opened, what: |_| (), in_the_end: what };
+        let mut gone = Link::new(session, limits());
+        gone.closed(&Reason::Finished, &mut scratch, moment, ConnectionId(1), &mut told);
+        let asks = Asks::new(Cause::Opened, |effects| {
+            effects.set_timeout(1, Some(Duration::from_secs(7)));
+            effects.wake(ConnectionId(3));
+        });
+        let mut next = Driver::new(Link::new(asks, limits()), ConnectionId(4));
+        next.pass(&mut scratch, moment, &mut told, |_, _| Passed::GoesOn);
+        assert_eq!(next.deadline, Some(now + Duration::from_secs(7)), "{name}");
+        assert!(!next.is_shut_down, "{name}");
+        assert_eq!(scratch.effects_mut().take_idle_limit(), None, "{name}");
+    }
+}

@@ -575,7 +575,8 @@ impl Play {
         assert!(effects.take_closes().eq(seen.closes.drain(..)), "other closes");
         assert_eq!(effects.take_stop(), seen.stop.take());
         seen.held_silence = effects.take_idle_limit().unwrap_or(seen.held_silence);
-        assert_eq!(seen.held_silence, seen.silence);
+        // The limit of a connection that is gone does not matter.
+        assert!(seen.held_silence == seen.silence || driver.reason.is_some(), "another idle limit");
         assert_eq!(driver.sent.len(), seen.sent);
         // What was compared before is not compared again.
         let news = seen.compared..driver.sent.len();

@@ -159,6 +159,7 @@ impl<A: 'static, H: Handler<A> + 'static> Handler<A> for Connecting<H> {
         }
         let Some(handler) = &mut self.handler else { return Ok(()) };
         debug!("{} fd {:?}: connected to {}", cx.me(), cx.raw_fd(), self.address);
+        cx.core.note_peer(cx.me);
         cx.set_interest(self.interest);
         let (idle, charged) = (self.idle, cx.core.charged);
         cx.core.update_limits(cx.me, |source| {

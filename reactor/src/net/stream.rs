@@ -284,8 +284,6 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
         let mut scratch = cx.core.shared.take(cx.core.now);
         let (moment, me) = (cx.moment(), cx.me().into());
         self.link.closed(&reason.into(), &mut scratch, moment, me, cx.app);
-        // It has no source any more that a limit could be of.
-        scratch.effects_mut().take_idle_limit();
         if scratch.effects_mut().take_asked() {
             reach_others(scratch.effects_mut(), cx);
         }

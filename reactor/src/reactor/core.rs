@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{Level, debug, log_enabled, warn};
 
 use crate::net::stream::Shared;
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
 use crate::reactor::patience::Patience;
+use crate::reactor::peers::Peers;
 use crate::reactor::remote::Mailbox;
 use crate::reactor::run_queue::RunQueue;
 use crate::source::registration::{Idle, Mode, Sharing};
@@ -76,6 +77,7 @@ pub(crate) struct Core<A> {
     pub(crate) wheel: Wheel,
     /// Timers that were collected and have not fired.
     pub(crate) due: VecDeque<Collected>,
+    pub(crate) peers: Peers,
     /// Limits how often a connection that is reset with output unsent is logged.
     pub(crate) cut_short: Folding,
     /// When tables shrink next, in nanoseconds of loop time; `NEVER` if none has spare room.
@@ -129,6 +131,7 @@ impl<A> Core<A> {
             listeners: Vec::new(),
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
+            peers: Peers::default(),
             cut_short: Folding::default(),
             trim_at: NEVER,
             unweeded: 0,
@@ -170,7 +173,10 @@ impl<A> Core<A> {
         }
         self.counters.registered += 1;
         match registration.role {
-            Role::Connection => self.connections += 1,
+            Role::Connection => {
+                self.connections += 1;
+                self.note_peer(tag);
+            }
             Role::Listener => self.listeners.push(tag),
             Role::Other => {}
         }
@@ -178,6 +184,17 @@ impl<A> Core<A> {
         self.arm(tag);
         self.update(tag, |_| {});
         Ok(tag)
+    }
+
+    /// Records the peer of a connection for log lines.
+    #[inline]
+    pub(crate) fn note_peer(&mut self, tag: Tag) {
+        if log_enabled!(Level::Debug)
+            && let Some(Own { fd: Some(fd), .. }) = self.own(tag)
+            && let Ok(Some(address)) = sys::remote_address(fd.as_fd())
+        {
+            self.peers.note(tag, address);
+        }
     }
 
     /// Returns the idle limit of a registration, in nanoseconds.
@@ -343,8 +360,7 @@ impl<A> Core<A> {
         }
         if self.cut_short.admit(self.now).is_some() {
             let total = self.counters.cut_short;
-            let peer = sys::remote_address(fd).ok().flatten();
-            let peer = peer.map_or_else(|| "a Unix socket's peer".to_owned(), |it| it.to_string());
+            let peer = self.peers.text(tag, fd);
             warn!("connection of {peer} reset with output unsent: {reason} ({total} so far)");
         }
     }

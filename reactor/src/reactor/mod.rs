@@ -9,6 +9,7 @@ pub(crate) mod counters;
 pub(crate) mod forked;
 pub(crate) mod limits;
 pub(crate) mod patience;
+pub(crate) mod peers;
 pub(crate) mod remote;
 pub(crate) mod run_queue;
 mod strategy;

@@ -301,6 +301,7 @@ impl<A: 'static> Reactor<A> {
                 {
                     debug!("{tag}: not removed from {}: {error}", self.core.backend.name());
                 }
+                self.core.peers.forget(tag);
                 drop(fd);
                 for starved in std::mem::take(&mut self.core.starved) {
                     self.core.wake(starved);
@@ -323,11 +324,10 @@ impl<A: 'static> Reactor<A> {
     fn log_end(&self, tag: Tag, fd: BorrowedFd<'_>, role: Role, reason: &Reason) {
         let handler = self.handlers.get(tag.slot() as usize).and_then(Option::as_ref);
         let name = handler.map_or("its handler is gone", |handler| handler.name());
-        let peer = match role {
-            Role::Connection => sys::remote_address(fd).ok().flatten(),
-            Role::Listener | Role::Other => None,
+        let of = match role {
+            Role::Connection => format!(" of {}", self.core.peers.text(tag, fd)),
+            Role::Listener | Role::Other => String::new(),
         };
-        let of = peer.map_or_else(String::new, |peer| format!(" of {peer}"));
         debug!("{tag} fd {}{of} ended: {reason} ({name})", fd.as_raw_fd());
     }
 }
