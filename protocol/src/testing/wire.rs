@@ -1,5 +1,6 @@
 //! A driver in memory, with a clock of its own.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::{append_front, read_file};
@@ -212,6 +213,29 @@ impl<S, L: Layer> Wire<S, L> {
             passed
         });
         has_progressed
+    }
+
+    /// Resets the connection, as a peer does that is gone: reading fails. A link that lingers has said
+    /// everything, and ends for its own reason.
+    pub fn reset<A>(&mut self, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        let error = io::ErrorKind::ConnectionReset.into();
+        self.pass_with(app, |link, _| {
+            Passed::Over(match link.is_lingering() {
+                true => link.take_reason(),
+                false => Reason::Failed { operation: "read", error, hint: "" },
+            })
+        });
+    }
+
+    /// Closes the connection for `reason`, as other code does. What is unsent is lost.
+    pub fn close<A>(&mut self, reason: Reason, app: &mut A)
+    where
+        S: Session<A>,
+    {
+        self.pass_with(app, |_, _| Passed::Over(reason));
     }
 
     fn may_read(&self) -> bool {

@@ -27,7 +27,7 @@ impl Play {
     fn new(acts: &'static [(Cause, &'static [Act])]) -> Self {
         let now = Instant::now();
         Self {
-            driver: Driver::new(Link::new(Probe { acts }, limits()), ConnectionId(1)),
+            driver: Driver::new(Link::new(Probe::new(acts), limits()), ConnectionId(1)),
             scratch: Scratch::new(now),
             told: Told::default(),
             moment: Moment { now, lost: Duration::ZERO },

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::link::{IdleLimit, Layer, Link, Plain};
-use protocol::testing::Wire;
+use protocol::link::{IdleLimit, Layer, Link};
+use protocol::testing::{ToyCipher, Wire};
 use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Reason, Session};
+
+use crate::rows::{Happens, State, observe};
 
 /// What the session does when it is told something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,12 @@ pub(crate) enum Event {
     Lose(u64),
     Idle,
     Unacknowledged(u32),
+    /// The peer greets as the layer does.
+    Greet,
+    /// The peer resets the connection.
+    Reset,
+    /// Another connection closes this one.
+    Cancel,
 }
 
 /// One case: what happens, and what follows from it.
@@ -58,7 +66,45 @@ pub(crate) struct Told(pub(crate) Vec<String>);
 
 /// Does what its case says.
 pub(crate) struct Probe {
-    pub(crate) acts: &'static [(Cause, &'static [Act])],
+    acts: &'static [(Cause, &'static [Act])],
+    pub(crate) done: Done,
+}
+
+/// What a session has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) is_open: bool,
+    pub(crate) is_paused: bool,
+    pub(crate) has_closed: bool,
+    pub(crate) has_ended_output: bool,
+    pub(crate) has_timeout: bool,
+    pub(crate) has_layer: bool,
+    /// How many timeouts and drains it was told of.
+    pub(crate) timeouts: usize,
+    pub(crate) drains: usize,
+}
+
+impl Probe {
+    pub(crate) fn new(acts: &'static [(Cause, &'static [Act])]) -> Self {
+        Self { acts, done: Done::default() }
+    }
+
+    fn note(&mut self, acts: &[Act], cause: Cause) {
+        let done = &mut self.done;
+        done.is_open = true;
+        done.is_paused = acts.contains(&Act::Pause);
+        done.timeouts += usize::from(matches!(cause, Cause::Timeout(_)));
+        done.drains += usize::from(cause == Cause::Drained);
+        for act in acts {
+            match act {
+                Act::Close | Act::Refuse | Act::HandOver => done.has_closed = true,
+                Act::EndOutput => done.has_ended_output = true,
+                Act::Timeout(..) => done.has_timeout = true,
+                Act::StartLayer => done.has_layer = true,
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Session<Told> for Probe {
@@ -76,6 +122,7 @@ impl Session<Told> for Probe {
         context.app.0.push(told);
         let acts = self.acts.iter().find(|(cause, _)| *cause == context.cause);
         let acts = acts.map_or(&[][..], |(_, acts)| acts);
+        self.note(acts, context.cause);
         if !acts.contains(&Act::Keep) {
             input.clear();
         }
@@ -132,6 +179,9 @@ pub(crate) fn happen<S: Session<A>, L: Layer, A>(wire: &mut Wire<S, L>, app: &mu
         Event::Lose(time) => wire.lose(Duration::from_millis(time)),
         Event::Idle => drop(wire.idle(app)),
         Event::Unacknowledged(count) => wire.set_unacknowledged(count),
+        Event::Greet => wire.feed(b"toy1", app),
+        Event::Reset => wire.reset(app),
+        Event::Cancel => wire.close(Reason::Cancelled, app),
     }
 }
 
@@ -156,15 +206,36 @@ pub(crate) fn ends<S, L: Layer>(wire: &Wire<S, L>) -> String {
     words.join(" ")
 }
 
-/// Plays a case, and checks what follows.
-pub(crate) fn play(case: &Case) {
-    let Case { name, acts, events, .. } = case;
-    let link: Link<Probe, Plain> = Link::new(Probe { acts }, limits());
-    let (mut wire, mut told) = (Wire::over(link), Told::default());
-    for event in *events {
-        happen(&mut wire, &mut told, *event);
+/// Where the layer of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layered {
+    Nowhere,
+    FromTheBeginning,
+    /// The session starts it.
+    Later,
+}
+
+/// Plays a case, and checks what follows. Returns the rows of the table that it plays.
+pub(crate) fn play(case: &Case, layered: Layered) -> Vec<(Happens, State)> {
+    let mut probe = Probe::new(case.acts);
+    probe.done.has_layer = layered == Layered::FromTheBeginning;
+    let (layer, limits) = (ToyCipher::default(), limits());
+    match layered {
+        Layered::Nowhere => play_over(case, Link::new(probe, limits)),
+        Layered::FromTheBeginning => play_over(case, Link::with_layer(probe, layer, limits)),
+        Layered::Later => play_over(case, Link::with_layer_later(probe, layer, limits)),
     }
+}
+
+fn play_over<L: Layer>(case: &Case, link: Link<Probe, L>) -> Vec<(Happens, State)> {
+    let Case { name, events, .. } = case;
+    let (mut wire, mut told) = (Wire::over(link), Told::default());
+    let rows = events
+        .iter()
+        .flat_map(|event| observe(&mut wire, *event, |wire| happen(wire, &mut told, *event)))
+        .collect();
     assert_eq!(told.0.join(", "), case.told, "{name}: what the session is told");
     assert_eq!(wire.take_sent().len(), case.sent, "{name}: bytes sent");
     assert_eq!(ends(&wire), case.ends, "{name}: what the link waits for");
+    rows
 }
