@@ -57,18 +57,16 @@ fn shares_no_cell(path: &str, text: &str) -> Option<String> {
 }
 
 fn points_one_way(path: &str, text: &str) -> Option<String> {
-    let may = ["reactor/src/net/stream", "reactor/src/net/datagram"]
-        .iter()
-        .any(|it| path.starts_with(it));
+    let may = path == "reactor/src/net/stream.rs" || path.starts_with("reactor/src/net/stream/");
     let name = ["protocol", "::"].concat();
     let imports = code(text).any(|line| line.contains(&name));
-    // A re-export would lend what the drivers know to everything else.
+    // A re-export would let everything else use what only the driver may.
     let exports = code(text).any(|line| {
         let line = line.trim_start();
         line.starts_with("pub") && line.contains(" use ") && line.contains(&name)
     });
     (path.starts_with("reactor/src/") && (imports && !may || exports)).then(|| {
-        "imports protocol, which only the drivers stream and datagram may, or exports it".to_owned()
+        "imports protocol, which only the driver net/stream may, or exports it".to_owned()
     })
 }
 
