@@ -65,9 +65,8 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         let line = line.trim_start();
         line.starts_with("pub") && line.contains(" use ") && line.contains(&name)
     });
-    (path.starts_with("reactor/src/") && (imports && !may || exports)).then(|| {
-        "imports protocol, which only the driver net/stream may, or exports it".to_owned()
-    })
+    (path.starts_with("reactor/src/") && (imports && !may || exports))
+        .then(|| "imports protocol, which only the driver net/stream may, or exports it".to_owned())
 }
 
 fn is_finished(_path: &str, text: &str) -> Option<String> {

@@ -312,7 +312,7 @@ fn a_file_at_the_path_of_a_socket_is_named_in_the_error() {
     let address = format!("unix:{}", path.display()).parse().expect("it is an address");
     let error = Listener::bind(&address, &ListenOptions::DEFAULT).expect_err("it is no socket");
     std::fs::remove_file(&path).expect("it is still there");
-    assert!(error.to_string().contains("a file that is no socket is in the way"), "{error}");
+    assert!(error.to_string().contains("exists and is not a socket"), "{error}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn ipv4_and_ipv6_listeners_share_a_port_without_dual_stack() {
     let first = bind("0.0.0.0:0").expect("a port is free");
     let address = format!("[::]:{}", port(&first));
     let second = match bind(&address) {
-        Err(error) if error.to_string().contains("does without IPv6") => {
+        Err(error) if error.to_string().contains("does not support IPv6") => {
             return skip(&error.to_string());
         }
         result => result.expect("IPv6 is a place of its own"),
@@ -107,15 +107,15 @@ fn a_failure_to_listen_is_explained() {
     for (address, hint) in [
         (taken.as_str(), "another socket has that port"),
         // Reserved for documentation (RFC 5737), so no machine has it.
-        ("192.0.2.1:0", "this machine has no such address"),
-        ("[fe80::1]:0", "takes the number of its interface"),
-        (&unix(&file), "a file that is no socket is in the way"),
-        (&unix(&datagrams), "a socket of another kind is in the way"),
-        (&unix(&live), "this process listens there already"),
-        (&unix(&folder.join("none/x")), "there is no folder"),
-        (&unix(&file.join("x")), "is no folder"),
+        ("192.0.2.1:0", "this machine does not have that address"),
+        ("[fe80::1]:0", "needs the number of its interface"),
+        (&unix(&file), "exists and is not a socket"),
+        (&unix(&datagrams), "a socket of another type has that name"),
+        (&unix(&live), "this process already listens there"),
+        (&unix(&folder.join("none/x")), "does not exist"),
+        (&unix(&file.join("x")), "is not a folder"),
         (&unix(&folder.join("loop/x")), "too many symbolic links"),
-        ("unix:/proc/x.sock", "there is no folder /proc"),
+        ("unix:/proc/x.sock", "the folder /proc does not exist"),
     ] {
         let said = refusal(address);
         let no_ipv6 = address.starts_with('[') && said.contains("IPv6");
@@ -151,7 +151,7 @@ fn the_error_names_the_process_that_listens_on_the_path() {
     other.kill().expect("it runs");
     other.wait().expect("it ends");
     let left_over = bind(&unix(&path));
-    assert!(said.contains(&format!("another process listens there, number {number}")), "{said}");
+    assert!(said.contains(&format!("process {number} listens there")), "{said}");
     left_over.expect("what is left over is replaced");
 }
 
@@ -189,7 +189,7 @@ fn a_listener_does_not_wait_for_another_server_on_the_same_path() {
     let lock = File::create(&lock_path).expect("the folder is writable");
     lock.lock().expect("it is ours");
     let said = refusal(&unix(&path));
-    assert!(said.contains("another server begins to listen there"), "{said}");
+    assert!(said.contains("another server is starting to listen there"), "{said}");
     // A server that is killed at that moment leaves the file and nothing else.
     drop(lock);
     drop(bind(&unix(&path)).expect("nothing is in the way"));
@@ -253,10 +253,26 @@ fn reaching_and_leaving_the_connection_limit_are_each_logged_once() {
             assert_eq!(counters.accepts + counters.waiting, 20, "{counters}");
         }
         turn_until(&mut reactor, |reactor| reactor.counters().connections == 0);
-        turn_until(&mut reactor, |_| !said("no peer waits any more").is_empty());
-        let full = said("there are 2 connections, as many as may be held");
+        turn_until(&mut reactor, |_| !said("the backlog is empty after").is_empty());
+        let full = said("there are 2 connections, which is the limit");
         assert_eq!(full.len(), 1, "{full:#?}");
         assert_eq!(reactor.counters().waiting, 0);
+    });
+}
+
+#[test]
+fn a_connection_that_the_application_drops_is_logged_with_its_peer() {
+    on_every_backend::<()>(LoopLimits::DEFAULT, |mut reactor| {
+        let listener = bind("127.0.0.1:0").expect("a port is free");
+        let address = SocketAddr::from(([127, 0, 0, 1], port(&listener)));
+        let refuse = |_accepted, _cx: &mut LoopCx<'_, ()>| Err(io::Error::other("not today"));
+        listener.register(&mut reactor.cx(), refuse).expect("it listens");
+        said("");
+        let client = TcpStream::connect(address).expect("the kernel accepts");
+        turn_until(&mut reactor, |reactor| reactor.counters().refused == 1);
+        let peer = client.local_addr().expect("it is connected");
+        let line = format!("{address}: the connection from {peer} was dropped: not today");
+        assert_eq!(said("was dropped"), [line]);
     });
 }
 
@@ -309,11 +325,11 @@ fn a_limit_that_is_reached_repeatedly_is_logged_rarely_and_with_a_count() {
     for _ in 0..10 {
         visit(&mut reactor);
     }
-    assert_eq!(said("as many as may be held").len(), 1);
-    assert_eq!(said("no peer waits any more").len(), 1);
+    assert_eq!(said("which is the limit").len(), 1);
+    assert_eq!(said("the backlog is empty after").len(), 1);
     script.advance(Duration::from_secs(6));
     visit(&mut reactor);
-    let again = said("as many as may be held");
+    let again = said("which is the limit");
     assert!(again.len() == 1 && again[0].contains("and 9 times more"), "{again:#?}");
     // A lasting condition is logged although the last message was a moment ago.
     let client = TcpStream::connect(address).expect("the kernel accepts");
@@ -321,7 +337,7 @@ fn a_limit_that_is_reached_repeatedly_is_logged_rarely_and_with_a_count() {
     for _ in 0..8 {
         reactor.run_once(Some(Duration::from_secs(2))).expect("it turns");
     }
-    assert_eq!(said("as many as may be held").len(), 1);
+    assert_eq!(said("which is the limit").len(), 1);
     drop(client);
 }
 

@@ -96,7 +96,7 @@ fn overlapping_addresses_of_one_server_are_reported() {
     let other = format!("--listen=unix:{}/x", link.display());
     let (code, output) = fail(&[], &[&one, &other]);
     assert_eq!(code, Some(1), "{output}");
-    assert!(output.contains("this process listens there already"), "{output}");
+    assert!(output.contains("this process already listens there"), "{output}");
 }
 
 #[test]
@@ -124,17 +124,17 @@ fn each_listening_error_is_reported_with_its_cause() {
         ("socket", "EMFILE", "127.0.0.1:0", "has reached its limit of descriptors (ulimit -n)"),
         ("socket", "ENFILE", "127.0.0.1:0", "(sysctl fs.file-max)"),
         ("socket", "ENOBUFS", &unix, "the kernel has no memory left for it"),
-        ("socket", "EAFNOSUPPORT", "[::1]:0", "this machine does without IPv6"),
-        ("setsockopt", "EPERM", "127.0.0.1:1023", "a rule of this system forbids it"),
-        ("setsockopt", "EPERM", "[::1]:0", "a rule of this system forbids it"),
-        ("bind", "EACCES", "127.0.0.1:1", "take root or CAP_NET_BIND_SERVICE"),
-        ("bind", "EACCES", "127.0.0.1:8080", "a rule of this system forbids it"),
-        ("bind", "EPERM", "127.0.0.1:1", "a rule of this system forbids it"),
-        ("bind", "EADDRNOTAVAIL", "127.0.0.1:0", "this machine has no such address"),
-        ("bind", "EACCES", &unix, "this user may not make files in"),
+        ("socket", "EAFNOSUPPORT", "[::1]:0", "this machine does not support IPv6"),
+        ("setsockopt", "EPERM", "127.0.0.1:1023", "a policy of this system forbids it"),
+        ("setsockopt", "EPERM", "[::1]:0", "a policy of this system forbids it"),
+        ("bind", "EACCES", "127.0.0.1:1", "need root or CAP_NET_BIND_SERVICE"),
+        ("bind", "EACCES", "127.0.0.1:8080", "a policy of this system forbids it"),
+        ("bind", "EPERM", "127.0.0.1:1", "a policy of this system forbids it"),
+        ("bind", "EADDRNOTAVAIL", "127.0.0.1:0", "this machine does not have that address"),
+        ("bind", "EACCES", &unix, "this user may not create files in"),
         ("bind", "EROFS", &unix, "is read-only"),
         ("bind", "ENOSPC", &unix, "is full"),
-        ("bind", "EPERM", &unix, "takes no sockets"),
+        ("bind", "EPERM", &unix, "does not support sockets"),
         ("listen", "EADDRINUSE", "127.0.0.1:0", "another socket has that port"),
         ("listen", "ENOBUFS", &unix, "the kernel has no memory left for it"),
         ("epoll_create1", "EMFILE", &unix, "cannot start the loop: epoll_create1: "),
@@ -200,7 +200,7 @@ fn a_server_without_listeners_finishes_its_connections_and_fails() {
         wait_until("its end", || !server.is_alive());
         let (code, log) = server.wait();
         assert_eq!(code, Some(1), "{backend}: {log}");
-        assert!(log.contains("the socket listens no more"), "{backend}: {log}");
+        assert!(log.contains("the socket no longer listens"), "{backend}: {log}");
         assert!(log.contains("stopped because no listener was left"), "{backend}: {log}");
     }
 }
@@ -218,7 +218,7 @@ fn the_end_of_one_listener_is_logged_and_the_other_continues() {
     assert!(server.is_alive());
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("the socket listens no more"), "{log}");
+    assert!(log.contains("the socket no longer listens"), "{log}");
 }
 
 #[test]
@@ -299,6 +299,6 @@ fn waiting_peers_are_counted() {
     drop(clients);
     let (code, log) = server.stop();
     assert_eq!((code, held), (Some(0), [2, 3, 0]), "{log}");
-    assert!(log.contains("there are 2 connections, as many as may be held"), "{log}");
+    assert!(log.contains("there are 2 connections, which is the limit"), "{log}");
     assert!(log.contains("stopped: connections=0 waiting=0 refused=0 "), "{log}");
 }

@@ -171,7 +171,8 @@ fn a_failure_to_start_is_printed_with_any_log_filter() {
         let output = output(filter);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{filter}: {errors}");
-        let sentence = "cannot listen on unix:/nonexistent/x.sock: there is no folder /nonexistent";
+        let sentence =
+            "cannot listen on unix:/nonexistent/x.sock: the folder /nonexistent does not exist";
         assert!(errors.contains(sentence) && errors.lines().count() == 1, "{filter}: {errors:?}");
     }
 }

@@ -63,7 +63,7 @@ fn a_malformed_address_is_a_wrong_argument() {
     ] {
         let (code, output) = fail(&["--listen", address]);
         assert_eq!(code, Some(2), "{address}: {output}");
-        let sentence = format!("{address:?} is no address: ");
+        let sentence = format!("{address:?} is not an address: ");
         assert!(output.contains(&sentence) && output.contains(hint), "{address}: {output}");
         assert!(!Path::new("@name").exists(), "a file was made");
     }
@@ -83,7 +83,7 @@ fn an_address_of_another_machine_is_refused() {
     // 192.0.2.0/24 is reserved for documentation (RFC 5737), so no machine has such an address.
     let (code, output) = fail(&["--listen", "192.0.2.1:0"]);
     assert_eq!(code, Some(1), "{output}");
-    assert!(output.contains("this machine has no such address"), "{output}");
+    assert!(output.contains("this machine does not have that address"), "{output}");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     let server = Daemon::start(&[], ECHO, &["--listen", &address]);
     let (code, output) = fail(&["--listen", &address]);
     assert_eq!(code, Some(1), "{output}");
-    let sentence = format!("another process listens there, number {}", server.id());
+    let sentence = format!("process {} listens there", server.id());
     assert!(output.contains(&sentence), "{output}");
     assert_eq!(server.stop().0, Some(0));
     assert!(!path.exists(), "the socket file was left");

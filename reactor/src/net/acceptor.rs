@@ -1,4 +1,5 @@
-//! The acceptor: takes in connections, as many and as fast as may be, and says when it does not.
+//! The acceptor: the handler of a listener. It accepts connections up to the limits, and logs when
+//! it stops accepting.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,12 +15,13 @@ use crate::source::handler::exhaustion;
 use crate::source::registration::Sharing;
 use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, sys};
 
-/// How many connections in a row may be no good before that is held to be the system's doing.
+/// How many connections in a row may fail. After that, the cause is taken to be the system, and
+/// accepting pauses.
 const SKIPS_MAX: usize = 16;
-/// How many batches are accepted of those who wait when the loop winds down, one a context.
+/// How many batches are accepted from the backlog while the loop winds down, one a turn.
 const BACKLOG_BATCHES: u32 = 64;
 
-/// A connection that was accepted: a stream socket, non-blocking.
+/// An accepted connection: a non-blocking stream socket.
 #[derive(Debug)]
 pub struct Accepted {
     pub(crate) fd: OwnedFd,
@@ -28,11 +30,11 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// A connection that another program accepted: inetd, systemd, or the standard library. It is
-    /// made non-blocking.
+    /// Takes over a connection that was accepted elsewhere: by inetd, systemd or the standard
+    /// library. The socket is made non-blocking.
     ///
     /// # Errors
-    /// When it is no stream socket or is not connected.
+    /// When it is not a stream socket, or is not connected.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if sys::sends_messages(fd.as_fd()) {
             let text = "not a stream socket: it sends messages";
@@ -43,18 +45,19 @@ impl Accepted {
         Ok(Self { fd, peer, sharing: Sharing::Possible })
     }
 
-    /// The peer's address; `None` for a Unix socket's peer.
+    /// Returns the address of the peer, or `None` for a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The connection itself, for a handler of one's own.
+    /// Returns the socket, for a handler that uses it directly.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
 }
 
-/// Errors of a connection that died while it waited, or never was any good (`accept(2)`).
+/// Returns whether an error of `accept(2)` concerns only the connection that was to be accepted,
+/// which failed while it waited.
 fn is_of_the_connection(number: i32) -> bool {
     const ERRORS: [i32; 11] = [
         libc::ECONNABORTED,
@@ -71,14 +74,16 @@ fn is_of_the_connection(number: i32) -> bool {
     ];
     ERRORS.contains(&number)
 }
+
+/// Accepts the connections of a listening socket and passes them to `accept`.
 pub(crate) struct Acceptor<F> {
     accept: F,
     address: Address,
     file: Option<Arc<SocketFile>>,
     pauses: Backoff,
-    /// How many connections in a row were no good.
+    /// How many connections in a row have failed.
     skips: usize,
-    /// What is said of connections that were dropped, and of the limit of connections.
+    /// Limit how often dropped connections, and the limit of connections, are logged.
     drops: Folding,
     limits: Folding,
     full: Option<Full>,
@@ -86,20 +91,20 @@ pub(crate) struct Acceptor<F> {
     last_batches: u32,
 }
 
-/// There are as many connections as may be.
+/// The limit of connections has been reached.
 #[derive(Clone, Copy)]
 struct Full {
     since: Instant,
-    /// It was said, so that its end will be.
-    is_said: bool,
+    /// It has been logged, so its end will be logged too.
+    is_logged: bool,
 }
 
-/// What one attempt to accept came to.
+/// The result of one attempt to accept.
 enum Attempt {
     Accepted(Accepted),
-    /// None waits.
+    /// No connection waits.
     Empty,
-    /// That connection is gone, or was never any good; the next may be.
+    /// That connection has failed; the next may succeed.
     Skipped(io::Error),
     /// The system has run out of something.
     Exhausted(io::Error),
@@ -127,18 +132,18 @@ impl<F> Acceptor<F> {
             }
             Ok(None) => Ok(Attempt::Empty),
             Err(error) => match error.raw_os_error() {
-                // What a socket says that listens no more.
-                Some(libc::EINVAL) => Err(listens_no_more()),
+                // The socket no longer listens.
+                Some(libc::EINVAL) => Err(no_longer_listens()),
                 // The listening socket itself is broken.
                 Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT) | None => Err(error),
                 Some(number) if is_of_the_connection(number) => Ok(Attempt::Skipped(error)),
-                // Whatever else the system has against it, asking at once again would not help.
+                // An immediate retry would not help against any other error.
                 Some(_) => Ok(Attempt::Exhausted(error)),
             },
         }
     }
 
-    /// Stops accepting until something is freed, or for a while that doubles (P8).
+    /// Stops accepting until a source ends, or for a time that doubles with each failure (P8).
     fn pause<A>(&mut self, error: &io::Error, cx: &mut Cx<'_, A>) {
         if let Some(folded) = self.pauses.log.admit(cx.now()) {
             let hint = exhaustion(error).map(|hint| format!(": {hint}")).unwrap_or_default();
@@ -148,7 +153,7 @@ impl<F> Acceptor<F> {
         cx.set_timeout(Some(self.pauses.next_pause()));
     }
 
-    /// Leaves further connections in the backlog until something is freed.
+    /// Leaves further connections in the backlog until a source ends.
     fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
         cx.set_interest(Interest::NONE);
         let me = cx.me;
@@ -157,36 +162,41 @@ impl<F> Acceptor<F> {
         }
     }
 
-    /// Says that there are as many connections as may be: once, until that has been over.
-    fn say_full<A>(&mut self, cx: &mut Cx<'_, A>) {
+    /// Logs that the limit of connections has been reached, and not again until the backlog is
+    /// empty.
+    fn log_full<A>(&mut self, cx: &mut Cx<'_, A>) {
         let now = cx.now();
-        let full = self.full.get_or_insert(Full { since: now, is_said: false });
-        if full.is_said {
+        let full = self.full.get_or_insert(Full { since: now, is_logged: false });
+        if full.is_logged {
             return;
         }
         let Some(folded) = self.limits.admit(now) else {
-            // If it lasts, it is said then.
+            // If it lasts until then, it is logged then.
             cx.set_timeout(Some(LOG_INTERVAL));
             return;
         };
-        full.is_said = true;
+        full.is_logged = true;
         warn!(
-            "{}: there are {} connections, as many as may be held: further peers wait until one \
-             ends{folded}",
+            "{}: there are {} connections, which is the limit: new connections wait in the backlog \
+             until one ends{folded}",
             self.address,
             cx.connections()
         );
     }
 
-    /// Says that none waits any more of those whom the limit of connections kept waiting.
-    fn say_room<A>(&mut self, cx: &Cx<'_, A>) {
-        if let Some(Full { since, is_said: true }) = self.full.take() {
+    /// Logs that the backlog is empty, if the limit was logged before.
+    fn log_room<A>(&mut self, cx: &Cx<'_, A>) {
+        if let Some(Full { since, is_logged: true }) = self.full.take() {
             let time = cx.now() - since;
-            info!("{}: no peer waits any more, after {time:.1?} at the limit", self.address);
+            info!(
+                "{}: the backlog is empty after {time:.1?} at the limit of connections",
+                self.address
+            );
         }
     }
 
-    /// Accepts as many as may be in a context.
+    /// Accepts connections until none waits, or a limit is reached: of connections, or of accepts
+    /// in a turn.
     fn accept_batch<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
         F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
@@ -194,7 +204,7 @@ impl<F> Acceptor<F> {
         cx.set_interest(Interest::READ);
         for _ in 0..cx.limits().accepts_per_turn {
             if cx.connections() >= cx.limits().connections_max {
-                self.say_full(cx);
+                self.log_full(cx);
                 self.wait_for_room(cx);
                 break;
             }
@@ -206,9 +216,7 @@ impl<F> Acceptor<F> {
                     debug!(
                         "{}: accepted {} as fd {}",
                         self.address,
-                        accepted
-                            .peer
-                            .map_or_else(|| "a local peer".to_owned(), |it| it.to_string()),
+                        peer_name(accepted.peer),
                         accepted.fd.as_raw_fd()
                     );
                     self.take_in(accepted, cx);
@@ -217,7 +225,7 @@ impl<F> Acceptor<F> {
                     debug!("{}: accept: {error}", self.address);
                     cx.core.counters.refused += 1;
                     self.skips += 1;
-                    // Where each one is no good, and is not taken off the backlog, there is no end.
+                    // A failed connection may stay in the backlog, and then this would never end.
                     if self.skips == SKIPS_MAX {
                         self.skips = 0;
                         self.pause(&error, cx);
@@ -226,7 +234,7 @@ impl<F> Acceptor<F> {
                 }
                 Attempt::Empty => {
                     self.skips = 0;
-                    self.say_room(cx);
+                    self.log_room(cx);
                     break;
                 }
                 Attempt::Exhausted(error) => {
@@ -238,22 +246,29 @@ impl<F> Acceptor<F> {
         Ok(())
     }
 
-    /// Gives a connection to the application. An error of one connection is not the listener's.
+    /// Passes a connection to the application. Its error ends that connection, not the listener.
     fn take_in<A>(&mut self, accepted: Accepted, cx: &mut Cx<'_, A>)
     where
         F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
     {
+        let peer = accepted.peer;
         let Err(error) = (self.accept)(accepted, &mut cx.outside()) else { return };
         cx.core.counters.refused += 1;
         if let Some(folded) = self.drops.admit(cx.now()) {
-            warn!("{}: a connection was dropped: {error}{folded}", self.address);
+            let peer = peer_name(peer);
+            warn!("{}: the connection from {peer} was dropped: {error}{folded}", self.address);
         }
     }
 }
 
-/// What becomes of a listening socket that is shut down, or closed from outside.
-fn listens_no_more() -> io::Error {
-    let text = "the socket listens no more: it was shut down, or closed from outside (ss -K)";
+/// Returns how log lines name a peer: by its address, if it has one.
+fn peer_name(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a local peer".to_owned(), |it| it.to_string())
+}
+
+/// Returns the error of a listening socket that was shut down, or closed from outside.
+fn no_longer_listens() -> io::Error {
+    let text = "the socket no longer listens: it was shut down, or closed from outside (ss -K)";
     io::Error::new(io::ErrorKind::NotConnected, text)
 }
 
@@ -262,27 +277,26 @@ where
     F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
 {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        // Where there is no room, accepting would not tell.
+        // At the limit of connections nothing is accepted, so that would not show it.
         if cx.readiness().intersects(Readiness::ERROR | Readiness::WRITE_CLOSED)
             && cx.try_io("accept", Interest::NONE, |fd| sys::is_listening(fd).map(Some))?
                 == Some(false)
         {
             cx.failed = Some("accept");
-            return Err(listens_no_more());
+            return Err(no_longer_listens());
         }
-        self.accept_batch(cx)?;
-        Ok(())
+        self.accept_batch(cx)
     }
 
-    /// A pause is over.
+    /// Ends a pause.
     fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
         cx.set_interest(Interest::READ);
         Ok(())
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        // Who has been let in by the kernel already may have sent a request: closing now would
-        // reset it. A connection that comes meanwhile is one too many, so this ends somewhere.
+        // Closing the socket would reset the connections in the backlog, which may have sent
+        // requests. New ones may arrive all the time, so the number of batches has a limit.
         let before = cx.core.counters.accepts;
         self.accept_batch(cx)?;
         let accepted = cx.core.counters.accepts - before;
@@ -292,13 +306,13 @@ where
             cx.end(Reason::Finished);
             return Ok(());
         }
-        // The others of the loop have their turn before the next batch; it does not end until then.
+        // The next batch is accepted in the next turn, after the other sources.
         cx.core.to_notify.push_back(cx.me);
         Ok(())
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
-        // The file goes with the last listener.
+        // The last listener removes the file.
         drop(self.file);
         match reason {
             Reason::Failed { .. } => warn!("no longer listening on {}: {reason}", self.address),

@@ -1,4 +1,4 @@
-//! Addresses of servers, as users write them.
+//! Addresses of servers, in the form in which users write them.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use crate::sys::{Endpoint, UNIX_PATH_MAX};
 
-/// Where a server listens and a client connects: TCP over IPv4 or IPv6, or a Unix socket.
+/// An address on which a server listens or to which a client connects: TCP over IPv4 or IPv6, or a
+/// Unix socket.
 ///
 /// ```
 /// use reactor::Address;
@@ -21,7 +22,7 @@ use crate::sys::{Endpoint, UNIX_PATH_MAX};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// An IP address and a port. Port 0 has the kernel choose one.
+    /// An IP address and a port. A listener with port 0 gets a free port from the kernel.
     Tcp(SocketAddr),
     /// The path of a Unix stream socket.
     Unix(PathBuf),
@@ -86,8 +87,8 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What users write for a server: an [`Address`], or the name of a host and a port, which stands for
-/// all addresses of that host.
+/// The location of a server as users write it: an [`Address`], or the name of a host and a port,
+/// which stands for all addresses of that host.
 ///
 /// ```
 /// use reactor::Location;
@@ -100,22 +101,22 @@ fn is_number(text: &str) -> bool {
 pub enum Location {
     /// An address.
     Address(Address),
-    /// A host by name.
+    /// A host name and a port.
     Host {
-        /// The name: labels of letters, digits, `-` and `_`, with dots between them.
+        /// The name: labels of letters, digits, `-` and `_`, separated by dots.
         name: String,
-        /// The port at each of the host's addresses.
+        /// The port, which is the same for each address of the host.
         port: u16,
     },
 }
 
 impl Location {
-    /// The addresses it stands for, each once: of a host, in the order of the resolver
-    /// (`getaddrinfo(3)`), which is asked anew each time. That may take seconds: it belongs before
-    /// a loop runs, or on a thread beside it.
+    /// Returns the addresses that it stands for, each once. A host name is resolved by
+    /// `getaddrinfo(3)` in each call, and its addresses keep the order of the resolver. This blocks
+    /// and may take seconds: call it before the loop runs, or on another thread.
     ///
     /// # Errors
-    /// When the resolver does not know the name, or knows no address of it.
+    /// When the resolver does not know the name, or has no address for it.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         let (name, port) = match self {
             Self::Address(address) => return Ok(vec![address.clone()]),
@@ -172,8 +173,8 @@ impl FromStr for Location {
     }
 }
 
-/// Whether a text may be the name of a host (RFC 1123). One that ends in a number is an IP address
-/// that went wrong, which some resolvers would make something of.
+/// Returns whether a text may be the name of a host (RFC 1123). If its last label is a number, the
+/// text is a mistyped IP address, which some resolvers would accept in part.
 fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -197,7 +198,8 @@ enum Problem {
     NoIpAddress,
 }
 
-/// A text that is no [`Address`], and what to write instead.
+/// The error of a text that is not an [`Address`] or [`Location`]. Its message says what to write
+/// instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
     text: String,
@@ -206,20 +208,23 @@ pub struct AddressError {
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" is no address: ", self.text)?;
+        write!(f, "\"{}\" is not an address: ", self.text)?;
         f.write_str(match self.problem {
             Problem::NoPath => "a path must follow \"unix:\", as in unix:/run/x.sock",
             Problem::LongPath => {
-                return write!(f, "the path of a Unix socket has {UNIX_PATH_MAX} bytes at most");
+                return write!(
+                    f,
+                    "the path of a Unix socket may have {UNIX_PATH_MAX} bytes at most"
+                );
             }
             Problem::AbstractName => {
                 "abstract names of Unix sockets are not supported; a file of that name is \
                  written unix:./@name"
             }
-            Problem::ZeroByte => "the path of a Unix socket has no zero byte",
+            Problem::ZeroByte => "the path of a Unix socket cannot have a zero byte",
             Problem::NoPort => "a port must follow the IP address, as in 127.0.0.1:8080",
             Problem::PortRange => "port numbers go from 0 to 65535",
-            Problem::NoBrackets => "an IPv6 address stands in brackets, as in [::1]:8080",
+            Problem::NoBrackets => "an IPv6 address needs brackets, as in [::1]:8080",
             Problem::NoIpAddress => {
                 "an IP address must come before the port, as in 127.0.0.1:8080 or [::1]:8080"
             }
@@ -234,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_they_are_written() {
+    fn addresses_are_parsed_and_displayed() {
         for (text, shown) in [
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("tcp://[::1]:8080", "[::1]:8080"),
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_what_to_write_instead() {
+    fn an_error_says_what_to_write_instead() {
         for (text, hint) in [
             ("127.0.0.1:65536", "0 to 65535"),
             ("127.0.0.1", "a port must follow"),
@@ -271,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_told_from_an_address_that_went_wrong() {
+    fn a_mistyped_address_is_not_taken_for_a_host() {
         for text in ["localhost:80", "a-b.example.:1", "3com.example:65535", "under_score:1"] {
             let location = text.parse::<Location>().expect(text);
             assert!(matches!(location, Location::Host { .. }), "{location:?}");
@@ -294,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_stands_for_all_its_addresses_each_once() {
+    fn each_address_of_a_host_is_returned_once() {
         let location: Location = "localhost:80".parse().expect("it is a name");
-        let addresses = location.addresses().expect("every machine has that name");
+        let addresses = location.addresses().expect("every machine has this name");
         let twice = |address| addresses.iter().filter(|it| *it == address).count() > 1;
         assert!(!addresses.is_empty() && !addresses.iter().any(twice), "{addresses:?}");
         let nowhere: Location = "no-such-host.invalid:80".parse().expect("it is a name");
-        let error = nowhere.addresses().expect_err("no name ends so (RFC 6761)").to_string();
+        let error = nowhere.addresses().expect_err("the domain is reserved (RFC 6761)").to_string();
         assert!(error.contains("unknown name"), "{error}");
     }
 }

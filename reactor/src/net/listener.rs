@@ -1,4 +1,4 @@
-//! Listening sockets: where they are bound, and why they cannot be.
+//! Listening sockets, and the messages that say why an address cannot be bound.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::net::socket_file::{Failure, SocketFile, named};
 use crate::source::handler::exhaustion;
 use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, sys};
 
-/// A listening socket, bound and ready to be registered.
+/// A listening socket that is ready to be registered.
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
@@ -23,15 +23,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address` and listens, with `SO_REUSEADDR` and, on TCP, `TCP_NODELAY`, which accepted
-    /// connections inherit. The file of a Unix socket that no process listens on any more is
-    /// replaced, which is found out by connecting to it.
+    /// Binds `address` and listens (`listen(2)`). TCP sockets get `SO_REUSEADDR`, and
+    /// `TCP_NODELAY`, which accepted connections inherit.
     ///
-    /// Nothing is waited for. While a Unix socket's file is made, a file of that name and `.lock`
-    /// stands beside it, so that of several servers that begin at once one goes on.
+    /// The stale file of a Unix socket is replaced: one to which no connection can be made, because
+    /// no process listens. While the file is created, a lock beside it, with `.lock` added to the
+    /// name, makes sure that only one of several servers that start at once gets the path. The call
+    /// does not block.
     ///
     /// # Errors
-    /// One sentence saying what is wrong with the address: taken, not this machine's, forbidden.
+    /// One sentence that says what is wrong: the address is in use, this machine does not have it,
+    /// or the system does not permit it.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
         Self::try_bind(address, options).map_err(|(operation, error)| {
             let why = Why { operation, error: &error, address };
@@ -69,20 +71,21 @@ impl Listener {
         Ok(Self { fd, address, file })
     }
 
-    /// Takes over a socket that listens already: one that was inherited from another process, as
-    /// systemd passes them (`sd_listen_fds(3)`), or that other code bound. It is made non-blocking. The
-    /// file of a Unix socket stays: its maker removes it.
+    /// Takes over a socket that already listens: one inherited from another process, as systemd
+    /// passes them (`sd_listen_fds(3)`), or one that other code has bound. The socket is made
+    /// non-blocking. The file of a Unix socket is not removed; its creator has to do that.
     ///
     /// # Errors
-    /// When the descriptor is no stream socket, or does not listen (`SO_ACCEPTCONN`, `socket(7)`).
+    /// When the descriptor is not a stream socket, or does not listen (`SO_ACCEPTCONN`,
+    /// `socket(7)`).
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if sys::sends_messages(fd.as_fd()) {
-            return refused("cannot listen on an inherited descriptor that is no stream socket");
+            return refused("cannot listen on an inherited descriptor that is not a stream socket");
         }
         if !sys::is_listening(fd.as_fd())? {
             return refused(
-                "the inherited socket does not listen; its maker has to call listen(2)",
+                "the inherited socket does not listen; its creator has to call listen(2)",
             );
         }
         sys::set_nonblocking(fd.as_fd())?;
@@ -95,29 +98,34 @@ impl Listener {
         Ok(Self { fd: socket.into(), address, file: None })
     }
 
-    /// Returns another listener on the same socket, for a loop on another thread: each connection goes
-    /// to one of them. A connection may wake both loops, of which one accepts it; with many loops,
-    /// [`ListenOptions::reuse_port`] wakes one. The socket listens, and the file of a Unix socket stays,
-    /// until the last of them has ended.
+    /// Returns another listener on the same socket, for a loop on another thread. Each connection
+    /// is accepted by one of the loops, but may wake all of them. If each loop binds a listener of
+    /// its own with [`ListenOptions::reuse_port`], a connection wakes only one. The socket listens,
+    /// and the file of a Unix socket exists, until the last of these listeners has ended.
     ///
     /// # Errors
-    /// When no descriptor is free (`dup(2)`).
+    /// When the process has no free descriptor (`dup(2)`).
     pub fn try_clone(&self) -> io::Result<Self> {
         let fd = self.fd.try_clone()?;
         Ok(Self { fd, address: self.address.clone(), file: self.file.clone() })
     }
 
-    /// The address it listens on: with the port the kernel chose, when that was left to it.
+    /// Returns the address on which it listens. If the port was 0, it is the one that the kernel
+    /// chose.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Starts accepting: `accept` is called with each connection, and usually registers it. A
-    /// bounded number is accepted in a turn; accepting pauses while the loop has as many
-    /// connections as it may, or descriptors have run out.
+    /// Registers the listener, which then accepts connections. `accept` is called with each of
+    /// them, and usually registers it. If it fails, the connection is closed.
+    ///
+    /// At most [`LoopLimits::accepts_per_turn`](crate::LoopLimits::accepts_per_turn) connections
+    /// are accepted in a turn. Accepting pauses while the loop has
+    /// [`LoopLimits::connections_max`](crate::LoopLimits::connections_max) connections, or no
+    /// descriptor is free.
     ///
     /// # Errors
-    /// What the kernel said to watching the socket.
+    /// As for [`Cx::register`].
     pub fn register<A: 'static, P>(
         self,
         cx: &mut Cx<'_, A, P>,
@@ -129,7 +137,7 @@ impl Listener {
     }
 }
 
-/// Why an address cannot be listened on, for the operator.
+/// Tells the operator why a program cannot listen on an address.
 struct Why<'a> {
     operation: &'static str,
     error: &'a io::Error,
@@ -138,7 +146,7 @@ struct Why<'a> {
 
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was found out here is said in words already.
+        // An error without a number was made here and is a sentence already.
         let Some(number) = self.error.raw_os_error() else { return self.error.fmt(f) };
         let known = exhaustion(self.error).map(str::to_owned);
         let hint = known.or_else(|| match self.address {
@@ -152,33 +160,35 @@ impl fmt::Display for Why<'_> {
     }
 }
 
-/// What an error says about an IP address and a port (`ip(7)`, `bind(2)`).
+/// Explains an error of an IP address and a port (`ip(7)`, `bind(2)`).
 fn about_ip(operation: &str, number: i32, address: &SocketAddr) -> Option<String> {
     let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
     Some(match (operation, number) {
         (_, libc::EADDRINUSE) => {
-            "another socket has that port (ss -tanp says whose it is)".to_owned()
+            "another socket has that port (ss -tanp shows which process)".to_owned()
         }
-        (_, libc::EADDRNOTAVAIL) => "this machine has no such address".to_owned(),
-        (_, libc::EAFNOSUPPORT) => format!("this machine does without {family}"),
+        (_, libc::EADDRNOTAVAIL) => "this machine does not have that address".to_owned(),
+        (_, libc::EAFNOSUPPORT) => format!("this machine does not support {family}"),
         ("bind", libc::EACCES) if address.port() < privileged_below() => {
-            format!("ports under {} take root or CAP_NET_BIND_SERVICE", privileged_below())
+            format!("ports below {} need root or CAP_NET_BIND_SERVICE", privileged_below())
         }
         ("bind", libc::EINVAL) if is_without_scope(address) => {
-            "a link-local address takes the number of its interface, as in [fe80::1%2]:80"
+            "a link-local address needs the number of its interface, as in [fe80::1%2]:80"
                 .to_owned()
         }
-        (_, libc::EACCES | libc::EPERM) => "a rule of this system forbids it".to_owned(),
+        (_, libc::EACCES | libc::EPERM) => "a policy of this system forbids it".to_owned(),
         _ => return None,
     })
 }
 
-/// The first port that any user may take (`net.ipv4.ip_unprivileged_port_start`, for IPv6 too).
+/// Returns the lowest port that any user may bind (`net.ipv4.ip_unprivileged_port_start`, also for
+/// IPv6).
 fn privileged_below() -> u16 {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
+/// Returns whether it is a link-local address that does not name its interface.
 fn is_without_scope(address: &SocketAddr) -> bool {
     match address {
         SocketAddr::V4(_) => false,
@@ -186,23 +196,23 @@ fn is_without_scope(address: &SocketAddr) -> bool {
     }
 }
 
-/// What an error says about the path of a Unix socket (`unix(7)`, `path_resolution(7)`).
+/// Explains an error of the path of a Unix socket (`unix(7)`, `path_resolution(7)`).
 fn about_path(operation: &str, number: i32, path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).display();
     Some(match (operation, number) {
-        (_, libc::EADDRINUSE) => "another process has made that file just now".to_owned(),
-        (_, libc::ENOENT) => format!("there is no folder {folder}"),
-        (_, libc::ENOTDIR) => format!("{folder} is no folder"),
-        (_, libc::EACCES) => format!("this user may not make files in {folder}"),
+        (_, libc::EADDRINUSE) => "another process has just created that file".to_owned(),
+        (_, libc::ENOENT) => format!("the folder {folder} does not exist"),
+        (_, libc::ENOTDIR) => format!("{folder} is not a folder"),
+        (_, libc::EACCES) => format!("this user may not create files in {folder}"),
         (_, libc::EROFS) => format!("the file system of {folder} is read-only"),
         (_, libc::ENOSPC | libc::EDQUOT) => format!("the file system of {folder} is full"),
-        (_, libc::ELOOP) => format!("{folder} leads through too many symbolic links"),
-        (_, libc::ENAMETOOLONG) => "a name in it is too long".to_owned(),
-        ("bind", libc::EPERM) => format!("the file system of {folder} takes no sockets"),
-        ("chmod", libc::EPERM) => "this user may not change its permissions".to_owned(),
-        ("socket", libc::EAFNOSUPPORT) => "this machine does without Unix sockets".to_owned(),
-        (_, libc::EPERM) => "a rule of this system forbids it".to_owned(),
+        (_, libc::ELOOP) => format!("{folder} has too many symbolic links"),
+        (_, libc::ENAMETOOLONG) => "a name in the path is too long".to_owned(),
+        ("bind", libc::EPERM) => format!("the file system of {folder} does not support sockets"),
+        ("chmod", libc::EPERM) => "this user may not change the permissions of the file".to_owned(),
+        ("socket", libc::EAFNOSUPPORT) => "this machine does not support Unix sockets".to_owned(),
+        (_, libc::EPERM) => "a policy of this system forbids it".to_owned(),
         _ => return None,
     })
 }

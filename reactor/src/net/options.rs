@@ -1,4 +1,4 @@
-//! How sockets are set up.
+//! Options for sockets that listen or connect.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,22 +7,23 @@ use std::time::Duration;
 use crate::source::handler::hint;
 use crate::{Address, sys};
 
-/// What TCP does by itself about a peer that is gone without a word. Nothing by default: the idle
-/// limit of connections, 60 s by default, covers most of it.
+/// How the kernel detects that the peer of a TCP connection has disappeared without closing it. By
+/// default it does not: the idle limit of connections, 60 s by default, covers most cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// After how much silence the kernel asks the peer whether it is still there, from 1 s to
-    /// 32,767 s, in whole seconds; it gives up after ten more questions, a tenth of this time
-    /// apart (`TCP_KEEPIDLE`, `tcp(7)`).
+    /// How long a connection may be silent before the kernel probes the peer, from 1 s to 32,767 s,
+    /// in whole seconds (`TCP_KEEPIDLE`, `tcp(7)`). The connection fails after ten probes without
+    /// an answer, which are a tenth of this time apart, but one second at least.
     pub keepalive: Option<Duration>,
-    /// How long what was sent may stay unacknowledged before the connection fails with
-    /// `ETIMEDOUT`, in milliseconds (`TCP_USER_TIMEOUT`, `tcp(7)`); otherwise that takes the
-    /// kernel a quarter of an hour.
+    /// How long sent bytes may stay unacknowledged before the connection fails with `ETIMEDOUT`, in
+    /// whole milliseconds (`TCP_USER_TIMEOUT`, `tcp(7)`). Without it, the kernel takes about a
+    /// quarter of an hour.
     pub user_timeout: Option<Duration>,
 }
 
 impl TcpOptions {
-    /// Sets up a TCP socket: also without delay (`TCP_NODELAY`), since replies are gathered here.
+    /// Sets the options of a TCP socket, and `TCP_NODELAY`: output is already collected before it
+    /// is written, so a delay would gain nothing.
     pub(crate) fn apply(&self, socket: &OwnedFd) -> io::Result<()> {
         sys::set_nodelay(socket.as_fd())?;
         if let Some(idle) = self.keepalive {
@@ -32,25 +33,27 @@ impl TcpOptions {
     }
 }
 
-/// How to listen.
+/// Options of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-    /// Default 4,096, which is that setting's own default.
+    /// How many connections may wait to be accepted. The kernel limits it to `net.core.somaxconn`.
+    /// Default 4,096, which is also the default of that setting.
     pub backlog: i32,
-    /// The permission bits of a Unix socket's file, or those that the process's umask gives.
+    /// The permission bits of the file of a Unix socket. With `None`, the default, the umask of the
+    /// process decides.
     pub unix_mode: Option<u32>,
-    /// Whether an IPv6 address takes IPv4 connections too, where it includes them, as `[::]` does.
-    /// By default it does not, whatever the system's own default is (`net.ipv6.bindv6only`): what
-    /// is not IPv6 is listened to beside it, at an address of its own.
+    /// Whether an IPv6 address that includes IPv4 addresses, such as `[::]`, accepts IPv4
+    /// connections too (`IPV6_V6ONLY`, `ipv6(7)`). By default it does not, whatever
+    /// `net.ipv6.bindv6only` says: a server that wants both listens on an IPv4 address as well.
     pub dual_stack: bool,
     /// Whether other sockets of this user may listen on the same IP address and port
-    /// (`SO_REUSEPORT`, `socket(7)`): the kernel spreads connections over them, so that a loop on each
-    /// of several threads accepts its share. All of them have to set it. By default, an address that
-    /// another socket listens on is refused. Unix sockets have no such option: clone the listener
+    /// (`SO_REUSEPORT`, `socket(7)`). The kernel spreads connections over them, so each of several
+    /// loops on threads of their own accepts its share. All of the sockets have to set it. By
+    /// default, binding fails if another socket listens on the address. Unix sockets do not have
+    /// this option; clone the listener instead
     /// ([`Listener::try_clone`](crate::Listener::try_clone)).
     pub reuse_port: bool,
-    /// What accepted connections inherit.
+    /// The TCP options, which accepted connections inherit.
     pub tcp: TcpOptions,
 }
 
@@ -71,12 +74,13 @@ impl Default for ListenOptions {
     }
 }
 
-/// How to connect.
+/// Options of a connection that this side makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// How long it may take. Default 10 s; the kernel alone would try for two minutes.
+    /// How long connecting may take. Default 10 s; the kernel alone would try for about two
+    /// minutes.
     pub timeout: Duration,
-    /// What TCP does about a peer that is gone.
+    /// The TCP options.
     pub tcp: TcpOptions,
 }
 
@@ -87,7 +91,7 @@ impl ConnectOptions {
         tcp: TcpOptions { keepalive: None, user_timeout: None },
     };
 
-    /// A socket that is connected to `address`, or is about to be.
+    /// Creates a non-blocking socket and begins to connect it to `address`.
     pub(crate) fn dial(&self, address: &Address) -> io::Result<(OwnedFd, sys::Connecting)> {
         let attempt = || {
             let socket = sys::stream_socket(address.endpoint())?;

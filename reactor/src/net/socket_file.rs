@@ -1,4 +1,4 @@
-//! The file of a Unix socket: which server may make it, and that it goes with its server.
+//! The file of a Unix socket: which server may create it, and when it is removed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -12,21 +12,20 @@ use log::{info, warn};
 
 use crate::{ListenOptions, sys};
 
-/// The file of a Unix socket that listens, removed when it is dropped, unless another has taken its
-/// place.
+/// The file of a listening Unix socket. It is removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
-    /// The process that made it: what a fork copies does not remove it.
+    /// The process that created it. A copy made by `fork(2)` does not remove it.
     process: u32,
-    /// The socket once more: while it listens, no other server takes the file for one that is left
-    /// over, so that whose it is cannot change between looking and removing.
+    /// A duplicate of the socket. While it listens, no other server takes the file for a stale one,
+    /// so the file cannot be replaced between the check and the removal.
     _socket: OwnedFd,
 }
 
-/// Device, number and time of birth, where the file system knows that: a number alone is used
-/// again as soon as it is free.
+/// The device, the inode number and, if the file system has it, the time of creation. An inode
+/// number alone is reused as soon as it is free.
 type FileIdentity = (u64, u64, Option<SystemTime>);
 
 fn identity(path: &Path) -> io::Result<FileIdentity> {
@@ -34,35 +33,35 @@ fn identity(path: &Path) -> io::Result<FileIdentity> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// What failed while listening was begun, and how.
+/// The system call that failed while a listener was set up, and its error.
 pub(crate) type Failure = (&'static str, io::Error);
 
-/// Names the call that may have failed.
+/// Adds the name of the system call to an error.
 pub(crate) fn named<T>(operation: &'static str, result: io::Result<T>) -> Result<T, Failure> {
     result.map_err(|error| (operation, error))
 }
 
 impl SocketFile {
-    /// Binds `socket` to `path` and listens. A socket's file that no process listens on any more is
-    /// replaced, which is found out by connecting to it.
+    /// Binds `socket` to `path` and listens. A stale file, to which no connection can be made, is
+    /// replaced.
     pub(crate) fn listen(
         socket: &OwnedFd,
         path: &Path,
         options: &ListenOptions,
     ) -> Result<Self, Failure> {
-        // Until it listens, no other server may take its file for one that is left over.
+        // Until the socket listens, another server would take its file for a stale one.
         let _start = Start::begin(path)?;
         remove_stale(path)?;
         let again = named("dup", socket.try_clone())?;
         named("bind", sys::bind(socket.as_fd(), sys::Endpoint::Unix(path)))?;
-        // From here on it goes with what is returned, or with an error.
+        // From here on, dropping this removes the file, also after an error below.
         let file = Self {
             path: path.to_owned(),
             identity: named("lstat", identity(path))?,
             process: std::process::id(),
             _socket: again,
         };
-        // None can connect before listen, so there is no moment with the wrong mode.
+        // No client can connect before `listen(2)`, so none gets in under the wrong mode.
         if let Some(mode) = options.unix_mode {
             named("chmod", fs::set_permissions(path, fs::Permissions::from_mode(mode)))?;
         }
@@ -81,16 +80,16 @@ impl Drop for SocketFile {
     }
 }
 
-/// The beginning of one server at a path: of several that begin at once, one goes on, and the others
-/// are refused as they would be a moment later.
+/// A lock that a server holds while it creates the file of its socket. Of several servers that
+/// start at the same path at once, one gets it and the others fail, as they would a moment later.
 ///
-/// It is an empty file beside the socket, locked with `flock(2)`, which exists for no longer than
-/// this. Only its owner may open it, so that no other user can hold it; no lock is waited for; and
-/// what cannot be locked, because the file is another's or the file system knows no locks, is done
-/// without.
+/// The lock is an empty file beside the socket, locked with `flock(2)` and removed on drop. Only
+/// its owner may open it, so no other user can hold the lock. No process waits for it. If it cannot
+/// be locked, because the file is another user's or the file system has no locks, the server goes
+/// on without it.
 struct Start {
     path: PathBuf,
-    /// Locked for as long as it is open.
+    /// Is locked as long as it is open.
     _file: File,
 }
 
@@ -100,7 +99,7 @@ impl Start {
         name.push(".lock");
         let path = PathBuf::from(name);
         loop {
-            // What is no file is not waited for, as a FIFO would be, and no link is followed.
+            // Opening a FIFO does not wait, and a symbolic link is not followed.
             let opened = File::options()
                 .write(true)
                 .create(true)
@@ -116,11 +115,12 @@ impl Start {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(in_use("another server begins to listen there"));
+                    return Err(in_use("another server is starting to listen there"));
                 }
                 Err(TryLockError::Error(_)) => return Ok(None),
             }
-            // The one that held it before has removed it, unless it is still the one by that name.
+            // The previous holder may have removed this file before it was locked here. The lock is
+            // valid only if the path still names this file.
             let named_now = fs::symlink_metadata(&path).map(|it| (it.dev(), it.ino()));
             if named_now.is_ok_and(|it| it == (metadata.dev(), metadata.ino())) {
                 return Ok(Some(Self { path, _file: file }));
@@ -131,24 +131,23 @@ impl Start {
 
 impl Drop for Start {
     fn drop(&mut self) {
-        // Removed before it is unlocked: a process that has opened it meanwhile sees that it is gone.
+        // It is removed before it is unlocked, so a process that has opened it meanwhile finds out.
         if let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
 
-/// An address that is taken, in words of its own.
+/// Returns the failure of an address in use, with a message of its own.
 fn in_use(words: impl Into<String>) -> Failure {
     ("bind", io::Error::new(io::ErrorKind::AddrInUse, words.into()))
 }
 
-/// Removes the file of a Unix socket that no process listens on. Whatever else has the name is left
-/// alone.
+/// Removes a stale file: that of a Unix socket on which no process listens. Any other file is kept.
 fn remove_stale(path: &Path) -> Result<(), Failure> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        return Err(in_use("a file that is no socket is in the way"));
+        return Err(in_use("a file with that name exists and is not a socket"));
     }
     let endpoint = sys::Endpoint::Unix(path);
     let probe = named("socket", sys::stream_socket(endpoint))?;
@@ -158,26 +157,27 @@ fn remove_stale(path: &Path) -> Result<(), Failure> {
     };
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => {
-            info!("removing {}, a socket that no process listens on", path.display());
+            info!("removing {}, a socket on which no process listens", path.display());
             named("unlink", fs::remove_file(path))
         }
-        // As many wait there as may.
+        // Its backlog is full.
         Some(libc::EAGAIN) => Err(in_use("another process listens there")),
-        // Gone since it was looked at.
+        // It was removed meanwhile.
         Some(libc::ENOENT) => Ok(()),
-        Some(libc::EPROTOTYPE) => Err(in_use("a socket of another kind is in the way")),
+        Some(libc::EPROTOTYPE) => Err(in_use("a socket of another type has that name")),
         _ => {
-            let words = "a socket is in the way, and whether a process listens on it is not told";
+            let words =
+                "a socket with that name exists, and it is unknown whether a process listens on it";
             Err(in_use(format!("{words} ({error})")))
         }
     }
 }
 
-/// The process at the other end of a connected socket, in words.
+/// Describes the process at the other end of a connected socket.
 fn whose(probe: &OwnedFd) -> String {
     match sys::peer_process(probe.as_fd()) {
-        Ok(process) if process == std::process::id() => "this process listens there already".into(),
-        Ok(process) if process != 0 => format!("another process listens there, number {process}"),
+        Ok(process) if process == std::process::id() => "this process already listens there".into(),
+        Ok(process) if process != 0 => format!("process {process} listens there"),
         _ => "another process listens there".into(),
     }
 }
