@@ -1,8 +1,5 @@
 //! The session of every codec and service.
 
-use std::error::Error;
-use std::fmt;
-
 use crate::{
     Buffer, Cause, Codec, Context, Decoded, Flow, Output, Reason, Reply, Service, Session,
 };
@@ -100,7 +97,8 @@ impl<C: Codec, S> Conversation<C, S> {
         let (waiting, limit) = (input.len(), context.limits.message_size_max);
         let (step, taken) = match self.codec.decode(input.filled_mut(), output) {
             Ok(Decoded::Message { consumed: 0, .. } | Decoded::Skip { consumed: 0 }) => {
-                return Err(Reason::refused(ConversationError::NothingConsumed));
+                let text = "bug in the codec: it delivered a message without consuming input";
+                return Err(Reason::refused(text));
             }
             Ok(Decoded::Message { message, consumed }) => {
                 let mut reply = Reply::new(&mut self.codec, output);
@@ -108,7 +106,7 @@ impl<C: Codec, S> Conversation<C, S> {
             }
             Ok(Decoded::Skip { consumed }) => (Step::Skipped, consumed),
             Ok(Decoded::Incomplete { need }) if need > limit || waiting >= limit => {
-                return Err(Reason::refused(ConversationError::MessageTooLarge { limit }));
+                return Err(Reason::Limit("message_size_max: a message is larger"));
             }
             Ok(Decoded::Incomplete { need }) => {
                 self.need = u32::try_from(need.max(waiting + 1)).unwrap_or(u32::MAX);
@@ -226,31 +224,3 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         self.service.closed(reason, context);
     }
 }
-
-/// Why a conversation ended that its codec would have let go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConversationError {
-    /// A message would not fit [`Limits::message_size_max`](crate::Limits::message_size_max).
-    MessageTooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// The codec delivered a message, or skipped bytes, and took no input for it: a bug in the
-    /// codec, which would do so for ever.
-    NothingConsumed,
-}
-
-impl fmt::Display for ConversationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MessageTooLarge { limit } => {
-                write!(f, "message larger than the limit of {limit} bytes")
-            }
-            Self::NothingConsumed => {
-                f.write_str("bug in the codec: it delivered a message without consuming input")
-            }
-        }
-    }
-}
-
-impl Error for ConversationError {}

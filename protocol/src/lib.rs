@@ -67,7 +67,7 @@ mod upgrade;
 
 pub use buffer::Buffer;
 pub use codec::{Codec, Decoded};
-pub use conversation::{Conversation, ConversationError};
+pub use conversation::Conversation;
 pub use effects::Effects;
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Output};

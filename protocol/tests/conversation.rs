@@ -152,7 +152,7 @@ fn a_service_is_notified_of_every_end_of_its_conversation() {
 fn a_message_over_the_limit_of_the_conversation_is_refused() {
     let mut driver = Driver::new(Limits { message_size_max: 50, ..Limits::DEFAULT });
     let error = driver.advance(Cause::Input, &[b'x'; 60]).expect_err("it is too long");
-    assert_eq!(error.to_string(), "refused: message larger than the limit of 50 bytes");
+    assert_eq!(error.to_string(), "limit reached: message_size_max: a message is larger");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_message_that_announces_more_than_the_limit_is_refused_at_once() {
     let mut session = Conversation::new(Packet::default(), Collect::default());
     let header = &Packet::encode_shared(1, &[0; 43])[..8];
     let error = advance(&mut session, header, &limits).expect_err("8 and 43 bytes are too many");
-    assert_eq!(error.to_string(), "refused: message larger than the limit of 50 bytes");
+    assert_eq!(error.to_string(), "limit reached: message_size_max: a message is larger");
     let mut session = Conversation::new(Packet::default(), Collect::default());
     let header = &Packet::encode_shared(1, &[0; 42])[..8];
     assert_eq!(advance(&mut session, header, &limits).expect("50 bytes"), Flow::Continue);

@@ -85,7 +85,8 @@ pub trait Handler<A = ()> {
     }
 }
 
-/// Why a source ended.
+/// Why a source ended. A session is told the same as `protocol::Reason`, which knows no loop. They are
+/// two types since raw handlers do not need `protocol`.
 #[derive(Debug)]
 pub enum Reason {
     /// This side was done.
