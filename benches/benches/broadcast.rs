@@ -20,7 +20,7 @@ const OTHERS: usize = 64;
 const BATCH: usize = 256;
 
 struct App {
-    peers: Vec<ConnectionId>,
+    connections: Vec<ConnectionId>,
     message: Arc<[u8]>,
     sent: usize,
 }
@@ -29,7 +29,7 @@ struct Listens;
 
 impl Service<Bytes, App> for Listens {
     fn open(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
-        context.app.peers.push(context.me);
+        context.app.connections.push(context.me);
         Flow::Continue
     }
 
@@ -63,7 +63,7 @@ fn connect_all(reactor: &mut Reactor<App>, count: usize) -> io::Result<Vec<TcpSt
             client.set_nonblocking(true)?;
             clients.push(client);
         }
-        reactor.run_until(|app| app.peers.len() == clients.len())?;
+        reactor.run_until(|app| app.connections.len() == clients.len())?;
     }
     Ok(clients)
 }
@@ -72,11 +72,11 @@ fn connect_all(reactor: &mut Reactor<App>, count: usize) -> io::Result<Vec<TcpSt
 fn broadcast(reactor: &mut Reactor<App>) -> io::Result<Duration> {
     let start = Instant::now();
     reactor.app.sent = 0;
-    let peers = std::mem::take(&mut reactor.app.peers);
+    let connections = std::mem::take(&mut reactor.app.connections);
     let mut cx = reactor.cx();
-    peers.iter().for_each(|peer| cx.wake(*peer));
-    reactor.app.peers = peers;
-    reactor.run_until(|app| app.sent == app.peers.len())?;
+    connections.iter().for_each(|connection| cx.wake(*connection));
+    reactor.app.connections = connections;
+    reactor.run_until(|app| app.sent == app.connections.len())?;
     Ok(start.elapsed())
 }
 
@@ -85,7 +85,7 @@ fn main() {
     // Each connection has two descriptors in this process.
     let count = CONNECTIONS.min(measure::descriptors_max().saturating_sub(OTHERS) / 2);
     let backend = BackendKind::Epoll.open().expect("epoll opens");
-    let app = App { peers: Vec::new(), message: Arc::from([7; 1024]), sent: 0 };
+    let app = App { connections: Vec::new(), message: Arc::from([7; 1024]), sent: 0 };
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(backend, limits, app).expect("the limits make sense");
     let clients = connect_all(&mut reactor, count).expect("the connections can be made");

@@ -297,7 +297,7 @@ impl Client {
     }
 
     /// Waits for the answers to messages in flight.
-    fn drain(&mut self) -> io::Result<()> {
+    fn await_answers(&mut self) -> io::Result<()> {
         self.phase = Phase::Stopping;
         let (mut events, until) = (Vec::with_capacity(1024), Instant::now() + PATIENCE);
         while self.connections.iter().any(|it| !it.waiting.is_empty()) {
@@ -360,7 +360,7 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     let elapsed = start.elapsed();
     let server_nanoseconds = measure::cpu_nanoseconds(pid)? - used.0;
     let client_nanoseconds = measure::own_nanoseconds() - used.1;
-    client.drain()?;
+    client.await_answers()?;
 
     let latency = match load.rate {
         Some(_) => client.latency,
@@ -420,6 +420,6 @@ pub fn exchange(load: Load, messages: u64, server: SocketAddr) -> io::Result<u64
             return Err(io::Error::other(format!("there was no answer for {PATIENCE:?}")));
         }
     }
-    client.drain()?;
+    client.await_answers()?;
     Ok(client.connections.iter().map(|it| (it.received / load.size) as u64).sum())
 }

@@ -1,4 +1,4 @@
-//! Executes a plan: every subject in turn, round after round.
+//! Executes a plan: one subject after the other, in several rounds.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const CROWD: usize = 100;
 #[derive(Default)]
 struct Calls {
     ready: Vec<Token>,
-    drain: Vec<Token>,
+    stopping: Vec<Token>,
     closed: Vec<Token>,
     timers: Vec<u64>,
     timeouts: usize,
@@ -49,7 +49,7 @@ impl Handler<Calls> for Note {
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
-        cx.app.drain.push(cx.me());
+        cx.app.stopping.push(cx.me());
         Ok(())
     }
 
@@ -174,17 +174,17 @@ fn many_sources_learn_in_portions_that_the_loop_winds_down() {
         reactor.cx().stop_gracefully(Duration::from_secs(1000));
         // The source of the mailbox is told first.
         reactor.run_once(None).expect("it turns");
-        assert_eq!(reactor.app.drain.len(), LIMITS.calls_per_turn - 1);
+        assert_eq!(reactor.app.stopping.len(), LIMITS.calls_per_turn - 1);
         assert!(!reactor.has_ended(), "some have not been told");
         let mut turns = 1;
         while !reactor.has_ended() {
-            let before = reactor.app.drain.len();
+            let before = reactor.app.stopping.len();
             reactor.run_once(None).expect("it turns");
-            assert!(reactor.app.drain.len() - before <= LIMITS.calls_per_turn);
+            assert!(reactor.app.stopping.len() - before <= LIMITS.calls_per_turn);
             turns += 1;
         }
         assert_eq!(turns, (CROWD + 1).div_ceil(LIMITS.calls_per_turn));
-        assert_eq!(reactor.app.drain, tokens);
+        assert_eq!(reactor.app.stopping, tokens);
     });
 }
 
@@ -338,8 +338,8 @@ fn the_backlog_is_accepted_in_portions_when_the_loop_winds_down() {
     });
 }
 
-/// Answers what comes, and has a timeout that passes at once and sets itself again. Counts the timeouts
-/// of all connections.
+/// Answers what comes, and has a timeout that passes at once and sets itself again. Counts the
+/// timeouts of all connections.
 struct Restless;
 
 impl Service<Bytes, u64> for Restless {

@@ -288,7 +288,7 @@ fn a_stop_while_connecting_arrives_after_the_first_call() {
         stays_silent(&mut reactor, &diary);
         assert!(!reactor.has_ended(), "a connection is still to come");
         let _server = full.open();
-        reactor.run().expect("it runs until it has drained");
+        reactor.run().expect("it runs until it has stopped");
         assert_eq!(diary.entries(), ["ready", "stopping", "stopped"]);
     });
 }
@@ -300,7 +300,7 @@ fn a_stop_and_a_connection_in_one_turn_are_both_reported_once() {
     on_every_backend(LoopLimits { calls_per_turn: 1, ..LoopLimits::DEFAULT }, |mut reactor| {
         let (diary, _) = dial(&mut reactor, &address);
         reactor.cx().stop_gracefully(PATIENCE);
-        reactor.run().expect("it runs until it has drained");
+        reactor.run().expect("it runs until it has stopped");
         assert_eq!(diary.entries(), ["ready", "stopping", "stopped"]);
     });
 }

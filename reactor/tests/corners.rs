@@ -365,7 +365,7 @@ struct Breeder {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Birth {
-    Drain,
+    Stopping,
     Closed,
 }
 
@@ -384,7 +384,7 @@ impl Handler for Breeder {
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
-        self.breed(Birth::Drain, cx);
+        self.breed(Birth::Stopping, cx);
         cx.end(Reason::Finished);
         Ok(())
     }
@@ -398,7 +398,7 @@ impl Handler for Breeder {
 
 #[test]
 fn sources_that_create_others_while_the_loop_winds_down_end_at_its_deadline() {
-    for place in [Birth::Drain, Birth::Closed] {
+    for place in [Birth::Stopping, Birth::Closed] {
         let mut reactor = epoll((), LoopLimits::DEFAULT);
         let (_probe, _, _far) = probe(&mut reactor, Interest::READ);
         let born = Rc::new(Cell::new(0));

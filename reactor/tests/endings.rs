@@ -536,9 +536,10 @@ fn sessions_learn_that_the_loop_winds_down_and_paused_ones_are_awaited() {
             turn_until(&mut reactor, |reactor| reactor.app.is_some());
             let mut cx = reactor.cx();
             cx.stop_gracefully(Duration::from_secs(20));
-            let peer = cx.app.expect("it has called");
+            let connection = cx.app.expect("it has called");
             // Much longer than the idle limit.
-            cx.after(Duration::from_millis(50), move |cx| cx.wake(peer)).expect("it is armed");
+            cx.after(Duration::from_millis(50), move |cx| cx.wake(connection))
+                .expect("it is armed");
             let client = std::thread::spawn(move || {
                 let mut answer = String::new();
                 client.read_to_string(&mut answer).expect("it is closed in order");

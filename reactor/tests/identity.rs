@@ -122,8 +122,8 @@ impl Service<Lines, Wakes> for Waker {
         context: &mut Context<'_, Wakes>,
     ) -> Flow {
         context.app.me = Some(context.me);
-        if let Some(peer) = context.app.to_wake {
-            context.effects.wake(peer);
+        if let Some(connection) = context.app.to_wake {
+            context.effects.wake(connection);
         }
         reply.send(b"done");
         Flow::Continue
@@ -149,10 +149,10 @@ fn a_connection_id_of_one_loop_wakes_no_source_in_another() {
     on_every_backend::<Wakes>(LoopLimits::DEFAULT, |mut here| {
         let mut there = Reactor::new(Wakes::default()).expect("the reactor opens");
         let (mut ours, mut theirs) = (called(&mut here), called(&mut there));
-        let peer = there.app.me.take();
-        assert_ne!(here.app.me, peer);
+        let other = there.app.me.take();
+        assert_ne!(here.app.me, other);
         for (reactor, client, woken) in [(&mut here, &mut ours, 0), (&mut there, &mut theirs, 1)] {
-            (reactor.app.me, reactor.app.to_wake) = (None, peer);
+            (reactor.app.me, reactor.app.to_wake) = (None, other);
             client.write_all(b"wake\n").expect("the kernel takes bytes");
             turn_until(reactor, |reactor| reactor.app.me.is_some());
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");

@@ -100,7 +100,7 @@ enum Place {
     Idle,
     Deadline,
     Timer,
-    Drain,
+    Stopping,
     Closed,
     Dropped,
 }
@@ -128,7 +128,7 @@ impl Handler for Bomb {
                 cx.end(Reason::Finished);
                 return Ok(());
             }
-            Place::Ready | Place::Drain => {}
+            Place::Ready | Place::Stopping => {}
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Handler for Bomb {
     }
 
     fn stopping(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
-        self.at(Place::Drain);
+        self.at(Place::Stopping);
         Ok(())
     }
 
@@ -203,7 +203,7 @@ fn a_panic_of_a_handler_ends_its_source_with_its_own_reason() {
         }
         assert_eq!(reactor.counters().closes[Reason::Panicked.index()], 4);
         // This is the last case, since the loop winds down.
-        let (ends, _far) = plant(&mut reactor, Place::Drain);
+        let (ends, _far) = plant(&mut reactor, Place::Stopping);
         reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         reactor.cx().stop_gracefully(PATIENCE);
         turn_until_panic(&mut reactor);
@@ -271,7 +271,7 @@ fn a_panicking_closure_leaves_no_sources() {
 #[derive(Default)]
 struct Shared {
     place: &'static str,
-    peer: Option<ConnectionId>,
+    connection: Option<ConnectionId>,
     ends: Vec<String>,
 }
 
@@ -299,7 +299,7 @@ impl Service<Lines, Shared> for Fragile {
         // There is much unsent output and much unread input.
         reply.send(&vec![b'x'; 300_000]);
         reply.send(line);
-        context.app.peer = Some(context.me);
+        context.app.connection = Some(context.me);
         if context.app.place == "timeout" {
             context.effects.set_timeout(0, Some(MOMENT));
         }
@@ -369,9 +369,9 @@ fn provoke(reactor: &mut Reactor<Shared>, address: &str, place: &'static str) {
             client.shutdown(std::net::Shutdown::Write).expect("it is connected");
         }
         "resume" | "stopping" => {
-            turn_until(reactor, |reactor| reactor.app.peer.is_some());
-            match (place, reactor.app.peer) {
-                ("resume", Some(peer)) => reactor.cx().wake(peer),
+            turn_until(reactor, |reactor| reactor.app.connection.is_some());
+            match (place, reactor.app.connection) {
+                ("resume", Some(connection)) => reactor.cx().wake(connection),
                 _ => reactor.cx().stop_gracefully(PATIENCE),
             }
         }
@@ -395,7 +395,7 @@ fn a_panicking_session_is_closed_and_others_lose_no_bytes() {
         let echo = serve(&mut reactor, Limits::DEFAULT, echo);
         let mut neighbour = Neighbour::new(&mut reactor, &echo);
         for place in ["open", "call", "drained", "resume", "timeout", "finish", "closed"] {
-            (reactor.app.peer, reactor.app.ends) = (None, Vec::new());
+            (reactor.app.connection, reactor.app.ends) = (None, Vec::new());
             provoke(&mut reactor, &fragile, place);
             neighbour.check(&mut reactor, place);
             let ends = &reactor.app.ends;
@@ -404,7 +404,7 @@ fn a_panicking_session_is_closed_and_others_lose_no_bytes() {
                 _ => assert_eq!(ends, &["panicked"], "{place}"),
             }
         }
-        (reactor.app.peer, reactor.app.ends) = (None, Vec::new());
+        (reactor.app.connection, reactor.app.ends) = (None, Vec::new());
         provoke(&mut reactor, &fragile, "stopping");
         assert_eq!(reactor.app.ends, ["panicked"]);
     });

@@ -164,7 +164,7 @@ fn events_reach_only_their_own_registration() {
             }
             reactor.app.calls = 0;
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-            assert_eq!(reactor.app.calls, 1, "the other was closed before its turn");
+            assert_eq!(reactor.app.calls, 1, "the other was closed before it was called");
             assert_eq!(reactor.counters().live(), before);
             let reused =
                 reactor.app.pair.iter().all(|token| token.tag().slot() <= before as u32 + 2);
@@ -269,7 +269,7 @@ fn every_callback_can_close_its_own_source_and_others() {
         Ready,
         Timeout,
         Timer,
-        Drain,
+        Stopping,
         Closed,
     }
     struct Closer {
@@ -307,14 +307,14 @@ fn every_callback_can_close_its_own_source_and_others() {
 
         fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, bool>) -> io::Result<()> {
             self.at(Place::Timer, cx);
-            if self.place == Place::Drain {
+            if self.place == Place::Stopping {
                 cx.stop_gracefully(Duration::from_secs(10));
             }
             Ok(())
         }
 
         fn stopping(&mut self, cx: &mut Cx<'_, bool>) -> io::Result<()> {
-            self.at(Place::Drain, cx);
+            self.at(Place::Stopping, cx);
             Ok(())
         }
 
@@ -332,7 +332,7 @@ fn every_callback_can_close_its_own_source_and_others() {
             Ok(())
         }
     }
-    for place in [Place::Ready, Place::Timeout, Place::Timer, Place::Drain, Place::Closed] {
+    for place in [Place::Ready, Place::Timeout, Place::Timer, Place::Stopping, Place::Closed] {
         on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<bool>| {
             let before = reactor.counters().live();
             let told = Rc::default();

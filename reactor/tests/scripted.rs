@@ -171,7 +171,7 @@ fn a_descriptor_that_cannot_be_watched_causes_an_error_and_is_closed() {
     register(&mut reactor, Interest::READ, Note);
 }
 
-/// Pauses and resumes itself in turn, at every wake.
+/// Pauses and resumes itself alternately, at every wake.
 struct Flip(u32);
 
 impl Handler for Flip {

@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
 
 struct Client {
     session: Conversation<Server, Connection>,
-    peer: ConnectionId,
+    connection: ConnectionId,
     input: Buffer,
     output: Output,
 }
@@ -60,7 +60,7 @@ impl Client {
     fn open(app: &mut App, number: u64) -> Self {
         let (input, output) = (Buffer::new(), Output::new());
         let mut client =
-            Self { session: session(None), peer: ConnectionId(number.into()), input, output };
+            Self { session: session(None), connection: ConnectionId(number.into()), input, output };
         assert_eq!(client.advance(app, Cause::Opened).0, Flow::Continue);
         client
     }
@@ -68,8 +68,8 @@ impl Client {
     /// Calls the session. Returns its flow, and the connections that it wakes.
     fn advance(&mut self, app: &mut App, cause: Cause) -> (Flow, Vec<ConnectionId>) {
         let mut effects = Effects::default();
-        let mut context =
-            Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects).because(cause);
+        let mut context = Context::new(Instant::now(), self.connection, app, &LIMITS, &mut effects)
+            .because(cause);
         let flow = self.session.advance(&mut self.input, &mut self.output, &mut context);
         // An error ends the conversation too.
         (flow.unwrap_or(Flow::Close), effects.take_wakes().collect())
@@ -97,7 +97,7 @@ impl Client {
     /// Closes its connection.
     fn closed(&mut self, app: &mut App) {
         let mut effects = Effects::default();
-        let mut context = Context::new(Instant::now(), self.peer, app, &LIMITS, &mut effects);
+        let mut context = Context::new(Instant::now(), self.connection, app, &LIMITS, &mut effects);
         Session::closed(&mut self.session, &protocol::Reason::Finished, &mut context);
     }
 
@@ -216,7 +216,7 @@ fn a_publisher_of_many_messages_yields_to_its_subscribers() {
     let (flow, woken) = publisher.send(&mut app, &"publish news x\r\n".repeat(1000));
     assert_eq!(flow, Flow::Pause);
     assert_eq!(woken.len(), 101, "each is woken once, and the publisher last");
-    assert_eq!(woken.last(), Some(&publisher.peer));
+    assert_eq!(woken.last(), Some(&publisher.connection));
     let output = publisher.output.len() / 6;
     assert!((160..170).contains(&output), "{output} messages were published at once");
     while publisher.advance(&mut app, Cause::Woken).0 == Flow::Pause {}
@@ -452,7 +452,7 @@ fn the_replies_to_a_long_pipeline_are_sent_in_portions() {
             assert_eq!(output, 100 * (10_000 + "$10000\r\n\r\n".len() as u64));
             break;
         }
-        assert_eq!((flow, woken), (Flow::Pause, vec![client.peer]), "it wakes itself");
+        assert_eq!((flow, woken), (Flow::Pause, vec![client.connection]), "it wakes itself");
         cause = Cause::Woken;
     }
     // Output that was read in between does not make a portion longer.
@@ -513,7 +513,7 @@ fn the_client_with_the_most_unread_output_is_closed_at_the_common_limit() {
             break woken;
         }
     };
-    assert_eq!(woken, [keeper.peer], "only the client with the most is closed");
+    assert_eq!(woken, [keeper.connection], "only the client with the most is closed");
     let info = observer.answer(&mut app, "info");
     assert!(info.contains("evicted_clients:1\r\n"), "{info}");
     assert!(info.contains(&format!("mem_clients_normal:{}\r\n", 50 * 1_000_012)), "{info}");

@@ -37,7 +37,7 @@ fn memory_with_connections(load: Load, server: SocketAddr, pid: u32) -> io::Resu
     for number in 0..load.connections {
         client.send(number, 1, Instant::now())?;
     }
-    client.drain()?;
+    client.await_answers()?;
     std::thread::sleep(SETTLE);
     let memory = measure::memory_bytes(pid)?;
     drop(client);

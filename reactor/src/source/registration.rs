@@ -67,7 +67,7 @@ pub(crate) enum Sharing {
     Excluded,
 }
 
-/// What proves that a descriptor has been drained.
+/// The result of an operation that proves that a descriptor is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExhaustedBy {
     /// Only an operation that would block.

@@ -133,7 +133,7 @@ impl App {
     pub(crate) fn kill(&mut self, number: usize) {
         let client = &mut self.clients[number];
         client.killed = true;
-        self.wakes.push(client.peer);
+        self.wakes.push(client.connection);
         self.retire(number);
     }
 
@@ -201,7 +201,7 @@ impl App {
         }
         // A client whose outbox is not empty has been woken already.
         if client.outbox.is_empty() {
-            self.wakes.push(client.peer);
+            self.wakes.push(client.connection);
         }
         client.outbox_bytes += encoded.len() as u64;
         client.outbox.push(encoded);

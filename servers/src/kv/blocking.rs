@@ -129,7 +129,7 @@ fn answer(app: &mut App, number: usize, encoded: Arc<[u8]>) {
     match app.clients[number].replies {
         Replies::On => app.post(number, encoded),
         // The client goes on with the requests that arrived during the wait.
-        _ => app.wakes.push(app.clients[number].peer),
+        _ => app.wakes.push(app.clients[number].connection),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Transaction {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
-    pub(crate) peer: ConnectionId,
+    pub(crate) connection: ConnectionId,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) name: Bytes,
     pub(crate) protocol: Protocol,
@@ -79,14 +79,14 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(
         id: u64,
-        peer: ConnectionId,
+        connection: ConnectionId,
         address: Option<SocketAddr>,
         authenticated: bool,
         now: Instant,
     ) -> Self {
         Self {
             id,
-            peer,
+            connection,
             address,
             name: Bytes::default(),
             protocol: Protocol::Resp2,

@@ -19,14 +19,14 @@ const PARTS: usize = 8;
 /// It equals the limit of a transaction: a program may send the list that the client waits for only
 /// after it has written that many requests.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The number of kept requests that run before other clients get a turn.
-const CAUGHT_UP_PER_TURN: usize = 2048;
+/// The number of kept requests that run in one call, before other clients are served.
+const CAUGHT_UP_PER_CALL: usize = 2048;
 /// Bytes of replies after which a client yields to others, and its replies are sent. Its requests
 /// are read even if it has not read earlier replies.
 const PORTION: u64 = 256 * 1024;
 /// The number of messages to subscribers after which a publisher yields to them. Their own limits
 /// do not bound the messages that they could not read yet.
-const POSTS_PER_TURN: usize = 16 * 1024;
+const POSTS_MAX: usize = 16 * 1024;
 
 /// The number of a connection that is not a client yet, or is one no longer.
 const NO_CLIENT: usize = usize::MAX;
@@ -116,7 +116,7 @@ impl Connection {
         self.count_held(reply, context);
         let mut wakes = std::mem::take(&mut context.app.wakes);
         if !wakes.is_empty() {
-            wakes.drain(..).for_each(|peer| context.effects.wake(peer));
+            wakes.drain(..).for_each(|connection| context.effects.wake(connection));
             wakes.give_back();
         }
         context.app.wakes = wakes;
@@ -142,7 +142,7 @@ impl Connection {
         }
         let is_behind = client.blocked.is_none() && !client.waiting.is_empty();
         let has_portion = reply.backlog() >= self.portion_end;
-        if is_behind || has_portion || context.app.posted > POSTS_PER_TURN {
+        if is_behind || has_portion || context.app.posted > POSTS_MAX {
             // The connections that were woken run before this one.
             context.app.posted = 0;
             self.portion_end = reply.backlog() + PORTION;
@@ -204,7 +204,7 @@ impl Connection {
         client.outbox.drain(..).for_each(|encoded| reply.share(encoded));
         client.outbox.give_back();
         let limit = context.app.backlog_max(self.me).min(self.portion_end);
-        for _ in 0..CAUGHT_UP_PER_TURN {
+        for _ in 0..CAUGHT_UP_PER_CALL {
             let client = &mut context.app.clients[self.me];
             let is_done = client.ending || client.killed || client.blocked.is_some();
             if is_done || reply.backlog() > limit {
