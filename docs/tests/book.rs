@@ -79,6 +79,44 @@ fn the_tests_that_hold_requirements_exist() {
     assert!(count > 60, "only {count} tests were found on the page");
 }
 
+/// Returns the numbers of the laws that a text cites, also across the lines of a comment.
+fn cited_laws(text: &str) -> BTreeSet<u32> {
+    let words: Vec<&str> =
+        text.split(|it: char| !it.is_alphanumeric()).filter(|it| !it.is_empty()).collect();
+    words
+        .windows(2)
+        .filter(|pair| ["law", "laws"].iter().any(|it| pair[0].eq_ignore_ascii_case(it)))
+        .filter_map(|pair| pair[1].parse().ok())
+        .collect()
+}
+
+/// Returns the numbers of the laws that the page on the architecture states.
+fn stated_laws() -> BTreeSet<u32> {
+    let page = include_str!("../src/architecture.md");
+    let section = between_headings(page, "## Eight laws");
+    section.lines().filter_map(|line| line.split_once(". **")?.0.parse().ok()).collect()
+}
+
+/// Returns the text of a page from a heading to the next one.
+fn between_headings<'a>(page: &'a str, heading: &str) -> &'a str {
+    let section = page.split_once(heading).expect("the page has that heading").1;
+    section.split("\n#").next().unwrap_or_default()
+}
+
+#[test]
+fn every_law_that_a_comment_or_a_page_cites_is_stated() {
+    let stated = stated_laws();
+    assert!(stated.iter().copied().eq(1..=8), "the page states {stated:?}");
+    let mut found = BTreeSet::new();
+    for file in sources().into_iter().chain(pages()) {
+        let cited = cited_laws(&read(&file));
+        assert!(cited.is_subset(&stated), "{} cites one of {cited:?}", file.display());
+        found.extend(cited);
+    }
+    assert!(found.len() > 4, "only the laws {found:?} were found in comments");
+    assert_eq!(cited_laws("/// (Law\n    /// 9)"), BTreeSet::from([9]));
+}
+
 #[test]
 fn every_requirement_that_a_comment_cites_is_explained() {
     let page = include_str!("../src/requirements.md");
