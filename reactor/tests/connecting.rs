@@ -305,6 +305,55 @@ fn a_stop_and_a_connection_in_one_turn_are_both_reported_once() {
     });
 }
 
+/// One of several attempts to connect. The first that succeeds closes the others, and replaces
+/// itself by the handler of the connection.
+struct Attempt {
+    attempts: Rc<RefCell<Vec<Token>>>,
+    diary: Diary,
+}
+
+impl Handler for Attempt {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        self.diary.note("connected");
+        for attempt in self.attempts.take() {
+            if attempt != cx.me() {
+                cx.close(attempt);
+            }
+        }
+        cx.replace_handler(Notes { diary: self.diary.clone(), ends: false });
+        cx.wake(cx.me());
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_>) {
+        self.diary.note(format!("an attempt ended: {reason}"));
+    }
+}
+
+#[test]
+fn the_first_of_several_attempts_closes_the_others() {
+    let full = Full::new();
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = Address::from(server.local_addr().expect("it has one"));
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor| {
+        let (attempts, diary) = (Rc::new(RefCell::new(Vec::new())), Diary::default());
+        for address in [&full.address, &address, &full.address] {
+            let connector =
+                Connector::dial(address, &ConnectOptions::DEFAULT).expect("it begins to connect");
+            let attempt = Attempt { attempts: Rc::clone(&attempts), diary: diary.clone() };
+            let token = connector.register(quiet(), attempt, &mut reactor.cx());
+            attempts.borrow_mut().push(token.expect("it registers"));
+        }
+        turn_until(&mut reactor, |reactor| {
+            diary.entries().len() == 4 && reactor.cx().connections() == 1
+        });
+        let ended = "an attempt ended: cancelled";
+        let mut entries = diary.entries();
+        entries.sort_unstable();
+        assert_eq!(entries, [ended, ended, "connected", "ready, woken"]);
+    });
+}
+
 #[test]
 fn closing_a_connection_while_connecting_calls_closed() {
     let full = Full::new();

@@ -1,4 +1,4 @@
-//! Connections that this side begins.
+//! Connections that this side makes.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,6 +15,10 @@ use crate::{
 
 /// A socket that is connecting, ready to be registered: the counterpart of a
 /// [`Listener`](crate::Listener), for handlers that use the descriptor themselves.
+///
+/// It connects to one address. A program that races several (RFC 8305) registers a connector for
+/// each of them. The handler that is called first closes the other attempts ([`Cx::close`]) and
+/// replaces itself by the handler of the connection ([`Cx::replace_handler`]).
 ///
 /// ```
 /// use reactor::{Address, ConnectOptions, Connector, Cx, Handler, Interest, Reactor};
@@ -57,34 +61,33 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Makes a non-blocking socket and begins to connect it (`connect(2)`). Nothing is waited for.
+    /// Creates a non-blocking socket and begins to connect it (`connect(2)`). This does not block.
     ///
     /// # Errors
-    /// What the kernel says at once, with the address: the socket cannot be made, there is no
-    /// route, a Unix socket has no listener or a full backlog.
+    /// The error that the kernel returns at once, with the address: the socket cannot be created,
+    /// there is no route, or a Unix socket has no listener or a full backlog.
     pub fn dial(address: &Address, options: &ConnectOptions) -> io::Result<Self> {
         let (fd, state) = options.dial(address)?;
         Ok(Self { fd, address: address.clone(), state, timeout: options.timeout })
     }
 
-    /// The address that is dialled.
+    /// Returns the address to which it connects.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Registers the connection. `handler` is called for the first time once the connection stands:
-    /// [`Handler::ready`] runs once then, whatever `registration` is interested in, and from there
-    /// on as the interest says. A wake and a graceful stop of the loop that come before are not
-    /// lost: the handler is told of them right after.
+    /// Registers the connection. `handler` is called for the first time when the connection is
+    /// established: [`Handler::ready`] runs once, whatever the interest of `registration` is. Later
+    /// calls depend on the interest. If the source is woken or the loop is stopped gracefully
+    /// before that, the handler is told right after the first call.
     ///
-    /// Connecting may take [`ConnectOptions::timeout`], counted from this call; meanwhile the idle
-    /// limit does not count. A connection that fails ends like any other source:
-    /// [`Handler::closed`] gets [`Reason::Failed`] of the operation `connect`, or
-    /// [`Reason::TimedOut`].
+    /// Connecting may take [`ConnectOptions::timeout`] from this call on. The idle limit does not
+    /// apply meanwhile. A connection that fails ends like any other source: [`Handler::closed`]
+    /// gets [`Reason::Failed`] with the operation `connect`, or [`Reason::TimedOut`].
     ///
-    /// The token, the descriptor and its place in the backend stay the same throughout. Of a TCP
-    /// connection a short read counts as the proof that there is no more, as
-    /// [`Registration::short_read_exhausts`] says.
+    /// The token, the descriptor and its place in the backend stay the same throughout. A short
+    /// read from a TCP connection counts as proof that it is exhausted
+    /// ([`Registration::short_read_exhausts`]).
     ///
     /// # Errors
     /// As for [`Cx::register`].
@@ -94,7 +97,7 @@ impl Connector {
         handler: impl Handler<A> + 'static,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Token> {
-        let stands = self.state == sys::Connecting::Done;
+        let is_established = self.state == sys::Connecting::Done;
         let exhausted_by = match self.address {
             Address::Tcp(_) => ExhaustedBy::ShortRead,
             Address::Unix(_) => registration.exhausted_by,
@@ -103,7 +106,7 @@ impl Connector {
             interest: Interest::WRITE,
             idle: Idle::Exempt,
             mode: Mode::Nonblocking,
-            assumed: if stands { Readiness::WRITABLE } else { Readiness::NONE },
+            assumed: if is_established { Readiness::WRITABLE } else { Readiness::NONE },
             exhausted_by,
             ..registration
         };
@@ -115,29 +118,30 @@ impl Connector {
             idle: cx.core.idle_of(&registration)?,
         };
         let token = cx.register(self.fd, while_connecting, connecting)?;
-        if !stands {
+        if !is_established {
             cx.set_timeout_of(token, self.timeout);
         }
         Ok(token)
     }
 }
 
-/// Waits until a connection stands, and then makes room for the handler that it is for.
+/// Waits until a connection is established, and then replaces itself by the handler of the
+/// connection.
 struct Connecting<H> {
-    /// There until it takes over.
+    /// `None` after the replacement.
     handler: Option<H>,
     address: Address,
-    /// The source was woken before the connection stood.
+    /// The source was woken before the connection was established.
     woken: bool,
-    /// What the handler wants from then on,
+    /// The interest of the handler, set when the connection is established.
     interest: Interest,
-    /// and for how many nanoseconds it may be silent.
+    /// The idle limit from then on, in nanoseconds.
     idle: u64,
 }
 
 impl<H> Connecting<H> {
-    /// Whether the connection stands.
-    fn stands<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
+    /// Returns whether the connection is established.
+    fn is_established<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
         if !cx.readiness().intersects(Readiness::WRITABLE | Readiness::ERROR) {
             return Ok(false);
         }
@@ -154,7 +158,7 @@ impl<H> Connecting<H> {
 impl<A: 'static, H: Handler<A> + 'static> Handler<A> for Connecting<H> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.woken |= cx.was_woken();
-        if !self.stands(cx)? {
+        if !self.is_established(cx)? {
             return Ok(());
         }
         let Some(handler) = &mut self.handler else { return Ok(()) };
@@ -166,7 +170,7 @@ impl<A: 'static, H: Handler<A> + 'static> Handler<A> for Connecting<H> {
             (source.deadline, source.idle, source.last_active) = (NEVER, idle, charged);
         });
         cx.woken = self.woken;
-        // Until this has returned, the handler stays here: if it panics, it is still told its end.
+        // The handler stays here until this has returned: if it panics, `closed` is still called.
         let result = handler.ready(cx);
         if !cx.is_replaced()
             && let Some(handler) = self.handler.take()
