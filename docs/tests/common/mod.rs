@@ -1,5 +1,7 @@
 //! Finds the files that the checks read.
 
+#![allow(dead_code)] // Each test program uses a part of it.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
