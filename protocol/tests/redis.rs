@@ -1,4 +1,4 @@
-//! This crate sends and prints what the server and the tool of Redis do.
+//! Compares what this crate sends and prints with the server and the tool of Redis.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -54,7 +54,7 @@ fn unknown_command(request: Request<'_>, writer: &mut Writer<'_>) {
     writer.error_parts(&words);
 }
 
-/// Returns what a server on this codec sends for `input`, if it knows no command.
+/// Returns what a server that uses this codec and knows no command sends for `input`.
 fn our_answer(server: Server, input: &[u8]) -> Vec<u8> {
     let (mut server, mut output, mut rest) = (server, Output::new(), input.to_vec());
     loop {
@@ -302,7 +302,7 @@ fn values_are_printed_as_by_redis_cli() {
     for (protocol, version) in [(Protocol::Resp2, "-2"), (Protocol::Resp3, "-3")] {
         let mut connection = Connection::open(&redis, protocol);
         connection.call(&["FLUSHALL"], |_, _| ());
-        // The tool sends the commands that write again: their replies have to be the same.
+        // Each command runs several times, so only those whose reply stays the same are compared.
         for command in COMMANDS {
             connection.call(command, |_, _| ());
             if ["RPUSH", "SADD", "HSET", "ZADD", "XADD", "DECRBY"].contains(&command[0]) {
@@ -426,7 +426,7 @@ fn serve(mut stream: UnixStream) {
     }
 }
 
-/// Returns what a tool of Redis prints when it talks to a server on this codec.
+/// Returns what a tool of Redis prints when it talks to a server that uses this codec.
 fn talk(program: &str, args: &[&str], input: &str) -> Option<String> {
     if !has_peer(program) {
         return None;

@@ -166,7 +166,7 @@ impl Model {
         }
     }
 
-    /// Whether `value` equals the generated one.
+    /// Returns whether `value` equals the generated one.
     fn is(&self, value: Value<'_>) -> bool {
         let all = |models: &[Model]| {
             models.len() == value.elements().len()

@@ -291,7 +291,7 @@ fn an_error_of_a_handler_ends_only_its_source() {
     });
 }
 
-/// Reads through a library that says "nothing" in place of an error.
+/// Reads through a library that returns `None` when the read would block, not an error.
 struct Library {
     socket: UnixStream,
     read: Rc<Cell<usize>>,
@@ -299,7 +299,7 @@ struct Library {
 }
 
 impl Library {
-    /// The bytes that there are, or none now.
+    /// Returns how many bytes were read, or `None` if the read would block.
     fn receive(&mut self) -> io::Result<Option<usize>> {
         match self.socket.read(&mut [0; 3]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -337,7 +337,7 @@ fn an_operation_that_returns_none_instead_of_an_error_waits_for_the_kernel() {
             turn_until(&mut reactor, |_| read.get() == round as usize * 10);
             assert_eq!(empty.get(), round);
             let turns = reactor.counters().turns;
-            // It is not called again for what it has said there is not, nor asked when it is woken.
+            // A `None` removes readiness: the wake calls the handler, which does not read again.
             reactor.cx().wake(token);
             reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
             assert_eq!((empty.get(), reactor.counters().turns), (round, turns + 1));

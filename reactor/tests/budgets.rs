@@ -338,7 +338,7 @@ fn the_backlog_is_accepted_in_portions_when_the_loop_winds_down() {
     });
 }
 
-/// Answers what comes, and has a timeout that passes at once and sets itself again. Counts the
+/// Answers any input, and has a timeout that passes at once and sets itself again. Counts the
 /// timeouts of all connections.
 struct Restless;
 

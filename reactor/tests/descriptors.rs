@@ -1,4 +1,4 @@
-//! A codec on descriptors that are no sockets.
+//! A codec on descriptors that are not sockets.
 
 mod common;
 
@@ -36,7 +36,7 @@ impl Service<Lines, Heard> for Keeps {
     }
 }
 
-/// Says so many lines and closes. It never reads.
+/// Sends this many lines and closes. It never reads.
 struct Says(usize);
 
 impl Service<Lines, Heard> for Says {

@@ -33,8 +33,8 @@ fn register(reactor: &mut Reactor<()>, fd: impl Into<OwnedFd>, interest: Interes
     probe
 }
 
-/// Turns until the probe was told its end, and then for a while longer: it is told once, and the
-/// loop rests. Returns how much was read, and the reason.
+/// Turns the loop until the probe has been told its end, and then a while longer, to check that it
+/// is told once and that the loop then sleeps. Returns how often it has read, and the reason.
 fn ended(reactor: &mut Reactor<()>, probe: &Probe) -> (usize, &'static str) {
     turn_until(reactor, |_| probe.closes.get() > 0);
     assert_rests(reactor);
@@ -212,7 +212,7 @@ fn a_pipe_without_a_reader_fails_its_writer() {
             .cx()
             .register(writer.into(), registration, Writer(probe.clone()))
             .expect("it registers");
-        // The pipe fills up; then the source rests.
+        // The pipe fills up, and then nothing runs.
         assert_rests(&mut reactor);
         drop(reader);
         assert_eq!(ended(&mut reactor, &probe), (0, "failed"));

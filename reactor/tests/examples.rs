@@ -1,4 +1,4 @@
-//! Every example is run as a program and talked to, as its documentation says it can be.
+//! Runs every example as a program, and uses it as its documentation says.
 //!
 //! `cargo test` builds the examples. `cargo test --test examples` alone does not, so that
 //! `cargo build --examples` has to come before it.
@@ -12,7 +12,7 @@ use std::thread;
 
 use testkit::{Folder, PATIENCE, process, wait_until};
 
-/// An example that runs. It is killed when dropped.
+/// A running example. It is killed on drop.
 struct Example {
     child: Child,
     lines: Receiver<String>,
@@ -102,9 +102,9 @@ fn chat_sends_a_line_to_all_others() {
     let (mut first_in, mut second_in) = (BufReader::new(&first), BufReader::new(&second));
     let long = "long ".repeat(100);
     for round in 0..3 {
-        // The second connection was accepted last: once its line has come, both are members.
+        // The second connection was accepted last: once its line has arrived, both are members.
         (&second).write_all(b"short\n").expect("it is sent");
-        // Its own lines do not come back, so this is what the other said.
+        // A member does not receive its own lines, so this one is from the other.
         assert_eq!(read_line(&mut first_in), "short\n");
         let line = format!("{long}{round}\n");
         (&first).write_all(line.as_bytes()).expect("it is sent");
@@ -150,7 +150,7 @@ fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
     let (mut server, _) = upstream.accept().expect("the proxy connects");
     peer.set_nonblocking(true).expect("it is a socket");
     let (block, mut sent) = (vec![7; 1 << 16], 0);
-    // More than the buffers of the kernel and the proxy hold, where the proxy kept it all.
+    // Writes until nothing is taken any more. A proxy that kept everything would take without end.
     wait_until("back-pressure", || {
         for _ in 0..100 {
             match peer.write(&block) {
@@ -165,7 +165,7 @@ fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
     });
     let memory = process::memory_bytes(proxy.child.id()).expect("it runs");
     assert!(memory < 8 << 20, "the proxy keeps {memory} bytes after {sent} were sent");
-    // What was held up arrives once the other side reads.
+    // The bytes on the way arrive once the other side reads.
     peer.shutdown(Shutdown::Write).expect("the stream ends");
     server.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
     let mut received = Vec::new();

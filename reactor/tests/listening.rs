@@ -190,7 +190,7 @@ fn a_listener_does_not_wait_for_another_server_on_the_same_path() {
     lock.lock().expect("it is ours");
     let said = refusal(&unix(&path));
     assert!(said.contains("another server is starting to listen there"), "{said}");
-    // A server that is killed at that moment leaves the file and nothing else.
+    // A server that is killed at that moment leaves only the file behind.
     drop(lock);
     drop(bind(&unix(&path)).expect("nothing is in the way"));
     assert!(!path.exists() && !lock_path.exists());
@@ -367,7 +367,7 @@ fn connections_dropped_by_the_kernel_are_counted() {
     });
 }
 
-/// Accepts what comes in both loops until so many were accepted. Returns how many each has.
+/// Accepts connections in both loops until there are `count`. Returns how many each loop has.
 fn accepted_by(one: Listener, two: Listener, count: usize) -> (usize, usize) {
     let mut loops = [one, two].map(|listener| {
         let mut reactor = Reactor::new(0).expect("the reactor opens");
@@ -393,7 +393,10 @@ fn two_listeners_share_a_port_if_both_allow_it() {
     let one = Listener::bind(&any, &options).expect("a port is free");
     let address = one.address().clone();
     let two = Listener::bind(&address, &options).expect("the port is shared");
-    assert!(Listener::bind(&address, &ListenOptions::DEFAULT).is_err(), "it is not taken unasked");
+    assert!(
+        Listener::bind(&address, &ListenOptions::DEFAULT).is_err(),
+        "a listener without the option cannot share the port"
+    );
     let clients: Vec<TcpStream> = (0..64)
         .map(|_| TcpStream::connect(address.to_string()).expect("one of both accepts"))
         .collect();

@@ -1,4 +1,4 @@
-//! The log tells which connection it is about.
+//! Log lines name the connection that they are about.
 
 mod common;
 
@@ -41,7 +41,7 @@ enum End {
     Server,
 }
 
-/// Serves a client until the connection has ended so. Returns the lines about the client.
+/// Serves a client until the connection has ended in this way. Returns the lines about the client.
 fn lines_of(reactor: &mut Reactor<()>, end: End) -> (String, Vec<String>) {
     let flow = if let End::Server = end { Flow::Close } else { Flow::Continue };
     let address =

@@ -285,7 +285,7 @@ impl Handler<Model> for Probe {
                     assert!(!known.ready.intersects(interest.mask()), "it was told that it is");
                 }
             } else {
-                // Both ways to say that there is nothing mean the same.
+                // The two results for an operation that would block mean the same.
                 let nothing = match choice {
                     2 => Ok(None::<()>),
                     _ => Err(ErrorKind::WouldBlock.into()),

@@ -437,7 +437,7 @@ fn a_dropped_loop_calls_closed_for_each_source_even_if_all_panic() {
         loud(&mut reactor, &told);
     }
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(reactor)));
-    assert!(dropped.is_err(), "nobody would know of it");
+    assert!(dropped.is_err(), "the panic has to be visible");
     assert_eq!(told.get(), 3);
 }
 

@@ -30,7 +30,7 @@ fn a_flood_does_not_delay_its_neighbours() {
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 2);
         let (chunk, mut sink) = (vec![1; 1 << 20], vec![0; 1 << 20]);
         for round in 0..200 {
-            // As much as the kernel takes and gives, so that there is always more to do.
+            // Reads and writes as much as the kernel takes, so there is always more to do.
             while matches!(flood.read(&mut sink), Ok(count) if count > 0) {}
             while flood.write(&chunk).is_ok() {}
             quiet.write_all(&[round]).expect("the kernel takes a byte");
@@ -46,7 +46,7 @@ fn a_flood_does_not_delay_its_neighbours() {
         let counters = reactor.counters();
         let budget = 2 * Limits::DEFAULT.read_budget as u64;
         assert!(counters.bytes_read < counters.turns * budget, "{counters}");
-        assert!(counters.bytes_read > 10 << 20, "the flood was none: {counters}");
+        assert!(counters.bytes_read > 10 << 20, "there was no flood: {counters}");
     });
 }
 
@@ -260,7 +260,7 @@ fn a_short_timer_takes_two_waits_at_most() {
     });
 }
 
-/// P22: any source may be closed from any callback, and is told once.
+/// P22: any source may be closed from any callback, and `closed` is called once.
 #[test]
 fn every_callback_can_close_its_own_source_and_others() {
     /// Where to close.

@@ -228,7 +228,7 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LOG.lock().expect("nobody panics with it").push(record.args().to_string());
+            LOG.lock().expect("no thread panicked with it").push(record.args().to_string());
         }
     }
 
@@ -265,7 +265,7 @@ fn a_handler_that_left_data_unread_is_reported() {
         reactor.run_once(Some(Duration::from_secs(1))).expect("it turns");
         assert_eq!(reactor.counters().lost_edges, 1);
     }
-    let log = LOG.lock().expect("nobody panics with it");
+    let log = LOG.lock().expect("no thread panicked with it");
     assert!(log.iter().any(|line| line.contains("Hasty")), "{log:?}");
 }
 
@@ -508,7 +508,7 @@ fn timers_of_ended_sources_do_not_fire() {
     script.advance(SECOND * 5);
     turn(&mut reactor);
     assert_eq!(reactor.app, []);
-    assert!(reactor.next_deadline().is_none(), "something goes on for nobody");
+    assert!(reactor.next_deadline().is_none(), "a timer without a source is armed");
 }
 
 #[test]
@@ -527,7 +527,7 @@ fn timers_of_ended_sources_are_freed_long_before_they_are_due() {
         reactor.cx().close(token);
         turn(&mut reactor);
         let armed = reactor.timers();
-        assert!(armed <= 1100, "{armed} timers of nobody");
+        assert!(armed <= 1100, "{armed} timers without a source");
     }
 }
 

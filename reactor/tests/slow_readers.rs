@@ -30,7 +30,7 @@ fn ask(reactor: &mut Reactor, limits: Limits, flow: Flow) -> TcpStream {
     peer
 }
 
-/// Reads up to 64 KiB at each step until the end, as a peer with three megabytes a second does.
+/// Reads up to 64 KiB at each step until the end, which is about three megabytes a second.
 fn read_slowly(reactor: &mut Reactor, peer: &mut TcpStream) -> (usize, io::Result<()>) {
     let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
     loop {
@@ -121,7 +121,7 @@ fn an_incomplete_answer_always_ends_in_a_reset() {
     }
 }
 
-/// Says a part of an answer, and fails.
+/// Sends a part of an answer, and fails.
 struct Fails;
 
 impl Handler<()> for Fails {

@@ -189,7 +189,7 @@ fn a_hosted_loop_reports_when_it_will_retry() {
     assert!(reactor.next_deadline().is_some(), "the host would wait for ever");
 }
 
-/// Sends something, and never consumes its input.
+/// Sends a reply, and never consumes its input.
 struct Hoards;
 
 impl<A> Session<A> for Hoards {
@@ -281,9 +281,9 @@ fn errors_reach_sources_without_interests() {
         let mut reactor =
             Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("it opens");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-        let nobody = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-        socket.connect(nobody.local_addr().expect("it has one")).expect("it connects");
-        drop(nobody);
+        let gone = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        socket.connect(gone.local_addr().expect("it has one")).expect("it connects");
+        drop(gone);
         let sender = socket.try_clone().expect("there are descriptors");
         let errors = Rc::new(Cell::new(0));
         reactor
