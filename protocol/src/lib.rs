@@ -1,7 +1,7 @@
 //! Network protocols without I/O: bytes in, messages and bytes out.
 //!
-//! The crate opens no socket, reads no clock and calls no operating system. It has no dependency and
-//! no `unsafe` code, and builds for targets without an operating system.
+//! The crate opens no socket, reads no clock and calls no operating system. It has no dependency
+//! and no `unsafe` code, and builds for targets without an operating system.
 //!
 //! A service that answers each line in upper case, driven in memory:
 //!
@@ -36,8 +36,8 @@
 //! - A [`Codec`] turns bytes into messages and messages into bytes. [`codecs`] has ready ones;
 //!   [`resp`] is the protocol of Redis.
 //! - A [`Service`] is the application. It gets messages, and replies through a [`Reply`].
-//! - A [`Conversation`] joins the two into a [`Session`], which sees bytes alone. [`Upgrade`] changes
-//!   from one session to another in mid-connection.
+//! - A [`Conversation`] joins the two into a [`Session`], which sees bytes alone. [`Upgrade`]
+//!   changes from one session to another in mid-connection.
 //! - A [`Context`] lends a call the application state, and takes what a session asks for besides
 //!   bytes ([`Effects`]): timeouts, waking other connections, stopping.
 //! - [`Limits`] bounds what a connection may cost. [`Reason`] is why it ended.
@@ -46,6 +46,11 @@
 //! - [`testing`] checks codecs and drives sessions in memory.
 //!
 //! The book describes the parts together: `docs/src/getting-started.md`, `docs/src/link.md`.
+//!
+//! # The numbers in the comments
+//!
+//! Comments cite laws ("law 6") and requirements ("P12"). The book explains both: laws in
+//! `docs/src/architecture.md`, requirements in `docs/src/requirements.md`.
 
 #![forbid(unsafe_code)]
 
