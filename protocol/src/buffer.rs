@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// A contiguous run of received bytes: a driver fills it at the back, and a
-/// decoder consumes it at the front.
+/// A contiguous run of received bytes. A driver fills it at the back, and a decoder consumes it at
+/// the front.
 ///
-/// A new buffer owns no heap memory, so an idle connection costs none. Storage is kept initialised,
-/// which is what lets this crate do without `unsafe`: growing zeroes the new part once.
+/// A new buffer owns no heap memory, so an idle connection costs none. The storage is always
+/// initialised, so this crate needs no `unsafe`: growing zeroes the new part once.
 ///
 /// ```
 /// use protocol::Buffer;
@@ -24,49 +24,49 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer that owns no heap memory.
+    /// Returns an empty buffer that owns no heap memory.
     pub const fn new() -> Self {
         Self { storage: Vec::new(), start: 0, end: 0 }
     }
 
-    /// An empty buffer with room for `capacity` bytes.
+    /// Returns an empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { storage: vec![0; capacity], start: 0, end: 0 }
     }
 
-    /// How many bytes are waiting to be consumed.
+    /// Returns the number of waiting bytes: received and not yet consumed.
     #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether nothing is waiting.
+    /// Returns whether no bytes are waiting.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes the storage holds, filled or not.
+    /// Returns the size of the storage in bytes, filled or not.
     pub fn capacity(&self) -> usize {
         self.storage.len()
     }
 
-    /// The bytes waiting to be consumed.
+    /// Returns the waiting bytes.
     pub fn filled(&self) -> &[u8] {
         &self.storage[self.start..self.end]
     }
 
-    /// The bytes waiting to be consumed, for decoders that work in place.
+    /// Returns the waiting bytes, for decoders that work in place.
     #[inline]
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start..self.end]
     }
 
-    /// Drops the first `count` waiting bytes.
+    /// Removes the first `count` waiting bytes.
     ///
     /// # Panics
-    /// When `count` is more than [`len`](Self::len): a decoder that claims bytes it was never
-    /// given has a bug that must not be papered over.
+    /// When `count` is more than [`len`](Self::len). A decoder that consumes more than it was given
+    /// has a bug, which must not be hidden.
     #[inline]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed {count} of {} waiting bytes", self.len());
@@ -77,10 +77,10 @@ impl Buffer {
         }
     }
 
-    /// Room for at least `room` more bytes behind the waiting ones, and all there is beyond that.
+    /// Returns all free room behind the waiting bytes, which is at least `room` bytes.
     ///
-    /// Waiting bytes move to the front when that makes the room; only otherwise does the storage
-    /// grow, at least doubling, so that a message arriving in pieces costs linear work.
+    /// If there is less, the waiting bytes move to the front. If that is not enough, the storage
+    /// grows to twice its size or more, so the work for a message that arrives in pieces is linear.
     #[inline]
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         if self.storage.len() - self.end < room {
@@ -100,10 +100,10 @@ impl Buffer {
         }
     }
 
-    /// Says that the first `count` bytes of what [`spare`](Self::spare) returned are filled now.
+    /// Marks the first `count` bytes of the room that [`spare`](Self::spare) returned as filled.
     ///
     /// # Panics
-    /// When `count` is more than there was room for.
+    /// When `count` is more than the room.
     #[inline]
     pub fn commit(&mut self, count: usize) {
         let room = self.storage.len() - self.end;
@@ -111,20 +111,20 @@ impl Buffer {
         self.end += count;
     }
 
-    /// Appends `bytes`, growing when there is no room.
+    /// Appends `bytes`. The storage grows if there is too little room.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.commit(bytes.len());
     }
 
-    /// Forgets what is waiting and keeps the storage.
+    /// Removes all waiting bytes. The storage is kept.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 }
 
-/// A buffer that adopts a block filled elsewhere, without copying it: all of it is waiting.
+/// Takes over a filled block without copying it. All of its bytes are waiting.
 impl From<Vec<u8>> for Buffer {
     fn from(storage: Vec<u8>) -> Self {
         let end = storage.len();

@@ -12,7 +12,7 @@ pub enum Decoded<M> {
     Message {
         /// The message, usually a view of the input.
         message: M,
-        /// How many bytes of input it took: at least one, so that decoding ends.
+        /// How many bytes of input the message occupies: at least one, so that decoding ends.
         consumed: usize,
     },
     /// The input begins with bytes without a message: an empty line between two requests, a
@@ -25,8 +25,8 @@ pub enum Decoded<M> {
     /// The input ends before the message does.
     Incomplete {
         /// How many bytes of input, counted from its front, decoding needs to continue. The decoder
-        /// is not called again before they have arrived, so this must not be more than the message
-        /// really has.
+        /// is not called again before they have arrived, so this must not exceed the length of the
+        /// message.
         need: usize,
     },
 }
@@ -44,7 +44,8 @@ impl<M> Decoded<M> {
     }
 }
 
-/// One side of one conversation: turns what the peer sends into messages, and messages into bytes.
+/// A protocol for one side of one conversation. It turns received bytes into messages, and messages
+/// into bytes to send.
 ///
 /// A codec performs no I/O, reads no clock and does not know connections. So a reactor, a blocking
 /// socket and a test can drive it alike. [`testing`](crate::testing) has the checks that the codecs
@@ -92,11 +93,11 @@ pub trait Codec {
         output.to_vec().into()
     }
 
-    /// Checks the end of the peer's stream. `rest` is the remaining input, which is no whole
+    /// Checks the end of the peer's stream. `rest` is the remaining input, which is not a whole
     /// message.
     ///
     /// # Errors
-    /// When the stream must not end here: usually when `rest` is not empty.
+    /// When the stream must not end here, usually because `rest` is not empty.
     fn finish(&mut self, rest: &[u8]) -> Result<(), Self::Error>;
 
     /// Appends the message of the protocol for `error` (a 400, an `-ERR`) before the connection

@@ -4,7 +4,7 @@ use crate::{
     Buffer, Cause, Codec, Context, Decoded, Flow, Output, Reason, Reply, Service, Session,
 };
 
-/// A codec and a service talking to one peer: the [`Session`] for every pair of them.
+/// A codec and a service for one peer, combined into a [`Session`].
 ///
 /// ```
 /// use protocol::codecs::Lines;
@@ -41,24 +41,24 @@ use crate::{
 pub struct Conversation<C, S> {
     codec: C,
     service: S,
-    /// How much input the decoder wants to see before it is called again, as far as four bytes can
-    /// say it: every idle connection has one.
+    /// How much input the decoder needs before it is called again. It has four bytes, since every
+    /// idle connection has one; a larger need is clipped.
     need: u32,
-    /// The service pauses. It does not while the conversation waits only for its output to drain.
+    /// The service pauses. This is false while the conversation only waits for its output to drain.
     paused: bool,
     /// The service has been told that the input ended.
     finished: bool,
-    /// The peer has ended its stream while the output was full: the service is told when it pauses.
+    /// The peer has ended its stream while the output was full. The service is told when it pauses.
     hung_up: bool,
 }
 
 impl<C, S> Conversation<C, S> {
-    /// A conversation that has not begun.
+    /// Returns a conversation that has not begun.
     pub fn new(codec: C, service: S) -> Self {
         Self { codec, service, need: 0, paused: false, finished: false, hung_up: false }
     }
 
-    /// Returns the service, for tests and for drivers that look in on it.
+    /// Returns the service, for tests and for drivers that inspect it.
     pub fn service(&self) -> &S {
         &self.service
     }
@@ -70,11 +70,11 @@ impl<C, S> Conversation<C, S> {
     }
 }
 
-/// What decoding one message came to.
+/// The result of decoding one message.
 enum Step {
-    /// A message was delivered, and this is what its service wants.
+    /// A message was delivered, and the service returned this.
     Delivered(Flow),
-    /// Bytes that say nothing were dropped.
+    /// Bytes without a message were dropped.
     Skipped,
     /// More input is needed first.
     Starved,
@@ -122,7 +122,7 @@ impl<C: Codec, S> Conversation<C, S> {
         Ok(step)
     }
 
-    /// The input has ended and holds no further message.
+    /// Tells the codec and the service that the input has ended and holds no further message.
     fn finish<A>(
         &mut self,
         input: &mut Buffer,
@@ -142,7 +142,7 @@ impl<C: Codec, S> Conversation<C, S> {
         Ok(self.service.finish(&mut reply, context))
     }
 
-    /// Tells the service why it is called. Returns what it wants.
+    /// Tells the service why it is called. Returns its answer.
     fn tell<A>(&mut self, output: &mut Output, context: &mut Context<'_, A>) -> Flow
     where
         S: Service<C, A>,
@@ -161,11 +161,11 @@ impl<C: Codec, S> Conversation<C, S> {
                 Flow::Continue
             }
         };
-        // Only what may bring news to the service ends its pause.
+        // These causes do not end a pause.
         if self.paused && flow == Flow::Continue { Flow::Pause } else { flow }
     }
 
-    /// Tells the service why it is called, and delivers what messages there are.
+    /// Tells the service why it is called, and delivers the messages in the input.
     fn go_on<A>(
         &mut self,
         input: &mut Buffer,
@@ -180,7 +180,8 @@ impl<C: Codec, S> Conversation<C, S> {
             _ => self.tell(output, context),
         };
         while flow == Flow::Continue {
-            // Law 6: a full output stops decoding; what is left stays in the input until it drains.
+            // Law 6: a full output stops decoding. The rest stays in the input until the output
+            // drains.
             if output.len() >= context.limits.output_high {
                 self.paused = false;
                 return Ok(Flow::Pause);

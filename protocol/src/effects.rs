@@ -1,4 +1,4 @@
-//! What a session asks of its driver besides bytes.
+//! What a session requests from its driver besides bytes.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use crate::ConnectionId;
 /// How the loop is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Once what is ready has been run.
+    /// As soon as the sources that are ready have run.
     Soon,
     /// Gracefully: every session is told ([`Cause::Stopping`](crate::Cause::Stopping)), and
-    /// connections have so long to finish.
+    /// connections have this much time to finish.
     Gracefully(Duration),
 }
 
 /// How long a peer may be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleLimit {
-    /// As long as the loop allows every connection. The limit that holds at first.
+    /// As long as the loop allows every connection. This is the default.
     ByLoop,
     /// For ever.
     Never,
 }
 
-/// What a session asks of its driver besides bytes. The driver carries it out after the call.
+/// What a session requests from its driver besides bytes. The driver carries it out after the call.
 ///
 /// It is a field of [`Context`](crate::Context) beside the application's state, so that a session
-/// can wake connections while it iterates over what the application knows of them.
+/// can wake connections while it iterates over a list in that state.
 ///
 /// ```
 /// use protocol::{ConnectionId, Context};
@@ -44,7 +44,7 @@ pub enum IdleLimit {
 /// ```
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Something was asked for. Nothing else has to be looked at otherwise.
+    /// Something was requested. If not, the driver need not look at the other fields.
     pub(crate) is_asked: bool,
     pub(crate) output_ended: bool,
     pub(crate) layer_started: bool,
@@ -64,16 +64,16 @@ impl Effects {
         self.wakes.push(connection);
     }
 
-    /// Closes another connection, whose session is told [`Reason::Cancelled`](crate::Reason). What
-    /// it has not sent is lost. Closing a connection that is gone does nothing. To end its own
+    /// Closes another connection, whose session is told [`Reason::Cancelled`](crate::Reason). Its
+    /// unsent output is lost. Closing a connection that is gone does nothing. To end its own
     /// connection, a session returns [`Flow::Close`](crate::Flow::Close).
     pub fn close(&mut self, connection: ConnectionId) {
         self.is_asked = true;
         self.closes.push(connection);
     }
 
-    /// Calls this session with [`Cause::Timeout`](crate::Cause::Timeout) and `key` after so long,
-    /// never early; `None` removes the timeout. A session has one timeout for each key, and setting
+    /// Calls this session with [`Cause::Timeout`](crate::Cause::Timeout) and `key` after this time,
+    /// never earlier. `None` removes the timeout. A session has one timeout for each key; setting
     /// it again replaces it.
     pub fn set_timeout(&mut self, key: u8, after: Option<Duration>) {
         self.is_asked = true;
@@ -88,24 +88,24 @@ impl Effects {
         self.output_ended = true;
     }
 
-    /// Exempts the peer from the idle limit, or ends the exemption. A peer that waits for others has
-    /// nothing to say. The limit holds again for a peer that has ended its stream while the session
-    /// pauses ([`Cause::HungUp`](crate::Cause::HungUp)).
+    /// Exempts the peer from the idle limit, or ends the exemption. A peer that only waits for
+    /// messages sends nothing. The limit holds again for a peer that has ended its stream while the
+    /// session pauses ([`Cause::HungUp`](crate::Cause::HungUp)).
     pub fn allow_silence(&mut self, is_allowed: bool) {
         self.is_asked = true;
         self.idle_limit = Some(if is_allowed { IdleLimit::Never } else { IdleLimit::ByLoop });
     }
 
-    /// Starts the link's layer, which was held back until now
-    /// ([`Link::with_layer_later`](crate::link::Link::with_layer_later)): what is in the output
-    /// already is sent as it is, and the input that is left is the layer's. `STARTTLS` (RFC 3207)
-    /// works so.
+    /// Starts the layer of a link that was made with
+    /// [`Link::with_layer_later`](crate::link::Link::with_layer_later). What is already in the
+    /// output is sent unchanged. The rest of the input goes to the layer. `STARTTLS` (RFC 3207)
+    /// works like this.
     pub fn start_layer(&mut self) {
         self.is_asked = true;
         self.layer_started = true;
     }
 
-    /// Stops the loop once what is ready has been run.
+    /// Stops the loop as soon as the sources that are ready have run.
     pub fn stop(&mut self) {
         self.is_asked = true;
         self.stop = Some(Stop::Soon);
@@ -126,7 +126,7 @@ impl Effects {
         self.timeouts.clear();
     }
 
-    /// Returns whether anything was asked for since the last look: for drivers.
+    /// Returns whether anything was requested since the last call: for drivers.
     #[inline]
     pub fn take_asked(&mut self) -> bool {
         std::mem::take(&mut self.is_asked)
@@ -142,23 +142,23 @@ impl Effects {
         self.closes.drain(..)
     }
 
-    /// Takes how long the peer may be silent, where that has changed: for drivers.
+    /// Takes the new idle limit, if it was changed: for drivers.
     pub fn take_idle_limit(&mut self) -> Option<IdleLimit> {
         self.idle_limit.take()
     }
 
-    /// Takes how the loop is to stop: for drivers.
+    /// Takes the request to stop the loop, if there is one: for drivers.
     pub fn take_stop(&mut self) -> Option<Stop> {
         self.stop.take()
     }
 
-    /// Returns for how many wakes, closes and timeouts there is room: for drivers that give memory
-    /// back.
+    /// Returns the number of wakes, closes and timeouts for which memory is allocated: for drivers
+    /// that free memory.
     pub fn room(&self) -> usize {
         self.wakes.capacity() + self.closes.capacity() + self.timeouts.capacity()
     }
 
-    /// Gives back room for more than about `room` of each: for drivers.
+    /// Frees memory for more than about `room` of each: for drivers.
     pub fn shrink_to(&mut self, room: usize) {
         self.wakes.shrink_to(room);
         self.closes.shrink_to(room);

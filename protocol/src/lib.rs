@@ -36,11 +36,11 @@
 //! - A [`Codec`] turns bytes into messages and messages into bytes. [`codecs`] has ready ones;
 //!   [`resp`] is the protocol of Redis.
 //! - A [`Service`] is the application. It gets messages, and replies through a [`Reply`].
-//! - A [`Conversation`] joins the two into a [`Session`], which sees bytes alone. [`Upgrade`]
-//!   changes from one session to another in mid-connection.
-//! - A [`Context`] lends a call the application state, and takes what a session asks for besides
+//! - A [`Conversation`] combines the two into a [`Session`], which sees only bytes. [`Upgrade`]
+//!   changes from one session to another during a connection.
+//! - A [`Context`] lends a call the application state, and collects what a session requests besides
 //!   bytes ([`Effects`]): timeouts, waking other connections, stopping.
-//! - [`Limits`] bounds what a connection may cost. [`Reason`] is why it ended.
+//! - [`Limits`] bounds the cost of a connection. [`Reason`] is the reason for its end.
 //! - A [`link::Link`] is a whole connection except for its system calls. Drivers such as
 //!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
 //! - [`testing`] checks codecs and drives sessions in memory.

@@ -4,53 +4,53 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one conversation may cost the process that holds it.
+/// The limits of one conversation: what it may cost the process.
 ///
-/// Every limit is finite, and none of them means "unlimited" when it is zero: a zero that would
-/// allow nothing is refused by [`check`](Self::check), as is a set of limits that contradict each
-/// other.
+/// Every limit is finite. Zero does not mean "unlimited": it would allow nothing, so
+/// [`check`](Self::check) refuses it, as it does limits that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of an incomplete message that are kept, whatever the codec would allow.
-    /// Default 1 MiB: larger messages are unusual enough to be asked for.
+    /// How many bytes of an incomplete message are kept. This bounds codecs that would allow more.
+    /// Default 1 MiB: an application that needs larger messages raises it.
     pub message_size_max: usize,
-    /// Bytes of unsent output at which decoding and reading stop. Default 256 KiB: a few round
-    /// trips' worth, so that the peer never waits for us on a fast path.
+    /// Bytes of unsent output at which decoding and reading stop: the high mark. Default 256 KiB:
+    /// enough for a few round trips, so that a peer on a fast network path never waits for output.
     ///
-    /// The default is for protocols whose peers write one request and read its answer, or read while
-    /// they write. A peer that writes a whole pipeline of requests before it reads the first answer
-    /// waits for ever once reading stops, as it reads only when all has been read from it. A protocol
-    /// with such clients, as RESP and those of databases are, needs a high mark beyond the answers to
-    /// the longest pipeline. Its service then does what the mark does else: it closes peers whose
-    /// [`backlog`](crate::Reply::backlog) is more than it puts up with, it pauses and wakes itself after
-    /// a portion of answers, so that others have their turn, and it bounds what all peers leave unread
-    /// together.
+    /// The default suits protocols whose peers read each answer before they write the next request,
+    /// or read while they write. Some peers write a whole pipeline of requests before they read the
+    /// first answer, as clients of RESP and of databases do. When reading stops, such a peer and
+    /// the server wait for each other for ever. Such a protocol needs a high mark above the size of
+    /// all answers to the longest pipeline. Its service then has to do the work of the mark. It
+    /// closes peers whose [`backlog`](crate::Reply::backlog) is too large. It pauses and wakes
+    /// itself after a portion of answers, so that other connections are served. It bounds the
+    /// unread answers of all peers together.
     pub output_high: u64,
-    /// Bytes of unsent output under which they start again. Default 64 KiB: low enough that
-    /// stopping and starting is rare, high enough that the socket never runs dry meanwhile.
+    /// Bytes of unsent output at which decoding and reading start again: the low mark. Default 64
+    /// KiB: low enough that stopping and starting is rare, high enough that the socket always has
+    /// something to send meanwhile.
     pub output_low: u64,
-    /// Bytes of unsent output in memory at which the connection is closed; those of files do not
-    /// count. Default 16 MiB: it bounds what others' messages to a peer that does not read can
-    /// cost.
+    /// Bytes of unsent output in memory at which the connection is closed. Those of files do not
+    /// count. Default 16 MiB: it bounds the cost of messages from other connections to a peer that
+    /// does not read.
     pub output_max: u64,
-    /// Bytes read for one connection in one turn of the loop before others get theirs.
-    /// Default 256 KiB: about 50 microseconds of copying.
+    /// Bytes that one connection may read in one turn of the loop. Default 256 KiB: copying them
+    /// takes about 50 microseconds.
     pub read_budget: usize,
-    /// How long a connection must have been silent to be let go while the loop winds down, unless
-    /// its session pauses, which means that it waits for something of its own. Default 500 ms:
-    /// with a protocol of raw bytes nothing else tells that a transfer is over.
+    /// How long a connection has to be silent to be closed while the loop winds down. A session
+    /// that pauses is exempt, since it waits for something other than its peer. Default 500 ms:
+    /// with a protocol of raw bytes, nothing else shows that a transfer is over.
     pub stopping_quiet: Duration,
-    /// How long a closing connection waits without any progress for its peer to take what was sent
-    /// and close too. What the peer acknowledges is progress. Default 5 s: a few retransmissions, and
-    /// what a slow reader takes to make room for the next segment.
+    /// How long a closing connection waits, without progress, for its peer to receive the output
+    /// and to close too. Each acknowledgement of the peer is progress. Default 5 s: enough for a
+    /// few retransmissions, and for a slow reader to make room for the next segment.
     pub linger: Duration,
-    /// Bytes that a closing connection reads and throws away while it lingers. Default 4 MiB:
-    /// enough for what was under way, too little to be worth flooding.
+    /// Bytes that a closing connection reads and discards while it lingers. Default 4 MiB: enough
+    /// for the bytes that were under way, too little for an attack by flooding.
     pub linger_bytes_max: usize,
 }
 
 impl Limits {
-    /// The defaults, each explained at its field.
+    /// The defaults. Each field explains its own.
     pub const DEFAULT: Self = Self {
         message_size_max: 1024 * 1024,
         output_high: 256 * 1024,
@@ -62,7 +62,7 @@ impl Limits {
         linger_bytes_max: 4 * 1024 * 1024,
     };
 
-    /// These limits, shared by the connections they are for.
+    /// Checks these limits and returns them in an `Arc`, for the connections that share them.
     ///
     /// # Errors
     /// As for [`check`](Self::check).
@@ -70,7 +70,7 @@ impl Limits {
         self.check().map(|()| Arc::new(self))
     }
 
-    /// Whether these limits can be worked with.
+    /// Checks whether these limits are usable.
     ///
     /// # Errors
     /// When one is zero, or when `output_low < output_high <= output_max` does not hold.
@@ -105,7 +105,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a set of [`Limits`] cannot be worked with.
+/// The reason why [`Limits`] are not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitsError {
     /// A limit is zero, which would mean that nothing is allowed.

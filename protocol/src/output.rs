@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use crate::Buffer;
 
-/// Appended bytes are sealed into segments of about this size, so that a long backlog frees its
-/// memory as it drains and never pays for a doubling copy of all of it.
+/// The size at which a segment of appended bytes is complete, so that a long backlog frees its
+/// memory as it is sent, and is never copied as a whole to grow.
 const CHUNK_SIZE: usize = 64 * 1024;
 
-/// Room for so many segments is kept when they have been sent.
+/// The number of segments for which room is kept after they have been sent.
 const SEGMENTS_KEPT: usize = 64;
 
-/// Input of fewer bytes that passes through is copied.
+/// Input that passes through is copied if it has fewer bytes.
 const TAKEN_MIN: usize = 4 * 1024;
 
-/// Shared messages of fewer bytes are copied.
+/// Shared messages are copied if they have fewer bytes.
 const SHARED_MIN: usize = 64;
 
 enum Segment {
@@ -57,28 +57,28 @@ pub struct FileRange {
     pub file: Arc<File>,
     /// Where the range starts, in bytes from the beginning of the file.
     pub offset: u64,
-    /// How many bytes it covers.
+    /// The length of the range in bytes.
     pub length: u64,
 }
 
-/// What stands at the front of an [`Output`]: see [`Output::front`].
+/// The front of an [`Output`]: what has to be sent next. See [`Output::front`].
 #[derive(Debug)]
 pub enum Front<'a> {
     /// Nothing is waiting.
     Empty,
-    /// All that is waiting is in one place.
+    /// All waiting bytes are contiguous.
     Whole(&'a [u8]),
-    /// Memory is waiting, in several places: gather it with [`Output::gather`].
+    /// The waiting bytes are in several segments: collect them with [`Output::gather`].
     Memory,
-    /// A file range is waiting, with what has been sent of it already taken off.
+    /// A file range is waiting. This is the part of it that has not been sent.
     File(FileRange),
 }
 
-/// Bytes on their way to the peer, in order: appended ones, messages shared by many connections,
-/// and file ranges.
+/// A queue of bytes for the peer: appended bytes, messages that many connections share, and file
+/// ranges.
 ///
-/// A new output owns no heap memory, and one that is appended to and flushed in turn keeps one
-/// small buffer. A driver flushes with [`front`](Self::front), [`gather`](Self::gather) and
+/// A new output owns no heap memory. An output that is flushed after each message keeps one small
+/// buffer. A driver flushes with [`front`](Self::front), [`gather`](Self::gather) and
 /// [`consume`](Self::consume).
 ///
 /// ```
@@ -107,7 +107,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// An empty output that owns no heap memory.
+    /// Returns an empty output that owns no heap memory.
     pub const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
@@ -119,12 +119,12 @@ impl Output {
         }
     }
 
-    /// How many bytes are waiting to be sent, those of files included.
+    /// Returns how many bytes are waiting to be sent, including those of files.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// How many bytes are waiting in memory: all but those of files.
+    /// Returns how many bytes are waiting in memory: all except those of files.
     pub fn memory(&self) -> u64 {
         let sent = match self.queue.front() {
             Some(Segment::File(_)) => self.sent,
@@ -133,7 +133,7 @@ impl Output {
         self.len - (self.file_bytes - sent)
     }
 
-    /// Whether nothing is waiting.
+    /// Returns whether no bytes are waiting.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -141,7 +141,7 @@ impl Output {
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
-        // What was put in may have made it longer.
+        // An insertion may have made the tail longer than a segment.
         let room = self.tail.capacity().min(CHUNK_SIZE).saturating_sub(self.tail.len());
         if bytes.len() <= room {
             self.tail.extend_from_slice(bytes);
@@ -151,7 +151,7 @@ impl Output {
         }
     }
 
-    /// Appends what does not fit the segment that is being appended to.
+    /// Appends bytes that do not fit into the tail.
     fn append_across(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -168,7 +168,7 @@ impl Output {
         self.len += bytes.len() as u64;
     }
 
-    /// Makes room in the tail, for growing by doubling, but not beyond a segment.
+    /// Makes room in the tail. It doubles, but does not exceed a segment.
     fn grow(&mut self, more: usize) {
         let (length, capacity) = (self.tail.len(), self.tail.capacity());
         let wanted = length + more;
@@ -182,11 +182,12 @@ impl Output {
         self.append(&[byte]);
     }
 
-    /// Puts `bytes` in before the last `after` bytes, for a length that is known only when what it
-    /// counts has been said. Moves at most one segment's worth of bytes.
+    /// Inserts `bytes` before the last `after` bytes. A length that precedes its content can be
+    /// inserted when the content is complete. Moves the bytes of one segment at most.
     ///
     /// # Panics
-    /// When fewer bytes than that wait, or when that is in the middle of a shared message or a file.
+    /// When fewer than `after` bytes are waiting, or when the position is inside a shared message
+    /// or a file.
     pub fn insert(&mut self, after: u64, bytes: &[u8]) {
         assert!(after <= self.len, "inserting before {after} of {} waiting bytes", self.len);
         self.len += bytes.len() as u64;
@@ -214,8 +215,8 @@ impl Output {
         }
     }
 
-    /// Appends bytes that other outputs share, without copying them; only few are copied, since a
-    /// segment of their own would cost more.
+    /// Appends bytes that other outputs share, without copying them. Fewer than 64 bytes are
+    /// copied, since a segment would cost more.
     pub fn share(&mut self, bytes: Arc<[u8]>) {
         if bytes.len() < SHARED_MIN {
             self.append(&bytes);
@@ -224,12 +225,12 @@ impl Output {
         }
     }
 
-    /// Appends all of `input`, which is empty then. A block that is nearly full is not copied: it
-    /// moves here, and `input` gets an empty one, which is a block that was sent before where there
-    /// is one. An echo, a relay and a body that passes through use this.
+    /// Moves all bytes of `input` to the end of the output. A block that is nearly full is not
+    /// copied: the output takes it over, and `input` gets an empty block, which is one that was
+    /// sent before if possible. Use this for an echo, a relay, or a body that passes through.
     #[inline]
     pub fn take_input(&mut self, input: &mut Buffer) {
-        // The room that a block leaves empty is kept as long as its bytes wait.
+        // The unused room of a block stays allocated while its bytes wait.
         if input.len() < TAKEN_MIN || input.len() < input.capacity() - input.capacity() / 8 {
             self.append(input.filled());
             input.clear();
@@ -246,11 +247,11 @@ impl Output {
 
     /// Appends a range of a file, without reading it.
     ///
-    /// A file that turns out shorter than the range when it is sent is an error of the connection:
-    /// the peer was promised the bytes.
+    /// If the file is shorter than the range when it is sent, the connection fails, since the peer
+    /// was promised the bytes.
     ///
     /// # Panics
-    /// When the range ends beyond 2^63 bytes, where no file does.
+    /// When the range ends beyond 2^63 - 1 bytes, the limit of the size of a file.
     pub fn file(&mut self, range: FileRange) {
         let end = range.offset.checked_add(range.length);
         assert!(end.is_some_and(|end| end <= i64::MAX as u64), "no file has {range:?}");
@@ -270,7 +271,7 @@ impl Output {
         self.queue.push_back(segment);
     }
 
-    /// Ends the tail, so that what is appended next starts a segment of its own.
+    /// Moves the tail into the queue, so that the next bytes start a new segment.
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let sealed = std::mem::take(&mut self.tail);
@@ -278,7 +279,7 @@ impl Output {
         }
     }
 
-    /// What has to be sent next.
+    /// Returns what has to be sent next.
     #[inline]
     pub fn front(&self) -> Front<'_> {
         if self.queue.is_empty() && !self.tail.is_empty() {
@@ -302,8 +303,8 @@ impl Output {
         }
     }
 
-    /// Fills `slices` with what is waiting in memory, up to the next file range, for one vectored
-    /// write. Returns how many were filled.
+    /// Fills `slices` with the bytes that are waiting in memory, up to the next file range, for one
+    /// vectored write (`writev(2)`). Returns how many slices were filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let memory = self.queue.iter().map_while(Segment::memory).chain(self.memory_tail());
         let mut filled = 0;
@@ -316,12 +317,12 @@ impl Output {
         filled
     }
 
-    /// The tail, unless a file stands before it.
+    /// Returns the tail, unless a file range precedes it.
     fn memory_tail(&self) -> Option<&[u8]> {
         (self.file_bytes == 0 && !self.tail.is_empty()).then_some(self.tail.as_slice())
     }
 
-    /// Drops the first `count` bytes: they have been sent.
+    /// Removes the first `count` bytes, which have been sent.
     ///
     /// # Panics
     /// When `count` is more than [`len`](Self::len).
@@ -333,14 +334,14 @@ impl Output {
         if !self.queue.is_empty() {
             self.drop_sent();
         }
-        // A wholly sent tail keeps its storage for the next reply.
+        // A tail that was sent completely keeps its storage for the next reply.
         if self.queue.is_empty() && self.sent == self.tail.len() as u64 {
             self.tail.clear();
             self.sent = 0;
         }
     }
 
-    /// Drops the segments that have been sent, and most of the room that a crowd of them has left.
+    /// Removes the segments that have been sent. Shrinks the queue if most of it is unused.
     fn drop_sent(&mut self) {
         self.drop_whole();
         let room = self.queue.capacity();
@@ -366,14 +367,14 @@ impl Output {
         }
     }
 
-    /// Takes everything that is waiting, without copying large segments. This output is empty then, and
-    /// keeps the storage that bytes are appended to.
+    /// Moves everything that is waiting to a new output, without copying large segments. This
+    /// output is empty then and keeps the storage of its tail.
     #[must_use]
     pub fn take(&mut self) -> Output {
         let mut queue = std::mem::take(&mut self.queue);
         let mut sent = std::mem::take(&mut self.sent);
         for segment in &mut queue {
-            // The rest of a block does not keep the room of all of it.
+            // A small rest is copied, so that it does not keep the whole block allocated.
             if let Segment::Block(block) = segment
                 && block.len() < block.capacity() / 4
             {
@@ -388,7 +389,8 @@ impl Output {
         Output { queue, tail, sent, len, file_bytes, spare: None }
     }
 
-    /// A copy of all that is waiting in memory, for tests and logs. File ranges are left out.
+    /// Returns a copy of the bytes that are waiting in memory, for tests and logs. File ranges are
+    /// left out.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut sent = self.sent as usize;
@@ -400,7 +402,7 @@ impl Output {
         all
     }
 
-    /// Forgets everything that is waiting.
+    /// Removes everything that is waiting.
     pub fn clear(&mut self) {
         self.queue.clear();
         self.tail.clear();

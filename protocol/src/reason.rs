@@ -1,21 +1,21 @@
-//! Why a connection ended.
+//! The reason for the end of a connection.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a connection ended: what a session returns to end it, and what it is told in
-/// [`Session::closed`](crate::Session::closed).
+/// The reason for the end of a connection. A session returns one to end the connection, and gets one
+/// in [`Session::closed`](crate::Session::closed).
 ///
-/// Only [`Finished`](Self::Finished) and [`PeerClosed`](Self::PeerClosed) are orderly: everything
-/// that was said was sent.
+/// Only [`Finished`](Self::Finished) and [`PeerClosed`](Self::PeerClosed) are orderly: all output
+/// was sent.
 #[derive(Debug)]
 pub enum Reason {
-    /// This side was done.
+    /// This side closed the connection in order.
     Finished,
-    /// The peer ended its stream, and everything that it had sent was answered.
+    /// The peer ended its stream, and all its messages were handled.
     PeerClosed,
-    /// The peer sent what cannot be accepted.
+    /// The input was refused.
     Refused(Box<dyn Error + Send + Sync>),
     /// A limit of size was reached. The text names the limit.
     Limit(&'static str),
@@ -29,7 +29,7 @@ pub enum Reason {
         operation: &'static str,
         /// The error that it returned.
         error: io::Error,
-        /// What usually causes such an error, in words; empty where the error says it.
+        /// The usual cause of such an error. Empty if the error itself is clear.
         hint: &'static str,
     },
     /// Other code closed the connection.
@@ -41,7 +41,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the reason for refusing what the peer sent: `error` is what logs and users see.
+    /// Returns the reason for refusing input. Logs and users see the text of `error`.
     pub fn refused(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Refused(error.into())
     }

@@ -20,8 +20,8 @@ fn find_in_words(bytes: &[u8], byte: u8) -> Option<usize> {
     let wanted = ONES * u64::from(byte);
     let (words, rest) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
-        // The matching bytes are zero here. Subtracting one borrows from the lowest of them, which
-        // sets its highest bit. The effect on the bytes above it does not matter.
+        // Bytes equal to `byte` are zero here. Subtracting one borrows from the lowest of them,
+        // which sets its highest bit. The effect on the bytes above it does not matter.
         let difference = u64::from_le_bytes(*word) ^ wanted;
         let zeros = difference.wrapping_sub(ONES) & !difference & (ONES << 7);
         if zeros != 0 {

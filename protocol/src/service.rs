@@ -4,36 +4,37 @@ use std::sync::Arc;
 
 use crate::{Codec, Context, FileRange, Output, Reason};
 
-/// What a conversation wants next.
+/// The next step of a conversation.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on: the next message may come.
+    /// Go on with the next message.
     Continue,
-    /// Take no further message until this conversation is woken. Input is left with the peer. A
-    /// peer that ends its stream meanwhile is reported ([`Service::hung_up`]).
+    /// Deliver no further message until this conversation is woken. Reading stops meanwhile. If the
+    /// peer ends its stream, the service is told ([`Service::hung_up`]).
     Pause,
-    /// Send what has been said, then close in order.
+    /// Send the output, then close the connection in order.
     Close,
-    /// Hand over to the session that comes after this one, with what is left of the input: see
-    /// [`Upgrade`](crate::Upgrade). Without one, the connection is refused.
+    /// Pass the connection and the rest of the input to the next session: see
+    /// [`Upgrade`](crate::Upgrade). If there is none, the connection is refused.
     Upgrade,
 }
 
-/// The application: a message in, replies out. One value serves one connection.
+/// The application's part of a conversation: it is given messages and sends replies. Each
+/// connection has its own value.
 ///
-/// What connections share lives in the application state `A`, which every call is lent through
-/// [`Context::app`]. To speak to another connection, put what it should say into `A` and
-/// [`wake`](crate::Effects::wake) it; its own [`resume`](Self::resume) says it.
+/// Connections share the application state `A`, which each call borrows as [`Context::app`]. To
+/// send something on another connection, put it into `A` and [`wake`](crate::Effects::wake) that
+/// connection. Its [`resume`](Self::resume) then sends it.
 pub trait Service<C: Codec, A = ()> {
-    /// The connection is open and nothing has been read. Servers of protocols in which the server
-    /// speaks first greet here.
+    /// Handles the opening of the connection. Nothing has been read yet. In protocols in which the
+    /// server sends first, it sends its greeting here.
     fn open(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The peer sent `message`.
+    /// Handles a message of the peer.
     fn call(
         &mut self,
         message: C::In<'_>,
@@ -41,112 +42,115 @@ pub trait Service<C: Codec, A = ()> {
         context: &mut Context<'_, A>,
     ) -> Flow;
 
-    /// The output has fallen to its low mark ([`Limits::output_low`](crate::Limits)) from above it. A
-    /// service that has much to say says some more here, up to the high mark each time.
+    /// Handles the output falling to its low mark ([`Limits::output_low`](crate::Limits)) from
+    /// above it. A service with much output appends the next portion here, up to the high mark each
+    /// time.
     ///
-    /// [`Flow::Continue`] leaves a pause as it is.
+    /// [`Flow::Continue`] does not end a pause.
     fn drained(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The loop stops gracefully: the service starts nothing new. [`Flow::Close`] ends the
-    /// conversation once what was said is sent. Otherwise it goes on until it is silent
-    /// ([`Limits::stopping_quiet`](crate::Limits)) or the loop's patience ends.
-    /// [`Flow::Continue`] leaves a pause as it is.
+    /// Handles a graceful stop of the loop. The service should start nothing new. [`Flow::Close`]
+    /// ends the conversation once its output is sent. Otherwise it goes on until it is silent
+    /// ([`Limits::stopping_quiet`](crate::Limits)) or the time for stopping is over.
+    /// [`Flow::Continue`] does not end a pause.
     fn stopping(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The peer has ended its stream while this conversation pauses. Requests that it sent before
-    /// may still be unread, and it may still read what is said. Called once.
+    /// Handles the end of the peer's stream while this conversation pauses. Earlier requests of the
+    /// peer may still be unread, and the peer may still read. Called once.
     ///
-    /// [`Flow::Continue`] leaves the pause as it is, and the loop's idle limit bounds it;
-    /// [`Flow::Close`] suits a service whose peers read until they have been answered.
+    /// [`Flow::Continue`] does not end the pause, which the loop's idle limit then bounds.
+    /// [`Flow::Close`] is right if peers of this protocol never end their stream before they have
+    /// their answers.
     fn hung_up(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// This conversation was woken. What others have for it is said here. [`Flow::Continue`] ends a
-    /// pause.
+    /// Handles a wake of this conversation. Messages from other connections are sent here.
+    /// [`Flow::Continue`] ends a pause.
     fn resume(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Continue
     }
 
-    /// The timeout of `key` has passed ([`Effects::set_timeout`](crate::Effects::set_timeout)). By
-    /// default that ends the conversation.
+    /// Handles the timeout of `key` ([`Effects::set_timeout`](crate::Effects::set_timeout)). The
+    /// default ends the conversation.
     fn timeout(&mut self, key: u8, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (key, reply, context);
         Flow::Close
     }
 
-    /// The peer will send nothing more, and all it sent has been answered. By default that is the
-    /// end of the conversation; a service with more to say returns [`Flow::Continue`].
+    /// Handles the end of the peer's stream, after all its messages. The default ends the
+    /// conversation. A service with more to send returns [`Flow::Continue`].
     fn finish(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);
         Flow::Close
     }
 
-    /// The conversation ends: this service has closed it, or what the peer said was refused. What was
-    /// said is still being sent, which takes as long as the peer takes it; of the peer, nothing more is
-    /// heard. Called once at most, behind whatever ended the conversation and before
-    /// [`closed`](Self::closed), which alone is called when the connection is lost.
+    /// Handles the end of the conversation: this service has closed it, or its input was refused.
+    /// The rest of the output is still being sent, which may take long if the peer reads slowly. No
+    /// further message is delivered. Called once at most, and before [`closed`](Self::closed). If
+    /// the connection is lost, only `closed` is called.
     fn ending(&mut self, context: &mut Context<'_, A>) {
         let _ = context;
     }
 
-    /// The connection is gone. Called exactly once, and nothing after it.
+    /// Handles the end of the connection. Called exactly once, as the last method.
     ///
-    /// [`Reason::is_orderly`] tells whether both sides were done; otherwise the reason says what cut
+    /// [`Reason::is_orderly`] returns whether both sides were done. If not, the reason is what cut
     /// the conversation short.
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);
     }
 }
 
-/// Where a service says things to its peer.
+/// The output of a service to its peer.
 pub struct Reply<'a, C> {
     codec: &'a mut C,
     output: &'a mut Output,
 }
 
 impl<'a, C: Codec> Reply<'a, C> {
-    /// A reply that encodes with `codec` into `output`.
+    /// Returns a reply that encodes with `codec` into `output`.
     pub fn new(codec: &'a mut C, output: &'a mut Output) -> Self {
         Self { codec, output }
     }
 
-    /// Says `message`.
+    /// Encodes `message` and appends it to the output.
     pub fn send(&mut self, message: C::Out<'_>) {
         self.codec.encode(message, self.output);
     }
 
-    /// Says what has been encoded already, without copying it: one encoding, however many
-    /// connections say it.
+    /// Appends an encoded message without copying it. One encoding serves any number of connections
+    /// ([`Codec::encode_shared`]).
     pub fn share(&mut self, encoded: Arc<[u8]>) {
         self.output.share(encoded);
     }
 
-    /// Says a range of a file, without reading it.
+    /// Appends a range of a file, without reading it.
     pub fn file(&mut self, range: FileRange) {
         self.output.file(range);
     }
 
-    /// Bytes said and not yet sent. A service that produces much should stop at
-    /// [`Limits::output_high`](crate::Limits::output_high) and go on when there is less.
+    /// Returns how many bytes of output have not been sent. A service that produces much should
+    /// stop at [`Limits::output_high`](crate::Limits::output_high) and go on in
+    /// [`Service::drained`].
     pub fn backlog(&self) -> u64 {
         self.output.len()
     }
 
-    /// The codec and the output, for protocols whose messages are said part by part.
+    /// Returns the codec and the output, for protocols whose messages are appended part by part.
     pub fn parts(&mut self) -> (&mut C, &mut Output) {
         (self.codec, self.output)
     }
 
-    /// The codec, for protocols that change their ways in the middle of a conversation.
+    /// Returns the codec, for protocols that change their encoding during a conversation.
     pub fn codec(&mut self) -> &mut C {
         self.codec
     }

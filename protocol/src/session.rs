@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use crate::{Buffer, Effects, Flow, Limits, Output, Reason};
 
-/// Names one connection, for waking or closing it from another.
+/// The name of one connection, for waking or closing it from another.
 ///
-/// The driver gives it its meaning, and there is room for which of several drivers it is. The id of a
-/// connection that is gone names nothing, even if another connection takes its place.
+/// The driver assigns it. It has room for the number of the driver, if there are several. The id of
+/// a closed connection is never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u128);
 
-/// Why a session is advanced.
+/// The reason for a call of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The connection is open: the first call.
@@ -26,13 +26,13 @@ pub enum Cause {
     Timeout(u8),
     /// The loop stops gracefully.
     Stopping,
-    /// The peer has ended its stream while the session pauses. What it sent before that may still be
-    /// unread, and it may still read what the session says. The session is told once. From then on
-    /// the loop's idle limit holds, even if silence was allowed.
+    /// The peer has ended its stream while the session pauses. Earlier input may still be unread,
+    /// and the peer may still read. The session is told once. From then on the loop's idle limit
+    /// holds, even if silence was allowed.
     HungUp,
 }
 
-/// What a session is lent for one call: the time, the application's state, and what it may ask for.
+/// What a session is lent for one call: the time, the application's state, and its effects.
 pub struct Context<'a, A = ()> {
     /// The time, read once for the whole turn of the loop.
     pub now: Instant,
@@ -40,18 +40,18 @@ pub struct Context<'a, A = ()> {
     pub me: ConnectionId,
     /// The application's state, shared by all connections of one loop.
     pub app: &'a mut A,
-    /// What this connection may cost.
+    /// The limits of this connection.
     pub limits: &'a Limits,
     /// Why the session is called.
     pub cause: Cause,
-    /// Whether the peer has ended its stream: no more input will come than there is.
+    /// Whether the peer has ended its stream. If so, no further input will arrive.
     pub input_ended: bool,
-    /// What the session asks of its driver besides bytes.
+    /// What the session requests from its driver besides bytes.
     pub effects: &'a mut Effects,
 }
 
 impl<'a, A> Context<'a, A> {
-    /// Returns a context whose cause is [`Cause::Input`], for drivers of their own and for tests.
+    /// Returns a context whose cause is [`Cause::Input`], for drivers and tests.
     pub fn new(
         now: Instant,
         me: ConnectionId,
@@ -62,7 +62,7 @@ impl<'a, A> Context<'a, A> {
         Self { now, me, app, limits, cause: Cause::Input, input_ended: false, effects }
     }
 
-    /// Returns the same context for another cause.
+    /// Returns the same context with another cause.
     #[must_use]
     pub fn because(mut self, cause: Cause) -> Self {
         self.cause = cause;
@@ -70,23 +70,21 @@ impl<'a, A> Context<'a, A> {
     }
 }
 
-/// All of a connection's protocol: consumes input, appends output, owns no buffer, knows no
-/// descriptor. [`Conversation`](crate::Conversation) is the session of every codec and service;
-/// a session may also wrap another. [`Link`](crate::link::Link) drives it.
+/// The whole protocol of one connection. A session consumes input and appends output. It owns no
+/// buffer and knows no descriptor. [`Conversation`](crate::Conversation) combines a codec and a
+/// service into a session. A session may also wrap another. [`Link`](crate::link::Link) drives it.
 pub trait Session<A = ()> {
-    /// Decodes what it can of `input`, appends what there is to say to `output`, and returns what it
-    /// wants next.
+    /// Decodes `input` as far as possible, appends to `output`, and returns the next step.
     ///
     /// The session decides when reading stops: the link reads as long as the last call returned
-    /// [`Flow::Continue`]. A session whose output answers its input returns [`Flow::Pause`] when
-    /// `output` holds [`Limits::output_high`] bytes or more; it is called with [`Cause::Drained`]
-    /// once the output has fallen to [`Limits::output_low`]. [`Conversation`](crate::Conversation)
-    /// does so by itself. A session whose output does not answer its input, such as a relay's, goes
-    /// on.
+    /// [`Flow::Continue`]. If the output of a session answers its input, the session returns
+    /// [`Flow::Pause`] when `output` holds [`Limits::output_high`] bytes or more. It is called with
+    /// [`Cause::Drained`] once the output has fallen to [`Limits::output_low`].
+    /// [`Conversation`](crate::Conversation) does this. If the output does not depend on the input
+    /// of the same connection, as in a relay, the session keeps returning [`Flow::Continue`].
     ///
     /// # Errors
-    /// When the peer said something that ends the conversation. What was appended to `output` is
-    /// still sent.
+    /// When the input ends the conversation. What was appended to `output` is still sent.
     fn advance(
         &mut self,
         input: &mut Buffer,
@@ -94,7 +92,7 @@ pub trait Session<A = ()> {
         context: &mut Context<'_, A>,
     ) -> Result<Flow, Reason>;
 
-    /// Tells the session that the connection is gone: see
+    /// Tells the session that the connection is closed: see
     /// [`Service::closed`](crate::Service::closed).
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);

@@ -39,8 +39,8 @@ struct Run {
 }
 
 impl Run {
-    /// Decodes `pieces` as a driver would. `ends` has the known ends of messages: a codec that asks
-    /// for more bytes than that would delay a message.
+    /// Decodes `pieces` as a driver would. `ends` has the known ends of messages. A codec that asks
+    /// for bytes beyond such an end would delay a message.
     fn over<C: Codec>(
         mut codec: C,
         pieces: &[&[u8]],
@@ -119,7 +119,7 @@ pub fn check_pieces<C: Codec>(
     whole.outcome.messages
 }
 
-/// [`check_pieces`] for `input` split in two at every byte, and byte by byte.
+/// Runs [`check_pieces`] on `input` split in two at every byte, and on single bytes.
 ///
 /// The work grows with the square of the input, so use hundreds of bytes rather than megabytes.
 ///
@@ -168,8 +168,8 @@ pub fn check_round_trip<C: Codec>(
 }
 
 /// Checks that a message of `size_max` bytes is delivered, and that one with a byte more is
-/// refused. A much larger message has to be refused before more bytes are kept than the largest
-/// allowed message has, plus one byte.
+/// refused. A much larger message has to be refused early: at the latest when one byte more has
+/// arrived than the largest allowed message has.
 ///
 /// `encoded` returns the bytes of a message of a given size. Use a small limit: the work grows with
 /// its square.
@@ -226,7 +226,7 @@ pub fn check_garbage<C: Codec>(make: impl Fn() -> C, rounds: usize) {
     }
 }
 
-/// Appends the whole output to `said`, as a driver sends it. Ranges of files are read.
+/// Sends the whole output to `said`, as a driver does. Ranges of files are read.
 fn send(output: &mut Output, said: &mut Vec<u8>) -> io::Result<()> {
     while !output.is_empty() {
         let before = said.len();

@@ -1,12 +1,13 @@
-//! Changing protocols in mid-connection.
+//! Changing the protocol during a connection.
 
 use crate::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
-/// A session that hands over to another in mid-connection, with what is left of the input: HTTP to
-/// WebSocket (RFC 9110 section 7.8), or one protocol to the next after a greeting.
+/// A session that passes its connection and the rest of its input to another session. Examples are
+/// HTTP to WebSocket (RFC 9110 section 7.8), and a protocol that is chosen by a greeting.
 ///
-/// The first session returns [`Flow::Upgrade`] when it has said its last; `then` makes the second of
-/// it, which is called with [`Cause::Opened`] at once. A chain of upgrades nests.
+/// The first session returns [`Flow::Upgrade`] after its last output. The function `then` makes the
+/// second session of it, which is called with [`Cause::Opened`] at once. For a chain of upgrades,
+/// nest them.
 ///
 /// ```
 /// use protocol::codecs::{Bytes, Lines};
@@ -47,8 +48,8 @@ enum State<S, T, F> {
 }
 
 impl<S, T, F: FnOnce(S) -> T> Upgrade<S, T, F> {
-    /// Returns a session that is `first` until it returns [`Flow::Upgrade`], and then what `then`
-    /// makes of it.
+    /// Returns a session that is `first` until that returns [`Flow::Upgrade`], and the result of
+    /// `then(first)` afterwards.
     pub fn new(first: S, then: F) -> Self {
         Self { state: State::First(first, then) }
     }

@@ -2,10 +2,10 @@
 
 use protocol::resp::{Item, Value};
 
-/// An answer as a value of its own, for who does not look at the view in the input.
+/// An answer that owns its bytes, unlike a [`Value`], which borrows from the input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// There is nothing: a null of any kind.
+    /// A null of any kind.
     Null,
     /// A simple string, such as `OK`.
     Simple(Vec<u8>),
@@ -30,12 +30,12 @@ pub enum Answer {
     Set(Vec<Answer>),
     /// Keys and values, in the order in which they came (RESP3; an array in RESP2).
     Map(Vec<(Answer, Answer)>),
-    /// A push: what the server sent unasked (RESP3).
+    /// A push: a message of the server that answers no command (RESP3).
     Push(Vec<Answer>),
 }
 
 impl Answer {
-    /// The bytes, if it is a string of any kind.
+    /// Returns the bytes of a string of any kind.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Simple(bytes) | Self::Bulk(bytes) | Self::Verbatim(_, bytes) => Some(bytes),
@@ -43,12 +43,12 @@ impl Answer {
         }
     }
 
-    /// The text, if it is a string of any kind in UTF-8.
+    /// Returns the text of a string of any kind, if it is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         self.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
-    /// The number, if it is an integer, or a string that says one.
+    /// Returns the number of an integer, or of a string that contains one.
     pub fn as_integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -56,7 +56,7 @@ impl Answer {
         }
     }
 
-    /// The elements, if it is an array, a set or a push; none of anything else.
+    /// Returns the elements of an array, a set or a push. Other answers have none.
     pub fn elements(&self) -> &[Answer] {
         match self {
             Self::Array(elements) | Self::Set(elements) | Self::Push(elements) => elements,
@@ -64,7 +64,7 @@ impl Answer {
         }
     }
 
-    /// The value under `key` in a map, or in an array that stands for one, as in RESP2.
+    /// Returns the value of `key` in a map, or in an array that represents one, as in RESP2.
     pub fn get(&self, key: &str) -> Option<&Answer> {
         match self {
             Self::Map(pairs) => pairs.iter().find(|pair| pair.0.is(key)).map(|pair| &pair.1),
@@ -76,7 +76,7 @@ impl Answer {
         self.as_bytes() == Some(text.as_bytes())
     }
 
-    /// Whether there is nothing.
+    /// Returns whether it is a null.
     pub fn is_null(&self) -> bool {
         *self == Self::Null
     }

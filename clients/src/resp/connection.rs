@@ -1,4 +1,4 @@
-//! One connection: commands out, answers in, in order.
+//! One connection: it sends commands and receives their answers in order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,11 +15,11 @@ use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
 use crate::resolve_all;
 
-/// A connection to a server of RESP that waits for what it asks for.
+/// A blocking connection to a server of RESP.
 ///
-/// Every command has exactly one result: an answer, an error of the server, or that the connection
-/// was lost. A connection that was lost says so to everything it is asked afterwards, and is not
-/// used again: an answer that comes too late must not be taken for another's.
+/// Every command has exactly one result: an answer, an error of the server, or the loss of the
+/// connection. After a loss, every operation returns the same error. A lost connection is not used
+/// again, since a late answer could be taken for that of another command.
 ///
 /// ```no_run
 /// use clients::resp::Connection;
@@ -42,10 +42,10 @@ pub struct Connection {
     output: Output,
     /// The commands that have not been answered, the oldest first.
     owed: VecDeque<Name>,
-    /// What came unasked and was not taken, each with its size in bytes.
+    /// Pushes and messages that were not taken, each with its size in bytes.
     pushes: VecDeque<(Answer, usize)>,
     pushes_size: usize,
-    /// How many subscriptions there are, as the server has counted them.
+    /// The number of subscriptions, as the server has reported it.
     pub(super) subscriptions: i64,
     lost: Option<Cause>,
 }
@@ -54,15 +54,15 @@ impl Connection {
     /// Connects with the default [`Options`].
     ///
     /// # Errors
-    /// As [`Options::connect`].
+    /// The same as those of [`Options::connect`].
     pub fn connect(address: &str) -> Result<Self, Error> {
         Options::default().connect(address)
     }
 
-    /// Connects, and says nothing yet: no version, no password, no database.
+    /// Connects and sends nothing: no version, no password, no database.
     ///
     /// # Errors
-    /// When the address is none, or the connection cannot be made in time.
+    /// When the address is not valid, or the connection cannot be made in time.
     pub fn open(address: &str, options: &Options) -> Result<Self, Error> {
         let fail = |cause| Error::new("connect", address, cause);
         let addresses =
@@ -82,7 +82,7 @@ impl Connection {
         })
     }
 
-    /// Says a command and waits for its answer.
+    /// Sends a command and waits for its answer.
     ///
     /// # Errors
     /// When the server answers with an error, or the connection is lost.
@@ -97,13 +97,13 @@ impl Connection {
         self.call_with(command, |value| value.into())
     }
 
-    /// Says a command, waits for its answer, and shows it to `look` where it was received.
+    /// Sends a command, waits for its answer, and calls `look` with a view of it in the input.
     ///
     /// # Errors
     /// When the server answers with an error, or the connection is lost.
     ///
     /// # Panics
-    /// As [`call`](Self::call).
+    /// In the same cases as [`call`](Self::call).
     pub fn call_with<C: AsRef<[u8]>, T>(
         &mut self,
         command: impl IntoIterator<Item = C, IntoIter: ExactSizeIterator>,
@@ -113,14 +113,14 @@ impl Connection {
         assert!(owed == 0, "{owed} answers have to be received before a call");
         self.send(command);
         if let Err(error) = self.flush() {
-            // It has been told, and is no answer that is still to be received.
+            // The error was returned here, so the command has no answer to receive.
             self.expect_no_answer();
             return Err(error);
         }
         self.receive_with(look)
     }
 
-    /// Appends a command to what is to be sent. Nothing is sent before [`flush`](Self::flush).
+    /// Appends a command to the output. [`flush`](Self::flush) sends it.
     ///
     /// # Panics
     /// When the command has no name.
@@ -139,12 +139,12 @@ impl Connection {
         (self.output, self.owed) = (commands, names);
     }
 
-    /// Sends what was appended. Answers are taken in meanwhile, so that a server that waits for
-    /// them to be read does not wait forever.
+    /// Sends the appended commands. Reads answers meanwhile, so that a server which waits until
+    /// they are read does not wait for ever.
     ///
     /// # Errors
-    /// When the server takes nothing more in time, or the connection is lost. An error is told once
-    /// more by each [`receive`](Self::receive).
+    /// When the server accepts nothing more in time, or the connection is lost. Each
+    /// [`receive`](Self::receive) returns the error again.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.try_flush().map_err(|cause| {
             let operation = self.owed.front().map_or("send".to_owned(), Name::text);
@@ -172,7 +172,8 @@ impl Connection {
         self.receive_with(|value| value.into())
     }
 
-    /// [`receive`](Self::receive), which shows the answer to `look` where it was received.
+    /// Waits for the same answer as [`receive`](Self::receive), and calls `look` with a view of it
+    /// in the input.
     ///
     /// # Errors
     /// When the server answers with an error, or the connection is lost.
@@ -216,10 +217,11 @@ impl Connection {
         }
     }
 
-    /// Waits for whatever comes next, and shows it to `look`: an answer, an error, a push. None
-    /// when nothing has come in `timeout`, which loses nothing; a timeout of None waits forever.
+    /// Waits for the next value of any kind, and calls `look` with a view of it: an answer, an
+    /// error or a push. Returns `None` if nothing arrives in `timeout`; the connection stays
+    /// usable. A timeout of `None` waits for ever.
     ///
-    /// For tools, and for commands that have no answer, or more than one, as `MONITOR` has.
+    /// This is for tools, and for commands that have no answer or more than one, such as `MONITOR`.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -245,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// [`next`](Self::next) for which silence is no failure.
+    /// Waits as [`next`](Self::next) does. Silence is not an error.
     pub(super) fn try_next<T>(
         &mut self,
         timeout: Option<Duration>,
@@ -258,8 +260,8 @@ impl Connection {
         }
     }
 
-    /// Waits for the next value, and shows it to `look`, together with whether messages of
-    /// subscriptions come as arrays.
+    /// Waits for the next value. Calls `look` with it, and with whether messages of subscriptions
+    /// arrive as arrays.
     fn next<T>(
         &mut self,
         patience: &mut Patience,
@@ -275,14 +277,14 @@ impl Connection {
         });
         match (received, seen) {
             (Ok(()), Some(seen)) => Ok(seen),
-            // Whether that is a failure depends on what is waited for.
+            // The caller decides whether a timeout is a failure.
             (Err(Cause::TimedOut), _) => Err(Cause::TimedOut),
             (Err(cause), _) => Err(self.lose(cause)),
             (Ok(()), None) => Err(self.lose(Cause::Unexpected)),
         }
     }
 
-    /// Keeps what came unasked until it is taken.
+    /// Keeps a push or a message until it is taken.
     pub(super) fn keep_push(&mut self, push: Answer, size: usize) -> Result<(), Cause> {
         self.pushes_size += size;
         if self.pushes_size > self.options.pushes_size_max {
@@ -292,47 +294,47 @@ impl Connection {
         Ok(())
     }
 
-    /// The oldest of what came unasked while answers were waited for.
+    /// Takes the oldest push or message that arrived while the caller waited for answers.
     pub(super) fn take_push(&mut self) -> Option<Answer> {
         let (push, size) = self.pushes.pop_front()?;
         self.pushes_size -= size;
         Some(push)
     }
 
-    /// Forgets the answer that the newest command would have had: it is answered otherwise.
+    /// Removes the newest command from those that wait for an answer.
     pub(super) fn expect_no_answer(&mut self) {
         self.owed.pop_back();
     }
 
-    /// How many answers have not been received.
+    /// Returns how many answers have not been received.
     pub fn owed(&self) -> usize {
         self.owed.len()
     }
 
-    /// Where the server is, as it was named when connecting.
+    /// Returns the address of the server, as it was given when connecting.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether the connection was lost.
+    /// Returns whether the connection was lost.
     pub fn is_lost(&self) -> bool {
         self.lost.is_some()
     }
 
-    /// Why the connection was lost, if it was.
+    /// Returns why the connection was lost, if it was.
     pub fn lost(&self) -> Option<&Cause> {
         self.lost.as_ref()
     }
 
-    /// What cuts this connection from another thread.
+    /// Returns a handle that cuts this connection from another thread.
     ///
     /// # Errors
-    /// When no descriptor is free.
+    /// When the process has no free descriptor.
     pub fn cutter(&self) -> io::Result<Cutter> {
         self.driver.socket.cutter()
     }
 
-    /// An error with this connection's address.
+    /// Returns an error with this connection's address.
     pub(super) fn error(&self, operation: impl Into<String>, cause: Cause) -> Error {
         Error::new(operation, &self.address, cause)
     }

@@ -31,9 +31,9 @@ pub(super) struct Driver {
     pub(super) socket: Socket,
     link: Link<ClientSession>,
     scratch: Scratch,
-    /// The time of every pass. The session sets no timeouts, so it needs no newer one.
+    /// The time of every pass. The session sets no timeouts, so the time need not advance.
     moment: Moment,
-    /// Why the last bytes could not be sent. What the server said before may say more.
+    /// Why the last bytes could not be sent. An earlier answer of the server may explain more.
     write_error: Option<io::Error>,
 }
 
@@ -53,8 +53,8 @@ impl Driver {
     /// Sends `commands`. Reads answers while the server accepts nothing, up to the limit of the
     /// session. `timeout` is how long the server may accept nothing.
     ///
-    /// A server that fails or ends the connection is no error here: what it said before is still to
-    /// be received.
+    /// If the server fails or ends the connection, this is not an error here, since its earlier
+    /// answers can still be received.
     ///
     /// # Errors
     /// When the timeout passes, or waiting fails.
@@ -105,10 +105,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Waits for the next value, and shows it to `look`.
+    /// Waits for the next value, and calls `look` with it.
     ///
     /// # Errors
-    /// When nothing comes in time, which loses nothing, or the connection has ended.
+    /// When nothing arrives in time, or the connection has ended. After a timeout, the connection
+    /// stays usable.
     pub(super) fn receive(
         &mut self,
         patience: &mut Patience,
@@ -141,7 +142,7 @@ impl Driver {
         }
     }
 
-    /// The link has ended the connection.
+    /// Returns the cause when the link has ended the connection.
     fn ended(&mut self) -> Cause {
         Cause::from(io::Error::other(self.link.take_reason().to_string()))
     }

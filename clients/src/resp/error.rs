@@ -1,4 +1,4 @@
-//! What can go wrong, with the operation, the address and a hint.
+//! Errors, with the operation, the address and a hint.
 
 use std::fmt;
 use std::io;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use protocol::resp::ValueError;
 
-/// Why a command, or whatever else was asked of a connection, has no answer.
+/// The reason why a command or another operation failed.
 ///
-/// Its text is one sentence that names the operation, the address and, where there is one, what
-/// to do about it. Arguments are not in it: they may be secret, or long.
+/// Its text names the operation and the address and, if possible, says what to do. It does not
+/// contain arguments, which may be secret or long.
 #[derive(Clone, Debug)]
 pub struct Error {
     operation: String,
@@ -17,11 +17,11 @@ pub struct Error {
     cause: Cause,
 }
 
-/// What went wrong.
+/// The cause of an [`Error`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The address is none, or its name is unknown: the text says why.
+    /// The address is not valid, or its name is unknown. The text says why.
     Address(String),
     /// The connection could not be made.
     Connect(Arc<io::Error>),
@@ -29,16 +29,16 @@ pub enum Cause {
     Server(Vec<u8>),
     /// The server closed the connection.
     Closed,
-    /// Nothing came, or nothing was taken, in the time there was.
+    /// The server sent nothing, or accepted nothing, in time.
     TimedOut,
     /// A system call failed.
     Io(Arc<io::Error>),
-    /// The server said something that is not RESP.
+    /// The server sent something that is not RESP.
     Protocol(ValueError),
-    /// What comes unasked has not been taken, and is more than
+    /// Pushes and messages that were not taken exceed
     /// [`pushes_size_max`](super::Options::pushes_size_max).
     Pushes,
-    /// The server has answered with something other than the command answers with.
+    /// The answer is not of the kind that the command returns.
     Unexpected,
 }
 
@@ -47,22 +47,22 @@ impl Error {
         Self { operation: operation.into(), address: address.to_owned(), cause }
     }
 
-    /// What went wrong.
+    /// Returns the cause.
     pub fn cause(&self) -> &Cause {
         &self.cause
     }
 
-    /// What was being done: `connect`, or the name of a command.
+    /// Returns the operation that failed: `connect`, or the name of a command.
     pub fn operation(&self) -> &str {
         &self.operation
     }
 
-    /// Where the server is, as it was named when connecting.
+    /// Returns the address of the server, as it was given when connecting.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The words of the server, if it answered with an error.
+    /// Returns the text of the server, if it answered with an error.
     pub fn server(&self) -> Option<&[u8]> {
         match &self.cause {
             Cause::Server(words) => Some(words),
@@ -70,8 +70,8 @@ impl Error {
         }
     }
 
-    /// Whether the connection is of no use any more: everything but an error of the server, which
-    /// is an answer.
+    /// Returns whether the connection cannot be used any more. An error of the server is an answer,
+    /// and the connection goes on.
     pub fn is_lost(&self) -> bool {
         !matches!(self.cause, Cause::Server(_) | Cause::Unexpected)
     }

@@ -1,13 +1,12 @@
 //! A client library for servers of RESP: Redis, `kv` and their relatives.
 //!
-//! [`Connection`] waits for what it asks for, with a limit to every wait; [`Options`] say how it
-//! is made. Commands are said one by one ([`Connection::call`]), many at once
-//! ([`Connection::pipeline`]), or sent and received as one likes ([`Connection::send`],
-//! [`Connection::receive`]). [`Connection::subscribe`] and [`Connection::message`] are for
-//! channels.
+//! A [`Connection`] blocks, and every wait has a limit. [`Options`] configure it. Commands are sent
+//! one by one ([`Connection::call`]) or many at once ([`Connection::pipeline`]). Sending and
+//! receiving can also be separate ([`Connection::send`], [`Connection::receive`]).
+//! [`Connection::subscribe`] and [`Connection::message`] are for channels.
 //!
-//! The codec is the one of [`protocol::resp`]: an answer is decoded where it was received, and is
-//! copied only for who wants to keep it.
+//! The codec is that of [`protocol::resp`]. An answer is decoded in the input and copied only into
+//! an [`Answer`]; [`Connection::call_with`] lends a view of it instead.
 
 mod answer;
 mod connection;

@@ -1,6 +1,6 @@
 //! Names of commands, for errors.
 
-/// The name of a command, or the beginning of a long one, for telling what went wrong with it.
+/// The name of a command, for errors. A long name is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
     bytes: [u8; Self::SIZE_MAX],

@@ -1,4 +1,4 @@
-//! How a connection is made, and what it may cost.
+//! The options of a connection.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use protocol::resp::{Limits, Protocol};
 
 use super::{Answer, Cause, Connection, Error};
 
-/// How a connection is made, and what it may cost. Every wait ends, unless it is said that it shall
-/// not.
+/// The options of a connection: how it is made, its timeouts and its limits. By default, every wait
+/// has a timeout.
 ///
 /// ```
 /// use clients::resp::Options;
@@ -28,26 +28,26 @@ use super::{Answer, Cause, Connection, Error};
 pub struct Options {
     /// The version of RESP to speak. Default RESP2, which every server knows.
     pub protocol: Protocol,
-    /// The name of the user, where the server asks for a password. Default none.
+    /// The password, and the user if there is one. Default none.
     pub credentials: Option<Credentials>,
     /// The number of the database. Default 0.
     pub database: u32,
-    /// How long connecting may take, for all addresses of a name together; None waits as long as
+    /// How long connecting may take, for all addresses of a name together. `None` waits as long as
     /// the system does. Default 5 s: two lost packets.
     pub connect_timeout: Option<Duration>,
-    /// How long the answer to one command may take; None waits forever, as blocking commands want
-    /// it. Default 30 s: longer than all but commands that block.
+    /// How long the answer to one command may take. `None` waits for ever, which blocking commands
+    /// need. Default 30 s: longer than any command that does not block.
     pub read_timeout: Option<Duration>,
-    /// How long the server may take no more of what is being sent; None waits forever.
+    /// How long the server may accept nothing while commands are being sent. `None` waits for ever.
     /// Default 30 s.
     pub write_timeout: Option<Duration>,
-    /// What a value may cost. The defaults are those of [`Limits`].
+    /// The limits of one value. The defaults are those of [`Limits`].
     pub limits: Limits,
-    /// Bytes of answers that are kept while commands are still being sent; with more, the server
-    /// is no longer read until it takes them. Default 64 MiB.
+    /// Bytes of answers that are kept while commands are being sent. At this size, the connection
+    /// stops reading until the commands are sent. Default 64 MiB.
     pub answers_size_max: usize,
-    /// Bytes of pushes and messages that are kept until they are taken; with more, the connection
-    /// fails, since no code takes them. Default 16 MiB.
+    /// Bytes of pushes and messages that are kept until they are taken. With more, the connection
+    /// fails. Default 16 MiB.
     pub pushes_size_max: usize,
 }
 
@@ -67,10 +67,10 @@ impl Default for Options {
     }
 }
 
-/// A password, and perhaps whose it is.
+/// A password, and the user that it belongs to.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The user; None is the server's default user.
+    /// The user. `None` is the server's default user.
     pub user: Option<String>,
     /// The password.
     pub password: String,
@@ -83,14 +83,14 @@ impl fmt::Debug for Credentials {
 }
 
 impl Options {
-    /// The same options with a password.
+    /// Sets the password of the default user.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.credentials = Some(Credentials { user: None, password: password.into() });
         self
     }
 
-    /// The same options with a user and a password.
+    /// Sets the user and the password.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         let user = Some(user.into());
@@ -99,12 +99,12 @@ impl Options {
     }
 
     /// Connects to `address`: `127.0.0.1:6379`, `tcp://[::1]:6379`, `host:6379` or
-    /// `unix:/run/redis.sock`. Speaks the version of RESP that was asked for, says the password
-    /// and selects the database.
+    /// `unix:/run/redis.sock`. Then requests the version of RESP, sends the password and selects
+    /// the database, as the options say.
     ///
     /// # Errors
-    /// When the address is none, the connection cannot be made in time, or the server refuses
-    /// one of these.
+    /// When the address is not valid, the connection cannot be made in time, or the server refuses
+    /// the version, the password or the database.
     pub fn connect(&self, address: &str) -> Result<Connection, Error> {
         let mut connection = Connection::open(address, self)?;
         match self.protocol {

@@ -1,4 +1,4 @@
-//! Many commands at once.
+//! Pipelines: many commands at once.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::connection::encode;
 use super::name::Name;
 use super::{Answer, Connection, Error};
 
-/// Commands that are sent together: one wait for all of them.
+/// Commands that are sent together, with one wait for all answers.
 ///
 /// ```no_run
 /// use clients::resp::Connection;
@@ -32,7 +32,7 @@ pub struct Pipeline<'a> {
 }
 
 impl Connection {
-    /// A pipeline without commands.
+    /// Returns a pipeline without commands.
     pub fn pipeline(&mut self) -> Pipeline<'_> {
         Pipeline { connection: self, commands: Output::new(), names: VecDeque::new() }
     }
@@ -52,15 +52,15 @@ impl Pipeline<'_> {
         self
     }
 
-    /// Sends the commands and waits for all answers. There is one result for each command, in their
-    /// order; once the connection is lost, it is the same error for all that have no answer.
+    /// Sends the commands and waits for all answers. Returns one result for each command, in order.
+    /// If the connection is lost, all commands without an answer have the same error.
     ///
     /// # Panics
-    /// As [`call`](Connection::call).
+    /// In the same cases as [`call`](Connection::call).
     pub fn run(self) -> Vec<Result<Answer, Error>> {
         let Self { connection, commands, names } = self;
         connection.adopt(commands, names);
-        // Each command is told the failure by itself.
+        // Each command returns the failure in its own result.
         let _ = connection.flush();
         (0..connection.owed()).map(|_| connection.receive()).collect()
     }

@@ -1,21 +1,21 @@
-//! The session of a blocking client: sends what it is given, and shows a value when it is asked.
+//! The session of a blocking client: it sends commands, and decodes a value on request.
 
 use protocol::resp::{Client, Limits, Value, ValueError};
 use protocol::{Buffer, Codec, Context, Decoded, Flow, Output, Reason, Session};
 
-/// An empty input of more than this many bytes is given back.
+/// An empty input buffer is freed if it is larger than this, in bytes.
 const INPUT_KEPT_MAX: usize = 1024 * 1024;
 
 /// The most room in bytes that is made for an announced value before its bytes come.
 const READ_AHEAD_MAX: usize = 1024 * 1024;
 
-/// What the caller asks of the session in one pass.
+/// What the caller requests from the session in one pass.
 pub(super) struct Request<'a> {
     /// The commands to send.
     pub(super) commands: Option<&'a mut Output>,
-    /// What sees the next value. `None` once it was called.
+    /// What is called with the next value. `None` after the call.
     pub(super) look: Option<&'a mut dyn FnMut(Value<'_>)>,
-    /// What the server said instead of RESP.
+    /// Why the input is not RESP.
     pub(super) error: Option<ValueError>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct ClientSession {
     codec: Client,
     /// How much input the decoder needs before it is called again.
     need: usize,
-    /// How many bytes of answers are read before one is asked for.
+    /// How many bytes of answers are read while the caller requests none.
     input_max: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A blocking socket with deadlines, which can also be read while it does not take more.
+//! A blocking socket with deadlines, which can be read while writing blocks.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
@@ -18,10 +18,10 @@ use reactor::Address;
 
 use super::Connection;
 
-/// How many segments of the output go into one system call.
+/// The number of segments of the output in one system call.
 const SLICES_MAX: usize = 64;
 
-/// How long a connection is silent before the peer is asked whether it is there, in seconds.
+/// How long a connection is silent before the kernel probes the peer, in seconds (`TCP_KEEPIDLE`).
 const KEEP_ALIVE: u32 = 15;
 
 /// How long an operation may still take.
@@ -35,7 +35,8 @@ impl Patience {
         Self { timeout, until: None }
     }
 
-    /// What is left: all of it at first, so that the usual case sets no new timeout.
+    /// Returns the remaining time. The first call returns all of it, so that the usual case sets no
+    /// new timeout.
     fn left(&mut self) -> io::Result<Option<Duration>> {
         let Some(timeout) = self.timeout else { return Ok(None) };
         let now = Instant::now();
@@ -50,24 +51,24 @@ impl Patience {
     }
 }
 
-/// What can be done next.
+/// What the socket is ready for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// The peer has said something, and may take more.
+    /// There is input. There may be room to write, too.
     Readable,
-    /// The peer takes more.
+    /// There is room to write.
     Writable,
 }
 
 #[derive(Debug)]
 pub(super) struct Socket {
     fd: OwnedFd,
-    /// The timeout of reads that the kernel has been told of.
+    /// The timeout of reads that the socket has (`SO_RCVTIMEO`).
     armed: Option<Duration>,
 }
 
 impl Socket {
-    /// Connects to the first of `addresses` that takes it; the last error otherwise.
+    /// Connects to the first of `addresses` that accepts. If none does, returns the last error.
     pub(super) fn connect(addresses: &[Address], timeout: Option<Duration>) -> io::Result<Self> {
         let mut patience = Patience::new(timeout);
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
@@ -89,7 +90,7 @@ impl Socket {
         Err(failed)
     }
 
-    /// Reads what there is, at least a byte unless the peer has ended.
+    /// Reads at least one byte, or none if the peer has ended its stream.
     pub(super) fn read(&mut self, room: &mut [u8], patience: &mut Patience) -> io::Result<usize> {
         loop {
             self.arm(patience.left()?)?;
@@ -102,7 +103,7 @@ impl Socket {
         }
     }
 
-    /// Has reads give up after `timeout`.
+    /// Sets the timeout of reads.
     fn arm(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.armed != timeout {
             setsockopt(&self.fd, sockopt::ReceiveTimeout, &time_value(timeout))?;
@@ -127,12 +128,12 @@ impl Socket {
         }
     }
 
-    /// Waits until the peer takes more, or, if `reads`, has said something.
+    /// Waits until there is room to write or, if `reads`, until there is input.
     pub(super) fn wait(&self, reads: bool, patience: &mut Patience) -> io::Result<Ready> {
         let reading = if reads { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT | reading)];
         loop {
-            // Rounded up, so that it does not spin through the last millisecond.
+            // Rounded up, so that the loop does not spin during the last millisecond.
             let timeout = patience.left()?.map_or(PollTimeout::NONE, |left| {
                 PollTimeout::try_from(left.as_millis().saturating_add(1))
                     .unwrap_or(PollTimeout::MAX)
@@ -149,7 +150,7 @@ impl Socket {
         }
     }
 
-    /// What cuts this socket from another thread.
+    /// Returns a handle that cuts this socket from another thread.
     pub(super) fn cutter(&self) -> io::Result<Cutter> {
         Ok(Cutter { fd: self.fd.try_clone()? })
     }
@@ -167,21 +168,23 @@ impl AsFd for Connection {
     }
 }
 
-/// Cuts a connection from another thread: an operation that waits on it fails, since it is closed.
+/// A handle that cuts a connection from another thread. An operation that waits on the connection
+/// fails then.
 #[derive(Debug)]
 pub struct Cutter {
     fd: OwnedFd,
 }
 
 impl Cutter {
-    /// Cuts the connection, if it is still there.
+    /// Cuts the connection, if it is still open.
     pub fn cut(&self) {
-        // One that has ended already is as it should be.
+        // An error means that the connection has already ended.
         let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
     }
 }
 
-/// Small commands are not held back, and a peer that is gone without a word is noticed.
+/// Sets the options of a socket: small commands are sent at once, and a peer that has vanished is
+/// noticed.
 fn prepare(stream: TcpStream) -> io::Result<OwnedFd> {
     stream.set_nodelay(true)?;
     let fd = OwnedFd::from(stream);
@@ -195,7 +198,8 @@ fn prepare(stream: TcpStream) -> io::Result<OwnedFd> {
 fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {
     let kind = SockType::Stream;
     let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    // Connecting waits while the backlog of the listener is full, and as long as writing may.
+    // While the backlog of the listener is full, connecting waits as long as the timeout of writes
+    // allows.
     setsockopt(&fd, sockopt::SendTimeout, &time_value(timeout))?;
     let address = UnixAddr::new(path)?;
     loop {
@@ -211,7 +215,7 @@ fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {
     }
 }
 
-/// A timeout as the kernel takes it, where zero means forever.
+/// Returns a timeout for the kernel, for which zero means for ever.
 fn time_value(timeout: Option<Duration>) -> TimeVal {
     let Some(timeout) = timeout else { return TimeVal::new(0, 0) };
     let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);

@@ -6,19 +6,19 @@ use protocol::resp::{Item, Value};
 
 use super::{Answer, Cause, Connection, Error};
 
-/// What comes to who has subscribed.
+/// A message to a subscriber.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// Somebody has published something.
+    /// A message that was published to a channel.
     Published {
         /// The channel that it was published to.
         channel: Vec<u8>,
-        /// The pattern that the channel fits, if that is what was subscribed.
+        /// The pattern that the channel matches, if the subscription is to a pattern.
         pattern: Option<Vec<u8>>,
-        /// What was published.
+        /// The published bytes.
         payload: Vec<u8>,
     },
-    /// Another push, as those of client side caching in RESP3 are.
+    /// Another push, such as those of client-side caching in RESP3.
     Other(Answer),
 }
 
@@ -65,7 +65,7 @@ impl Connection {
         self.change("subscribe", channels)
     }
 
-    /// Subscribes to all channels that fit patterns: `*`, `?`, `[a-z]`.
+    /// Subscribes to all channels that match patterns: `*`, `?`, `[a-z]`.
     ///
     /// # Errors
     /// When the server refuses, or the connection is lost.
@@ -76,7 +76,7 @@ impl Connection {
         self.change("psubscribe", patterns)
     }
 
-    /// Takes subscriptions to channels back. Messages that came before are still to be taken.
+    /// Ends subscriptions to channels. Messages that arrived before can still be taken.
     ///
     /// # Errors
     /// When the server refuses, or the connection is lost.
@@ -87,7 +87,7 @@ impl Connection {
         self.change("unsubscribe", channels)
     }
 
-    /// Takes subscriptions to patterns back.
+    /// Ends subscriptions to patterns.
     ///
     /// # Errors
     /// When the server refuses, or the connection is lost.
@@ -98,9 +98,9 @@ impl Connection {
         self.change("punsubscribe", patterns)
     }
 
-    /// The next message or other push: what came while answers were waited for, then what comes
-    /// in `timeout`. None when nothing has come, which loses nothing; a timeout of None waits
-    /// forever.
+    /// Returns the next message or other push. Those that arrived while the caller waited for
+    /// answers come first. Returns `None` if nothing arrives in `timeout`; the connection stays
+    /// usable. A timeout of `None` waits for ever.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -112,8 +112,8 @@ impl Connection {
         Ok(next.map(Message::from))
     }
 
-    /// Says `command`, and waits for as many confirmations as there are names. None are nothing
-    /// to do: without names, the server would take back all subscriptions.
+    /// Sends `command`, and waits for one confirmation for each name. Without names, nothing is
+    /// sent, since the server would end all subscriptions.
     fn change<T: AsRef<[u8]>>(
         &mut self,
         command: &str,
@@ -152,7 +152,7 @@ impl Connection {
     }
 }
 
-/// Whether `value` answers no command: a push, or in RESP2 a message to a subscriber.
+/// Returns whether `value` answers no command: a push, or in RESP2 a message to a subscriber.
 pub(super) fn is_unasked(value: Value<'_>, subscribed: bool) -> bool {
     value.is_push()
         || subscribed
@@ -162,9 +162,9 @@ pub(super) fn is_unasked(value: Value<'_>, subscribed: bool) -> bool {
             })
 }
 
-/// What comes while subscriptions change.
+/// A value that arrives while subscriptions change.
 enum Seen {
-    /// A change is made, and there are so many subscriptions now.
+    /// A change is made, and this is the number of subscriptions now.
     Confirmed(i64),
     Refused(Vec<u8>),
     Other(Answer, usize),

@@ -176,7 +176,7 @@ impl fmt::Display for LengthPrefixedError {
                 write!(f, "message of {size} bytes, the limit is {size_max}")
             }
             Self::TooShort { length, header } => {
-                write!(f, "length of {length}, but the {header} bytes that say it count too")
+                write!(f, "length of {length}, which is less than its own field of {header} bytes")
             }
             Self::Unterminated { got } => {
                 write!(f, "the stream ended after {got} bytes of a message")

@@ -9,8 +9,8 @@ use crate::{Codec, Decoded, Output};
 /// A 32-bit type and a 32-bit length in network order, then the body.
 const HEADER: usize = 8;
 
-/// Packets of a 32-bit type, a 32-bit length and a body, all in network order: the framing that
-/// the daemons of the MooseFS family speak.
+/// Packets of a 32-bit type, a 32-bit length and a body, all in network order: the framing of the
+/// daemons of the MooseFS family.
 ///
 /// ```
 /// use protocol::codecs::Packet;

@@ -31,19 +31,19 @@ struct Ending {
     lost: Duration,
 }
 
-/// What follows from a limit of time that has passed.
+/// The result of a limit of time that has passed.
 #[derive(Debug)]
 pub enum Passed {
     /// The link goes on.
     GoesOn,
-    /// The link goes on, and the peer is not silent: it has taken something of what was sent.
+    /// The link goes on, and the peer is not silent: it has acknowledged some output.
     Progress,
-    /// The connection is to be closed for this reason.
+    /// The driver has to close the connection for this reason.
     Over(Reason),
 }
 
 impl<S, L: Layer> Link<S, L> {
-    /// Returns when [`deadline_passed`](Self::deadline_passed) is to be called.
+    /// Returns the time at which the driver has to call [`deadline_passed`](Self::deadline_passed).
     pub fn deadline(&self) -> Option<Instant> {
         let extra = self.extra.as_ref()?;
         match &extra.ending {
@@ -52,9 +52,10 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Tells the link that its deadline has passed: a timeout of the session, or the time in which
-    /// the peer had to take what was sent. `unacknowledged` returns how many bytes the peer has not
-    /// acknowledged (`SIOCOUTQ`, `tcp(7)`), zero where that is not known. To be called within a pass.
+    /// Tells the link that its deadline has passed: a timeout of the session, or the time that the
+    /// peer had to receive the output. `unacknowledged` returns how many bytes the peer has not
+    /// acknowledged (`SIOCOUTQ`, `tcp(7)`), or zero if that is not known. The driver calls it
+    /// within a pass.
     pub fn deadline_passed(
         &mut self,
         scratch: &mut Scratch,
@@ -81,7 +82,8 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Tells the link that its connection has been silent for as long as the idle limit allows. For
-    /// `unacknowledged`, see [`deadline_passed`](Self::deadline_passed). To be called within a pass.
+    /// `unacknowledged`, see [`deadline_passed`](Self::deadline_passed). The driver calls it within
+    /// a pass.
     pub fn idle_passed(
         &mut self,
         scratch: &mut Scratch,
@@ -103,8 +105,8 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Tells the link how many bytes the peer has not acknowledged, where the output was written
-    /// until there was no more room: what the peer takes from here on is progress.
+    /// Tells the link how many bytes the peer has not acknowledged. The driver calls it when the
+    /// output was written until there was no more room. A later change of that number is progress.
     pub fn unacknowledged(&mut self, count: u32) {
         self.unacknowledged = count;
     }
@@ -204,7 +206,7 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Takes the reason of a connection that ends: to be asked once, after
+    /// Takes the reason for the end of the connection. The driver calls it once, after
     /// [`Step::Close`](super::Step::Close).
     pub fn take_reason(&mut self) -> Reason {
         let ending = self.extra.as_mut().and_then(|extra| extra.ending.take());

@@ -1,31 +1,32 @@
-//! The layer between a link and the wire: nothing by default, TLS and its like otherwise.
+//! The layer between a link and the wire, such as TLS. By default there is none.
 
 use std::error::Error;
 
 use crate::{Buffer, Output};
 
-/// What the wire said to a layer.
+/// The result of [`Layer::open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// The stream goes on.
     GoesOn,
-    /// The peer has said, in the layer's own way, that it sends nothing more (TLS's `close_notify`,
-    /// RFC 8446 section 6.1). The session is told that its input has ended. The wire is still open: a
-    /// link that closes lingers until it has ended too, as without a layer, and ignores what still
-    /// comes.
+    /// The peer has ended its stream with a message of the layer, such as `close_notify` of TLS
+    /// (RFC 8446 section 6.1). The session is told that its input has ended. The wire is still
+    /// open: a link that closes lingers until it has ended too, as without a layer, and ignores
+    /// what still comes.
     Ended,
 }
 
 /// Opens what is received and seals what is sent, between a [`Link`](super::Link) and the wire.
 ///
-/// A layer sees bytes alone: it performs no I/O and knows no session. The link keeps the plaintext
-/// that waits, measures watermarks on it, and seals a bounded amount ahead, so back-pressure works
-/// as without a layer. Ranges of files are read by the driver and sealed piece by piece.
+/// A layer sees only bytes: it performs no I/O and knows no session. The link keeps the waiting
+/// plaintext, compares it with the marks, and seals a bounded amount ahead. So back-pressure works
+/// as it does without a layer. The driver reads ranges of files, and the layer seals them piece by
+/// piece.
 pub trait Layer {
     /// Whether this is [`Plain`]: what is received is what the session sees.
     const IS_PLAIN: bool = false;
 
-    /// Starts: appends to `wire` what has to be said first, if anything.
+    /// Starts the layer. Appends its first bytes to `wire`, if there are any.
     fn start(&mut self, wire: &mut Output) {
         let _ = wire;
     }
@@ -36,12 +37,12 @@ pub trait Layer {
         true
     }
 
-    /// Consumes what it can of `sealed`, appends what it opens to `plain`, and appends to `wire` what
-    /// the layer itself has to answer.
+    /// Consumes `sealed` as far as possible, appends the opened bytes to `plain`, and appends the
+    /// layer's own answers to `wire`.
     ///
     /// # Errors
-    /// When `sealed` cannot be opened. What was appended to `wire` is still sent; what the session
-    /// has said and was not sealed is lost.
+    /// When `sealed` cannot be opened. What was appended to `wire` is still sent. Output that was
+    /// not sealed is lost.
     fn open(
         &mut self,
         sealed: &mut Buffer,
@@ -53,19 +54,20 @@ pub trait Layer {
     /// [`SEALED_MAX`] bytes at a time.
     ///
     /// # Errors
-    /// When nothing more can be sealed under the keys there are.
+    /// When nothing more can be sealed, for example because the keys are used up.
     fn seal(&mut self, plain: &[u8], wire: &mut Output)
     -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Appends to `wire` that nothing more will be sent.
+    /// Appends to `wire` the message that ends the stream.
     fn finish(&mut self, wire: &mut Output) {
         let _ = wire;
     }
 
-    /// The wire has ended without [`Opened::Ended`], with `rest` left that cannot be opened.
+    /// Checks an end of the wire without [`Opened::Ended`]. `rest` is the input that could not be
+    /// opened.
     ///
     /// # Errors
-    /// When a stream must not end here, as it may have been cut by an attacker. The default refuses
+    /// When the stream must not end here, since an attacker may have cut it. The default refuses
     /// every such end.
     fn cut(&mut self, rest: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
         let left = rest.len();
@@ -73,8 +75,8 @@ pub trait Layer {
     }
 }
 
-/// How many bytes a layer is given to seal at a time: what a TLS record holds (RFC 8446 section
-/// 5.1).
+/// The most bytes that a layer is given to seal at a time: the size of a TLS record (RFC 8446
+/// section 5.1).
 pub const SEALED_MAX: usize = 16 * 1024;
 
 /// No layer: what is received is what the session sees. It costs nothing.

@@ -1,4 +1,5 @@
-//! One connection without I/O, for drivers: what every connection does, whichever way its bytes move.
+//! One connection without I/O, for drivers: the rules that hold for every connection, however its
+//! bytes are moved.
 //!
 //! A [`Link`] holds a session and the rules of a connection: when reading stops and goes on, the
 //! order in which the session is told of what happened, half-close, lingering, deadlines, limits.
@@ -83,7 +84,7 @@ pub struct Link<S, L = Plain> {
     rest: Option<Box<Rest>>,
     /// What only some connections need.
     extra: Option<Box<Extra>>,
-    /// How many bytes the peer had not acknowledged when that was last asked, or [`UNKNOWN`].
+    /// How many bytes the peer had not acknowledged at the last query, or [`UNKNOWN`].
     unacknowledged: u32,
     stage: Stage,
     write_half: WriteHalf,
@@ -108,7 +109,7 @@ mod cause {
     pub(super) const DRAINED: u8 = 1 << 4;
     pub(super) const HUNG_UP: u8 = 1 << 5;
     pub(super) const INPUT: u8 = 1 << 6;
-    /// `DRAINED`, in the next pass: where the peer takes whatever it is given, others have their turn
+    /// `DRAINED`, in the next pass: if the peer accepts everything at once, other connections run
     /// before it gets more.
     pub(super) const DRAINED_LATER: u8 = 1 << 7;
 }
@@ -132,7 +133,7 @@ mod flag {
     pub(super) const WIRE_ENDED: u8 = 1 << 7;
 }
 
-/// How far a connection is.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The layer, which is there from the beginning, has not started.
@@ -142,14 +143,14 @@ enum Stage {
     Open,
     /// The session is done, and what it said is being sent.
     Closing,
-    /// Everything was sent, and the peer was told so. What it still sends is thrown away until it
+    /// Everything was sent, and the peer was told so. What it still sends is discarded until it
     /// ends its stream too.
     Lingering,
     /// The peer has ended its stream, or has sent too much, while the link lingered.
     Over,
 }
 
-/// How far the sending side of a connection is.
+/// The state of the sending side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteHalf {
     Open,
@@ -163,8 +164,8 @@ enum WriteHalf {
 pub struct Moment {
     /// The time, which does not go back.
     pub now: Instant,
-    /// How much time the driver has lost in all, as when its process was stopped. Lost time is
-    /// not charged to peers.
+    /// How much time the driver has lost in total, for example while its process was stopped. Lost
+    /// time does not count as silence of a peer.
     pub lost: Duration,
 }
 
@@ -182,15 +183,15 @@ pub enum Event {
 pub enum Step<'a> {
     /// Call [`Link::call`]: there is something to tell the session.
     Call,
-    /// Read into this room, and say with [`Link::received`] how much came, or with
-    /// [`Link::read_blocked`] that nothing did.
+    /// Read into this room. Report the number of bytes with [`Link::received`], or that there were
+    /// none with [`Link::read_blocked`].
     Read(&'a mut [u8]),
-    /// Write what [`Link::front`] returns, and say with [`Link::sent`] how much was taken, or with
-    /// [`Link::write_blocked`] that nothing was.
+    /// Write what [`Link::front`] returns. Report the number of bytes with [`Link::sent`], or that
+    /// none were accepted with [`Link::write_blocked`].
     Write,
-    /// Read the beginning of the range of a file that stands at the front of the session's output
-    /// into this room ([`Link::file`] returns it), and say with [`Link::file_read`] how much there
-    /// was. Only links with a layer ask for it.
+    /// Read the beginning of the file range at the front of the output. [`Link::file`] returns the
+    /// range and the room for its bytes. Report the number of bytes with [`Link::file_read`]. Only
+    /// links with a layer return this step.
     ReadFile,
     /// End the sending side (`shutdown(2)`).
     ShutDown,
@@ -207,12 +208,13 @@ pub struct Wait {
     pub read: bool,
     /// Until there is room to write.
     pub write: bool,
-    /// Until the peer ends its stream, of which reading would tell otherwise.
+    /// Until the peer ends its stream. Set while the link does not read, since reading would notice
+    /// the end.
     pub hang_up: bool,
-    /// Whether closing the connection now would cut short what is said to the peer.
+    /// Whether closing the connection now would lose output.
     pub is_unsent: bool,
-    /// Whether the output was written until there was no more room. The driver answers with
-    /// [`Link::unacknowledged`], where it can.
+    /// Whether the output was written until there was no more room. If so, the driver calls
+    /// [`Link::unacknowledged`] where the system reports that number.
     pub is_full: bool,
 }
 
@@ -276,21 +278,20 @@ impl<S, L: Layer> Link<S, L> {
         self.has(flag::INPUT_ENDED)
     }
 
-    /// Returns how many bytes the link keeps between two passes that were said and not sent, sealed or
-    /// not.
+    /// Returns how many bytes of output, sealed or not, the link keeps between two passes.
     pub fn unsent_kept(&self) -> u64 {
         self.rest.as_ref().map_or(0, |rest| rest.unsent())
     }
 
-    /// Returns whether the link waits for bytes: a driver that learns of an error otherwise has to
-    /// report it.
+    /// Returns whether the link reads. If not, no read returns an error of the connection, so the
+    /// driver has to report it.
     #[inline]
     pub fn reads(&self) -> bool {
         self.wants_input() || self.stage == Stage::Lingering
     }
 
-    /// Returns whether the link throws away what it reads, and an error of the connection says
-    /// nothing any more.
+    /// Returns whether the link lingers: it discards what it reads, and an error of the connection
+    /// no longer matters.
     pub fn is_lingering(&self) -> bool {
         matches!(self.stage, Stage::Lingering | Stage::Over)
     }

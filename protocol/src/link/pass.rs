@@ -10,8 +10,9 @@ use crate::{Buffer, Cause, ConnectionId, Context, Flow, Output, Reason, Session}
 const READ_MIN: usize = 4 * 1024;
 
 impl<S, L: Layer> Link<S, L> {
-    /// Begins a pass: lends the link the shared buffers until [`end`](Self::end). A driver of a single
-    /// link may begin pass after pass without an end: then the link keeps the buffers.
+    /// Begins a pass: lends the shared buffers to the link until [`end`](Self::end). A driver of a
+    /// single link may begin each pass without ending the one before; the link then keeps the
+    /// buffers.
     ///
     /// The driver may read and write until it is told that either blocks
     /// ([`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked)).
@@ -63,7 +64,7 @@ impl<S, L: Layer> Link<S, L> {
         scratch.pass.write_blocks = true;
     }
 
-    /// Returns what the driver should do next. After [`Step::Wait`] and [`Step::Close`] comes
+    /// Returns what the driver has to do next. After [`Step::Wait`] and [`Step::Close`], it calls
     /// [`end`](Self::end).
     #[inline(always)] // A driver calls it in one place.
     pub fn step<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
@@ -153,8 +154,8 @@ impl<S, L: Layer> Link<S, L> {
         &mut spare[..size]
     }
 
-    /// Tells the link that `count` bytes were read, none at the end of the stream, and whether
-    /// there may be more.
+    /// Tells the link that `count` bytes were read, and whether there may be more. Zero bytes are
+    /// the end of the stream.
     #[inline]
     pub fn received(&mut self, scratch: &mut Scratch, count: usize, can_read: bool) {
         scratch.pass.to_read = scratch.pass.to_read.saturating_sub(count);
@@ -174,8 +175,8 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Tells the link that `count` bytes of the output were taken, and whether there may be room for
-    /// more.
+    /// Tells the link that `count` bytes of the output were written, and whether there may be room
+    /// for more.
     #[inline]
     pub fn sent(&mut self, scratch: &mut Scratch, count: u64, can_write: bool) {
         scratch.pass.to_write = scratch.pass.to_write.saturating_sub(count);
@@ -368,8 +369,9 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Tells the session that the connection is gone. Called once, and nothing after it. The session
-    /// may still reach others: what it asks for itself is dropped, as its connection is gone.
+    /// Tells the session that the connection is closed. The driver calls it once, as the last
+    /// method. The session may still reach others: what it asks for itself is dropped, as its
+    /// connection is gone.
     pub fn closed<A>(
         &mut self,
         reason: &Reason,

@@ -7,7 +7,7 @@ use crate::{Buffer, Effects, Limits, Output};
 /// How many boxes for what is left over are kept for the next link that needs one.
 const POOL_MAX: usize = 64;
 
-/// The buffers that all links of a driver share, lent to one of them for one pass, so that an idle
+/// The buffers that all links of a driver share. They are lent to one link for one pass, so an idle
 /// connection owns none.
 #[derive(Debug)]
 pub struct Scratch {
@@ -95,12 +95,12 @@ impl Scratch {
         }
     }
 
-    /// Returns what sessions have asked for in this pass.
+    /// Returns what sessions have requested in this pass.
     pub fn effects(&self) -> &Effects {
         &self.effects
     }
 
-    /// Returns what sessions have asked for in this pass, for carrying it out.
+    /// Returns what sessions have requested in this pass, so that the driver can carry it out.
     pub fn effects_mut(&mut self) -> &mut Effects {
         &mut self.effects
     }
@@ -110,7 +110,7 @@ impl Scratch {
         self.pass.deadline_changed
     }
 
-    /// Returns whether everything that the link has said was sent.
+    /// Returns whether all output of the link was sent.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty() && self.wire.is_empty()
     }

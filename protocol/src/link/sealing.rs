@@ -20,7 +20,7 @@ pub(super) enum Sealing {
 }
 
 impl<S, L: Layer> Link<S, L> {
-    /// Returns the range of a file that [`Step::ReadFile`](super::Step::ReadFile) is about, and room for what is read of it.
+    /// Returns the file range of [`Step::ReadFile`](super::Step::ReadFile), and room for its bytes.
     pub fn file<'a>(&self, scratch: &'a mut Scratch) -> Option<(FileRange, &'a mut [u8])> {
         let Front::File(range) = scratch.output.front() else { return None };
         let size = SEALED_MAX.min(usize::try_from(range.length).unwrap_or(SEALED_MAX));
@@ -91,8 +91,8 @@ impl<S, L: Layer> Link<S, L> {
     }
 
     /// Tells the link that `count` bytes of the file were read into the room of
-    /// [`Step::ReadFile`](super::Step::ReadFile). None means that the file is shorter than the range that was promised, which
-    /// is an error of the connection.
+    /// [`Step::ReadFile`](super::Step::ReadFile). Zero means that the file is shorter than the
+    /// range that was promised, and the connection fails.
     pub fn file_read(&mut self, scratch: &mut Scratch, count: usize) {
         if count == 0 {
             return self

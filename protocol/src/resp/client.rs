@@ -179,7 +179,7 @@ impl Client {
     }
 }
 
-/// Whether `text` is an optional sign and digits.
+/// Returns whether `text` is an optional sign and digits.
 fn is_big_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)

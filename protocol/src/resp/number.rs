@@ -35,7 +35,7 @@ pub(super) fn write(value: u64, room: &mut [u8]) -> usize {
     at
 }
 
-/// [`write`] with a sign.
+/// Writes `value` with its sign, as [`write`] does.
 pub(super) fn write_signed(value: i64, room: &mut [u8]) -> usize {
     let at = write(value.unsigned_abs(), room);
     if value >= 0 {

@@ -15,12 +15,12 @@ impl fmt::Display for UnbalancedQuotes {
 
 impl Error for UnbalancedQuotes {}
 
-/// Whether `byte` is white space (`isspace` of C).
+/// Returns whether `byte` is white space (`isspace` of C).
 pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Whether `byte` ends an argument without quotes.
+/// Returns whether `byte` ends an argument without quotes.
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }

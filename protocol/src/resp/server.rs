@@ -14,8 +14,8 @@ const UNAUTHENTICATED_BULK_SIZE_MAX: usize = 16 * 1024;
 
 /// The codec of a server: requests in, replies out.
 ///
-/// As in Redis, an empty line and an empty array are no requests and get no answer. A line and a
-/// bulk string have two bytes at their end, of which only the first of a line is checked.
+/// As in Redis, an empty line and an empty array are not requests and get no answer. A line and a
+/// bulk string end with two bytes. Only the first byte of a line end is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Server {
     limits: Limits,
@@ -118,8 +118,8 @@ impl Server {
         }
     }
 
-    /// [`line`](Self::line), in the order of the checks of Redis. It remembers how much of an
-    /// unfinished line has been searched.
+    /// Returns the same as [`line`](Self::line), with the checks in the order of Redis. Remembers
+    /// how much of an unfinished line has been searched.
     #[cold]
     fn unusual_line(
         &mut self,

@@ -16,7 +16,7 @@ pub fn human(value: Value<'_>, text: &mut Vec<u8>) {
     human_at(0, value, text);
 }
 
-/// [`human`], indented by `indent` columns, which the first line already has.
+/// Appends what [`human`] does, indented by `indent` columns. The first line is already indented.
 fn human_at(indent: usize, value: Value<'_>, text: &mut Vec<u8>) {
     let (elements, empty, separator) = match value.item() {
         Item::Array(elements) => (elements, "(empty array)", b')'),
@@ -78,7 +78,7 @@ fn human_simple(value: Value<'_>, text: &mut Vec<u8>) {
     text.push(b'\n');
 }
 
-/// Whether the value of a pair is printed on its own line.
+/// Returns whether the value of a pair is printed on its own line.
 fn is_multiline(value: Value<'_>) -> bool {
     let (elements, last) = match value.item() {
         Item::Array(elements) | Item::Push(elements) | Item::Set(elements) => (elements, 0),

@@ -7,8 +7,8 @@ use crate::search::find_byte;
 
 /// A reply or a push of any type, as a view of the input. Decoding has validated it.
 ///
-/// A copy costs a few words. The elements of an aggregate follow one another in the input; a step
-/// to the next walks over the one before.
+/// A copy costs a few words. The elements of an aggregate follow one another in the input.
+/// Advancing to an element parses the one before it.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
     /// The input from the value on, or from the attributes before it. It may extend beyond the
@@ -90,7 +90,7 @@ impl<'a> Value<'a> {
         &self.bytes[..size(self.bytes)]
     }
 
-    /// Returns the input from the value on, after its attributes.
+    /// Returns the offset of the value, after its attributes.
     fn start(&self) -> usize {
         let mut at = 0;
         while self.bytes[at] == b'|' {

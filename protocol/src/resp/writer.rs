@@ -395,7 +395,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends a type byte, a number, and a line end.
+/// A type byte, a number, and a line end.
 struct Head {
     room: [u8; number::SIZE_MAX + 3],
     start: usize,
@@ -416,7 +416,7 @@ impl Head {
     }
 }
 
-/// Text on its way to an output.
+/// A formatter that appends to an output.
 struct Text<'a>(&'a mut Output);
 
 impl fmt::Write for Text<'_> {

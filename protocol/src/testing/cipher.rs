@@ -1,4 +1,4 @@
-//! A toy layer, for tests of layers: it seals, and protects nothing.
+//! A toy layer for tests of layers. It protects nothing.
 
 use std::error::Error;
 
@@ -7,14 +7,15 @@ use crate::{Buffer, Output};
 
 /// The first bytes of each side.
 const HELLO: &[u8; 4] = b"toy1";
-/// The last bytes of a side that cannot go on: a record that says so.
+/// The last bytes of a side that cannot go on: an alert.
 const ALERT: [u8; 2] = [0xff, 0xff];
 /// How many bytes one record holds.
 const RECORD_MAX: usize = 4096;
 
-/// A toy [`Layer`]: records of a two-byte length and bytes that are exclusive-ored with a keystream,
-/// after a greeting of each side; a record of length zero ends the stream. It is as wide as TLS where
-/// a link is concerned: it has a handshake, alerts, records, an end of its own. It protects nothing.
+/// A toy [`Layer`] for tests. It protects nothing. Each side sends a greeting and then records. A
+/// record is a length of two bytes and bytes that are exclusive-ored with a keystream. A record of
+/// length zero ends the stream. For a link, it has all parts of TLS: a handshake, alerts, records,
+/// and its own end of the stream.
 #[derive(Debug, Default)]
 pub struct ToyCipher {
     is_ready: bool,
@@ -23,15 +24,15 @@ pub struct ToyCipher {
 }
 
 impl ToyCipher {
-    /// Exclusive-ors `bytes`, which stand at `position` of the stream.
+    /// Combines `bytes`, which are at `position` of the stream, with the keystream.
     fn mix(bytes: &mut [u8], position: u64) {
         for (byte, position) in bytes.iter_mut().zip(position..) {
             *byte ^= (position.wrapping_mul(167) >> 3) as u8 ^ 0x5a;
         }
     }
 
-    /// Opens one record. Returns the place of its plaintext, which has been mixed there, and how many
-    /// bytes the record takes; nothing while it is incomplete.
+    /// Opens the first record in place. Returns the size of its plaintext, or `None` while the
+    /// record is incomplete.
     fn open_record(
         &mut self,
         sealed: &mut [u8],

@@ -15,8 +15,8 @@ const IDLE_PASSES_MAX: usize = 16;
 /// How many steps in a row may move no byte: far more than a link takes when all timeouts pass at once.
 const IDLE_STEPS_MAX: usize = 1000;
 
-/// A connection in memory. A test plays the peer of a [`Link`]. Only [`pass`](Self::pass) advances
-/// the clock.
+/// A connection in memory, in which a test is the peer of a [`Link`]. The clock stands still except
+/// in [`pass`](Self::pass) and [`lose`](Self::lose).
 ///
 /// ```
 /// use protocol::codecs::Lines;
@@ -114,7 +114,7 @@ impl<S, L: Layer> Wire<S, L> {
         S: Session<A>,
     {
         self.pass_with(app, |_, _| Passed::GoesOn);
-        // The rest that the budget of a pass leaves.
+        // What exceeds the budget of one pass is done in further passes.
         let mut idle_passes = 0;
         while self.reason.is_none() && (self.may_read() || self.may_write()) {
             let before = (self.incoming.len(), self.sent.len());
@@ -357,7 +357,7 @@ impl<S, L: Layer> Wire<S, L> {
         self.incoming.len()
     }
 
-    /// Returns how many bytes the link keeps that were said and not sent, sealed or not.
+    /// Returns how many bytes of output the link keeps, sealed or not.
     pub fn unsent(&self) -> u64 {
         self.link.unsent_kept()
     }
