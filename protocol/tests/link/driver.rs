@@ -98,6 +98,8 @@ pub(crate) struct Driver<S, L = Plain> {
     pub(crate) is_shut_down: bool,
     pub(crate) deadline: Option<Instant>,
     pub(crate) reason: Option<Reason>,
+    /// No other link uses the buffers: the link is lent them for ever.
+    pub(crate) keeps_buffers: bool,
     /// What all passes have counted.
     pub(crate) counts: Counts,
 }
@@ -115,6 +117,7 @@ impl<S, L: Layer> Driver<S, L> {
             is_shut_down: false,
             deadline: None,
             reason: None,
+            keeps_buffers: false,
             counts: Counts::default(),
         }
     }
@@ -167,7 +170,9 @@ impl<S, L: Layer> Driver<S, L> {
         if scratch.deadline_changed() {
             self.deadline = self.link.deadline();
         }
-        self.link.end(scratch);
+        if !self.keeps_buffers {
+            self.link.end(scratch);
+        }
         self.counts.add(counts);
         if let Some(reason) = reason {
             self.close(reason, scratch, moment, app);

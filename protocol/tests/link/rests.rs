@@ -14,6 +14,8 @@ use crate::driver::{Driver, Watch};
 struct Ear {
     heard: Vec<u8>,
     takes: usize,
+    /// It takes nothing before there is so much.
+    waits_for: usize,
 }
 
 /// The ears of all sessions, by the number of the connection.
@@ -32,7 +34,8 @@ impl Session<Ears> for Takes {
         context: &mut Context<'_, Ears>,
     ) -> Result<Flow, Reason> {
         let ear = &mut context.app.0[context.me.0 as usize];
-        let count = ear.takes.min(input.len());
+        let is_enough = input.len() >= ear.waits_for;
+        let count = if is_enough { ear.takes.min(input.len()) } else { 0 };
         ear.takes -= count;
         ear.heard.extend_from_slice(&input.filled()[..count]);
         output.append(&input.filled()[..count]);
@@ -200,4 +203,60 @@ fn a_rest_of_the_output_gives_its_memory_back_once_it_is_sent() {
     });
     assert!(all.bytes_max > (COUNT * KEPT) as u64, "{all:?}");
     assert!(all.bytes_current < 100_000, "{} bytes are left", all.bytes_current);
+}
+
+#[test]
+fn much_input_that_was_taken_in_one_pass_leaves_no_room_behind() {
+    const FED: usize = 200_000;
+    let mut crowd = Crowd::new(1);
+    crowd.ears.0[0].waits_for = FED;
+    crowd.ears.0[0].heard.reserve(2 * FED);
+    crowd.drivers[0].sent.reserve(2 * FED);
+    crowd.drivers[0].incoming.reserve(2 * FED);
+    let news = bytes(0, 0, FED);
+    let pass = measure(|| crowd.run(0, &news, usize::MAX));
+    assert_eq!(crowd.drivers[0].counts.passes, 1, "it was read at once");
+    assert!(crowd.ears.0[0].heard == news);
+    assert!(pass.bytes_max > FED as u64, "{pass:?}");
+    // The shared buffer is of its own size again, and the output keeps its last block.
+    let most = 2 * Scratch::INPUT_SIZE as i64;
+    assert!(pass.bytes_current < most, "{} bytes are left", pass.bytes_current);
+}
+
+#[test]
+fn a_crowd_whose_rests_are_gone_leaves_few_boxes_behind() {
+    const COUNT: usize = 1000;
+    let mut crowd = Crowd::new(COUNT);
+    for place in 0..COUNT {
+        crowd.ears.0[place].heard.reserve(100);
+        crowd.drivers[place].sent.reserve(100);
+        crowd.drivers[place].incoming.reserve(100);
+    }
+    crowd.run(0, b"warm", usize::MAX);
+    let all = measure(|| {
+        (0..COUNT).for_each(|place| crowd.run(place, b"ab", 1));
+        (0..COUNT).for_each(|place| crowd.take(place, 1));
+    });
+    assert!(all.bytes_max > (COUNT * 100) as u64, "{all:?}");
+    assert!(all.bytes_current < (COUNT * 50) as i64, "{} bytes are left", all.bytes_current);
+}
+
+#[test]
+fn a_driver_of_one_link_may_leave_it_the_buffers() {
+    let mut crowd = Crowd::new(1);
+    crowd.drivers[0].keeps_buffers = true;
+    let (mut random, mut fed) = (Random::new(2), 0);
+    for _ in 0..100 {
+        let size = [0, 1, 5000, 70_000][random.index(4)];
+        let kept = fed - crowd.ears.0[0].heard.len();
+        crowd.drivers[0].ways.room = random.below(50_000);
+        let news = bytes(0, fed, size);
+        fed += size;
+        crowd.run(0, &news, (kept + size) / (1 + random.index(2)));
+    }
+    crowd.drivers[0].ways.room = u64::MAX;
+    crowd.take(0, usize::MAX);
+    crowd.run(0, b"", usize::MAX);
+    assert!(crowd.ears.0[0].heard == bytes(0, 0, fed), "it heard otherwise");
+    assert!(crowd.drivers[0].sent == crowd.ears.0[0].heard, "it said otherwise");
 }
