@@ -176,14 +176,20 @@ impl<S, L: Layer> Wire<S, L> {
     }
 
     /// Advances the clock. Reports each deadline at its time.
+    ///
+    /// # Panics
+    /// When a timeout that passes at once sets itself again for ever: the clock would stand still.
     pub fn pass<A>(&mut self, time: Duration, app: &mut A)
     where
         S: Session<A>,
     {
         let end = self.now + time;
+        let mut reports = 0;
         while self.reason.is_none()
             && let Some(at) = self.link.deadline().filter(|at| *at <= end)
         {
+            reports = if at > self.now { 0 } else { reports + 1 };
+            assert!(reports <= IDLE_STEPS_MAX, "a timeout of the session lets no time pass");
             self.now = self.now.max(at);
             let unacknowledged = self.unacknowledged;
             self.pass_with(app, |link, scratch| link.deadline_passed(scratch, || unacknowledged));
