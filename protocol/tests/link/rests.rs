@@ -260,3 +260,30 @@ fn a_driver_of_one_link_may_leave_it_the_buffers() {
     assert!(crowd.ears.0[0].heard == bytes(0, 0, fed), "it heard otherwise");
     assert!(crowd.drivers[0].sent == crowd.ears.0[0].heard, "it said otherwise");
 }
+
+#[test]
+fn the_shared_buffer_has_its_size_again_once_a_large_rest_was_taken() {
+    const KEPT: usize = 40_000;
+    let mut crowd = Crowd::new(2);
+    crowd.run(0, &bytes(0, 0, KEPT), 1);
+    crowd.take(0, KEPT);
+    assert_eq!(crowd.ears.0[0].heard.len(), KEPT);
+    crowd.run(1, &bytes(1, 0, 60_000), usize::MAX);
+    assert_eq!(crowd.drivers[1].counts.transfers, 2, "one read and one write");
+}
+
+#[test]
+fn a_large_rest_of_the_output_is_not_copied_again_by_each_pass() {
+    const KEPT: usize = 60_000;
+    let mut crowd = Crowd::new(1);
+    crowd.drivers[0].ways.room = 0;
+    crowd.drivers[0].sent.reserve(1000);
+    crowd.run(0, &bytes(0, 0, KEPT), usize::MAX);
+    let passes = measure(|| {
+        for _ in 0..100 {
+            crowd.drivers[0].ways.room = 1;
+            crowd.run(0, b"", 0);
+        }
+    });
+    assert_eq!((crowd.drivers[0].counts.sent, passes.count_total), (100, 0), "{passes:?}");
+}
