@@ -1,7 +1,7 @@
 //! Measures decoding with each codec, in bytes a second, and copying the same input for comparison.
 
 use criterion::{Criterion, Throughput};
-use protocol::codecs::{Bytes, Fixed, LengthField, LengthPrefixed, Lines, Packet};
+use protocol::codecs::{Bytes, Fixed, LengthField, LengthPrefixed, Lines, Packet, PacketMessage};
 use protocol::{Codec, Decoded, Output};
 use std::hint::black_box;
 use std::num::NonZeroUsize;
@@ -55,8 +55,8 @@ fn main() {
         encoder.encode(&body, &mut message);
         let name = format!("{length} bytes after their length");
         compare(criterion, &name, prefixed, &message.to_vec());
-        let packet = Packet::with_size_max(length as u32);
-        let message = Packet::encode_shared(7, &body);
+        let mut packet = Packet::with_size_max(length as u32);
+        let message = packet.encode_shared(PacketMessage { kind: 7, body: &body });
         compare(criterion, &format!("packets of {length} bytes"), packet, &message);
     }
     criterion.final_summary();

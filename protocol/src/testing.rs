@@ -144,7 +144,7 @@ pub fn check_splits<C: Codec>(
 }
 
 /// Encodes `messages`, decodes them in every way of [`check_splits`], and checks that they are the
-/// same.
+/// same, and shared as they are sent ([`check_shared`]).
 ///
 /// `restore` turns bytes into a message to send, and `describe` turns a received message into
 /// bytes.
@@ -163,8 +163,31 @@ pub fn check_round_trip<C: Codec>(
     }
     let mut sent = Vec::new();
     send(&mut output, &mut sent).expect("the files are as long as was promised");
-    let received = check_splits(make, &sent, describe);
+    let received = check_splits(&make, &sent, describe);
     assert_eq!(received, messages, "received (left) is not what was sent (right)");
+    check_shared(make, messages, |message| restore(message));
+}
+
+/// Checks that [`Codec::encode_shared`] returns for each of `messages` what [`Codec::encode`] appends.
+/// Two codecs of `make` say them in turn, one in each way.
+///
+/// `restore` turns what stands for a message into a message to send.
+///
+/// # Panics
+/// When the codec is wrong.
+pub fn check_shared<C: Codec, M>(
+    make: impl Fn() -> C,
+    messages: &[M],
+    restore: impl for<'a> Fn(&'a M) -> C::Out<'a>,
+) {
+    let (mut sender, mut sharer) = (make(), make());
+    for (number, message) in messages.iter().enumerate() {
+        let (mut output, mut sent) = (Output::new(), Vec::new());
+        sender.encode(restore(message), &mut output);
+        send(&mut output, &mut sent).expect("the files are as long as was promised");
+        let shared = sharer.encode_shared(restore(message));
+        assert_eq!(*shared, *sent, "message {number}: shared (left) is not as it is sent (right)");
+    }
 }
 
 /// Checks that a message of `size_max` bytes is delivered, and that one with a byte more is
@@ -334,6 +357,7 @@ mod tests {
         ConsumesWhatIsNotThere,
         DeliversWhatThereIs,
         LosesAByteInSending,
+        SharesSomethingElse,
     }
 
     impl Broken {
@@ -374,6 +398,11 @@ mod tests {
         fn encode(&mut self, message: &[u8], output: &mut Output) {
             let lost = usize::from(matches!(self, Self::LosesAByteInSending));
             output.append(&message[..message.len() - lost]);
+        }
+
+        fn encode_shared(&mut self, message: &[u8]) -> Arc<[u8]> {
+            let lost = usize::from(matches!(self, Self::SharesSomethingElse));
+            message[..message.len() - lost].into()
         }
 
         fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
@@ -538,6 +567,13 @@ mod tests {
     #[should_panic(expected = "is not what was sent")]
     fn sending_something_else_is_caught() {
         let make = || Broken::LosesAByteInSending;
+        check_round_trip(make, &[b"aa", b"bb"], |bytes| bytes, |message| message.to_vec());
+    }
+
+    #[test]
+    #[should_panic(expected = "is not as it is sent")]
+    fn sharing_something_else_is_caught() {
+        let make = || Broken::SharesSomethingElse;
         check_round_trip(make, &[b"aa", b"bb"], |bytes| bytes, |message| message.to_vec());
     }
 

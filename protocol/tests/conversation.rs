@@ -6,7 +6,7 @@ use std::time::Instant;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use protocol::codecs::{Lines, Packet, PacketView};
+use protocol::codecs::{Lines, Packet, PacketMessage, PacketView};
 use protocol::{
     Buffer, Cause, Codec, ConnectionId, Context, Conversation, Decoded, Effects, Flow, Limits,
     Output, Reason, Reply, Service, Session, resp,
@@ -159,11 +159,13 @@ fn a_message_over_the_limit_of_the_conversation_is_refused() {
 fn a_message_that_announces_more_than_the_limit_is_refused_at_once() {
     let limits = Limits { message_size_max: 50, ..Limits::DEFAULT };
     let mut session = Conversation::new(Packet::default(), Collect::default());
-    let header = &Packet::encode_shared(1, &[0; 43])[..8];
+    let encoded =
+        |body| Packet::default().encode_shared(PacketMessage { kind: 1, body: &[0; 43][..body] });
+    let header = &encoded(43)[..8];
     let error = advance(&mut session, header, &limits).expect_err("8 and 43 bytes are too many");
     assert_eq!(error.to_string(), "limit reached: message_size_max: a message is larger");
     let mut session = Conversation::new(Packet::default(), Collect::default());
-    let header = &Packet::encode_shared(1, &[0; 42])[..8];
+    let header = &encoded(42)[..8];
     assert_eq!(advance(&mut session, header, &limits).expect("50 bytes"), Flow::Continue);
 }
 

@@ -35,3 +35,17 @@ impl Codec for Bytes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn bytes_are_sent_and_shared_as_they_are() {
+        testing::check_shared(|| Bytes, &[&b"one"[..], b"", b"two"], |bytes| bytes);
+        let mut output = Output::new();
+        Bytes.encode(b"one", &mut output);
+        assert_eq!(output.to_vec(), b"one");
+    }
+}

@@ -13,11 +13,12 @@ const HEADER: usize = 8;
 /// daemons of the MooseFS family.
 ///
 /// ```
-/// use protocol::codecs::Packet;
-/// use protocol::Output;
+/// use protocol::codecs::{Packet, PacketMessage};
+/// use protocol::{Codec, Output};
 /// use std::sync::Arc;
 ///
-/// let news = Packet::encode_shared(7, &[b'.'; 1000]);
+/// let news = PacketMessage { kind: 7, body: &[b'.'; 1000] };
+/// let news = Packet::default().encode_shared(news);
 /// let mut outputs = [const { Output::new() }; 100];
 /// for output in &mut outputs {
 ///     output.share(Arc::clone(&news)); // one encoding, no copy
@@ -59,15 +60,6 @@ impl Packet {
         header[..4].copy_from_slice(&kind.to_be_bytes());
         header[4..].copy_from_slice(&length.to_be_bytes());
         header
-    }
-
-    /// Encodes a packet once, so that any number of connections can share it
-    /// ([`Reply::share`](crate::Reply::share)).
-    ///
-    /// # Panics
-    /// When the body has 4 GiB or more.
-    pub fn encode_shared(kind: u32, body: &[u8]) -> Arc<[u8]> {
-        [&Self::header(kind, body), body].concat().into()
     }
 }
 
@@ -112,6 +104,12 @@ impl Codec for Packet {
     fn encode(&mut self, packet: PacketMessage<'_>, output: &mut Output) {
         output.append(&Self::header(packet.kind, packet.body));
         output.append(packet.body);
+    }
+
+    /// # Panics
+    /// When the body has 4 GiB or more.
+    fn encode_shared(&mut self, packet: PacketMessage<'_>) -> Arc<[u8]> {
+        [&Self::header(packet.kind, packet.body), packet.body].concat().into()
     }
 
     fn finish(&mut self, rest: &[u8]) -> Result<(), PacketError> {
@@ -165,6 +163,10 @@ mod tests {
     };
     use std::time::Instant;
 
+    fn encoded(kind: u32, body: &[u8]) -> Arc<[u8]> {
+        Packet::default().encode_shared(PacketMessage { kind, body })
+    }
+
     #[derive(Default)]
     struct Collect(Vec<(u32, Vec<u8>)>);
 
@@ -182,8 +184,7 @@ mod tests {
 
     #[test]
     fn many_packets_of_one_read_are_delivered_at_once() {
-        let bytes: Vec<u8> =
-            (0..1000).flat_map(|kind| Packet::encode_shared(kind, &[1; 5]).to_vec()).collect();
+        let bytes: Vec<u8> = (0..1000).flat_map(|kind| encoded(kind, &[1; 5]).to_vec()).collect();
         let mut session = Conversation::new(Packet::default(), Collect::default());
         testing::drive(&mut session, &mut (), &[&bytes]).expect("they are packets");
         assert_eq!(session.service().0.len(), 1000);
@@ -207,12 +208,12 @@ mod tests {
 
     #[test]
     fn what_is_encoded_once_is_shared_by_all_replies() {
-        let (news, limits) = (Packet::encode_shared(7, &[1; 1000]), Limits::DEFAULT);
+        let (news, limits) = (encoded(7, &[1; 1000]), Limits::DEFAULT);
         let (mut app, mut effects, mut outputs) = ((), Effects::default(), Vec::new());
         for peer in 0..100 {
             let mut session = Conversation::new(Packet::default(), Tell(Arc::clone(&news)));
             let (mut input, mut output) = (Buffer::new(), Output::new());
-            input.extend_from_slice(&Packet::encode_shared(1, b""));
+            input.extend_from_slice(&encoded(1, b""));
             let now = Instant::now();
             let mut context =
                 Context::new(now, ConnectionId(peer), &mut app, &limits, &mut effects);
@@ -226,8 +227,8 @@ mod tests {
 
     #[test]
     fn the_largest_packet_is_delivered_and_no_more_is_kept() {
-        let encoded = |size| Packet::encode_shared(3, &vec![1; size]).to_vec();
-        testing::check_limit(|| Packet::with_size_max(50), 50, encoded);
+        let of = |size| encoded(3, &vec![1; size]).to_vec();
+        testing::check_limit(|| Packet::with_size_max(50), 50, of);
     }
 
     #[test]
@@ -238,11 +239,17 @@ mod tests {
 
     #[test]
     fn packets_survive_every_split_and_garbage_is_no_danger() {
-        let bytes = [Packet::encode_shared(1, b"abc"), Packet::encode_shared(2, b"")].concat();
+        let bytes = [encoded(1, b"abc"), encoded(2, b"")].concat();
         let make = || Packet::with_size_max(10);
         let seen = testing::check_splits(make, &bytes, |packet| packet.body.to_vec());
         assert_eq!(seen, [&b"abc"[..], b""]);
-        testing::check_refused(make, &Packet::encode_shared(3, &[0; 11])[..HEADER]);
+        testing::check_round_trip(
+            make,
+            &[b"abc", b"", b"0123456789"],
+            |body| PacketMessage { kind: 3, body },
+            |packet| packet.body.to_vec(),
+        );
+        testing::check_refused(make, &encoded(3, &[0; 11])[..HEADER]);
         testing::check_garbage(make, 1000);
     }
 }

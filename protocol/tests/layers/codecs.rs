@@ -192,10 +192,10 @@ fn every_server_does_the_same_through_a_layer() {
     assert_eq!(check(prefixed, &messages.to_vec()).1.len(), 3);
     check(prefixed, &messages.to_vec()[..7]);
     let packets = || Conversation::new(Packet::with_size_max(10), Returns);
-    let two = [Packet::encode_shared(1, b"abc"), Packet::encode_shared(2, b"")].concat();
+    let two = [packet(1, b"abc"), packet(2, b"")].concat();
     assert_eq!(check(packets, &two).1.len(), 2);
     check(packets, &two[..13]);
-    check(packets, &[&two, &*Packet::encode_shared(3, &[0; 11])].concat());
+    check(packets, &[&two, &*packet(3, &[0; 11])].concat());
     let server = || Conversation::new(resp::Server::default(), Returns);
     assert_eq!(check(server, b"PING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n").1.len(), 2);
     check(server, b"PING\r\n*1\r\n$-5\r\n");
@@ -218,12 +218,16 @@ fn every_client_does_the_same_through_a_layer() {
     let prefixed = || Conversation::new(PREFIXED, asks());
     assert_eq!(check(prefixed, &answers.to_vec()).1.len(), 3);
     let packets = || Conversation::new(Packet::with_size_max(10), asks());
-    let answers: Vec<u8> = (0..3).flat_map(|it| Packet::encode_shared(it, b"!").to_vec()).collect();
+    let answers: Vec<u8> = (0..3).flat_map(|it| packet(it, b"!").to_vec()).collect();
     assert_eq!(check(packets, &answers).1.len(), 3);
     let client = || Conversation::new(resp::Client::default(), asks());
     assert_eq!(check(client, b"+OK\r\n$4\r\ntwo!\r\n*2\r\n:1\r\n$-1\r\n").1.len(), 3);
     check(client, b"+OK\r\n?what\r\n");
     check(client, b"+OK\r\n$4\r\ntw");
+}
+
+fn packet(kind: u32, body: &[u8]) -> Arc<[u8]> {
+    Packet::default().encode_shared(PacketMessage { kind, body })
 }
 
 /// Connects a client and a server through their layers, and moves so many bytes at a time between

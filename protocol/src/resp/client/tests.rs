@@ -204,6 +204,8 @@ fn commands_are_said_as_servers_decode_them() {
     Reply::new(&mut Client::default(), &mut output).command(["GET", "k"].iter());
     let said = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
     assert_eq!(output.to_vec(), said);
+    let commands = [&[&b"SET"[..], b"k", b""][..], &[b"GET", b"k"], &[]];
+    testing::check_shared(Client::default, &commands, |command| command);
 }
 
 #[test]

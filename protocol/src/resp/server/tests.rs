@@ -171,6 +171,16 @@ fn the_parts_can_be_had_one_by_one() {
 }
 
 #[test]
+fn replies_are_shared_as_they_are_sent() {
+    let items =
+        [Item::Simple(b"OK"), Item::Bulk(b"two\r\n"), Item::Null, Item::Map(0), Item::Double(0.5)];
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let make = || Server { protocol, ..Server::default() };
+        testing::check_shared(make, &items, |item| *item);
+    }
+}
+
+#[test]
 fn a_peer_that_ends_in_the_middle_gets_no_answer() {
     let (mut server, mut output) = (Server::default(), Output::new());
     let error = server.finish(b"*1\r\n").expect_err("it is not whole");
