@@ -477,7 +477,7 @@ mod tests {
         check_splits(|| broken, b"aabb", |message| message.to_vec());
     }
 
-    /// Sends this many bytes of its own source, between a greeting and a farewell.
+    /// Sends this many bytes of this source file, between `hello` and `bye`.
     struct Sends(u64);
 
     impl Session for Sends {

@@ -10,22 +10,23 @@ use crate::Reason;
 pub(super) struct Extra {
     /// When each timeout passes, and its key.
     timeouts: Vec<(Instant, u8)>,
-    /// How many of them the session is still to be told of in this pass. One that is set meanwhile
-    /// waits for the next pass, even if it is over at once: others have their turn first.
+    /// How many of them are still to be reported to the session in this pass. A timeout that is set
+    /// meanwhile waits for the next pass, even if it passes at once, so that other connections run
+    /// first.
     due: usize,
     ending: Option<Ending>,
 }
 
-/// The end of a connection: why it ends, and what the link still puts up with. Once the peer was sent
-/// everything, and told that there is no more, what it still sends is thrown away until it ends its
-/// stream too: closing with input unread would reset the connection, and lose what the peer has not
-/// read yet.
+/// The end of a connection: its reason, and what the link still accepts. Once all output was sent
+/// and the sending side has ended, the link discards what the peer still sends, until the peer ends
+/// its stream too. Closing with unread input would reset the connection, and the peer would lose
+/// what it has not read yet.
 #[derive(Debug)]
 struct Ending {
     reason: Reason,
-    /// How many more bytes are thrown away.
+    /// How many more bytes are discarded.
     discard_left: usize,
-    /// When the peer's time is over.
+    /// When the time of the peer ends.
     until: Option<Instant>,
     /// How much time the driver had lost when the peer's time began.
     lost: Duration,
@@ -187,7 +188,7 @@ impl<S, L: Layer> Link<S, L> {
         self.stage = Stage::Over;
     }
 
-    /// Everything was said and sent: waits for the peer to end its stream too.
+    /// Waits for the peer to end its stream, after all output was sent.
     pub(super) fn linger(&mut self, scratch: &mut Scratch) {
         self.stage = Stage::Lingering;
         self.write_half = WriteHalf::Ended;

@@ -141,10 +141,10 @@ enum Stage {
     /// The session has not been told that the connection is open.
     Opening,
     Open,
-    /// The session is done, and what it said is being sent.
+    /// The session is done, and its output is being sent.
     Closing,
-    /// Everything was sent, and the peer was told so. What it still sends is discarded until it
-    /// ends its stream too.
+    /// All output was sent, and the sending side has ended. What it still sends is discarded until
+    /// it ends its stream too.
     Lingering,
     /// The peer has ended its stream, or has sent too much, while the link lingered.
     Over,

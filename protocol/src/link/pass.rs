@@ -126,7 +126,7 @@ impl<S, L: Layer> Link<S, L> {
         scratch.output.is_empty() && (L::IS_PLAIN || scratch.wire.is_empty())
     }
 
-    /// How many bytes wait to be sent.
+    /// Returns how many bytes wait to be sent.
     #[inline]
     fn unsent(&self, scratch: &Scratch) -> u64 {
         scratch.output.len() + if L::IS_PLAIN { 0 } else { scratch.wire.len() }
@@ -211,7 +211,7 @@ impl<S, L: Layer> Link<S, L> {
         self.conclude_more(scratch, is_flushed)
     }
 
-    /// What is less usual than an open connection that has said everything.
+    /// Concludes a step in every state except that of an open connection without output.
     fn conclude_more<'a>(&mut self, scratch: &'a mut Scratch, is_flushed: bool) -> Step<'a> {
         let memory = scratch.output.memory() + scratch.wire.memory();
         if memory > self.limits.output_max && self.stage != Stage::Over {

@@ -30,7 +30,7 @@ pub(super) struct Pass {
     pub(super) now: Instant,
     /// The time that the driver itself has lost since it started.
     pub(super) lost: Duration,
-    /// How many bytes are still read and written before others have their turn.
+    /// How many more bytes may be read and written in this pass.
     pub(super) to_read: usize,
     pub(super) to_write: u64,
     /// Nothing is known to block, and the budget is not used up.
@@ -54,7 +54,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// How many bytes wait to be sent.
+    /// Returns how many bytes wait to be sent.
     pub(super) fn unsent(&self) -> u64 {
         self.output.len() + self.wire.len()
     }

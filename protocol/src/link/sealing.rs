@@ -7,7 +7,7 @@ use super::layer::{Opened, SEALED_MAX};
 use super::{Front, Layer, Link, Scratch, Stage, WriteHalf, cause, flag};
 use crate::{FileRange, Reason};
 
-/// How many sealed bytes wait to be sent before no more are sealed.
+/// The number of sealed bytes in the queue at which sealing stops.
 const SEALED_AHEAD: u64 = 64 * 1024;
 
 /// What sealing came to.
@@ -106,7 +106,7 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// From here on, bytes pass through the layer. What was said before is sent as it is.
+    /// Starts the layer: from now on, bytes pass through it. Earlier output is sent unchanged.
     pub(super) fn start_layer(&mut self, scratch: &mut Scratch) {
         if L::IS_PLAIN || self.has(flag::LAYERED) {
             let text = "bug in the session: it starts a layer, and the link has none to start";

@@ -1,4 +1,4 @@
-//! A driver in memory, with a clock of its own.
+//! A driver in memory, with a virtual clock.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use crate::link::{
 };
 use crate::{ConnectionId, Limits, Reason, Session};
 
-/// How many passes in a row may move no byte while the link waits for what is there. One may: a session
-/// is told in a pass of its own that its output has drained.
+/// How many passes in a row may move no byte although the link could read or write. One is normal:
+/// a session is told in a separate pass that its output has drained.
 const IDLE_PASSES_MAX: usize = 16;
 /// How many steps in a row may move no byte: far more than a link takes when all timeouts pass at once.
 const IDLE_STEPS_MAX: usize = 1000;
@@ -221,8 +221,8 @@ impl<S, L: Layer> Wire<S, L> {
         has_progressed
     }
 
-    /// Resets the connection, as a peer does that is gone: reading fails. A link that lingers has said
-    /// everything, and ends for its own reason.
+    /// Resets the connection, as a peer that has vanished does: reading fails. A link that lingers
+    /// has sent all its output, and keeps its own reason.
     pub fn reset<A>(&mut self, app: &mut A)
     where
         S: Session<A>,
