@@ -208,6 +208,19 @@ fn every_client_does_the_same_through_a_layer() {
     assert_eq!(check(lines, b"one!\ntwo!\nmore!\n").2, "finished");
     assert!(check(lines, b"one!\ntw").2.starts_with("refused"));
     assert_eq!(check(lines, b"one!\n").2, "peer closed");
+    // Each piece is an answer: where the stream is split, there are more of them, and more questions.
+    let text = b"anything at all";
+    for split in 0..28 {
+        let outcome = with(Conversation::new(Bytes, asks()), text, &[split]);
+        let (said, heard, reason) = outcome.expect("it is no longer");
+        assert_eq!((heard.concat(), reason.as_str()), (text.to_vec(), "peer closed"));
+        assert_eq!(said, QUESTIONS[..=heard.len()].concat(), "split at sealed byte {split}");
+    }
+    let everywhere: Vec<usize> = (0..28).collect();
+    let (said, heard, reason) =
+        with(Conversation::new(Bytes, asks()), text, &everywhere).expect("that is all of it");
+    assert_eq!((said, reason.as_str()), (QUESTIONS.concat(), "finished"));
+    assert_eq!(heard, [&text[..7], &text[7..14], &text[14..]], "a record at a time");
     let fixed = || Conversation::new(fixed(), asks());
     assert_eq!(check(fixed, b"one!two!more").1.len(), 3);
     check(fixed, b"one!tw");

@@ -1,10 +1,11 @@
 //! What a link keeps between two passes, while others use the buffers that all of them share.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use protocol::link::{Link, Moment, Passed, Scratch};
-use protocol::testing::Random;
+use protocol::link::{Layer, Link, Moment, Passed, Plain, Scratch};
+use protocol::testing::{Random, ToyCipher};
 use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
 
 use crate::driver::{Driver, Watch};
@@ -45,8 +46,8 @@ impl Session<Ears> for Takes {
 }
 
 /// Connections that share the buffers of one driver.
-struct Crowd {
-    drivers: Vec<Driver<Takes>>,
+struct Crowd<L = Plain> {
+    drivers: Vec<Driver<Takes, L>>,
     ears: Ears,
     scratch: Scratch,
     moment: Moment,
@@ -54,10 +55,16 @@ struct Crowd {
 
 impl Crowd {
     fn new(count: usize) -> Self {
+        Self::of(count, |limits| Link::new(Takes, limits))
+    }
+}
+
+impl<L: Layer> Crowd<L> {
+    fn of(count: usize, make: impl Fn(Arc<Limits>) -> Link<Takes, L>) -> Self {
         let limits = Limits { output_low: 1000, output_high: 200_000, ..Limits::DEFAULT };
         let limits = limits.shared().expect("they are in order");
         let now = Instant::now();
-        let make = |place| Driver::new(Link::new(Takes, limits.clone()), ConnectionId(place));
+        let make = |place| Driver::new(make(limits.clone()), ConnectionId(place));
         Self {
             drivers: (0..count as u128).map(make).collect(),
             ears: Ears((0..count).map(|_| Ear::default()).collect()),
@@ -286,4 +293,46 @@ fn a_large_rest_of_the_output_is_not_copied_again_by_each_pass() {
         }
     });
     assert_eq!((crowd.drivers[0].counts.sent, passes.count_total), (100, 0), "{passes:?}");
+}
+
+#[test]
+fn an_idle_connection_with_a_layer_keeps_no_buffers() {
+    const COUNT: usize = 50;
+    const SIZE: usize = 10_000;
+    let (mut layer, message) = (ToyCipher::default(), bytes(0, 0, SIZE));
+    let mut seal = |greets: bool| {
+        let mut wire = Output::new();
+        if greets {
+            layer.start(&mut wire);
+        }
+        layer.seal(&message, &mut wire).expect("it can seal all");
+        wire.to_vec()
+    };
+    let (first, second) = (seal(true), seal(false));
+    let make = |limits| Link::with_layer(Takes, ToyCipher::default(), limits);
+    let mut crowd = Crowd::of(COUNT, make);
+    for place in 0..COUNT {
+        crowd.ears.0[place].heard.reserve(3 * SIZE);
+        crowd.drivers[place].sent.reserve(3 * SIZE);
+        crowd.drivers[place].incoming.reserve(3 * SIZE);
+    }
+    // What is shared grows with the first.
+    crowd.run(0, &first, usize::MAX);
+    let idle = measure(|| (1..COUNT).for_each(|place| crowd.run(place, &first, usize::MAX)));
+    assert!(idle.bytes_current < 1000, "{idle:?}");
+    // The rest of a record takes its bytes and a box, and gives them back.
+    let (front, back) = second.split_at(5000);
+    let kept = 5000 - 4096 - 2;
+    let halves = measure(|| (0..COUNT).for_each(|place| crowd.run(place, front, usize::MAX)));
+    let most = COUNT * (kept + 500);
+    let range = (COUNT * kept) as i64..most as i64;
+    assert!(range.contains(&halves.bytes_current), "{halves:?} for {range:?}");
+    let wholes = measure(|| (0..COUNT).for_each(|place| crowd.run(place, back, usize::MAX)));
+    let left = halves.bytes_current + wholes.bytes_current;
+    // The boxes of the pool.
+    assert!(left < 500 * COUNT as i64, "{left} bytes are left");
+    for (driver, ear) in crowd.drivers.iter().zip(&crowd.ears.0) {
+        assert_eq!((driver.link.unsent_kept(), driver.sent.len()), (0, first.len() + second.len()));
+        assert!(ear.heard[..SIZE] == message && ear.heard[SIZE..] == message);
+    }
 }
