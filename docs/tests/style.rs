@@ -45,8 +45,7 @@ fn is_short_beside(exceptions: &[Exception], path: &str, text: &str) -> Option<S
 
 fn is_safe(path: &str, text: &str) -> Option<String> {
     let word = ["un", "safe"].concat();
-    let found = code(text)
-        .any(|line| line.split(|it: char| !it.is_alphanumeric() && it != '_').any(|it| it == word));
+    let found = code(text).any(|line| has_word(line, &word));
     (!path.starts_with("reactor/src/sys/") && found).then(|| format!("{word} outside of sys"))
 }
 
@@ -56,14 +55,23 @@ fn shares_no_cell(path: &str, text: &str) -> Option<String> {
     (library && code(text).any(|line| line.contains(&cell))).then(|| format!("{cell} in a library"))
 }
 
+/// Whether a line has a whole word.
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|it: char| !it.is_alphanumeric() && it != '_').any(|it| it == word)
+}
+
 fn points_one_way(path: &str, text: &str) -> Option<String> {
     let may = path == "reactor/src/net/stream.rs" || path.starts_with("reactor/src/net/stream/");
-    let name = ["protocol", "::"].concat();
-    let imports = code(text).any(|line| line.contains(&name));
-    // A re-export would let everything else use what only the driver may.
-    let exports = code(text).any(|line| {
-        let line = line.trim_start();
-        line.starts_with("pub") && line.contains(" use ") && line.contains(&name)
+    // The word alone: a path may go through another name, as in `use protocol as p`.
+    let name = ["proto", "col"].concat();
+    let imports = code(text).any(|line| has_word(line, &name));
+    // A re-export would let everything else use what only the driver may, and another name would hide
+    // one.
+    let renamed = format!("{name} as ");
+    let exports = code(text).filter(|line| has_word(line, &name)).any(|line| {
+        let is_public = line.trim_start().starts_with("pub");
+        let lends = ["use", "type", "extern"].iter().any(|word| has_word(line, word));
+        is_public && lends || line.contains(&renamed)
     });
     (path.starts_with("reactor/src/") && (imports && !may || exports))
         .then(|| "imports protocol, which only the driver net/stream may, or exports it".to_owned())
@@ -123,7 +131,7 @@ fn each_rule_catches_what_it_is_for() {
     let mark = ["to", "do!()"].concat();
     let ignored = ["#[ig", "nore]"].concat();
     let very_long = "x\n".repeat(TEST_LINES_MAX + 1);
-    let planted: [(Rule, &str, &str); 9] = [
+    let planted: [(Rule, &str, &str); 17] = [
         (is_short, "reactor/src/x.rs", &long),
         (is_short, "benches/src/x.rs", &long),
         (is_short, "reactor/tests/x.rs", &very_long),
@@ -131,7 +139,15 @@ fn each_rule_catches_what_it_is_for() {
         (is_safe, "servers/src/lib.rs", &block),
         (shares_no_cell, "protocol/src/x.rs", "x: Rc<RefCell<u8>>,"),
         (points_one_way, "reactor/src/reactor/core.rs", "use protocol::Flow;"),
+        (points_one_way, "reactor/src/net/mod.rs", "use protocol as p;"),
+        (points_one_way, "reactor/src/net/datagram.rs", "use protocol::Flow;"),
+        (points_one_way, "reactor/src/net/streams.rs", "use ::protocol::Flow;"),
+        (points_one_way, "reactor/src/lib.rs", "pub use protocol;"),
         (points_one_way, "reactor/src/net/stream.rs", "pub(crate) use protocol::Flow;"),
+        (points_one_way, "reactor/src/net/stream/files.rs", "    pub use protocol;"),
+        (points_one_way, "reactor/src/net/stream.rs", "pub type X = protocol::Flow;"),
+        (points_one_way, "reactor/src/net/stream.rs", "use protocol as p;"),
+        (points_one_way, "reactor/src/net/stream.rs", "pub extern crate protocol;"),
         (is_finished, "clients/src/lib.rs", &mark),
     ];
     for (number, (rule, path, text)) in planted.into_iter().enumerate() {
@@ -147,6 +163,10 @@ fn each_rule_catches_what_it_is_for() {
     assert!(short.is_some(), "a short file stays in the list");
     let reasoned = ignored.replace(']', " = \"it takes a quiet machine\"]");
     assert!(is_finished("reactor/tests/x.rs", &reasoned).is_none());
+    let driver = "use protocol::Flow;\npub(crate) fn wait(wait: protocol::link::Wait) {}";
+    assert!(points_one_way("reactor/src/net/stream.rs", driver).is_none());
+    assert!(points_one_way("reactor/src/net/stream/files.rs", driver).is_none());
+    assert!(points_one_way("reactor/src/lib.rs", "let protocols = 1;").is_none());
     assert!(is_safe("reactor/src/sys/x.rs", &block).is_none());
     assert!(is_safe("reactor/src/x.rs", "#![forbid(unsafe_code)]").is_none());
     assert_eq!(strange_dependencies("[dependencies]\nmio = \"1\"\nlog = \"1\"\n"), ["mio"]);
