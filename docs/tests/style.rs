@@ -65,8 +65,8 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
     // The word alone: a path may go through another name, as in `use protocol as p`.
     let name = ["proto", "col"].concat();
     let imports = code(text).any(|line| has_word(line, &name));
-    // A re-export would let everything else use what only the driver may, and another name would hide
-    // one.
+    // A re-export would let everything else use what only the driver may, and another name would
+    // hide one.
     let renamed = format!("{name} as ");
     let exports = code(text).filter(|line| has_word(line, &name)).any(|line| {
         let is_public = line.trim_start().starts_with("pub");

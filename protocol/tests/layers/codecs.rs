@@ -208,7 +208,7 @@ fn every_client_does_the_same_through_a_layer() {
     assert_eq!(check(lines, b"one!\ntwo!\nmore!\n").2, "finished");
     assert!(check(lines, b"one!\ntw").2.starts_with("refused"));
     assert_eq!(check(lines, b"one!\n").2, "peer closed");
-    // Each piece is an answer: where the stream is split, there are more of them, and more questions.
+    // Each piece is an answer, and each answer but the last leads to a question.
     let text = b"anything at all";
     for split in 0..28 {
         let outcome = with(Conversation::new(Bytes, asks()), text, &[split]);
