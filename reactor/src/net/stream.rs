@@ -154,7 +154,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         cx.register(fd, registration, self)
     }
 
-    /// Connects to `address`, and drives the session once the connection stands. A connection that
+    /// Connects to `address`, and drives the session once it is connected. A connection that
     /// cannot be made ends like any other: its session is told why in `closed`.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                         link.received(scratch, count, may_be_more);
                     }
                     Ok(None) => link.read_blocked(scratch),
-                    // Everything was said. How the peer goes away makes no difference.
+                    // Everything was sent. How the peer ends makes no difference.
                     Err(_) if link.is_lingering() => link.received(scratch, 0, false),
                     Err(error) => return Err(error),
                 },
@@ -274,7 +274,7 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        // What is under way goes on. A connection that has nothing to say is closed.
+        // Transfers continue. A connection without output is closed when it is silent.
         cx.set_idle_timeout(Some(self.link.limits().stopping_quiet))?;
         self.link.tell(Event::Stopping);
         self.drive(cx, None)

@@ -1,4 +1,4 @@
-//! Sending what stands in files.
+//! Sending ranges of files.
 
 use std::io;
 use std::os::unix::fs::FileExt;
