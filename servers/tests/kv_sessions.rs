@@ -9,7 +9,7 @@ use protocol::resp::Server;
 use protocol::{
     Buffer, Cause, ConnectionId, Context, Conversation, Effects, Flow, Limits, Output, Session,
 };
-use servers::kv::{App, Config, Connection, session};
+use servers::kv::{App, Config, Connection, session, time_of_day};
 
 /// Limits like those of the server: a session is read even if much output is unread.
 const LIMITS: Limits = Limits {
@@ -32,7 +32,11 @@ fn app() -> App {
 
 /// Returns an application that gets the time from `clock`.
 fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
-    let config = Config {
+    App::new(config(), clock, time_of_day)
+}
+
+fn config() -> Config {
+    Config {
         memory_max: None,
         password: String::new(),
         pubsub_backlog_max: 10_000,
@@ -40,8 +44,7 @@ fn app_at(clock: impl Fn() -> Instant + 'static) -> App {
         clients_memory_max: 100 << 20,
         idle_timeout: None,
         connections_max: 10_000,
-    };
-    App::new(config, clock)
+    }
 }
 
 /// Returns a clock that advances by ten milliseconds each time it is read, and the number of
@@ -375,6 +378,45 @@ fn commands_that_do_not_need_the_time_do_not_read_the_clock() {
     assert_eq!(readings.get(), before);
     client.run(&mut app, "mget other other other");
     assert_eq!(readings.get(), before + 1);
+}
+
+#[test]
+fn a_seed_repeats_every_reply() {
+    let names: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
+    let replies = || {
+        let mut app = app();
+        app.seed(7);
+        let mut client = Client::open(&mut app, 1);
+        let patterns: Vec<String> =
+            (0..=20).map(|length| format!("{}*", "x".repeat(length))).collect();
+        client.run(&mut app, &format!("hello 3\r\npsubscribe {}", patterns.join(" ")));
+        client.run(&mut app, &format!("subscribe {}\r\npubsub channels", names.join(" ")));
+        client.run(&mut app, &format!("publish {} message", "x".repeat(20)));
+        client.run(&mut app, &format!("sadd set {0}\r\nhset hash {0}", names.join(" ")));
+        client.run(&mut app, "spop set 3\r\nspop set\r\nsrandmember set -9\r\nhrandfield hash 5");
+        names.iter().for_each(|name| client.run(&mut app, &format!("set {name} value")));
+        client.run(&mut app, "randomkey\r\nrandomkey\r\nkeys *\r\nscan 0\r\nsmembers set");
+        client.output.to_vec()
+    };
+    let first = replies();
+    assert!(first.len() > 5000, "{} bytes", first.len());
+    assert!((0..4).all(|_| replies() == first));
+}
+
+#[test]
+fn a_time_of_day_that_was_set_counts_from_the_next_tick() {
+    let day = Rc::new(Cell::new(Duration::from_secs(1000)));
+    let (start, told) = (Instant::now(), Rc::clone(&day));
+    let mut app = App::new(config(), move || start, move || told.get());
+    let mut client = Client::open(&mut app, 1);
+    assert_eq!(client.answer(&mut app, "set t 1 px 500"), "+OK\r\n");
+    day.set(Duration::from_millis(1_000_499));
+    app.tick();
+    assert_eq!(client.answer(&mut app, "pttl t"), ":1\r\n");
+    day.set(Duration::from_millis(1_000_500));
+    assert_eq!(client.answer(&mut app, "pttl t"), ":1\r\n");
+    app.tick();
+    assert_eq!(client.answer(&mut app, "get t"), "$-1\r\n");
 }
 
 #[test]

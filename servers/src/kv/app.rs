@@ -76,10 +76,17 @@ pub struct App {
 }
 
 impl App {
-    /// Returns a state with empty databases. `clock` returns the time; only commands that need it
-    /// call it.
-    pub fn new(config: Config, clock: impl Fn() -> Instant + 'static) -> Self {
-        let clock = Rc::new(Clock::new(clock));
+    /// Returns a state with empty databases. `now` returns the time; only commands that need it
+    /// call it. `time_of_day` returns the time since 1970; each [`tick`](Self::tick) calls it.
+    ///
+    /// With two functions that repeat their results, and a [`seed`](Self::seed), the same calls get
+    /// the same replies, except for the facts about the process in `INFO`.
+    pub fn new(
+        config: Config,
+        now: impl Fn() -> Instant + 'static,
+        time_of_day: impl Fn() -> Duration + 'static,
+    ) -> Self {
+        let clock = Rc::new(Clock::new(now, time_of_day));
         Self {
             store: Databases::new(&clock),
             clients: Slab::new(),
@@ -95,6 +102,11 @@ impl App {
             wakes: Vec::new(),
             posted: 0,
         }
+    }
+
+    /// Makes the random choices of commands such as `SPOP` repeatable.
+    pub fn seed(&mut self, seed: u64) {
+        self.random.seed(seed);
     }
 
     /// Does the periodic work: adjusts the clock and expires a bounded number of keys.

@@ -91,7 +91,7 @@ fn take(app: &mut App, number: usize) -> Option<(Wish, Protocol)> {
             if let Some(line) = store.awaited.get_mut(key) {
                 line.remove(&blocked.ticket);
                 if line.is_empty() {
-                    store.awaited.remove(key);
+                    store.awaited.swap_remove(key);
                     store.awaited.give_back();
                 }
             }

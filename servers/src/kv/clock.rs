@@ -1,4 +1,4 @@
-//! The time that commands see.
+//! The time that commands see. Nothing else in `kv` reads a clock of the system.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// last of them. Most commands never ask, and those cost nothing here. A transaction is one
 /// command: the time does not change in it.
 pub(crate) struct Clock {
-    source: Box<dyn Fn() -> Instant>,
-    /// A reading of the source, and the time of day at that reading, since 1970.
+    now: Box<dyn Fn() -> Instant>,
+    time_of_day: Box<dyn Fn() -> Duration>,
+    /// A reading of both sources.
     anchor: Cell<(Instant, Duration)>,
     /// The time that the current command has been given, if it has asked.
     current: Cell<Option<Instant>>,
@@ -19,11 +20,15 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Returns a clock that reads the time from `source`.
-    pub(crate) fn new(source: impl Fn() -> Instant + 'static) -> Self {
-        let now = source();
-        let anchor = Cell::new((now, since_1970()));
-        Self { source: Box::new(source), anchor, current: Cell::new(None), started: now }
+    /// Returns a clock that reads the time from `now`, and the time since 1970 from `time_of_day`.
+    pub(crate) fn new(
+        now: impl Fn() -> Instant + 'static,
+        time_of_day: impl Fn() -> Duration + 'static,
+    ) -> Self {
+        let started = now();
+        let anchor = Cell::new((started, time_of_day()));
+        let (now, time_of_day) = (Box::new(now), Box::new(time_of_day));
+        Self { now, time_of_day, anchor, current: Cell::new(None), started }
     }
 
     /// Begins a command, which gets a time of its own.
@@ -34,7 +39,7 @@ impl Clock {
 
     /// Returns the time of the current command.
     pub(crate) fn instant(&self) -> Instant {
-        let now = self.current.get().unwrap_or_else(|| (self.source)());
+        let now = self.current.get().unwrap_or_else(|| (self.now)());
         self.current.set(Some(now));
         now
     }
@@ -55,13 +60,19 @@ impl Clock {
         self.instant().saturating_duration_since(self.started)
     }
 
-    /// Reads the system's time of day again, since it may have been set.
+    /// Reads the time of day again, since it may have been set.
     pub(crate) fn adjust(&self) {
-        self.anchor.set(((self.source)(), since_1970()));
+        self.anchor.set(((self.now)(), (self.time_of_day)()));
     }
 }
 
-fn since_1970() -> Duration {
+/// Returns the time of the system, which never goes back.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Returns the time of day of the system since 1970, which may be set. A time before 1970 is zero.
+pub fn time_of_day() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -166,12 +166,16 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::kv::clock;
 
     /// Returns databases, and a function that advances their clock by some milliseconds.
     fn databases() -> (Databases, impl Fn(u64)) {
         let (start, passed) = (Instant::now(), Rc::new(Cell::new(0)));
         let told = Rc::clone(&passed);
-        let clock = Rc::new(Clock::new(move || start + Duration::from_millis(told.get())));
+        let clock = Rc::new(Clock::new(
+            move || start + Duration::from_millis(told.get()),
+            clock::time_of_day,
+        ));
         let databases = Databases::new(&clock);
         let move_on = move |milliseconds| {
             passed.set(passed.get() + milliseconds);

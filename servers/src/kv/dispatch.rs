@@ -1,7 +1,5 @@
 //! Finds the command of a request and checks it, in the order of Redis's `processCommand`.
 
-use std::time::Instant;
-
 use protocol::Output;
 use protocol::resp::{Protocol, Writer};
 
@@ -12,7 +10,7 @@ use super::command::{Command, Flags};
 use super::commands::transactions;
 use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
-use super::{blocking, text};
+use super::{blocking, clock, text};
 
 /// Bytes of requests that one transaction may keep.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -85,12 +83,12 @@ fn run(command: &Command, call: &mut Call<'_>) {
 #[cold]
 fn run_timed(command: &Command, call: &mut Call<'_>) {
     // Timed without the store's clock, whose time does not change during a command.
-    let begun = Instant::now();
+    let begun = clock::now();
     if let Err(refusal) = (command.run)(call) {
         fail(command, call, &refusal);
     }
     let counter = call.app.counters.of(command);
-    counter.add_time(begun.elapsed());
+    counter.add_time(clock::now() - begun);
     counter.calls += 1;
 }
 

@@ -45,7 +45,7 @@ mod watches;
 
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use protocol::{Conversation, Limits};
@@ -54,6 +54,7 @@ use reactor::LoopLimits;
 use crate::{Application, ServerArgs};
 
 pub use app::{App, Config};
+pub use clock::{now, time_of_day};
 pub use session::{Connection, session};
 
 /// The interval at which expired keys are removed.
@@ -131,6 +132,6 @@ pub fn application(
         ..Limits::DEFAULT
     };
     let start = |cx: &mut reactor::LoopCx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
-    let (state, session) = (App::new(config, Instant::now), Rc::new(session));
+    let (state, session) = (App::new(config, now, time_of_day), Rc::new(session));
     Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, start })
 }

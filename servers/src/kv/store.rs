@@ -2,11 +2,12 @@
 
 mod strings;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 
 use hashbrown::HashTable;
+use indexmap::IndexMap;
 
 use super::clock::Clock;
 use super::error::{Error, WRONG_TYPE};
@@ -56,8 +57,9 @@ pub(crate) struct Store {
     /// The number of keys that have expired.
     pub(crate) expired: u64,
     pub(crate) watched: Watches,
-    /// The clients that wait for a list, by key, then by ticket.
-    pub(crate) awaited: HashMap<Bytes, BTreeMap<u64, usize>>,
+    /// The clients that wait for a list, by key, then by ticket. `SWAPDB` serves the keys in this
+    /// order.
+    pub(crate) awaited: IndexMap<Bytes, BTreeMap<u64, usize>>,
     /// Lists that have been created and for which clients wait.
     pub(crate) ready: VecDeque<Bytes>,
 }
@@ -89,7 +91,7 @@ impl Store {
             used: 0,
             expired: 0,
             watched: Watches::default(),
-            awaited: HashMap::new(),
+            awaited: IndexMap::new(),
             ready: VecDeque::new(),
         }
     }
@@ -387,6 +389,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::kv::clock;
 
     fn room(store: &Store) -> usize {
         store.tables.iter().map(HashTable::capacity).sum::<usize>() + store.entries.end()
@@ -394,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_store_without_keys_owns_no_memory() {
-        let mut store = Store::new(Rc::new(Clock::new(Instant::now)));
+        let mut store = Store::new(Rc::new(Clock::new(clock::now, clock::time_of_day)));
         for _ in 0..2 {
             assert_eq!((store.tables.capacity(), store.entries.end()), (0, 0));
             assert!(store.get(b"key").is_none() && store.remove(b"key").is_none());
@@ -409,7 +412,7 @@ mod tests {
         const KEYS: u32 = 50_000;
         let time = Rc::new(Cell::new(Instant::now()));
         let source = Rc::clone(&time);
-        let clock = Rc::new(Clock::new(move || source.get()));
+        let clock = Rc::new(Clock::new(move || source.get(), clock::time_of_day));
         let mut store = Store::new(Rc::clone(&clock));
         let fill = |store: &mut Store, at| {
             for key in 0..KEYS {
@@ -435,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_scan_returns_every_key_that_exists_throughout() {
-        let mut store = Store::new(Rc::new(Clock::new(Instant::now)));
+        let mut store = Store::new(Rc::new(Clock::new(clock::now, clock::time_of_day)));
         let empty = || Some(Value::String(Bytes::default()));
         (0..10_000_u32).for_each(|key| store.put(&key.to_le_bytes(), empty()));
         let (mut cursor, mut seen, mut steps) = (0, Vec::new(), 0);

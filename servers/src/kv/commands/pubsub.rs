@@ -1,10 +1,9 @@
 //! The commands of channels, and the channels. A message is encoded once for each version of RESP,
 //! however many clients receive it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use protocol::resp::{Item, Protocol, Writer, shared};
 
 use crate::kv::app::App;
@@ -16,15 +15,16 @@ use crate::kv::room::GiveBack;
 use crate::kv::text::wrong_subcommand;
 use crate::kv::value::Bytes;
 
-/// The subscribers of each channel and pattern, by their numbers.
+/// The subscribers of each channel and pattern, by their numbers. A message goes to the patterns in
+/// this order, so that a run can be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    names: HashMap<Bytes, IndexSet<usize>>,
-    patterns: HashMap<Bytes, IndexSet<usize>>,
+    names: IndexMap<Bytes, IndexSet<usize>>,
+    patterns: IndexMap<Bytes, IndexSet<usize>>,
 }
 
 impl Channels {
-    fn of(&mut self, kind: Kind) -> &mut HashMap<Bytes, IndexSet<usize>> {
+    fn of(&mut self, kind: Kind) -> &mut IndexMap<Bytes, IndexSet<usize>> {
         match kind {
             Kind::Channel => &mut self.names,
             Kind::Pattern => &mut self.patterns,
@@ -162,7 +162,7 @@ fn leave(app: &mut App, number: usize, kind: Kind, name: &[u8]) {
         subscribers.swap_remove(&number);
         subscribers.give_back();
         if subscribers.is_empty() {
-            table.remove(name);
+            table.swap_remove(name);
             table.give_back();
         }
     }
