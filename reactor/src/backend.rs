@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
+use crate::kernel;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};
 
@@ -173,11 +174,15 @@ impl BackendKind {
         }
     }
 
-    /// Opens a backend of this kind.
+    /// Opens a backend of this kind. On a host of a [`Sim`](crate::sim::Sim), it is the simulated
+    /// one, which then reports as this kind does.
     ///
     /// # Errors
     /// When the kernel gives no descriptor for it.
     pub fn open(self) -> io::Result<Box<dyn Backend>> {
+        if let Some(kernel) = kernel::simulated() {
+            return Ok(Box::new(kernel.loop_like(self)));
+        }
         let epoll =
             |trigger| Epoll::new(trigger).map_err(|error| explained("epoll_create1", error));
         Ok(match self {

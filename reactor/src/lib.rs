@@ -64,8 +64,10 @@
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
 
 mod backend;
+mod kernel;
 mod net;
 mod reactor;
+pub mod sim;
 mod source;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
@@ -73,6 +75,7 @@ pub mod testing;
 mod time;
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
+pub use kernel::{now, time_of_day};
 pub use net::acceptor::Accepted;
 pub use net::address::{Address, AddressError, Location};
 pub use net::connector::Connector;

@@ -13,7 +13,7 @@ use crate::net::socket_file::SocketFile;
 use crate::reactor::backoff::{Backoff, Folding, LOG_INTERVAL};
 use crate::source::handler::exhaustion;
 use crate::source::registration::Sharing;
-use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, sys};
+use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, kernel};
 
 /// How many connections in a row may fail. After that, the cause is taken to be the system, and
 /// accepting pauses.
@@ -36,12 +36,12 @@ impl Accepted {
     /// # Errors
     /// When it is not a stream socket, or is not connected.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        if sys::sends_messages(fd.as_fd()) {
+        if kernel::sends_messages(fd.as_fd()) {
             let text = "not a stream socket: it sends messages";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let peer = sys::remote_address(fd.as_fd())?;
-        sys::set_nonblocking(fd.as_fd())?;
+        let peer = kernel::remote_address(fd.as_fd())?;
+        kernel::set_nonblocking(fd.as_fd())?;
         Ok(Self { fd, peer, sharing: Sharing::Possible })
     }
 
@@ -126,7 +126,7 @@ impl<F> Acceptor<F> {
     }
 
     fn attempt<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<Attempt> {
-        match cx.try_io("accept", Interest::READ, |fd| sys::accept(fd).map(Some)) {
+        match cx.try_io("accept", Interest::READ, |fd| kernel::accept(fd).map(Some)) {
             Ok(Some((fd, peer))) => {
                 Ok(Attempt::Accepted(Accepted { fd, peer, sharing: Sharing::Excluded }))
             }
@@ -279,7 +279,7 @@ where
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // At the limit of connections nothing is accepted, so that would not show it.
         if cx.readiness().intersects(Readiness::ERROR | Readiness::WRITE_CLOSED)
-            && cx.try_io("accept", Interest::NONE, |fd| sys::is_listening(fd).map(Some))?
+            && cx.try_io("accept", Interest::NONE, |fd| kernel::is_listening(fd).map(Some))?
                 == Some(false)
         {
             cx.failed = Some("accept");

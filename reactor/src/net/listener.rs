@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::net::acceptor::{Accepted, Acceptor};
 use crate::net::socket_file::{Failure, SocketFile, named};
 use crate::source::handler::exhaustion;
-use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, sys};
+use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, kernel};
 
 /// A listening socket that is ready to be registered.
 #[derive(Debug)]
@@ -42,29 +42,35 @@ impl Listener {
     }
 
     fn try_bind(address: &Address, options: &ListenOptions) -> Result<Self, Failure> {
-        let fd = named("socket", sys::stream_socket(address.endpoint()))?;
+        let fd = named("socket", kernel::stream_socket(address.endpoint()))?;
         let file = match address {
             Address::Tcp(ip) => {
-                named("SO_REUSEADDR", sys::set_reuse_address(fd.as_fd()))?;
+                named("SO_REUSEADDR", kernel::set_reuse_address(fd.as_fd()))?;
                 if options.reuse_port {
-                    named("SO_REUSEPORT", sys::set_reuse_port(fd.as_fd()))?;
+                    named("SO_REUSEPORT", kernel::set_reuse_port(fd.as_fd()))?;
                 }
                 if ip.is_ipv6() {
-                    let result = sys::set_ipv6_only(fd.as_fd(), !options.dual_stack);
+                    let result = kernel::set_ipv6_only(fd.as_fd(), !options.dual_stack);
                     named("IPV6_V6ONLY", result)?;
                 }
                 named("setsockopt", options.tcp.apply(&fd))?;
-                named("bind", sys::bind(fd.as_fd(), address.endpoint()))?;
-                named("listen", sys::listen(fd.as_fd(), options.backlog))?;
+                named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
+                named("listen", kernel::listen(fd.as_fd(), options.backlog))?;
                 None
             }
             Address::Unix(_) if options.reuse_port => {
                 let text = "Unix sockets cannot share an address; clone the listener instead";
                 return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
             }
+            // A simulated host has no file system.
+            Address::Unix(_) if kernel::simulated().is_some() => {
+                named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
+                named("listen", kernel::listen(fd.as_fd(), options.backlog))?;
+                None
+            }
             Address::Unix(path) => Some(Arc::new(SocketFile::listen(&fd, path, options)?)),
         };
-        let address = match named("getsockname", sys::local_address(fd.as_fd()))? {
+        let address = match named("getsockname", kernel::local_address(fd.as_fd()))? {
             Some(bound) => Address::Tcp(bound),
             None => address.clone(),
         };
@@ -80,16 +86,16 @@ impl Listener {
     /// `socket(7)`).
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        if sys::sends_messages(fd.as_fd()) {
+        if kernel::sends_messages(fd.as_fd()) {
             return refused("cannot listen on an inherited descriptor that is not a stream socket");
         }
-        if !sys::is_listening(fd.as_fd())? {
+        if !kernel::is_listening(fd.as_fd())? {
             return refused(
                 "the inherited socket does not listen; its creator has to call listen(2)",
             );
         }
-        sys::set_nonblocking(fd.as_fd())?;
-        if let Some(address) = sys::local_address(fd.as_fd())? {
+        kernel::set_nonblocking(fd.as_fd())?;
+        if let Some(address) = kernel::local_address(fd.as_fd())? {
             return Ok(Self { fd, address: Address::Tcp(address), file: None });
         }
         let socket = UnixListener::from(fd);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::source::handler::hint;
-use crate::{Address, sys};
+use crate::{Address, kernel, sys};
 
 /// How the kernel detects that the peer of a TCP connection has disappeared without closing it. By
 /// default it does not: the idle limit of connections, 60 s by default, covers most cases.
@@ -25,11 +25,11 @@ impl TcpOptions {
     /// Sets the options of a TCP socket, and `TCP_NODELAY`: output is already collected before it
     /// is written, so a delay would gain nothing.
     pub(crate) fn apply(&self, socket: &OwnedFd) -> io::Result<()> {
-        sys::set_nodelay(socket.as_fd())?;
+        kernel::set_nodelay(socket.as_fd())?;
         if let Some(idle) = self.keepalive {
-            sys::set_keepalive(socket.as_fd(), idle)?;
+            kernel::set_keepalive(socket.as_fd(), idle)?;
         }
-        self.user_timeout.map_or(Ok(()), |limit| sys::set_user_timeout(socket.as_fd(), limit))
+        self.user_timeout.map_or(Ok(()), |limit| kernel::set_user_timeout(socket.as_fd(), limit))
     }
 }
 
@@ -94,11 +94,11 @@ impl ConnectOptions {
     /// Creates a non-blocking socket and begins to connect it to `address`.
     pub(crate) fn dial(&self, address: &Address) -> io::Result<(OwnedFd, sys::Connecting)> {
         let attempt = || {
-            let socket = sys::stream_socket(address.endpoint())?;
+            let socket = kernel::stream_socket(address.endpoint())?;
             if let Address::Tcp(_) = address {
                 self.tcp.apply(&socket)?;
             }
-            let connecting = sys::connect(socket.as_fd(), address.endpoint())?;
+            let connecting = kernel::connect(socket.as_fd(), address.endpoint())?;
             Ok((socket, connecting))
         };
         attempt().map_err(|error: io::Error| {

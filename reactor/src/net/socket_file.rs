@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use log::{info, warn};
 
-use crate::{ListenOptions, sys};
+use crate::{ListenOptions, kernel, sys};
 
 /// The file of a listening Unix socket. It is removed on drop, unless another file has replaced it.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl SocketFile {
         let _start = Start::begin(path)?;
         remove_stale(path)?;
         let again = named("dup", socket.try_clone())?;
-        named("bind", sys::bind(socket.as_fd(), sys::Endpoint::Unix(path)))?;
+        named("bind", kernel::bind(socket.as_fd(), sys::Endpoint::Unix(path)))?;
         // From here on, dropping this removes the file, also after an error below.
         let file = Self {
             path: path.to_owned(),
@@ -65,7 +65,7 @@ impl SocketFile {
         if let Some(mode) = options.unix_mode {
             named("chmod", fs::set_permissions(path, fs::Permissions::from_mode(mode)))?;
         }
-        named("listen", sys::listen(socket.as_fd(), options.backlog))?;
+        named("listen", kernel::listen(socket.as_fd(), options.backlog))?;
         Ok(file)
     }
 }
@@ -150,8 +150,8 @@ fn remove_stale(path: &Path) -> Result<(), Failure> {
         return Err(in_use("a file with that name exists and is not a socket"));
     }
     let endpoint = sys::Endpoint::Unix(path);
-    let probe = named("socket", sys::stream_socket(endpoint))?;
-    let error = match sys::connect(probe.as_fd(), endpoint) {
+    let probe = named("socket", kernel::stream_socket(endpoint))?;
+    let error = match kernel::connect(probe.as_fd(), endpoint) {
         Ok(_) => return Err(in_use(whose(&probe))),
         Err(error) => error,
     };

@@ -20,7 +20,7 @@ use crate::source::registration::Sharing;
 use crate::source::table::NEVER;
 use crate::{
     Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
-    Registration, Timeout, Token, sys,
+    Registration, Timeout, Token, kernel,
 };
 
 /// How many segments one write gathers at most.
@@ -433,7 +433,7 @@ impl<A> Cx<'_, A> {
     /// `tcp(7)`), zero where that is not known. Of a Unix socket it is the memory that these bytes take.
     fn unacknowledged(&self) -> u32 {
         let fd = self.core.lent.own.fd.as_ref();
-        fd.and_then(|fd| sys::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
+        fd.and_then(|fd| kernel::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
     }
 }
 

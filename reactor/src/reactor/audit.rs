@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::error;
 
-use crate::{Interest, Reactor, Readiness, Tag, sys};
+use crate::{Interest, Reactor, Readiness, Tag, kernel};
 
 /// The longest time from the arrival of data to its event.
 const GRACE: Duration = Duration::from_millis(1);
@@ -107,6 +107,6 @@ impl<A: 'static> Reactor<A> {
             && own.polled
             && !own.ended;
         let Some(fd) = &own.fd else { return false };
-        waits && sys::ready_now(fd.as_fd(), Interest::READ).is_ok_and(|known| !known.is_empty())
+        waits && kernel::ready_now(fd.as_fd(), Interest::READ).is_ok_and(|known| !known.is_empty())
     }
 }

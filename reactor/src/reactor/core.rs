@@ -23,7 +23,7 @@ use crate::sys::Process;
 use crate::time::wheel::{Collected, Wheel};
 use crate::{
     Backend, Counters, Event, Handler, LoopLimits, Readiness, Reason, Registration, Role, Tag,
-    Trigger, sys,
+    Trigger, kernel,
 };
 
 /// The pause before an operation is tried again that would block although poll(2) denies it.
@@ -163,7 +163,7 @@ impl<A> Core<A> {
         handler: Box<dyn Handler<A>>,
     ) -> io::Result<Tag> {
         if let (Some(fd), Mode::Unknown) = (&fd, registration.mode) {
-            sys::set_nonblocking(fd.as_fd())?;
+            kernel::set_nonblocking(fd.as_fd())?;
         }
         let idle = self.idle_of(registration)?;
         let tag = self.sources.insert(Source::new(fd, registration, idle, self.charged));
@@ -191,7 +191,7 @@ impl<A> Core<A> {
     pub(crate) fn note_peer(&mut self, tag: Tag) {
         if log_enabled!(Level::Debug)
             && let Some(Own { fd: Some(fd), .. }) = self.own(tag)
-            && let Ok(Some(address)) = sys::remote_address(fd.as_fd())
+            && let Ok(Some(address)) = kernel::remote_address(fd.as_fd())
         {
             self.peers.note(tag, address);
         }
@@ -355,7 +355,7 @@ impl<A> Core<A> {
             return;
         }
         self.counters.cut_short += 1;
-        if let Err(error) = sys::reset_on_close(fd) {
+        if let Err(error) = kernel::reset_on_close(fd) {
             debug!("{tag}: cannot be reset: {error}");
         }
         if self.cut_short.admit(self.now).is_some() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::reactor::core::Core;
 use crate::source::table::{Own, Source};
-use crate::{Cx, Reason, Role, Tag, sys};
+use crate::{Cx, Reason, Role, Tag, kernel};
 
 /// The counters of a loop since its start, for operators and for tests of costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl<A> Core<A> {
     /// Returns the counters, with the current numbers of the loop and the kernel.
     pub(crate) fn counters(&self) -> Counters {
         let listeners = || self.listeners.iter().filter_map(|tag| self.own(*tag));
-        let backlog = |own: &Own| sys::backlog(own.fd.as_ref()?.as_fd());
+        let backlog = |own: &Own| kernel::backlog(own.fd.as_ref()?.as_fd());
         Counters {
             connections: self.connections as u64,
             waiting: listeners().filter_map(backlog).map(u64::from).sum(),
@@ -148,7 +148,7 @@ impl<A> Core<A> {
 
 /// Returns how many attempts to connect the kernel has dropped at a listener.
 fn turned_away(own: &Own) -> u64 {
-    own.fd.as_ref().map_or(0, |fd| sys::turned_away(fd.as_fd()).into())
+    own.fd.as_ref().map_or(0, |fd| kernel::turned_away(fd.as_fd()).into())
 }
 
 impl<A, P> Cx<'_, A, P> {

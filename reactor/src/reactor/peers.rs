@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use crate::{Tag, sys};
+use crate::{Tag, kernel};
 
 /// The addresses of peers, kept only while debug lines are logged. The kernel does not tell them any
 /// more once a connection was reset, or both sides have ended (`getpeername(2)`: `ENOTCONN`).
@@ -35,7 +35,7 @@ impl Peers {
         if let Some(address) = self.addresses.get(&tag) {
             return address.to_string();
         }
-        match sys::remote_address(fd) {
+        match kernel::remote_address(fd) {
             Ok(Some(address)) => address.to_string(),
             Ok(None) => "a Unix socket's peer".to_owned(),
             Err(_) => "a peer that is gone".to_owned(),

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
-use crate::sys::{self, Subscription};
-use crate::{Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token};
+use crate::kernel::Subscription;
+use crate::{
+    Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token, kernel,
+};
 
 /// A closure that is called once.
 struct Once<F> {
@@ -76,7 +78,7 @@ impl Signal {
     /// Returns whether the process ignores the signal, as `SIGHUP` under `nohup`. A program that
     /// respects this asks before it listens to the signal ([`Cx::on_signals`]).
     pub fn is_ignored(self) -> bool {
-        sys::is_ignored(self.0)
+        kernel::is_ignored(self.0)
     }
 
     /// Prevents `signals` from ending the process from now on. A signal that no loop listens to has

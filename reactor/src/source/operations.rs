@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::reactor::core::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
-use crate::{Cx, Interest, Readiness, sys};
+use crate::{Cx, Interest, Readiness, kernel, sys};
 
 /// The most bytes of one write to a descriptor in blocking mode: a writable pipe takes them without
 /// blocking (`PIPE_BUF`, `pipe(7)`).
@@ -28,7 +28,7 @@ impl<A> Cx<'_, A> {
     #[inline(always)]
     pub(crate) fn read_inline(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let capacity = buffer.len();
-        let count = self.attempt("read", Interest::READ, |fd, _| sys::read(fd, buffer))?;
+        let count = self.attempt("read", Interest::READ, |fd, _| kernel::read(fd, buffer))?;
         let Some(count) = count else { return Ok(None) };
         self.core.counters.bytes_read += count as u64;
         self.note_read(count, capacity);
@@ -96,7 +96,7 @@ impl<A> Cx<'_, A> {
         length: u64,
     ) -> io::Result<Option<usize>> {
         let count = self.attempt("sendfile", Interest::WRITE, |fd, _| {
-            sys::sendfile(fd, file, offset, length)
+            kernel::sendfile(fd, file, offset, length)
         })?;
         // A short count may come from the file, so it proves nothing about the socket.
         self.core.counters.bytes_written += count.unwrap_or(0) as u64;
@@ -216,7 +216,7 @@ impl<A> Cx<'_, A> {
         // contradicts is not believed the first time. Hot paths never get here: a short read or
         // write has told them already.
         let Some(fd) = &own.fd else { return Ok(()) };
-        let contradicted = is_edge_triggered && !sys::ready_now(fd.as_fd(), interest)?.is_empty();
+        let contradicted = is_edge_triggered && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
         let disputed = std::mem::replace(&mut own.disputed, contradicted);
         if !contradicted || disputed {
             own.ready = own.ready.without(interest.mask());
@@ -235,7 +235,7 @@ impl<A> Cx<'_, A> {
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         let own = &self.core.lent.own;
         let Some(fd) = &own.fd else { return Err(no_descriptor()) };
-        let error = sys::take_error(fd.as_fd())?;
+        let error = kernel::take_error(fd.as_fd())?;
         if error.is_some() && own.polled && !self.core.is_edge_triggered() {
             // A condition that was reported once may occur again, and has to be reported again.
             self.core.backend.modify(fd.as_fd(), self.me, own.armed)?;
@@ -249,7 +249,7 @@ impl<A> Cx<'_, A> {
     /// The error of the kernel (`shutdown(2)`), or the source has no descriptor.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         let fd = self.core.lent.own.fd.as_ref();
-        fd.map_or_else(|| Err(no_descriptor()), |fd| sys::shutdown_write(fd.as_fd()))
+        fd.map_or_else(|| Err(no_descriptor()), |fd| kernel::shutdown_write(fd.as_fd()))
     }
 }
 
@@ -274,12 +274,12 @@ fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::
         return write_bounded(fd, slices);
     }
     if !*kind.not_socket {
-        match sys::send(fd, slices) {
+        match kernel::send(fd, slices) {
             Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => *kind.not_socket = true,
             result => return result,
         }
     }
-    sys::writev(fd, slices)
+    kernel::writev(fd, slices)
 }
 
 /// Writes at most what a descriptor in blocking mode takes without blocking.
@@ -287,12 +287,12 @@ fn write_bounded(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize
     let first = slices.iter().find(|slice| !slice.is_empty());
     let Some(first) = first else { return Ok(0) };
     let bounded = IoSlice::new(&first[..first.len().min(BLOCKING_WRITE_MAX)]);
-    sys::writev(fd, &[bounded])
+    kernel::writev(fd, &[bounded])
 }
 
 /// Returns an error if an operation on a blocking descriptor would block.
 fn ask_first(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-    if sys::ready_now(fd, interest)?.is_empty() {
+    if kernel::ready_now(fd, interest)?.is_empty() {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     Ok(())

@@ -7,7 +7,7 @@ use slab::Slab;
 use crate::reactor::trim::KEPT;
 use crate::source::registration::{ExhaustedBy, Mode, Sharing};
 use crate::time::wheel::TimerTag;
-use crate::{Interest, Readiness, Registration, Role, Tag, sys};
+use crate::{Interest, Readiness, Registration, Role, Tag, kernel};
 
 /// Whether a source may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Own {
     /// Returns whether a read of zero bytes means the end. A message of zero bytes does not.
     pub(crate) fn is_stream(&self) -> bool {
         let Some(fd) = &self.fd else { return true };
-        self.exhausted_by == ExhaustedBy::ShortRead || !sys::sends_messages(fd.as_fd())
+        self.exhausted_by == ExhaustedBy::ShortRead || !kernel::sends_messages(fd.as_fd())
     }
 
     /// Returns whether a level-triggered backend watches for another interest than it should.

@@ -124,3 +124,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_SETFL takes no pointer.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
 }
+
+/// Returns the device and the inode of a descriptor (`fstat(2)`), which its copies share.
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    // SAFETY: all-zero bytes are a valid stat, which is made of integers.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `status` outlives the call.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut status) })?;
+    Ok((status.st_dev, status.st_ino))
+}

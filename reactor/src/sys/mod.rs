@@ -21,14 +21,14 @@ mod socket;
 pub(crate) use clock::monotonic;
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
-pub(crate) use io_calls::{SLICES_MAX, read, ready_now, send, sendfile, set_nonblocking, writev};
+pub(crate) use io_calls::{SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev};
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::Process;
 pub(crate) use resource::effective_user;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
-pub(crate) use signal::{Subscription, is_ignored};
+pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, is_listening, listen,
     local_address, peer_process, remote_address, reset_on_close, sends_messages, set_ipv6_only,

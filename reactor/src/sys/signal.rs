@@ -104,10 +104,7 @@ impl Subscription {
         let mut numbers = numbers.to_vec();
         numbers.sort_unstable();
         numbers.dedup();
-        if let Some(number) = numbers.iter().find(|number| !is_catchable(**number)) {
-            let text = format!("signal {number} cannot be listened to (see signal(7))");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        check_catchable(&numbers)?;
         let mut registry = registry();
         let Some(slot) = registry.used.iter().position(|used| !used) else {
             let text = format!("{SLOTS} listeners to signals are all a process can have");
@@ -143,6 +140,15 @@ impl Subscription {
         let place = &TABLE[self.slot];
         place.pending.swap(0, Ordering::SeqCst) & place.mask.load(Ordering::SeqCst)
     }
+}
+
+/// Returns an error that names the first signal of `numbers` that no loop can listen to.
+pub(crate) fn check_catchable(numbers: &[libc::c_int]) -> io::Result<()> {
+    let Some(number) = numbers.iter().find(|number| !is_catchable(**number)) else {
+        return Ok(());
+    };
+    let text = format!("signal {number} cannot be listened to (see signal(7))");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// Returns whether a loop can listen to a signal. The others cannot be caught, or mean that the

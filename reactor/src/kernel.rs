@@ -1,0 +1,236 @@
+//! The door to the kernel: all that a loop and its sockets ask of it, besides waiting.
+//!
+//! While a simulated host runs on this thread, its kernel answers ([`crate::sim`]); otherwise the
+//! system does. The choice belongs to the thread, not to the loop, since a
+//! [`Listener`](crate::Listener) is bound and a [`Connector`](crate::Connector) dials before any
+//! loop has the socket. It costs one test of a flag in thread-local storage, which is predicted; the
+//! calls of the system stay in line.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::sim::calls::Simulated;
+use crate::sys::{self, Connecting, Endpoint};
+use crate::{Interest, Readiness};
+
+thread_local! {
+    /// Whether a simulated host runs on this thread. It is apart from the host, so that the test of
+    /// every operation is one load.
+    static IS_SIMULATED: Cell<bool> = const { Cell::new(false) };
+    /// The kernel of that host.
+    static CURRENT: RefCell<Option<Simulated>> = const { RefCell::new(None) };
+}
+
+/// Runs `call` as a program of a simulated host. The host before is restored however it ends.
+pub(crate) fn enter<T>(kernel: Simulated, call: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Simulated>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let before = self.0.take();
+            IS_SIMULATED.set(before.is_some());
+            CURRENT.replace(before);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(Some(kernel)));
+    IS_SIMULATED.set(true);
+    call()
+}
+
+/// Returns the kernel of the simulated host that runs on this thread.
+pub(crate) fn simulated() -> Option<Simulated> {
+    if IS_SIMULATED.get() { CURRENT.with_borrow(Clone::clone) } else { None }
+}
+
+/// Asks the simulated kernel, which returns `None` about a descriptor that is not its own.
+#[cold]
+fn ask<T>(call: impl FnOnce(&Simulated) -> Option<T>) -> Option<T> {
+    call(&simulated()?)
+}
+
+/// Asks the simulated kernel if there is one, and the system otherwise.
+#[inline(always)]
+fn choose<T>(
+    simulated: impl FnOnce(&Simulated) -> Option<T>,
+    system: impl FnOnce() -> T,
+) -> T {
+    if IS_SIMULATED.get()
+        && let Some(answer) = ask(simulated)
+    {
+        return answer;
+    }
+    system()
+}
+
+/// Returns the time: of the simulated host that runs on this thread, otherwise of the system. A
+/// program that reads clocks through this function and [`time_of_day`] can be simulated
+/// ([`sim`](crate::sim)).
+pub fn now() -> Instant {
+    choose(|kernel| Some(kernel.now()), Instant::now)
+}
+
+/// Returns the time since 1970, in UTC: of the simulated host that runs on this thread, otherwise of
+/// the system; zero if the system's clock is set to a time before that.
+pub fn time_of_day() -> Duration {
+    let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    choose(|kernel| Some(kernel.time_of_day()), system)
+}
+
+/// A subscription to signals of the process, or of the simulated host.
+pub(crate) enum Subscription {
+    System(sys::Subscription),
+    Simulated(Arc<AtomicU64>),
+}
+
+impl Subscription {
+    /// Listens to `numbers`. The returned descriptor becomes readable when a signal arrives.
+    pub(crate) fn new(numbers: &[i32]) -> io::Result<(Self, OwnedFd)> {
+        sys::check_catchable(numbers)?;
+        if let Some(kernel) = simulated() {
+            let mask = numbers.iter().fold(0, |mask, number| mask | 1 << (number - 1));
+            return kernel.subscribe(mask).map(|(pending, fd)| (Self::Simulated(pending), fd));
+        }
+        sys::Subscription::new(numbers).map(|(it, fd)| (Self::System(it), fd))
+    }
+
+    /// Returns the signals that have arrived since the last call, one bit each. Call it after
+    /// reading the descriptor: a signal in between makes that readable again.
+    pub(crate) fn take_pending(&self) -> u64 {
+        match self {
+            Self::System(subscription) => subscription.take_pending(),
+            Self::Simulated(pending) => pending.swap(0, Ordering::SeqCst),
+        }
+    }
+}
+
+pub(crate) fn is_ignored(number: i32) -> bool {
+    choose(|_| Some(false), || sys::is_ignored(number))
+}
+
+#[inline(always)]
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    if IS_SIMULATED.get()
+        && let Some(answer) = ask(|kernel| kernel.read(fd, buffer))
+    {
+        return answer;
+    }
+    sys::read(fd, buffer)
+}
+
+#[inline(always)]
+pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    choose(|kernel| kernel.send(fd, slices), #[inline(always)] || sys::send(fd, slices))
+}
+
+pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    choose(|kernel| kernel.send(fd, slices), || sys::writev(fd, slices))
+}
+
+pub(crate) fn sendfile(
+    fd: BorrowedFd<'_>,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> io::Result<usize> {
+    choose(
+        |kernel| kernel.sendfile(fd, file, offset, length),
+        || sys::sendfile(fd, file, offset, length),
+    )
+}
+
+pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Readiness> {
+    choose(|kernel| kernel.ready_now(fd, interest), || sys::ready_now(fd, interest))
+}
+
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::set_nonblocking(fd))
+}
+
+pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
+    choose(|kernel| Some(kernel.stream_socket()), || sys::stream_socket(endpoint))
+}
+
+pub(crate) fn bind(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.bind(fd, endpoint), || sys::bind(fd, endpoint))
+}
+
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    choose(|kernel| kernel.listen(fd, backlog), || sys::listen(fd, backlog))
+}
+
+pub(crate) fn connect(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<Connecting> {
+    choose(|kernel| kernel.connect(fd, endpoint), || sys::connect(fd, endpoint))
+}
+
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    choose(|kernel| kernel.accept(fd), || sys::accept(fd))
+}
+
+pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    choose(|kernel| kernel.local_address(fd), || sys::local_address(fd))
+}
+
+pub(crate) fn remote_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    choose(|kernel| kernel.remote_address(fd), || sys::remote_address(fd))
+}
+
+pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::set_reuse_address(fd))
+}
+
+pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.set_reuse_port(fd), || sys::set_reuse_port(fd))
+}
+
+pub(crate) fn set_ipv6_only(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::set_ipv6_only(fd, only))
+}
+
+pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::set_nodelay(fd))
+}
+
+pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()> {
+    choose(|kernel| kernel.set_keepalive(fd, idle), || sys::set_keepalive(fd, idle))
+}
+
+pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    choose(|kernel| kernel.set_user_timeout(fd, limit), || sys::set_user_timeout(fd, limit))
+}
+
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    choose(|kernel| kernel.unacknowledged(fd), || sys::unacknowledged(fd))
+}
+
+pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.reset_on_close(fd), || sys::reset_on_close(fd))
+}
+
+pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.shutdown_write(fd), || sys::shutdown_write(fd))
+}
+
+pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
+    choose(|kernel| kernel.is_own(fd).then_some(false), || sys::sends_messages(fd))
+}
+
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    choose(|kernel| kernel.is_listening(fd), || sys::is_listening(fd))
+}
+
+pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
+    choose(|kernel| kernel.backlog(fd), || sys::backlog(fd))
+}
+
+pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
+    choose(|kernel| kernel.turned_away(fd), || sys::turned_away(fd))
+}
+
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    choose(|kernel| kernel.take_error(fd), || sys::take_error(fd))
+}

@@ -1,0 +1,476 @@
+//! The calls of a program to the kernel of its simulated host.
+//!
+//! A call returns `None` about a descriptor that is not simulated: the system answers then.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use crate::sim::fault::Fault;
+use crate::sim::socket::{Listening, Name, Socket, SocketId, State, Stream};
+use crate::sim::world::{Shared, Subscriber, World, matches_name};
+use crate::sys::{Connecting, Endpoint, EventFd};
+use crate::{BackendKind, Interest, Readiness, Trigger};
+
+/// The most that one call sends of a file.
+const FILE_PART_MAX: u64 = 64 * 1024;
+/// The longest backlog (`net.core.somaxconn`).
+const BACKLOG_MAX: usize = 4096;
+/// The time of day at which every run starts: 2026-01-01 00:00:00 UTC.
+const START: Duration = Duration::from_secs(1_767_225_600);
+
+/// The kernel of one host.
+#[derive(Clone)]
+pub(crate) struct Simulated {
+    pub(super) world: Shared,
+    pub(super) host: usize,
+}
+
+/// Returns the error of a number.
+pub(super) fn error<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+impl Simulated {
+    /// Returns this kernel for a loop that is told readiness as a backend of this kind tells it.
+    pub(crate) fn loop_like(self, kind: BackendKind) -> Self {
+        let trigger = if kind == BackendKind::Epoll { Trigger::Edge } else { Trigger::Level };
+        self.world.lock().hosts[self.host].trigger = trigger;
+        self
+    }
+
+    /// Performs a call on a socket of this kernel.
+    fn on<T>(
+        &self,
+        fd: BorrowedFd<'_>,
+        call: impl FnOnce(&mut World, SocketId) -> T,
+    ) -> Option<T> {
+        let mut world = self.world.lock();
+        let id = world.find(fd)?;
+        world.spend(self.host);
+        Some(call(&mut world, id))
+    }
+
+    /// Reads or changes a socket of this kernel.
+    fn with<T>(&self, fd: BorrowedFd<'_>, call: impl FnOnce(&mut Socket) -> T) -> Option<T> {
+        self.on(fd, |world, id| world.sockets.get_mut(&id).map(call)).flatten()
+    }
+
+    pub(crate) fn is_own(&self, fd: BorrowedFd<'_>) -> bool {
+        self.world.lock().find(fd).is_some()
+    }
+
+    /// Returns the time in nanoseconds since the start of the run, on the clock of this host.
+    pub(super) fn nanoseconds(&self) -> u64 {
+        let world = self.world.lock();
+        world.hosts[self.host].local + world.hosts[self.host].ahead
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        let epoch = self.world.lock().epoch;
+        epoch + Duration::from_nanos(self.nanoseconds())
+    }
+
+    pub(crate) fn time_of_day(&self) -> Duration {
+        START + Duration::from_nanos(self.nanoseconds())
+    }
+
+    pub(crate) fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let result = read(world, id, host, buffer);
+            match &result {
+                Ok(count) => world.note(host, format_args!("read {count} bytes")),
+                Err(error) => world.note(host, format_args!("read: {error}")),
+            }
+            result
+        })
+    }
+
+    pub(crate) fn send(
+        &self,
+        fd: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Option<io::Result<usize>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let result = write(world, id, host, slices);
+            match &result {
+                Ok(count) => world.note(host, format_args!("wrote {count} bytes")),
+                Err(error) => world.note(host, format_args!("write: {error}")),
+            }
+            result
+        })
+    }
+
+    pub(crate) fn sendfile(
+        &self,
+        fd: BorrowedFd<'_>,
+        file: &File,
+        offset: u64,
+        length: u64,
+    ) -> Option<io::Result<usize>> {
+        if !self.is_own(fd) {
+            return None;
+        }
+        let mut part = vec![0; length.min(FILE_PART_MAX) as usize];
+        match file.read_at(&mut part, offset) {
+            Ok(0) => Some(Ok(0)),
+            Ok(count) => self.send(fd, &[IoSlice::new(&part[..count])]),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    pub(crate) fn ready_now(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+    ) -> Option<io::Result<Readiness>> {
+        let always = Readiness::ERROR | Readiness::WRITE_CLOSED;
+        let of = |socket: &mut Socket| {
+            let ready = socket.readiness();
+            // An end counts as what was asked for: the operation tells it.
+            if ready.intersects(always) { ready } else { ready.and(interest.mask()) }
+        };
+        self.with(fd, of).map(Ok)
+    }
+
+    pub(crate) fn stream_socket(&self) -> io::Result<OwnedFd> {
+        let mut world = self.world.lock();
+        world.spend(self.host);
+        if let Some(mut bits) = world.strikes(Fault::SocketRefused, self.host, self.host as u32) {
+            return error(if bits.coin() { libc::EMFILE } else { libc::ENOBUFS });
+        }
+        world.open(self.host).map(|(_, fd)| fd)
+    }
+
+    pub(crate) fn bind(
+        &self,
+        fd: BorrowedFd<'_>,
+        endpoint: Endpoint<'_>,
+    ) -> Option<io::Result<()>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let mut name = name(endpoint);
+            if let Name::Inet(address) = &mut name {
+                let own = world.hosts[host].ip;
+                let ip = address.ip();
+                if !(ip.is_unspecified() || ip.is_loopback() || ip == own) {
+                    return error(libc::EADDRNOTAVAIL);
+                }
+                if address.port() == 0 {
+                    address.set_port(world.free_port(host));
+                }
+            }
+            let reuses = world.sockets.get(&id).is_some_and(|socket| socket.reuses_port);
+            let is_taken = world.sockets.values().any(|other| {
+                other.host == host
+                    && matches!(other.state, State::Listening(_) | State::Fresh)
+                    && !(reuses && other.reuses_port)
+                    && other.local.as_ref().is_some_and(|it| {
+                        matches_name(it, &name) || matches_name(&name, it)
+                    })
+            });
+            if is_taken {
+                return error(libc::EADDRINUSE);
+            }
+            if let Some(socket) = world.sockets.get_mut(&id) {
+                socket.local = Some(name);
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn listen(&self, fd: BorrowedFd<'_>, backlog: i32) -> Option<io::Result<()>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
+            let Some(name) = socket.local.clone() else { return error(libc::EINVAL) };
+            let waiting_max = usize::try_from(backlog).unwrap_or(0).min(BACKLOG_MAX);
+            socket.state = State::Listening(Listening { waiting_max, ..Listening::default() });
+            world.note(host, format_args!("listens on {name}"));
+            Ok(())
+        })
+    }
+
+    pub(crate) fn connect(
+        &self,
+        fd: BorrowedFd<'_>,
+        endpoint: Endpoint<'_>,
+    ) -> Option<io::Result<Connecting>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let to = name(endpoint);
+            if let Name::Inet(address) = &to {
+                if world.strikes(Fault::NoPort, host, host as u32).is_some() {
+                    return error(libc::EADDRNOTAVAIL);
+                }
+                let ip = source(address, world.hosts[host].ip);
+                let local = Name::Inet(SocketAddr::new(ip, world.free_port(host)));
+                if let Some(socket) = world.sockets.get_mut(&id) {
+                    socket.local.get_or_insert(local);
+                }
+            } else if world.listener(host, &to).is_none() {
+                return error(libc::ECONNREFUSED);
+            } else if let Some(socket) = world.sockets.get_mut(&id) {
+                socket.local = Some(Name::Unix(Default::default()));
+            }
+            if let Some(socket) = world.sockets.get_mut(&id) {
+                socket.state = State::Connecting(to.clone());
+            }
+            world.note(host, format_args!("connects to {to}"));
+            world.send_syn(id, to, 0);
+            Ok(Connecting::InProgress)
+        })
+    }
+
+    pub(crate) fn accept(
+        &self,
+        fd: BorrowedFd<'_>,
+    ) -> Option<io::Result<(OwnedFd, Option<SocketAddr>)>> {
+        let host = self.host;
+        self.on(fd, |world, id| accept(world, id, host))
+    }
+
+    pub(crate) fn local_address(
+        &self,
+        fd: BorrowedFd<'_>,
+    ) -> Option<io::Result<Option<SocketAddr>>> {
+        self.with(fd, |socket| Ok(socket.local.as_ref().and_then(Name::ip_address)))
+    }
+
+    pub(crate) fn remote_address(
+        &self,
+        fd: BorrowedFd<'_>,
+    ) -> Option<io::Result<Option<SocketAddr>>> {
+        self.with(fd, |socket| match &socket.state {
+            State::Stream(stream) if !stream.is_reset => Ok(stream.peer_name.ip_address()),
+            _ => error(libc::ENOTCONN),
+        })
+    }
+
+    pub(crate) fn set_reuse_port(&self, fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
+        self.with(fd, |socket| socket.reuses_port = true).map(Ok)
+    }
+
+    pub(crate) fn set_keepalive(
+        &self,
+        fd: BorrowedFd<'_>,
+        idle: Duration,
+    ) -> Option<io::Result<()>> {
+        // Ten probes follow, each a tenth of the time after the one before.
+        let after = crate::reactor::clock::nanos(idle).saturating_mul(2);
+        self.with(fd, |socket| socket.keepalive = Some(after)).map(Ok)
+    }
+
+    pub(crate) fn set_user_timeout(
+        &self,
+        fd: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> Option<io::Result<()>> {
+        let limit = crate::reactor::clock::nanos(limit);
+        self.with(fd, |socket| socket.user_timeout = limit).map(Ok)
+    }
+
+    pub(crate) fn unacknowledged(&self, fd: BorrowedFd<'_>) -> Option<io::Result<u32>> {
+        self.with(fd, |socket| socket.stream().map_or(0, |it| it.outstanding() as u32)).map(Ok)
+    }
+
+    pub(crate) fn reset_on_close(&self, fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
+        self.with(fd, |socket| socket.resets = true).map(Ok)
+    }
+
+    pub(crate) fn shutdown_write(&self, fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let stream = world.sockets.get_mut(&id).and_then(Socket::stream);
+            let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
+                return error(libc::ENOTCONN);
+            };
+            stream.is_shut = true;
+            world.note(host, format_args!("ends its side"));
+            world.pump(id);
+            world.announce(id);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn is_listening(&self, fd: BorrowedFd<'_>) -> Option<io::Result<bool>> {
+        self.with(fd, |socket| Ok(matches!(socket.state, State::Listening(_))))
+    }
+
+    pub(crate) fn backlog(&self, fd: BorrowedFd<'_>) -> Option<Option<u32>> {
+        self.with(fd, |socket| match &socket.state {
+            State::Listening(listening) => Some(listening.waiting.len() as u32),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn turned_away(&self, fd: BorrowedFd<'_>) -> Option<u32> {
+        self.with(fd, |socket| match &socket.state {
+            State::Listening(listening) => listening.turned_away,
+            _ => 0,
+        })
+    }
+
+    pub(crate) fn take_error(&self, fd: BorrowedFd<'_>) -> Option<io::Result<Option<io::Error>>> {
+        self.with(fd, |socket| Ok(socket.error.take().map(io::Error::from_raw_os_error)))
+    }
+
+    /// Listens to signals of this host. The returned descriptor becomes readable when one arrives.
+    pub(crate) fn subscribe(&self, mask: u64) -> io::Result<(Arc<AtomicU64>, OwnedFd)> {
+        let event = EventFd::new()?;
+        let fd = event.duplicate()?;
+        let pending = Arc::new(AtomicU64::new(0));
+        let subscriber = Subscriber { mask, pending: Arc::clone(&pending), event };
+        let subscriptions = &mut self.world.lock().hosts[self.host].subscriptions;
+        // Those that were dropped have no other owner.
+        subscriptions.retain(|it| Arc::strong_count(&it.pending) > 1);
+        subscriptions.push(subscriber);
+        Ok((pending, fd))
+    }
+}
+
+/// Returns the name of an endpoint.
+fn name(endpoint: Endpoint<'_>) -> Name {
+    match endpoint {
+        Endpoint::Inet(address) => Name::Inet(*address),
+        Endpoint::Unix(path) => Name::Unix(path.to_owned()),
+    }
+}
+
+/// Returns the address from which a host with the address `own` connects to another.
+fn source(to: &SocketAddr, own: IpAddr) -> IpAddr {
+    match to.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        _ => own,
+    }
+}
+
+/// Returns the connection of a socket to read from or to write to, or the error of the attempt.
+fn connection(socket: &mut Socket) -> io::Result<&mut Stream> {
+    if let Some(errno) = socket.error.take_if(|_| !has_input(&socket.state)) {
+        return error(errno);
+    }
+    match &mut socket.state {
+        State::Stream(stream) => Ok(stream),
+        State::Connecting(_) => error(libc::EAGAIN),
+        State::Fresh | State::Listening(_) => error(libc::ENOTCONN),
+    }
+}
+
+/// Returns whether there are bytes to read, which come before an error.
+fn has_input(state: &State) -> bool {
+    matches!(state, State::Stream(stream) if !stream.received.is_empty())
+}
+
+fn read(world: &mut World, id: SocketId, host: usize, buffer: &mut [u8]) -> io::Result<usize> {
+    let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
+    let stream = connection(socket)?;
+    let ready = stream.received.len();
+    if ready == 0 {
+        let has_ended = stream.has_fin || stream.is_reset;
+        return if has_ended || buffer.is_empty() { Ok(0) } else { error(libc::EAGAIN) };
+    }
+    if world.strikes(Fault::FalseWouldBlock, host, host as u32).is_some() {
+        return error(libc::EAGAIN);
+    }
+    let mut count = ready.min(buffer.len());
+    let short = (count > 1).then(|| world.strikes(Fault::ShortRead, host, host as u32)).flatten();
+    if let Some(mut bits) = short {
+        count = bits.between(1, count as u64 - 1) as usize;
+    }
+    let Some(stream) = world.sockets.get_mut(&id).and_then(Socket::stream) else {
+        return error(libc::EBADF);
+    };
+    for (place, byte) in buffer.iter_mut().zip(stream.received.drain(..count)) {
+        *place = byte;
+    }
+    if short.is_some() {
+        // As if the rest had arrived after the call.
+        world.announce(id);
+    }
+    world.open_window(id);
+    Ok(count)
+}
+
+fn write(
+    world: &mut World,
+    id: SocketId,
+    host: usize,
+    slices: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
+    if let Some(errno) = socket.error.take() {
+        return error(errno);
+    }
+    let stream = connection(socket)?;
+    if stream.is_reset || stream.is_shut {
+        return error(libc::EPIPE);
+    }
+    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+    let free = stream.room.saturating_sub(stream.outstanding());
+    if free == 0 && wanted > 0 {
+        stream.is_full = true;
+        return error(libc::EAGAIN);
+    }
+    if world.strikes(Fault::FalseWouldBlock, host, host as u32).is_some() {
+        return error(libc::EAGAIN);
+    }
+    let mut count = free.min(wanted);
+    let short = (count > 1).then(|| world.strikes(Fault::ShortWrite, host, host as u32)).flatten();
+    if let Some(mut bits) = short {
+        count = bits.between(1, count as u64 - 1) as usize;
+    }
+    let Some(stream) = world.sockets.get_mut(&id).and_then(Socket::stream) else {
+        return error(libc::EBADF);
+    };
+    let bytes = slices.iter().flat_map(|slice| slice.iter());
+    stream.unsent.extend(bytes.take(count));
+    stream.is_full = count < wanted;
+    let has_room = stream.is_writable();
+    if short.is_some() && has_room {
+        stream.is_full = false;
+        world.announce(id);
+    }
+    world.pump(id);
+    Ok(count)
+}
+
+fn accept(
+    world: &mut World,
+    id: SocketId,
+    host: usize,
+) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let Some(Socket { state: State::Listening(listening), .. }) = world.sockets.get_mut(&id) else {
+        return error(libc::EINVAL);
+    };
+    let Some(first) = listening.waiting.front().copied() else { return error(libc::EAGAIN) };
+    let place = host as u32;
+    if let Some(mut bits) = world.strikes(Fault::AcceptNoDescriptor, host, place) {
+        return error(if bits.coin() { libc::EMFILE } else { libc::ENFILE });
+    }
+    if let Some(mut bits) = world.strikes(Fault::AcceptNoMemory, host, place) {
+        return error(if bits.coin() { libc::ENOBUFS } else { libc::ENOMEM });
+    }
+    let is_aborted = world.strikes(Fault::AcceptAborted, host, place).is_some();
+    if let Some(Socket { state: State::Listening(listening), .. }) = world.sockets.get_mut(&id) {
+        listening.waiting.pop_front();
+    }
+    if is_aborted {
+        world.reset(first);
+        return error(libc::ECONNABORTED);
+    }
+    let fd = world.give_descriptor(first)?;
+    let peer = world.sockets.get_mut(&first).and_then(Socket::stream).map(|it| it.peer_name.clone());
+    if let Some(peer) = &peer {
+        world.note(host, format_args!("accepts {peer}"));
+    }
+    Ok((fd, peer.as_ref().and_then(Name::ip_address)))
+}

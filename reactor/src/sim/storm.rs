@@ -1,0 +1,271 @@
+//! Runs a test for many seeds, and reduces a run that fails to the faults that it needs.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use crate::sim::{Drawn, Fault, Faults, Sim, Tracing};
+
+/// The environment variable with the only seed to run.
+pub const SEED_VARIABLE: &str = "SIM_SEED";
+/// The environment variable with the only faults to draw, separated by commas.
+pub const FAULTS_VARIABLE: &str = "SIM_FAULTS";
+
+/// How many runs the reduction of a failure may take.
+const REDUCING_RUNS_MAX: usize = 400;
+/// How many lines of the trace a report shows.
+const LINES_SHOWN: usize = 60;
+
+/// The result of a test.
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Runs a test for many seeds, with faults.
+///
+/// `SIM_SEED` in the environment runs one seed alone and prints its trace as it happens;
+/// `SIM_FAULTS` leaves out all faults but those that it names. The report of a failure contains
+/// both.
+///
+/// ```
+/// use reactor::sim::{Fault, Faults, Storm};
+/// use std::time::Duration;
+///
+/// let summary = Storm::new(0..3).faults(Faults::all().without(&[Fault::Crash])).run(|sim| {
+///     let host = sim.host("10.0.0.1");
+///     sim.start(host, || reactor::Reactor::new(()))?;
+///     sim.run_for(Duration::from_secs(60))?;
+///     Ok(())
+/// });
+/// assert_eq!(summary.seeds, 3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Storm {
+    seeds: Range<u64>,
+    faults: Faults,
+}
+
+/// What a storm has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// How often each fault was drawn.
+    pub drawn: BTreeMap<Fault, u64>,
+}
+
+impl Summary {
+    /// Adds the faults of another run.
+    pub fn add(&mut self, drawn: &[Drawn]) {
+        self.seeds += 1;
+        for drawn in drawn {
+            *self.drawn.entry(drawn.fault).or_default() += 1;
+        }
+    }
+
+    /// Returns the faults that were never drawn.
+    pub fn missing(&self) -> Vec<Fault> {
+        Fault::ALL.into_iter().filter(|fault| !self.drawn.contains_key(fault)).collect()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} seeds", self.seeds)?;
+        for (fault, count) in &self.drawn {
+            write!(f, "\n  {fault:<22} {count:>9}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A run that failed, reduced to the faults that it needs.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What is wrong: the error of the test, or its panic.
+    pub message: String,
+    /// How many faults the run drew.
+    pub drawn: usize,
+    /// Those that it needs to fail.
+    pub needed: Vec<Drawn>,
+    /// The last lines of the trace of the reduced run.
+    pub trace: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let needed: Vec<String> = self.needed.iter().map(Drawn::to_string).collect();
+        let needed = needed.join(",");
+        let thread = std::thread::current();
+        let test = thread.name().filter(|name| *name != "main").unwrap_or("the same test");
+        let seed = self.seed;
+        writeln!(f, "seed {seed}: {}", self.message)?;
+        writeln!(f, "needed {} of {} faults: {needed}", self.needed.len(), self.drawn)?;
+        writeln!(
+            f,
+            "to see all of it: {SEED_VARIABLE}={seed} {FAULTS_VARIABLE}=\"{needed}\" cargo test {test} -- --nocapture"
+        )?;
+        write!(f, "the end of its trace:\n{}", self.trace)
+    }
+}
+
+impl Error for Failure {}
+
+impl Storm {
+    /// Returns a storm for `seeds`, with [all faults](Faults::all).
+    pub fn new(seeds: Range<u64>) -> Self {
+        Self { seeds, faults: Faults::all() }
+    }
+
+    /// Sets the faults that are drawn.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Runs `test` for every seed.
+    ///
+    /// # Panics
+    /// With a report when a run fails, or a variable of the environment cannot be read.
+    pub fn run(&self, test: impl FnMut(&mut Sim) -> Outcome) -> Summary {
+        self.hunt(test).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Runs `test` for every seed until one fails.
+    ///
+    /// # Errors
+    /// The first run that fails, reduced to the faults that it needs.
+    ///
+    /// # Panics
+    /// When a variable of the environment cannot be read.
+    pub fn hunt(&self, mut test: impl FnMut(&mut Sim) -> Outcome) -> Result<Summary, Box<Failure>> {
+        let mut summary = Summary::default();
+        let (seeds, only, tracing) = match variable(SEED_VARIABLE, |text| text.parse().ok()) {
+            Some(seed) => {
+                let only = variable(FAULTS_VARIABLE, |text| faults_of(text));
+                (seed..seed + 1, only, Tracing::Live)
+            }
+            None => (self.seeds.clone(), None, Tracing::Off),
+        };
+        for seed in seeds {
+            let run = self.run_one(seed, only.as_ref(), tracing, &mut test);
+            summary.add(&run.drawn);
+            if let Some(message) = run.message {
+                return Err(Box::new(self.reduce(seed, message, run.drawn, &mut test)));
+            }
+        }
+        Ok(summary)
+    }
+
+    fn run_one(
+        &self,
+        seed: u64,
+        only: Option<&BTreeSet<Drawn>>,
+        tracing: Tracing,
+        test: &mut impl FnMut(&mut Sim) -> Outcome,
+    ) -> Run {
+        let mut sim = Sim::new(seed);
+        sim.set_faults(self.faults.clone());
+        sim.set_tracing(tracing);
+        sim.world.lock().dice.only = only.cloned();
+        let message = match quietly(|| catch_unwind(AssertUnwindSafe(|| test(&mut sim)))) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(format!("panicked: {}", text_of(panic.as_ref()))),
+        };
+        let (drawn, trace) = (sim.drawn(), sim.trace());
+        // Programs that were left behind by a panic may panic again when they end.
+        let _ = quietly(|| catch_unwind(AssertUnwindSafe(|| drop(sim))));
+        Run { message, drawn, trace }
+    }
+
+    /// Leaves out faults as long as the run still fails: large parts first, then one by one.
+    fn reduce(
+        &self,
+        seed: u64,
+        message: String,
+        drawn: Vec<Drawn>,
+        test: &mut impl FnMut(&mut Sim) -> Outcome,
+    ) -> Failure {
+        let count = drawn.len();
+        let mut needed = drawn;
+        let (mut part, mut runs) = (needed.len(), 0);
+        while part > 0 && runs < REDUCING_RUNS_MAX {
+            let mut at = 0;
+            while at < needed.len() && runs < REDUCING_RUNS_MAX {
+                let end = (at + part).min(needed.len());
+                let rest: BTreeSet<Drawn> =
+                    needed[..at].iter().chain(&needed[end..]).copied().collect();
+                runs += 1;
+                let run = self.run_one(seed, Some(&rest), Tracing::Off, test);
+                if run.message.is_some() {
+                    // It may draw others of them than before, and then fewer.
+                    needed = run.drawn;
+                } else {
+                    at = end;
+                }
+            }
+            part = if part == 1 { 0 } else { part.div_ceil(2).min(needed.len().max(1)) };
+        }
+        let only: BTreeSet<Drawn> = needed.iter().copied().collect();
+        let last = self.run_one(seed, Some(&only), Tracing::Recent, test);
+        let lines: Vec<&str> = last.trace.lines().collect();
+        let shown = lines.len().saturating_sub(LINES_SHOWN);
+        let trace = lines[shown..].join("\n");
+        Failure { seed, message: last.message.unwrap_or(message), drawn: count, needed, trace }
+    }
+}
+
+/// One run.
+struct Run {
+    /// What is wrong.
+    message: Option<String>,
+    drawn: Vec<Drawn>,
+    trace: String,
+}
+
+/// Returns the value of a variable of the environment, if it is set.
+fn variable<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty() || name == FAULTS_VARIABLE)?;
+    let value = parse(&text);
+    assert!(value.is_some(), "{name}=\"{text}\" cannot be read");
+    value
+}
+
+fn faults_of(text: &str) -> Option<BTreeSet<Drawn>> {
+    text.split(',').filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+thread_local! {
+    /// Whether panics of this thread are reported elsewhere.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `call` without a message for each of its panics, which would hide the report.
+fn quietly<T>(call: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                before(panic);
+            }
+        }));
+    });
+    let before = IS_QUIET.replace(true);
+    let result = call();
+    IS_QUIET.set(before);
+    result
+}

@@ -1,0 +1,418 @@
+//! The world: hosts, sockets, and what will happen when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sim::fault::{Bits, Dice, Fault};
+use crate::sim::network::{Parcel, Path};
+use crate::sim::socket::{Handle, Name, Socket, SocketId, State, Watch};
+use crate::sim::trace::Trace;
+use crate::sys::{self, Epoll, EventFd};
+use crate::{Backend, Event, Readiness, Tag, Trigger};
+
+/// How long each call of a program to its kernel takes, in nanoseconds.
+pub(super) const CALL_TIME: u64 = 1_000;
+/// The time between two opportunities for the faults of hosts and pairs, in nanoseconds.
+pub(super) const TICK: u64 = 100_000_000;
+/// The first port for sockets that do not choose one (`net.ipv4.ip_local_port_range`).
+const FIRST_PORT: u16 = 32_768;
+
+/// A handle to the world.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    pub(super) fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// Returns the world, also after a test has panicked with it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that will happen.
+pub(super) enum Happening {
+    /// Something arrives that a host has sent.
+    Arrival(Parcel),
+    /// An attempt to connect is repeated, or given up.
+    Retry { from: SocketId, attempt: u32 },
+    /// A connection ends unless something was acknowledged since.
+    GiveUp { socket: SocketId },
+    /// A silent peer is probed.
+    Probe { socket: SocketId },
+    /// Readiness that was held back is reported.
+    Nudge,
+    /// A host reaches another again.
+    Heal { path: (usize, usize) },
+    /// What was held arrives.
+    Release { path: (usize, usize) },
+    /// A stopped program goes on.
+    Continue { host: usize },
+    /// A program is started.
+    Start { host: usize },
+    /// The faults of hosts and pairs have an opportunity.
+    Tick,
+}
+
+/// Whether the program of a host runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Nothing was started on it yet, its program has ended, or it waits to be started again.
+    Idle,
+    Running,
+    /// It was stopped (`SIGSTOP`).
+    Stopped,
+    /// It has no power.
+    Down,
+}
+
+/// A host, as its kernel sees it.
+pub(super) struct Host {
+    pub(super) ip: IpAddr,
+    pub(super) life: Life,
+    /// How far its clock is ahead, in nanoseconds.
+    pub(super) ahead: u64,
+    /// The time up to which its program has worked.
+    pub(super) local: u64,
+    /// A stall that begins with its next call.
+    pub(super) stall: u64,
+    /// When the wait of its program ends without an event; `None` if never.
+    pub(super) wakes_at: Option<u64>,
+    /// Its next wait is interrupted.
+    pub(super) is_interrupted: bool,
+    pub(super) trigger: Trigger,
+    /// What may have news to report.
+    pub(super) watched: BTreeSet<SocketId>,
+    next_port: u16,
+    pub(super) ctl_calls: u64,
+    /// How many turns in a row have got nothing done.
+    pub(super) idle_turns: u32,
+    pub(super) subscriptions: Vec<Subscriber>,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.ip.to_string())
+    }
+}
+
+/// A listener to signals.
+pub(super) struct Subscriber {
+    pub(super) mask: u64,
+    pub(super) pending: Arc<AtomicU64>,
+    pub(super) event: EventFd,
+}
+
+/// A descriptor of the system that a simulated loop watches: of a pipe, of a mailbox.
+pub(super) struct Foreign {
+    pub(super) host: usize,
+    pub(super) number: i32,
+    /// A copy, to ask about readiness.
+    pub(super) copy: OwnedFd,
+    pub(super) watch: Watch,
+    pub(super) ready: Readiness,
+}
+
+pub(crate) struct World {
+    pub(super) now: u64,
+    /// The `Instant` of time zero.
+    pub(super) epoch: Instant,
+    pub(super) dice: Dice,
+    pub(super) trace: Trace,
+    pub(super) hosts: Vec<Host>,
+    pub(super) sockets: BTreeMap<SocketId, Socket>,
+    /// The sockets that have a descriptor.
+    by_identity: BTreeMap<(u64, u64), SocketId>,
+    last_socket: SocketId,
+    pub(super) foreign: BTreeMap<u32, Foreign>,
+    last_foreign: u32,
+    pub(super) queue: BTreeMap<(u64, u64), Happening>,
+    last_happening: u64,
+    pub(super) paths: BTreeMap<(usize, usize), Path>,
+    pub(super) latency: (u64, u64),
+    /// The descriptors of the system: those that are simulated, to learn of their end, and those
+    /// that are not.
+    system: Epoll,
+    events: Vec<Event>,
+}
+
+/// The generation of the tags of simulated descriptors in the real poller.
+const SIMULATED: u32 = 0;
+/// That of real ones.
+const REAL: u32 = 1;
+
+impl World {
+    pub(super) fn new(seed: u64) -> io::Result<Self> {
+        Ok(Self {
+            now: 0,
+            epoch: Instant::now(),
+            dice: Dice::new(seed),
+            trace: Trace::default(),
+            hosts: Vec::new(),
+            sockets: BTreeMap::new(),
+            by_identity: BTreeMap::new(),
+            last_socket: 0,
+            foreign: BTreeMap::new(),
+            last_foreign: 0,
+            queue: BTreeMap::new(),
+            last_happening: 0,
+            paths: BTreeMap::new(),
+            latency: (50_000, 500_000),
+            system: Epoll::new(Trigger::Edge)?,
+            events: Vec::new(),
+        })
+    }
+
+    pub(super) fn add_host(&mut self, ip: IpAddr) -> usize {
+        self.hosts.push(Host {
+            ip,
+            life: Life::Idle,
+            ahead: 0,
+            local: self.now,
+            stall: 0,
+            wakes_at: None,
+            is_interrupted: false,
+            trigger: Trigger::Edge,
+            watched: BTreeSet::new(),
+            next_port: FIRST_PORT,
+            ctl_calls: 0,
+            idle_turns: 0,
+            subscriptions: Vec::new(),
+        });
+        self.hosts.len() - 1
+    }
+
+    /// Adds a line about a host to the trace, at its own time.
+    pub(super) fn note(&mut self, host: usize, what: fmt::Arguments<'_>) {
+        let at = self.time_of(host);
+        self.trace.note(at, &self.hosts[host], what);
+    }
+
+    /// Draws a fault, and adds it to the trace.
+    pub(super) fn strikes(&mut self, fault: Fault, host: usize, place: u32) -> Option<Bits> {
+        let bits = self.dice.draw(fault, place)?;
+        self.note(host, format_args!("! {fault}"));
+        Some(bits)
+    }
+
+    /// Returns the time up to which a host has worked.
+    pub(super) fn time_of(&self, host: usize) -> u64 {
+        self.hosts[host].local.max(self.now)
+    }
+
+    /// Passes the time of a call to the kernel, and of a stall that begins with it.
+    pub(super) fn spend(&mut self, host: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[host];
+        host.local = host.local.max(now) + CALL_TIME + std::mem::take(&mut host.stall);
+    }
+
+    pub(super) fn later(&mut self, at: u64, happening: Happening) {
+        self.last_happening += 1;
+        self.queue.insert((at, self.last_happening), happening);
+    }
+
+    /// Opens a socket with a descriptor for the program of a host.
+    pub(super) fn open(&mut self, host: usize) -> io::Result<(SocketId, OwnedFd)> {
+        let id = self.insert(Socket::new(host, None));
+        let fd = self.give_descriptor(id)?;
+        Ok((id, fd))
+    }
+
+    pub(super) fn insert(&mut self, socket: Socket) -> SocketId {
+        self.last_socket += 1;
+        self.sockets.insert(self.last_socket, socket);
+        self.last_socket
+    }
+
+    /// Returns the descriptor with which a program has a socket: the near end of a pipe.
+    pub(super) fn give_descriptor(&mut self, id: SocketId) -> io::Result<OwnedFd> {
+        let (near, far) = io::pipe()?;
+        let (near, far) = (OwnedFd::from(near), OwnedFd::from(far));
+        let identity = sys::identity(near.as_fd())?;
+        self.system.add(far.as_fd(), Tag::new(id as u32, SIMULATED), crate::Interest::NONE)?;
+        self.by_identity.insert(identity, id);
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.handle = Some(Handle { _far: far, identity });
+        }
+        Ok(near)
+    }
+
+    /// Returns the socket of a descriptor.
+    pub(super) fn find(&self, fd: BorrowedFd<'_>) -> Option<SocketId> {
+        let identity = sys::identity(fd).ok()?;
+        self.by_identity.get(&identity).copied()
+    }
+
+    pub(super) fn forget(&mut self, id: SocketId) -> Option<Socket> {
+        self.orphan(id);
+        self.sockets.remove(&id)
+    }
+
+    /// Takes the descriptor from a socket, which the program has closed.
+    pub(super) fn orphan(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.is_orphan = true;
+        socket.watch = None;
+        self.hosts[socket.host].watched.remove(&id);
+        if let Some(handle) = socket.handle.take() {
+            self.by_identity.remove(&handle.identity);
+        }
+    }
+
+    /// Returns a free port of a host.
+    pub(super) fn free_port(&mut self, host: usize) -> u16 {
+        loop {
+            let host_state = &mut self.hosts[host];
+            let port = host_state.next_port;
+            host_state.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
+            let is_used = self.sockets.values().any(|socket| {
+                socket.host == host
+                    && matches!(&socket.local, Some(Name::Inet(it)) if it.port() == port)
+            });
+            if !is_used {
+                return port;
+            }
+        }
+    }
+
+    /// Returns the listener that gets a connection to `name` at a host. Of several, each gets its
+    /// share.
+    pub(super) fn listener(&mut self, host: usize, name: &Name) -> Option<SocketId> {
+        let found: Vec<SocketId> = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| {
+                socket.host == host
+                    && matches!(socket.state, State::Listening(_))
+                    && socket.local.as_ref().is_some_and(|local| matches_name(local, name))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let last = found.len().checked_sub(1)?;
+        let chosen = self.dice.bits(host as u32).between(0, last as u64);
+        found.get(chosen as usize).copied()
+    }
+
+    /// Returns the host with an address, from the view of another.
+    pub(super) fn host_of(&self, from: usize, name: &Name) -> Option<usize> {
+        match name {
+            Name::Unix(_) => Some(from),
+            Name::Inet(address) if address.ip().is_loopback() => Some(from),
+            Name::Inet(address) => self.hosts.iter().position(|host| host.ip == address.ip()),
+        }
+    }
+
+    /// Learns from the system which descriptors were closed, and which real ones are ready.
+    pub(super) fn sweep(&mut self) -> io::Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        while self.system.wait(&mut events, Some(Duration::ZERO))? == crate::Coverage::Partial {}
+        for event in events.drain(..) {
+            match event.tag.generation() {
+                SIMULATED if event.readiness.contains(Readiness::ERROR) => {
+                    self.close(u64::from(event.tag.slot()));
+                }
+                REAL => {
+                    if let Some(foreign) = self.foreign.get_mut(&event.tag.slot()) {
+                        foreign.ready |= event.readiness;
+                        foreign.watch.is_news = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Watches a real descriptor.
+    pub(super) fn watch_real(
+        &mut self,
+        host: usize,
+        fd: BorrowedFd<'_>,
+        watch: Watch,
+    ) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let key = self.last_foreign + 1;
+        self.system.add(fd, Tag::new(key, REAL), crate::Interest::NONE)?;
+        self.last_foreign = key;
+        let (number, copy) = (fd.as_raw_fd(), fd.try_clone_to_owned()?);
+        self.foreign.insert(key, Foreign { host, number, copy, watch, ready: Readiness::NONE });
+        Ok(())
+    }
+
+    /// Returns a real descriptor that is watched.
+    pub(super) fn real(&mut self, host: usize, number: i32) -> Option<(u32, &mut Foreign)> {
+        let found =
+            self.foreign.iter_mut().find(|(_, it)| it.host == host && it.number == number);
+        found.map(|(key, foreign)| (*key, foreign))
+    }
+
+    pub(super) fn forget_real(&mut self, host: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        if let Some((key, _)) = self.real(host, fd.as_raw_fd()) {
+            self.foreign.remove(&key);
+        }
+        self.system.remove(fd)
+    }
+
+    /// Returns whether the next wait of a host would report something.
+    pub(super) fn has_events(&self, host: usize) -> bool {
+        let is_edge = self.hosts[host].trigger == Trigger::Edge;
+        let at = self.time_of(host);
+        let watched = &self.hosts[host].watched;
+        watched.iter().any(|id| self.sockets[id].report(is_edge, at).is_some())
+            || self.foreign.values().any(|it| it.host == host && it.report(is_edge).is_some())
+    }
+
+    /// Delivers a signal to the program of a host.
+    pub(super) fn raise(&mut self, host: usize, number: i32) -> bool {
+        let bit = 1_u64 << (number - 1);
+        let listeners = self.hosts[host].subscriptions.iter().filter(|it| it.mask & bit != 0);
+        let mut is_heard = false;
+        for listener in listeners {
+            is_heard = true;
+            listener.pending.fetch_or(bit, Ordering::SeqCst);
+            listener.event.notify();
+        }
+        if is_heard {
+            self.hosts[host].is_interrupted = true;
+        }
+        is_heard
+    }
+}
+
+impl Foreign {
+    /// Returns what a wait reports of it.
+    pub(super) fn report(&self, is_edge_triggered: bool) -> Option<Readiness> {
+        let told = if is_edge_triggered {
+            if self.watch.is_news { self.ready } else { Readiness::NONE }
+        } else {
+            sys::ready_now(self.copy.as_fd(), self.watch.interest).unwrap_or(Readiness::NONE)
+        };
+        (!told.is_empty()).then_some(told)
+    }
+}
+
+/// Returns whether a socket that is bound to `local` is meant by `name`.
+pub(super) fn matches_name(local: &Name, name: &Name) -> bool {
+    match (local, name) {
+        (Name::Inet(local), Name::Inet(name)) => {
+            local.port() == name.port() && (local.ip() == name.ip() || includes(local, name))
+        }
+        _ => local == name,
+    }
+}
+
+/// Returns whether an address without a host includes another.
+fn includes(any: &SocketAddr, one: &SocketAddr) -> bool {
+    any.ip().is_unspecified() && any.is_ipv4() == one.is_ipv4()
+}

@@ -1,0 +1,61 @@
+//! The simulated world: what stands in it works as on a real kernel, and whatever it does, a run can
+//! be repeated.
+
+mod echo;
+
+use std::time::Duration;
+
+use reactor::sim::{Faults, Sim, Storm, Tracing};
+
+use echo::{client, far, server};
+
+#[test]
+fn an_echo_server_and_its_client_talk_without_faults() {
+    let mut sim = Sim::new(1);
+    let (one, other) = (sim.host("10.0.0.1"), sim.host("10.0.0.2"));
+    sim.start(one, server).expect("it listens");
+    sim.start(other, || client(20)).expect("it dials");
+    let done = sim.run_until(Duration::from_secs(10), |sim| far(sim, other).is_done());
+    assert!(done.expect("it runs"), "{:?}", far(&mut sim, other));
+    assert_eq!(far(&mut sim, other).verified, 20);
+    assert_eq!(far(&mut sim, other).dials, 1);
+}
+
+#[test]
+fn every_byte_is_right_in_a_storm() {
+    let summary = Storm::new(0..40).run(|sim| {
+        let (one, other) = (sim.host("10.0.0.1"), sim.host("10.0.0.2"));
+        sim.start(one, server)?;
+        sim.start(other, || client(200))?;
+        sim.run_for(Duration::from_secs(60))?;
+        sim.calm()?;
+        let done = sim.run_until(Duration::from_secs(300), |sim| far(sim, other).is_done())?;
+        if !done {
+            return Err(format!("the client got stuck: {:?}", far(sim, other)).into());
+        }
+        Ok(())
+    });
+    println!("{summary}");
+}
+
+#[test]
+fn a_run_is_repeated_byte_for_byte() {
+    let run = |seed| {
+        let mut sim = Sim::new(seed);
+        sim.set_tracing(Tracing::All);
+        sim.set_faults(Faults::all());
+        let (one, other) = (sim.host("10.0.0.1"), sim.host("10.0.0.2"));
+        let started = sim.start(one, server).and_then(|()| sim.start(other, || client(50)));
+        let ran = started.and_then(|()| sim.run_for(Duration::from_secs(30)));
+        (sim.trace(), format!("{ran:?}"))
+    };
+    for seed in 0..10 {
+        let (first, second) = (run(seed), run(seed));
+        assert!(first.0.len() > 100, "{}", first.0);
+        for (one, other) in first.0.lines().zip(second.0.lines()) {
+            assert_eq!(one, other, "seed {seed}");
+        }
+        assert_eq!(first, second, "seed {seed}");
+    }
+    assert_ne!(run(1).0, run(2).0);
+}
