@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::kernel;
 use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
-use crate::kernel;
 use crate::sys::{Epoll, Poll, Select};
 use crate::{Coverage, Interest, Readiness, Tag};
 

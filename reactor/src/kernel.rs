@@ -55,10 +55,7 @@ fn ask<T>(call: impl FnOnce(&Simulated) -> Option<T>) -> Option<T> {
 
 /// Asks the simulated kernel if there is one, and the system otherwise.
 #[inline(always)]
-fn choose<T>(
-    simulated: impl FnOnce(&Simulated) -> Option<T>,
-    system: impl FnOnce() -> T,
-) -> T {
+fn choose<T>(simulated: impl FnOnce(&Simulated) -> Option<T>, system: impl FnOnce() -> T) -> T {
     if IS_SIMULATED.get()
         && let Some(answer) = ask(simulated)
     {
@@ -124,7 +121,11 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[inline(always)]
 pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    choose(|kernel| kernel.send(fd, slices), #[inline(always)] || sys::send(fd, slices))
+    choose(
+        |kernel| kernel.send(fd, slices),
+        #[inline(always)]
+        || sys::send(fd, slices),
+    )
 }
 
 pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -118,13 +118,17 @@ fn wait(
     if events.is_empty() {
         return Ok(pass(world, host, timeout));
     }
-    if events.len() > 1 && let Some(mut bits) = world.strikes(Fault::Reorder, host, place) {
+    if events.len() > 1
+        && let Some(mut bits) = world.strikes(Fault::Reorder, host, place)
+    {
         for place in (1..events.len()).rev() {
             events.swap(place, bits.between(0, place as u64) as usize);
         }
     }
     let mut coverage = Coverage::Complete;
-    if events.len() > 1 && let Some(mut bits) = world.strikes(Fault::FullArray, host, place) {
+    if events.len() > 1
+        && let Some(mut bits) = world.strikes(Fault::FullArray, host, place)
+    {
         events.truncate(bits.between(1, events.len() as u64 - 1) as usize);
         coverage = Coverage::Partial;
     }

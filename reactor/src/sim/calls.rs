@@ -45,11 +45,7 @@ impl Simulated {
     }
 
     /// Performs a call on a socket of this kernel.
-    fn on<T>(
-        &self,
-        fd: BorrowedFd<'_>,
-        call: impl FnOnce(&mut World, SocketId) -> T,
-    ) -> Option<T> {
+    fn on<T>(&self, fd: BorrowedFd<'_>, call: impl FnOnce(&mut World, SocketId) -> T) -> Option<T> {
         let mut world = self.world.lock();
         let id = world.find(fd)?;
         world.spend(self.host);
@@ -172,9 +168,10 @@ impl Simulated {
                 other.host == host
                     && matches!(other.state, State::Listening(_) | State::Fresh)
                     && !(reuses && other.reuses_port)
-                    && other.local.as_ref().is_some_and(|it| {
-                        matches_name(it, &name) || matches_name(&name, it)
-                    })
+                    && other
+                        .local
+                        .as_ref()
+                        .is_some_and(|it| matches_name(it, &name) || matches_name(&name, it))
             });
             if is_taken {
                 return error(libc::EADDRINUSE);
@@ -468,7 +465,8 @@ fn accept(
         return error(libc::ECONNABORTED);
     }
     let fd = world.give_descriptor(first)?;
-    let peer = world.sockets.get_mut(&first).and_then(Socket::stream).map(|it| it.peer_name.clone());
+    let peer =
+        world.sockets.get_mut(&first).and_then(Socket::stream).map(|it| it.peer_name.clone());
     if let Some(peer) = &peer {
         world.note(host, format_args!("accepts {peer}"));
     }

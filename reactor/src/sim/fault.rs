@@ -317,7 +317,10 @@ mod tests {
             let drawn = Drawn { fault, place: 3, turn: 17 };
             assert_eq!(drawn.to_string().parse(), Ok(drawn));
         }
-        assert_eq!(Drawn { fault: Fault::HalfClose, place: 3, turn: 17 }.to_string(), "half-close@3#17");
+        assert_eq!(
+            Drawn { fault: Fault::HalfClose, place: 3, turn: 17 }.to_string(),
+            "half-close@3#17"
+        );
         assert!("reset@3".parse::<Drawn>().is_err());
         assert!("nothing@3#1".parse::<Drawn>().is_err());
     }

@@ -308,7 +308,10 @@ impl Sim {
 
 impl fmt::Debug for Sim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sim").field("seed", &self.seed).field("now", &self.now()).finish_non_exhaustive()
+        f.debug_struct("Sim")
+            .field("seed", &self.seed)
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }
 

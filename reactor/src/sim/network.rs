@@ -34,16 +34,38 @@ pub(super) struct Parcel {
 
 /// What arrives.
 pub(super) enum Segment {
-    Syn { from: SocketId, name: Name, attempt: u32 },
-    SynAck { to: SocketId },
+    Syn {
+        from: SocketId,
+        name: Name,
+        attempt: u32,
+    },
+    SynAck {
+        to: SocketId,
+    },
     /// The answer to a connection that cannot be made.
-    Refusal { to: SocketId, errno: i32 },
-    Bytes { to: SocketId, from: SocketId, bytes: Vec<u8> },
-    Fin { to: SocketId },
-    Reset { to: SocketId },
-    Ack { to: SocketId, count: usize },
+    Refusal {
+        to: SocketId,
+        errno: i32,
+    },
+    Bytes {
+        to: SocketId,
+        from: SocketId,
+        bytes: Vec<u8>,
+    },
+    Fin {
+        to: SocketId,
+    },
+    Reset {
+        to: SocketId,
+    },
+    Ack {
+        to: SocketId,
+        count: usize,
+    },
     /// There is room again.
-    Window { to: SocketId },
+    Window {
+        to: SocketId,
+    },
 }
 
 /// Returns the place of the faults of one direction between two hosts.
@@ -283,10 +305,13 @@ impl World {
             return;
         }
         match what {
-            Segment::Syn { from: socket, name, attempt } => self.take_syn(from, to, socket, name, attempt),
+            Segment::Syn { from: socket, name, attempt } => {
+                self.take_syn(from, to, socket, name, attempt)
+            }
             Segment::SynAck { to: socket } => self.take_syn_ack(from, to, socket),
             Segment::Refusal { to: socket, errno } => {
-                if let Some(Socket { state: State::Connecting(_), .. }) = self.sockets.get(&socket) {
+                if let Some(Socket { state: State::Connecting(_), .. }) = self.sockets.get(&socket)
+                {
                     self.fail(socket, errno);
                 }
             }

@@ -81,8 +81,9 @@ impl Sim {
         let kernel = self.kernel(host);
         let Some(program) = self.programs[host].as_mut() else { return Ok(()) };
         let before = program.progress();
-        kernel::enter(kernel, || program.turn())
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.name(host))))?;
+        kernel::enter(kernel, || program.turn()).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.name(host)))
+        })?;
         let Some(program) = self.programs[host].as_ref() else { return Ok(()) };
         let (is_idle, has_ended) = (program.progress() == before, program.has_ended());
         {

@@ -232,7 +232,8 @@ struct Run {
 
 /// Returns the value of a variable of the environment, if it is set.
 fn variable<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty() || name == FAULTS_VARIABLE)?;
+    let text =
+        std::env::var(name).ok().filter(|text| !text.is_empty() || name == FAULTS_VARIABLE)?;
     let value = parse(&text);
     assert!(value.is_some(), "{name}=\"{text}\" cannot be read");
     value

@@ -351,8 +351,7 @@ impl World {
 
     /// Returns a real descriptor that is watched.
     pub(super) fn real(&mut self, host: usize, number: i32) -> Option<(u32, &mut Foreign)> {
-        let found =
-            self.foreign.iter_mut().find(|(_, it)| it.host == host && it.number == number);
+        let found = self.foreign.iter_mut().find(|(_, it)| it.host == host && it.number == number);
         found.map(|(key, foreign)| (*key, foreign))
     }
 

@@ -4,12 +4,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::kernel::Subscription;
 use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
-use crate::kernel::Subscription;
-use crate::{
-    Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token, kernel,
-};
+use crate::{Cx, Expired, Handler, Interest, LoopCx, Reason, Registration, Timeout, Token, kernel};
 
 /// A closure that is called once.
 struct Once<F> {

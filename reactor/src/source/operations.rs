@@ -216,7 +216,8 @@ impl<A> Cx<'_, A> {
         // contradicts is not believed the first time. Hot paths never get here: a short read or
         // write has told them already.
         let Some(fd) = &own.fd else { return Ok(()) };
-        let contradicted = is_edge_triggered && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
+        let contradicted =
+            is_edge_triggered && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
         let disputed = std::mem::replace(&mut own.disputed, contradicted);
         if !contradicted || disputed {
             own.ready = own.ready.without(interest.mask());

@@ -21,7 +21,9 @@ mod socket;
 pub(crate) use clock::monotonic;
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
-pub(crate) use io_calls::{SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev};
+pub(crate) use io_calls::{
+    SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
+};
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::Process;
