@@ -66,6 +66,11 @@ compile_error!("reactor is for Linux only: it is built on epoll, eventfd and acc
 mod backend;
 mod kernel;
 mod net;
+#[cfg(not(planted))]
+mod planted;
+#[cfg(planted)]
+#[doc(hidden)]
+pub mod planted;
 mod reactor;
 pub mod sim;
 mod source;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use log::{debug, info, warn};
 
 use crate::net::socket_file::SocketFile;
+use crate::planted::{self, Planted};
 use crate::reactor::backoff::{Backoff, Folding, LOG_INTERVAL};
 use crate::source::handler::exhaustion;
 use crate::source::registration::Sharing;
@@ -149,6 +150,9 @@ impl<F> Acceptor<F> {
             let hint = exhaustion(error).map(|hint| format!(": {hint}")).unwrap_or_default();
             warn!("{}: accepting pauses: {error}{hint}{folded}", self.address);
         }
+        if planted::is(Planted::AcceptSpins) {
+            return;
+        }
         self.wait_for_room(cx);
         cx.set_timeout(Some(self.pauses.next_pause()));
     }
@@ -157,7 +161,7 @@ impl<F> Acceptor<F> {
     fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
         cx.set_interest(Interest::NONE);
         let me = cx.me;
-        if !cx.core.starved.contains(&me) {
+        if !cx.core.starved.contains(&me) && !planted::is(Planted::RoomUnannounced) {
             cx.core.starved.push(me);
         }
     }
@@ -202,7 +206,9 @@ impl<F> Acceptor<F> {
         F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
     {
         cx.set_interest(Interest::READ);
-        for _ in 0..cx.limits().accepts_per_turn {
+        let is_bounded = !planted::is(Planted::AcceptsUnbounded);
+        let most = if is_bounded { cx.limits().accepts_per_turn } else { usize::MAX };
+        for _ in 0..most {
             if cx.connections() >= cx.limits().connections_max {
                 self.log_full(cx);
                 self.wait_for_room(cx);
@@ -290,7 +296,9 @@ where
 
     /// Ends a pause.
     fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        cx.set_interest(Interest::READ);
+        if !planted::is(Planted::AcceptStaysPaused) {
+            cx.set_interest(Interest::READ);
+        }
         Ok(())
     }
 

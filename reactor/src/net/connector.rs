@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::debug;
 
+use crate::planted::{self, Planted};
 use crate::source::registration::{ExhaustedBy, Idle, Mode};
 use crate::source::table::NEVER;
 use crate::{
@@ -144,6 +145,9 @@ impl<H> Connecting<H> {
     fn is_established<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
         if !cx.readiness().intersects(Readiness::WRITABLE | Readiness::ERROR) {
             return Ok(false);
+        }
+        if planted::is(Planted::ConnectAssumed) {
+            return Ok(true);
         }
         match cx.take_error()? {
             None => Ok(true),

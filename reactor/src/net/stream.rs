@@ -15,6 +15,7 @@ mod conversions;
 mod files;
 
 use crate::net::connector::Connector;
+use crate::planted::{self, Planted};
 use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
 use crate::source::table::NEVER;
@@ -300,6 +301,9 @@ fn heed_ends<A, S, L: Layer>(
     cx: &mut Cx<'_, A>,
 ) -> io::Result<()> {
     link.hung_up(scratch);
+    if planted::is(Planted::CloseBeforeData) && cx.readiness().contains(Readiness::READ_CLOSED) {
+        cx.end(Reason::PeerClosed);
+    }
     if cx.readiness().contains(Readiness::ERROR)
         && !link.reads()
         && let Some(error) = cx.take_error()?
@@ -332,7 +336,8 @@ fn end_output<A, S, L: Layer>(
     scratch: &mut Scratch,
     cx: &mut Cx<'_, A>,
 ) -> io::Result<()> {
-    if shut_down(cx)? == HalfClose::Impossible {
+    let is_done = planted::is(Planted::NoLinger) && link.is_lingering();
+    if shut_down(cx)? == HalfClose::Impossible || is_done {
         // The peer learns that nothing more comes when the descriptor is closed.
         link.received(scratch, 0, false);
     }
@@ -411,6 +416,7 @@ impl<A> Cx<'_, A> {
         let read = match wait {
             Wait { read: true, .. } => Interest::READ,
             Wait { hang_up: true, .. } => Interest::HANG_UP,
+            _ if planted::is(Planted::HangUpSpins) => Interest::HANG_UP,
             _ => Interest::NONE,
         };
         let interest = if wait.write { read | Interest::WRITE } else { read };

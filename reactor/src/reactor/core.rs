@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use log::{Level, debug, log_enabled, warn};
 
 use crate::net::stream::Shared;
+use crate::planted::{self, Planted};
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
@@ -322,7 +323,8 @@ impl<A> Core<A> {
 
     /// Runs a source soon, whatever its readiness.
     pub(crate) fn wake(&mut self, tag: Tag) {
-        self.update(tag, |source| source.woken = true);
+        let merges = planted::is(Planted::WakeMerged);
+        self.update(tag, |source| source.woken |= !(merges && source.queued));
     }
 
     /// Records that an operation would block again although poll(2) still denies it. The loop
@@ -375,7 +377,8 @@ impl<A> Core<A> {
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         // These are almost always empty, so their sizes are added up for a single test.
-        let left = self.queue.len() | self.due.len() | self.ending.len() | self.unweeded;
+        let queued = if planted::is(Planted::SleepsBehind) { 0 } else { self.queue.len() };
+        let left = queued | self.due.len() | self.ending.len() | self.unweeded;
         left != 0
             || self.wheel.is_compacting()
             || self.mailbox.is_pending()

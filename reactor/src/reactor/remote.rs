@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::planted::{self, Planted};
 use crate::reactor::trim::Table;
 use crate::sys::{EventFd, Process};
 use crate::{Cx, Forked, Handler, Interest, LoopCx};
@@ -67,7 +68,9 @@ impl<A> Mailbox<A> {
     /// taken after this are complete, or a new notification is on its way: the last wake is never
     /// lost.
     pub(crate) fn acknowledge(&self) {
-        self.signalled.store(false, Ordering::SeqCst);
+        if !(planted::is(Planted::NotificationStuck) && self.is_pending()) {
+            self.signalled.store(false, Ordering::SeqCst);
+        }
         self.pending.store(true, Ordering::Relaxed);
     }
 

@@ -1,6 +1,7 @@
 //! The sources to run, in order.
 
 use crate::Tag;
+use crate::planted::{self, Planted};
 use crate::reactor::trim::Table;
 
 /// A queue that is emptied once a turn. It takes fewer instructions than a ring.
@@ -35,7 +36,7 @@ impl RunQueue {
     /// Drops the tags that were taken. To be called once a turn.
     #[inline]
     pub(crate) fn end_turn(&mut self) {
-        if self.next < self.tags.len() {
+        if self.next < self.tags.len() && !planted::is(Planted::QueueDropped) {
             self.tags.drain(..self.next);
         } else {
             self.tags.clear();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::{Level, debug, log_enabled, trace};
 
+use crate::planted::{self, Planted};
 use crate::reactor::core::RunState;
 use crate::source::table::{Phase, Source};
 use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Role, Tag, TimerId, sys};
@@ -55,6 +56,12 @@ impl<A: 'static> Reactor<A> {
         }
         self.run_queue();
         self.expire();
+        while planted::is(Planted::TimersInOneTurn)
+            && self.may_call(0)
+            && self.core.collect_due() > 0
+        {
+            self.expire();
+        }
         if self.core.mailbox.is_pending() {
             self.run_remote_calls();
         }
@@ -147,6 +154,9 @@ impl<A: 'static> Reactor<A> {
                 // operation has to block when they are gone. The rest stays until an operation
                 // removes it.
                 cx.core.lent.once = news.and(Readiness::ERROR | Readiness::PRIORITY);
+                if planted::is(Planted::EdgeConsumed) {
+                    cx.core.lent.once |= news.and(Readiness::READABLE);
+                }
                 cx.core.counters.runs += 1;
                 cx.woken = woken;
                 handler.ready(cx)
@@ -251,7 +261,9 @@ impl<A: 'static> Reactor<A> {
             self.core.counters.timers += 1;
             self.tell(tag, |handler, cx| handler.timeout(timeout, cx));
         }
-        self.core.arm(tag);
+        if !planted::is(Planted::IdleDisarmed) {
+            self.core.arm(tag);
+        }
     }
 
     /// Phase 7: runs closures from other threads, within the budget.
@@ -271,7 +283,11 @@ impl<A: 'static> Reactor<A> {
     /// Returns how many sources are reaped in this turn. A loop that stops has no other sources to
     /// delay.
     fn ends_now(&self) -> usize {
-        if self.has_ended() { usize::MAX } else { self.core.limits.ends_per_turn }
+        if self.has_ended() || planted::is(Planted::EndsUnbounded) {
+            usize::MAX
+        } else {
+            self.core.limits.ends_per_turn
+        }
     }
 
     /// Phase 8: for each source that has ended, removes and closes its descriptor, tells its
@@ -292,7 +308,8 @@ impl<A: 'static> Reactor<A> {
                 }
                 // A forked copy shares its kernel objects with the original: this would disturb
                 // that.
-                if source.own.is_unsent && !self.core.is_copy() {
+                if source.own.is_unsent && !self.core.is_copy() && !planted::is(Planted::CutInOrder)
+                {
                     self.core.cut_short(tag, fd.as_fd(), &reason);
                 }
                 if self.core.must_remove(&source)
@@ -316,6 +333,9 @@ impl<A: 'static> Reactor<A> {
                 handler.closed(reason, &mut cx);
                 self.adopt();
             }
+        }
+        if planted::is(Planted::EndsForgotten) {
+            self.core.ending.clear();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::planted::{self, Planted};
 use crate::reactor::core::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
@@ -52,7 +53,7 @@ impl<A> Cx<'_, A> {
         let uncertain = Readiness::READ_CLOSED | Readiness::ERROR;
         if own.exhausted_by == ExhaustedBy::ShortRead
             && !own.urgent
-            && !own.ready.intersects(uncertain)
+            && (!own.ready.intersects(uncertain) || planted::is(Planted::EndHidden))
         {
             own.ready = own.ready.without(Readiness::READABLE);
         }
@@ -80,6 +81,9 @@ impl<A> Cx<'_, A> {
             |fd, kind| write_any(fd, kind, slices),
         )?;
         self.note_write(count, wanted);
+        if planted::is(Planted::ShortWriteWhole) {
+            return Ok(count.map(|_| wanted));
+        }
         Ok(count)
     }
 
@@ -216,14 +220,15 @@ impl<A> Cx<'_, A> {
         // contradicts is not believed the first time. Hot paths never get here: a short read or
         // write has told them already.
         let Some(fd) = &own.fd else { return Ok(()) };
-        let contradicted =
-            is_edge_triggered && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
+        let contradicted = is_edge_triggered
+            && !planted::is(Planted::BlockBelieved)
+            && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
         let disputed = std::mem::replace(&mut own.disputed, contradicted);
         if !contradicted || disputed {
             own.ready = own.ready.without(interest.mask());
             own.urgent &= !interest.contains(Interest::READ);
         }
-        if contradicted && disputed {
+        if contradicted && disputed && !planted::is(Planted::DisputeForgotten) {
             core.dispute(self.me, interest.mask());
         }
         Ok(())

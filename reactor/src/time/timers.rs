@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::planted::{self, Planted};
 use crate::reactor::clock::nanos;
 use crate::reactor::core::Core;
 use crate::source::table::{NEVER, Source};
@@ -51,7 +52,8 @@ impl<A, P> Cx<'_, A, P> {
 impl<A> Core<A> {
     /// Returns a time from now on, on the scale of the loop.
     pub(crate) fn ticks_after(&self, after: Duration) -> u64 {
-        self.ticks.saturating_add(nanos(after))
+        let early = if planted::is(Planted::TimerEarly) { self.ticks % 1_000_000 } else { 0 };
+        (self.ticks - early).saturating_add(nanos(after))
     }
 
     /// Changes the deadline or the idle limit of a source.
@@ -100,6 +102,7 @@ impl<A> Core<A> {
             return None;
         }
         let unseen = match source.own.fd {
+            Some(_) if planted::is(Planted::SilenceUnasked) => 0,
             Some(_) => self.ticks.saturating_sub(self.patience.looked_at()),
             None => 0,
         };

@@ -7,6 +7,7 @@ use super::entry::{Entry, Place};
 use super::{
     BUCKETS, Collected, Due, LEVEL_BITS, TICK_BITS, TimerTag, Wheel, digit, level_of, tick_of,
 };
+use crate::planted::{self, Planted};
 
 impl Wheel {
     /// Collects the timers that are due at `now`, the earliest first. Timers with the same deadline
@@ -62,7 +63,9 @@ impl Wheel {
         let period = self.periods[index as usize];
         let ticks = (now.saturating_sub(deadline) / period).saturating_add(1);
         // At the end of time, the last period is cut short.
-        let next = deadline.saturating_add(ticks.saturating_mul(period));
+        let on_grid = deadline.saturating_add(ticks.saturating_mul(period));
+        let drifts = planted::is(Planted::PeriodDrifts);
+        let next = if drifts { now.saturating_add(period) } else { on_grid };
         self.entries[index as usize].deadline = next;
         self.link(index, next);
         Some(Due { id, payload, deadline, ticks })

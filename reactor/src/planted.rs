@@ -1,0 +1,136 @@
+//! Planted faults: mistakes that event loops have made. A test plants them one at a time, to show
+//! that it would notice each.
+//!
+//! Only a build with `--cfg planted` in `RUSTFLAGS` contains them. In every other build [`is`] is
+//! the constant `false`, and the compiler removes what depends on it.
+
+#![cfg_attr(not(planted), allow(unreachable_pub))] // Such a build exports nothing of this.
+
+/// Defines the faults: what each does, its name, and the number of the requirement that it breaks
+/// (`docs/src/requirements.md`).
+macro_rules! faults {
+    ($($(#[$does:meta])+ $name:ident = $number:literal,)+) => {
+        /// A fault that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Planted {
+            $($(#[$does])+ $name,)+
+        }
+
+        #[cfg(planted)]
+        impl Planted {
+            /// All faults.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Returns the name of the fault.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// Returns the number of the requirement that the fault breaks: 1 for P1.
+            pub const fn requirement(self) -> u8 {
+                match self {
+                    $(Self::$name => $number,)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// P1: the loop sleeps although sources are queued, those that have used up their budget among
+    /// them.
+    SleepsBehind = 1,
+    /// P1: the run queue is cleared at the end of a turn. The sources in it are never queued again.
+    QueueDropped = 1,
+    /// P2: a call consumes the readiness to read that it was told of, even if it has not read
+    /// everything.
+    EdgeConsumed = 2,
+    /// P2: a would-block is believed at once on an edge-triggered descriptor, even if the kernel
+    /// reports the descriptor as ready.
+    BlockBelieved = 2,
+    /// P2: an operation that blocks twice although the kernel reports the descriptor as ready is not
+    /// tried again.
+    DisputeForgotten = 2,
+    /// P3: the last event of a wait that filled its array is dropped.
+    LastEventDropped = 3,
+    /// P3: a wait that was interrupted, or that filled its array, counts as complete.
+    PartialIsComplete = 3,
+    /// P4: the generation of a tag is not checked. A token, timer or event of a source that has
+    /// ended reaches the next source in its slot.
+    GenerationIgnored = 4,
+    /// P5: a connection is closed when its peer ends its stream, without reading what came before.
+    CloseBeforeData = 5,
+    /// P5: a source that does not read is told of the end of its peer's stream in every turn.
+    HangUpSpins = 5,
+    /// P5: a short read counts as proof that there is no more, although the end of the stream is
+    /// known to follow.
+    EndHidden = 5,
+    /// P5: a level-triggered backend is not told that an interest was removed. It reports what
+    /// nothing waits for at every wait.
+    InterestKept = 5,
+    /// P5: a level-triggered backend is not told that an interest was added.
+    InterestUntold = 5,
+    /// P7: a notification that arrives while calls of other threads are left over is read, but not
+    /// acknowledged. No later call notifies the loop.
+    NotificationStuck = 7,
+    /// P7: a wake of a source that is queued is dropped, since it runs anyway.
+    WakeMerged = 7,
+    /// P8: accepting does not pause when descriptors run out.
+    AcceptSpins = 8,
+    /// P8: the end of a pause does not resume accepting.
+    AcceptStaysPaused = 8,
+    /// P8: a listener at a limit is not woken when a source ends.
+    RoomUnannounced = 8,
+    /// P9: a listener accepts everything that waits in one turn.
+    AcceptsUnbounded = 9,
+    /// P12: a deadline is counted from the whole millisecond before now.
+    TimerEarly = 12,
+    /// P13: timers that are armed while others fire are fired in the same turn.
+    TimersInOneTurn = 13,
+    /// P15: the next period of a periodic timer is counted from now.
+    PeriodDrifts = 15,
+    /// P20: a connection counts as established when its descriptor becomes writable, without asking
+    /// for its error.
+    ConnectAssumed = 20,
+    /// P22: sources that end while others are being reaped, or beyond the budget, are never reaped.
+    EndsForgotten = 22,
+    /// P24: an idle limit that has moved before its timer fires is not armed again.
+    IdleDisarmed = 24,
+    /// P37: limits of time pass without asking the kernel for what it holds.
+    SilenceUnasked = 37,
+    /// P38: a short write counts as a whole one.
+    ShortWriteWhole = 38,
+    /// P38: a connection is closed when its output was sent, without reading until its peer ends
+    /// its stream.
+    NoLinger = 38,
+    /// P38: a connection that ends with output unsent ends in order.
+    CutInOrder = 38,
+    /// P41: all sources that have ended are reaped in one turn.
+    EndsUnbounded = 41,
+}
+
+#[cfg(planted)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Planted>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault in the loops of this thread, in place of any other, or removes it.
+#[cfg(planted)]
+pub fn plant(fault: Option<Planted>) {
+    PLANTED.set(fault);
+}
+
+/// Returns whether this fault is planted on this thread.
+#[cfg(planted)]
+pub(crate) fn is(fault: Planted) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Returns `false`: this build has no planted faults.
+#[cfg(not(planted))]
+#[inline(always)]
+pub(crate) const fn is(_fault: Planted) -> bool {
+    false
+}
