@@ -12,6 +12,7 @@
 //! - `plan` selects the measurements, and `run` executes them in alternating rounds, each with a
 //!   function of `drive`. `report` and `plots` present the results, and `record` writes them to the
 //!   book. `program` has the shared parts of both programs.
+//! - `storm` judges what clients of `kv` have seen in a run with faults.
 //!
 //! The criterion benches are in `benches/`: `cargo bench -p myevent-benches`.
 
@@ -35,6 +36,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scene;
+pub mod storm;
 pub mod subject;
 pub mod timing;
 pub mod work;
