@@ -268,13 +268,13 @@ fn find_contradiction(subscriptions: &[&Subscription]) -> Result<(), Fault> {
         return Ok(());
     }
     let messages: Vec<String> = before.keys().take(10).map(Message::to_string).collect();
-    let who: Vec<String> = subscriptions
+    let what: Vec<String> = subscriptions
         .iter()
         .filter(|it| it.received.iter().any(|(_, message)| before.contains_key(message)))
         .map(|it| it.to_string())
         .collect();
-    let (count, messages, who) = (before.len(), messages.join(", "), who.join("; "));
-    Err(Fault::Contradiction(format!("the order of {count} messages ({messages}): {who}")))
+    let (count, messages, what) = (before.len(), messages.join(", "), what.join("; "));
+    Err(Fault::Contradiction(format!("the order of {count} messages ({messages}): {what}")))
 }
 
 /// Finds counts of receivers that no moment between request and reply explains.

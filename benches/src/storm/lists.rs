@@ -168,19 +168,19 @@ impl Queues {
             }
         }
         let mut fates: Vec<Option<Fate>> = self.pushes.iter().map(|_| None).collect();
-        let mut note = |key: &[u8], element: &[u8], until: u64, fate: Fate, who: String| {
+        let mut note = |key: &[u8], element: &[u8], until: u64, fate: Fate, what: String| {
             let pushed = places.get(element).map(|number| (*number, &self.pushes[*number]));
             let Some((number, push)) = pushed else {
                 let element = quoted(element);
-                return Err(Fault::Strange(format!("{who}: {element} was never pushed")));
+                return Err(Fault::Strange(format!("{what}: {element} was never pushed")));
             };
             if *push.key != *key || until < push.invoked {
-                return Err(Fault::Strange(format!("{who}, but {push}")));
+                return Err(Fault::Strange(format!("{what}, but {push}")));
             }
             match fates[number].replace(fate) {
                 None => Ok(()),
                 Some(Fate::Popped(other)) => {
-                    Err(Fault::Twice(format!("{push}; {}; {who}", self.pops[other])))
+                    Err(Fault::Twice(format!("{push}; {}; {what}", self.pops[other])))
                 }
                 Some(Fate::Left) => Err(Fault::Twice(format!("{push}; it is left twice"))),
             }
@@ -195,8 +195,8 @@ impl Queues {
         }
         for (key, elements) in rest {
             for element in elements {
-                let who = format!("{} is left in {}", quoted(element), quoted(key));
-                note(key, element, u64::MAX, Fate::Left, who)?;
+                let what = format!("{} is left in {}", quoted(element), quoted(key));
+                note(key, element, u64::MAX, Fate::Left, what)?;
             }
         }
         Ok(fates)
