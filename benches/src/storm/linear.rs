@@ -76,6 +76,9 @@ struct Configuration {
 /// What makes two configurations comparable.
 type Class = (State, Vec<u32>);
 
+/// What decides which of those includes the other: the lost operations and the zone.
+type Rival = (Vec<u32>, Zone);
+
 /// Configurations without those that others include.
 ///
 /// One includes another if it allows more times and has used fewer lost operations, which it may
@@ -83,7 +86,7 @@ type Class = (State, Vec<u32>);
 #[derive(Default)]
 struct Configurations {
     /// Hashed without random keys, so that a check can be repeated.
-    classes: HashMap<Class, Vec<(Vec<u32>, Zone)>, BuildHasherDefault<DefaultHasher>>,
+    classes: HashMap<Class, Vec<Rival>, BuildHasherDefault<DefaultHasher>>,
     len: usize,
 }
 
