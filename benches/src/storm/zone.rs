@@ -4,7 +4,7 @@
 //! it is as vague. Whether a key may have ended by a later step depends on both, so the difference
 //! is kept as well: the zones of timed automata (Dill 1989), with two variables.
 
-/// Beyond all times, and small enough that two of it can be added.
+/// Beyond all times, and small enough that two of it can be added. Times are below its half.
 const INFINITE: i64 = 1 << 61;
 
 /// A range of whole nanoseconds, with both ends.
@@ -18,12 +18,16 @@ const ANY: Range = Range { low: -INFINITE, high: INFINITE };
 
 /// Returns a time as the zones count it.
 pub(super) fn time(nanoseconds: u64) -> i64 {
-    i64::try_from(nanoseconds).unwrap_or(INFINITE).min(INFINITE)
+    i64::try_from(nanoseconds).unwrap_or(INFINITE).min(INFINITE / 2)
 }
 
 impl Range {
+    /// Returns the range between two times. One that is far beyond all times is no limit, so that
+    /// what was computed from no limit is none.
     pub(super) fn new(low: i64, high: i64) -> Self {
-        Self { low: low.max(-INFINITE), high: high.min(INFINITE) }
+        let low = if low < -INFINITE / 2 { -INFINITE } else { low };
+        let high = if high > INFINITE / 2 { INFINITE } else { high };
+        Self { low, high }
     }
 
     /// Returns the range from `low` on.
