@@ -48,7 +48,8 @@
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
 //! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
 //!   environment variable `REACTOR_BACKEND` chooses one.
-//! - [`testing`] has a backend that plays a script on a virtual clock.
+//! - [`sim`] runs programs on simulated hosts: virtual time, a network with faults, and scripts that
+//!   dictate what a loop is told.
 //!
 //! # Errors and panics
 //!
@@ -76,7 +77,6 @@ pub mod sim;
 mod source;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
-pub mod testing;
 mod time;
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Probe, on_every_backend, probe, serve, serve_echo, turn_until};
 use protocol::codecs::Bytes;
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
-use reactor::testing::{Call, Script};
+use reactor::sim::{Call, Script};
 use reactor::{
     Cx, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason, Timeout, Token, Trigger,
 };

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{on_every_backend, serve_echo, temporary, turn_until};
 use protocol::Limits;
-use reactor::testing::Script;
+use reactor::sim::Script;
 use reactor::{
     Address, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor,
     Readiness, Registration, Role, Token, Trigger,

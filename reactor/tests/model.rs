@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use reactor::testing::Script;
+use reactor::sim::Script;
 use reactor::{
     Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason,
     Registration, Timeout, TimerId, Token, Trigger,

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{on_every_backend, turn_until};
-use reactor::testing::Script;
+use reactor::sim::Script;
 use reactor::{
     BackendKind, Cx, Handler, Interest, LoopLimits, Reactor, Readiness, Registration, Token,
     Trigger,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use reactor::testing::{Call, Script};
+use reactor::sim::{Call, Script};
 use reactor::{
     Cx, Event, Expired, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason,
     Registration, Role, Tag, Timeout, TimerId, Token, Trigger,
@@ -142,7 +142,7 @@ fn only_a_failing_wait_stops_the_run() {
     script.event(token, Readiness::READABLE);
     script.fail_wait(libc::EBADF);
     let error = reactor.run().expect_err("the wait fails");
-    assert!(error.to_string().starts_with("wait failed: Bad file descriptor"), "{error}");
+    assert!(error.to_string().starts_with("epoll_pwait failed: Bad file descriptor"), "{error}");
     assert_eq!(reactor.app, [token], "what came before the failure was dealt with");
     // The loop still works.
     script.event(token, Readiness::READABLE);

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use reactor::testing::{Call, Script};
+use reactor::sim::{Call, Script};
 use reactor::{
     BackendKind, Cx, Event, Handler, LoopLimits, Reactor, Readiness, Reason, Registration, Role,
     Timeout, Token, Trigger,
@@ -259,7 +259,7 @@ fn a_failing_wait_is_reported_with_the_call_and_a_hint() {
     script.fail_wait(libc::EINVAL);
     let error = reactor.run().expect_err("it ends");
     let text = error.to_string();
-    assert!(text.starts_with("wait failed: Invalid argument"), "{text}");
+    assert!(text.starts_with("epoll_pwait failed: Invalid argument"), "{text}");
     assert!(text.contains("ulimit -n"), "{text}");
     let source = error.get_ref().and_then(Error::source).expect("it says why");
     let source: &io::Error = source.downcast_ref().expect("it is the kernel's error");

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use reactor::testing::{Call, Script};
+use reactor::sim::{Call, Script};
 use reactor::{
     Backend, BackendKind, Coverage, Cx, Event, Handler, Interest, LoopCx, LoopLimits, Reactor,
     Readiness, Reason, Registration, Tag, Token, Trigger,

@@ -122,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::testing::Script;
+    use crate::sim::Script;
     use crate::{Cx, Handler, LoopLimits, Token, Trigger};
 
     const BURST: usize = 5000;

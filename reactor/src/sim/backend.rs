@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::reactor::clock::nanos;
 use crate::sim::calls::{Simulated, error};
 use crate::sim::fault::Fault;
+use crate::sim::script::Call;
 use crate::sim::socket::Watch;
 use crate::sim::world::World;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
@@ -22,8 +23,12 @@ impl Backend for Simulated {
 
     fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let world = &mut *self.world.lock();
+        let host = &mut world.hosts[self.host];
+        host.ctl_calls += 1;
+        if let Some(plan) = host.dictated(Call::Add { fd: fd.as_raw_fd(), tag, interest }) {
+            return plan.add();
+        }
         world.spend(self.host);
-        world.hosts[self.host].ctl_calls += 1;
         let watch =
             Watch { tag, interest, is_news: true, held_until: 0, spurious: Readiness::NONE };
         let Some(id) = world.find(fd) else { return world.watch_real(self.host, fd, watch) };
@@ -39,8 +44,12 @@ impl Backend for Simulated {
 
     fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         let world = &mut *self.world.lock();
+        let host = &mut world.hosts[self.host];
+        host.ctl_calls += 1;
+        if host.dictated(Call::Modify { tag, interest }).is_some() {
+            return Ok(());
+        }
         world.spend(self.host);
-        world.hosts[self.host].ctl_calls += 1;
         let found = match world.find(fd) {
             Some(id) => world.sockets.get_mut(&id).and_then(|socket| socket.watch.as_mut()),
             None => world.real(self.host, fd.as_raw_fd()).map(|(_, foreign)| &mut foreign.watch),
@@ -52,8 +61,12 @@ impl Backend for Simulated {
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let world = &mut *self.world.lock();
+        let host = &mut world.hosts[self.host];
+        host.ctl_calls += 1;
+        if host.dictated(Call::Remove { fd: fd.as_raw_fd() }).is_some() {
+            return Ok(());
+        }
         world.spend(self.host);
-        world.hosts[self.host].ctl_calls += 1;
         let Some(id) = world.find(fd) else { return world.forget_real(self.host, fd) };
         world.hosts[self.host].watched.remove(&id);
         let socket = world.sockets.get_mut(&id);
@@ -65,6 +78,10 @@ impl Backend for Simulated {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
         let world = &mut *self.world.lock();
+        let host = &mut world.hosts[self.host];
+        if host.dictated(Call::Wait { timeout }).is_some() {
+            return host.play(events, timeout);
+        }
         world.spend(self.host);
         world.sweep()?;
         wait(world, self.host, events, timeout)
@@ -76,6 +93,7 @@ impl Backend for Simulated {
 
     fn sleep(&mut self, time: Duration) {
         let world = &mut *self.world.lock();
+        world.hosts[self.host].dictated(Call::Sleep { time });
         let local = world.time_of(self.host).saturating_add(nanos(time));
         world.hosts[self.host].local = local;
     }

@@ -63,13 +63,12 @@ impl Simulated {
 
     /// Returns the time in nanoseconds since the start of the run, on the clock of this host.
     pub(super) fn nanoseconds(&self) -> u64 {
-        let world = self.world.lock();
-        world.hosts[self.host].local + world.hosts[self.host].ahead
+        self.world.lock().hosts[self.host].clock()
     }
 
     pub(crate) fn now(&self) -> Instant {
-        let epoch = self.world.lock().epoch;
-        epoch + Duration::from_nanos(self.nanoseconds())
+        let world = self.world.lock();
+        world.epoch + Duration::from_nanos(world.hosts[self.host].clock())
     }
 
     pub(crate) fn time_of_day(&self) -> Duration {

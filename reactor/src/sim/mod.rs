@@ -9,6 +9,8 @@
 //! [`Storm`] runs a test for many seeds with [`Faults`], and reduces a run that fails to the faults
 //! that it needs.
 //!
+//! A [`Script`] is a host on its own: a test dictates what each wait of one loop reports.
+//!
 //! ```
 //! use protocol::codecs::Lines;
 //! use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
@@ -68,6 +70,7 @@ mod fault;
 mod network;
 mod program;
 mod run;
+mod script;
 mod socket;
 mod storm;
 mod trace;
@@ -85,6 +88,7 @@ use crate::sim::world::{Happening, Life, Shared, TICK, World};
 use crate::{LoopCx, Reactor, Signal, kernel};
 
 pub use fault::{Drawn, Fault, Faults};
+pub use script::{Call, Script};
 pub use storm::{FAULTS_VARIABLE, Failure, Outcome, SEED_VARIABLE, Storm, Summary};
 pub use trace::Tracing;
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::sim::fault::{Bits, Dice, Fault};
 use crate::sim::network::{Parcel, Path};
+use crate::sim::script::Plan;
 use crate::sim::socket::{Handle, Name, Socket, SocketId, State, Watch};
 use crate::sim::trace::Trace;
 use crate::sys::{self, Epoll, EventFd};
@@ -96,6 +97,15 @@ pub(super) struct Host {
     /// How many turns in a row have got nothing done.
     pub(super) idle_turns: u32,
     pub(super) subscriptions: Vec<Subscriber>,
+    /// What a test dictates to it, if it is scripted.
+    pub(super) plan: Option<Plan>,
+}
+
+impl Host {
+    /// Returns the time that its clock shows, in nanoseconds since the start of the run.
+    pub(super) fn clock(&self) -> u64 {
+        self.local + self.ahead
+    }
 }
 
 impl fmt::Display for Host {
@@ -186,6 +196,7 @@ impl World {
             ctl_calls: 0,
             idle_turns: 0,
             subscriptions: Vec::new(),
+            plan: None,
         });
         self.hosts.len() - 1
     }

@@ -212,7 +212,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::testing::Script;
+    use crate::sim::Script;
     use crate::{Handler, LoopLimits, Reactor, Token, Trigger};
 
     const HOUR: Duration = Duration::from_secs(3600);
