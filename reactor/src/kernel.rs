@@ -78,6 +78,12 @@ pub fn time_of_day() -> Duration {
     choose(|kernel| Some(kernel.time_of_day()), system)
 }
 
+/// Returns whether a point of a simulated program does something unusual now.
+#[inline]
+pub(crate) fn chance(name: &str) -> bool {
+    choose(|kernel| Some(kernel.chance(name)), || false)
+}
+
 /// A subscription to signals of the process, or of the simulated host.
 pub(crate) enum Subscription {
     System(sys::Subscription),

@@ -8,7 +8,7 @@ use crate::reactor::clock::nanos;
 use crate::sim::calls::{Simulated, error};
 use crate::sim::fault::Fault;
 use crate::sim::script::Call;
-use crate::sim::socket::Watch;
+use crate::sim::socket::{SocketId, State, Watch};
 use crate::sim::world::World;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
@@ -29,8 +29,14 @@ impl Backend for Simulated {
             return plan.add();
         }
         world.spend(self.host);
-        let watch =
-            Watch { tag, interest, is_news: true, held_until: 0, spurious: Readiness::NONE };
+        let watch = Watch {
+            tag,
+            interest,
+            is_news: true,
+            changes: 0,
+            held_until: 0,
+            spurious: Readiness::NONE,
+        };
         let Some(id) = world.find(fd) else { return world.watch_real(self.host, fd, watch) };
         if let Some(mut bits) = world.strikes(Fault::WatchRefused, self.host, self.host as u32) {
             return error(if bits.coin() { libc::ENOMEM } else { libc::ENOSPC });
@@ -132,87 +138,122 @@ fn wait(
     if sleeps && world.strikes(Fault::Interrupt, host, place).is_some() {
         return Ok(Coverage::Partial);
     }
-    collect(world, host, events);
-    if events.is_empty() {
-        return Ok(pass(world, host, timeout));
+    spurious(world, host);
+    let mut found = collect(world, host);
+    if found.is_empty() {
+        let coverage = pass(world, host, timeout);
+        found = collect(world, host);
+        if found.is_empty() {
+            return Ok(coverage);
+        }
     }
-    if events.len() > 1
+    if found.len() > 1
         && let Some(mut bits) = world.strikes(Fault::Reorder, host, place)
     {
-        for place in (1..events.len()).rev() {
-            events.swap(place, bits.between(0, place as u64) as usize);
+        for place in (1..found.len()).rev() {
+            found.swap(place, bits.between(0, place as u64) as usize);
         }
     }
     let mut coverage = Coverage::Complete;
-    if events.len() > 1
+    if found.len() > 1
         && let Some(mut bits) = world.strikes(Fault::FullArray, host, place)
     {
-        events.truncate(bits.between(1, events.len() as u64 - 1) as usize);
+        found.truncate(bits.between(1, found.len() as u64 - 1) as usize);
         coverage = Coverage::Partial;
     }
-    for event in events.iter() {
-        told(world, host, event.tag);
+    world.note(host, format_args!("wakes with {} events", found.len()));
+    for (whose, event) in found {
+        told(world, host, whose);
+        events.push(event);
     }
-    world.note(host, format_args!("wakes with {} events", events.len()));
     Ok(coverage)
 }
 
 /// Passes the time of a wait without events.
 fn pass(world: &mut World, host: usize, timeout: Option<Duration>) -> Coverage {
+    /// The longest wait that passes although the world has not come to its end. It may miss what
+    /// arrives meanwhile, which the next wait reports.
+    const AHEAD_MAX: u64 = 20_000_000;
     let now = world.time_of(host);
-    match (timeout, world.hosts[host].wakes_at) {
-        (Some(Duration::ZERO), _) => Coverage::Complete,
-        // It was called since the time has passed.
-        (Some(_), Some(at)) if at <= now => Coverage::Complete,
-        (Some(timeout), _) => {
-            world.hosts[host].local = now.saturating_add(nanos(timeout));
-            Coverage::Complete
-        }
-        (None, _) => Coverage::Partial,
+    let Some(timeout) = timeout else { return Coverage::Partial };
+    if timeout.is_zero() || world.hosts[host].wakes_at.is_some_and(|at| at <= now) {
+        // Otherwise, it was called since the time has passed.
+        return Coverage::Complete;
+    }
+    let end = world.hosts[host].clocks.after(now, nanos(timeout));
+    // Readiness that was held back is noticed in time.
+    let held = |id| {
+        let watch = world.sockets.get(id)?.watch.as_ref()?;
+        Some(watch.held_until).filter(|at| watch.is_news && (now + 1..end).contains(at))
+    };
+    let first = world.hosts[host].watched.iter().filter_map(held).min();
+    if first.is_none() && end - now > AHEAD_MAX {
+        // As if a signal had interrupted it: the loop waits again, and the scheduler for it.
+        return Coverage::Partial;
+    }
+    world.hosts[host].local = first.unwrap_or(end);
+    Coverage::Complete
+}
+
+/// What an event is about.
+#[derive(Clone, Copy)]
+enum Whose {
+    Socket(SocketId),
+    Real(u32),
+}
+
+/// Reports readiness that does not exist, if a fault says so.
+fn spurious(world: &mut World, host: usize) {
+    let Some(mut bits) = world.strikes(Fault::Spurious, host, host as u32) else { return };
+    let last = world.hosts[host].watched.len() as u64;
+    let chosen = bits.between(0, last.saturating_sub(1)) as usize;
+    let id = world.hosts[host].watched.iter().nth(chosen).copied();
+    let Some(socket) = id.and_then(|id| world.sockets.get_mut(&id)) else { return };
+    if matches!(socket.state, State::Connecting(_)) {
+        // The kernel reports nothing before a connection is established (`tcp_poll`).
+        return;
+    }
+    if let Some(watch) = socket.watch.as_mut() {
+        watch.is_news = true;
+        let both = [Readiness::READABLE, Readiness::WRITABLE];
+        watch.spurious = both[usize::from(bits.coin())];
     }
 }
 
 /// Collects what there is to report.
-fn collect(world: &mut World, host: usize, events: &mut Vec<Event>) {
+fn collect(world: &World, host: usize) -> Vec<(Whose, Event)> {
+    let mut found = Vec::new();
     let is_edge = world.hosts[host].trigger == Trigger::Edge;
     let at = world.time_of(host);
-    if let Some(mut bits) = world.strikes(Fault::Spurious, host, host as u32) {
-        let last = world.hosts[host].watched.len() as u64;
-        let chosen = bits.between(0, last.saturating_sub(1)) as usize;
-        let id = world.hosts[host].watched.iter().nth(chosen).copied();
-        let socket = id.and_then(|id| world.sockets.get_mut(&id));
-        if let Some(watch) = socket.and_then(|socket| socket.watch.as_mut()) {
-            watch.is_news = true;
-            let both = [Readiness::READABLE, Readiness::WRITABLE];
-            watch.spurious = both[usize::from(bits.coin())];
-        }
-    }
     for id in &world.hosts[host].watched {
         let Some(socket) = world.sockets.get(id) else { continue };
         if let (Some(readiness), Some(watch)) = (socket.report(is_edge, at), &socket.watch) {
-            events.push(Event { tag: watch.tag, readiness });
+            found.push((Whose::Socket(*id), Event { tag: watch.tag, readiness }));
         }
     }
-    for foreign in world.foreign.values().filter(|it| it.host == host) {
+    for (key, foreign) in world.foreign.iter().filter(|(_, it)| it.host == host) {
         if let Some(readiness) = foreign.report(is_edge) {
-            events.push(Event { tag: foreign.watch.tag, readiness });
+            found.push((Whose::Real(*key), Event { tag: foreign.watch.tag, readiness }));
         }
     }
+    found
 }
 
 /// Records that an event was reported.
-fn told(world: &mut World, host: usize, tag: Tag) {
+fn told(world: &mut World, host: usize, whose: Whose) {
     let at = world.time_of(host);
-    let ids = &world.hosts[host].watched;
-    for id in ids {
-        let watch = world.sockets.get_mut(id).and_then(|socket| socket.watch.as_mut());
-        if let Some(watch) = watch.filter(|watch| watch.tag == tag && watch.held_until <= at) {
-            (watch.is_news, watch.spurious) = (false, Readiness::NONE);
+    match whose {
+        Whose::Socket(id) => {
+            let watch = world.sockets.get_mut(&id).and_then(|socket| socket.watch.as_mut());
+            if let Some(watch) = watch.filter(|watch| watch.held_until <= at) {
+                world.coincidences.merged_events += u64::from(watch.changes > 1);
+                (watch.is_news, watch.changes, watch.spurious) = (false, 0, Readiness::NONE);
+            }
         }
-    }
-    for foreign in world.foreign.values_mut() {
-        if foreign.host == host && foreign.watch.tag == tag {
-            (foreign.watch.is_news, foreign.ready) = (false, Readiness::NONE);
+        Whose::Real(key) => {
+            if let Some(foreign) = world.foreign.get_mut(&key) {
+                (foreign.watch.is_news, foreign.ready) = (false, Readiness::NONE);
+            }
         }
     }
 }

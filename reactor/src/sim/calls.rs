@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use crate::sim::fault::Fault;
+use crate::sim::operations::{accept, read, write};
 use crate::sim::socket::{Listening, Name, Socket, SocketId, State, Stream};
 use crate::sim::world::{Shared, Subscriber, World, matches_name};
 use crate::sys::{Connecting, Endpoint, EventFd};
@@ -21,8 +22,6 @@ use crate::{BackendKind, Interest, Readiness, Trigger};
 const FILE_PART_MAX: u64 = 64 * 1024;
 /// The longest backlog (`net.core.somaxconn`).
 const BACKLOG_MAX: usize = 4096;
-/// The time of day at which every run starts: 2026-01-01 00:00:00 UTC.
-const START: Duration = Duration::from_secs(1_767_225_600);
 
 /// The kernel of one host.
 #[derive(Clone)]
@@ -72,7 +71,24 @@ impl Simulated {
     }
 
     pub(crate) fn time_of_day(&self) -> Duration {
-        START + Duration::from_nanos(self.nanoseconds())
+        let world = self.world.lock();
+        let host = &world.hosts[self.host];
+        Duration::from_nanos(host.clocks.time_of_day(host.local))
+    }
+
+    /// Draws whether a point in the program does something unusual.
+    pub(crate) fn chance(&self, name: &str) -> bool {
+        let world = &mut *self.world.lock();
+        // FNV-1a, which is the same in every run.
+        let hash = name
+            .bytes()
+            .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let place = hash.rotate_left(self.host as u32 * 5) ^ self.host as u32;
+        let is_drawn = world.dice.draw(Fault::Chance, place).is_some();
+        if is_drawn {
+            world.note(self.host, format_args!("! chance: {name}"));
+        }
+        is_drawn
     }
 
     pub(crate) fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
@@ -151,6 +167,8 @@ impl Simulated {
     ) -> Option<io::Result<()>> {
         let host = self.host;
         self.on(fd, |world, id| {
+            // The program may have closed the socket that had the address.
+            world.sweep()?;
             let mut name = name(endpoint);
             if let Name::Inet(address) = &mut name {
                 let own = world.hosts[host].ip;
@@ -159,7 +177,10 @@ impl Simulated {
                     return error(libc::EADDRNOTAVAIL);
                 }
                 if address.port() == 0 {
-                    address.set_port(world.free_port(host));
+                    let Some(port) = world.free_port(host) else {
+                        return error(libc::EADDRINUSE);
+                    };
+                    address.set_port(port);
                 }
             }
             let reuses = world.sockets.get(&id).is_some_and(|socket| socket.reuses_port);
@@ -202,21 +223,22 @@ impl Simulated {
         let host = self.host;
         self.on(fd, |world, id| {
             let to = name(endpoint);
-            if let Name::Inet(address) = &to {
-                if world.strikes(Fault::NoPort, host, host as u32).is_some() {
-                    return error(libc::EADDRNOTAVAIL);
-                }
-                let ip = source(address, world.hosts[host].ip);
-                let local = Name::Inet(SocketAddr::new(ip, world.free_port(host)));
-                if let Some(socket) = world.sockets.get_mut(&id) {
-                    socket.local.get_or_insert(local);
-                }
-            } else if world.listener(host, &to).is_none() {
-                return error(libc::ECONNREFUSED);
-            } else if let Some(socket) = world.sockets.get_mut(&id) {
-                socket.local = Some(Name::Unix(Default::default()));
+            world.sweep()?;
+            let Name::Inet(address) = &to else {
+                return world.join(id, &to).map(|()| Connecting::Done).or_else(error);
+            };
+            if world.strikes(Fault::NoPort, host, host as u32).is_some() {
+                return error(libc::EADDRNOTAVAIL);
             }
+            if let Some(mut bits) = world.strikes(Fault::ConnectFails, host, host as u32) {
+                const ERRORS: [i32; 4] =
+                    [libc::ENETUNREACH, libc::EACCES, libc::EPERM, libc::ENOBUFS];
+                return error(ERRORS[bits.between(0, 3) as usize]);
+            }
+            let ip = source(address, world.hosts[host].ip);
+            let Some(port) = world.free_port(host) else { return error(libc::EADDRNOTAVAIL) };
             if let Some(socket) = world.sockets.get_mut(&id) {
+                socket.local.get_or_insert(Name::Inet(SocketAddr::new(ip, port)));
                 socket.state = State::Connecting(to.clone());
             }
             world.note(host, format_args!("connects to {to}"));
@@ -245,7 +267,9 @@ impl Simulated {
         fd: BorrowedFd<'_>,
     ) -> Option<io::Result<Option<SocketAddr>>> {
         self.with(fd, |socket| match &socket.state {
-            State::Stream(stream) if !stream.is_reset => Ok(stream.peer_name.ip_address()),
+            State::Stream(stream) if !stream.is_reset && !stream.is_over() => {
+                Ok(stream.peer_name.ip_address())
+            }
             _ => error(libc::ENOTCONN),
         })
     }
@@ -259,9 +283,8 @@ impl Simulated {
         fd: BorrowedFd<'_>,
         idle: Duration,
     ) -> Option<io::Result<()>> {
-        // Ten probes follow, each a tenth of the time after the one before.
-        let after = crate::reactor::clock::nanos(idle).saturating_mul(2);
-        self.with(fd, |socket| socket.keepalive = Some(after)).map(Ok)
+        let idle = crate::reactor::clock::nanos(idle);
+        self.with(fd, |socket| socket.keepalive = Some(idle)).map(Ok)
     }
 
     pub(crate) fn set_user_timeout(
@@ -274,7 +297,7 @@ impl Simulated {
     }
 
     pub(crate) fn unacknowledged(&self, fd: BorrowedFd<'_>) -> Option<io::Result<u32>> {
-        self.with(fd, |socket| socket.stream().map_or(0, |it| it.outstanding() as u32)).map(Ok)
+        self.with(fd, |socket| socket.stream().map_or(0, |it| it.unacknowledged() as u32)).map(Ok)
     }
 
     pub(crate) fn reset_on_close(&self, fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
@@ -285,9 +308,8 @@ impl Simulated {
         let host = self.host;
         self.on(fd, |world, id| {
             let stream = world.sockets.get_mut(&id).and_then(Socket::stream);
-            let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
-                return error(libc::ENOTCONN);
-            };
+            let is_live = |stream: &&mut Stream| !stream.is_reset && !stream.is_over();
+            let Some(stream) = stream.filter(is_live) else { return error(libc::ENOTCONN) };
             stream.is_shut = true;
             world.note(host, format_args!("ends its side"));
             world.pump(id);
@@ -347,127 +369,4 @@ fn source(to: &SocketAddr, own: IpAddr) -> IpAddr {
         IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
         _ => own,
     }
-}
-
-/// Returns the connection of a socket to read from or to write to, or the error of the attempt.
-fn connection(socket: &mut Socket) -> io::Result<&mut Stream> {
-    if let Some(errno) = socket.error.take_if(|_| !has_input(&socket.state)) {
-        return error(errno);
-    }
-    match &mut socket.state {
-        State::Stream(stream) => Ok(stream),
-        State::Connecting(_) => error(libc::EAGAIN),
-        State::Fresh | State::Listening(_) => error(libc::ENOTCONN),
-    }
-}
-
-/// Returns whether there are bytes to read, which come before an error.
-fn has_input(state: &State) -> bool {
-    matches!(state, State::Stream(stream) if !stream.received.is_empty())
-}
-
-fn read(world: &mut World, id: SocketId, host: usize, buffer: &mut [u8]) -> io::Result<usize> {
-    let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
-    let stream = connection(socket)?;
-    let ready = stream.received.len();
-    if ready == 0 {
-        let has_ended = stream.has_fin || stream.is_reset;
-        return if has_ended || buffer.is_empty() { Ok(0) } else { error(libc::EAGAIN) };
-    }
-    if world.strikes(Fault::FalseWouldBlock, host, host as u32).is_some() {
-        return error(libc::EAGAIN);
-    }
-    let mut count = ready.min(buffer.len());
-    let short = (count > 1).then(|| world.strikes(Fault::ShortRead, host, host as u32)).flatten();
-    if let Some(mut bits) = short {
-        count = bits.between(1, count as u64 - 1) as usize;
-    }
-    let Some(stream) = world.sockets.get_mut(&id).and_then(Socket::stream) else {
-        return error(libc::EBADF);
-    };
-    for (place, byte) in buffer.iter_mut().zip(stream.received.drain(..count)) {
-        *place = byte;
-    }
-    if short.is_some() {
-        // As if the rest had arrived after the call.
-        world.announce(id);
-    }
-    world.open_window(id);
-    Ok(count)
-}
-
-fn write(
-    world: &mut World,
-    id: SocketId,
-    host: usize,
-    slices: &[IoSlice<'_>],
-) -> io::Result<usize> {
-    let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
-    if let Some(errno) = socket.error.take() {
-        return error(errno);
-    }
-    let stream = connection(socket)?;
-    if stream.is_reset || stream.is_shut {
-        return error(libc::EPIPE);
-    }
-    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-    let free = stream.room.saturating_sub(stream.outstanding());
-    if free == 0 && wanted > 0 {
-        stream.is_full = true;
-        return error(libc::EAGAIN);
-    }
-    if world.strikes(Fault::FalseWouldBlock, host, host as u32).is_some() {
-        return error(libc::EAGAIN);
-    }
-    let mut count = free.min(wanted);
-    let short = (count > 1).then(|| world.strikes(Fault::ShortWrite, host, host as u32)).flatten();
-    if let Some(mut bits) = short {
-        count = bits.between(1, count as u64 - 1) as usize;
-    }
-    let Some(stream) = world.sockets.get_mut(&id).and_then(Socket::stream) else {
-        return error(libc::EBADF);
-    };
-    let bytes = slices.iter().flat_map(|slice| slice.iter());
-    stream.unsent.extend(bytes.take(count));
-    stream.is_full = count < wanted;
-    let has_room = stream.is_writable();
-    if short.is_some() && has_room {
-        stream.is_full = false;
-        world.announce(id);
-    }
-    world.pump(id);
-    Ok(count)
-}
-
-fn accept(
-    world: &mut World,
-    id: SocketId,
-    host: usize,
-) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    let Some(Socket { state: State::Listening(listening), .. }) = world.sockets.get_mut(&id) else {
-        return error(libc::EINVAL);
-    };
-    let Some(first) = listening.waiting.front().copied() else { return error(libc::EAGAIN) };
-    let place = host as u32;
-    if let Some(mut bits) = world.strikes(Fault::AcceptNoDescriptor, host, place) {
-        return error(if bits.coin() { libc::EMFILE } else { libc::ENFILE });
-    }
-    if let Some(mut bits) = world.strikes(Fault::AcceptNoMemory, host, place) {
-        return error(if bits.coin() { libc::ENOBUFS } else { libc::ENOMEM });
-    }
-    let is_aborted = world.strikes(Fault::AcceptAborted, host, place).is_some();
-    if let Some(Socket { state: State::Listening(listening), .. }) = world.sockets.get_mut(&id) {
-        listening.waiting.pop_front();
-    }
-    if is_aborted {
-        world.reset(first);
-        return error(libc::ECONNABORTED);
-    }
-    let fd = world.give_descriptor(first)?;
-    let peer =
-        world.sockets.get_mut(&first).and_then(Socket::stream).map(|it| it.peer_name.clone());
-    if let Some(peer) = &peer {
-        world.note(host, format_args!("accepts {peer}"));
-    }
-    Ok((fd, peer.as_ref().and_then(Name::ip_address)))
 }

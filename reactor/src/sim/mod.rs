@@ -66,8 +66,16 @@
 
 mod backend;
 pub(crate) mod calls;
+mod clock;
+mod dice;
+mod ending;
 mod fault;
+mod faults;
+mod flow;
+mod foreign;
+mod handshake;
 mod network;
+mod operations;
 mod program;
 mod run;
 mod script;
@@ -87,10 +95,25 @@ use crate::sim::program::{Program, Started};
 use crate::sim::world::{Happening, Life, Shared, TICK, World};
 use crate::{LoopCx, Reactor, Signal, kernel};
 
-pub use fault::{Drawn, Fault, Faults};
+pub use fault::{Drawn, Fault};
+pub use faults::Faults;
 pub use script::{Call, Script};
-pub use storm::{FAULTS_VARIABLE, Failure, Outcome, SEED_VARIABLE, Storm, Summary};
+pub use storm::{Coincidences, FAULTS_VARIABLE, Failure, Outcome, SEED_VARIABLE, Storm, Summary};
 pub use trace::Tracing;
+
+/// Returns true now and then in a simulated program ([`Fault::Chance`]), and false everywhere else,
+/// at the cost of one test. A program marks a point with it where it may do something unusual:
+/// give up early, flush a cache, choose the smallest size of a buffer. `name` tells the points of a
+/// program apart.
+///
+/// ```
+/// let room = if reactor::sim::chance("tiny buffer") { 1 } else { 4096 };
+/// assert_eq!(room, 4096);
+/// ```
+#[inline]
+pub fn chance(name: &str) -> bool {
+    kernel::chance(name)
+}
 
 /// A host of a [`Sim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,7 +155,8 @@ impl Sim {
     }
 
     /// Starts a program on a host. `build` makes its reactor, and makes another one whenever the
-    /// program is started again after it was killed.
+    /// program is started again after it was killed. Faults strike this first call only once it has
+    /// returned.
     ///
     /// # Errors
     /// The error of `build`.
@@ -146,7 +170,7 @@ impl Sim {
     ) -> io::Result<()> {
         assert!(self.programs[host.0].is_none(), "a host runs one program");
         self.programs[host.0] = Some(Box::new(Started::new(build)));
-        self.start_now(host.0)
+        self.start_now(host.0, true)
     }
 
     /// Returns the kernel of a host.
@@ -187,7 +211,8 @@ impl Sim {
     }
 
     /// Sets how long a segment takes between two hosts: a random time from `low` to `high`. By
-    /// default, it is 50 to 500 microseconds.
+    /// default, it is 50 to 500 microseconds. [`Fault::Tail`], [`Fault::SlowPair`] and
+    /// [`Fault::Delay`] add to it.
     pub fn set_latency(&mut self, low: Duration, high: Duration) {
         let nanos = crate::reactor::clock::nanos;
         self.world.lock().latency = (nanos(low), nanos(high.max(low)));
@@ -219,6 +244,11 @@ impl Sim {
     /// Returns the faults that were drawn, in order.
     pub fn drawn(&self) -> Vec<Drawn> {
         self.world.lock().dice.drawn.clone()
+    }
+
+    /// Returns how often things coincided that no fault has to arrange.
+    pub fn coincidences(&self) -> Coincidences {
+        self.world.lock().coincidences
     }
 
     /// Delivers a signal to the program of a host. Returns whether it listens to it.
@@ -258,7 +288,7 @@ impl Sim {
     /// # Errors
     /// The error of the function that makes its reactor.
     pub fn restart(&mut self, host: HostId) -> io::Result<()> {
-        self.start_now(host.0)
+        self.start_now(host.0, true)
     }
 
     /// Lets nothing through between two hosts, in both directions.
@@ -269,7 +299,7 @@ impl Sim {
 
     /// Lets nothing through from one host to another. What has to arrive is repeated until it does.
     pub fn cut(&mut self, from: HostId, to: HostId) {
-        self.world.lock().paths.entry((from.0, to.0)).or_default().is_cut = true;
+        self.world.lock().path(from.0, to.0).cut_until = u64::MAX;
     }
 
     /// Ends [`partition`](Self::partition) and [`cut`](Self::cut) between two hosts.
@@ -281,7 +311,7 @@ impl Sim {
 
     /// Holds what is sent from one host to another.
     pub fn hold(&mut self, from: HostId, to: HostId) {
-        self.world.lock().paths.entry((from.0, to.0)).or_default().is_held = true;
+        self.world.lock().path(from.0, to.0).held_until = u64::MAX;
     }
 
     /// Lets what was held from one host to another arrive, in order.
@@ -303,7 +333,7 @@ impl Sim {
             match life {
                 Life::Running => {}
                 Life::Stopped => self.world.lock().resume(host),
-                Life::Idle | Life::Down => self.start_now(host)?,
+                Life::Idle | Life::Down => self.start_now(host, true)?,
             }
         }
         Ok(())

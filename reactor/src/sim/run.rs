@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::kernel;
 use crate::reactor::clock::nanos;
 use crate::sim::Sim;
+use crate::sim::fault::Fault;
 use crate::sim::world::{Happening, Life, World};
 
 /// How many turns a loop may take without getting anything done. More means that it spins.
@@ -70,6 +71,7 @@ impl Sim {
     fn happen(&mut self, happening: Happening) -> io::Result<()> {
         match happening {
             Happening::Start { host } => return self.start_later(host),
+            Happening::Kill { host } => self.kill_now(host),
             Happening::Tick => return self.tick(),
             other => self.world.lock().happen(other),
         }
@@ -88,6 +90,7 @@ impl Sim {
         let (is_idle, has_ended) = (program.progress() == before, program.has_ended());
         {
             let state = &mut self.world.lock().hosts[host];
+            state.turns += 1;
             state.idle_turns = if is_idle { state.idle_turns + 1 } else { 0 };
             if state.idle_turns > IDLE_TURNS_MAX {
                 let text = format!(
@@ -111,11 +114,18 @@ impl Sim {
         let waits_for = self.programs[host].as_ref().and_then(|program| program.waits_for());
         let world = &mut *self.world.lock();
         let from = world.time_of(host);
-        world.hosts[host].wakes_at = waits_for.map(|time| from.saturating_add(time));
+        let mut wakes_at = waits_for.map(|time| world.hosts[host].clocks.after(from, time));
+        if let Some(at) = wakes_at.as_mut().filter(|at| **at > from)
+            && let Some(mut bits) = world.strikes(Fault::LateTimer, host, host as u32)
+        {
+            *at += bits.between(10_000, 500_000_000);
+        }
+        world.hosts[host].wakes_at = wakes_at;
     }
 
-    /// Starts the program of a host, unless it runs.
-    pub(super) fn start_now(&mut self, host: usize) -> io::Result<()> {
+    /// Starts the program of a host, unless it runs. Unless `is_spared`, faults strike it already
+    /// while it makes its reactor.
+    pub(super) fn start_now(&mut self, host: usize, is_spared: bool) -> io::Result<()> {
         if matches!(self.world.lock().hosts[host].life, Life::Running | Life::Stopped) {
             return Ok(());
         }
@@ -124,8 +134,11 @@ impl Sim {
         {
             let world = &mut *self.world.lock();
             world.begin(host);
+            world.dice.is_paused = is_spared;
         }
-        if let Err(error) = kernel::enter(kernel, || program.start()) {
+        let started = kernel::enter(kernel, || program.start());
+        self.world.lock().dice.is_paused = false;
+        if let Err(error) = started {
             self.end(host, Life::Idle);
             return Err(error);
         }
@@ -143,6 +156,7 @@ impl Sim {
         let Some(program) = self.programs[host].as_mut() else { return };
         // What it says when it is dropped reaches no one: its sockets are gone.
         kernel::enter(kernel, || program.end());
+        self.world.lock().forget_all_foreign(host);
     }
 
     fn name(&self, host: usize) -> String {
@@ -156,14 +170,14 @@ impl World {
             Happening::Arrival(parcel) => self.arrive(parcel),
             Happening::Retry { from, attempt } => self.retry(from, attempt),
             Happening::GiveUp { socket } => self.give_up(socket),
-            Happening::Probe { socket } => self.probe(socket),
-            Happening::Heal { path: (from, to) } => self.heal(from, to),
-            Happening::Release { path: (from, to) } => self.release(from, to),
+            Happening::Probe { socket, count } => self.probe(socket, count),
+            Happening::Unblock { path: (from, to) } => self.unblock_due(from, to),
+            Happening::HoldAll { host, until } => self.hold_all(host, until),
             Happening::Continue { host } => self.resume(host),
             // The scheduler looks at the hosts after everything that happens.
             Happening::Nudge => {}
             // These concern programs, which the world does not have.
-            Happening::Start { .. } | Happening::Tick => {}
+            Happening::Start { .. } | Happening::Kill { .. } | Happening::Tick => {}
         }
     }
 

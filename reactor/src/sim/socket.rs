@@ -57,14 +57,18 @@ pub(super) struct Socket {
     pub(super) is_orphan: bool,
     /// Nanoseconds after which unacknowledged bytes end the connection.
     pub(super) user_timeout: u64,
-    /// Nanoseconds of silence after which the peer is probed, and after which the connection ends.
+    /// Nanoseconds of silence after which the peer is probed.
     pub(super) keepalive: Option<u64>,
+    /// It was connecting, and has failed.
+    pub(super) has_failed: bool,
 }
 
 /// The simulated end of a descriptor.
 pub(super) struct Handle {
     pub(super) _far: OwnedFd,
     pub(super) identity: (u64, u64),
+    /// The number of the descriptor of the program.
+    pub(super) number: i32,
 }
 
 pub(super) enum State {
@@ -105,6 +109,11 @@ pub(super) struct Stream {
     /// The program has ended its side.
     pub(super) is_shut: bool,
     pub(super) fin_sent: bool,
+    pub(super) fin_acked: bool,
+    /// The listener that accepts it, until the peer has confirmed the connection.
+    pub(super) waits_for: Option<SocketId>,
+    /// When something arrived from the peer last.
+    pub(super) heard_at: u64,
     /// A write found no room, so the next room is announced.
     pub(super) is_full: bool,
     /// When the last segment arrives: the next does not overtake it.
@@ -121,11 +130,17 @@ pub(super) struct Watch {
     pub(super) interest: Interest,
     /// Something has changed since it was reported last.
     pub(super) is_news: bool,
+    /// How much has changed since then.
+    pub(super) changes: u32,
     /// News are not reported before this time.
     pub(super) held_until: u64,
     /// Readiness to report that does not exist.
     pub(super) spurious: Readiness,
 }
+
+const BOTH: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
+/// What a hang-up means (`EPOLLHUP`): the next operation tells its cause.
+const HUNG_UP: Readiness = Readiness::READ_CLOSED.with(Readiness::WRITE_CLOSED).with(BOTH);
 
 impl Stream {
     pub(super) fn new(peer: SocketId, peer_host: usize, peer_name: Name, room: usize) -> Self {
@@ -142,11 +157,29 @@ impl Stream {
             on_the_way: 0,
             is_shut: false,
             fin_sent: false,
+            fin_acked: false,
+            waits_for: None,
+            heard_at: 0,
             is_full: false,
             last_arrival: 0,
             unanswered_since: None,
             may_give_up: false,
         }
+    }
+
+    /// Returns whether both sides have ended in order and know it. The connection is gone then.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_fin && self.is_shut && self.fin_acked && self.outstanding() == 0
+    }
+
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.peer_name, Name::Unix(_))
+    }
+
+    /// Returns how many bytes were written and not acknowledged. The end of the stream counts as one
+    /// (`SIOCOUTQ`).
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.outstanding() + usize::from(self.fin_sent && !self.fin_acked && self.is_shut)
     }
 
     /// Returns how many bytes were written and not acknowledged.
@@ -161,14 +194,12 @@ impl Stream {
     }
 
     fn readiness(&self, error: Option<i32>) -> Readiness {
-        const CLOSED: Readiness = Readiness::READ_CLOSED.with(Readiness::WRITE_CLOSED);
-        const BOTH: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
         let mut ready = Readiness::NONE;
         if error.is_some() {
             ready |= Readiness::ERROR | BOTH;
         }
         if self.is_reset || self.has_fin && self.is_shut {
-            return ready | CLOSED | BOTH;
+            return ready | HUNG_UP;
         }
         if self.has_fin {
             ready |= Readiness::READ_CLOSED | Readiness::READABLE;
@@ -195,8 +226,10 @@ impl Socket {
             reuses_port: false,
             resets: false,
             is_orphan: false,
-            user_timeout: 900_000_000_000,
+            // `tcp_retries2`, `tcp(7)`.
+            user_timeout: 924_600_000_000,
             keepalive: None,
+            has_failed: false,
         }
     }
 
@@ -213,15 +246,9 @@ impl Socket {
             State::Listening(listening) if listening.waiting.is_empty() => Readiness::NONE,
             State::Listening(_) => Readiness::READABLE,
             State::Connecting(_) => Readiness::NONE,
-            State::Fresh if self.error.is_some() => {
-                Readiness::ERROR
-                    | Readiness::READABLE
-                    | Readiness::WRITABLE
-                    | Readiness::READ_CLOSED
-                    | Readiness::WRITE_CLOSED
-            }
-            // A socket that was never connected hangs up.
-            State::Fresh => Readiness::WRITABLE | Readiness::WRITE_CLOSED,
+            State::Fresh if self.error.is_some() => Readiness::ERROR | HUNG_UP,
+            // A socket that is not connected hangs up.
+            State::Fresh => HUNG_UP,
             State::Stream(stream) => stream.readiness(self.error),
         }
     }
@@ -244,6 +271,7 @@ impl Socket {
     pub(super) fn announce(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.is_news = true;
+            watch.changes += 1;
         }
     }
 }

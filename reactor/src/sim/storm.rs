@@ -46,6 +46,8 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 pub struct Storm {
     seeds: Range<u64>,
     faults: Faults,
+    is_swarm: bool,
+    is_repeated: bool,
 }
 
 /// What a storm has done.
@@ -55,6 +57,18 @@ pub struct Summary {
     pub seeds: u64,
     /// How often each fault was drawn.
     pub drawn: BTreeMap<Fault, u64>,
+    /// How often things coincided that no fault has to arrange.
+    pub coincidences: Coincidences,
+}
+
+/// How often things coincided in a run that no fault has to arrange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coincidences {
+    /// A program got a descriptor with the number of one that it had closed in the same turn or in
+    /// the one before. The system gives the lowest free number.
+    pub reused_descriptors: u64,
+    /// An event told of two changes or more.
+    pub merged_events: u64,
 }
 
 impl Summary {
@@ -66,9 +80,12 @@ impl Summary {
         }
     }
 
-    /// Returns the faults that were never drawn.
+    /// Returns the faults that were never drawn, besides [`Fault::Corrupt`], which
+    /// [`Faults::all`] leaves out, and [`Fault::Chance`], which the program has to ask for.
     pub fn missing(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| !self.drawn.contains_key(fault)).collect()
+        let is_expected = |fault: &Fault| !matches!(fault, Fault::Corrupt | Fault::Chance);
+        let missing = Fault::ALL.into_iter().filter(is_expected);
+        missing.filter(|fault| !self.drawn.contains_key(fault)).collect()
     }
 }
 
@@ -78,7 +95,9 @@ impl fmt::Display for Summary {
         for (fault, count) in &self.drawn {
             write!(f, "\n  {fault:<22} {count:>9}")?;
         }
-        Ok(())
+        let Coincidences { reused_descriptors, merged_events } = self.coincidences;
+        write!(f, "\n  {:<22} {reused_descriptors:>9}", "(reused descriptors)")?;
+        write!(f, "\n  {:<22} {merged_events:>9}", "(merged events)")
     }
 }
 
@@ -119,13 +138,28 @@ impl Error for Failure {}
 impl Storm {
     /// Returns a storm for `seeds`, with [all faults](Faults::all).
     pub fn new(seeds: Range<u64>) -> Self {
-        Self { seeds, faults: Faults::all() }
+        Self { seeds, faults: Faults::all(), is_swarm: false, is_repeated: false }
     }
 
     /// Sets the faults that are drawn.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Draws other kinds of faults, at other rates, for every seed ([`Faults::swarm`]).
+    #[must_use]
+    pub fn swarm(mut self) -> Self {
+        self.is_swarm = true;
+        self
+    }
+
+    /// Runs every seed twice, and fails when the traces differ: something in the test is not drawn
+    /// from the seed.
+    #[must_use]
+    pub fn repeated(mut self) -> Self {
+        self.is_repeated = true;
         self
     }
 
@@ -154,8 +188,18 @@ impl Storm {
             None => (self.seeds.clone(), None, Tracing::Off),
         };
         for seed in seeds {
-            let run = self.run_one(seed, only.as_ref(), tracing, &mut test);
+            let kept = if self.is_repeated { tracing.max(Tracing::All) } else { tracing };
+            let mut run = self.run_one(seed, only.as_ref(), kept, &mut test);
             summary.add(&run.drawn);
+            summary.coincidences.reused_descriptors += run.coincidences.reused_descriptors;
+            summary.coincidences.merged_events += run.coincidences.merged_events;
+            if self.is_repeated {
+                let again = self.run_one(seed, only.as_ref(), Tracing::All, &mut test);
+                if let Some(failure) = difference(seed, &run, &again) {
+                    return Err(Box::new(failure));
+                }
+                run.trace.clear();
+            }
             if let Some(message) = run.message {
                 return Err(Box::new(self.reduce(seed, message, run.drawn, &mut test)));
             }
@@ -171,7 +215,8 @@ impl Storm {
         test: &mut impl FnMut(&mut Sim) -> Outcome,
     ) -> Run {
         let mut sim = Sim::new(seed);
-        sim.set_faults(self.faults.clone());
+        let faults = if self.is_swarm { Faults::swarm(seed) } else { self.faults.clone() };
+        sim.set_faults(faults);
         sim.set_tracing(tracing);
         sim.world.lock().dice.only = only.cloned();
         let message = match quietly(|| catch_unwind(AssertUnwindSafe(|| test(&mut sim)))) {
@@ -179,10 +224,10 @@ impl Storm {
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => Some(format!("panicked: {}", text_of(panic.as_ref()))),
         };
-        let (drawn, trace) = (sim.drawn(), sim.trace());
+        let (drawn, trace, coincidences) = (sim.drawn(), sim.trace(), sim.coincidences());
         // Programs that were left behind by a panic may panic again when they end.
         let _ = quietly(|| catch_unwind(AssertUnwindSafe(|| drop(sim))));
-        Run { message, drawn, trace }
+        Run { message, drawn, trace, coincidences }
     }
 
     /// Leaves out faults as long as the run still fails: large parts first, then one by one.
@@ -228,6 +273,25 @@ struct Run {
     message: Option<String>,
     drawn: Vec<Drawn>,
     trace: String,
+    coincidences: Coincidences,
+}
+
+/// Returns the failure of a run that does not repeat itself.
+fn difference(seed: u64, run: &Run, again: &Run) -> Option<Failure> {
+    let mut lines = run.trace.lines().zip(again.trace.lines()).enumerate();
+    let differs = lines.find(|(_, (one, other))| one != other);
+    let (number, (one, other)) = match differs {
+        Some(found) => found,
+        None if run.trace == again.trace && run.message == again.message => return None,
+        // One of them goes on.
+        None => (run.trace.lines().count().min(again.trace.lines().count()), ("", "")),
+    };
+    let message = format!("two runs differ in line {number} of their traces");
+    let before: Vec<&str> = run.trace.lines().take(number).collect();
+    let shown = before.len().saturating_sub(LINES_SHOWN);
+    let trace = format!("{}\nthen: {one}\n  or: {other}", before[shown..].join("\n"));
+    let drawn = run.drawn.len();
+    Some(Failure { seed, message, drawn, needed: run.drawn.clone(), trace })
 }
 
 /// Returns the value of a variable of the environment, if it is set.

@@ -8,7 +8,7 @@ use std::time::Duration;
 const LINES_KEPT: usize = 400;
 
 /// How much of a run is kept in text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Tracing {
     /// Nothing, which is the fastest.
     #[default]

@@ -1,18 +1,22 @@
 //! The world: hosts, sockets, and what will happen when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::sim::fault::{Bits, Dice, Fault};
+use crate::sim::clock::Clock;
+use crate::sim::dice::{Bits, Dice};
+use crate::sim::fault::Fault;
+use crate::sim::foreign::Foreign;
 use crate::sim::network::{Parcel, Path};
 use crate::sim::script::Plan;
-use crate::sim::socket::{Handle, Name, Socket, SocketId, State, Watch};
+use crate::sim::socket::{Handle, Name, Socket, SocketId, State};
+use crate::sim::storm::Coincidences;
 use crate::sim::trace::Trace;
 use crate::sys::{self, Epoll, EventFd};
 use crate::{Backend, Event, Readiness, Tag, Trigger};
@@ -48,17 +52,19 @@ pub(super) enum Happening {
     /// A connection ends unless something was acknowledged since.
     GiveUp { socket: SocketId },
     /// A silent peer is probed.
-    Probe { socket: SocketId },
+    Probe { socket: SocketId, count: u32 },
     /// Readiness that was held back is reported.
     Nudge,
-    /// A host reaches another again.
-    Heal { path: (usize, usize) },
-    /// What was held arrives.
-    Release { path: (usize, usize) },
+    /// What blocks a way may have passed.
+    Unblock { path: (usize, usize) },
+    /// What a host sends and is sent is held.
+    HoldAll { host: usize, until: u64 },
     /// A stopped program goes on.
     Continue { host: usize },
     /// A program is started.
     Start { host: usize },
+    /// A program is killed.
+    Kill { host: usize },
     /// The faults of hosts and pairs have an opportunity.
     Tick,
 }
@@ -79,8 +85,7 @@ pub(super) enum Life {
 pub(super) struct Host {
     pub(super) ip: IpAddr,
     pub(super) life: Life,
-    /// How far its clock is ahead, in nanoseconds.
-    pub(super) ahead: u64,
+    pub(super) clocks: Clock,
     /// The time up to which its program has worked.
     pub(super) local: u64,
     /// A stall that begins with its next call.
@@ -96,6 +101,9 @@ pub(super) struct Host {
     pub(super) ctl_calls: u64,
     /// How many turns in a row have got nothing done.
     pub(super) idle_turns: u32,
+    pub(super) turns: u64,
+    /// Which socket had each number of a descriptor last, and the turn in which that was closed.
+    pub(super) numbers: BTreeMap<i32, (SocketId, Option<u64>)>,
     pub(super) subscriptions: Vec<Subscriber>,
     /// What a test dictates to it, if it is scripted.
     pub(super) plan: Option<Plan>,
@@ -104,7 +112,7 @@ pub(super) struct Host {
 impl Host {
     /// Returns the time that its clock shows, in nanoseconds since the start of the run.
     pub(super) fn clock(&self) -> u64 {
-        self.local + self.ahead
+        self.clocks.at(self.local)
     }
 }
 
@@ -121,16 +129,6 @@ pub(super) struct Subscriber {
     pub(super) event: EventFd,
 }
 
-/// A descriptor of the system that a simulated loop watches: of a pipe, of a mailbox.
-pub(super) struct Foreign {
-    pub(super) host: usize,
-    pub(super) number: i32,
-    /// A copy, to ask about readiness.
-    pub(super) copy: OwnedFd,
-    pub(super) watch: Watch,
-    pub(super) ready: Readiness,
-}
-
 pub(crate) struct World {
     pub(super) now: u64,
     /// The `Instant` of time zero.
@@ -143,21 +141,26 @@ pub(crate) struct World {
     by_identity: BTreeMap<(u64, u64), SocketId>,
     last_socket: SocketId,
     pub(super) foreign: BTreeMap<u32, Foreign>,
-    last_foreign: u32,
+    pub(super) last_foreign: u32,
     pub(super) queue: BTreeMap<(u64, u64), Happening>,
     last_happening: u64,
     pub(super) paths: BTreeMap<(usize, usize), Path>,
+    /// What the ends of connections have sent that does not get through.
+    pub(super) swallowed: BTreeMap<SocketId, VecDeque<Parcel>>,
+    /// The ports of hosts that do not answer attempts to connect.
+    pub(super) deaf_ports: BTreeSet<(usize, u16)>,
     pub(super) latency: (u64, u64),
+    pub(super) coincidences: Coincidences,
     /// The descriptors of the system: those that are simulated, to learn of their end, and those
     /// that are not.
-    system: Epoll,
+    pub(super) system: Epoll,
     events: Vec<Event>,
 }
 
 /// The generation of the tags of simulated descriptors in the real poller.
 const SIMULATED: u32 = 0;
 /// That of real ones.
-const REAL: u32 = 1;
+pub(super) const REAL: u32 = 1;
 
 impl World {
     pub(super) fn new(seed: u64) -> io::Result<Self> {
@@ -175,7 +178,10 @@ impl World {
             queue: BTreeMap::new(),
             last_happening: 0,
             paths: BTreeMap::new(),
+            swallowed: BTreeMap::new(),
+            deaf_ports: BTreeSet::new(),
             latency: (50_000, 500_000),
+            coincidences: Coincidences::default(),
             system: Epoll::new(Trigger::Edge)?,
             events: Vec::new(),
         })
@@ -185,7 +191,7 @@ impl World {
         self.hosts.push(Host {
             ip,
             life: Life::Idle,
-            ahead: 0,
+            clocks: Clock::default(),
             local: self.now,
             stall: 0,
             wakes_at: None,
@@ -195,6 +201,8 @@ impl World {
             next_port: FIRST_PORT,
             ctl_calls: 0,
             idle_turns: 0,
+            turns: 0,
+            numbers: BTreeMap::new(),
             subscriptions: Vec::new(),
             plan: None,
         });
@@ -252,9 +260,21 @@ impl World {
         self.system.add(far.as_fd(), Tag::new(id as u32, SIMULATED), crate::Interest::NONE)?;
         self.by_identity.insert(identity, id);
         if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.handle = Some(Handle { _far: far, identity });
+            let (host, number) = (socket.host, near.as_raw_fd());
+            socket.handle = Some(Handle { _far: far, identity, number });
+            self.note_number(host, number, id);
         }
         Ok(near)
+    }
+
+    /// Counts a descriptor whose number was that of another one until this turn or the one before.
+    /// The system gives the lowest free number, so this needs no fault.
+    fn note_number(&mut self, host: usize, number: i32, id: SocketId) {
+        let host = &mut self.hosts[host];
+        let before = host.numbers.insert(number, (id, None));
+        // If its end has not been noticed, it was in this turn.
+        let is_reused = before.is_some_and(|(_, turn)| turn.is_none_or(|it| it + 1 >= host.turns));
+        self.coincidences.reused_descriptors += u64::from(is_reused);
     }
 
     /// Returns the socket of a descriptor.
@@ -273,15 +293,19 @@ impl World {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.is_orphan = true;
         socket.watch = None;
-        self.hosts[socket.host].watched.remove(&id);
+        let host = &mut self.hosts[socket.host];
+        host.watched.remove(&id);
         if let Some(handle) = socket.handle.take() {
             self.by_identity.remove(&handle.identity);
+            if let Some(last) = host.numbers.get_mut(&handle.number).filter(|last| last.0 == id) {
+                last.1 = Some(host.turns);
+            }
         }
     }
 
-    /// Returns a free port of a host.
-    pub(super) fn free_port(&mut self, host: usize) -> u16 {
-        loop {
+    /// Returns a free port of a host, if there is one.
+    pub(super) fn free_port(&mut self, host: usize) -> Option<u16> {
+        for _ in FIRST_PORT..=u16::MAX {
             let host_state = &mut self.hosts[host];
             let port = host_state.next_port;
             host_state.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
@@ -290,9 +314,10 @@ impl World {
                     && matches!(&socket.local, Some(Name::Inet(it)) if it.port() == port)
             });
             if !is_used {
-                return port;
+                return Some(port);
             }
         }
+        None
     }
 
     /// Returns the listener that gets a connection to `name` at a host. Of several, each gets its
@@ -344,36 +369,6 @@ impl World {
         Ok(())
     }
 
-    /// Watches a real descriptor.
-    pub(super) fn watch_real(
-        &mut self,
-        host: usize,
-        fd: BorrowedFd<'_>,
-        watch: Watch,
-    ) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
-        let key = self.last_foreign + 1;
-        self.system.add(fd, Tag::new(key, REAL), crate::Interest::NONE)?;
-        self.last_foreign = key;
-        let (number, copy) = (fd.as_raw_fd(), fd.try_clone_to_owned()?);
-        self.foreign.insert(key, Foreign { host, number, copy, watch, ready: Readiness::NONE });
-        Ok(())
-    }
-
-    /// Returns a real descriptor that is watched.
-    pub(super) fn real(&mut self, host: usize, number: i32) -> Option<(u32, &mut Foreign)> {
-        let found = self.foreign.iter_mut().find(|(_, it)| it.host == host && it.number == number);
-        found.map(|(key, foreign)| (*key, foreign))
-    }
-
-    pub(super) fn forget_real(&mut self, host: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
-        if let Some((key, _)) = self.real(host, fd.as_raw_fd()) {
-            self.foreign.remove(&key);
-        }
-        self.system.remove(fd)
-    }
-
     /// Returns whether the next wait of a host would report something.
     pub(super) fn has_events(&self, host: usize) -> bool {
         let is_edge = self.hosts[host].trigger == Trigger::Edge;
@@ -397,18 +392,6 @@ impl World {
             self.hosts[host].is_interrupted = true;
         }
         is_heard
-    }
-}
-
-impl Foreign {
-    /// Returns what a wait reports of it.
-    pub(super) fn report(&self, is_edge_triggered: bool) -> Option<Readiness> {
-        let told = if is_edge_triggered {
-            if self.watch.is_news { self.ready } else { Readiness::NONE }
-        } else {
-            sys::ready_now(self.copy.as_fd(), self.watch.interest).unwrap_or(Readiness::NONE)
-        };
-        (!told.is_empty()).then_some(told)
     }
 }
 

@@ -59,3 +59,27 @@ fn a_run_is_repeated_byte_for_byte() {
     }
     assert_ne!(run(1).0, run(2).0);
 }
+
+#[test]
+fn a_swarm_repeats_itself_and_draws_almost_every_kind() {
+    let summary = Storm::new(0..12).swarm().repeated().run(|sim| {
+        let (one, other) = (sim.host("10.0.0.1"), sim.host("10.0.0.2"));
+        let third = sim.host("10.0.0.3");
+        sim.start(one, server)?;
+        sim.start(other, || client(500))?;
+        sim.start(third, || client(500))?;
+        sim.run_for(Duration::from_secs(100))?;
+        sim.calm()?;
+        for host in [other, third] {
+            let done = sim.run_until(Duration::from_secs(600), |sim| far(sim, host).is_done())?;
+            if !done {
+                return Err(format!("a client got stuck: {:?}", far(sim, host)).into());
+            }
+        }
+        Ok(())
+    });
+    println!("{summary}");
+    assert!(summary.missing().len() < 6, "{:?} {summary}", summary.missing());
+    assert!(summary.coincidences.reused_descriptors > 0, "{summary}");
+    assert!(summary.coincidences.merged_events > 0, "{summary}");
+}
