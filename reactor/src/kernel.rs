@@ -42,6 +42,12 @@ pub(crate) fn enter<T>(kernel: Simulated, call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// Returns whether a simulated host runs on this thread.
+#[inline]
+pub(crate) fn is_simulated() -> bool {
+    IS_SIMULATED.get()
+}
+
 /// Returns the kernel of the simulated host that runs on this thread.
 pub(crate) fn simulated() -> Option<Simulated> {
     if IS_SIMULATED.get() { CURRENT.with_borrow(Clone::clone) } else { None }
@@ -115,7 +121,8 @@ pub(crate) fn is_ignored(number: i32) -> bool {
     choose(|_| Some(false), || sys::is_ignored(number))
 }
 
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     if IS_SIMULATED.get()
         && let Some(answer) = ask(|kernel| kernel.read(fd, buffer))
@@ -125,13 +132,10 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     sys::read(fd, buffer)
 }
 
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    choose(
-        |kernel| kernel.send(fd, slices),
-        #[inline(always)]
-        || sys::send(fd, slices),
-    )
+    choose(|kernel| kernel.send(fd, slices), || sys::send(fd, slices))
 }
 
 pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -167,7 +167,11 @@ impl<A> Core<A> {
             kernel::set_nonblocking(fd.as_fd())?;
         }
         let idle = self.idle_of(registration)?;
-        let tag = self.sources.insert(Source::new(fd, registration, idle, self.charged));
+        let mut source = Source::new(fd, registration, idle, self.charged);
+        if source.own.mode != Mode::Blocking && kernel::is_simulated() {
+            source.own.mode = Mode::Simulated;
+        }
+        let tag = self.sources.insert(source);
         if let Err(error) = self.watch(tag) {
             self.sources.remove(tag);
             return Err(error);

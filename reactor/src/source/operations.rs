@@ -29,7 +29,15 @@ impl<A> Cx<'_, A> {
     #[inline(always)]
     pub(crate) fn read_inline(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let capacity = buffer.len();
-        let count = self.attempt("read", Interest::READ, |fd, _| kernel::read(fd, buffer))?;
+        let count = self.attempt(
+            "read",
+            Interest::READ,
+            #[inline(always)]
+            |fd, kind| match kind.mode {
+                Mode::Unknown | Mode::Nonblocking => sys::read(fd, buffer),
+                Mode::Blocking | Mode::Simulated => kernel::read(fd, buffer),
+            },
+        )?;
         let Some(count) = count else { return Ok(None) };
         self.core.counters.bytes_read += count as u64;
         self.note_read(count, capacity);
@@ -182,7 +190,7 @@ impl<A> Cx<'_, A> {
         let kind = Kind { mode: *mode, not_socket };
         let result = match kind.mode {
             Mode::Blocking => ask_first(fd.as_fd(), interest).and_then(|()| call(fd.as_fd(), kind)),
-            Mode::Unknown | Mode::Nonblocking => call(fd.as_fd(), kind),
+            Mode::Unknown | Mode::Nonblocking | Mode::Simulated => call(fd.as_fd(), kind),
         };
         match result {
             Ok(value) => {
@@ -280,7 +288,11 @@ fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::
         return write_bounded(fd, slices);
     }
     if !*kind.not_socket {
-        match kernel::send(fd, slices) {
+        let sent = match kind.mode {
+            Mode::Simulated => kernel::send(fd, slices),
+            Mode::Unknown | Mode::Nonblocking | Mode::Blocking => sys::send(fd, slices),
+        };
+        match sent {
             Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => *kind.not_socket = true,
             result => return result,
         }

@@ -56,6 +56,8 @@ pub(crate) enum Mode {
     Nonblocking,
     /// The descriptor stays blocking, since other processes share it.
     Blocking,
+    /// It is non-blocking, and belongs to a simulated host, whose kernel is asked first.
+    Simulated,
 }
 
 /// Whether other code may have copies of a descriptor.
