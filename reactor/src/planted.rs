@@ -98,6 +98,8 @@ faults! {
     EndsForgotten = 22,
     /// P24: an idle limit that has moved before its timer fires is not armed again.
     IdleDisarmed = 24,
+    /// P33: time that the loop itself has lost counts as silence of its peers.
+    LostTimeCharged = 33,
     /// P37: limits of time pass without asking the kernel for what it holds.
     SilenceUnasked = 37,
     /// P38: a short write counts as a whole one.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::planted::{self, Planted};
+
 /// A turn of this many nanoseconds counts as lost, and so does a wait that ends this late. Shorter
 /// delays are usual in a busy loop: if they were lost too, no peer of such a loop would ever be
 /// silent for too long.
@@ -56,6 +58,9 @@ impl Patience {
     }
 
     fn lose(&mut self, time: u64) {
+        if planted::is(Planted::LostTimeCharged) {
+            return;
+        }
         self.lost += time;
         self.lost_time = Duration::from_nanos(self.lost);
     }
