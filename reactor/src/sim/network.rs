@@ -104,14 +104,7 @@ impl World {
             return start + LOOPBACK;
         }
         let place = place(from, to);
-        let slower = match self.path(from, to).slower {
-            Some(slower) => slower,
-            None => {
-                let drawn = self.strikes(Fault::SlowPair, from, place);
-                let slower = drawn.map_or(0, |mut bits| bits.between(1_000_000, 100_000_000));
-                *self.path(from, to).slower.insert(slower)
-            }
-        };
+        let slower = self.slower(from, to);
         let (low, high) = self.latency;
         let mut time = self.dice.bits(place).between(low, high) + slower;
         if let Some(mut bits) = self.strikes(Fault::Tail, from, place) {
@@ -121,6 +114,20 @@ impl World {
             time += bits.between(10_000_000, 1_000_000_000);
         }
         start + time
+    }
+
+    /// Returns how much longer than usual the way from one host to another takes.
+    fn slower(&mut self, from: usize, to: usize) -> u64 {
+        if let Some(slower) = self.path(from, to).slower {
+            return slower;
+        }
+        if self.dice.faults.of(Fault::SlowPair) == 0 {
+            return 0;
+        }
+        let drawn = self.strikes(Fault::SlowPair, from, place(from, to));
+        let slower = drawn.map_or(0, |mut bits| bits.between(1_000_000, 100_000_000));
+        self.path(from, to).slower = Some(slower);
+        slower
     }
 
     /// Sends something that arrives at `at`, unless its way is blocked.
