@@ -160,8 +160,12 @@ fn wait(
     {
         found.truncate(bits.between(1, found.len() as u64 - 1) as usize);
         coverage = Coverage::Partial;
+        world.hosts[host].turned_to = found.last().map(|(whose, _)| *whose);
     }
     world.note(host, format_args!("wakes with {} events", found.len()));
+    if coverage == Coverage::Complete {
+        world.hosts[host].turned_to = None;
+    }
     for (whose, event) in found {
         told(world, host, whose);
         events.push(event);
@@ -196,8 +200,8 @@ fn pass(world: &mut World, host: usize, timeout: Option<Duration>) -> Coverage {
 }
 
 /// What an event is about.
-#[derive(Clone, Copy)]
-enum Whose {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
     Socket(SocketId),
     Real(u32),
 }
@@ -220,7 +224,8 @@ fn spurious(world: &mut World, host: usize) {
     }
 }
 
-/// Collects what there is to report.
+/// Collects what there is to report. After a wait whose array was full, what it did not report comes
+/// first, as the list of epoll does it.
 fn collect(world: &World, host: usize) -> Vec<(Whose, Event)> {
     let mut found = Vec::new();
     let is_edge = world.hosts[host].trigger == Trigger::Edge;
@@ -235,6 +240,10 @@ fn collect(world: &World, host: usize) -> Vec<(Whose, Event)> {
         if let Some(readiness) = foreign.report(is_edge) {
             found.push((Whose::Real(*key), Event { tag: foreign.watch.tag, readiness }));
         }
+    }
+    if let Some(last) = world.hosts[host].turned_to {
+        let told = found.partition_point(|(whose, _)| *whose <= last);
+        found.rotate_left(told);
     }
     found
 }

@@ -1,6 +1,7 @@
 //! The bytes of connections: how they are sent, arrive and are acknowledged.
 
 use std::collections::VecDeque;
+use std::io::Read;
 
 use crate::sim::fault::Fault;
 use crate::sim::network::{NO_SOCKET, Segment, place};
@@ -60,7 +61,10 @@ impl World {
         let Some(stream) = socket.stream() else { return };
         let (peer, peer_host) = (stream.peer, stream.peer_host);
         let size = size.min(stream.unsent.len());
-        let mut bytes: Vec<u8> = stream.unsent.drain(..size).collect();
+        let mut bytes = vec![0; size];
+        if stream.unsent.read_exact(&mut bytes).is_err() {
+            return;
+        }
         stream.in_flight += size;
         stream.on_the_way += size;
         let at = at.max(stream.last_arrival);

@@ -319,8 +319,8 @@ impl Sim {
         self.world.lock().release(from.0, to.0);
     }
 
-    /// Ends every fault that lasts: heals, releases, continues, and starts what was killed. Draws no
-    /// fault from now on. A program that works has to get well now.
+    /// Ends every fault that lasts: heals, releases, continues, and starts what was killed. What
+    /// connections have swallowed arrives, and ports answer again. Draws no fault from now on. A program that works has to get well now.
     ///
     /// # Errors
     /// The error of a program that does not start.

@@ -1,6 +1,6 @@
 //! Reading, writing and accepting on simulated sockets.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -67,10 +67,7 @@ pub(super) fn read(
     if let Some(mut bits) = short {
         count = bits.between(1, count as u64 - 1) as usize;
     }
-    let received = connection(world, id)?.received.drain(..count);
-    for (place, byte) in buffer.iter_mut().zip(received) {
-        *place = byte;
-    }
+    connection(world, id)?.received.read_exact(&mut buffer[..count])?;
     if short.is_some() {
         // As if the rest had arrived after the call.
         world.announce(id);
@@ -114,8 +111,12 @@ pub(super) fn write(
         count = bits.between(1, count as u64 - 1) as usize;
     }
     let stream = connection(world, id)?;
-    let bytes = slices.iter().flat_map(|slice| slice.iter());
-    stream.unsent.extend(bytes.take(count));
+    let mut left = count;
+    for slice in slices {
+        let (taken, _) = slice.split_at(slice.len().min(left));
+        stream.unsent.extend(taken);
+        left -= taken.len();
+    }
     // `SOCK_NOSPACE`, which stays until there is room (`sk_stream_write_space`).
     stream.is_full |= count < wanted;
     if short.is_some() && stream.is_writable() {

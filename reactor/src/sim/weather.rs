@@ -311,6 +311,7 @@ impl World {
         }
         state.life = life;
         state.subscriptions.clear();
+        state.turned_to = None;
         let own = |socket: &crate::sim::socket::Socket| socket.host == host;
         let ids: Vec<_> =
             self.sockets.iter().filter(|(_, it)| own(it)).map(|(id, _)| *id).collect();

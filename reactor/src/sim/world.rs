@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sim::backend::Whose;
 use crate::sim::clock::Clock;
 use crate::sim::dice::{Bits, Dice};
 use crate::sim::fault::Fault;
@@ -99,6 +100,8 @@ pub(super) struct Host {
     pub(super) watched: BTreeSet<SocketId>,
     next_port: u16,
     pub(super) ctl_calls: u64,
+    /// What the last wait reported last, if its array of events was full.
+    pub(super) turned_to: Option<Whose>,
     /// How many turns in a row have got nothing done.
     pub(super) idle_turns: u32,
     pub(super) turns: u64,
@@ -200,6 +203,7 @@ impl World {
             watched: BTreeSet::new(),
             next_port: FIRST_PORT,
             ctl_calls: 0,
+            turned_to: None,
             idle_turns: 0,
             turns: 0,
             numbers: BTreeMap::new(),
