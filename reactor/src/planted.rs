@@ -6,111 +6,148 @@
 
 #![cfg_attr(not(planted), allow(unreachable_pub))] // Such a build exports nothing of this.
 
-/// Defines the faults: what each does, its name, and the number of the requirement that it breaks
+/// A fault that can be planted. The number of each is that of the requirement that it breaks
 /// (`docs/src/requirements.md`).
-macro_rules! faults {
-    ($($(#[$does:meta])+ $name:ident = $number:literal,)+) => {
-        /// A fault that can be planted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Planted {
-            $($(#[$does])+ $name,)+
-        }
-
-        #[cfg(planted)]
-        impl Planted {
-            /// All faults.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
-
-            /// Returns the name of the fault.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => stringify!($name),)+
-                }
-            }
-
-            /// Returns the number of the requirement that the fault breaks: 1 for P1.
-            pub const fn requirement(self) -> u8 {
-                match self {
-                    $(Self::$name => $number,)+
-                }
-            }
-        }
-    };
-}
-
-faults! {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
     /// P1: the loop sleeps although sources are queued, those that have used up their budget among
     /// them.
-    SleepsBehind = 1,
+    SleepsBehind,
     /// P1: the run queue is cleared at the end of a turn. The sources in it are never queued again.
-    QueueDropped = 1,
+    QueueDropped,
     /// P2: a call consumes the readiness to read that it was told of, even if it has not read
     /// everything.
-    EdgeConsumed = 2,
+    EdgeConsumed,
     /// P2: a would-block is believed at once on an edge-triggered descriptor, even if the kernel
     /// reports the descriptor as ready.
-    BlockBelieved = 2,
+    BlockBelieved,
     /// P2: an operation that blocks twice although the kernel reports the descriptor as ready is not
     /// tried again.
-    DisputeForgotten = 2,
+    DisputeForgotten,
     /// P3: the last event of a wait that filled its array is dropped.
-    LastEventDropped = 3,
+    LastEventDropped,
     /// P3: a wait that was interrupted, or that filled its array, counts as complete.
-    PartialIsComplete = 3,
+    PartialIsComplete,
     /// P4: the generation of a tag is not checked. A token, timer or event of a source that has
     /// ended reaches the next source in its slot.
-    GenerationIgnored = 4,
+    GenerationIgnored,
     /// P5: a connection is closed when its peer ends its stream, without reading what came before.
-    CloseBeforeData = 5,
+    CloseBeforeData,
     /// P5: a source that does not read is told of the end of its peer's stream in every turn.
-    HangUpSpins = 5,
+    HangUpSpins,
     /// P5: a short read counts as proof that there is no more, although the end of the stream is
     /// known to follow.
-    EndHidden = 5,
+    EndHidden,
     /// P5: a level-triggered backend is not told that an interest was removed. It reports what
     /// nothing waits for at every wait.
-    InterestKept = 5,
+    InterestKept,
     /// P5: a level-triggered backend is not told that an interest was added.
-    InterestUntold = 5,
+    InterestUntold,
     /// P7: a notification that arrives while calls of other threads are left over is read, but not
     /// acknowledged. No later call notifies the loop.
-    NotificationStuck = 7,
+    NotificationStuck,
     /// P7: a wake of a source that is queued is dropped, since it runs anyway.
-    WakeMerged = 7,
+    WakeMerged,
     /// P8: accepting does not pause when descriptors run out.
-    AcceptSpins = 8,
+    AcceptSpins,
     /// P8: the end of a pause does not resume accepting.
-    AcceptStaysPaused = 8,
+    AcceptStaysPaused,
     /// P8: a listener at a limit is not woken when a source ends.
-    RoomUnannounced = 8,
+    RoomUnannounced,
     /// P9: a listener accepts everything that waits in one turn.
-    AcceptsUnbounded = 9,
+    AcceptsUnbounded,
     /// P12: a deadline is counted from the whole millisecond before now.
-    TimerEarly = 12,
+    TimerEarly,
     /// P13: timers that are armed while others fire are fired in the same turn.
-    TimersInOneTurn = 13,
+    TimersInOneTurn,
     /// P15: the next period of a periodic timer is counted from now.
-    PeriodDrifts = 15,
+    PeriodDrifts,
     /// P20: a connection counts as established when its descriptor becomes writable, without asking
     /// for its error.
-    ConnectAssumed = 20,
+    ConnectAssumed,
     /// P22: sources that end while others are being reaped, or beyond the budget, are never reaped.
-    EndsForgotten = 22,
+    EndsForgotten,
     /// P24: an idle limit that has moved before its timer fires is not armed again.
-    IdleDisarmed = 24,
+    IdleDisarmed,
     /// P33: time that the loop itself has lost counts as silence of its peers.
-    LostTimeCharged = 33,
+    LostTimeCharged,
     /// P37: limits of time pass without asking the kernel for what it holds.
-    SilenceUnasked = 37,
+    SilenceUnasked,
     /// P38: a short write counts as a whole one.
-    ShortWriteWhole = 38,
+    ShortWriteWhole,
     /// P38: a connection is closed when its output was sent, without reading until its peer ends
     /// its stream.
-    NoLinger = 38,
+    NoLinger,
     /// P38: a connection that ends with output unsent ends in order.
-    CutInOrder = 38,
+    CutInOrder,
     /// P41: all sources that have ended are reaped in one turn.
-    EndsUnbounded = 41,
+    EndsUnbounded,
+}
+
+#[cfg(planted)]
+impl Planted {
+    /// All faults.
+    pub const ALL: &[Self] = &[
+        Self::SleepsBehind,
+        Self::QueueDropped,
+        Self::EdgeConsumed,
+        Self::BlockBelieved,
+        Self::DisputeForgotten,
+        Self::LastEventDropped,
+        Self::PartialIsComplete,
+        Self::GenerationIgnored,
+        Self::CloseBeforeData,
+        Self::HangUpSpins,
+        Self::EndHidden,
+        Self::InterestKept,
+        Self::InterestUntold,
+        Self::NotificationStuck,
+        Self::WakeMerged,
+        Self::AcceptSpins,
+        Self::AcceptStaysPaused,
+        Self::RoomUnannounced,
+        Self::AcceptsUnbounded,
+        Self::TimerEarly,
+        Self::TimersInOneTurn,
+        Self::PeriodDrifts,
+        Self::ConnectAssumed,
+        Self::EndsForgotten,
+        Self::IdleDisarmed,
+        Self::LostTimeCharged,
+        Self::SilenceUnasked,
+        Self::ShortWriteWhole,
+        Self::NoLinger,
+        Self::CutInOrder,
+        Self::EndsUnbounded,
+    ];
+
+    /// Returns the number of the requirement that the fault breaks: 1 for P1.
+    pub const fn requirement(self) -> u8 {
+        match self {
+            Self::SleepsBehind | Self::QueueDropped => 1,
+            Self::EdgeConsumed | Self::BlockBelieved | Self::DisputeForgotten => 2,
+            Self::LastEventDropped | Self::PartialIsComplete => 3,
+            Self::GenerationIgnored => 4,
+            Self::CloseBeforeData
+            | Self::HangUpSpins
+            | Self::EndHidden
+            | Self::InterestKept
+            | Self::InterestUntold => 5,
+            Self::NotificationStuck | Self::WakeMerged => 7,
+            Self::AcceptSpins | Self::AcceptStaysPaused | Self::RoomUnannounced => 8,
+            Self::AcceptsUnbounded => 9,
+            Self::TimerEarly => 12,
+            Self::TimersInOneTurn => 13,
+            Self::PeriodDrifts => 15,
+            Self::ConnectAssumed => 20,
+            Self::EndsForgotten => 22,
+            Self::IdleDisarmed => 24,
+            Self::LostTimeCharged => 33,
+            Self::SilenceUnasked => 37,
+            Self::ShortWriteWhole | Self::NoLinger | Self::CutInOrder => 38,
+            Self::EndsUnbounded => 41,
+        }
+    }
 }
 
 #[cfg(planted)]
