@@ -56,7 +56,7 @@ pub enum Fault {
     /// another order.
     Swizzle,
     /// A bit of what was sent changes on the way. The checksum of TCP makes this rare, so
-    /// [`Faults::all`] leaves it out. It tests decoders, and protocols with checksums of their own.
+    /// [`Faults::all`](super::Faults::all) leaves it out. It tests decoders, and protocols with checksums of their own.
     Corrupt,
     // The kernel.
     /// A read returns less than has arrived. The rest is announced as if it arrived just after.

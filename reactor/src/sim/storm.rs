@@ -182,7 +182,7 @@ impl Storm {
         let mut summary = Summary::default();
         let (seeds, only, tracing) = match variable(SEED_VARIABLE, |text| text.parse().ok()) {
             Some(seed) => {
-                let only = variable(FAULTS_VARIABLE, |text| faults_of(text));
+                let only = variable(FAULTS_VARIABLE, faults_of);
                 (seed..seed + 1, only, Tracing::Live)
             }
             None => (self.seeds.clone(), None, Tracing::Off),
