@@ -79,7 +79,7 @@ fn dial(cx: &mut LoopCx<'_, Far>) {
 fn later(cx: &mut LoopCx<'_, Far>) {
     if !cx.app.is_done() {
         // A loop that is being dropped refuses.
-        let _ = cx.after(Duration::from_millis(200), |cx| dial(cx));
+        let _ = cx.after(Duration::from_millis(200), dial);
     }
 }
 
