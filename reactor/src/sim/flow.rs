@@ -1,6 +1,5 @@
 //! The bytes of connections: how they are sent, arrive and are acknowledged.
 
-use std::collections::VecDeque;
 use std::io::Read;
 
 use crate::sim::fault::Fault;
@@ -101,7 +100,7 @@ impl World {
             self.swallowed.entry(peer).or_default();
         }
         if both || self.strikes(Fault::Swallow, host, place).is_some() {
-            self.swallowed.entry(id).or_insert_with(VecDeque::new);
+            self.swallowed.entry(id).or_default();
         }
         self.ends_in_order(id, host, place)
     }
