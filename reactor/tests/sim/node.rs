@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) ticks: usize,
     /// What attempts to connect failed with at once.
     pub(crate) refused: Vec<String>,
+    /// What every accepted connection writes first.
+    pub(crate) greeting: Vec<u8>,
 }
 
 impl Node {
@@ -137,7 +139,8 @@ fn accept(accepted: Accepted, cx: &mut LoopCx<'_, Node>) -> io::Result<()> {
     let index = cx.app.open();
     let registration = Registration::new(Interest::BOTH).role(Role::Connection);
     let registration = registration.idle_timeout(None);
-    let token = cx.register(accepted.into_fd(), registration, handler(index))?;
+    let end = End { output: cx.app.greeting.clone().into(), ..handler(index) };
+    let token = cx.register(accepted.into_fd(), registration, end)?;
     cx.app.conns[index].token = Some(token);
     Ok(())
 }

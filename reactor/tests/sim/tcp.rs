@@ -108,6 +108,33 @@ fn bytes_come_before_the_reset_that_follows_them() {
 }
 
 #[test]
+fn what_a_server_says_first_does_not_overtake_the_handshake() {
+    let mut pair = Pair::new();
+    pair.nodes(pair.server).greeting = b"hello".to_vec();
+    pair.sim.set_latency(Duration::ZERO, Duration::from_millis(20));
+    for _ in 0..200 {
+        pair.dial();
+    }
+    pair.run(1_000);
+    for index in 0..200 {
+        let near = pair.near(index);
+        assert_eq!((&near.read[..], &near.ended), (&b"hello"[..], &None), "{index}");
+    }
+}
+
+#[test]
+fn a_connection_that_has_ended_in_order_is_not_reset_any_more() {
+    let mut pair = Pair::connected();
+    pair.act_near(Act::Shut);
+    pair.act_far(Act::Shut);
+    pair.run(20);
+    assert!(pair.near(0).at_end && pair.far(0).at_end);
+    pair.act_far(Act::Reset);
+    pair.run(1_000);
+    assert_eq!(pair.near_end(), "");
+}
+
+#[test]
 fn a_port_without_a_listener_refuses_and_an_unknown_host_is_unreachable() {
     let mut pair = Pair::new();
     for (address, text) in [("10.0.0.1:8", "refused"), ("10.9.9.9:7", "No route to host")] {
