@@ -60,5 +60,8 @@ pub mod endings {}
 #[doc = include_str!("src/testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("src/storm.md")]
+pub mod storm {}
+
 #[doc = include_str!("src/link.md")]
 pub mod link {}

@@ -79,6 +79,31 @@ fn the_tests_that_hold_requirements_exist() {
     assert!(count > 60, "only {count} tests were found on the page");
 }
 
+/// Returns the planted faults and the numbers of the requirements that they break, in the order of
+/// the numbers.
+fn planted(pairs: impl Iterator<Item = (String, u32)>) -> Vec<(u32, String)> {
+    let mut planted: Vec<(u32, String)> = pairs.map(|(name, number)| (number, name)).collect();
+    planted.sort_unstable();
+    planted
+}
+
+#[test]
+fn every_planted_fault_is_named_beside_the_requirement_that_it_breaks() {
+    let source = read(&root().join("reactor/src/planted.rs"));
+    let declared = planted(source.lines().filter_map(|line| {
+        let (name, number) = line.strip_prefix("    ")?.split_once(" = ")?;
+        Some((name.to_owned(), number.strip_suffix(',')?.parse().ok()?))
+    }));
+    let page = include_str!("../src/requirements.md");
+    let named = planted(page.split("\n\n**P").skip(1).flat_map(|entry| {
+        let number = entry.split('.').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+        let line = entry.lines().find(|line| line.starts_with("Planted: ")).unwrap_or_default();
+        line.split('`').skip(1).step_by(2).map(move |name| (name.to_owned(), number))
+    }));
+    assert!(declared.len() > 20, "{declared:?}");
+    assert_eq!(named, declared, "the page and the source name different faults");
+}
+
 /// Returns the numbers of the laws that a text cites, also across the lines of a comment.
 fn cited_laws(text: &str) -> BTreeSet<u32> {
     let words: Vec<&str> =

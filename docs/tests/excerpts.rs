@@ -3,16 +3,24 @@
 use std::fs;
 use std::path::Path;
 
+/// Returns the code that a page shows: its blocks that are marked as text.
+fn excerpts(page: &str) -> Vec<&str> {
+    let blocks = page.split("```text\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+/// Checks that a page shows code, all of which is in `source`.
+fn check(page: &str, source: &str) {
+    let excerpts = excerpts(page);
+    assert!(!excerpts.is_empty(), "the chapter shows no code");
+    for excerpt in excerpts {
+        assert!(source.contains(excerpt), "not in the source any more:\n{excerpt}");
+    }
+}
+
 #[test]
 fn excerpts_of_kv_stand_in_its_source() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace");
-    let chapter = include_str!("../src/kv.md");
-    let excerpts: Vec<&str> = chapter
-        .split("```text\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap_or_default())
-        .collect();
-    assert!(!excerpts.is_empty(), "the chapter shows no code");
     let source: String = ["servers/src/kv", "servers/src/kv/commands"]
         .iter()
         .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder can be read"))
@@ -20,7 +28,10 @@ fn excerpts_of_kv_stand_in_its_source() {
         .filter(|path| path.is_file())
         .map(|path| fs::read_to_string(path).expect("the file can be read"))
         .collect();
-    for excerpt in excerpts {
-        assert!(source.contains(excerpt), "not in the source any more:\n{excerpt}");
-    }
+    check(include_str!("../src/kv.md"), &source);
+}
+
+#[test]
+fn excerpts_of_the_storm_stand_in_the_example() {
+    check(include_str!("../src/storm.md"), include_str!("../../reactor/examples/storm.rs"));
 }

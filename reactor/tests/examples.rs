@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -248,6 +249,35 @@ fn raw_fd_counts_the_bytes_of_a_pipe() {
     let line = example.lines.recv_timeout(PATIENCE).expect("it prints a line");
     assert!(line.contains(" bytes came through the pipe"), "{line:?}");
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn storm_finds_the_mistake_and_passes_without_it() {
+    let mut example = Example::start("storm", &[]);
+    let what = example.line("with the mistake: seed ");
+    assert!(what.contains("panicked: assertion `left == right` failed"), "{what}");
+    let needed = example.line("needed ");
+    let count = needed.split(' ').next().and_then(|it| it.parse::<usize>().ok());
+    assert!(count.is_some_and(|it| (1..4).contains(&it)), "{needed}");
+    assert!(example.line("to see all of it: SIM_SEED=").contains("SIM_FAULTS="));
+    example.line("the end of its trace:");
+    assert_eq!(example.line("without it: "), "100 seeds");
+    assert_eq!(example.child.wait().expect("it is a child").code(), Some(0));
+}
+
+#[test]
+fn storm_runs_the_same_daemon_on_a_real_kernel() {
+    let folder = Folder::new("storm");
+    let path = folder.file("socket");
+    let example = Example::start("storm", &[&format!("unix:{path}")]);
+    example.line("listening on ");
+    let mut peer = UnixStream::connect(path).expect("it listens");
+    peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+    peer.write_all(b"hello\nseventeen letters\n").expect("it is sent");
+    peer.shutdown(Shutdown::Write).expect("the stream ends");
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).expect("the answer is text and ends in order");
+    assert_eq!(answer, "5\n17\n");
 }
 
 #[test]
