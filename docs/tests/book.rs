@@ -90,9 +90,15 @@ fn planted(pairs: impl Iterator<Item = (String, u32)>) -> Vec<(u32, String)> {
 #[test]
 fn every_planted_fault_is_named_beside_the_requirement_that_it_breaks() {
     let source = read(&root().join("reactor/src/planted.rs"));
-    let declared = planted(source.lines().filter_map(|line| {
-        let (name, number) = line.strip_prefix("    ")?.split_once(" = ")?;
-        Some((name.to_owned(), number.strip_suffix(',')?.parse().ok()?))
+    let kinds = between_headings(&source, "pub enum Planted {");
+    let kinds = kinds.split("\n}").next().unwrap_or_default();
+    let mut number = 0;
+    let declared = planted(kinds.lines().map(str::trim).filter_map(|line| {
+        if let Some((it, _)) = line.strip_prefix("/// P").and_then(|it| it.split_once(':')) {
+            number = it.parse().unwrap_or(0);
+        }
+        let name = line.strip_suffix(',').filter(|it| it.chars().all(char::is_alphabetic))?;
+        Some((name.to_owned(), number))
     }));
     let page = include_str!("../src/requirements.md");
     let named = planted(page.split("\n\n**P").skip(1).flat_map(|entry| {
