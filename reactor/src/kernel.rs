@@ -3,8 +3,9 @@
 //! While a simulated host runs on this thread, its kernel answers ([`crate::sim`]); otherwise the
 //! system does. The choice belongs to the thread, not to the loop, since a
 //! [`Listener`](crate::Listener) is bound and a [`Connector`](crate::Connector) dials before any
-//! loop has the socket. It costs one test of a flag in thread-local storage, which is predicted; the
-//! calls of the system stay in line.
+//! loop has the socket. It costs one test of a flag in thread-local storage, which is predicted.
+//! Reads and writes of a source do not test it: a source knows since its registration whether it is
+//! simulated (`Mode::Simulated`), so their system calls stay in line.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
