@@ -144,6 +144,17 @@ Exit codes: 0 after a signal to stop; 1 when the server cannot run or its last l
 
 /// Returns the arguments, or ends the process with the help text or an error.
 pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsString>) -> Cli<E> {
+    read(server, args).unwrap_or_else(|message| ending::exit_with(server.name, &message))
+}
+
+/// Returns the arguments, of which the first is the name of the program.
+///
+/// # Errors
+/// The help text, or what is wrong with them.
+pub(crate) fn read<E: Args>(
+    server: Server,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Cli<E>, clap::Error> {
     let default = format!("The server listens on {} unless --listen is given.", server.address);
     let command = Cli::<E>::command()
         .name(server.name)
@@ -151,9 +162,7 @@ pub(crate) fn parse<E: Args>(server: Server, args: impl IntoIterator<Item = OsSt
         .about(server.about)
         .after_help(format!("{default}\n\n{NOTES}"));
     let matches = command.try_get_matches_from(args);
-    matches
-        .and_then(|matches| Cli::from_arg_matches(&matches))
-        .unwrap_or_else(|message| ending::exit_with(server.name, &message))
+    matches.and_then(|matches| Cli::from_arg_matches(&matches))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 
 use clap::Args;
 use protocol::{Limits, Session};
-use reactor::{LoopCx, LoopLimits};
+use reactor::{LoopCx, LoopLimits, Reactor};
 
 mod args;
 pub mod echo;
@@ -53,17 +54,46 @@ pub struct Application<A, S> {
     pub start: fn(&mut LoopCx<'_, A>) -> io::Result<()>,
 }
 
+impl<S> Application<(), S> {
+    /// Returns a server without state, with a session from `make` for each connection.
+    pub fn stateless(make: fn() -> S) -> Self
+    where
+        S: 'static,
+    {
+        let session = Rc::new(move |_peer| make());
+        let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
+        Self { state: (), limits, loop_limits, session, start: |_| Ok(()) }
+    }
+}
+
 /// Runs a server without state until it is told to stop, with a session from `make` for each
 /// connection. See [`run_with`].
 pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
 where
     S: Session + 'static,
 {
-    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| {
-        let session = Rc::new(move |_peer| make());
-        let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
-        Ok(Application { state: (), limits, loop_limits, session, start: |_| Ok(()) })
-    })
+    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| Ok(Application::stateless(make)))
+}
+
+/// Builds the loop of a server as [`run_with`] does, from the arguments of its command line without
+/// the name of the program. It listens when this returns. Tests run it on a simulated host
+/// ([`reactor::sim`]). It has no logger, and its process keeps its limit of descriptors.
+///
+/// # Errors
+/// What is wrong with the arguments, or why the server cannot listen.
+pub fn prepare<E, A, S>(
+    server: Server,
+    arguments: &[&str],
+    build: impl FnOnce(&ServerArgs, &E) -> io::Result<Application<A, S>>,
+) -> io::Result<Reactor<A>>
+where
+    E: Args,
+    A: 'static,
+    S: Session<A> + 'static,
+{
+    let words = [server.name].into_iter().chain(arguments.iter().copied()).map(OsString::from);
+    let cli: args::Cli<E> = args::read(server, words).map_err(io::Error::other)?;
+    run::prepare(server, &cli.server, build(&cli.server, &cli.own)?)
 }
 
 /// Runs a server until it is told to stop. `build` makes the server from the arguments that every

@@ -29,6 +29,23 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
+    let mut reactor = prepare(server, args, application)?;
+    raise_limit(args);
+    let result = turn(&mut reactor);
+    info!("stopped: {}", Figures(reactor.counters()));
+    result
+}
+
+/// Opens the loop of a server, which handles signals and listens.
+pub(crate) fn prepare<A, S>(
+    server: Server,
+    args: &ServerArgs,
+    application: Application<A, S>,
+) -> io::Result<Reactor<A>>
+where
+    A: 'static,
+    S: Session<A> + 'static,
+{
     let limits = LoopLimits {
         connections_max: args.connections_max(),
         idle_timeout: args.idle_timeout.limit(),
@@ -51,10 +68,7 @@ where
         Stream::serve(listener, application.limits, &mut cx, move |peer| session(peer))?;
         info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
     }
-    raise_limit(args);
-    let result = turn(&mut reactor);
-    info!("stopped: {}", Figures(reactor.counters()));
-    result
+    Ok(reactor)
 }
 
 /// Opens a loop that handles signals.

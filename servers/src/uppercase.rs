@@ -1,6 +1,13 @@
 //! Uppercase: sends back what it receives, with ASCII letters in upper case.
 
-use crate::Loopback;
+use crate::{Loopback, Server};
+
+/// The name, the description and the default address of the server.
+pub const SERVER: Server = Server {
+    name: "uppercase",
+    about: "Sends back what it receives, with ASCII letters in upper case",
+    address: "127.0.0.1:9527",
+};
 
 /// Returns the session of one connection.
 pub fn session() -> Loopback {

@@ -6,6 +6,8 @@
 //! - [`lists`] judges queues: pushed elements, and the clients that wait for them.
 //! - [`channels`] judges messages and their subscribers.
 //!
+//! - [`scenarios`] has what is run: servers, clients and daemons on simulated hosts.
+//!
 //! Times are in nanoseconds since the start of the run, on one clock, which may be virtual.
 
 pub mod channels;
@@ -13,6 +15,7 @@ pub mod history;
 mod linear;
 pub mod lists;
 mod model;
+pub mod scenarios;
 mod smaller;
 mod zone;
 

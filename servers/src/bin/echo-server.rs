@@ -4,13 +4,8 @@
 
 use std::process::ExitCode;
 
-use servers::Server;
+use servers::echo::{SERVER, session};
 
 fn main() -> ExitCode {
-    let server = Server {
-        name: "echo-server",
-        about: "Sends back what it receives",
-        address: "127.0.0.1:8080",
-    };
-    servers::run(server, servers::echo::session)
+    servers::run(SERVER, session)
 }

@@ -4,13 +4,8 @@
 
 use std::process::ExitCode;
 
-use servers::Server;
+use servers::uppercase::{SERVER, session};
 
 fn main() -> ExitCode {
-    let server = Server {
-        name: "uppercase",
-        about: "Sends back what it receives, with ASCII letters in upper case",
-        address: "127.0.0.1:9527",
-    };
-    servers::run(server, servers::uppercase::session)
+    servers::run(SERVER, session)
 }

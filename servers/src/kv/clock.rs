@@ -1,8 +1,8 @@
-//! The time that commands see. Nothing else in `kv` reads a clock of the system.
+//! The time that commands see. Nothing else in `kv` reads a clock.
 
 use std::cell::Cell;
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Gives each command one time, which is read when the command first asks for it.
 ///
@@ -64,16 +64,6 @@ impl Clock {
     pub(crate) fn adjust(&self) {
         self.anchor.set(((self.now)(), (self.time_of_day)()));
     }
-}
-
-/// Returns the time of the system, which never goes back.
-pub fn now() -> Instant {
-    Instant::now()
-}
-
-/// Returns the time of day of the system since 1970, which may be set. A time before 1970 is zero.
-pub fn time_of_day() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl fmt::Debug for Clock {

@@ -10,7 +10,7 @@ use super::command::{Command, Flags};
 use super::commands::transactions;
 use super::error::{Error, error, errorf};
 use super::names::{find, find_subcommand};
-use super::{blocking, clock, text};
+use super::{blocking, text};
 
 /// Bytes of requests that one transaction may keep.
 const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -83,12 +83,12 @@ fn run(command: &Command, call: &mut Call<'_>) {
 #[cold]
 fn run_timed(command: &Command, call: &mut Call<'_>) {
     // Timed without the store's clock, whose time does not change during a command.
-    let begun = clock::now();
+    let begun = reactor::now();
     if let Err(refusal) = (command.run)(call) {
         fail(command, call, &refusal);
     }
     let counter = call.app.counters.of(command);
-    counter.add_time(clock::now() - begun);
+    counter.add_time(reactor::now() - begun);
     counter.calls += 1;
 }
 

@@ -49,13 +49,20 @@ use std::time::Duration;
 
 use clap::Args;
 use protocol::{Conversation, Limits};
-use reactor::LoopLimits;
+use reactor::{LoopLimits, now, time_of_day};
 
-use crate::{Application, ServerArgs};
+use crate::{Application, Server, ServerArgs};
 
 pub use app::{App, Config};
-pub use clock::{now, time_of_day};
 pub use session::{Connection, session};
+
+const ABOUT: &str = "A small in-memory key-value store that speaks Redis's protocol. It is an \
+                     example to read and a server for tests. It has no scripts, sorted sets or streams, stores \
+                     nothing on disk and does not replicate. For any of those, run Redis or \
+                     Valkey";
+
+/// The name, the description and the default address of the server.
+pub const SERVER: Server = Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379" };
 
 /// The interval at which expired keys are removed.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,0 +1,107 @@
+//! What is run in the simulation: servers, clients that know what they have to be told, and daemons
+//! that show one property of the loop each.
+//!
+//! A scenario starts its programs on simulated hosts, draws faults for a while, then ends the faults
+//! and demands that everything gets well: all clients finish, and the server has nothing left over.
+
+mod agent;
+mod crowd;
+mod exchange;
+mod ground;
+mod idle;
+mod kv;
+mod loopback;
+mod restarts;
+mod signals;
+mod talkers;
+mod timers;
+
+use reactor::sim::{Outcome, Sim};
+
+/// A scenario.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// The name, on the command line and in reports.
+    pub name: &'static str,
+    /// One line that describes it.
+    pub about: &'static str,
+    /// Runs it in an empty world, whose seed decides everything. It sets the faults itself.
+    pub run: fn(&mut Sim) -> Outcome,
+    /// How many seeds a run of the tests gives it: fewer for the longer ones.
+    pub seeds: u64,
+}
+
+/// All scenarios.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "echo",
+        about: "echo-server and clients that verify every byte, with all faults",
+        run: loopback::echo,
+        seeds: 60,
+    },
+    Scenario {
+        name: "echo-strict",
+        about: "echo-server where nothing may end a stream early in order",
+        run: loopback::echo_strict,
+        seeds: 60,
+    },
+    Scenario {
+        name: "uppercase",
+        about: "uppercase and clients that verify every byte, with all faults",
+        run: loopback::uppercase,
+        seeds: 50,
+    },
+    Scenario {
+        name: "kv-keys",
+        about: "kv: linearizability of single keys, and expiry to the millisecond",
+        run: kv::keys,
+        seeds: 40,
+    },
+    Scenario {
+        name: "kv-lists",
+        about: "kv: lists and the clients that wait for them",
+        run: kv::lists,
+        seeds: 40,
+    },
+    Scenario {
+        name: "kv-channels",
+        about: "kv: messages in order and without gaps",
+        run: kv::channels,
+        seeds: 40,
+    },
+    Scenario {
+        name: "kv-restarts",
+        about: "kv, which is killed and restarted: every reply of each connection",
+        run: restarts::run,
+        seeds: 50,
+    },
+    Scenario {
+        name: "stop",
+        about: "SIGTERM under load: whole answers, and an end within the time for stopping",
+        run: signals::run,
+        seeds: 60,
+    },
+    Scenario {
+        name: "idle",
+        about: "a server that is stopped for longer than its idle limit",
+        run: idle::run,
+        seeds: 50,
+    },
+    Scenario {
+        name: "timers",
+        about: "timers without delay, posts of other threads and wakes beside connections",
+        run: timers::run,
+        seeds: 50,
+    },
+    Scenario {
+        name: "crowd",
+        about: "more clients than a daemon takes, without descriptors, and a mass exit",
+        run: crowd::run,
+        seeds: 50,
+    },
+];
+
+/// Returns the scenario of a name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}

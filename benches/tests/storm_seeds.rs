@@ -1,0 +1,92 @@
+//! Runs each scenario of the storm for its seeds. The binary `storm` runs more of them.
+//!
+//! `SIM_SEED=17 cargo test -p myevent-benches --test storm_seeds echo -- --exact --nocapture` runs
+//! one seed of one scenario and prints its trace.
+
+use benches::storm::scenarios;
+use reactor::sim::{SEED_VARIABLE, Storm, Summary};
+
+/// Runs the seeds of a scenario. Prints the faults that were drawn.
+fn run(name: &str) -> Summary {
+    let scenario = scenarios::find(name).expect("there is such a scenario");
+    let summary = Storm::new(0..scenario.seeds).run(scenario.run);
+    println!("{name}: {summary}");
+    summary
+}
+
+/// Returns whether all seeds are run.
+fn is_whole() -> bool {
+    std::env::var_os(SEED_VARIABLE).is_none()
+}
+
+#[test]
+fn echo() {
+    let summary = run("echo");
+    if is_whole() {
+        assert_eq!(summary.missing(), [], "some faults were never drawn");
+    }
+}
+
+#[test]
+fn echo_strict() {
+    run("echo-strict");
+}
+
+#[test]
+fn uppercase() {
+    run("uppercase");
+}
+
+#[test]
+fn kv_keys() {
+    run("kv-keys");
+}
+
+#[test]
+fn kv_lists() {
+    run("kv-lists");
+}
+
+#[test]
+fn kv_channels() {
+    run("kv-channels");
+}
+
+#[test]
+fn kv_restarts() {
+    let summary = run("kv-restarts");
+    if is_whole() {
+        assert_eq!(summary.missing(), [], "some faults were never drawn");
+    }
+}
+
+#[test]
+fn stop() {
+    run("stop");
+}
+
+#[test]
+fn idle() {
+    run("idle");
+}
+
+#[test]
+fn timers() {
+    run("timers");
+}
+
+#[test]
+fn crowd() {
+    run("crowd");
+}
+
+#[test]
+fn there_are_five_hundred_seeds_and_a_test_for_each_scenario() {
+    let seeds: u64 = scenarios::ALL.iter().map(|scenario| scenario.seeds).sum();
+    assert!(seeds >= 500, "{seeds}");
+    let source = include_str!("storm_seeds.rs");
+    for scenario in scenarios::ALL {
+        let call = format!("run(\"{}\")", scenario.name);
+        assert!(source.contains(&call), "{} has no test", scenario.name);
+    }
+}
