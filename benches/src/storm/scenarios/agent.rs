@@ -18,7 +18,7 @@ pub(super) const PORT: u16 = 6379;
 /// How often a client looks for connections to make.
 const TENDING: Duration = Duration::from_millis(50);
 /// The longest time between two requests of a connection.
-const THINKING_MAX: u64 = 40;
+const THINKING_MAX: u64 = 100;
 
 /// A request: its name and its arguments.
 pub(super) type Request = Vec<Vec<u8>>;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::Random;
 
 /// After this time an exchange sends no more: a small buffer may pass a few hundred bytes a second.
-const SENDING_MAX: Duration = Duration::from_secs(4);
+const SENDING_MAX: Duration = Duration::from_secs(2);
 /// The most bytes that one call sends.
 const PORTION: u64 = 16 * 1024;
 /// The most that a server and the buffers of both kernels hold of a client that does not read:
@@ -42,11 +42,11 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(random: &mut Random, now: Instant, change: fn(u8) -> u8) -> Self {
-        let (pace, total, window) = match random.below(16) {
-            0..6 => (Pace::Step, 1 + random.below(20_000), 1 + random.below(3_000)),
-            6..11 => (Pace::Window, 1 + random.below(60_000), 1 + random.below(20_000)),
-            11..15 => (Pace::Bulk, 1 + random.below(300_000), u64::MAX),
-            _ => (Pace::Lazy, 1_200_000, u64::MAX),
+        let (pace, total, window) = match random.below(60) {
+            0..20 => (Pace::Step, 1 + random.below(10_000), 1 + random.below(3_000)),
+            20..42 => (Pace::Window, 1 + random.below(30_000), 1 + random.below(20_000)),
+            42..59 => (Pace::Bulk, 1 + random.below(200_000), u64::MAX),
+            _ => (Pace::Lazy, 1_000_000, u64::MAX),
         };
         let key = random.number();
         Self { key, pace, total, window, sent: 0, verified: 0, started: now, active: now, change }

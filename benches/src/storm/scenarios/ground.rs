@@ -102,7 +102,9 @@ fn plausible(counters: &Counters) -> Outcome {
         Counters { connections: 1.., .. } => "connections are left",
         Counters { waiting: 1.., .. } => "connections wait",
         Counters { idle_spins: 1.., .. } => "a source spins",
-        it if it.closes.iter().sum::<u64>() < it.accepts => "more were accepted than have ended",
+        it if it.closes.iter().sum::<u64>() + it.refused < it.accepts => {
+            "more were accepted than have ended"
+        }
         _ => return Ok(()),
     };
     Err(format!("{wrong}: {counters}").into())

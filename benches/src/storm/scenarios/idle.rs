@@ -26,7 +26,7 @@ const WORK: Duration = Duration::from_secs(14);
 const SIZE: usize = 8;
 
 /// Faults that lose no connection and delay nothing for long.
-const MILD: [Fault; 11] = [
+const MILD: [Fault; 10] = [
     Fault::Split,
     Fault::Merge,
     Fault::ShortRead,
@@ -37,7 +37,6 @@ const MILD: [Fault; 11] = [
     Fault::FullArray,
     Fault::Interrupt,
     Fault::FalseWouldBlock,
-    Fault::WaitNoMemory,
 ];
 
 /// Runs the server, peers that speak and peers that fall silent.

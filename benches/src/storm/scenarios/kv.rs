@@ -20,8 +20,8 @@ use crate::storm::history::{Action, Expiry, History, Outcome as Told, Rules};
 use crate::storm::lists::{End, Queues, Rest};
 
 /// How long faults are drawn, and how long the clients work.
-const STORM: Duration = Duration::from_secs(10);
-const WORK: Duration = Duration::from_secs(12);
+const STORM: Duration = Duration::from_secs(7);
+const WORK: Duration = Duration::from_secs(8);
 /// Hosts with clients.
 const HOSTS: usize = 2;
 /// Faults that lose the memory of the server, or the time that all clients share.

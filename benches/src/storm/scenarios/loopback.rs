@@ -83,8 +83,8 @@ pub(super) fn clients(
             address: server_at(PORT),
             backend: ground.backend,
             change,
-            slots: 3,
-            wanted: 4,
+            slots: 2,
+            wanted: 3,
             is_strict: Rc::clone(&is_strict),
         };
         hosts.push(ground.client(sim, move || Talkers::start(&plan))?);

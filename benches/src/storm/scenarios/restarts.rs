@@ -16,8 +16,8 @@ use super::ground::{Ground, demand_calm};
 use super::kv::build;
 
 /// How long faults are drawn, and how long the clients work.
-const STORM: Duration = Duration::from_secs(15);
-const WORK: Duration = Duration::from_secs(17);
+const STORM: Duration = Duration::from_secs(12);
+const WORK: Duration = Duration::from_secs(13);
 
 /// Runs the server and its clients.
 pub(super) fn run(sim: &mut Sim) -> Outcome {
