@@ -200,9 +200,11 @@ impl World {
             if matches!(parcel.what, Segment::Bytes { .. } | Segment::Fin { .. }) {
                 let stream = self.sockets.get_mut(&parcel.sender).and_then(Socket::stream);
                 match stream {
-                    // What is sent from now on must not overtake it.
+                    // It must not overtake what was sent before and is still on its way, nor be
+                    // overtaken by what is sent from now on.
                     Some(stream) if !stream.is_reset => {
-                        stream.last_arrival = stream.last_arrival.max(at);
+                        at = at.max(stream.last_arrival);
+                        stream.last_arrival = at;
                     }
                     // Nothing repeats it.
                     _ if was_lost => continue,

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use reactor::sim::{Faults, HostId, Outcome, Sim};
+use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use reactor::{Address, Counters, LoopLimits, Reactor};
 use testkit::Random;
 
@@ -22,6 +22,12 @@ const LEAVING: Duration = Duration::from_secs(200);
 const IDLE_TURNS: u64 = 250;
 /// The backends, as `--backend` names them.
 const BACKENDS: [&str; 4] = ["epoll", "epoll", "epoll-lt", "poll"];
+
+/// Faults that end the program of a host.
+pub(super) const DEATHS: [Fault; 4] =
+    [Fault::Kill, Fault::Crash, Fault::KillMany, Fault::KillStarting];
+/// Faults after which the clocks of two hosts do not agree.
+pub(super) const CLOCKS: [Fault; 3] = [Fault::ClockJump, Fault::WallClockJump, Fault::ClockDrift];
 
 /// A server and its world.
 pub(super) struct Ground {

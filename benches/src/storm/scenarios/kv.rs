@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use protocol::resp::{Item, Value};
 use reactor::Reactor;
-use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
+use reactor::sim::{Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 use testkit::Random;
 
 use super::agent::{Agents, Cast, Casting, Request, Script, answered, are_done};
-use super::ground::{Ground, demand_calm};
+use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use crate::storm::channels::{Channels, Message};
 use crate::storm::history::{Action, Expiry, History, Outcome as Told, Rules};
 use crate::storm::lists::{End, Queues, Rest};
@@ -24,8 +24,6 @@ const STORM: Duration = Duration::from_secs(7);
 const WORK: Duration = Duration::from_secs(8);
 /// Hosts with clients.
 const HOSTS: usize = 2;
-/// Faults that lose the memory of the server, or the time that all clients share.
-const EXCLUDED: [Fault; 3] = [Fault::Kill, Fault::Crash, Fault::ClockJump];
 
 /// Builds the server, as its binary does.
 pub(super) fn build(backend: &str) -> io::Result<Reactor<App>> {
@@ -42,7 +40,8 @@ fn play(sim: &mut Sim, ground: &mut Ground, castings: &[Casting]) -> Outcome {
         cast.scripts = castings.to_vec();
         hosts.push(ground.client(sim, move || Agents::start(&cast))?);
     }
-    sim.set_faults(Faults::all().without(&EXCLUDED));
+    // The server must not lose its memory, nor the clients the time that they share.
+    sim.set_faults(Faults::all().without(&DEATHS).without(&CLOCKS));
     sim.run_for(STORM)?;
     demand_calm::<App>(sim, ground.server, "clients", |sim| are_done(sim, &hosts))?;
     if answered(sim, &hosts) == 0 {

@@ -8,7 +8,7 @@ use reactor::Reactor;
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use servers::{Application, Loopback, NoArgs, Server, ServerArgs};
 
-use super::ground::{Ground, demand_calm, server_at};
+use super::ground::{DEATHS, Ground, demand_calm, server_at};
 use super::talkers::{Plan, Talkers};
 
 /// The port of the server.
@@ -19,8 +19,7 @@ const STORM: Duration = Duration::from_secs(20);
 const HOSTS: u64 = 2;
 
 /// Faults that end a stream in order, in place of the server or because of it.
-const ENDINGS: [Fault; 4] =
-    [Fault::Finish, Fault::HalfClose, Fault::Kill, Fault::WatchRefused];
+const ENDINGS: [Fault; 3] = [Fault::Finish, Fault::HalfClose, Fault::WatchRefused];
 
 /// Builds a server that sends back what it receives, as its binary does.
 pub(super) fn build(
@@ -42,7 +41,7 @@ pub(super) fn echo(sim: &mut Sim) -> Outcome {
 
 /// Runs `echo-server` where only the server can end a stream in order.
 pub(super) fn echo_strict(sim: &mut Sim) -> Outcome {
-    let faults = Faults::all().without(&ENDINGS);
+    let faults = Faults::all().without(&ENDINGS).without(&DEATHS);
     run(sim, servers::echo::SERVER, servers::echo::session, |byte| byte, &faults, true)
 }
 

@@ -9,7 +9,7 @@ use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 
 use super::agent::{self};
-use super::ground::{Ground, demand_calm};
+use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use super::{kv, loopback, restarts};
 
 /// How long a server takes to end: the time for stopping, and what the last turn takes.
@@ -19,14 +19,12 @@ const WORK: Duration = Duration::from_secs(12);
 
 /// Faults that end a stream in order in place of the server, keep it from working, or hide from it
 /// how much time has passed.
-const EXCLUDED: [Fault; 9] = [
+const EXCLUDED: [Fault; 7] = [
     Fault::Finish,
     Fault::HalfClose,
-    Fault::Kill,
-    Fault::Crash,
     Fault::Stop,
     Fault::Stall,
-    Fault::ClockJump,
+    Fault::LateTimer,
     Fault::WatchRefused,
     Fault::WaitNoMemory,
 ];
@@ -79,7 +77,7 @@ fn stop_when<A: 'static>(
     ground: &mut Ground,
     before: impl FnOnce(),
 ) -> Outcome {
-    sim.set_faults(Faults::all().without(&EXCLUDED));
+    sim.set_faults(Faults::all().without(&EXCLUDED).without(&DEATHS).without(&CLOCKS));
     sim.run_for(Duration::from_millis(100 + ground.random.below(6_000)))?;
     before();
     let signals = [Signal::TERMINATE, Signal::INTERRUPT, Signal::HANGUP];

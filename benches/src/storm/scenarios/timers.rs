@@ -125,7 +125,8 @@ impl Zero {
 
 impl Handler<Daemon> for Zero {
     fn ready(&mut self, cx: &mut Cx<'_, Daemon>) -> io::Result<()> {
-        self.arm(cx);
+        // A timer of this part of the turn may fire in the next part.
+        cx.set_timeout(Some(Duration::ZERO));
         Ok(())
     }
 
