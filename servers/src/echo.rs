@@ -3,11 +3,8 @@
 use crate::{Loopback, Server};
 
 /// The name, the description and the default address of the server.
-pub const SERVER: Server = Server {
-    name: "echo-server",
-    about: "Sends back what it receives",
-    address: "127.0.0.1:8080",
-};
+pub const SERVER: Server =
+    Server { name: "echo-server", about: "Sends back what it receives", address: "127.0.0.1:8080" };
 
 /// Returns the session of one connection.
 pub fn session() -> Loopback {

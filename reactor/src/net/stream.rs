@@ -196,6 +196,10 @@ impl<S, L: Layer + 'static> Stream<S, L> {
             }
             _ => self.steps(&mut scratch, cx),
         };
+        if result.is_err() && !scratch.is_flushed() {
+            // The peer must not take what was sent for the whole.
+            cx.set_unsent(true);
+        }
         if scratch.deadline_changed() {
             cx.set_deadline_at(self.link.deadline());
         }

@@ -115,9 +115,9 @@ impl Agents {
 /// Returns whether the clients of all hosts are done. A host that is down is not.
 pub(super) fn are_done(sim: &mut Sim, hosts: &[HostId]) -> bool {
     let now = sim.now();
-    hosts.iter().all(|host| {
-        sim.reactor::<Agents>(*host).is_some_and(|reactor| reactor.app.is_done(now))
-    })
+    hosts
+        .iter()
+        .all(|host| sim.reactor::<Agents>(*host).is_some_and(|reactor| reactor.app.is_done(now)))
 }
 
 /// Returns how many requests were answered, as far as the clients that run know.

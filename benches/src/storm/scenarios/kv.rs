@@ -180,7 +180,11 @@ pub(super) fn lists(sim: &mut Sim) -> Outcome {
     });
     play(sim, &mut ground, &[pusher, Rc::clone(&popper), popper])?;
     let (rests, rest) = channel();
-    epilogue(sim, &mut ground, Rc::new(move |_, _| Box::new(Reader { rests: rests.clone(), at: 0 })))?;
+    epilogue(
+        sim,
+        &mut ground,
+        Rc::new(move |_, _| Box::new(Reader { rests: rests.clone(), at: 0 })),
+    )?;
     let rest: Rest = rest.try_iter().collect();
     queues_of(&records).check(&rest)?;
     Ok(())

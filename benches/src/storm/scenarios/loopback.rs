@@ -93,7 +93,7 @@ pub(super) fn clients(
 
 /// Returns whether all clients are done. A host that is down is not.
 pub(super) fn are_done(sim: &mut Sim, clients: &[HostId]) -> bool {
-    clients.iter().all(|host| {
-        sim.reactor::<Talkers>(*host).is_some_and(|reactor| reactor.app.is_done())
-    })
+    clients
+        .iter()
+        .all(|host| sim.reactor::<Talkers>(*host).is_some_and(|reactor| reactor.app.is_done()))
 }

@@ -55,8 +55,7 @@ fn stop_loopback(
     make: fn() -> servers::Loopback,
     change: fn(u8) -> u8,
 ) -> Outcome {
-    let mut ground =
-        Ground::new(sim, move |backend| loopback::build(server, make, backend, &[]))?;
+    let mut ground = Ground::new(sim, move |backend| loopback::build(server, make, backend, &[]))?;
     // Until the signal, a stream that ends early is a mistake.
     let is_strict = Rc::new(Cell::new(true));
     let flag = Rc::clone(&is_strict);
@@ -72,11 +71,7 @@ fn stop<A: 'static>(sim: &mut Sim, ground: &mut Ground) -> Outcome {
 }
 
 /// Sends a signal at some time, and demands that the loop ends in time. `calm` starts it again.
-fn stop_when<A: 'static>(
-    sim: &mut Sim,
-    ground: &mut Ground,
-    before: impl FnOnce(),
-) -> Outcome {
+fn stop_when<A: 'static>(sim: &mut Sim, ground: &mut Ground, before: impl FnOnce()) -> Outcome {
     sim.set_faults(Faults::all().without(&EXCLUDED).without(&DEATHS).without(&CLOCKS));
     sim.run_for(Duration::from_millis(100 + ground.random.below(6_000)))?;
     before();

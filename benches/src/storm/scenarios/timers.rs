@@ -24,8 +24,8 @@ const LIMITS: LoopLimits =
 const STORM: Duration = Duration::from_secs(10);
 /// The time between two bursts of timers, in which each source arms its timer this many times.
 const BURST: Duration = Duration::from_millis(250);
-const BURST_SOURCES: usize = 12;
-const BURST_ROUNDS: u32 = 20;
+const BURST_SOURCES: usize = 10;
+const BURST_ROUNDS: u32 = 8;
 /// How many bursts may begin before a wake has to be noticed.
 const BURSTS_MAX: u64 = 20;
 
