@@ -9,7 +9,8 @@ use protocol::resp::Server;
 use protocol::{
     Buffer, Cause, ConnectionId, Context, Conversation, Effects, Flow, Limits, Output, Session,
 };
-use servers::kv::{App, Config, Connection, session, time_of_day};
+use reactor::time_of_day;
+use servers::kv::{App, Config, Connection, session};
 
 /// Limits like those of the server: a session is read even if much output is unread.
 const LIMITS: Limits = Limits {
