@@ -166,7 +166,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::kv::clock;
 
     /// Returns databases, and a function that advances their clock by some milliseconds.
     fn databases() -> (Databases, impl Fn(u64)) {
@@ -174,7 +173,7 @@ mod tests {
         let told = Rc::clone(&passed);
         let clock = Rc::new(Clock::new(
             move || start + Duration::from_millis(told.get()),
-            clock::time_of_day,
+            reactor::time_of_day,
         ));
         let databases = Databases::new(&clock);
         let move_on = move |milliseconds| {

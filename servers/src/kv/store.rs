@@ -389,7 +389,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::kv::clock;
 
     fn room(store: &Store) -> usize {
         store.tables.iter().map(HashTable::capacity).sum::<usize>() + store.entries.end()
@@ -397,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_store_without_keys_owns_no_memory() {
-        let mut store = Store::new(Rc::new(Clock::new(clock::now, clock::time_of_day)));
+        let mut store = Store::new(Rc::new(Clock::new(reactor::now, reactor::time_of_day)));
         for _ in 0..2 {
             assert_eq!((store.tables.capacity(), store.entries.end()), (0, 0));
             assert!(store.get(b"key").is_none() && store.remove(b"key").is_none());
@@ -412,7 +411,7 @@ mod tests {
         const KEYS: u32 = 50_000;
         let time = Rc::new(Cell::new(Instant::now()));
         let source = Rc::clone(&time);
-        let clock = Rc::new(Clock::new(move || source.get(), clock::time_of_day));
+        let clock = Rc::new(Clock::new(move || source.get(), reactor::time_of_day));
         let mut store = Store::new(Rc::clone(&clock));
         let fill = |store: &mut Store, at| {
             for key in 0..KEYS {
@@ -438,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_scan_returns_every_key_that_exists_throughout() {
-        let mut store = Store::new(Rc::new(Clock::new(clock::now, clock::time_of_day)));
+        let mut store = Store::new(Rc::new(Clock::new(reactor::now, reactor::time_of_day)));
         let empty = || Some(Value::String(Bytes::default()));
         (0..10_000_u32).for_each(|key| store.put(&key.to_le_bytes(), empty()));
         let (mut cursor, mut seen, mut steps) = (0, Vec::new(), 0);
