@@ -81,6 +81,31 @@ fn crowd() {
 }
 
 #[test]
+fn names() {
+    run("names");
+}
+
+#[test]
+fn dials() {
+    run("dials");
+}
+
+#[test]
+fn clocks() {
+    run("clocks");
+}
+
+#[test]
+fn limits() {
+    run("limits");
+}
+
+#[test]
+fn readers() {
+    run("readers");
+}
+
+#[test]
 fn there_are_five_hundred_seeds_and_a_test_for_each_scenario() {
     let seeds: u64 = scenarios::ALL.iter().map(|scenario| scenario.seeds).sum();
     assert!(seeds >= 500, "{seeds}");

@@ -48,6 +48,7 @@ pub struct Storm {
     faults: Faults,
     is_swarm: bool,
     is_repeated: bool,
+    is_reduced: bool,
 }
 
 /// What a storm has done.
@@ -101,7 +102,8 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A run that failed, reduced to the faults that it needs.
+/// A run that failed, reduced to the faults that it needs unless the storm is
+/// [`unreduced`](Storm::unreduced).
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The seed.
@@ -138,7 +140,8 @@ impl Error for Failure {}
 impl Storm {
     /// Returns a storm for `seeds`, with [all faults](Faults::all).
     pub fn new(seeds: Range<u64>) -> Self {
-        Self { seeds, faults: Faults::all(), is_swarm: false, is_repeated: false }
+        let faults = Faults::all();
+        Self { seeds, faults, is_swarm: false, is_repeated: false, is_reduced: true }
     }
 
     /// Sets the faults that are drawn.
@@ -163,6 +166,13 @@ impl Storm {
         self
     }
 
+    /// Reports the first run that fails as it is. The reduction of a run takes hundreds of others.
+    #[must_use]
+    pub fn unreduced(mut self) -> Self {
+        self.is_reduced = false;
+        self
+    }
+
     /// Runs `test` for every seed.
     ///
     /// # Panics
@@ -174,7 +184,8 @@ impl Storm {
     /// Runs `test` for every seed until one fails.
     ///
     /// # Errors
-    /// The first run that fails, reduced to the faults that it needs.
+    /// The first run that fails, reduced to the faults that it needs unless the storm is
+    /// [`unreduced`](Self::unreduced).
     ///
     /// # Panics
     /// When a variable of the environment cannot be read.
@@ -200,9 +211,13 @@ impl Storm {
                 }
                 run.trace.clear();
             }
-            if let Some(message) = run.message {
-                return Err(Box::new(self.reduce(seed, message, run.drawn, &mut test)));
-            }
+            let Some(message) = run.message else { continue };
+            return Err(Box::new(if self.is_reduced {
+                self.reduce(seed, message, run.drawn, &mut test)
+            } else {
+                let drawn = run.drawn.len();
+                Failure { seed, message, drawn, needed: run.drawn, trace: run.trace }
+            }));
         }
         Ok(summary)
     }

@@ -10,7 +10,7 @@ use reactor::{
     Registration, Role, Token,
 };
 
-use super::ground::{Ground, counters, demand_calm, server_at};
+use super::ground::{Ground, bump, counters, demand_calm, server_at};
 use super::loopback::{are_done, clients};
 
 /// The limits of the daemon: fewer than there are clients.
@@ -97,15 +97,6 @@ fn exit(cx: &mut LoopCx<'_, Daemon>) {
     for token in std::mem::take(&mut cx.app.members) {
         cx.close(token);
     }
-}
-
-/// Counts something that happens in a turn. Returns how often it has happened in this one.
-fn bump(count: &mut (u64, usize), turn: u64) -> usize {
-    if count.0 != turn {
-        *count = (turn, 0);
-    }
-    count.1 += 1;
-    count.1
 }
 
 /// A connection, which sends back what it receives.

@@ -155,3 +155,12 @@ pub(super) fn client_loop<A: 'static>(backend: &str, app: A) -> io::Result<React
 pub(super) fn server_at(port: u16) -> Address {
     Address::Tcp(([10, 0, 0, 1], port).into())
 }
+
+/// Counts something that happens in a turn. Returns how often it has happened in this one.
+pub(super) fn bump(count: &mut (u64, usize), turn: u64) -> usize {
+    if count.0 != turn {
+        *count = (turn, 0);
+    }
+    count.1 += 1;
+    count.1
+}

@@ -5,12 +5,17 @@
 //! and demands that everything gets well: all clients finish, and the server has nothing left over.
 
 mod agent;
+mod clocks;
 mod crowd;
+mod dials;
 mod exchange;
 mod ground;
 mod idle;
 mod kv;
+mod limits;
 mod loopback;
+mod names;
+mod readers;
 mod restarts;
 mod signals;
 mod talkers;
@@ -98,6 +103,36 @@ pub const ALL: &[Scenario] = &[
         about: "more clients than a daemon takes, without descriptors, and a mass exit",
         run: crowd::run,
         seeds: 50,
+    },
+    Scenario {
+        name: "names",
+        about: "sources that are named after they have ended, and that end each other",
+        run: names::run,
+        seeds: 30,
+    },
+    Scenario {
+        name: "dials",
+        about: "connecting to what listens and to what does not",
+        run: dials::run,
+        seeds: 30,
+    },
+    Scenario {
+        name: "clocks",
+        about: "timers that are never early, and periods that keep their rhythm",
+        run: clocks::run,
+        seeds: 30,
+    },
+    Scenario {
+        name: "limits",
+        about: "a daemon that is stopped, or whose clock jumps, for longer than its limits",
+        run: limits::run,
+        seeds: 40,
+    },
+    Scenario {
+        name: "readers",
+        about: "clients that read late, and replies that are cut off",
+        run: readers::run,
+        seeds: 30,
     },
 ];
 

@@ -151,8 +151,12 @@ struct Echo {
 impl Handler<Daemon> for Echo {
     fn ready(&mut self, cx: &mut Cx<'_, Daemon>) -> io::Result<()> {
         let (me, was_woken) = (cx.me(), cx.was_woken());
-        if was_woken && let Some(it) = cx.app.sleepers.iter_mut().find(|it| it.token == me) {
-            it.woken = None;
+        if let Some(it) = cx.app.sleepers.iter_mut().find(|it| it.token == me) {
+            let woken = it.woken.take();
+            assert!(
+                woken.is_none() || was_woken,
+                "a source runs and is not told that it was woken"
+            );
         }
         loop {
             while !self.unsent.is_empty() {
@@ -169,7 +173,11 @@ impl Handler<Daemon> for Echo {
             match cx.read(&mut bytes)? {
                 None => return Ok(()),
                 Some(0) => self.has_ended = true,
-                Some(count) => self.unsent.extend(&bytes[..count]),
+                Some(count) => {
+                    self.unsent.extend(&bytes[..count]);
+                    // Others may be queued for their own input.
+                    wake(&mut cx.outside());
+                }
             }
         }
     }
