@@ -397,6 +397,19 @@ fn a_failure_names_the_faults_that_it_needs_and_no_other() {
 }
 
 #[test]
+fn a_storm_without_reduction_runs_no_seed_again() {
+    let faults = Faults::all().rate(Fault::Split, 500_000).without(&[Fault::SmallBuffer]);
+    let mut runs = 0;
+    let result = Storm::new(0..50).faults(faults).unreduced().hunt(|sim| {
+        runs += 1;
+        mistaken(sim)
+    });
+    let failure = result.expect_err("it is mistaken");
+    assert_eq!(runs, failure.seed + 1);
+    assert_eq!(failure.needed.len(), failure.drawn);
+}
+
+#[test]
 fn a_test_that_does_not_repeat_itself_is_found() {
     let mut runs = 0;
     let result = Storm::new(0..1).repeated().hunt(|sim| {
