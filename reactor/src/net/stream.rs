@@ -296,8 +296,7 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
     }
 }
 
-/// Tells the link that the peer has ended its stream. Where nothing is about to be read, no operation
-/// would report the error.
+/// Tells the link that the peer has ended its stream. Returns an error that no read would report.
 #[inline(never)]
 fn heed_ends<A, S, L: Layer>(
     link: &mut Link<S, L>,
