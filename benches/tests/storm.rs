@@ -1,5 +1,4 @@
-//! Tests the judge of histories: with `kv` itself, with a search of all orders, and with cases from
-//! the literature.
+//! Tests the judge of histories: with `kv` itself, and with cases from the literature.
 
 use std::cell::Cell;
 use std::rc::Rc;

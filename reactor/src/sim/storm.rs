@@ -122,15 +122,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let needed: Vec<String> = self.needed.iter().map(Drawn::to_string).collect();
         let needed = needed.join(",");
-        let thread = std::thread::current();
-        let test = thread.name().filter(|name| *name != "main").unwrap_or("the same test");
         let seed = self.seed;
         writeln!(f, "seed {seed}: {}", self.message)?;
         writeln!(f, "needed {} of {} faults: {needed}", self.needed.len(), self.drawn)?;
-        writeln!(
-            f,
-            "to see all of it: {SEED_VARIABLE}={seed} {FAULTS_VARIABLE}=\"{needed}\" cargo test {test} -- --nocapture"
-        )?;
+        write!(f, "to see all of it: {SEED_VARIABLE}={seed} {FAULTS_VARIABLE}=\"{needed}\" ")?;
+        // The harness names the thread of a test after the test.
+        match std::thread::current().name() {
+            Some(test) if test != "main" => writeln!(f, "cargo test {test} -- --nocapture")?,
+            _ => writeln!(f, "and the same command")?,
+        }
         write!(f, "the end of its trace:\n{}", self.trace)
     }
 }
