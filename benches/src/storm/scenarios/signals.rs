@@ -12,8 +12,10 @@ use super::agent::{self};
 use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use super::{kv, loopback, restarts};
 
-/// How long a server takes to end: the time for stopping, and what the last turn takes.
-const STOPPING: Duration = Duration::from_millis(5_500);
+/// How long a server takes to end: twice the time for stopping, and what the last turn takes. A wait
+/// that a signal interrupts may have been a stop of the process, whose time the loop does not count;
+/// such waits may hide half of the time.
+const STOPPING: Duration = Duration::from_millis(10_500);
 /// When the clients of `kv` begin no more requests.
 const WORK: Duration = Duration::from_secs(12);
 
