@@ -14,6 +14,8 @@ use super::ground::{Ground, bump};
 const LIMITS: LoopLimits = LoopLimits { ends_per_turn: 2, ..LoopLimits::DEFAULT };
 /// How long faults are drawn.
 const STORM: Duration = Duration::from_secs(4);
+/// How long the daemon has for the rest. It may be in the middle of a stall.
+const CALM: Duration = Duration::from_secs(10);
 /// How long a timer is armed that its source leaves behind.
 const LEFT_BEHIND: Duration = Duration::from_millis(30);
 /// How many sources live at a time.
@@ -73,7 +75,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
         .transpose()?;
     }
     sim.calm()?;
-    sim.run_for(Duration::from_secs(1))?;
+    sim.run_for(CALM)?;
     let app = &sim.reactor::<Daemon>(ground.server).ok_or("the daemon is gone")?.app;
     let owed = |it: &&Known| it.is_closed || it.is_woken;
     match app.sources.values().filter(owed).count() {
