@@ -20,7 +20,7 @@ use protocol::{
 };
 use reactor::{
     Accepted, Address, BackendKind, ConnectOptions, Cx, Handler, Interest, ListenOptions, Listener,
-    LoopLimits, Reactor, Readiness, Reason, Registration, Stream, TimerId,
+    LoopCx, LoopLimits, Reactor, Readiness, Reason, Registration, Stream, TimerId,
 };
 
 #[test]
@@ -417,4 +417,29 @@ fn the_auditor_does_not_report_operations_that_the_loop_retries() {
     far.write_all(b"truth").expect("the kernel takes bytes");
     turn_until(&mut reactor, |_| runs.get() > 2);
     assert_eq!(reactor.counters().lost_edges, 0);
+}
+
+/// Records whether the loop was stopping when it ended.
+struct Last(Rc<Cell<Option<bool>>>);
+
+impl Handler for Last {
+    fn ready(&mut self, _cx: &mut Cx<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_>) {
+        self.0.set(Some(cx.is_stopping()));
+    }
+}
+
+#[test]
+fn a_loop_that_is_dropped_says_that_it_stops() {
+    let mut reactor = Reactor::new(()).expect("the reactor opens");
+    let (early, late) = (Rc::default(), Rc::default());
+    let token = reactor.cx().spawn(Last(Rc::clone(&early))).expect("it registers");
+    reactor.cx().spawn(Last(Rc::clone(&late))).expect("it registers");
+    reactor.cx().close(token);
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    drop(reactor);
+    assert_eq!((early.get(), late.get()), (Some(false), Some(true)));
 }

@@ -261,6 +261,7 @@ impl<A: 'static> Reactor<A> {
     /// Ends every source, and drops waiting closures. The loop refuses new ones from here on.
     fn end_all(&mut self) {
         self.core.mailbox.close();
+        self.core.run_state = RunState::StopNow;
         self.adopt();
         for tag in self.core.sources.tags() {
             self.core.end(tag, Reason::Stopped);

@@ -138,7 +138,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         }
     }
 
-    /// Returns whether the loop is winding down or stopping.
+    /// Returns whether the loop is winding down, stopping or being dropped.
     pub fn is_stopping(&self) -> bool {
         self.core.run_state != RunState::Running
     }

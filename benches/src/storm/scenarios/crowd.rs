@@ -127,10 +127,11 @@ impl Handler<Daemon> for Member {
         }
     }
 
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, Daemon>) {
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Daemon>) {
         let me = cx.me();
         cx.app.members.retain(|token| *token != me);
-        if matches!(reason, Reason::Stopped) {
+        // A loop that is dropped ends everything at once.
+        if cx.is_stopping() {
             return;
         }
         let turn = cx.counters().turns;

@@ -149,7 +149,8 @@ impl Handler<Daemon> for Numbered {
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, Daemon>) {
-        if matches!(reason, Reason::Stopped) {
+        // A loop that is dropped ends everything at once.
+        if cx.is_stopping() {
             return;
         }
         let known = cx.app.sources.remove(&self.number).expect("a source ends once");
