@@ -1,5 +1,6 @@
 //! Compares the reactor with other loops (the program `compare`), and `kv` with Redis (the program
-//! `against_redis`).
+//! `against_redis`). Hunts for faults of the loop and the servers on simulated hosts (the program
+//! `storm`).
 //!
 //! - `loops` has one file for each loop written in Rust, `c/` one for each written in C. Each does
 //!   the same works in the style of its users, and can be read alone.
@@ -12,7 +13,9 @@
 //! - `plan` selects the measurements, and `run` executes them in alternating rounds, each with a
 //!   function of `drive`. `report` and `plots` present the results, and `record` writes them to the
 //!   book. `program` has the shared parts of both programs.
-//! - `storm` judges what clients of `kv` have seen in a run with faults.
+//! - `storm` has the scenarios that run on simulated hosts with faults, and judges what clients of
+//!   `kv` have seen. `tests/storm_seeds.rs` runs them, and `tests/planted.rs` shows that they find
+//!   the mistakes of `reactor::planted`.
 //!
 //! The criterion benches are in `benches/`: `cargo bench -p myevent-benches`.
 

@@ -1,12 +1,13 @@
-//! Judges what the clients of `kv` have seen, after a run in which anything may have gone wrong.
+//! Runs servers and their clients on simulated hosts with faults, and judges what the clients have
+//! seen. The program `storm` hunts with many seeds, `tests/storm_seeds.rs` runs some in each test
+//! run, and `tests/planted.rs` shows that they find the mistakes of `reactor::planted`.
 //!
+//! - [`scenarios`] has what is run: servers, clients and daemons on simulated hosts.
 //! - [`history`] records operations on single keys. [`History::check`](history::History::check)
 //!   searches an order of them that explains all replies (`linear`), with the effects that `model`
 //!   defines and the times that `zone` allows.
 //! - [`lists`] judges queues: pushed elements, and the clients that wait for them.
 //! - [`channels`] judges messages and their subscribers.
-//!
-//! - [`scenarios`] has what is run: servers, clients and daemons on simulated hosts.
 //!
 //! Times are in nanoseconds since the start of the run, on one clock, which may be virtual.
 
