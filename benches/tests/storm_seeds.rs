@@ -105,9 +105,18 @@ fn readers() {
     run("readers");
 }
 
+/// A clock or an order that no seed decides would show here.
 #[test]
-fn there_are_five_hundred_seeds_and_a_test_for_each_scenario() {
-    let seeds: u64 = scenarios::ALL.iter().map(|scenario| scenario.seeds).sum();
+fn every_scenario_is_repeated_byte_for_byte() {
+    for scenario in scenarios::ALL.iter().filter(|_| is_whole()) {
+        Storm::new(1..3).repeated().run(scenario.run);
+    }
+}
+
+#[test]
+fn five_hundred_seeds_draw_all_faults_and_each_scenario_has_a_test() {
+    let all = scenarios::ALL.iter().filter(|scenario| scenario.draws_all);
+    let seeds: u64 = all.map(|scenario| scenario.seeds).sum();
     assert!(seeds >= 500, "{seeds}");
     let source = include_str!("storm_seeds.rs");
     for scenario in scenarios::ALL {

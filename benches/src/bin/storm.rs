@@ -6,12 +6,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use benches::storm::scenarios::{self, Scenario};
 use clap::Parser;
-use reactor::sim::{Failure, SEED_VARIABLE, Sim, Storm, Summary, Tracing};
+use reactor::sim::{Drawn, FAULTS_VARIABLE, Failure, SEED_VARIABLE, Storm, Summary, Tracing};
 
 /// The time between two lines about the progress.
 const PROGRESS: Duration = Duration::from_secs(2);
@@ -40,7 +40,8 @@ struct Cli {
     #[arg(long, value_name = "NAME", value_parser = names())]
     scenario: Option<String>,
     /// Run only this seed, and print its trace
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first_seed", "threads"])]
+    #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    #[arg(conflicts_with_all = ["seeds", "first_seed", "threads", "minutes"])]
     seed: Option<u64>,
     /// Number of threads, each with seeds of its own; by default as many as there are processors
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -57,6 +58,10 @@ fn main() -> ExitCode {
         Some(name) => scenarios::find(name).into_iter().collect(),
         None => scenarios::ALL.iter().collect(),
     };
+    if let Some(problem) = problem(&cli) {
+        eprintln!("storm: {problem}");
+        return ExitCode::from(2);
+    }
     if let Some(seed) = cli.seed {
         return show(seed, &found);
     }
@@ -83,17 +88,36 @@ fn show(seed: u64, scenarios: &[&Scenario]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for scenario in scenarios {
         eprintln!("{}: {}", scenario.name, scenario.about);
-        let mut sim = Sim::new(seed);
-        sim.set_tracing(Tracing::Live);
-        match (scenario.run)(&mut sim) {
-            Ok(()) => eprintln!("{}: seed {seed} succeeds", scenario.name),
-            Err(error) => {
-                eprintln!("{}: seed {seed} fails: {error}", scenario.name);
+        let storm = Storm::new(seed..seed + 1).tracing(Tracing::Live).unreduced();
+        match storm.hunt(scenario.run) {
+            Ok(_) => eprintln!("{}: seed {seed} succeeds", scenario.name),
+            Err(failure) => {
+                eprintln!("{}: seed {seed} fails: {}", scenario.name, failure.message);
                 code = ExitCode::FAILURE;
             }
         }
     }
     code
+}
+
+/// Returns what is wrong with the variables of the environment, or with the range of seeds.
+fn problem(cli: &Cli) -> Option<String> {
+    let seed = std::env::var(SEED_VARIABLE).ok();
+    if let Some(text) = seed.as_ref().filter(|text| text.parse::<u64>().is_err()) {
+        return Some(format!("{SEED_VARIABLE}=\"{text}\" is not a seed, which is a number"));
+    }
+    let faults = std::env::var(FAULTS_VARIABLE).unwrap_or_default();
+    let unknown = faults.split(',').filter(|text| !text.is_empty());
+    if let Some(error) = unknown.filter_map(|text| text.parse::<Drawn>().err()).next() {
+        return Some(format!("{FAULTS_VARIABLE}: {error}"));
+    }
+    if std::env::var_os(FAULTS_VARIABLE).is_some() && seed.is_none() {
+        return Some(format!("{FAULTS_VARIABLE} is for one run: set {SEED_VARIABLE} too"));
+    }
+    cli.first_seed
+        .checked_add(cli.seeds)
+        .is_none()
+        .then(|| format!("there are no {} seeds from {} on", cli.seeds, cli.first_seed))
 }
 
 /// What the threads share.
@@ -108,8 +132,6 @@ struct Hunt {
     until: Instant,
     is_over: Arc<AtomicBool>,
     done: AtomicU64,
-    /// The virtual time that has passed, in milliseconds.
-    virtual_time: AtomicU64,
     summary: Mutex<Summary>,
     failure: Mutex<Option<(&'static str, Box<Failure>)>>,
 }
@@ -126,10 +148,13 @@ impl Hunt {
             until: started + Duration::from_secs(cli.minutes * 60),
             is_over: Arc::new(AtomicBool::new(false)),
             done: AtomicU64::new(0),
-            virtual_time: AtomicU64::new(0),
             summary: Mutex::default(),
             failure: Mutex::default(),
         }
+    }
+
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs seeds until there are none left, or one fails.
@@ -142,26 +167,11 @@ impl Hunt {
             }
             let count = self.scenarios.len() as u64;
             let scenario = self.scenarios[(number % count) as usize];
-            let seed = self.first.saturating_add(number / count);
-            let storm = Storm::new(seed..seed.saturating_add(1));
-            let hunted = storm.hunt(|sim| {
-                let result = (scenario.run)(sim);
-                let passed = sim.now().as_millis() as u64;
-                self.virtual_time.fetch_add(passed, Ordering::Relaxed);
-                result
-            });
+            let seed = self.first + number / count;
+            let hunted = Storm::new(seed..seed + 1).hunt(scenario.run);
             self.done.fetch_add(1, Ordering::Relaxed);
             match hunted {
-                Ok(summary) => {
-                    let mut all = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.seeds += summary.seeds;
-                    let more = summary.coincidences;
-                    all.coincidences.reused_descriptors += more.reused_descriptors;
-                    all.coincidences.merged_events += more.merged_events;
-                    for (fault, count) in summary.drawn {
-                        *all.drawn.entry(fault).or_default() += count;
-                    }
-                }
+                Ok(summary) => self.summary().merge(&summary),
                 Err(failure) => {
                     self.is_over.store(true, Ordering::Relaxed);
                     let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +201,7 @@ impl Hunt {
 
     fn progress(&self) -> String {
         let done = self.done.load(Ordering::Relaxed);
-        let passed = Duration::from_millis(self.virtual_time.load(Ordering::Relaxed));
+        let passed = self.summary().time;
         let rate = done as f64 / self.started.elapsed().as_secs_f64();
         let hours = passed.as_secs_f64() / 3600.0;
         format!("{done} of {} runs, {hours:.1} h of virtual time, {rate:.1} runs/s ", self.runs)
@@ -199,10 +209,10 @@ impl Hunt {
 
     /// Prints the summary, and the failure if there is one.
     fn conclude(&self) -> ExitCode {
-        println!("{}", self.summary.lock().unwrap_or_else(PoisonError::into_inner));
+        println!("{}", self.summary());
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((name, failure)) = &*failure else { return ExitCode::SUCCESS };
-        println!("\nscenario {name}, {failure}");
+        println!("\nscenario {name} (--scenario {name} repeats it alone), {failure}");
         ExitCode::FAILURE
     }
 }

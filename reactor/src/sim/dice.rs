@@ -39,13 +39,13 @@ impl Dice {
             return None;
         }
         let count = self.opportunities.entry((fault, place)).or_default();
-        let turn = *count;
+        let number = *count;
         *count += 1;
-        let bits = mix(self.seed ^ mix(fault as u64 + 1) ^ mix(u64::from(place) << 32 ^ turn));
+        let bits = mix(self.seed ^ mix(fault as u64 + 1) ^ mix(u64::from(place) << 32 ^ number));
         if bits % 1_000_000 >= u64::from(rate) {
             return None;
         }
-        let drawn = Drawn { fault, place, turn };
+        let drawn = Drawn { fault, place, number };
         if self.only.as_ref().is_some_and(|only| !only.contains(&drawn)) {
             return None;
         }

@@ -208,7 +208,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// One occurrence of a fault: the kind, where, and the how many-th opportunity there. A run that
+/// One occurrence of a fault: the kind, where, and the number of the opportunity there. A run that
 /// leaves other faults out keeps this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Drawn {
@@ -217,12 +217,12 @@ pub struct Drawn {
     /// The host, or the pair of hosts, that it strikes.
     pub place: u32,
     /// How many opportunities for this fault came before it at that place.
-    pub turn: u64,
+    pub number: u64,
 }
 
 impl fmt::Display for Drawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}#{}", self.fault, self.place, self.turn)
+        write!(f, "{}@{}#{}", self.fault, self.place, self.number)
     }
 }
 
@@ -232,9 +232,9 @@ impl FromStr for Drawn {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (name, rest) = text.split_once('@')?;
-            let (place, turn) = rest.split_once('#')?;
+            let (place, number) = rest.split_once('#')?;
             let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name)?;
-            Some(Self { fault, place: place.parse().ok()?, turn: turn.parse().ok()? })
+            Some(Self { fault, place: place.parse().ok()?, number: number.parse().ok()? })
         };
         parse().ok_or_else(|| format!("\"{text}\" is not a fault such as reset@3#17"))
     }
@@ -247,11 +247,11 @@ mod tests {
     #[test]
     fn a_fault_is_found_by_its_text() {
         for fault in Fault::ALL {
-            let drawn = Drawn { fault, place: 3, turn: 17 };
+            let drawn = Drawn { fault, place: 3, number: 17 };
             assert_eq!(drawn.to_string().parse(), Ok(drawn));
         }
         assert_eq!(
-            Drawn { fault: Fault::HalfClose, place: 3, turn: 17 }.to_string(),
+            Drawn { fault: Fault::HalfClose, place: 3, number: 17 }.to_string(),
             "half-close@3#17"
         );
         assert!("reset@3".parse::<Drawn>().is_err());

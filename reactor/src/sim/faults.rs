@@ -11,7 +11,9 @@ const SWARM_MAX: u32 = 500_000;
 /// How likely each kind of fault is, in parts per million of its opportunities.
 ///
 /// An opportunity is each operation, segment, connection, accept or wait that the fault can strike.
-/// The faults of hosts and of pairs of hosts have one in every 100 ms of virtual time.
+/// The faults of hosts and of pairs of hosts have one in every 100 ms of virtual time, besides
+/// [`Fault::ClockDrift`] and [`Fault::KillStarting`], which have one at each start of a program.
+/// [`Fault::Chance`] has one at each call of [`chance`](super::chance).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     rates: BTreeMap<Fault, u32>,

@@ -115,7 +115,8 @@ pub fn chance(name: &str) -> bool {
     kernel::chance(name)
 }
 
-/// A host of a [`Sim`].
+/// A host of a [`Sim`]. It names nothing, or another host, in any other `Sim`, whose methods may
+/// panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(usize);
 
@@ -319,8 +320,10 @@ impl Sim {
         self.world.lock().release(from.0, to.0);
     }
 
-    /// Ends every fault that lasts: heals, releases, continues, and starts what was killed. What
-    /// connections have swallowed arrives, and ports answer again. Draws no fault from now on. A program that works has to get well now.
+    /// Ends the faults that stand in the way: heals, releases, continues, and starts what was killed.
+    /// What connections have swallowed arrives, and ports answer again. Draws no fault from now on. A
+    /// program that works recovers now. What remains is a stall under way, the clocks as they are, and
+    /// the small buffers of open connections.
     ///
     /// # Errors
     /// The error of a program that does not start.

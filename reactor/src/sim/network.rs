@@ -113,7 +113,7 @@ impl World {
         if let Some(mut bits) = self.strikes(Fault::Delay, from, place) {
             time += bits.between(10_000_000, 1_000_000_000);
         }
-        start + time
+        start.saturating_add(time)
     }
 
     /// Returns how much longer than usual the way from one host to another takes.

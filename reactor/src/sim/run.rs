@@ -154,7 +154,7 @@ impl Sim {
         }
         let kernel = self.kernel(host);
         let Some(program) = self.programs[host].as_mut() else { return };
-        // What it says when it is dropped reaches no one: its sockets are gone.
+        // Its last output is discarded: its sockets are gone.
         kernel::enter(kernel, || program.end());
         self.world.lock().forget_all_foreign(host);
     }

@@ -8,12 +8,13 @@ use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::time::Duration;
 
 use crate::sim::{Drawn, Fault, Faults, Sim, Tracing};
 
 /// The environment variable with the only seed to run.
 pub const SEED_VARIABLE: &str = "SIM_SEED";
-/// The environment variable with the only faults to draw, separated by commas.
+/// The environment variable with the only faults to draw, separated by commas. It belongs to a seed.
 pub const FAULTS_VARIABLE: &str = "SIM_FAULTS";
 
 /// How many runs the reduction of a failure may take.
@@ -27,8 +28,8 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 /// Runs a test for many seeds, with faults.
 ///
 /// `SIM_SEED` in the environment runs one seed alone and prints its trace as it happens;
-/// `SIM_FAULTS` leaves out all faults but those that it names. The report of a failure contains
-/// both.
+/// with it, `SIM_FAULTS` leaves out all faults but those that it names. The report of a failure
+/// contains both.
 ///
 /// ```
 /// use reactor::sim::{Fault, Faults, Storm};
@@ -40,7 +41,7 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 ///     sim.run_for(Duration::from_secs(60))?;
 ///     Ok(())
 /// });
-/// assert_eq!(summary.seeds, 3);
+/// assert_eq!(summary.runs, 3);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Storm {
@@ -49,13 +50,16 @@ pub struct Storm {
     is_swarm: bool,
     is_repeated: bool,
     is_reduced: bool,
+    tracing: Tracing,
 }
 
 /// What a storm has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many seeds were run.
-    pub seeds: u64,
+    /// How many runs there were.
+    pub runs: u64,
+    /// The virtual time that passed in them.
+    pub time: Duration,
     /// How often each fault was drawn.
     pub drawn: BTreeMap<Fault, u64>,
     /// How often things coincided that no fault has to arrange.
@@ -73,12 +77,15 @@ pub struct Coincidences {
 }
 
 impl Summary {
-    /// Adds the faults of another run.
-    pub fn add(&mut self, drawn: &[Drawn]) {
-        self.seeds += 1;
-        for drawn in drawn {
-            *self.drawn.entry(drawn.fault).or_default() += 1;
+    /// Adds what another storm has done.
+    pub fn merge(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.time += other.time;
+        for (fault, count) in &other.drawn {
+            *self.drawn.entry(*fault).or_default() += count;
         }
+        self.coincidences.reused_descriptors += other.coincidences.reused_descriptors;
+        self.coincidences.merged_events += other.coincidences.merged_events;
     }
 
     /// Returns the faults that were never drawn, besides [`Fault::Corrupt`], which
@@ -92,7 +99,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} seeds", self.seeds)?;
+        let runs = if self.runs == 1 { "run" } else { "runs" };
+        write!(f, "{} {runs}, {} s of virtual time", self.runs, self.time.as_secs())?;
         for (fault, count) in &self.drawn {
             write!(f, "\n  {fault:<22} {count:>9}")?;
         }
@@ -141,7 +149,8 @@ impl Storm {
     /// Returns a storm for `seeds`, with [all faults](Faults::all).
     pub fn new(seeds: Range<u64>) -> Self {
         let faults = Faults::all();
-        Self { seeds, faults, is_swarm: false, is_repeated: false, is_reduced: true }
+        let tracing = Tracing::Off;
+        Self { seeds, faults, is_swarm: false, is_repeated: false, is_reduced: true, tracing }
     }
 
     /// Sets the faults that are drawn.
@@ -173,10 +182,18 @@ impl Storm {
         self
     }
 
+    /// Sets how much of each run is kept in text. By default, nothing.
+    #[must_use]
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = tracing;
+        self
+    }
+
     /// Runs `test` for every seed.
     ///
     /// # Panics
-    /// With a report when a run fails, or a variable of the environment cannot be read.
+    /// With a report when a run fails. When a variable of the environment cannot be read, or
+    /// `SIM_FAULTS` is set without `SIM_SEED`.
     pub fn run(&self, test: impl FnMut(&mut Sim) -> Outcome) -> Summary {
         self.hunt(test).unwrap_or_else(|failure| panic!("{failure}"))
     }
@@ -188,22 +205,24 @@ impl Storm {
     /// [`unreduced`](Self::unreduced).
     ///
     /// # Panics
-    /// When a variable of the environment cannot be read.
+    /// When a variable of the environment cannot be read, or `SIM_FAULTS` is set without `SIM_SEED`.
     pub fn hunt(&self, mut test: impl FnMut(&mut Sim) -> Outcome) -> Result<Summary, Box<Failure>> {
         let mut summary = Summary::default();
         let (seeds, only, tracing) = match variable(SEED_VARIABLE, |text| text.parse().ok()) {
             Some(seed) => {
                 let only = variable(FAULTS_VARIABLE, faults_of);
-                (seed..seed + 1, only, Tracing::Live)
+                ((Some(seed), 0..0), only, Tracing::Live)
             }
-            None => (self.seeds.clone(), None, Tracing::Off),
+            None => {
+                let is_set = std::env::var_os(FAULTS_VARIABLE).is_some();
+                assert!(!is_set, "{FAULTS_VARIABLE} is for one run: set {SEED_VARIABLE} too");
+                ((None, self.seeds.clone()), None, self.tracing)
+            }
         };
-        for seed in seeds {
+        for seed in seeds.0.into_iter().chain(seeds.1) {
             let kept = if self.is_repeated { tracing.max(Tracing::All) } else { tracing };
             let mut run = self.run_one(seed, only.as_ref(), kept, &mut test);
-            summary.add(&run.drawn);
-            summary.coincidences.reused_descriptors += run.coincidences.reused_descriptors;
-            summary.coincidences.merged_events += run.coincidences.merged_events;
+            summary.merge(&run.summary());
             if self.is_repeated {
                 let again = self.run_one(seed, only.as_ref(), Tracing::All, &mut test);
                 if let Some(failure) = difference(seed, &run, &again) {
@@ -240,9 +259,10 @@ impl Storm {
             Err(panic) => Some(format!("panicked: {}", text_of(panic.as_ref()))),
         };
         let (drawn, trace, coincidences) = (sim.drawn(), sim.trace(), sim.coincidences());
+        let time = sim.now();
         // Programs that were left behind by a panic may panic again when they end.
         let _ = quietly(|| catch_unwind(AssertUnwindSafe(|| drop(sim))));
-        Run { message, drawn, trace, coincidences }
+        Run { message, drawn, trace, time, coincidences }
     }
 
     /// Leaves out faults as long as the run still fails: large parts first, then one by one.
@@ -287,8 +307,19 @@ struct Run {
     /// What is wrong.
     message: Option<String>,
     drawn: Vec<Drawn>,
+    time: Duration,
     trace: String,
     coincidences: Coincidences,
+}
+
+impl Run {
+    fn summary(&self) -> Summary {
+        let mut drawn = BTreeMap::new();
+        for one in &self.drawn {
+            *drawn.entry(one.fault).or_default() += 1;
+        }
+        Summary { runs: 1, time: self.time, drawn, coincidences: self.coincidences }
+    }
 }
 
 /// Returns the failure of a run that does not repeat itself.

@@ -130,7 +130,9 @@ impl<'a, A, P> Cx<'a, A, P> {
     }
 
     /// Winds the loop down: every source is told to finish ([`Handler::stopping`]), and the loop
-    /// stops when no connection is left, or after `patience`. A second call has no effect.
+    /// stops when no connection is left, or after `patience`. That takes up to twice as long where
+    /// signals interrupt waits, since a process that was stopped and continued looks the same. A
+    /// second call has no effect.
     pub fn stop_gracefully(&mut self, patience: Duration) {
         if self.core.run_state == RunState::Running {
             let until = self.core.charged.saturating_add(nanos(patience));

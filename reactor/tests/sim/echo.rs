@@ -60,7 +60,8 @@ pub(crate) fn far(sim: &mut Sim, host: HostId) -> &Far {
 /// Builds a client that wants `count` lines echoed.
 pub(crate) fn client(count: usize) -> io::Result<Reactor<Far>> {
     let mut reactor = Reactor::new(Far { wanted: count, ..Far::default() })?;
-    dial(&mut reactor.cx());
+    // Not yet: faults spare a program while it is built.
+    reactor.cx().after(Duration::ZERO, dial)?;
     Ok(reactor)
 }
 

@@ -24,8 +24,8 @@ const LIMITS: LoopLimits = LoopLimits {
 /// How long faults are drawn, and how often all connections end.
 const STORM: Duration = Duration::from_secs(8);
 const EXIT: Duration = Duration::from_millis(700);
-/// How long the daemon has no descriptor, and how often its loop may turn meanwhile. A loop that
-/// does not pause turns a million times.
+/// How long the daemon has no descriptor, and how often its loop may turn meanwhile. Where nothing
+/// else happens, the simulation ends a loop that does not pause sooner.
 const WITHOUT: Duration = Duration::from_secs(2);
 const TURNS_MAX: u64 = 60_000;
 

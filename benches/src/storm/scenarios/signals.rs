@@ -8,7 +8,7 @@ use reactor::Signal;
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 
-use super::agent::{self};
+use super::agent;
 use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use super::{kv, loopback, restarts};
 
