@@ -102,6 +102,12 @@ impl Sim {
         }
         if has_ended {
             self.world.lock().note(host, format_args!("its loop has ended"));
+            // The program drops its loop, which resets connections with output unsent, and exits.
+            let kernel = self.kernel(host);
+            if let Some(program) = self.programs[host].as_mut() {
+                kernel::enter(kernel, || program.end());
+            }
+            self.world.lock().sweep()?;
             self.end(host, Life::Idle);
         } else {
             self.park(host);

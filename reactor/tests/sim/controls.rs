@@ -1,12 +1,13 @@
 //! What a test does by hand: each control, and its effect.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 
 use reactor::sim::{Faults, HostId, Sim, Tracing};
 use reactor::{
-    Cx, Handler, Interest, ListenOptions, LoopLimits, Reactor, Registration, Remote, Signal,
+    Address, ConnectOptions, Connector, Cx, Handler, Interest, ListenOptions, Listener, LoopCx,
+    LoopLimits, Reactor, Reason, Registration, Remote, Role, Signal,
 };
 
 use crate::node::{Act, Node, PATIENT, Pair, act_on, dial, node};
@@ -328,4 +329,64 @@ fn one_connection(sim: &mut Sim, host: HostId) -> HostId {
     };
     assert!(sim.run_until(Duration::from_secs(5), accepted).expect("it runs"));
     host
+}
+
+/// Has output that it does not send, and stops its loop.
+struct Owes;
+
+impl Handler for Owes {
+    fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        cx.write(&[IoSlice::new(b"part")])?;
+        cx.set_unsent(true);
+        cx.stop();
+        Ok(())
+    }
+}
+
+/// Records how its connection ends.
+struct Learns;
+
+impl Handler<String> for Learns {
+    fn ready(&mut self, cx: &mut Cx<'_, String>) -> io::Result<()> {
+        let mut bytes = [0; 16];
+        while let Some(count) = cx.read(&mut bytes)? {
+            if count == 0 {
+                cx.end(Reason::PeerClosed);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, String>) {
+        *cx.app = reason.to_string();
+    }
+}
+
+#[test]
+fn a_loop_that_ends_resets_what_it_has_not_sent() {
+    let mut sim = Sim::new(1);
+    let (one, other) = (sim.host("10.0.0.1"), sim.host("10.0.0.2"));
+    let address = Address::Tcp(([10, 0, 0, 1], 7).into());
+    let served = address.clone();
+    let started = sim.start(one, move || {
+        let mut reactor = Reactor::new(())?;
+        let listener = Listener::bind(&served, &ListenOptions::DEFAULT)?;
+        listener.register(&mut reactor.cx(), |accepted, cx| {
+            let registration = Registration::new(Interest::WRITE).role(Role::Connection);
+            cx.register(accepted.into_fd(), registration, Owes).map(drop)
+        })?;
+        Ok(reactor)
+    });
+    started.expect("it listens");
+    let dialled = sim.start(other, move || {
+        let mut reactor = Reactor::new(String::new())?;
+        let connector = Connector::dial(&address, &ConnectOptions::DEFAULT)?;
+        connector.register(Registration::new(Interest::READ), Learns, &mut reactor.cx())?;
+        Ok(reactor)
+    });
+    dialled.expect("it dials");
+    sim.run_for(Duration::from_secs(1)).expect("it runs");
+    let end = &sim.reactor::<String>(other).expect("it runs").app;
+    assert!(end.starts_with("read: Connection reset by peer"), "{end}");
 }
