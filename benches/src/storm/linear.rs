@@ -178,7 +178,7 @@ fn plan(operations: &[&Operation]) -> Result<Vec<Plan>, Failure> {
     Ok(plans)
 }
 
-/// Has lost operations that do the same take effect in the order of their requests.
+/// Makes lost operations that do the same take effect in the order of their requests.
 fn pair_twins(operations: &[&Operation], plans: &mut [Plan]) {
     let mut twins: HashMap<&Action, (u32, u64)> = HashMap::new();
     let mut lost: Vec<usize> = (0..plans.len()).filter(|at| plans[*at].is_last_lost).collect();

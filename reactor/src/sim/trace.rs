@@ -30,12 +30,12 @@ pub(super) struct Trace {
 
 impl Trace {
     /// Adds a line. The text is only made if it is kept.
-    pub(super) fn note(&mut self, now: u64, who: &dyn fmt::Display, what: fmt::Arguments<'_>) {
+    pub(super) fn note(&mut self, now: u64, place: &dyn fmt::Display, what: fmt::Arguments<'_>) {
         if self.tracing == Tracing::Off {
             return;
         }
         let at = Duration::from_nanos(now);
-        let line = format!("{:>4}.{:06} {who:<12} {what}", at.as_secs(), at.subsec_micros());
+        let line = format!("{:>4}.{:06} {place:<12} {what}", at.as_secs(), at.subsec_micros());
         if self.tracing == Tracing::Live {
             eprintln!("{line}");
         }

@@ -331,7 +331,7 @@ fn one_connection(sim: &mut Sim, host: HostId) -> HostId {
     host
 }
 
-/// Has output that it does not send, and stops its loop.
+/// A connection with output that it does not send. It stops its loop.
 struct Owes;
 
 impl Handler for Owes {

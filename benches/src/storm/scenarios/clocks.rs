@@ -7,7 +7,7 @@ use reactor::sim::{Fault, Faults, Outcome, Sim};
 use reactor::{Cx, Expired, Handler, LoopLimits, Reactor};
 use testkit::Random;
 
-use super::ground::Ground;
+use super::ground::{Ground, open};
 
 /// How long faults are drawn.
 const STORM: Duration = Duration::from_secs(4);
@@ -50,8 +50,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
 }
 
 fn build(backend: &str, seed: u64) -> io::Result<Reactor<Daemon>> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, Daemon::default())?;
+    let mut reactor = open(backend, LoopLimits::DEFAULT, Daemon::default())?;
     let mut cx = reactor.cx();
     let start = cx.now();
     let clocks = Clocks { random: Random::new(seed), due: vec![start; REPEATED as usize], start };

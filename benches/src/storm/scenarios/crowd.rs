@@ -1,6 +1,6 @@
 //! A daemon that takes few connections at a time, and closes all of them at once now and then.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use reactor::{
     Registration, Role, Token,
 };
 
-use super::ground::{Ground, bump, counters, demand_calm, server_at};
+use super::ground::{Ground, Returned, bump, counters, demand_calm, open, server_at};
 use super::loopback::{are_done, clients};
 
 /// The limits of the daemon: fewer than there are clients.
@@ -66,8 +66,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
 }
 
 fn build(backend: &str) -> io::Result<Reactor<Daemon>> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    let mut reactor = Reactor::with_backend(kind.open()?, LIMITS, Daemon::default())?;
+    let mut reactor = open(backend, LIMITS, Daemon::default())?;
     let mut cx = reactor.cx();
     let listener = Listener::bind(&server_at(7), &ListenOptions::DEFAULT)?;
     listener.register(&mut cx, |accepted, cx| {
@@ -75,7 +74,7 @@ fn build(backend: &str) -> io::Result<Reactor<Daemon>> {
         let count = bump(&mut cx.app.accepted, turn);
         assert!(count <= LIMITS.accepts_per_turn, "{count} connections were accepted in a turn");
         let registration = Registration::new(Interest::READ).role(Role::Connection);
-        let member = Member { unsent: Vec::new(), has_ended: false };
+        let member = Member { returned: Returned::default() };
         let token = cx.register(accepted.into_fd(), registration, member)?;
         cx.app.members.push(token);
         let count = cx.connections();
@@ -101,30 +100,12 @@ fn exit(cx: &mut LoopCx<'_, Daemon>) {
 
 /// A connection, which sends back what it receives.
 struct Member {
-    unsent: Vec<u8>,
-    has_ended: bool,
+    returned: Returned,
 }
 
 impl Handler<Daemon> for Member {
     fn ready(&mut self, cx: &mut Cx<'_, Daemon>) -> io::Result<()> {
-        loop {
-            while !self.unsent.is_empty() {
-                cx.set_interest(Interest::WRITE);
-                let Some(count) = cx.write(&[IoSlice::new(&self.unsent)])? else { return Ok(()) };
-                self.unsent.drain(..count);
-            }
-            if self.has_ended {
-                cx.end(Reason::PeerClosed);
-                return Ok(());
-            }
-            cx.set_interest(Interest::READ);
-            let mut bytes = [0; 4096];
-            match cx.read(&mut bytes)? {
-                None => return Ok(()),
-                Some(0) => self.has_ended = true,
-                Some(count) => self.unsent.extend(&bytes[..count]),
-            }
-        }
+        self.returned.proceed(cx, |_| {})
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Daemon>) {

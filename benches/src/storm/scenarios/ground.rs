@@ -1,11 +1,14 @@
 //! What all scenarios stand on: a server that was built as `main` builds it, hosts for clients, and
 //! the demands when the storm is over.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
-use reactor::{Address, Counters, LoopLimits, Reactor};
+use reactor::{
+    Address, BackendKind, ConnectOptions, Connector, Counters, Cx, Handler, Interest, LoopCx,
+    LoopLimits, Reactor, Reason, Registration, Token,
+};
 use testkit::Random;
 
 /// The address of the host with the server.
@@ -144,11 +147,69 @@ pub(super) fn demand_calm<A: 'static>(
     Ok(())
 }
 
+/// Opens a loop on the backend of a name.
+pub(super) fn open<A: 'static>(
+    backend: &str,
+    limits: LoopLimits,
+    app: A,
+) -> io::Result<Reactor<A>> {
+    let kind: BackendKind = backend.parse().map_err(io::Error::other)?;
+    Reactor::with_backend(kind.open()?, limits, app)
+}
+
 /// Opens the loop of a program of clients.
 pub(super) fn client_loop<A: 'static>(backend: &str, app: A) -> io::Result<Reactor<A>> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
     let limits = LoopLimits { idle_timeout: Some(CLIENT_PATIENCE), ..LoopLimits::DEFAULT };
-    Reactor::with_backend(kind.open()?, limits, app)
+    open(backend, limits, app)
+}
+
+/// Connects a client that is being built to port 7 of the server.
+pub(super) fn dial<A: 'static>(
+    reactor: &mut Reactor<A>,
+    registration: Registration,
+    handler: impl Handler<A> + 'static,
+) -> io::Result<Token> {
+    let connector = Connector::dial(&server_at(7), &ConnectOptions::DEFAULT)?;
+    connector.register(registration, handler, &mut reactor.cx())
+}
+
+/// The bytes of a connection that sends back what it receives.
+#[derive(Default)]
+pub(super) struct Returned {
+    unsent: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Returned {
+    /// Reads and sends back until the connection blocks or ends. Calls `read` after each read with
+    /// bytes.
+    pub(super) fn proceed<A>(
+        &mut self,
+        cx: &mut Cx<'_, A>,
+        mut read: impl FnMut(&mut LoopCx<'_, A>),
+    ) -> io::Result<()> {
+        loop {
+            while !self.unsent.is_empty() {
+                cx.set_interest(Interest::WRITE);
+                let Some(count) = cx.write(&[IoSlice::new(&self.unsent)])? else { return Ok(()) };
+                self.unsent.drain(..count);
+            }
+            if self.has_ended {
+                cx.end(Reason::PeerClosed);
+                return Ok(());
+            }
+            cx.set_interest(Interest::READ);
+            let mut bytes = [0; 4096];
+            match cx.read(&mut bytes)? {
+                None => return Ok(()),
+                Some(0) => self.has_ended = true,
+                Some(count) => {
+                    self.unsent.extend(&bytes[..count]);
+                    read(&mut cx.outside());
+                }
+            }
+        }
+    }
 }
 
 /// Returns the address of a port of the server.

@@ -4,13 +4,10 @@ use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
-use reactor::{
-    ConnectOptions, Connector, Cx, Expired, Handler, Interest, LoopCx, Reactor, Reason,
-    Registration, Role,
-};
+use reactor::{Cx, Expired, Handler, Interest, LoopCx, Reactor, Reason, Registration, Role};
 use testkit::Random;
 
-use super::ground::{Ground, client_loop, demand_calm, server_at};
+use super::ground::{Ground, client_loop, demand_calm, dial};
 use super::loopback;
 
 /// The idle limit of the server.
@@ -88,11 +85,7 @@ impl Peers {
             };
             let registration = Registration::new(Interest::READ).role(Role::Connection);
             let peer = Peer { speaks_for, ..Peer::default() };
-            Connector::dial(&server_at(7), &ConnectOptions::DEFAULT)?.register(
-                registration,
-                peer,
-                &mut reactor.cx(),
-            )?;
+            dial(&mut reactor, registration, peer)?;
         }
         Ok(reactor)
     }

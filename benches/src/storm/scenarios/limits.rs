@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use reactor::{
-    ConnectOptions, Connector, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx,
-    LoopLimits, Reactor, Reason, Registration, Role, Timeout,
+    Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Reason,
+    Registration, Role, Timeout,
 };
 
-use super::ground::{Ground, client_loop, demand_calm, server_at};
+use super::ground::{Ground, client_loop, demand_calm, dial, open, server_at};
 
 /// The limit, and the time between two messages of a peer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -69,8 +69,7 @@ fn is_done(sim: &mut Sim, peers: HostId) -> bool {
 }
 
 fn build(backend: &str, limited: Kind) -> io::Result<Reactor> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    let mut reactor = open(backend, LoopLimits::DEFAULT, ())?;
     let listener = Listener::bind(&server_at(7), &ListenOptions::DEFAULT)?;
     listener.register(&mut reactor.cx(), move |accepted, cx| {
         let idle = (limited == Kind::Idle).then_some(LIMIT);
@@ -116,11 +115,7 @@ fn start(backend: &str) -> io::Result<Reactor<Peers>> {
         let registration =
             Registration::new(Interest::READ).role(Role::Connection).idle_timeout(None);
         let peer = Peer { is_connected: false, left: MESSAGES };
-        Connector::dial(&server_at(7), &ConnectOptions::DEFAULT)?.register(
-            registration,
-            peer,
-            &mut reactor.cx(),
-        )?;
+        dial(&mut reactor, registration, peer)?;
     }
     Ok(reactor)
 }

@@ -8,7 +8,7 @@ use reactor::sim::{Faults, Outcome, Sim};
 use reactor::{Cx, Expired, Handler, LoopCx, LoopLimits, Reactor, Reason, Token};
 use testkit::Random;
 
-use super::ground::{Ground, bump};
+use super::ground::{Ground, bump, open};
 
 /// Few ends a turn, so that some wait for the next one.
 const LIMITS: LoopLimits = LoopLimits { ends_per_turn: 2, ..LoopLimits::DEFAULT };
@@ -85,8 +85,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
 }
 
 fn build(backend: &str) -> io::Result<Reactor<Daemon>> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    Reactor::with_backend(kind.open()?, LIMITS, Daemon::default())
+    open(backend, LIMITS, Daemon::default())
 }
 
 /// Does one thing to one source.

@@ -7,12 +7,12 @@ use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use reactor::{
-    ConnectOptions, Connector, Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits,
-    Reactor, Reason, Registration, Role, Stream, Timeout,
+    Cx, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Reason,
+    Registration, Role, Stream, Timeout,
 };
 use testkit::Random;
 
-use super::ground::{Ground, client_loop, counters, demand_calm, server_at};
+use super::ground::{Ground, client_loop, counters, demand_calm, dial, open, server_at};
 
 /// How long the daemon keeps a connection for output that its peer does not read.
 const LINGER: Duration = Duration::from_secs(3);
@@ -69,8 +69,7 @@ fn is_done(sim: &mut Sim, readers: HostId) -> bool {
 }
 
 fn build(backend: &str) -> io::Result<Reactor> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    let mut reactor = open(backend, LoopLimits::DEFAULT, ())?;
     let listener = Listener::bind(&server_at(7), &ListenOptions::DEFAULT)?;
     let limits = Limits { linger: LINGER, read_budget: READ_BUDGET, ..Limits::DEFAULT };
     Stream::serve(listener, limits, &mut reactor.cx(), |_| {
@@ -116,11 +115,7 @@ fn start(backend: &str, seed: u64) -> io::Result<Reactor<Readers>> {
         let registration =
             Registration::new(Interest::BOTH).role(Role::Connection).idle_timeout(None);
         let reader = Reader { ending, request, wanted: size + 1, received: 0, is_connected: false };
-        Connector::dial(&server_at(7), &ConnectOptions::DEFAULT)?.register(
-            registration,
-            reader,
-            &mut reactor.cx(),
-        )?;
+        dial(&mut reactor, registration, reader)?;
     }
     Ok(reactor)
 }

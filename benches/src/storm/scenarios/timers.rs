@@ -1,7 +1,7 @@
 //! A daemon with timers without delay, posts of other threads and wakes, beside connections: none of
 //! them may keep the others from being served.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use reactor::{
     Registration, Remote, Role, Stream, Timeout, Token,
 };
 
-use super::ground::{Ground, demand_calm, server_at};
+use super::ground::{Ground, Returned, demand_calm, open, server_at};
 use super::loopback::{are_done, clients};
 
 /// The limits of the daemon: small, so that each is reached.
@@ -72,8 +72,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
 }
 
 fn build(backend: &str) -> io::Result<Reactor<Daemon>> {
-    let kind: reactor::BackendKind = backend.parse().map_err(io::Error::other)?;
-    let mut reactor = Reactor::with_backend(kind.open()?, LIMITS, Daemon::default())?;
+    let mut reactor = open(backend, LIMITS, Daemon::default())?;
     let mut cx = reactor.cx();
     let listener = Listener::bind(&server_at(7), &ListenOptions::DEFAULT)?;
     let mut count = 0;
@@ -85,7 +84,7 @@ fn build(backend: &str) -> io::Result<Reactor<Daemon>> {
             return Stream::new(session, limits).register(accepted, cx).map(drop);
         }
         let registration = Registration::new(Interest::READ).role(Role::Connection);
-        let echo = Echo { unsent: Vec::new(), has_ended: false };
+        let echo = Echo { returned: Returned::default() };
         let token = cx.register(accepted.into_fd(), registration, echo)?;
         cx.app.sleepers.push(Sleeper { token, woken: None });
         Ok(())
@@ -144,8 +143,7 @@ impl Handler<Daemon> for Zero {
 
 /// Sends back what it receives. Posts wake it.
 struct Echo {
-    unsent: Vec<u8>,
-    has_ended: bool,
+    returned: Returned,
 }
 
 impl Handler<Daemon> for Echo {
@@ -158,28 +156,8 @@ impl Handler<Daemon> for Echo {
                 "a source runs and is not told that it was woken"
             );
         }
-        loop {
-            while !self.unsent.is_empty() {
-                cx.set_interest(Interest::WRITE);
-                let Some(count) = cx.write(&[IoSlice::new(&self.unsent)])? else { return Ok(()) };
-                self.unsent.drain(..count);
-            }
-            if self.has_ended {
-                cx.end(Reason::PeerClosed);
-                return Ok(());
-            }
-            cx.set_interest(Interest::READ);
-            let mut bytes = [0; 4096];
-            match cx.read(&mut bytes)? {
-                None => return Ok(()),
-                Some(0) => self.has_ended = true,
-                Some(count) => {
-                    self.unsent.extend(&bytes[..count]);
-                    // Others may be queued for their own input.
-                    wake(&mut cx.outside());
-                }
-            }
-        }
+        // Others may be queued for their own input.
+        self.returned.proceed(cx, wake)
     }
 
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, Daemon>) {
