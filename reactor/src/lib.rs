@@ -44,7 +44,7 @@
 //!   which does all I/O. Code that belongs to no source gets a [`LoopCx`].
 //! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
 //!   signals.
-//! - [`Remote`] posts closures to a loop from other threads.
+//! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources.
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
 //! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
 //!   environment variable `REACTOR_BACKEND` chooses one.
@@ -93,6 +93,7 @@ pub use reactor::forked::Forked;
 pub use reactor::limits::LoopLimits;
 pub use reactor::patience::Coverage;
 pub use reactor::remote::{PostError, Remote};
+pub use reactor::waker::Waker;
 pub use source::callbacks::Signal;
 pub use source::cx::{Cx, Inside, LoopCx, Outside};
 pub use source::handler::{Expired, Handler, Reason, Timeout};

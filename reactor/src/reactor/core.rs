@@ -13,6 +13,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
+use crate::reactor::notifier::{Notifier, Wakes};
 use crate::reactor::patience::Patience;
 use crate::reactor::peers::Peers;
 use crate::reactor::remote::Mailbox;
@@ -100,6 +101,9 @@ pub(crate) struct Core<A> {
     pub(crate) limits: LoopLimits,
     pub(crate) run_state: RunState,
     pub(crate) mailbox: Arc<Mailbox<A>>,
+    pub(crate) notifier: Arc<Notifier>,
+    /// Wakes from other threads that the loop has taken: none, except while it takes them.
+    pub(crate) wakes_taken: Wakes,
     /// The state that the drivers of connections share.
     pub(crate) shared: Shared,
     /// The auditor, when it is on.
@@ -110,7 +114,7 @@ impl<A> Core<A> {
     pub(crate) fn new(
         backend: Box<dyn Backend>,
         limits: LoopLimits,
-        mailbox: Arc<Mailbox<A>>,
+        notifier: Arc<Notifier>,
     ) -> io::Result<Self> {
         let (now, origin) = moment(backend.as_ref());
         Ok(Self {
@@ -146,7 +150,9 @@ impl<A> Core<A> {
             counters: Counters::default(),
             limits,
             run_state: RunState::Running,
-            mailbox,
+            mailbox: Arc::new(Mailbox::new(limits.remote_calls_max, Arc::clone(&notifier))),
+            notifier,
+            wakes_taken: Wakes::new(),
             shared: Shared::default(),
             audit: cfg!(debug_assertions).then(Audit::default),
         })
@@ -385,7 +391,7 @@ impl<A> Core<A> {
         let left = queued | self.due.len() | self.ending.len() | self.unweeded;
         left != 0
             || self.wheel.is_compacting()
-            || self.mailbox.is_pending()
+            || self.notifier.is_pending()
             || self.run_state != RunState::Running && self.has_to_notify()
     }
 

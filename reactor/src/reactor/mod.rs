@@ -8,6 +8,7 @@ pub(crate) mod core;
 pub(crate) mod counters;
 pub(crate) mod forked;
 pub(crate) mod limits;
+pub(crate) mod notifier;
 pub(crate) mod patience;
 pub(crate) mod peers;
 pub(crate) mod remote;
@@ -16,6 +17,7 @@ mod strategy;
 pub(crate) mod trim;
 mod turn;
 mod wait;
+pub(crate) mod waker;
 
 use std::fmt;
 use std::io;
@@ -27,7 +29,8 @@ use std::time::{Duration, Instant};
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Backoff;
 use crate::reactor::core::{Core, RunState};
-use crate::reactor::remote::{Mailbox, MailboxSource};
+use crate::reactor::notifier::Notifier;
+use crate::reactor::remote::MailboxSource;
 use crate::reactor::strategy::Strategy;
 use crate::source::handler::explained;
 use crate::source::table::NEVER;
@@ -117,9 +120,9 @@ impl<A: 'static> Reactor<A> {
     pub fn with_backend(backend: Box<dyn Backend>, limits: LoopLimits, app: A) -> io::Result<Self> {
         limits.check()?;
         let named = |error| explained("eventfd", error);
-        let mailbox = Arc::new(Mailbox::new(limits.remote_calls_max).map_err(named)?);
-        let descriptor = mailbox.descriptor().map_err(named)?;
-        let mut core = Core::new(backend, limits, mailbox)?;
+        let notifier = Arc::new(Notifier::new().map_err(named)?);
+        let descriptor = notifier.descriptor().map_err(named)?;
+        let mut core = Core::new(backend, limits, notifier)?;
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
         // The source of the loop itself does not count as left behind.
         core.counters.registered = 0;

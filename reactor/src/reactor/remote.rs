@@ -3,13 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::planted::{self, Planted};
+use crate::reactor::notifier::Notifier;
 use crate::reactor::trim::Table;
-use crate::sys::{EventFd, Process};
 use crate::{Cx, Forked, Handler, Interest, LoopCx};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
@@ -17,15 +14,7 @@ type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;
 /// The queue of closures from other threads.
 pub(crate) struct Mailbox<A> {
     calls: Mutex<Calls<A>>,
-    /// Whether the loop was notified, or is about to be.
-    signalled: AtomicBool,
-    /// Whether the loop has seen the notification and has not finished its calls.
-    pending: AtomicBool,
-    event: EventFd,
-    /// The process of the loop.
-    process: Process,
-    /// Whether the loop is gone. It is written only under the lock of `calls`.
-    closed: AtomicBool,
+    notifier: Arc<Notifier>,
 }
 
 struct Calls<A> {
@@ -34,21 +23,9 @@ struct Calls<A> {
 }
 
 impl<A> Mailbox<A> {
-    pub(crate) fn new(calls_max: usize) -> io::Result<Self> {
+    pub(crate) fn new(calls_max: usize, notifier: Arc<Notifier>) -> Self {
         let calls = Calls { waiting: VecDeque::new(), calls_max };
-        Ok(Self {
-            calls: Mutex::new(calls),
-            signalled: AtomicBool::new(false),
-            pending: AtomicBool::new(false),
-            event: EventFd::new()?,
-            process: Process::this(),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// Returns a descriptor of the same event, for the loop to own.
-    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
-        self.event.duplicate()
+        Self { calls: Mutex::new(calls), notifier }
     }
 
     /// Returns the calls, also after a thread panicked: the queue is consistent between operations.
@@ -56,42 +33,13 @@ impl<A> Mailbox<A> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notifies the loop, unless a notification is pending. Any number of wakes costs one system
-    /// call.
-    fn signal(&self) {
-        if !self.signalled.swap(true, Ordering::SeqCst) {
-            self.event.notify();
-        }
-    }
-
-    /// Records that the loop has seen the notification. A later post notifies again, so the calls
-    /// taken after this are complete, or a new notification is on its way: the last wake is never
-    /// lost.
-    pub(crate) fn acknowledge(&self) {
-        if !(planted::is(Planted::NotificationStuck) && self.is_pending()) {
-            self.signalled.store(false, Ordering::SeqCst);
-        }
-        self.pending.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether the loop has calls to run without waiting.
-    #[inline]
-    pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::Relaxed)
-    }
-
-    /// Takes the next call. If there is none, nothing is pending.
+    /// Takes the next call. If there is none, only wakes may be pending.
     pub(crate) fn next_call(&self) -> Option<Call<A>> {
         let call = self.lock().waiting.pop_front();
         if call.is_none() {
-            self.pending.store(false, Ordering::Relaxed);
+            self.notifier.settle();
         }
         call
-    }
-
-    /// Returns an error in a forked process: the loop runs in the other one.
-    fn refuse_copy(&self) -> Result<(), PostError> {
-        if self.process.is_another() { Err(PostError::Forked) } else { Ok(()) }
     }
 
     /// Returns for how many calls there is room.
@@ -104,17 +52,13 @@ impl<A> Mailbox<A> {
         self.lock().waiting.trim();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
     /// Closes the queue when the loop is gone: later posts are refused, and waiting calls are
     /// dropped.
     pub(crate) fn close(&self) {
         {
             // Under the lock, so that a thread that posts at this moment leaves no call behind.
             let _calls = self.lock();
-            self.closed.store(true, Ordering::Release);
+            self.notifier.close();
         }
         // They are dropped one by one, outside of the lock: the drop of a closure may post or
         // panic.
@@ -131,7 +75,7 @@ impl<A: 'static> Handler<A> for MailboxSource {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let mut count = [0; 8];
         while cx.read(&mut count)?.is_some() {}
-        cx.core.mailbox.acknowledge();
+        cx.core.notifier.acknowledge();
         Ok(())
     }
 
@@ -140,7 +84,8 @@ impl<A: 'static> Handler<A> for MailboxSource {
     }
 }
 
-/// A handle to a loop for other threads: it posts closures, and wakes.
+/// A handle to a loop for other threads: it posts closures, and wakes the loop. To wake one source, use
+/// a [`Waker`](crate::Waker), which never refuses.
 ///
 /// ```
 /// use reactor::Reactor;
@@ -177,10 +122,10 @@ impl<A> Remote<A> {
         &self,
         call: impl FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
     ) -> Result<(), PostError> {
-        self.mailbox.refuse_copy()?;
+        self.mailbox.notifier.refuse_copy()?;
         {
             let mut calls = self.mailbox.lock();
-            if self.mailbox.is_closed() {
+            if self.mailbox.notifier.is_closed() {
                 return Err(PostError::Gone);
             }
             if calls.waiting.len() >= calls.calls_max {
@@ -188,7 +133,7 @@ impl<A> Remote<A> {
             }
             calls.waiting.push_back(Box::new(call));
         }
-        self.mailbox.signal();
+        self.mailbox.notifier.signal();
         Ok(())
     }
 
@@ -197,11 +142,11 @@ impl<A> Remote<A> {
     /// # Errors
     /// When the loop is gone, or belongs to another process.
     pub fn wake(&self) -> Result<(), PostError> {
-        self.mailbox.refuse_copy()?;
-        if self.mailbox.is_closed() {
+        self.mailbox.notifier.refuse_copy()?;
+        if self.mailbox.notifier.is_closed() {
             return Err(PostError::Gone);
         }
-        self.mailbox.signal();
+        self.mailbox.notifier.signal();
         Ok(())
     }
 }
@@ -214,7 +159,7 @@ impl<A> Clone for Remote<A> {
 
 impl<A> fmt::Debug for Remote<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("gone", &self.mailbox.is_closed()).finish()
+        f.debug_struct("Remote").field("gone", &self.mailbox.notifier.is_closed()).finish()
     }
 }
 

@@ -64,7 +64,7 @@ impl<T> Table for VecDeque<T> {
 
 impl<A> Core<A> {
     /// The tables whose elements change all the time.
-    fn tables(&mut self) -> [&mut dyn Table; 9] {
+    fn tables(&mut self) -> [&mut dyn Table; 10] {
         [
             &mut self.queue,
             &mut self.dirty,
@@ -75,6 +75,7 @@ impl<A> Core<A> {
             &mut self.starved,
             &mut self.due,
             &mut self.shared,
+            &mut self.wakes_taken,
         ]
     }
 }
@@ -95,6 +96,7 @@ impl<A: 'static> Reactor<A> {
             self.core.tables().into_iter().for_each(Table::trim);
             self.events.trim();
             self.core.mailbox.trim();
+            self.core.notifier.trim();
             let slots = self.core.sources.trim();
             self.handlers.truncate(slots);
             self.handlers.trim();
@@ -111,7 +113,7 @@ impl<A: 'static> Reactor<A> {
         let has_room = |table: &dyn Table| table.room() >= 2 * KEPT;
         self.core.tables().into_iter().any(|table| has_room(table))
             || has_room(&self.events)
-            || self.core.mailbox.room() >= 2 * KEPT
+            || self.core.mailbox.room().max(self.core.notifier.room()) >= 2 * KEPT
             || self.core.sources.has_room()
     }
 }
@@ -151,7 +153,7 @@ mod tests {
         let tables = reactor.core.tables().map(|table| table.room());
         let most = tables.into_iter().max().unwrap_or(0).max(reactor.events.room());
         let sources = reactor.core.sources.room().max(reactor.handlers.capacity());
-        most.max(sources).max(reactor.core.mailbox.room())
+        most.max(sources).max(reactor.core.mailbox.room()).max(reactor.core.notifier.room())
     }
 
     /// Turns while there is work or memory to give back.
@@ -241,9 +243,33 @@ mod tests {
         for _ in 0..BURST {
             reactor.cx().remote().post(|_| ()).expect("there is room");
         }
-        reactor.core.mailbox.acknowledge();
+        reactor.core.notifier.acknowledge();
         assert!(room(&mut reactor) >= BURST);
         for _ in 0..TURNS {
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        rest(&mut reactor);
+        assert!(room(&mut reactor) <= 2 * KEPT, "{}", room(&mut reactor));
+    }
+
+    #[test]
+    fn wakes_of_other_threads_leave_no_room_behind() {
+        let (script, mut reactor) = reactor();
+        let crowd = crowd(&mut reactor);
+        let wakers: Vec<_> = crowd.iter().map(|token| reactor.cx().waker_of(*token)).collect();
+        for _ in 0..3 {
+            for waker in &wakers {
+                waker.wake().expect("the loop is there");
+            }
+            reactor.core.notifier.acknowledge();
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        assert!(reactor.core.notifier.room().min(reactor.core.wakes_taken.room()) >= BURST);
+        for token in crowd {
+            reactor.cx().close(token);
+        }
+        script.advance(SECOND);
+        for _ in 0..2 * TURNS {
             reactor.run_once(Some(Duration::ZERO)).expect("it turns");
         }
         rest(&mut reactor);

@@ -42,10 +42,26 @@ impl<A> Drop for Loan<'_, A> {
     }
 }
 
+/// A loop whose turn runs. Its notifier knows that until the turn ends, also by a panic.
+struct Turning<'a, A: 'static>(&'a mut Reactor<A>);
+
+impl<A> Drop for Turning<'_, A> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.core.notifier.set_turning(false);
+    }
+}
+
 impl<A: 'static> Reactor<A> {
     /// Runs one turn, which waits no longer than `limit`.
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.refuse_copy()?;
+        self.core.notifier.set_turning(true);
+        Turning(self).0.run_phases(limit)
+    }
+
+    #[inline(always)] // It has one caller.
+    fn run_phases(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.counters.turns += 1;
         self.adopt();
         self.core.rearm();
@@ -60,7 +76,7 @@ impl<A: 'static> Reactor<A> {
             // A chain without end shows too, but does not hang the test.
             (1..self.core.limits.calls_per_turn).for_each(|_| self.expire());
         }
-        if self.core.mailbox.is_pending() {
+        if self.core.notifier.is_pending() {
             self.run_remote_calls();
         }
         // A handler may have forked: its copy of the loop ends here.
@@ -264,9 +280,10 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Phase 7: runs closures from other threads, within the budget.
+    /// Phase 7: wakes sources for other threads, and runs their closures, within the budget.
     #[inline(never)]
     fn run_remote_calls(&mut self) {
+        self.core.take_wakes();
         for _ in 0..self.core.limits.remote_calls_per_turn {
             if self.core.run_state == RunState::StopNow || self.core.is_copy() {
                 return;

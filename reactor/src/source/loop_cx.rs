@@ -80,7 +80,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         handler: Box<dyn Handler<A>>,
     ) -> io::Result<Token> {
         self.core.refuse_copy()?;
-        if self.core.mailbox.is_closed() {
+        if self.core.notifier.is_closed() {
             return Err(io::Error::other("the loop is being dropped and takes no new source"));
         }
         let tag = self.core.register(fd, &registration, handler)?;

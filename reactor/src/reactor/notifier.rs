@@ -1,0 +1,154 @@
+//! Notifying a loop from other threads: the part of a mailbox that does not depend on the
+//! application.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::planted::{self, Planted};
+use crate::reactor::remote::PostError;
+use crate::reactor::trim::Table;
+use crate::reactor::waker::Target;
+use crate::sys::{EventFd, Process};
+
+/// Wakes that wait for the loop to take them, one a waker at most.
+pub(crate) type Wakes = Vec<Arc<Target>>;
+
+/// Notifies a loop from any thread, and has the wakes of its sources.
+pub(crate) struct Notifier {
+    /// Whether the loop was notified, or is about to be.
+    signalled: AtomicBool,
+    /// Whether the loop has work from outside that it has not finished.
+    pending: AtomicBool,
+    /// Whether a turn runs. It is written on the thread of the loop alone.
+    is_turning: AtomicBool,
+    event: EventFd,
+    /// The process of the loop.
+    process: Process,
+    /// The thread of the loop.
+    thread: usize,
+    /// Whether the loop is gone.
+    closed: AtomicBool,
+    wakes: Mutex<Wakes>,
+}
+
+/// Returns a number of the calling thread that no other running thread has.
+fn this_thread() -> usize {
+    thread_local! {
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
+}
+
+impl Notifier {
+    /// Returns the notifier of a loop on this thread.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            signalled: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
+            is_turning: AtomicBool::new(false),
+            event: EventFd::new()?,
+            process: Process::this(),
+            thread: this_thread(),
+            closed: AtomicBool::new(false),
+            wakes: Mutex::new(Wakes::new()),
+        })
+    }
+
+    /// Returns a descriptor of the same event, for the loop to own.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.event.duplicate()
+    }
+
+    /// Returns the wakes, also after a thread panicked: the list is consistent between operations.
+    fn lock(&self) -> MutexGuard<'_, Wakes> {
+        self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notifies the loop, unless a notification is pending. Any number of wakes costs one system
+    /// call.
+    pub(crate) fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            self.event.notify();
+        }
+    }
+
+    /// Records that the loop has seen the notification. A later post notifies again, so what the
+    /// loop takes after this is complete, or a new notification is on its way: the last wake is
+    /// never lost.
+    pub(crate) fn acknowledge(&self) {
+        if !(planted::is(Planted::NotificationStuck) && self.is_pending()) {
+            self.signalled.store(false, Ordering::SeqCst);
+        }
+        self.pending.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the loop has work from outside, so it does not wait.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Records that no call waits. Wakes may still wait, of closures that the loop has just run.
+    pub(crate) fn settle(&self) {
+        let is_pending = !self.lock().is_empty();
+        self.pending.store(is_pending, Ordering::Relaxed);
+    }
+
+    /// Records that a turn begins or has ended.
+    #[inline]
+    pub(crate) fn set_turning(&self, is_turning: bool) {
+        self.is_turning.store(is_turning, Ordering::Relaxed);
+    }
+
+    /// Adds the wake of a source, which is not in the list.
+    pub(super) fn add_wake(&self, target: &Arc<Target>) -> Result<(), PostError> {
+        {
+            let mut wakes = self.lock();
+            if self.is_closed() {
+                return Err(PostError::Gone);
+            }
+            wakes.push(Arc::clone(target));
+        }
+        if self.is_turning.load(Ordering::Relaxed) && self.thread == this_thread() {
+            // The turn that called this looks at the mark before it ends, or the next one does.
+            self.pending.store(true, Ordering::Relaxed);
+        } else {
+            self.signal();
+        }
+        Ok(())
+    }
+
+    /// Takes the wakes, in exchange for an empty list whose memory is used next.
+    pub(crate) fn take_wakes(&self, taken: &mut Wakes) {
+        std::mem::swap(&mut *self.lock(), taken);
+    }
+
+    /// Returns an error in a forked process: the loop runs in the other one.
+    pub(crate) fn refuse_copy(&self) -> Result<(), PostError> {
+        if self.process.is_another() { Err(PostError::Forked) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes the notifier when the loop is gone, and drops the wakes.
+    pub(crate) fn close(&self) {
+        let mut wakes = self.lock();
+        // Under the lock, so that a thread that wakes at this moment leaves nothing behind.
+        self.closed.store(true, Ordering::Release);
+        wakes.clear();
+    }
+
+    /// Returns for how many wakes there is room.
+    pub(crate) fn room(&self) -> usize {
+        self.lock().room()
+    }
+
+    /// Frees memory that a burst of wakes has left.
+    pub(crate) fn trim(&self) {
+        self.lock().trim();
+    }
+}
