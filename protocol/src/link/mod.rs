@@ -219,8 +219,9 @@ pub struct Wait {
 }
 
 impl Wait {
-    const NOTHING: Self =
-        Self { read: false, write: false, hang_up: false, is_unsent: false, is_full: false };
+    /// Until there is something to read, with no output left: what most links wait for.
+    pub const INPUT: Self =
+        Self { read: true, write: false, hang_up: false, is_unsent: false, is_full: false };
 }
 
 impl<S> Link<S> {

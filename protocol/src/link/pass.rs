@@ -77,7 +77,7 @@ impl<S, L: Layer> Link<S, L> {
                 return Step::Read(self.room(scratch));
             }
             if scratch.output.is_empty() {
-                return Step::Wait(Wait { read: true, ..Wait::NOTHING });
+                return Step::Wait(Wait::INPUT);
             }
             if scratch.pass.can_write {
                 return Step::Write;

@@ -13,6 +13,7 @@ use protocol::{Effects, Limits, Output, Session};
 
 mod conversions;
 mod files;
+mod half_close;
 
 use crate::net::connector::Connector;
 use crate::planted::{self, Planted};
@@ -249,9 +250,15 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                     }
                 }
                 Step::ReadFile => read_file(link, scratch, cx)?,
-                Step::ShutDown => end_output(link, scratch, cx)?,
+                Step::ShutDown => half_close::end_output(link, scratch, cx)?,
                 Step::Close => {
                     close(link, scratch, cx);
+                    return Ok(());
+                }
+                // Almost every pass ends so. Apart, it takes two stores.
+                Step::Wait(Wait::INPUT) => {
+                    cx.set_interest(Interest::READ);
+                    cx.set_unsent(false);
                     return Ok(());
                 }
                 Step::Wait(wait) => {
@@ -332,21 +339,6 @@ fn read_file<A, S, L: Layer>(
     Ok(())
 }
 
-/// Tells the peer that nothing more is sent.
-#[cold]
-fn end_output<A, S, L: Layer>(
-    link: &mut Link<S, L>,
-    scratch: &mut Scratch,
-    cx: &mut Cx<'_, A>,
-) -> io::Result<()> {
-    let is_done = planted::is(Planted::NoLinger) && link.is_lingering();
-    if shut_down(cx)? == HalfClose::Impossible || is_done {
-        // The peer learns that nothing more comes when the descriptor is closed.
-        link.received(scratch, 0, false);
-    }
-    Ok(())
-}
-
 /// Ends the source for the reason of its link.
 #[cold]
 fn close<A, S, L: Layer>(link: &mut Link<S, L>, scratch: &Scratch, cx: &mut Cx<'_, A>) {
@@ -385,24 +377,6 @@ fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
         Some(Stop::Soon) => cx.stop(),
         Some(Stop::Gracefully(patience)) => cx.stop_gracefully(patience),
         None => {}
-    }
-}
-
-/// Whether the sending side of a descriptor was ended.
-#[derive(PartialEq, Eq)]
-enum HalfClose {
-    Done,
-    /// It is no socket.
-    Impossible,
-}
-
-/// Ends the sending side of a descriptor.
-fn shut_down<A>(cx: &mut Cx<'_, A>) -> io::Result<HalfClose> {
-    match cx.shutdown_write() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(HalfClose::Impossible),
-        // Both sides have ended theirs already.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(HalfClose::Done),
-        result => result.map(|()| HalfClose::Done).inspect_err(|_| cx.failed = Some("shutdown")),
     }
 }
 
