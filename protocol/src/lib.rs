@@ -43,6 +43,8 @@
 //! - [`Limits`] bounds the cost of a connection. [`Reason`] is the reason for its end.
 //! - A [`link::Link`] is a whole connection except for its system calls. Drivers such as
 //!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
+//! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
+//!   answers which ([`exchange`]).
 //! - [`testing`] checks codecs and drives sessions in memory.
 //!
 //! The book describes the parts together: `docs/src/getting-started.md`, `docs/src/link.md`.
@@ -59,6 +61,7 @@ mod codec;
 pub mod codecs;
 mod conversation;
 mod effects;
+pub mod exchange;
 mod limits;
 pub mod link;
 mod output;
@@ -74,6 +77,7 @@ pub use buffer::Buffer;
 pub use codec::{Codec, Decoded};
 pub use conversation::Conversation;
 pub use effects::Effects;
+pub use exchange::Exchange;
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Output};
 pub use reason::Reason;

@@ -46,6 +46,9 @@ pub struct Context<'a, A = ()> {
     pub cause: Cause,
     /// Whether the peer has ended its stream. If so, no further input will arrive.
     pub input_ended: bool,
+    /// In [`Session::closed`]: how many bytes at the end of the session's output the driver has not
+    /// passed on to the system. The peer has certainly not received them. Zero in other calls.
+    pub unsent: u64,
     /// What the session requests from its driver besides bytes.
     pub effects: &'a mut Effects,
 }
@@ -59,7 +62,7 @@ impl<'a, A> Context<'a, A> {
         limits: &'a Limits,
         effects: &'a mut Effects,
     ) -> Self {
-        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, effects }
+        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, unsent: 0, effects }
     }
 
     /// Returns the same context with another cause.

@@ -264,6 +264,17 @@ impl<S, L: Layer> Link<S, L> {
         &self.session
     }
 
+    /// Returns the session, for a driver that knows it. What the driver changes takes effect when
+    /// the session is called next.
+    pub fn session_mut(&mut self) -> &mut S {
+        &mut self.session
+    }
+
+    /// Returns the session of a connection that has ended.
+    pub fn into_session(self) -> S {
+        self.session
+    }
+
     /// Returns the layer.
     pub fn layer(&self) -> &L {
         &self.layer

@@ -371,7 +371,8 @@ impl<S, L: Layer> Link<S, L> {
 
     /// Tells the session that the connection is closed. The driver calls it once, as the last
     /// method. The session may still reach others: what it asks for itself is dropped, as its
-    /// connection is gone.
+    /// connection is gone. It learns how much of its output was not passed on
+    /// ([`Context::unsent`]).
     pub fn closed<A>(
         &mut self,
         reason: &Reason,
@@ -384,6 +385,8 @@ impl<S, L: Layer> Link<S, L> {
     {
         let mut context = Context::new(moment.now, me, app, &self.limits, &mut scratch.effects);
         context.input_ended = self.flags & flag::INPUT_ENDED != 0;
+        // What a layer has sealed may have been passed on in part, so it counts as passed on.
+        context.unsent = self.rest.as_ref().map_or(0, |rest| rest.output_unsent());
         self.session.closed(reason, &mut context);
         scratch.effects.forget_own();
     }

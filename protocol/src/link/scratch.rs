@@ -59,6 +59,11 @@ impl Rest {
         self.output.len() + self.wire.len()
     }
 
+    /// Returns how many bytes of the session's output wait, those that a layer has sealed excepted.
+    pub(super) fn output_unsent(&self) -> u64 {
+        self.output.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.sealed.is_empty()

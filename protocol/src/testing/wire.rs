@@ -348,6 +348,16 @@ impl<S, L: Layer> Wire<S, L> {
         &self.link
     }
 
+    /// Returns the session.
+    pub fn session_mut(&mut self) -> &mut S {
+        self.link.session_mut()
+    }
+
+    /// Returns the session, after the connection has ended.
+    pub fn into_session(self) -> S {
+        self.link.into_session()
+    }
+
     /// Takes the bytes that were sent to the peer.
     pub fn take_sent(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.sent)
