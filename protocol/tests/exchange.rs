@@ -371,7 +371,8 @@ fn play<const WHOLE: bool>(events: &[Event], seed: u64) -> Result<(), TestCaseEr
     let caller = Caller::new(InOrder::<WHOLE>::default(), 8);
     let mut wire = Wire::over(Link::new(caller, limits.into()));
     wire.set_room(0, &mut ());
-    let (mut peer, mut ended, mut key, mut ends) = (Peer::default(), BTreeMap::new(), 0, Vec::new());
+    let (mut peer, mut ended, mut key, mut ends) =
+        (Peer::default(), BTreeMap::new(), 0, Vec::new());
     for event in events {
         match event {
             Event::Ask(length) => {
@@ -418,8 +419,7 @@ fn play<const WHOLE: bool>(events: &[Event], seed: u64) -> Result<(), TestCaseEr
     for (ticket, is_sent) in left(wire) {
         let place = ticket as usize;
         let before = if place == 0 { 0 } else { ends[place - 1] };
-        let has_arrived =
-            if WHOLE { peer.received >= ends[place] } else { peer.received > before };
+        let has_arrived = if WHOLE { peer.received >= ends[place] } else { peer.received > before };
         prop_assert_eq!(is_sent, has_arrived, "request {} of {:?}", ticket, ends);
         prop_assert!(ended.insert(ticket, "left").is_none());
     }

@@ -199,10 +199,12 @@ impl<E: Exchange, T> Caller<E, T> {
             let is_sent = if E::WHOLE_ONLY { it.end <= passed_on } else { it.start < passed_on };
             Some(Left { key: it.key, request: it.request, ticket: it.ticket?, is_sent })
         });
-        let queued = self
-            .queue
-            .into_iter()
-            .map(|(key, request, ticket)| Left { key, request, ticket, is_sent: false });
+        let queued = self.queue.into_iter().map(|(key, request, ticket)| Left {
+            key,
+            request,
+            ticket,
+            is_sent: false,
+        });
         (self.exchange, written.chain(queued))
     }
 

@@ -131,12 +131,7 @@ pub trait Exchange {
 
     /// Appends a request. `number` names it for [`Heard::Numbered`]. A request is written again if
     /// the connection ended before it was sent.
-    fn write(
-        &mut self,
-        request: &Self::Request,
-        number: u64,
-        reply: &mut Reply<'_, Self::Codec>,
-    );
+    fn write(&mut self, request: &Self::Request, number: u64, reply: &mut Reply<'_, Self::Codec>);
 
     /// Returns what a message is. `oldest` is the oldest request that has no reply, even if nothing
     /// waits for that reply any more. An answer to the peer, if the protocol has one, is appended

@@ -398,6 +398,7 @@ impl Session<World> for Chance {
             limits,
             cause: context.cause,
             input_ended: context.input_ended,
+            unsent: context.unsent,
             effects,
         };
         seen.judge_call(&context, input, output);
