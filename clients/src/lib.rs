@@ -9,6 +9,7 @@ use std::io;
 use protocol::Reason;
 use reactor::{Address, AddressError, Location};
 
+pub mod blocking;
 pub mod kv_cli;
 pub mod load;
 pub mod output;

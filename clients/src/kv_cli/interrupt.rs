@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
-use crate::resp::Cutter;
+use crate::blocking::Cutter;
 
 /// The effect of Ctrl-C.
 #[derive(Debug, Default)]

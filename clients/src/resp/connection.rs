@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Output;
 use protocol::resp::{Item, Protocol, Value, Writer};
 
-use super::driver::Driver;
 use super::name::Name;
-use super::socket::{Cutter, Patience, Socket};
+use super::session::{self, ClientSession};
 use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
+use crate::blocking::{Cutter, Deadline, Driver, Socket};
 use crate::resolve_all;
 
 /// A blocking connection to a server of RESP.
@@ -35,7 +36,7 @@ use crate::resolve_all;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) driver: Driver,
+    driver: Driver<ClientSession>,
     pub(super) address: String,
     pub(super) options: Options,
     /// The commands that have not been sent.
@@ -70,7 +71,7 @@ impl Connection {
         let socket = Socket::connect(&addresses, options.connect_timeout)
             .map_err(|error| fail(Cause::Connect(Arc::new(error))))?;
         Ok(Self {
-            driver: Driver::new(socket, options.limits, options.answers_size_max),
+            driver: ClientSession::drive(socket, options.limits, options.answers_size_max),
             address: address.to_owned(),
             options: options.clone(),
             output: Output::new(),
@@ -157,7 +158,8 @@ impl Connection {
             self.output.clear();
             return Err(cause);
         }
-        let sent = self.driver.send(&mut self.output, self.options.write_timeout);
+        let timeout = self.options.write_timeout;
+        let sent = session::send(&mut self.driver, &mut self.output, timeout);
         sent.map_err(|cause| self.lose(cause))
     }
 
@@ -186,10 +188,10 @@ impl Connection {
             Push(Answer, usize),
         }
         let name = self.owed.pop_front().expect("no command waits for an answer");
-        let mut patience = Patience::new(self.options.read_timeout);
+        let mut deadline = Deadline::after(self.options.read_timeout);
         let mut look = Some(look);
         loop {
-            let seen = self.next(&mut patience, |value, subscribed| {
+            let seen = self.next(&mut deadline, |value, subscribed| {
                 if is_unasked(value, subscribed) {
                     return Seen::Push(value.into(), value.encoded().len());
                 }
@@ -253,7 +255,7 @@ impl Connection {
         timeout: Option<Duration>,
         look: impl FnOnce(Value<'_>, bool) -> T,
     ) -> Result<Option<T>, Cause> {
-        match self.next(&mut Patience::new(timeout), look) {
+        match self.next(&mut Deadline::after(timeout), look) {
             Ok(seen) => Ok(Some(seen)),
             Err(Cause::TimedOut) => Ok(None),
             Err(cause) => Err(cause),
@@ -264,7 +266,7 @@ impl Connection {
     /// arrive as arrays.
     fn next<T>(
         &mut self,
-        patience: &mut Patience,
+        deadline: &mut Deadline,
         look: impl FnOnce(Value<'_>, bool) -> T,
     ) -> Result<T, Cause> {
         if let Some(cause) = self.lost.clone() {
@@ -272,7 +274,7 @@ impl Connection {
         }
         let subscribed = self.subscriptions > 0 && self.options.protocol == Protocol::Resp2;
         let (mut look, mut seen) = (Some(look), None);
-        let received = self.driver.receive(patience, &mut |value| {
+        let received = session::receive(&mut self.driver, deadline, &mut |value| {
             seen = look.take().map(|look| look(value, subscribed));
         });
         match (received, seen) {
@@ -331,7 +333,7 @@ impl Connection {
     /// # Errors
     /// When the process has no free descriptor.
     pub fn cutter(&self) -> io::Result<Cutter> {
-        self.driver.socket.cutter()
+        self.driver.cutter()
     }
 
     /// Returns an error with this connection's address.
@@ -343,6 +345,12 @@ impl Connection {
         self.output.clear();
         self.lost = Some(cause.clone());
         cause
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use protocol::resp::ValueError;
 
+use crate::blocking;
+
 /// The reason why a command or another operation failed.
 ///
 /// Its text names the operation and the address and, if possible, says what to do. It does not
@@ -85,11 +87,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<io::Error> for Cause {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Io(Arc::new(error)),
+impl From<blocking::Error> for Cause {
+    fn from(error: blocking::Error) -> Self {
+        match error {
+            blocking::Error::TimedOut => Self::TimedOut,
+            blocking::Error::Closed => Self::Closed,
+            blocking::Error::Io(error) => Self::Io(Arc::new(error)),
+            blocking::Error::Session(reason) => {
+                Self::Io(Arc::new(io::Error::other(reason.to_string())))
+            }
         }
     }
 }

@@ -10,13 +10,11 @@
 
 mod answer;
 mod connection;
-mod driver;
 mod error;
 mod name;
 mod options;
 mod pipeline;
 mod session;
-mod socket;
 mod subscribe;
 
 pub use answer::Answer;
@@ -24,5 +22,6 @@ pub use connection::Connection;
 pub use error::{Cause, Error};
 pub use options::{Credentials, Options};
 pub use pipeline::Pipeline;
-pub use socket::Cutter;
 pub use subscribe::Message;
+
+pub use crate::blocking::Cutter;

@@ -1,7 +1,23 @@
 //! The session of a blocking client: it sends commands, and decodes a value on request.
 
-use protocol::resp::{Client, Limits, Value, ValueError};
-use protocol::{Buffer, Codec, Context, Decoded, Flow, Output, Reason, Session};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::link::Link;
+use protocol::resp::{self, Client, Value, ValueError};
+use protocol::{Buffer, Codec, Context, Decoded, Flow, Limits, Output, Reason, Session};
+
+use super::Cause;
+use crate::blocking::{Deadline, Driver, Socket};
+
+/// The limits of a client. The session bounds its input itself. The caller bounds what it sends.
+const LIMITS: Limits = Limits {
+    message_size_max: usize::MAX,
+    output_high: u64::MAX,
+    output_max: u64::MAX,
+    read_budget: usize::MAX,
+    ..Limits::DEFAULT
+};
 
 /// An empty input buffer is freed if it is larger than this, in bytes.
 const INPUT_KEPT_MAX: usize = 1024 * 1024;
@@ -12,11 +28,36 @@ const READ_AHEAD_MAX: usize = 1024 * 1024;
 /// What the caller requests from the session in one pass.
 pub(super) struct Request<'a> {
     /// The commands to send.
-    pub(super) commands: Option<&'a mut Output>,
+    commands: Option<&'a mut Output>,
     /// What is called with the next value. `None` after the call.
-    pub(super) look: Option<&'a mut dyn FnMut(Value<'_>)>,
+    look: Option<&'a mut dyn FnMut(Value<'_>)>,
     /// Why the input is not RESP.
-    pub(super) error: Option<ValueError>,
+    error: Option<ValueError>,
+}
+
+/// Sends `commands`, unless they are empty. `timeout` is how long the server may accept nothing.
+pub(super) fn send(
+    driver: &mut Driver<ClientSession>,
+    commands: &mut Output,
+    timeout: Option<Duration>,
+) -> Result<(), Cause> {
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let mut request = Request { commands: Some(commands), look: None, error: None };
+    Ok(driver.send(&mut request, timeout)?)
+}
+
+/// Waits for the next value, and calls `look` with it.
+pub(super) fn receive(
+    driver: &mut Driver<ClientSession>,
+    deadline: &mut Deadline,
+    look: &mut dyn FnMut(Value<'_>),
+) -> Result<(), Cause> {
+    let mut request = Request { commands: None, look: Some(look), error: None };
+    let is_done = |request: &mut Request<'_>| request.error.is_some() || request.look.is_none();
+    driver.receive(&mut request, deadline, is_done)?;
+    request.error.map_or(Ok(()), |error| Err(Cause::Protocol(error)))
 }
 
 /// Decodes the answers of one connection.
@@ -30,8 +71,11 @@ pub(super) struct ClientSession {
 }
 
 impl ClientSession {
-    pub(super) fn new(limits: Limits, input_max: usize) -> Self {
-        Self { codec: Client::with_limits(limits), need: 1, input_max }
+    /// Returns the driver of a connection. `input_max` is how many bytes of answers are read while
+    /// the caller requests none.
+    pub(super) fn drive(socket: Socket, limits: resp::Limits, input_max: usize) -> Driver<Self> {
+        let session = Self { codec: Client::with_limits(limits), need: 1, input_max };
+        Driver::new(socket, Link::new(session, Arc::new(LIMITS)))
     }
 
     /// Decodes the next value if the request asks for one.

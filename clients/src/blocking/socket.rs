@@ -1,4 +1,4 @@
-//! A blocking socket with deadlines, which can be read while writing blocks.
+//! A blocking socket with deadlines.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, sendmsg,
     setsockopt, shutdown, socket, sockopt,
@@ -16,7 +15,7 @@ use nix::sys::time::TimeVal;
 use protocol::Output;
 use reactor::Address;
 
-use super::Connection;
+use super::Deadline;
 
 /// The number of segments of the output in one system call.
 const SLICES_MAX: usize = 64;
@@ -24,56 +23,31 @@ const SLICES_MAX: usize = 64;
 /// How long a connection is silent before the kernel probes the peer, in seconds (`TCP_KEEPIDLE`).
 const KEEP_ALIVE: u32 = 15;
 
-/// How long an operation may still take.
-pub(super) struct Patience {
-    timeout: Option<Duration>,
-    until: Option<Instant>,
-}
-
-impl Patience {
-    pub(super) fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, until: None }
-    }
-
-    /// Returns the remaining time. The first call returns all of it, so that the usual case sets no
-    /// new timeout.
-    fn left(&mut self) -> io::Result<Option<Duration>> {
-        let Some(timeout) = self.timeout else { return Ok(None) };
-        let now = Instant::now();
-        match self.until {
-            None => {
-                self.until = now.checked_add(timeout);
-                Ok(Some(timeout))
-            }
-            Some(until) if until > now => Ok(Some(until - now)),
-            Some(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-}
-
-/// What the socket is ready for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ready {
-    /// There is input. There may be room to write, too.
-    Readable,
-    /// There is room to write.
-    Writable,
-}
-
+/// A connected stream socket. Its waits have deadlines, and a signal does not interrupt them.
+///
+/// It is in blocking mode, so that the usual wait for an answer costs one system call. Writes never
+/// wait: [`Driver`](super::Driver) waits for room and for input at the same time, since a server
+/// may accept nothing until its answers are read.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub struct Socket {
     fd: OwnedFd,
     /// The timeout of reads that the socket has (`SO_RCVTIMEO`).
     armed: Option<Duration>,
 }
 
 impl Socket {
-    /// Connects to the first of `addresses` that accepts. If none does, returns the last error.
-    pub(super) fn connect(addresses: &[Address], timeout: Option<Duration>) -> io::Result<Self> {
-        let mut patience = Patience::new(timeout);
+    /// Connects to the first of `addresses` that accepts, in order. `timeout` is for all of them
+    /// together; `None` waits as long as the system does.
+    ///
+    /// # Errors
+    /// The error of the last address that was tried. [`TimedOut`](io::ErrorKind::TimedOut) if no
+    /// time is left for another one, and [`NotFound`](io::ErrorKind::NotFound) if there is no
+    /// address.
+    pub fn connect(addresses: &[Address], timeout: Option<Duration>) -> io::Result<Self> {
+        let mut deadline = Deadline::after(timeout);
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
         for address in addresses {
-            let left = patience.left()?;
+            let left = deadline.left()?;
             let connected = match address {
                 Address::Tcp(address) => match left {
                     Some(left) => TcpStream::connect_timeout(address, left),
@@ -90,10 +64,16 @@ impl Socket {
         Err(failed)
     }
 
-    /// Reads at least one byte, or none if the peer has ended its stream.
-    pub(super) fn read(&mut self, room: &mut [u8], patience: &mut Patience) -> io::Result<usize> {
+    /// Reads at least one byte, or none if the peer has ended its stream. Waits until `deadline` or
+    /// `until` passes.
+    pub(super) fn read(
+        &mut self,
+        room: &mut [u8],
+        deadline: &mut Deadline,
+        until: Option<Instant>,
+    ) -> io::Result<usize> {
         loop {
-            self.arm(patience.left()?)?;
+            self.arm(deadline.left_until(until)?)?;
             match recv(self.fd.as_raw_fd(), room, MsgFlags::empty()) {
                 Ok(count) => return Ok(count),
                 Err(Errno::EINTR) => {}
@@ -101,6 +81,13 @@ impl Socket {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Reads what there is: `None` if there is nothing now, no byte if the peer has ended its
+    /// stream.
+    pub(super) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        unless_blocked(|| recv(self.fd.as_raw_fd(), room, flags))
     }
 
     /// Sets the timeout of reads.
@@ -117,41 +104,24 @@ impl Socket {
     pub(super) fn write(&self, output: &Output) -> io::Result<Option<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = output.gather(&mut slices);
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        loop {
-            match sendmsg(self.fd.as_raw_fd(), &slices[..filled], &[], flags, None::<&()>) {
-                Ok(count) => return Ok(Some(count)),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            }
+        if filled == 0 {
+            return Err(io::Error::other("a blocking client cannot send a range of a file"));
         }
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let fd = self.fd.as_raw_fd();
+        unless_blocked(|| sendmsg(fd, &slices[..filled], &[], flags, None::<&()>))
     }
 
-    /// Waits until there is room to write or, if `reads`, until there is input.
-    pub(super) fn wait(&self, reads: bool, patience: &mut Patience) -> io::Result<Ready> {
-        let reading = if reads { PollFlags::POLLIN } else { PollFlags::empty() };
-        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT | reading)];
-        loop {
-            // Rounded up, so that the loop does not spin during the last millisecond.
-            let timeout = patience.left()?.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left.as_millis().saturating_add(1))
-                    .unwrap_or(PollTimeout::MAX)
-            });
-            match poll(&mut fds, timeout) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => {
-                    let found = fds[0].revents().unwrap_or(PollFlags::empty());
-                    let readable = found.contains(PollFlags::POLLIN);
-                    return Ok(if readable { Ready::Readable } else { Ready::Writable });
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+    /// Ends the sending side.
+    pub(super) fn end_output(&self) -> io::Result<()> {
+        Ok(shutdown(self.fd.as_raw_fd(), Shutdown::Write)?)
     }
 
     /// Returns a handle that cuts this socket from another thread.
-    pub(super) fn cutter(&self) -> io::Result<Cutter> {
+    ///
+    /// # Errors
+    /// When the process has no free descriptor.
+    pub fn cutter(&self) -> io::Result<Cutter> {
         Ok(Cutter { fd: self.fd.try_clone()? })
     }
 }
@@ -162,9 +132,15 @@ impl AsFd for Socket {
     }
 }
 
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.driver.socket.as_fd()
+/// Repeats an operation that a signal has interrupted. Returns `None` if it would block.
+fn unless_blocked(mut operation: impl FnMut() -> nix::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match operation() {
+            Ok(count) => return Ok(Some(count)),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 
