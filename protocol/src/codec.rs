@@ -12,7 +12,8 @@ pub enum Decoded<M> {
     Message {
         /// The message, usually a view of the input.
         message: M,
-        /// How many bytes of input the message occupies: at least one, so that decoding ends.
+        /// How many bytes of input the message occupies: at least one, so that decoding ends. Only
+        /// the message of an empty datagram occupies none.
         consumed: usize,
     },
     /// The input begins with bytes without a message: an empty line between two requests, a
@@ -65,6 +66,9 @@ pub trait Codec {
     /// mutable so that a codec can transform it in place, as WebSocket unmasks its payload; changes
     /// to an incomplete message persist. A codec appends its own answers, such as a pong or a
     /// window update, to `output`.
+    ///
+    /// Over datagrams, `input` is a whole datagram, which may be empty, and it has to be exactly one
+    /// message.
     ///
     /// # Errors
     /// When the input cannot become a message, whatever follows. [`reject`](Self::reject) then

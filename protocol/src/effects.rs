@@ -142,6 +142,12 @@ impl Effects {
         self.closes.drain(..)
     }
 
+    /// Takes the timeouts to set or remove, in order: for drivers of sessions without a
+    /// [`Link`](crate::link::Link).
+    pub fn take_timeouts(&mut self) -> impl Iterator<Item = (u8, Option<Duration>)> {
+        self.timeouts.drain(..)
+    }
+
     /// Takes the new idle limit, if it was changed: for drivers.
     pub fn take_idle_limit(&mut self) -> Option<IdleLimit> {
         self.idle_limit.take()

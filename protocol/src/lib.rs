@@ -40,6 +40,8 @@
 //!   changes from one session to another during a connection.
 //! - A [`Context`] lends a call the application state, and collects what a session requests besides
 //!   bytes ([`Effects`]): timeouts, waking other connections, stopping.
+//! - A [`Peer`] is the other side of a datagram, which [`Reply::peer`] returns. An [`Outbox`] has the
+//!   datagrams that wait to be sent.
 //! - [`Limits`] bounds the cost of a connection. [`Reason`] is the reason for its end.
 //! - A [`link::Link`] is a whole connection except for its system calls. Drivers such as
 //!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
@@ -60,6 +62,7 @@ mod buffer;
 mod codec;
 pub mod codecs;
 mod conversation;
+mod datagram;
 mod effects;
 pub mod exchange;
 mod limits;
@@ -76,6 +79,7 @@ mod upgrade;
 pub use buffer::Buffer;
 pub use codec::{Codec, Decoded};
 pub use conversation::Conversation;
+pub use datagram::{DatagramFailure, Envelope, Outbox, Peer};
 pub use effects::Effects;
 pub use exchange::Exchange;
 pub use limits::{Limits, LimitsError};

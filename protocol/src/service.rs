@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{Codec, Context, FileRange, Output, Reason};
+use crate::datagram::Envelopes;
+use crate::{Codec, Context, DatagramFailure, FileRange, Output, Peer, Reason};
 
 /// The next step of a conversation.
 #[must_use]
@@ -93,6 +94,20 @@ pub trait Service<C: Codec, A = ()> {
         Flow::Close
     }
 
+    /// Handles a failure of datagrams. Connections have none of these. `reply` goes to the peer that
+    /// is concerned, if there is one.
+    ///
+    /// [`Flow::Continue`] does not end a pause.
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        reply: &mut Reply<'_, C>,
+        context: &mut Context<'_, A>,
+    ) -> Flow {
+        let _ = (failure, reply, context);
+        Flow::Continue
+    }
+
     /// Handles the end of the conversation: this service has closed it, or its input was refused.
     /// The rest of the output is still being sent, which may take long if the peer reads slowly. No
     /// further message is delivered. Called once at most, and before [`closed`](Self::closed). If
@@ -110,30 +125,72 @@ pub trait Service<C: Codec, A = ()> {
     }
 }
 
-/// The output of a service to its peer.
+/// The output of a service to its peer: the other side of the connection, or of datagrams, the
+/// sender of the one that the service was called with.
+///
+/// Over datagrams, each message that is sent is a datagram of its own ([`send`](Self::send),
+/// [`share`](Self::share)).
 pub struct Reply<'a, C> {
     codec: &'a mut C,
     output: &'a mut Output,
+    /// Where each datagram ends and which peer it goes to; `None` for a connection.
+    envelopes: Option<&'a mut Envelopes>,
 }
 
 impl<'a, C: Codec> Reply<'a, C> {
     /// Returns a reply that encodes with `codec` into `output`.
     pub fn new(codec: &'a mut C, output: &'a mut Output) -> Self {
-        Self { codec, output }
+        Self { codec, output, envelopes: None }
+    }
+
+    /// Returns a reply whose messages are datagrams.
+    pub(crate) fn enveloped(
+        codec: &'a mut C,
+        output: &'a mut Output,
+        envelopes: &'a mut Envelopes,
+    ) -> Self {
+        Self { codec, output, envelopes: Some(envelopes) }
     }
 
     /// Encodes `message` and appends it to the output.
+    #[inline]
     pub fn send(&mut self, message: C::Out<'_>) {
         self.codec.encode(message, self.output);
+        self.seal();
+    }
+
+    /// Ends a datagram.
+    #[inline]
+    fn seal(&mut self) {
+        if let Some(envelopes) = &mut self.envelopes {
+            envelopes.seal(self.output);
+        }
+    }
+
+    /// Returns the peer that datagrams are sent to: the sender of the one that the service was
+    /// called with. It is `None` for a connection, for a connected socket, and when the service was
+    /// not called because of a datagram; then nothing can be sent before [`to`](Self::to) was
+    /// called.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.envelopes.as_ref()?.peer()
+    }
+
+    /// Sends what follows to another peer. On a connection, it has no effect.
+    pub fn to(&mut self, peer: &Peer) -> &mut Self {
+        if let Some(envelopes) = &mut self.envelopes {
+            envelopes.set_peer(peer);
+        }
+        self
     }
 
     /// Appends an encoded message without copying it. One encoding serves any number of connections
     /// ([`Codec::encode_shared`]).
     pub fn share(&mut self, encoded: Arc<[u8]>) {
         self.output.share(encoded);
+        self.seal();
     }
 
-    /// Appends a range of a file, without reading it.
+    /// Appends a range of a file, without reading it. A datagram cannot contain one and is dropped.
     pub fn file(&mut self, range: FileRange) {
         self.output.file(range);
     }

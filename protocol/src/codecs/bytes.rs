@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use crate::{Codec, Decoded, Output};
 
-/// Raw bytes: every piece of input is a message, and nothing is refused.
+/// Raw bytes: every piece of input is a message, and nothing is refused. Over datagrams, each of
+/// them is a message, also an empty one.
 ///
 /// Messages are mutable views of the input, so a service can transform them in place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,11 +21,9 @@ impl Codec for Bytes {
         input: &'a mut [u8],
         _output: &mut Output,
     ) -> Result<Decoded<&'a mut [u8]>, Infallible> {
+        // Only a datagram can be empty: other input is not decoded before there is some.
         let consumed = input.len();
-        Ok(match consumed {
-            0 => Decoded::Incomplete { need: 1 },
-            _ => Decoded::Message { message: input, consumed },
-        })
+        Ok(Decoded::Message { message: input, consumed })
     }
 
     fn encode(&mut self, message: &[u8], output: &mut Output) {
