@@ -82,7 +82,7 @@ mod time;
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
 pub use kernel::{now, time_of_day};
 pub use net::acceptor::Accepted;
-pub use net::address::{Address, AddressError, Location};
+pub use net::address::{Address, AddressError, Location, Transport};
 pub use net::connector::Connector;
 pub use net::listener::Listener;
 pub use net::options::{ConnectOptions, ListenOptions, TcpOptions};

@@ -61,7 +61,7 @@ fn refusal(address: &str) -> String {
 fn port(listener: &Listener) -> u16 {
     match listener.address() {
         Address::Tcp(address) => address.port(),
-        Address::Unix(path) => unreachable!("{} has none", path.display()),
+        other => unreachable!("{other} has none"),
     }
 }
 

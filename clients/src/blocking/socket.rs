@@ -55,6 +55,10 @@ impl Socket {
                 }
                 .and_then(prepare),
                 Address::Unix(path) => connect_unix(path, left),
+                Address::Udp(_) | Address::UnixDatagram(_) => Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "commands are sent over a stream, not as datagrams",
+                )),
             };
             match connected {
                 Ok(fd) => return Ok(Self { fd, armed: None }),

@@ -8,14 +8,17 @@ use std::str::FromStr;
 
 use crate::sys::{Endpoint, UNIX_PATH_MAX};
 
-/// An address on which a server listens or to which a client connects: TCP over IPv4 or IPv6, or a
-/// Unix socket.
+/// An address on which a server listens or to which a client connects: TCP or UDP over IPv4 or
+/// IPv6, or a Unix socket of streams or datagrams.
 ///
 /// ```
 /// use reactor::Address;
 ///
 /// for text in ["127.0.0.1:8080", "tcp://[::1]:8080", "unix:/run/x.sock"] {
-///     assert!(text.parse::<Address>().is_ok());
+///     assert!(text.parse::<Address>().is_ok_and(|address| !address.is_datagram()));
+/// }
+/// for text in ["udp://127.0.0.1:8000", "unix-dgram:/run/x.sock"] {
+///     assert!(text.parse::<Address>().is_ok_and(|address| address.is_datagram()));
 /// }
 /// let error = "127.0.0.1:70000".parse::<Address>().unwrap_err();
 /// assert!(error.to_string().contains("0 to 65535"));
@@ -26,13 +29,66 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a Unix stream socket.
     Unix(PathBuf),
+    /// An IP address and a port of UDP. A socket bound to port 0 gets a free port from the kernel.
+    Udp(SocketAddr),
+    /// The path of a Unix datagram socket.
+    UnixDatagram(PathBuf),
 }
 
 impl Address {
+    /// Returns whether it is an address of datagrams: see
+    /// [`DatagramSocket`](crate::DatagramSocket).
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::UnixDatagram(_))
+    }
+
+    /// Returns the error of using this address where `instead` has to be used.
+    pub(crate) fn wrong_kind(&self, instead: &str) -> io::Error {
+        let (kind, other) =
+            if self.is_datagram() { ("datagrams", "streams") } else { ("streams", "datagrams") };
+        let text = format!("it is an address of {kind}, not of {other}; use {instead}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    }
+
     pub(crate) fn endpoint(&self) -> Endpoint<'_> {
         match self {
-            Self::Tcp(address) => Endpoint::Inet(address),
-            Self::Unix(path) => Endpoint::Unix(path),
+            Self::Tcp(address) | Self::Udp(address) => Endpoint::Inet(address),
+            Self::Unix(path) | Self::UnixDatagram(path) => Endpoint::Unix(path),
+        }
+    }
+}
+
+/// The protocol below an IP address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Streams of bytes: connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Transport {
+    /// Returns the address with this protocol.
+    pub fn address(self, address: SocketAddr) -> Address {
+        match self {
+            Self::Tcp => Address::Tcp(address),
+            Self::Udp => Address::Udp(address),
+        }
+    }
+
+    /// Returns the protocol that a text names, TCP if it names none, and the rest of the text.
+    fn of(text: &str) -> (Self, &str) {
+        match text.strip_prefix("udp://") {
+            Some(rest) => (Self::Udp, rest),
+            None => (Self::Tcp, text.strip_prefix("tcp://").unwrap_or(text)),
+        }
+    }
+
+    /// Returns what precedes an address in text. TCP is the default.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Udp => "udp://",
         }
     }
 }
@@ -48,6 +104,8 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::UnixDatagram(path) => write!(f, "unix-dgram:{}", path.display()),
         }
     }
 }
@@ -57,19 +115,22 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let fail = |problem| Err(AddressError { text: text.to_owned(), problem });
-        if let Some(path) = text.strip_prefix("unix:") {
+        let unix: [(_, fn(PathBuf) -> Self); 2] =
+            [("unix:", Self::Unix), ("unix-dgram:", Self::UnixDatagram)];
+        for (prefix, make) in unix {
+            let Some(path) = text.strip_prefix(prefix) else { continue };
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path.len() {
                 0 => fail(Problem::NoPath),
                 length if length > UNIX_PATH_MAX => fail(Problem::LongPath),
                 _ if path.starts_with('@') => fail(Problem::AbstractName),
                 _ if path.contains('\0') => fail(Problem::ZeroByte),
-                _ => Ok(Self::Unix(path.into())),
+                _ => Ok(make(path.into())),
             };
         }
-        let rest = text.strip_prefix("tcp://").unwrap_or(text);
+        let (transport, rest) = Transport::of(text);
         if let Ok(address) = rest.parse() {
-            return Ok(Self::Tcp(address));
+            return Ok(transport.address(address));
         }
         let Some((host, port)) = rest.rsplit_once(':') else { return fail(Problem::NoPort) };
         if !is_number(port) {
@@ -107,6 +168,8 @@ pub enum Location {
         name: String,
         /// The port, which is the same for each address of the host.
         port: u16,
+        /// The protocol.
+        transport: Transport,
     },
 }
 
@@ -118,15 +181,15 @@ impl Location {
     /// # Errors
     /// When the resolver does not know the name, or has no address for it.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
-        let (name, port) = match self {
+        let (name, port, transport) = match self {
             Self::Address(address) => return Ok(vec![address.clone()]),
-            Self::Host { name, port } => (name, *port),
+            Self::Host { name, port, transport } => (name, *port, *transport),
         };
         let found = (name.as_str(), port).to_socket_addrs().map_err(|error| {
             io::Error::new(error.kind(), format!("{self}: unknown name ({error})"))
         })?;
         let mut addresses = Vec::new();
-        for address in found.map(Address::Tcp) {
+        for address in found.map(|address| transport.address(address)) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -149,7 +212,9 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::Host { name, port } => write!(f, "{name}:{port}"),
+            Self::Host { name, port, transport } => {
+                write!(f, "{}{name}:{port}", transport.prefix())
+            }
         }
     }
 }
@@ -162,10 +227,10 @@ impl FromStr for Location {
             Ok(address) => return Ok(Self::Address(address)),
             Err(error) => error,
         };
-        let rest = text.strip_prefix("tcp://").unwrap_or(text);
+        let (transport, rest) = Transport::of(text);
         match rest.rsplit_once(':') {
             Some((name, port)) if is_name(name) && is_number(port) => match port.parse() {
-                Ok(port) => Ok(Self::Host { name: name.to_owned(), port }),
+                Ok(port) => Ok(Self::Host { name: name.to_owned(), port, transport }),
                 Err(_) => Err(error),
             },
             _ => Err(error),
@@ -246,6 +311,10 @@ mod tests {
             ("unix:/run/x.sock", "unix:/run/x.sock"),
             ("unix:///run/x.sock", "unix:/run/x.sock"),
             ("unix:./@name", "unix:./@name"),
+            ("udp://127.0.0.1:8000", "udp://127.0.0.1:8000"),
+            ("udp://[::1]:8000", "udp://[::1]:8000"),
+            ("unix-dgram:/run/x.sock", "unix-dgram:/run/x.sock"),
+            ("unix-dgram:///run/x.sock", "unix-dgram:/run/x.sock"),
         ] {
             assert_eq!(text.parse::<Address>().expect("it is an address").to_string(), shown);
         }
@@ -261,6 +330,9 @@ mod tests {
             ("localhost:80", "an IP address must come"),
             ("127.0.0.1:+80", "a port must follow"),
             ("unix:", "a path must follow"),
+            ("unix-dgram:", "a path must follow"),
+            ("udp://127.0.0.1", "a port must follow"),
+            ("udp://127.0.0.1:65536", "0 to 65535"),
             ("unix:@name", "abstract names of Unix sockets are not supported"),
             ("unix://@name", "abstract names of Unix sockets are not supported"),
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes at most"),
@@ -277,7 +349,13 @@ mod tests {
 
     #[test]
     fn a_mistyped_address_is_not_taken_for_a_host() {
-        for text in ["localhost:80", "a-b.example.:1", "3com.example:65535", "under_score:1"] {
+        for text in [
+            "localhost:80",
+            "udp://localhost:80",
+            "a-b.example.:1",
+            "3com.example:65535",
+            "under_score:1",
+        ] {
             let location = text.parse::<Location>().expect(text);
             assert!(matches!(location, Location::Host { .. }), "{location:?}");
             assert_eq!(location.to_string(), text);

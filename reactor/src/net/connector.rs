@@ -101,7 +101,7 @@ impl Connector {
         let is_established = self.state == sys::Connecting::Done;
         let exhausted_by = match self.address {
             Address::Tcp(_) => ExhaustedBy::ShortRead,
-            Address::Unix(_) => registration.exhausted_by,
+            _ => registration.exhausted_by,
         };
         let while_connecting = Registration {
             interest: Interest::WRITE,

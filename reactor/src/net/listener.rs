@@ -42,9 +42,12 @@ impl Listener {
     }
 
     fn try_bind(address: &Address, options: &ListenOptions) -> Result<Self, Failure> {
+        if address.is_datagram() {
+            return Err(("socket", address.wrong_kind("DatagramSocket")));
+        }
         let fd = named("socket", kernel::stream_socket(address.endpoint()))?;
         let file = match address {
-            Address::Tcp(ip) => {
+            Address::Tcp(ip) | Address::Udp(ip) => {
                 named("SO_REUSEADDR", kernel::set_reuse_address(fd.as_fd()))?;
                 if options.reuse_port {
                     named("SO_REUSEPORT", kernel::set_reuse_port(fd.as_fd()))?;
@@ -68,7 +71,9 @@ impl Listener {
                 named("listen", kernel::listen(fd.as_fd(), options.backlog))?;
                 None
             }
-            Address::Unix(path) => Some(Arc::new(SocketFile::listen(&fd, path, options)?)),
+            Address::Unix(path) | Address::UnixDatagram(path) => {
+                Some(Arc::new(SocketFile::listen(&fd, path, options)?))
+            }
         };
         let address = match named("getsockname", kernel::local_address(fd.as_fd()))? {
             Some(bound) => Address::Tcp(bound),
@@ -144,10 +149,10 @@ impl Listener {
 }
 
 /// Tells the operator why a program cannot listen on an address.
-struct Why<'a> {
-    operation: &'static str,
-    error: &'a io::Error,
-    address: &'a Address,
+pub(crate) struct Why<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) error: &'a io::Error,
+    pub(crate) address: &'a Address,
 }
 
 impl fmt::Display for Why<'_> {
@@ -156,8 +161,10 @@ impl fmt::Display for Why<'_> {
         let Some(number) = self.error.raw_os_error() else { return self.error.fmt(f) };
         let known = exhaustion(self.error).map(str::to_owned);
         let hint = known.or_else(|| match self.address {
-            Address::Tcp(ip) => about_ip(self.operation, number, ip),
-            Address::Unix(path) => about_path(self.operation, number, path),
+            Address::Tcp(ip) | Address::Udp(ip) => about_ip(self.operation, number, ip),
+            Address::Unix(path) | Address::UnixDatagram(path) => {
+                about_path(self.operation, number, path)
+            }
         });
         match hint {
             Some(hint) => write!(f, "{hint} ({}: {})", self.operation, self.error),
@@ -171,7 +178,7 @@ fn about_ip(operation: &str, number: i32, address: &SocketAddr) -> Option<String
     let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
     Some(match (operation, number) {
         (_, libc::EADDRINUSE) => {
-            "another socket has that port (ss -tanp shows which process)".to_owned()
+            "another socket has that port (ss -tuanp shows which process)".to_owned()
         }
         (_, libc::EADDRNOTAVAIL) => "this machine does not have that address".to_owned(),
         (_, libc::EAFNOSUPPORT) => format!("this machine does not support {family}"),

@@ -94,6 +94,9 @@ impl ConnectOptions {
     /// Creates a non-blocking socket and begins to connect it to `address`.
     pub(crate) fn dial(&self, address: &Address) -> io::Result<(OwnedFd, sys::Connecting)> {
         let attempt = || {
+            if address.is_datagram() {
+                return Err(address.wrong_kind("DatagramSocket"));
+            }
             let socket = kernel::stream_socket(address.endpoint())?;
             if let Address::Tcp(_) = address {
                 self.tcp.apply(&socket)?;

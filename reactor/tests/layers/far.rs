@@ -91,6 +91,7 @@ impl Way {
                 socket.into()
             }
             Address::Unix(path) => UnixStream::connect(path).expect("it listens").into(),
+            other => unreachable!("{other} takes no streams"),
         };
         turn_until(reactor, |reactor| reactor.counters().accepts > before);
         reactor.cx().close(accepting.expect("it listens"));
