@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -77,7 +77,7 @@ impl Transport {
     }
 
     /// Returns the protocol that a text names, TCP if it names none, and the rest of the text.
-    fn of(text: &str) -> (Self, &str) {
+    pub(super) fn of(text: &str) -> (Self, &str) {
         match text.strip_prefix("udp://") {
             Some(rest) => (Self::Udp, rest),
             None => (Self::Tcp, text.strip_prefix("tcp://").unwrap_or(text)),
@@ -85,7 +85,7 @@ impl Transport {
     }
 
     /// Returns what precedes an address in text. TCP is the default.
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Tcp => "",
             Self::Udp => "udp://",
@@ -114,7 +114,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let fail = |problem| Err(AddressError { text: text.to_owned(), problem });
+        let fail = |problem| Err(AddressError::new(text, problem));
         let unix: [(_, fn(PathBuf) -> Self); 2] =
             [("unix:", Self::Unix), ("unix-dgram:", Self::UnixDatagram)];
         for (prefix, make) in unix {
@@ -144,115 +144,12 @@ impl FromStr for Address {
     }
 }
 
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The location of a server as users write it: an [`Address`], or the name of a host and a port,
-/// which stands for all addresses of that host.
-///
-/// ```
-/// use reactor::Location;
-///
-/// let location: Location = "localhost:8080".parse()?;
-/// assert!(!location.addresses()?.is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Location {
-    /// An address.
-    Address(Address),
-    /// A host name and a port.
-    Host {
-        /// The name: labels of letters, digits, `-` and `_`, separated by dots.
-        name: String,
-        /// The port, which is the same for each address of the host.
-        port: u16,
-        /// The protocol.
-        transport: Transport,
-    },
-}
-
-impl Location {
-    /// Returns the addresses that it stands for, each once. A host name is resolved by
-    /// `getaddrinfo(3)` in each call, and its addresses keep the order of the resolver. This blocks
-    /// and may take seconds: call it before the loop runs, or on another thread.
-    ///
-    /// # Errors
-    /// When the resolver does not know the name, or has no address for it.
-    pub fn addresses(&self) -> io::Result<Vec<Address>> {
-        let (name, port, transport) = match self {
-            Self::Address(address) => return Ok(vec![address.clone()]),
-            Self::Host { name, port, transport } => (name, *port, *transport),
-        };
-        let found = (name.as_str(), port).to_socket_addrs().map_err(|error| {
-            io::Error::new(error.kind(), format!("{self}: unknown name ({error})"))
-        })?;
-        let mut addresses = Vec::new();
-        for address in found.map(|address| transport.address(address)) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() {
-            let text = format!("{self}: the name has no address");
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
-        Ok(addresses)
-    }
-}
-
-impl From<Address> for Location {
-    fn from(address: Address) -> Self {
-        Self::Address(address)
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Host { name, port, transport } => {
-                write!(f, "{}{name}:{port}", transport.prefix())
-            }
-        }
-    }
-}
-
-impl FromStr for Location {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let error = match text.parse() {
-            Ok(address) => return Ok(Self::Address(address)),
-            Err(error) => error,
-        };
-        let (transport, rest) = Transport::of(text);
-        match rest.rsplit_once(':') {
-            Some((name, port)) if is_name(name) && is_number(port) => match port.parse() {
-                Ok(port) => Ok(Self::Host { name: name.to_owned(), port, transport }),
-                Err(_) => Err(error),
-            },
-            _ => Err(error),
-        }
-    }
-}
-
-/// Returns whether a text may be the name of a host (RFC 1123). If its last label is a number, the
-/// text is a mistyped IP address, which some resolvers would accept in part.
-fn is_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let is_hexadecimal = last.starts_with("0x") || last.starts_with("0X");
-    name.split('.').all(is_label) && !is_number(last) && !is_hexadecimal
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Problem {
+pub(super) enum Problem {
     NoPath,
     LongPath,
     AbstractName,
@@ -261,14 +158,21 @@ enum Problem {
     PortRange,
     NoBrackets,
     NoIpAddress,
+    NoService,
 }
 
-/// The error of a text that is not an [`Address`] or [`Location`]. Its message says what to write
+/// The error of a text that is not an [`Address`] or [`Location`](crate::Location). Its message says what to write
 /// instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
     text: String,
     problem: Problem,
+}
+
+impl AddressError {
+    pub(super) fn new(text: &str, problem: Problem) -> Self {
+        Self { text: text.to_owned(), problem }
+    }
 }
 
 impl fmt::Display for AddressError {
@@ -292,6 +196,10 @@ impl fmt::Display for AddressError {
             Problem::NoBrackets => "an IPv6 address needs brackets, as in [::1]:8080",
             Problem::NoIpAddress => {
                 "an IP address must come before the port, as in 127.0.0.1:8080 or [::1]:8080"
+            }
+            Problem::NoService => {
+                "a port or the name of a service must follow the name of the host, as in \
+                 localhost:8080 or localhost:http"
             }
         })
     }
@@ -340,50 +248,6 @@ mod tests {
         ] {
             let error = text.parse::<Address>().expect_err(text).to_string();
             assert!(error.contains(hint) && error.contains(text), "{text}: {error}");
-            if hint != "an IP address must come" {
-                let error = text.parse::<Location>().expect_err(text).to_string();
-                assert!(error.contains(hint), "{text}: {error}");
-            }
         }
-    }
-
-    #[test]
-    fn a_mistyped_address_is_not_taken_for_a_host() {
-        for text in [
-            "localhost:80",
-            "udp://localhost:80",
-            "a-b.example.:1",
-            "3com.example:65535",
-            "under_score:1",
-        ] {
-            let location = text.parse::<Location>().expect(text);
-            assert!(matches!(location, Location::Host { .. }), "{location:?}");
-            assert_eq!(location.to_string(), text);
-        }
-        assert!(matches!("127.0.0.1:1".parse(), Ok(Location::Address(Address::Tcp(_)))));
-        assert!(matches!("unix:/x".parse(), Ok(Location::Address(Address::Unix(_)))));
-        for text in [
-            "127.0.0.300:80",
-            "1.2:80",
-            "0x7f000001:80",
-            "a b:80",
-            "http://x:80",
-            "..:80",
-            "[::1:80",
-        ] {
-            let error = text.parse::<Location>().expect_err(text).to_string();
-            assert!(error.contains("an IP address must come"), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn each_address_of_a_host_is_returned_once() {
-        let location: Location = "localhost:80".parse().expect("it is a name");
-        let addresses = location.addresses().expect("every machine has this name");
-        let twice = |address| addresses.iter().filter(|it| *it == address).count() > 1;
-        assert!(!addresses.is_empty() && !addresses.iter().any(twice), "{addresses:?}");
-        let nowhere: Location = "no-such-host.invalid:80".parse().expect("it is a name");
-        let error = nowhere.addresses().expect_err("the domain is reserved (RFC 6761)").to_string();
-        assert!(error.contains("unknown name"), "{error}");
     }
 }

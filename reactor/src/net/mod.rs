@@ -4,6 +4,8 @@ pub(crate) mod acceptor;
 pub(crate) mod address;
 pub(crate) mod connector;
 pub(crate) mod listener;
+pub(crate) mod location;
 pub(crate) mod options;
+pub(crate) mod resolver;
 pub(crate) mod socket_file;
 pub(crate) mod stream;

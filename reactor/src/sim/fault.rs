@@ -127,11 +127,16 @@ pub enum Fault {
     KillStarting,
     /// [`chance`](super::chance) returns true.
     Chance,
+    // The names.
+    /// A name takes up to a minute to be resolved, as when its name server does not answer.
+    NameSlow,
+    /// A name is not resolved for now, as when its name server is down (`EAI_AGAIN`).
+    NameFails,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 57] = [
         Self::Delay,
         Self::Tail,
         Self::SlowPair,
@@ -187,6 +192,8 @@ impl Fault {
         Self::KillMany,
         Self::KillStarting,
         Self::Chance,
+        Self::NameSlow,
+        Self::NameFails,
     ];
 
     /// Returns the name, in the form in which [`Drawn`] prints it.

@@ -13,7 +13,8 @@ const SWARM_MAX: u32 = 500_000;
 /// An opportunity is each operation, segment, connection, accept or wait that the fault can strike.
 /// The faults of hosts and of pairs of hosts have one in every 100 ms of virtual time, besides
 /// [`Fault::ClockDrift`] and [`Fault::KillStarting`], which have one at each start of a program.
-/// [`Fault::Chance`] has one at each call of [`chance`](super::chance).
+/// [`Fault::Chance`] has one at each call of [`chance`](super::chance), and those of names at each
+/// lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     rates: BTreeMap<Fault, u32>,
@@ -53,6 +54,7 @@ impl Faults {
             Fault::KillMany => 1_000,
             Fault::KillStarting => 100_000,
             Fault::Chance => 50_000,
+            Fault::NameSlow | Fault::NameFails => 50_000,
         };
         let rates = Fault::ALL.into_iter().map(|fault| (fault, rate(fault)));
         Self { rates: rates.filter(|(_, rate)| *rate > 0).collect() }

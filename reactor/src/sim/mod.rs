@@ -55,7 +55,7 @@
 //! - what [`Cx::try_io`](crate::Cx::try_io) calls: the descriptor of a simulated connection is a
 //!   pipe, on which nothing else works. Descriptors that the simulation does not know, such as pipes
 //!   and files, are watched and used as they are;
-//! - other threads, which run when they like; sleeping, and names that a resolver looks up.
+//! - other threads, which run when they like, and sleeping.
 //!
 //! [`Reactor`]: crate::Reactor
 //! [`Reactor::new`]: crate::Reactor::new
@@ -74,6 +74,7 @@ mod faults;
 mod flow;
 mod foreign;
 mod handshake;
+mod names;
 mod network;
 mod operations;
 mod program;
@@ -155,6 +156,28 @@ impl Sim {
         HostId(world.add_host(ip))
     }
 
+    /// Gives a name to some IP addresses, in order, for all hosts, in place of those that it had. It is
+    /// resolved for programs of the simulation ([`Resolver`](crate::Resolver),
+    /// [`Query::look_up`](crate::Query::look_up)) after a round trip of the network, unless
+    /// [`Fault::NameSlow`] or [`Fault::NameFails`] strikes. Without addresses, the name exists but has
+    /// none.
+    ///
+    /// `localhost` is there from the start. These services are known: `echo`, `discard`, `daytime`,
+    /// `ftp`, `ssh`, `telnet`, `smtp`, `domain`, `http`, `https` and `redis`.
+    ///
+    /// # Panics
+    /// When one of `addresses` is not an IP address.
+    pub fn name(&mut self, name: &str, addresses: &[&str]) {
+        let ip = |text: &&str| text.parse().expect("a name stands for IP addresses");
+        let addresses = addresses.iter().map(ip).collect();
+        self.world.lock().names.set(name, addresses);
+    }
+
+    /// Takes a name away: it is unknown then.
+    pub fn forget_name(&mut self, name: &str) {
+        self.world.lock().names.forget(name);
+    }
+
     /// Starts a program on a host. `build` makes its reactor, and makes another one whenever the
     /// program is started again after it was killed. Faults strike this first call only once it has
     /// returned.
@@ -193,6 +216,11 @@ impl Sim {
         call: impl FnOnce(&mut LoopCx<'_, A>) -> T,
     ) -> Option<T> {
         let kernel = self.kernel(host.0);
+        {
+            // The clock of a program that sleeps shows the time when it fell asleep.
+            let world = &mut *self.world.lock();
+            world.hosts[host.0].local = world.time_of(host.0);
+        }
         let reactor = self.reactor::<A>(host)?;
         let result = kernel::enter(kernel, || call(&mut reactor.cx()));
         self.park(host.0);

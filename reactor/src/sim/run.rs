@@ -84,7 +84,7 @@ impl Sim {
         let Some(program) = self.programs[host].as_mut() else { return Ok(()) };
         let before = program.progress();
         kernel::enter(kernel, || program.turn()).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", self.name(host)))
+            io::Error::new(error.kind(), format!("{}: {error}", self.display(host)))
         })?;
         let Some(program) = self.programs[host].as_ref() else { return Ok(()) };
         let (is_idle, has_ended) = (program.progress() == before, program.has_ended());
@@ -165,7 +165,7 @@ impl Sim {
         self.world.lock().forget_all_foreign(host);
     }
 
-    fn name(&self, host: usize) -> String {
+    fn display(&self, host: usize) -> String {
         self.world.lock().hosts[host].to_string()
     }
 }
@@ -180,6 +180,7 @@ impl World {
             Happening::Unblock { path: (from, to) } => self.unblock_due(from, to),
             Happening::HoldAll { host, until } => self.hold_all(host, until),
             Happening::Continue { host } => self.resume(host),
+            Happening::Answer { host, lookup } => self.answer(host, lookup),
             // The scheduler looks at the hosts after everything that happens.
             Happening::Nudge => {}
             // These concern programs, which the world does not have.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::sim::dice::Bits;
 use crate::sim::fault::Fault;
+use crate::sim::names::Lookups;
 use crate::sim::network::place;
 use crate::sim::world::{Happening, Life, TICK, World};
 use crate::sim::{Faults, Sim};
@@ -311,6 +312,7 @@ impl World {
         }
         state.life = life;
         state.subscriptions.clear();
+        state.lookups = Lookups::default();
         state.turned_to = None;
         let own = |socket: &crate::sim::socket::Socket| socket.host == host;
         let ids: Vec<_> =

@@ -14,6 +14,7 @@ use crate::sim::clock::Clock;
 use crate::sim::dice::{Bits, Dice};
 use crate::sim::fault::Fault;
 use crate::sim::foreign::Foreign;
+use crate::sim::names::{Lookups, Names};
 use crate::sim::network::{Parcel, Path};
 use crate::sim::script::Plan;
 use crate::sim::socket::{Handle, Name, Socket, SocketId, State};
@@ -68,6 +69,8 @@ pub(super) enum Happening {
     Kill { host: usize },
     /// The faults of hosts and pairs have an opportunity.
     Tick,
+    /// A name that a program looks up is resolved, or is not.
+    Answer { host: usize, lookup: u64 },
 }
 
 /// Whether the program of a host runs.
@@ -110,6 +113,7 @@ pub(super) struct Host {
     pub(super) subscriptions: Vec<Subscriber>,
     /// What a test dictates to it, if it is scripted.
     pub(super) plan: Option<Plan>,
+    pub(super) lookups: Lookups,
 }
 
 impl Host {
@@ -153,6 +157,7 @@ pub(crate) struct World {
     /// The ports of hosts that do not answer attempts to connect.
     pub(super) deaf_ports: BTreeSet<(usize, u16)>,
     pub(super) latency: (u64, u64),
+    pub(super) names: Names,
     pub(super) coincidences: Coincidences,
     /// The descriptors of the system: those that are simulated, to learn of their end, and those
     /// that are not.
@@ -184,6 +189,7 @@ impl World {
             swallowed: BTreeMap::new(),
             deaf_ports: BTreeSet::new(),
             latency: (50_000, 500_000),
+            names: Names::default(),
             coincidences: Coincidences::default(),
             system: Epoll::new(Trigger::Edge)?,
             events: Vec::new(),
@@ -209,6 +215,7 @@ impl World {
             numbers: BTreeMap::new(),
             subscriptions: Vec::new(),
             plan: None,
+            lookups: Lookups::default(),
         });
         self.hosts.len() - 1
     }
@@ -239,8 +246,14 @@ impl World {
     }
 
     pub(super) fn later(&mut self, at: u64, happening: Happening) {
+        self.later_with(at, |_| happening);
+    }
+
+    /// Lets something happen that is made with its own number. Returns the number.
+    pub(super) fn later_with(&mut self, at: u64, make: impl FnOnce(u64) -> Happening) -> u64 {
         self.last_happening += 1;
-        self.queue.insert((at, self.last_happening), happening);
+        self.queue.insert((at, self.last_happening), make(self.last_happening));
+        self.last_happening
     }
 
     /// Opens a socket with a descriptor for the program of a host.

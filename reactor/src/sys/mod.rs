@@ -9,6 +9,7 @@ mod clock;
 mod epoll;
 mod event_fd;
 mod io_calls;
+mod names;
 mod poll;
 mod prefetch;
 mod process;
@@ -24,6 +25,7 @@ pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
 };
+pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::Process;

@@ -157,7 +157,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
 }
 
 /// Returns the address in a structure that is large enough for either family.
-fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
+pub(super) fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
     match libc::c_int::from(raw.sin6_family) {
         libc::AF_INET => {
             // An IPv4 address is at the offset of the flow information of an IPv6 address.

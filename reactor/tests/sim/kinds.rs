@@ -422,13 +422,15 @@ fn a_test_that_does_not_repeat_itself_is_found() {
 }
 
 /// Kinds to which one client gives no opportunity. They have tests of their own.
-const APART: [Fault; 6] = [
+const APART: [Fault; 8] = [
     Fault::Corrupt,
     Fault::Reorder,
     Fault::FullArray,
     Fault::AcceptReorder,
     Fault::KillStarting,
     Fault::Chance,
+    Fault::NameSlow,
+    Fault::NameFails,
 ];
 /// How many seeds a kind gets to strike.
 const SEEDS: u64 = 500;
