@@ -61,7 +61,10 @@ fn has_word(line: &str, word: &str) -> bool {
 }
 
 fn points_one_way(path: &str, text: &str) -> Option<String> {
-    let may = path == "reactor/src/net/stream.rs" || path.starts_with("reactor/src/net/stream/");
+    let may = ["stream", "datagrams"].iter().any(|driver| {
+        let place = format!("reactor/src/net/{driver}");
+        path == format!("{place}.rs") || path.starts_with(&format!("{place}/"))
+    });
     // The word alone: a path may go through another name, as in `use protocol as p`.
     let name = ["proto", "col"].concat();
     let imports = code(text).any(|line| has_word(line, &name));
@@ -74,7 +77,7 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         is_public && lends || line.contains(&renamed)
     });
     (path.starts_with("reactor/src/") && (imports && !may || exports))
-        .then(|| "imports protocol, which only the driver net/stream may, or exports it".to_owned())
+        .then(|| "imports protocol, which only the drivers in net may, or exports it".to_owned())
 }
 
 fn is_finished(_path: &str, text: &str) -> Option<String> {

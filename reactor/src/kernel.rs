@@ -10,14 +10,14 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::sim::calls::Simulated;
-use crate::sys::{self, Connecting, Endpoint};
+use crate::sys::{self, Batch, Connecting, DatagramOption, Endpoint, Outgoing, Refusal, SendRoom};
 use crate::{Interest, Readiness};
 
 thread_local! {
@@ -165,6 +165,60 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
     choose(|kernel| Some(kernel.stream_socket()), || sys::stream_socket(endpoint))
+}
+
+pub(crate) fn datagram_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
+    choose(|_| Some(Err(no_datagrams())), || sys::datagram_socket(endpoint))
+}
+
+fn no_datagrams() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a simulated host has no datagrams")
+}
+
+/// Receives up to `most` datagrams. Fewer mean that no more are there, or that an error waits.
+#[inline]
+pub(crate) fn receive_batch(
+    fd: BorrowedFd<'_>,
+    batch: &mut Batch,
+    most: usize,
+) -> io::Result<usize> {
+    choose(|_| None, || sys::receive_batch(fd, batch, most))
+}
+
+/// Sends the first of `datagrams`, and returns how many: at least one.
+#[inline]
+pub(crate) fn send_batch(
+    fd: BorrowedFd<'_>,
+    datagrams: &[Outgoing<'_>],
+    room: &mut SendRoom,
+) -> io::Result<usize> {
+    choose(|_| None, || sys::send_batch(fd, datagrams, room))
+}
+
+/// Takes a refusal of the network out of the queue of a socket. It would block if there is none.
+pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
+    choose(|_| None, || sys::take_refusal(fd))
+}
+
+pub(crate) fn set_datagram_option(
+    fd: BorrowedFd<'_>,
+    option: DatagramOption,
+    is_ipv6: bool,
+    value: i32,
+) -> io::Result<()> {
+    choose(|_| None, || sys::set_datagram_option(fd, option, is_ipv6, value))
+}
+
+pub(crate) fn join_group(fd: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
+    choose(|_| None, || sys::join_group(fd, group, interface))
+}
+
+pub(crate) fn set_multicast_interface(
+    fd: BorrowedFd<'_>,
+    is_ipv6: bool,
+    interface: u32,
+) -> io::Result<()> {
+    choose(|_| None, || sys::set_multicast_interface(fd, is_ipv6, interface))
 }
 
 pub(crate) fn bind(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<()> {

@@ -40,6 +40,7 @@
 //! - [`Reactor`] owns the sources and the application state, and runs the loop.
 //! - [`Stream`] drives a session over a connection. [`Listener`] accepts connections, [`Connector`]
 //!   dials them.
+//! - [`Datagrams`] drives a codec and a service over a [`DatagramSocket`], of UDP or Unix.
 //! - [`Handler`] is a source of your own, for any descriptor or none. The loop lends it a [`Cx`],
 //!   which does all I/O. Code that belongs to no source gets a [`LoopCx`].
 //! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
@@ -84,6 +85,8 @@ pub use kernel::{now, time_of_day};
 pub use net::acceptor::Accepted;
 pub use net::address::{Address, AddressError, Transport};
 pub use net::connector::Connector;
+pub use net::datagram_socket::{DatagramOptions, DatagramSocket};
+pub use net::datagrams::Datagrams;
 pub use net::listener::Listener;
 pub use net::location::Location;
 pub use net::options::{ConnectOptions, ListenOptions, TcpOptions};

@@ -3,6 +3,8 @@
 pub(crate) mod acceptor;
 pub(crate) mod address;
 pub(crate) mod connector;
+pub(crate) mod datagram_socket;
+pub(crate) mod datagrams;
 pub(crate) mod listener;
 pub(crate) mod location;
 pub(crate) mod options;

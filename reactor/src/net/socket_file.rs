@@ -12,14 +12,14 @@ use log::{info, warn};
 
 use crate::{ListenOptions, kernel, sys};
 
-/// The file of a listening Unix socket. It is removed on drop, unless another file has replaced it.
+/// The file of a Unix socket that listens, or takes datagrams. It is removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
     /// The process that created it. A copy made by `fork(2)` does not remove it.
     process: u32,
-    /// A duplicate of the socket. While it listens, no other server takes the file for a stale one,
+    /// A duplicate of the socket. While it is open, no other server takes the file for a stale one,
     /// so the file cannot be replaced between the check and the removal.
     _socket: OwnedFd,
 }
@@ -51,22 +51,50 @@ impl SocketFile {
     ) -> Result<Self, Failure> {
         // Until the socket listens, another server would take its file for a stale one.
         let _start = Start::begin(path)?;
-        remove_stale(path)?;
+        remove_stale(path, kernel::stream_socket)?;
+        let file = Self::bind(socket, path)?;
+        // No client can connect before `listen(2)`, so none gets in under the wrong mode.
+        file.set_mode(options.unix_mode)?;
+        named("listen", kernel::listen(socket.as_fd(), options.backlog))?;
+        Ok(file)
+    }
+
+    /// Binds a datagram socket to `path`. A stale file, which no process has bound, is replaced.
+    pub(crate) fn bind_datagrams(
+        socket: &OwnedFd,
+        path: &Path,
+        mode: Option<u32>,
+    ) -> Result<Self, Failure> {
+        // Of two servers that start at once, one would take the new file of the other for stale.
+        let _start = Start::begin(path)?;
+        remove_stale(path, kernel::datagram_socket)?;
+        // Datagrams arrive as soon as the socket is bound. The file gets no permission that the
+        // socket itself lacks (unix(7)).
+        if let Some(mode) = mode {
+            let socket = File::from(named("dup", socket.try_clone())?);
+            named("fchmod", socket.set_permissions(fs::Permissions::from_mode(mode)))?;
+        }
+        let file = Self::bind(socket, path)?;
+        file.set_mode(mode)?;
+        Ok(file)
+    }
+
+    /// Binds `socket` to `path`. From then on, dropping this removes the file.
+    fn bind(socket: &OwnedFd, path: &Path) -> Result<Self, Failure> {
         let again = named("dup", socket.try_clone())?;
         named("bind", kernel::bind(socket.as_fd(), sys::Endpoint::Unix(path)))?;
-        // From here on, dropping this removes the file, also after an error below.
-        let file = Self {
+        Ok(Self {
             path: path.to_owned(),
             identity: named("lstat", identity(path))?,
             process: std::process::id(),
             _socket: again,
-        };
-        // No client can connect before `listen(2)`, so none gets in under the wrong mode.
-        if let Some(mode) = options.unix_mode {
-            named("chmod", fs::set_permissions(path, fs::Permissions::from_mode(mode)))?;
-        }
-        named("listen", kernel::listen(socket.as_fd(), options.backlog))?;
-        Ok(file)
+        })
+    }
+
+    pub(crate) fn set_mode(&self, mode: Option<u32>) -> Result<(), Failure> {
+        mode.map_or(Ok(()), |mode| {
+            named("chmod", fs::set_permissions(&self.path, fs::Permissions::from_mode(mode)))
+        })
     }
 }
 
@@ -143,14 +171,18 @@ fn in_use(words: impl Into<String>) -> Failure {
     ("bind", io::Error::new(io::ErrorKind::AddrInUse, words.into()))
 }
 
-/// Removes a stale file: that of a Unix socket on which no process listens. Any other file is kept.
-fn remove_stale(path: &Path) -> Result<(), Failure> {
+/// Removes a stale file: that of a Unix socket which no process has. Any other file is kept. `open`
+/// opens a socket of the type that the file should have.
+fn remove_stale(
+    path: &Path,
+    open: fn(sys::Endpoint<'_>) -> io::Result<OwnedFd>,
+) -> Result<(), Failure> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(in_use("a file with that name exists and is not a socket"));
     }
     let endpoint = sys::Endpoint::Unix(path);
-    let probe = named("socket", kernel::stream_socket(endpoint))?;
+    let probe = named("socket", open(endpoint))?;
     let error = match kernel::connect(probe.as_fd(), endpoint) {
         Ok(_) => return Err(in_use(whose(&probe))),
         Err(error) => error,

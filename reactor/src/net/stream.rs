@@ -16,6 +16,7 @@ mod files;
 mod half_close;
 
 use crate::net::connector::Connector;
+use crate::net::datagrams::Room;
 use crate::planted::{self, Planted};
 use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
@@ -32,6 +33,8 @@ const GATHER_MAX: usize = 32;
 #[derive(Default)]
 pub(crate) struct Shared {
     scratch: Option<Box<Scratch>>,
+    /// What datagram sockets use.
+    pub(crate) datagrams: Option<Box<Room>>,
 }
 
 impl Shared {
@@ -366,7 +369,7 @@ fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
 }
 
 /// Wakes and closes other connections, and stops the loop, as a session asked for.
-fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
+pub(crate) fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
     for connection in effects.take_wakes() {
         cx.wake(Token::from(connection));
     }

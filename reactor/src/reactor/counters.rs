@@ -40,6 +40,19 @@ pub struct Counters {
     pub ctl_calls: u64,
     /// Connections accepted.
     pub accepts: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent: taken by the kernel.
+    pub datagrams_sent: u64,
+    /// Datagrams received and dropped because they were too large, or not exactly one message.
+    pub datagrams_refused: u64,
+    /// Datagrams that the network or the kernel has refused to deliver, as far as it says so.
+    pub datagrams_undelivered: u64,
+    /// Datagrams that were dropped before they were sent, because too many waited or they had no
+    /// receiver.
+    pub datagrams_unsent: u64,
+    /// Datagrams that the kernel has dropped because a receive buffer was full.
+    pub datagrams_missed: u64,
     /// Bytes read.
     pub bytes_read: u64,
     /// Bytes written.
@@ -102,6 +115,12 @@ impl fmt::Display for Counters {
             ("bytes_written", self.bytes_written),
             ("ctl_calls", self.ctl_calls),
             ("accepts", self.accepts),
+            ("datagrams_received", self.datagrams_received),
+            ("datagrams_sent", self.datagrams_sent),
+            ("datagrams_refused", self.datagrams_refused),
+            ("datagrams_undelivered", self.datagrams_undelivered),
+            ("datagrams_unsent", self.datagrams_unsent),
+            ("datagrams_missed", self.datagrams_missed),
             ("timers", self.timers),
             ("lost_edges", self.lost_edges),
             ("idle_spins", self.idle_spins),
@@ -126,7 +145,9 @@ impl<A> Core<A> {
             Role::Connection => self.connections -= 1,
             Role::Listener => {
                 self.listeners.retain(|listener| *listener != tag);
-                self.counters.refused += turned_away(&source.own);
+                let dropped = dropped(&source.own);
+                self.counters.refused += dropped.connections;
+                self.counters.datagrams_missed += dropped.datagrams;
             }
             Role::Other => {}
         }
@@ -135,20 +156,32 @@ impl<A> Core<A> {
     /// Returns the counters, with the current numbers of the loop and the kernel.
     pub(crate) fn counters(&self) -> Counters {
         let listeners = || self.listeners.iter().filter_map(|tag| self.own(*tag));
+        let sum = |part: fn(Dropped) -> u64| listeners().map(dropped).map(part).sum::<u64>();
         let backlog = |own: &Own| kernel::backlog(own.fd.as_ref()?.as_fd());
         Counters {
             connections: self.connections as u64,
             waiting: listeners().filter_map(backlog).map(u64::from).sum(),
-            refused: self.counters.refused + listeners().map(turned_away).sum::<u64>(),
+            refused: self.counters.refused + sum(|dropped| dropped.connections),
+            datagrams_missed: self.counters.datagrams_missed + sum(|dropped| dropped.datagrams),
             ctl_calls: self.backend.ctl_calls(),
             ..self.counters
         }
     }
 }
 
-/// Returns how many attempts to connect the kernel has dropped at a listener.
-fn turned_away(own: &Own) -> u64 {
-    own.fd.as_ref().map_or(0, |fd| kernel::turned_away(fd.as_fd()).into())
+/// What the kernel has dropped at a listener: attempts to connect, or datagrams.
+struct Dropped {
+    connections: u64,
+    datagrams: u64,
+}
+
+fn dropped(own: &Own) -> Dropped {
+    let Some(fd) = &own.fd else { return Dropped { connections: 0, datagrams: 0 } };
+    match u64::from(kernel::turned_away(fd.as_fd())) {
+        0 => Dropped { connections: 0, datagrams: 0 },
+        count if kernel::sends_messages(fd.as_fd()) => Dropped { connections: 0, datagrams: count },
+        count => Dropped { connections: count, datagrams: 0 },
+    }
 }
 
 impl<A, P> Cx<'_, A, P> {

@@ -16,6 +16,9 @@ pub struct LoopLimits {
     pub connections_max: usize,
     /// The most connections that a listener accepts in a turn. Default 64: about a millisecond.
     pub accepts_per_turn: usize,
+    /// The most datagrams that a socket receives in a turn, and the most that it sends. Default 256:
+    /// less than a millisecond. `protocol::Limits::read_budget` limits their bytes.
+    pub datagrams_per_turn: usize,
     /// The most handlers that each phase of a turn calls: those that are ready, those whose timers
     /// are due, and those that are told that the loop winds down. The others follow in the next
     /// turns, in order; between turns, the kernel is asked for events. Default 1,024: a few
@@ -62,6 +65,7 @@ impl LoopLimits {
     pub const DEFAULT: Self = Self {
         connections_max: 65_536,
         accepts_per_turn: 64,
+        datagrams_per_turn: 256,
         calls_per_turn: 1024,
         ends_per_turn: 128,
         remote_calls_per_turn: 1024,
@@ -85,6 +89,7 @@ impl LoopLimits {
         let sizes = [
             ("connections_max", self.connections_max),
             ("accepts_per_turn", self.accepts_per_turn),
+            ("datagrams_per_turn", self.datagrams_per_turn),
             ("calls_per_turn", self.calls_per_turn),
             ("ends_per_turn", self.ends_per_turn),
             ("remote_calls_per_turn", self.remote_calls_per_turn),

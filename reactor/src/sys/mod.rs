@@ -6,6 +6,8 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 mod clock;
+mod control;
+mod datagram;
 mod epoll;
 mod event_fd;
 mod io_calls;
@@ -20,6 +22,11 @@ mod sigpipe;
 mod socket;
 
 pub(crate) use clock::monotonic;
+pub(crate) use datagram::{
+    BATCH_MAX, Batch, DatagramOption, Local, Outgoing, Received, Refusal, Remote, SendRoom,
+    interface_index, join_group, receive_batch, send_batch, set_datagram_option,
+    set_multicast_interface, take_refusal,
+};
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{
@@ -34,10 +41,10 @@ pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use socket::{
-    Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, is_listening, listen,
-    local_address, peer_process, remote_address, reset_on_close, sends_messages, set_ipv6_only,
-    set_keepalive, set_nodelay, set_reuse_address, set_reuse_port, set_user_timeout,
-    shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
+    Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, datagram_socket,
+    is_listening, listen, local_address, peer_process, remote_address, reset_on_close,
+    sends_messages, set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address, set_reuse_port,
+    set_user_timeout, shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
 };
 
 /// Returns the result of a call that returns -1 and sets `errno` when it fails.

@@ -1,4 +1,4 @@
-//! Stream sockets: TCP over IPv4 and IPv6, and Unix.
+//! Sockets: TCP and UDP over IPv4 and IPv6, and Unix.
 
 use std::io;
 use std::mem::offset_of;
@@ -29,7 +29,9 @@ pub(crate) enum Connecting {
 }
 
 /// An address as the kernel takes it.
-enum RawAddress {
+pub(super) enum RawAddress {
+    /// That of the peer of a connected socket.
+    None,
     V4(libc::sockaddr_in),
     V6(libc::sockaddr_in6),
     Unix(libc::sockaddr_un, usize),
@@ -38,29 +40,31 @@ enum RawAddress {
 impl RawAddress {
     fn new(endpoint: Endpoint<'_>) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Inet(SocketAddr::V4(address)) => Ok(Self::V4(libc::sockaddr_in {
+            Endpoint::Inet(address) => Ok(Self::inet(address)),
+            Endpoint::Unix(path) => Self::unix(path),
+        }
+    }
+
+    pub(super) fn inet(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: address.port().to_be(),
                 sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
                 sin_zero: [0; 8],
-            })),
-            Endpoint::Inet(SocketAddr::V6(address)) => Ok(Self::V6(libc::sockaddr_in6 {
+            }),
+            SocketAddr::V6(address) => Self::V6(libc::sockaddr_in6 {
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: address.port().to_be(),
                 sin6_flowinfo: address.flowinfo(),
                 sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
                 sin6_scope_id: address.scope_id(),
-            })),
-            Endpoint::Unix(path) => Self::unix(path),
+            }),
         }
     }
 
     fn unix(path: &Path) -> io::Result<Self> {
         let bytes = path.as_os_str().as_bytes();
-        let mut address = libc::sockaddr_un {
-            sun_family: libc::AF_UNIX as libc::sa_family_t,
-            sun_path: [0; UNIX_PATH_MAX + 1],
-        };
         if bytes.is_empty() || bytes.len() > UNIX_PATH_MAX || bytes.contains(&0) {
             let text = format!(
                 "a Unix socket's path has 1 to {UNIX_PATH_MAX} bytes, none of them zero; this one \
@@ -69,16 +73,32 @@ impl RawAddress {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+        Self::unix_name(bytes)
+    }
+
+    /// Returns the address of the Unix socket with this name: a path, or an abstract name after a
+    /// zero byte (`unix(7)`).
+    pub(super) fn unix_name(name: &[u8]) -> io::Result<Self> {
+        let mut address = libc::sockaddr_un {
+            sun_family: libc::AF_UNIX as libc::sa_family_t,
+            sun_path: [0; UNIX_PATH_MAX + 1],
+        };
+        let is_abstract = name.first() == Some(&0);
+        if name.is_empty() || name.len() > UNIX_PATH_MAX + usize::from(is_abstract) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for (place, byte) in address.sun_path.iter_mut().zip(name) {
             *place = *byte as libc::c_char;
         }
-        let length = offset_of!(libc::sockaddr_un, sun_path) + bytes.len() + 1;
-        Ok(Self::Unix(address, length))
+        // A path ends with a zero byte; an abstract name has the length that is given.
+        let length = name.len() + usize::from(!is_abstract);
+        Ok(Self::Unix(address, offset_of!(libc::sockaddr_un, sun_path) + length))
     }
 
     /// Returns the family, and the address with its length for as long as `self` is borrowed.
-    fn parts(&self) -> (libc::c_int, *const libc::sockaddr, libc::socklen_t) {
+    pub(super) fn parts(&self) -> (libc::c_int, *const libc::sockaddr, libc::socklen_t) {
         match self {
+            Self::None => (libc::AF_UNSPEC, std::ptr::null(), 0),
             Self::V4(address) => {
                 (libc::AF_INET, std::ptr::from_ref(address).cast(), length_of(address))
             }
@@ -98,8 +118,17 @@ fn length_of<T>(_value: &T) -> libc::socklen_t {
 
 /// Opens a stream socket for `endpoint`, non-blocking and closed on exec (`socket(2)`).
 pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
+    socket(endpoint, libc::SOCK_STREAM)
+}
+
+/// Opens a datagram socket for `endpoint`, non-blocking and closed on exec (`socket(2)`).
+pub(crate) fn datagram_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
+    socket(endpoint, libc::SOCK_DGRAM)
+}
+
+fn socket(endpoint: Endpoint<'_>, kind: libc::c_int) -> io::Result<OwnedFd> {
     let (family, ..) = RawAddress::new(endpoint)?.parts();
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointer.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
     // SAFETY: the descriptor was just opened, and no other code owns it.
@@ -286,7 +315,7 @@ pub(crate) fn backlog(fd: BorrowedFd<'_>) -> Option<u32> {
 }
 
 /// Returns how many attempts to connect to a listener the kernel has dropped, mostly because its
-/// backlog was full; zero where the kernel does not report it (`SO_MEMINFO`, Linux 4.12).
+/// backlog was full, or how many datagrams because a receive buffer was; zero where the kernel does not report it (`SO_MEMINFO`, Linux 4.12).
 pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
     /// `libc` does not define it. It is 55 on all architectures but PA-RISC and SPARC.
     const SO_MEMINFO: libc::c_int = 55;

@@ -1,0 +1,337 @@
+//! Receiving datagrams, and the refusals of the network.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use log::warn;
+use protocol::{Codec, Context, DatagramFailure, Decoded, Flow, Outbox, Peer, Service};
+
+use super::{Datagrams, Room, timer};
+use crate::reactor::backoff::{Backoff, Folding};
+use crate::sys::{BATCH_MAX, Received, Remote};
+use crate::{Cx, Interest, Readiness, kernel};
+
+/// How many places are prepared for a batch at least.
+const BATCH_MIN: usize = 4;
+/// How large a datagram is assumed to be before one was received, in bytes.
+const SIZE_ASSUMED: usize = 2048;
+
+/// What receiving remembers.
+#[derive(Default)]
+pub(super) struct Reception {
+    /// How many datagrams the last batch had. The next is expected to have about as many.
+    last: usize,
+    /// The size of the largest datagram of the last batch.
+    largest: usize,
+    /// Datagrams of a batch during which the service has paused.
+    held: VecDeque<(Option<Peer>, Vec<u8>)>,
+    /// How many datagrams the kernel has dropped, as it said last.
+    missed: u32,
+    /// The kernel has no memory. Receiving goes on after a time.
+    is_paused: bool,
+    pauses: Backoff,
+    missed_log: Folding,
+}
+
+impl Reception {
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.is_paused = false;
+    }
+
+    /// Returns how many datagrams to ask for, with this many datagrams and bytes left in the
+    /// budget. Preparing many places for few datagrams would cost more than a second call.
+    fn wanted(&self, datagrams: usize, bytes: usize) -> usize {
+        let by_size = bytes / self.largest.max(SIZE_ASSUMED);
+        (2 * self.last).clamp(BATCH_MIN, BATCH_MAX).min(datagrams).min(by_size.max(1))
+    }
+}
+
+/// Returns the peer that has sent a datagram; `None` if it is the one that the socket is connected
+/// to.
+fn peer(received: &Received<'_>) -> Option<Peer> {
+    let peer = match received.from {
+        Remote::Connected => return None,
+        Remote::Ip(address) => Peer::from(address),
+        Remote::Unix(name) => return Some(Peer::unix(name)),
+    };
+    let Some((address, interface)) = received.asked else { return Some(peer) };
+    // Routing decides about the interface, except for addresses that mean nothing without one.
+    let interface = match address {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_unspecified() => interface,
+        _ => 0,
+    };
+    Some(peer.asking(address, interface))
+}
+
+/// The error of a datagram that is a message and something else, or a part of one.
+fn not_one_message(length: usize, consumed: Option<usize>) -> DatagramFailure {
+    let text = match consumed {
+        Some(consumed) => format!("{} of its {length} bytes follow a message", length - consumed),
+        None => format!("its {length} bytes are an incomplete message"),
+    };
+    DatagramFailure::Malformed(text.into())
+}
+
+impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
+    /// Receives and handles datagrams, within the budgets of a turn.
+    pub(super) fn receive<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        A: 'static,
+        S: Service<C, A>,
+    {
+        self.deliver_held(room, cx);
+        let (mut datagrams, mut bytes) = (cx.limits().datagrams_per_turn, self.limits.read_budget);
+        let was_readable = cx.readiness().contains(Readiness::READABLE);
+        let mut is_first = was_readable;
+        while self.may_receive() && datagrams > 0 && bytes > 0 {
+            let most = self.reception.wanted(datagrams, bytes);
+            let count = match cx.receive_batch(room, most) {
+                Ok(Some(count)) => count,
+                Ok(None) => {
+                    // select(2) reports refusals as input.
+                    return if is_first { self.take_refusals(room, cx).map(drop) } else { Ok(()) };
+                }
+                Err(error) => {
+                    datagrams -= 1;
+                    self.receive_failed(error, room, cx)?;
+                    continue;
+                }
+            };
+            is_first = false;
+            self.reception.pauses.reset();
+            (self.reception.last, self.reception.largest) = (count, 0);
+            datagrams -= count;
+            for number in 0..count {
+                bytes = bytes.saturating_sub(self.take_in(number, room, cx));
+            }
+            self.flush(room, cx)?;
+            self.state.is_full |= self.outbox.cost() >= self.limits.output_high;
+        }
+        Ok(())
+    }
+
+    /// Handles datagram `number` of the batch. Returns its size.
+    fn take_in<A>(&mut self, number: usize, room: &mut Room, cx: &mut Cx<'_, A>) -> usize
+    where
+        S: Service<C, A>,
+    {
+        let Room { batch, effects, .. } = room;
+        let (bytes, received) = batch.datagram(number);
+        let (length, is_truncated, missed) =
+            (received.length, received.is_truncated, received.missed);
+        let peer = if self.is_connected() { None } else { peer(&received) };
+        let kept = bytes.len();
+        cx.core.counters.bytes_read += kept as u64;
+        self.reception.largest = self.reception.largest.max(kept);
+        if self.state.is_closing {
+            return kept;
+        }
+        if self.state.is_paused && !is_truncated {
+            self.reception.held.push_back((peer, bytes.to_vec()));
+        } else if is_truncated {
+            cx.core.counters.datagrams_refused += 1;
+            self.tell_failure(&DatagramFailure::Truncated { length }, peer, room, cx);
+        } else {
+            let problem = self.deliver(bytes, &peer, effects, cx);
+            if let Some(problem) = problem {
+                self.tell_failure(&problem, peer, room, cx);
+            }
+        }
+        if let Some(total) = missed {
+            self.note_missed(total, room, cx);
+        }
+        kept
+    }
+
+    /// Decodes a datagram and calls the service with its message. Returns what is wrong with it.
+    fn deliver<A>(
+        &mut self,
+        bytes: &mut [u8],
+        peer: &Option<Peer>,
+        effects: &mut protocol::Effects,
+        cx: &mut Cx<'_, A>,
+    ) -> Option<DatagramFailure>
+    where
+        S: Service<C, A>,
+    {
+        let length = bytes.len();
+        let Self { codec, service, limits, outbox, .. } = self;
+        let decoded = outbox.answer(peer, |output| codec.decode(bytes, output));
+        let problem = match decoded {
+            Ok(Decoded::Message { message, consumed }) if consumed == length => {
+                let (now, me) = (cx.core.now, cx.me().into());
+                let mut context = Context::new(now, me, cx.app, limits, effects);
+                let flow = outbox
+                    .reply(codec, peer.clone(), |reply| service.call(message, reply, &mut context));
+                self.state.is_paused |= flow == Flow::Pause;
+                self.follow(flow, cx);
+                return None;
+            }
+            Ok(Decoded::Skip { consumed }) if consumed == length => return None,
+            Ok(Decoded::Message { consumed, .. } | Decoded::Skip { consumed }) => {
+                not_one_message(length, Some(consumed))
+            }
+            Ok(Decoded::Incomplete { .. }) => not_one_message(length, None),
+            Err(error) => {
+                reject(codec, &error, peer, outbox);
+                DatagramFailure::Malformed(Box::new(error))
+            }
+        };
+        self.codec = self.fresh.clone();
+        cx.core.counters.datagrams_refused += 1;
+        Some(problem)
+    }
+
+    /// Handles the datagrams that were received when the service paused.
+    fn deliver_held<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>)
+    where
+        S: Service<C, A>,
+    {
+        while !self.state.is_paused
+            && let Some((peer, mut bytes)) = self.reception.held.pop_front()
+        {
+            let problem = self.deliver(&mut bytes, &peer, &mut room.effects, cx);
+            if let Some(problem) = problem {
+                self.tell_failure(&problem, peer, room, cx);
+            }
+        }
+    }
+
+    /// Handles an error of receiving, which most often is that of a datagram that was sent.
+    fn receive_failed<A>(
+        &mut self,
+        error: io::Error,
+        room: &mut Room,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<()>
+    where
+        A: 'static,
+        S: Service<C, A>,
+    {
+        match error.raw_os_error() {
+            None
+            | Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL | libc::ENOTCONN) => {
+                Err(error)
+            }
+            Some(libc::ENOMEM | libc::ENOBUFS) => {
+                let reception = &mut self.reception;
+                if let Some(folded) = reception.pauses.log.admit(cx.now()) {
+                    warn!("{}: receiving pauses: {error}{folded}", self.place.address);
+                }
+                reception.is_paused = true;
+                let pause = reception.pauses.next_pause();
+                cx.set_timer(pause, None, timer::RECEIVE);
+                Ok(())
+            }
+            Some(_) => {
+                if self.take_refusals(room, cx)? == 0 {
+                    self.tell_undelivered(error, None, room, cx);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the refusals of the network that wait (P28), within the budget of a turn. Returns how
+    /// many there were.
+    pub(super) fn take_refusals<A>(
+        &mut self,
+        room: &mut Room,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<usize>
+    where
+        A: 'static,
+        S: Service<C, A>,
+    {
+        let most = cx.limits().datagrams_per_turn;
+        let mut count = 0;
+        while !self.place.is_unix() && count < most {
+            let taken =
+                cx.try_io("recvmsg", Interest::NONE, |fd| kernel::take_refusal(fd).map(Some));
+            let Some(refusal) = taken? else { break };
+            count += 1;
+            if !refusal.was_told {
+                let peer = refusal.to.filter(|_| !self.is_connected()).map(Peer::from);
+                self.tell_undelivered(refusal.error, peer, room, cx);
+            }
+        }
+        if count == most {
+            cx.set_timer(std::time::Duration::ZERO, None, timer::REFUSALS);
+        } else if count == 0
+            && cx.readiness().contains(Readiness::ERROR)
+            && let Some(error) = cx.take_error()?
+        {
+            count = 1;
+            self.tell_undelivered(error, None, room, cx);
+        }
+        Ok(count)
+    }
+
+    /// Counts a datagram that was not delivered, and tells the service.
+    pub(super) fn tell_undelivered<A>(
+        &mut self,
+        error: io::Error,
+        peer: Option<Peer>,
+        room: &mut Room,
+        cx: &mut Cx<'_, A>,
+    ) where
+        S: Service<C, A>,
+    {
+        cx.core.counters.datagrams_undelivered += 1;
+        self.tell_failure(&DatagramFailure::Undelivered(error), peer, room, cx);
+    }
+
+    /// Notes how many datagrams the kernel has dropped so far.
+    fn note_missed<A>(&mut self, total: u32, room: &mut Room, cx: &mut Cx<'_, A>)
+    where
+        S: Service<C, A>,
+    {
+        let count = total.wrapping_sub(self.reception.missed);
+        if count == 0 {
+            return;
+        }
+        self.reception.missed = total;
+        if self.is_connected() {
+            // The counters of the loop ask listeners themselves.
+            cx.core.counters.datagrams_missed += u64::from(count);
+        }
+        if let Some(folded) = self.reception.missed_log.admit(cx.now()) {
+            warn!(
+                "{}: the kernel dropped {count} datagrams, since the receive buffer was full \
+                 (net.core.rmem_max limits it){folded}",
+                self.place.address
+            );
+        }
+        self.tell_failure(&DatagramFailure::Missed { count }, None, room, cx);
+    }
+}
+
+/// Sends what the protocol says about a datagram that is refused.
+fn reject<C: Codec>(codec: &mut C, error: &C::Error, peer: &Option<Peer>, outbox: &mut Outbox) {
+    outbox.answer(peer, |output| codec.reject(error, output));
+}
+
+impl<A> Cx<'_, A> {
+    /// Receives up to `most` datagrams. A batch with fewer has found that there are no more: the
+    /// kernel received until it would have blocked.
+    fn receive_batch(&mut self, room: &mut Room, most: usize) -> io::Result<Option<usize>> {
+        let batch = &mut room.batch;
+        let count = self.attempt("recvmmsg", Interest::READ, |fd, _| {
+            kernel::receive_batch(fd.as_fd(), batch, most)
+        })?;
+        let Some(count) = count else { return Ok(None) };
+        self.core.counters.datagrams_received += count as u64;
+        // After an error, there may be more.
+        let own = &mut self.core.lent.own;
+        if count < most && !own.ready.contains(Readiness::ERROR) {
+            own.ready = own.ready.without(Readiness::READABLE);
+        }
+        Ok(Some(count))
+    }
+}

@@ -1,0 +1,179 @@
+//! The control messages of datagrams (`cmsg(3)`): what the kernel says about a datagram besides its
+//! bytes and its sender.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::datagram::{Local, Remote, plain};
+
+/// Control messages of one datagram, aligned for their headers.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Control {
+    bytes: [u8; Control::SIZE],
+    /// How many bytes have been written by this side.
+    used: usize,
+}
+
+/// What a control message says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Note {
+    /// The datagram was sent to this address.
+    Asked(Local),
+    /// The kernel has dropped so many datagrams at this socket so far.
+    Missed(u32),
+    /// The network has refused a datagram with this error; true if the call that sent it has
+    /// returned the error already.
+    Refused((i32, bool)),
+}
+
+/// The length of the header of a control message.
+const HEADER: usize = size_of::<libc::cmsghdr>();
+
+/// Rounds up to the alignment of control messages.
+const fn aligned(length: usize) -> usize {
+    length.next_multiple_of(size_of::<libc::size_t>())
+}
+
+impl Control {
+    /// Enough for the address asked, the number of drops, and an error with its address.
+    pub(super) const SIZE: usize = 192;
+
+    /// No control messages.
+    pub(super) const EMPTY: Self = Self { bytes: [0; Self::SIZE], used: 0 };
+
+    /// Returns the control message that sends a datagram to `to` from an address of this host
+    /// (`IP_PKTINFO`, `ip(7)`; `IPV6_PKTINFO`, `ipv6(7)`).
+    pub(super) fn from_address((address, interface): Local, to: Remote<'_>) -> Self {
+        let is_to_ipv6 = matches!(to, Remote::Ip(SocketAddr::V6(_)));
+        let mut control = Self::EMPTY;
+        match address {
+            IpAddr::V4(address) if !is_to_ipv6 => {
+                // in_pktinfo: the interface, which routing decides, the source, and nothing.
+                let mut content = [0; 12];
+                content[4..8].copy_from_slice(&address.octets());
+                control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &content);
+            }
+            // An IPv4 address on an IPv6 socket is written as an IPv6 address.
+            _ => {
+                let (address, interface) = match address {
+                    IpAddr::V4(address) => (address.to_ipv6_mapped(), 0),
+                    IpAddr::V6(address) => (address, interface),
+                };
+                let mut content = [0; 20];
+                content[..16].copy_from_slice(&address.octets());
+                content[16..].copy_from_slice(&interface.to_ne_bytes());
+                control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &content);
+            }
+        }
+        control
+    }
+
+    fn push(&mut self, level: i32, kind: i32, content: &[u8]) {
+        let length = (HEADER + content.len()) as libc::size_t;
+        let start = self.used;
+        self.bytes[start..start + size_of::<libc::size_t>()].copy_from_slice(&length.to_ne_bytes());
+        let after = start + size_of::<libc::size_t>();
+        self.bytes[after..after + 4].copy_from_slice(&level.to_ne_bytes());
+        self.bytes[after + 4..after + 8].copy_from_slice(&kind.to_ne_bytes());
+        self.bytes[start + HEADER..start + HEADER + content.len()].copy_from_slice(content);
+        self.used += aligned(length);
+    }
+
+    /// Returns how many bytes have been written by this side.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.as_mut_ptr()
+    }
+
+    /// Returns what the control messages in the first `length` bytes say.
+    pub(super) fn notes(&self, length: usize) -> impl Iterator<Item = Note> {
+        let mut rest = &self.bytes[..length.min(Self::SIZE)];
+        std::iter::from_fn(move || {
+            while rest.len() >= HEADER {
+                let size = size_of::<libc::size_t>();
+                let length = usize::from_ne_bytes(rest[..size].try_into().ok()?);
+                let content = rest.get(HEADER..length)?;
+                let note = note(number(rest, size)?, number(rest, size + 4)?, content);
+                rest = rest.get(aligned(length)..).unwrap_or_default();
+                if note.is_some() {
+                    return note;
+                }
+            }
+            None
+        })
+    }
+}
+
+/// Returns the number at `place`.
+fn number(bytes: &[u8], place: usize) -> Option<i32> {
+    Some(i32::from_ne_bytes(bytes.get(place..place + 4)?.try_into().ok()?))
+}
+
+/// Returns what one control message says, if this module knows it.
+fn note(level: i32, kind: i32, content: &[u8]) -> Option<Note> {
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            // The source for answers: for a broadcast or multicast, it is the address of the
+            // interface.
+            let address: [u8; 4] = content.get(4..8)?.try_into().ok()?;
+            let interface = number(content, 0)?;
+            Some(Note::Asked((Ipv4Addr::from(address).into(), interface as u32)))
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let address: [u8; 16] = content.get(..16)?.try_into().ok()?;
+            let address = Ipv6Addr::from(address);
+            let interface = number(content, 16)? as u32;
+            // Nothing can be sent from a group. An IPv4 address may be one, or a broadcast; the
+            // kernel does not tell an IPv6 socket its own address then.
+            let asked = match plain(address) {
+                IpAddr::V6(address) if address.is_multicast() => Ipv6Addr::UNSPECIFIED.into(),
+                IpAddr::V4(address) if address.is_multicast() || address.is_broadcast() => {
+                    Ipv4Addr::UNSPECIFIED.into()
+                }
+                address => address,
+            };
+            Some(Note::Asked((asked, interface)))
+        }
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Note::Missed(number(content, 0)? as u32)),
+        (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+            // sock_extended_err: the error, and which part of the system it comes from.
+            let origin = *content.get(4)?;
+            let was_told = origin == libc::SO_EE_ORIGIN_LOCAL;
+            Some(Note::Refused((number(content, 0)?, was_told)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let v4: IpAddr = [127, 0, 0, 2].into();
+        let v6: IpAddr = Ipv6Addr::LOCALHOST.into();
+        for (address, to) in [(v4, "1.2.3.4:5"), (v6, "[::1]:5"), (v4, "[::ffff:1.2.3.4]:5")] {
+            let to = Remote::Ip(to.parse().expect("it is an address"));
+            let control = Control::from_address((address, 3), to);
+            let notes: Vec<_> = control.notes(control.used()).collect();
+            assert!(
+                matches!(notes[..], [Note::Asked((asked, _))] if asked == address),
+                "{notes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_room_is_not_believed() {
+        let mut control = Control::EMPTY;
+        control.push(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
+        assert_eq!(control.notes(control.used()).count(), 1);
+        control.bytes[..8].copy_from_slice(&4000_usize.to_ne_bytes());
+        assert_eq!(control.notes(Control::SIZE).count(), 0);
+        assert_eq!(control.notes(3).count(), 0);
+    }
+}

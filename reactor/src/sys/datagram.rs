@@ -1,0 +1,393 @@
+//! Datagrams: UDP over IPv4 and IPv6, and Unix. Many are received or sent by one call.
+
+use std::io::{self, IoSlice};
+use std::mem::offset_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::null_mut;
+
+use super::socket::{RawAddress, peer_address};
+use super::{check, transfer};
+use crate::sys::control::{Control, Note};
+
+/// The most datagrams of one call.
+pub(crate) const BATCH_MAX: usize = 32;
+
+/// The distance between the places of two datagrams differs from a power of two, so that their
+/// first bytes do not compete for the same lines of the processor's cache.
+const STAGGER: usize = 192;
+
+/// The remote side of a datagram, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remote<'a> {
+    /// That of a connected socket.
+    Connected,
+    Ip(SocketAddr),
+    /// The name of a Unix socket (`unix(7)`): a path, an abstract name after a zero byte, or
+    /// nothing.
+    Unix(&'a [u8]),
+}
+
+/// An address of this host, and the index of its interface.
+pub(crate) type Local = (IpAddr, u32);
+
+/// What is known about a received datagram besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'a> {
+    /// Its length as it was sent.
+    pub(crate) length: usize,
+    pub(crate) is_truncated: bool,
+    pub(crate) from: Remote<'a>,
+    /// The address that it was sent to, if the socket reports it.
+    pub(crate) asked: Option<Local>,
+    /// How many datagrams the kernel has dropped at this socket so far, if it says so.
+    pub(crate) missed: Option<u32>,
+}
+
+/// A datagram to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) slices: &'a [IoSlice<'a>],
+    pub(crate) to: Remote<'a>,
+    /// The address of this host to send it from.
+    pub(crate) from: Option<Local>,
+}
+
+/// An error that the network has reported for a datagram that was sent.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: io::Error,
+    /// The receiver of that datagram.
+    pub(crate) to: Option<SocketAddr>,
+    /// The kernel has reported it to the call that sent the datagram already.
+    pub(crate) was_told: bool,
+}
+
+/// Returns a header without content.
+fn no_header() -> libc::mmsghdr {
+    // SAFETY: all-zero bytes are a valid mmsghdr: null pointers with zero lengths.
+    unsafe { std::mem::zeroed() }
+}
+
+const NO_SLICE: libc::iovec = libc::iovec { iov_base: null_mut(), iov_len: 0 };
+
+/// A name as the kernel writes it, of any family.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union RawName {
+    storage: libc::sockaddr_storage,
+    ip: libc::sockaddr_in6,
+    unix: libc::sockaddr_un,
+}
+
+/// Places for the datagrams that one call receives.
+pub(crate) struct Batch {
+    /// How many bytes of a datagram are kept.
+    size: usize,
+    bytes: Vec<u8>,
+    names: Vec<RawName>,
+    controls: Vec<Control>,
+    slices: [libc::iovec; BATCH_MAX],
+    headers: [libc::mmsghdr; BATCH_MAX],
+}
+
+impl Batch {
+    /// Returns places for datagrams of up to `size` bytes. The kernel gives them memory when they
+    /// are first used.
+    pub(crate) fn new(size: usize) -> Self {
+        // SAFETY: all-zero bytes are a valid sockaddr_storage, which is made of integers.
+        let name = RawName { storage: unsafe { std::mem::zeroed() } };
+        Self {
+            size,
+            bytes: vec![0; (size + STAGGER) * BATCH_MAX],
+            names: vec![name; BATCH_MAX],
+            controls: vec![Control::EMPTY; BATCH_MAX],
+            slices: [NO_SLICE; BATCH_MAX],
+            headers: [no_header(); BATCH_MAX],
+        }
+    }
+
+    /// Returns how many bytes of a datagram are kept.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Describes the first `count` places to the kernel.
+    fn prepare(&mut self, count: usize) {
+        let places = self.bytes.chunks_exact_mut(self.size + STAGGER);
+        let parts = self.names.iter_mut().zip(&mut self.controls).zip(places);
+        let headers = self.headers.iter_mut().zip(&mut self.slices);
+        for ((header, slice), ((name, control), place)) in headers.zip(parts).take(count) {
+            *slice = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: self.size };
+            let header = &mut header.msg_hdr;
+            header.msg_name = std::ptr::from_mut(name).cast();
+            header.msg_namelen = size_of::<RawName>() as libc::socklen_t;
+            (header.msg_iov, header.msg_iovlen) = (slice, 1);
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = Control::SIZE as _;
+        }
+    }
+
+    /// Returns datagram `number` of the last batch, and its bytes.
+    pub(crate) fn datagram(&mut self, number: usize) -> (&mut [u8], Received<'_>) {
+        let libc::mmsghdr { msg_hdr: header, msg_len } = &self.headers[number];
+        let length = *msg_len as usize;
+        let start = number * (self.size + STAGGER);
+        let kept = length.min(self.size);
+        let mut received = Received {
+            length,
+            is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+            from: remote(&self.names[number], header.msg_namelen as usize),
+            asked: None,
+            missed: None,
+        };
+        for note in self.controls[number].notes(header.msg_controllen as usize) {
+            match note {
+                Note::Asked(address) => received.asked = Some(address),
+                Note::Missed(count) => received.missed = Some(count),
+                Note::Refused(_) => {}
+            }
+        }
+        (&mut self.bytes[start..start + kept], received)
+    }
+}
+
+/// Returns the remote side in the first `length` bytes of a name.
+fn remote(name: &RawName, length: usize) -> Remote<'_> {
+    const PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
+    // SAFETY: every family has this field at the same place, and any bits are valid integers.
+    let family = unsafe { name.storage.ss_family };
+    if length >= PATH && libc::c_int::from(family) == libc::AF_UNIX {
+        // SAFETY: the kernel has written this variant, or left zeros; any bits are valid integers.
+        let path = unsafe { &name.unix.sun_path };
+        let count = (length - PATH).min(path.len());
+        // SAFETY: c_char and u8 have the same layout, and the array has at least `count` of them.
+        let path = unsafe { std::slice::from_raw_parts(path.as_ptr().cast::<u8>(), count) };
+        let end = match path {
+            // An abstract name may contain zeros.
+            [0, ..] => count,
+            _ => path.iter().position(|byte| *byte == 0).unwrap_or(count),
+        };
+        return Remote::Unix(&path[..end]);
+    }
+    // SAFETY: the kernel has written this variant or a shorter one; any bits are valid integers.
+    let ip = peer_address(unsafe { &name.ip }).filter(|_| length > 0);
+    ip.map_or(if length == 0 { Remote::Unix(&[]) } else { Remote::Connected }, Remote::Ip)
+}
+
+/// Receives up to `most` datagrams (`recvmmsg(2)`), and returns how many. Fewer than `most` means
+/// that no more were there, or that an error waits, which the next call reports.
+pub(crate) fn receive_batch(
+    fd: BorrowedFd<'_>,
+    batch: &mut Batch,
+    most: usize,
+) -> io::Result<usize> {
+    let most = most.min(BATCH_MAX);
+    batch.prepare(most);
+    let headers = batch.headers.as_mut_ptr();
+    transfer(|| {
+        let (call, flags) = (libc::SYS_recvmmsg, libc::MSG_DONTWAIT | libc::MSG_TRUNC);
+        let timeout = std::ptr::null::<libc::timespec>();
+        // SAFETY: the first `most` headers point at names, slices, controls and bytes that are
+        // writable and that `batch` owns; none of these moves during the call.
+        unsafe { libc::syscall(call, fd.as_raw_fd(), headers, most, flags, timeout) }
+    })
+}
+
+/// Room to describe datagrams to the kernel, which is used again for each call.
+#[derive(Default)]
+pub(crate) struct SendRoom {
+    names: Vec<RawAddress>,
+    controls: Vec<Control>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+/// Sends `datagrams`, or the first of them (`sendmmsg(2)`), and returns how many, which is at least
+/// one. It never raises `SIGPIPE`.
+pub(crate) fn send_batch(
+    fd: BorrowedFd<'_>,
+    datagrams: &[Outgoing<'_>],
+    room: &mut SendRoom,
+) -> io::Result<usize> {
+    let datagrams = &datagrams[..datagrams.len().min(BATCH_MAX)];
+    room.names.clear();
+    room.controls.clear();
+    room.headers.clear();
+    for datagram in datagrams {
+        room.names.push(match datagram.to {
+            Remote::Connected => RawAddress::None,
+            Remote::Ip(address) => RawAddress::inet(&address),
+            Remote::Unix(name) => RawAddress::unix_name(name)?,
+        });
+        room.controls.extend(datagram.from.map(|from| Control::from_address(from, datagram.to)));
+    }
+    let mut controls = room.controls.iter_mut();
+    for (datagram, name) in datagrams.iter().zip(&room.names) {
+        let (_, address, length) = name.parts();
+        let mut described = no_header();
+        let header = &mut described.msg_hdr;
+        header.msg_name = address.cast_mut().cast();
+        header.msg_namelen = length;
+        header.msg_iov = datagram.slices.as_ptr().cast_mut().cast();
+        header.msg_iovlen = datagram.slices.len() as _;
+        if datagram.from.is_some()
+            && let Some(control) = controls.next()
+        {
+            header.msg_controllen = control.used() as _;
+            header.msg_control = control.as_mut_ptr().cast();
+        }
+        room.headers.push(described);
+    }
+    let (headers, count) = (room.headers.as_mut_ptr(), room.headers.len());
+    transfer(|| {
+        let (call, flags) = (libc::SYS_sendmmsg, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+        // SAFETY: each header points at a name, at slices (an IoSlice is an iovec) and at a control
+        // that are readable, and that sending does not change; none of these moves during the call.
+        unsafe { libc::syscall(call, fd.as_raw_fd(), headers, count, flags) }
+    })
+}
+
+/// Takes the first error out of the error queue of a socket (`MSG_ERRQUEUE`, `IP_RECVERR`, `ip(7)`).
+///
+/// # Errors
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
+    // SAFETY: all-zero bytes are a valid sockaddr_storage, which is made of integers.
+    let mut name = RawName { storage: unsafe { std::mem::zeroed() } };
+    let mut control = Control::EMPTY;
+    let mut header = no_header().msg_hdr;
+    header.msg_name = std::ptr::from_mut(&mut name).cast();
+    header.msg_namelen = size_of::<RawName>() as libc::socklen_t;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = Control::SIZE as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    transfer(|| {
+        // SAFETY: the header points at a name and a control, both writable, and at no slices.
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags) as libc::c_long }
+    })?;
+    let to = match remote(&name, header.msg_namelen as usize) {
+        Remote::Ip(address) => Some(address),
+        Remote::Connected | Remote::Unix(_) => None,
+    };
+    let found = control.notes(header.msg_controllen as usize).find_map(|note| match note {
+        Note::Refused(refused) => Some(refused),
+        Note::Asked(_) | Note::Missed(_) => None,
+    });
+    let (number, was_told) = found.unwrap_or((libc::EIO, false));
+    Ok(Refusal { error: io::Error::from_raw_os_error(number), to, was_told })
+}
+
+/// Returns the number of the network interface with this name (`if_nametoindex(3)`).
+pub(crate) fn interface_index(name: &std::ffi::CStr) -> io::Result<u32> {
+    // SAFETY: the name ends with a zero byte.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Receives what is sent to a multicast group on an interface, zero for any (`IP_ADD_MEMBERSHIP`,
+/// `ip(7)`; `IPV6_ADD_MEMBERSHIP`, `ipv6(7)`).
+pub(crate) fn join_group(fd: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
+    match group {
+        IpAddr::V4(group) => {
+            let request = interface_request(group, interface);
+            set(fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)
+        }
+        IpAddr::V6(group) => {
+            let request = libc::ipv6_mreq {
+                ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() },
+                ipv6mr_interface: interface,
+            };
+            set(fd, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &request)
+        }
+    }
+}
+
+/// Chooses the interface that multicast datagrams leave by (`IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`).
+pub(crate) fn set_multicast_interface(
+    fd: BorrowedFd<'_>,
+    is_ipv6: bool,
+    interface: u32,
+) -> io::Result<()> {
+    if is_ipv6 {
+        return set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, &(interface as libc::c_int));
+    }
+    let request = interface_request(Ipv4Addr::UNSPECIFIED, interface);
+    set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+fn interface_request(group: Ipv4Addr, interface: u32) -> libc::ip_mreqn {
+    libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
+        imr_address: libc::in_addr { s_addr: libc::INADDR_ANY },
+        imr_ifindex: interface as libc::c_int,
+    }
+}
+
+/// An option of a datagram socket that is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DatagramOption {
+    /// The size of the receive buffer in bytes.
+    ReceiveBuffer,
+    /// The size of the send buffer in bytes.
+    SendBuffer,
+    /// Whether datagrams may be broadcast.
+    Broadcast,
+    /// The hop limit, or time to live.
+    Hops,
+    /// The hop limit of multicast datagrams.
+    MulticastHops,
+    /// Whether multicast datagrams are also received by this host.
+    MulticastLoop,
+    /// The traffic class, or type of service.
+    TrafficClass,
+    /// Whether the address that was asked is reported with each datagram.
+    AskedAddress,
+    /// Whether refusals of the network are queued.
+    Refusals,
+    /// Whether the number of dropped datagrams is reported.
+    Missed,
+}
+
+/// Sets an option of a datagram socket. Those of IPv4 are also set for an IPv6 socket, which may
+/// receive IPv4 datagrams.
+pub(crate) fn set_datagram_option(
+    fd: BorrowedFd<'_>,
+    option: DatagramOption,
+    is_ipv6: bool,
+    value: i32,
+) -> io::Result<()> {
+    use DatagramOption as It;
+    let (v4, v6) = match option {
+        It::ReceiveBuffer => return set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &value),
+        It::SendBuffer => return set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &value),
+        It::Broadcast => return set(fd, libc::SOL_SOCKET, libc::SO_BROADCAST, &value),
+        It::Missed => return set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &value),
+        It::Hops => (libc::IP_TTL, libc::IPV6_UNICAST_HOPS),
+        It::MulticastHops => (libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS),
+        It::MulticastLoop => (libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP),
+        It::TrafficClass => (libc::IP_TOS, libc::IPV6_TCLASS),
+        It::AskedAddress if is_ipv6 => {
+            return set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &value);
+        }
+        It::AskedAddress => (libc::IP_PKTINFO, 0),
+        It::Refusals => (libc::IP_RECVERR, libc::IPV6_RECVERR),
+    };
+    if is_ipv6 {
+        set(fd, libc::IPPROTO_IPV6, v6, &value)?;
+    }
+    set(fd, libc::IPPROTO_IP, v4, &value)
+}
+
+/// `setsockopt(2)` with a value that consists of integers alone.
+fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let (pointer, length) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
+    // SAFETY: `value` is readable for its own length.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, pointer, length) }).map(drop)
+}
+
+/// Returns the IPv4 address that an IPv6 address contains, or the address itself.
+pub(super) fn plain(address: Ipv6Addr) -> IpAddr {
+    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
+}

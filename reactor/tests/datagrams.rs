@@ -1,0 +1,380 @@
+//! Datagrams: UDP and Unix sockets that drive a codec and a service, on every backend.
+
+mod common;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use common::{PATIENCE, on_every_backend, turn_until};
+use protocol::codecs::{Bytes, Lines};
+use protocol::{Codec, Context, DatagramFailure, Flow, Limits, Peer, Reply, Service};
+use reactor::{
+    Address, Counters, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor, Token,
+};
+
+/// What a service was told, in order.
+#[derive(Default)]
+struct Told {
+    failures: Vec<String>,
+    peers: Vec<Peer>,
+    resumed: u32,
+    closed: u32,
+}
+
+/// Echoes each message, and remembers what it was told.
+struct Echo;
+
+impl<C> Service<C, Told> for Echo
+where
+    C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]>,
+{
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        reply: &mut Reply<'_, C>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        context.app.peers.extend(reply.peer().cloned());
+        reply.send(message);
+        Flow::Continue
+    }
+
+    fn resume(&mut self, _reply: &mut Reply<'_, C>, context: &mut Context<'_, Told>) -> Flow {
+        context.app.resumed += 1;
+        Flow::Continue
+    }
+
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        reply: &mut Reply<'_, C>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
+        context.app.failures.push(format!("{peer} {failure}"));
+        Flow::Continue
+    }
+
+    fn closed(&mut self, _reason: &protocol::Reason, context: &mut Context<'_, Told>) {
+        context.app.closed += 1;
+    }
+}
+
+fn bind(address: &str, options: &DatagramOptions) -> DatagramSocket {
+    DatagramSocket::bind(&address.parse().expect("it is an address"), options).expect("it is free")
+}
+
+fn serve_socket(reactor: &mut Reactor<Told>, socket: DatagramSocket, limits: Limits) -> Token {
+    Datagrams::serve(socket, Bytes, Echo, limits, &mut reactor.cx()).expect("it registers")
+}
+
+/// Serves an echo on a free port of `host`. Returns its port.
+fn serve(reactor: &mut Reactor<Told>, host: &str, options: &DatagramOptions) -> u16 {
+    let socket = bind(&format!("udp://{host}:0"), options);
+    let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+    serve_socket(reactor, socket, Limits::DEFAULT);
+    address.port()
+}
+
+/// Returns a socket of a client that waits for answers for a limited time.
+fn client(host: &str) -> UdpSocket {
+    let socket = UdpSocket::bind((host, 0)).expect("a port is free");
+    socket.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+    socket
+}
+
+/// Turns until the kernel has taken `count` more datagrams than at `before`.
+fn turn_until_sent(reactor: &mut Reactor<Told>, before: Counters, count: u64) {
+    turn_until(reactor, |reactor| {
+        reactor.counters().datagrams_sent >= before.datagrams_sent + count
+    });
+}
+
+fn receive(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 70_000];
+    let (length, from) = client.recv_from(&mut buffer).expect("it is answered");
+    buffer.truncate(length);
+    (buffer, from)
+}
+
+fn on_every(test: impl Fn(Reactor<Told>)) {
+    on_every_backend(LoopLimits::DEFAULT, test);
+}
+
+#[test]
+fn datagrams_of_all_sizes_come_back_whole() {
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
+        let client = client("127.0.0.1");
+        for size in [0, 1, 2, 511, 1472, 1473, 9000, 65_000, 65_507, 0] {
+            let sent: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+            let before = reactor.counters();
+            client.send_to(&sent, ("127.0.0.1", port)).expect("it fits");
+            turn_until_sent(&mut reactor, before, 1);
+            assert!(receive(&client).0 == sent, "{size} bytes differ");
+        }
+        let counters = reactor.counters();
+        assert_eq!((counters.datagrams_received, counters.datagrams_sent), (10, 10));
+        assert_eq!((counters.datagrams_refused, counters.datagrams_unsent), (0, 0));
+    });
+}
+
+#[test]
+fn a_wildcard_server_answers_from_the_address_that_was_asked() {
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "0.0.0.0", &DatagramOptions::default());
+        let client = client("127.0.0.1");
+        for host in ["127.0.0.2", "127.0.0.1", "127.0.0.77"] {
+            let before = reactor.counters();
+            client.send_to(b"who", (host, port)).expect("it is sent");
+            turn_until_sent(&mut reactor, before, 1);
+            let (bytes, from) = receive(&client);
+            assert_eq!((&bytes[..], from.ip()), (&b"who"[..], host.parse::<IpAddr>().expect(host)));
+            let asked = reactor.app.peers.last().and_then(Peer::asked).map(|it| it.0);
+            assert_eq!(asked, Some(from.ip()));
+        }
+    });
+}
+
+#[test]
+fn an_ipv6_wildcard_server_answers_ipv4_and_ipv6_from_the_address_that_was_asked() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        testkit::tell("SKIPPED", "this machine has no IPv6");
+        return;
+    }
+    on_every(|mut reactor| {
+        let options = DatagramOptions { dual_stack: true, ..DatagramOptions::default() };
+        let port = serve(&mut reactor, "[::]", &options);
+        for (own, host) in [("127.0.0.1", "127.0.0.2"), ("::1", "::1")] {
+            let client = client(own);
+            let before = reactor.counters();
+            client.send_to(b"who", (host, port)).expect("it is sent");
+            turn_until_sent(&mut reactor, before, 1);
+            let (bytes, from) = receive(&client);
+            assert_eq!((&bytes[..], from.ip()), (&b"who"[..], host.parse::<IpAddr>().expect(host)));
+        }
+    });
+}
+
+#[test]
+fn multicast_is_joined_on_an_interface_and_answered_from_its_own_address() {
+    on_every(|mut reactor| {
+        let socket = bind("udp://0.0.0.0:0", &DatagramOptions::default());
+        let group: IpAddr = [239, 255, 7, 9].into();
+        socket.join_multicast(group, Some("lo")).expect("lo has multicast");
+        let error = socket.join_multicast([10, 0, 0, 1].into(), None).expect_err("it is no group");
+        assert!(error.to_string().contains("10.0.0.1"), "{error}");
+        let error = socket.join_multicast(group, Some("none")).expect_err("there is none");
+        assert!(error.to_string().contains("no network interface none"), "{error}");
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        serve_socket(&mut reactor, socket, Limits::DEFAULT);
+
+        let sender = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        sender.set_multicast_interface("lo").expect("it is there");
+        let sender = sender.as_fd().try_clone_to_owned().expect("a descriptor is free");
+        let sender = UdpSocket::from(sender);
+        sender.set_nonblocking(false).expect("modes can be set");
+        sender.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+        let before = reactor.counters();
+        sender.send_to(b"all", (group, address.port())).expect("it is sent");
+        turn_until_sent(&mut reactor, before, 1);
+        let (bytes, from) = receive(&sender);
+        assert_eq!((&bytes[..], from.ip().to_string()), (&b"all"[..], "127.0.0.1".to_owned()));
+    });
+}
+
+#[test]
+fn a_multicast_group_of_ipv6_is_joined() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        testkit::tell("SKIPPED", "this machine has no IPv6");
+        return;
+    }
+    let socket = bind("udp://[::]:0", &DatagramOptions::default());
+    let group: IpAddr = "ff01::1234".parse().expect("it is an address");
+    socket.join_multicast(group, Some("lo")).expect("lo has multicast");
+    // Many machines have no route to groups over lo, so the kernel is asked what it has joined.
+    let joined = std::fs::read_to_string("/proc/net/igmp6").expect("the kernel has IPv6");
+    let is_it =
+        |line: &str| line.contains("lo ") && line.contains("ff010000000000000000000000001234");
+    assert!(joined.lines().any(is_it), "{joined}");
+    drop(socket);
+}
+
+#[test]
+fn a_broadcast_is_received_and_answered() {
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "0.0.0.0", &DatagramOptions::default());
+        let client = client("127.0.0.1");
+        client.set_broadcast(true).expect("options can be set");
+        let before = reactor.counters();
+        client.send_to(b"all", ("127.255.255.255", port)).expect("lo has a broadcast address");
+        turn_until_sent(&mut reactor, before, 1);
+        let (bytes, from) = receive(&client);
+        assert_eq!((&bytes[..], from.ip().to_string()), (&b"all"[..], "127.0.0.1".to_owned()));
+    });
+}
+
+#[test]
+fn a_socket_broadcasts_only_if_it_was_asked_for() {
+    on_every(|mut reactor| {
+        let target = client("0.0.0.0");
+        let port = target.local_addr().expect("it is bound").port();
+        let receiver = Peer::from(SocketAddr::from(([127, 255, 255, 255], port)));
+        for broadcast in [false, true] {
+            let options = DatagramOptions { broadcast, ..DatagramOptions::default() };
+            let socket = bind("udp://127.0.0.1:0", &options);
+            let says = Says { to: receiver.clone() };
+            let token = Datagrams::serve(socket, Bytes, says, Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+            let done =
+                |counters: Counters| counters.datagrams_sent + counters.datagrams_undelivered;
+            let before = done(reactor.counters());
+            reactor.cx().wake(token);
+            turn_until(&mut reactor, |reactor| done(reactor.counters()) > before);
+            assert_eq!(reactor.counters().datagrams_sent, u64::from(broadcast));
+        }
+        assert!(
+            reactor.app.failures[0].contains("Permission denied"),
+            "{:?}",
+            reactor.app.failures
+        );
+        assert_eq!(receive(&target).0, b"news");
+    });
+}
+
+/// Sends news to a peer whenever it is woken, without being asked.
+struct Says {
+    to: Peer,
+}
+
+impl Service<Bytes, Told> for Says {
+    fn call(
+        &mut self,
+        _message: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, Told>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
+        assert!(reply.peer().is_none(), "it answers no datagram");
+        reply.to(&self.to).send(b"news");
+        Flow::Continue
+    }
+
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        _reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        context.app.failures.push(failure.to_string());
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_datagram_above_the_limit_is_reported_and_dropped() {
+    on_every(|mut reactor| {
+        let limits = Limits { message_size_max: 100, ..Limits::DEFAULT };
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        serve_socket(&mut reactor, socket, limits);
+        let client = client("127.0.0.1");
+        for size in [101, 100, 5000] {
+            client.send_to(&vec![7; size], address).expect("it is sent");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_refused == 2);
+        assert_eq!(receive(&client).0, [7; 100]);
+        let own = client.local_addr().expect("it is bound");
+        let expected: Vec<String> = [101, 5000]
+            .map(|size| format!("{own} a datagram of {size} bytes is larger than the limit"))
+            .into();
+        assert_eq!(reactor.app.failures, expected);
+        assert_eq!(reactor.counters().datagrams_sent, 1);
+    });
+}
+
+#[test]
+fn a_datagram_that_is_not_exactly_one_message_is_refused_alone() {
+    on_every(|mut reactor| {
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        Datagrams::serve(socket, Lines::default(), Echo, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        let client = client("127.0.0.1");
+        for text in ["one\n", "no end", "two\nthree\n", "", "four\n", "x", "five\n"] {
+            client.send_to(text.as_bytes(), address).expect("it is sent");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 3);
+        for text in ["one\n", "four\n", "five\n"] {
+            assert_eq!(receive(&client).0, text.as_bytes());
+        }
+        let failures = &reactor.app.failures;
+        assert_eq!(reactor.counters().datagrams_refused, 4);
+        assert!(failures[0].contains("its 6 bytes are an incomplete message"), "{failures:?}");
+        assert!(failures[1].contains("6 of its 10 bytes follow a message"), "{failures:?}");
+    });
+}
+
+/// Sends each word of a message as a datagram of its own, and pauses after "pause".
+struct Words;
+
+impl Service<Bytes, Told> for Words {
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, Told>,
+    ) -> Flow {
+        for word in message.split(|byte| *byte == b' ') {
+            reply.send(word);
+        }
+        if message == b"pause" { Flow::Pause } else { Flow::Continue }
+    }
+}
+
+#[test]
+fn each_message_of_a_reply_is_a_datagram() {
+    on_every(|mut reactor| {
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        Datagrams::serve(socket, Bytes, Words, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        let client = client("127.0.0.1");
+        client.send_to(b"one two  four", address).expect("it is sent");
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 4);
+        for word in ["one", "two", "", "four"] {
+            assert_eq!(receive(&client).0, word.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_service_that_pauses_gets_the_rest_of_the_batch_when_it_is_woken() {
+    on_every(|mut reactor| {
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        let token = Datagrams::serve(socket, Bytes, Words, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        let client = client("127.0.0.1");
+        for text in ["a", "pause", "b", "c", "d", "e"] {
+            client.send_to(text.as_bytes(), address).expect("it is sent");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 2);
+        for _ in 0..20 {
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        }
+        assert_eq!(reactor.counters().datagrams_sent, 2, "it pauses");
+        let turns = reactor.counters().turns;
+        reactor.run_once(Some(Duration::from_millis(20))).expect("it turns");
+        assert_eq!(reactor.counters().turns, turns + 1, "it sleeps");
+        reactor.cx().wake(token);
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 6);
+        for text in ["a", "pause", "b", "c", "d", "e"] {
+            assert_eq!(receive(&client).0, text.as_bytes());
+        }
+    });
+}
