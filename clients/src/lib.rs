@@ -14,6 +14,7 @@ pub mod kv_cli;
 pub mod load;
 pub mod output;
 pub mod resp;
+pub mod sentinel;
 pub mod talk;
 
 /// The reason why a tool failed.
