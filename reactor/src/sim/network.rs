@@ -31,6 +31,8 @@ pub(super) struct Parcel {
     to: usize,
     /// The end of a connection that sends it, if there is one.
     sender: SocketId,
+    /// When it arrives if nothing stops it: not before what was sent before it.
+    due: u64,
     what: Segment,
 }
 
@@ -140,7 +142,7 @@ impl World {
         what: Segment,
     ) {
         let is_sent_once = what.is_sent_once();
-        let parcel = Parcel { from, to, sender, what };
+        let parcel = Parcel { from, to, sender, due: at, what };
         if let Some(waiting) = self.swallowed.get_mut(&sender) {
             if !is_sent_once {
                 waiting.push_back(parcel);
@@ -200,8 +202,7 @@ impl World {
             if matches!(parcel.what, Segment::Bytes { .. } | Segment::Fin { .. }) {
                 let stream = self.sockets.get_mut(&parcel.sender).and_then(Socket::stream);
                 match stream {
-                    // It must not overtake what was sent before and is still on its way, nor be
-                    // overtaken by what is sent from now on.
+                    // What is sent from now on must not overtake it.
                     Some(stream) if !stream.is_reset => {
                         at = at.max(stream.last_arrival);
                         stream.last_arrival = at;
@@ -211,6 +212,9 @@ impl World {
                     _ => {}
                 }
             }
+            // It must not overtake what was sent before and is still on its way. Its sender, which
+            // knew when that arrives, may be gone.
+            at = at.max(parcel.due);
             self.later(at, Happening::Arrival(parcel));
         }
     }
@@ -232,7 +236,7 @@ impl World {
     pub(super) fn turn_down(&mut self, socket: SocketId, host: usize, errno: i32) {
         let at = self.time_of(host) + self.latency.1;
         let what = Segment::Refusal { to: socket, errno };
-        let parcel = Parcel { from: host, to: host, sender: NO_SOCKET, what };
+        let parcel = Parcel { from: host, to: host, sender: NO_SOCKET, due: at, what };
         self.later(at, Happening::Arrival(parcel));
     }
 
@@ -290,7 +294,7 @@ impl World {
         to: (usize, usize),
         what: Segment,
     ) {
-        let parcel = Parcel { from: to.0, to: to.1, sender, what };
+        let parcel = Parcel { from: to.0, to: to.1, sender, due: at, what };
         self.later(at, Happening::Arrival(parcel));
     }
 }

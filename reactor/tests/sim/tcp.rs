@@ -93,6 +93,26 @@ fn bytes_to_a_closed_peer_are_answered_with_a_reset() {
 }
 
 #[test]
+fn what_was_held_back_does_not_overtake_what_is_on_its_way() {
+    let mut pair = Pair::connected();
+    pair.sim.set_latency(Duration::from_millis(500), Duration::from_millis(500));
+    pair.act_near(Act::Write(b"first, ".to_vec()));
+    pair.run(10);
+    pair.sim.set_latency(Duration::from_millis(1), Duration::from_millis(1));
+    pair.sim.hold(pair.client, pair.server);
+    pair.act_near(Act::Write(b"second".to_vec()));
+    pair.run(1);
+    // With its socket gone, nothing but the segments themselves knows their order.
+    pair.act_near(Act::Reset);
+    pair.run(10);
+    pair.sim.release(pair.client, pair.server);
+    pair.run(100);
+    assert_eq!(pair.far(0).read, b"");
+    pair.run(1_000);
+    assert_eq!(pair.far(0).read, b"first, second");
+}
+
+#[test]
 fn bytes_come_before_the_reset_that_follows_them() {
     let mut pair = Pair::connected();
     pair.act_near(Act::Read(false));
