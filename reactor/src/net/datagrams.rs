@@ -122,6 +122,8 @@ pub struct Datagrams<C, S> {
     tries: u32,
     /// How many more datagrams may be sent in this turn.
     sends_left: usize,
+    /// How many more refusals may be taken in this turn.
+    refusals_left: usize,
     pauses: Backoff,
     unsent_log: Folding,
     last_batches: u32,
@@ -208,6 +210,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             sending_pauses: None,
             tries: 0,
             sends_left: 0,
+            refusals_left: 0,
             pauses: Backoff::default(),
             unsent_log: Folding::default(),
             last_batches: 0,
@@ -231,6 +234,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         let shared = cx.core.shared.datagrams.take().filter(|room| room.batch.size() == size);
         let mut room = shared.unwrap_or_else(|| Box::new(Room::new(size)));
         self.sends_left = cx.limits().datagrams_per_turn;
+        self.refusals_left = self.sends_left;
         let result = call(self, &mut room, cx).and_then(|()| self.settle(&mut room, cx));
         if room.effects.take_asked() {
             self.carry_out(&mut room.effects, cx);

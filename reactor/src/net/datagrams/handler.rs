@@ -38,7 +38,10 @@ where
                 timer::SEND => this.sending_pauses = None,
                 timer::PARKED => this.retry_parked(room, cx)?,
                 timer::RECEIVE => this.reception.resume(),
-                timer::REFUSALS => _ = this.take_refusals(room, cx)?,
+                timer::REFUSALS => {
+                    this.reception.more_refusals = false;
+                    this.take_refusals(room, cx)?;
+                }
                 key => {
                     this.timeouts.retain(|(_, timer)| *timer != expired.id);
                     let key = u8::try_from(key).unwrap_or(u8::MAX);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use log::warn;
 use protocol::{Codec, Context, DatagramFailure, Decoded, Flow, Outbox, Peer, Service};
@@ -29,6 +30,8 @@ pub(super) struct Reception {
     held: VecDeque<(Option<Peer>, Vec<u8>)>,
     /// How many datagrams the kernel has dropped, as it said last.
     missed: u32,
+    /// More refusals may wait, and a timer tells to take them.
+    pub(super) more_refusals: bool,
     /// The kernel has no memory. Receiving goes on after a time.
     is_paused: bool,
     pauses: Backoff,
@@ -230,7 +233,8 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 Ok(())
             }
             Some(_) => {
-                if self.take_refusals(room, cx)? == 0 {
+                // Most are in the queue too, where more is known about them.
+                if self.take_refusals(room, cx)? == 0 && !self.reception.more_refusals {
                     self.tell_undelivered(error, None, room, cx);
                 }
                 Ok(())
@@ -249,20 +253,23 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         A: 'static,
         S: Service<C, A>,
     {
-        let most = cx.limits().datagrams_per_turn;
         let mut count = 0;
-        while !self.place.is_unix() && count < most {
+        while !self.place.is_unix() && self.refusals_left > 0 {
             let taken =
                 cx.try_io("recvmsg", Interest::NONE, |fd| kernel::take_refusal(fd).map(Some));
             let Some(refusal) = taken? else { break };
             count += 1;
+            self.refusals_left -= 1;
             if !refusal.was_told {
                 let peer = refusal.to.filter(|_| !self.is_connected()).map(Peer::from);
                 self.tell_undelivered(refusal.error, peer, room, cx);
             }
         }
-        if count == most {
-            cx.set_timer(std::time::Duration::ZERO, None, timer::REFUSALS);
+        if self.refusals_left == 0 && !self.place.is_unix() {
+            // In the next turn, after the other sources.
+            if !std::mem::replace(&mut self.reception.more_refusals, true) {
+                cx.set_timer(Duration::from_nanos(1), None, timer::REFUSALS);
+            }
         } else if count == 0
             && cx.readiness().contains(Readiness::ERROR)
             && let Some(error) = cx.take_error()?

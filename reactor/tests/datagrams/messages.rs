@@ -1,106 +1,17 @@
-//! Datagrams: UDP and Unix sockets that drive a codec and a service, on every backend.
-
-mod common;
+//! Messages, their replies, and the addresses that they are sent from.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use common::{PATIENCE, on_every_backend, turn_until};
 use protocol::codecs::{Bytes, Lines};
-use protocol::{Codec, Context, DatagramFailure, Flow, Limits, Peer, Reply, Service};
-use reactor::{
-    Address, Counters, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor, Token,
+use protocol::{Context, Flow, Limits, Peer, Reply, Service};
+use reactor::{Address, Counters, DatagramOptions, Datagrams};
+
+use crate::common::{PATIENCE, turn_until};
+use crate::{
+    Echo, Says, Told, bind, client, on_every, receive, serve, serve_socket, turn_until_sent,
 };
-
-/// What a service was told, in order.
-#[derive(Default)]
-struct Told {
-    failures: Vec<String>,
-    peers: Vec<Peer>,
-    resumed: u32,
-    closed: u32,
-}
-
-/// Echoes each message, and remembers what it was told.
-struct Echo;
-
-impl<C> Service<C, Told> for Echo
-where
-    C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]>,
-{
-    fn call(
-        &mut self,
-        message: &mut [u8],
-        reply: &mut Reply<'_, C>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        context.app.peers.extend(reply.peer().cloned());
-        reply.send(message);
-        Flow::Continue
-    }
-
-    fn resume(&mut self, _reply: &mut Reply<'_, C>, context: &mut Context<'_, Told>) -> Flow {
-        context.app.resumed += 1;
-        Flow::Continue
-    }
-
-    fn failed(
-        &mut self,
-        failure: &DatagramFailure,
-        reply: &mut Reply<'_, C>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
-        context.app.failures.push(format!("{peer} {failure}"));
-        Flow::Continue
-    }
-
-    fn closed(&mut self, _reason: &protocol::Reason, context: &mut Context<'_, Told>) {
-        context.app.closed += 1;
-    }
-}
-
-fn bind(address: &str, options: &DatagramOptions) -> DatagramSocket {
-    DatagramSocket::bind(&address.parse().expect("it is an address"), options).expect("it is free")
-}
-
-fn serve_socket(reactor: &mut Reactor<Told>, socket: DatagramSocket, limits: Limits) -> Token {
-    Datagrams::serve(socket, Bytes, Echo, limits, &mut reactor.cx()).expect("it registers")
-}
-
-/// Serves an echo on a free port of `host`. Returns its port.
-fn serve(reactor: &mut Reactor<Told>, host: &str, options: &DatagramOptions) -> u16 {
-    let socket = bind(&format!("udp://{host}:0"), options);
-    let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
-    serve_socket(reactor, socket, Limits::DEFAULT);
-    address.port()
-}
-
-/// Returns a socket of a client that waits for answers for a limited time.
-fn client(host: &str) -> UdpSocket {
-    let socket = UdpSocket::bind((host, 0)).expect("a port is free");
-    socket.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
-    socket
-}
-
-/// Turns until the kernel has taken `count` more datagrams than at `before`.
-fn turn_until_sent(reactor: &mut Reactor<Told>, before: Counters, count: u64) {
-    turn_until(reactor, |reactor| {
-        reactor.counters().datagrams_sent >= before.datagrams_sent + count
-    });
-}
-
-fn receive(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = vec![0; 70_000];
-    let (length, from) = client.recv_from(&mut buffer).expect("it is answered");
-    buffer.truncate(length);
-    (buffer, from)
-}
-
-fn on_every(test: impl Fn(Reactor<Told>)) {
-    on_every_backend(LoopLimits::DEFAULT, test);
-}
 
 #[test]
 fn datagrams_of_all_sizes_come_back_whole() {
@@ -241,38 +152,6 @@ fn a_socket_broadcasts_only_if_it_was_asked_for() {
         );
         assert_eq!(receive(&target).0, b"news");
     });
-}
-
-/// Sends news to a peer whenever it is woken, without being asked.
-struct Says {
-    to: Peer,
-}
-
-impl Service<Bytes, Told> for Says {
-    fn call(
-        &mut self,
-        _message: &mut [u8],
-        _reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        Flow::Continue
-    }
-
-    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
-        assert!(reply.peer().is_none(), "it answers no datagram");
-        reply.to(&self.to).send(b"news");
-        Flow::Continue
-    }
-
-    fn failed(
-        &mut self,
-        failure: &DatagramFailure,
-        _reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        context.app.failures.push(failure.to_string());
-        Flow::Continue
-    }
 }
 
 #[test]

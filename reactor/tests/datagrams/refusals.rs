@@ -1,0 +1,246 @@
+//! Refusals of the network, and errors that concern one datagram alone.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use protocol::codecs::Bytes;
+use protocol::{Context, DatagramFailure, Flow, Limits, Peer, Reply, Service};
+use reactor::{
+    Address, BackendKind, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor,
+};
+
+use crate::common::{PATIENCE, turn_until};
+use crate::{Told, bind, client, on_every, receive, serve};
+
+/// Returns a port on which nothing receives.
+fn closed_port() -> u16 {
+    client("127.0.0.1").local_addr().expect("it was bound").port()
+}
+
+/// How many refusals a server survives.
+const REFUSALS: u64 = 10_000;
+
+#[test]
+fn ten_thousand_refusals_are_survived_by_a_server_that_is_not_connected() {
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
+        // Each sender is gone before it is answered.
+        for round in 0..REFUSALS / 50 {
+            for _ in 0..50 {
+                client("127.0.0.1").send_to(b"gone", ("127.0.0.1", port)).expect("it is sent");
+            }
+            let wanted = (round + 1) * 50;
+            turn_until(&mut reactor, |reactor| reactor.counters().datagrams_undelivered >= wanted);
+        }
+        let counters = reactor.counters();
+        assert_eq!(counters.datagrams_undelivered, REFUSALS, "{counters}");
+        assert_eq!((counters.live(), counters.datagrams_unsent), (1, 0), "{counters}");
+        let refused = "Connection refused";
+        assert_eq!(reactor.app.failures.len() as u64, REFUSALS);
+        assert!(reactor.app.failures.iter().all(|it| it.contains(refused)));
+        assert!(reactor.app.failures[0].starts_with("127.0.0.1:"), "{}", reactor.app.failures[0]);
+
+        let (client, before) = (client("127.0.0.1"), reactor.counters());
+        client.send_to(b"still there", ("127.0.0.1", port)).expect("it is sent");
+        crate::turn_until_sent(&mut reactor, before, 1);
+        assert_eq!(receive(&client).0, b"still there");
+        assert_sleeps(&mut reactor);
+    });
+}
+
+/// Checks that the loop has nothing to do.
+fn assert_sleeps(reactor: &mut Reactor<Told>) {
+    for _ in 0..5 {
+        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    }
+    let before = reactor.counters();
+    for _ in 0..10 {
+        reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
+    }
+    let after = reactor.counters();
+    assert_eq!(after.runs, before.runs, "it does not sleep: {after}");
+    assert_eq!(after.idle_spins, 0, "{after}");
+}
+
+/// Sends what it is given when it opens, and answers nothing.
+struct Sends(Vec<(Option<Peer>, usize)>);
+
+impl Service<Bytes, Told> for Sends {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
+        self.resume(reply, context)
+    }
+
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        context.app.messages.push(message.to_vec());
+        Flow::Continue
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
+        for (peer, size) in &self.0 {
+            if let Some(peer) = peer {
+                reply.to(peer);
+            }
+            reply.send(&vec![7; *size]);
+        }
+        Flow::Continue
+    }
+
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
+        context.app.failures.push(format!("{peer} {failure}"));
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_connected_client_is_told_that_it_is_refused_and_goes_on() {
+    on_every(|mut reactor| {
+        let port = closed_port();
+        let peer = Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)));
+        let socket = DatagramSocket::connect(&peer, &DatagramOptions::default());
+        let socket = socket.expect("connecting exchanges nothing");
+        let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
+        let service = Sends(vec![(None, 3)]);
+        let token = Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        turn_until(&mut reactor, |reactor| reactor.app.failures.len() == 1);
+        assert!(
+            reactor.app.failures[0].contains("Connection refused"),
+            "{:?}",
+            reactor.app.failures
+        );
+        assert_sleeps(&mut reactor);
+
+        let server = UdpSocket::bind(("127.0.0.1", port)).expect("the port is still free");
+        server.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+        reactor.cx().wake(token);
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 2);
+        assert_eq!(receive(&server), (vec![7; 3], own));
+        server.send_to(b"answer", own).expect("it is sent");
+        turn_until(&mut reactor, |reactor| reactor.app.messages == [b"answer"]);
+    });
+}
+
+#[test]
+fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
+    on_every(|mut reactor| {
+        let target = client("127.0.0.1");
+        let good = Peer::from(target.local_addr().expect("it is bound"));
+        let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
+        // Without permission to broadcast.
+        let forbidden = Peer::from(SocketAddr::from(([127, 255, 255, 255], 9)));
+        let service = Sends(vec![
+            (None, 1),
+            (Some(good.clone()), 1),
+            (Some(forbidden.clone()), 2),
+            (Some(good.clone()), 65_508),
+            (Some(closed.clone()), 3),
+            (Some(good.clone()), 4),
+            (Some(Peer::unix(b"")), 5),
+            (Some(good.clone()), 6),
+        ]);
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        turn_until(&mut reactor, |reactor| reactor.app.failures.len() == 3);
+        for size in [1, 4, 6] {
+            assert_eq!(receive(&target).0, vec![7; size]);
+        }
+        let counters = reactor.counters();
+        assert_eq!((counters.datagrams_sent, counters.datagrams_unsent), (4, 2), "{counters}");
+        let mut failures = reactor.app.failures.clone();
+        failures.sort();
+        let told = |peer: &Peer, error: &str| {
+            assert!(
+                failures.iter().any(|it| it.starts_with(&peer.to_string()) && it.contains(error)),
+                "{peer}, {error}: {failures:?}"
+            );
+        };
+        told(&forbidden, "Permission denied");
+        told(&good, "Message too long");
+        told(&closed, "Connection refused");
+        assert_sleeps(&mut reactor);
+    });
+}
+
+/// Answers each failure with another datagram to the peer that has refused the last one.
+struct Insists(Peer);
+
+impl Service<Bytes, Told> for Insists {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
+        reply.to(&self.0).send(b"please");
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        _message: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, Told>,
+    ) -> Flow {
+        Flow::Continue
+    }
+
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        context.app.failures.push(failure.to_string());
+        reply.to(&self.0).send(b"please");
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_service_that_answers_every_failure_does_not_hold_the_loop() {
+    on_every(|mut reactor| {
+        for host in [[127, 0, 0, 1], [127, 255, 255, 255]] {
+            let insists = Insists(Peer::from(SocketAddr::from((host, closed_port()))));
+            let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+            Datagrams::serve(socket, Bytes, insists, Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+        }
+        for _ in 0..10 {
+            reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
+        }
+        let failures = reactor.app.failures.len();
+        assert!((10..5000).contains(&failures), "{failures} failures in 10 turns");
+    });
+}
+
+#[test]
+fn refusals_are_taken_within_the_budget_of_a_turn() {
+    for kind in BackendKind::ALL {
+        let limits = LoopLimits { datagrams_per_turn: 8, ..LoopLimits::DEFAULT };
+        let backend = kind.open().expect("the backend opens");
+        let mut reactor =
+            Reactor::with_backend(backend, limits, Told::default()).expect("the reactor opens");
+        let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
+        let service = Sends(vec![(Some(closed), 1); 100]);
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        let mut before = 0;
+        while reactor.app.failures.len() < 100 {
+            reactor.run_once(Some(PATIENCE)).expect("it turns");
+            let after = reactor.app.failures.len();
+            // In the turn of readiness, and in that of a timer.
+            assert!(after - before <= 2 * 8, "{kind}: {} in one turn", after - before);
+            before = after;
+        }
+        assert_sleeps(&mut reactor);
+        assert_eq!(reactor.app.failures.len(), 100, "{kind}: each is told once");
+    }
+}
