@@ -266,6 +266,11 @@ impl World {
         for host in &mut self.hosts {
             host.stall = 0;
         }
+        // What is reported late because of a fault is reported now. On a host that stalls, the
+        // fault would outlast the calm by as much as the stall does.
+        for watch in self.sockets.values_mut().filter_map(|socket| socket.watch.as_mut()) {
+            watch.held_until = 0;
+        }
         self.deaf_ports.clear();
         self.unblock_connections();
     }
