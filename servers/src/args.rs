@@ -4,13 +4,18 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use reactor::{BackendKind, Location, LoopLimits};
+use reactor::{AddressError, BackendKind, Location, LoopLimits};
 
 use crate::{Server, ending};
 
 const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, localhost:8080 \
                            (all addresses of that name) or unix:/run/x.sock. May be given several \
                            times";
+
+const DATAGRAMS_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, \
+                              localhost:8080 (all addresses of that name) or unix:/run/x.sock; for \
+                              datagrams, udp://127.0.0.1:8080 or unix-dgram:/run/x.sock. May be \
+                              given several times";
 
 /// The arguments that every server takes.
 #[derive(Clone, Debug, Args)]
@@ -66,6 +71,17 @@ impl IdleTimeout {
             Self::After(limit) => Some(limit),
         }
     }
+}
+
+/// Reads an address to listen on. One of UDP may lack its port if there is a default.
+fn parse_location(text: &str, port: Option<u16>) -> Result<Location, AddressError> {
+    let error = match text.parse() {
+        Ok(location) => return Ok(location),
+        Err(error) => error,
+    };
+    let with_port =
+        port.filter(|_| text.starts_with("udp://")).map(|port| format!("{text}:{port}"));
+    with_port.and_then(|text| text.parse().ok()).ok_or(error)
 }
 
 /// Reads a time such as `500ms`, `60s` or `1h30m`, or `off`.
@@ -155,11 +171,23 @@ pub(crate) fn read<E: Args>(
     server: Server,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Cli<E>, clap::Error> {
-    let default = format!("The server listens on {} unless --listen is given.", server.address);
+    let mut default = format!("The server listens on {} unless --listen is given.", server.address);
+    let help = match server.datagram_port {
+        Some(port) => {
+            let example = "An address of UDP without a port, such as udp://127.0.0.1,";
+            default = format!("{default} {example} has port {port}.");
+            DATAGRAMS_HELP
+        }
+        None => LISTEN_HELP,
+    };
     let command = Cli::<E>::command()
         .name(server.name)
         .bin_name(server.name)
         .about(server.about)
+        .mut_arg("listen", |arg| {
+            arg.help(help)
+                .value_parser(move |text: &str| parse_location(text, server.datagram_port))
+        })
         .after_help(format!("{default}\n\n{NOTES}"));
     let matches = command.try_get_matches_from(args);
     matches.and_then(|matches| Cli::from_arg_matches(&matches))
@@ -205,6 +233,30 @@ mod tests {
             "off1s",
         ] {
             assert!(parse_idle(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_address_of_udp_may_lack_its_port() {
+        for (text, shown) in [
+            ("udp://127.0.0.1", "udp://127.0.0.1:8000"),
+            ("udp://[::1]", "udp://[::1]:8000"),
+            ("udp://localhost", "udp://localhost:8000"),
+            ("udp://127.0.0.1:7", "udp://127.0.0.1:7"),
+            ("127.0.0.1:7", "127.0.0.1:7"),
+        ] {
+            let location = parse_location(text, Some(8000)).expect(text);
+            assert_eq!(location.to_string(), shown);
+        }
+        for (text, port) in [
+            ("127.0.0.1", Some(8000)),
+            ("udp://127.0.0.1", None),
+            ("udp://127.0.0.1:70000", Some(8000)),
+            ("udp://127.0.0.1:", Some(8000)),
+            ("udp://::1", Some(8000)),
+            ("udp://", Some(8000)),
+        ] {
+            assert!(parse_location(text, port).is_err(), "{text}");
         }
     }
 

@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Args;
-use protocol::{Limits, Session};
-use reactor::{LoopCx, LoopLimits, Reactor};
+use protocol::codecs::Bytes;
+use protocol::{Codec, Limits, Service, Session};
+use reactor::{DatagramSocket, Datagrams, LoopCx, LoopLimits, Reactor, Token};
 
 mod args;
 pub mod echo;
@@ -36,7 +37,14 @@ pub struct Server {
     pub about: &'static str,
     /// The default address to listen on, in the syntax of [`Location`](reactor::Location).
     pub address: &'static str,
+    /// The port of UDP for an address that has none, such as `udp://127.0.0.1`; `None` if the
+    /// server does not take datagrams.
+    pub datagram_port: Option<u16>,
 }
+
+/// Drives a socket of datagrams: see [`Application::datagrams`].
+pub type ServeDatagrams<A> =
+    Rc<dyn Fn(DatagramSocket, Limits, &mut LoopCx<'_, A>) -> io::Result<Token>>;
 
 /// The parts of a server besides the arguments that all servers take: the state that its connections
 /// share, their limits, and the constructor of their sessions.
@@ -50,8 +58,26 @@ pub struct Application<A, S> {
     pub loop_limits: LoopLimits,
     /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
+    /// Drives a socket of datagrams, for a server that takes them.
+    pub datagrams: Option<ServeDatagrams<A>>,
     /// Called once before the loop runs, to arm timers.
     pub start: fn(&mut LoopCx<'_, A>) -> io::Result<()>,
+}
+
+impl<A: 'static, S> Application<A, S> {
+    /// Serves datagrams too: each socket with the codec and the service of a call of `make`.
+    #[must_use]
+    pub fn with_datagrams<C, D>(mut self, make: impl Fn() -> (C, D) + 'static) -> Self
+    where
+        C: Codec + Clone + 'static,
+        D: Service<C, A> + 'static,
+    {
+        self.datagrams = Some(Rc::new(move |socket, limits, cx| {
+            let (codec, service) = make();
+            Datagrams::serve(socket, codec, service, limits, cx)
+        }));
+        self
+    }
 }
 
 impl<S> Application<(), S> {
@@ -62,17 +88,19 @@ impl<S> Application<(), S> {
     {
         let session = Rc::new(move |_peer| make());
         let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
-        Self { state: (), limits, loop_limits, session, start: |_| Ok(()) }
+        Self { state: (), limits, loop_limits, session, datagrams: None, start: |_| Ok(()) }
     }
 }
 
 /// Runs a server without state until it is told to stop, with a session from `make` for each
-/// connection. See [`run_with`].
+/// connection, and one as the service of each socket of datagrams. See [`run_with`].
 pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
 where
-    S: Session + 'static,
+    S: Session + Service<Bytes> + 'static,
 {
-    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| Ok(Application::stateless(make)))
+    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| {
+        Ok(Application::stateless(make).with_datagrams(move || (Bytes, make())))
+    })
 }
 
 /// Builds the loop of a server as [`run_with`] does, from the arguments of its command line without

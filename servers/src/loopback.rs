@@ -1,9 +1,10 @@
 //! The shared session of echo and uppercase: sends back all input, changed in place.
 
-use protocol::{Buffer, Context, Flow, Output, Reason, Session};
+use protocol::codecs::Bytes;
+use protocol::{Buffer, Context, Flow, Output, Reason, Reply, Service, Session};
 
-/// Sends back what it receives, changed in place. Large pieces are not copied
-/// ([`Output::take_input`]).
+/// Sends back what it receives, changed in place: the bytes of a connection, of which large pieces
+/// are not copied ([`Output::take_input`]), and each datagram to its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Loopback {
     change: fn(&mut [u8]),
@@ -31,6 +32,19 @@ impl<A> Session<A> for Loopback {
             unsent if unsent >= context.limits.output_high => Flow::Pause,
             _ => Flow::Continue,
         })
+    }
+}
+
+impl<A> Service<Bytes, A> for Loopback {
+    fn call(
+        &mut self,
+        datagram: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, A>,
+    ) -> Flow {
+        (self.change)(datagram);
+        reply.send(datagram);
+        Flow::Continue
     }
 }
 

@@ -12,6 +12,7 @@ use reactor::{
 };
 
 use crate::args::ServerArgs;
+use crate::listen::Socket;
 use crate::{Application, Server, listen, logs};
 
 /// Descriptors besides those of connections: the loop, its mailbox, signals, listeners, logs.
@@ -62,10 +63,17 @@ where
     };
     let default = [server.address.parse().map_err(io::Error::other)?];
     let locations = if args.listen.is_empty() { &default[..] } else { &args.listen };
-    for listener in listen::bind_all(locations, &options)? {
-        let bound = listener.address().clone();
-        let session = Rc::clone(&application.session);
-        Stream::serve(listener, application.limits, &mut cx, move |peer| session(peer))?;
+    let Application { limits: each, session, datagrams, .. } = application;
+    for socket in listen::bind_all(locations, &options, datagrams.is_some())? {
+        let bound = socket.address().clone();
+        match (socket, &datagrams) {
+            (Socket::Streams(listener), _) => {
+                let session = Rc::clone(&session);
+                Stream::serve(listener, each, &mut cx, move |peer| session(peer))?;
+            }
+            (Socket::Datagrams(socket), Some(serve)) => _ = serve(socket, each, &mut cx)?,
+            (Socket::Datagrams(_), None) => {}
+        }
         info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
     }
     Ok(reactor)

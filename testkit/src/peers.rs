@@ -4,11 +4,12 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("chrt", "util-linux"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
     ("prlimit", "util-linux"),
+    ("python3", "python3"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),

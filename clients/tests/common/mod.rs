@@ -51,7 +51,8 @@ impl<A: Send + 'static> Server<A> {
         Self::run(address, move || {
             let session = Rc::new(move |_peer| session());
             let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
-            Ok(Application { state: app, limits, loop_limits, session, start: |_| Ok(()) })
+            let (state, datagrams) = (app, None);
+            Ok(Application { state, limits, loop_limits, session, datagrams, start: |_| Ok(()) })
         })
     }
 }
@@ -67,7 +68,7 @@ impl<A: 'static> Server<A> {
         let address = listener.address().to_string();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let Application { state, limits, loop_limits, session, start } = build()?;
+            let Application { state, limits, loop_limits, session, start, .. } = build()?;
             let backend = BackendKind::Epoll.open()?;
             let loop_limits = LoopLimits { idle_timeout: Some(IDLE), ..loop_limits };
             let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;

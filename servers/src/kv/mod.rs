@@ -62,7 +62,8 @@ const ABOUT: &str = "A small in-memory key-value store that speaks Redis's proto
                      Valkey";
 
 /// The name, the description and the default address of the server.
-pub const SERVER: Server = Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379" };
+pub const SERVER: Server =
+    Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379", datagram_port: None };
 
 /// The interval at which expired keys are removed.
 const TICK: Duration = Duration::from_millis(100);
@@ -140,5 +141,5 @@ pub fn application(
     };
     let start = |cx: &mut reactor::LoopCx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
     let (state, session) = (App::new(config, now, time_of_day), Rc::new(session));
-    Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, start })
+    Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, datagrams: None, start })
 }
