@@ -173,6 +173,7 @@ fn main() -> ExitCode {
             name: "kv",
             about: "The server that against_redis starts",
             address: "127.0.0.1:0",
+            datagram_port: None,
         };
         return servers::run_with(server, kv::application);
     }
