@@ -38,8 +38,6 @@ pub struct Expired<T> {
 /// A request without a reply at the end of its connection.
 #[derive(Debug)]
 pub struct Left<R, T> {
-    /// The key of the request.
-    pub key: u64,
     /// The request.
     pub request: R,
     /// What its sender gave with it.
@@ -63,9 +61,9 @@ struct Written<R, T> {
 /// The session of one connection of a client: writes requests, matches replies to them, and knows at
 /// the end which of them were not sent. See the [module](super).
 ///
-/// Each request has a key, which grows from request to request, and a ticket of any type `T`, which
-/// is returned exactly once: with the reply ([`next_said`](Self::next_said)), by
-/// [`expire`](Self::expire), or at the end ([`end`](Self::end)).
+/// Each request has a ticket of any type `T`, which is returned exactly once: with the reply
+/// ([`next_said`](Self::next_said)), by [`expire`](Self::expire), or at the end
+/// ([`end`](Self::end)).
 ///
 /// A connection that ends its stream with requests in flight ends with [`Reason::PeerClosed`]: the
 /// peer has said all that it wanted to.
@@ -76,7 +74,9 @@ pub struct Caller<E: Exchange, T> {
     need: usize,
     opening: Opening,
     open_timeout: Option<Duration>,
-    queue: VecDeque<(u64, E::Request, T)>,
+    queue: VecDeque<(E::Request, T)>,
+    /// The key of the next request that is written. Its number is the end of its key.
+    next_key: u64,
     in_flight: VecDeque<Written<E::Request, T>>,
     in_flight_max: usize,
     /// How many requests in flight still have their ticket.
@@ -102,6 +102,7 @@ impl<E: Exchange, T> Caller<E, T> {
             opening: Opening::Waits,
             open_timeout: None,
             queue: VecDeque::new(),
+            next_key: 0,
             in_flight: VecDeque::new(),
             in_flight_max,
             awaited: 0,
@@ -132,12 +133,9 @@ impl<E: Exchange, T> Caller<E, T> {
     }
 
     /// Appends a request. It is written when the session is called next, for example because it was
-    /// woken. `key` is larger than that of every earlier request.
-    pub fn queue(&mut self, key: u64, request: E::Request, ticket: T) {
-        let last = self.queue.back().map(|(key, ..)| *key);
-        let last = last.or_else(|| self.in_flight.back().map(|written| written.key));
-        debug_assert!(last.is_none_or(|last| last < key), "key {key} does not follow {last:?}");
-        self.queue.push_back((key, request, ticket));
+    /// woken.
+    pub fn queue(&mut self, request: E::Request, ticket: T) {
+        self.queue.push_back((request, ticket));
     }
 
     /// Returns for how many more requests there is room before the limit of requests in flight. It
@@ -161,17 +159,32 @@ impl<E: Exchange, T> Caller<E, T> {
         self.queue.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Gives up waiting for the reply to a request, and returns its ticket. Returns `None` if the
-    /// request has its reply already. A reply that arrives later is discarded.
-    pub fn expire(&mut self, key: u64) -> Option<Expired<T>> {
-        if let Ok(place) = self.queue.binary_search_by_key(&key, |(key, ..)| *key) {
-            let (_, _, ticket) = self.queue.remove(place)?;
-            return Some(Expired { ticket, was_written: false });
+    /// Gives up waiting for the replies to the requests whose tickets are `due`, and returns those
+    /// tickets, the oldest first. A reply that arrives later is discarded.
+    pub fn expire(&mut self, mut due: impl FnMut(&T) -> bool) -> Vec<Expired<T>> {
+        let mut expired = Vec::new();
+        for written in &mut self.in_flight {
+            if let Some(ticket) = written.ticket.take_if(|ticket| due(ticket)) {
+                expired.push(Expired { ticket, was_written: true });
+            }
         }
-        let place = self.in_flight.binary_search_by_key(&key, |written| written.key).ok()?;
-        let ticket = self.in_flight[place].ticket.take()?;
-        self.awaited -= 1;
-        Some(Expired { ticket, was_written: true })
+        self.awaited -= expired.len();
+        if self.queue.iter().any(|(_, ticket)| due(ticket)) {
+            for (request, ticket) in std::mem::take(&mut self.queue) {
+                if due(&ticket) {
+                    expired.push(Expired { ticket, was_written: false });
+                } else {
+                    self.queue.push_back((request, ticket));
+                }
+            }
+        }
+        expired
+    }
+
+    /// Returns the tickets that were not returned, in the order of their requests.
+    pub fn tickets(&self) -> impl Iterator<Item = &T> {
+        let written = self.in_flight.iter().filter_map(|written| written.ticket.as_ref());
+        written.chain(self.queue.iter().map(|(_, ticket)| ticket))
     }
 
     /// Takes the next of what there is to tell.
@@ -197,14 +210,11 @@ impl<E: Exchange, T> Caller<E, T> {
         let passed_on = self.passed_on.unwrap_or(u64::MAX);
         let written = self.in_flight.into_iter().filter_map(move |it| {
             let is_sent = if E::WHOLE_ONLY { it.end <= passed_on } else { it.start < passed_on };
-            Some(Left { key: it.key, request: it.request, ticket: it.ticket?, is_sent })
+            Some(Left { request: it.request, ticket: it.ticket?, is_sent })
         });
-        let queued = self.queue.into_iter().map(|(key, request, ticket)| Left {
-            key,
-            request,
-            ticket,
-            is_sent: false,
-        });
+        let queued = self.queue.into_iter();
+        let queued =
+            queued.map(|(request, ticket)| Left { request, ticket, is_sent: false });
         (self.exchange, written.chain(queued))
     }
 
@@ -315,9 +325,11 @@ impl<E: Exchange, T> Caller<E, T> {
         while self.opening == Opening::Ready
             && self.in_flight.len() < self.in_flight_max
             && output.len() < output_high
-            && self.queue.front().is_some_and(|(key, ..)| self.has_number_for(*key))
-            && let Some((key, request, ticket)) = self.queue.pop_front()
+            && self.has_free_number()
+            && let Some((request, ticket)) = self.queue.pop_front()
         {
+            let key = self.next_key;
+            self.next_key += 1;
             let start = self.written + (output.len() - before);
             let mut reply = Reply::new(&mut self.codec, output);
             self.exchange.write(&request, key & E::NUMBER_MAX, &mut reply);
@@ -327,9 +339,10 @@ impl<E: Exchange, T> Caller<E, T> {
         }
     }
 
-    /// Returns whether no request in flight has the number of `key`.
-    fn has_number_for(&self, key: u64) -> bool {
-        self.in_flight.front().is_none_or(|oldest| key - oldest.key <= E::NUMBER_MAX)
+    /// Returns whether no request in flight has the number of the next request.
+    fn has_free_number(&self) -> bool {
+        let oldest = self.in_flight.front();
+        oldest.is_none_or(|oldest| self.next_key - oldest.key <= E::NUMBER_MAX)
     }
 
     fn go_on<A>(

@@ -46,8 +46,8 @@
 //! let mut wire = Wire::new(Caller::new(LineCalls, 100));
 //! wire.run(&mut ());
 //! assert!(matches!(wire.session_mut().next_said(), Some(Said::Opened)));
-//! wire.session_mut().queue(1, "one".to_owned(), 'a');
-//! wire.session_mut().queue(2, "two".to_owned(), 'b');
+//! wire.session_mut().queue("one".to_owned(), 'a');
+//! wire.session_mut().queue("two".to_owned(), 'b');
 //! wire.wake(&mut ());
 //! assert_eq!(wire.take_sent(), b"one\ntwo\n");
 //! wire.feed(b"ONE\nTW", &mut ());
@@ -96,16 +96,17 @@ pub enum Heard<R, P> {
 }
 
 /// The client's side of a protocol. It lives longer than its connections: what a new connection has
-/// to restore, such as subscriptions, is kept in it.
-pub trait Exchange {
+/// to restore, such as subscriptions, is kept in it. Requests, replies and pushes pass between
+/// threads, so they are [`Send`].
+pub trait Exchange: Send + 'static {
     /// The codec of a connection.
-    type Codec: Codec;
+    type Codec: Codec + 'static;
     /// A request.
-    type Request;
+    type Request: Send + 'static;
     /// A reply to a request.
-    type Reply;
+    type Reply: Send + 'static;
     /// A message that answers no request.
-    type Push;
+    type Push: Send + 'static;
 
     /// Whether a server never carries out a request of which it has not received every byte. If so,
     /// a request that was sent in part counts as not sent. The default is false: the outcome of
