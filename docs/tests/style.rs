@@ -61,7 +61,7 @@ fn has_word(line: &str, word: &str) -> bool {
 }
 
 fn points_one_way(path: &str, text: &str) -> Option<String> {
-    let may = ["stream", "datagrams"].iter().any(|driver| {
+    let may = ["stream", "datagrams", "client"].iter().any(|driver| {
         let place = format!("reactor/src/net/{driver}");
         path == format!("{place}.rs") || path.starts_with(&format!("{place}/"))
     });
@@ -169,6 +169,7 @@ fn each_rule_catches_what_it_is_for() {
     let driver = "use protocol::Flow;\npub(crate) fn wait(wait: protocol::link::Wait) {}";
     assert!(points_one_way("reactor/src/net/stream.rs", driver).is_none());
     assert!(points_one_way("reactor/src/net/stream/files.rs", driver).is_none());
+    assert!(points_one_way("reactor/src/net/client/life.rs", driver).is_none());
     assert!(points_one_way("reactor/src/lib.rs", "let protocols = 1;").is_none());
     assert!(is_safe("reactor/src/sys/x.rs", &block).is_none());
     assert!(is_safe("reactor/src/x.rs", "#![forbid(unsafe_code)]").is_none());

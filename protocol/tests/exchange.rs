@@ -37,7 +37,7 @@ impl<const WHOLE: bool> Exchange for InOrder<WHOLE> {
         Opening::Waits
     }
 
-    fn size(&self, request: &String) -> usize {
+    fn size(request: &String) -> usize {
         request.len()
     }
 
@@ -83,7 +83,7 @@ impl Exchange for ByNumber {
         Lines::default()
     }
 
-    fn size(&self, request: &String) -> usize {
+    fn size(request: &String) -> usize {
         request.len()
     }
 
@@ -171,10 +171,7 @@ fn replies_are_matched_by_number_also_when_numbers_wrap() {
     wire.feed(b"0 a\n", &mut ());
     assert_eq!(wire.take_sent(), b"0 r8\n");
     wire.feed(b"0 e\n7 b\n", &mut ());
-    assert_eq!(
-        replies(&mut wire),
-        [(0, "a".to_owned()), (8, "e".to_owned()), (7, "b".to_owned())]
-    );
+    assert_eq!(replies(&mut wire), [(0, "a".to_owned()), (8, "e".to_owned()), (7, "b".to_owned())]);
     wire.feed(b"7 b\n", &mut ());
     wire.end_input(&mut ());
     let reason = wire.into_reason().expect("it has ended").to_string();

@@ -65,6 +65,10 @@ pub enum Planted {
     /// P20: a connection counts as established when its descriptor becomes writable, without asking
     /// for its error.
     ConnectAssumed,
+    /// P21: a request that was sent before its connection ended is sent again on the next.
+    SentRepeated,
+    /// P21: a request that was not sent before its connection ended is forgotten.
+    UnsentForgotten,
     /// P22: sources that end while others are being reaped, or beyond the budget, are never reaped.
     EndsForgotten,
     /// P24: an idle limit that has moved before its timer fires is not armed again.
@@ -111,6 +115,8 @@ impl Planted {
         Self::TimersInOneTurn,
         Self::PeriodDrifts,
         Self::ConnectAssumed,
+        Self::SentRepeated,
+        Self::UnsentForgotten,
         Self::EndsForgotten,
         Self::IdleDisarmed,
         Self::LostTimeCharged,
@@ -140,6 +146,7 @@ impl Planted {
             Self::TimersInOneTurn => 13,
             Self::PeriodDrifts => 15,
             Self::ConnectAssumed => 20,
+            Self::SentRepeated | Self::UnsentForgotten => 21,
             Self::EndsForgotten => 22,
             Self::IdleDisarmed => 24,
             Self::LostTimeCharged => 33,

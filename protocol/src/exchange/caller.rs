@@ -213,8 +213,7 @@ impl<E: Exchange, T> Caller<E, T> {
             Some(Left { request: it.request, ticket: it.ticket?, is_sent })
         });
         let queued = self.queue.into_iter();
-        let queued =
-            queued.map(|(request, ticket)| Left { request, ticket, is_sent: false });
+        let queued = queued.map(|(request, ticket)| Left { request, ticket, is_sent: false });
         (self.exchange, written.chain(queued))
     }
 

@@ -25,7 +25,7 @@
 //!         Lines::default()
 //!     }
 //!
-//!     fn size(&self, request: &String) -> usize {
+//!     fn size(request: &String) -> usize {
 //!         request.len() + 1
 //!     }
 //!
@@ -128,7 +128,7 @@ pub trait Exchange: Send + 'static {
     }
 
     /// Returns about how many bytes a request takes, for limits.
-    fn size(&self, request: &Self::Request) -> usize;
+    fn size(request: &Self::Request) -> usize;
 
     /// Appends a request. `number` names it for [`Heard::Numbered`]. A request is written again if
     /// the connection ended before it was sent.

@@ -308,6 +308,12 @@ impl<S, L: Layer> Link<S, L> {
         matches!(self.stage, Stage::Lingering | Stage::Over)
     }
 
+    /// Returns whether the session's part has ended: what is left of the output is being sent, or
+    /// the connection is over.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.stage, Stage::Closing | Stage::Lingering | Stage::Over)
+    }
+
     /// Returns whether this is an open link whose session takes whatever comes and is to be told
     /// `pending`, and nothing else is special about it: the usual state.
     #[inline]

@@ -1,7 +1,8 @@
-//! Sockets: addresses, listeners and connections, and the only part that knows `protocol`.
+//! Sockets: addresses, listeners and connections, and the only parts that know `protocol`.
 
 pub(crate) mod acceptor;
 pub(crate) mod address;
+pub(crate) mod client;
 pub(crate) mod connector;
 pub(crate) mod datagram_socket;
 pub(crate) mod datagrams;

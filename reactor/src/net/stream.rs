@@ -14,6 +14,7 @@ use protocol::{Effects, Limits, Output, Session};
 mod conversions;
 mod files;
 mod half_close;
+mod session;
 
 use crate::net::connector::Connector;
 use crate::net::datagrams::Room;
@@ -296,13 +297,7 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
-        let mut scratch = cx.core.shared.take(cx.core.now);
-        let (moment, me) = (cx.moment(), cx.me().into());
-        self.link.closed(&reason.into(), &mut scratch, moment, me, cx.app);
-        if scratch.effects_mut().take_asked() {
-            reach_others(scratch.effects_mut(), cx);
-        }
-        cx.core.shared.scratch = Some(scratch);
+        session::tell_closed(&mut self.link, reason, cx);
     }
 }
 

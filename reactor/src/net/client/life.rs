@@ -1,0 +1,202 @@
+//! The source of a client, which lives across its connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::{info, warn};
+use protocol::Exchange;
+
+use super::WhenIdle;
+use super::connection::Connection;
+use super::desk::{Desk, Ended, Ending};
+use super::outcome::{ClientState, NotSent, Outcomes};
+use super::pauses::Pauses;
+use crate::source::registration::Sharing;
+use crate::{
+    Address, Connector, Cx, Handler, Location, LoopCx, Reason, Registration, Timeout, Token,
+};
+
+/// What a client is doing.
+enum Phase {
+    /// There is no connection, and none is being made.
+    Off,
+    /// There is a connection, which may not be established.
+    On(Token),
+    /// The next attempt is made at this time.
+    Pausing(Instant),
+}
+
+/// The source of a client: makes connections, waits between attempts, and completes the requests that
+/// no connection has taken.
+pub(super) struct Life<A, E: Exchange> {
+    desk: Arc<Desk<A, E>>,
+    pauses: Option<Pauses>,
+    phase: Phase,
+}
+
+impl<A: 'static, E: Exchange> Life<A, E> {
+    pub(super) fn new(desk: Arc<Desk<A, E>>) -> Self {
+        Self { desk, pauses: None, phase: Phase::Off }
+    }
+
+    /// Does what is due, and sets when it has to be called again.
+    fn proceed(&mut self, cx: &mut Cx<'_, A>) {
+        let (now, mut outcomes) = (cx.now(), Outcomes::new());
+        let is_wanted = self.desk.expire(now, &mut outcomes);
+        if let Some(ended) = self.desk.take_ended() {
+            self.connection_ended(&ended, &mut outcomes, cx);
+        }
+        match self.desk.ending() {
+            Ending::Not => {
+                let keeps = matches!(self.desk.options.when_idle, WhenIdle::KeepAlive(_));
+                self.connect_if_due(is_wanted || keeps, &mut outcomes, cx);
+            }
+            Ending::Finishing if self.desk.state() == ClientState::Up => {}
+            // What is accepted and not sent can be sent no more.
+            Ending::Finishing | Ending::Closing | Ending::Gone => {
+                self.desk.refuse_waiting(&NotSent::Closed, &mut outcomes);
+                cx.end(Reason::Finished);
+            }
+        }
+        self.arm(cx);
+        outcomes.call(&mut cx.outside());
+    }
+
+    /// Sets when the source has to run next.
+    fn arm(&self, cx: &mut Cx<'_, A>) {
+        let at = match self.phase {
+            Phase::Off => None,
+            Phase::On(_) => self.desk.look_after(cx.now()),
+            Phase::Pausing(until) => Some(until),
+        };
+        let at = self.desk.arm(at);
+        cx.set_timeout(at.map(|at| at.saturating_duration_since(cx.now())));
+    }
+
+    /// Makes a connection if one is wanted, and it is time.
+    fn connect_if_due(
+        &mut self,
+        is_wanted: bool,
+        outcomes: &mut Outcomes<A, E>,
+        cx: &mut Cx<'_, A>,
+    ) {
+        let is_due = match self.phase {
+            Phase::Off => true,
+            Phase::On(_) => false,
+            Phase::Pausing(until) => until <= cx.now(),
+        };
+        if is_due && is_wanted {
+            self.connect(outcomes, cx);
+        } else if is_due {
+            self.phase = Phase::Off;
+            self.desk.rest();
+        }
+    }
+
+    fn connect(&mut self, outcomes: &mut Outcomes<A, E>, cx: &mut Cx<'_, A>) {
+        self.desk.set_state(ClientState::Connecting);
+        match self.try_connect(cx) {
+            Ok(token) => self.phase = Phase::On(token),
+            Err(error) => {
+                let reason = self.desk.fail(Reason::Failed { operation: "connect", error });
+                self.back_off(&reason, outcomes, cx);
+            }
+        }
+    }
+
+    fn try_connect(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Token> {
+        let options = self.desk.options.connect;
+        let address = match &self.desk.target {
+            Location::Address(address) => address,
+            Location::Host { .. } => {
+                return Err(io::Error::other("names are not resolved"));
+            }
+        };
+        let connector = Connector::dial(address, &options)?;
+        let exchange = self.desk.take_exchange();
+        let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
+        let connection = Connection::new(&self.desk, exchange, cx.me(), cx.now());
+        let is_tcp = matches!(address, Address::Tcp(_));
+        connector.register(Registration::stream(is_tcp, Sharing::Excluded), connection, cx)
+    }
+
+    /// Tells the application of the end of a connection, and plans the next.
+    fn connection_ended(
+        &mut self,
+        ended: &Ended,
+        outcomes: &mut Outcomes<A, E>,
+        cx: &mut Cx<'_, A>,
+    ) {
+        self.phase = Phase::Off;
+        if let Some(since) = ended.up_since {
+            let lasted = cx.now().saturating_duration_since(since);
+            // A server that accepts connections and ends them is not one that works.
+            if ended.has_answered || lasted >= self.desk.options.pause_max {
+                self.pauses(cx).reset();
+            }
+            let reason = &ended.reason;
+            self.desk.hooks.disconnect.with(|hook| hook(reason, &mut cx.outside()));
+        }
+        if ended.is_let_go {
+            info!("client of {}: the idle connection was closed", self.desk.target);
+        } else if self.desk.ending() == Ending::Not {
+            self.back_off(&ended.reason, outcomes, cx);
+        }
+    }
+
+    /// Waits before the next attempt.
+    fn back_off(
+        &mut self,
+        reason: &Arc<Reason>,
+        outcomes: &mut Outcomes<A, E>,
+        cx: &mut Cx<'_, A>,
+    ) {
+        let pause = self.pauses(cx).next();
+        warn!("client of {}: {reason}; connecting again in {pause:.1?}", self.desk.target);
+        self.phase = Phase::Pausing(cx.now() + pause);
+        self.desk.set_state(ClientState::BackingOff);
+        if !self.desk.options.waits {
+            self.desk.refuse_waiting(&NotSent::Down(Some(Arc::clone(reason))), outcomes);
+        }
+    }
+
+    fn pauses(&mut self, cx: &Cx<'_, A>) -> &mut Pauses {
+        let desk = &self.desk;
+        self.pauses.get_or_insert_with(|| Pauses::new(&desk.options, &desk.target, cx.me()))
+    }
+}
+
+impl<A: 'static, E: Exchange> Handler<A> for Life<A, E> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.proceed(cx);
+        Ok(())
+    }
+
+    fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.proceed(cx);
+        Ok(())
+    }
+
+    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.desk.end(Ending::Finishing);
+        self.proceed(cx);
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, A>) {
+        self.desk.end(Ending::Gone);
+        self.desk.set_state(ClientState::Closed);
+        if let Phase::On(connection) = self.phase {
+            cx.close(connection);
+        }
+        let mut outcomes = Outcomes::new();
+        self.desk.refuse_waiting(&NotSent::Closed, &mut outcomes);
+        self.desk.hooks.clear();
+        outcomes.call(cx);
+    }
+
+    fn name(&self) -> &'static str {
+        "reactor::Client"
+    }
+}

@@ -1,0 +1,96 @@
+//! The pauses between attempts to connect.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use protocol::testing::Random;
+
+use super::ClientOptions;
+use crate::{Location, Token, kernel};
+
+/// Pauses that grow exponentially, with full jitter: each is drawn evenly from zero to its bound, and
+/// the bound doubles. Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+/// 2015.
+pub(super) struct Pauses {
+    random: Random,
+    min: Duration,
+    max: Duration,
+    bound: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(options: &ClientOptions, target: &Location, me: Token) -> Self {
+        // The parts are the same in each run of a simulation.
+        let seed = options.seed.unwrap_or_else(|| {
+            let mut hasher = DefaultHasher::new();
+            (kernel::time_of_day(), target, me).hash(&mut hasher);
+            hasher.finish()
+        });
+        Self {
+            random: Random::new(seed),
+            min: options.pause_min,
+            max: options.pause_max,
+            bound: options.pause_min,
+        }
+    }
+
+    /// Returns how long to wait before the next attempt.
+    pub(super) fn next(&mut self) -> Duration {
+        let nanos = u64::try_from(self.bound.as_nanos()).unwrap_or(u64::MAX);
+        self.bound = self.bound.saturating_mul(2).min(self.max);
+        Duration::from_nanos(self.random.below(nanos))
+    }
+
+    /// Records that a connection was of use: the next pause is short again.
+    pub(super) fn reset(&mut self) {
+        self.bound = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(seed: u64) -> Pauses {
+        let options = ClientOptions { seed: Some(seed), ..ClientOptions::DEFAULT };
+        let target: Location = "127.0.0.1:1".parse().expect("it is an address");
+        Pauses::new(&options, &target, Token::NONE)
+    }
+
+    #[test]
+    fn pauses_are_below_bounds_that_double_and_are_repeated_by_the_seed() {
+        let drawn: Vec<Vec<Duration>> = (0..200)
+            .map(|seed| {
+                let mut pauses = pauses(seed);
+                (0..10).map(|_| pauses.next()).collect()
+            })
+            .collect();
+        for (place, bound) in [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]
+            .map(Duration::from_millis)
+            .into_iter()
+            .enumerate()
+        {
+            let all: Vec<Duration> = drawn.iter().map(|pauses| pauses[place]).collect();
+            let mean = all.iter().sum::<Duration>() / 200;
+            assert!(all.iter().all(|pause| *pause < bound), "{place}");
+            assert!((bound * 4 / 10..bound * 6 / 10).contains(&mean), "{place}: {mean:?}");
+        }
+        assert_eq!(
+            drawn[7],
+            (0..10)
+                .map({
+                    let mut it = pauses(7);
+                    move |_| it.next()
+                })
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_connection_that_was_of_use_makes_the_next_pause_short() {
+        let mut pauses = pauses(1);
+        (0..10).for_each(|_| _ = pauses.next());
+        pauses.reset();
+        assert!(pauses.next() < ClientOptions::DEFAULT.pause_min);
+    }
+}
