@@ -201,8 +201,8 @@ impl<S, L: Layer + 'static> Stream<S, L> {
             }
             _ => self.steps(&mut scratch, cx),
         };
-        if result.is_err() && !scratch.is_flushed() {
-            // The peer must not take what was sent for the whole.
+        if result.is_err() && !(self.link.is_lingering() && scratch.is_flushed()) {
+            // The peer must not take what was sent for the whole: its input was not all read either.
             cx.set_unsent(true);
         }
         if scratch.deadline_changed() {

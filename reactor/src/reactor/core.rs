@@ -80,7 +80,7 @@ pub(crate) struct Core<A> {
     /// Timers that were collected and have not fired.
     pub(crate) due: VecDeque<Collected>,
     pub(crate) peers: Peers,
-    /// Limits how often a connection that is reset with output unsent is logged.
+    /// Limits how often a connection that is reset before its end is logged.
     pub(crate) cut_short: Folding,
     /// When tables shrink next, in nanoseconds of loop time; `NEVER` if none has spare room.
     pub(crate) trim_at: u64,
@@ -373,7 +373,7 @@ impl<A> Core<A> {
         if self.cut_short.admit(self.now).is_some() {
             let total = self.counters.cut_short;
             let peer = self.peers.text(tag, fd);
-            warn!("connection of {peer} reset with output unsent: {reason} ({total} so far)");
+            warn!("connection of {peer} reset before its end: {reason} ({total} so far)");
         }
     }
 

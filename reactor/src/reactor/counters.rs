@@ -69,7 +69,8 @@ pub struct Counters {
     pub remote_calls: u64,
     /// Sources registered.
     pub registered: u64,
-    /// Connections reset because they ended before everything was sent.
+    /// Connections reset because they ended before everything was sent, or failed while their peer
+    /// was still there.
     pub cut_short: u64,
     /// Sources ended, by reason, in the order of [`Reason::NAMES`].
     pub closes: [u64; Reason::NAMES.len()],
