@@ -1,5 +1,6 @@
 //! A load generator that verifies every byte of the replies.
 
+mod datagrams;
 mod report;
 mod worker;
 
@@ -89,16 +90,22 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
     while cx.app.opened < total && cx.app.connecting < CONNECTING_MAX && !cx.app.stopping {
         let number = cx.app.opened;
         let role = if number < cx.app.load.connections { Role::Active } else { Role::Idle };
-        let worker = Worker::new(number, role);
         cx.app.opened += 1;
         cx.app.connecting += 1;
         let address = cx.app.load.address.clone();
         // Only the loop's time limit ends the wait for the last replies, not a limit on slow
         // connections.
         let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
-        if let Err(error) =
-            Stream::new(worker, limits).connect(&address, &ConnectOptions::DEFAULT, cx)
-        {
+        let opened = match address.is_datagram() {
+            true => datagrams::open(&address, number, role, limits, cx),
+            false => {
+                let worker = Worker::new(number, role);
+                Stream::new(worker, limits)
+                    .connect(&address, &ConnectOptions::DEFAULT, cx)
+                    .map(drop)
+            }
+        };
+        if let Err(error) = opened {
             cx.app.connecting -= 1;
             cx.app.report.fail(format!("connection {number} to {address}: {error}"));
         }
@@ -130,10 +137,11 @@ fn end(cx: &mut LoopCx<'_, App>) {
     cx.stop_gracefully(PATIENCE);
 }
 
-/// Checks that this process may open this many connections besides its other descriptors.
-fn check_descriptors(connections: usize) -> Result<(), Failure> {
+/// Checks that this process may open this many connections, each with as many descriptors, besides
+/// its other descriptors.
+fn check_descriptors(connections: usize, each: usize) -> Result<(), Failure> {
     const OTHERS: usize = 16;
-    let wanted = connections.saturating_add(OTHERS) as u64;
+    let wanted = connections.saturating_mul(each).saturating_add(OTHERS) as u64;
     let limit = raise_descriptor_limit(wanted)?;
     if limit < wanted {
         let text = format!(
@@ -160,7 +168,12 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
             format!("messages of {} bytes are too large: the limit is {SIZE_MAX}", load.size);
         return Err(Failure::new(text));
     }
-    check_descriptors(load.connections.saturating_add(load.idle))?;
+    if load.address.is_datagram() {
+        datagrams::check(&load.address, load.size, load.depth)?;
+    }
+    // The file of a Unix socket takes another one.
+    let each = if matches!(load.address, Address::UnixDatagram(_)) { 2 } else { 1 };
+    check_descriptors(load.connections.saturating_add(load.idle), each)?;
     let alphabet = |first: u8| -> Vec<u8> {
         (0..load.size + ALPHABET).map(|place| first + (place % ALPHABET) as u8).collect()
     };
@@ -190,6 +203,12 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
         true => cx.stop(),
         false => end(cx),
     })?;
+    if matches!(cx.app.load.address, Address::UnixDatagram(_)) {
+        // The files of the sockets have to be removed.
+        let signals = [Signal::TERMINATE, Signal::HANGUP];
+        let heeded: Vec<_> = signals.into_iter().filter(|signal| !signal.is_ignored()).collect();
+        cx.on_signals(&heeded, |_, cx| cx.stop())?;
+    }
     cx.every(CONNECT_INTERVAL, |_, cx| {
         open_more(cx);
         let is_pointless = match cx.app.started {

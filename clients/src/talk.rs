@@ -11,6 +11,8 @@ use reactor::{
 
 use crate::{Failure, resolve};
 
+mod datagrams;
+
 /// The number of queued bytes in one direction at which the source of the bytes is paused.
 const QUEUE_MAX: usize = 256 * 1024;
 /// The number of bytes that one read of standard input takes at most.
@@ -154,6 +156,9 @@ impl Session<App> for Relay {
 /// Sends standard input to `address` and prints the replies until the server ends the connection.
 /// At the end of standard input, it ends its sending side and waits for the remaining replies.
 ///
+/// To an address of datagrams, each line is sent as a datagram. At the end of standard input, it
+/// waits until there are as many replies as datagrams, or no reply has come for 2 s.
+///
 /// # Errors
 /// Fails if the name, the connection, standard input or standard output fails. If standard output
 /// was closed, the error is [`Failure::OutputClosed`].
@@ -173,8 +178,13 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
-    let options = ConnectOptions::DEFAULT;
-    cx.app.connection = Stream::new(Relay, Limits::DEFAULT).connect(&target, &options, &mut cx)?;
+    cx.app.connection = match target.is_datagram() {
+        true => datagrams::open(&target, &mut cx)?,
+        false => {
+            let options = ConnectOptions::DEFAULT;
+            Stream::new(Relay, Limits::DEFAULT).connect(&target, &options, &mut cx)?
+        }
+    };
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
     let input = io::stdin().as_fd().try_clone_to_owned()?;

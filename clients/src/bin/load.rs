@@ -18,14 +18,17 @@ use clients::{Failure, resolve};
     after_help = "Ctrl-C ends the measurement early and prints the report. REACTOR_BACKEND chooses \
     epoll, epoll-lt, poll or select.\n\nWhen the time is up, load waits up to 5 s for replies that \
     are still missing. Their waiting time counts in the latencies. A long wait counts several times: \
-    once for each message that could have been sent meanwhile.\n\nExit codes: 0 when every message \
+    once for each message that could have been sent meanwhile.\n\nOver datagrams, each message is one \
+    of them, and a connection is a socket of its own. A message without a reply after 1 s counts as \
+    unanswered, and another one is sent.\n\nExit codes: 0 when every message \
     was answered and every byte was correct; 1 when a reply is missing or wrong, a connection failed \
     or was lost, no message was answered, or load could not run or print its report; 2 on wrong \
     arguments; 141 without a message, as after SIGPIPE, when standard output is closed."
 )]
 struct Cli {
     #[arg(
-        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH"
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH; \
+                for datagrams, udp://host:8000 or unix-dgram:PATH"
     )]
     address: String,
     /// Number of connections that exchange messages

@@ -13,14 +13,17 @@ use clients::output::arguments;
     name = "talk",
     version,
     after_help = "At the end of standard input, talk ends its sending side. It goes on printing \
-    replies until the server ends the connection. REACTOR_BACKEND chooses epoll, epoll-lt, poll or \
-    select.\n\nExit codes: 0 when the server ended the connection; 1 when the connection failed or \
-    was lost, or standard output failed; 2 on wrong arguments; 141 without a message, as after \
+    replies until the server ends the connection.\n\nTo an address of datagrams, talk sends each \
+    line as a datagram. At the end of standard input, it waits until there are as many replies as \
+    datagrams, or no reply has come for 2 s.\n\nREACTOR_BACKEND chooses epoll, epoll-lt, poll or \
+    select.\n\nExit codes: 0 when the server ended the connection, or every datagram was answered; 1 \
+    when the connection failed or was lost, a datagram was not answered, or standard output failed; 2 on wrong arguments; 141 without a message, as after \
     SIGPIPE, when standard output is closed."
 )]
 struct Cli {
     #[arg(
-        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock"
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock; \
+                for datagrams, udp://host:8000 or unix-dgram:/run/x.sock"
     )]
     address: String,
 }

@@ -9,7 +9,7 @@ use super::{ALPHABET, App};
 use crate::Failure;
 
 /// Returns where in the alphabet a message starts. It differs by connection and by message.
-fn offset(connection: usize, message: u64) -> usize {
+pub(super) fn offset(connection: usize, message: u64) -> usize {
     (connection + message as usize * 7) % ALPHABET
 }
 

@@ -1,0 +1,268 @@
+//! `talk` and `load` over datagrams as a user runs them, against servers in the same process.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use protocol::Limits;
+use protocol::codecs::Bytes;
+use reactor::{
+    BackendKind, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor, Remote,
+};
+use servers::Loopback;
+use testkit::{Folder, PATIENCE, process, wait_until};
+
+const TALK: &str = env!("CARGO_BIN_EXE_talk");
+const LOAD: &str = env!("CARGO_BIN_EXE_load");
+
+/// A server of datagrams on a thread. It stops on drop.
+struct Server {
+    address: String,
+    remote: Remote<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(address: &str, make: fn() -> Loopback) -> Self {
+        let address = address.parse().expect("it is an address");
+        let options =
+            DatagramOptions { receive_buffer: Some(4 << 20), ..DatagramOptions::default() };
+        let socket = DatagramSocket::bind(&address, &options).expect("it is free");
+        let address = socket.address().to_string();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let backend = BackendKind::Epoll.open().expect("epoll opens");
+            let limits = LoopLimits::DEFAULT;
+            let mut reactor = Reactor::with_backend(backend, limits, ()).expect("it opens");
+            Datagrams::serve(socket, Bytes, make(), Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+            sender.send(reactor.cx().remote()).expect("the test waits for it");
+            reactor.run().expect("it runs");
+        });
+        let remote = receiver.recv().expect("the server starts");
+        Self { address, remote, thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.remote.post(|cx| cx.stop()).expect("the server is there");
+        self.thread.take().expect("it is joined once").join().expect("it does not panic");
+    }
+}
+
+/// Both kinds of addresses, of which one is in `folder`.
+fn kinds(folder: &Folder) -> [String; 2] {
+    ["udp://127.0.0.1:0".to_owned(), format!("unix-dgram:{}", folder.file("server"))]
+}
+
+/// Returns the command for a tool that puts its files into `folder`.
+fn command(tool: &str, folder: &Folder, backend: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(tool);
+    command.args(args).env("REACTOR_BACKEND", backend).env("TMPDIR", folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Returns how many sockets of clients are in `folder`.
+fn files(folder: &Folder) -> usize {
+    let names = fs::read_dir(folder.path()).expect("it can be read");
+    let names = names.map(|it| it.expect("it is there").file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("reactor-")).count()
+}
+
+fn text(output: &Output) -> String {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    format!("{printed}{}", String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn talk_sends_each_line_as_a_datagram_and_prints_the_replies() {
+    let folder = Folder::new("talk");
+    for address in kinds(&folder) {
+        let server = Server::start(&address, servers::uppercase::session);
+        for backend in BackendKind::ALL {
+            let mut talk = command(TALK, &folder, backend.name(), &[&server.address]);
+            let input: String = (0..200).map(|number| format!("line {number}\n\n")).collect();
+            let output = process::run(&mut talk, format!("{input}no end").as_bytes());
+            assert!(output.status.success(), "{backend}: {}", text(&output));
+            let expected = format!("{}NO END", input.to_uppercase());
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{backend}");
+            let output = process::run(&mut talk, b"");
+            assert!(output.status.success() && output.stdout.is_empty(), "{}", text(&output));
+        }
+        assert_eq!(files(&folder), 0, "a file was left behind");
+    }
+}
+
+#[test]
+fn talk_explains_what_went_wrong() {
+    let folder = Folder::new("talk");
+    let closed = UdpSocket::bind("127.0.0.1:0").expect("a port is free").local_addr();
+    let closed = format!("udp://{}", closed.expect("it was bound"));
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let silent_address = format!("udp://{}", silent.local_addr().expect("it is bound"));
+    let nowhere = format!("unix-dgram:{}", folder.file("none"));
+    let long = [b"x".repeat(65_508), b"\n".to_vec()].concat();
+    for (address, input, hint) in [
+        (&closed, &b"hello\n"[..], "nothing listens there"),
+        (&silent_address, b"one\ntwo\n", "2 of 2 datagrams were not answered"),
+        (&silent_address, &long, "a line of more than 65507 bytes"),
+        (&silent_address, &long.repeat(20), "a line of more than 65507 bytes"),
+        (&silent_address, &b"x".repeat(400_000), "a line of more than 65507 bytes"),
+        (&nowhere, b"", "cannot send datagrams to"),
+    ] {
+        let output = process::run(&mut command(TALK, &folder, "epoll", &[address]), input);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(hint) && message.lines().count() == 1, "{hint}: {message}");
+    }
+    assert_eq!(files(&folder), 0, "a file was left behind");
+}
+
+#[test]
+fn a_signal_that_can_be_caught_leaves_no_file_behind() {
+    let folder = Folder::new("talk");
+    let path = folder.file("server");
+    let server = UnixDatagram::bind(&path).expect("it is free");
+    server.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+    let address = format!("unix-dgram:{path}");
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut talk = command(TALK, &folder, "epoll", &[&address]).spawn().expect("it starts");
+        let mut input = talk.stdin.take().expect("it is piped");
+        input.write_all(b"hello\n").expect("it reads");
+        server.recv(&mut [0; 16]).expect("it sends");
+        assert_eq!(files(&folder), 1);
+        process::signal(talk.id(), signal);
+        let code = talk.wait().expect("it can be waited for").code();
+        assert_eq!((code, files(&folder)), (Some(1), 0), "after SIG{signal}");
+    }
+    let args = [&*address, "--connections", "20", "--duration", "60"];
+    for signal in ["TERM", "HUP"] {
+        let mut load = command(LOAD, &folder, "epoll", &args).spawn().expect("it starts");
+        wait_until("all sockets", || files(&folder) == 20);
+        process::signal(load.id(), signal);
+        let code = load.wait().expect("it can be waited for").code();
+        assert_eq!((code, files(&folder)), (Some(1), 0), "after SIG{signal}");
+    }
+}
+
+#[test]
+fn load_verifies_every_reply_on_every_backend() {
+    let folder = Folder::new("load");
+    for address in kinds(&folder) {
+        let server = Server::start(&address, servers::uppercase::session);
+        for backend in BackendKind::ALL {
+            let own = [&*server.address, "--duration", "1", "--expect", "uppercase"];
+            let loads = [
+                ["--connections", "20", "--idle", "5", "--depth", "4", "--size", "100"],
+                ["--connections", "2", "--idle", "0", "--depth", "2", "--size", "60000"],
+                ["--connections", "3", "--idle", "0", "--depth", "8", "--size", "1"],
+            ];
+            // Each takes a second.
+            let count = if backend == BackendKind::Epoll { loads.len() } else { 1 };
+            for more in &loads[..count] {
+                let args = [&own[..], more].concat();
+                let output = process::run(&mut command(LOAD, &folder, backend.name(), &args), b"");
+                let report = text(&output);
+                assert!(output.status.success(), "{backend} {more:?}: {report}");
+                assert!(report.contains("every byte verified"), "{report}");
+                assert!(!report.contains("messages     0 "), "{report}");
+            }
+        }
+        assert_eq!(files(&folder), 0, "a file was left behind");
+    }
+}
+
+/// Answers datagrams until the test is over.
+fn answer(socket: &UdpSocket, mut change: impl FnMut(u64, &mut Vec<u8>) -> bool) {
+    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("timeouts can be set");
+    let mut buffer = vec![0; 70_000];
+    let mut number = 0;
+    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        let mut reply = buffer[..length].to_vec();
+        if change(number, &mut reply) {
+            // The client may have ended.
+            let _ = socket.send_to(&reply, from);
+        }
+        number += 1;
+    }
+}
+
+#[test]
+fn load_notices_losses_wrong_replies_and_missing_servers_but_no_duplicates() {
+    let folder = Folder::new("load");
+    let run = |socket: &UdpSocket, change: fn(u64, &mut Vec<u8>) -> bool| {
+        let address = format!("udp://{}", socket.local_addr().expect("it is bound"));
+        let args = [&*address, "--connections", "2", "--depth", "4", "--duration", "2"];
+        std::thread::scope(|scope| {
+            scope.spawn(|| answer(socket, change));
+            let output = command(LOAD, &folder, "epoll", &args).output().expect("it runs");
+            (output.status.code(), text(&output))
+        })
+    };
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let (code, report) = run(&socket, |number, _| number % 500 != 100);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(
+        report.contains("replies are missing") && !report.contains("unanswered   0"),
+        "{report}"
+    );
+    assert!(report.contains("errors       0"), "{report}");
+
+    let (code, report) = run(&socket, |number, reply| {
+        if number == 100 {
+            reply[40] ^= 1;
+        }
+        true
+    });
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.contains("the reply differs"), "{report}");
+
+    drop(socket);
+    let closed = UdpSocket::bind("127.0.0.1:0").expect("a port is free").local_addr();
+    let address = format!("udp://{}", closed.expect("it was bound"));
+    let output = command(LOAD, &folder, "epoll", &[&address]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("nothing listens there"), "{}", text(&output));
+}
+
+#[test]
+fn load_takes_replies_in_any_order_and_ignores_duplicates() {
+    let folder = Folder::new("load");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("timeouts can be set");
+    let address = format!("udp://{}", socket.local_addr().expect("it is bound"));
+    let args = [&*address, "--connections", "1", "--depth", "4", "--duration", "1"];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = [0; 100];
+            let mut held = None;
+            // Each is sent twice, in the wrong order.
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let reply = buffer[..length].to_vec();
+                match held.take() {
+                    None => held = Some(reply),
+                    Some(first) => {
+                        for reply in [&reply, &first, &first, &reply] {
+                            let _ = socket.send_to(reply, from);
+                        }
+                    }
+                }
+            }
+        });
+        let mut load = command(LOAD, &folder, "epoll", &args).spawn().expect("it starts");
+        let mut report = String::new();
+        load.stdout.take().expect("it is piped").read_to_string(&mut report).expect("it is text");
+        let code = load.wait().expect("it ends").code();
+        // The last message may have been held.
+        let is_fine = code == Some(0) || report.contains("unanswered   1");
+        assert!(is_fine && report.contains("errors       0"), "{report}");
+    });
+}
