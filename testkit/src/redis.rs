@@ -3,12 +3,13 @@
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use crate::{Folder, has_peer, wait_until};
+use crate::{Folder, has_peer, process, wait_until};
 
 /// A `redis-server` on a Unix socket in its own folder. Both are removed on drop.
 #[derive(Debug)]
 pub struct Redis {
     process: Child,
+    options: Vec<String>,
     folder: Folder,
 }
 
@@ -24,23 +25,9 @@ impl Redis {
             return None;
         }
         let folder = Folder::new("redis");
-        let mut process = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--enable-debug-command", "local"])
-            .args(["--unixsocket", "socket", "--logfile", "log", "--dir"])
-            .arg(folder.path())
-            .args(options)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it is installed");
-        let (socket, log) = (folder.file("socket"), folder.file("log"));
-        wait_until("an answer of redis-server", || {
-            let ended = process.try_wait().expect("it can be waited for");
-            assert!(ended.is_none(), "redis-server ended: {:?}", std::fs::read_to_string(&log));
-            UnixStream::connect(&socket).is_ok()
-        });
-        Some(Self { process, folder })
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let process = spawn(&folder, &options);
+        Some(Self { process, options, folder })
     }
 
     /// Returns the path of its socket.
@@ -59,6 +46,50 @@ impl Redis {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+
+    /// Ends the server with a signal, such as `TERM`, and waits until it has ended.
+    ///
+    /// # Panics
+    /// Panics if the server has ended already.
+    pub fn end(&mut self, signal: &str) {
+        process::signal(self.process.id(), signal);
+        self.process.wait().expect("it can be waited for");
+    }
+
+    /// Starts a server that has ended again, with the same options in the same folder, and waits
+    /// until it answers.
+    ///
+    /// # Panics
+    /// Panics if the server does not start.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(&self.folder, &self.options);
+    }
+}
+
+/// Starts a server, and waits until it listens.
+#[track_caller]
+fn spawn(folder: &Folder, options: &[String]) -> Child {
+    let (socket, log) = (folder.file("socket"), folder.file("log"));
+    // Otherwise the socket of a server that was killed would be taken for that of the new one.
+    let _ = std::fs::remove_file(&socket);
+    let mut process = Command::new("redis-server")
+        .args(["--port", "0", "--save", "", "--enable-debug-command", "local"])
+        .args(["--unixsocket", "socket", "--logfile", "log", "--dir"])
+        .arg(folder.path())
+        .args(options)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it is installed");
+    wait_until("an answer of redis-server", || {
+        let ended = process.try_wait().expect("it can be waited for");
+        assert!(ended.is_none(), "redis-server ended: {:?}", std::fs::read_to_string(&log));
+        UnixStream::connect(&socket).is_ok()
+    });
+    process
 }
 
 impl Drop for Redis {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use protocol::resp::ValueError;
+use reactor::Unanswered;
 
 use crate::blocking;
 
@@ -42,6 +43,9 @@ pub enum Cause {
     Pushes,
     /// The answer is not of the kind that the command returns.
     Unexpected,
+    /// A [`Client`](super::Client) has no answer: the command was not sent, its connection ended, or
+    /// its time passed. The client goes on.
+    Unanswered(Unanswered),
 }
 
 impl Error {
@@ -75,7 +79,22 @@ impl Error {
     /// Returns whether the connection cannot be used any more. An error of the server is an answer,
     /// and the connection goes on.
     pub fn is_lost(&self) -> bool {
-        !matches!(self.cause, Cause::Server(_) | Cause::Unexpected)
+        !matches!(self.cause, Cause::Server(_) | Cause::Unexpected | Cause::Unanswered(_))
+    }
+
+    /// Returns whether the server may have carried out the command although there is no answer. If
+    /// not, the command can be sent again without being carried out twice.
+    pub fn may_be_done(&self) -> bool {
+        match &self.cause {
+            Cause::Unanswered(unanswered) => unanswered.may_be_done(),
+            Cause::Address(_) | Cause::Connect(_) | Cause::Server(_) => false,
+            Cause::Closed
+            | Cause::TimedOut
+            | Cause::Io(_)
+            | Cause::Protocol(_)
+            | Cause::Pushes
+            | Cause::Unexpected => true,
+        }
     }
 }
 
@@ -135,6 +154,7 @@ impl fmt::Display for Cause {
             Self::Pushes => {
                 f.write_str("too many messages wait to be received: take them between commands")
             }
+            Self::Unanswered(unanswered) => unanswered.fmt(f),
             Self::Unexpected => f.write_str("the answer is not what this command answers with"),
         }
     }

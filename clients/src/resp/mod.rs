@@ -5,12 +5,18 @@
 //! receiving can also be separate ([`Connection::send`], [`Connection::receive`]).
 //! [`Connection::subscribe`] and [`Connection::message`] are for channels.
 //!
+//! A [`Client`] is for programs with a loop: it never blocks, connects again when its connection
+//! ends, and completes each [`Command`] exactly once.
+//!
 //! The codec is that of [`protocol::resp`]. An answer is decoded in the input and copied only into
 //! an [`Answer`]; [`Connection::call_with`] lends a view of it instead.
 
 mod answer;
+mod client;
+mod command;
 mod connection;
 mod error;
+mod exchange;
 mod name;
 mod options;
 mod pipeline;
@@ -18,6 +24,8 @@ mod session;
 mod subscribe;
 
 pub use answer::Answer;
+pub use client::Client;
+pub use command::Command;
 pub use connection::Connection;
 pub use error::{Cause, Error};
 pub use options::{Credentials, Options};

@@ -32,6 +32,12 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// The number of the database. Default 0.
     pub database: u32,
+    /// The name of the connection, which `CLIENT LIST` of the server shows. Default none.
+    pub name: Option<String>,
+    /// Whether a [`Client`](super::Client) regards a server that still loads its data set as one
+    /// that cannot be reached yet. Default true: it would refuse nearly all commands. Programs that
+    /// watch servers set it to false.
+    pub waits_for_data: bool,
     /// How long connecting may take, for all addresses of a name together. `None` waits as long as
     /// the system does. Default 5 s: two lost packets.
     pub connect_timeout: Option<Duration>,
@@ -57,6 +63,8 @@ impl Default for Options {
             protocol: Protocol::Resp2,
             credentials: None,
             database: 0,
+            name: None,
+            waits_for_data: true,
             connect_timeout: Some(Duration::from_secs(5)),
             read_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(30)),
@@ -99,39 +107,46 @@ impl Options {
     }
 
     /// Connects to `address`: `127.0.0.1:6379`, `tcp://[::1]:6379`, `host:6379` or
-    /// `unix:/run/redis.sock`. Then requests the version of RESP, sends the password and selects
-    /// the database, as the options say.
+    /// `unix:/run/redis.sock`. Then requests the version of RESP, sends the password, selects
+    /// the database and sets the name, as the options say.
     ///
     /// # Errors
     /// When the address is not valid, the connection cannot be made in time, or the server refuses
     /// the version, the password or the database.
     pub fn connect(&self, address: &str) -> Result<Connection, Error> {
         let mut connection = Connection::open(address, self)?;
-        match self.protocol {
-            Protocol::Resp2 => self.authenticate(&mut connection)?,
-            Protocol::Resp3 => self.hello(&mut connection)?,
-        }
-        if self.database != 0 {
-            connection.call(["SELECT", &self.database.to_string()])?;
+        for command in self.opening() {
+            let answer = connection.call(&command)?;
+            if command[0] == "HELLO" && !matches!(answer, Answer::Map(_)) {
+                return Err(connection.error("HELLO", Cause::Unexpected));
+            }
         }
         Ok(connection)
     }
 
-    fn authenticate(&self, connection: &mut Connection) -> Result<(), Error> {
-        let Some(Credentials { user, password }) = &self.credentials else { return Ok(()) };
-        let command = ["AUTH"].into_iter().chain(user.as_deref()).chain([password.as_str()]);
-        connection.call(command.collect::<Vec<_>>()).map(drop)
-    }
-
-    fn hello(&self, connection: &mut Connection) -> Result<(), Error> {
-        let mut command = vec!["HELLO", "3"];
-        if let Some(Credentials { user, password }) = &self.credentials {
-            command.extend(["AUTH", user.as_deref().unwrap_or("default"), password]);
+    /// Returns the commands that open a connection.
+    pub(super) fn opening(&self) -> Vec<Vec<String>> {
+        let mut commands: Vec<Vec<&str>> = Vec::new();
+        match (self.protocol, &self.credentials) {
+            (Protocol::Resp2, None) => {}
+            (Protocol::Resp2, Some(Credentials { user, password })) => {
+                let command = ["AUTH"].into_iter().chain(user.as_deref()).chain([&**password]);
+                commands.push(command.collect());
+            }
+            (Protocol::Resp3, None) => commands.push(vec!["HELLO", "3"]),
+            (Protocol::Resp3, Some(Credentials { user, password })) => {
+                let user = user.as_deref().unwrap_or("default");
+                commands.push(vec!["HELLO", "3", "AUTH", user, password]);
+            }
         }
-        let answer = connection.call(command)?;
-        if !matches!(answer, Answer::Map(_)) {
-            return Err(connection.error("HELLO", Cause::Unexpected));
+        let database = self.database.to_string();
+        if self.database != 0 {
+            commands.push(vec!["SELECT", &database]);
         }
-        Ok(())
+        if let Some(name) = &self.name {
+            commands.push(vec!["CLIENT", "SETNAME", name]);
+        }
+        let owned = |command: Vec<&str>| command.into_iter().map(str::to_owned).collect();
+        commands.into_iter().map(owned).collect()
     }
 }

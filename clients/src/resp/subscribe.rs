@@ -163,7 +163,7 @@ pub(super) fn is_unasked(value: Value<'_>, subscribed: bool) -> bool {
 }
 
 /// A value that arrives while subscriptions change.
-enum Seen {
+pub(super) enum Seen {
     /// A change is made, and this is the number of subscriptions now.
     Confirmed(i64),
     Refused(Vec<u8>),
@@ -171,7 +171,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(value: Value<'_>, command: &str) -> Self {
+    pub(super) fn of(value: Value<'_>, command: &str) -> Self {
         if let Item::Error(words) | Item::BulkError(words) = value.item() {
             return Self::Refused(words.to_vec());
         }
