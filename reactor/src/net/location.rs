@@ -80,6 +80,9 @@ impl FromStr for Location {
             Ok(address) => return Ok(Self::Address(address)),
             Err(error) => error,
         };
+        if text.starts_with("unix:") || text.starts_with("unix-dgram:") {
+            return Err(error);
+        }
         let (transport, rest) = Transport::of(text);
         let Some((host, service)) = rest.rsplit_once(':') else { return Err(error) };
         let is_port = is_number(service);
