@@ -2,8 +2,8 @@
 //! their replies.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use log::{debug, warn};
 use protocol::{
@@ -11,26 +11,25 @@ use protocol::{
 };
 
 mod handler;
+mod parking;
 mod receiving;
 mod sending;
 
 use crate::net::stream::reach_others;
 use crate::reactor::backoff::{Backoff, Folding};
 use crate::source::registration::{ExhaustedBy, Mode, Sharing};
-use crate::sys::{Batch, SendRoom};
+use crate::sys::{Batch, DatagramOption, SendRoom};
 use crate::{
     Address, Cx, DatagramSocket, Interest, Readiness, Reason, Registration, Role, TimerId, Token,
+    kernel,
 };
+use parking::Parked;
 use receiving::Reception;
-use sending::Parked;
 
 /// The largest datagram of UDP, without its own header: what the kernel may ever return.
 const UDP_SIZE_MAX: usize = 65_535;
 /// How many batches are received while the loop winds down, one a turn.
 const LAST_BATCHES: u32 = 64;
-
-/// How long the first pause for a full receiver is. Each is twice as long as the one before.
-const PARK_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The timers of the driver itself. Those of the service have keys up to 255.
 mod timer {
@@ -66,6 +65,10 @@ impl Room {
 /// ([`Counters::datagrams_refused`](crate::Counters::datagrams_refused)); the codec then starts
 /// anew. What happens to datagrams besides is told to the service
 /// ([`Service::failed`]) and counted. A file in a reply cannot be sent.
+///
+/// Many datagrams are received and sent by one call. Those of one length to one peer are given to
+/// the kernel as one (`UDP_SEGMENT`, `udp(7)`), which then takes between a quarter and four fifths
+/// of the time (measured). They arrive one by one; if they are refused, the network says so once.
 ///
 /// The limits mean here: `message_size_max` is the size of the largest datagram that is received,
 /// `read_budget` how many bytes are received in a turn. Reading stops while `output_high` bytes
@@ -120,6 +123,8 @@ pub struct Datagrams<C, S> {
     /// An error of sending may have been that of an earlier datagram, so the first one that waits
     /// is tried again.
     tries: u32,
+    /// Datagrams of up to this length are sent several at a time.
+    segment_max: usize,
     /// How many more datagrams may be sent in this turn.
     sends_left: usize,
     /// How many more refusals may be taken in this turn.
@@ -185,6 +190,11 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             peer: socket.peer().cloned(),
             _file: socket.file,
         };
+        let is_unix = place.is_unix();
+        if !is_unix && socket.is_coalescing && limits.message_size_max >= UDP_SIZE_MAX {
+            let (fd, option) = (socket.fd.as_fd(), DatagramOption::Coalescing);
+            kernel::set_datagram_option(fd, option, false, 1)?;
+        }
         let role = if place.peer.is_some() { Role::Connection } else { Role::Listener };
         let registration = Registration {
             role,
@@ -209,6 +219,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             state: State::default(),
             sending_pauses: None,
             tries: 0,
+            segment_max: if is_unix { 0 } else { usize::MAX },
             sends_left: 0,
             refusals_left: 0,
             pauses: Backoff::default(),

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::datagram::{Local, Remote, plain};
+use super::datagram::{Local, Outgoing, Remote, plain};
 
 /// Control messages of one datagram, aligned for their headers.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(super) enum Note {
     Asked(Local),
     /// The kernel has dropped so many datagrams at this socket so far.
     Missed(u32),
+    /// These are several datagrams of this length.
+    Segment(usize),
     /// The network has refused a datagram with this error; true if the call that sent it has
     /// returned the error already.
     Refused((i32, bool)),
@@ -41,17 +43,36 @@ impl Control {
     /// No control messages.
     pub(super) const EMPTY: Self = Self { bytes: [0; Self::SIZE], used: 0 };
 
-    /// Returns the control message that sends a datagram to `to` from an address of this host
-    /// (`IP_PKTINFO`, `ip(7)`; `IPV6_PKTINFO`, `ipv6(7)`).
-    pub(super) fn from_address((address, interface): Local, to: Remote<'_>) -> Self {
-        let is_to_ipv6 = matches!(to, Remote::Ip(SocketAddr::V6(_)));
+    /// Returns whether a datagram is sent with control messages.
+    pub(super) fn is_needed(datagram: &Outgoing<'_>) -> bool {
+        datagram.from.is_some() || datagram.segment.is_some()
+    }
+
+    /// Returns the control messages that a datagram is sent with, if it needs any.
+    pub(super) fn of(datagram: &Outgoing<'_>) -> Option<Self> {
+        if !Self::is_needed(datagram) {
+            return None;
+        }
         let mut control = Self::EMPTY;
+        if let Some(from) = datagram.from {
+            control.push_source(from, datagram.to);
+        }
+        if let Some(segment) = datagram.segment {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+        }
+        Some(control)
+    }
+
+    /// Adds the address of this host to send from (`IP_PKTINFO`, `ip(7)`; `IPV6_PKTINFO`,
+    /// `ipv6(7)`).
+    fn push_source(&mut self, (address, interface): Local, to: Remote<'_>) {
+        let is_to_ipv6 = matches!(to, Remote::Ip(SocketAddr::V6(_)));
         match address {
             IpAddr::V4(address) if !is_to_ipv6 => {
                 // in_pktinfo: the interface, which routing decides, the source, and nothing.
                 let mut content = [0; 12];
                 content[4..8].copy_from_slice(&address.octets());
-                control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &content);
+                self.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &content);
             }
             // An IPv4 address on an IPv6 socket is written as an IPv6 address.
             _ => {
@@ -62,10 +83,9 @@ impl Control {
                 let mut content = [0; 20];
                 content[..16].copy_from_slice(&address.octets());
                 content[16..].copy_from_slice(&interface.to_ne_bytes());
-                control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &content);
+                self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &content);
             }
         }
-        control
     }
 
     fn push(&mut self, level: i32, kind: i32, content: &[u8]) {
@@ -137,6 +157,10 @@ fn note(level: i32, kind: i32, content: &[u8]) -> Option<Note> {
             };
             Some(Note::Asked((asked, interface)))
         }
+        (libc::SOL_UDP, libc::UDP_GRO) => {
+            let length = usize::try_from(number(content, 0)?).ok()?;
+            (length > 0).then_some(Note::Segment(length))
+        }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Note::Missed(number(content, 0)? as u32)),
         (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
             // sock_extended_err: the error, and which part of the system it comes from.
@@ -158,13 +182,24 @@ mod tests {
         let v6: IpAddr = Ipv6Addr::LOCALHOST.into();
         for (address, to) in [(v4, "1.2.3.4:5"), (v6, "[::1]:5"), (v4, "[::ffff:1.2.3.4]:5")] {
             let to = Remote::Ip(to.parse().expect("it is an address"));
-            let control = Control::from_address((address, 3), to);
+            let from = Some((address, 3));
+            let outgoing = Outgoing { slices: &[], to, from, segment: None };
+            let control = Control::of(&outgoing).expect("it has a source");
             let notes: Vec<_> = control.notes(control.used()).collect();
             assert!(
                 matches!(notes[..], [Note::Asked((asked, _))] if asked == address),
                 "{notes:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_length_of_coalesced_datagrams_is_read() {
+        let mut control = Control::EMPTY;
+        control.push(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
+        control.push(libc::SOL_UDP, libc::UDP_GRO, &1200_i32.to_ne_bytes());
+        let notes: Vec<_> = control.notes(control.used()).collect();
+        assert!(matches!(notes[..], [Note::Missed(7), Note::Segment(1200)]), "{notes:?}");
     }
 
     #[test]

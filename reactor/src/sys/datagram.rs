@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
@@ -42,6 +43,9 @@ pub(crate) struct Received<'a> {
     pub(crate) asked: Option<Local>,
     /// How many datagrams the kernel has dropped at this socket so far, if it says so.
     pub(crate) missed: Option<u32>,
+    /// These bytes are several datagrams of this length, of which the last may be shorter
+    /// (`UDP_GRO`, `udp(7)`).
+    pub(crate) segment: Option<usize>,
 }
 
 /// A datagram to send.
@@ -51,6 +55,9 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) to: Remote<'a>,
     /// The address of this host to send it from.
     pub(crate) from: Option<Local>,
+    /// It is several datagrams of this length, of which the last may be shorter (`UDP_SEGMENT`,
+    /// `udp(7)`).
+    pub(crate) segment: Option<u16>,
 }
 
 /// An error that the network has reported for a datagram that was sent.
@@ -140,15 +147,23 @@ impl Batch {
             from: remote(&self.names[number], header.msg_namelen as usize),
             asked: None,
             missed: None,
+            segment: None,
         };
         for note in self.controls[number].notes(header.msg_controllen as usize) {
             match note {
                 Note::Asked(address) => received.asked = Some(address),
                 Note::Missed(count) => received.missed = Some(count),
+                Note::Segment(length) => received.segment = Some(length),
                 Note::Refused(_) => {}
             }
         }
         (&mut self.bytes[start..start + kept], received)
+    }
+
+    /// Returns a part of the bytes of datagram `number`.
+    pub(crate) fn part(&mut self, number: usize, part: Range<usize>) -> &mut [u8] {
+        let start = number * (self.size + STAGGER);
+        &mut self.bytes[start..start + self.size][part]
     }
 }
 
@@ -219,7 +234,7 @@ pub(crate) fn send_batch(
             Remote::Ip(address) => RawAddress::inet(&address),
             Remote::Unix(name) => RawAddress::unix_name(name)?,
         });
-        room.controls.extend(datagram.from.map(|from| Control::from_address(from, datagram.to)));
+        room.controls.extend(Control::of(datagram));
     }
     let mut controls = room.controls.iter_mut();
     for (datagram, name) in datagrams.iter().zip(&room.names) {
@@ -230,7 +245,7 @@ pub(crate) fn send_batch(
         header.msg_namelen = length;
         header.msg_iov = datagram.slices.as_ptr().cast_mut().cast();
         header.msg_iovlen = datagram.slices.len() as _;
-        if datagram.from.is_some()
+        if Control::is_needed(datagram)
             && let Some(control) = controls.next()
         {
             header.msg_controllen = control.used() as _;
@@ -271,7 +286,7 @@ pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
     };
     let found = control.notes(header.msg_controllen as usize).find_map(|note| match note {
         Note::Refused(refused) => Some(refused),
-        Note::Asked(_) | Note::Missed(_) => None,
+        Note::Asked(_) | Note::Missed(_) | Note::Segment(_) => None,
     });
     let (number, was_told) = found.unwrap_or((libc::EIO, false));
     Ok(Refusal { error: io::Error::from_raw_os_error(number), to, was_told })
@@ -348,6 +363,8 @@ pub(crate) enum DatagramOption {
     Refusals,
     /// Whether the number of dropped datagrams is reported.
     Missed,
+    /// Whether datagrams of one sender are received together.
+    Coalescing,
 }
 
 /// Sets an option of a datagram socket. Those of IPv4 are also set for an IPv6 socket, which may
@@ -364,6 +381,7 @@ pub(crate) fn set_datagram_option(
         It::SendBuffer => return set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &value),
         It::Broadcast => return set(fd, libc::SOL_SOCKET, libc::SO_BROADCAST, &value),
         It::Missed => return set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &value),
+        It::Coalescing => return set(fd, libc::SOL_UDP, libc::UDP_GRO, &value),
         It::Hops => (libc::IP_TTL, libc::IPV6_UNICAST_HOPS),
         It::MulticastHops => (libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS),
         It::MulticastLoop => (libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP),

@@ -257,3 +257,122 @@ fn a_service_that_pauses_gets_the_rest_of_the_batch_when_it_is_woken() {
         }
     });
 }
+
+/// Sends datagrams of these lengths for each message.
+struct Lengths(Vec<usize>);
+
+impl Service<Bytes, Told> for Lengths {
+    fn call(
+        &mut self,
+        _message: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        _context: &mut Context<'_, Told>,
+    ) -> Flow {
+        for (number, length) in self.0.iter().enumerate() {
+            reply.send(&vec![number as u8; *length]);
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn datagrams_of_one_length_to_one_peer_are_sent_by_one_call_and_arrive_one_by_one() {
+    let mut cases = vec![
+        vec![100; 64],
+        vec![100; 200],
+        [vec![100; 10], vec![7], vec![100; 10], vec![0, 0], vec![101; 3]].concat(),
+        vec![1, 2, 3, 3, 2, 1],
+        vec![30_000; 3],
+        vec![65_507; 2],
+        vec![1; 70],
+    ];
+    cases.push((1..60).chain((1..60).rev()).collect());
+    for lengths in cases {
+        on_every(|mut reactor| {
+            let socket = bind("udp://0.0.0.0:0", &DatagramOptions::default());
+            let Address::Udp(address) = *socket.address() else { unreachable!("it is of UDP") };
+            let service = Lengths(lengths.clone());
+            Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+            let client = client("127.0.0.1");
+            client.send_to(b"go", ("127.0.0.3", address.port())).expect("it is sent");
+            for (number, length) in lengths.iter().enumerate() {
+                let wanted = number as u64 + 1;
+                turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent >= wanted);
+                let (bytes, from) = receive(&client);
+                assert!(bytes == vec![number as u8; *length], "datagram {number} of {lengths:?}");
+                assert_eq!(from.ip().to_string(), "127.0.0.3");
+            }
+            let counters = reactor.counters();
+            let (sum, count) = (lengths.iter().sum::<usize>() as u64, lengths.len() as u64);
+            assert_eq!((counters.bytes_written, counters.datagrams_sent), (sum, count));
+            if lengths == vec![100; 64] {
+                assert_eq!(counters.writes, 1);
+            }
+        });
+    }
+}
+
+#[test]
+fn datagrams_that_arrive_together_are_separate_messages() {
+    for lengths in [vec![100; 60], [vec![1200; 20], vec![9]].concat(), vec![1, 2, 0, 3]] {
+        on_every(|mut reactor| {
+            let options = DatagramOptions { coalesced: true, ..DatagramOptions::default() };
+            let socket = bind("udp://127.0.0.1:0", &options);
+            let Address::Udp(address) = *socket.address() else { unreachable!("it is of UDP") };
+            Datagrams::serve(socket, Bytes, Keeps, Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+            // This socket sends its datagrams together.
+            let sender = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+            let service = Greets(Peer::from(address), Lengths(lengths.clone()));
+            Datagrams::serve(sender, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+                .expect("it registers");
+            let wanted = lengths.len();
+            turn_until(&mut reactor, |reactor| reactor.app.messages.len() >= wanted);
+            let expected = lengths.iter().enumerate();
+            let expected: Vec<Vec<u8>> =
+                expected.map(|(number, length)| vec![number as u8; *length]).collect();
+            assert!(reactor.app.messages == expected, "{lengths:?}");
+            let counters = reactor.counters();
+            assert_eq!(counters.datagrams_received, wanted as u64);
+            if lengths == vec![100; 60] {
+                // Both sockets look for datagrams and refusals first. One by one, it would be 8.
+                assert!(counters.reads <= 5, "they did not arrive together: {counters}");
+            }
+        });
+    }
+}
+
+/// Keeps each message.
+struct Keeps;
+
+impl Service<Bytes, Told> for Keeps {
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        _reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        context.app.messages.push(message.to_vec());
+        Flow::Continue
+    }
+}
+
+/// Sends to a peer when it opens.
+struct Greets(Peer, Lengths);
+
+impl Service<Bytes, Told> for Greets {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
+        reply.to(&self.0);
+        self.1.call(&mut [], reply, context)
+    }
+
+    fn call(
+        &mut self,
+        message: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
+    ) -> Flow {
+        self.1.call(message, reply, context)
+    }
+}

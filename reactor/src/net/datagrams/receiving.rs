@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Reception {
     last: usize,
     /// The size of the largest datagram of the last batch.
     largest: usize,
+    /// The most datagrams that one place of the last batch had.
+    densest: usize,
     /// Datagrams of a batch during which the service has paused.
     held: VecDeque<(Option<Peer>, Vec<u8>)>,
     /// How many datagrams the kernel has dropped, as it said last.
@@ -51,7 +54,8 @@ impl Reception {
     /// budget. Preparing many places for few datagrams would cost more than a second call.
     fn wanted(&self, datagrams: usize, bytes: usize) -> usize {
         let by_size = bytes / self.largest.max(SIZE_ASSUMED);
-        (2 * self.last).clamp(BATCH_MIN, BATCH_MAX).min(datagrams).min(by_size.max(1))
+        let by_count = datagrams / self.densest.max(1);
+        (2 * self.last).clamp(BATCH_MIN, BATCH_MAX).min(by_count.max(1)).min(by_size.max(1))
     }
 }
 
@@ -108,10 +112,12 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             };
             is_first = false;
             self.reception.pauses.reset();
-            (self.reception.last, self.reception.largest) = (count, 0);
-            datagrams -= count;
+            let reception = &mut self.reception;
+            (reception.last, reception.largest, reception.densest) = (count, 0, 0);
             for number in 0..count {
-                bytes = bytes.saturating_sub(self.take_in(number, room, cx));
+                let (count, size) = self.take_in(number, room, cx);
+                datagrams = datagrams.saturating_sub(count);
+                bytes = bytes.saturating_sub(size);
             }
             self.flush(room, cx)?;
             self.state.is_full |= self.outbox.cost() >= self.limits.output_high;
@@ -119,37 +125,61 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         Ok(())
     }
 
-    /// Handles datagram `number` of the batch. Returns its size.
-    fn take_in<A>(&mut self, number: usize, room: &mut Room, cx: &mut Cx<'_, A>) -> usize
+    /// Handles place `number` of the batch, which has one datagram, or several of one sender. Returns
+    /// how many, and how many bytes they have.
+    fn take_in<A>(&mut self, number: usize, room: &mut Room, cx: &mut Cx<'_, A>) -> (usize, usize)
     where
         S: Service<C, A>,
     {
-        let Room { batch, effects, .. } = room;
-        let (bytes, received) = batch.datagram(number);
-        let (length, is_truncated, missed) =
-            (received.length, received.is_truncated, received.missed);
+        let (bytes, received) = room.batch.datagram(number);
+        let Received { length, is_truncated, missed, segment, .. } = received;
         let peer = if self.is_connected() { None } else { peer(&received) };
         let kept = bytes.len();
+        let segment = segment.unwrap_or(kept).max(1);
+        let count = kept.div_ceil(segment).max(1);
         cx.core.counters.bytes_read += kept as u64;
+        cx.core.counters.datagrams_received += count as u64;
         self.reception.largest = self.reception.largest.max(kept);
-        if self.state.is_closing {
-            return kept;
-        }
-        if self.state.is_paused && !is_truncated {
-            self.reception.held.push_back((peer, bytes.to_vec()));
-        } else if is_truncated {
+        self.reception.densest = self.reception.densest.max(count);
+        if is_truncated {
             cx.core.counters.datagrams_refused += 1;
             self.tell_failure(&DatagramFailure::Truncated { length }, peer, room, cx);
         } else {
-            let problem = self.deliver(bytes, &peer, effects, cx);
-            if let Some(problem) = problem {
-                self.tell_failure(&problem, peer, room, cx);
+            for start in (0..count).map(|place| place * segment) {
+                let part = start..kept.min(start + segment);
+                self.take_part(number, part, peer.clone(), room, cx);
             }
         }
         if let Some(total) = missed {
             self.note_missed(total, room, cx);
         }
-        kept
+        (count, kept)
+    }
+
+    /// Handles one datagram: a part of the bytes in place `number`, or all of them.
+    fn take_part<A>(
+        &mut self,
+        number: usize,
+        part: Range<usize>,
+        peer: Option<Peer>,
+        room: &mut Room,
+        cx: &mut Cx<'_, A>,
+    ) where
+        S: Service<C, A>,
+    {
+        let Room { batch, effects, .. } = room;
+        let bytes = batch.part(number, part);
+        if self.state.is_closing {
+            return;
+        }
+        if self.state.is_paused {
+            self.reception.held.push_back((peer, bytes.to_vec()));
+            return;
+        }
+        let problem = self.deliver(bytes, &peer, effects, cx);
+        if let Some(problem) = problem {
+            self.tell_failure(&problem, peer, room, cx);
+        }
     }
 
     /// Decodes a datagram and calls the service with its message. Returns what is wrong with it.
@@ -333,7 +363,6 @@ impl<A> Cx<'_, A> {
             kernel::receive_batch(fd.as_fd(), batch, most)
         })?;
         let Some(count) = count else { return Ok(None) };
-        self.core.counters.datagrams_received += count as u64;
         // After an error, there may be more.
         let own = &mut self.core.lent.own;
         if count < most && !own.ready.contains(Readiness::ERROR) {

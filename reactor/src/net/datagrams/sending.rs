@@ -1,57 +1,67 @@
 //! Sending datagrams: in batches, with errors that concern one of them alone, and receivers that
 //! are full.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 use log::warn;
 use protocol::{Codec, DatagramFailure, Envelope, Peer, Service};
 
-use super::{Datagrams, PARK_PAUSE_MIN, Place, Room, timer};
-use crate::sys::{BATCH_MAX, Outgoing, Remote, SendRoom};
+use super::{Datagrams, Place, Room, timer};
+use crate::sys::{BATCH_MAX, Local, Outgoing, Remote, SendRoom};
 use crate::{Cx, Interest, kernel};
 
 /// How many segments of the output one call sends at most.
 const SEGMENTS_MAX: usize = 40;
+/// How many datagrams one call sends at most.
+const DATAGRAMS_MAX: usize = 256;
+/// How many datagrams, and how many bytes, the kernel divides at most.
+const SEGMENTS_OF_ONE: usize = 64;
+const BYTES_OF_ONE: usize = 65_487;
 /// How often one datagram is tried while the kernel has no memory: for about a third of a second.
 const TRIES_MAX: u32 = 5;
 /// How many datagrams may fail in one turn. A service that answers each failure with another
 /// datagram must not hold the loop.
 const FAILURES_MAX: usize = 64;
-/// How long a datagram waits for a receiver that is full.
-const PARKED_FOR: Duration = Duration::from_secs(1);
-/// The longest pause between two tries.
-const PARK_PAUSE_MAX: Duration = Duration::from_millis(32);
-/// How many datagrams wait for receivers that are full.
-const PARKED_MAX: usize = 256;
-
-/// Datagrams to receivers that are full: Unix sockets whose program does not read. The kernel does
-/// not tell when they have room, so they are tried again after a time, while others are sent.
-#[derive(Default)]
-pub(super) struct Parked {
-    waiting: VecDeque<Waiting>,
-    /// How many bytes they have.
-    bytes: u64,
-    pause: Duration,
-    is_armed: bool,
+/// What one part of a batch sends: a datagram, or several that the kernel divides (`UDP_SEGMENT`,
+/// `udp(7)`): of the same length, to the same peer. Only the last may be shorter.
+struct Part<'a> {
+    to: Remote<'a>,
+    from: Option<Local>,
+    /// Where its pieces end.
+    end: usize,
+    count: usize,
+    /// The length of each of its datagrams.
+    segment: usize,
+    /// How many bytes it has.
+    length: usize,
 }
 
-struct Waiting {
-    peer: Peer,
-    bytes: Vec<u8>,
-    until: Instant,
+impl Part<'_> {
+    /// Returns whether a datagram may follow in the same part.
+    fn takes(&self, length: usize, to: Remote<'_>, from: Option<Local>) -> bool {
+        let is_whole = self.length == self.count * self.segment;
+        length > 0
+            && length <= self.segment
+            && is_whole
+            && self.count < SEGMENTS_OF_ONE
+            && self.length + length <= BYTES_OF_ONE
+            && !matches!(to, Remote::Unix(_))
+            && self.to == to
+            && self.from == from
+    }
+
+    fn add(&mut self, length: usize, end: usize) {
+        self.count += 1;
+        self.length += length;
+        self.end = end;
+    }
 }
 
-impl Parked {
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    fn has(&self, peer: &Peer) -> bool {
-        self.waiting.iter().any(|it| it.peer == *peer)
-    }
+/// Returns whether an error may mean that the kernel cannot divide a part into datagrams: they are
+/// longer than the path takes without fragments, or the device computes no checksums.
+fn refuses_segments(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE))
 }
 
 /// The result of sending the first datagrams that wait.
@@ -74,7 +84,7 @@ fn receiver<'a>(envelope: &'a Envelope, place: &Place) -> Result<Remote<'a>, &'s
     }
 }
 
-fn receiver_of(peer: &Peer) -> Result<Remote<'_>, &'static str> {
+pub(super) fn receiver_of(peer: &Peer) -> Result<Remote<'_>, &'static str> {
     match (peer.address(), peer.unix_name()) {
         (Some(address), _) => Ok(Remote::Ip(address)),
         (None, Some(name)) if !name.is_empty() => Ok(Remote::Unix(name)),
@@ -83,7 +93,7 @@ fn receiver_of(peer: &Peer) -> Result<Remote<'_>, &'static str> {
 }
 
 /// Returns the address to send from, if it matters.
-fn source(peer: Option<&Peer>) -> Option<crate::sys::Local> {
+fn source(peer: Option<&Peer>) -> Option<Local> {
     let (address, interface) = peer?.asked()?;
     (!address.is_unspecified() || interface != 0).then_some((address, interface))
 }
@@ -132,9 +142,9 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         let mut segments = [IoSlice::new(&[]); SEGMENTS_MAX];
         let filled = output.gather(&mut segments);
         let mut cursor = Cursor { segments: &segments[..filled], offset: 0 };
-        let most = self.outbox.waiting().len().min(BATCH_MAX).min(self.sends_left);
+        let most = self.outbox.waiting().len().min(self.sends_left).min(DATAGRAMS_MAX);
         let mut pieces = Vec::with_capacity(most + filled);
-        let mut parts = Vec::with_capacity(most);
+        let mut parts: Vec<Part<'_>> = Vec::with_capacity(most.min(BATCH_MAX));
         for envelope in self.outbox.waiting().take(most) {
             let to = match receiver(envelope, &self.place) {
                 Ok(to) => to,
@@ -150,26 +160,41 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 }
                 break;
             }
-            if !cursor.take(envelope.length as usize, &mut pieces) {
+            let (length, from) = (envelope.length as usize, source(envelope.peer.as_ref()));
+            let joins = parts
+                .last()
+                .is_some_and(|last| length <= self.segment_max && last.takes(length, to, from));
+            if !joins && parts.len() == BATCH_MAX || !cursor.take(length, &mut pieces) {
                 break;
             }
-            parts.push((pieces.len(), to, source(envelope.peer.as_ref())));
+            let end = pieces.len();
+            match parts.last_mut().filter(|_| joins) {
+                Some(last) => last.add(length, end),
+                None => parts.push(Part { to, from, end, count: 1, segment: length, length }),
+            }
         }
-        if parts.is_empty() {
-            return self.send_copy(room, cx);
-        }
+        let Some(first) = parts.first() else { return self.send_copy(room, cx) };
+        let coalesced = (first.count > 1).then_some(first.segment);
         let mut start = 0;
-        let outgoing = parts.into_iter().map(|(end, to, from)| {
-            let slices = &pieces[std::mem::replace(&mut start, end)..end];
-            Outgoing { slices, to, from }
+        let outgoing = parts.iter().map(|part| {
+            let slices = &pieces[std::mem::replace(&mut start, part.end)..part.end];
+            let segment = (part.count > 1).then_some(part.segment as u16);
+            Outgoing { slices, to: part.to, from: part.from, segment }
         });
         let outgoing: Vec<Outgoing<'_>> = outgoing.collect();
-        let sent = cx.send_datagrams(&outgoing, &self.place, room)?;
-        if let Some(sent) = sent {
-            cx.core.counters.bytes_written +=
-                self.outbox.waiting().take(sent).map(|envelope| envelope.length).sum::<u64>();
-        }
-        Ok(self.outcome(sent, cx))
+        let sent = match cx.send_datagrams(&outgoing, &self.place, room) {
+            Err(error) if refuses_segments(&error) && coalesced.is_some() => {
+                // The path takes no datagrams of this length together, or none at all.
+                let is_too_long = error.raw_os_error() != Some(libc::EIO);
+                self.segment_max = coalesced.filter(|_| is_too_long).map_or(0, |it| it - 1);
+                return Ok(Sent::Some(0));
+            }
+            sent => sent?,
+        };
+        let count = sent.map(|sent| parts[..sent].iter().map(|part| part.count).sum());
+        let lengths = parts[..sent.unwrap_or(0)].iter().map(|part| part.length as u64);
+        cx.core.counters.bytes_written += lengths.sum::<u64>();
+        Ok(self.outcome(count, cx))
     }
 
     /// Sends the first datagram from a copy, since it is in too many segments.
@@ -185,7 +210,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             Err(why) => return Ok(Sent::Unsendable(why)),
         };
         let from = source(envelope.peer.as_ref());
-        let outgoing = [Outgoing { slices: &[IoSlice::new(&bytes)], to, from }];
+        let outgoing = [Outgoing { slices: &[IoSlice::new(&bytes)], to, from, segment: None }];
         let sent = cx.send_datagrams(&outgoing, &self.place, room)?;
         cx.core.counters.bytes_written += sent.map_or(0, |_| bytes.len() as u64);
         Ok(self.outcome(sent, cx))
@@ -245,75 +270,6 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         self.tell_undelivered(error, peer, room, cx);
         Ok(())
     }
-
-    /// Moves the first datagram to those that wait for a full receiver, so that others are sent.
-    fn park_first<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>)
-    where
-        S: Service<C, A>,
-    {
-        let bytes = self.outbox.first_bytes();
-        let Some(Envelope { peer: Some(peer), length }) = self.outbox.remove_first() else {
-            return;
-        };
-        let has_room = self.parked.waiting.len() < PARKED_MAX
-            && self.parked.bytes + length <= self.limits.output_high;
-        if bytes.len() as u64 != length || !has_room {
-            self.count_unsent("its receiver does not read", cx);
-            self.tell_failure(&DatagramFailure::Unsent, Some(peer), room, cx);
-            return;
-        }
-        self.parked.bytes += length;
-        self.parked.waiting.push_back(Waiting { peer, bytes, until: cx.now() + PARKED_FOR });
-        if !std::mem::replace(&mut self.parked.is_armed, true) {
-            self.parked.pause = PARK_PAUSE_MIN;
-            cx.set_timer(self.parked.pause, None, timer::PARKED);
-        }
-    }
-
-    /// Tries receivers again that were full.
-    pub(super) fn retry_parked<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>) -> io::Result<()>
-    where
-        A: 'static,
-        S: Service<C, A>,
-    {
-        self.parked.is_armed = false;
-        self.parked.bytes = 0;
-        let (mut full, mut progress) = (Vec::<Peer>::new(), false);
-        for parked in std::mem::take(&mut self.parked.waiting) {
-            let is_full = full.contains(&parked.peer);
-            let Ok(to) = receiver_of(&parked.peer) else { continue };
-            let slices = [IoSlice::new(&parked.bytes)];
-            let outgoing = [Outgoing { slices: &slices, to, from: None }];
-            let sent = match is_full {
-                true => Ok(None),
-                false => cx.send_datagrams(&outgoing, &self.place, &mut room.send),
-            };
-            match sent {
-                Ok(Some(_)) => {
-                    progress = true;
-                    cx.core.counters.datagrams_sent += 1;
-                    cx.core.counters.bytes_written += parked.bytes.len() as u64;
-                }
-                Ok(None) if cx.now() < parked.until => {
-                    full.push(parked.peer.clone());
-                    self.parked.bytes += parked.bytes.len() as u64;
-                    self.parked.waiting.push_back(parked);
-                }
-                Ok(None) => {
-                    self.count_unsent("its receiver does not read", cx);
-                    self.tell_failure(&DatagramFailure::Unsent, Some(parked.peer), room, cx);
-                }
-                Err(error) => self.tell_undelivered(error, Some(parked.peer), room, cx),
-            }
-        }
-        if !self.parked.is_empty() {
-            let longer = (2 * self.parked.pause).min(PARK_PAUSE_MAX);
-            self.parked.pause = if progress { PARK_PAUSE_MIN } else { longer };
-            self.parked.is_armed = true;
-            cx.set_timer(self.parked.pause, None, timer::PARKED);
-        }
-        Ok(())
-    }
 }
 
 impl Place {
@@ -354,7 +310,7 @@ impl<'a> Cursor<'a> {
 
 impl<A> Cx<'_, A> {
     /// Sends the first of `datagrams`, and returns how many; `None` when it would block.
-    fn send_datagrams(
+    pub(super) fn send_datagrams(
         &mut self,
         datagrams: &[Outgoing<'_>],
         place: &Place,
