@@ -46,6 +46,7 @@ fn likeliest(fault: Planted) -> &'static str {
         Planted::PartialIsComplete | Planted::SilenceUnasked | Planted::LostTimeCharged => "limits",
         Planted::IdleDisarmed | Planted::DisputeForgotten => "idle",
         Planted::ConnectAssumed => "dials",
+        Planted::SentRepeated | Planted::UnsentForgotten => "clients",
         Planted::NoLinger | Planted::CutInOrder | Planted::HangUpSpins => "readers",
         Planted::SleepsBehind | Planted::CloseBeforeData => "readers",
         Planted::LastEventDropped => "kv-channels",

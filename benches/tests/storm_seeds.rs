@@ -61,6 +61,11 @@ fn kv_restarts() {
 }
 
 #[test]
+fn clients() {
+    run("clients");
+}
+
+#[test]
 fn stop() {
     run("stop");
 }

@@ -109,6 +109,16 @@ impl App {
         self.random.seed(seed);
     }
 
+    /// Returns the string of a key in the first database, for programs that embed the server.
+    pub fn text(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut text = None;
+        self.store.within(0, |store| {
+            // A value of another type has no string.
+            text = store.string(key).ok().flatten().map(|it| it.to_vec());
+        });
+        text
+    }
+
     /// Does the periodic work: adjusts the clock and expires a bounded number of keys.
     pub fn tick(&mut self) {
         self.clock.adjust();

@@ -5,6 +5,7 @@
 //! and requires that all clients finish and that the server has nothing left over.
 
 mod agent;
+mod clients;
 mod clocks;
 mod crowd;
 mod dials;
@@ -88,6 +89,13 @@ pub const ALL: &[Scenario] = &[
         run: restarts::run,
         seeds: 70,
         draws_all: true,
+    },
+    Scenario {
+        name: "clients",
+        about: "clients that outlive their connections: each request exactly once",
+        run: clients::run,
+        seeds: 500,
+        draws_all: false,
     },
     Scenario {
         name: "stop",
