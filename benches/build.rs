@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 struct Library {
     name: &'static str,
     header: &'static str,
-    /// Its name for pkg-config.
+    /// Its name for pkg-config. Empty if nothing is linked to.
     module: &'static str,
     /// The linker flags if pkg-config does not know it.
     link: &'static str,
@@ -17,7 +17,9 @@ struct Library {
     package: &'static str,
 }
 
-const LIBRARIES: [Library; 3] = [
+const LIBRARIES: [Library; 4] = [
+    // Nothing but the C library.
+    Library { name: "recvmmsg", header: "stdio.h", module: "", link: "", package: "libc6-dev" },
     Library {
         name: "libevent",
         header: "event2/event.h",
@@ -31,6 +33,9 @@ const LIBRARIES: [Library; 3] = [
 
 impl Library {
     fn flags(&self) -> Vec<String> {
+        if self.module.is_empty() {
+            return Vec::new();
+        }
         let output = Command::new("pkg-config").args(["--cflags", "--libs", self.module]).output();
         match output {
             Ok(output) if output.status.success() => {

@@ -21,6 +21,8 @@
 /* As in net.rs. */
 #define READ_SIZE 65536
 #define BACKLOG 4096
+#define DATAGRAM_SIZE 65536
+#define DATAGRAM_BUFFER (1024 * 1024)
 
 /* As in scene.rs. */
 #define ACTIVE 100
@@ -82,6 +84,20 @@ static inline int listen_and_tell(void) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (bind(fd, (struct sockaddr *)&address, length) < 0) die("bind");
     if (listen(fd, BACKLOG) < 0) die("listen");
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) die("getsockname");
+    printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+/* A non-blocking socket for datagrams on a free loopback port. */
+static inline int bind_and_tell(void) {
+    int size = DATAGRAM_BUFFER, fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof address;
+    if (fd < 0) die("socket");
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) < 0) die("setsockopt");
+    if (bind(fd, (struct sockaddr *)&address, length) < 0) die("bind");
     if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) die("getsockname");
     printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
     fflush(stdout);

@@ -1,4 +1,4 @@
-/* libuv: streams for echo, polls for the chain. */
+/* libuv: streams for echo, polls for the chain, a UDP handle for datagrams. */
 #include "common.h"
 
 #include <uv.h>
@@ -89,6 +89,48 @@ static void dispatch(size_t count) {
     }
 }
 
+/* As many datagrams as libuv receives with one call: it divides the buffer it is lent. */
+#define DATAGRAMS 20
+
+struct unsent_datagram {
+    uv_udp_send_t request;
+    char bytes[];
+};
+
+static void lend_datagrams(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+    (void)handle, (void)suggested;
+    static char datagrams[DATAGRAMS * DATAGRAM_SIZE];
+    *buffer = uv_buf_init(datagrams, sizeof datagrams);
+}
+
+static void datagram_sent(uv_udp_send_t *request, int status) {
+    (void)status;
+    free(request);
+}
+
+static void datagram_arrived(uv_udp_t *socket, ssize_t count, const uv_buf_t *buffer,
+                             const struct sockaddr *sender, unsigned flags) {
+    (void)flags;
+    if (count < 0 || sender == NULL) return;
+    uv_buf_t bytes = uv_buf_init(buffer->base, (unsigned)count);
+    if (uv_udp_try_send(socket, &bytes, 1, sender) != UV_EAGAIN) return;
+    /* libuv sends it when the socket is writable. */
+    struct unsent_datagram *unsent = must_allocate(sizeof *unsent + (size_t)count);
+    memcpy(unsent->bytes, buffer->base, (size_t)count);
+    bytes.base = unsent->bytes;
+    if (uv_udp_send(&unsent->request, socket, &bytes, 1, sender, datagram_sent) < 0) free(unsent);
+}
+
+static void udp(size_t number) {
+    (void)number;
+    uv_loop_t *loop = uv_default_loop();
+    uv_udp_t socket;
+    uv_udp_init_ex(loop, &socket, AF_UNSPEC | UV_UDP_RECVMMSG);
+    uv_udp_open(&socket, bind_and_tell());
+    if (uv_udp_recv_start(&socket, lend_datagrams, datagram_arrived) < 0) die("uv_udp_recv_start");
+    uv_run(loop, UV_RUN_DEFAULT);
+}
+
 static size_t fired;
 
 static void timer_fires(uv_timer_t *timer) {
@@ -128,6 +170,7 @@ static void timers(size_t count) {
 }
 
 int main(int argc, char **argv) {
-    const struct work works[] = {{"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {0}};
+    const struct work works[] = {
+        {"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {"udp", udp}, {0}};
     return run_work(argc, argv, works);
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::process::{Running, signal, this_program};
 use crate::run::Run;
 use crate::subject::Subject;
 use crate::work::{Values, Work};
-use crate::{measure, neighbour};
+use crate::{measure, neighbour, net};
 
 /// The time limit for the start of a subject, long enough for a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +49,21 @@ pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
         stall(&server)?;
     }
     client.values(run.plan.duration + PATIENCE, &run.stop)
+}
+
+/// Measures a program that makes connections, which a bare server accepts and closes.
+///
+/// # Errors
+/// Fails if either cannot be started, fails or does not end in time.
+pub fn dialled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    // The listener stays open here: connections are never refused, also when the server has ended.
+    let listener = net::listen()?;
+    let address = listener.local_addr()?;
+    let command = subject.command(work, run.pinning.server, &[address.port().to_string()])?;
+    let dialling = Running::start(command)?;
+    let command = client(run, work, run.pinning.client, &address.to_string(), dialling.pid())?;
+    let server = Running::with_input(command, OwnedFd::from(listener.try_clone()?))?;
+    server.values(run.plan.duration + PATIENCE, &run.stop)
 }
 
 /// Measures the system calls for each message, from two runs of different length.

@@ -2,6 +2,7 @@
 
 use crate::benchmark;
 use crate::drive;
+use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
 use crate::scene::ACTIVE;
 use crate::work::{Kind, Metric, Shown, Work};
@@ -50,6 +51,19 @@ const CHURN_METRICS: &[Metric] = &[
     metric("per_second", "connections/s", 0, Shown::Ratio),
     metric("server_busy", "server", 2, Shown::Median),
     metric("client_busy", "client", 2, Shown::Median),
+];
+const UDP_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/datagram", 0, Shown::Judged),
+    metric("per_second", "datagrams/s", 0, Shown::Ratio),
+    metric("lost", "lost", 0, Shown::Median),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+];
+const DIAL_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/connection", 0, Shown::Judged),
+    metric("per_second", "connections/s", 0, Shown::Ratio),
+    metric("server_busy", "dialling", 2, Shown::Median),
+    metric("client_busy", "accepting", 2, Shown::Median),
 ];
 const CALLS_METRICS: &[Metric] = &[
     metric("calls", "calls/message", 3, Shown::Judged),
@@ -201,6 +215,39 @@ pub static CHURN: Kind = Kind {
     ..EXCHANGED
 };
 
+/// Echo of datagrams. Each socket of the client sends its next datagram when one is answered.
+pub static UDP: Kind = Kind {
+    name: "udp",
+    part: "udp",
+    reference: "recvmmsg",
+    metrics: UDP_METRICS,
+    note: "Each socket of the client has `depth` datagrams in flight and sends the next when one is \
+           answered; lost are those that never were. The limit is recvmmsg: batches of up to 64, received \
+           with one call and sent back with another. libuv receives batches of 20 and sends each \
+           datagram, tokio receives and sends each. Judge by the server's processor time for each \
+           datagram. server and client are the shares of their cores they used.",
+    title: |work| format!("datagrams, {} B x {}, depth {}", work.size, work.count, work.depth),
+    client: &["--kind=datagrams"],
+    ..EXCHANGED
+};
+
+/// Connections that the subject makes to a bare server, [`UNDER_WAY`] at a time.
+pub static DIAL: Kind = Kind {
+    name: "dial",
+    part: "dial",
+    metrics: DIAL_METRICS,
+    note: "The loop makes connections, 64 at a time. A bare server in another process accepts and \
+           closes each; the loop sees the end, closes its side and makes the next. The figure is the \
+           processor time of the program that connects; most of it is TCP in the kernel. Ours has the \
+           deadline of connecting in addition, which is its default. dialling and accepting are the \
+           shares of their cores that both programs used.",
+    title: |_| format!("make a connection and see its end, {UNDER_WAY} at a time"),
+    descriptors: |_| 2 * UNDER_WAY,
+    measure: drive::dialled,
+    client: &["--kind=accept"],
+    ..EXCHANGED
+};
+
 /// Echo under strace, which counts the system calls of the server.
 pub static CALLS: Kind = Kind {
     name: "calls",
@@ -286,5 +333,5 @@ pub static KEYS: Kind = Kind {
 };
 
 /// All kinds of work for the comparison of loops.
-pub static LOOPS: [&Kind; 9] =
-    [&DISPATCH, &ECHO, &SCHEDULE, &LINES, &TIMERS, &IDLE, &CHURN, &CALLS, &SCALE];
+pub static LOOPS: [&Kind; 11] =
+    [&DISPATCH, &ECHO, &SCHEDULE, &LINES, &TIMERS, &IDLE, &CHURN, &UDP, &DIAL, &CALLS, &SCALE];

@@ -26,7 +26,10 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::{measure, net};
 
+pub mod accept;
 pub mod connections;
+pub mod datagrams;
+pub mod meter;
 
 /// The number of connections that are opened before one of them is tried, so that no backlog
 /// overflows.

@@ -1,17 +1,19 @@
 //! The sockets of all subjects and their client. They are equal, so that only the loops differ.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, UdpGsoSegment};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// The size of a read: the size that our reactor uses, and so every loop here.
 pub const READ_SIZE: usize = protocol::link::Scratch::INPUT_SIZE;
 /// The number of connections that may wait to be accepted.
 pub const BACKLOG: i32 = 4096;
+/// The size of the receive buffer of a server of datagrams, in bytes. The kernel may allow less.
+pub const DATAGRAM_BUFFER: usize = 1024 * 1024;
 
 /// Returns a non-blocking listener on a free loopback port. Its connections inherit `TCP_NODELAY`.
 ///
@@ -27,6 +29,47 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(fd.into())
 }
 
+/// Returns a non-blocking socket for datagrams on a free loopback port.
+///
+/// # Errors
+/// Fails with the error of the system call.
+pub fn bind_datagrams() -> io::Result<UdpSocket> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sockopt::set_socket_recv_buffer_size(&fd, DATAGRAM_BUFFER)?;
+    rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    Ok(fd.into())
+}
+
+/// Returns a non-blocking socket for datagrams to and from a server, and whether the kernel divides
+/// what is sent on it at once into datagrams of `size` bytes (`UDP_SEGMENT`, Linux 4.18).
+///
+/// # Errors
+/// Fails with the error of the system call.
+pub fn connect_datagrams(server: SocketAddr, size: usize) -> io::Result<(OwnedFd, bool)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sockopt::set_socket_recv_buffer_size(&fd, DATAGRAM_BUFFER)?;
+    rustix::net::connect(&fd, &server)?;
+    let size = i32::try_from(size).map_err(io::Error::other)?;
+    let divides = setsockopt(&fd, UdpGsoSegment, &size).is_ok();
+    Ok((fd, divides))
+}
+
+/// Begins to connect with a call that does not block, with `TCP_NODELAY`.
+///
+/// # Errors
+/// Fails with the error of the system call.
+pub fn begin_connect(server: SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    match rustix::net::connect(&fd, &server) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(fd),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Accepts a connection as non-blocking. Returns `None` if none waits.
 ///
 /// # Errors
@@ -36,7 +79,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
     would_block(rustix::net::accept_with(listener, flags))
 }
 
-/// Reads. Returns `None` if there is no input.
+/// Reads, a datagram from a socket for datagrams. Returns `None` if there is no input.
 ///
 /// # Errors
 /// Fails with the error of the system call.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::benchmark::Test;
 use crate::kinds::{
-    CALLS, CHURN, DISPATCH, ECHO, HALF, IDLE, KEYS, LINES, LINES_CONNECTIONS, REQUESTS, SCALE,
-    SCHEDULE, TIMERS,
+    CALLS, CHURN, DIAL, DISPATCH, ECHO, HALF, IDLE, KEYS, LINES, LINES_CONNECTIONS, REQUESTS,
+    SCALE, SCHEDULE, TIMERS, UDP,
 };
+use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
 use crate::work::{Kind, Work};
 
@@ -30,6 +31,10 @@ fn echo(connections: usize, size: usize, depth: usize) -> Work {
 /// Returns works of 64 bytes at depth 1 that differ only in their count.
 fn each<const N: usize>(kind: &'static Kind, counts: [usize; N]) -> [Work; N] {
     counts.map(|count| Work::new(kind, count))
+}
+
+fn udp(sockets: usize, size: usize, depth: usize) -> Work {
+    Work::new(&UDP, sockets).size(size).depth(depth)
 }
 
 fn lines(depth: usize) -> Work {
@@ -79,6 +84,9 @@ impl Plan {
         works.extend([1, 16, 256].map(lines));
         works.extend(each(&TIMERS, [1000, 100_000, 1_000_000]));
         works.extend([Work::new(&IDLE, 10_000), Work::new(&CHURN, CHURN_BATCH)]);
+        works.extend([udp(1, 64, 1), udp(50, 64, 1), udp(1, 64, 32), udp(50, 64, 8)]);
+        works.push(udp(50, 1200, 2));
+        works.push(Work::new(&DIAL, UNDER_WAY));
         works.extend(each(&CALLS, [1, 50]));
         works.push(Work::new(&SCALE, 100).depth(16));
         Self {
@@ -98,6 +106,7 @@ impl Plan {
         works.push(lines(16));
         works.push(Work::new(&TIMERS, 10_000));
         works.extend([Work::new(&IDLE, 1000), Work::new(&CHURN, CHURN_BATCH)]);
+        works.extend([udp(50, 64, 8), Work::new(&DIAL, UNDER_WAY)]);
         works.push(Work::new(&CALLS, 1));
         works.push(Work::new(&SCALE, 100).depth(16));
         Self {

@@ -36,8 +36,16 @@ impl Running {
     ///
     /// # Errors
     /// Fails if it cannot be started.
-    pub fn start(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+    pub fn start(command: Command) -> io::Result<Self> {
+        Self::with_input(command, Stdio::null())
+    }
+
+    /// Like [`Running::start`], with a standard input.
+    ///
+    /// # Errors
+    /// Fails if it cannot be started.
+    pub fn with_input(mut command: Command, input: impl Into<Stdio>) -> io::Result<Self> {
+        command.stdin(input).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
             let program = command.get_program().display();
             io::Error::new(error.kind(), format!("cannot start {program}: {error}"))

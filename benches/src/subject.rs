@@ -9,7 +9,8 @@ use reactor::BackendKind;
 
 use crate::benchmark;
 use crate::loops::{
-    async_io, calloop, canned, limits, listen, mio, monoio, ours, polling, raw, tokio, tokio_util,
+    async_io, bind, calloop, canned, limits, listen, mio, monoio, ours, polling, raw, server,
+    tokio, tokio_util,
 };
 use crate::process::this_program;
 use crate::work::Work;
@@ -77,7 +78,7 @@ const SLOW: &[(&str, usize)] = &[("echo", 1000)];
 
 /// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
 /// polling have no timers.
-pub const ALL: [Subject; 18] = [
+pub const ALL: [Subject; 19] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
@@ -87,6 +88,7 @@ pub const ALL: [Subject; 18] = [
             ("lines", |_| ours::lines(BackendKind::Epoll)),
             ("timers", |count| ours::timers(BackendKind::Epoll, count)),
             ("scale", |count| ours::scale(BackendKind::Epoll, count)),
+            ("dial", |port| ours::dial(BackendKind::Epoll, server(port)?)),
         ],
     ),
     rust(
@@ -118,7 +120,11 @@ pub const ALL: [Subject; 18] = [
     rust(
         "raw",
         "a bare edge-triggered epoll loop: the limit",
-        &[("echo", |_| raw::echo(listen()?)), ("dispatch", raw::dispatch)],
+        &[
+            ("echo", |_| raw::echo(listen()?)),
+            ("dispatch", raw::dispatch),
+            ("dial", |port| raw::dial(server(port)?)),
+        ],
     ),
     rust("array", "deadlines in an array, for timers: the limit", &[("timers", limits::array)]),
     rust(
@@ -163,6 +169,8 @@ pub const ALL: [Subject; 18] = [
             ("echo", |_| tokio::echo(listen()?)),
             ("dispatch", tokio::dispatch),
             ("timers", tokio::timers),
+            ("udp", |_| tokio::udp(bind()?)),
+            ("dial", |port| tokio::dial(server(port)?)),
         ],
     ),
     rust(
@@ -190,6 +198,7 @@ pub const ALL: [Subject; 18] = [
         ],
     )
     .unless(monoio::no_io_uring),
+    c("recvmmsg", &["udp"], option_env!("COMPARE_RECVMMSG"), option_env!("ABSENT_RECVMMSG")),
     c(
         "libevent",
         &["echo", "dispatch", "lines", "timers"],
@@ -204,7 +213,7 @@ pub const ALL: [Subject; 18] = [
     ),
     c(
         "libuv",
-        &["echo", "dispatch", "timers"],
+        &["echo", "dispatch", "timers", "udp"],
         option_env!("COMPARE_LIBUV"),
         option_env!("ABSENT_LIBUV"),
     ),

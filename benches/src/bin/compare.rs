@@ -46,7 +46,8 @@ struct Options {
     /// Run only these kinds of work, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = kinds::LOOPS.map(|it| it.name))]
     only: Vec<String>,
-    /// Run only these loops, separated by commas; ratios need raw
+    /// Run only these loops, separated by commas; ratios need the loop that they refer to: raw for
+    /// most kinds of work, recvmmsg for udp
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = names())]
     loops: Vec<String>,
     /// Number of times that each loop does each work
@@ -134,6 +135,10 @@ enum Kind {
     Exchange,
     Idle,
     Churn,
+    /// Datagrams
+    Datagrams,
+    /// The server of programs that make connections. The listener is the standard input
+    Accept,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,6 +171,8 @@ fn load(args: &LoadArgs) -> io::Result<()> {
     let lines = match (args.kind, args.messages) {
         (Kind::Idle, _) => connections::idle(load, server, pid)?,
         (Kind::Churn, _) => connections::churn(load, server, pid)?,
+        (Kind::Datagrams, _) => load::datagrams::run(load, server, pid)?,
+        (Kind::Accept, _) => load::accept::run(load, pid)?,
         (Kind::Exchange, Some(count)) => {
             format!("messages {}\n", load::exchange(load, count, server)?)
         }

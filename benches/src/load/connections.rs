@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::meter::Meter;
 use super::{Client, Load};
 use crate::{measure, net};
 
@@ -64,17 +65,7 @@ pub fn churn(load: Load, server: SocketAddr, pid: u32) -> io::Result<String> {
         Ok(number - first)
     };
     batches(load.warm_up)?;
-    let used = (measure::cpu_nanoseconds(pid)?, measure::own_nanoseconds());
-    let start = Instant::now();
-    let count = batches(load.duration)? as f64;
-    let elapsed = start.elapsed().as_secs_f64();
-    let server = (measure::cpu_nanoseconds(pid)? - used.0) as f64;
-    let client = (measure::own_nanoseconds() - used.1) as f64;
-    let values = [
-        ("server_ns", server / count),
-        ("per_second", count / elapsed),
-        ("server_busy", server / 1e9 / elapsed),
-        ("client_busy", client / 1e9 / elapsed),
-    ];
-    Ok(values.iter().map(|(name, value)| format!("{name} {value:.3}\n")).collect())
+    let meter = Meter::start(pid)?;
+    let count = batches(load.duration)?;
+    meter.lines(count as u64)
 }

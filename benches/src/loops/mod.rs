@@ -4,7 +4,7 @@
 //! short read to mean that the socket is empty, and answer one read with one write.
 
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
 pub mod async_io;
 pub mod calloop;
@@ -27,6 +27,26 @@ pub fn listen() -> io::Result<TcpListener> {
     let listener = crate::net::listen()?;
     announce(&listener.local_addr()?.to_string())?;
     Ok(listener)
+}
+
+/// Returns a socket for datagrams, and prints its address.
+///
+/// # Errors
+/// Fails with the error of the system call, or if the address cannot be printed.
+pub fn bind() -> io::Result<UdpSocket> {
+    let socket = crate::net::bind_datagrams()?;
+    announce(&socket.local_addr()?.to_string())?;
+    Ok(socket)
+}
+
+/// Returns the address of the server that a subject makes connections to, from the number that the
+/// subject is given.
+///
+/// # Errors
+/// Fails if the number is not that of a port.
+pub fn server(number: usize) -> io::Result<SocketAddr> {
+    let port = u16::try_from(number).map_err(io::Error::other)?;
+    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into())
 }
 
 /// Prints the address for the comparison. Nothing is printed before.

@@ -2,6 +2,7 @@
 //! timeout.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service, Session};
 use reactor::{
-    Address, BackendKind, Cx, Expired, Handler, Interest, ListenOptions, Listener, LoopLimits,
-    Reactor, Reason, Registration, Stream, TimerId,
+    Address, BackendKind, ConnectOptions, Connector, Cx, Expired, Handler, Interest, ListenOptions,
+    Listener, LoopCx, LoopLimits, Reactor, Reason, Registration, Role, Stream, TimerId,
 };
 
 use super::announce;
+use crate::load::accept::UNDER_WAY;
 use crate::measure;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
@@ -95,6 +97,58 @@ pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
     }
     drop(sender);
     ended.recv().map_err(io::Error::other)?
+}
+
+/// A connection that this side makes. The next one follows when the server has ended it.
+struct Dialled {
+    server: Address,
+}
+
+impl Dialled {
+    fn dial<P>(self, cx: &mut Cx<'_, io::Result<()>, P>) -> io::Result<()> {
+        let registration = Registration::new(Interest::READ).role(Role::Connection);
+        let connector = Connector::dial(&self.server, &ConnectOptions::DEFAULT)?;
+        connector.register(registration, self, cx)?;
+        Ok(())
+    }
+}
+
+impl Handler<io::Result<()>> for Dialled {
+    fn ready(&mut self, cx: &mut Cx<'_, io::Result<()>>) -> io::Result<()> {
+        match cx.read(&mut [0])? {
+            None => Ok(()),
+            Some(0) => {
+                cx.end(Reason::PeerClosed);
+                Ok(())
+            }
+            Some(_) => Err(io::Error::other("the server sent something")),
+        }
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, io::Result<()>>) {
+        let next = match reason {
+            Reason::PeerClosed => self.dial(cx),
+            reason => Err(io::Error::other(reason.to_string())),
+        };
+        if next.is_err() {
+            *cx.app = next;
+            cx.stop();
+        }
+    }
+}
+
+/// Makes connections for ever.
+///
+/// # Errors
+/// Fails if a connection fails.
+pub fn dial(kind: BackendKind, server: SocketAddr) -> io::Result<()> {
+    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, Ok(()))?;
+    reactor.set_audit(false);
+    for _ in 0..UNDER_WAY {
+        Dialled { server: server.into() }.dial(&mut reactor.cx())?;
+    }
+    reactor.run()?;
+    std::mem::replace(&mut reactor.app, Ok(()))
 }
 
 /// The reading end of a pair.

@@ -5,13 +5,14 @@
 //! event and a useless read for each connection.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Fate};
+use crate::load::accept::UNDER_WAY;
 use crate::net;
 use crate::scene::{self, Runs};
 
@@ -73,6 +74,63 @@ pub fn echo(listener: TcpListener) -> io::Result<()> {
                     Ok(Fate::Ended) | Err(_) => connections[number] = None,
                 }
             }
+        }
+    }
+}
+
+/// Makes connections for ever.
+///
+/// # Errors
+/// Fails if a connection fails.
+pub fn dial(server: SocketAddr) -> io::Result<()> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut connections: Vec<Option<Dialled>> = Vec::new();
+    let dial = |connections: &mut Vec<Option<Dialled>>| -> io::Result<()> {
+        let fd = net::begin_connect(server)?;
+        let number = fd.as_raw_fd() as usize;
+        let (data, flags) = (EventData::new_u64(number as u64), INPUT.union(EventFlags::OUT));
+        epoll::add(&epoll, &fd, data, flags)?;
+        if connections.len() <= number {
+            connections.resize_with(number + 1, || None);
+        }
+        connections[number] = Some(Dialled { fd, is_established: false });
+        Ok(())
+    };
+    for _ in 0..UNDER_WAY {
+        dial(&mut connections)?;
+    }
+    let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+    loop {
+        wait(&epoll, &mut events)?;
+        for event in &events {
+            let number = event.data.u64() as usize;
+            if let Some(connection) = &mut connections[number]
+                && connection.has_ended()?
+            {
+                connections[number] = None;
+                dial(&mut connections)?;
+            }
+        }
+    }
+}
+
+/// A connection that this side makes.
+struct Dialled {
+    fd: OwnedFd,
+    is_established: bool,
+}
+
+impl Dialled {
+    /// Handles an event. Returns whether the server has ended the connection.
+    fn has_ended(&mut self) -> io::Result<bool> {
+        if !self.is_established {
+            rustix::net::sockopt::socket_error(&self.fd)??;
+            self.is_established = true;
+        }
+        match net::read(&self.fd, &mut [0])? {
+            None => Ok(false),
+            Some(0) => Ok(true),
+            Some(_) => Err(io::Error::other("the server sent something")),
         }
     }
 }

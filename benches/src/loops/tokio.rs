@@ -3,18 +3,19 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdpSocket};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 use tokio::time::Sleep;
 
+use crate::load::accept::UNDER_WAY;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
@@ -41,6 +42,46 @@ pub fn echo(listener: StdListener) -> io::Result<()> {
             tokio::task::spawn_local(serve(stream, Rc::clone(&buffer)));
         }
     })
+}
+
+/// Serves echo of datagrams for ever.
+///
+/// # Errors
+/// Fails if receiving or sending fails.
+pub fn udp(socket: StdUdpSocket) -> io::Result<()> {
+    let mut buffer = vec![0; net::READ_SIZE];
+    runtime()?.block_on(async {
+        let socket = UdpSocket::from_std(socket)?;
+        loop {
+            let (count, sender) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..count], sender).await?;
+        }
+    })
+}
+
+/// Makes connections for ever, with a task for each that is under way.
+///
+/// # Errors
+/// Fails if a connection fails.
+pub fn dial(server: SocketAddr) -> io::Result<()> {
+    LocalSet::new().block_on(&runtime()?, async {
+        let tasks = (0..UNDER_WAY).map(|_| tokio::task::spawn_local(make_connections(server)));
+        for task in tasks.collect::<Vec<_>>() {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
+/// Makes one connection after the other, each until the server ends it.
+async fn make_connections(server: SocketAddr) -> io::Result<()> {
+    loop {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        if stream.read(&mut [0]).await? > 0 {
+            return Err(io::Error::other("the server sent something"));
+        }
+    }
 }
 
 /// Echoes until the peer ends.
