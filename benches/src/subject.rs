@@ -88,6 +88,7 @@ pub const ALL: [Subject; 19] = [
             ("lines", |_| ours::lines(BackendKind::Epoll)),
             ("timers", |count| ours::timers(BackendKind::Epoll, count)),
             ("scale", |count| ours::scale(BackendKind::Epoll, count)),
+            ("udp", |_| ours::udp(BackendKind::Epoll)),
             ("dial", |port| ours::dial(BackendKind::Epoll, server(port)?)),
         ],
     ),

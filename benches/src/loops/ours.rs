@@ -7,18 +7,19 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::codecs::Lines;
+use protocol::codecs::{Bytes, Lines};
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service, Session};
 use reactor::{
-    Address, BackendKind, ConnectOptions, Connector, Cx, Expired, Handler, Interest, ListenOptions,
-    Listener, LoopCx, LoopLimits, Reactor, Reason, Registration, Role, Stream, TimerId,
+    Address, BackendKind, ConnectOptions, Connector, Cx, DatagramOptions, DatagramSocket,
+    Datagrams, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor,
+    Reason, Registration, Role, Stream, TimerId,
 };
 
 use super::announce;
 use crate::load::accept::UNDER_WAY;
-use crate::measure;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
+use crate::{measure, net};
 
 /// Serves echo for ever.
 ///
@@ -97,6 +98,28 @@ pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
     }
     drop(sender);
     ended.recv().map_err(io::Error::other)?
+}
+
+/// Serves echo of datagrams for ever.
+///
+/// # Errors
+/// Fails if the loop cannot run.
+pub fn udp(kind: BackendKind) -> io::Result<()> {
+    let any: Address = "udp://127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let options = DatagramOptions {
+        receive_buffer: Some(net::DATAGRAM_BUFFER),
+        ..DatagramOptions::default()
+    };
+    let socket = DatagramSocket::bind(&any, &options)?;
+    let Address::Udp(address) = *socket.address() else {
+        return Err(io::Error::other("the socket has an address of another kind"));
+    };
+    let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
+    reactor.set_audit(false);
+    let service = servers::echo::session();
+    Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())?;
+    announce(&address.to_string())?;
+    reactor.run()
 }
 
 /// A connection that this side makes. The next one follows when the server has ended it.
