@@ -148,6 +148,21 @@ fn two_reactors_are_compared_with_one() {
 }
 
 #[test]
+fn datagrams_and_connections_are_compared_and_none_is_lost() {
+    let folder = Report::new("datagrams");
+    let arguments = ["--only", "udp,dial", "--loops", "epoll,recvmmsg,raw", "--rounds", "1"];
+    let output = compare(&folder, &arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("/ recvmmsg") && said.contains("/ raw"), "{said}");
+    let lost = medians(&folder, "lost");
+    assert!(!lost.is_empty() && lost.iter().all(|it| *it == 0.0), "{said}");
+    let rates = medians(&folder, "per_second");
+    assert_eq!(rates.len(), lost.len() + 2, "two loops make connections: {said}");
+    assert!(rates.iter().all(|it| *it > 0.0), "{said}");
+}
+
+#[test]
 fn a_run_is_recorded_as_a_page_or_the_reason_is_reported() {
     let (folder, book) = (Report::new("recorded"), Report::new("book"));
     let record = ["--record", book.path.to_str().expect("it is text")];
@@ -172,6 +187,7 @@ fn invalid_arguments_are_refused() {
     let folder = Report::new("refused");
     for (arguments, hint) in [
         (["--only", "sing"], "dispatch, echo"),
+        (["--only", "dials"], "udp, dial"),
         (["--loops", "kqueue"], "libuv"),
         (["--rounds", "0"], "1..=1000"),
     ] {
