@@ -242,3 +242,49 @@ fn a_server_without_datagrams_and_a_taken_port_are_explained() {
     let error = explained(ECHO, &address);
     assert!(error.contains("another socket has that port"), "{error}");
 }
+
+/// Runs the server with one fault, and checks that every datagram is answered.
+fn survive(calls: &str, fault: &str, backend: &str) {
+    let inject = format!("inject={calls}:{fault}");
+    // Faults are injected into traced calls only.
+    let trace = format!("trace={calls}");
+    // With -D the child is the server itself, so that signals and the end of the test reach it.
+    let wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let args = ["--listen", "udp://127.0.0.1:0", "--backend", backend];
+    let mut server = Daemon::start(&wrapper, ECHO, &args);
+    let (host, port) = host_and_port(&server);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    client.connect((host, port.parse().expect("it is a port"))).expect("it is there");
+    client.set_read_timeout(Some(testkit::PATIENCE)).expect("timeouts can be set");
+    for number in 0..60_u8 {
+        // One, then two of the same length, and so on.
+        let count = number % 3 + 1;
+        for part in 0..count {
+            client.send(&[number, part]).expect("it is sent");
+        }
+        for part in 0..count {
+            let mut back = [0; 9];
+            let length = client.recv(&mut back).expect("it is answered");
+            assert_eq!((length, back[0], back[1]), (2, number, part), "{inject} with {backend}");
+        }
+    }
+    assert!(server.is_alive(), "{inject}: the server died");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{inject}: {log}");
+}
+
+#[test]
+fn failed_calls_lose_no_datagrams() {
+    if !has_peer("strace") {
+        return;
+    }
+    for backend in ["epoll", "select"] {
+        for error in ["EINTR", "EAGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENOBUFS", "ENOMEM"] {
+            survive("recvmmsg", &format!("error={error}:when=1+3"), backend);
+            survive("sendmmsg", &format!("error={error}:when=1+3"), backend);
+        }
+        // The kernel cannot divide what is sent together.
+        survive("sendmmsg", "error=EIO:when=2", backend);
+        survive("sendmmsg", "error=EINVAL:when=2", backend);
+    }
+}
