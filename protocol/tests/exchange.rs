@@ -45,6 +45,10 @@ impl<const WHOLE: bool> Exchange for InOrder<WHOLE> {
         reply.send(request.as_bytes());
     }
 
+    fn one_way(&self, request: &String) -> Option<String> {
+        request.starts_with("tell").then(|| "told".to_owned())
+    }
+
     fn hear(
         &mut self,
         line: &mut [u8],
@@ -300,6 +304,19 @@ fn an_exchange_can_answer_its_peer() {
     wire.feed(b"ping\n", &mut ());
     assert_eq!(wire.take_sent(), b"pong\n");
     assert!(wire.session_mut().take_heard() && !wire.session_mut().take_heard());
+}
+
+#[test]
+fn a_request_that_is_not_answered_completes_when_it_is_written() {
+    let mut wire = lined();
+    for (ticket, request) in [(1, "one"), (2, "tell"), (3, "three")] {
+        wire.session_mut().queue(request.to_owned(), ticket);
+    }
+    wire.wake(&mut ());
+    assert_eq!(wire.take_sent(), b"one\ntell\nthree\n");
+    assert_eq!(replies(&mut wire), [(2, "told".to_owned())]);
+    wire.feed(b"1\n3\n", &mut ());
+    assert_eq!(replies(&mut wire), [(1, "one=1".to_owned()), (3, "three=3".to_owned())]);
 }
 
 /// Whether each of three requests of three bytes was sent, if the peer accepts `room` bytes.

@@ -21,13 +21,17 @@ struct Example {
 
 impl Example {
     fn start(name: &str, args: &[&str]) -> Self {
+        Self::start_with(name, args, Stdio::null())
+    }
+
+    fn start_with(name: &str, args: &[&str], input: Stdio) -> Self {
         let tests = std::env::current_exe().expect("the path of this program is known");
         let profile = tests.ancestors().nth(2).expect("tests are two folders below their profile");
         let path: PathBuf = profile.join("examples").join(name);
         assert!(path.exists(), "{path:?} is missing: build it with cargo build --examples");
         let mut child = Command::new(path)
             .args(args)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the example starts");
@@ -115,6 +119,36 @@ fn chat_sends_a_line_to_all_others() {
     (&first).write_all(b"alone\n").expect("it is sent");
     first.shutdown(Shutdown::Write).expect("it ends");
     assert_eq!(read_line(&mut first_in), "", "a line came back to its sender");
+}
+
+#[test]
+fn chat_client_survives_the_end_of_the_chat_and_sends_what_was_typed_meanwhile() {
+    let (mut chat, address) = Example::listening("chat", &[]);
+    let mut member = Example::start_with("chat_client", &[&address], Stdio::piped());
+    let mut typed = member.child.stdin.take().expect("its input is piped");
+    member.line("connected");
+    let other = connect(&address);
+    (&other).write_all(b"hello\n").expect("it is sent");
+    member.line("hello");
+    typed.write_all(b"hello yourself\n").expect("it is read");
+    assert_eq!(read_line(&mut BufReader::new(&other)), "hello yourself\n");
+    drop(other);
+    chat.child.kill().expect("it runs");
+    member.line("disconnected");
+    typed.write_all(b"is anybody there?\n").expect("it is read");
+    // The port may still be that of connections that have ended, which a listener does not mind.
+    let listener = TcpListener::bind(&address).expect("the chat has ended");
+    let (peer, _) = listener.accept().expect("the client connects again");
+    member.line("connected");
+    peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+    let mut input = BufReader::new(&peer);
+    assert_eq!(read_line(&mut input), "is anybody there?\n");
+    typed.write_all(b"bye\n").expect("it is read");
+    drop(typed);
+    assert_eq!((read_line(&mut input), read_line(&mut input)), ("bye\n".into(), String::new()));
+    drop(input);
+    drop(peer);
+    assert!(member.child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -332,6 +332,10 @@ impl<E: Exchange, T> Caller<E, T> {
             let start = self.written + (output.len() - before);
             let mut reply = Reply::new(&mut self.codec, output);
             self.exchange.write(&request, key & E::NUMBER_MAX, &mut reply);
+            if let Some(reply) = self.exchange.one_way(&request) {
+                self.said.push_back(Said::Answered { ticket, reply });
+                continue;
+            }
             let end = self.written + (output.len() - before);
             self.awaited += 1;
             self.in_flight.push_back(Written { key, request, ticket: Some(ticket), start, end });

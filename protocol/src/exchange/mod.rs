@@ -134,6 +134,14 @@ pub trait Exchange: Send + 'static {
     /// the connection ended before it was sent.
     fn write(&mut self, request: &Self::Request, number: u64, reply: &mut Reply<'_, Self::Codec>);
 
+    /// Returns the reply to a request that the peer does not answer, such as a message to others. Such
+    /// a request completes when it is written; whether it arrives is not known. `None`, the default,
+    /// is for requests that are answered.
+    fn one_way(&self, request: &Self::Request) -> Option<Self::Reply> {
+        let _ = request;
+        None
+    }
+
     /// Returns what a message is. `oldest` is the oldest request that has no reply, even if nothing
     /// waits for that reply any more. An answer to the peer, if the protocol has one, is appended
     /// to `reply`.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::Exchange;
 use protocol::exchange::{Caller, Said};
 
-use super::desk::{Asked, Call, Desk, Ended, Orders, Ticket, earliest};
+use super::desk::{Asked, Call, Desk, Ended, Ending, Orders, Ticket, earliest};
 use super::outcome::{ClientState, Outcomes, Unanswered};
 use crate::{Cx, Expired, Handler, LoopCx, Reason, Stream, Timeout, TimerId, Token};
 
@@ -25,6 +25,7 @@ pub(super) struct Connection<A, E: Exchange> {
     up_since: Option<Instant>,
     has_answered: bool,
     is_let_go: bool,
+    is_finishing: bool,
     /// Since when the server has sent nothing although it owes replies.
     silent_since: Instant,
     /// The timer of the earliest deadline in flight.
@@ -43,6 +44,7 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
             up_since: None,
             has_answered: false,
             is_let_go: false,
+            is_finishing: false,
             silent_since: now,
             timer: None,
         }
@@ -112,7 +114,7 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
                 }
             }
         }
-        if let Some(stream) = &mut self.stream {
+        if let Some(stream) = self.stream.as_mut().filter(|_| !self.is_finishing) {
             stream.end_if_over(cx);
         }
     }
@@ -128,10 +130,14 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
     fn conclude(&mut self, orders: &Orders, cx: &mut Cx<'_, A>) {
         let Some(stream) = self.stream.as_mut().filter(|stream| !stream.is_over()) else { return };
         let session = stream.session_mut();
-        if orders.finishes && session.pending() == 0 {
-            return cx.end(Reason::Finished);
+        if orders.finishes && !self.is_finishing {
+            // The connection ends in order once every reply is there.
+            self.is_finishing = true;
+            session.finish();
+            cx.wake(cx.me());
         }
         match orders.asked {
+            _ if self.is_finishing => {}
             Asked::LetGo if session.is_idle() && !session.exchange().is_needed() => {
                 self.is_let_go = true;
                 cx.end(Reason::Finished);
@@ -243,10 +249,12 @@ impl<A: 'static, E: Exchange> Handler<A> for Connection<A, E> {
         };
         let (exchange, left) = session.end();
         self.desk.take_back(exchange, left, ended, &mut outcomes);
-        if self.desk.state() != ClientState::Closed {
-            let rests = self.is_let_go;
-            self.desk.set_state(if rests { ClientState::Idle } else { ClientState::BackingOff });
-        }
+        self.desk.set_state(match self.desk.ending() {
+            Ending::Not if self.is_let_go => ClientState::Idle,
+            Ending::Not => ClientState::BackingOff,
+            // There is no further connection.
+            Ending::Finishing | Ending::Closing | Ending::Gone => ClientState::Closed,
+        });
         cx.wake(self.client);
         outcomes.call(cx);
     }
