@@ -61,6 +61,22 @@ pub trait Backend {
     /// The error of the kernel.
     fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
+    /// Sets whether an edge-triggered backend reports that a descriptor is writable. It does unless
+    /// it was told otherwise. Datagram sockets become writable whenever a peer has received
+    /// something, which would wake the loop for nothing. The default changes nothing.
+    ///
+    /// # Errors
+    /// The error of the kernel.
+    fn report_writable(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        tag: Tag,
+        is_reported: bool,
+    ) -> io::Result<()> {
+        let _ = (fd, tag, is_reported);
+        Ok(())
+    }
+
     /// Returns whether closing a descriptor removes it, unless other copies of it exist. If a copy
     /// exists all the same, what is reported for it is reported once.
     fn forgets_what_is_closed(&self) -> bool {

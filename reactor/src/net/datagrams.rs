@@ -120,6 +120,9 @@ pub struct Datagrams<C, S> {
     state: State,
     /// Sending waits for a timer, since the kernel has no memory.
     sending_pauses: Option<TimerId>,
+    /// The backend reports when there is room to send. Otherwise it does not: it would whenever a
+    /// peer receives a datagram.
+    awaits_room: bool,
     /// An error of sending may have been that of an earlier datagram, so the first one that waits
     /// is tried again.
     tries: u32,
@@ -218,6 +221,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             timeouts: Vec::new(),
             state: State::default(),
             sending_pauses: None,
+            awaits_room: false,
             tries: 0,
             segment_max: if is_unix { 0 } else { usize::MAX },
             sends_left: 0,
@@ -226,7 +230,9 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             unsent_log: Folding::default(),
             last_batches: 0,
         };
-        cx.register(socket.fd, registration, handler)
+        let token = cx.register(socket.fd, registration, handler)?;
+        cx.core.report_writable(token.tag_in(cx.core.home), false)?;
+        Ok(token)
     }
 
     /// Lends the shared memory of the loop to `call`, and settles what the socket waits for.
@@ -242,7 +248,9 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             true => self.limits.message_size_max,
             false => self.limits.message_size_max.min(UDP_SIZE_MAX),
         };
-        let shared = cx.core.shared.datagrams.take().filter(|room| room.batch.size() == size);
+        let mut shared = cx.core.shared.datagrams.take();
+        let is_enough = shared.as_mut().is_some_and(|room| room.batch.keep(size));
+        let shared = shared.filter(|_| is_enough);
         let mut room = shared.unwrap_or_else(|| Box::new(Room::new(size)));
         self.sends_left = cx.limits().datagrams_per_turn;
         self.refusals_left = self.sends_left;
@@ -354,6 +362,11 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         }
         let read = if self.may_receive() { Interest::READ } else { Interest::NONE };
         let is_sending = !self.outbox.is_empty() && self.sending_pauses.is_none();
+        let is_blocked = is_sending && !cx.readiness().contains(Readiness::WRITABLE);
+        if is_blocked != self.awaits_room {
+            self.awaits_room = is_blocked;
+            cx.core.report_writable(cx.me, is_blocked)?;
+        }
         cx.set_interest(if is_sending { read | Interest::WRITE } else { read });
         Ok(())
     }

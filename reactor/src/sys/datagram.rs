@@ -89,8 +89,10 @@ union RawName {
 
 /// Places for the datagrams that one call receives.
 pub(crate) struct Batch {
-    /// How many bytes of a datagram are kept.
+    /// How many bytes of a datagram there is room for.
     size: usize,
+    /// How many bytes of a datagram are kept.
+    kept: usize,
     bytes: Vec<u8>,
     names: Vec<RawName>,
     controls: Vec<Control>,
@@ -106,6 +108,7 @@ impl Batch {
         let name = RawName { storage: unsafe { std::mem::zeroed() } };
         Self {
             size,
+            kept: size,
             bytes: vec![0; (size + STAGGER) * BATCH_MAX],
             names: vec![name; BATCH_MAX],
             controls: vec![Control::EMPTY; BATCH_MAX],
@@ -114,9 +117,10 @@ impl Batch {
         }
     }
 
-    /// Returns how many bytes of a datagram are kept.
-    pub(crate) fn size(&self) -> usize {
-        self.size
+    /// Keeps `size` bytes of each datagram from now on, and returns true if there is room for them.
+    pub(crate) fn keep(&mut self, size: usize) -> bool {
+        self.kept = size.min(self.size);
+        size <= self.size
     }
 
     /// Describes the first `count` places to the kernel.
@@ -125,7 +129,7 @@ impl Batch {
         let parts = self.names.iter_mut().zip(&mut self.controls).zip(places);
         let headers = self.headers.iter_mut().zip(&mut self.slices);
         for ((header, slice), ((name, control), place)) in headers.zip(parts).take(count) {
-            *slice = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: self.size };
+            *slice = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: self.kept };
             let header = &mut header.msg_hdr;
             header.msg_name = std::ptr::from_mut(name).cast();
             header.msg_namelen = size_of::<RawName>() as libc::socklen_t;
@@ -140,7 +144,7 @@ impl Batch {
         let libc::mmsghdr { msg_hdr: header, msg_len } = &self.headers[number];
         let length = *msg_len as usize;
         let start = number * (self.size + STAGGER);
-        let kept = length.min(self.size);
+        let kept = length.min(self.kept);
         let mut received = Received {
             length,
             is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,

@@ -222,6 +222,19 @@ impl Backend for Epoll {
         self.ctl(libc::EPOLL_CTL_MOD, fd, tag, self.mask(interest))
     }
 
+    fn report_writable(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        tag: Tag,
+        is_reported: bool,
+    ) -> io::Result<()> {
+        let writable = if is_reported { 0 } else { libc::EPOLLOUT as u32 };
+        match self.trigger {
+            Trigger::Edge => self.ctl(libc::EPOLL_CTL_MOD, fd, tag, EDGE & !writable),
+            Trigger::Level => Ok(()),
+        }
+    }
+
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.ctl(libc::EPOLL_CTL_DEL, fd, Tag::NONE, 0)
     }

@@ -122,6 +122,49 @@ fn an_idle_socket_makes_no_turns() {
     });
 }
 
+#[test]
+fn a_peer_that_receives_an_answer_does_not_wake_the_loop() {
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
+        let client = client("127.0.0.1");
+        for _ in 0..20 {
+            let before = reactor.counters();
+            client.send_to(b"x", ("127.0.0.1", port)).expect("it is sent");
+            crate::turn_until_sent(&mut reactor, before, 1);
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            let before = reactor.counters().events;
+            // Now the kernel has room to send again.
+            receive(&client);
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            assert_eq!(reactor.counters().events, before);
+        }
+    });
+}
+
+#[test]
+fn sockets_with_different_limits_share_a_loop() {
+    on_every(|mut reactor| {
+        let client = client("127.0.0.1");
+        let limits = [2000, 10, 60_000, 100];
+        let addresses = limits.map(|message_size_max| {
+            let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+            let Address::Udp(address) = *socket.address() else { unreachable!("it is of UDP") };
+            let limits = Limits { message_size_max, ..Limits::DEFAULT };
+            serve_socket(&mut reactor, socket, limits);
+            address
+        });
+        for (address, limit) in addresses.into_iter().zip(limits) {
+            client.send_to(&vec![7; limit + 1], address).expect("it is sent");
+            client.send_to(&vec![7; limit], address).expect("it is sent");
+        }
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_refused == 4);
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 4);
+        let mut got: Vec<usize> = limits.map(|_| receive(&client).0.len()).into();
+        got.sort_unstable();
+        assert_eq!(got, [10, 100, 2000, 60_000]);
+    });
+}
+
 /// Answers each message with many.
 struct Multiplies(usize);
 

@@ -8,8 +8,9 @@ use log::warn;
 use protocol::{Codec, DatagramFailure, Envelope, Peer, Service};
 
 use super::{Datagrams, Place, Room, timer};
+use crate::reactor::core::Core;
 use crate::sys::{BATCH_MAX, Local, Outgoing, Remote, SendRoom};
-use crate::{Cx, Interest, kernel};
+use crate::{Cx, Interest, Tag, kernel};
 
 /// How many segments of the output one call sends at most.
 const SEGMENTS_MAX: usize = 40;
@@ -342,5 +343,20 @@ impl<A> Cx<'_, A> {
         fd.is_some_and(|fd| {
             kernel::ready_now(fd.as_fd(), Interest::WRITE).is_ok_and(|ready| !ready.is_empty())
         })
+    }
+}
+
+impl<A> Core<A> {
+    /// Sets whether the backend reports that the socket of a source has room, if it would report
+    /// that again and again.
+    pub(super) fn report_writable(&mut self, tag: Tag, is_reported: bool) -> io::Result<()> {
+        let own = match self.sources.get(tag) {
+            _ if self.lent.tag == tag => &self.lent.own,
+            Some(source) => &source.own,
+            None => return Ok(()),
+        };
+        own.fd
+            .as_ref()
+            .map_or(Ok(()), |fd| self.backend.report_writable(fd.as_fd(), tag, is_reported))
     }
 }
