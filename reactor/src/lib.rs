@@ -41,7 +41,7 @@
 //! - [`Stream`] drives a session over a connection. [`Listener`] accepts connections, [`Connector`]
 //!   dials them.
 //! - [`Datagrams`] drives a codec and a service over a [`DatagramSocket`], of UDP or Unix.
-//! - A [`Client`] sends requests to a server and outlives its connections.
+//! - A [`Client`] sends requests to a server and outlives its connections. A [`Pool`] has several.
 //! - [`Handler`] is a source of your own, for any descriptor or none. The loop lends it a [`Cx`],
 //!   which does all I/O. Code that belongs to no source gets a [`LoopCx`].
 //! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
@@ -85,7 +85,7 @@ pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, Unknow
 pub use kernel::{now, time_of_day};
 pub use net::acceptor::Accepted;
 pub use net::address::{Address, AddressError, Transport};
-pub use net::client::{Client, ClientOptions, ClientState, NotSent, Unanswered, WhenIdle};
+pub use net::client::{Client, ClientOptions, ClientState, NotSent, Pool, Unanswered, WhenIdle};
 pub use net::connector::Connector;
 pub use net::datagram_socket::{DatagramOptions, DatagramSocket};
 pub use net::datagrams::Datagrams;

@@ -7,6 +7,7 @@ mod life;
 mod options;
 mod outcome;
 mod pauses;
+mod pool;
 
 use std::fmt;
 use std::io;
@@ -21,6 +22,7 @@ use desk::{Desk, Ending};
 use life::Life;
 pub use options::{ClientOptions, WhenIdle};
 pub use outcome::{ClientState, NotSent, Unanswered};
+pub use pool::Pool;
 
 /// A client of one server: it connects, connects again when the connection ends, and sends requests
 /// of an [`Exchange`].

@@ -1,0 +1,155 @@
+//! Several clients that share the load.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use protocol::Exchange;
+
+use super::{Client, ClientOptions, ClientState, NotSent, Unanswered};
+use crate::{Cx, Location, LoopCx};
+
+/// Several [`Client`]s of one or more servers. Each request goes to the one that is likely to answer
+/// it first: a client with a connection and the fewest requests pending.
+///
+/// It is a handle, as a [`Client`] is. Every client of the pool has all of the properties of a
+/// client: it checks the health of its connection, backs off when its server fails, and is then
+/// avoided as long as another one works.
+///
+/// How many connections there are follows from [`ClientOptions::when_idle`]. Clients that keep their
+/// connections alive make all of them at once. Clients that let idle connections go make one when all
+/// others are busy, up to the size of the pool.
+///
+/// The order of requests is kept within a client only, so requests that depend on one another belong
+/// to one client ([`clients`](Self::clients)), or wait for each other's replies.
+pub struct Pool<A, E: Exchange> {
+    shared: Arc<Shared<A, E>>,
+}
+
+struct Shared<A, E: Exchange> {
+    clients: Vec<Client<A, E>>,
+    /// Where the next search begins, so that equal clients take turns.
+    turn: AtomicUsize,
+}
+
+impl<A: 'static, E: Exchange> Pool<A, E> {
+    /// Starts `size` clients for each of `targets`. `make` returns the exchange of each client.
+    ///
+    /// # Errors
+    /// When there would be no client, the options cannot be worked with, or the loop is being
+    /// dropped.
+    pub fn open<P>(
+        targets: &[Location],
+        size: usize,
+        options: ClientOptions,
+        mut make: impl FnMut(&Location) -> E,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Self> {
+        let mut clients = Vec::with_capacity(targets.len().saturating_mul(size));
+        for _ in 0..size {
+            for target in targets {
+                clients.push(Client::open(target.clone(), make(target), options, cx)?);
+            }
+        }
+        if clients.is_empty() {
+            let text = "a pool needs a target, and at least one client for each";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(Self { shared: Arc::new(Shared { clients, turn: AtomicUsize::new(0) }) })
+    }
+
+    /// Sends a request with one of the clients: see [`Client::call`].
+    ///
+    /// # Errors
+    /// When the client with the fewest requests does not accept it.
+    pub fn call(
+        &self,
+        request: E::Request,
+        completion: impl FnOnce(Result<E::Reply, Unanswered>, &mut LoopCx<'_, A>) + Send + 'static,
+    ) -> Result<(), NotSent> {
+        self.choose().call(request, completion)
+    }
+
+    /// Sends a request with one of the clients: see [`Client::call_within`].
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub fn call_within(
+        &self,
+        timeout: Duration,
+        request: E::Request,
+        completion: impl FnOnce(Result<E::Reply, Unanswered>, &mut LoopCx<'_, A>) + Send + 'static,
+    ) -> Result<(), NotSent> {
+        self.choose().call_within(timeout, request, completion)
+    }
+
+    /// Sends a request from another thread, and blocks until it has its result: see
+    /// [`Client::wait`].
+    ///
+    /// # Errors
+    /// When the request has no reply.
+    pub fn wait(&self, request: E::Request) -> Result<E::Reply, Unanswered> {
+        self.choose().wait(request)
+    }
+}
+
+impl<A, E: Exchange> Pool<A, E> {
+    /// Returns the client that is likely to answer first.
+    fn choose(&self) -> &Client<A, E> {
+        let clients = &self.shared.clients;
+        let start = self.shared.turn.fetch_add(1, Ordering::Relaxed) % clients.len();
+        let (before, after) = clients.split_at(start);
+        let cost = |client: &&Client<A, E>| {
+            let pending = client.pending();
+            let class = match client.state() {
+                ClientState::Up if pending == 0 => 0,
+                ClientState::Idle if pending == 0 => 1,
+                ClientState::Up => 2,
+                ClientState::Idle | ClientState::Resolving | ClientState::Connecting => 3,
+                ClientState::BackingOff => 4,
+                ClientState::Closed => 5,
+            };
+            (class, pending)
+        };
+        after.iter().chain(before).min_by_key(cost).unwrap_or(&clients[start])
+    }
+
+    /// Returns the clients, for hooks and for requests that belong together.
+    pub fn clients(&self) -> &[Client<A, E>] {
+        &self.shared.clients
+    }
+
+    /// Returns how many requests were accepted and are not completed.
+    pub fn pending(&self) -> usize {
+        self.clients().iter().map(Client::pending).sum()
+    }
+
+    /// Returns how many clients have a connection that is open for requests.
+    pub fn up(&self) -> usize {
+        self.clients().iter().filter(|client| client.state() == ClientState::Up).count()
+    }
+
+    /// Ends all clients gracefully: see [`Client::stop_gracefully`].
+    pub fn stop_gracefully(&self) {
+        self.clients().iter().for_each(Client::stop_gracefully);
+    }
+
+    /// Ends all clients at once: see [`Client::close`].
+    pub fn close(&self) {
+        self.clients().iter().for_each(Client::close);
+    }
+}
+
+impl<A, E: Exchange> Clone for Pool<A, E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<A, E: Exchange> fmt::Debug for Pool<A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clients()).finish()
+    }
+}
