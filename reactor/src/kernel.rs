@@ -168,11 +168,7 @@ pub(crate) fn stream_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
 }
 
 pub(crate) fn datagram_socket(endpoint: Endpoint<'_>) -> io::Result<OwnedFd> {
-    choose(|_| Some(Err(no_datagrams())), || sys::datagram_socket(endpoint))
-}
-
-fn no_datagrams() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "a simulated host has no datagrams")
+    choose(|kernel| Some(kernel.datagram_socket()), || sys::datagram_socket(endpoint))
 }
 
 /// Receives up to `most` datagrams. Fewer mean that no more are there, or that an error waits.
@@ -182,7 +178,12 @@ pub(crate) fn receive_batch(
     batch: &mut Batch,
     most: usize,
 ) -> io::Result<usize> {
-    choose(|_| None, || sys::receive_batch(fd, batch, most))
+    if IS_SIMULATED.get()
+        && let Some(answer) = ask(|kernel| kernel.receive_batch(fd, batch, most))
+    {
+        return answer;
+    }
+    sys::receive_batch(fd, batch, most)
 }
 
 /// Sends the first of `datagrams`, and returns how many: at least one.
@@ -192,12 +193,12 @@ pub(crate) fn send_batch(
     datagrams: &[Outgoing<'_>],
     room: &mut SendRoom,
 ) -> io::Result<usize> {
-    choose(|_| None, || sys::send_batch(fd, datagrams, room))
+    choose(|kernel| kernel.send_batch(fd, datagrams), || sys::send_batch(fd, datagrams, room))
 }
 
 /// Takes a refusal of the network out of the queue of a socket. It would block if there is none.
 pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
-    choose(|_| None, || sys::take_refusal(fd))
+    choose(|kernel| kernel.take_refusal(fd), || sys::take_refusal(fd))
 }
 
 pub(crate) fn set_datagram_option(
@@ -206,11 +207,14 @@ pub(crate) fn set_datagram_option(
     is_ipv6: bool,
     value: i32,
 ) -> io::Result<()> {
-    choose(|_| None, || sys::set_datagram_option(fd, option, is_ipv6, value))
+    choose(
+        |kernel| kernel.set_datagram_option(fd, option, value),
+        || sys::set_datagram_option(fd, option, is_ipv6, value),
+    )
 }
 
 pub(crate) fn join_group(fd: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
-    choose(|_| None, || sys::join_group(fd, group, interface))
+    choose(|kernel| kernel.join_group(fd, group), || sys::join_group(fd, group, interface))
 }
 
 pub(crate) fn set_multicast_interface(
@@ -218,7 +222,10 @@ pub(crate) fn set_multicast_interface(
     is_ipv6: bool,
     interface: u32,
 ) -> io::Result<()> {
-    choose(|_| None, || sys::set_multicast_interface(fd, is_ipv6, interface))
+    choose(
+        |kernel| kernel.is_own(fd).then_some(Ok(())),
+        || sys::set_multicast_interface(fd, is_ipv6, interface),
+    )
 }
 
 pub(crate) fn bind(fd: BorrowedFd<'_>, endpoint: Endpoint<'_>) -> io::Result<()> {

@@ -5,17 +5,18 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use crate::sim::datagram::{self, Datagrams};
 use crate::sim::fault::Fault;
 use crate::sim::operations::{accept, read, write};
 use crate::sim::socket::{Listening, Name, Socket, SocketId, State, Stream};
 use crate::sim::world::{Shared, Subscriber, World, matches_name};
-use crate::sys::{Connecting, Endpoint, EventFd};
+use crate::sys::{Batch, Connecting, DatagramOption, Endpoint, EventFd, Outgoing, Refusal};
 use crate::{BackendKind, Interest, Readiness, Trigger};
 
 /// The most that one call sends of a file.
@@ -160,6 +161,68 @@ impl Simulated {
         world.open(self.host).map(|(_, fd)| fd)
     }
 
+    pub(crate) fn datagram_socket(&self) -> io::Result<OwnedFd> {
+        let fd = self.stream_socket()?;
+        self.with(fd.as_fd(), |socket| {
+            socket.state = State::Datagrams(Box::new(Datagrams::new()));
+        });
+        Ok(fd)
+    }
+
+    pub(crate) fn receive_batch(
+        &self,
+        fd: BorrowedFd<'_>,
+        batch: &mut Batch,
+        most: usize,
+    ) -> Option<io::Result<usize>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let result = datagram::receive(world, id, host, batch, most);
+            match &result {
+                Ok(count) => world.note(host, format_args!("received {count} datagrams")),
+                Err(error) => world.note(host, format_args!("recvmmsg: {error}")),
+            }
+            result
+        })
+    }
+
+    pub(crate) fn send_batch(
+        &self,
+        fd: BorrowedFd<'_>,
+        datagrams: &[Outgoing<'_>],
+    ) -> Option<io::Result<usize>> {
+        let host = self.host;
+        self.on(fd, |world, id| {
+            let result = datagram::send(world, id, host, datagrams);
+            match &result {
+                Ok(count) => world.note(host, format_args!("sent {count} datagrams")),
+                Err(error) => world.note(host, format_args!("sendmmsg: {error}")),
+            }
+            result
+        })
+    }
+
+    pub(crate) fn take_refusal(&self, fd: BorrowedFd<'_>) -> Option<io::Result<Refusal>> {
+        self.on(fd, datagram::take_refusal)
+    }
+
+    pub(crate) fn set_datagram_option(
+        &self,
+        fd: BorrowedFd<'_>,
+        option: DatagramOption,
+        value: i32,
+    ) -> Option<io::Result<()>> {
+        self.with(fd, |socket| socket.datagrams().map(|it| it.set(option, value)))
+            .map(|set| set.map_or_else(|| error(libc::ENOPROTOOPT), Ok))
+    }
+
+    pub(crate) fn join_group(&self, fd: BorrowedFd<'_>, group: IpAddr) -> Option<io::Result<()>> {
+        self.with(fd, |socket| match socket.datagrams() {
+            Some(datagrams) => datagrams.join(group),
+            None => error(libc::ENOPROTOOPT),
+        })
+    }
+
     pub(crate) fn bind(
         &self,
         fd: BorrowedFd<'_>,
@@ -169,11 +232,13 @@ impl Simulated {
         self.on(fd, |world, id| {
             // The program may have closed the socket that had the address.
             world.sweep()?;
+            let is_for_datagrams = world.sockets.get(&id).is_some_and(is_datagram);
             let mut name = name(endpoint);
             if let Name::Inet(address) = &mut name {
                 let own = world.hosts[host].ip;
                 let ip = address.ip();
-                if !(ip.is_unspecified() || ip.is_loopback() || ip == own) {
+                let is_group = is_for_datagrams && ip.is_multicast();
+                if !(ip.is_unspecified() || ip.is_loopback() || ip == own || is_group) {
                     return error(libc::EADDRNOTAVAIL);
                 }
                 if address.port() == 0 {
@@ -185,8 +250,9 @@ impl Simulated {
             }
             let reuses = world.sockets.get(&id).is_some_and(|socket| socket.reuses_port);
             let is_taken = world.sockets.values().any(|other| {
+                let is_bound = matches!(other.state, State::Listening(_) | State::Fresh);
                 other.host == host
-                    && matches!(other.state, State::Listening(_) | State::Fresh)
+                    && if is_for_datagrams { is_datagram(other) } else { is_bound }
                     && !(reuses && other.reuses_port)
                     && other
                         .local
@@ -224,6 +290,9 @@ impl Simulated {
         self.on(fd, |world, id| {
             let to = name(endpoint);
             world.sweep()?;
+            if world.sockets.get(&id).is_some_and(is_datagram) {
+                return world.connect_datagrams(id, host, to).map(|()| Connecting::Done);
+            }
             let Name::Inet(address) = &to else {
                 return world.join(id, &to).map(|()| Connecting::Done).or_else(error);
             };
@@ -270,6 +339,7 @@ impl Simulated {
             State::Stream(stream) if !stream.is_reset && !stream.is_over() => {
                 Ok(stream.peer_name.ip_address())
             }
+            State::Datagrams(it) => Ok(it.peer.as_ref().and_then(Name::ip_address)),
             _ => error(libc::ENOTCONN),
         })
     }
@@ -354,6 +424,10 @@ impl Simulated {
     }
 }
 
+fn is_datagram(socket: &Socket) -> bool {
+    matches!(socket.state, State::Datagrams(_))
+}
+
 /// Returns the name of an endpoint.
 fn name(endpoint: Endpoint<'_>) -> Name {
     match endpoint {
@@ -363,7 +437,7 @@ fn name(endpoint: Endpoint<'_>) -> Name {
 }
 
 /// Returns the address from which a host with the address `own` connects to another.
-fn source(to: &SocketAddr, own: IpAddr) -> IpAddr {
+pub(super) fn source(to: &SocketAddr, own: IpAddr) -> IpAddr {
     match to.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),

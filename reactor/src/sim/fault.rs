@@ -127,6 +127,13 @@ pub enum Fault {
     KillStarting,
     /// [`chance`](super::chance) returns true.
     Chance,
+    // Datagrams between hosts.
+    /// A datagram does not arrive.
+    DatagramLost,
+    /// A datagram arrives twice.
+    DatagramTwice,
+    /// A datagram arrives up to 200 ms late, and those that were sent after it overtake it.
+    DatagramLate,
     // The names.
     /// A name takes up to a minute to be resolved, as when its name server does not answer.
     NameSlow,
@@ -136,7 +143,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 60] = [
         Self::Delay,
         Self::Tail,
         Self::SlowPair,
@@ -192,6 +199,9 @@ impl Fault {
         Self::KillMany,
         Self::KillStarting,
         Self::Chance,
+        Self::DatagramLost,
+        Self::DatagramTwice,
+        Self::DatagramLate,
         Self::NameSlow,
         Self::NameFails,
     ];

@@ -54,6 +54,7 @@ impl Faults {
             Fault::KillMany => 1_000,
             Fault::KillStarting => 100_000,
             Fault::Chance => 50_000,
+            Fault::DatagramLost | Fault::DatagramTwice | Fault::DatagramLate => 30_000,
             Fault::NameSlow | Fault::NameFails => 50_000,
         };
         let rates = Fault::ALL.into_iter().map(|fault| (fault, rate(fault)));

@@ -67,6 +67,7 @@
 mod backend;
 pub(crate) mod calls;
 mod clock;
+mod datagram;
 mod dice;
 mod ending;
 mod fault;

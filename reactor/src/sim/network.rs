@@ -1,6 +1,7 @@
 //! The network between hosts: the ways that segments take, and what stops them.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use crate::sim::fault::Fault;
 use crate::sim::socket::{Name, Socket, SocketId, State};
@@ -20,6 +21,8 @@ pub(super) struct Path {
     pub(super) held_until: u64,
     /// Until when attempts to connect are not answered.
     pub(super) deaf_until: u64,
+    /// When the last datagram arrives that nothing delays.
+    pub(super) last_datagram: u64,
     /// How much longer than usual everything takes, once that was drawn.
     pub(super) slower: Option<u64>,
     waiting: VecDeque<Parcel>,
@@ -78,13 +81,30 @@ pub(super) enum Segment {
     Window {
         to: SocketId,
     },
+    Datagram {
+        to: SocketAddr,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// The answer of the network to a datagram that reaches nothing.
+    Unreachable {
+        to: SocketId,
+        errno: i32,
+        address: SocketAddr,
+    },
 }
 
 impl Segment {
     /// Returns whether it is lost when it does not get through. A host sends everything else until
     /// it arrives; attempts to connect are repeated by their own clock.
     fn is_sent_once(&self) -> bool {
-        matches!(self, Self::Syn { .. } | Self::Reset { .. })
+        matches!(
+            self,
+            Self::Syn { .. }
+                | Self::Reset { .. }
+                | Self::Datagram { .. }
+                | Self::Unreachable { .. }
+        )
     }
 }
 
@@ -275,6 +295,12 @@ impl World {
             Segment::Window { to: socket } => {
                 self.hear(socket);
                 self.pump(socket);
+            }
+            Segment::Datagram { to: address, from: name, bytes } => {
+                self.take_datagram((from, to), sender, (address, name), bytes);
+            }
+            Segment::Unreachable { to: socket, errno, address } => {
+                self.take_unreachable(socket, errno, address);
             }
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn read(
             State::Stream(_) | State::Connecting(_) => error(libc::EAGAIN),
             State::Fresh if socket.has_failed => Ok(0),
             State::Fresh | State::Listening(_) => error(libc::ENOTCONN),
+            State::Datagrams(_) => error(libc::EOPNOTSUPP),
         };
     }
     if world.strikes(Fault::FalseWouldBlock, host, host as u32).is_some() {
@@ -92,6 +93,7 @@ pub(super) fn write(
         State::Stream(stream) => stream,
         State::Connecting(_) => return error(libc::EAGAIN),
         State::Fresh | State::Listening(_) => return error(libc::EPIPE),
+        State::Datagrams(_) => return error(libc::EOPNOTSUPP),
     };
     if stream.is_reset || stream.is_shut {
         return error(libc::EPIPE);

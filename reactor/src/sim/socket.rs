@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::sim::datagram::Datagrams;
 use crate::{Interest, Readiness, Tag};
 
 /// The name of a socket within the world. It is never used again.
@@ -77,6 +78,7 @@ pub(super) enum State {
     Listening(Listening),
     Connecting(Name),
     Stream(Box<Stream>),
+    Datagrams(Box<Datagrams>),
 }
 
 #[derive(Default)]
@@ -240,7 +242,14 @@ impl Socket {
         }
     }
 
-    /// Returns what the kernel would report of it (`tcp_poll`).
+    pub(super) fn datagrams(&mut self) -> Option<&mut Datagrams> {
+        match &mut self.state {
+            State::Datagrams(datagrams) => Some(datagrams),
+            _ => None,
+        }
+    }
+
+    /// Returns what the kernel would report of it (`tcp_poll`, `datagram_poll`).
     pub(super) fn readiness(&self) -> Readiness {
         match &self.state {
             State::Listening(listening) if listening.waiting.is_empty() => Readiness::NONE,
@@ -250,6 +259,16 @@ impl Socket {
             // A socket that is not connected hangs up.
             State::Fresh => HUNG_UP,
             State::Stream(stream) => stream.readiness(self.error),
+            State::Datagrams(datagrams) => {
+                let mut ready = Readiness::WRITABLE;
+                if self.error.is_some() || datagrams.has_refusals() {
+                    ready |= Readiness::ERROR;
+                }
+                if datagrams.has_received() {
+                    ready |= Readiness::READABLE;
+                }
+                ready
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::ptr::null_mut;
 use super::socket::{RawAddress, peer_address};
 use super::{check, transfer};
 use crate::sys::control::{Control, Note};
+use crate::sys::plain::Plain;
 
 /// The most datagrams of one call.
 pub(crate) const BATCH_MAX: usize = 32;
@@ -98,6 +99,8 @@ pub(crate) struct Batch {
     controls: Vec<Control>,
     slices: [libc::iovec; BATCH_MAX],
     headers: [libc::mmsghdr; BATCH_MAX],
+    /// What a simulated kernel has put there instead.
+    plain: Vec<Plain>,
 }
 
 impl Batch {
@@ -114,6 +117,7 @@ impl Batch {
             controls: vec![Control::EMPTY; BATCH_MAX],
             slices: [NO_SLICE; BATCH_MAX],
             headers: [no_header(); BATCH_MAX],
+            plain: Vec::new(),
         }
     }
 
@@ -123,8 +127,19 @@ impl Batch {
         size <= self.size
     }
 
+    /// Begins a batch of a simulated kernel.
+    pub(crate) fn begin_plain(&mut self) {
+        self.plain.clear();
+    }
+
+    /// Appends a datagram to a batch of a simulated kernel.
+    pub(crate) fn put_plain(&mut self, datagram: Plain) {
+        self.plain.push(datagram);
+    }
+
     /// Describes the first `count` places to the kernel.
     fn prepare(&mut self, count: usize) {
+        self.plain.clear();
         let places = self.bytes.chunks_exact_mut(self.size + STAGGER);
         let parts = self.names.iter_mut().zip(&mut self.controls).zip(places);
         let headers = self.headers.iter_mut().zip(&mut self.slices);
@@ -141,6 +156,9 @@ impl Batch {
 
     /// Returns datagram `number` of the last batch, and its bytes.
     pub(crate) fn datagram(&mut self, number: usize) -> (&mut [u8], Received<'_>) {
+        if number < self.plain.len() {
+            return self.plain[number].parts(self.size);
+        }
         let libc::mmsghdr { msg_hdr: header, msg_len } = &self.headers[number];
         let length = *msg_len as usize;
         let start = number * (self.size + STAGGER);

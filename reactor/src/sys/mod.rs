@@ -12,6 +12,7 @@ mod epoll;
 mod event_fd;
 mod io_calls;
 mod names;
+mod plain;
 mod poll;
 mod prefetch;
 mod process;
@@ -33,6 +34,7 @@ pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
 };
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
+pub(crate) use plain::Plain;
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::Process;

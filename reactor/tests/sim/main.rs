@@ -2,6 +2,7 @@
 //! be repeated.
 
 mod controls;
+mod datagrams;
 mod echo;
 mod kinds;
 mod node;
