@@ -106,6 +106,11 @@ fn limits() {
 }
 
 #[test]
+fn datagrams() {
+    run("datagrams");
+}
+
+#[test]
 fn readers() {
     run("readers");
 }

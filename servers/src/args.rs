@@ -17,6 +17,9 @@ const DATAGRAMS_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:
                               datagrams, udp://127.0.0.1:8080 or unix-dgram:/run/x.sock. May be \
                               given several times";
 
+/// The longest time of silence before a probe that the kernel allows, in seconds.
+const KEEPALIVE_MAX: u64 = 32_767;
+
 /// The arguments that every server takes.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
@@ -36,6 +39,12 @@ pub struct ServerArgs {
     /// disables the limit
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_idle)]
     pub idle_timeout: IdleTimeout,
+
+    /// Time of silence after which the kernel asks whether the peer of a TCP connection is still
+    /// there, such as 300s, in whole seconds; ten questions without an answer close the connection.
+    /// It finds dead peers that the idle limit exempts; off disables it
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = parse_keepalive)]
+    pub keepalive: IdleTimeout,
 
     /// Maximum number of open connections, 65536 by default; further ones wait to be accepted
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
@@ -93,6 +102,17 @@ fn parse_idle(text: &str) -> Result<IdleTimeout, String> {
     limit.map(IdleTimeout::After).ok_or_else(|| {
         "expected a positive time such as 500ms, 60s, 5m, 1h30m or 1d, or off".to_owned()
     })
+}
+
+/// Reads the time of silence before a probe, as the kernel takes it (`TCP_KEEPIDLE`, `tcp(7)`).
+fn parse_keepalive(text: &str) -> Result<IdleTimeout, String> {
+    let time = parse_idle(text)?;
+    match time.limit() {
+        Some(limit) if limit.subsec_nanos() > 0 || limit.as_secs() > KEEPALIVE_MAX => {
+            Err(format!("expected whole seconds, at most {KEEPALIVE_MAX}s, or off"))
+        }
+        _ => Ok(time),
+    }
 }
 
 /// Reads a number of seconds, or a sum of numbers with one unit each.
@@ -257,6 +277,16 @@ mod tests {
             ("udp://", Some(8000)),
         ] {
             assert!(parse_location(text, port).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn keepalive_is_in_whole_seconds() {
+        let after = |seconds| Ok(IdleTimeout::After(Duration::from_secs(seconds)));
+        assert_eq!(parse_keepalive("300s"), after(300));
+        assert_eq!(parse_keepalive("off"), Ok(IdleTimeout::Off));
+        for wrong in ["500ms", "1s500ms", "10h", "0", "soon"] {
+            assert!(parse_keepalive(wrong).is_err(), "{wrong} was accepted");
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::{info, warn};
 use protocol::Session;
 use reactor::{
-    Counters, ListenOptions, LoopCx, LoopLimits, Reactor, Signal, Stream, raise_descriptor_limit,
+    Counters, ListenOptions, LoopCx, LoopLimits, Reactor, Signal, Stream, TcpOptions,
+    raise_descriptor_limit,
 };
 
 use crate::args::ServerArgs;
@@ -59,6 +60,7 @@ where
     let options = ListenOptions {
         unix_mode: args.unix_mode,
         dual_stack: args.dual_stack,
+        tcp: TcpOptions { keepalive: args.keepalive.limit(), ..TcpOptions::default() },
         ..ListenOptions::DEFAULT
     };
     let default = [server.address.parse().map_err(io::Error::other)?];

@@ -163,7 +163,7 @@ impl World {
         let stream = self.sockets.get_mut(&id).and_then(Socket::stream);
         // Something between the two may have ended this direction already.
         let Some(stream) = stream.filter(|stream| !stream.is_reset && !stream.has_fin) else {
-            return self.send_now(id, to, from, Segment::Reset { to: sender });
+            return self.send_now(id, to, from, Segment::Rejection { to: sender });
         };
         stream.received.extend(bytes);
         self.hear(id);
@@ -182,7 +182,7 @@ impl World {
             // A connection that has ended in order still acknowledges this; one that has not is
             // unknown here.
             let ack = Segment::Ack { to: sender, count: 0 };
-            let answer = if has_ended { ack } else { Segment::Reset { to: sender } };
+            let answer = if has_ended { ack } else { Segment::Rejection { to: sender } };
             return self.send_now(id, to, from, answer);
         };
         if stream.is_unix() && is_closed {

@@ -73,6 +73,11 @@ pub(super) enum Segment {
     Reset {
         to: SocketId,
     },
+    /// A reset that answers bytes or an end. They are sent again while they have no answer, so this
+    /// is too.
+    Rejection {
+        to: SocketId,
+    },
     Ack {
         to: SocketId,
         count: usize,
@@ -290,7 +295,9 @@ impl World {
                 self.take_bytes(from, to, socket, sender, &bytes);
             }
             Segment::Fin { to: socket } => self.take_fin(from, to, socket, sender),
-            Segment::Reset { to: socket } => self.take_reset(socket),
+            Segment::Reset { to: socket } | Segment::Rejection { to: socket } => {
+                self.take_reset(socket);
+            }
             Segment::Ack { to: socket, count } => self.take_ack(socket, count),
             Segment::Window { to: socket } => {
                 self.hear(socket);

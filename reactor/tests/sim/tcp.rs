@@ -113,6 +113,20 @@ fn what_was_held_back_does_not_overtake_what_is_on_its_way() {
 }
 
 #[test]
+fn bytes_are_refused_until_the_refusal_arrives() {
+    let mut pair = Pair::connected();
+    pair.sim.cut(pair.server, pair.client);
+    pair.act_far(Act::Reset);
+    pair.run(20);
+    pair.act_near(Act::Write(b"to nothing".to_vec()));
+    pair.run(20);
+    assert_eq!(pair.near_end(), "", "neither the reset nor the refusal gets through");
+    pair.sim.heal(pair.server, pair.client);
+    pair.run(1_000);
+    assert!(pair.near_end().contains("reset"), "{}", pair.near_end());
+}
+
+#[test]
 fn bytes_come_before_the_reset_that_follows_them() {
     let mut pair = Pair::connected();
     pair.act_near(Act::Read(false));

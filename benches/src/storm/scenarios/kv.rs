@@ -27,7 +27,8 @@ const HOSTS: usize = 2;
 
 /// Builds the server, as its binary does.
 pub(super) fn build(backend: &str) -> io::Result<Reactor<App>> {
-    let words = ["--listen", "10.0.0.1:6379", "--backend", backend];
+    // A subscriber whose end was not announced is found before the run is over.
+    let words = ["--listen", "10.0.0.1:6379", "--backend", backend, "--keepalive", "60s"];
     servers::prepare(servers::kv::SERVER, &words, servers::kv::application)
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use protocol::codecs::Bytes;
 use reactor::Reactor;
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim};
 use servers::{Application, Loopback, NoArgs, Server, ServerArgs};
@@ -30,7 +31,9 @@ pub(super) fn build(
 ) -> io::Result<Reactor> {
     let mut words = vec!["--listen", "10.0.0.1:7", "--backend", backend];
     words.extend(more);
-    let application = move |_: &ServerArgs, _: &NoArgs| Ok(Application::stateless(make));
+    let application = move |_: &ServerArgs, _: &NoArgs| {
+        Ok(Application::stateless(make).with_datagrams(move || (Bytes, make())))
+    };
     servers::prepare(server, &words, application)
 }
 

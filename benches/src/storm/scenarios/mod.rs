@@ -8,6 +8,7 @@ mod agent;
 mod clients;
 mod clocks;
 mod crowd;
+mod datagrams;
 mod dials;
 mod exchange;
 mod ground;
@@ -131,6 +132,13 @@ pub const ALL: &[Scenario] = &[
         run: names::run,
         seeds: 60,
         draws_all: true,
+    },
+    Scenario {
+        name: "datagrams",
+        about: "echo-server over UDP, and clients that repeat what is not answered",
+        run: datagrams::run,
+        seeds: 60,
+        draws_all: false,
     },
     Scenario {
         name: "dials",
