@@ -109,7 +109,8 @@ impl Datagrams {
             | DatagramOption::MulticastHops
             | DatagramOption::MulticastLoop
             | DatagramOption::TrafficClass
-            | DatagramOption::Missed => {}
+            | DatagramOption::Missed
+            | DatagramOption::Coalescing => {}
         }
     }
 
@@ -198,10 +199,19 @@ pub(super) fn send(
         count = bits.between(1, count as u64 - 1) as usize;
     }
     for (number, datagram) in datagrams[..count].iter().enumerate() {
-        let bytes = datagram.slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let bytes: Vec<u8> = datagram.slices.iter().flat_map(|it| it.iter().copied()).collect();
         let from = datagram.from.map(|(address, _)| address);
-        if let Err(errno) = world.post(id, host, datagram.to, from, bytes) {
-            return if number > 0 { Ok(number) } else { error(errno) };
+        let length = datagram.segment.map_or(bytes.len().max(1), usize::from);
+        let mut rest = bytes;
+        loop {
+            let tail = rest.split_off(length.min(rest.len()));
+            if let Err(errno) = world.post(id, host, datagram.to, from, rest) {
+                return if number > 0 { Ok(number) } else { error(errno) };
+            }
+            if tail.is_empty() {
+                break;
+            }
+            rest = tail;
         }
     }
     Ok(count)

@@ -42,6 +42,7 @@ impl Plain {
             from: from.remote(),
             asked: *asked,
             missed: *missed,
+            segment: None,
         };
         (&mut bytes[..kept], received)
     }
