@@ -53,7 +53,7 @@ fn wrong_arguments_are_refused_with_a_hint() {
 fn a_malformed_address_is_a_wrong_argument() {
     for (address, hint) in [
         ("127.0.0.1:65536", "port numbers go from 0 to 65535"),
-        ("127.0.0.1:-1", "a port must follow"),
+        ("127.0.0.1:-1", "a port or the name of a service must follow"),
         ("nonsense", "a port must follow"),
         ("[::1", "an IP address must come before the port"),
         ("127.0.0.300:80", "an IP address must come before the port"),

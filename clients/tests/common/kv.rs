@@ -54,6 +54,7 @@ fn listen(password: Option<&str>, address: &str) -> Server<App> {
         idle_timeout: IdleTimeout::After(IDLE),
         max_connections: Some(1000),
         unix_mode: None,
+        keepalive: IdleTimeout::Off,
     };
     let own = KvArgs {
         maxmemory: None,

@@ -164,9 +164,8 @@ pub(super) fn receive(
     for _ in 0..count {
         let Some(letter) = socket.take() else { break };
         let from = letter.from.filter(|_| !is_connected);
-        batch.put_plain(Plain {
+        let about = Plain {
             length: letter.bytes.len(),
-            bytes: letter.bytes,
             from: match from {
                 Some(Name::Inet(address)) => Remote::Ip(address).into(),
                 Some(Name::Unix(path)) => Remote::Unix(path.as_os_str().as_bytes()).into(),
@@ -175,7 +174,8 @@ pub(super) fn receive(
             },
             asked: letter.to.filter(|_| tells_asked).map(|address| (address, 1)),
             missed: Some(letter.missed).filter(|missed| *missed > 0),
-        });
+        };
+        batch.put_plain(&letter.bytes, about);
     }
     if short.is_some() {
         // As if the rest had arrived after the call.

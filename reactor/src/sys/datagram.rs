@@ -133,8 +133,11 @@ impl Batch {
     }
 
     /// Appends a datagram to a batch of a simulated kernel.
-    pub(crate) fn put_plain(&mut self, datagram: Plain) {
-        self.plain.push(datagram);
+    pub(crate) fn put_plain(&mut self, bytes: &[u8], about: Plain) {
+        let start = self.plain.len() * (self.size + STAGGER);
+        let kept = &bytes[..bytes.len().min(self.kept)];
+        self.bytes[start..start + kept.len()].copy_from_slice(kept);
+        self.plain.push(about);
     }
 
     /// Describes the first `count` places to the kernel.
@@ -156,12 +159,13 @@ impl Batch {
 
     /// Returns datagram `number` of the last batch, and its bytes.
     pub(crate) fn datagram(&mut self, number: usize) -> (&mut [u8], Received<'_>) {
-        if number < self.plain.len() {
-            return self.plain[number].parts(self.size);
+        let start = number * (self.size + STAGGER);
+        if let Some(plain) = self.plain.get(number) {
+            let kept = plain.length.min(self.kept);
+            return (&mut self.bytes[start..start + kept], plain.received(kept));
         }
         let libc::mmsghdr { msg_hdr: header, msg_len } = &self.headers[number];
         let length = *msg_len as usize;
-        let start = number * (self.size + STAGGER);
         let kept = length.min(self.kept);
         let mut received = Received {
             length,

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use super::datagram::{Local, Received, Remote};
 
-/// A datagram that a simulated kernel has received.
+/// What is known about a datagram that a simulated kernel has received.
 pub(crate) struct Plain {
-    pub(crate) bytes: Vec<u8>,
     /// Its length as it was sent.
     pub(crate) length: usize,
     pub(crate) from: PlainName,
@@ -32,19 +31,16 @@ impl From<Remote<'_>> for PlainName {
 }
 
 impl Plain {
-    /// Returns at most `size` of its bytes, and what is known about it.
-    pub(super) fn parts(&mut self, size: usize) -> (&mut [u8], Received<'_>) {
-        let Self { bytes, length, from, asked, missed } = self;
-        let (length, kept) = (*length, bytes.len().min(size));
-        let received = Received {
-            length,
-            is_truncated: length > size,
-            from: from.remote(),
-            asked: *asked,
-            missed: *missed,
+    /// Returns what is known about it, of which `kept` bytes were kept.
+    pub(super) fn received(&self, kept: usize) -> Received<'_> {
+        Received {
+            length: self.length,
+            is_truncated: self.length > kept,
+            from: self.from.remote(),
+            asked: self.asked,
+            missed: self.missed,
             segment: None,
-        };
-        (&mut bytes[..kept], received)
+        }
     }
 }
 
