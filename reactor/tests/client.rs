@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +111,7 @@ impl Service<Lines, App> for Server {
                 return Flow::Continue;
             }
             "push" => reply.send(b"!news"),
+            "twice" => (0..2).for_each(|_| reply.send(b"twice")),
             _ => {}
         }
         reply.send(line.as_bytes());
@@ -241,6 +243,47 @@ fn what_was_sent_to_a_connection_that_ends_is_unknown_and_the_rest_goes_to_the_n
         }
         assert!(count("b") <= 1);
     });
+}
+
+#[test]
+fn a_request_that_was_sent_in_part_goes_to_the_next_connection() {
+    let mut reactor = Reactor::new(App::default()).expect("it opens");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let target = listener.local_addr().expect("it has one").to_string();
+    let client = open(&mut reactor, target.parse().expect("it is an address"), OPTIONS);
+    let peer = thread::spawn(move || {
+        // Closing with unread input resets the connection.
+        let (mut first, _) = listener.accept().expect("it connects");
+        first.read_exact(&mut [0; 1000]).expect("a part arrives");
+        drop(first);
+        let (second, _) = listener.accept().expect("it connects again");
+        let mut line = String::new();
+        BufReader::new(&second).read_line(&mut line).expect("all of it arrives");
+        (&second).write_all(b"done\n").expect("it is sent");
+        line.len()
+    });
+    let report = |result, cx: &mut LoopCx<'_, App>| cx.app.results.push(("large", result));
+    // More than the kernel takes at once.
+    client.call("x".repeat(common::MUCH), report).expect("it is accepted");
+    completed(&mut reactor, 1);
+    assert_eq!(shorts(&reactor), ["large=done"]);
+    assert_eq!(peer.join().expect("it does not panic"), common::MUCH + 1);
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_is_left() {
+    let mut reactor = Reactor::new(App::default()).expect("it opens");
+    let target = server(&mut reactor);
+    let client = open(&mut reactor, target, OPTIONS);
+    client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
+    // The second line answers nothing.
+    ask(&client, "twice");
+    ask(&client, "hold");
+    turn_until(&mut reactor, |reactor| !reactor.app.events.is_empty());
+    ask(&client, "a");
+    completed(&mut reactor, 3);
+    assert_eq!(shorts(&reactor), ["twice=twice", "hold=twice", "a=a"]);
+    assert_eq!(reactor.app.events, ["refused: a reply came that answers no request"]);
 }
 
 #[test]
