@@ -619,3 +619,39 @@ fn options_that_allow_nothing_are_refused() {
         assert!(error.expect_err(field).to_string().contains(field));
     }
 }
+
+#[test]
+fn requests_follow_the_target_but_what_was_sent_to_the_old_one_is_unknown() {
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let cx = &mut reactor.cx();
+        let options = ClientOptions { in_flight_max: 1, ..OPTIONS };
+        let client: Client<App, Talk> = Client::open_later(Talk, options, cx).expect("it opens");
+        ask(&client, "early");
+        reactor.run_once(Some(MS)).expect("it turns");
+        assert_eq!((client.state(), client.target()), (ClientState::Idle, None));
+        // Requests wait for a target, and also if nothing listens there.
+        client.set_target(Some(vacant()));
+        turn_until(&mut reactor, |_| client.failure().is_some());
+        let first = server(&mut reactor);
+        client.set_target(Some(first.clone()));
+        completed(&mut reactor, 1);
+        assert_eq!(client.target().as_deref(), Some(&first));
+        // One is in flight, and the other waits.
+        ask(&client, "hold");
+        ask(&client, "later");
+        turn_until(&mut reactor, |reactor| reactor.app.received.len() == 2);
+        client.set_target(Some(first));
+        reactor.run_once(Some(MS)).expect("it turns");
+        assert_eq!(client.pending(), 2, "the same target changes nothing");
+        let second = server(&mut reactor);
+        client.set_target(Some(second));
+        completed(&mut reactor, 3);
+        assert_eq!(shorts(&reactor), ["early=early", "hold=unknown", "later=later"]);
+        client.set_target(None);
+        ask(&client, "nowhere");
+        turn_until(&mut reactor, |_| client.state() == ClientState::Idle);
+        client.close();
+        completed(&mut reactor, 4);
+        assert_eq!(shorts(&reactor)[3], "nowhere=closed");
+    });
+}

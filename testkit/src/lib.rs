@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 mod folder;
 mod peers;
 pub mod process;

@@ -60,16 +60,44 @@ impl<A: 'static> Client<A> {
     pub fn open<P>(
         address: &str,
         options: &Options,
-        mut client: ClientOptions,
+        client: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> Result<Self, Error> {
         let fail = |text: String| Error::new("connect", address, Cause::Address(text));
         let target: Location = address.parse().map_err(|error| fail(format!("{error}")))?;
+        Self::build(Some(target), address, options, client, cx)
+    }
+
+    /// Starts a client whose server is not known yet. Commands wait until
+    /// [`set_target`](Self::set_target) is called. Errors call the server `name`.
+    ///
+    /// # Errors
+    /// When the options cannot be worked with, or the loop is being dropped.
+    pub fn open_later<P>(
+        name: &str,
+        options: &Options,
+        client: ClientOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> Result<Self, Error> {
+        Self::build(None, name, options, client, cx)
+    }
+
+    fn build<P>(
+        target: Option<Location>,
+        address: &str,
+        options: &Options,
+        mut client: ClientOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> Result<Self, Error> {
         let size_max = client.limits.message_size_max.max(options.answers_size_max);
         client.limits.message_size_max = size_max;
         let exchange = RespExchange::new(address, options);
-        let inner = reactor::Client::open(target, exchange, client, cx)
-            .map_err(|error| Error::new("connect", address, Cause::Io(Arc::new(error))))?;
+        let opened = match target {
+            Some(target) => reactor::Client::open(target, exchange, client, cx),
+            None => reactor::Client::open_later(exchange, client, cx),
+        };
+        let inner =
+            opened.map_err(|error| Error::new("connect", address, Cause::Io(Arc::new(error))))?;
         Ok(Self { inner, address: address.into() })
     }
 
@@ -271,6 +299,18 @@ impl<A: 'static> Client<A> {
     /// Returns why the last connection or attempt failed, unless there is a connection.
     pub fn failure(&self) -> Option<Arc<Reason>> {
         self.inner.failure()
+    }
+
+    /// Changes the server to which it connects. Commands in flight complete as when the connection
+    /// is lost, and those that were not sent go to the new server
+    /// ([`reactor::Client::set_target`]).
+    pub fn set_target(&self, target: Option<Location>) {
+        self.inner.set_target(target);
+    }
+
+    /// Returns the server to which it connects, if it is known.
+    pub fn target(&self) -> Option<Arc<Location>> {
+        self.inner.target()
     }
 
     /// Returns the address of the server, as it was given.

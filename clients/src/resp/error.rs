@@ -41,6 +41,8 @@ pub enum Cause {
     /// Pushes and messages that were not taken exceed
     /// [`pushes_size_max`](super::Options::pushes_size_max).
     Pushes,
+    /// The server is not a master, and [`only_master`](super::Options::only_master) requires one.
+    NotMaster,
     /// The answer is not of the kind that the command returns.
     Unexpected,
     /// A [`Client`](super::Client) has no answer: the command was not sent, its connection ended, or
@@ -93,6 +95,7 @@ impl Error {
             | Cause::Io(_)
             | Cause::Protocol(_)
             | Cause::Pushes
+            | Cause::NotMaster
             | Cause::Unexpected => true,
         }
     }
@@ -155,6 +158,7 @@ impl fmt::Display for Cause {
                 f.write_str("too many messages wait to be received: take them between commands")
             }
             Self::Unanswered(unanswered) => unanswered.fmt(f),
+            Self::NotMaster => f.write_str("the server is not a master"),
             Self::Unexpected => f.write_str("the answer is not what this command answers with"),
         }
     }

@@ -82,6 +82,9 @@ impl RespExchange {
             if name == "HELLO" && !matches!(value.item(), Item::Map(_)) {
                 return self.refuse(name, Cause::Unexpected);
             }
+            if name == "ROLE" && !Answer::from(value).elements().first().is_some_and(is_master) {
+                return self.refuse(name, Cause::NotMaster);
+            }
         }
         if self.is_opening() { Heard::Nothing } else { Heard::Opened }
     }
@@ -141,6 +144,11 @@ impl RespExchange {
     }
 }
 
+/// Returns whether the first part of the answer to `ROLE` is that of a master.
+fn is_master(role: &Answer) -> bool {
+    role.as_bytes() == Some(b"master")
+}
+
 impl Exchange for RespExchange {
     type Codec = resp::Client;
     type Request = Command;
@@ -159,6 +167,9 @@ impl Exchange for RespExchange {
         let (_, output) = reply.parts();
         (self.heard, self.subscriptions) = (0, 0);
         self.opening = self.options.opening().iter().map(|it| encode(it, output)).collect();
+        if self.options.only_master {
+            self.opening.push_back(encode(["ROLE"], output));
+        }
         if self.options.waits_for_data {
             self.opening.push_back(encode(["PING"], output));
         }

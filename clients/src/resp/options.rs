@@ -38,6 +38,9 @@ pub struct Options {
     /// that cannot be reached yet. Default true: it would refuse nearly all commands. Programs that
     /// watch servers set it to false.
     pub waits_for_data: bool,
+    /// Whether a [`Client`](super::Client) accepts only a server that says that it is a master
+    /// (`ROLE`), and regards another one as a server that cannot be reached yet. Default false.
+    pub only_master: bool,
     /// How long connecting may take, for all addresses of a name together. `None` waits as long as
     /// the system does. Default 5 s: two lost packets.
     pub connect_timeout: Option<Duration>,
@@ -65,6 +68,7 @@ impl Default for Options {
             database: 0,
             name: None,
             waits_for_data: true,
+            only_master: false,
             connect_timeout: Some(Duration::from_secs(5)),
             read_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(30)),

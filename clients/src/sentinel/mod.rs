@@ -1,5 +1,7 @@
 //! Sentinels: programs that watch masters of Redis, and agree on another master when one is down.
 //!
+//! [`Sentinels`] follows a master on the loop, and a [`MasterClient`] always talks to it.
+//!
 //! The parts that perform no I/O: [`Report`], [`Role`], [`Replication`], [`Hello`], [`Switch`] and
 //! [`Event`] are what sentinels and servers say. An [`Election`] decides which of the addresses that
 //! several sentinels name is the master, though some of them are dead, late or wrong. A [`View`] puts
@@ -9,7 +11,10 @@
 //! do.
 
 mod election;
+mod follow;
+mod keeper;
 mod message;
+mod options;
 mod place;
 mod report;
 mod role;
@@ -20,7 +25,9 @@ mod view;
 use std::fmt;
 
 pub use election::{Claim, Election, Verdict};
+pub use follow::{MasterClient, Sentinels};
 pub use message::{Event, HELLO_CHANNEL, Hello, SWITCH_CHANNEL, Switch};
+pub use options::SentinelOptions;
 pub use place::Place;
 pub use report::{Flags, Report, parse_address};
 pub use role::{Copied, Replication, Role};

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test program uses a part of it.
 
 pub(crate) mod kv;
+pub(crate) mod liar;
 pub(crate) mod store;
 pub(crate) mod tools;
 
@@ -38,6 +39,15 @@ impl Server<store::Store> {
     pub(crate) fn start_store(address: &str) -> Self {
         Self::serve(address, store::Store::new(), || {
             Conversation::new(resp::Server::default(), store::Commands)
+        })
+    }
+}
+
+impl Server<liar::Liar> {
+    /// Starts a server that says it is a sentinel and a master, and is neither.
+    pub(crate) fn start_liar(liar: liar::Liar) -> Self {
+        Self::serve("127.0.0.1:0", liar, || {
+            Conversation::new(resp::Server::default(), liar::Commands)
         })
     }
 }

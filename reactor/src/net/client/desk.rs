@@ -10,6 +10,7 @@ use log::{debug, info};
 use protocol::Exchange;
 use protocol::exchange::{Caller, Left};
 
+use super::aim::Aim;
 use super::hooks::Hooks;
 use super::outcome::{ClientState, Completion, NotSent, Outcomes, Unanswered};
 use super::{ClientOptions, WhenIdle};
@@ -109,7 +110,7 @@ struct Inner<A, E: Exchange> {
 }
 
 pub(super) struct Desk<A, E: Exchange> {
-    pub(super) target: Location,
+    pub(super) aim: Aim,
     pub(super) options: ClientOptions,
     pub(super) hooks: Hooks<A, E>,
     state: AtomicU8,
@@ -119,7 +120,7 @@ pub(super) struct Desk<A, E: Exchange> {
 }
 
 impl<A, E: Exchange> Desk<A, E> {
-    pub(super) fn new(target: Location, exchange: E, options: ClientOptions) -> Self {
+    pub(super) fn new(target: Option<Location>, exchange: E, options: ClientOptions) -> Self {
         let inner = Inner {
             waiting: VecDeque::new(),
             waiting_size: 0,
@@ -136,7 +137,7 @@ impl<A, E: Exchange> Desk<A, E> {
             last_active: kernel::now(),
         };
         Self {
-            target,
+            aim: Aim::new(target),
             options,
             hooks: Hooks::new(),
             state: AtomicU8::new(ClientState::Idle as u8),
@@ -165,8 +166,24 @@ impl<A, E: Exchange> Desk<A, E> {
             return;
         }
         match state {
-            ClientState::Up | ClientState::Closed => info!("client of {}: {state}", self.target),
-            _ => debug!("client of {}: {state}", self.target),
+            ClientState::Up | ClientState::Closed => info!("{}: {state}", self.aim),
+            _ => debug!("{}: {state}", self.aim),
+        }
+    }
+
+    /// Changes the server to connect to.
+    pub(super) fn set_target(&self, target: Option<Location>) {
+        if !self.aim.set_target(target) {
+            return;
+        }
+        let mut inner = self.lock();
+        // What waits is not refused because of the other server.
+        (inner.failure, inner.is_down) = (None, false);
+        let waker = inner.client.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            // Where the loop is gone, the client has ended.
+            let _ = waker.wake();
         }
     }
 

@@ -33,24 +33,30 @@ pub(super) struct Life<A, E: Exchange> {
     desk: Arc<Desk<A, E>>,
     pauses: Option<Pauses>,
     phase: Phase,
+    /// The connection was closed since the client has another target.
+    is_moving: bool,
 }
 
 impl<A: 'static, E: Exchange> Life<A, E> {
     pub(super) fn new(desk: Arc<Desk<A, E>>) -> Self {
-        Self { desk, pauses: None, phase: Phase::Off }
+        Self { desk, pauses: None, phase: Phase::Off, is_moving: false }
     }
 
     /// Does what is due, and sets when it has to be called again.
     fn proceed(&mut self, cx: &mut Cx<'_, A>) {
         let (now, mut outcomes) = (cx.now(), Outcomes::new());
         let is_wanted = self.desk.expire(now, &mut outcomes);
+        if self.desk.aim.take_moved() {
+            self.move_on(cx);
+        }
         if let Some(ended) = self.desk.take_ended() {
             self.connection_ended(&ended, &mut outcomes, cx);
         }
         match self.desk.ending() {
             Ending::Not => {
                 let keeps = matches!(self.desk.options.when_idle, WhenIdle::KeepAlive(_));
-                self.connect_if_due(is_wanted || keeps, &mut outcomes, cx);
+                let is_possible = self.desk.aim.target().is_some();
+                self.connect_if_due((is_wanted || keeps) && is_possible, &mut outcomes, cx);
             }
             Ending::Finishing if self.desk.state() == ClientState::Up => {}
             // What is accepted and not sent can be sent no more.
@@ -72,6 +78,18 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         };
         let at = self.desk.arm(at);
         cx.set_timeout(at.map(|at| at.saturating_duration_since(cx.now())));
+    }
+
+    /// Leaves the connection to the earlier target.
+    fn move_on(&mut self, cx: &mut Cx<'_, A>) {
+        match self.phase {
+            Phase::On(connection) => {
+                self.is_moving = true;
+                cx.close(connection);
+            }
+            Phase::Off | Phase::Pausing(_) => self.phase = Phase::Off,
+        }
+        self.pauses(cx).reset();
     }
 
     /// Makes a connection if one is wanted, and it is time.
@@ -107,7 +125,9 @@ impl<A: 'static, E: Exchange> Life<A, E> {
 
     fn try_connect(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Token> {
         let options = self.desk.options.connect;
-        let address = match &self.desk.target {
+        let target = self.desk.aim.target();
+        let target = target.ok_or_else(|| io::Error::other("the server is not known"))?;
+        let address = match &*target {
             Location::Address(address) => address,
             Location::Host { .. } => {
                 return Err(io::Error::other("names are not resolved"));
@@ -139,7 +159,9 @@ impl<A: 'static, E: Exchange> Life<A, E> {
             self.desk.hooks.disconnect.with(|hook| hook(reason, &mut cx.outside()));
         }
         if ended.is_let_go {
-            info!("client of {}: the idle connection was closed", self.desk.target);
+            info!("{}: the idle connection was closed", self.desk.aim);
+        } else if std::mem::take(&mut self.is_moving) {
+            self.desk.rest();
         } else if self.desk.ending() == Ending::Not {
             self.back_off(&ended.reason, outcomes, cx);
         }
@@ -153,7 +175,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         cx: &mut Cx<'_, A>,
     ) {
         let pause = self.pauses(cx).next();
-        warn!("client of {}: {reason}; connecting again in {pause:.1?}", self.desk.target);
+        warn!("{}: {reason}; connecting again in {pause:.1?}", self.desk.aim);
         self.phase = Phase::Pausing(cx.now() + pause);
         self.desk.set_state(ClientState::BackingOff);
         if !self.desk.options.waits {
@@ -163,7 +185,9 @@ impl<A: 'static, E: Exchange> Life<A, E> {
 
     fn pauses(&mut self, cx: &Cx<'_, A>) -> &mut Pauses {
         let desk = &self.desk;
-        self.pauses.get_or_insert_with(|| Pauses::new(&desk.options, &desk.target, cx.me()))
+        self.pauses.get_or_insert_with(|| {
+            Pauses::new(&desk.options, desk.aim.target().as_deref(), cx.me())
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client that outlives its connections.
 
+mod aim;
 mod connection;
 mod desk;
 mod hooks;
@@ -102,6 +103,28 @@ impl<A: 'static, E: Exchange> Client<A, E> {
         options: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Self> {
+        Self::build(Some(target), exchange, options, cx)
+    }
+
+    /// Starts a client whose server is not known yet. Requests wait until
+    /// [`set_target`](Self::set_target) is called.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_later<P>(
+        exchange: E,
+        options: ClientOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Self> {
+        Self::build(None, exchange, options, cx)
+    }
+
+    fn build<P>(
+        target: Option<Location>,
+        exchange: E,
+        options: ClientOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Self> {
         options.check()?;
         let desk = Arc::new(Desk::new(target, exchange, options));
         let source = cx.spawn(Life::new(Arc::clone(&desk)))?;
@@ -191,9 +214,17 @@ impl<A, E: Exchange> Client<A, E> {
         self.handle.desk.failure()
     }
 
-    /// Returns the server to which it connects.
-    pub fn target(&self) -> &Location {
-        &self.handle.desk.target
+    /// Returns the server to which it connects, if it is known.
+    pub fn target(&self) -> Option<Arc<Location>> {
+        self.handle.desk.aim.target()
+    }
+
+    /// Changes the server to which it connects, for example since another one is the master now. A
+    /// connection to another server ends at once: requests in flight on it complete with
+    /// [`Unanswered::Unknown`], and those that were not sent wait for the new connection, which is
+    /// made without a pause. With `None`, requests wait until there is a target again.
+    pub fn set_target(&self, target: Option<Location>) {
+        self.handle.desk.set_target(target);
     }
 
     /// Ends the client gracefully: it takes no more requests, sends those that it has accepted if it
@@ -217,7 +248,7 @@ impl<A, E: Exchange> Clone for Client<A, E> {
 impl<A, E: Exchange> fmt::Debug for Client<A, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("target", self.target())
+            .field("target", &self.target())
             .field("state", &self.state())
             .field("pending", &self.pending())
             .finish()

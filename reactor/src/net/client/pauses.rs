@@ -19,7 +19,7 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    pub(super) fn new(options: &ClientOptions, target: &Location, me: Token) -> Self {
+    pub(super) fn new(options: &ClientOptions, target: Option<&Location>, me: Token) -> Self {
         // The parts are the same in each run of a simulation.
         let seed = options.seed.unwrap_or_else(|| {
             let mut hasher = DefaultHasher::new();
