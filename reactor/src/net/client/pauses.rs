@@ -54,7 +54,7 @@ mod tests {
     fn pauses(seed: u64) -> Pauses {
         let options = ClientOptions { seed: Some(seed), ..ClientOptions::DEFAULT };
         let target: Location = "127.0.0.1:1".parse().expect("it is an address");
-        Pauses::new(&options, &target, Token::NONE)
+        Pauses::new(&options, Some(&target), Token::NONE)
     }
 
     #[test]
