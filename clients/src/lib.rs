@@ -34,6 +34,10 @@ impl Failure {
 
     /// Creates a failure that names `address` and the reason why its connection ended.
     pub fn of_connection(address: &str, reason: &Reason) -> Self {
+        if let Reason::Failed { operation: "connect", error, .. } = reason {
+            // It names the address.
+            return Self::Text(error.to_string());
+        }
         let hint = match reason {
             Reason::Deadline => ": the peer does not answer",
             _ => "",

@@ -2,8 +2,7 @@
 //!
 //! While a simulated host runs on this thread, its kernel answers ([`crate::sim`]); otherwise the
 //! system does. The choice belongs to the thread, not to the loop, since a
-//! [`Listener`](crate::Listener) is bound and a [`Connector`](crate::Connector) dials before any
-//! loop has the socket. It costs one test of a flag in thread-local storage, which is predicted.
+//! [`Listener`](crate::Listener) is bound before any loop has the socket. It costs one test of a flag in thread-local storage, which is predicted.
 //! Reads and writes of a source do not test it: a source knows since its registration whether it is
 //! simulated (`Mode::Simulated`), so their system calls stay in line.
 
@@ -274,6 +273,14 @@ pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration) -> io::Result<()
 
 pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     choose(|kernel| kernel.set_user_timeout(fd, limit), || sys::set_user_timeout(fd, limit))
+}
+
+pub(crate) fn bind_to_device(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::bind_to_device(fd, name))
+}
+
+pub(crate) fn choose_port_late(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then_some(Ok(())), || sys::choose_port_late(fd))
 }
 
 pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {

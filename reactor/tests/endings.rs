@@ -443,34 +443,21 @@ fn kept_alive(port: &str) -> usize {
 #[test]
 fn a_refused_connection_is_reported_with_a_hint() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it has one").to_string().parse().expect("it is one");
+    let address = Address::from(free.local_addr().expect("it has one"));
     drop(free);
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
         let mut cx = reactor.cx();
         let options = ConnectOptions::DEFAULT;
         let session = Conversation::new(Bytes, Echo);
-        let result = Stream::new(session, Limits::DEFAULT).connect(&address, &options, &mut cx);
-        // The kernel may refuse on loopback at once or a turn later.
-        if let Err(error) = result {
-            assert!(error.to_string().contains("is the server running?"), "{error}");
-            return;
-        }
+        Stream::new(session, Limits::DEFAULT)
+            .connect(&address, &options, &mut cx)
+            .expect("the loop takes it");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
         let error = io::Error::from(io::ErrorKind::ConnectionRefused);
         let reason = Reason::Failed { operation: "connect", error };
         assert_eq!(reactor.counters().closes[reason.index()], 1);
         assert!(reason.to_string().contains("is the server running?"), "{reason}");
     });
-    let mut reactor = Reactor::new(()).expect("the reactor opens");
-    let address = "unix:/nowhere/x.sock".parse().expect("it is an address");
-    let session = Conversation::new(Bytes, Echo);
-    let options = ConnectOptions::DEFAULT;
-    let error = Stream::new(session, Limits::DEFAULT)
-        .connect(&address, &options, &mut reactor.cx())
-        .expect_err("there is no such socket");
-    let said = "cannot connect to unix:/nowhere/x.sock: No such file or directory (os error 2): \
-                there is no such socket; is the server running?";
-    assert_eq!(error.to_string(), said);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Options for sockets that listen or connect.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::source::handler::hint;
 use crate::{Address, kernel, sys};
 
 /// How the kernel detects that the peer of a TCP connection has disappeared without closing it. By
@@ -74,43 +75,119 @@ impl Default for ListenOptions {
     }
 }
 
+/// The name of a network interface of this host, such as `eth0`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The name, followed by zero bytes, as the kernel has it (`IFNAMSIZ`).
+    name: [u8; libc::IFNAMSIZ],
+}
+
+impl Device {
+    /// Returns the device with a name. Whether it exists shows when it is used.
+    ///
+    /// # Errors
+    /// When no device can have this name: it has 1 to 15 bytes, none of them `/`, a space or a zero
+    /// byte.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let is_fit = |byte: u8| byte != 0 && byte != b'/' && !byte.is_ascii_whitespace();
+        if name.is_empty() || name.len() >= libc::IFNAMSIZ || !name.bytes().all(is_fit) {
+            let text = format!(
+                "\"{name}\" is no name of a network device: it has 1 to 15 bytes, without spaces and /"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut device = Self { name: [0; libc::IFNAMSIZ] };
+        device.name[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(device)
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        let length = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        // It was made of a text.
+        std::str::from_utf8(&self.name[..length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Device").field(&self.name()).finish()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// Options of a connection that this side makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// How long connecting may take. Default 10 s; the kernel alone would try for about two
-    /// minutes.
+    /// How long resolving and connecting may take altogether. Default 10 s.
     pub timeout: Duration,
+    /// How long an attempt with one address may take. Default 10 s; the kernel alone would try for
+    /// about two minutes.
+    pub attempt_timeout: Duration,
+    /// How long an attempt has before the next address is tried as well. Default 250 ms (RFC 8305,
+    /// section 5).
+    pub attempt_delay: Duration,
+    /// The local address to connect from (`bind(2)`), whose port may be 0 for any. By default, the
+    /// kernel chooses. Addresses of the other family are not tried; Unix sockets do not heed it.
+    pub source: Option<SocketAddr>,
+    /// The network device to connect through (`SO_BINDTODEVICE`, `socket(7)`). By default, the routes
+    /// decide. Unix sockets do not heed it, nor do simulated hosts.
+    pub device: Option<Device>,
     /// The TCP options.
     pub tcp: TcpOptions,
 }
+
+/// A socket that connects, or the system call that failed with its error.
+type Begun = Result<(OwnedFd, sys::Connecting), (&'static str, io::Error)>;
 
 impl ConnectOptions {
     /// The defaults.
     pub const DEFAULT: Self = Self {
         timeout: Duration::from_secs(10),
+        attempt_timeout: Duration::from_secs(10),
+        attempt_delay: Duration::from_millis(250),
+        source: None,
+        device: None,
         tcp: TcpOptions { keepalive: None, user_timeout: None },
     };
 
     /// Creates a non-blocking socket and begins to connect it to `address`.
-    pub(crate) fn dial(&self, address: &Address) -> io::Result<(OwnedFd, sys::Connecting)> {
-        let attempt = || {
-            if address.is_datagram() {
-                return Err(address.wrong_kind("DatagramSocket"));
+    pub(crate) fn begin(&self, address: &Address) -> Begun {
+        if address.is_datagram() {
+            return Err(("socket", address.wrong_kind("DatagramSocket")));
+        }
+        let at = |operation| move |error| (operation, error);
+        let socket = kernel::stream_socket(address.endpoint()).map_err(at("socket"))?;
+        if let Address::Tcp(ip) = address {
+            self.tcp.apply(&socket).map_err(at("setsockopt"))?;
+            if let Some(device) = &self.device {
+                kernel::bind_to_device(socket.as_fd(), &device.name).map_err(at("setsockopt"))?;
             }
-            let socket = kernel::stream_socket(address.endpoint())?;
-            if let Address::Tcp(_) = address {
-                self.tcp.apply(&socket)?;
+            if let Some(source) = &self.source {
+                bind_source(socket.as_fd(), source, ip).map_err(at("bind"))?;
             }
-            let connecting = kernel::connect(socket.as_fd(), address.endpoint())?;
-            Ok((socket, connecting))
-        };
-        attempt().map_err(|error: io::Error| {
-            let hint = hint(&error);
-            let separator = if hint.is_empty() { "" } else { ": " };
-            let text = format!("cannot connect to {address}: {error}{separator}{hint}");
-            io::Error::new(error.kind(), text)
-        })
+        }
+        let connecting =
+            kernel::connect(socket.as_fd(), address.endpoint()).map_err(at("connect"))?;
+        Ok((socket, connecting))
     }
+}
+
+/// Binds a socket to the address that it connects from. The kernel chooses its port only when it
+/// connects, so connections to several targets may have the same.
+fn bind_source(socket: BorrowedFd<'_>, source: &SocketAddr, to: &SocketAddr) -> io::Result<()> {
+    if source.is_ipv4() != to.is_ipv4() {
+        return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+    }
+    if source.port() == 0 {
+        kernel::choose_port_late(socket)?;
+    }
+    kernel::bind(socket, sys::Endpoint::Inet(source))
 }
 
 impl Default for ConnectOptions {

@@ -23,8 +23,8 @@ use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
 use crate::source::table::NEVER;
 use crate::{
-    Accepted, Address, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
-    Registration, Timeout, Token, kernel,
+    Accepted, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
+    Registration, Target, Timeout, Token, kernel,
 };
 
 /// How many segments one write gathers at most.
@@ -160,14 +160,15 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         cx.register(fd, registration, self)
     }
 
-    /// Connects to `address`, and drives the session once it is connected. A connection that
-    /// cannot be made ends like any other: its session is told why in `closed`.
+    /// Connects to `target`, an address or a name ([`Connector`]), and drives the session once it is
+    /// connected. A connection that cannot be made ends like any other: its session is told why in
+    /// `closed`.
     ///
     /// # Errors
-    /// When the limits cannot be worked with, or connecting fails at once.
+    /// When the limits cannot be worked with, or the kernel refuses to watch the socket.
     pub fn connect<A: 'static, P>(
         self,
-        address: &Address,
+        target: impl Into<Target>,
         options: &ConnectOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Token>
@@ -175,9 +176,9 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         S: Session<A> + 'static,
     {
         self.link.limits().check()?;
-        let is_tcp = matches!(address, Address::Tcp(_));
-        let registration = Registration::stream(is_tcp, Sharing::Excluded);
-        Connector::dial(address, options)?.register(registration, self, cx)
+        let target = target.into();
+        let registration = Registration::stream(target.is_tcp(), Sharing::Excluded);
+        Connector::new(target, options).register(registration, self, cx)
     }
 
     /// One pass of the link, which may begin with a limit of time that has passed.

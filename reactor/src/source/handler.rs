@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::{Cx, LoopCx, TimerId};
+use crate::{ConnectError, Cx, LoopCx, TimerId};
 
 /// The limit of time that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,9 @@ pub(crate) fn explained(operation: &str, error: io::Error) -> io::Error {
 pub(crate) fn hint(error: &io::Error) -> &'static str {
     if let Some(exhaustion) = exhaustion(error) {
         return exhaustion;
+    }
+    if error.get_ref().is_some_and(|it| it.is::<ConnectError>()) {
+        return "";
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens there; is the server running?",

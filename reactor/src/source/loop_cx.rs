@@ -73,7 +73,7 @@ impl<'a, A, P> Cx<'a, A, P> {
         self.register_boxed(None, Registration::new(Interest::NONE), Box::new(handler))
     }
 
-    fn register_boxed(
+    pub(crate) fn register_boxed(
         &mut self,
         fd: Option<OwnedFd>,
         registration: Registration,

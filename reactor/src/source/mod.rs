@@ -1,5 +1,6 @@
 //! Sources of events: registrations, their readiness, and what a handler is lent.
 
+pub(crate) mod adoption;
 pub(crate) mod callbacks;
 pub(crate) mod cx;
 pub(crate) mod handler;

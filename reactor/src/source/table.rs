@@ -51,7 +51,7 @@ const _: () = assert!(size_of::<Own>() == 16);
 impl Own {
     /// What stands in the table while the handler has the rest: nothing is known, nothing is
     /// wanted.
-    const NOTHING: Self = Self {
+    pub(crate) const NOTHING: Self = Self {
         fd: None,
         ready: Readiness::NONE,
         interest: Interest::NONE,

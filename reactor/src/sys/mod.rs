@@ -43,10 +43,11 @@ pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use socket::{
-    Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, connect, datagram_socket,
-    is_listening, listen, local_address, peer_process, remote_address, reset_on_close,
-    sends_messages, set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address, set_reuse_port,
-    set_user_timeout, shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
+    Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,
+    connect, datagram_socket, is_listening, listen, local_address, peer_process, remote_address,
+    reset_on_close, sends_messages, set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address,
+    set_reuse_port, set_user_timeout, shutdown_write, stream_socket, take_error, turned_away,
+    unacknowledged,
 };
 
 /// Returns the result of a call that returns -1 and sets `errno` when it fails.

@@ -270,6 +270,22 @@ pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, limit: Duration) -> io::Resul
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
+/// Sends and receives through one network device alone (`SO_BINDTODEVICE`, `socket(7)`). The name may
+/// end with zero bytes.
+pub(crate) fn bind_to_device(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+    let length = name.len() as libc::socklen_t;
+    // SAFETY: the name is readable for its own length.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, name.as_ptr().cast(), length) })
+        .map(drop)
+}
+
+/// Lets the kernel choose the port of a bound socket when it connects (`IP_BIND_ADDRESS_NO_PORT`,
+/// `ip(7)`).
+pub(crate) fn choose_port_late(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
 /// Returns how many bytes the peer has not acknowledged, sent or not (`SIOCOUTQ`, `tcp(7)`). For a
 /// Unix socket, it is the memory that these bytes take.
 pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {

@@ -109,13 +109,13 @@ impl Way {
             listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port is free");
             listener.listen(1).expect("it listens");
             let address = listener.local_addr().expect("it has one").as_socket();
-            let address = address.expect("it is one of IPv4").into();
+            let address: Address = address.expect("it is one of IPv4").into();
             stream.connect(&address, &options, &mut reactor.cx()).expect("it connects");
             return listener.accept().expect("it was connected to").0.into();
         }
         let folder = Folder::new("layers");
         let listener = UnixListener::bind(folder.file("socket")).expect("the path is free");
-        let address = unix(&folder.file("socket")).parse().expect("it is an address");
+        let address: Address = unix(&folder.file("socket")).parse().expect("it is an address");
         stream.connect(&address, &options, &mut reactor.cx()).expect("it connects");
         listener.accept().expect("it was connected to").0.into()
     }

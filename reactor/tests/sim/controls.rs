@@ -381,7 +381,7 @@ fn a_loop_that_ends_resets_what_it_has_not_sent() {
     started.expect("it listens");
     let dialled = sim.start(other, move || {
         let mut reactor = Reactor::new(String::new())?;
-        let connector = Connector::dial(&address, &ConnectOptions::DEFAULT)?;
+        let connector = Connector::new(&address, &ConnectOptions::DEFAULT);
         connector.register(Registration::new(Interest::READ), Learns, &mut reactor.cx())?;
         Ok(reactor)
     });

@@ -70,8 +70,8 @@ fn dial(cx: &mut LoopCx<'_, Far>) {
     let address = Address::Tcp(([10, 0, 0, 1], 7).into());
     let registration = Registration::new(Interest::BOTH).role(Role::Connection);
     let talk = Talk { sent: Vec::new(), written: 0, received: Vec::new() };
-    let dialled = Connector::dial(&address, &ConnectOptions::DEFAULT)
-        .and_then(|connector| connector.register(registration, talk, cx));
+    let connector = Connector::new(&address, &ConnectOptions::DEFAULT);
+    let dialled = connector.register(registration, talk, cx);
     if dialled.is_err() {
         later(cx);
     }

@@ -169,8 +169,11 @@ pub(crate) struct Pair {
     pub(crate) client: HostId,
 }
 
-pub(crate) const PATIENT: ConnectOptions =
-    ConnectOptions { timeout: Duration::from_secs(3600), tcp: ConnectOptions::DEFAULT.tcp };
+pub(crate) const PATIENT: ConnectOptions = ConnectOptions {
+    timeout: Duration::from_secs(3600),
+    attempt_timeout: Duration::from_secs(3600),
+    ..ConnectOptions::DEFAULT
+};
 
 impl Pair {
     pub(crate) fn new() -> Self {
@@ -249,8 +252,8 @@ pub(crate) fn dial(sim: &mut Sim, host: HostId, address: &str, options: ConnectO
         let index = cx.app.open();
         let registration =
             Registration::new(Interest::BOTH).role(Role::Connection).idle_timeout(None);
-        let dialled = Connector::dial(&address, &options)
-            .and_then(|connector| connector.register(registration, handler(index), cx));
+        let connector = Connector::new(&address, &options);
+        let dialled = connector.register(registration, handler(index), cx);
         match dialled {
             Ok(token) => cx.app.conns[index].token = Some(token),
             Err(error) => cx.app.refused.push(error.to_string()),

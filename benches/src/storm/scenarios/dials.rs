@@ -61,8 +61,8 @@ fn dial(cx: &mut LoopCx<'_, Dials>, address: &Address, is_served: bool) {
     let registration = Registration::new(Interest::READ).role(Role::Connection);
     let caller = Caller { is_served, has_sent: false };
     // A dial that fails at once is repeated soon.
-    let dialled = Connector::dial(address, &ConnectOptions::DEFAULT)
-        .and_then(|connector| connector.register(registration, caller, cx));
+    let connector = Connector::new(address, &ConnectOptions::DEFAULT);
+    let dialled = connector.register(registration, caller, cx);
     cx.app.open += u64::from(dialled.is_ok());
 }
 

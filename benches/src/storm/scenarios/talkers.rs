@@ -93,8 +93,7 @@ fn tend(cx: &mut LoopCx<'_, Talkers>) {
         let dialled = if is_raw || exchange.laziness().is_some() {
             let registration = Registration::new(Interest::BOTH).role(Role::Connection);
             let raw = Raw::new(number, exchange);
-            Connector::dial(&address, &ConnectOptions::DEFAULT)
-                .and_then(|connector| connector.register(registration, raw, cx))
+            Connector::new(&address, &ConnectOptions::DEFAULT).register(registration, raw, cx)
         } else {
             let chat = Chat { number, exchange, is_over: false, is_ended: false };
             Stream::new(chat, LIMITS).connect(&address, &ConnectOptions::DEFAULT, cx)

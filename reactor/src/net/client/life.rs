@@ -13,9 +13,7 @@ use super::desk::{Desk, Ended, Ending};
 use super::outcome::{ClientState, NotSent, Outcomes};
 use super::pauses::Pauses;
 use crate::source::registration::Sharing;
-use crate::{
-    Address, Connector, Cx, Handler, Location, LoopCx, Reason, Registration, Timeout, Token,
-};
+use crate::{Connector, Cx, Handler, LoopCx, Reason, Registration, Timeout, Token};
 
 /// What a client is doing.
 enum Phase {
@@ -127,18 +125,12 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         let options = self.desk.options.connect;
         let target = self.desk.aim.target();
         let target = target.ok_or_else(|| io::Error::other("the server is not known"))?;
-        let address = match &*target {
-            Location::Address(address) => address,
-            Location::Host { .. } => {
-                return Err(io::Error::other("names are not resolved"));
-            }
-        };
-        let connector = Connector::dial(address, &options)?;
         let exchange = self.desk.take_exchange();
         let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
         let connection = Connection::new(&self.desk, exchange, cx.me(), cx.now());
-        let is_tcp = matches!(address, Address::Tcp(_));
-        connector.register(Registration::stream(is_tcp, Sharing::Excluded), connection, cx)
+        let connector = Connector::new(&*target, &options);
+        let registration = Registration::stream(connector.target().is_tcp(), Sharing::Excluded);
+        connector.register(registration, connection, cx)
     }
 
     /// Tells the application of the end of a connection, and plans the next.
