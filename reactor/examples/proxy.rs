@@ -1,9 +1,9 @@
 //! A TCP proxy: relays bytes both ways between each client and an upstream address. A side that
 //! reads slowly stops the reading of the other, and a half-close is passed on.
-//! Try it with `cargo run -p myevent-reactor --example proxy 127.0.0.1:7000 UPSTREAM_ADDRESS`.
+//! Try it with `cargo run -p myevent-reactor --example proxy 127.0.0.1:7000 HOST:SERVICE`.
 
 use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
-use reactor::{ConnectOptions, ListenOptions, Listener, Reactor, Stream};
+use reactor::{ConnectOptions, ListenOptions, Listener, Location, Reactor, Stream};
 
 /// One of the two connections of a relay. The application state has all of them.
 struct Side {
@@ -59,8 +59,9 @@ impl Session<Sides> for Relay {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arg = |at, default: &str| std::env::args().nth(at).unwrap_or(default.to_owned()).parse();
-    let (address, upstream) = (arg(1, "127.0.0.1:7000")?, arg(2, "127.0.0.1:80")?);
+    let arg = |at, default: &str| std::env::args().nth(at).unwrap_or(default.to_owned());
+    let upstream: Location = arg(2, "localhost:http").parse()?;
+    let address = arg(1, "127.0.0.1:7000").parse()?;
     let listener = Listener::bind(&address, &ListenOptions::default())?;
     println!("listening on {}", listener.address());
     let mut reactor = Reactor::new(Sides::new())?;

@@ -1,11 +1,11 @@
 //! A client that sends a line every second, and connects again when its connection ends: at first
 //! soon, then after a pause that doubles with each failure.
 //!
-//! Try it with `cargo run -p myevent-reactor --example reconnect 127.0.0.1:7000 1000`, where the
+//! Try it with `cargo run -p myevent-reactor --example reconnect localhost:7000 1000`, where the
 //! number is the milliseconds between two lines, then `nc -l 127.0.0.1 7000` in another terminal.
 
 use protocol::{Buffer, Cause, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
-use reactor::{Address, ConnectOptions, Cx, Handler, Reactor, Stream, Timeout};
+use reactor::{ConnectOptions, Cx, Handler, Location, Reactor, Stream, Timeout};
 use std::{io, time::Duration};
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ impl Session<App> for Beat {
 }
 
 /// A source without a descriptor: it connects some time after it was woken.
-struct Dialler(Address);
+struct Dialler(Location);
 
 impl Handler<App> for Dialler {
     fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
@@ -60,11 +60,7 @@ impl Handler<App> for Dialler {
 
     fn timeout(&mut self, _: Timeout, cx: &mut Cx<'_, App>) -> io::Result<()> {
         let stream = Stream::new(Beat, Limits::DEFAULT);
-        if let Err(error) = stream.connect(&self.0, &ConnectOptions::DEFAULT, cx) {
-            println!("{error}");
-            cx.wake(cx.me());
-        }
-        Ok(())
+        stream.connect(&self.0, &ConnectOptions::DEFAULT, cx).map(drop)
     }
 }
 

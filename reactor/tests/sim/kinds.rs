@@ -121,7 +121,7 @@ fn a_swallowed_direction_stays_silent_until_calm() {
 fn attempts_to_connect_fail_in_every_way() {
     for (fault, texts) in [
         (Fault::Refuse, &["refused"][..]),
-        (Fault::Unreachable, &["No route to host", "Network is unreachable"]),
+        (Fault::Unreachable, &["host unreachable", "network unreachable"]),
     ] {
         let mut pair = dialled(fault, 100);
         let ended = pair.near_end();
@@ -129,7 +129,7 @@ fn attempts_to_connect_fail_in_every_way() {
     }
     for fault in [Fault::NoPort, Fault::ConnectFails, Fault::SocketRefused] {
         let mut pair = dialled(fault, 1);
-        assert_eq!(pair.nodes(pair.client).refused.len(), 1, "{fault}");
+        assert!(pair.near_end().starts_with("connect: 10.0.0.1:7: "), "{fault}");
         assert!(!pair.near(0).is_called);
     }
 }
@@ -138,7 +138,7 @@ fn attempts_to_connect_fail_in_every_way() {
 fn a_blackhole_lasts_longer_than_an_attempt() {
     for (fault, port) in [(Fault::Blackhole, false), (Fault::BlackholePort, true)] {
         let mut pair = dialled(fault, 130_000);
-        assert!(pair.near_end().contains("timed out"), "{fault}: {}", pair.near_end());
+        assert!(pair.near_end().contains("ETIMEDOUT"), "{fault}: {}", pair.near_end());
         pair.sim.set_faults(Faults::NONE);
         pair.run(200_000);
         let index = pair.dial();
