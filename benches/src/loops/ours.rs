@@ -130,7 +130,7 @@ struct Dialled {
 impl Dialled {
     fn dial<P>(self, cx: &mut Cx<'_, io::Result<()>, P>) -> io::Result<()> {
         let registration = Registration::new(Interest::READ).role(Role::Connection);
-        let connector = Connector::dial(&self.server, &ConnectOptions::DEFAULT)?;
+        let connector = Connector::new(&self.server, &ConnectOptions::DEFAULT);
         connector.register(registration, self, cx)?;
         Ok(())
     }
