@@ -285,6 +285,17 @@ impl Outbox {
         Some(first)
     }
 
+    /// Removes the first `count` datagrams, which were sent: like as many calls of
+    /// [`remove_first`](Self::remove_first), for less.
+    ///
+    /// # Panics
+    /// Panics if fewer wait.
+    pub fn remove(&mut self, count: usize) {
+        let length = self.envelopes.waiting.drain(..count).map(|it| it.length).sum();
+        self.envelopes.enclosed -= length;
+        self.output.consume(length);
+    }
+
     /// Returns a copy of the bytes of the first datagram.
     pub fn first_bytes(&self) -> Vec<u8> {
         let length = self.envelopes.waiting.front().map_or(0, |first| first.length as usize);
@@ -330,6 +341,10 @@ mod tests {
         assert_eq!(outbox.first_bytes(), b"one\n");
         assert_eq!(outbox.remove_first().map(|it| it.length), Some(4));
         assert_eq!(outbox.first_bytes(), b"part two\n");
+        outbox.remove(2);
+        assert_eq!((outbox.first_bytes(), outbox.cost()), (b"rest".to_vec(), 4 + OVERHEAD));
+        outbox.remove(1);
+        assert!(outbox.is_empty() && outbox.output().is_empty());
     }
 
     #[test]

@@ -135,8 +135,8 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         let Received { length, is_truncated, missed, segment, .. } = received;
         let peer = if self.is_connected() { None } else { peer(&received) };
         let kept = bytes.len();
-        let segment = segment.unwrap_or(kept).max(1);
-        let count = kept.div_ceil(segment).max(1);
+        let segment = segment.filter(|segment| (1..kept).contains(segment));
+        let count = segment.map_or(1, |segment| kept.div_ceil(segment));
         cx.core.counters.bytes_read += kept as u64;
         cx.core.counters.datagrams_received += count as u64;
         self.reception.largest = self.reception.largest.max(kept);
@@ -144,11 +144,13 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         if is_truncated {
             cx.core.counters.datagrams_refused += 1;
             self.tell_failure(&DatagramFailure::Truncated { length }, peer, room, cx);
-        } else {
+        } else if let Some(segment) = segment {
             for start in (0..count).map(|place| place * segment) {
                 let part = start..kept.min(start + segment);
                 self.take_part(number, part, peer.clone(), room, cx);
             }
+        } else {
+            self.take_part(number, 0..kept, peer, room, cx);
         }
         if let Some(total) = missed {
             self.note_missed(total, room, cx);
@@ -176,49 +178,49 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             self.reception.held.push_back((peer, bytes.to_vec()));
             return;
         }
-        let problem = self.deliver(bytes, &peer, effects, cx);
-        if let Some(problem) = problem {
+        if let Err((problem, peer)) = self.deliver(bytes, peer, effects, cx) {
             self.tell_failure(&problem, peer, room, cx);
         }
     }
 
-    /// Decodes a datagram and calls the service with its message. Returns what is wrong with it.
+    /// Decodes a datagram and calls the service with its message. Fails with what is wrong with it,
+    /// and its sender.
     fn deliver<A>(
         &mut self,
         bytes: &mut [u8],
-        peer: &Option<Peer>,
+        peer: Option<Peer>,
         effects: &mut protocol::Effects,
         cx: &mut Cx<'_, A>,
-    ) -> Option<DatagramFailure>
+    ) -> Result<(), (DatagramFailure, Option<Peer>)>
     where
         S: Service<C, A>,
     {
         let length = bytes.len();
         let Self { codec, service, limits, outbox, .. } = self;
-        let decoded = outbox.answer(peer, |output| codec.decode(bytes, output));
+        let decoded = outbox.answer(&peer, |output| codec.decode(bytes, output));
         let problem = match decoded {
             Ok(Decoded::Message { message, consumed }) if consumed == length => {
                 let (now, me) = (cx.core.now, cx.me().into());
                 let mut context = Context::new(now, me, cx.app, limits, effects);
-                let flow = outbox
-                    .reply(codec, peer.clone(), |reply| service.call(message, reply, &mut context));
+                let flow =
+                    outbox.reply(codec, peer, |reply| service.call(message, reply, &mut context));
                 self.state.is_paused |= flow == Flow::Pause;
                 self.follow(flow, cx);
-                return None;
+                return Ok(());
             }
-            Ok(Decoded::Skip { consumed }) if consumed == length => return None,
+            Ok(Decoded::Skip { consumed }) if consumed == length => return Ok(()),
             Ok(Decoded::Message { consumed, .. } | Decoded::Skip { consumed }) => {
                 not_one_message(length, Some(consumed))
             }
             Ok(Decoded::Incomplete { .. }) => not_one_message(length, None),
             Err(error) => {
-                reject(codec, &error, peer, outbox);
+                reject(codec, &error, &peer, outbox);
                 DatagramFailure::Malformed(Box::new(error))
             }
         };
         self.codec = self.fresh.clone();
         cx.core.counters.datagrams_refused += 1;
-        Some(problem)
+        Err((problem, peer))
     }
 
     /// Handles the datagrams that were received when the service paused.
@@ -229,8 +231,8 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         while !self.state.is_paused
             && let Some((peer, mut bytes)) = self.reception.held.pop_front()
         {
-            let problem = self.deliver(&mut bytes, &peer, &mut room.effects, cx);
-            if let Some(problem) = problem {
+            let delivered = self.deliver(&mut bytes, peer, &mut room.effects, cx);
+            if let Err((problem, peer)) = delivered {
                 self.tell_failure(&problem, peer, room, cx);
             }
         }

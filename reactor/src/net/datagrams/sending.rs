@@ -116,7 +116,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 Ok(Sent::Some(count)) => {
                     (self.tries, self.sends_left) = (0, self.sends_left.saturating_sub(count));
                     self.pauses.reset();
-                    (0..count).for_each(|_| _ = self.outbox.remove_first());
+                    self.outbox.remove(count);
                 }
                 Ok(Sent::Blocked) => return Ok(()),
                 Ok(Sent::Unsendable(why)) => {
@@ -142,7 +142,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         let output = self.outbox.output();
         let mut segments = [IoSlice::new(&[]); SEGMENTS_MAX];
         let filled = output.gather(&mut segments);
-        let mut cursor = Cursor { segments: &segments[..filled], offset: 0 };
+        let mut cursor = Cursor::new(&segments[..filled]);
         let most = self.outbox.waiting().len().min(self.sends_left).min(DATAGRAMS_MAX);
         let mut pieces = Vec::with_capacity(most + filled);
         let mut parts: Vec<Part<'_>> = Vec::with_capacity(most.min(BATCH_MAX));
@@ -165,7 +165,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let joins = parts
                 .last()
                 .is_some_and(|last| length <= self.segment_max && last.takes(length, to, from));
-            if !joins && parts.len() == BATCH_MAX || !cursor.take(length, &mut pieces) {
+            if !joins && parts.len() == BATCH_MAX || !cursor.take(length, joins, &mut pieces) {
                 break;
             }
             let end = pieces.len();
@@ -284,25 +284,42 @@ impl Place {
 /// A place in the segments of an output.
 struct Cursor<'a> {
     segments: &'a [IoSlice<'a>],
+    /// Where the last piece begins in the first segment, and where it ends.
+    start: usize,
     offset: usize,
+    /// How many bytes follow.
+    left: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// Adds the pieces of the next `length` bytes to `pieces`. Returns false if there are fewer.
-    fn take(&mut self, mut length: usize, pieces: &mut Vec<IoSlice<'a>>) -> bool {
-        let before = pieces.len();
-        while length > 0 {
-            let Some(segment) = self.segments.first() else {
-                pieces.truncate(before);
-                return false;
-            };
-            let rest: &'a [u8] = &segment[self.offset..];
-            let count = rest.len().min(length);
-            pieces.push(IoSlice::new(&rest[..count]));
+    fn new(segments: &'a [IoSlice<'a>]) -> Self {
+        let left = segments.iter().map(|segment| segment.len()).sum();
+        Self { segments, start: 0, offset: 0, left }
+    }
+
+    /// Adds the pieces of the next `length` bytes to `pieces`. They continue the last piece if they
+    /// join it and follow it in memory: the kernel takes one long piece for less than many. Returns
+    /// false if there are fewer bytes.
+    fn take(&mut self, mut length: usize, joins: bool, pieces: &mut Vec<IoSlice<'a>>) -> bool {
+        if length > self.left {
+            return false;
+        }
+        self.left -= length;
+        if joins && self.offset > 0 {
+            pieces.pop();
+        } else {
+            self.start = self.offset;
+        }
+        while length > 0
+            && let Some((segment, others)) = self.segments.split_first()
+        {
+            let bytes: &'a [u8] = segment;
+            let count = (bytes.len() - self.offset).min(length);
             length -= count;
             self.offset += count;
-            if self.offset == segment.len() {
-                (self.segments, self.offset) = (&self.segments[1..], 0);
+            pieces.push(IoSlice::new(&bytes[self.start..self.offset]));
+            if self.offset == bytes.len() {
+                (self.segments, self.start, self.offset) = (others, 0, 0);
             }
         }
         true
