@@ -15,6 +15,7 @@ pub mod load;
 pub mod output;
 pub mod resp;
 pub mod sentinel;
+pub mod sentinel_watch;
 pub mod talk;
 
 /// The reason why a tool failed.

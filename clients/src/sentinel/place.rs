@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 
 use super::ParseError;
 
@@ -45,6 +46,21 @@ impl Place {
     }
 }
 
+impl FromStr for Place {
+    type Err = ParseError;
+
+    /// Parses `HOST:PORT`. An IPv6 address is in brackets.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let missing = ParseError("the address has no port: it is HOST:PORT");
+        let (host, port) = text.rsplit_once(':').ok_or(missing)?;
+        match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => Self::parse(host, port),
+            None if host.contains(':') => Err(ParseError("an IPv6 address needs brackets")),
+            None => Self::parse(host, port),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
@@ -69,6 +85,7 @@ mod tests {
             let place = Place::parse(host, port).expect(text);
             assert_eq!(place.to_string(), text);
             assert!(text.parse::<reactor::Location>().is_ok(), "{text}");
+            assert_eq!(text.parse(), Ok(place));
         }
     }
 
@@ -89,6 +106,9 @@ mod tests {
             ("a", " 1"),
         ] {
             assert!(Place::parse(host, port).is_err(), "{host:?} {port:?}");
+        }
+        for text in ["", "a", "a:", ":1", "::1:1", "[::1]", "[::1]:x"] {
+            assert!(text.parse::<Place>().is_err(), "{text:?}");
         }
     }
 }

@@ -203,6 +203,14 @@ impl View {
         self.sentinels.keys()
     }
 
+    /// Returns the sentinels that do not answer, and why.
+    pub fn failed_sentinels(&self) -> impl Iterator<Item = (&Place, &str)> {
+        self.sentinels.keys().filter_map(|place| match &self.seen.get(place)?.state {
+            State::Down(why) => Some((place, why.as_str())),
+            State::New | State::Up => None,
+        })
+    }
+
     /// Returns the masters and replicas to ask, 500 at most.
     pub fn server_places(&self) -> BTreeSet<Place> {
         let names = self.names().into_iter();

@@ -4,7 +4,7 @@ mod json;
 
 pub use super::quote::{UnbalancedQuotes, repr, split};
 
-pub use json::{JsonStrings, csv, json};
+pub use json::{JsonStrings, csv, json, json_string};
 
 use super::{Elements, Item, Value};
 

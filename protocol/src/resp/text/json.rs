@@ -69,7 +69,7 @@ fn key(value: Value<'_>, strings: JsonStrings, text: &mut Vec<u8>) {
 
 fn string(bytes: &[u8], strings: JsonStrings, text: &mut Vec<u8>) {
     match strings {
-        JsonStrings::Plain => plain_string(bytes, text),
+        JsonStrings::Plain => json_string(bytes, text),
         JsonStrings::Quoted => {
             let mut quoted = Vec::new();
             repr(bytes, &mut quoted);
@@ -81,7 +81,8 @@ fn string(bytes: &[u8], strings: JsonStrings, text: &mut Vec<u8>) {
     }
 }
 
-fn plain_string(bytes: &[u8], text: &mut Vec<u8>) {
+/// Appends `bytes` as a JSON string (RFC 8259, section 7). Bytes that are not UTF-8 are kept.
+pub fn json_string(bytes: &[u8], text: &mut Vec<u8>) {
     text.push(b'"');
     for byte in bytes {
         match byte {
