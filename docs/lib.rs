@@ -65,3 +65,9 @@ pub mod storm {}
 
 #[doc = include_str!("src/link.md")]
 pub mod link {}
+
+#[doc = include_str!("src/calling.md")]
+pub mod calling {}
+
+#[doc = include_str!("src/datagrams.md")]
+pub mod datagrams {}

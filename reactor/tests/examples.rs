@@ -4,7 +4,7 @@
 //! `cargo build --examples` has to come before it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -98,6 +98,33 @@ fn read_line(peer: &mut impl BufRead) -> String {
     let mut line = String::new();
     peer.read_line(&mut line).expect("a line comes");
     line
+}
+
+#[test]
+fn tally_counts_one_vote_for_each_sender() {
+    let mut example = Example::start("tally", &["127.0.0.1:0"]);
+    let address = example.line("receiving on udp://");
+    let voters: Vec<UdpSocket> = (0..3)
+        .map(|_| {
+            let voter = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
+            voter.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
+            voter.connect(&address).expect("it has a route");
+            voter
+        })
+        .collect();
+    let ask = |voter: usize, text: &str| {
+        voters[voter].send(text.as_bytes()).expect("it is sent");
+        let mut answer = [0; 2000];
+        let count = voters[voter].recv(&mut answer).expect("an answer comes");
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    };
+    assert_eq!(ask(0, "tea\n"), "tea: 1\n");
+    assert_eq!(ask(1, "tea"), "tea: 2\n");
+    assert_eq!(ask(2, "coffee"), "coffee: 1\n");
+    assert_eq!(ask(1, "coffee"), "coffee: 2\n");
+    assert_eq!(ask(0, &"x".repeat(101)), "a word has 100 bytes at most\n");
+    assert_eq!(ask(0, "\n"), "coffee: 2\ntea: 1\n3 voters\n");
+    assert!(example.terminate().success());
 }
 
 #[test]
