@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use crate::sim::datagram::{self, Datagrams};
+use crate::sim::datagram;
+use crate::sim::datagram_socket::Datagrams;
 use crate::sim::fault::Fault;
 use crate::sim::operations::{accept, read, write};
 use crate::sim::socket::{Listening, Name, Socket, SocketId, State, Stream};

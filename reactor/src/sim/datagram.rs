@@ -1,130 +1,20 @@
 //! Datagrams of simulated hosts: they get lost, overtake each other, arrive twice, and are refused.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::sim::calls::{error, source};
+use crate::sim::datagram_socket::{Datagrams, Letter};
 use crate::sim::fault::Fault;
 use crate::sim::network::{NO_SOCKET, Segment, place};
 use crate::sim::socket::{Name, Socket, SocketId, State};
 use crate::sim::world::{World, matches_name};
-use crate::sys::{BATCH_MAX, Batch, DatagramOption, Outgoing, Plain, Refusal, Remote};
+use crate::sys::{BATCH_MAX, Batch, Outgoing, Plain, Refusal, Remote};
 
-/// What the kernel takes for each datagram in a buffer, besides its bytes.
-const OVERHEAD: usize = 768;
-/// The receive buffer of a socket (`net.core.rmem_default`).
-const RECEIVE_BUFFER: usize = 212_992;
 /// The largest content of a UDP datagram over IPv4.
 const UDP_SIZE_MAX: usize = 65_507;
-
-/// A datagram socket.
-pub(super) struct Datagrams {
-    pub(super) peer: Option<Name>,
-    received: VecDeque<Letter>,
-    /// How much of the buffer the received ones take.
-    used: usize,
-    room: usize,
-    /// What the network has refused, the oldest first: the error, and the receiver.
-    refusals: VecDeque<(i32, SocketAddr)>,
-    /// Refusals are queued (`IP_RECVERR`).
-    takes_refusals: bool,
-    /// The address that a datagram was sent to is reported.
-    tells_asked: bool,
-    may_broadcast: bool,
-    groups: Vec<IpAddr>,
-    /// How many datagrams were dropped since the buffer was full.
-    missed: u32,
-}
-
-/// A datagram that has arrived.
-struct Letter {
-    from: Option<Name>,
-    to: Option<IpAddr>,
-    bytes: Vec<u8>,
-    missed: u32,
-}
-
-impl Datagrams {
-    pub(super) fn new() -> Self {
-        Self {
-            peer: None,
-            received: VecDeque::new(),
-            used: 0,
-            room: RECEIVE_BUFFER,
-            refusals: VecDeque::new(),
-            takes_refusals: false,
-            tells_asked: false,
-            may_broadcast: false,
-            groups: Vec::new(),
-            missed: 0,
-        }
-    }
-
-    pub(super) fn has_received(&self) -> bool {
-        !self.received.is_empty()
-    }
-
-    pub(super) fn has_refusals(&self) -> bool {
-        !self.refusals.is_empty()
-    }
-
-    /// Puts a datagram into the buffer. Returns whether there was room.
-    fn put(&mut self, mut letter: Letter) -> bool {
-        let cost = letter.bytes.len() + OVERHEAD;
-        // The first one is taken whatever its size is.
-        if self.used > 0 && self.used + cost > self.room {
-            self.missed += 1;
-            return false;
-        }
-        letter.missed = self.missed;
-        self.used += cost;
-        self.received.push_back(letter);
-        true
-    }
-
-    fn take(&mut self) -> Option<Letter> {
-        let letter = self.received.pop_front()?;
-        self.used -= letter.bytes.len() + OVERHEAD;
-        Some(letter)
-    }
-
-    /// Returns whether a datagram from `from` is for this socket, which its address has reached.
-    fn takes(&self, from: &Name) -> bool {
-        self.peer.as_ref().is_none_or(|peer| peer == from)
-    }
-
-    pub(super) fn set(&mut self, option: DatagramOption, value: i32) {
-        let size = usize::try_from(value).unwrap_or(0);
-        match option {
-            // The kernel doubles the value.
-            DatagramOption::ReceiveBuffer => self.room = (2 * size).min(2 * RECEIVE_BUFFER),
-            DatagramOption::Broadcast => self.may_broadcast = value != 0,
-            DatagramOption::AskedAddress => self.tells_asked = value != 0,
-            DatagramOption::Refusals => self.takes_refusals = value != 0,
-            DatagramOption::SendBuffer
-            | DatagramOption::Hops
-            | DatagramOption::MulticastHops
-            | DatagramOption::MulticastLoop
-            | DatagramOption::TrafficClass
-            | DatagramOption::Missed
-            | DatagramOption::Coalescing => {}
-        }
-    }
-
-    pub(super) fn join(&mut self, group: IpAddr) -> io::Result<()> {
-        if !group.is_multicast() {
-            return error(libc::EINVAL);
-        }
-        if self.groups.contains(&group) {
-            return error(libc::EADDRINUSE);
-        }
-        self.groups.push(group);
-        Ok(())
-    }
-}
 
 /// Draws the errors of an operation on a datagram socket, after those that wait.
 fn trouble(world: &mut World, id: SocketId, host: usize) -> io::Result<()> {
@@ -455,7 +345,7 @@ impl World {
         if socket.peer.is_some() && socket.peer != from {
             return Err(libc::EPERM);
         }
-        if socket.used > 0 && socket.used + bytes.len() + OVERHEAD > socket.room {
+        if !socket.has_room(bytes.len()) {
             return Err(libc::EAGAIN);
         }
         self.deliver(receiver, host, Letter { from, to: None, bytes, missed: 0 });

@@ -68,6 +68,7 @@ mod backend;
 pub(crate) mod calls;
 mod clock;
 mod datagram;
+mod datagram_socket;
 mod dice;
 mod ending;
 mod fault;

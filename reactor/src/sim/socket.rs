@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::sim::datagram::Datagrams;
+use crate::sim::datagram_socket::Datagrams;
 use crate::{Interest, Readiness, Tag};
 
 /// The name of a socket within the world. It is never used again.
