@@ -287,6 +287,37 @@ fn a_server_that_breaks_the_protocol_is_left() {
 }
 
 #[test]
+fn the_name_of_a_server_is_resolved_for_each_connection() {
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let address = server(&mut reactor).to_string();
+        let port = address.rsplit(':').next().expect("it has a port");
+        let target = format!("localhost:{port}").parse().expect("it is a location");
+        let client = open(&mut reactor, target, OPTIONS);
+        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+        assert_eq!(client.state(), ClientState::Resolving);
+        for (number, request) in ["a", "die", "b"].into_iter().enumerate() {
+            ask(&client, request);
+            completed(&mut reactor, number + 1);
+        }
+        assert_eq!(shorts(&reactor), ["a=a", "die=unknown", "b=b"]);
+    });
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_a_failure_like_any_other() {
+    let mut reactor = Reactor::new(App::default()).expect("it opens");
+    let target: Location = "localhost:no-such-service".parse().expect("it is a location");
+    let client = open(&mut reactor, target, ClientOptions { waits: false, ..OPTIONS });
+    ask(&client, "a");
+    completed(&mut reactor, 1);
+    assert_eq!(shorts(&reactor), ["a=down"]);
+    let failure = client.failure().expect("there is one").to_string();
+    assert!(failure.contains("no-such-service"), "{failure}");
+    client.close();
+    turn_until(&mut reactor, |_| client.state() == ClientState::Closed);
+}
+
+#[test]
 fn requests_wait_for_a_server_that_comes_later_or_time_out_unsent() {
     on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
         let target = vacant();

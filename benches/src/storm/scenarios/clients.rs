@@ -13,7 +13,7 @@ use protocol::exchange::{Exchange, Heard};
 use protocol::resp::{self, Item, Value};
 use reactor::sim::{Faults, HostId, Outcome, Sim};
 use reactor::{
-    Address, Client, ClientOptions, ConnectOptions, LoopCx, NotSent, Reactor, Unanswered, WhenIdle,
+    Client, ClientOptions, ConnectOptions, Location, LoopCx, NotSent, Reactor, Unanswered, WhenIdle,
 };
 use servers::kv::App;
 use testkit::Random;
@@ -29,9 +29,14 @@ const BEGINNING: Duration = Duration::from_millis(40);
 /// Hosts with a client.
 const HOSTS: u64 = 3;
 
+/// The name of the server, which one of the clients resolves.
+const NAME: &str = "kv.example";
+
 /// Runs the server and its clients. Kills the server now and then.
 pub(super) fn run(sim: &mut Sim) -> Outcome {
     let mut ground = Ground::new(sim, build)?;
+    // Nothing is at the second address.
+    sim.name(NAME, &["10.0.0.1", "10.0.0.99"]);
     let mut hosts = Vec::new();
     for number in 0..HOSTS {
         let (seed, backend) = (ground.random.number(), ground.backend);
@@ -167,8 +172,11 @@ fn start(number: u64, seed: u64, backend: &str) -> io::Result<Reactor<Caller>> {
     let app =
         Caller { number, random, client: None, begins: 0, record: Record::default(), ends_at };
     let mut reactor = client_loop(backend, app)?;
-    let target: Address = server_at(PORT);
-    let client = Client::open(target.into(), Increments, options, &mut reactor.cx())?;
+    let target = match number {
+        2 => format!("{NAME}:{PORT}").parse().map_err(io::Error::other)?,
+        _ => Location::Address(server_at(PORT)),
+    };
+    let client = Client::open(target, Increments, options, &mut reactor.cx())?;
     reactor.app.client = Some(client);
     reactor.cx().every(BEGINNING, |_, cx| begin(cx))?;
     Ok(reactor)

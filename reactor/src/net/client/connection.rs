@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use protocol::Exchange;
 use protocol::exchange::{Caller, Said};
 
-use super::desk::{Asked, Call, Desk, Ended, Ending, Orders, Ticket, earliest};
+use super::desk::{Desk, earliest};
 use super::outcome::{ClientState, Outcomes, Unanswered};
+use super::records::{Asked, Call, Ended, Ending, Orders, Ticket};
 use crate::{Cx, Expired, Handler, LoopCx, Reason, Stream, Timeout, TimerId, Token};
 
 /// Deadlines that follow one another more closely pass together.

@@ -13,80 +13,13 @@ use protocol::exchange::{Caller, Left};
 use super::aim::Aim;
 use super::hooks::Hooks;
 use super::outcome::{ClientState, Completion, NotSent, Outcomes, Unanswered};
+use super::records::{Asked, Call, Ended, Ending, Orders, Ticket};
 use super::{ClientOptions, WhenIdle};
 use crate::planted::{self, Planted};
-use crate::{Location, Reason, Waker, kernel};
+use crate::{Location, Reason, ResolveError, Resolved, Waker, kernel};
 
-/// A request that was accepted: what it has to be told, and until when.
-pub(super) struct Call<A, E: Exchange> {
-    pub(super) completion: Completion<A, E>,
-    pub(super) deadline: Option<Instant>,
-    /// The time from the call to the deadline.
-    pub(super) after: Duration,
-    size: usize,
-}
-
-/// What a connection gives with each request.
-pub(super) enum Ticket<A, E: Exchange> {
-    Call(Call<A, E>),
-    /// The client itself asks whether the server lives.
-    Health(Option<Instant>),
-}
-
-impl<A, E: Exchange> Ticket<A, E> {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Call(call) => call.deadline,
-            Self::Health(deadline) => *deadline,
-        }
-    }
-}
-
-/// How far a client has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ending {
-    /// It takes requests.
-    Not,
-    /// It sends what it has accepted if it can, and waits for the replies.
-    Finishing,
-    /// It ends at once.
-    Closing,
-    /// Its source has ended.
-    Gone,
-}
-
-/// What the source of a client asks of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Nothing is to be done.
-    Nothing,
-    /// Find out whether the server lives.
-    Health,
-    /// End if nothing is under way.
-    LetGo,
-}
-
-/// How a connection has ended.
-pub(super) struct Ended {
-    pub(super) reason: Arc<Reason>,
-    /// Since when it was open for requests, if it was.
-    pub(super) up_since: Option<Instant>,
-    /// Whether the server has answered something.
-    pub(super) has_answered: bool,
-    /// Whether it was let go.
-    pub(super) is_let_go: bool,
-}
-
-/// What a connection has to do, beside the requests that it has taken.
-pub(super) struct Orders {
-    pub(super) asked: Asked,
-    /// The client ends, and no accepted request waits.
-    pub(super) finishes: bool,
-    /// The earliest deadline of the requests that were taken.
-    pub(super) deadline: Option<Instant>,
-    /// How many requests were taken.
-    pub(super) taken: usize,
-}
+/// What the resolver has found.
+type Lookup = Result<Arc<Resolved>, ResolveError>;
 
 struct Inner<A, E: Exchange> {
     waiting: VecDeque<(E::Request, Call<A, E>)>,
@@ -103,6 +36,8 @@ struct Inner<A, E: Exchange> {
     /// The exchange, while there is no connection.
     exchange: Option<E>,
     ended: Option<Ended>,
+    /// The answer of the resolver, and the number of the question.
+    resolved: Option<(u64, Lookup)>,
     failure: Option<Arc<Reason>>,
     /// The last attempt failed, and requests that do not wait are refused.
     is_down: bool,
@@ -132,6 +67,7 @@ impl<A, E: Exchange> Desk<A, E> {
             is_attended: false,
             exchange: Some(exchange),
             ended: None,
+            resolved: None,
             failure: None,
             is_down: false,
             last_active: kernel::now(),
@@ -365,6 +301,17 @@ impl<A, E: Exchange> Desk<A, E> {
     /// Takes how the connection has ended, if it has.
     pub(super) fn take_ended(&self) -> Option<Ended> {
         self.lock().ended.take()
+    }
+
+    /// Records the answer of the resolver to a question.
+    pub(super) fn set_resolved(&self, number: u64, answer: Lookup) {
+        self.lock().resolved = Some((number, answer));
+    }
+
+    /// Takes the answer to the question of a number. One to an earlier question is dropped.
+    pub(super) fn take_resolved(&self, number: u64) -> Option<Lookup> {
+        let (question, answer) = self.lock().resolved.take()?;
+        (question == number).then_some(answer)
     }
 
     /// Records a failure to connect.

@@ -9,16 +9,23 @@ use protocol::Exchange;
 
 use super::WhenIdle;
 use super::connection::Connection;
-use super::desk::{Desk, Ended, Ending};
+use super::desk::Desk;
 use super::outcome::{ClientState, NotSent, Outcomes};
 use super::pauses::Pauses;
+use super::records::{Ended, Ending};
+use crate::net::connector::target::interleaved;
 use crate::source::registration::Sharing;
-use crate::{Connector, Cx, Handler, LoopCx, Reason, Registration, Timeout, Token};
+use crate::{
+    Address, ConnectError, Connector, Cx, Handler, Location, LoopCx, Query, Reason, Registration,
+    ResolveError, Resolved, Resolver, Target, Timeout, Token,
+};
 
 /// What a client is doing.
 enum Phase {
     /// There is no connection, and none is being made.
     Off,
+    /// The name of the target is being looked up since this time.
+    Resolving(Token, Instant),
     /// There is a connection, which may not be established.
     On(Token),
     /// The next attempt is made at this time.
@@ -31,13 +38,15 @@ pub(super) struct Life<A, E: Exchange> {
     desk: Arc<Desk<A, E>>,
     pauses: Option<Pauses>,
     phase: Phase,
+    /// How many names were looked up. An answer to an earlier question is void.
+    lookups: u64,
     /// The connection was closed since the client has another target.
     is_moving: bool,
 }
 
 impl<A: 'static, E: Exchange> Life<A, E> {
     pub(super) fn new(desk: Arc<Desk<A, E>>) -> Self {
-        Self { desk, pauses: None, phase: Phase::Off, is_moving: false }
+        Self { desk, pauses: None, phase: Phase::Off, lookups: 0, is_moving: false }
     }
 
     /// Does what is due, and sets when it has to be called again.
@@ -49,6 +58,9 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         }
         if let Some(ended) = self.desk.take_ended() {
             self.connection_ended(&ended, &mut outcomes, cx);
+        }
+        if let Some(answer) = self.desk.take_resolved(self.lookups) {
+            self.resolved(answer, &mut outcomes, cx);
         }
         match self.desk.ending() {
             Ending::Not => {
@@ -70,7 +82,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
     /// Sets when the source has to run next.
     fn arm(&self, cx: &mut Cx<'_, A>) {
         let at = match self.phase {
-            Phase::Off => None,
+            Phase::Off | Phase::Resolving(..) => None,
             Phase::On(_) => self.desk.look_after(cx.now()),
             Phase::Pausing(until) => Some(until),
         };
@@ -84,6 +96,12 @@ impl<A: 'static, E: Exchange> Life<A, E> {
             Phase::On(connection) => {
                 self.is_moving = true;
                 cx.close(connection);
+            }
+            Phase::Resolving(lookup, _) => {
+                // Its answer is void from now on.
+                self.lookups += 1;
+                self.phase = Phase::Off;
+                cx.close(lookup);
             }
             Phase::Off | Phase::Pausing(_) => self.phase = Phase::Off,
         }
@@ -99,7 +117,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
     ) {
         let is_due = match self.phase {
             Phase::Off => true,
-            Phase::On(_) => false,
+            Phase::Resolving(..) | Phase::On(_) => false,
             Phase::Pausing(until) => until <= cx.now(),
         };
         if is_due && is_wanted {
@@ -110,10 +128,27 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         }
     }
 
+    /// Begins to connect: looks up the name of the target if it has one.
     fn connect(&mut self, outcomes: &mut Outcomes<A, E>, cx: &mut Cx<'_, A>) {
-        self.desk.set_state(ClientState::Connecting);
-        match self.try_connect(cx) {
-            Ok(token) => self.phase = Phase::On(token),
+        let Some(target) = self.desk.aim.target() else { return };
+        let begun = match &*target {
+            Location::Address(address) => self.dial(address.into(), cx),
+            Location::Host { name, service, transport } => {
+                self.look_up(transport.query(name, service), cx)
+            }
+        };
+        self.go_on(begun, outcomes, cx);
+    }
+
+    /// Goes on with what has begun, or waits if it could not begin.
+    fn go_on(
+        &mut self,
+        begun: io::Result<Phase>,
+        outcomes: &mut Outcomes<A, E>,
+        cx: &mut Cx<'_, A>,
+    ) {
+        match begun {
+            Ok(phase) => self.phase = phase,
             Err(error) => {
                 let reason = self.desk.fail(Reason::Failed { operation: "connect", error });
                 self.back_off(&reason, outcomes, cx);
@@ -121,16 +156,52 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         }
     }
 
-    fn try_connect(&mut self, cx: &mut Cx<'_, A>) -> io::Result<Token> {
-        let options = self.desk.options.connect;
-        let target = self.desk.aim.target();
-        let target = target.ok_or_else(|| io::Error::other("the server is not known"))?;
+    fn look_up(&mut self, query: Query, cx: &mut Cx<'_, A>) -> io::Result<Phase> {
+        self.desk.set_state(ClientState::Resolving);
+        self.lookups += 1;
+        let (number, desk, me) = (self.lookups, Arc::clone(&self.desk), cx.me());
+        let lookup = Resolver::shared().resolve(query, cx, move |answer, cx| {
+            desk.set_resolved(number, answer);
+            cx.wake(me);
+        })?;
+        Ok(Phase::Resolving(lookup, cx.now()))
+    }
+
+    /// Connects to the addresses that were found, one after the other (RFC 8305).
+    fn resolved(
+        &mut self,
+        answer: Result<Arc<Resolved>, ResolveError>,
+        outcomes: &mut Outcomes<A, E>,
+        cx: &mut Cx<'_, A>,
+    ) {
+        let Phase::Resolving(_, since) = self.phase else { return };
+        let begun = match answer {
+            Ok(found) => {
+                let addresses = interleaved(&found.addresses());
+                let addresses = addresses.into_iter().map(Address::Tcp).collect();
+                self.dial(Target::Addresses(addresses), cx)
+            }
+            Err(error) => {
+                let took = cx.now().saturating_duration_since(since);
+                let target = self
+                    .desk
+                    .aim
+                    .target()
+                    .map_or(Target::Addresses(Vec::new()), |it| (&*it).into());
+                Err(ConnectError::of_lookup(target, error, took).into())
+            }
+        };
+        self.go_on(begun, outcomes, cx);
+    }
+
+    fn dial(&mut self, target: Target, cx: &mut Cx<'_, A>) -> io::Result<Phase> {
+        self.desk.set_state(ClientState::Connecting);
         let exchange = self.desk.take_exchange();
         let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
         let connection = Connection::new(&self.desk, exchange, cx.me(), cx.now());
-        let connector = Connector::new(&*target, &options);
+        let connector = Connector::new(target, &self.desk.options.connect);
         let registration = Registration::stream(connector.target().is_tcp(), Sharing::Excluded);
-        connector.register(registration, connection, cx)
+        connector.register(registration, connection, cx).map(Phase::On)
     }
 
     /// Tells the application of the end of a connection, and plans the next.
@@ -203,8 +274,8 @@ impl<A: 'static, E: Exchange> Handler<A> for Life<A, E> {
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, A>) {
         self.desk.end(Ending::Gone);
         self.desk.set_state(ClientState::Closed);
-        if let Phase::On(connection) = self.phase {
-            cx.close(connection);
+        if let Phase::Resolving(source, _) | Phase::On(source) = self.phase {
+            cx.close(source);
         }
         let mut outcomes = Outcomes::new();
         self.desk.refuse_waiting(&NotSent::Closed, &mut outcomes);

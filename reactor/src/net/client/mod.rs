@@ -9,6 +9,7 @@ mod options;
 mod outcome;
 mod pauses;
 mod pool;
+mod records;
 
 use std::fmt;
 use std::io;
@@ -19,11 +20,12 @@ use std::time::Duration;
 use protocol::Exchange;
 
 use crate::{Cx, Location, LoopCx, Reason};
-use desk::{Desk, Ending};
+use desk::Desk;
 use life::Life;
 pub use options::{ClientOptions, WhenIdle};
 pub use outcome::{ClientState, NotSent, Unanswered};
 pub use pool::Pool;
+use records::Ending;
 
 /// A client of one server: it connects, connects again when the connection ends, and sends requests
 /// of an [`Exchange`].

@@ -246,7 +246,7 @@ impl ConnectError {
     }
 
     /// Returns the error for a name that was not resolved.
-    pub(super) fn of_lookup(target: Target, error: ResolveError, took: Duration) -> Self {
+    pub(crate) fn of_lookup(target: Target, error: ResolveError, took: Duration) -> Self {
         let kind = ConnectErrorKind::of_lookup(&error);
         Self { target, kind, attempts: Vec::new(), lookup: Some(error), took }
     }

@@ -102,7 +102,7 @@ impl From<&Self> for Target {
 
 /// Returns addresses in the order of RFC 8305, section 4: the families take turns, beginning with
 /// that of the first, and each family keeps its order.
-pub(super) fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+pub(crate) fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let of = |is_v4| addresses.iter().filter(move |it| it.is_ipv4() == is_v4).copied();
     let (mut first, mut second) = (of(is_v4), of(!is_v4));
