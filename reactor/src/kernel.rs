@@ -187,12 +187,18 @@ pub(crate) fn receive_batch(
 
 /// Sends the first of `datagrams`, and returns how many: at least one.
 #[inline]
-pub(crate) fn send_batch(
+pub(crate) fn send_batch<'a>(
     fd: BorrowedFd<'_>,
-    datagrams: &[Outgoing<'_>],
+    datagrams: impl Iterator<Item = Outgoing<'a>> + Clone,
     room: &mut SendRoom,
 ) -> io::Result<usize> {
-    choose(|kernel| kernel.send_batch(fd, datagrams), || sys::send_batch(fd, datagrams, room))
+    if IS_SIMULATED.get() {
+        let all: Vec<Outgoing<'_>> = datagrams.clone().collect();
+        if let Some(answer) = ask(|kernel| kernel.send_batch(fd, &all)) {
+            return answer;
+        }
+    }
+    sys::send_batch(fd, datagrams, room)
 }
 
 /// Takes a refusal of the network out of the queue of a socket. It would block if there is none.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::offset_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
@@ -175,6 +175,9 @@ impl Batch {
             missed: None,
             segment: None,
         };
+        if header.msg_controllen == 0 {
+            return (&mut self.bytes[start..start + kept], received);
+        }
         for note in self.controls[number].notes(header.msg_controllen as usize) {
             match note {
                 Note::Asked(address) => received.asked = Some(address),
@@ -243,42 +246,61 @@ pub(crate) struct SendRoom {
     headers: Vec<libc::mmsghdr>,
 }
 
-/// Sends `datagrams`, or the first of them (`sendmmsg(2)`), and returns how many, which is at least
-/// one. It never raises `SIGPIPE`.
-pub(crate) fn send_batch(
-    fd: BorrowedFd<'_>,
-    datagrams: &[Outgoing<'_>],
-    room: &mut SendRoom,
-) -> io::Result<usize> {
-    let datagrams = &datagrams[..datagrams.len().min(BATCH_MAX)];
-    room.names.clear();
-    room.controls.clear();
-    room.headers.clear();
-    for datagram in datagrams {
-        room.names.push(match datagram.to {
+impl SendRoom {
+    fn clear(&mut self) {
+        self.names.clear();
+        self.controls.clear();
+        self.headers.clear();
+    }
+
+    /// Adds a datagram, without the pointers into this room, which may still move.
+    fn add(&mut self, datagram: &Outgoing<'_>) -> io::Result<()> {
+        let mut described = no_header();
+        let header = &mut described.msg_hdr;
+        header.msg_iov = datagram.slices.as_ptr().cast_mut().cast();
+        header.msg_iovlen = datagram.slices.len() as _;
+        if let Some(control) = Control::of(datagram) {
+            header.msg_controllen = control.used() as _;
+            self.controls.push(control);
+        }
+        self.names.push(match datagram.to {
             Remote::Connected => RawAddress::None,
             Remote::Ip(address) => RawAddress::inet(&address),
             Remote::Unix(name) => RawAddress::unix_name(name)?,
         });
-        room.controls.extend(Control::of(datagram));
+        self.headers.push(described);
+        Ok(())
     }
-    let mut controls = room.controls.iter_mut();
-    for (datagram, name) in datagrams.iter().zip(&room.names) {
-        let (_, address, length) = name.parts();
-        let mut described = no_header();
-        let header = &mut described.msg_hdr;
-        header.msg_name = address.cast_mut().cast();
-        header.msg_namelen = length;
-        header.msg_iov = datagram.slices.as_ptr().cast_mut().cast();
-        header.msg_iovlen = datagram.slices.len() as _;
-        if Control::is_needed(datagram)
-            && let Some(control) = controls.next()
-        {
-            header.msg_controllen = control.used() as _;
-            header.msg_control = control.as_mut_ptr().cast();
+
+    /// Makes the headers point at their names and controls.
+    fn point(&mut self) {
+        let mut controls = self.controls.iter_mut();
+        for (described, name) in self.headers.iter_mut().zip(&self.names) {
+            let (_, address, length) = name.parts();
+            let header = &mut described.msg_hdr;
+            header.msg_name = address.cast_mut().cast();
+            header.msg_namelen = length;
+            if header.msg_controllen > 0
+                && let Some(control) = controls.next()
+            {
+                header.msg_control = control.as_mut_ptr().cast();
+            }
         }
-        room.headers.push(described);
     }
+}
+
+/// Sends `datagrams`, or the first of them (`sendmmsg(2)`), and returns how many, which is at least
+/// one. It never raises `SIGPIPE`.
+pub(crate) fn send_batch<'a>(
+    fd: BorrowedFd<'_>,
+    datagrams: impl Iterator<Item = Outgoing<'a>>,
+    room: &mut SendRoom,
+) -> io::Result<usize> {
+    room.clear();
+    for datagram in datagrams.take(BATCH_MAX) {
+        room.add(&datagram)?;
+    }
+    room.point();
     let (headers, count) = (room.headers.as_mut_ptr(), room.headers.len());
     transfer(|| {
         let (call, flags) = (libc::SYS_sendmmsg, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
@@ -316,54 +338,6 @@ pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
     });
     let (number, was_told) = found.unwrap_or((libc::EIO, false));
     Ok(Refusal { error: io::Error::from_raw_os_error(number), to, was_told })
-}
-
-/// Returns the number of the network interface with this name (`if_nametoindex(3)`).
-pub(crate) fn interface_index(name: &std::ffi::CStr) -> io::Result<u32> {
-    // SAFETY: the name ends with a zero byte.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
-    }
-}
-
-/// Receives what is sent to a multicast group on an interface, zero for any (`IP_ADD_MEMBERSHIP`,
-/// `ip(7)`; `IPV6_ADD_MEMBERSHIP`, `ipv6(7)`).
-pub(crate) fn join_group(fd: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
-    match group {
-        IpAddr::V4(group) => {
-            let request = interface_request(group, interface);
-            set(fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)
-        }
-        IpAddr::V6(group) => {
-            let request = libc::ipv6_mreq {
-                ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() },
-                ipv6mr_interface: interface,
-            };
-            set(fd, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &request)
-        }
-    }
-}
-
-/// Chooses the interface that multicast datagrams leave by (`IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`).
-pub(crate) fn set_multicast_interface(
-    fd: BorrowedFd<'_>,
-    is_ipv6: bool,
-    interface: u32,
-) -> io::Result<()> {
-    if is_ipv6 {
-        return set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, &(interface as libc::c_int));
-    }
-    let request = interface_request(Ipv4Addr::UNSPECIFIED, interface);
-    set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
-}
-
-fn interface_request(group: Ipv4Addr, interface: u32) -> libc::ip_mreqn {
-    libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
-        imr_address: libc::in_addr { s_addr: libc::INADDR_ANY },
-        imr_ifindex: interface as libc::c_int,
-    }
 }
 
 /// An option of a datagram socket that is a number.
@@ -425,7 +399,7 @@ pub(crate) fn set_datagram_option(
 }
 
 /// `setsockopt(2)` with a value that consists of integers alone.
-fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(super) fn set<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
     let (pointer, length) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
     // SAFETY: `value` is readable for its own length.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, pointer, length) }).map(drop)

@@ -11,6 +11,7 @@ mod datagram;
 mod epoll;
 mod event_fd;
 mod io_calls;
+mod multicast;
 mod names;
 mod plain;
 mod poll;
@@ -25,14 +26,14 @@ mod socket;
 pub(crate) use clock::monotonic;
 pub(crate) use datagram::{
     BATCH_MAX, Batch, DatagramOption, Local, Outgoing, Received, Refusal, Remote, SendRoom,
-    interface_index, join_group, receive_batch, send_batch, set_datagram_option,
-    set_multicast_interface, take_refusal,
+    receive_batch, send_batch, set_datagram_option, take_refusal,
 };
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
 };
+pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
 pub(crate) use plain::Plain;
 pub(crate) use poll::Poll;

@@ -88,7 +88,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let outgoing = [Outgoing { slices: &slices, to, from: None, segment: None }];
             let sent = match is_full {
                 true => Ok(None),
-                false => cx.send_datagrams(&outgoing, &self.place, &mut room.send),
+                false => cx.send_datagrams(outgoing.into_iter(), &self.place, &mut room.send),
             };
             match sent {
                 Ok(Some(_)) => {

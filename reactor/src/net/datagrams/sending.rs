@@ -13,7 +13,7 @@ use crate::sys::{BATCH_MAX, Local, Outgoing, Remote, SendRoom};
 use crate::{Cx, Interest, Tag, kernel};
 
 /// How many segments of the output one call sends at most.
-const SEGMENTS_MAX: usize = 40;
+const SEGMENTS_MAX: usize = 16;
 /// How many datagrams one call sends at most.
 const DATAGRAMS_MAX: usize = 256;
 /// How many datagrams, and how many bytes, the kernel divides at most.
@@ -29,7 +29,8 @@ const FAILURES_MAX: usize = 64;
 struct Part<'a> {
     to: Remote<'a>,
     from: Option<Local>,
-    /// Where its pieces end.
+    /// Where its pieces start and end.
+    start: usize,
     end: usize,
     count: usize,
     /// The length of each of its datagrams.
@@ -165,25 +166,26 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let joins = parts
                 .last()
                 .is_some_and(|last| length <= self.segment_max && last.takes(length, to, from));
+            let start = pieces.len();
             if !joins && parts.len() == BATCH_MAX || !cursor.take(length, joins, &mut pieces) {
                 break;
             }
             let end = pieces.len();
             match parts.last_mut().filter(|_| joins) {
                 Some(last) => last.add(length, end),
-                None => parts.push(Part { to, from, end, count: 1, segment: length, length }),
+                None => {
+                    parts.push(Part { to, from, start, end, count: 1, segment: length, length });
+                }
             }
         }
         let Some(first) = parts.first() else { return self.send_copy(room, cx) };
         let coalesced = (first.count > 1).then_some(first.segment);
-        let mut start = 0;
         let outgoing = parts.iter().map(|part| {
-            let slices = &pieces[std::mem::replace(&mut start, part.end)..part.end];
+            let slices = &pieces[part.start..part.end];
             let segment = (part.count > 1).then_some(part.segment as u16);
             Outgoing { slices, to: part.to, from: part.from, segment }
         });
-        let outgoing: Vec<Outgoing<'_>> = outgoing.collect();
-        let sent = match cx.send_datagrams(&outgoing, &self.place, room) {
+        let sent = match cx.send_datagrams(outgoing, &self.place, room) {
             Err(error) if refuses_segments(&error) && coalesced.is_some() => {
                 // The path takes no datagrams of this length together, or none at all.
                 let is_too_long = error.raw_os_error() != Some(libc::EIO);
@@ -212,7 +214,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         };
         let from = source(envelope.peer.as_ref());
         let outgoing = [Outgoing { slices: &[IoSlice::new(&bytes)], to, from, segment: None }];
-        let sent = cx.send_datagrams(&outgoing, &self.place, room)?;
+        let sent = cx.send_datagrams(outgoing.into_iter(), &self.place, room)?;
         cx.core.counters.bytes_written += sent.map_or(0, |_| bytes.len() as u64);
         Ok(self.outcome(sent, cx))
     }
@@ -328,9 +330,9 @@ impl<'a> Cursor<'a> {
 
 impl<A> Cx<'_, A> {
     /// Sends the first of `datagrams`, and returns how many; `None` when it would block.
-    pub(super) fn send_datagrams(
+    pub(super) fn send_datagrams<'a>(
         &mut self,
-        datagrams: &[Outgoing<'_>],
+        datagrams: impl Iterator<Item = Outgoing<'a>> + Clone,
         place: &Place,
         room: &mut SendRoom,
     ) -> io::Result<Option<usize>> {
@@ -341,17 +343,13 @@ impl<A> Cx<'_, A> {
         }
         // A would-block may be that of the receiver. Only one of this socket itself makes the loop
         // wait for the kernel.
-        let mut send = |interest| {
-            self.attempt("sendmmsg", interest, |fd, _| kernel::send_batch(fd, datagrams, room))
-        };
-        match send(Interest::NONE)? {
-            None => {}
-            sent => return Ok(sent),
+        let again = datagrams.clone();
+        let sent = self
+            .attempt("sendmmsg", Interest::NONE, |fd, _| kernel::send_batch(fd, datagrams, room))?;
+        if sent.is_some() || self.is_writable_now() {
+            return Ok(sent);
         }
-        if self.is_writable_now() {
-            return Ok(None);
-        }
-        self.attempt("sendmmsg", Interest::WRITE, |fd, _| kernel::send_batch(fd, datagrams, room))
+        self.attempt("sendmmsg", Interest::WRITE, |fd, _| kernel::send_batch(fd, again, room))
     }
 
     /// Returns whether the socket itself has room for a datagram.
