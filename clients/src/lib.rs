@@ -13,6 +13,7 @@ pub mod blocking;
 pub mod kv_cli;
 pub mod load;
 pub mod output;
+pub mod resolve;
 pub mod resp;
 pub mod sentinel;
 pub mod sentinel_watch;

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("chrt", "util-linux"),
+    ("getent", "libc-bin"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
     ("prlimit", "util-linux"),
