@@ -65,23 +65,29 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Parses an address that a user gave: either the forms that [`Address`] parses, or a host name and
-/// a port. Returns the first address that a name resolves to. Blocks while resolving.
+/// Parses a location that a user gave: an address, or the name of a host and a service.
 ///
 /// # Errors
-/// Fails if `text` is neither, or if the name cannot be resolved.
-pub fn resolve(text: &str) -> Result<Address, Failure> {
-    Ok(resolve_all(text)?.swap_remove(0))
+/// Fails if `text` is neither.
+pub fn location(text: &str) -> Result<Location, Failure> {
+    text.parse().map_err(|error: AddressError| Failure::new(error.to_string()))
 }
 
-/// Like [`resolve`], but returns all addresses of a name. A server may not listen on the first one.
+/// Returns the first address of a location that a user gave. Blocks while a name is resolved.
 ///
 /// # Errors
-/// Fails if `text` is neither an address nor a name and a port, or if the name cannot be resolved.
-pub fn resolve_all(text: &str) -> Result<Vec<Address>, Failure> {
-    let location: Location =
-        text.parse().map_err(|error: AddressError| Failure::new(error.to_string()))?;
-    Ok(location.addresses()?)
+/// Fails if `text` is no location, or if the name cannot be resolved.
+pub fn first_address(text: &str) -> Result<Address, Failure> {
+    Ok(all_addresses(text)?.swap_remove(0))
+}
+
+/// Returns all addresses of a location that a user gave: a server may not listen on the first one.
+/// Blocks while a name is resolved.
+///
+/// # Errors
+/// Fails if `text` is no location, or if the name cannot be resolved.
+pub fn all_addresses(text: &str) -> Result<Vec<Address>, Failure> {
+    Ok(location(text)?.addresses()?)
 }
 
 #[cfg(test)]
@@ -90,14 +96,13 @@ mod tests {
 
     #[test]
     fn addresses_and_names_are_distinguished() {
-        assert!(resolve("127.0.0.1:1").is_ok());
-        assert!(matches!(resolve("unix:/x"), Ok(Address::Unix(_))));
+        assert!(first_address("127.0.0.1:1").is_ok());
+        assert!(matches!(first_address("unix:/x"), Ok(Address::Unix(_))));
         for (text, hint) in [("localhost", "a port"), ("127.0.0.1:99999", "0 to 65535")] {
-            let error = resolve(text).expect_err(text).to_string();
+            let error = first_address(text).expect_err(text).to_string();
             assert!(error.contains(hint), "{error}");
         }
-        let error =
-            resolve("no-such-host.invalid:80").expect_err(".invalid never resolves (RFC 6761)");
-        assert!(error.to_string().contains("unknown name"), "{error}");
+        let error = first_address("127.0.0.1:no-such-service").expect_err("there is none");
+        assert!(error.to_string().contains("unknown service"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use reactor::{
     Registration, Stream, Token,
 };
 
-use crate::{Failure, resolve};
+use crate::{Failure, first_address, location};
 
 mod datagrams;
 
@@ -163,7 +163,7 @@ impl Session<App> for Relay {
 /// Fails if the name, the connection, standard input or standard output fails. If standard output
 /// was closed, the error is [`Failure::OutputClosed`].
 pub fn talk(address: &str) -> Result<(), Failure> {
-    let target = resolve(address)?;
+    let target = location(address)?;
     let app = App {
         address: address.to_owned(),
         up: Buffer::new(),
@@ -179,7 +179,7 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
     cx.app.connection = match target.is_datagram() {
-        true => datagrams::open(&target, &mut cx)?,
+        true => datagrams::open(&first_address(address)?, &mut cx)?,
         false => {
             let options = ConnectOptions::DEFAULT;
             Stream::new(Relay, Limits::DEFAULT).connect(&target, &options, &mut cx)?

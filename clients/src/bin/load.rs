@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use clients::load::{Expect, Load, Report};
 use clients::output::{arguments, print, progress};
-use clients::{Failure, resolve};
+use clients::{Failure, first_address};
 
 /// Puts a server under load and verifies every byte of its replies
 #[derive(Parser)]
@@ -72,7 +72,7 @@ fn show_progress(report: &Report) {
 
 fn load(cli: &Cli) -> Result<Report, Failure> {
     let load = Load {
-        address: resolve(&cli.address)?,
+        address: first_address(&cli.address)?,
         connections: cli.connections,
         idle: cli.idle,
         size: cli.size,

@@ -13,8 +13,8 @@ use super::name::Name;
 use super::session::{self, ClientSession};
 use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
+use crate::all_addresses;
 use crate::blocking::{Cutter, Deadline, Driver, Socket};
-use crate::resolve_all;
 
 /// A blocking connection to a server of RESP.
 ///
@@ -67,7 +67,7 @@ impl Connection {
     pub fn open(address: &str, options: &Options) -> Result<Self, Error> {
         let fail = |cause| Error::new("connect", address, cause);
         let addresses =
-            resolve_all(address).map_err(|failure| fail(Cause::Address(failure.to_string())))?;
+            all_addresses(address).map_err(|failure| fail(Cause::Address(failure.to_string())))?;
         let socket = Socket::connect(&addresses, options.connect_timeout)
             .map_err(|error| fail(Cause::Connect(Arc::new(error))))?;
         Ok(Self {

@@ -37,6 +37,14 @@ pub enum Location {
 }
 
 impl Location {
+    /// Returns whether it is the location of a server of datagrams.
+    pub fn is_datagram(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_datagram(),
+            Self::Host { transport, .. } => *transport == Transport::Udp,
+        }
+    }
+
     /// Returns the addresses that it stands for, each once, in the order of the system
     /// ([`Query::look_up`]). This blocks and may take seconds: call it before the loop runs, or on
     /// another thread. A loop that runs uses a [`Resolver`](crate::Resolver).
