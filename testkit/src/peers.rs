@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 13] = [
     ("chrt", "util-linux"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
@@ -17,6 +17,7 @@ const PACKAGES: [(&str, &str); 12] = [
     ("script", "bsdutils"),
     ("socat", "socat"),
     ("strace", "strace"),
+    ("unshare", "util-linux"),
 ];
 
 /// Returns whether `program` is on the `PATH`. If it is not, reports that with [`skip`], and the
