@@ -30,8 +30,12 @@ use clients::sentinel_watch::{Form, Watch, run};
 struct Cli {
     /// Name of the master, or * for all that the sentinels know
     name: String,
-    /// Addresses of sentinels: 127.0.0.1:26379, [::1]:26379 or host:26379
-    #[arg(required = true, value_name = "ADDRESS", value_parser = place)]
+    #[arg(
+        required = true,
+        value_name = "ADDRESS",
+        value_parser = place,
+        help = "Addresses of sentinels: 127.0.0.1:26379, [::1]:26379 or host:26379"
+    )]
     addresses: Vec<Place>,
     /// Seconds between two questions to each server
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
