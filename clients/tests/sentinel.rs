@@ -115,7 +115,7 @@ fn survives(
     let old = place(cluster.master.address);
     let (mut reactor, found) = writer(&sentinels);
     run_until(&mut reactor, "writes to the first master", |app| app.acknowledged.len() > 100);
-    assert_eq!(reactor.app.masters, [old.clone()]);
+    assert_eq!(reactor.app.masters, std::slice::from_ref(&old));
     let replicas: BTreeSet<Place> = cluster.replicas.iter().map(|it| place(it.address)).collect();
     run_until(&mut reactor, "the discovery of the replicas", |_| {
         found.replicas().into_iter().collect::<BTreeSet<_>>() == replicas

@@ -208,7 +208,7 @@ fn a_literal_address_needs_no_thread() {
             let found = answer.as_ref().expect("it is an address").addresses();
             assert_eq!(
                 found.iter().map(|it| it.ip().to_string()).collect::<Vec<_>>(),
-                [name.clone()]
+                std::slice::from_ref(name)
             );
         }
     });

@@ -115,9 +115,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let fail = |problem| Err(AddressError::new(text, problem));
-        let unix: [(_, fn(PathBuf) -> Self); 2] =
-            [("unix:", Self::Unix), ("unix-dgram:", Self::UnixDatagram)];
-        for (prefix, make) in unix {
+        for (prefix, is_datagram) in [("unix:", false), ("unix-dgram:", true)] {
             let Some(path) = text.strip_prefix(prefix) else { continue };
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path.len() {
@@ -125,7 +123,8 @@ impl FromStr for Address {
                 length if length > UNIX_PATH_MAX => fail(Problem::LongPath),
                 _ if path.starts_with('@') => fail(Problem::AbstractName),
                 _ if path.contains('\0') => fail(Problem::ZeroByte),
-                _ => Ok(make(path.into())),
+                _ if is_datagram => Ok(Self::UnixDatagram(path.into())),
+                _ => Ok(Self::Unix(path.into())),
             };
         }
         let (transport, rest) = Transport::of(text);

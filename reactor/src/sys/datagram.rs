@@ -178,7 +178,7 @@ impl Batch {
         if header.msg_controllen == 0 {
             return (&mut self.bytes[start..start + kept], received);
         }
-        for note in self.controls[number].notes(header.msg_controllen as usize) {
+        for note in self.controls[number].notes(header.msg_controllen as _) {
             match note {
                 Note::Asked(address) => received.asked = Some(address),
                 Note::Missed(count) => received.missed = Some(count),
@@ -332,7 +332,7 @@ pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
         Remote::Ip(address) => Some(address),
         Remote::Connected | Remote::Unix(_) => None,
     };
-    let found = control.notes(header.msg_controllen as usize).find_map(|note| match note {
+    let found = control.notes(header.msg_controllen as _).find_map(|note| match note {
         Note::Refused(refused) => Some(refused),
         Note::Asked(_) | Note::Missed(_) | Note::Segment(_) => None,
     });

@@ -169,7 +169,7 @@ pub(super) fn dial<A: 'static>(
     registration: Registration,
     handler: impl Handler<A> + 'static,
 ) -> io::Result<Token> {
-    let connector = Connector::new(&server_at(7), &ConnectOptions::DEFAULT);
+    let connector = Connector::new(server_at(7), &ConnectOptions::DEFAULT);
     connector.register(registration, handler, &mut reactor.cx())
 }
 
