@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ impl Peer {
     }
 
     /// Returns the path of its Unix socket, if it has one.
+    #[cfg(unix)]
     pub fn path(&self) -> Option<&Path> {
         use std::os::unix::ffi::OsStrExt;
         let name = self.unix_name().filter(|name| !matches!(name, [] | [0, ..]))?;
@@ -98,6 +100,7 @@ impl From<SocketAddr> for Peer {
     }
 }
 
+#[cfg(unix)]
 impl From<&Path> for Peer {
     fn from(path: &Path) -> Self {
         use std::os::unix::ffi::OsStrExt;
