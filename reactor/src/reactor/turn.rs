@@ -28,6 +28,7 @@ impl<A> Loan<'_, A> {
 
     #[cold]
     fn end_panicked(&mut self) {
+        self.cx.core.notifier.set_turning(false);
         self.cx.core.take_back();
         self.cx.core.end(self.cx.me, Reason::Panicked);
     }
@@ -42,13 +43,15 @@ impl<A> Drop for Loan<'_, A> {
     }
 }
 
-/// A loop whose turn runs. Its notifier knows that until the turn ends, also by a panic.
-struct Turning<'a, A: 'static>(&'a mut Reactor<A>);
+/// A loop that runs code of the program, apart from calls of handlers. If that panics, the turn is
+/// over. A guard of the whole turn would do the same for 31 instructions more in each.
+struct Running<'a, A: 'static>(&'a mut Reactor<A>);
 
-impl<A> Drop for Turning<'_, A> {
-    #[inline]
+impl<A> Drop for Running<'_, A> {
     fn drop(&mut self) {
-        self.0.core.notifier.set_turning(false);
+        if std::thread::panicking() {
+            self.0.core.notifier.set_turning(false);
+        }
     }
 }
 
@@ -57,7 +60,9 @@ impl<A: 'static> Reactor<A> {
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.refuse_copy()?;
         self.core.notifier.set_turning(true);
-        Turning(self).0.run_phases(limit)
+        let result = self.run_phases(limit);
+        self.core.notifier.set_turning(false);
+        result
     }
 
     #[inline(always)] // It has one caller.
@@ -92,12 +97,13 @@ impl<A: 'static> Reactor<A> {
     /// Phase 8, and other work after the calls, if there is any.
     #[inline(never)]
     fn do_chores(&mut self) -> io::Result<()> {
-        self.reap(self.ends_now());
-        self.core.refuse_copy()?;
-        self.core.weed();
-        self.core.compact_timers();
+        let running = Running(self);
+        running.0.reap(running.0.ends_now());
+        running.0.core.refuse_copy()?;
+        running.0.core.weed();
+        running.0.core.compact_timers();
         // Again, for a host that waits for the backend's descriptor before the next turn.
-        self.core.rearm();
+        running.0.core.rearm();
         Ok(())
     }
 
@@ -283,15 +289,17 @@ impl<A: 'static> Reactor<A> {
     /// Phase 7: wakes sources for other threads, and runs their closures, within the budget.
     #[inline(never)]
     fn run_remote_calls(&mut self) {
-        self.core.take_wakes();
-        for _ in 0..self.core.limits.remote_calls_per_turn {
-            if self.core.run_state == RunState::StopNow || self.core.is_copy() {
+        let running = Running(self);
+        let reactor = &mut *running.0;
+        reactor.core.take_wakes();
+        for _ in 0..reactor.core.limits.remote_calls_per_turn {
+            if reactor.core.run_state == RunState::StopNow || reactor.core.is_copy() {
                 return;
             }
-            let Some(call) = self.core.mailbox.next_call() else { return };
-            self.core.counters.remote_calls += 1;
-            call(&mut LoopCx::new(&mut self.core, &mut self.app, Tag::NONE));
-            self.adopt();
+            let Some(call) = reactor.core.mailbox.next_call() else { return };
+            reactor.core.counters.remote_calls += 1;
+            call(&mut LoopCx::new(&mut reactor.core, &mut reactor.app, Tag::NONE));
+            reactor.adopt();
         }
     }
 
