@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 use protocol::Reason;
-use reactor::{Address, AddressError, Location};
+use reactor::{Address, AddressError, Location, Signal};
 
 pub mod blocking;
 pub mod kv_cli;
@@ -88,6 +88,16 @@ pub fn first_address(text: &str) -> Result<Address, Failure> {
 /// Fails if `text` is no location, or if the name cannot be resolved.
 pub fn all_addresses(text: &str) -> Result<Vec<Address>, Failure> {
     Ok(location(text)?.addresses()?)
+}
+
+/// Returns the signals that end a tool. A process that was started with nohup is meant to outlive
+/// the terminal, so `SIGHUP` is not among them where it is ignored.
+fn signals_to_end() -> Vec<Signal> {
+    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE];
+    if !Signal::HANGUP.is_ignored() {
+        signals.push(Signal::HANGUP);
+    }
+    signals
 }
 
 #[cfg(test)]

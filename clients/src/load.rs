@@ -13,7 +13,7 @@ use reactor::{
     raise_descriptor_limit,
 };
 
-use crate::Failure;
+use crate::{Failure, signals_to_end};
 use report::Processor;
 pub use report::Report;
 use worker::{Role, Worker};
@@ -205,9 +205,9 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
     })?;
     if matches!(cx.app.load.address, Address::UnixDatagram(_)) {
         // The files of the sockets have to be removed.
-        let signals = [Signal::TERMINATE, Signal::HANGUP];
-        let heeded: Vec<_> = signals.into_iter().filter(|signal| !signal.is_ignored()).collect();
-        cx.on_signals(&heeded, |_, cx| cx.stop())?;
+        let mut signals = signals_to_end();
+        signals.retain(|signal| *signal != Signal::INTERRUPT);
+        cx.on_signals(&signals, |_, cx| cx.stop())?;
     }
     cx.every(CONNECT_INTERVAL, |_, cx| {
         open_more(cx);

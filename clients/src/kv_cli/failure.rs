@@ -36,11 +36,11 @@ pub(super) fn context(cause: &Cause) -> String {
 pub(super) fn connect_failure(error: &Error) -> String {
     match error.cause() {
         Cause::Connect(error) => system_text(error),
-        // The text of the system follows the address and the name of the function.
-        Cause::Address(text) => match text.rsplit_once(": ") {
-            Some((_, why)) => why.trim_end_matches(')').to_owned(),
-            None => text.clone(),
-        },
+        // The text of the system is in parentheses.
+        Cause::Address(text) => {
+            let inner = text.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+            inner.map_or_else(|| text.clone(), |(why, _)| why.to_owned())
+        }
         other => other.to_string(),
     }
 }

@@ -5,15 +5,15 @@ mod show;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use reactor::{BackendKind, ClientOptions, LoopCx, LoopLimits, Reactor, Signal};
+use reactor::{BackendKind, ClientOptions, LoopCx, LoopLimits, Reactor};
 
-use crate::Failure;
 use crate::output::{complain, print};
 use crate::resp::{Answer, Client, Command, Error, Message, Options};
 use crate::sentinel::{
     HELLO_CHANNEL, Hello, Kind, ParseError, Place, Replication, Report, Row, SentinelOptions,
     State, Status, View,
 };
+use crate::{Failure, signals_to_end};
 pub use show::Form;
 
 /// How often a terminal is redrawn at most.
@@ -87,9 +87,7 @@ pub fn run(watch: Watch) -> Result<bool, Failure> {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
-    let signals = [Signal::INTERRUPT, Signal::TERMINATE, Signal::HANGUP];
-    let heeded: Vec<Signal> = signals.into_iter().filter(|it| !it.is_ignored()).collect();
-    cx.on_signals(&heeded, |_, cx| cx.stop_gracefully(PATIENCE))?;
+    cx.on_signals(&signals_to_end(), |_, cx| cx.stop_gracefully(PATIENCE))?;
     cx.every(interval, |_, cx| ask_all(cx))?;
     if is_screen {
         cx.every(REDRAW, |_, cx| redraw(cx))?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use protocol::codecs::Bytes;
 use protocol::{Context, DatagramFailure, Effects, Flow, Limits, Reason, Reply, Service};
-use reactor::{Address, DatagramOptions, DatagramSocket, Datagrams, LoopCx, Signal, Token};
+use reactor::{Address, DatagramOptions, DatagramSocket, Datagrams, LoopCx, Token};
 
 use super::{App, QUEUE_MAX};
-use crate::Failure;
 use crate::output::complain;
+use crate::{Failure, signals_to_end};
 
 /// How long the last replies may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,9 +37,7 @@ pub(super) fn open(target: &Address, cx: &mut LoopCx<'_, App>) -> io::Result<Tok
 
 /// Ends the tool in order when it is told to, so that the file of its socket is removed.
 fn end_on_signals(cx: &mut LoopCx<'_, App>) -> io::Result<()> {
-    let signals = [Signal::INTERRUPT, Signal::TERMINATE, Signal::HANGUP];
-    let heeded: Vec<Signal> = signals.into_iter().filter(|signal| !signal.is_ignored()).collect();
-    cx.on_signals(&heeded, |signal, cx| {
+    cx.on_signals(&signals_to_end(), |signal, cx| {
         cx.app.failure.get_or_insert(Failure::new(format!("ended by {signal}")));
         cx.stop();
     })
