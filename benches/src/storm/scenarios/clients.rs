@@ -1,4 +1,4 @@
-//! Clients that outlive their connections: each request is accounted for exactly once, while `kv`
+//! Clients of RESP on the loop, which outlive their connections: each request is accounted for exactly once, while `kv`
 //! is killed and started again, and the network fails.
 //!
 //! Each request increments a key of its own. So the stores of all lives of the server together show
@@ -8,13 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use protocol::Reply;
-use protocol::exchange::{Exchange, Heard};
-use protocol::resp::{self, Item, Value};
+use clients::resp::{Answer, Cause, Client, Command, Error, Options};
+use protocol::resp::Protocol;
 use reactor::sim::{Faults, HostId, Outcome, Sim};
-use reactor::{
-    Client, ClientOptions, ConnectOptions, Location, LoopCx, NotSent, Reactor, Unanswered, WhenIdle,
-};
+use reactor::{ClientOptions, ConnectOptions, LoopCx, NotSent, Reactor, Unanswered, WhenIdle};
 use servers::kv::App;
 use testkit::Random;
 
@@ -26,6 +23,10 @@ use super::kv::build;
 const WORK: Duration = Duration::from_secs(8);
 /// How often a client begins requests.
 const BEGINNING: Duration = Duration::from_millis(40);
+/// How long the last request has, which has to be answered.
+const CALM: Duration = Duration::from_secs(60);
+/// Its number.
+const LAST: u64 = u64::MAX;
 /// Hosts with a client.
 const HOSTS: u64 = 3;
 
@@ -55,6 +56,13 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
         }
     }
     demand_calm::<App>(sim, ground.server, "clients", |sim| are_done(sim, &hosts))?;
+    // A stall may be under way, and a client that wakes from it may not know that its connection has
+    // ended.
+    sim.run_for(Duration::from_secs(4))?;
+    for host in &hosts {
+        sim.with(*host, |cx: &mut LoopCx<'_, Caller>| request(LAST, Some(CALM), cx));
+    }
+    demand_calm::<App>(sim, ground.server, "last requests", |sim| are_done(sim, &hosts))?;
     count_done(sim, ground.server, &hosts, &mut done)?;
     for host in &hosts {
         let record = sim.with::<Caller, _>(*host, |cx| {
@@ -97,6 +105,7 @@ fn judge(record: &Record, done: &BTreeMap<String, u64>) -> Outcome {
         let count = done.get(tag).copied().unwrap_or(0);
         let wrong = match record.told.get(tag) {
             None => "never completed",
+            Some(told) if is_last(tag) && *told != Told::Answered => "not answered in the calm",
             _ if count > 1 => "carried out more than once",
             Some(Told::Answered) if count == 0 => "answered and not carried out",
             Some(Told::NotSent) if count > 0 => "told not sent, and carried out",
@@ -106,6 +115,10 @@ fn judge(record: &Record, done: &BTreeMap<String, u64>) -> Outcome {
         return Err(format!("{tag} was {wrong}: told {told:?}, done {count} times").into());
     }
     Ok(())
+}
+
+fn is_last(tag: &str) -> bool {
+    tag.ends_with(&format!(":{LAST}"))
 }
 
 /// Returns whether all clients have begun their requests, and all of these are completed.
@@ -137,7 +150,7 @@ struct Record {
 struct Caller {
     number: u64,
     random: Random,
-    client: Option<Client<Caller, Increments>>,
+    client: Option<Client<Caller>>,
     begins: u64,
     record: Record,
     ends_at: std::time::Instant,
@@ -172,11 +185,14 @@ fn start(number: u64, seed: u64, backend: &str) -> io::Result<Reactor<Caller>> {
     let app =
         Caller { number, random, client: None, begins: 0, record: Record::default(), ends_at };
     let mut reactor = client_loop(backend, app)?;
-    let target = match number {
-        2 => format!("{NAME}:{PORT}").parse().map_err(io::Error::other)?,
-        _ => Location::Address(server_at(PORT)),
+    let address = match number {
+        2 => format!("{NAME}:{PORT}"),
+        _ => server_at(PORT).to_string(),
     };
-    let client = Client::open(target, Increments, options, &mut reactor.cx())?;
+    let protocol = if number == 1 { Protocol::Resp3 } else { Protocol::Resp2 };
+    let how = Options { protocol, ..Options::default() };
+    let client =
+        Client::open(&address, &how, options, &mut reactor.cx()).map_err(io::Error::other)?;
     reactor.app.client = Some(client);
     reactor.cx().every(BEGINNING, |_, cx| begin(cx))?;
     Ok(reactor)
@@ -184,78 +200,46 @@ fn start(number: u64, seed: u64, backend: &str) -> io::Result<Reactor<Caller>> {
 
 /// Begins some requests, at times more than may wait.
 fn begin(cx: &mut LoopCx<'_, Caller>) {
-    let Some(client) = cx.app.client.clone().filter(|_| cx.now() < cx.app.ends_at) else { return };
+    if cx.now() >= cx.app.ends_at {
+        return;
+    }
     let count = if cx.app.random.one_in(20) { 80 } else { cx.app.random.below(4) };
     for _ in 0..count {
         cx.app.begins += 1;
-        let tag = format!("{}:{}", cx.app.number, cx.app.begins);
         let hurry = Duration::from_millis(1 + cx.app.random.below(200));
-        let name = tag.clone();
-        let done = move |result, cx: &mut LoopCx<'_, Caller>| complete(name, &result, cx);
-        let accepted = match cx.app.random.one_in(4) {
-            true => client.call_within(hurry, tag.clone(), done),
-            false => client.call(tag.clone(), done),
-        };
-        match accepted {
-            Ok(()) => _ = cx.app.record.begun.insert(tag),
-            Err(NotSent::Full(_) | NotSent::Down(_)) => {}
-            Err(NotSent::Closed) => panic!("the client is open"),
-        }
+        let timeout = cx.app.random.one_in(4).then_some(hurry);
+        request(cx.app.begins, timeout, cx);
     }
 }
 
-fn complete(tag: String, result: &Result<i64, Unanswered>, cx: &mut LoopCx<'_, Caller>) {
+/// Begins the request of a number.
+fn request(number: u64, timeout: Option<Duration>, cx: &mut LoopCx<'_, Caller>) {
+    let Some(client) = &cx.app.client else { return };
+    let tag = format!("{}:{number}", cx.app.number);
+    let name = tag.clone();
+    let done = move |result, cx: &mut LoopCx<'_, Caller>| complete(name, &result, cx);
+    match client.execute(Command::new(["INCR", &tag]), timeout, done) {
+        Ok(()) => _ = cx.app.record.begun.insert(tag),
+        Err(error) => assert!(is_refused(&error), "{error}"),
+    }
+}
+
+/// Returns whether a command was refused because of a limit, or since there is no connection.
+fn is_refused(error: &Error) -> bool {
+    let Cause::Unanswered(Unanswered::NotSent(why)) = error.cause() else { return false };
+    matches!(why, NotSent::Full(_) | NotSent::Down(_))
+}
+
+fn complete(tag: String, result: &Result<Answer, Error>, cx: &mut LoopCx<'_, Caller>) {
     let told = match result {
-        Ok(1) => Told::Answered,
-        Ok(count) => panic!("the first increment of {tag} is answered with {count}"),
-        Err(unanswered) if unanswered.may_be_done() => Told::Unknown,
-        Err(_) => Told::NotSent,
+        Ok(Answer::Integer(1)) => Told::Answered,
+        Ok(answer) => panic!("the first increment of {tag} is answered with {answer:?}"),
+        Err(error) if error.may_be_done() => Told::Unknown,
+        Err(error) => match error.cause() {
+            Cause::Unanswered(_) => Told::NotSent,
+            _ => panic!("{tag}: {error}"),
+        },
     };
     let before = cx.app.record.told.insert(tag.clone(), told);
     assert_eq!(before, None, "{tag} completes twice");
-}
-
-/// Increments a key, and asks the server for a sign of life.
-struct Increments;
-
-impl Exchange for Increments {
-    type Codec = resp::Client;
-    /// The key, or nothing for a sign of life.
-    type Request = String;
-    type Reply = i64;
-    type Push = ();
-
-    const WHOLE_ONLY: bool = true;
-
-    fn codec(&self) -> resp::Client {
-        resp::Client::default()
-    }
-
-    fn size(request: &String) -> usize {
-        request.len()
-    }
-
-    fn write(&mut self, tag: &String, _number: u64, reply: &mut Reply<'_, resp::Client>) {
-        match tag.as_str() {
-            "" => reply.command(["PING"]),
-            tag => reply.command(["INCR", tag]),
-        }
-    }
-
-    fn hear(
-        &mut self,
-        value: Value<'_>,
-        _oldest: Option<&String>,
-        _reply: &mut Reply<'_, resp::Client>,
-    ) -> Heard<i64, ()> {
-        match value.item() {
-            Item::Integer(count) => Heard::Reply(count),
-            Item::Simple(b"PONG") => Heard::Reply(0),
-            _ => Heard::Refused(format!("the server says {value:?}").into()),
-        }
-    }
-
-    fn health(&self) -> Option<String> {
-        Some(String::new())
-    }
 }
