@@ -422,13 +422,16 @@ fn a_test_that_does_not_repeat_itself_is_found() {
 }
 
 /// Kinds to which one client gives no opportunity. They have tests of their own.
-const APART: [Fault; 8] = [
+const APART: [Fault; 11] = [
     Fault::Corrupt,
     Fault::Reorder,
     Fault::FullArray,
     Fault::AcceptReorder,
     Fault::KillStarting,
     Fault::Chance,
+    Fault::DatagramLost,
+    Fault::DatagramTwice,
+    Fault::DatagramLate,
     Fault::NameSlow,
     Fault::NameFails,
 ];

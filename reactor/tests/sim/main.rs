@@ -84,7 +84,8 @@ fn a_swarm_repeats_itself_and_draws_almost_every_kind() {
         Ok(())
     });
     println!("{summary}");
-    assert!(summary.missing().len() < 12, "{:?} {summary}", summary.missing());
+    // Those of datagrams and names, five in all, have no opportunity here.
+    assert!(summary.missing().len() < 12 + 5, "{:?} {summary}", summary.missing());
     assert!(summary.coincidences.reused_descriptors > 0, "{summary}");
     assert!(summary.coincidences.merged_events > 0, "{summary}");
 }
