@@ -104,7 +104,7 @@ fn switch_of(sentinel: SocketAddr) -> JoinHandle<Instant> {
     })
 }
 
-/// Has the master fail, and checks that the client follows the sentinels to the next one. `others`
+/// Makes the master fail, and checks that the client follows the sentinels to the next one. `others`
 /// are further addresses of sentinels that the client is given.
 fn survives(
     cluster: &mut Cluster,

@@ -1,4 +1,4 @@
-//! Connecting by name and to several addresses: who wins, and what every failure says.
+//! Connecting by name and to several addresses: which attempt wins, and what every failure says.
 
 mod common;
 

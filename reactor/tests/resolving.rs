@@ -98,7 +98,7 @@ fn equal_questions_are_looked_up_once() {
         let (_, first) = &reactor.app[0];
         let first = Arc::clone(first.as_ref().expect("it is known"));
         let shared = reactor.app.iter().filter(|(_, it)| Arc::ptr_eq(it.as_ref().unwrap(), &first));
-        assert_eq!(shared.count(), 100, "one answer serves all who asked the same");
+        assert_eq!(shared.count(), 100, "one answer serves all equal questions");
         // A later one is looked up again.
         ask(&resolver, "one", &mut reactor.cx());
         turn_until(&mut reactor, |reactor| reactor.app.len() == 201);

@@ -91,7 +91,7 @@ impl<A> Shared<A> {
         std::mem::take(&mut self.lock().notes)
     }
 
-    /// Has all clients follow the new master, and tells the application.
+    /// Points all clients at the new master, and tells the application.
     pub(super) fn set_master(&self, place: &Place, cx: &mut LoopCx<'_, A>)
     where
         A: 'static,

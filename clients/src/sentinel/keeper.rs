@@ -284,7 +284,7 @@ impl<A: 'static> Keeper<A> {
     }
 }
 
-/// Has a sentinel's client note what happens.
+/// Sets the hooks with which a sentinel's client notes what happens.
 fn listen<A: 'static>(client: &Client<A>, index: usize, shared: &Arc<Shared<A>>) {
     let noted = Arc::clone(shared);
     client.on_connect(move |_| noted.note(Note::Connected(index)));

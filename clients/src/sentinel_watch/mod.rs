@@ -259,7 +259,7 @@ fn ask_about(sentinel: &Place, name: &str, client: &Client<App>) {
     });
 }
 
-/// Reports what has changed, or has the screen redrawn.
+/// Reports what has changed, or marks the screen to be drawn again.
 fn report(cx: &mut LoopCx<'_, App>) {
     let now = cx.now();
     let app = &mut *cx.app;

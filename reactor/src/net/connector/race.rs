@@ -74,7 +74,7 @@ impl Race {
         }
     }
 
-    /// Has the target resolved, or begins with its first address.
+    /// Resolves the target, or begins with its first address.
     pub(super) fn start<A: 'static>(
         &mut self,
         target: &Target,

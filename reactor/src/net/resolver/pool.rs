@@ -72,7 +72,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `query` looked up for a source, unless it is being looked up already.
+    /// Looks `query` up for a source, unless a lookup of it is under way.
     pub(super) fn join(
         self: &Arc<Self>,
         query: &Query,
