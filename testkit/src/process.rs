@@ -4,20 +4,34 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Output, Stdio};
 
-/// Returns the processor time that a process has used so far, in nanoseconds: the sum over its
-/// threads as counted by the scheduler (`/proc/PID/task/TID/schedstat`, `proc(5)`). For a thread
-/// that runs without a break, it is counted up to the last clock tick.
+/// `ESRCH` of `errno(3)`: a file of a thread was opened, and then the thread ended.
+const NO_SUCH_PROCESS: i32 = 3;
+
+/// Returns the processor time that the threads of a process have used so far, in nanoseconds, as
+/// counted by the scheduler (`/proc/PID/task/TID/schedstat`, `proc(5)`). For a thread that runs
+/// without a break, it is counted up to the last clock tick. A thread that has ended no longer
+/// counts, so the sum of a process whose threads end may fall.
 ///
 /// # Errors
 /// Fails if there is no such process.
 pub fn cpu_nanoseconds(pid: u32) -> io::Result<u64> {
-    let mut total = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+    let path = format!("/proc/{pid}/task");
+    let mut total = None;
+    for thread in fs::read_dir(&path)? {
+        let text = match fs::read_to_string(thread?.path().join("schedstat")) {
+            Err(error) if has_ended(&error) => continue,
+            text => text?,
+        };
         let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
-        total += first.ok_or_else(|| io::Error::other(format!("schedstat contains {text:?}")))?;
+        let first = first.ok_or_else(|| io::Error::other(format!("schedstat contains {text:?}")))?;
+        total = Some(total.unwrap_or(0) + first);
     }
-    Ok(total)
+    total.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{path} has no thread")))
+}
+
+/// Returns whether a file of a thread could not be read because the thread has ended.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
 }
 
 /// Returns the private memory of a process, in bytes: heap and stacks, without its program
@@ -74,4 +88,35 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
         });
         child.wait_with_output().expect("it ends")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn the_time_of_a_process_can_be_read_while_its_threads_end() {
+        let ends = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !ends.load(Ordering::Relaxed) {
+                        thread::spawn(|| ()).join().expect("it does nothing");
+                    }
+                });
+            }
+            let times: Vec<_> = (0..2000).map(|_| cpu_nanoseconds(std::process::id())).collect();
+            ends.store(true, Ordering::Relaxed);
+            assert!(times.iter().all(|it| matches!(it, Ok(1..))), "{times:?}");
+        });
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_time() {
+        let mut child = Command::new("true").spawn().expect("it starts");
+        child.wait().expect("it ends");
+        assert!(cpu_nanoseconds(child.id()).is_err());
+    }
 }

@@ -29,7 +29,9 @@ impl Meter {
     /// # Errors
     /// Fails if the server has ended.
     pub fn server(&self) -> io::Result<Duration> {
-        Ok(Duration::from_nanos(measure::cpu_nanoseconds(self.pid)? - self.server))
+        // The sum falls if a thread of the server ends.
+        let total = measure::cpu_nanoseconds(self.pid)?;
+        Ok(Duration::from_nanos(total.saturating_sub(self.server)))
     }
 
     /// Returns the time so far.

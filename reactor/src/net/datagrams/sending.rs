@@ -140,9 +140,12 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
 
     /// Sends the first datagrams that wait, by one call.
     fn send_first<A>(&mut self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
-        let output = self.outbox.output();
         let mut segments = [IoSlice::new(&[]); SEGMENTS_MAX];
-        let filled = output.gather(&mut segments);
+        let filled = self.outbox.output().gather(&mut segments);
+        if self.outbox.waiting().len() == 1 {
+            // The usual case of a peer that waits for each answer. It needs no description of parts.
+            return self.send_one(&segments[..filled], room, cx);
+        }
         let mut cursor = Cursor::new(&segments[..filled]);
         let most = self.outbox.waiting().len().min(self.sends_left).min(DATAGRAMS_MAX);
         let mut pieces = Vec::with_capacity(most + filled);
@@ -153,10 +156,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 Err(why) if parts.is_empty() => return Ok(Sent::Unsendable(why)),
                 Err(_) => break,
             };
-            if let Some(peer) = &envelope.peer
-                && !self.parked.is_empty()
-                && self.parked.has(peer)
-            {
+            if self.is_parked(envelope) {
                 if parts.is_empty() {
                     return Ok(Sent::Parked);
                 }
@@ -200,23 +200,46 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         Ok(self.outcome(count, cx))
     }
 
-    /// Sends the first datagram from a copy, since it is in too many segments.
-    #[cold]
-    fn send_copy<A>(&mut self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
-        let bytes = self.outbox.first_bytes();
+    /// Sends the first datagram, of which these are the bytes if its segments are few enough and in
+    /// memory.
+    fn send_one<A>(
+        &self,
+        slices: &[IoSlice<'_>],
+        room: &mut SendRoom,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Sent> {
         let Some(envelope) = self.outbox.waiting().next() else { return Ok(Sent::Blocked) };
-        if bytes.len() as u64 != envelope.length {
-            return Ok(Sent::Unsendable("it contains a part of a file"));
+        if slices.iter().map(|slice| slice.len() as u64).sum::<u64>() != envelope.length {
+            return self.send_copy(room, cx);
         }
         let to = match receiver(envelope, &self.place) {
             Ok(to) => to,
             Err(why) => return Ok(Sent::Unsendable(why)),
         };
+        if self.is_parked(envelope) {
+            return Ok(Sent::Parked);
+        }
         let from = source(envelope.peer.as_ref());
-        let outgoing = [Outgoing { slices: &[IoSlice::new(&bytes)], to, from, segment: None }];
-        let sent = cx.send_datagrams(outgoing.into_iter(), &self.place, room)?;
-        cx.core.counters.bytes_written += sent.map_or(0, |_| bytes.len() as u64);
+        let outgoing = std::iter::once(Outgoing { slices, to, from, segment: None });
+        let sent = cx.send_datagrams(outgoing, &self.place, room)?;
+        cx.core.counters.bytes_written += sent.map_or(0, |_| envelope.length);
         Ok(self.outcome(sent, cx))
+    }
+
+    /// Sends the first datagram from a copy, since it is in too many segments.
+    #[cold]
+    fn send_copy<A>(&self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
+        let bytes = self.outbox.first_bytes();
+        if self.outbox.waiting().next().is_some_and(|it| it.length != bytes.len() as u64) {
+            return Ok(Sent::Unsendable("it contains a part of a file"));
+        }
+        self.send_one(&[IoSlice::new(&bytes)], room, cx)
+    }
+
+    /// Returns whether datagrams to the same receiver are parked.
+    fn is_parked(&self, envelope: &Envelope) -> bool {
+        let peer = envelope.peer.as_ref().filter(|_| !self.parked.is_empty());
+        peer.is_some_and(|peer| self.parked.has(peer))
     }
 
     /// Returns what a call of sending has come to.
