@@ -3,86 +3,18 @@
 mod common;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim, Storm};
 use reactor::{
-    Address, ConnectError, ConnectErrorKind, ConnectOptions, Connector, Cx, Device, Handler,
-    Interest, ListenOptions, Listener, Location, LoopCx, LoopLimits, Query, Reactor, Reason,
-    Registration, ResolveError, ResolveErrorKind, Resolver, ResolverOptions, Role, Target, Token,
+    Address, ConnectErrorKind, ConnectOptions, Connector, Device, Interest, ListenOptions,
+    Listener, LoopLimits, Query, Reactor, Registration, ResolveError, ResolveErrorKind, Resolver,
+    ResolverOptions, Role, Target,
 };
 
+use common::dials::{App, Notes, connect, fails, listening, location, refusing};
 use common::{on_every_backend, temporary, turn_until};
-
-/// What was told of connections, in order.
-#[derive(Default)]
-struct App {
-    told: Vec<String>,
-    errors: Vec<ConnectError>,
-    peers: Vec<Option<i32>>,
-}
-
-struct Notes;
-
-impl Handler<App> for Notes {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
-        let word = if cx.was_woken() { "ready, woken" } else { "ready" };
-        cx.app.told.push(word.to_owned());
-        let fd = cx.raw_fd();
-        cx.app.peers.push(fd);
-        Ok(())
-    }
-
-    fn timer(&mut self, timer: reactor::Expired, _cx: &mut Cx<'_, App>) -> io::Result<()> {
-        panic!("it has armed no timer: {timer:?}")
-    }
-
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
-        cx.app.told.push(reason.to_string());
-        if let Reason::Failed { operation: "connect", error } = reason {
-            let error = error.into_inner().expect("it is more than a number");
-            cx.app.errors.push(*error.downcast().expect("it is an error of connecting"));
-        }
-    }
-}
-
-fn connect(target: impl Into<Target>, options: &ConnectOptions, cx: &mut LoopCx<'_, App>) -> Token {
-    let registration = Registration::new(Interest::NONE).role(Role::Connection);
-    let connector = Connector::new(target, options);
-    connector.register(registration, Notes, cx).expect("the loop takes it")
-}
-
-/// Returns what a connection came to that has to fail.
-fn fails(
-    reactor: &mut Reactor<App>,
-    target: impl Into<Target>,
-    options: &ConnectOptions,
-) -> ConnectError {
-    let target = target.into();
-    connect(target.clone(), options, &mut reactor.cx());
-    assert!(reactor.app.errors.is_empty(), "nothing is told before the call returns");
-    turn_until(reactor, |reactor| !reactor.app.errors.is_empty());
-    assert_eq!(reactor.cx().connections(), 0);
-    let error = reactor.app.errors.remove(0);
-    assert_eq!(error.target(), &target);
-    error
-}
-
-fn listening() -> (TcpListener, Address) {
-    let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = Address::from(server.local_addr().expect("it has one"));
-    (server, address)
-}
-
-/// Returns an address at which nothing listens.
-fn refusing() -> Address {
-    listening().1
-}
-
-fn location(text: &str) -> Location {
-    text.parse().expect("it is a location")
-}
 
 #[test]
 fn each_failure_says_what_where_and_what_to_do() {
@@ -133,6 +65,7 @@ fn each_failure_says_what_where_and_what_to_do() {
 
         let error = fails(&mut reactor, Vec::new(), &options);
         assert_eq!((error.kind(), error.attempts().len()), (ConnectErrorKind::Other, 0));
+        assert_eq!(error.to_string(), "no address: there is nothing to connect to");
         let datagrams: Address = "udp://127.0.0.1:7".parse().expect("it is an address");
         let error = fails(&mut reactor, datagrams, &options);
         assert!(error.to_string().contains("DatagramSocket"), "{error}");
@@ -254,6 +187,28 @@ fn the_first_that_is_established_wins_and_the_next_follows_a_failure_at_once() {
 }
 
 #[test]
+fn a_name_with_one_address_costs_what_the_address_does() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<App>| {
+        let (_server, address) = listening();
+        let Address::Tcp(ip) = address else { panic!("it is one of TCP") };
+        let look_up =
+            move |_: &Query| Query::new("127.0.0.1").service(ip.port().to_string()).look_up();
+        let resolver = Resolver::with_function(ResolverOptions::DEFAULT, look_up);
+        let resolver = Some(resolver.expect("the limits are valid"));
+        let options = ConnectOptions { resolver, ..ConnectOptions::DEFAULT };
+        let costs = [Target::from(&address), location("server:1").into()].map(|target| {
+            let before = reactor.counters();
+            connect(target, &options, &mut reactor.cx());
+            turn_until(&mut reactor, |reactor| reactor.app.told.pop().is_some());
+            let after = reactor.counters();
+            (after.ctl_calls - before.ctl_calls, after.registered - before.registered)
+        });
+        let [(literal, alone), (named, with_lookup)] = costs;
+        assert_eq!((literal, alone, with_lookup), (named, 1, 2));
+    });
+}
+
+#[test]
 fn what_is_under_way_ends_with_its_connection() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<App>| {
         let blocks = |_: &Query| -> Result<_, ResolveError> {
@@ -262,22 +217,24 @@ fn what_is_under_way_ends_with_its_connection() {
         };
         let resolver = Resolver::with_function(ResolverOptions::DEFAULT, blocks);
         let resolver = resolver.expect("the limits are valid");
-        let registration = Registration::new(Interest::NONE).role(Role::Connection);
-        let connector = Connector::new(location("blocked:1"), &ConnectOptions::DEFAULT);
-        let connector = connector.resolver(&resolver);
-        let token = connector.register(registration, Notes, &mut reactor.cx());
+        let options =
+            ConnectOptions { resolver: Some(resolver.clone()), ..ConnectOptions::DEFAULT };
+        let token = connect(location("blocked:1"), &options, &mut reactor.cx());
         turn_until(&mut reactor, |reactor| reactor.counters().live() == 2);
-        reactor.cx().close(token.expect("the loop takes it"));
+        reactor.cx().close(token);
         turn_until(&mut reactor, |reactor| reactor.counters().live() == 0);
         assert_eq!(reactor.app.told, ["cancelled"]);
         // The deadline of all counts for the name too.
-        let options =
-            ConnectOptions { timeout: Duration::from_millis(20), ..ConnectOptions::DEFAULT };
-        let connector = Connector::new(location("blocked:1"), &options).resolver(&resolver);
-        connector.register(registration, Notes, &mut reactor.cx()).expect("the loop takes it");
-        turn_until(&mut reactor, |reactor| reactor.counters().live() == 0);
-        let error = reactor.app.errors.pop().expect("it was told");
+        let timeout = Duration::from_millis(20);
+        let error =
+            fails(&mut reactor, location("blocked:1"), &ConnectOptions { timeout, ..options });
         assert_eq!((error.kind(), error.attempts().len()), (ConnectErrorKind::TimedOut, 0));
+        assert_eq!(
+            error.to_string(),
+            "blocked:1: no answer within 20ms; try again later, or check the name servers in \
+             /etc/resolv.conf"
+        );
+        turn_until(&mut reactor, |reactor| reactor.counters().live() == 0);
     });
 }
 
@@ -292,12 +249,9 @@ fn a_name_that_is_not_resolved_says_why() {
         ] {
             let fail = move |query: &Query| Err(ResolveError::new(query.clone(), kind));
             let resolver = Resolver::with_function(ResolverOptions::DEFAULT, fail);
-            let connector = Connector::new(location("db:1"), &ConnectOptions::DEFAULT);
-            let connector = connector.resolver(&resolver.expect("the limits are valid"));
-            let registration = Registration::new(Interest::NONE).role(Role::Connection);
-            connector.register(registration, Notes, &mut reactor.cx()).expect("the loop takes it");
-            turn_until(&mut reactor, |reactor| !reactor.app.errors.is_empty());
-            let error = reactor.app.errors.remove(0);
+            let resolver = Some(resolver.expect("the limits are valid"));
+            let options = ConnectOptions { resolver, ..ConnectOptions::DEFAULT };
+            let error = fails(&mut reactor, location("db:1"), &options);
             assert_eq!(error.kind(), expected);
             assert_eq!(error.lookup().map(ResolveError::kind), Some(kind));
         }

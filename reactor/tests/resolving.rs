@@ -4,7 +4,7 @@ mod common;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -435,4 +435,32 @@ fn every_lookup_is_answered_once_in_a_storm() {
         Ok(())
     });
     println!("{summary}");
+}
+
+/// Returns the signals that this thread blocks, one bit each (`proc(5)`).
+fn blocked_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("it is there");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    u64::from_str_radix(mask.expect("it has a mask").trim(), 16).expect("it is a number")
+}
+
+#[test]
+fn the_threads_of_a_resolver_handle_no_signals() {
+    // Those of a hang-up, an interrupt and the request to end, by their bits.
+    const SIGNALS: u64 = 1 | 1 << 1 | 1 << 14;
+    let (before, seen) = (blocked_signals(), Arc::new(AtomicU64::new(0)));
+    let notes = Arc::clone(&seen);
+    let look_up = move |query: &Query| {
+        notes.store(blocked_signals(), Ordering::Relaxed);
+        Err(ResolveError::new(query.clone(), ResolveErrorKind::UnknownName))
+    };
+    let resolver = Resolver::with_function(ResolverOptions::DEFAULT, look_up);
+    let mut reactor = Reactor::new(false).expect("it opens");
+    resolver
+        .expect("the limits are valid")
+        .resolve(Query::new("x"), &mut reactor.cx(), |_, cx| *cx.app = true)
+        .expect("it is asked");
+    turn_until(&mut reactor, |reactor| reactor.app);
+    assert_eq!(seen.load(Ordering::Relaxed) & SIGNALS, SIGNALS);
+    assert_eq!(blocked_signals(), before, "this thread is as it was");
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::{Address, kernel, sys};
+use crate::{Address, Resolver, kernel, sys};
 
 /// How the kernel detects that the peer of a TCP connection has disappeared without closing it. By
 /// default it does not: the idle limit of connections, 60 s by default, covers most cases.
@@ -122,7 +122,7 @@ impl fmt::Display for Device {
 }
 
 /// Options of a connection that this side makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// How long resolving and connecting may take altogether. Default 10 s.
     pub timeout: Duration,
@@ -138,6 +138,8 @@ pub struct ConnectOptions {
     /// The network device to connect through (`SO_BINDTODEVICE`, `socket(7)`). By default, the routes
     /// decide. Unix sockets do not heed it, nor do simulated hosts.
     pub device: Option<Device>,
+    /// What resolves the name of the target. By default, it is [`Resolver::shared`].
+    pub resolver: Option<Resolver>,
     /// The TCP options.
     pub tcp: TcpOptions,
 }
@@ -153,8 +155,14 @@ impl ConnectOptions {
         attempt_delay: Duration::from_millis(250),
         source: None,
         device: None,
+        resolver: None,
         tcp: TcpOptions { keepalive: None, user_timeout: None },
     };
+
+    /// Returns what resolves names.
+    pub(crate) fn resolver_or_shared(&self) -> Resolver {
+        self.resolver.clone().unwrap_or_else(Resolver::shared)
+    }
 
     /// Creates a non-blocking socket and begins to connect it to `address`.
     pub(crate) fn begin(&self, address: &Address) -> Begun {

@@ -11,6 +11,7 @@ mod datagram;
 mod epoll;
 mod event_fd;
 mod io_calls;
+mod mask;
 mod multicast;
 mod names;
 mod plain;
@@ -33,6 +34,7 @@ pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
 };
+pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
 pub(crate) use plain::Plain;

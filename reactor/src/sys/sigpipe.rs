@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::mask::change_mask;
 use super::{check, pointer, timespec};
 use std::time::Duration;
 
@@ -50,18 +51,6 @@ fn only_sigpipe() -> io::Result<libc::sigset_t> {
     // SAFETY: `set` outlives the call.
     check(unsafe { libc::sigaddset(&mut set, libc::SIGPIPE) })?;
     Ok(set)
-}
-
-/// Changes the signal mask of this thread. Returns the previous one.
-fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
-    // SAFETY: all-zero bytes are a valid sigset_t; it is filled by the call.
-    let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: both sets outlive the call.
-    match unsafe { libc::pthread_sigmask(how, set, &mut before) } {
-        0 => Ok(before),
-        // Unlike other calls, this one returns the error number itself.
-        number => Err(io::Error::from_raw_os_error(number)),
-    }
 }
 
 #[cfg(test)]

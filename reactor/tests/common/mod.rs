@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub(crate) mod dials;
+
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use protocol::Exchange;
@@ -16,8 +16,8 @@ use super::records::{Ended, Ending};
 use crate::net::connector::target::interleaved;
 use crate::source::registration::Sharing;
 use crate::{
-    Address, ConnectError, Connector, Cx, Handler, Location, LoopCx, Query, Reason, Registration,
-    ResolveError, Resolved, Resolver, Target, Timeout, Token,
+    Address, ConnectError, ConnectOptions, Connector, Cx, Handler, Location, LoopCx, Query, Reason,
+    Registration, ResolveError, Resolved, Target, Timeout, Token,
 };
 
 /// What a client is doing.
@@ -132,7 +132,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
     fn connect(&mut self, outcomes: &mut Outcomes<A, E>, cx: &mut Cx<'_, A>) {
         let Some(target) = self.desk.aim.target() else { return };
         let begun = match &*target {
-            Location::Address(address) => self.dial(address.into(), cx),
+            Location::Address(address) => self.dial(address.into(), Duration::ZERO, cx),
             Location::Host { name, service, transport } => {
                 self.look_up(transport.query(name, service), cx)
             }
@@ -160,14 +160,18 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         self.desk.set_state(ClientState::Resolving);
         self.lookups += 1;
         let (number, desk, me) = (self.lookups, Arc::clone(&self.desk), cx.me());
-        let lookup = Resolver::shared().resolve(query, cx, move |answer, cx| {
+        let options = &self.desk.options.connect;
+        let done = move |answer, cx: &mut LoopCx<'_, A>| {
             desk.set_resolved(number, answer);
             cx.wake(me);
-        })?;
+        };
+        let lookup =
+            options.resolver_or_shared().resolve_within(options.timeout, query, cx, done)?;
         Ok(Phase::Resolving(lookup, cx.now()))
     }
 
-    /// Connects to the addresses that were found, one after the other (RFC 8305).
+    /// Connects to the addresses that were found, in the order of RFC 8305, within what is left of the
+    /// time.
     fn resolved(
         &mut self,
         answer: Result<Arc<Resolved>, ResolveError>,
@@ -175,14 +179,14 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         cx: &mut Cx<'_, A>,
     ) {
         let Phase::Resolving(_, since) = self.phase else { return };
+        let took = cx.now().saturating_duration_since(since);
         let begun = match answer {
             Ok(found) => {
                 let addresses = interleaved(&found.addresses());
                 let addresses = addresses.into_iter().map(Address::Tcp).collect();
-                self.dial(Target::Addresses(addresses), cx)
+                self.dial(Target::Addresses(addresses), took, cx)
             }
             Err(error) => {
-                let took = cx.now().saturating_duration_since(since);
                 let target = self
                     .desk
                     .aim
@@ -194,12 +198,20 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         self.go_on(begun, outcomes, cx);
     }
 
-    fn dial(&mut self, target: Target, cx: &mut Cx<'_, A>) -> io::Result<Phase> {
+    /// Connects to `target`, within what resolving it has left of the time.
+    fn dial(
+        &mut self,
+        target: Target,
+        resolving: Duration,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Phase> {
         self.desk.set_state(ClientState::Connecting);
         let exchange = self.desk.take_exchange();
         let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
         let connection = Connection::new(&self.desk, exchange, cx.me(), cx.now());
-        let connector = Connector::new(target, &self.desk.options.connect);
+        let options = &self.desk.options.connect;
+        let timeout = options.timeout.saturating_sub(resolving);
+        let connector = Connector::new(target, &ConnectOptions { timeout, ..options.clone() });
         let registration = Registration::stream(connector.target().is_tcp(), Sharing::Excluded);
         connector.register(registration, connection, cx).map(Phase::On)
     }

@@ -20,10 +20,10 @@ pub enum WhenIdle {
 }
 
 /// The options of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// How a connection is made. Its timeout also bounds how long opening the connection for
-    /// requests may take.
+    /// How a connection is made. Its timeout bounds how long resolving the name and connecting take
+    /// together, and again how long opening the connection for requests may take.
     pub connect: ConnectOptions,
     /// The limits of a connection. Default [`Limits::DEFAULT`], except that `output_max` is not
     /// needed: the client itself bounds what it sends.

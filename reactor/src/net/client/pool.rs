@@ -50,7 +50,7 @@ impl<A: 'static, E: Exchange> Pool<A, E> {
         let mut clients = Vec::with_capacity(targets.len().saturating_mul(size));
         for _ in 0..size {
             for target in targets {
-                clients.push(Client::open(target.clone(), make(target), options, cx)?);
+                clients.push(Client::open(target.clone(), make(target), options.clone(), cx)?);
             }
         }
         if clients.is_empty() {

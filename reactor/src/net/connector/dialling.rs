@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
@@ -12,14 +12,38 @@ use crate::net::connector::race::{NEXT, Progress, Race, START};
 use crate::net::connector::target::Target;
 use crate::source::registration::ExhaustedBy;
 use crate::source::table::NEVER;
-use crate::{Address, Cx, Expired, Handler, Interest, LoopCx, Reason, Timeout};
+use crate::{Address, Cx, Expired, Handler, Interest, LoopCx, Readiness, Reason, Timeout};
 
 /// How a connection is being made.
 pub(super) enum Stage {
-    /// The source has the socket of the only address.
-    Single(Address),
+    /// The source has the socket of the only attempt under way, and there is no other address.
+    Single(Single),
     /// Attempts are sources of their own.
     Race(Box<Race>),
+}
+
+/// The last attempt to connect.
+pub(super) struct Single {
+    address: Address,
+    start: Instant,
+    /// The attempts before it, which have failed.
+    earlier: Vec<FailedAttempt>,
+    /// The attempt ends with the time for all of them, not with its own.
+    is_time_for_all: bool,
+}
+
+impl Single {
+    /// Returns the only attempt, with `address`.
+    pub(super) fn new(address: Address, start: Instant) -> Self {
+        Self { address, start, earlier: Vec::new(), is_time_for_all: true }
+    }
+
+    /// Returns every attempt, as this one has failed too.
+    fn all_failed(&mut self, last: FailedAttempt) -> Vec<FailedAttempt> {
+        let mut all = std::mem::take(&mut self.earlier);
+        all.push(last);
+        all
+    }
 }
 
 /// Waits until a connection is established, and then replaces itself by the handler of the
@@ -59,39 +83,78 @@ impl<H> Dialling<H> {
                 Ok(())
             }
             Progress::Lost => {
-                end(self.lost(took), cx);
+                let failed = match &mut self.stage {
+                    Stage::Race(race) => std::mem::take(&mut race.failed),
+                    Stage::Single(_) => Vec::new(),
+                };
+                end(ConnectError::of_attempts(self.target.clone(), failed, took), cx);
                 Ok(())
             }
             Progress::Established(address, fd) => {
                 if let Stage::Race(race) = &mut self.stage {
                     race.close(cx);
                 }
-                if let Err(error) = self.adopt(&address, fd, cx) {
-                    let failed = FailedAttempt::of_error(address, "register", error, took);
-                    end(ConnectError::of_attempts(self.target.clone(), vec![failed], took), cx);
-                    return Ok(());
+                match self.adopt(&address, fd, self.interest, Readiness::WRITABLE, cx) {
+                    Ok(()) => self.hand_over(&address, cx),
+                    Err(error) => {
+                        self.lose(FailedAttempt::of_error(address, "register", error, took), cx);
+                        Ok(())
+                    }
                 }
-                self.hand_over(&address, cx)
+            }
+            Progress::Last(address, fd) => {
+                match self.adopt(&address, fd, Interest::WRITE, Readiness::NONE, cx) {
+                    Ok(()) => self.run_alone(address, took, cx),
+                    Err(error) => {
+                        let took = Duration::ZERO;
+                        self.lose(FailedAttempt::of_error(address, "register", error, took), cx);
+                    }
+                }
+                Ok(())
             }
         }
     }
 
-    /// Returns the error of a race in which every attempt has failed.
-    fn lost(&mut self, took: std::time::Duration) -> ConnectError {
-        let failed = match &mut self.stage {
-            Stage::Race(race) => std::mem::take(&mut race.failed),
-            Stage::Single(_) => Vec::new(),
-        };
-        ConnectError::of_attempts(self.target.clone(), failed, took)
+    /// Goes on with the last attempt, whose socket this source has.
+    fn run_alone<A>(&mut self, address: Address, took: Duration, cx: &mut Cx<'_, A>) {
+        let Stage::Race(race) = &mut self.stage else { return };
+        let (timeout, left) =
+            (race.options.attempt_timeout, race.options.timeout.saturating_sub(took));
+        let is_time_for_all = left <= timeout;
+        if !is_time_for_all {
+            cx.set_timeout(Some(timeout));
+        }
+        let (start, earlier) = (cx.now(), std::mem::take(&mut race.failed));
+        self.stage = Stage::Single(Single { address, start, earlier, is_time_for_all });
     }
 
-    /// Makes the socket of the winner that of this source.
-    fn adopt<A>(&self, address: &Address, fd: OwnedFd, cx: &mut Cx<'_, A>) -> io::Result<()> {
+    /// Ends the source, since the last of the attempts has failed.
+    fn lose<A>(&mut self, last: FailedAttempt, cx: &mut Cx<'_, A>) {
+        let took = cx.now() - self.start;
+        let failed = match &mut self.stage {
+            Stage::Race(race) => {
+                race.failed.push(last);
+                std::mem::take(&mut race.failed)
+            }
+            Stage::Single(single) => single.all_failed(last),
+        };
+        end(ConnectError::of_attempts(self.target.clone(), failed, took), cx);
+    }
+
+    /// Makes the socket of an attempt that of this source.
+    fn adopt<A>(
+        &self,
+        address: &Address,
+        fd: OwnedFd,
+        interest: Interest,
+        ready: Readiness,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<()> {
         let exhausted_by = match address {
             Address::Tcp(_) => ExhaustedBy::ShortRead,
             _ => self.exhausted_by,
         };
-        cx.adopt_fd(fd, exhausted_by, self.interest)
+        cx.adopt_fd(fd, exhausted_by, interest, ready)
     }
 
     /// The connection is established: makes the first call of its handler, which replaces this one.
@@ -122,16 +185,15 @@ impl<H> Dialling<H> {
 impl<A: 'static, H: Handler<A> + 'static> Handler<A> for Dialling<H> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.woken |= cx.was_woken();
-        let Stage::Single(address) = &self.stage else { return Ok(()) };
-        match Outcome::of(address, self.start, cx)? {
+        let Stage::Single(single) = &self.stage else { return Ok(()) };
+        match Outcome::of(&single.address, single.start, cx)? {
             Outcome::Open => Ok(()),
             Outcome::Established => {
-                let address = address.clone();
+                let address = single.address.clone();
                 self.hand_over(&address, cx)
             }
             Outcome::Failed(failed) => {
-                let took = failed.took;
-                end(ConnectError::of_attempts(self.target.clone(), vec![failed], took), cx);
+                self.lose(failed, cx);
                 Ok(())
             }
         }
@@ -148,15 +210,20 @@ impl<A: 'static, H: Handler<A> + 'static> Handler<A> for Dialling<H> {
     }
 
     fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        let took = cx.now() - self.start;
-        let failed = match &mut self.stage {
-            Stage::Single(address) => vec![FailedAttempt::without_answer(address.clone(), took)],
-            Stage::Race(race) => {
-                race.give_up(cx);
-                std::mem::take(&mut race.failed)
+        let (target, took) = (self.target.clone(), cx.now() - self.start);
+        let error = match &mut self.stage {
+            Stage::Race(race) => race.timed_out(target, took, cx),
+            Stage::Single(single) => {
+                let tried = cx.now() - single.start;
+                let last = FailedAttempt::without_answer(single.address.clone(), tried);
+                let all = single.all_failed(last);
+                match single.is_time_for_all {
+                    true => ConnectError::timed_out(target, all, took),
+                    false => ConnectError::of_attempts(target, all, took),
+                }
             }
         };
-        end(ConnectError::timed_out(self.target.clone(), failed, took), cx);
+        end(error, cx);
         Ok(())
     }
 

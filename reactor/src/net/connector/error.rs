@@ -19,6 +19,8 @@ pub enum ConnectErrorKind {
     NetworkUnreachable,
     /// There was no answer in time.
     TimedOut,
+    /// A route, a firewall or the permissions of a Unix socket do not allow it (`EACCES`, `EPERM`).
+    NotPermitted,
     /// The name is not known, or has no address.
     UnknownName,
     /// The service is not known.
@@ -45,6 +47,7 @@ impl ConnectErrorKind {
             Some(libc::ENETUNREACH | libc::ENETDOWN) => Self::NetworkUnreachable,
             Some(libc::ETIMEDOUT) => Self::TimedOut,
             Some(libc::ENOENT) => Self::NoSuchSocket,
+            Some(libc::EACCES | libc::EPERM) if operation == "connect" => Self::NotPermitted,
             // In `bind`, it means that this host does not have the address.
             Some(libc::EADDRNOTAVAIL) if operation == "connect" => Self::NoLocalPort,
             _ => Self::Other,
@@ -65,7 +68,7 @@ impl ConnectErrorKind {
         match self {
             Self::Refused => 6,
             Self::NoSuchSocket | Self::SelfConnect => 5,
-            Self::NoLocalPort => 4,
+            Self::NoLocalPort | Self::NotPermitted => 4,
             Self::TimedOut => 3,
             Self::HostUnreachable => 2,
             Self::NetworkUnreachable => 1,
@@ -79,6 +82,7 @@ impl ConnectErrorKind {
             Self::HostUnreachable => "host unreachable",
             Self::NetworkUnreachable => "network unreachable",
             Self::TimedOut => "no answer in time",
+            Self::NotPermitted => "not permitted",
             Self::UnknownName => "unknown name",
             Self::UnknownService => "unknown service",
             Self::NotResolved => "name not resolved",
@@ -95,6 +99,9 @@ impl ConnectErrorKind {
             Self::Refused => "nothing listens there; is the server running?",
             Self::HostUnreachable | Self::NetworkUnreachable => "there is no route to it",
             Self::TimedOut => "the peer does not answer; is it down, or behind a firewall?",
+            Self::NotPermitted => {
+                "a route or a firewall prohibits it, or the Unix socket is another user's"
+            }
             Self::NoLocalPort => "see net.ipv4.ip_local_port_range, and close connections",
             Self::SelfConnect => "nothing listens there, and its port is one for clients",
             Self::NoSuchSocket => "is the server running?",
@@ -108,6 +115,7 @@ impl ConnectErrorKind {
             Self::HostUnreachable => io::ErrorKind::HostUnreachable,
             Self::NetworkUnreachable => io::ErrorKind::NetworkUnreachable,
             Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::NotPermitted => io::ErrorKind::PermissionDenied,
             Self::UnknownName | Self::UnknownService | Self::NoSuchSocket => {
                 io::ErrorKind::NotFound
             }
@@ -277,6 +285,11 @@ impl ConnectError {
         self.took
     }
 
+    /// Returns the text of this error without the target, for a message that names it already.
+    pub fn without_target(&self) -> impl fmt::Display + '_ {
+        WithoutTarget(self)
+    }
+
     /// Returns the hint for its kind, or for a resource that is exhausted.
     fn hint(&self) -> &'static str {
         let errors = self.attempts.iter().filter_map(|attempt| attempt.error.as_ref());
@@ -291,11 +304,27 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     /// Writes one sentence: the target, what went wrong, what every attempt came to, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(lookup) = &self.lookup {
-            return lookup.fmt(f);
+        match &self.lookup {
+            Some(lookup) => lookup.fmt(f),
+            None => write!(f, "{}: {}", self.target, WithoutTarget(self)),
         }
-        write!(f, "{}: {}", self.target, self.kind.words())?;
-        match self.attempts.as_slice() {
+    }
+}
+
+/// An error whose text does not begin with the target.
+struct WithoutTarget<'a>(&'a ConnectError);
+
+impl fmt::Display for WithoutTarget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.0;
+        if let Some(lookup) = &error.lookup {
+            return lookup.without_query().fmt(f);
+        }
+        if error.attempts.is_empty() && error.kind == ConnectErrorKind::Other {
+            return f.write_str("there is nothing to connect to");
+        }
+        f.write_str(error.kind.words())?;
+        match error.attempts.as_slice() {
             [only] if only.error.is_some() => write!(f, " ({only})")?,
             [] | [_] => {}
             several => {
@@ -307,7 +336,7 @@ impl fmt::Display for ConnectError {
                 f.write_str(")")?;
             }
         }
-        let hint = self.hint();
+        let hint = error.hint();
         if hint.is_empty() { Ok(()) } else { write!(f, ": {hint}") }
     }
 }

@@ -12,24 +12,24 @@ use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::net::connector::dialling::{Dialling, Stage};
+use crate::net::connector::dialling::{Dialling, Single, Stage};
 use crate::net::connector::error::{ConnectError, FailedAttempt};
 use crate::net::connector::race::{Race, START};
 use crate::net::connector::target::Target;
 use crate::source::registration::{ExhaustedBy, Idle, Mode};
 use crate::sys::Connecting;
 use crate::{
-    Address, ConnectOptions, Cx, Handler, Interest, Readiness, Reason, Registration, Resolver,
-    Token, kernel,
+    Address, ConnectOptions, Cx, Handler, Interest, Readiness, Reason, Registration, Token, kernel,
 };
 
 /// Makes a connection: the counterpart of a [`Listener`](crate::Listener), for handlers that use the
 /// descriptor themselves. [`Stream::connect`](crate::Stream::connect) does it for sessions.
 ///
 /// The target is an address, several addresses, or the name of a host and a service
-/// ([`Location`](crate::Location)), which is resolved off the loop. Several addresses are raced as
-/// RFC 8305 says: the next attempt begins after [`ConnectOptions::attempt_delay`], or at once when
-/// one fails. The first connection that is established counts, and the other attempts are closed.
+/// ([`Location`](crate::Location)), which is resolved off the loop ([`ConnectOptions::resolver`]).
+/// Several addresses are raced as RFC 8305 says: the next attempt begins after
+/// [`ConnectOptions::attempt_delay`], or at once when one fails. The first connection that is
+/// established counts, and the other attempts are closed.
 ///
 /// ```
 /// use reactor::{ConnectOptions, Connector, Cx, Handler, Interest, Location, Reactor};
@@ -68,20 +68,12 @@ use crate::{
 pub struct Connector {
     target: Target,
     options: ConnectOptions,
-    resolver: Option<Resolver>,
 }
 
 impl Connector {
     /// Returns a connector to `target`. Nothing happens before it is registered.
     pub fn new(target: impl Into<Target>, options: &ConnectOptions) -> Self {
-        Self { target: target.into(), options: *options, resolver: None }
-    }
-
-    /// Sets what resolves the name of the target. The default is [`Resolver::shared`].
-    #[must_use]
-    pub fn resolver(mut self, resolver: &Resolver) -> Self {
-        self.resolver = Some(resolver.clone());
-        self
+        Self { target: target.into(), options: options.clone() }
     }
 
     /// Returns what it connects to.
@@ -100,8 +92,8 @@ impl Connector {
     /// [`Handler::closed`] gets [`Reason::Failed`] with the operation `connect` and a
     /// [`ConnectError`](crate::ConnectError).
     ///
-    /// A single address costs a socket, its options, one call to connect, one to watch it, and one for
-    /// its result. A short read from a TCP connection counts as proof that it is exhausted
+    /// A single address, also one that a name stands for, costs a socket, its options, one call to
+    /// connect, one to watch it, and one for its result. A short read from a TCP connection counts as proof that it is exhausted
     /// ([`Registration::short_read_exhausts`]).
     ///
     /// # Errors
@@ -125,16 +117,17 @@ impl Connector {
         };
         let without_limit = Registration { idle: Idle::Exempt, ..registration };
         let Some(address) = self.target.single() else {
-            let race = Race::new(self.options, self.resolver.clone());
+            let timeout = self.options.timeout;
+            let race = Race::new(self.options.clone());
             let dialling = dialling(Stage::Race(Box::new(race)));
             let quiet = Registration { interest: Interest::NONE, ..without_limit };
             let token = cx.register_boxed(None, quiet, Box::new(dialling))?;
-            cx.set_timeout_of(token, self.options.timeout);
+            cx.set_timeout_of(token, timeout);
             let (tag, now) = (token.tag(), cx.core.ticks);
             cx.core.set_timer(tag, now, 0, START);
             return Ok(token);
         };
-        let dialling = dialling(Stage::Single(address.clone()));
+        let dialling = dialling(Stage::Single(Single::new(address.clone(), cx.core.now)));
         let (fd, state) = match self.options.begin(address) {
             Ok(begun) => begun,
             Err((operation, error)) => {

@@ -6,18 +6,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
 use crate::net::connector::attempt::{Attempt, Board, Event};
-use crate::net::connector::error::FailedAttempt;
+use crate::net::connector::error::{ConnectError, FailedAttempt};
 use crate::net::connector::target::{Target, interleaved};
 use crate::source::registration::Sharing;
 use crate::sys::Connecting;
 use crate::{
-    Address, ConnectOptions, Cx, Interest, Location, Readiness, Registration, ResolveError,
-    Resolver, TimerId, Token,
+    Address, ConnectOptions, Cx, Interest, Location, LoopCx, Query, Readiness, Registration,
+    ResolveError, ResolveErrorKind, TimerId, Token,
 };
 
 /// The key of the timer that starts the race.
@@ -29,6 +29,8 @@ pub(super) const NEXT: u64 = 3;
 pub(super) enum Progress {
     Open,
     Established(Address, OwnedFd),
+    /// The last address has a socket that connects, and no other attempt is under way.
+    Last(Address, OwnedFd),
     /// Every attempt has failed.
     Lost,
     Unresolved(ResolveError),
@@ -43,27 +45,25 @@ struct Running {
 
 /// Several attempts to connect. The first that succeeds wins, and the others are closed.
 pub(super) struct Race {
-    options: ConnectOptions,
-    resolver: Option<Resolver>,
+    pub(super) options: ConnectOptions,
     board: Board,
     events: Receiver<Event>,
     /// The addresses that were not tried yet, in order.
     waiting: VecDeque<Address>,
     running: Vec<Running>,
-    lookup: Option<Token>,
+    lookup: Option<(Token, Query)>,
     /// The timer for the next attempt.
     next: Option<TimerId>,
     pub(super) failed: Vec<FailedAttempt>,
 }
 
 impl Race {
-    pub(super) fn new(options: ConnectOptions, resolver: Option<Resolver>) -> Self {
+    pub(super) fn new(options: ConnectOptions) -> Self {
         let (sender, events) = channel();
         let is_notified = Rc::new(Cell::new(false));
         let board = Board { race: Token::NONE, events: sender, is_notified };
         Self {
             options,
-            resolver,
             board,
             events,
             waiting: VecDeque::new(),
@@ -86,12 +86,12 @@ impl Race {
             Target::Location(Location::Address(address)) => self.waiting.push_back(address.clone()),
             Target::Location(Location::Host { name, service, transport }) => {
                 let board = self.board.clone();
-                let resolver = self.resolver.take().unwrap_or_else(Resolver::shared);
                 let query = transport.query(name, service);
-                let lookup = resolver.resolve(query, cx, move |answer, cx| {
+                let done = move |answer, cx: &mut LoopCx<'_, A>| {
                     board.tell(Event::Resolved(answer), cx);
-                })?;
-                self.lookup = Some(lookup);
+                };
+                let lookup = self.options.resolver_or_shared().resolve(query.clone(), cx, done)?;
+                self.lookup = Some((lookup, query));
                 return Ok(Progress::Open);
             }
         }
@@ -140,6 +140,9 @@ impl Race {
             match self.options.begin(&address) {
                 Ok((fd, Connecting::Done)) if !matches!(address, Address::Tcp(_)) => {
                     return Progress::Established(address, fd);
+                }
+                Ok((fd, _)) if self.waiting.is_empty() && self.running.is_empty() => {
+                    return Progress::Last(address, fd);
                 }
                 Ok((fd, _)) => match self.watch(&address, fd, start, cx) {
                     Ok(token) => {
@@ -192,13 +195,23 @@ impl Race {
         }
     }
 
-    /// Records the attempts under way as failed.
-    pub(super) fn give_up<A>(&mut self, cx: &Cx<'_, A>) {
-        let now = cx.now();
-        for running in &self.running {
-            let took = now - running.start;
-            self.failed.push(FailedAttempt::without_answer(running.address.clone(), took));
+    /// Returns the error for a race that has used up its time.
+    pub(super) fn timed_out<A>(
+        &mut self,
+        target: Target,
+        took: Duration,
+        cx: &Cx<'_, A>,
+    ) -> ConnectError {
+        if let Some((_, query)) = &self.lookup {
+            let kind = ResolveErrorKind::TimedOut(self.options.timeout);
+            return ConnectError::of_lookup(target, ResolveError::new(query.clone(), kind), took);
         }
+        let now = cx.now();
+        let mut failed = std::mem::take(&mut self.failed);
+        failed.extend(self.running.iter().map(|running| {
+            FailedAttempt::without_answer(running.address.clone(), now - running.start)
+        }));
+        ConnectError::timed_out(target, failed, took)
     }
 
     /// Closes everything that is under way.
@@ -207,7 +220,7 @@ impl Race {
         for running in self.running.drain(..) {
             cx.close(running.token);
         }
-        if let Some(lookup) = self.lookup.take() {
+        if let Some((lookup, _)) = self.lookup.take() {
             cx.close(lookup);
         }
     }

@@ -41,6 +41,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Location(location) => location.fmt(f),
+            Self::Addresses(addresses) if addresses.is_empty() => f.write_str("no address"),
             Self::Addresses(addresses) => {
                 for (place, address) in addresses.iter().enumerate() {
                     let separator = if place == 0 { "" } else { ", " };

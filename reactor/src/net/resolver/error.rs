@@ -144,16 +144,30 @@ impl ResolveError {
     pub fn kind(&self) -> ResolveErrorKind {
         self.kind
     }
+
+    /// Returns the text of this error without the question.
+    pub(crate) fn without_query(&self) -> impl fmt::Display + '_ {
+        WithoutQuery(self)
+    }
 }
 
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.query)?;
-        self.kind.words(f)?;
-        if let Some(detail) = &self.detail {
+        write!(f, "{}: {}", self.query, WithoutQuery(self))
+    }
+}
+
+/// An error whose text does not begin with the question.
+struct WithoutQuery<'a>(&'a ResolveError);
+
+impl fmt::Display for WithoutQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.0;
+        error.kind.words(f)?;
+        if let Some(detail) = &error.detail {
             write!(f, " ({detail})")?;
         }
-        let hint = self.kind.hint(&self.query);
+        let hint = error.kind.hint(&error.query);
         if hint.is_empty() { Ok(()) } else { write!(f, "; {hint}") }
     }
 }

@@ -61,6 +61,7 @@ impl Default for ResolverOptions {
 /// `nsswitch.conf(5)` says.
 ///
 /// Equal questions at one time are looked up once. IP addresses with a numeric port need no thread.
+/// The threads handle no signals.
 /// On a simulated host, no thread is used: the names of the simulation count
 /// ([`Sim::name`](crate::sim::Sim::name)).
 ///
@@ -77,6 +78,8 @@ impl Default for ResolverOptions {
 /// assert!(reactor.app.iter().any(|address| address.port() == 8080));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It is a handle: clones of it are equal, and share their threads.
 #[derive(Clone)]
 pub struct Resolver {
     pool: Arc<Pool>,
@@ -140,8 +143,23 @@ impl Resolver {
         cx: &mut Cx<'_, A, P>,
         done: impl FnOnce(Result<Arc<Resolved>, ResolveError>, &mut LoopCx<'_, A>) + 'static,
     ) -> io::Result<Token> {
+        self.resolve_within(self.pool.options.timeout, query, cx, done)
+    }
+
+    /// Looks `query` up as [`resolve`](Self::resolve) does. The answer may take `timeout`, and no longer
+    /// than [`ResolverOptions::timeout`].
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub fn resolve_within<A: 'static, P>(
+        &self,
+        timeout: Duration,
+        query: Query,
+        cx: &mut Cx<'_, A, P>,
+        done: impl FnOnce(Result<Arc<Resolved>, ResolveError>, &mut LoopCx<'_, A>) + 'static,
+    ) -> io::Result<Token> {
         let (answers, receiver) = channel();
-        let timeout = self.pool.options.timeout;
+        let timeout = timeout.min(self.pool.options.timeout);
         let (desk, id) = (Desk::new(&self.pool), self.pool.next_id());
         let ticket = Ticket { desk: desk.clone(), query: query.clone(), id };
         let token = cx.spawn(Lookup { ticket, answers: receiver, call: Some(done), timeout })?;
@@ -160,6 +178,14 @@ impl Resolver {
         Ok(token)
     }
 }
+
+impl PartialEq for Resolver {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pool, &other.pool)
+    }
+}
+
+impl Eq for Resolver {}
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

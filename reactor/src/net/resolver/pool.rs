@@ -13,7 +13,7 @@ use crate::net::resolver::error::{ResolveError, ResolveErrorKind};
 use crate::net::resolver::flights::{Answer, Flights, Joined, Waiter};
 use crate::net::resolver::query::Query;
 use crate::net::resolver::resolved::Resolved;
-use crate::sys::Process;
+use crate::sys::{self, Process};
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -99,12 +99,14 @@ impl Pool {
     /// Starts a thread. Without any thread, what waits fails.
     fn start_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let pool = Arc::clone(self);
-        let started = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let work = move || {
             while let Some(query) = pool.next_query() {
                 let answer = pool.answer(&query);
                 pool.finish(&query, &answer);
             }
-        });
+        };
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        let started = sys::with_signals_blocked(|| thread.spawn(work));
         match started {
             Ok(_) => state.threads += 1,
             Err(_) if state.threads > 0 => {}
