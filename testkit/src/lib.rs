@@ -8,6 +8,7 @@
 
 pub mod cluster;
 mod folder;
+mod namespace;
 mod peers;
 pub mod process;
 mod redis;
@@ -15,6 +16,7 @@ mod redis;
 use std::time::{Duration, Instant};
 
 pub use folder::Folder;
+pub use namespace::{BLACKHOLE, in_namespace};
 pub use peers::{has_peer, skip, tell};
 pub use protocol::testing::Random;
 pub use redis::Redis;
