@@ -78,16 +78,7 @@ pub fn location(text: &str) -> Result<Location, Failure> {
 /// # Errors
 /// Fails if `text` is no location, or if the name cannot be resolved.
 pub fn first_address(text: &str) -> Result<Address, Failure> {
-    Ok(all_addresses(text)?.swap_remove(0))
-}
-
-/// Returns all addresses of a location that a user gave: a server may not listen on the first one.
-/// Blocks while a name is resolved.
-///
-/// # Errors
-/// Fails if `text` is no location, or if the name cannot be resolved.
-pub fn all_addresses(text: &str) -> Result<Vec<Address>, Failure> {
-    Ok(location(text)?.addresses()?)
+    Ok(location(text)?.addresses()?.swap_remove(0))
 }
 
 /// Returns the signals that end a tool. A process that was started with nohup is meant to outlive

@@ -5,12 +5,12 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clients::blocking::{Deadline, Driver, Error, Socket, Wants, wait};
 use protocol::link::Link;
 use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Reason, Session};
-use reactor::Address;
+use reactor::{Address, ConnectError, ConnectErrorKind, Location};
 use testkit::{Folder, PATIENCE};
 
 /// What the caller and the session share during an operation.
@@ -282,7 +282,84 @@ fn the_first_address_that_accepts_is_taken() {
         failed.expect_err("nothing listens").kind()
     };
     assert_eq!(refused(&[missing]), std::io::ErrorKind::NotFound);
-    assert_eq!(refused(&[]), std::io::ErrorKind::NotFound);
+    assert_eq!(refused(&[]), std::io::ErrorKind::Other);
+}
+
+/// Connects by a name whose first address does not answer. Returns how long that took.
+fn connect_past_the_hole() -> Duration {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let target: Location = format!("server:{port}").parse().expect("it is a location");
+    let addresses = target.addresses().expect("the hosts file has it");
+    assert!(addresses[0].to_string().starts_with("[fd00:1::2]"), "{addresses:?}");
+    let start = Instant::now();
+    let socket = Socket::connect(target, Some(PATIENCE)).expect("the other address answers");
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(250), "the first address has its time: {took:?}");
+    listener.accept().expect("it accepts");
+    drop(socket);
+    took
+}
+
+#[test]
+fn a_blackholed_address_leaves_a_blocking_connection_to_the_next() {
+    let test = "a_blackholed_address_leaves_a_blocking_connection_to_the_next";
+    if !testkit::in_namespace(test, testkit::BLACKHOLE) {
+        return;
+    }
+    let took = connect_past_the_hole();
+    println!("connected by IPv4 after {took:.1?}");
+    // The kernel would try the other address for two minutes.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+#[ignore = "it measures time, on a machine that does nothing else"]
+fn a_blackholed_address_costs_a_blocking_connection_less_than_300_ms() {
+    const TRIES: usize = 7;
+    let test = "a_blackholed_address_costs_a_blocking_connection_less_than_300_ms";
+    if !testkit::in_namespace(test, testkit::BLACKHOLE) {
+        return;
+    }
+    let mut times: Vec<_> = (0..TRIES).map(|_| connect_past_the_hole()).collect();
+    times.sort_unstable();
+    let (median, slowest) = (times[TRIES / 2], times[TRIES - 1]);
+    println!("connected by IPv4 after {median:.1?}, the slowest after {slowest:.1?}");
+    assert!(median < Duration::from_millis(300), "{times:?}");
+}
+
+#[test]
+fn connecting_ends_with_its_deadline_and_says_what_it_came_to() {
+    let test = "connecting_ends_with_its_deadline_and_says_what_it_came_to";
+    if !testkit::in_namespace(test, testkit::BLACKHOLE) {
+        return;
+    }
+    let timeout = Duration::from_millis(50);
+    // Neither the peer nor the name server answers.
+    for (to, text) in [
+        (
+            "10.99.0.53:80",
+            "10.99.0.53:80: no answer in time: the peer does not answer; is it down, or behind a \
+             firewall?",
+        ),
+        (
+            "name.example:80",
+            "name.example:80: no answer within 50ms; try again later, or check the name servers in \
+             /etc/resolv.conf",
+        ),
+    ] {
+        let start = Instant::now();
+        let target: Location = to.parse().expect("it is a location");
+        let error = Socket::connect(target, Some(timeout)).expect_err("nothing answers");
+        // The system would wait for the name server for two seconds.
+        assert!((timeout..Duration::from_millis(1500)).contains(&start.elapsed()), "{error}");
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (std::io::ErrorKind::TimedOut, text)
+        );
+        let inner = error.get_ref().and_then(|error| error.downcast_ref::<ConnectError>());
+        assert_eq!(inner.map(ConnectError::kind), Some(ConnectErrorKind::TimedOut));
+    }
 }
 
 /// Returns whether a process is stopped (`proc(5)`).

@@ -1,6 +1,6 @@
 //! Blocking connections: what every blocking client needs, whatever its protocol.
 //!
-//! [`Socket::connect`] connects to one of several addresses. A [`Driver`] moves the bytes of any
+//! [`Socket::connect`] connects to an address or a name. A [`Driver`] moves the bytes of any
 //! session of [`protocol::link::Link`] over the socket. Each wait has a [`Deadline`], and a signal
 //! does not interrupt it. A [`Cutter`] ends a wait from another thread.
 //!
@@ -42,14 +42,14 @@
 //! }
 //!
 //! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! let address = listener.local_addr()?.into();
+//! let address = listener.local_addr()?;
 //! let server = std::thread::spawn(move || {
 //!     let (mut stream, _) = listener.accept()?;
 //!     stream.read_exact(&mut [0; 5])?;
 //!     stream.write_all(b"noon\n")
 //! });
 //!
-//! let socket = Socket::connect(&[address], Some(Duration::from_secs(5)))?;
+//! let socket = Socket::connect(address, Some(Duration::from_secs(5)))?;
 //! let mut driver = Driver::new(socket, Link::new(Ask, Limits::DEFAULT.shared()?));
 //! let mut exchange = Exchange { question: b"time\n".to_vec(), answer: None };
 //! let mut deadline = Deadline::after(Some(Duration::from_secs(5)));
@@ -59,6 +59,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod connecting;
 mod deadline;
 mod driver;
 mod error;

@@ -1,7 +1,6 @@
 //! A blocking socket with deadlines.
 
 use std::io::{self, IoSlice};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,15 +12,12 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use protocol::Output;
-use reactor::Address;
+use reactor::{Address, Location, Target};
 
-use super::Deadline;
+use super::{Deadline, connecting};
 
 /// The number of segments of the output in one system call.
 const SLICES_MAX: usize = 64;
-
-/// How long a connection is silent before the kernel probes the peer, in seconds (`TCP_KEEPIDLE`).
-const KEEP_ALIVE: u32 = 15;
 
 /// A connected stream socket. Its waits have deadlines, and a signal does not interrupt them.
 ///
@@ -36,36 +32,23 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Connects to the first of `addresses` that accepts, in order. `timeout` is for all of them
-    /// together; `None` waits as long as the system does.
+    /// Connects to an address, to one of several, or to a name. Several addresses are raced as a
+    /// [`Connector`](reactor::Connector) does (RFC 8305): one that does not answer costs a quarter of a
+    /// second. `timeout` is for resolving and all attempts together; `None` waits as long as the
+    /// system does.
     ///
     /// # Errors
-    /// The error of the last address that was tried. [`TimedOut`](io::ErrorKind::TimedOut) if no
-    /// time is left for another one, and [`NotFound`](io::ErrorKind::NotFound) if there is no
-    /// address.
-    pub fn connect(addresses: &[Address], timeout: Option<Duration>) -> io::Result<Self> {
-        let mut deadline = Deadline::after(timeout);
-        let mut failed = io::Error::from(io::ErrorKind::NotFound);
-        for address in addresses {
-            let left = deadline.left()?;
-            let connected = match address {
-                Address::Tcp(address) => match left {
-                    Some(left) => TcpStream::connect_timeout(address, left),
-                    None => TcpStream::connect(address),
-                }
-                .and_then(prepare),
-                Address::Unix(path) => connect_unix(path, left),
-                Address::Udp(_) | Address::UnixDatagram(_) => Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "commands are sent over a stream, not as datagrams",
-                )),
-            };
-            match connected {
-                Ok(fd) => return Ok(Self { fd, armed: None }),
-                Err(error) => failed = error,
+    /// A [`ConnectError`](reactor::ConnectError), which says what each attempt came to, or for a Unix
+    /// socket the error of the system. [`TimedOut`](io::ErrorKind::TimedOut) if no time is left.
+    pub fn connect(target: impl Into<Target>, timeout: Option<Duration>) -> io::Result<Self> {
+        let fd = match target.into() {
+            // While its backlog is full, the system waits.
+            Target::Location(Location::Address(Address::Unix(path))) => {
+                connect_unix(&path, timeout)?
             }
-        }
-        Err(failed)
+            target => connecting::connect(target, timeout)?,
+        };
+        Ok(Self { fd, armed: None })
     }
 
     /// Reads at least one byte, or none if the peer has ended its stream. Waits until `deadline` or
@@ -161,18 +144,6 @@ impl Cutter {
         // An error means that the connection has already ended.
         let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
     }
-}
-
-/// Sets the options of a socket: small commands are sent at once, and a peer that has vanished is
-/// noticed.
-fn prepare(stream: TcpStream) -> io::Result<OwnedFd> {
-    stream.set_nodelay(true)?;
-    let fd = OwnedFd::from(stream);
-    setsockopt(&fd, sockopt::KeepAlive, &true)?;
-    setsockopt(&fd, sockopt::TcpKeepIdle, &KEEP_ALIVE)?;
-    setsockopt(&fd, sockopt::TcpKeepInterval, &(KEEP_ALIVE / 3))?;
-    setsockopt(&fd, sockopt::TcpKeepCount, &3)?;
-    Ok(fd)
 }
 
 fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {

@@ -3,8 +3,9 @@
 use std::io;
 
 use nix::errno::Errno;
+use reactor::ConnectError;
 
-use crate::resp::{Cause, Connection, Error};
+use crate::resp::{Cause, Connection, Error, connect_error};
 
 /// Returns whether the next command should use a new connection. After a protocol error it should
 /// not: a new connection would get the same bytes.
@@ -35,7 +36,10 @@ pub(super) fn context(cause: &Cause) -> String {
 
 pub(super) fn connect_failure(error: &Error) -> String {
     match error.cause() {
-        Cause::Connect(error) => system_text(error),
+        Cause::Connect(error) => {
+            let attempts = connect_error(error).map(ConnectError::attempts).unwrap_or_default();
+            system_text(attempts.last().and_then(|it| it.error.as_ref()).unwrap_or(error))
+        }
         // The text of the system is in parentheses.
         Cause::Address(text) => {
             let inner = text.split_once('(').and_then(|(_, rest)| rest.split_once(')'));

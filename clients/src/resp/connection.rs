@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Output;
@@ -13,8 +12,8 @@ use super::name::Name;
 use super::session::{self, ClientSession};
 use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
-use crate::all_addresses;
 use crate::blocking::{Cutter, Deadline, Driver, Socket};
+use crate::location;
 
 /// A blocking connection to a server of RESP.
 ///
@@ -66,10 +65,10 @@ impl Connection {
     /// When the address is not valid, or the connection cannot be made in time.
     pub fn open(address: &str, options: &Options) -> Result<Self, Error> {
         let fail = |cause| Error::new("connect", address, cause);
-        let addresses =
-            all_addresses(address).map_err(|failure| fail(Cause::Address(failure.to_string())))?;
-        let socket = Socket::connect(&addresses, options.connect_timeout)
-            .map_err(|error| fail(Cause::Connect(Arc::new(error))))?;
+        let target =
+            location(address).map_err(|failure| fail(Cause::Address(failure.to_string())))?;
+        let socket = Socket::connect(target, options.connect_timeout)
+            .map_err(|error| fail(Cause::of_connecting(error)))?;
         Ok(Self {
             driver: ClientSession::drive(socket, options.limits, options.answers_size_max),
             address: address.to_owned(),

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use protocol::resp::ValueError;
-use reactor::Unanswered;
+use reactor::{ConnectError, Unanswered};
 
 use crate::blocking;
 
@@ -24,7 +24,7 @@ pub struct Error {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The address is not valid, or its name is unknown. The text says why.
+    /// The address is not valid, or its name was not resolved. The text says why.
     Address(String),
     /// The connection could not be made.
     Connect(Arc<io::Error>),
@@ -109,6 +109,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl Cause {
+    /// Returns the cause for a connection that was not made.
+    pub(super) fn of_connecting(error: io::Error) -> Self {
+        match connect_error(&error).and_then(ConnectError::lookup) {
+            Some(lookup) => Self::Address(lookup.to_string()),
+            None => Self::Connect(Arc::new(error)),
+        }
+    }
+}
+
+/// Returns what the attempts to connect came to, if that is in `error`.
+pub(crate) fn connect_error(error: &io::Error) -> Option<&ConnectError> {
+    error.get_ref().and_then(|error| error.downcast_ref())
+}
+
 impl From<blocking::Error> for Cause {
     fn from(error: blocking::Error) -> Self {
         match error {
@@ -127,6 +142,9 @@ impl fmt::Display for Cause {
         match self {
             Self::Address(text) => f.write_str(text),
             Self::Connect(error) => {
+                if let Some(error) = connect_error(error) {
+                    return error.without_target().fmt(f);
+                }
                 write!(f, "{error}")?;
                 f.write_str(match error.kind() {
                     io::ErrorKind::ConnectionRefused => ": nothing listens there",

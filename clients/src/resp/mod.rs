@@ -27,6 +27,7 @@ pub use answer::Answer;
 pub use client::Client;
 pub use command::Command;
 pub use connection::Connection;
+pub(crate) use error::connect_error;
 pub use error::{Cause, Error};
 pub use options::{Credentials, Options};
 pub use pipeline::Pipeline;
