@@ -23,7 +23,8 @@ pub fn cpu_nanoseconds(pid: u32) -> io::Result<u64> {
             text => text?,
         };
         let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
-        let first = first.ok_or_else(|| io::Error::other(format!("schedstat contains {text:?}")))?;
+        let first =
+            first.ok_or_else(|| io::Error::other(format!("schedstat contains {text:?}")))?;
         total = Some(total.unwrap_or(0) + first);
     }
     total.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{path} has no thread")))
