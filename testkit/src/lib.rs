@@ -12,6 +12,7 @@ mod namespace;
 mod peers;
 pub mod process;
 mod redis;
+mod udp;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ pub use namespace::{BLACKHOLE, in_namespace};
 pub use peers::{has_peer, skip, tell};
 pub use protocol::testing::Random;
 pub use redis::Redis;
+pub use udp::udp_drops;
 
 /// The time limit of all waits in tests, long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -60,8 +60,19 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// Returns whether a process runs. A zombie does not.
 pub fn runs(pid: u32) -> bool {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    text.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// Returns whether a process is stopped, as by `SIGSTOP`: all of its threads, some time after the
+/// signal was sent.
+pub fn is_stopped(pid: u32) -> bool {
+    state(pid) == Some('T')
+}
+
+/// Returns the letter of the state of a process (`/proc/PID/stat`, `proc(5)`).
+fn state(pid: u32) -> Option<char> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Sends a signal by its name, such as `TERM`.
