@@ -176,31 +176,42 @@ impl AddressError {
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" is not an address: ", self.text)?;
-        f.write_str(match self.problem {
-            Problem::NoPath => "a path must follow \"unix:\", as in unix:/run/x.sock",
+        let Self { text, problem } = self;
+        write!(f, "\"{text}\" is not an address: ")?;
+        // The examples are of the kind that was meant.
+        let ip = if text.starts_with("udp://") { "udp://" } else { "" };
+        let unix = if text.starts_with("unix-dgram:") { "unix-dgram:" } else { "unix:" };
+        match problem {
+            Problem::NoPath => {
+                write!(f, "a path must follow \"{unix}\", as in {unix}/run/x.sock")
+            }
             Problem::LongPath => {
-                return write!(
-                    f,
-                    "the path of a Unix socket may have {UNIX_PATH_MAX} bytes at most"
-                );
+                write!(f, "the path of a Unix socket may have {UNIX_PATH_MAX} bytes at most")
             }
-            Problem::AbstractName => {
+            Problem::AbstractName => write!(
+                f,
                 "abstract names of Unix sockets are not supported; a file of that name is \
-                 written unix:./@name"
+                 written {unix}./@name"
+            ),
+            Problem::ZeroByte => f.write_str("the path of a Unix socket cannot have a zero byte"),
+            Problem::NoPort => {
+                write!(f, "a port must follow the IP address, as in {ip}127.0.0.1:8080")
             }
-            Problem::ZeroByte => "the path of a Unix socket cannot have a zero byte",
-            Problem::NoPort => "a port must follow the IP address, as in 127.0.0.1:8080",
-            Problem::PortRange => "port numbers go from 0 to 65535",
-            Problem::NoBrackets => "an IPv6 address needs brackets, as in [::1]:8080",
-            Problem::NoIpAddress => {
-                "an IP address must come before the port, as in 127.0.0.1:8080 or [::1]:8080"
+            Problem::PortRange => f.write_str("port numbers go from 0 to 65535"),
+            Problem::NoBrackets => {
+                write!(f, "an IPv6 address needs brackets, as in {ip}[::1]:8080")
             }
-            Problem::NoService => {
+            Problem::NoIpAddress => write!(
+                f,
+                "an IP address must come before the port, as in {ip}127.0.0.1:8080 or \
+                 {ip}[::1]:8080"
+            ),
+            Problem::NoService => write!(
+                f,
                 "a port or the name of a service must follow the name of the host, as in \
-                 localhost:8080 or localhost:http"
-            }
-        })
+                 {ip}localhost:8080 or {ip}localhost:http"
+            ),
+        }
     }
 }
 
@@ -237,8 +248,10 @@ mod tests {
             ("localhost:80", "an IP address must come"),
             ("127.0.0.1:+80", "a port must follow"),
             ("unix:", "a path must follow"),
-            ("unix-dgram:", "a path must follow"),
-            ("udp://127.0.0.1", "a port must follow"),
+            ("unix-dgram:", "as in unix-dgram:/run/x.sock"),
+            ("udp://127.0.0.1", "as in udp://127.0.0.1:8080"),
+            ("udp://::1:80", "as in udp://[::1]:8080"),
+            ("udp://:80", "as in udp://127.0.0.1:8080 or udp://[::1]:8080"),
             ("udp://127.0.0.1:65536", "0 to 65535"),
             ("unix:@name", "abstract names of Unix sockets are not supported"),
             ("unix://@name", "abstract names of Unix sockets are not supported"),
