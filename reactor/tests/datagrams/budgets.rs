@@ -1,7 +1,7 @@
 //! Budgets, costs and limits: what a socket may do in a turn, and how a loop with one stops.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use protocol::codecs::Bytes;
@@ -78,32 +78,33 @@ fn the_bytes_of_a_turn_are_bounded() {
 
 #[test]
 fn a_batch_costs_one_call_to_receive_and_one_to_send() {
-    let mut reactor = reactor(BackendKind::Epoll, LoopLimits::DEFAULT);
-    let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
-    let client = client("127.0.0.1");
-    let mut exchange = |count: u64| {
-        for _ in 0..count {
-            client.send_to(b"x", ("127.0.0.1", port)).expect("it is sent");
+    on_every(|mut reactor| {
+        let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
+        let client = client("127.0.0.1");
+        let mut exchange = |count: u64| {
+            for _ in 0..count {
+                client.send_to(b"x", ("127.0.0.1", port)).expect("it is sent");
+            }
+            let before = reactor.counters();
+            crate::turn_until_sent(&mut reactor, before, count);
+            reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+            let after = reactor.counters();
+            (0..count).for_each(|_| _ = receive(&client));
+            assert_eq!(after.ctl_calls, before.ctl_calls);
+            let would_blocks = after.would_blocks - before.would_blocks;
+            (after.reads - before.reads, after.writes - before.writes, would_blocks)
+        };
+        exchange(1);
+        for _ in 0..100 {
+            assert_eq!(exchange(1), (1, 1, 0));
+            assert_eq!(exchange(3), (1, 1, 0));
         }
-        let before = reactor.counters();
-        crate::turn_until_sent(&mut reactor, before, count);
-        reactor.run_once(Some(Duration::ZERO)).expect("it turns");
-        let after = reactor.counters();
-        (0..count).for_each(|_| _ = receive(&client));
-        assert_eq!(after.ctl_calls, before.ctl_calls);
-        let would_blocks = after.would_blocks - before.would_blocks;
-        (after.reads - before.reads, after.writes - before.writes, would_blocks)
-    };
-    exchange(1);
-    for _ in 0..100 {
-        assert_eq!(exchange(1), (1, 1, 0));
-        assert_eq!(exchange(3), (1, 1, 0));
-    }
-    // The first batch has four places, the next eight, and so on to 32.
-    exchange(100);
-    let (reads, writes, would_blocks) = exchange(128);
-    assert!(reads <= 8 && writes <= 8, "{reads} reads and {writes} writes for 128 datagrams");
-    assert!(would_blocks <= 1, "only the last batch may be full with nothing behind it");
+        // The first batch has four places, the next eight, and so on to 32.
+        exchange(100);
+        let (reads, writes, would_blocks) = exchange(128);
+        assert!(reads <= 8 && writes <= 8, "{reads} reads and {writes} writes for 128 datagrams");
+        assert!(would_blocks <= 1, "only the last batch may be full with nothing behind it");
+    });
 }
 
 #[test]
@@ -224,6 +225,29 @@ fn nothing_is_received_while_too_much_waits_to_be_sent() {
 }
 
 #[test]
+fn the_datagrams_that_a_turn_sends_are_bounded() {
+    for kind in BackendKind::ALL {
+        let limits = LoopLimits { datagrams_per_turn: 20, ..LoopLimits::DEFAULT };
+        let mut reactor = reactor(kind, limits);
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        let service = Multiplies(500);
+        Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        // It does not read, but it is there: nothing is refused.
+        let client = client("127.0.0.1");
+        client.send_to(b"go", address).expect("it is sent");
+        let mut before = 0;
+        while before < 500 {
+            reactor.run_once(Some(PATIENCE)).expect("it turns");
+            let after = reactor.counters().datagrams_sent;
+            assert!(after - before <= 20, "{kind}: {} datagrams in one turn", after - before);
+            before = after;
+        }
+    }
+}
+
+#[test]
 fn the_oldest_are_dropped_beyond_the_limit_of_what_waits() {
     on_every(|mut reactor| {
         let limits = Limits { output_max: 300_000, ..Limits::DEFAULT };
@@ -279,64 +303,63 @@ fn a_connected_socket_is_closed_when_it_is_silent_for_too_long() {
     }
 }
 
+/// Sends more than the small buffer of a receiver takes while its loop is held. Returns how many
+/// datagrams the kernel lists as dropped.
+fn overfill(sender: &UdpSocket, receiver: SocketAddr) -> u64 {
+    for _ in 0..500 {
+        sender.send_to(&[7; 100], receiver).expect("it is sent");
+    }
+    let dropped = testkit::udp_drops()[&receiver];
+    assert!(dropped > 0, "the buffer is larger than expected");
+    dropped
+}
+
 #[test]
 fn the_drops_of_the_kernel_are_counted_and_told() {
     on_every(|mut reactor| {
         let options = DatagramOptions { receive_buffer: Some(4096), ..DatagramOptions::default() };
         let port = serve(&mut reactor, "127.0.0.1", &options);
         let client = client("127.0.0.1");
-        for _ in 0..500 {
-            client.send_to(&[7; 100], ("127.0.0.1", port)).expect("it is sent");
-        }
-        let arrived = |reactor: &Reactor<Told>| {
-            let counters = reactor.counters();
-            counters.datagrams_received + counters.datagrams_missed
-        };
-        turn_until(&mut reactor, |reactor| arrived(reactor) == 500);
-        assert!(reactor.counters().datagrams_missed > 0);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let dropped = overfill(&client, address);
+        // The counters of a bound socket are the kernel's, and up to date.
+        assert_eq!(reactor.counters().datagrams_missed, dropped);
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_received == 500 - dropped);
         // The kernel tells the service with the next datagram.
-        client.send_to(b"next", ("127.0.0.1", port)).expect("it is sent");
-        turn_until(&mut reactor, |reactor| arrived(reactor) == 501);
-        let missed = reactor.counters().datagrams_missed;
+        client.send_to(b"next", address).expect("it is sent");
+        turn_until(&mut reactor, |reactor| reactor.counters().datagrams_received == 501 - dropped);
+        let counters = reactor.counters();
+        assert_eq!(counters.datagrams_missed, dropped);
+        assert_eq!(testkit::udp_drops()[&address], dropped);
         let told = reactor.app.failures.last().expect("it was told");
-        assert!(told.contains(&format!("the kernel dropped {missed} datagrams")), "{told}");
+        assert!(told.contains(&format!("the kernel dropped {dropped} datagrams")), "{told}");
     });
 }
 
 #[test]
-fn options_reach_the_socket_and_nonsense_is_refused() {
-    let options = DatagramOptions {
-        hops: Some(7),
-        multicast_hops: Some(3),
-        multicast_loop: Some(false),
-        broadcast: true,
-        dscp: Some(46),
-        receive_buffer: Some(100_000),
-        send_buffer: Some(50_000),
-        ..DatagramOptions::default()
-    };
-    let socket = bind("udp://127.0.0.1:0", &options);
-    let again = std::net::UdpSocket::from(
-        std::os::fd::AsFd::as_fd(&socket).try_clone_to_owned().expect("a descriptor is free"),
-    );
-    assert_eq!(again.ttl().expect("it can be asked"), 7);
-    assert_eq!(again.multicast_ttl_v4().expect("it can be asked"), 3);
-    assert!(!again.multicast_loop_v4().expect("it can be asked"));
-    assert!(again.broadcast().expect("it can be asked"));
-    let refused = |address: &str, options: &DatagramOptions| {
-        let address: Address = address.parse().expect("it is an address");
-        DatagramSocket::bind(&address, options).expect_err("it is nonsense").to_string()
-    };
-    let dscp = DatagramOptions { dscp: Some(64), ..DatagramOptions::default() };
-    assert!(refused("udp://127.0.0.1:0", &dscp).contains("0 to 63"));
-    let error = refused("127.0.0.1:0", &DatagramOptions::default());
-    assert!(error.contains("use Listener or Connector"), "{error}");
-    let error = refused("udp://10.255.255.1:7", &DatagramOptions::default());
-    assert!(error.contains("this machine does not have that address"), "{error}");
-    let taken = refused(&socket.address().to_string(), &options);
-    assert!(taken.contains("another socket has that port"), "{taken}");
-    let shared = DatagramOptions { reuse_port: true, ..DatagramOptions::default() };
-    let first = bind("udp://127.0.0.1:0", &shared);
-    let second = bind(&first.address().to_string(), &shared);
-    assert_eq!(first.address(), second.address());
+fn the_drops_at_a_connected_socket_are_counted_with_the_next_datagram() {
+    on_every(|mut reactor| {
+        let server = client("127.0.0.1");
+        let options = DatagramOptions { receive_buffer: Some(4096), ..DatagramOptions::default() };
+        let peer = Address::Udp(server.local_addr().expect("it is bound"));
+        let socket = DatagramSocket::connect(&peer, &options).expect("it exchanges nothing");
+        let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
+        serve_socket(&mut reactor, socket, Limits::DEFAULT);
+        let mut sum = 0;
+        for _ in 0..3 {
+            let received = reactor.counters().datagrams_received;
+            let dropped = overfill(&server, own) - sum;
+            sum += dropped;
+            turn_until(&mut reactor, |reactor| {
+                reactor.counters().datagrams_received == received + 500 - dropped
+            });
+            server.send_to(b"next", own).expect("it is sent");
+            turn_until(&mut reactor, |reactor| {
+                reactor.counters().datagrams_received == received + 501 - dropped
+            });
+            assert_eq!(reactor.counters().datagrams_missed, sum);
+            let told = reactor.app.failures.last().expect("it was told");
+            assert!(told.contains(&format!("the kernel dropped {dropped} datagrams")), "{told}");
+        }
+    });
 }

@@ -5,6 +5,8 @@ mod common;
 
 mod budgets;
 mod messages;
+mod network;
+mod options;
 mod refusals;
 mod unix;
 
@@ -107,34 +109,45 @@ fn on_every(test: impl Fn(Reactor<Told>)) {
     on_every_backend(LoopLimits::DEFAULT, test);
 }
 
-/// Sends news to a peer whenever it is woken, without being asked.
-struct Says {
-    to: Peer,
-}
+/// Sends datagrams to these peers when it opens and when it is woken, of these lengths. It answers
+/// nothing, and remembers what it was told.
+struct Sends(Vec<(Option<Peer>, usize)>);
 
-impl Service<Bytes, Told> for Says {
+impl Service<Bytes, Told> for Sends {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
+        self.resume(reply, context)
+    }
+
     fn call(
         &mut self,
-        _message: &mut [u8],
-        _reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
+        message: &mut [u8],
+        reply: &mut Reply<'_, Bytes>,
+        context: &mut Context<'_, Told>,
     ) -> Flow {
+        context.app.peers.extend(reply.peer().cloned());
+        context.app.messages.push(message.to_vec());
         Flow::Continue
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
         assert!(reply.peer().is_none(), "it answers no datagram");
-        reply.to(&self.to).send(b"news");
+        for (peer, size) in &self.0 {
+            if let Some(peer) = peer {
+                reply.to(peer);
+            }
+            reply.send(&vec![7; *size]);
+        }
         Flow::Continue
     }
 
     fn failed(
         &mut self,
         failure: &DatagramFailure,
-        _reply: &mut Reply<'_, Bytes>,
+        reply: &mut Reply<'_, Bytes>,
         context: &mut Context<'_, Told>,
     ) -> Flow {
-        context.app.failures.push(failure.to_string());
+        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
+        context.app.failures.push(format!("{peer} {failure}"));
         Flow::Continue
     }
 }

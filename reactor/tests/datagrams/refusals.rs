@@ -10,7 +10,7 @@ use reactor::{
 };
 
 use crate::common::{PATIENCE, turn_until};
-use crate::{Told, bind, client, on_every, receive, serve};
+use crate::{Sends, Told, bind, client, on_every, receive, serve};
 
 /// Returns a port on which nothing receives.
 fn closed_port() -> u16 {
@@ -50,6 +50,43 @@ fn ten_thousand_refusals_are_survived_by_a_server_that_is_not_connected() {
     });
 }
 
+#[test]
+fn ten_thousand_refusals_are_survived_by_a_client_that_is_connected() {
+    let hosts = ["127.0.0.1", "::1"].into_iter();
+    for host in hosts.filter(|host| UdpSocket::bind((*host, 0)).is_ok()) {
+        on_every(|mut reactor| {
+            let port = client(host).local_addr().expect("it was bound").port();
+            let address = SocketAddr::new(host.parse().expect("it is an address"), port);
+            let socket =
+                DatagramSocket::connect(&Address::Udp(address), &DatagramOptions::default());
+            let socket = socket.expect("connecting exchanges nothing");
+            let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
+            // Each is longer than the one before, so that they are refused one by one.
+            let service = Sends((1..=50).map(|size| (None, size)).collect());
+            let token =
+                Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+                    .expect("it registers");
+            for round in 1..=REFUSALS / 50 {
+                turn_until(&mut reactor, |reactor| {
+                    reactor.counters().datagrams_undelivered >= round * 50
+                });
+                if round < REFUSALS / 50 {
+                    reactor.cx().wake(token);
+                }
+            }
+            assert_sleeps(&mut reactor);
+            let counters = reactor.counters();
+            assert_eq!(counters.datagrams_undelivered, REFUSALS, "{host}: {counters}");
+            assert_eq!((counters.datagrams_sent, counters.datagrams_unsent), (REFUSALS, 0));
+            assert_eq!(reactor.app.failures.len() as u64, REFUSALS);
+            assert!(reactor.app.failures.iter().all(|it| it.contains("Connection refused")));
+            let server = UdpSocket::bind(address).expect("the port is still free");
+            server.send_to(b"still there", own).expect("it is sent");
+            turn_until(&mut reactor, |reactor| reactor.app.messages == [b"still there"]);
+        });
+    }
+}
+
 /// Checks that the loop has nothing to do.
 fn assert_sleeps(reactor: &mut Reactor<Told>) {
     for _ in 0..5 {
@@ -62,46 +99,6 @@ fn assert_sleeps(reactor: &mut Reactor<Told>) {
     let after = reactor.counters();
     assert_eq!(after.runs, before.runs, "it does not sleep: {after}");
     assert_eq!(after.idle_spins, 0, "{after}");
-}
-
-/// Sends what it is given when it opens, and answers nothing.
-struct Sends(Vec<(Option<Peer>, usize)>);
-
-impl Service<Bytes, Told> for Sends {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
-        self.resume(reply, context)
-    }
-
-    fn call(
-        &mut self,
-        message: &mut [u8],
-        _reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        context.app.messages.push(message.to_vec());
-        Flow::Continue
-    }
-
-    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
-        for (peer, size) in &self.0 {
-            if let Some(peer) = peer {
-                reply.to(peer);
-            }
-            reply.send(&vec![7; *size]);
-        }
-        Flow::Continue
-    }
-
-    fn failed(
-        &mut self,
-        failure: &DatagramFailure,
-        reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
-        context.app.failures.push(format!("{peer} {failure}"));
-        Flow::Continue
-    }
 }
 
 #[test]
