@@ -47,7 +47,8 @@
 //!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
-//! - [`testing`] checks codecs and drives sessions in memory.
+//! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
+//!   for pauses that must differ.
 //!
 //! The book describes the parts together: `docs/src/getting-started.md`, `docs/src/link.md`.
 //!
@@ -68,6 +69,7 @@ pub mod exchange;
 mod limits;
 pub mod link;
 mod output;
+mod random;
 mod reason;
 pub mod resp;
 mod search;
@@ -84,6 +86,7 @@ pub use effects::Effects;
 pub use exchange::Exchange;
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Output};
+pub use random::Random;
 pub use reason::Reason;
 pub use service::{Flow, Reply, Service};
 pub use session::{Cause, ConnectionId, Context, Session};

@@ -1,21 +1,18 @@
-//! Tools for tests: checks for any codec, a connection in memory ([`Wire`], [`drive`]), and
-//! pseudo-random numbers ([`Random`]).
+//! Tools for tests: checks for any codec, and a connection in memory ([`Wire`], [`drive`]).
 //!
 //! Each check panics when the codec is wrong, with a message that says what was expected and what
 //! happened. The codecs of this crate pass the same checks.
 
 mod cipher;
-mod random;
 mod wire;
 
 use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 
 pub use cipher::ToyCipher;
-pub use random::Random;
 pub use wire::Wire;
 
 use crate::link::Front;
-use crate::{Buffer, Codec, Decoded, FileRange, Output, Reason, Session};
+use crate::{Buffer, Codec, Decoded, FileRange, Output, Random, Reason, Session};
 
 /// The result of decoding a stream piece by piece.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub use folder::Folder;
 pub use namespace::{BLACKHOLE, in_namespace};
 pub use peers::{has_peer, skip, tell};
-pub use protocol::testing::Random;
+pub use protocol::Random;
 pub use redis::Redis;
 pub use udp::udp_drops;
 

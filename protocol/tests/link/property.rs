@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use protocol::testing::Random;
+use protocol::Random;
 
 use crate::model::play;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use protocol::link::{Layer, Link, Moment, Passed, Plain, Scratch};
-use protocol::testing::{Random, ToyCipher};
-use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
+use protocol::testing::ToyCipher;
+use protocol::{Buffer, ConnectionId, Context, Flow, Limits, Output, Random, Reason, Session};
 
 use crate::driver::{Driver, Watch};
 

@@ -52,8 +52,9 @@ pub struct ClientOptions {
     pub pause_min: Duration,
     /// The largest bound of a pause. Default 10 s.
     pub pause_max: Duration,
-    /// The start of the random numbers. With `None`, the default, it is made from the time of day,
-    /// the target and the name of the source.
+    /// The start of the random numbers. With `None`, the default, each client has its own, which the
+    /// system makes at random: clients of equal programs that start together do not come back
+    /// together.
     pub seed: Option<u64>,
     /// What becomes of a connection that no request uses. Default: it is kept alive, with a question
     /// after 30 s.

@@ -1,9 +1,9 @@
 //! The pauses between attempts to connect.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 use std::time::Duration;
 
-use protocol::testing::Random;
+use protocol::Random;
 
 use super::ClientOptions;
 use crate::{Location, Token, kernel};
@@ -20,12 +20,7 @@ pub(super) struct Pauses {
 
 impl Pauses {
     pub(super) fn new(options: &ClientOptions, target: Option<&Location>, me: Token) -> Self {
-        // The parts are the same in each run of a simulation.
-        let seed = options.seed.unwrap_or_else(|| {
-            let mut hasher = DefaultHasher::new();
-            (kernel::time_of_day(), target, me).hash(&mut hasher);
-            hasher.finish()
-        });
+        let seed = options.seed.unwrap_or_else(|| seed_of(target, me));
         Self {
             random: Random::new(seed),
             min: options.pause_min,
@@ -47,8 +42,21 @@ impl Pauses {
     }
 }
 
+/// Returns a seed of its own for each client, also among equal programs that start at the same time:
+/// the keys of the hash come from the system (`getrandom(2)`). In a simulation, which has to be
+/// repeated, they are fixed.
+fn seed_of(target: Option<&Location>, me: Token) -> u64 {
+    if kernel::is_simulated() {
+        let hasher = BuildHasherDefault::<DefaultHasher>::new();
+        return hasher.hash_one((kernel::time_of_day(), target, me));
+    }
+    RandomState::new().hash_one((target, me))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn pauses(seed: u64) -> Pauses {
@@ -92,5 +100,13 @@ mod tests {
         (0..10).for_each(|_| _ = pauses.next());
         pauses.reset();
         assert!(pauses.next() < ClientOptions::DEFAULT.pause_min);
+    }
+
+    #[test]
+    fn equal_clients_that_begin_at_once_pause_differently() {
+        let pauses: HashSet<_> = (0..100)
+            .map(|_| Pauses::new(&ClientOptions::DEFAULT, None, Token::NONE).next())
+            .collect();
+        assert!(pauses.len() > 90, "{pauses:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 /// A sequence of pseudo-random numbers, which is the same for the same seed, so that a failure can
 /// be repeated. It is the xorshift of Marsaglia, 2003, with 64 bits. It is not suitable for
-/// secrets.
+/// secrets. The caller chooses a seed that cannot be guessed where that matters.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
