@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use protocol::codecs::Lines;
 use protocol::exchange::{Caller, Exchange, Expired, Heard, Left, Opening, Said};
 use protocol::link::{IdleLimit, Link};
-use protocol::testing::{Random, Wire};
-use protocol::{Limits, Reason, Reply};
+use protocol::testing::Wire;
+use protocol::{Limits, Random, Reason, Reply};
 
 /// Lines in order: `push ...` answers no request, `bye` refuses. With `greets`, the peer has to say
 /// `welcome` first.
@@ -335,6 +335,62 @@ fn what_was_sent_in_part_is_sent_unless_only_whole_requests_count() {
         let in_part: Vec<bool> = (0..3).map(|it| room > it * 3).collect();
         let whole: Vec<bool> = (0..3).map(|it| room >= it * 3 + 3).collect();
         assert_eq!((fates::<false>(room), fates::<true>(room)), (in_part, whole), "room {room}");
+    }
+}
+
+/// Plays a connection whose peer accepts `room` bytes of four requests, sends `input`, and ends its
+/// stream. The session is woken in the pass in which it learns that. Returns the tickets that were
+/// answered, those that are left with whether their requests were sent, and what the peer accepts
+/// after the end.
+fn play_to_the_end(room: u64, input: &[u8]) -> (Vec<u64>, Vec<(u64, bool)>, Vec<u8>) {
+    let mut wire = lined();
+    wire.set_room(room, &mut ());
+    ask(&mut wire, &[1, 2]);
+    assert_eq!(wire.take_sent().len() as u64, room);
+    wire.session_mut().queue("r3".to_owned(), 3);
+    wire.session_mut().queue("r4".to_owned(), 4);
+    wire.arrive(input, true);
+    wire.wake(&mut ());
+    let answered = replies(&mut wire).into_iter().map(|(ticket, _)| ticket).collect();
+    wire.set_room(u64::MAX, &mut ());
+    let after = wire.take_sent();
+    assert!(wire.reason().is_some(), "nothing is waited for");
+    (answered, left(wire), after)
+}
+
+#[test]
+fn nothing_is_sent_once_the_peer_has_ended_and_what_was_not_is_known() {
+    let input = b"push a\none\ntwo\n";
+    for split in 0..=input.len() {
+        // As many replies as were requested.
+        let answers = input[..split].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let answers = answers.saturating_sub(1);
+        for room in answers * 3..=6 {
+            let (answered, left, after) = play_to_the_end(room, &input[..split]);
+            let tickets: Vec<u64> = (1..=answers).collect();
+            assert_eq!(answered, tickets, "split {split}, room {room}");
+            let expected: Vec<_> = (answers + 1..=4).map(|it| (it, room >= it * 3)).collect();
+            assert_eq!((left, after), (expected, vec![]), "split {split}, room {room}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_a_peer_that_has_broken_the_protocol() {
+    for room in 3..=6 {
+        let mut wire = lined();
+        wire.set_room(room, &mut ());
+        ask(&mut wire, &[1, 2]);
+        wire.take_sent();
+        wire.session_mut().queue("r3".to_owned(), 3);
+        wire.arrive(b"one\nbye\n", false);
+        wire.wake(&mut ());
+        assert_eq!(replies(&mut wire), [(1, "r1=one".to_owned())]);
+        wire.set_room(u64::MAX, &mut ());
+        assert_eq!(wire.take_sent(), b"", "room {room}");
+        wire.end_input(&mut ());
+        assert!(wire.reason().is_some_and(|reason| reason.to_string().contains("it says bye")));
+        assert_eq!(left(wire), [(2, room == 6), (3, false)], "room {room}");
     }
 }
 

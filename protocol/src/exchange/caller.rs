@@ -66,7 +66,8 @@ struct Written<R, T> {
 /// ([`end`](Self::end)).
 ///
 /// A connection that ends its stream with requests in flight ends with [`Reason::PeerClosed`]: the
-/// peer has said all that it wanted to.
+/// peer has said all that it wanted to. Requests that the driver has not passed on by then are not
+/// sent, since no reply could come.
 pub struct Caller<E: Exchange, T> {
     exchange: E,
     codec: E::Codec,
@@ -84,7 +85,7 @@ pub struct Caller<E: Exchange, T> {
     said: VecDeque<Said<T, E::Reply, E::Push>>,
     /// How many bytes of output the connection has had.
     written: u64,
-    /// How many of them were passed on by the driver, known at the end.
+    /// How many of them the driver has passed on, known at the end.
     passed_on: Option<u64>,
     is_finishing: bool,
     /// Something was received since that was last asked.
@@ -318,9 +319,9 @@ impl<E: Exchange, T> Caller<E, T> {
         }
     }
 
-    /// Writes queued requests as far as the limits allow. `before` is the length of the output when
-    /// the call began.
-    fn write(&mut self, output: &mut Output, output_high: u64, before: u64) {
+    /// Writes queued requests as far as the limits allow. `passed_on` is how many bytes of output the
+    /// driver has passed on.
+    fn write(&mut self, output: &mut Output, output_high: u64, passed_on: u64) {
         while self.opening == Opening::Ready
             && self.in_flight.len() < self.in_flight_max
             && output.len() < output_high
@@ -329,14 +330,14 @@ impl<E: Exchange, T> Caller<E, T> {
         {
             let key = self.next_key;
             self.next_key += 1;
-            let start = self.written + (output.len() - before);
+            let start = passed_on + output.len();
             let mut reply = Reply::new(&mut self.codec, output);
             self.exchange.write(&request, key & E::NUMBER_MAX, &mut reply);
             if let Some(reply) = self.exchange.one_way(&request) {
                 self.said.push_back(Said::Answered { ticket, reply });
                 continue;
             }
-            let end = self.written + (output.len() - before);
+            let end = passed_on + output.len();
             self.awaited += 1;
             self.in_flight.push_back(Written { key, request, ticket: Some(ticket), start, end });
         }
@@ -354,7 +355,11 @@ impl<E: Exchange, T> Caller<E, T> {
         output: &mut Output,
         context: &mut Context<'_, A>,
     ) -> Result<Flow, Reason> {
-        let before = output.len();
+        if context.cause == Cause::Opened {
+            // What an earlier session of the connection has left is sent before.
+            self.written = output.len();
+        }
+        let (waits, passed_on) = (output.len(), self.written.saturating_sub(output.len()));
         match context.cause {
             Cause::Opened => self.begin(output, context),
             Cause::Timeout(OPENING) => return Err(Reason::Deadline),
@@ -364,9 +369,16 @@ impl<E: Exchange, T> Caller<E, T> {
         }
         let heard = self.hear(input, output, context);
         if heard.is_ok() && !context.input_ended {
-            self.write(output, context.limits.output_high, before);
+            self.write(output, context.limits.output_high, passed_on);
+            self.written = passed_on + output.len();
+        } else {
+            // No request can be answered any more, so those that wait in the output are not sent. Nor
+            // is what comes after them: the peer would take it for the rest of the first.
+            self.passed_on = Some(passed_on);
+            if waits > 0 {
+                output.clear();
+            }
         }
-        self.written += output.len() - before;
         heard?;
         if context.input_ended {
             self.codec.finish(input.filled()).map_err(Reason::refused)?;
@@ -388,7 +400,8 @@ impl<A, E: Exchange, T> Session<A> for Caller<E, T> {
     }
 
     fn closed(&mut self, _reason: &Reason, context: &mut Context<'_, A>) {
-        self.passed_on = Some(self.written.saturating_sub(context.unsent));
+        let passed_on = self.written.saturating_sub(context.unsent);
+        self.passed_on.get_or_insert(passed_on);
     }
 }
 

@@ -134,6 +134,13 @@ impl<S, L: Layer> Wire<S, L> {
         self.run(app);
     }
 
+    /// Makes bytes of the peer arrive, and the end of its stream if it has `ended`. They are read when
+    /// the link runs next, in the pass in which it learns of what else happens.
+    pub fn arrive(&mut self, bytes: &[u8], ended: bool) {
+        self.incoming.extend_from_slice(bytes);
+        self.incoming_ended |= ended;
+    }
+
     /// Ends the stream of the peer.
     pub fn end_input<A>(&mut self, app: &mut A)
     where
