@@ -9,7 +9,7 @@ use protocol::exchange::{Caller, Said};
 
 use super::desk::{Desk, earliest};
 use super::outcome::{ClientState, Outcomes, Unanswered};
-use super::records::{Asked, Call, Ended, Ending, Orders, Ticket};
+use super::records::{Asked, Call, EndCause, Ended, Ending, Orders, Ticket};
 use crate::{Cx, Expired, Handler, LoopCx, Reason, Stream, Timeout, TimerId, Token};
 
 /// Deadlines that follow one another more closely pass together.
@@ -234,6 +234,13 @@ impl<A: 'static, E: Exchange> Handler<A> for Connection<A, E> {
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         let Some(stream) = self.stream.take() else { return };
         let (mut session, reason) = stream.into_closed(reason, cx);
+        let ending = self.desk.ending();
+        let cause = match reason {
+            _ if self.is_let_go => EndCause::Idleness,
+            // The source of the client closes it for no other reason.
+            Reason::Cancelled if ending == Ending::Not => EndCause::Move,
+            _ => EndCause::Failure,
+        };
         let mut outcomes = Outcomes::new();
         // Replies that were read and not delivered, since a completion before them panicked.
         while let Some(said) = session.next_said() {
@@ -246,15 +253,15 @@ impl<A: 'static, E: Exchange> Handler<A> for Connection<A, E> {
             reason: Arc::new(reason),
             up_since: self.up_since,
             has_answered: self.has_answered,
-            is_let_go: self.is_let_go,
+            cause,
         };
         let (exchange, left) = session.end();
         self.desk.take_back(exchange, left, ended, &mut outcomes);
-        self.desk.set_state(match self.desk.ending() {
-            Ending::Not if self.is_let_go => ClientState::Idle,
-            Ending::Not => ClientState::BackingOff,
+        self.desk.set_state(match (ending, cause) {
+            (Ending::Not, EndCause::Failure) => ClientState::BackingOff,
+            (Ending::Not, EndCause::Idleness | EndCause::Move) => ClientState::Idle,
             // There is no further connection.
-            Ending::Finishing | Ending::Closing | Ending::Gone => ClientState::Closed,
+            _ => ClientState::Closed,
         });
         cx.wake(self.client);
         outcomes.call(cx);

@@ -13,7 +13,7 @@ use protocol::exchange::{Caller, Left};
 use super::aim::Aim;
 use super::hooks::Hooks;
 use super::outcome::{ClientState, Completion, NotSent, Outcomes, Unanswered};
-use super::records::{Asked, Call, Ended, Ending, Orders, Ticket};
+use super::records::{Asked, Call, EndCause, Ended, Ending, Orders, Ticket};
 use super::{ClientOptions, WhenIdle};
 use crate::planted::{self, Planted};
 use crate::{Location, Reason, ResolveError, Resolved, Waker, kernel};
@@ -36,6 +36,8 @@ struct Inner<A, E: Exchange> {
     /// The exchange, while there is no connection.
     exchange: Option<E>,
     ended: Option<Ended>,
+    /// A connection is to be made although no request waits.
+    is_probed: bool,
     /// The answer of the resolver, and the number of the question.
     resolved: Option<(u64, Lookup)>,
     failure: Option<Arc<Reason>>,
@@ -67,6 +69,7 @@ impl<A, E: Exchange> Desk<A, E> {
             is_attended: false,
             exchange: Some(exchange),
             ended: None,
+            is_probed: false,
             resolved: None,
             failure: None,
             is_down: false,
@@ -262,7 +265,8 @@ impl<A, E: Exchange> Desk<A, E> {
         outcomes: &mut Outcomes<A, E>,
     ) {
         let mut inner = self.lock();
-        let stays = self.options.waits && inner.ending == Ending::Not;
+        let waits = self.options.waits || ended.cause == EndCause::Move;
+        let stays = waits && inner.ending == Ending::Not;
         let (mut unsent, mut completed) = (Vec::new(), 0);
         for Left { request, ticket, is_sent } in left {
             let Ticket::Call(call) = ticket else { continue };
@@ -290,7 +294,7 @@ impl<A, E: Exchange> Desk<A, E> {
         inner.exchange = Some(exchange);
         inner.connection = None;
         inner.is_attended = false;
-        if !ended.is_let_go {
+        if ended.cause == EndCause::Failure {
             (inner.failure, inner.is_down) = (Some(Arc::clone(&ended.reason)), true);
         }
         inner.ended = Some(ended);
@@ -321,6 +325,26 @@ impl<A, E: Exchange> Desk<A, E> {
         (inner.failure, inner.is_down) = (Some(Arc::clone(&reason)), true);
         drop(inner);
         reason
+    }
+
+    /// Makes a client that has failed and rests connect again although no request waits.
+    pub(super) fn probe(&self) {
+        let mut inner = self.lock();
+        if inner.failure.is_none() || inner.is_probed {
+            return;
+        }
+        inner.is_probed = true;
+        let waker = inner.client.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            // Where the loop is gone, the client has ended.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Returns whether that was asked for since the last call.
+    pub(super) fn take_probe(&self) -> bool {
+        std::mem::take(&mut self.lock().is_probed)
     }
 
     /// Records that the next request makes the client connect.

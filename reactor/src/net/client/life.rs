@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::desk::Desk;
 use super::outcome::{ClientState, NotSent, Outcomes};
 use super::pauses::Pauses;
-use super::records::{Ended, Ending};
+use super::records::{EndCause, Ended, Ending};
 use crate::net::connector::target::interleaved;
 use crate::source::registration::Sharing;
 use crate::{
@@ -52,7 +52,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
     /// Does what is due, and sets when it has to be called again.
     fn proceed(&mut self, cx: &mut Cx<'_, A>) {
         let (now, mut outcomes) = (cx.now(), Outcomes::new());
-        let is_wanted = self.desk.expire(now, &mut outcomes);
+        let is_wanted = self.desk.expire(now, &mut outcomes) | self.desk.take_probe();
         if self.desk.aim.take_moved() {
             self.move_on(cx);
         }
@@ -233,7 +233,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
             let reason = &ended.reason;
             self.desk.hooks.disconnect.with(|hook| hook(reason, &mut cx.outside()));
         }
-        if ended.is_let_go {
+        if ended.cause == EndCause::Idleness {
             info!("{}: the idle connection was closed", self.desk.aim);
         } else if std::mem::take(&mut self.is_moving) {
             self.desk.rest();

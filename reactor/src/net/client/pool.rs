@@ -14,16 +14,25 @@ use crate::{Cx, Location, LoopCx};
 /// Several [`Client`]s of one or more servers. Each request goes to the one that is likely to answer
 /// it first: a client with a connection and the fewest requests pending.
 ///
-/// It is a handle, as a [`Client`] is. Every client of the pool has all of the properties of a
-/// client: it checks the health of its connection, backs off when its server fails, and is then
-/// avoided as long as another one works.
+/// It is a handle, as a [`Client`] is. How many connections there are follows from
+/// [`ClientOptions::when_idle`], and never exceeds the size of the pool for each server:
 ///
-/// How many connections there are follows from [`ClientOptions::when_idle`]. Clients that keep their
-/// connections alive make all of them at once. Clients that let idle connections go make one when all
-/// others are busy, up to the size of the pool.
+/// - Clients that keep their connections alive make all of them at once. Each asks its server whether
+///   it lives ([`Exchange::health`]). A connection whose server does not answer in time is cut. Its
+///   client backs off, and comes back once the server accepts a connection, and also opens it where
+///   the protocol says so ([`Exchange::open`]).
+/// - Clients that let idle connections go make one when all others are busy. A connection that was
+///   let go is made again for a request, and for nothing else: nothing asks whether its server lives.
 ///
-/// The order of requests is kept within a client only, so requests that depend on one another belong
-/// to one client ([`clients`](Self::clients)), or wait for each other's replies.
+/// A client that has failed is avoided as long as another one has a connection. Where clients let
+/// idle connections go, the pool connects such a client again while it is used, at the pace of the
+/// client's pauses. No request is risked to find out whether a server is back.
+///
+/// A request stays with its client. If the connection fails before the request was sent, the request
+/// waits for the next connection of that client, unless [`ClientOptions::waits`] says otherwise. The
+/// order of requests is kept within a client only, so requests that depend on one another belong to
+/// one client ([`clients`](Self::clients), [`choose`](Self::choose)), or wait for each other's
+/// replies.
 pub struct Pool<A, E: Exchange> {
     shared: Arc<Shared<A, E>>,
 }
@@ -69,7 +78,7 @@ impl<A: 'static, E: Exchange> Pool<A, E> {
         request: E::Request,
         completion: impl FnOnce(Result<E::Reply, Unanswered>, &mut LoopCx<'_, A>) + Send + 'static,
     ) -> Result<(), NotSent> {
-        self.choose().call(request, completion)
+        self.chosen().call(request, completion)
     }
 
     /// Sends a request with one of the clients: see [`Client::call_within`].
@@ -82,7 +91,7 @@ impl<A: 'static, E: Exchange> Pool<A, E> {
         request: E::Request,
         completion: impl FnOnce(Result<E::Reply, Unanswered>, &mut LoopCx<'_, A>) + Send + 'static,
     ) -> Result<(), NotSent> {
-        self.choose().call_within(timeout, request, completion)
+        self.chosen().call_within(timeout, request, completion)
     }
 
     /// Sends a request from another thread, and blocks until it has its result: see
@@ -91,29 +100,23 @@ impl<A: 'static, E: Exchange> Pool<A, E> {
     /// # Errors
     /// When the request has no reply.
     pub fn wait(&self, request: E::Request) -> Result<E::Reply, Unanswered> {
-        self.choose().wait(request)
+        self.chosen().wait(request)
     }
 }
 
 impl<A, E: Exchange> Pool<A, E> {
-    /// Returns the client that is likely to answer first.
-    fn choose(&self) -> &Client<A, E> {
+    /// Chooses the client for the next request: one with a connection and the fewest requests
+    /// pending, or else one that is likely to have a connection soon. Equal clients take turns.
+    /// Returns its place in [`clients`](Self::clients).
+    pub fn choose(&self) -> usize {
         let clients = &self.shared.clients;
         let start = self.shared.turn.fetch_add(1, Ordering::Relaxed) % clients.len();
-        let (before, after) = clients.split_at(start);
-        let cost = |client: &&Client<A, E>| {
-            let pending = client.pending();
-            let class = match client.state() {
-                ClientState::Up if pending == 0 => 0,
-                ClientState::Idle if pending == 0 => 1,
-                ClientState::Up => 2,
-                ClientState::Idle | ClientState::Resolving | ClientState::Connecting => 3,
-                ClientState::BackingOff => 4,
-                ClientState::Closed => 5,
-            };
-            (class, pending)
-        };
-        after.iter().chain(before).min_by_key(cost).unwrap_or(&clients[start])
+        let places = (start..clients.len()).chain(0..start);
+        places.min_by_key(|place| clients[*place].cost()).unwrap_or(start)
+    }
+
+    fn chosen(&self) -> &Client<A, E> {
+        &self.shared.clients[self.choose()]
     }
 
     /// Returns the clients, for hooks and for requests that belong together.
@@ -139,6 +142,27 @@ impl<A, E: Exchange> Pool<A, E> {
     /// Ends all clients at once: see [`Client::close`].
     pub fn close(&self) {
         self.clients().iter().for_each(Client::close);
+    }
+}
+
+impl<A, E: Exchange> Client<A, E> {
+    /// Returns how late this client is likely to answer, for comparison with others. Makes a client
+    /// that has failed and rests connect again.
+    fn cost(&self) -> (u8, usize) {
+        let pending = self.pending();
+        let class = match self.state() {
+            ClientState::Up if pending == 0 => 0,
+            ClientState::Idle if self.failure().is_some() => {
+                self.handle.desk.probe();
+                4
+            }
+            ClientState::Idle if pending == 0 => 1,
+            ClientState::Up => 2,
+            ClientState::Idle | ClientState::Resolving | ClientState::Connecting => 3,
+            ClientState::BackingOff => 5,
+            ClientState::Closed => 6,
+        };
+        (class, pending)
     }
 }
 

@@ -64,8 +64,18 @@ pub(super) struct Ended {
     pub(super) up_since: Option<Instant>,
     /// Whether the server has answered something.
     pub(super) has_answered: bool,
-    /// Whether it was let go.
-    pub(super) is_let_go: bool,
+    pub(super) cause: EndCause,
+}
+
+/// What has ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndCause {
+    /// The server, the network, or a limit.
+    Failure,
+    /// Nothing has used it.
+    Idleness,
+    /// The client has another target.
+    Move,
 }
 
 /// What a connection has to do, beside the requests that it has taken.

@@ -1,6 +1,10 @@
 //! A client that outlives its connections: each request completes exactly once (P21).
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod pool;
+mod states;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -16,7 +20,7 @@ use protocol::exchange::{Exchange, Heard, Opening};
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::{
     Client, ClientOptions, ClientState, ConnectOptions, Location, LoopCx, LoopLimits, NotSent,
-    Pool, Reactor, Unanswered, WhenIdle,
+    Reactor, Unanswered, WhenIdle,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -39,6 +43,8 @@ struct App {
     /// What requests were completed with.
     results: Vec<(&'static str, Result<String, Unanswered>)>,
     events: Vec<String>,
+    /// The name of the server that does not answer.
+    silent: &'static str,
 }
 
 /// Lines in order, where `!` is a push. With `GREETS`, the server has to answer first.
@@ -576,65 +582,6 @@ fn a_client_without_a_handle_finishes_and_ends() {
         turn_until(&mut reactor, |reactor| reactor.counters().live() == baseline);
         assert_eq!(shorts(&reactor), ["late=late"]);
     });
-}
-
-fn pool(
-    reactor: &mut Reactor<App>,
-    targets: &[Location],
-    size: usize,
-    options: ClientOptions,
-) -> Pool<App, Talk> {
-    Pool::open(targets, size, options, |_| Talk, &mut reactor.cx()).expect("it opens")
-}
-
-fn ask_pool(pool: &Pool<App, Talk>, request: &'static str) {
-    let report = move |result, cx: &mut LoopCx<'_, App>| cx.app.results.push((request, result));
-    pool.call(request.to_owned(), report).expect("it is accepted");
-}
-
-#[test]
-fn a_pool_makes_connections_up_to_its_size_and_chooses_the_least_busy() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let options = ClientOptions { when_idle: WhenIdle::LetGo(LONG), ..OPTIONS };
-    let pool = pool(&mut reactor, &[target], 3, options);
-    for number in 1..=3 {
-        // One after the other, so one connection is enough.
-        ask_pool(&pool, "a");
-        completed(&mut reactor, number);
-    }
-    assert_eq!((pool.up(), reactor.counters().accepts), (1, 1));
-    // Each holds up its connection.
-    (0..3).for_each(|_| ask_pool(&pool, "hold"));
-    turn_until(&mut reactor, |reactor| reactor.app.received.len() == 6);
-    assert_eq!((pool.up(), pool.pending(), reactor.counters().accepts), (3, 3, 3));
-    let pending: Vec<usize> = pool.clients().iter().map(Client::pending).collect();
-    assert_eq!(pending, [1, 1, 1]);
-    (0..3).for_each(|_| ask_pool(&pool, "hold"));
-    let pending: Vec<usize> = pool.clients().iter().map(Client::pending).collect();
-    assert_eq!(pending, [2, 2, 2]);
-    pool.close();
-    completed(&mut reactor, 9);
-    assert_eq!(pool.pending(), 0);
-}
-
-#[test]
-fn a_pool_avoids_servers_that_have_failed() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let targets = [vacant(), server(&mut reactor), vacant()];
-    let pool = pool(&mut reactor, &targets, 2, OPTIONS);
-    turn_until(&mut reactor, |_| {
-        pool.up() == 2 && pool.clients().iter().filter(|it| it.failure().is_some()).count() == 4
-    });
-    for number in 1..=100 {
-        ask_pool(&pool, "a");
-        if number % 10 == 0 {
-            completed(&mut reactor, number);
-        }
-    }
-    assert!(reactor.app.results.iter().all(|(_, result)| result.is_ok()));
-    let nothing = Pool::open(&targets, 0, OPTIONS, |_| Talk::<false>, &mut reactor.cx());
-    assert!(nothing.is_err());
 }
 
 #[test]
