@@ -8,7 +8,7 @@
 use clients::resp::{Answer, Client, Command, Error, Options};
 use protocol::codecs::Lines;
 use protocol::{ConnectionId, Context, Conversation, Flow, Limits, Reason, Reply, Service};
-use reactor::{ClientOptions, ListenOptions, Listener, Reactor, Stream};
+use reactor::{ClientOptions, ListenOptions, Listener, LoopCx, Reactor, Stream};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Service<Lines, App> for Limiter {
     fn call(
         &mut self,
         caller: &mut [u8],
-        _: &mut Reply<'_, Lines>,
+        reply: &mut Reply<'_, Lines>,
         context: &mut Context<'_, App>,
     ) -> Flow {
         let (me, app) = (context.me, &mut *context.app);
@@ -39,30 +39,29 @@ impl Service<Lines, App> for Limiter {
             Command::new(["INCR", &key]),
             Command::new(["EXPIRE", &key, &(2 * WINDOW).to_string()]),
         ]);
-        let asked = app.redis.as_ref().map(|redis| {
-            redis.execute(count, None, move |result, cx| {
-                let answer = judge(&result, cx.app.limit);
-                // The connection may be gone.
-                cx.app.waiting.entry(me).and_modify(|it| *it = Some(answer));
-                cx.wake(me);
-            })
-        });
+        let done = move |result, cx: &mut LoopCx<'_, App>| {
+            let answer = judge(&result, cx.app.limit);
+            // The connection may be gone.
+            cx.app.waiting.entry(me).and_modify(|it| *it = Some(answer));
+            cx.wake(me);
+        };
+        let asked = app.redis.as_ref().map(|redis| redis.execute(count, None, done));
         if let Some(Err(error)) = asked {
-            app.waiting.insert(me, Some(judge(&Err(error), app.limit)));
-            context.effects.wake(me);
-        } else {
-            app.waiting.insert(me, None);
+            // Redis is away, and that is known already.
+            reply.send(judge(&Err(error), app.limit).as_bytes());
+            return Flow::Continue;
         }
+        app.waiting.insert(me, None);
         Flow::Pause
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Lines>, context: &mut Context<'_, App>) -> Flow {
-        match context.app.waiting.remove(&context.me) {
-            Some(Some(answer)) => reply.send(answer.as_bytes()),
-            Some(None) => _ = context.app.waiting.insert(context.me, None),
-            None => {}
+        let waiting = &mut context.app.waiting;
+        if let Some(Some(answer)) = waiting.get(&context.me) {
+            reply.send(answer.as_bytes());
+            waiting.remove(&context.me);
         }
-        if context.app.waiting.contains_key(&context.me) { Flow::Pause } else { Flow::Continue }
+        if waiting.contains_key(&context.me) { Flow::Pause } else { Flow::Continue }
     }
 
     fn closed(&mut self, _: &Reason, context: &mut Context<'_, App>) {

@@ -47,12 +47,17 @@ impl Redis {
         let _ = self.process.wait();
     }
 
+    /// Sends the server a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, signal: &str) {
+        process::signal(self.process.id(), signal);
+    }
+
     /// Ends the server with a signal, such as `TERM`, and waits until it has ended.
     ///
     /// # Panics
     /// Panics if the server has ended already.
     pub fn end(&mut self, signal: &str) {
-        process::signal(self.process.id(), signal);
+        self.signal(signal);
         self.process.wait().expect("it can be waited for");
     }
 

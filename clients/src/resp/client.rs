@@ -1,6 +1,7 @@
 //! A client on the loop, which outlives its connections.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::{Answer, Cause, Error, Message, Options};
 
 /// A client of a server of RESP on the loop: no call blocks, and it connects again when its
 /// connection ends. Every new connection requests the version of RESP, sends the password, selects
-/// the database, sets the name ([`Options`]), and restores the subscriptions.
+/// the database, sets the name and requests reports of changed keys ([`Options`]), and restores the
+/// subscriptions. What other commands have changed of a connection is not restored.
 ///
 /// It is a handle, which any thread may clone and use. When the last one is dropped, the client
 /// finishes what it has accepted and ends. `A` is the application state of the loop.
@@ -51,7 +53,8 @@ impl<A: 'static> Client<A> {
     /// `host:6379` or `unix:/run/redis.sock`. A server that cannot be reached, or that refuses the
     /// password, is no error here: the client tries again, and [`failure`](Self::failure) says why.
     ///
-    /// Of `options`, the version, the credentials, the database, the name and the limits count.
+    /// Of `options`, the version, the credentials, the database, the name, the tracking and the limits
+    /// count.
     /// Times are those of `client`.
     ///
     /// # Errors
@@ -63,9 +66,7 @@ impl<A: 'static> Client<A> {
         client: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> Result<Self, Error> {
-        let fail = |text: String| Error::new("connect", address, Cause::Address(text));
-        let target: Location = address.parse().map_err(|error| fail(format!("{error}")))?;
-        Self::build(Some(target), address, options, client, cx)
+        Self::build(Some(location(address)?), address, options, client, cx)
     }
 
     /// Starts a client whose server is not known yet. Commands wait until
@@ -86,19 +87,16 @@ impl<A: 'static> Client<A> {
         target: Option<Location>,
         address: &str,
         options: &Options,
-        mut client: ClientOptions,
+        client: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> Result<Self, Error> {
-        let size_max = client.limits.message_size_max.max(options.answers_size_max);
-        client.limits.message_size_max = size_max;
-        let exchange = RespExchange::new(address, options);
+        options.check(address)?;
+        let (client, exchange) = (bounded(client, options), RespExchange::new(address, options));
         let opened = match target {
             Some(target) => reactor::Client::open(target, exchange, client, cx),
             None => reactor::Client::open_later(exchange, client, cx),
         };
-        let inner =
-            opened.map_err(|error| Error::new("connect", address, Cause::Io(Arc::new(error))))?;
-        Ok(Self { inner, address: address.into() })
+        opened.map(|inner| Self::of(inner, address)).map_err(|error| failed(address, error))
     }
 
     /// Sends a command, and calls `completion` on the loop with the result: exactly once, never
@@ -329,6 +327,11 @@ impl<A: 'static> Client<A> {
         self.inner.close();
     }
 
+    /// Returns a client whose errors call the server `address`.
+    pub(super) fn of(inner: reactor::Client<A, RespExchange>, address: &str) -> Self {
+        Self { inner, address: address.into() }
+    }
+
     fn refused(&self, name: Name, why: NotSent) -> Error {
         Error::new(name.text(), &self.address, Cause::Unanswered(why.into()))
     }
@@ -344,6 +347,25 @@ impl<A> fmt::Debug for Client<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.inner, f)
     }
+}
+
+/// Returns the server at an address.
+pub(super) fn location(address: &str) -> Result<Location, Error> {
+    address
+        .parse()
+        .map_err(|error| Error::new("connect", address, Cause::Address(format!("{error}"))))
+}
+
+/// Returns the options of a client whose answers have the limit of `options`.
+pub(super) fn bounded(mut client: ClientOptions, options: &Options) -> ClientOptions {
+    let size_max = client.limits.message_size_max.max(options.answers_size_max);
+    client.limits.message_size_max = size_max;
+    client
+}
+
+/// Returns the error of a client that could not be started.
+pub(super) fn failed(address: &str, error: io::Error) -> Error {
+    Error::new("connect", address, Cause::Io(Arc::new(error)))
 }
 
 /// Returns a result as the caller is told it.

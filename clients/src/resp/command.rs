@@ -56,7 +56,7 @@ impl Change {
 
 impl Command {
     /// Returns a command with one answer. Commands that change the connection itself (`HELLO`,
-    /// `AUTH`, `SELECT`, `SUBSCRIBE`, `MONITOR`, `CLIENT REPLY`) do not belong here:
+    /// `AUTH`, `SELECT`, `SUBSCRIBE`, `MONITOR`, `CLIENT REPLY`, `CLIENT TRACKING`) do not belong here:
     /// [`Options`](super::Options) and the methods of [`Client`](super::Client) have them, and
     /// repeat them on each new connection.
     ///

@@ -26,6 +26,8 @@ pub struct Error {
 pub enum Cause {
     /// The address is not valid, or its name was not resolved. The text says why.
     Address(String),
+    /// The options contradict one another. The text says how.
+    Options(&'static str),
     /// The connection could not be made.
     Connect(Arc<io::Error>),
     /// The server answered with an error, in these words. The connection goes on.
@@ -89,7 +91,7 @@ impl Error {
     pub fn may_be_done(&self) -> bool {
         match &self.cause {
             Cause::Unanswered(unanswered) => unanswered.may_be_done(),
-            Cause::Address(_) | Cause::Connect(_) | Cause::Server(_) => false,
+            Cause::Address(_) | Cause::Options(_) | Cause::Connect(_) | Cause::Server(_) => false,
             Cause::Closed
             | Cause::TimedOut
             | Cause::Io(_)
@@ -141,6 +143,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(text) => f.write_str(text),
+            Self::Options(text) => f.write_str(text),
             Self::Connect(error) => {
                 if let Some(error) = connect_error(error) {
                     return error.without_target().fmt(f);

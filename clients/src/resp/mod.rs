@@ -6,7 +6,7 @@
 //! [`Connection::subscribe`] and [`Connection::message`] are for channels.
 //!
 //! A [`Client`] is for programs with a loop: it never blocks, connects again when its connection
-//! ends, and completes each [`Command`] exactly once.
+//! ends, and completes each [`Command`] exactly once. A [`Pool`] is several of them.
 //!
 //! The codec is that of [`protocol::resp`]. An answer is decoded in the input and copied only into
 //! an [`Answer`]; [`Connection::call_with`] lends a view of it instead.
@@ -20,6 +20,7 @@ mod exchange;
 mod name;
 mod options;
 mod pipeline;
+mod pool;
 mod session;
 mod subscribe;
 
@@ -29,8 +30,9 @@ pub use command::Command;
 pub use connection::Connection;
 pub(crate) use error::connect_error;
 pub use error::{Cause, Error};
-pub use options::{Credentials, Options};
+pub use options::{Credentials, Options, Tracking};
 pub use pipeline::Pipeline;
+pub use pool::Pool;
 pub use subscribe::Message;
 
 pub use crate::blocking::Cutter;

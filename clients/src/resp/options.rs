@@ -34,6 +34,9 @@ pub struct Options {
     pub database: u32,
     /// The name of the connection, which `CLIENT LIST` of the server shows. Default none.
     pub name: Option<String>,
+    /// Which changes of keys the server reports, for a cache of what was read. Default none. It needs
+    /// RESP3.
+    pub tracking: Option<Tracking>,
     /// Whether a [`Client`](super::Client) regards a server that still loads its data set as one
     /// that cannot be reached yet. Default true: it would refuse nearly all commands. Programs that
     /// watch servers set it to false.
@@ -67,6 +70,7 @@ impl Default for Options {
             credentials: None,
             database: 0,
             name: None,
+            tracking: None,
             waits_for_data: true,
             only_master: false,
             connect_timeout: Some(Duration::from_secs(5)),
@@ -76,6 +80,33 @@ impl Default for Options {
             answers_size_max: 64 * 1024 * 1024,
             pushes_size_max: 16 * 1024 * 1024,
         }
+    }
+}
+
+/// Which changes of keys a server of Redis reports with
+/// [`Message::Invalidated`](super::Message::Invalidated) (`CLIENT TRACKING`).
+///
+/// A [`Client`](super::Client) requests them again on each new connection. What has changed between
+/// two connections is not reported, so a cache is to be emptied when a connection has ended
+/// ([`on_disconnect`](super::Client::on_disconnect)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// Of keys that this connection has read since their last report.
+    Read,
+    /// Of all keys that begin with one of these (`BCAST`), of all keys if there are none. The server
+    /// refuses a prefix that begins with another one.
+    Prefixes(Vec<String>),
+}
+
+impl Tracking {
+    /// Returns the command that requests the reports.
+    fn command(&self) -> Vec<&str> {
+        let mut command = vec!["CLIENT", "TRACKING", "ON"];
+        if let Self::Prefixes(prefixes) = self {
+            command.push("BCAST");
+            command.extend(prefixes.iter().flat_map(|prefix| ["PREFIX", prefix]));
+        }
+        command
     }
 }
 
@@ -112,12 +143,13 @@ impl Options {
 
     /// Connects to `address`: `127.0.0.1:6379`, `tcp://[::1]:6379`, `host:6379` or
     /// `unix:/run/redis.sock`. Then requests the version of RESP, sends the password, selects
-    /// the database and sets the name, as the options say.
+    /// the database, sets the name and requests reports of changes, as the options say.
     ///
     /// # Errors
-    /// When the address is not valid, the connection cannot be made in time, or the server refuses
-    /// the version, the password or the database.
+    /// When the address is not valid, the options contradict one another, the connection cannot be
+    /// made in time, or the server refuses the version, the password, the database or the reports.
     pub fn connect(&self, address: &str) -> Result<Connection, Error> {
+        self.check(address)?;
         let mut connection = Connection::open(address, self)?;
         for command in self.opening() {
             let answer = connection.call(&command)?;
@@ -126,6 +158,16 @@ impl Options {
             }
         }
         Ok(connection)
+    }
+
+    /// Checks whether a connection to `address` can be as these options say.
+    pub(super) fn check(&self, address: &str) -> Result<(), Error> {
+        if self.tracking.is_some() && self.protocol == Protocol::Resp2 {
+            // Redis accepts that, and reports nothing.
+            let cause = Cause::Options("tracking needs RESP3, since RESP2 has no pushes");
+            return Err(Error::new("connect", address, cause));
+        }
+        Ok(())
     }
 
     /// Returns the commands that open a connection.
@@ -150,6 +192,7 @@ impl Options {
         if let Some(name) = &self.name {
             commands.push(vec!["CLIENT", "SETNAME", name]);
         }
+        commands.extend(self.tracking.iter().map(Tracking::command));
         let owned = |command: Vec<&str>| command.into_iter().map(str::to_owned).collect();
         commands.into_iter().map(owned).collect()
     }

@@ -18,12 +18,23 @@ pub enum Message {
         /// The published bytes.
         payload: Vec<u8>,
     },
-    /// Another push, such as those of client-side caching in RESP3.
+    /// Keys have changed whose changes are reported ([`Options::tracking`](super::Options)): what was
+    /// kept of them is no longer valid. `None` means all keys, for example since the database was
+    /// emptied.
+    Invalidated(Option<Vec<Vec<u8>>>),
+    /// Another push of RESP3.
     Other(Answer),
 }
 
 impl From<Answer> for Message {
     fn from(answer: Answer) -> Self {
+        if let [kind, keys] = answer.elements()
+            && kind.as_bytes() == Some(b"invalidate")
+        {
+            let bytes = |key: &Answer| key.as_bytes().map(<[u8]>::to_vec);
+            let all = keys.elements().iter().filter_map(bytes).collect();
+            return Self::Invalidated((!keys.is_null()).then_some(all));
+        }
         let parts: Vec<_> = answer.elements().iter().map(Answer::as_bytes).collect();
         let (pattern, channel, payload) = match parts[..] {
             [Some(b"message" | b"smessage"), Some(channel), Some(payload)] => {
