@@ -137,7 +137,7 @@ pub const ALL: &[Scenario] = &[
         name: "datagrams",
         about: "echo-server over UDP, and clients that repeat what is not answered",
         run: datagrams::run,
-        seeds: 60,
+        seeds: 200,
         draws_all: false,
     },
     Scenario {
