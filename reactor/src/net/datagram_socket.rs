@@ -120,11 +120,6 @@ impl DatagramSocket {
         let fd = open(address, options)?;
         let file = match address {
             Address::Udp(ip) => {
-                // It would also let two servers share a port by mistake, so it is not set with
-                // SO_REUSEADDR, which UDP does not need.
-                if options.reuse_port {
-                    named("SO_REUSEPORT", kernel::set_reuse_port(fd.as_fd()))?;
-                }
                 if ip.is_ipv6() {
                     let result = kernel::set_ipv6_only(fd.as_fd(), !options.dual_stack);
                     named("IPV6_V6ONLY", result)?;
@@ -134,10 +129,6 @@ impl DatagramSocket {
                 }
                 named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
                 None
-            }
-            _ if options.reuse_port => {
-                let text = "Unix sockets cannot share an address; clone the socket instead";
-                return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
             }
             // A simulated host has no file system.
             _ if kernel::is_simulated() => {
@@ -244,7 +235,16 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
     if !address.is_datagram() {
         return Err(("socket", address.wrong_kind("Listener or Connector")));
     }
+    let is_unix = matches!(address, Address::UnixDatagram(_));
+    if is_unix && options.reuse_port {
+        let text = "Unix sockets cannot share an address; clone the socket instead";
+        return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
+    }
     let fd = named("socket", kernel::datagram_socket(address.endpoint()))?;
+    // SO_REUSEADDR, which UDP does not need, would let two servers share a port by mistake.
+    if options.reuse_port {
+        named("SO_REUSEPORT", kernel::set_reuse_port(fd.as_fd()))?;
+    }
     let number = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
     let sizes = [
         ("SO_RCVBUF", It::ReceiveBuffer, options.receive_buffer),

@@ -168,7 +168,25 @@ fn nonsense_is_refused() {
     let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
     let taken = refused(&socket.address().to_string(), &all());
     assert!(taken.contains("another socket has that port"), "{taken}");
+}
+
+#[test]
+fn sockets_share_a_port_if_all_of_them_ask_for_it() {
     let first = bind("udp://127.0.0.1:0", &all());
     let second = bind(&first.address().to_string(), &all());
     assert_eq!(first.address(), second.address());
+    let peers = [(); 2].map(|()| bind("udp://127.0.0.1:0", &DatagramOptions::default()));
+    let local = Some(first.address().clone());
+    let [one, other] = peers.each_ref().map(|peer| {
+        let options = DatagramOptions { local: local.clone(), ..all() };
+        DatagramSocket::connect(peer.address(), &options).expect("it shares the port")
+    });
+    assert_eq!((one.address(), other.address()), (first.address(), first.address()));
+    let alone = DatagramOptions { local, ..DatagramOptions::default() };
+    let error = DatagramSocket::connect(peers[0].address(), &alone).expect_err("it is taken");
+    assert!(error.to_string().contains("another socket has that port"), "{error}");
+    let folder = Folder::new("options");
+    let unix = Address::UnixDatagram(folder.path().join("server"));
+    let error = DatagramSocket::bind(&unix, &all()).expect_err("it cannot be shared");
+    assert!(error.to_string().contains("clone the socket instead"), "{error}");
 }
