@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use protocol::Limits;
 use protocol::codecs::Bytes;
-use protocol::{Context, Flow, Limits, Reply, Service};
 use reactor::{
     Address, BackendKind, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor,
 };
 
 use crate::common::{PATIENCE, serve_echo, turn_until};
-use crate::{Told, bind, client, on_every, receive, serve, serve_socket};
+use crate::{Told, Writer, bind, client, on_every, receive, serve, serve_socket};
 
 fn reactor(kind: BackendKind, limits: LoopLimits) -> Reactor<Told> {
     let backend = kind.open().expect("the backend opens");
@@ -166,28 +166,6 @@ fn sockets_with_different_limits_share_a_loop() {
     });
 }
 
-/// Answers each message with many.
-struct Multiplies(usize);
-
-impl Service<Bytes, Told> for Multiplies {
-    fn call(
-        &mut self,
-        _message: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        for _ in 0..self.0 {
-            reply.send(&[7; 1000]);
-        }
-        Flow::Continue
-    }
-
-    fn drained(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
-        context.app.resumed += 1;
-        Flow::Continue
-    }
-}
-
 #[test]
 fn nothing_is_received_while_too_much_waits_to_be_sent() {
     on_every(|mut reactor| {
@@ -202,7 +180,7 @@ fn nothing_is_received_while_too_much_waits_to_be_sent() {
             unreachable!("it is a Unix socket")
         };
         // The peer takes a few hundred datagrams at most (net.unix.max_dgram_qlen).
-        Datagrams::serve(socket, Bytes, Multiplies(1000), limits, &mut reactor.cx())
+        Datagrams::serve(socket, Bytes, Writer::answering([1000; 1000]), limits, &mut reactor.cx())
             .expect("it registers");
         server.send_to(b"go", &own).expect("it is sent");
         turn_until(&mut reactor, |reactor| reactor.counters().datagrams_received == 1);
@@ -219,7 +197,7 @@ fn nothing_is_received_while_too_much_waits_to_be_sent() {
             }
             got == 2000
         });
-        assert_eq!(reactor.app.resumed, 2, "it drained twice");
+        assert_eq!(reactor.app.drained, 2, "it drained twice");
         assert_eq!(reactor.counters().datagrams_unsent, 0);
     });
 }
@@ -231,7 +209,7 @@ fn the_datagrams_that_a_turn_sends_are_bounded() {
         let mut reactor = reactor(kind, limits);
         let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
         let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
-        let service = Multiplies(500);
+        let service = Writer::answering([1000; 500]);
         Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
             .expect("it registers");
         // It does not read, but it is there: nothing is refused.
@@ -253,7 +231,7 @@ fn the_oldest_are_dropped_beyond_the_limit_of_what_waits() {
         let limits = Limits { output_max: 300_000, ..Limits::DEFAULT };
         let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
         let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
-        Datagrams::serve(socket, Bytes, Multiplies(1000), limits, &mut reactor.cx())
+        Datagrams::serve(socket, Bytes, Writer::answering([1000; 1000]), limits, &mut reactor.cx())
             .expect("it registers");
         client("127.0.0.1").send_to(b"go", address).expect("it is sent");
         turn_until(&mut reactor, |reactor| {

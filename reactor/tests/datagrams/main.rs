@@ -26,7 +26,15 @@ struct Told {
     peers: Vec<Peer>,
     messages: Vec<Vec<u8>>,
     resumed: u32,
+    drained: u32,
     closed: u32,
+}
+
+impl Told {
+    fn note(&mut self, failure: &DatagramFailure, peer: Option<&Peer>) {
+        let peer = peer.map(Peer::to_string).unwrap_or_default();
+        self.failures.push(format!("{peer} {failure}"));
+    }
 }
 
 /// Echoes each message, and remembers what it was told.
@@ -58,8 +66,7 @@ where
         reply: &mut Reply<'_, C>,
         context: &mut Context<'_, Told>,
     ) -> Flow {
-        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
-        context.app.failures.push(format!("{peer} {failure}"));
+        context.app.note(failure, reply.peer());
         Flow::Continue
     }
 
@@ -109,13 +116,45 @@ fn on_every(test: impl Fn(Reactor<Told>)) {
     on_every_backend(LoopLimits::DEFAULT, test);
 }
 
-/// Sends datagrams to these peers when it opens and when it is woken, of these lengths. It answers
-/// nothing, and remembers what it was told.
-struct Sends(Vec<(Option<Peer>, usize)>);
+/// Datagrams to send: the receiver, if it is not the peer that is answered, and the length. Each byte
+/// is the place of the datagram in the list.
+type Letters = Vec<(Option<Peer>, usize)>;
 
-impl Service<Bytes, Told> for Sends {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
-        self.resume(reply, context)
+/// Remembers what it is told, and sends datagrams on each occasion.
+#[derive(Default)]
+struct Writer {
+    /// When it opens, and when it is woken.
+    unasked: Letters,
+    /// For each message.
+    answers: Letters,
+    /// For each failure.
+    complaints: Letters,
+}
+
+impl Writer {
+    fn unasked(letters: impl IntoIterator<Item = (Option<Peer>, usize)>) -> Self {
+        Self { unasked: letters.into_iter().collect(), ..Self::default() }
+    }
+
+    fn answering(lengths: impl IntoIterator<Item = usize>) -> Self {
+        let answers = lengths.into_iter().map(|length| (None, length)).collect();
+        Self { answers, ..Self::default() }
+    }
+
+    fn send(letters: &Letters, reply: &mut Reply<'_, Bytes>) -> Flow {
+        for (number, (peer, length)) in letters.iter().enumerate() {
+            if let Some(peer) = peer {
+                reply.to(peer);
+            }
+            reply.send(&vec![number as u8; *length]);
+        }
+        Flow::Continue
+    }
+}
+
+impl Service<Bytes, Told> for Writer {
+    fn open(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
+        Self::send(&self.unasked, reply)
     }
 
     fn call(
@@ -126,17 +165,17 @@ impl Service<Bytes, Told> for Sends {
     ) -> Flow {
         context.app.peers.extend(reply.peer().cloned());
         context.app.messages.push(message.to_vec());
-        Flow::Continue
+        Self::send(&self.answers, reply)
     }
 
-    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
+    fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
         assert!(reply.peer().is_none(), "it answers no datagram");
-        for (peer, size) in &self.0 {
-            if let Some(peer) = peer {
-                reply.to(peer);
-            }
-            reply.send(&vec![7; *size]);
-        }
+        context.app.resumed += 1;
+        Self::send(&self.unasked, reply)
+    }
+
+    fn drained(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
+        context.app.drained += 1;
         Flow::Continue
     }
 
@@ -146,8 +185,7 @@ impl Service<Bytes, Told> for Sends {
         reply: &mut Reply<'_, Bytes>,
         context: &mut Context<'_, Told>,
     ) -> Flow {
-        let peer = reply.peer().map(Peer::to_string).unwrap_or_default();
-        context.app.failures.push(format!("{peer} {failure}"));
-        Flow::Continue
+        context.app.note(failure, reply.peer());
+        Self::send(&self.complaints, reply)
     }
 }

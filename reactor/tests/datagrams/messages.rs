@@ -10,7 +10,7 @@ use reactor::{Address, Counters, DatagramOptions, Datagrams};
 
 use crate::common::{PATIENCE, turn_until};
 use crate::{
-    Echo, Sends, Told, bind, client, on_every, receive, serve, serve_socket, turn_until_sent,
+    Echo, Told, Writer, bind, client, on_every, receive, serve, serve_socket, turn_until_sent,
 };
 
 #[test]
@@ -135,7 +135,7 @@ fn a_socket_broadcasts_only_if_it_was_asked_for() {
         for broadcast in [false, true] {
             let options = DatagramOptions { broadcast, ..DatagramOptions::default() };
             let socket = bind("udp://127.0.0.1:0", &options);
-            let service = Sends(vec![(Some(receiver.clone()), 4)]);
+            let service = Writer::unasked([(Some(receiver.clone()), 4)]);
             Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
                 .expect("it registers");
             let done =
@@ -149,7 +149,7 @@ fn a_socket_broadcasts_only_if_it_was_asked_for() {
             "{:?}",
             reactor.app.failures
         );
-        assert_eq!(receive(&target).0, [7; 4]);
+        assert_eq!(receive(&target).0, [0; 4]);
     });
 }
 
@@ -257,23 +257,6 @@ fn a_service_that_pauses_gets_the_rest_of_the_batch_when_it_is_woken() {
     });
 }
 
-/// Sends datagrams of these lengths for each message.
-struct Lengths(Vec<usize>);
-
-impl Service<Bytes, Told> for Lengths {
-    fn call(
-        &mut self,
-        _message: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        for (number, length) in self.0.iter().enumerate() {
-            reply.send(&vec![number as u8; *length]);
-        }
-        Flow::Continue
-    }
-}
-
 #[test]
 fn datagrams_of_one_length_to_one_peer_are_sent_by_one_call_and_arrive_one_by_one() {
     let mut cases = vec![
@@ -290,7 +273,7 @@ fn datagrams_of_one_length_to_one_peer_are_sent_by_one_call_and_arrive_one_by_on
         on_every(|mut reactor| {
             let socket = bind("udp://0.0.0.0:0", &DatagramOptions::default());
             let Address::Udp(address) = *socket.address() else { unreachable!("it is of UDP") };
-            let service = Lengths(lengths.clone());
+            let service = Writer::answering(lengths.clone());
             Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
                 .expect("it registers");
             let client = client("127.0.0.1");
@@ -323,11 +306,14 @@ fn datagrams_that_arrive_together_are_separate_messages() {
                 let any = format!("udp://{host}:0");
                 let socket = bind(&any, &options);
                 let Address::Udp(address) = *socket.address() else { unreachable!("of UDP") };
-                Datagrams::serve(socket, Bytes, Keeps, Limits::DEFAULT, &mut reactor.cx())
+                let keeps = Writer::default();
+                Datagrams::serve(socket, Bytes, keeps, Limits::DEFAULT, &mut reactor.cx())
                     .expect("it registers");
                 // This socket sends its datagrams together.
                 let sender = bind(&any, &DatagramOptions::default());
-                let service = Greets(Peer::from(address), Lengths(lengths.clone()));
+                let peer = Some(Peer::from(address));
+                let letters = lengths.iter().map(|length| (peer.clone(), *length));
+                let service = Writer::unasked(letters);
                 Datagrams::serve(sender, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
                     .expect("it registers");
                 let wanted = lengths.len();
@@ -345,39 +331,5 @@ fn datagrams_that_arrive_together_are_separate_messages() {
                 }
             });
         }
-    }
-}
-
-/// Keeps each message.
-struct Keeps;
-
-impl Service<Bytes, Told> for Keeps {
-    fn call(
-        &mut self,
-        message: &mut [u8],
-        _reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        context.app.messages.push(message.to_vec());
-        Flow::Continue
-    }
-}
-
-/// Sends to a peer when it opens.
-struct Greets(Peer, Lengths);
-
-impl Service<Bytes, Told> for Greets {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
-        reply.to(&self.0);
-        self.1.call(&mut [], reply, context)
-    }
-
-    fn call(
-        &mut self,
-        message: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        self.1.call(message, reply, context)
     }
 }

@@ -9,11 +9,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use protocol::codecs::Bytes;
-use protocol::{Context, Flow, Limits, Peer, Reply, Service};
+use protocol::{Limits, Peer};
 use reactor::{Address, DatagramOptions, Datagrams};
 
 use crate::common::{PATIENCE, turn_until};
-use crate::{Sends, Told, bind, client, on_every, receive, serve, serve_socket, turn_until_sent};
+use crate::{Writer, bind, client, on_every, receive, serve, serve_socket, turn_until_sent};
 
 /// A device with two addresses of each family, and one that is valid on this link alone. Nothing
 /// answers at its other end, and the kernel does not give up asking for link addresses there.
@@ -117,10 +117,10 @@ fn groups_of_both_families_are_received_and_answered() {
             let socket = bind(&format!("udp://{any}:0"), &DatagramOptions::default());
             socket.set_multicast_interface("near").expect("it is there");
             let group = Peer::from(SocketAddr::new(ip(group), server.port()));
-            let service = Sends(vec![(Some(group), 4)]);
+            let service = Writer::unasked([(Some(group), 4)]);
             Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
                 .expect("it registers");
-            turn_until(&mut reactor, |reactor| reactor.app.messages == [[7; 4]]);
+            turn_until(&mut reactor, |reactor| reactor.app.messages == [[0; 4]]);
             // The sender as the server sees it, and the server as the sender does.
             let peers: Vec<SocketAddr> =
                 reactor.app.peers.iter().filter_map(Peer::address).collect();
@@ -240,7 +240,7 @@ fn hop_limits_traffic_classes_and_loops_of_groups_reach_the_receiver() {
             }
             let is_v4 = ip(host).is_ipv4() || host == mapped;
             let port = python.ports[usize::from(!is_v4)];
-            let service = Sends(vec![(Some(Peer::from(at(host, port))), length)]);
+            let service = Writer::unasked([(Some(Peer::from(at(host, port))), length)]);
             let before = reactor.counters();
             let token =
                 Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
@@ -258,29 +258,6 @@ fn hop_limits_traffic_classes_and_loops_of_groups_reach_the_receiver() {
     });
 }
 
-/// Sends a number of datagrams to a peer for each message.
-struct Floods(Peer, usize);
-
-impl Service<Bytes, Told> for Floods {
-    fn call(
-        &mut self,
-        _message: &mut [u8],
-        reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        reply.to(&self.0);
-        for _ in 0..self.1 {
-            reply.send(&[7; 1000]);
-        }
-        Flow::Continue
-    }
-
-    fn drained(&mut self, _reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, Told>) -> Flow {
-        context.app.resumed += 1;
-        Flow::Continue
-    }
-}
-
 #[test]
 fn a_full_send_buffer_stops_receiving_and_loses_nothing() {
     if !testkit::in_namespace(
@@ -295,12 +272,12 @@ fn a_full_send_buffer_stops_receiving_and_loses_nothing() {
     on_every(|mut reactor| {
         // What is sent there stays in the send buffer until the link address is known.
         let unknown = format!("10.99.0.{}", number.replace(number.get() + 1));
-        let target = Peer::from(at(&unknown, 9));
+        let answers = vec![(Some(Peer::from(at(&unknown, 9))), 1000); COUNT];
+        let service = Writer { answers, ..Writer::default() };
         let options = DatagramOptions { send_buffer: Some(20_000), ..DatagramOptions::default() };
         let socket = bind("udp://10.99.0.1:0", &options);
         let Address::Udp(address) = *socket.address() else { unreachable!("it is UDP") };
-        Datagrams::serve(socket, Bytes, Floods(target, COUNT), limits, &mut reactor.cx())
-            .expect("it registers");
+        Datagrams::serve(socket, Bytes, service, limits, &mut reactor.cx()).expect("it registers");
         let client = client("10.99.0.2");
         client.send_to(b"go", address).expect("it is sent");
         turn_until(&mut reactor, |reactor| reactor.counters().datagrams_received == 1);
@@ -320,8 +297,50 @@ fn a_full_send_buffer_stops_receiving_and_loses_nothing() {
         add.args(["neigh", "replace", &unknown, "lladdr", "02:00:00:00:00:02", "dev", "near"]);
         assert!(add.status().expect("it runs").success());
         turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 2 * COUNT as u64);
-        turn_until(&mut reactor, |reactor| reactor.app.resumed == 2);
+        turn_until(&mut reactor, |reactor| reactor.app.drained == 2);
         let counters = reactor.counters();
         assert_eq!((counters.datagrams_unsent, counters.datagrams_undelivered), (0, 0));
+    });
+}
+
+/// Returns how many packets the other end of the device has received.
+fn packets() -> u64 {
+    let text = fs::read_to_string("/proc/net/dev").expect("it can be read");
+    let row = text.lines().find_map(|line| line.trim().strip_prefix("far:")).expect("it is there");
+    let count = row.split_whitespace().nth(1).expect("it is the second column");
+    count.parse().expect("it is a number")
+}
+
+#[test]
+fn datagrams_that_the_path_does_not_take_in_one_piece_are_sent_one_by_one() {
+    let name = "network::datagrams_that_the_path_does_not_take_in_one_piece_are_sent_one_by_one";
+    if !testkit::in_namespace(name, NETWORK) {
+        return;
+    }
+    let mut add = Command::new("ip");
+    add.args(["neigh", "replace", "10.99.0.9", "lladdr", "02:00:00:00:00:02", "dev", "near"]);
+    assert!(add.status().expect("it runs").success());
+    on_every(|mut reactor| {
+        let target = Some(Peer::from(at("10.99.0.9", 9)));
+        let mut send = |length: usize| {
+            let before = (reactor.counters(), packets());
+            let socket = bind("udp://10.99.0.1:0", &DatagramOptions::default());
+            let service = Writer::unasked(vec![(target.clone(), length); 20]);
+            let token =
+                Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
+                    .expect("it registers");
+            turn_until_sent(&mut reactor, before.0, 20);
+            reactor.cx().close(token);
+            let after = reactor.counters();
+            assert_eq!((after.datagrams_unsent, after.datagrams_undelivered), (0, 0));
+            (after.writes - before.0.writes, packets() - before.1)
+        };
+        let (writes, packets) = send(1400);
+        assert_eq!(writes, 1);
+        assert!(packets > 0);
+        // Together they are refused. Each is sent in three fragments.
+        let (writes, packets) = send(3000);
+        assert_eq!(writes, 2);
+        assert!(packets >= 60, "{packets} packets");
     });
 }

@@ -4,13 +4,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use protocol::codecs::Bytes;
-use protocol::{Context, DatagramFailure, Flow, Limits, Peer, Reply, Service};
+use protocol::{Limits, Peer};
 use reactor::{
     Address, BackendKind, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor,
 };
 
 use crate::common::{PATIENCE, turn_until};
-use crate::{Sends, Told, bind, client, on_every, receive, serve};
+use crate::{Told, Writer, bind, client, on_every, receive, serve};
 
 /// Returns a port on which nothing receives.
 fn closed_port() -> u16 {
@@ -62,7 +62,7 @@ fn ten_thousand_refusals_are_survived_by_a_client_that_is_connected() {
             let socket = socket.expect("connecting exchanges nothing");
             let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
             // Each is longer than the one before, so that they are refused one by one.
-            let service = Sends((1..=50).map(|size| (None, size)).collect());
+            let service = Writer::unasked((1..=50).map(|size| (None, size)));
             let token =
                 Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
                     .expect("it registers");
@@ -109,7 +109,7 @@ fn a_connected_client_is_told_that_it_is_refused_and_goes_on() {
         let socket = DatagramSocket::connect(&peer, &DatagramOptions::default());
         let socket = socket.expect("connecting exchanges nothing");
         let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
-        let service = Sends(vec![(None, 3)]);
+        let service = Writer::unasked([(None, 3)]);
         let token = Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
             .expect("it registers");
         turn_until(&mut reactor, |reactor| reactor.app.failures.len() == 1);
@@ -124,7 +124,7 @@ fn a_connected_client_is_told_that_it_is_refused_and_goes_on() {
         server.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
         reactor.cx().wake(token);
         turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 2);
-        assert_eq!(receive(&server), (vec![7; 3], own));
+        assert_eq!(receive(&server), (vec![0; 3], own));
         server.send_to(b"answer", own).expect("it is sent");
         turn_until(&mut reactor, |reactor| reactor.app.messages == [b"answer"]);
     });
@@ -138,7 +138,7 @@ fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
         let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
         // Without permission to broadcast.
         let forbidden = Peer::from(SocketAddr::from(([127, 255, 255, 255], 9)));
-        let service = Sends(vec![
+        let service = Writer::unasked([
             (None, 1),
             (Some(good.clone()), 1),
             (Some(forbidden.clone()), 2),
@@ -152,8 +152,8 @@ fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
         Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
             .expect("it registers");
         turn_until(&mut reactor, |reactor| reactor.app.failures.len() == 3);
-        for size in [1, 4, 6] {
-            assert_eq!(receive(&target).0, vec![7; size]);
+        for (number, size) in [(1, 1), (5, 4), (7, 6)] {
+            assert_eq!(receive(&target).0, vec![number; size]);
         }
         let counters = reactor.counters();
         assert_eq!((counters.datagrams_sent, counters.datagrams_unsent), (4, 2), "{counters}");
@@ -172,41 +172,13 @@ fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
     });
 }
 
-/// Answers each failure with another datagram to the peer that has refused the last one.
-struct Insists(Peer);
-
-impl Service<Bytes, Told> for Insists {
-    fn open(&mut self, reply: &mut Reply<'_, Bytes>, _context: &mut Context<'_, Told>) -> Flow {
-        reply.to(&self.0).send(b"please");
-        Flow::Continue
-    }
-
-    fn call(
-        &mut self,
-        _message: &mut [u8],
-        _reply: &mut Reply<'_, Bytes>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        Flow::Continue
-    }
-
-    fn failed(
-        &mut self,
-        failure: &DatagramFailure,
-        reply: &mut Reply<'_, Bytes>,
-        context: &mut Context<'_, Told>,
-    ) -> Flow {
-        context.app.failures.push(failure.to_string());
-        reply.to(&self.0).send(b"please");
-        Flow::Continue
-    }
-}
-
 #[test]
 fn a_service_that_answers_every_failure_does_not_hold_the_loop() {
     on_every(|mut reactor| {
         for host in [[127, 0, 0, 1], [127, 255, 255, 255]] {
-            let insists = Insists(Peer::from(SocketAddr::from((host, closed_port()))));
+            let peer = Peer::from(SocketAddr::from((host, closed_port())));
+            let mut insists = Writer::unasked([(Some(peer), 6)]);
+            insists.complaints = insists.unasked.clone();
             let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
             Datagrams::serve(socket, Bytes, insists, Limits::DEFAULT, &mut reactor.cx())
                 .expect("it registers");
@@ -228,7 +200,7 @@ fn refusals_are_taken_within_the_budget_of_a_turn() {
             Reactor::with_backend(backend, limits, Told::default()).expect("the reactor opens");
         let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
         // Each is longer than the one before, so that the kernel gets them one by one.
-        let service = Sends((1..=100).map(|size| (Some(closed.clone()), size)).collect());
+        let service = Writer::unasked((1..=100).map(|size| (Some(closed.clone()), size)));
         let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
         Datagrams::serve(socket, Bytes, service, Limits::DEFAULT, &mut reactor.cx())
             .expect("it registers");
