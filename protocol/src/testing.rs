@@ -1,13 +1,16 @@
-//! Tools for tests: checks for any codec, and a connection in memory ([`Wire`], [`drive`]).
+//! Tools for tests: checks for any codec, a connection in memory ([`Wire`], [`drive`]), and choices of
+//! a fuzzer ([`Choices`]).
 //!
 //! Each check panics when the codec is wrong, with a message that says what was expected and what
 //! happened. The codecs of this crate pass the same checks.
 
+mod choices;
 mod cipher;
 mod wire;
 
 use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 
+pub use choices::Choices;
 pub use cipher::ToyCipher;
 pub use wire::Wire;
 

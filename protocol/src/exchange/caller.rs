@@ -306,6 +306,9 @@ impl<E: Exchange, T> Caller<E, T> {
 
     /// Returns the place in flight of the request with a number.
     fn place_of(&self, number: u64) -> Option<usize> {
+        if number > E::NUMBER_MAX {
+            return None;
+        }
         let first = self.in_flight.front()?.key;
         let key = first.checked_add(number.wrapping_sub(first) & E::NUMBER_MAX)?;
         self.in_flight.binary_search_by_key(&key, |written| written.key).ok()

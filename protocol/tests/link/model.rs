@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::link::{Event, IdleLimit, Link, Moment, Scratch, Stop};
+use protocol::testing::Choices;
 use protocol::{Buffer, Cause, ConnectionId, Context, Flow, Limits, Output, Reason, Session};
 
 use super::driver::{Driver, Watch, Ways};
@@ -16,33 +17,6 @@ const CONNECTIONS_MAX: usize = 10;
 const OPEN: usize = 2;
 /// How many steps a link takes for each event and each transfer at most.
 const STEPS_MAX: usize = 32;
-
-/// Numbers that are chosen by bytes.
-pub(crate) struct Choices {
-    bytes: Vec<u8>,
-    place: usize,
-}
-
-impl Choices {
-    fn byte(&mut self) -> usize {
-        let byte = self.bytes.get(self.place).copied().unwrap_or(0);
-        self.place += 1;
-        usize::from(byte)
-    }
-
-    /// Returns a number below `bound`, which is 65,536 at most: zero when all bytes were used.
-    fn below(&mut self, bound: usize) -> usize {
-        if bound <= 256 {
-            return (self.byte() * bound) >> 8;
-        }
-        let number = 256 * self.byte() + self.byte();
-        (number * bound) >> 16
-    }
-
-    fn is_over(&self) -> bool {
-        self.place >= self.bytes.len()
-    }
-}
 
 /// Returns bytes that differ from their neighbours and from those of other streams.
 fn pattern(stream: usize, from: usize, count: usize) -> impl Iterator<Item = u8> {
@@ -445,7 +419,7 @@ struct Play {
 impl Play {
     fn new(bytes: Vec<u8>) -> Self {
         let now = Instant::now();
-        let choices = Choices { bytes, place: 0 };
+        let choices = Choices::new(bytes);
         Self {
             world: World { choices, now, seen: Vec::new() },
             scratch: Scratch::new(now),
@@ -649,7 +623,7 @@ pub(crate) fn play(bytes: Vec<u8>) -> Vec<String> {
         }
     }
     // What is not chosen is the simplest.
-    play.world.choices.bytes.clear();
+    play.world.choices.finish();
     for place in 0..play.drivers.len() {
         match play.drivers[place].reason {
             Some(_) => {}
@@ -657,7 +631,7 @@ pub(crate) fn play(bytes: Vec<u8>) -> Vec<String> {
             None => play.end(place),
         }
     }
-    let chosen = play.world.choices.place;
+    let chosen = play.world.choices.asked();
     play.drivers.iter().for_each(|driver| {
         let counts = driver.counts;
         let most = STEPS_MAX * (play.events + chosen + counts.transfers);
