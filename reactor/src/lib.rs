@@ -112,4 +112,7 @@ pub use source::handler::{Expired, Handler, Reason, Timeout};
 pub use source::readiness::{Interest, Readiness};
 pub use source::registration::{Registration, Role};
 pub use source::token::{Tag, TimerId, Token};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::control_notes;
 pub use sys::raise_descriptor_limit;

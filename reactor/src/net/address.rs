@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::sys::{Endpoint, UNIX_PATH_MAX};
@@ -103,10 +103,24 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", Shown(path)),
             Self::Udp(address) => write!(f, "udp://{address}"),
-            Self::UnixDatagram(path) => write!(f, "unix-dgram:{}", path.display()),
+            Self::UnixDatagram(path) => write!(f, "unix-dgram:{}", Shown(path)),
         }
+    }
+}
+
+/// A path as an address shows it. Two slashes at its beginning would be taken for those of a scheme, so
+/// they follow two more.
+struct Shown<'a>(&'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.display();
+        if self.0.as_os_str().as_encoded_bytes().starts_with(b"//") {
+            f.write_str("//")?;
+        }
+        path.fmt(f)
     }
 }
 

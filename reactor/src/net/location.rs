@@ -74,7 +74,12 @@ impl fmt::Display for Location {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Host { name, service, transport } => {
-                write!(f, "{}{}", transport.prefix(), transport.query(name, service))
+                // Without a prefix, these hosts would be taken for paths of Unix sockets.
+                let prefix = match (transport, name.as_str()) {
+                    (Transport::Tcp, "unix" | "unix-dgram") => "tcp://",
+                    _ => transport.prefix(),
+                };
+                write!(f, "{prefix}{}", transport.query(name, service))
             }
         }
     }

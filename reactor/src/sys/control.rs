@@ -110,21 +110,53 @@ impl Control {
 
     /// Returns what the control messages in the first `length` bytes say.
     pub(super) fn notes(&self, length: usize) -> impl Iterator<Item = Note> {
-        let mut rest = &self.bytes[..length.min(Self::SIZE)];
-        std::iter::from_fn(move || {
-            while rest.len() >= HEADER {
-                let size = size_of::<libc::size_t>();
-                let length = usize::from_ne_bytes(rest[..size].try_into().ok()?);
-                let content = rest.get(HEADER..length)?;
-                let note = note(number(rest, size)?, number(rest, size + 4)?, content);
-                rest = rest.get(aligned(length)..).unwrap_or_default();
-                if note.is_some() {
-                    return note;
-                }
-            }
-            None
-        })
+        notes(&self.bytes[..length.min(Self::SIZE)])
     }
+}
+
+/// Returns what the control messages in `rest` say. A length that is not valid ends them.
+fn notes(mut rest: &[u8]) -> impl Iterator<Item = Note> {
+    std::iter::from_fn(move || {
+        while rest.len() >= HEADER {
+            let size = size_of::<libc::size_t>();
+            let length = usize::from_ne_bytes(rest[..size].try_into().ok()?);
+            let content = rest.get(HEADER..length)?;
+            let note = note(number(rest, size)?, number(rest, size + 4)?, content);
+            rest = rest.get(aligned(length)..).unwrap_or_default();
+            if note.is_some() {
+                return note;
+            }
+        }
+        None
+    })
+}
+
+/// Reads any bytes as control messages, for a fuzz target.
+///
+/// # Panics
+/// When one of them says what cannot be.
+#[cfg(fuzzing)]
+pub fn control_notes(bytes: &[u8]) {
+    check_notes(bytes);
+}
+
+/// Reads any bytes as control messages. Returns how many of them say something.
+///
+/// # Panics
+/// When one of them says what cannot be.
+#[cfg(any(test, fuzzing))]
+fn check_notes(bytes: &[u8]) -> usize {
+    let check = |note| match note {
+        Note::Segment(length) => assert!(length > 0, "datagrams without bytes are coalesced"),
+        Note::Asked((address, _)) => {
+            let is_kept = matches!(address, IpAddr::V4(_));
+            assert!(is_kept || !address.is_multicast(), "it was sent from a group: {address}");
+        }
+        Note::Missed(_) | Note::Refused(_) => {}
+    };
+    let count = notes(bytes).map(check).count();
+    assert!(count <= bytes.len() / HEADER, "{count} messages in {} bytes", bytes.len());
+    count
 }
 
 /// Returns the number at `place`.
@@ -174,6 +206,8 @@ fn note(level: i32, kind: i32, content: &[u8]) -> Option<Note> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::Random;
+
     use super::*;
 
     #[test]
@@ -210,5 +244,38 @@ mod tests {
         control.bytes[..8].copy_from_slice(&4000_usize.to_ne_bytes());
         assert_eq!(control.notes(Control::SIZE).count(), 0);
         assert_eq!(control.notes(3).count(), 0);
+    }
+    #[test]
+    fn no_bytes_make_the_reader_panic_and_what_is_valid_is_read() {
+        let levels = [libc::IPPROTO_IP, libc::IPPROTO_IPV6, libc::SOL_UDP, libc::SOL_SOCKET, 0];
+        let kinds = [
+            libc::IP_PKTINFO,
+            libc::IPV6_PKTINFO,
+            libc::UDP_GRO,
+            libc::SO_RXQ_OVFL,
+            libc::IP_RECVERR,
+            libc::IPV6_RECVERR,
+        ];
+        let (mut random, mut read) = (Random::new(1), 0);
+        for _ in 0..50_000 {
+            let mut bytes = Vec::new();
+            for _ in 0..random.index(5) {
+                let content = random.index(30);
+                // Most lengths are right, and a few far from it.
+                let length = match random.below(8) {
+                    0 => random.number(),
+                    1 => random.below(40),
+                    _ => (HEADER + content) as u64,
+                };
+                bytes.extend(length.to_ne_bytes());
+                bytes.extend(levels[random.index(levels.len())].to_ne_bytes());
+                bytes.extend(kinds[random.index(kinds.len())].to_ne_bytes());
+                bytes.extend(random.bytes(content));
+                bytes.resize(bytes.len().next_multiple_of(8), 0);
+            }
+            bytes.truncate(bytes.len() - random.index(4).min(bytes.len()));
+            read += check_notes(&bytes);
+        }
+        assert!(read > 5_000, "only {read} messages were valid");
     }
 }

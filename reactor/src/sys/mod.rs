@@ -25,6 +25,8 @@ mod sigpipe;
 mod socket;
 
 pub(crate) use clock::monotonic;
+#[cfg(fuzzing)]
+pub use control::control_notes;
 pub(crate) use datagram::{
     BATCH_MAX, Batch, DatagramOption, Local, Outgoing, Received, Refusal, Remote, SendRoom,
     receive_batch, send_batch, set_datagram_option, take_refusal,
