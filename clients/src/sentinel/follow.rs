@@ -126,7 +126,8 @@ impl<A> Shared<A> {
 
 /// Returns where a place is, for the loop.
 fn location(place: &Place) -> Option<Location> {
-    place.to_string().parse().ok()
+    // A place is never the path of a socket, whatever a sentinel calls its host.
+    format!("tcp://{place}").parse().ok()
 }
 
 impl<A: 'static> Sentinels<A> {

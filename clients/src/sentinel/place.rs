@@ -1,7 +1,6 @@
 //! Where a server is, as sentinels say it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use super::ParseError;
@@ -64,10 +63,8 @@ impl FromStr for Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
-        match host.parse::<Ipv6Addr>() {
-            Ok(_) => write!(f, "[{host}]:{port}"),
-            Err(_) => write!(f, "{host}:{port}"),
-        }
+        // An IPv6 address, which may have a scope.
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -80,6 +77,7 @@ mod tests {
         for (host, port, text) in [
             ("127.0.0.1", "6379", "127.0.0.1:6379"),
             ("::1", "6379", "[::1]:6379"),
+            ("fe80::1%eth0", "6379", "[fe80::1%eth0]:6379"),
             ("redis-1.example", "65535", "redis-1.example:65535"),
         ] {
             let place = Place::parse(host, port).expect(text);
