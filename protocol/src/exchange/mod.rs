@@ -159,7 +159,8 @@ pub trait Exchange: Send + 'static {
     }
 
     /// Returns whether the connection is needed while no request waits, for example since there are
-    /// subscriptions. Such a connection is not let go when it is idle.
+    /// subscriptions. Such a connection is not let go when it is idle, and made again when it has
+    /// ended.
     fn is_needed(&self) -> bool {
         false
     }

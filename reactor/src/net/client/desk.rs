@@ -203,6 +203,12 @@ impl<A, E: Exchange> Desk<A, E> {
         self.lock().exchange.take()
     }
 
+    /// Returns whether a connection is needed although no request waits. While there is one, it
+    /// decides that itself.
+    pub(super) fn is_needed(&self) -> bool {
+        self.lock().exchange.as_ref().is_some_and(E::is_needed)
+    }
+
     /// Takes the exchange back from a connection that was not made.
     pub(super) fn return_exchange(&self, exchange: E) {
         self.lock().exchange = Some(exchange);

@@ -14,8 +14,9 @@ pub enum WhenIdle {
     /// ([`Exchange::health`](protocol::Exchange::health)). A client that keeps its connection makes
     /// it at once, and again whenever it ends.
     KeepAlive(Duration),
-    /// It is closed after this time without a request. A client that lets its connection go makes
-    /// one when a request waits.
+    /// It is closed after this time without a request, unless the protocol needs it
+    /// ([`Exchange::is_needed`](protocol::Exchange::is_needed)). A client that lets its connection go
+    /// makes one when a request waits.
     LetGo(Duration),
 }
 
