@@ -74,6 +74,21 @@ fn clients() {
 }
 
 #[test]
+fn pools() {
+    run("pools");
+}
+
+#[test]
+fn subscribers() {
+    run("subscribers");
+}
+
+#[test]
+fn departures() {
+    run("departures");
+}
+
+#[test]
 fn stop() {
     run("stop");
 }

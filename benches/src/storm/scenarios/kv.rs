@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use reactor::sim::{Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::{Agents, Cast, Casting, Request, Script, answered, are_done};
+use super::agent::{Agents, Cast, Casting, PORT, Request, Script, answered, are_done};
 use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use crate::storm::channels::{Channels, Message};
 use crate::storm::history::{Action, Expiry, History, Outcome as Told, Rules};
@@ -27,8 +28,14 @@ const HOSTS: usize = 2;
 
 /// Builds the server, as its binary does.
 pub(super) fn build(backend: &str) -> io::Result<Reactor<App>> {
+    build_on(Ipv4Addr::new(10, 0, 0, 1), backend)
+}
+
+/// Builds a server on the host of an address.
+pub(super) fn build_on(host: Ipv4Addr, backend: &str) -> io::Result<Reactor<App>> {
+    let address = format!("{host}:{PORT}");
     // A subscriber whose end was not announced is found before the run is over.
-    let words = ["--listen", "10.0.0.1:6379", "--backend", backend, "--keepalive", "60s"];
+    let words = ["--listen", &address, "--backend", backend, "--keepalive", "60s"];
     servers::prepare(servers::kv::SERVER, &words, servers::kv::application)
 }
 

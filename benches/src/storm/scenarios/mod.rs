@@ -9,6 +9,7 @@ mod clients;
 mod clocks;
 mod crowd;
 mod datagrams;
+mod departures;
 mod dials;
 mod exchange;
 mod ground;
@@ -17,10 +18,13 @@ mod kv;
 mod limits;
 mod loopback;
 mod names;
+mod pools;
 mod readers;
 mod restarts;
 mod signals;
+mod subscribers;
 mod talkers;
+mod tally;
 mod timers;
 
 use reactor::sim::{Outcome, Sim};
@@ -96,6 +100,27 @@ pub const ALL: &[Scenario] = &[
         about: "clients that outlive their connections: each request exactly once",
         run: clients::run,
         seeds: 500,
+        draws_all: false,
+    },
+    Scenario {
+        name: "pools",
+        about: "a pool of clients of two servers, and a client whose server changes",
+        run: pools::run,
+        seeds: 150,
+        draws_all: false,
+    },
+    Scenario {
+        name: "subscribers",
+        about: "subscriptions that each new connection restores",
+        run: subscribers::run,
+        seeds: 120,
+        draws_all: false,
+    },
+    Scenario {
+        name: "departures",
+        about: "clients and loops that end while requests are under way",
+        run: departures::run,
+        seeds: 200,
         draws_all: false,
     },
     Scenario {
