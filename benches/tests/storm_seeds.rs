@@ -139,6 +139,11 @@ fn datagrams() {
 }
 
 #[test]
+fn sentinels() {
+    run("sentinels");
+}
+
+#[test]
 fn readers() {
     run("readers");
 }

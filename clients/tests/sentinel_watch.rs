@@ -76,6 +76,45 @@ fn changes_are_lines_and_an_interrupt_ends_in_order() {
     testkit::process::signal(tool.child.id(), "INT");
     let shown = tool.end();
     assert!(shown.contains(", down for 127.0.0.1:"), "it says in whose eyes: {shown}");
+    // Each line is a change, and a reason is not repeated with each.
+    let mut last = std::collections::BTreeMap::new();
+    for line in shown.lines() {
+        let (_, what) = line.split_once(' ').expect("it begins with the time");
+        let address = what.split(' ').find(|word| word.contains(':')).expect("it has an address");
+        assert_ne!(last.insert(address, what), Some(what), "twice: {shown}");
+    }
+    let count = |what: &str| shown.matches(&format!("{master} down{what}")).count();
+    assert!(count(": ") < count(""), "{shown}");
+}
+
+#[test]
+fn signals_and_a_closed_output_end_it() {
+    let Some(cluster) = Cluster::start(1, 1, Site::LOCAL, Site::LOCAL) else { return };
+    let address = cluster.sentinels[0].address.to_string();
+    let start = |output: Stdio| {
+        let mut command = Command::new(TOOL);
+        command.args([MASTER_NAME, &address, "--interval", "0.1"]).stdin(Stdio::null());
+        command.stdout(output).spawn().expect("it starts")
+    };
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut tool = start(Stdio::piped());
+        let lines = BufReader::new(tool.stdout.take().expect("it is piped")).lines();
+        let mut lines = lines.map(|line| line.expect("it is text"));
+        let wanted = format!("replica {} up", cluster.replicas[0].address);
+        assert!(lines.any(|line| line.ends_with(&wanted)));
+        // A change of the size of a terminal does nothing.
+        testkit::process::signal(tool.id(), "WINCH");
+        testkit::process::signal(tool.id(), signal);
+        assert_eq!(tool.wait().expect("it ends").code(), Some(0), "all was well");
+    }
+    let mut tool = start(Stdio::piped());
+    let mut lines = BufReader::new(tool.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()));
+    drop(lines);
+    // It finds out when it has something to say.
+    let killed = cluster;
+    drop(killed);
+    assert_eq!(tool.wait().expect("it ends").code(), Some(141));
 }
 
 #[test]
@@ -88,7 +127,7 @@ fn a_terminal_gets_a_table_that_is_redrawn() {
     let mut tool = Tool::on_terminal(&format!("{TOOL} {MASTER_NAME} {address} --interval 0.2"));
     for _ in 0..2 {
         tool.wait_for("\x1b[H\x1b[J");
-        tool.wait_for(&format!("{MASTER_NAME}: 1 replicas, 1 sentinels"));
+        tool.wait_for(&format!("{MASTER_NAME}: 1 replica, 1 sentinel, epoch "));
         tool.wait_for(" 0 B, ");
     }
     tool.type_in("\u{3}");

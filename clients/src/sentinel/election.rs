@@ -1,6 +1,7 @@
 //! The decision which server is the master.
 
-use super::{Place, Role};
+use super::failover::Failover;
+use super::{Place, Role, Vote};
 
 /// What one sentinel says about where the master is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub enum Verdict {
     NotMaster,
 }
 
+/// Whether the master is still the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It has said so last.
+    None,
+    /// It does not answer.
+    Silent,
+    /// It says that it is none.
+    Denied,
+}
+
 /// Decides which of the servers that several sentinels name is the master.
 ///
 /// Sentinels may be dead, late or wrong, so one of them alone is not believed. A server is a
@@ -30,9 +42,13 @@ pub enum Verdict {
 /// is elected.
 ///
 /// A candidate with an older epoch than that of the master is ignored, since sentinels that return
-/// after a partition name an old master for a moment. The exception is a master that is in doubt:
-/// it does not answer, or says that it is none. The epoch of a candidate is the smallest one that
+/// after a partition name an old master for a moment. The exceptions are a master that
+/// says that it is none, and one that does not answer and that no sentinel names. The epoch of a candidate is the smallest one that
 /// enough sentinels have reached, so that a wrong sentinel cannot raise it.
+///
+/// A candidate is known about a second earlier if the sentinels say how they carry out a failover
+/// ([`vote`](Self::vote), [`promote`](Self::promote)): it is the replica that the leader promotes,
+/// for which a majority has voted.
 ///
 /// ```
 /// use clients::sentinel::{Claim, Election, Place, Role, Verdict};
@@ -54,15 +70,16 @@ pub struct Election {
     /// How many sentinels have to agree.
     agreement: usize,
     master: Option<Claim>,
-    /// The master does not answer, or says that it is none.
-    is_doubted: bool,
+    doubt: Doubt,
+    failover: Failover,
 }
 
 impl Election {
     /// Returns an election among `sentinels` of which `agreement` have to agree, at least one.
     pub fn new(sentinels: usize, agreement: usize) -> Self {
         let claims = vec![None; sentinels];
-        Self { claims, agreement: agreement.max(1), master: None, is_doubted: false }
+        let failover = Failover::new(sentinels);
+        Self { claims, agreement: agreement.max(1), master: None, doubt: Doubt::None, failover }
     }
 
     /// Returns how many of `sentinels` are a majority. As long as fewer than that are wrong, only a
@@ -90,14 +107,70 @@ impl Election {
         self.claims.get(sentinel)?.as_ref()
     }
 
+    /// Takes the ID of a sentinel: its answer to `SENTINEL MYID`. Votes name it.
+    ///
+    /// # Panics
+    /// When the index is not below the number of sentinels.
+    pub fn identify(&mut self, sentinel: usize, id: Option<String>) {
+        self.failover.identify(sentinel, id);
+    }
+
+    /// Takes from a sentinel which one it elects as the leader of a failover.
+    ///
+    /// # Panics
+    /// When the index is not below the number of sentinels.
+    pub fn vote(&mut self, sentinel: usize, vote: Vote) {
+        self.failover.vote(sentinel, vote);
+    }
+
+    /// Takes from a sentinel that it makes a replica the master. The caller has to know from enough
+    /// sentinels that the server is a replica. Only what the elected leader says counts.
+    ///
+    /// # Panics
+    /// When the index is not below the number of sentinels.
+    pub fn promote(&mut self, sentinel: usize, place: Place) {
+        self.failover.promote(sentinel, place);
+    }
+
+    /// Forgets the votes and promotions of a sentinel: a message of it may have been lost.
+    ///
+    /// # Panics
+    /// When the index is not below the number of sentinels.
+    pub fn lost(&mut self, sentinel: usize) {
+        self.failover.forget(sentinel);
+    }
+
+    /// Forgets all promotions: they have taken too long.
+    pub fn end_promotions(&mut self) {
+        self.failover.end();
+    }
+
     /// Returns the server whose role has to be asked for now, if there is one: see
     /// [`verify`](Self::verify).
     pub fn candidate(&self) -> Option<Claim> {
-        let agreed = self.agreed()?;
-        match &self.master {
-            _ if self.is_doubted => Some(agreed),
-            Some(master) if master.place == agreed.place || master.epoch > agreed.epoch => None,
-            _ => Some(agreed),
+        let newest = self.newest()?;
+        let Some(master) = &self.master else { return Some(newest) };
+        let is_other = master.place != newest.place;
+        let is_newer = master.epoch <= newest.epoch;
+        let is_possible = match self.doubt {
+            Doubt::None => is_other && is_newer,
+            // A majority that is late must not lead back to the master before this one.
+            Doubt::Silent => !is_other || is_newer || !self.is_named(&master.place),
+            Doubt::Denied => true,
+        };
+        is_possible.then_some(newest)
+    }
+
+    /// Returns whether a sentinel names this server.
+    fn is_named(&self, place: &Place) -> bool {
+        self.claims.iter().flatten().any(|claim| claim.place == *place)
+    }
+
+    /// Returns the server that is promoted, or the one that enough sentinels name, if that is newer.
+    fn newest(&self) -> Option<Claim> {
+        match (self.failover.promoted(self.agreement), self.agreed()) {
+            (Some(promoted), Some(agreed)) if agreed.epoch >= promoted.epoch => Some(agreed),
+            (promoted, agreed) => promoted.or(agreed),
         }
     }
 
@@ -124,13 +197,17 @@ impl Election {
         let is_master = role.is_some_and(Role::is_master);
         let is_present = self.master() == Some(place);
         if is_present {
-            self.is_doubted = !is_master;
+            self.doubt = match role {
+                None => Doubt::Silent,
+                Some(role) if role.is_master() => Doubt::None,
+                Some(_) => Doubt::Denied,
+            };
         }
         match self.candidate() {
             _ if is_present && is_master => Verdict::Confirmed,
             Some(candidate) if is_master && candidate.place == *place => {
                 self.master = Some(candidate);
-                self.is_doubted = false;
+                self.doubt = Doubt::None;
                 Verdict::Elected
             }
             _ => Verdict::NotMaster,
@@ -149,7 +226,7 @@ impl Election {
 
     /// Returns whether the master does not answer, or says that it is none.
     pub fn is_doubted(&self) -> bool {
-        self.is_doubted
+        self.doubt != Doubt::None
     }
 }
 
@@ -240,6 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn a_late_majority_does_not_lead_back() {
+        let mut election = elected();
+        election.claim(0, claim(2, 2));
+        election.claim(1, claim(2, 2));
+        assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Elected);
+        // One forgets, since it was restarted in an old state. The new master is busy.
+        election.claim(1, claim(1, 1));
+        assert_eq!(election.verify(&at(2), None), Verdict::NotMaster);
+        assert_eq!(candidate(&election), None, "one sentinel names the new master");
+        assert_eq!(election.verify(&at(1), Some(&MASTER)), Verdict::NotMaster);
+        assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Confirmed);
+        // If the new master says that it is none, the others are right.
+        assert_eq!(election.verify(&at(2), Some(&REPLICA)), Verdict::NotMaster);
+        assert_eq!(candidate(&election), Some(at(1)));
+    }
+
+    #[test]
     fn a_wrong_epoch_of_one_sentinel_does_not_count() {
         let mut election = Election::new(3, 2);
         election.claim(0, claim(1, u64::MAX));
@@ -250,6 +344,64 @@ mod tests {
         election.claim(1, claim(2, 2));
         election.claim(2, claim(2, 2));
         assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Elected);
+    }
+
+    /// Has the sentinels 0 and 1 elect the first one in this epoch, which promotes port 2.
+    fn promote(election: &mut Election, epoch: u64) {
+        for sentinel in 0..2 {
+            election.identify(sentinel, Some(format!("id{sentinel}")));
+            election.vote(sentinel, Vote { leader: "id0".to_owned(), epoch });
+        }
+        election.promote(0, at(2));
+    }
+
+    #[test]
+    fn a_promoted_replica_is_elected_before_the_sentinels_name_it() {
+        let mut election = elected();
+        promote(&mut election, 1);
+        assert_eq!(candidate(&election), None, "it is not newer than what they name");
+        promote(&mut election, 2);
+        assert_eq!(candidate(&election), Some(at(2)));
+        assert_eq!(election.verify(&at(2), Some(&REPLICA)), Verdict::NotMaster);
+        assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Elected);
+        assert_eq!((candidate(&election), election.epoch()), (None, Some(2)));
+        // The old master returns, and the new one is busy.
+        assert_eq!(election.verify(&at(2), None), Verdict::NotMaster);
+        assert_eq!(election.verify(&at(1), Some(&MASTER)), Verdict::NotMaster);
+        assert_eq!(candidate(&election), Some(at(2)));
+        assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Confirmed);
+        for sentinel in 0..3 {
+            election.claim(sentinel, claim(2, 2));
+        }
+        election.end_promotions();
+        assert_eq!((candidate(&election), election.master()), (None, Some(&at(2))));
+    }
+
+    #[test]
+    fn a_failover_that_is_given_up_leads_back() {
+        let mut election = elected();
+        promote(&mut election, 2);
+        assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Elected);
+        election.end_promotions();
+        assert_eq!(candidate(&election), None, "what the sentinels name is older");
+        // They make the server a replica again.
+        assert_eq!(election.verify(&at(2), Some(&REPLICA)), Verdict::NotMaster);
+        assert_eq!(election.verify(&at(1), Some(&MASTER)), Verdict::Elected);
+    }
+
+    #[test]
+    fn an_old_promotion_is_no_candidate() {
+        let mut election = elected();
+        for sentinel in 0..3 {
+            election.claim(sentinel, claim(1, 3));
+        }
+        promote(&mut election, 2);
+        assert_eq!(candidate(&election), None);
+        election.verify(&at(1), None);
+        assert_eq!(candidate(&election), Some(at(1)));
+        promote(&mut election, 4);
+        election.lost(0);
+        assert_eq!(candidate(&election), Some(at(1)), "its leader is gone");
     }
 
     #[test]

@@ -2,17 +2,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use reactor::{Cx, Handler, LoopCx, Reason, Timeout};
 
 use super::follow::Shared;
-use super::message::{SWITCH_CHANNEL, Switch};
+use super::message::{Event, PROMOTION_CHANNEL, SWITCH_CHANNEL, Switch, VOTE_CHANNEL, Vote};
 use super::{
     Claim, Election, ParseError, Place, Report, Role, SentinelOptions, Verdict, parse_address,
 };
 use crate::resp::{Answer, Client, Command, Error, Message};
+
+/// The channels of sentinels that are listened to.
+const CHANNELS: [&str; 3] = [SWITCH_CHANNEL, VOTE_CHANNEL, PROMOTION_CHANNEL];
+
+/// How long a server that is being promoted may take to say that it is the master. The sentinels give
+/// up in the end, which they may not say.
+const PROMOTION_MAX: Duration = Duration::from_secs(10);
 
 /// What the source is told.
 #[derive(Debug)]
@@ -23,6 +30,10 @@ pub(super) enum Note {
     Subscribed(usize, bool),
     /// A sentinel says that a master has another address.
     Switched,
+    /// A sentinel elects the leader of a failover.
+    Voted(usize, Vote),
+    /// A sentinel makes a replica the master.
+    Promotes(usize, Place),
     /// What a sentinel has answered.
     Told(usize, Result<Told, String>),
     /// What a server has answered. `None`: nothing.
@@ -38,10 +49,11 @@ pub(super) enum Note {
 pub(super) struct Told {
     claim: Option<Claim>,
     replicas: Vec<Report>,
+    id: Option<String>,
 }
 
 impl Told {
-    /// Reads the answers to `SENTINEL GET-MASTER-ADDR-BY-NAME`, `MASTER` and `REPLICAS`.
+    /// Reads the answers to `SENTINEL GET-MASTER-ADDR-BY-NAME`, `MASTER`, `REPLICAS` and `MYID`.
     fn parse(answers: Vec<Result<Answer, Error>>) -> Result<Self, String> {
         let text = |error: ParseError| error.to_string();
         let mut answers = answers.into_iter();
@@ -54,7 +66,9 @@ impl Told {
         let report = Report::parse(&report).map_err(text)?;
         let replicas = next().map_err(|error| error.to_string())?;
         let replicas = Report::parse_all(&replicas).map_err(text)?;
-        Ok(Self { claim: Some(Claim { place, epoch: report.epoch }), replicas })
+        // Before Redis 6.2, there is no such command.
+        let id = next().ok().and_then(|id| id.as_str().map(str::to_owned));
+        Ok(Self { claim: Some(Claim { place, epoch: report.epoch }), replicas, id })
     }
 }
 
@@ -87,6 +101,8 @@ pub(super) struct Keeper<A> {
     next_round: Instant,
     /// When a candidate is asked next, if there is one.
     next_check: Option<Instant>,
+    /// When the promotions that sentinels have announced count no more.
+    promotions_end: Option<Instant>,
 }
 
 impl<A: 'static> Keeper<A> {
@@ -123,17 +139,24 @@ impl<A: 'static> Keeper<A> {
             checked: None,
             next_round: cx.now(),
             next_check: None,
+            promotions_end: None,
         })
     }
 
     fn handle(&mut self, note: Note, cx: &mut Cx<'_, A>) {
         match note {
             Note::Connected(index) => {
+                self.election.lost(index);
                 self.subscribe(index);
                 self.ask(index);
             }
             Note::Subscribed(index, done) => self.sentinels[index].is_subscribed = done,
             Note::Switched => (0..self.sentinels.len()).for_each(|index| self.ask(index)),
+            Note::Voted(index, vote) => {
+                self.election.vote(index, vote);
+                self.hasten(cx);
+            }
+            Note::Promotes(index, place) => self.promotes(index, place, cx),
             Note::Told(index, told) => self.told(index, told, cx),
             Note::Role(place, role) => self.role(&place, role.as_ref(), cx),
             Note::Hooked => {
@@ -154,7 +177,7 @@ impl<A: 'static> Keeper<A> {
             shared.note(Note::Subscribed(index, result.is_ok()));
         };
         // The next connection tries again.
-        let accepted = self.sentinels[index].client.subscribe([SWITCH_CHANNEL], done);
+        let accepted = self.sentinels[index].client.subscribe(CHANNELS, done);
         self.sentinels[index].is_subscribed = accepted.is_ok();
     }
 
@@ -167,6 +190,7 @@ impl<A: 'static> Keeper<A> {
         let name = self.shared.name.as_str();
         let questions = ["GET-MASTER-ADDR-BY-NAME", "MASTER", "REPLICAS"];
         let questions = questions.map(|what| Command::new(["SENTINEL", what, name]));
+        let questions = questions.into_iter().chain([Command::new(["SENTINEL", "MYID"])]);
         let shared = Arc::clone(&self.shared);
         let done = move |answers, _: &mut LoopCx<'_, A>| {
             shared.note(Note::Told(index, Told::parse(answers)));
@@ -180,8 +204,9 @@ impl<A: 'static> Keeper<A> {
         let sentinel = &mut self.sentinels[index];
         sentinel.is_asked = false;
         let claim = match told {
-            Ok(Told { claim, replicas }) => {
+            Ok(Told { claim, replicas, id }) => {
                 (sentinel.replicas, sentinel.trouble) = (replicas, None);
+                self.election.identify(index, id);
                 claim
             }
             Err(why) => {
@@ -191,11 +216,26 @@ impl<A: 'static> Keeper<A> {
                 }
                 sentinel.trouble = Some(why);
                 sentinel.replicas.clear();
+                self.election.lost(index);
                 None
             }
         };
         self.election.claim(index, claim);
         self.shared.set_replicas(self.replicas());
+        self.hasten(cx);
+    }
+
+    /// Takes that a sentinel promotes a server, if that is a replica.
+    fn promotes(&mut self, index: usize, place: Place, cx: &mut Cx<'_, A>) {
+        if self.replicas().contains(&place) {
+            self.election.promote(index, place);
+            self.promotions_end = Some(cx.now() + PROMOTION_MAX);
+            self.hasten(cx);
+        }
+    }
+
+    /// Asks a candidate for its role now, if there is one that is not being asked.
+    fn hasten(&mut self, cx: &mut Cx<'_, A>) {
         if self.election.candidate().is_some() && self.next_check.is_none() {
             self.next_check = Some(cx.now());
         }
@@ -270,6 +310,10 @@ impl<A: 'static> Keeper<A> {
         for note in self.shared.take_notes() {
             self.handle(note, cx);
         }
+        if self.promotions_end.is_some_and(|at| at <= cx.now()) {
+            self.promotions_end = None;
+            self.election.end_promotions();
+        }
         if self.next_round <= cx.now() {
             self.next_round = cx.now() + self.options.interval;
             (0..self.sentinels.len()).for_each(|index| self.ask(index));
@@ -290,13 +334,29 @@ fn listen<A: 'static>(client: &Client<A>, index: usize, shared: &Arc<Shared<A>>)
     client.on_connect(move |_| noted.note(Note::Connected(index)));
     let noted = Arc::clone(shared);
     client.on_message(move |message, _| {
-        if let Message::Published { payload, .. } = message
-            && let Ok(text) = std::str::from_utf8(&payload)
-            && Switch::parse(text).is_ok_and(|switch| switch.name == noted.name)
+        if let Message::Published { channel, payload, .. } = message
+            && let (Ok(channel), Ok(text)) = (str::from_utf8(&channel), str::from_utf8(&payload))
+            && let Some(note) = read(index, channel, text, &noted.name)
         {
-            noted.note(Note::Switched);
+            noted.note(note);
         }
     });
+}
+
+/// Reads a message of a sentinel. Returns `None` if it is about another master, or not valid.
+fn read(index: usize, channel: &str, text: &str, name: &str) -> Option<Note> {
+    match channel {
+        SWITCH_CHANNEL => {
+            let switch = Switch::parse(text).ok()?;
+            (switch.name == name).then_some(Note::Switched)
+        }
+        VOTE_CHANNEL => Some(Note::Voted(index, Vote::parse(text).ok()?)),
+        PROMOTION_CHANNEL => {
+            let event = Event::parse(channel, text).ok()?;
+            (event.master == name).then_some(Note::Promotes(index, event.place))
+        }
+        _ => None,
+    }
 }
 
 /// Logs why a server has not said its role.

@@ -8,6 +8,13 @@ pub const HELLO_CHANNEL: &str = "__sentinel__:hello";
 /// The channel of sentinels in which they say that a master has a new address.
 pub const SWITCH_CHANNEL: &str = "+switch-master";
 
+/// The channel of sentinels in which they say which of them they elect as the leader of a failover.
+pub const VOTE_CHANNEL: &str = "+vote-for-leader";
+
+/// The channel of sentinels in which the leader of a failover says that it has told a replica to
+/// become the master: an [`Event`] with the place of the replica.
+pub const PROMOTION_CHANNEL: &str = "+failover-state-wait-promotion";
+
 /// A message of a sentinel on [`HELLO_CHANNEL`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -77,6 +84,27 @@ impl Switch {
     }
 }
 
+/// A message of a sentinel on [`VOTE_CHANNEL`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// The ID of the sentinel that is to be the leader: its answer to `SENTINEL MYID`.
+    pub leader: String,
+    /// The epoch of the election. It becomes the epoch of the new master.
+    pub epoch: u64,
+}
+
+impl Vote {
+    /// Parses `ID EPOCH`.
+    ///
+    /// # Errors
+    /// When it has not two parts, or the epoch is not a number.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let (leader, epoch) = text.split_once(' ').ok_or(ParseError("a vote has not two parts"))?;
+        let epoch = epoch.parse().map_err(|_| ParseError("an epoch is not a number"))?;
+        Ok(Self { leader: leader.to_owned(), epoch })
+    }
+}
+
 /// An event of a sentinel, on a channel such as `+sdown`: `KIND NAME IP PORT`, and for all but
 /// masters ` @ MASTER IP PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +160,15 @@ mod tests {
         assert_eq!(switch.to.to_string(), "[::1]:17002");
         for text in ["", "mymaster", "mymaster 127.0.0.1 17001 ::1", "m a 1 b 2 c", "m a 1 b x"] {
             assert!(Switch::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_vote_has_an_id_and_an_epoch() {
+        let vote = Vote::parse("67e3b3dab97d 4").expect("it is valid");
+        assert_eq!((vote.leader.as_str(), vote.epoch), ("67e3b3dab97d", 4));
+        for text in ["", "67e3b3dab97d", "67e3b3dab97d ", "67e3b3dab97d -1", "67e3b3dab97d 4 4"] {
+            assert!(Vote::parse(text).is_err(), "{text}");
         }
     }
 

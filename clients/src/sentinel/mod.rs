@@ -2,8 +2,8 @@
 //!
 //! [`Sentinels`] follows a master on the loop, and a [`MasterClient`] always talks to it.
 //!
-//! The parts that perform no I/O: [`Report`], [`Role`], [`Replication`], [`Hello`], [`Switch`] and
-//! [`Event`] are what sentinels and servers say. An [`Election`] decides which of the addresses that
+//! The parts that perform no I/O: [`Report`], [`Role`], [`Replication`], [`Hello`], [`Switch`],
+//! [`Vote`] and [`Event`] are what sentinels and servers say. An [`Election`] decides which of the addresses that
 //! several sentinels name is the master, though some of them are dead, late or wrong. A [`View`] puts
 //! together what all of them say, for a monitor.
 //!
@@ -11,6 +11,7 @@
 //! do.
 
 mod election;
+mod failover;
 mod follow;
 mod keeper;
 mod message;
@@ -26,7 +27,9 @@ use std::fmt;
 
 pub use election::{Claim, Election, Verdict};
 pub use follow::{MasterClient, Sentinels};
-pub use message::{Event, HELLO_CHANNEL, Hello, SWITCH_CHANNEL, Switch};
+pub use message::{
+    Event, HELLO_CHANNEL, Hello, PROMOTION_CHANNEL, SWITCH_CHANNEL, Switch, VOTE_CHANNEL, Vote,
+};
 pub use options::SentinelOptions;
 pub use place::Place;
 pub use report::{Flags, Report, parse_address};

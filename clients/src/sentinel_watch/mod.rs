@@ -5,10 +5,10 @@ mod show;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use reactor::{BackendKind, ClientOptions, LoopCx, LoopLimits, Reactor};
+use reactor::{BackendKind, ClientOptions, LoopCx, LoopLimits, NotSent, Reactor, Unanswered};
 
 use crate::output::{complain, print};
-use crate::resp::{Answer, Client, Command, Error, Message, Options};
+use crate::resp::{Answer, Cause, Client, Command, Error, Message, Options};
 use crate::sentinel::{
     HELLO_CHANNEL, Hello, Kind, ParseError, Place, Replication, Report, Row, SentinelOptions,
     State, Status, View,
@@ -128,7 +128,7 @@ fn ask_all(cx: &mut LoopCx<'_, App>) {
     for (place, is_sentinel) in wanted {
         match link(&place, is_sentinel, cx) {
             Ok(()) => ask(&place, cx),
-            Err(error) => cx.app.view.failed(&place, error.cause().to_string()),
+            Err(error) => cx.app.view.failed(&place, reason(&error)),
         }
     }
     report(cx);
@@ -219,7 +219,7 @@ fn answered(place: &Place, result: Result<Answer, Error>, cx: &mut LoopCx<'_, Ap
     link.is_asked = false;
     let (is_sentinel, client) = (link.is_sentinel, link.client.clone());
     let taken = match result {
-        Err(error) => Err(error.cause().to_string()),
+        Err(error) => Err(reason(&error)),
         Ok(answer) if is_sentinel => {
             let masters = Report::parse_all(&answer).map_err(text);
             masters.map(|masters| view.masters(place, masters))
@@ -238,6 +238,15 @@ fn answered(place: &Place, result: Result<Answer, Error>, cx: &mut LoopCx<'_, Ap
         names.iter().for_each(|name| ask_about(place, name, &client));
     }
     report(cx);
+}
+
+/// Returns why a server does not answer: what has happened to the connection rather than to the
+/// question, if that is known.
+fn reason(error: &Error) -> String {
+    match error.cause() {
+        Cause::Unanswered(Unanswered::NotSent(NotSent::Down(Some(why)))) => why.to_string(),
+        cause => cause.to_string(),
+    }
 }
 
 fn text(error: ParseError) -> String {
@@ -271,15 +280,32 @@ fn report(cx: &mut LoopCx<'_, App>) {
     for row in app.view.rows(now) {
         let key = (row.master.clone(), row.place.clone());
         seen.insert(key.clone());
-        let is_known = row.status.state != State::New;
-        let what = (row.kind, row.status.clone());
-        if is_known && app.shown.get(&key) != Some(&what) {
-            text.push_str(&show::line(&row, app.watch.form));
+        if row.status.state == State::New {
+            continue;
+        }
+        let what = (row.kind, notable(&row.status, app.watch.form));
+        let before = app.shown.get(&key);
+        if before != Some(&what) {
+            let was_down = before.is_some_and(|it| matches!(it.1.state, State::Down(_)));
+            text.push_str(&show::line(&row, app.watch.form, was_down));
             app.shown.insert(key, what);
         }
     }
     app.shown.retain(|key, _| seen.contains(key));
     put(text.as_bytes(), cx);
+}
+
+/// Returns of a status what is an event when it changes. Another reason for the same state is none.
+fn notable(status: &Status, form: Form) -> Status {
+    let mut status = status.clone();
+    if let State::Down(why) = &mut status.state {
+        why.clear();
+    }
+    if form == Form::Lines {
+        // Lines do not show it.
+        status.named_by = 0;
+    }
+    status
 }
 
 fn redraw(cx: &mut LoopCx<'_, App>) {
@@ -299,7 +325,7 @@ fn show_once(cx: &mut LoopCx<'_, App>) -> bool {
     }
     let rows = view.rows(cx.now());
     let text = match watch.form {
-        Form::Json => rows.iter().map(|row| show::line(row, Form::Json)).collect(),
+        Form::Json => rows.iter().map(|row| show::line(row, Form::Json, false)).collect(),
         Form::Screen | Form::Lines => show::table(&rows, view),
     };
     put(text.as_bytes(), cx);

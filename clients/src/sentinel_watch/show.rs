@@ -94,8 +94,9 @@ pub(super) fn table(rows: &[Row], view: &View) -> String {
         let epoch = group.iter().filter(|row| row.kind == Kind::Master);
         let epoch = epoch.filter_map(|row| row.figures.epoch).max().unwrap_or(0);
         let name = &group[0].master;
-        let (replicas, sentinels) = (count(Kind::Replica), count(Kind::Sentinel));
-        let _ = writeln!(text, "{name}: {replicas} replicas, {sentinels} sentinels, epoch {epoch}");
+        let replicas = counted(count(Kind::Replica), "replica");
+        let sentinels = counted(count(Kind::Sentinel), "sentinel");
+        let _ = writeln!(text, "{name}: {replicas}, {sentinels}, epoch {epoch}");
         let head = ["ROLE", "ADDRESS", "STATE", "PING", "LAG", "DOWN FOR"].map(str::to_owned);
         let lines = group.iter().map(|row| {
             let address = row.place.to_string();
@@ -111,6 +112,12 @@ pub(super) fn table(rows: &[Row], view: &View) -> String {
     });
     add_failures(whys, &mut text);
     text
+}
+
+/// Returns a number of things in words: `1 replica`, `2 replicas`.
+fn counted(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }
 
 fn add_failures<'a>(all: impl Iterator<Item = (&'a Place, &'a str)>, text: &mut String) {
@@ -129,15 +136,15 @@ fn add_columns(lines: &[[String; 6]], text: &mut String) {
     }
 }
 
-/// Returns a change as a line: text or JSON.
-pub(super) fn line(row: &Row, form: Form) -> String {
+/// Returns a change as a line: text or JSON. Text says why a server is down only once.
+pub(super) fn line(row: &Row, form: Form, was_down: bool) -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     match form {
         Form::Json => json(row, since),
         Form::Screen | Form::Lines => {
             let why = match &row.status.state {
-                State::Down(why) => format!(": {}", why.escape_default()),
-                State::New | State::Up => String::new(),
+                State::Down(why) if !was_down => format!(": {}", why.escape_default()),
+                State::Down(_) | State::New | State::Up => String::new(),
             };
             let (name, place, role) = (&row.master, &row.place, role(row));
             let (state, down) = (condition(&row.status), down_for(&row.status));

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub(crate) mod followers;
 pub(crate) mod kv;
 pub(crate) mod liar;
 pub(crate) mod store;
@@ -47,7 +48,7 @@ impl Server<liar::Liar> {
     /// Starts a server that says it is a sentinel and a master, and is neither.
     pub(crate) fn start_liar(liar: liar::Liar) -> Self {
         Self::serve("127.0.0.1:0", liar, || {
-            Conversation::new(resp::Server::default(), liar::Commands)
+            Conversation::new(resp::Server::default(), liar::Commands::default())
         })
     }
 }

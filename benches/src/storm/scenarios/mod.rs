@@ -17,10 +17,12 @@ mod idle;
 mod kv;
 mod limits;
 mod loopback;
+mod members;
 mod names;
 mod pools;
 mod readers;
 mod restarts;
+mod sentinels;
 mod signals;
 mod subscribers;
 mod talkers;
@@ -121,6 +123,13 @@ pub const ALL: &[Scenario] = &[
         about: "clients and loops that end while requests are under way",
         run: departures::run,
         seeds: 200,
+        draws_all: false,
+    },
+    Scenario {
+        name: "sentinels",
+        about: "clients that follow a master: each request exactly once, to no old master",
+        run: sentinels::run,
+        seeds: 100,
         draws_all: false,
     },
     Scenario {
