@@ -204,25 +204,26 @@ fn replies_complete_requests_in_order_and_completions_may_call_again() {
 
 #[test]
 fn other_threads_call_and_wait() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let client = open(&mut reactor, target, OPTIONS);
-    let done = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..4)
-        .map(|thread| {
-            let (client, done) = (client.clone(), Arc::clone(&done));
-            thread::spawn(move || {
-                for number in 0..100 {
-                    let request = format!("{thread}-{number}");
-                    assert_eq!(client.wait(request.clone()).expect("it is answered"), request);
-                }
-                done.fetch_add(1, Ordering::SeqCst);
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let client = open(&mut reactor, target, OPTIONS);
+        let done = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (client, done) = (client.clone(), Arc::clone(&done));
+                thread::spawn(move || {
+                    for number in 0..100 {
+                        let request = format!("{thread}-{number}");
+                        assert_eq!(client.wait(request.clone()).expect("it is answered"), request);
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                })
             })
-        })
-        .collect();
-    turn_until(&mut reactor, |_| done.load(Ordering::SeqCst) == 4);
-    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
-    assert_eq!((reactor.app.received.len(), client.pending()), (400, 0));
+            .collect();
+        turn_until(&mut reactor, |_| done.load(Ordering::SeqCst) == 4);
+        threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+        assert_eq!((reactor.app.received.len(), client.pending()), (400, 0));
+    });
 }
 
 #[test]
@@ -253,43 +254,71 @@ fn what_was_sent_to_a_connection_that_ends_is_unknown_and_the_rest_goes_to_the_n
 
 #[test]
 fn a_request_that_was_sent_in_part_goes_to_the_next_connection() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let target = listener.local_addr().expect("it has one").to_string();
-    let client = open(&mut reactor, target.parse().expect("it is an address"), OPTIONS);
-    let peer = thread::spawn(move || {
-        // Closing with unread input resets the connection.
-        let (mut first, _) = listener.accept().expect("it connects");
-        first.read_exact(&mut [0; 1000]).expect("a part arrives");
-        drop(first);
-        let (second, _) = listener.accept().expect("it connects again");
-        let mut line = String::new();
-        BufReader::new(&second).read_line(&mut line).expect("all of it arrives");
-        (&second).write_all(b"done\n").expect("it is sent");
-        line.len()
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let target = listener.local_addr().expect("it has one").to_string();
+        let client = open(&mut reactor, target.parse().expect("it is an address"), OPTIONS);
+        let peer = thread::spawn(move || {
+            // Closing with unread input resets the connection.
+            let (mut first, _) = listener.accept().expect("it connects");
+            first.read_exact(&mut [0; 1000]).expect("a part arrives");
+            drop(first);
+            let (second, _) = listener.accept().expect("it connects again");
+            let mut line = String::new();
+            BufReader::new(&second).read_line(&mut line).expect("all of it arrives");
+            (&second).write_all(b"done\n").expect("it is sent");
+            line.len()
+        });
+        let report = |result, cx: &mut LoopCx<'_, App>| cx.app.results.push(("large", result));
+        // More than the kernel takes at once.
+        client.call("x".repeat(common::MUCH), report).expect("it is accepted");
+        completed(&mut reactor, 1);
+        assert_eq!(shorts(&reactor), ["large=done"]);
+        assert_eq!(peer.join().expect("it does not panic"), common::MUCH + 1);
     });
-    let report = |result, cx: &mut LoopCx<'_, App>| cx.app.results.push(("large", result));
-    // More than the kernel takes at once.
-    client.call("x".repeat(common::MUCH), report).expect("it is accepted");
-    completed(&mut reactor, 1);
-    assert_eq!(shorts(&reactor), ["large=done"]);
-    assert_eq!(peer.join().expect("it does not panic"), common::MUCH + 1);
+}
+
+#[test]
+fn nothing_is_sent_to_a_connection_whose_end_has_come() {
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let target = listener.local_addr().expect("it has one").to_string();
+        let client = open(&mut reactor, target.parse().expect("it is an address"), OPTIONS);
+        turn_until(&mut reactor, |_| client.state() == ClientState::Up);
+        ask(&client, "first");
+        let (mut peer, _) = listener.accept().expect("it connects");
+        peer.set_nonblocking(true).expect("it can be set");
+        turn_until(&mut reactor, |_| peer.peek(&mut [0; 6]).is_ok_and(|count| count == 6));
+        peer.read_exact(&mut [0; 6]).expect("it is there");
+        drop(peer);
+        // The client learns of both in one pass.
+        ask(&client, "second");
+        let next = thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("it connects again");
+            peer.read_exact(&mut [0; 7]).expect("it is sent");
+            peer.write_all(b"here\n").expect("it is sent");
+        });
+        completed(&mut reactor, 2);
+        assert_eq!(shorts(&reactor), ["first=unknown", "second=here"]);
+        next.join().expect("it does not panic");
+    });
 }
 
 #[test]
 fn a_server_that_breaks_the_protocol_is_left() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let client = open(&mut reactor, target, OPTIONS);
-    client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
-    // The second line answers nothing.
-    ask(&client, "twice");
-    ask(&client, "hold");
-    turn_until(&mut reactor, |reactor| !reactor.app.events.is_empty());
-    ask(&client, "a");
-    completed(&mut reactor, 3);
-    assert_eq!(shorts(&reactor), ["twice=twice", "hold=twice", "a=a"]);
-    assert_eq!(reactor.app.events, ["refused: a reply came that answers no request"]);
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let client = open(&mut reactor, target, OPTIONS);
+        client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
+        // The second line answers nothing.
+        ask(&client, "twice");
+        ask(&client, "hold");
+        turn_until(&mut reactor, |reactor| !reactor.app.events.is_empty());
+        ask(&client, "a");
+        completed(&mut reactor, 3);
+        assert_eq!(shorts(&reactor), ["twice=twice", "hold=twice", "a=a"]);
+        assert_eq!(reactor.app.events, ["refused: a reply came that answers no request"]);
+    });
 }
 
 #[test]
@@ -311,16 +340,17 @@ fn the_name_of_a_server_is_resolved_for_each_connection() {
 
 #[test]
 fn a_name_that_cannot_be_resolved_is_a_failure_like_any_other() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target: Location = "localhost:no-such-service".parse().expect("it is a location");
-    let client = open(&mut reactor, target, ClientOptions { waits: false, ..OPTIONS });
-    ask(&client, "a");
-    completed(&mut reactor, 1);
-    assert_eq!(shorts(&reactor), ["a=down"]);
-    let failure = client.failure().expect("there is one").to_string();
-    assert!(failure.contains("no-such-service"), "{failure}");
-    client.close();
-    turn_until(&mut reactor, |_| client.state() == ClientState::Closed);
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target: Location = "localhost:no-such-service".parse().expect("it is a location");
+        let client = open(&mut reactor, target, ClientOptions { waits: false, ..OPTIONS });
+        ask(&client, "a");
+        completed(&mut reactor, 1);
+        assert_eq!(shorts(&reactor), ["a=down"]);
+        let failure = client.failure().expect("there is one").to_string();
+        assert!(failure.contains("no-such-service"), "{failure}");
+        client.close();
+        turn_until(&mut reactor, |_| client.state() == ClientState::Closed);
+    });
 }
 
 #[test]
@@ -372,52 +402,57 @@ fn a_late_reply_is_discarded_and_the_next_matches_its_own_request() {
 
 #[test]
 fn a_silent_server_is_cut_once_a_request_has_timed_out() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let options = ClientOptions { timeout: 20 * MS, silence_max: MS, ..OPTIONS };
-    let client = open(&mut reactor, target, options);
-    ask(&client, "hold");
-    completed(&mut reactor, 1);
-    turn_until(&mut reactor, |_| client.state() == ClientState::Up && client.failure().is_none());
-    ask(&client, "a");
-    completed(&mut reactor, 2);
-    // On the first connection, the reply would have been taken for that of the first request.
-    assert_eq!(shorts(&reactor), ["hold=timed out true", "a=a"]);
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let options = ClientOptions { timeout: 20 * MS, silence_max: MS, ..OPTIONS };
+        let client = open(&mut reactor, target, options);
+        ask(&client, "hold");
+        completed(&mut reactor, 1);
+        turn_until(&mut reactor, |_| {
+            client.state() == ClientState::Up && client.failure().is_none()
+        });
+        ask(&client, "a");
+        completed(&mut reactor, 2);
+        // On the first connection, the reply would have been taken for that of the first request.
+        assert_eq!(shorts(&reactor), ["hold=timed out true", "a=a"]);
+    });
 }
 
 #[test]
 fn what_exceeds_a_bound_is_refused_at_once() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let options = ClientOptions { waiting_max: 2, waiting_bytes_max: 10, ..OPTIONS };
-    let client = open(&mut reactor, vacant(), options);
-    ask(&client, "1");
-    let refused = client.call("x".repeat(10), |_, _| unreachable!("it was not accepted"));
-    let refused = refused.expect_err("there are too many bytes").to_string();
-    assert!(refused.contains("waiting_bytes_max"), "{refused}");
-    ask(&client, "2");
-    let refused = client.call("3".to_owned(), |_, _| unreachable!("it was not accepted"));
-    let refused = refused.expect_err("there are too many requests").to_string();
-    assert!(refused.contains("waiting_max"), "{refused}");
-    client.close();
-    completed(&mut reactor, 2);
-    assert_eq!(shorts(&reactor), ["1=closed", "2=closed"]);
-    assert_eq!(client.state(), ClientState::Closed);
-    let refused = client.call("4".to_owned(), |_, _| unreachable!("it was not accepted"));
-    assert!(matches!(refused, Err(NotSent::Closed)));
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let options = ClientOptions { waiting_max: 2, waiting_bytes_max: 10, ..OPTIONS };
+        let client = open(&mut reactor, vacant(), options);
+        ask(&client, "1");
+        let refused = client.call("x".repeat(10), |_, _| unreachable!("it was not accepted"));
+        let refused = refused.expect_err("there are too many bytes").to_string();
+        assert!(refused.contains("waiting_bytes_max"), "{refused}");
+        ask(&client, "2");
+        let refused = client.call("3".to_owned(), |_, _| unreachable!("it was not accepted"));
+        let refused = refused.expect_err("there are too many requests").to_string();
+        assert!(refused.contains("waiting_max"), "{refused}");
+        client.close();
+        completed(&mut reactor, 2);
+        assert_eq!(shorts(&reactor), ["1=closed", "2=closed"]);
+        assert_eq!(client.state(), ClientState::Closed);
+        let refused = client.call("4".to_owned(), |_, _| unreachable!("it was not accepted"));
+        assert!(matches!(refused, Err(NotSent::Closed)));
+    });
 }
 
 #[test]
 fn requests_that_do_not_wait_complete_when_an_attempt_fails() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let options = ClientOptions { waits: false, pause_min: LONG, pause_max: LONG, ..OPTIONS };
-    let client = open(&mut reactor, vacant(), options);
-    ask(&client, "1");
-    completed(&mut reactor, 1);
-    assert_eq!(shorts(&reactor), ["1=down"]);
-    let refused = client.call("2".to_owned(), |_, _| unreachable!("it was not accepted"));
-    let text = refused.expect_err("there is no connection").to_string();
-    assert!(text.contains("refused"), "{text}");
-    assert_eq!(client.state(), ClientState::BackingOff);
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let options = ClientOptions { waits: false, pause_min: LONG, pause_max: LONG, ..OPTIONS };
+        let client = open(&mut reactor, vacant(), options);
+        ask(&client, "1");
+        completed(&mut reactor, 1);
+        assert_eq!(shorts(&reactor), ["1=down"]);
+        let refused = client.call("2".to_owned(), |_, _| unreachable!("it was not accepted"));
+        let text = refused.expect_err("there is no connection").to_string();
+        assert!(text.contains("refused"), "{text}");
+        assert_eq!(client.state(), ClientState::BackingOff);
+    });
 }
 
 #[test]
@@ -438,41 +473,43 @@ fn a_client_that_stops_gracefully_gets_its_replies_first() {
 
 #[test]
 fn a_loop_that_stops_gracefully_waits_for_replies_and_takes_no_requests() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let client = open(&mut reactor, target, OPTIONS);
-    turn_until(&mut reactor, |_| client.state() == ClientState::Up);
-    ask(&client, "late");
-    let from_afar = open(&mut reactor, vacant(), OPTIONS);
-    ask(&from_afar, "never");
-    reactor.cx().stop_gracefully(LONG);
-    reactor.run().expect("it runs");
-    let mut all = shorts(&reactor);
-    all.sort();
-    assert_eq!(all, ["late=late", "never=closed"]);
-    assert_eq!((client.state(), from_afar.state()), (ClientState::Closed, ClientState::Closed));
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let client = open(&mut reactor, target, OPTIONS);
+        turn_until(&mut reactor, |_| client.state() == ClientState::Up);
+        ask(&client, "late");
+        let from_afar = open(&mut reactor, vacant(), OPTIONS);
+        ask(&from_afar, "never");
+        reactor.cx().stop_gracefully(LONG);
+        reactor.run().expect("it runs");
+        let mut all = shorts(&reactor);
+        all.sort();
+        assert_eq!(all, ["late=late", "never=closed"]);
+        assert_eq!((client.state(), from_afar.state()), (ClientState::Closed, ClientState::Closed));
+    });
 }
 
 #[test]
 fn a_loop_that_is_dropped_completes_every_request() {
-    let results = Arc::new(Mutex::new(Vec::new()));
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let client = open(&mut reactor, target, ClientOptions { in_flight_max: 1, ..OPTIONS });
-    for request in ["hold", "next"] {
-        let results = Arc::clone(&results);
-        let report = move |result, _: &mut LoopCx<'_, App>| {
-            results.lock().expect("no test panics").push(short(&result));
-        };
-        client.call(request.to_owned(), report).expect("it is accepted");
-    }
-    turn_until(&mut reactor, |reactor| !reactor.app.received.is_empty());
-    drop(reactor);
-    let mut results = results.lock().expect("no test panics").clone();
-    results.sort();
-    assert_eq!(results, ["closed", "unknown"]);
-    assert!(client.call("a".to_owned(), |_, _| {}).is_err());
-    assert!(matches!(client.wait("a".to_owned()), Err(Unanswered::NotSent(NotSent::Closed))));
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let results = Arc::new(Mutex::new(Vec::new()));
+        let target = server(&mut reactor);
+        let client = open(&mut reactor, target, ClientOptions { in_flight_max: 1, ..OPTIONS });
+        for request in ["hold", "next"] {
+            let results = Arc::clone(&results);
+            let report = move |result, _: &mut LoopCx<'_, App>| {
+                results.lock().expect("no test panics").push(short(&result));
+            };
+            client.call(request.to_owned(), report).expect("it is accepted");
+        }
+        turn_until(&mut reactor, |reactor| !reactor.app.received.is_empty());
+        drop(reactor);
+        let mut results = results.lock().expect("no test panics").clone();
+        results.sort();
+        assert_eq!(results, ["closed", "unknown"]);
+        assert!(client.call("a".to_owned(), |_, _| {}).is_err());
+        assert!(matches!(client.wait("a".to_owned()), Err(Unanswered::NotSent(NotSent::Closed))));
+    });
 }
 
 #[test]
@@ -495,41 +532,45 @@ fn an_idle_connection_is_let_go_and_made_again_for_the_next_request() {
 
 #[test]
 fn an_idle_server_is_asked_whether_it_lives() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let options = ClientOptions { when_idle: WhenIdle::KeepAlive(10 * MS), ..OPTIONS };
-    let client = open(&mut reactor, target, options);
-    turn_until(&mut reactor, |reactor| reactor.app.received.len() >= 3);
-    assert!(reactor.app.received.iter().all(|line| line == "health"));
-    assert_eq!((reactor.counters().accepts, client.state()), (1, ClientState::Up));
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let options = ClientOptions { when_idle: WhenIdle::KeepAlive(10 * MS), ..OPTIONS };
+        let client = open(&mut reactor, target, options);
+        turn_until(&mut reactor, |reactor| reactor.app.received.len() >= 3);
+        assert!(reactor.app.received.iter().all(|line| line == "health"));
+        assert_eq!((reactor.counters().accepts, client.state()), (1, ClientState::Up));
+    });
 }
 
 #[test]
 fn an_idle_server_that_does_not_answer_is_left() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    // The kernel accepts, and nothing answers.
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let target = listener.local_addr().expect("it has one").to_string();
-    let when_idle = WhenIdle::KeepAlive(10 * MS);
-    let options = ClientOptions { when_idle, silence_max: 10 * MS, ..OPTIONS };
-    let client = open(&mut reactor, target.parse().expect("it is an address"), options);
-    client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
-    turn_until(&mut reactor, |reactor| reactor.app.events.len() >= 2);
-    assert_eq!(reactor.app.events[0], "idle for too long");
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        // The kernel accepts, and nothing answers.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let target = listener.local_addr().expect("it has one").to_string();
+        let when_idle = WhenIdle::KeepAlive(10 * MS);
+        let options = ClientOptions { when_idle, silence_max: 10 * MS, ..OPTIONS };
+        let client = open(&mut reactor, target.parse().expect("it is an address"), options);
+        client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
+        turn_until(&mut reactor, |reactor| reactor.app.events.len() >= 2);
+        assert_eq!(reactor.app.events[0], "idle for too long");
+    });
 }
 
 #[test]
 fn a_server_that_does_not_open_the_connection_is_left() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let target = listener.local_addr().expect("it has one").to_string();
-    let connect = ConnectOptions { timeout: 10 * MS, ..OPTIONS.connect };
-    let options = ClientOptions { connect, ..OPTIONS };
-    let target = target.parse().expect("it is an address");
-    let client = Client::open(target, Talk::<true>, options, &mut reactor.cx()).expect("it opens");
-    client.on_connect(|_| panic!("the server has not answered"));
-    turn_until(&mut reactor, |_| client.failure().is_some());
-    assert_eq!(client.failure().expect("there is one").to_string(), "deadline passed");
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let target = listener.local_addr().expect("it has one").to_string();
+        let connect = ConnectOptions { timeout: 10 * MS, ..OPTIONS.connect };
+        let options = ClientOptions { connect, ..OPTIONS };
+        let target = target.parse().expect("it is an address");
+        let client =
+            Client::open(target, Talk::<true>, options, &mut reactor.cx()).expect("it opens");
+        client.on_connect(|_| panic!("the server has not answered"));
+        turn_until(&mut reactor, |_| client.failure().is_some());
+        assert_eq!(client.failure().expect("there is one").to_string(), "deadline passed");
+    });
 }
 
 #[test]
@@ -551,22 +592,23 @@ fn hooks_are_called_for_connections_and_pushes() {
 
 #[test]
 fn every_request_completes_although_a_completion_panics() {
-    let mut reactor = Reactor::new(App::default()).expect("it opens");
-    let target = server(&mut reactor);
-    let client = open(&mut reactor, target, OPTIONS);
-    turn_until(&mut reactor, |_| client.state() == ClientState::Up);
-    ask(&client, "a");
-    client.call("b".to_owned(), |_, _| panic!("as planned")).expect("it is accepted");
-    ask(&client, "c");
-    ask(&client, "hold");
-    let panicked = catch_unwind(AssertUnwindSafe(|| completed(&mut reactor, 4)));
-    assert!(panicked.is_err());
-    completed(&mut reactor, 3);
-    assert_eq!(shorts(&reactor), ["a=a", "c=c", "hold=unknown"]);
-    // The client goes on.
-    ask(&client, "d");
-    completed(&mut reactor, 4);
-    assert_eq!((shorts(&reactor)[3].as_str(), client.pending()), ("d=d", 0));
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let target = server(&mut reactor);
+        let client = open(&mut reactor, target, OPTIONS);
+        turn_until(&mut reactor, |_| client.state() == ClientState::Up);
+        ask(&client, "a");
+        client.call("b".to_owned(), |_, _| panic!("as planned")).expect("it is accepted");
+        ask(&client, "c");
+        ask(&client, "hold");
+        let panicked = catch_unwind(AssertUnwindSafe(|| completed(&mut reactor, 4)));
+        assert!(panicked.is_err());
+        completed(&mut reactor, 3);
+        assert_eq!(shorts(&reactor), ["a=a", "c=c", "hold=unknown"]);
+        // The client goes on.
+        ask(&client, "d");
+        completed(&mut reactor, 4);
+        assert_eq!((shorts(&reactor)[3].as_str(), client.pending()), ("d=d", 0));
+    });
 }
 
 #[test]
