@@ -15,16 +15,22 @@ use reactor::{Hints, IpFamily, IpProtocol, Query, SocketType};
 #[command(
     name = "resolve",
     version,
-    after_help = "The system answers, as it answers any program: from the hosts file and the name \
-    servers, as /etc/nsswitch.conf says. A line has the address, the port, the family, the type and \
-    the protocol of a socket; the first line also has the canonical name.\n\nExit codes: 0 when there \
-    is an answer; 1 when there is none, or standard output failed; 2 on wrong arguments; 141 without \
-    a message, as after SIGPIPE, when standard output is closed."
+    after_help = "The system answers as it answers any program: from the hosts file and the name \
+    servers, in the order of /etc/nsswitch.conf. Each line has the address, the port, the family, the \
+    type and the protocol of a socket; without options, there is one for each type. The first line \
+    also has the canonical name, if it is asked for. With --json, the object has canonical_name, and \
+    entries with address, port, family, socket_type and protocol, and the numbers of the last two.\n\n\
+    Examples:\n  resolve localhost http\n  resolve -4 --socket-type stream localhost 80\n  \
+    resolve --passive \"\" 8080\n  resolve --canonical --address-config --v4-mapped localhost\n\n\
+    The last one finds what getent ahosts localhost finds.\n\nExit codes: 0 when there is an answer; 1 when \
+    there is none, or standard output failed; 2 on wrong arguments; 141 without a message, as after \
+    SIGPIPE, when standard output is closed."
 )]
 struct Cli {
-    /// Name of a host, or an IP address; without it (an empty text), this host itself
+    /// Name of a host, or an IP address; "" stands for this host itself, and needs a service
     name: String,
     /// Name of a service, or a port
+    #[arg(required_if_eq("name", ""))]
     service: Option<String>,
     /// Only IPv4 addresses
     #[arg(short = '4', long, conflicts_with = "ipv6")]
@@ -38,10 +44,10 @@ struct Cli {
     /// Only this protocol: tcp, udp, or a number
     #[arg(long, value_name = "PROTOCOL", value_parser = ip_protocol)]
     protocol: Option<IpProtocol>,
-    /// Without a name, addresses to listen on (AI_PASSIVE)
+    /// For the name "": the addresses to listen on, not those of the loopback (AI_PASSIVE)
     #[arg(long)]
     passive: bool,
-    /// Ask for the canonical name (AI_CANONNAME)
+    /// Print the canonical name too (AI_CANONNAME)
     #[arg(long)]
     canonical: bool,
     /// The name has to be an IP address (AI_NUMERICHOST)
