@@ -1,15 +1,18 @@
-//! A codec on descriptors that are not sockets.
+//! A codec on descriptors that are not sockets, and descriptors that leave the loop.
 
 mod common;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use common::{on_every_backend, turn_until};
 use nix::sys::termios;
 use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reason, Reply, Service};
-use reactor::{Interest, LoopLimits, Reactor, Registration, Role, Stream};
+use reactor::{Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Registration, Role, Stream};
 
 #[derive(Default)]
 struct Heard {
@@ -142,5 +145,57 @@ fn all_bytes_written_to_a_pipe_arrive_before_its_end() {
         let all = reading.join().expect("it does not panic").expect("it can be read");
         assert_eq!(all, b"a line\n".repeat(LINES));
         assert_eq!(reactor.app.ends, ["finished"]);
+    });
+}
+
+/// What became of a descriptor that is taken out of the loop.
+#[derive(Default)]
+struct Taken {
+    fd: Option<OwnedFd>,
+    calls: usize,
+    is_closed: bool,
+}
+
+/// Takes its descriptor out of the loop when it is called first.
+struct Takes;
+
+impl Handler<Taken> for Takes {
+    fn ready(&mut self, cx: &mut Cx<'_, Taken>) -> io::Result<()> {
+        cx.app.calls += 1;
+        if let Some(fd) = cx.take_fd()? {
+            cx.app.fd = Some(fd);
+        } else if cx.was_woken() {
+            assert!(cx.read(&mut [0]).is_err(), "there is nothing to read from");
+            cx.end(reactor::Reason::Finished);
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, _reason: reactor::Reason, cx: &mut LoopCx<'_, Taken>) {
+        cx.app.is_closed = true;
+    }
+}
+
+#[test]
+fn a_descriptor_that_was_taken_out_is_watched_no_longer() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Taken>| {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
+        let registration = Registration::new(Interest::READ);
+        let token = reactor.cx().register(ours.into(), registration, Takes).expect("it registers");
+        theirs.write_all(b"one").expect("there is room");
+        turn_until(&mut reactor, |reactor| reactor.app.fd.is_some());
+        // Input and a hang-up reach the new owner alone.
+        theirs.write_all(b", two").expect("there is room");
+        drop(theirs);
+        for _ in 0..5 {
+            reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
+        }
+        assert_eq!(reactor.app.calls, 1);
+        let stream = UnixStream::from(reactor.app.fd.take().expect("it was taken"));
+        assert_eq!(io::read_to_string(stream).expect("it is all there"), "one, two");
+        // The source goes on without a descriptor.
+        reactor.cx().wake(token);
+        turn_until(&mut reactor, |reactor| reactor.app.is_closed);
+        assert_eq!((reactor.app.calls, reactor.counters().live()), (2, 0));
     });
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use reactor::sim::{Fault, Faults, HostId, Outcome, Sim, Storm};
 use reactor::{
-    Address, ConnectErrorKind, ConnectOptions, Connector, Device, Interest, ListenOptions,
-    Listener, LoopLimits, Query, Reactor, Registration, ResolveError, ResolveErrorKind, Resolver,
-    ResolverOptions, Role, Target,
+    Address, ConnectErrorKind, ConnectOptions, Connector, Cx, Device, Handler, Interest,
+    ListenOptions, Listener, LoopCx, LoopLimits, Query, Reactor, Reason, Registration,
+    ResolveError, ResolveErrorKind, Resolver, ResolverOptions, Role, Target,
 };
 
-use common::dials::{App, Notes, connect, fails, listening, location, refusing};
+use common::dials::{App, connect, fails, listening, location, refusing};
 use common::{on_every_backend, temporary, turn_until};
 
 #[test]
@@ -372,6 +372,34 @@ fn faults_of_the_network_have_their_kinds() {
     }
 }
 
+/// Writes down what a connection is told, with its number.
+struct Numbered(usize);
+
+impl Handler<App> for Numbered {
+    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
+        cx.app.told.push(format!("{} ready", self.0));
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
+        cx.app.told.push(format!("{} closed: {reason}", self.0));
+    }
+}
+
+/// Checks what one connection was told: that it failed, or that it was established and has ended.
+fn is_told_once(told: &[&str]) -> bool {
+    match told {
+        [only] => only.starts_with("closed: connect: "),
+        [calls @ .., last] => {
+            let is_ready = |it: &&str| *it == "ready";
+            calls.iter().all(is_ready)
+                && last.starts_with("closed: ")
+                && !last.contains("connect: ")
+        }
+        [] => false,
+    }
+}
+
 #[test]
 fn every_connection_is_told_once_in_a_storm() {
     const DIALS: usize = 40;
@@ -385,23 +413,28 @@ fn every_connection_is_told_once_in_a_storm() {
             Fault::KillStarting,
         ]));
         let target = location("server:http");
-        let mut registered = 0;
-        for _ in 0..DIALS {
+        let mut registered = Vec::new();
+        for number in 0..DIALS {
             let dialled = sim.with(client, |cx| {
                 let registration = Registration::new(Interest::NONE).role(Role::Connection);
                 let connector = Connector::new(&target, &ConnectOptions::DEFAULT);
-                connector.register(registration, Notes, cx).is_ok()
+                connector.register(registration, Numbered(number), cx).ok()
             });
-            registered += usize::from(dialled == Some(true));
+            registered.extend(dialled.flatten().map(|token| (number, token)));
             sim.run_for(Duration::from_millis(100))?;
         }
         sim.run_for(Duration::from_secs(30))?;
         sim.calm()?;
         sim.run_for(Duration::from_secs(30))?;
+        sim.with::<App, _>(client, |cx| registered.iter().for_each(|(_, token)| cx.close(*token)));
+        sim.run_for(Duration::from_secs(1))?;
         let told = told(sim, client);
-        let firsts = told.iter().filter(|it| *it == "ready" || it.starts_with("connect: ")).count();
-        if firsts < registered {
-            return Err(format!("{registered} dials, {firsts} of them told: {told:?}").into());
+        for (number, _) in registered {
+            let prefix = format!("{number} ");
+            let own: Vec<&str> = told.iter().filter_map(|it| it.strip_prefix(&prefix)).collect();
+            if !is_told_once(&own) {
+                return Err(format!("connection {number} was told {own:?}").into());
+            }
         }
         Ok(())
     };
