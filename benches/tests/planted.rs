@@ -46,6 +46,8 @@ fn likeliest(fault: Planted) -> &'static str {
         Planted::PartialIsComplete | Planted::SilenceUnasked | Planted::LostTimeCharged => "limits",
         Planted::IdleDisarmed | Planted::DisputeForgotten => "idle",
         Planted::ConnectAssumed => "dials",
+        Planted::FamiliesInRow | Planted::FailureWaits => "races",
+        Planted::LosersKept | Planted::AttemptsForgotten => "races",
         Planted::SentRepeated | Planted::UnsentForgotten => "clients",
         Planted::NoLinger | Planted::CutInOrder | Planted::HangUpSpins => "readers",
         Planted::SleepsBehind | Planted::CloseBeforeData => "readers",

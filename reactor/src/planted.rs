@@ -65,6 +65,14 @@ pub enum Planted {
     /// P20: a connection counts as established when its descriptor becomes writable, without asking
     /// for its error.
     ConnectAssumed,
+    /// P20: the addresses of a name are tried family after family, not in turns.
+    FamiliesInRow,
+    /// P20: an attempt that fails does not start the next one, which begins when its time comes.
+    FailureWaits,
+    /// P20: attempts under way are not closed when another one has won.
+    LosersKept,
+    /// P20: an attempt that failed is not in the error of its connection.
+    AttemptsForgotten,
     /// P21: a request that was sent before its connection ended is sent again on the next.
     SentRepeated,
     /// P21: a request that was not sent before its connection ended is forgotten.
@@ -115,6 +123,10 @@ impl Planted {
         Self::TimersInOneTurn,
         Self::PeriodDrifts,
         Self::ConnectAssumed,
+        Self::FamiliesInRow,
+        Self::FailureWaits,
+        Self::LosersKept,
+        Self::AttemptsForgotten,
         Self::SentRepeated,
         Self::UnsentForgotten,
         Self::EndsForgotten,
@@ -145,7 +157,11 @@ impl Planted {
             Self::TimerEarly => 12,
             Self::TimersInOneTurn => 13,
             Self::PeriodDrifts => 15,
-            Self::ConnectAssumed => 20,
+            Self::ConnectAssumed
+            | Self::FamiliesInRow
+            | Self::FailureWaits
+            | Self::LosersKept
+            | Self::AttemptsForgotten => 20,
             Self::SentRepeated | Self::UnsentForgotten => 21,
             Self::EndsForgotten => 22,
             Self::IdleDisarmed => 24,

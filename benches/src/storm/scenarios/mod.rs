@@ -20,6 +20,7 @@ mod loopback;
 mod members;
 mod names;
 mod pools;
+mod races;
 mod readers;
 mod restarts;
 mod sentinels;
@@ -180,6 +181,13 @@ pub const ALL: &[Scenario] = &[
         run: dials::run,
         seeds: 60,
         draws_all: true,
+    },
+    Scenario {
+        name: "races",
+        about: "names with several addresses, some of which do not answer",
+        run: races::run,
+        seeds: 60,
+        draws_all: false,
     },
     Scenario {
         name: "clocks",

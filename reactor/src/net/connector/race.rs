@@ -13,6 +13,7 @@ use log::debug;
 use crate::net::connector::attempt::{Attempt, Board, Event};
 use crate::net::connector::error::{ConnectError, FailedAttempt};
 use crate::net::connector::target::{Target, interleaved};
+use crate::planted::{self, Planted};
 use crate::source::registration::Sharing;
 use crate::sys::Connecting;
 use crate::{
@@ -119,8 +120,10 @@ impl Race {
                 }
                 Event::Failed { attempt, failed } => {
                     self.forget(attempt);
-                    self.failed.push(failed);
-                    goes_on = true;
+                    if !planted::is(Planted::AttemptsForgotten) {
+                        self.failed.push(failed);
+                    }
+                    goes_on |= self.waiting.is_empty() || !planted::is(Planted::FailureWaits);
                 }
             }
         }
@@ -218,7 +221,9 @@ impl Race {
     pub(super) fn close<A, P>(&mut self, cx: &mut Cx<'_, A, P>) {
         self.stop_timer(cx);
         for running in self.running.drain(..) {
-            cx.close(running.token);
+            if !planted::is(Planted::LosersKept) {
+                cx.close(running.token);
+            }
         }
         if let Some((lookup, _)) = self.lookup.take() {
             cx.close(lookup);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::planted::{self, Planted};
 use crate::{Address, Location};
 
 /// What a connection is made to: a [`Location`], such as a name and a service, or several addresses of
@@ -104,6 +105,9 @@ impl From<&Self> for Target {
 /// Returns addresses in the order of RFC 8305, section 4: the families take turns, beginning with
 /// that of the first, and each family keeps its order.
 pub(crate) fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    if planted::is(Planted::FamiliesInRow) {
+        return addresses.to_vec();
+    }
     let is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let of = |is_v4| addresses.iter().filter(move |it| it.is_ipv4() == is_v4).copied();
     let (mut first, mut second) = (of(is_v4), of(!is_v4));
