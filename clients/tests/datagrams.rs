@@ -16,7 +16,7 @@ use reactor::{
     BackendKind, DatagramOptions, DatagramSocket, Datagrams, LoopLimits, Reactor, Remote, Signal,
 };
 use servers::Loopback;
-use testkit::{Folder, PATIENCE, process, wait_until};
+use testkit::{Folder, PATIENCE, process, refusing_udp_socket, wait_until};
 
 const TALK: &str = env!("CARGO_BIN_EXE_talk");
 const LOAD: &str = env!("CARGO_BIN_EXE_load");
@@ -104,8 +104,8 @@ fn talk_sends_each_line_as_a_datagram_and_prints_the_replies() {
 #[test]
 fn talk_explains_what_went_wrong() {
     let folder = Folder::new("talk");
-    let closed = UdpSocket::bind("127.0.0.1:0").expect("a port is free").local_addr();
-    let closed = format!("udp://{}", closed.expect("it was bound"));
+    let refusing = refusing_udp_socket("127.0.0.1");
+    let closed = format!("udp://{}", refusing.local_addr().expect("it is bound"));
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let silent_address = format!("udp://{}", silent.local_addr().expect("it is bound"));
     let nowhere = format!("unix-dgram:{}", folder.file("none"));
@@ -117,6 +117,11 @@ fn talk_explains_what_went_wrong() {
         (&silent_address, &long.repeat(20), "a line of more than 65507 bytes"),
         (&silent_address, &b"x".repeat(400_000), "a line of more than 65507 bytes"),
         (&nowhere, b"", "cannot send datagrams to"),
+        (&"udp://".to_owned(), b"", "as in udp://127.0.0.1:8080"),
+        (&"udp://127.0.0.1".to_owned(), b"", "a port must follow the IP address"),
+        (&"udp://127.0.0.1:65536".to_owned(), b"", "0 to 65535"),
+        (&"unix-dgram:".to_owned(), b"", "as in unix-dgram:/run/x.sock"),
+        (&"udp://name.invalid:7".to_owned(), b"", "name.invalid:7: "),
     ] {
         let output = process::run(&mut command(TALK, &folder, "epoll", &[address]), input);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -228,8 +233,8 @@ fn load_notices_losses_wrong_replies_and_missing_servers_but_no_duplicates() {
     assert!(report.contains("the reply differs"), "{report}");
 
     drop(socket);
-    let closed = UdpSocket::bind("127.0.0.1:0").expect("a port is free").local_addr();
-    let address = format!("udp://{}", closed.expect("it was bound"));
+    let refusing = refusing_udp_socket("127.0.0.1");
+    let address = format!("udp://{}", refusing.local_addr().expect("it is bound"));
     let output = command(LOAD, &folder, "epoll", &[&address]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("nothing listens there"), "{}", text(&output));

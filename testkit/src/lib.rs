@@ -21,7 +21,7 @@ pub use namespace::{BLACKHOLE, in_namespace};
 pub use peers::{has_peer, skip, tell};
 pub use protocol::Random;
 pub use redis::Redis;
-pub use udp::udp_drops;
+pub use udp::{receive_udp, refusing_udp_socket, udp_drops};
 
 /// The time limit of all waits in tests, long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

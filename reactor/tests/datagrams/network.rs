@@ -15,16 +15,18 @@ use reactor::{Address, DatagramOptions, Datagrams};
 use crate::common::{PATIENCE, turn_until};
 use crate::{Writer, bind, client, on_every, receive, serve, serve_socket, turn_until_sent};
 
-/// A device with two addresses of each family, and one that is valid on this link alone. Nothing
-/// answers at its other end, and the kernel does not give up asking for link addresses there.
+/// A device with two addresses of each family, and one that is valid on this link alone. They are of
+/// use at once, without a search for duplicates. Nothing answers at its other end, and the kernel
+/// does not give up asking for link addresses there.
 const NETWORK: &str = "ip link set lo up
 ip link add near type veth peer name far
-for name in near far; do
-    echo 0 >/proc/sys/net/ipv6/conf/$name/accept_dad
-    ip link set $name up
-done
-for address in 10.99.0.1/24 10.99.0.2/24 fd00:1::1/64 fd00:1::2/64 fe80::1/64 fe80::2/64; do
+ip link set near up
+ip link set far up
+for address in 10.99.0.1/24 10.99.0.2/24; do
     ip addr add $address dev near
+done
+for address in fd00:1::1/64 fd00:1::2/64 fe80::1/64 fe80::2/64; do
+    ip -6 addr add $address dev near nodad
 done
 echo 60 >/proc/sys/net/ipv4/neigh/near/mcast_solicit";
 

@@ -12,9 +12,8 @@ use reactor::{
 use crate::common::{PATIENCE, turn_until};
 use crate::{Told, Writer, bind, client, on_every, receive, serve};
 
-/// Returns a port on which nothing receives.
-fn closed_port() -> u16 {
-    client("127.0.0.1").local_addr().expect("it was bound").port()
+fn address(socket: &UdpSocket) -> SocketAddr {
+    socket.local_addr().expect("it is bound")
 }
 
 /// How many refusals a server survives.
@@ -24,15 +23,17 @@ const REFUSALS: u64 = 10_000;
 fn ten_thousand_refusals_are_survived_by_a_server_that_is_not_connected() {
     on_every(|mut reactor| {
         let port = serve(&mut reactor, "127.0.0.1", &DatagramOptions::default());
-        // Each sender is gone before it is answered.
-        for round in 0..REFUSALS / 50 {
+        for round in 1..=REFUSALS / 50 {
+            // Each takes no more datagrams when it is answered, but keeps its port.
+            let gone = client("127.0.0.1");
             for size in 1..=50 {
-                // Two in a row may have the same port. Answers of different lengths are not sent
-                // together, which would be refused once.
-                client("127.0.0.1").send_to(&vec![7; size], ("127.0.0.1", port)).expect("it fits");
+                // Answers of different lengths are not sent together, which would be refused once.
+                gone.send_to(&vec![7; size], ("127.0.0.1", port)).expect("it fits");
             }
-            let wanted = (round + 1) * 50;
-            turn_until(&mut reactor, |reactor| reactor.counters().datagrams_undelivered >= wanted);
+            gone.connect(address(&gone)).expect("it is there");
+            turn_until(&mut reactor, |reactor| {
+                reactor.counters().datagrams_undelivered >= round * 50
+            });
         }
         let counters = reactor.counters();
         assert_eq!(counters.datagrams_undelivered, REFUSALS, "{counters}");
@@ -55,10 +56,9 @@ fn ten_thousand_refusals_are_survived_by_a_client_that_is_connected() {
     let hosts = ["127.0.0.1", "::1"].into_iter();
     for host in hosts.filter(|host| UdpSocket::bind((*host, 0)).is_ok()) {
         on_every(|mut reactor| {
-            let port = client(host).local_addr().expect("it was bound").port();
-            let address = SocketAddr::new(host.parse().expect("it is an address"), port);
-            let socket =
-                DatagramSocket::connect(&Address::Udp(address), &DatagramOptions::default());
+            let server = testkit::refusing_udp_socket(host);
+            let peer = Address::Udp(address(&server));
+            let socket = DatagramSocket::connect(&peer, &DatagramOptions::default());
             let socket = socket.expect("connecting exchanges nothing");
             let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
             // Each is longer than the one before, so that they are refused one by one.
@@ -80,8 +80,8 @@ fn ten_thousand_refusals_are_survived_by_a_client_that_is_connected() {
             assert_eq!((counters.datagrams_sent, counters.datagrams_unsent), (REFUSALS, 0));
             assert_eq!(reactor.app.failures.len() as u64, REFUSALS);
             assert!(reactor.app.failures.iter().all(|it| it.contains("Connection refused")));
-            let server = UdpSocket::bind(address).expect("the port is still free");
-            server.send_to(b"still there", own).expect("it is sent");
+            server.connect(own).expect("it is there");
+            server.send(b"still there").expect("it is sent");
             turn_until(&mut reactor, |reactor| reactor.app.messages == [b"still there"]);
         });
     }
@@ -104,8 +104,8 @@ fn assert_sleeps(reactor: &mut Reactor<Told>) {
 #[test]
 fn a_connected_client_is_told_that_it_is_refused_and_goes_on() {
     on_every(|mut reactor| {
-        let port = closed_port();
-        let peer = Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)));
+        let server = testkit::refusing_udp_socket("127.0.0.1");
+        let peer = Address::Udp(address(&server));
         let socket = DatagramSocket::connect(&peer, &DatagramOptions::default());
         let socket = socket.expect("connecting exchanges nothing");
         let Address::Udp(own) = *socket.address() else { unreachable!("it is a UDP socket") };
@@ -120,7 +120,7 @@ fn a_connected_client_is_told_that_it_is_refused_and_goes_on() {
         );
         assert_sleeps(&mut reactor);
 
-        let server = UdpSocket::bind(("127.0.0.1", port)).expect("the port is still free");
+        server.connect(own).expect("it is there");
         server.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
         reactor.cx().wake(token);
         turn_until(&mut reactor, |reactor| reactor.counters().datagrams_sent == 2);
@@ -135,7 +135,8 @@ fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
     on_every(|mut reactor| {
         let target = client("127.0.0.1");
         let good = Peer::from(target.local_addr().expect("it is bound"));
-        let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
+        let refusing = testkit::refusing_udp_socket("127.0.0.1");
+        let closed = Peer::from(address(&refusing));
         // Without permission to broadcast.
         let forbidden = Peer::from(SocketAddr::from(([127, 255, 255, 255], 9)));
         let service = Writer::unasked([
@@ -175,8 +176,9 @@ fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
 #[test]
 fn a_service_that_answers_every_failure_does_not_hold_the_loop() {
     on_every(|mut reactor| {
+        let refusing = testkit::refusing_udp_socket("127.0.0.1");
         for host in [[127, 0, 0, 1], [127, 255, 255, 255]] {
-            let peer = Peer::from(SocketAddr::from((host, closed_port())));
+            let peer = Peer::from(SocketAddr::from((host, address(&refusing).port())));
             let mut insists = Writer::unasked([(Some(peer), 6)]);
             insists.complaints = insists.unasked.clone();
             let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
@@ -198,7 +200,8 @@ fn refusals_are_taken_within_the_budget_of_a_turn() {
         let backend = kind.open().expect("the backend opens");
         let mut reactor =
             Reactor::with_backend(backend, limits, Told::default()).expect("the reactor opens");
-        let closed = Peer::from(SocketAddr::from(([127, 0, 0, 1], closed_port())));
+        let refusing = testkit::refusing_udp_socket("127.0.0.1");
+        let closed = Peer::from(address(&refusing));
         // Each is longer than the one before, so that the kernel gets them one by one.
         let service = Writer::unasked((1..=100).map(|size| (Some(closed.clone()), size)));
         let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
