@@ -282,6 +282,12 @@ impl Sim {
         self.world.lock().coincidences
     }
 
+    /// Returns how often programs of a host have written to a connection after they had read the end
+    /// of the peer's side. Many servers do so; a client whose peer is not to answer any more does not.
+    pub fn late_writes(&self, host: HostId) -> u64 {
+        self.world.lock().hosts[host.0].late_writes
+    }
+
     /// Delivers a signal to the program of a host. Returns whether it listens to it.
     ///
     /// # Panics

@@ -41,12 +41,10 @@ pub(super) fn read(
 ) -> io::Result<usize> {
     trouble(world, id, host)?;
     let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
-    let (has_bytes, has_fin) = match &socket.state {
-        State::Stream(stream) => (!stream.received.is_empty(), stream.has_fin),
-        _ => (false, false),
-    };
+    let has_bytes = socket.stream().is_some_and(|stream| !stream.received.is_empty());
     if !has_bytes {
-        if has_fin {
+        if let Some(stream) = socket.stream().filter(|stream| stream.has_fin) {
+            stream.is_end_read = true;
             return Ok(0);
         }
         if let Some(errno) = socket.error.take() {
@@ -119,6 +117,7 @@ pub(super) fn write(
         stream.unsent.extend(taken);
         left -= taken.len();
     }
+    let is_late = stream.is_end_read && count > 0;
     // `SOCK_NOSPACE`, which stays until there is room (`sk_stream_write_space`).
     stream.is_full |= count < wanted;
     if short.is_some() && stream.is_writable() {
@@ -126,6 +125,7 @@ pub(super) fn write(
         world.announce(id);
     }
     world.pump(id);
+    world.hosts[host].late_writes += u64::from(is_late);
     Ok(count)
 }
 

@@ -100,6 +100,8 @@ pub(super) struct Stream {
     pub(super) received: VecDeque<u8>,
     /// The peer has ended its side, after the bytes that were received.
     pub(super) has_fin: bool,
+    /// The program has read that end.
+    pub(super) is_end_read: bool,
     /// The connection is gone.
     pub(super) is_reset: bool,
     /// Written bytes that are not on their way.
@@ -166,6 +168,7 @@ impl Stream {
             last_arrival: 0,
             unanswered_since: None,
             may_give_up: false,
+            is_end_read: false,
         }
     }
 

@@ -103,6 +103,8 @@ pub(super) struct Host {
     pub(super) watched: BTreeSet<SocketId>,
     next_port: u16,
     pub(super) ctl_calls: u64,
+    /// How often it has written to a peer whose end it had read.
+    pub(super) late_writes: u64,
     /// What the last wait reported last, if its array of events was full.
     pub(super) turned_to: Option<Whose>,
     /// How many turns in a row have got nothing done.
@@ -209,6 +211,7 @@ impl World {
             watched: BTreeSet::new(),
             next_port: FIRST_PORT,
             ctl_calls: 0,
+            late_writes: 0,
             turned_to: None,
             idle_turns: 0,
             turns: 0,

@@ -61,6 +61,9 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
     tally.count(sim, ground.server)?;
     tally.judge()?;
     for host in &hosts {
+        if sim.late_writes(*host) > 0 {
+            return Err("a client has sent requests to a server that had ended its stream".into());
+        }
         let client = sim.with::<Caller, _>(*host, |cx| cx.app.client.take());
         client.flatten().ok_or("the program of a client has ended")?;
     }
