@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use common::tools::{Tool, run};
+use reactor::{BACKEND_VARIABLE, BackendKind};
 use testkit::cluster::{Cluster, MASTER_NAME, Site};
 use testkit::has_peer;
 
@@ -17,16 +18,21 @@ fn text(bytes: &[u8]) -> String {
 
 /// Shows everything once. One sentinel is given.
 fn once(cluster: &Cluster, name: &str, more: &[&str]) -> Output {
+    once_on(BackendKind::Epoll, cluster, name, more)
+}
+
+fn once_on(kind: BackendKind, cluster: &Cluster, name: &str, more: &[&str]) -> Output {
     let address = cluster.sentinels[0].address.to_string();
-    let args = [name, address.as_str(), "--once", "--interval", "0.2"];
-    run(TOOL, &args.iter().chain(more).copied().collect::<Vec<_>>(), b"")
+    let mut command = Command::new(TOOL);
+    command.args([name, address.as_str(), "--once", "--interval", "0.2"]).args(more);
+    testkit::process::run(command.env(BACKEND_VARIABLE, kind.to_string()), b"")
 }
 
 #[test]
 fn one_sentinel_leads_to_everything() {
     let Some(mut cluster) = Cluster::start(2, 3, Site::LOCAL, Site::LOCAL) else { return };
-    for name in [MASTER_NAME, "*"] {
-        let output = once(&cluster, name, &[]);
+    for (kind, name) in BackendKind::ALL.into_iter().zip([MASTER_NAME, "*"].into_iter().cycle()) {
+        let output = once_on(kind, &cluster, name, &[]);
         let shown = text(&output.stdout);
         assert!(output.status.success(), "all is well: {shown}");
         let mut lines = shown.lines();

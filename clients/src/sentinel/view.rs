@@ -499,6 +499,10 @@ mod tests {
         let mut view = view();
         view.sentinels(&at(13), "m", (1000..9000).map(|it| report("s", it, "")).collect());
         view.replicas(&at(13), "m", (1000..9000).map(|it| report("r", it, "")).collect());
+        for port in 1000..9000 {
+            let hello = Hello::parse(&format!("::1,{port},x,9,m,::1,666,9"));
+            view.hello(&hello.expect("it is valid"), Instant::now());
+        }
         assert!(view.sentinel_places().count() <= PLACES_MAX);
         assert!(view.server_places().len() <= PLACES_MAX);
     }

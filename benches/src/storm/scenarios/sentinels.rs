@@ -17,6 +17,7 @@ use testkit::Random;
 use super::agent::PORT;
 use super::ground::{DEATHS, Ground, client_loop, demand_calm};
 use super::members::{Member, NAME, Serving, Watcher, Watching, build, ip};
+use super::tally::{Record, Told};
 
 /// How long the clients begin requests, and faults are drawn.
 const WORK: Duration = Duration::from_secs(15);
@@ -283,18 +284,18 @@ impl Group {
             let ended = sim.with::<Caller, _>(*host, |cx| {
                 let known = cx.app.sentinels.take().and_then(|it| it.master());
                 cx.app.client.take();
-                (known, std::mem::take(&mut cx.app.record))
+                (known, std::mem::take(&mut cx.app.record), std::mem::take(&mut cx.app.answers))
             });
-            let (known, record) = ended.ok_or("the program of a client has ended")?;
+            let (known, record, answers) = ended.ok_or("the program of a client has ended")?;
             if known.as_ref().map(|it| it.host()) != Some(ip(self.master + 1).as_str()) {
                 return Err(format!("the master is taken for {known:?}").into());
             }
             record.judge(&self.done)?;
-            let answers = record.answers.iter().filter(|it| !self.given_up.contains(it));
-            if !answers.clone().is_sorted() {
-                return Err(format!("an old master has answered: {:?}", record.answers).into());
+            let lasting = answers.iter().filter(|it| !self.given_up.contains(it));
+            if !lasting.clone().is_sorted() {
+                return Err(format!("an old master has answered: {answers:?}").into());
             }
-            if answers.max().copied() != present {
+            if lasting.max().copied() != present {
                 return Err("the last request was not answered by the present master".into());
             }
         }
@@ -305,48 +306,9 @@ impl Group {
 /// Returns whether all clients have begun their requests, and all of these are completed.
 fn are_done(sim: &mut Sim, hosts: &[HostId]) -> bool {
     let is_over = sim.now() >= WORK;
-    let is_done = |app: &Caller| app.record.begun.len() == app.record.told.len();
-    is_over
-        && hosts.iter().all(|host| sim.reactor::<Caller>(*host).is_some_and(|it| is_done(&it.app)))
-}
-
-/// What a request was completed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Answered,
-    NotSent,
-    Unknown,
-}
-
-/// The requests of one client.
-#[derive(Default)]
-struct Record {
-    /// Those that were accepted.
-    begun: BTreeSet<String>,
-    told: BTreeMap<String, Told>,
-    /// The epochs in which the servers had become masters that have answered.
-    answers: Vec<u64>,
-}
-
-impl Record {
-    fn judge(&self, done: &BTreeMap<String, u64>) -> Outcome {
-        for tag in &self.begun {
-            let count = done.get(tag).copied().unwrap_or(0);
-            let told = self.told.get(tag);
-            let wrong = match told {
-                None => "never completed",
-                Some(told) if tag.ends_with(&format!(":{LAST}")) && *told != Told::Answered => {
-                    "not answered in the calm"
-                }
-                _ if count > 1 => "carried out more than once",
-                Some(Told::Answered) if count == 0 => "answered and not carried out",
-                Some(Told::NotSent) if count > 0 => "told not sent, and carried out",
-                Some(_) => continue,
-            };
-            return Err(format!("{tag} was {wrong}: told {told:?}, done {count} times").into());
-        }
-        Ok(())
-    }
+    let mut is_done =
+        |host| sim.reactor::<Caller>(host).is_some_and(|it| it.app.record.open() == 0);
+    is_over && hosts.iter().all(|host| is_done(*host))
 }
 
 /// The state of the program of a client.
@@ -357,6 +319,8 @@ struct Caller {
     client: Option<MasterClient<Caller>>,
     begins: u64,
     record: Record,
+    /// The epochs in which the servers had become masters that have answered.
+    answers: Vec<u64>,
     ends_at: std::time::Instant,
 }
 
@@ -379,8 +343,16 @@ fn start(number: u64, seed: u64, backend: &str) -> io::Result<Reactor<Caller>> {
         ..ClientOptions::DEFAULT
     };
     let ends_at = reactor::now() + WORK;
-    let record = Record::default();
-    let app = Caller { number, random, sentinels: None, client: None, begins: 0, record, ends_at };
+    let app = Caller {
+        number,
+        random,
+        sentinels: None,
+        client: None,
+        begins: 0,
+        record: Record::default(),
+        answers: Vec::new(),
+        ends_at,
+    };
     let mut reactor = client_loop(backend, app)?;
     let cx = &mut reactor.cx();
     let addresses = (0..WATCHERS).map(|watcher| format!("{}:{PORT}", ip(SERVERS + 2 + watcher)));
@@ -412,14 +384,14 @@ fn request(number: u64, timeout: Option<Duration>, cx: &mut LoopCx<'_, Caller>) 
     let done = move |result, cx: &mut LoopCx<'_, Caller>| complete(name, &result, cx);
     let accepted = client.execute(Command::new(["INCR", &tag]), timeout, done);
     accepted.expect("there is room for more");
-    cx.app.record.begun.insert(tag);
+    cx.app.record.begin(tag, number == LAST);
 }
 
 fn complete(tag: String, result: &Result<Answer, Error>, cx: &mut LoopCx<'_, Caller>) {
     let told = match result {
         Ok(answer) => {
             let epoch = answer.as_integer().expect("the answer is an epoch");
-            cx.app.record.answers.push(epoch as u64);
+            cx.app.answers.push(epoch as u64);
             Told::Answered
         }
         Err(error) if error.may_be_done() => Told::Unknown,
@@ -428,6 +400,5 @@ fn complete(tag: String, result: &Result<Answer, Error>, cx: &mut LoopCx<'_, Cal
             _ => panic!("{tag}: {error}"),
         },
     };
-    let before = cx.app.record.told.insert(tag.clone(), told);
-    assert_eq!(before, None, "{tag} completes twice");
+    cx.app.record.complete(tag, told);
 }

@@ -72,7 +72,7 @@ impl Record {
     }
 
     /// Finds contradictions between what was told and what was `done`.
-    fn judge(&self, done: &BTreeMap<String, u64>) -> Outcome {
+    pub(super) fn judge(&self, done: &BTreeMap<String, u64>) -> Outcome {
         for tag in &self.begun {
             let (count, told) = (done.get(tag).copied().unwrap_or(0), self.told.get(tag));
             let wrong = match told {
