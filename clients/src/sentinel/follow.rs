@@ -16,6 +16,15 @@ use crate::resp::{self, Client};
 /// decides which of their answers is believed; the server itself has to confirm with `ROLE` that it
 /// is the master. Sentinels that are dead, late or wrong do no harm as long as enough others agree.
 ///
+/// In a failover, it also listens to `+vote-for-leader` and `+failover-state-wait-promotion`, and asks
+/// the server that the elected leader promotes for its role. So it follows about 0.9 s before the
+/// sentinels publish `+switch-master`: within their down-after time and 2 s, counted from the failure
+/// of the master. If the leader dies in this time, the others may choose another server, and what the
+/// first one has acknowledged until then is lost.
+///
+/// Replication of Redis is asynchronous: writes that the old master has acknowledged may be lost in a
+/// failover, also those that it acknowledges while it is cut off from the sentinels.
+///
 /// It is a handle, which any thread may clone and use. When the last one is dropped, and the last
 /// [`MasterClient`], it stops asking. `A` is the application state of the loop. The sentinels have to
 /// speak RESP3 (Redis 6 or later).

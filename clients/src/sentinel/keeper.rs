@@ -229,7 +229,8 @@ impl<A: 'static> Keeper<A> {
     fn promotes(&mut self, index: usize, place: Place, cx: &mut Cx<'_, A>) {
         if self.replicas().contains(&place) {
             self.election.promote(index, place);
-            self.promotions_end = Some(cx.now() + PROMOTION_MAX);
+            // Not later than this, whatever a wrong sentinel goes on to announce.
+            self.promotions_end.get_or_insert(cx.now() + PROMOTION_MAX);
             self.hasten(cx);
         }
     }

@@ -13,7 +13,8 @@ use crate::resp;
 pub struct SentinelOptions {
     /// How many sentinels have to agree on a master. `None`, the default, is a majority of those
     /// that were given: then a minority of wrong ones does no harm. With 1, the newest claim is
-    /// believed, as long as the server confirms it.
+    /// believed, as long as the server confirms it. The leader of a failover needs the votes of a
+    /// majority in any case.
     pub agreement: Option<usize>,
     /// How often each sentinel is asked, and the master for its role. They are also asked as soon as
     /// a sentinel says that the master has changed. Default 1 s.
