@@ -48,7 +48,10 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
     while sim.now() < WORK {
         sim.run_for(Duration::from_millis(ground.random.below(1500)))?;
         match ground.random.below(5) {
-            0 => group.lie(sim, &mut ground.random),
+            0 => {
+                let named = ground.random.index(STRANGER + 1);
+                group.lie(sim, &mut ground.random, named);
+            }
             1 => group.lose_a_watcher(sim, &mut ground.random)?,
             _ => group.fail_over(sim, &mut ground.random)?,
         }
@@ -152,12 +155,11 @@ impl Group {
         });
     }
 
-    /// Has the lying sentinel say something, if there is one.
-    fn lie(&mut self, sim: &mut Sim, random: &mut Random) {
+    /// Has the lying sentinel say in several ways that this server is the master, if there is one.
+    fn lie(&mut self, sim: &mut Sim, random: &mut Random, named: usize) {
         if !self.has_liar {
             return;
         }
-        let named = random.index(STRANGER + 1);
         self.claims[LIAR] = (named, if random.one_in(3) { 0 } else { FUTURE });
         self.tell_watcher(sim, LIAR);
         // It says that it is the leader, or that it has the ID of another one.
@@ -226,7 +228,9 @@ impl Group {
         sim.run_for(Duration::from_millis(random.below(1500)))?;
         self.recover(sim, old, failure)?;
         // It says that it is the master until the sentinels tell it.
-        sim.run_for(Duration::from_millis(random.below(1500)))?;
+        sim.run_for(Duration::from_millis(random.below(700)))?;
+        self.lie(sim, random, old);
+        sim.run_for(Duration::from_millis(random.below(700)))?;
         if !is_given_up {
             self.set_role(sim, old, None);
         }
