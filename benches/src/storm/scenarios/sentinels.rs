@@ -290,11 +290,12 @@ impl Group {
                 cx.app.client.take();
                 (known, std::mem::take(&mut cx.app.record), std::mem::take(&mut cx.app.answers))
             });
-            let (known, record, answers) = ended.ok_or("the program of a client has ended")?;
+            let (known, record, mut answers) = ended.ok_or("the program of a client has ended")?;
             if known.as_ref().map(|it| it.host()) != Some(ip(self.master + 1).as_str()) {
                 return Err(format!("the master is taken for {known:?}").into());
             }
             record.judge(&self.done)?;
+            answers.dedup();
             let lasting = answers.iter().filter(|it| !self.given_up.contains(it));
             if !lasting.clone().is_sorted() {
                 return Err(format!("an old master has answered: {answers:?}").into());
