@@ -15,9 +15,9 @@ use reactor::{Address, DatagramOptions, Datagrams};
 use crate::common::{PATIENCE, turn_until};
 use crate::{Writer, bind, client, on_every, receive, serve, serve_socket, turn_until_sent};
 
-/// A device with two addresses of each family, and one that is valid on this link alone. They are of
-/// use at once, without a search for duplicates. Nothing answers at its other end, and the kernel
-/// does not give up asking for link addresses there.
+/// A device with two addresses of each family, and two that are valid on this link alone. The kernel
+/// adds the routes to those of IPv6 a while later. Nothing answers at the other end of the device, and
+/// the kernel does not give up asking for link addresses there.
 const NETWORK: &str = "ip link set lo up
 ip link add near type veth peer name far
 ip link set near up
@@ -27,6 +27,14 @@ for address in 10.99.0.1/24 10.99.0.2/24; do
 done
 for address in fd00:1::1/64 fd00:1::2/64 fe80::1/64 fe80::2/64; do
     ip -6 addr add $address dev near nodad
+done
+for address in fd00:1::1 fd00:1::2 fe80::1 fe80::2; do
+    tries=0
+    until ip -6 route show table local $address | grep -q near; do
+        tries=$((tries + 1))
+        [ $tries -lt 3000 ]
+        sleep 0.01
+    done
 done
 echo 60 >/proc/sys/net/ipv4/neigh/near/mcast_solicit";
 
