@@ -1,4 +1,11 @@
 //! The session of a blocking client: it sends commands, and decodes a value on request.
+//!
+//! It is not a [`Caller`](protocol::exchange::Caller), the session of a client on the loop, for three
+//! reasons. It lends a value where it was received, and the replies of an exchange outlive the input.
+//! It decodes a value only when the caller asks for one, so answers that nothing has asked for stay
+//! bytes, within a limit. And the caller decides what a value answers, since tools send commands with
+//! no answer or with many (`MONITOR`). Both have the codec, the commands that open a connection and the
+//! rules of pushes and confirmations in common.
 
 use std::sync::Arc;
 use std::time::Duration;
