@@ -77,6 +77,24 @@ pub enum Planted {
     SentRepeated,
     /// P21: a request that was not sent before its connection ended is forgotten.
     UnsentForgotten,
+    /// P21: a request that was sent before its connection ended is reported as not sent.
+    SentDenied,
+    /// P21: replies that are read in the pass in which the connection ends are dropped.
+    AnswersDropped,
+    /// P21: what waits when a client ends is dropped without being completed.
+    WaitingDropped,
+    /// P21: once the deadline of a request in flight has passed, later ones pass unnoticed.
+    DeadlineForgotten,
+    /// P21: pauses between attempts to connect grow without a bound.
+    PauseUnbounded,
+    /// P21: there is no pause between attempts to connect.
+    PauseMissing,
+    /// P21: a connection that the protocol needs is not made again.
+    NeedForgotten,
+    /// P21: a client whose server changes keeps its connection to the earlier one.
+    MoveIgnored,
+    /// P21: a pool chooses a client without asking whether it has a connection.
+    StateIgnored,
     /// P22: sources that end while others are being reaped, or beyond the budget, are never reaped.
     EndsForgotten,
     /// P24: an idle limit that has moved before its timer fires is not armed again.
@@ -129,6 +147,15 @@ impl Planted {
         Self::AttemptsForgotten,
         Self::SentRepeated,
         Self::UnsentForgotten,
+        Self::SentDenied,
+        Self::AnswersDropped,
+        Self::WaitingDropped,
+        Self::DeadlineForgotten,
+        Self::PauseUnbounded,
+        Self::PauseMissing,
+        Self::NeedForgotten,
+        Self::MoveIgnored,
+        Self::StateIgnored,
         Self::EndsForgotten,
         Self::IdleDisarmed,
         Self::LostTimeCharged,
@@ -162,7 +189,17 @@ impl Planted {
             | Self::FailureWaits
             | Self::LosersKept
             | Self::AttemptsForgotten => 20,
-            Self::SentRepeated | Self::UnsentForgotten => 21,
+            Self::SentRepeated
+            | Self::UnsentForgotten
+            | Self::SentDenied
+            | Self::AnswersDropped
+            | Self::WaitingDropped
+            | Self::DeadlineForgotten
+            | Self::PauseUnbounded
+            | Self::PauseMissing
+            | Self::NeedForgotten
+            | Self::MoveIgnored
+            | Self::StateIgnored => 21,
             Self::EndsForgotten => 22,
             Self::IdleDisarmed => 24,
             Self::LostTimeCharged => 33,

@@ -14,7 +14,7 @@ use servers::kv::App;
 use testkit::Random;
 
 use super::agent::PORT;
-use super::ground::{DEATHS, Ground, client_loop, demand_calm};
+use super::ground::{DEATHS, Ground, client_loop, counters, demand_calm};
 use super::kv::build_on;
 use super::tally::{Counting, Request, Shared, Tally, Told, is_refused};
 
@@ -31,6 +31,9 @@ const RETURN: Duration = Duration::from_secs(20);
 /// How long a request has in the calm. No connection is made in this time, so one that goes to a server
 /// that is down is not answered.
 const CALM: Duration = Duration::from_secs(2);
+/// How many attempts to connect the clients of a server that is down make in a second at most: with pauses
+/// of up to a second, it would be two for each client on average.
+const ATTEMPTS_MAX: f64 = 40.0;
 /// How many clients the pool has for each server.
 const SIZE: usize = 2;
 /// The servers.
@@ -118,7 +121,15 @@ fn demand_answers(sim: &mut Sim, hosts: &Hosts, tally: &Tally) -> Outcome {
     for host in [hosts.pool, hosts.mover] {
         sim.with::<Calls, _>(host, |cx| request(CALM, true, cx));
     }
-    demand_completion(sim, tally)
+    demand_completion(sim, tally)?;
+    // The client that has moved does not talk to the other server.
+    let last = sim.reactor::<Calls>(hosts.mover).map(|it| it.app.tag());
+    let last = last.ok_or("the client that moves does not run")?;
+    let text = sim.with::<App, _>(hosts.servers[0], |cx| cx.app.text(last.as_bytes()));
+    match text.flatten() {
+        Some(_) => Ok(()),
+        None => Err("a request has gone to an earlier server".into()),
+    }
 }
 
 fn demand_completion(sim: &mut Sim, tally: &Tally) -> Outcome {
@@ -151,6 +162,8 @@ fn demand_without_one(sim: &mut Sim, hosts: &Hosts, tally: &mut Tally, victim: u
     let server = hosts.servers[victim];
     tally.count(sim, server)?;
     sim.kill(server);
+    let sources = |sim: &mut Sim| counters::<Calls>(sim, hosts.pool).map_or(0, |it| it.registered);
+    let (since, before) = (sim.now(), sources(sim));
     // Idle clients learn that their server is down when they connect.
     for is_wanted in [false, true, true, true] {
         sim.run_for(CALM)?;
@@ -160,6 +173,10 @@ fn demand_without_one(sim: &mut Sim, hosts: &Hosts, tally: &mut Tally, victim: u
             }
         });
         demand_completion(sim, tally)?;
+    }
+    let (time, attempts) = (sim.now() - since, sources(sim) - before);
+    if attempts as f64 > ATTEMPTS_MAX * time.as_secs_f64() {
+        return Err(format!("{attempts} attempts to connect in {time:?}").into());
     }
     sim.restart(server)?;
     demand_return(sim, hosts)
@@ -208,6 +225,11 @@ struct Calls {
 }
 
 impl Calls {
+    /// Returns the key of the last request.
+    fn tag(&self) -> String {
+        format!("{}:{}", self.name, self.begins)
+    }
+
     fn is_kept(&self) -> bool {
         matches!(self.when_idle, WhenIdle::KeepAlive(_))
     }
@@ -293,7 +315,7 @@ fn move_on(cx: &mut LoopCx<'_, Calls>) {
 /// Begins a request.
 fn request(timeout: Duration, is_wanted: bool, cx: &mut LoopCx<'_, Calls>) {
     cx.app.begins += 1;
-    let tag = format!("{}:{}", cx.app.name, cx.app.begins);
+    let tag = cx.app.tag();
     let name = tag.clone();
     let done = move |result, cx: &mut LoopCx<'_, Calls>| {
         let told = Told::of(&name, &result);

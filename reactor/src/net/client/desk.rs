@@ -206,7 +206,8 @@ impl<A, E: Exchange> Desk<A, E> {
     /// Returns whether a connection is needed although no request waits. While there is one, it
     /// decides that itself.
     pub(super) fn is_needed(&self) -> bool {
-        self.lock().exchange.as_ref().is_some_and(E::is_needed)
+        let is_needed = self.lock().exchange.as_ref().is_some_and(E::is_needed);
+        is_needed && !planted::is(Planted::NeedForgotten)
     }
 
     /// Takes the exchange back from a connection that was not made.
@@ -278,8 +279,11 @@ impl<A, E: Exchange> Desk<A, E> {
             let Ticket::Call(call) = ticket else { continue };
             if is_sent && !planted::is(Planted::SentRepeated) {
                 completed += 1;
-                let unknown = Unanswered::Unknown(Arc::clone(&ended.reason));
-                outcomes.add(call.completion, Err(unknown));
+                let why = match planted::is(Planted::SentDenied) {
+                    true => NotSent::Down(Some(Arc::clone(&ended.reason))).into(),
+                    false => Unanswered::Unknown(Arc::clone(&ended.reason)),
+                };
+                outcomes.add(call.completion, Err(why));
             } else if planted::is(Planted::UnsentForgotten) {
                 completed += 1;
             } else if stays {

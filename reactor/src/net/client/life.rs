@@ -14,6 +14,7 @@ use super::outcome::{ClientState, NotSent, Outcomes};
 use super::pauses::Pauses;
 use super::records::{EndCause, Ended, Ending};
 use crate::net::connector::target::interleaved;
+use crate::planted::{self, Planted};
 use crate::source::registration::Sharing;
 use crate::{
     Address, ConnectError, ConnectOptions, Connector, Cx, Handler, Location, LoopCx, Query, Reason,
@@ -94,6 +95,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
     /// Leaves the connection to the earlier target.
     fn move_on(&mut self, cx: &mut Cx<'_, A>) {
         match self.phase {
+            Phase::On(_) if planted::is(Planted::MoveIgnored) => {}
             Phase::On(connection) => {
                 self.is_moving = true;
                 cx.close(connection);
@@ -287,6 +289,9 @@ impl<A: 'static, E: Exchange> Handler<A> for Life<A, E> {
     fn closed(self: Box<Self>, _reason: Reason, cx: &mut LoopCx<'_, A>) {
         self.desk.end(Ending::Gone);
         self.desk.set_state(ClientState::Closed);
+        if planted::is(Planted::WaitingDropped) {
+            self.desk.refuse_waiting(&NotSent::Closed, &mut Outcomes::new());
+        }
         if let Phase::Resolving(source, _) | Phase::On(source) = self.phase {
             cx.close(source);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::Random;
 
 use super::ClientOptions;
+use crate::planted::{self, Planted};
 use crate::{Location, Token, kernel};
 
 /// Pauses that grow exponentially, with full jitter: each is drawn evenly from zero to its bound, and
@@ -31,8 +32,12 @@ impl Pauses {
 
     /// Returns how long to wait before the next attempt.
     pub(super) fn next(&mut self) -> Duration {
+        if planted::is(Planted::PauseMissing) {
+            return Duration::ZERO;
+        }
         let nanos = u64::try_from(self.bound.as_nanos()).unwrap_or(u64::MAX);
-        self.bound = self.bound.saturating_mul(2).min(self.max);
+        let max = if planted::is(Planted::PauseUnbounded) { Duration::MAX } else { self.max };
+        self.bound = self.bound.saturating_mul(2).min(max);
         Duration::from_nanos(self.random.below(nanos))
     }
 

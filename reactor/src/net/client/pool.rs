@@ -9,6 +9,7 @@ use std::time::Duration;
 use protocol::Exchange;
 
 use super::{Client, ClientOptions, ClientState, NotSent, Unanswered};
+use crate::planted::{self, Planted};
 use crate::{Cx, Location, LoopCx};
 
 /// Several [`Client`]s of one or more servers. Each request goes to the one that is likely to answer
@@ -150,6 +151,9 @@ impl<A, E: Exchange> Client<A, E> {
     /// that has failed and rests connect again.
     fn cost(&self) -> (u8, usize) {
         let pending = self.pending();
+        if planted::is(Planted::StateIgnored) {
+            return (0, pending);
+        }
         let class = match self.state() {
             ClientState::Up if pending == 0 => 0,
             ClientState::Idle if self.failure().is_some() => {
