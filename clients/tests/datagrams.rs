@@ -151,7 +151,7 @@ fn a_signal_that_can_be_caught_leaves_no_file_behind() {
         assert_eq!((code, files(&folder)), (Some(1), 0), "after SIG{signal}");
     }
     let args = [&*address, "--connections", "20", "--duration", "60"];
-    for signal in ["TERM", "HUP"].into_iter().filter(is_heeded) {
+    for signal in ["INT", "TERM", "HUP"].into_iter().filter(is_heeded) {
         let mut load = command(LOAD, &folder, "epoll", &args).spawn().expect("it starts");
         wait_until("all sockets", || files(&folder) == 20);
         process::signal(load.id(), signal);

@@ -51,7 +51,9 @@ pub struct Counters {
     /// Datagrams that were dropped before they were sent, because too many waited or they had no
     /// receiver.
     pub datagrams_unsent: u64,
-    /// Datagrams that the kernel has dropped because a receive buffer was full.
+    /// Datagrams that the kernel has dropped because a receive buffer was full. For a bound socket,
+    /// the kernel is asked now (`SO_MEMINFO`); for a connected one, it has told with the last
+    /// datagram (`SO_RXQ_OVFL`, `socket(7)`). Each loop that shares a socket counts its drops.
     pub datagrams_missed: u64,
     /// Bytes read.
     pub bytes_read: u64,
