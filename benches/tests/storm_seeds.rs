@@ -119,6 +119,11 @@ fn dials() {
 }
 
 #[test]
+fn races() {
+    run("races");
+}
+
+#[test]
 fn clocks() {
     run("clocks");
 }

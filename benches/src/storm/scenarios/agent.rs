@@ -1,7 +1,8 @@
-//! Clients of `kv`: each connection follows a script.
+//! `kv`, and clients of it: each connection follows a script.
 
 use std::cell::Cell;
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use protocol::resp::{Client, Value};
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
 use reactor::sim::{HostId, Sim};
 use reactor::{ConnectOptions, LoopCx, Reactor, Stream};
+use servers::kv::App;
 use testkit::Random;
 
 use super::ground::{Ground, client_loop, server_at};
@@ -19,6 +21,19 @@ pub(super) const PORT: u16 = 6379;
 const TENDING: Duration = Duration::from_millis(50);
 /// The longest time between two requests of a connection.
 const THINKING_MAX: u64 = 100;
+
+/// Builds the server, as its binary does.
+pub(super) fn build(backend: &str) -> io::Result<Reactor<App>> {
+    build_on(Ipv4Addr::new(10, 0, 0, 1), backend)
+}
+
+/// Builds a server on the host of an address.
+pub(super) fn build_on(host: Ipv4Addr, backend: &str) -> io::Result<Reactor<App>> {
+    let address = format!("{host}:{PORT}");
+    // A subscriber whose end was not announced is found before the run is over.
+    let words = ["--listen", &address, "--backend", backend, "--keepalive", "60s"];
+    servers::prepare(servers::kv::SERVER, &words, servers::kv::application)
+}
 
 /// A request: its name and its arguments.
 pub(super) type Request = Vec<Vec<u8>>;

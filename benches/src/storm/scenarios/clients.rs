@@ -11,9 +11,8 @@ use reactor::{ClientOptions, ConnectOptions, LoopCx, Reactor, Unanswered, WhenId
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::PORT;
+use super::agent::{PORT, build};
 use super::ground::{DEATHS, Ground, client_loop, demand_calm, server_at};
-use super::kv::build;
 use super::tally::{Shared, Tally, Told, is_refused};
 
 /// How long the clients begin requests, and faults are drawn.

@@ -14,9 +14,8 @@ use reactor::{
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::PORT;
+use super::agent::{PORT, build};
 use super::ground::{CLOCKS, DEATHS, Ground, client_loop, demand_calm, server_at};
-use super::kv::build;
 use super::tally::{Counting, Request, Shared, Tally, Told, is_refused};
 
 /// How often programs begin requests.

@@ -2,19 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use protocol::resp::{Item, Value};
-use reactor::Reactor;
 use reactor::sim::{Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::{Agents, Cast, Casting, PORT, Request, Script, answered, are_done};
+use super::agent::{Agents, Cast, Casting, Request, Script, answered, are_done, build};
 use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
 use crate::storm::channels::{Channels, Message};
 use crate::storm::history::{Action, Expiry, History, Outcome as Told, Rules};
@@ -25,19 +22,6 @@ const STORM: Duration = Duration::from_secs(7);
 const WORK: Duration = Duration::from_secs(8);
 /// Hosts with clients.
 const HOSTS: usize = 2;
-
-/// Builds the server, as its binary does.
-pub(super) fn build(backend: &str) -> io::Result<Reactor<App>> {
-    build_on(Ipv4Addr::new(10, 0, 0, 1), backend)
-}
-
-/// Builds a server on the host of an address.
-pub(super) fn build_on(host: Ipv4Addr, backend: &str) -> io::Result<Reactor<App>> {
-    let address = format!("{host}:{PORT}");
-    // A subscriber whose end was not announced is found before the run is over.
-    let words = ["--listen", &address, "--backend", backend, "--keepalive", "60s"];
-    servers::prepare(servers::kv::SERVER, &words, servers::kv::application)
-}
 
 /// Runs clients until they are done. `castings` are those of each host.
 fn play(sim: &mut Sim, ground: &mut Ground, castings: &[Casting]) -> Outcome {

@@ -13,9 +13,8 @@ use reactor::{
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::PORT;
+use super::agent::{PORT, build_on};
 use super::ground::{DEATHS, Ground, client_loop, counters, demand_calm};
-use super::kv::build_on;
 use super::tally::{Counting, Request, Shared, Tally, Told, is_refused};
 
 /// How long the clients begin requests, and faults are drawn.

@@ -11,9 +11,8 @@ use reactor::sim::{Faults, HostId, Outcome, Sim};
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::{Agents, Cast, Casting, Request, Script, are_done};
+use super::agent::{Agents, Cast, Casting, Request, Script, are_done, build};
 use super::ground::{Ground, demand_calm};
-use super::kv::build;
 
 /// How long faults are drawn, and how long the clients work.
 const STORM: Duration = Duration::from_secs(12);

@@ -10,7 +10,7 @@ use servers::kv::App;
 
 use super::agent;
 use super::ground::{CLOCKS, DEATHS, Ground, demand_calm};
-use super::{kv, loopback, restarts};
+use super::{loopback, restarts};
 
 /// How long a server takes to end: twice the time for stopping, and what the last turn takes. A wait
 /// that a signal interrupts may have been a stop of the process, whose time the loop does not count;
@@ -44,7 +44,7 @@ pub(super) fn run(sim: &mut Sim) -> Outcome {
 }
 
 fn stop_kv(sim: &mut Sim) -> Outcome {
-    let mut ground = Ground::new(sim, kv::build)?;
+    let mut ground = Ground::new(sim, agent::build)?;
     let hosts = restarts::clients(sim, &mut ground, WORK, true)?;
     stop::<App>(sim, &mut ground)?;
     demand_calm::<App>(sim, ground.server, "clients", |sim| agent::are_done(sim, &hosts))?;

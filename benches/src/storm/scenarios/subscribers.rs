@@ -12,9 +12,8 @@ use reactor::{ClientOptions, ClientState, ConnectOptions, LoopCx, Reactor, WhenI
 use servers::kv::App;
 use testkit::Random;
 
-use super::agent::PORT;
+use super::agent::{PORT, build};
 use super::ground::{DEATHS, Ground, client_loop, demand_calm, server_at};
-use super::kv::build;
 
 /// How long subscriptions change, messages are published, and faults are drawn.
 const WORK: Duration = Duration::from_secs(6);
@@ -235,7 +234,7 @@ fn start_subscriber(seed: u64, backend: &str) -> io::Result<Reactor<Subscriber>>
     let address = server_at(PORT).to_string();
     let client =
         Client::open(&address, &how, options, &mut reactor.cx()).map_err(io::Error::other)?;
-    client.on_message(|message, cx| hear(message, cx));
+    client.on_message(hear);
     reactor.app.client = Some(client);
     reactor.cx().every(CHANGING, |_, cx| change(cx))?;
     Ok(reactor)
