@@ -103,8 +103,10 @@ fn every_planted_fault_is_named_beside_the_requirement_that_it_breaks() {
     let page = include_str!("../src/requirements.md");
     let named = planted(page.split("\n\n**P").skip(1).flat_map(|entry| {
         let number = entry.split('.').next().and_then(|it| it.parse().ok()).unwrap_or(0);
-        let line = entry.lines().find(|line| line.starts_with("Planted: ")).unwrap_or_default();
-        line.split('`').skip(1).step_by(2).map(move |name| (name.to_owned(), number))
+        // The sentence may take several lines.
+        let begun = entry.split_once("\nPlanted: ").map_or("", |it| it.1);
+        let sentence = begun.split_once('.').map_or(begun, |it| it.0);
+        sentence.split('`').skip(1).step_by(2).map(move |name| (name.to_owned(), number))
     }));
     assert!(declared.len() > 20, "{declared:?}");
     assert_eq!(named, declared, "the page and the source name different faults");
