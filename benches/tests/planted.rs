@@ -42,6 +42,7 @@ fn likeliest(fault: Planted) -> &'static str {
         Planted::GenerationIgnored | Planted::EndsForgotten | Planted::EndsUnbounded => "names",
         Planted::AcceptSpins | Planted::AcceptsUnbounded | Planted::RoomUnannounced => "crowd",
         Planted::TimersInOneTurn | Planted::NotificationStuck | Planted::WakeMerged => "timers",
+        Planted::LastEventDropped => "timers",
         Planted::TimerEarly | Planted::PeriodDrifts => "clocks",
         Planted::PartialIsComplete | Planted::SilenceUnasked | Planted::LostTimeCharged => "limits",
         Planted::IdleDisarmed | Planted::DisputeForgotten => "idle",
@@ -56,8 +57,6 @@ fn likeliest(fault: Planted) -> &'static str {
         Planted::WaitingDropped => "departures",
         Planted::NoLinger | Planted::CutInOrder | Planted::HangUpSpins => "readers",
         Planted::SleepsBehind | Planted::CloseBeforeData => "readers",
-        Planted::LastEventDropped => "kv-channels",
-        Planted::BlockBelieved => "echo",
         _ => "echo-strict",
     }
 }
