@@ -76,6 +76,8 @@ mod search;
 mod service;
 mod session;
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod upgrade;
 
 pub use buffer::Buffer;

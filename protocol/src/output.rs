@@ -168,6 +168,33 @@ impl Output {
         self.len += bytes.len() as u64;
     }
 
+    /// Appends the bytes that `fill` writes to the beginning of its room, and returns as their number.
+    /// The room has `most` bytes, all zero.
+    ///
+    /// # Errors
+    /// With the error of `fill`; then nothing is appended.
+    ///
+    /// # Panics
+    /// If `fill` returns more than `most`.
+    pub fn append_with<E>(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let room = CHUNK_SIZE.saturating_sub(self.tail.len());
+        if most > room && !self.tail.is_empty() {
+            self.seal();
+        }
+        let before = self.tail.len();
+        self.tail.resize(before + most, 0);
+        let result = fill(&mut self.tail[before..]);
+        let count = *result.as_ref().unwrap_or(&0);
+        assert!(count <= most, "{count} bytes in a room of {most}");
+        self.tail.truncate(before + count);
+        self.len += count as u64;
+        result.map(drop)
+    }
+
     /// Makes room in the tail. It doubles, but does not exceed a segment.
     fn grow(&mut self, more: usize) {
         let (length, capacity) = (self.tail.len(), self.tail.capacity());

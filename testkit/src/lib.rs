@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod cluster;
 mod folder;
 mod namespace;
