@@ -18,6 +18,7 @@ pub mod resp;
 pub mod sentinel;
 pub mod sentinel_watch;
 pub mod talk;
+pub mod tls;
 
 /// The reason why a tool failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,15 +4,18 @@ mod datagrams;
 mod report;
 mod worker;
 
+use std::io;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use protocol::Limits;
+use protocol::link::Link;
 use reactor::{
     Address, BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Signal, Stream,
     raise_descriptor_limit,
 };
 
+use crate::tls::Encryption;
 use crate::{Failure, signals_to_end};
 use report::Processor;
 pub use report::Report;
@@ -43,6 +46,8 @@ pub enum Expect {
 pub struct Load {
     /// The address of the server.
     pub address: Address,
+    /// What encrypts the connections.
+    pub encryption: Option<Encryption>,
     /// The number of connections that exchange messages.
     pub connections: usize,
     /// The number of connections that stay open and send nothing.
@@ -98,12 +103,7 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
         let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
         let opened = match address.is_datagram() {
             true => datagrams::open(&address, number, role, limits, cx),
-            false => {
-                let worker = Worker::new(number, role);
-                Stream::new(worker, limits)
-                    .connect(&address, &ConnectOptions::DEFAULT, cx)
-                    .map(drop)
-            }
+            false => connect(&address, Worker::new(number, role), limits, cx),
         };
         if let Err(error) = opened {
             cx.app.connecting -= 1;
@@ -119,6 +119,23 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
             cx.stop();
         }
     }
+}
+
+fn connect(
+    address: &Address,
+    worker: Worker,
+    limits: Limits,
+    cx: &mut LoopCx<'_, App>,
+) -> io::Result<()> {
+    let options = ConnectOptions::DEFAULT;
+    let token = match &cx.app.load.encryption {
+        None => Stream::new(worker, limits).connect(address, &options, cx),
+        Some(encryption) => {
+            let link = Link::with_layer(worker, encryption.layer()?, limits.shared()?);
+            Stream::over(link).connect(address, &options, cx)
+        }
+    };
+    token.map(drop)
 }
 
 /// Ends the measurement, unless it has ended, and waits for the last replies for a limited time.

@@ -3,13 +3,15 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
+use protocol::link::Link;
 use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Session};
 use reactor::{
     BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason,
     Registration, Stream, Token,
 };
 
-use crate::{Failure, first_address, location};
+use crate::tls::Endpoint;
+use crate::{Failure, first_address};
 
 mod datagrams;
 
@@ -153,17 +155,18 @@ impl Session<App> for Relay {
     }
 }
 
-/// Sends standard input to `address` and prints the replies until the server ends the connection.
+/// Sends standard input to a server and prints the replies until it ends the connection.
 /// At the end of standard input, it ends its sending side and waits for the remaining replies.
 ///
-/// To an address of datagrams, each line is sent as a datagram. At the end of standard input, it
-/// waits until there are as many replies as datagrams, or no reply has come for 2 s.
+/// The server is at `endpoint`, and messages call it `address`. To an address of datagrams, each
+/// line is sent as a datagram. At the end of standard input, it waits until there are as many
+/// replies as datagrams, or no reply has come for 2 s.
 ///
 /// # Errors
 /// Fails if the name, the connection, standard input or standard output fails. If standard output
 /// was closed, the error is [`Failure::OutputClosed`].
-pub fn talk(address: &str) -> Result<(), Failure> {
-    let target = location(address)?;
+pub fn talk(address: &str, endpoint: &Endpoint) -> Result<(), Failure> {
+    let target = &endpoint.location;
     let app = App {
         address: address.to_owned(),
         up: Buffer::new(),
@@ -180,10 +183,7 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     let mut cx = reactor.cx();
     cx.app.connection = match target.is_datagram() {
         true => datagrams::open(&first_address(address)?, &mut cx)?,
-        false => {
-            let options = ConnectOptions::DEFAULT;
-            Stream::new(Relay, Limits::DEFAULT).connect(&target, &options, &mut cx)?
-        }
+        false => connect(endpoint, &mut cx)?,
     };
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
@@ -191,6 +191,18 @@ pub fn talk(address: &str) -> Result<(), Failure> {
     cx.app.input = register_input(&mut cx, input)?;
     reactor.run()?;
     reactor.app.failure.take().map_or(Ok(()), Err)
+}
+
+/// Connects to a server of streams.
+fn connect(endpoint: &Endpoint, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
+    let (target, options) = (&endpoint.location, ConnectOptions::DEFAULT);
+    match &endpoint.encryption {
+        None => Stream::new(Relay, Limits::DEFAULT).connect(target, &options, cx),
+        Some(encryption) => {
+            let link = Link::with_layer(Relay, encryption.layer()?, Limits::DEFAULT.shared()?);
+            Stream::over(link).connect(target, &options, cx)
+        }
+    }
 }
 
 /// Returns a registration for a descriptor that is shared with other processes, such as the shell.

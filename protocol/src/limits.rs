@@ -40,6 +40,9 @@ pub struct Limits {
     /// that pauses is exempt, since it waits for something other than its peer. Default 500 ms:
     /// with a protocol of raw bytes, nothing else shows that a transfer is over.
     pub stopping_quiet: Duration,
+    /// How long the handshake of a layer, such as TLS, may take. Default 10 s: many round trips on a
+    /// slow network, and no place for long for a peer that says nothing (P9).
+    pub handshake: Duration,
     /// How long a closing connection waits, without progress, for its peer to receive the output
     /// and to close too. Each acknowledgement of the peer is progress. Default 5 s: enough for a
     /// few retransmissions, and for a slow reader to make room for the next segment.
@@ -58,6 +61,7 @@ impl Limits {
         output_max: 16 * 1024 * 1024,
         read_budget: 256 * 1024,
         stopping_quiet: Duration::from_millis(500),
+        handshake: Duration::from_secs(10),
         linger: Duration::from_secs(5),
         linger_bytes_max: 4 * 1024 * 1024,
     };
@@ -82,6 +86,7 @@ impl Limits {
             ("output_max", self.output_max),
             ("read_budget", self.read_budget as u64),
             ("stopping_quiet", u64::from(!self.stopping_quiet.is_zero())),
+            ("handshake", u64::from(!self.handshake.is_zero())),
             ("linger", u64::from(!self.linger.is_zero())),
             ("linger_bytes_max", self.linger_bytes_max as u64),
         ];

@@ -6,16 +6,18 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use reactor::{AddressError, BackendKind, Location, LoopLimits};
 
+use crate::listen::Endpoint;
+use crate::tls::TlsArgs;
 use crate::{Server, ending};
 
 const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, localhost:8080 \
-                           (all addresses of that name) or unix:/run/x.sock. May be given several \
-                           times";
+                           (all addresses of that name), tls://localhost:8443 (encrypted) or \
+                           unix:/run/x.sock. May be given several times";
 
 const DATAGRAMS_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, \
-                              localhost:8080 (all addresses of that name) or unix:/run/x.sock; for \
-                              datagrams, udp://127.0.0.1:8080 or unix-dgram:/run/x.sock. May be \
-                              given several times";
+                              localhost:8080 (all addresses of that name), tls://localhost:8443 \
+                              (encrypted) or unix:/run/x.sock; for datagrams, udp://127.0.0.1:8080 \
+                              or unix-dgram:/run/x.sock. May be given several times";
 
 /// The longest time of silence before a probe that the kernel allows, in seconds.
 const KEEPALIVE_MAX: u64 = 32_767;
@@ -25,7 +27,7 @@ const KEEPALIVE_MAX: u64 = 32_767;
 pub struct ServerArgs {
     /// The addresses to listen on. Without any, the server listens on its default address.
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
-    pub listen: Vec<Location>,
+    pub listen: Vec<Endpoint>,
 
     /// Accept IPv4 connections on IPv6 addresses that cover them, such as the wildcard ::
     #[arg(long)]
@@ -54,6 +56,10 @@ pub struct ServerArgs {
     /// the umask
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub unix_mode: Option<u32>,
+
+    /// The arguments for addresses of `tls://`.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 impl ServerArgs {
@@ -83,9 +89,9 @@ impl IdleTimeout {
 }
 
 /// Reads an address to listen on. One of UDP may lack its port if there is a default.
-fn parse_location(text: &str, port: Option<u16>) -> Result<Location, AddressError> {
+fn parse_endpoint(text: &str, port: Option<u16>) -> Result<Endpoint, AddressError> {
     let error = match text.parse() {
-        Ok(location) => return Ok(location),
+        Ok(endpoint) => return Ok(endpoint),
         Err(error) => error,
     };
     let with_port =
@@ -170,7 +176,8 @@ pub(crate) struct Cli<E: Args> {
 const NOTES: &str =
     "SIGTERM, SIGINT and SIGHUP stop the server gracefully: it accepts no new connections, and open \
      connections have 5 s to finish. A second SIGTERM or SIGINT stops it at once. If SIGHUP is \
-     ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters.
+     ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters. SIGUSR2 reads \
+     the certificates again.
 
 The server logs to standard error, filtered by RUST_LOG. If standard error does not accept a line, \
      the line is dropped and counted.
@@ -206,7 +213,7 @@ pub(crate) fn read<E: Args>(
         .about(server.about)
         .mut_arg("listen", |arg| {
             arg.help(help)
-                .value_parser(move |text: &str| parse_location(text, server.datagram_port))
+                .value_parser(move |text: &str| parse_endpoint(text, server.datagram_port))
         })
         .after_help(format!("{default}\n\n{NOTES}"));
     let matches = command.try_get_matches_from(args);
@@ -265,8 +272,8 @@ mod tests {
             ("udp://127.0.0.1:7", "udp://127.0.0.1:7"),
             ("127.0.0.1:7", "127.0.0.1:7"),
         ] {
-            let location = parse_location(text, Some(8000)).expect(text);
-            assert_eq!(location.to_string(), shown);
+            let endpoint = parse_endpoint(text, Some(8000)).expect(text);
+            assert_eq!(endpoint.location.to_string(), shown);
         }
         for (text, port) in [
             ("127.0.0.1", Some(8000)),
@@ -275,8 +282,26 @@ mod tests {
             ("udp://127.0.0.1:", Some(8000)),
             ("udp://::1", Some(8000)),
             ("udp://", Some(8000)),
+            ("tls://127.0.0.1", Some(8000)),
+            ("tls://unix:/run/x.sock", None),
+            ("tls://udp://127.0.0.1:7", None),
+            ("tls://", None),
         ] {
-            assert!(parse_location(text, port).is_err(), "{text}");
+            assert!(parse_endpoint(text, port).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_encrypted_address_is_one_of_tcp() {
+        for (text, shown) in [
+            ("tls://127.0.0.1:7", "127.0.0.1:7"),
+            ("tls://[::1]:7", "[::1]:7"),
+            ("tls://localhost:https", "localhost:https"),
+        ] {
+            let endpoint = parse_endpoint(text, None).expect(text);
+            assert!(endpoint.is_encrypted);
+            assert_eq!(endpoint.location.to_string(), shown);
+            assert_eq!(endpoint.to_string(), format!("tls://{shown}"));
         }
     }
 

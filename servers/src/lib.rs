@@ -23,9 +23,11 @@ mod listen;
 mod logs;
 mod loopback;
 mod run;
+mod tls;
 pub mod uppercase;
 
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
+pub use listen::Endpoint;
 pub use loopback::Loopback;
 
 /// The name, the description and the default address of a server.

@@ -1,25 +1,62 @@
 //! Binds the sockets of a server: all addresses that were given, each once.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use log::warn;
-use reactor::{Address, DatagramOptions, DatagramSocket, ListenOptions, Listener, Location};
+use reactor::{
+    Address, AddressError, DatagramOptions, DatagramSocket, ListenOptions, Listener, Location,
+};
 
 /// How much of what has arrived and was not received may wait, in bytes, where the system permits
 /// it (`net.core.rmem_max`): datagrams beyond it are lost.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// Where a server listens, and whether its connections are encrypted: a [`Location`], with `tls://`
+/// in front of one of TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub location: Location,
+    /// Whether its connections are encrypted (TLS).
+    pub is_encrypted: bool,
+}
+
+impl FromStr for Endpoint {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix("tls://") {
+            None => Ok(Self { location: text.parse()?, is_encrypted: false }),
+            Some(rest) => {
+                Ok(Self { location: format!("tcp://{rest}").parse()?, is_encrypted: true })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_encrypted { "tls://" } else { "" })?;
+        self.location.fmt(f)
+    }
+}
+
 /// A socket of a server.
 pub(crate) enum Socket {
     Streams(Listener),
+    /// Of connections that are encrypted.
+    Encrypted(Listener),
     Datagrams(DatagramSocket),
 }
 
 impl Socket {
-    fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+    fn bind(address: &Address, is_encrypted: bool, options: &ListenOptions) -> io::Result<Self> {
         if !address.is_datagram() {
-            return Listener::bind(address, options).map(Self::Streams);
+            let kind = if is_encrypted { Self::Encrypted } else { Self::Streams };
+            return Listener::bind(address, options).map(kind);
         }
         let options = DatagramOptions {
             receive_buffer: Some(RECEIVE_BUFFER),
@@ -33,24 +70,24 @@ impl Socket {
     /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> &Address {
         match self {
-            Self::Streams(listener) => listener.address(),
+            Self::Streams(listener) | Self::Encrypted(listener) => listener.address(),
             Self::Datagrams(socket) => socket.address(),
         }
     }
 }
 
-/// Listens on all of `locations`. Of a host with several addresses, those that this machine does
+/// Listens on all of `endpoints`. Of a host with several addresses, those that this machine does
 /// not have are left out, as long as one of them can be bound.
 ///
 /// # Errors
 /// One sentence saying which address cannot be listened on, and why.
 pub(crate) fn bind_all(
-    locations: &[Location],
+    endpoints: &[Endpoint],
     options: &ListenOptions,
     takes_datagrams: bool,
 ) -> io::Result<Vec<Socket>> {
     let (mut sockets, mut seen) = (Vec::new(), Vec::new());
-    for location in locations {
+    for Endpoint { location, is_encrypted } in endpoints {
         let addresses = location
             .addresses()
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {error}")))?;
@@ -65,7 +102,7 @@ pub(crate) fn bind_all(
                 let text = format!("cannot listen on {address}: this server takes no datagrams");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            match Socket::bind(&address, options) {
+            match Socket::bind(&address, *is_encrypted, options) {
                 Ok(socket) => {
                     sockets.push(socket);
                     is_there = true;

@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
-use protocol::Session;
+use protocol::link::Link;
+use protocol::tls::TlsServer;
+use protocol::{Limits, Session};
 use reactor::{
-    Counters, ListenOptions, LoopCx, LoopLimits, Reactor, Signal, Stream, TcpOptions,
-    raise_descriptor_limit,
+    Accepted, Counters, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Signal, Stream,
+    TcpOptions, raise_descriptor_limit,
 };
 
 use crate::args::ServerArgs;
-use crate::listen::Socket;
+use crate::listen::{Endpoint, Socket};
+use crate::tls::Tls;
 use crate::{Application, Server, listen, logs};
 
 /// Descriptors besides those of connections: the loop, its mailbox, signals, listeners, logs.
@@ -64,21 +69,74 @@ where
         ..ListenOptions::DEFAULT
     };
     let default = [server.address.parse().map_err(io::Error::other)?];
-    let locations = if args.listen.is_empty() { &default[..] } else { &args.listen };
+    let endpoints = if args.listen.is_empty() { &default[..] } else { &args.listen };
+    let tls = load_certificates(args, endpoints, &mut cx)?;
     let Application { limits: each, session, datagrams, .. } = application;
-    for socket in listen::bind_all(locations, &options, datagrams.is_some())? {
+    for socket in listen::bind_all(endpoints, &options, datagrams.is_some())? {
         let bound = socket.address().clone();
-        match (socket, &datagrams) {
-            (Socket::Streams(listener), _) => {
+        let scheme = if matches!(socket, Socket::Encrypted(_)) { "tls://" } else { "" };
+        match (socket, &datagrams, &tls) {
+            (Socket::Streams(listener), ..) => {
                 let session = Rc::clone(&session);
                 Stream::serve(listener, each, &mut cx, move |peer| session(peer))?;
             }
-            (Socket::Datagrams(socket), Some(serve)) => _ = serve(socket, each, &mut cx)?,
-            (Socket::Datagrams(_), None) => {}
+            (Socket::Encrypted(listener), _, Some(tls)) => {
+                serve_encrypted(
+                    listener,
+                    each,
+                    Rc::clone(&session),
+                    tls.server().clone(),
+                    &mut cx,
+                )?;
+            }
+            (Socket::Datagrams(socket), Some(serve), _) => _ = serve(socket, each, &mut cx)?,
+            (Socket::Encrypted(_), _, None) | (Socket::Datagrams(_), None, _) => {}
         }
-        info!("{} listening on {bound} with {}, {limits}", server.name, args.backend);
+        info!("{} listening on {scheme}{bound} with {}, {limits}", server.name, args.backend);
     }
     Ok(reactor)
+}
+
+/// Reads the certificates, and reads them again at `SIGUSR2`.
+fn load_certificates<A: 'static>(
+    args: &ServerArgs,
+    endpoints: &[Endpoint],
+    cx: &mut LoopCx<'_, A>,
+) -> io::Result<Option<Tls>> {
+    let tls = Tls::load(&args.tls)?;
+    let encrypted = endpoints.iter().find(|it| it.is_encrypted);
+    match (&tls, encrypted) {
+        (None, Some(endpoint)) => {
+            let text = format!("{endpoint} needs a certificate: give its file with --cert");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        (Some(_), None) => {
+            warn!("there is a certificate, and no address of tls:// to listen on: nothing uses it");
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let shared = tls.clone();
+    cx.on_signals(&[Signal::USER_2], move |_, _| match &shared {
+        Some(tls) => tls.reload(),
+        None => info!("there are no certificates to read again"),
+    })?;
+    Ok(tls)
+}
+
+/// Accepts connections, each with a session behind TLS.
+fn serve_encrypted<A: 'static, S: Session<A> + 'static>(
+    listener: Listener,
+    limits: Limits,
+    session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
+    tls: TlsServer,
+    cx: &mut LoopCx<'_, A>,
+) -> io::Result<()> {
+    let limits = limits.shared()?;
+    let accept = move |accepted: Accepted, cx: &mut LoopCx<'_, A>| {
+        let link = Link::with_layer(session(accepted.peer()), tls.layer()?, Arc::clone(&limits));
+        Stream::over(link).register(accepted, cx).map(drop)
+    };
+    listener.register(cx, accept).map(drop)
 }
 
 /// Opens a loop that handles signals.

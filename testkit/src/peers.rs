@@ -4,11 +4,12 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("chrt", "util-linux"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
+    ("openssl", "openssl"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),
     ("redis-benchmark", "redis-tools"),

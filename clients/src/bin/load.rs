@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use clients::Failure;
 use clients::load::{Expect, Load, Report};
 use clients::output::{arguments, print, progress};
-use clients::{Failure, first_address};
+use clients::tls::TlsArgs;
 
 /// Puts a server under load and verifies every byte of its replies
 #[derive(Parser)]
@@ -27,8 +28,8 @@ use clients::{Failure, first_address};
 )]
 struct Cli {
     #[arg(
-        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:PATH; \
-                for datagrams, udp://host:8000 or unix-dgram:PATH"
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080, tls://host:8443 \
+                (encrypted) or unix:PATH; for datagrams, udp://host:8000 or unix-dgram:PATH"
     )]
     address: String,
     /// Number of connections that exchange messages
@@ -49,6 +50,8 @@ struct Cli {
     /// The reply that the server is expected to send
     #[arg(long, default_value = "echo")]
     expect: ExpectedReply,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,8 +74,10 @@ fn show_progress(report: &Report) {
 }
 
 fn load(cli: &Cli) -> Result<Report, Failure> {
+    let endpoint = cli.tls.endpoint("load", &cli.address)?;
     let load = Load {
-        address: first_address(&cli.address)?,
+        address: endpoint.location.addresses()?.swap_remove(0),
+        encryption: endpoint.encryption,
         connections: cli.connections,
         idle: cli.idle,
         size: cli.size,

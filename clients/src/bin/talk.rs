@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clients::output::arguments;
+use clients::tls::TlsArgs;
 
 /// Sends standard input to a server and prints its replies
 #[derive(Parser)]
@@ -22,10 +23,12 @@ use clients::output::arguments;
 )]
 struct Cli {
     #[arg(
-        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080 or unix:/run/x.sock; \
-                for datagrams, udp://host:8000 or unix-dgram:/run/x.sock"
+        help = "Address of the server: 127.0.0.1:8080, tcp://[::1]:8080, host:8080, tls://host:8443 \
+                (encrypted) or unix:/run/x.sock; for datagrams, udp://host:8000 or unix-dgram:/run/x.sock"
     )]
     address: String,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 fn main() -> ExitCode {
@@ -34,7 +37,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match clients::talk::talk(&cli.address) {
+    let endpoint = cli.tls.endpoint("talk", &cli.address);
+    match endpoint.and_then(|endpoint| clients::talk::talk(&cli.address, &endpoint)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("talk").into(),
     }

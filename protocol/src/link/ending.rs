@@ -14,7 +14,17 @@ pub(super) struct Extra {
     /// meanwhile waits for the next pass, even if it passes at once, so that other connections run
     /// first.
     due: usize,
+    /// The limit of the layer's handshake, while it goes on.
+    handshake: Option<Handshake>,
     ending: Option<Ending>,
+}
+
+/// The time of a peer to complete the handshake of a layer.
+#[derive(Debug)]
+struct Handshake {
+    until: Instant,
+    /// How much time the driver had lost when it began.
+    lost: Duration,
 }
 
 /// The end of a connection: its reason, and what the link still accepts. Once all output was sent
@@ -49,12 +59,15 @@ impl<S, L: Layer> Link<S, L> {
         let extra = self.extra.as_ref()?;
         match &extra.ending {
             Some(ending) => ending.until,
-            None => extra.timeouts.iter().map(|(at, _)| *at).min(),
+            None => {
+                let handshake = extra.handshake.iter().map(|it| it.until);
+                extra.timeouts.iter().map(|(at, _)| *at).chain(handshake).min()
+            }
         }
     }
 
-    /// Tells the link that its deadline has passed: a timeout of the session, or the time that the
-    /// peer had to receive the output. `unacknowledged` returns how many bytes the peer has not
+    /// Tells the link that its deadline has passed: a timeout of the session, the limit of the
+    /// layer's handshake, or the time that the peer had to receive the output. `unacknowledged` returns how many bytes the peer has not
     /// acknowledged (`SIOCOUTQ`, `tcp(7)`), or zero if that is not known. The driver calls it
     /// within a pass.
     pub fn deadline_passed(
@@ -66,6 +79,16 @@ impl<S, L: Layer> Link<S, L> {
         let Some(extra) = self.extra.as_mut() else { return Passed::GoesOn };
         if extra.ending.is_none() {
             let now = scratch.pass.now;
+            if let Some(handshake) = &mut extra.handshake
+                && handshake.until <= now
+            {
+                let lost = scratch.pass.lost.saturating_sub(handshake.lost);
+                if lost.is_zero() {
+                    return Passed::Over(Reason::Limit("handshake: it takes too long"));
+                }
+                // What the driver itself has lost does not count.
+                *handshake = Handshake { until: now + lost, lost: scratch.pass.lost };
+            }
             extra.due = extra.timeouts.iter().filter(|(at, _)| *at <= now).count();
             self.pending |= cause::TIMEOUT;
             return Passed::GoesOn;
@@ -204,6 +227,28 @@ impl<S, L: Layer> Link<S, L> {
         match ending.discard_left.checked_sub(count) {
             Some(left) if count > 0 => ending.discard_left = left,
             _ => self.stage = Stage::Over,
+        }
+    }
+
+    /// Limits the time of the handshake of the layer, which begins now.
+    pub(super) fn limit_handshake(&mut self, scratch: &mut Scratch) {
+        let until = scratch.pass.now.checked_add(self.limits.handshake);
+        let lost = scratch.pass.lost;
+        self.extra.get_or_insert_default().handshake = until.map(|until| Handshake { until, lost });
+        scratch.pass.deadline_changed = true;
+    }
+
+    /// Removes the limit of the handshake once the layer is ready.
+    pub(super) fn unlimit_handshake(&mut self, scratch: &mut Scratch) {
+        if self.layer.is_ready()
+            && let Some(extra) = &mut self.extra
+            && extra.handshake.take().is_some()
+        {
+            scratch.pass.deadline_changed = true;
+            if extra.timeouts.is_empty() && extra.ending.is_none() {
+                // An idle connection keeps none.
+                self.extra = None;
+            }
         }
     }
 

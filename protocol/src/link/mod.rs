@@ -308,6 +308,13 @@ impl<S, L: Layer> Link<S, L> {
         matches!(self.stage, Stage::Lingering | Stage::Over)
     }
 
+    /// Returns whether the handshake of the layer goes on, or is still to begin. A driver limits how
+    /// many do so at a time (P9).
+    #[inline]
+    pub fn is_in_handshake(&self) -> bool {
+        !L::IS_PLAIN && (self.stage == Stage::New || !self.is_ready())
+    }
+
     /// Returns whether the session's part has ended: what is left of the output is being sent, or
     /// the connection is over.
     pub fn is_ending(&self) -> bool {

@@ -26,6 +26,7 @@ impl<S, L: Layer> Link<S, L> {
             self.stage = Stage::Opening;
             self.set(flag::LAYERED, true);
             self.layer.start(&mut scratch.wire);
+            self.limit_handshake(scratch);
         }
     }
 

@@ -41,6 +41,7 @@ impl<S, L: Layer> Link<S, L> {
             Ok(has_ended) => self.set(flag::INPUT_ENDED, self.has(flag::INPUT_ENDED) || has_ended),
             Err(error) => return self.refuse(scratch, error),
         }
+        self.unlimit_handshake(scratch);
         if self.has(flag::INPUT_ENDED) && !self.layer.is_ready() {
             return self.refuse(scratch, "the peer ended the stream during the handshake".into());
         }
@@ -117,6 +118,7 @@ impl<S, L: Layer> Link<S, L> {
         scratch.sealed.extend_from_slice(scratch.input.filled());
         scratch.input.clear();
         self.layer.start(&mut scratch.wire);
+        self.limit_handshake(scratch);
         self.open(scratch);
     }
 }

@@ -34,7 +34,9 @@ impl Identity {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain = certificates(chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            TlsError::configuration(format!("there is no private key in PEM that can be read: {error}"))
+            TlsError::configuration(format!(
+                "there is no private key in PEM that can be read: {error}"
+            ))
         })?;
         let names = names(&chain[0])?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::of)?;
@@ -78,13 +80,17 @@ impl Roots {
     ///
     /// # Errors
     /// When there is none, or one cannot be read.
-    pub fn from_der<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, TlsError> {
+    pub fn from_der<'a>(
+        certificates: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Self, TlsError> {
         let mut store = RootCertStore::empty();
         for bytes in certificates {
             let certificate = CertificateDer::from(bytes);
             store.add(certificate.into_owned()).map_err(|error| {
                 let summary = Summary::of(bytes);
-                TlsError::configuration(format!("the certificate {summary} is no authority: {error}"))
+                TlsError::configuration(format!(
+                    "the certificate {summary} is no authority: {error}"
+                ))
             })?;
         }
         if store.is_empty() {
@@ -149,9 +155,9 @@ fn name_of(name: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
             Ok(ip) => Some(std::net::Ipv4Addr::from(ip).to_string()),
-            Err(_) => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
+            Err(_) => {
+                <[u8; 16]>::try_from(*bytes).ok().map(|ip| std::net::Ipv6Addr::from(ip).to_string())
+            }
         },
         _ => None,
     }
@@ -168,7 +174,8 @@ impl Summary {
             return Self(format!("of {} bytes that cannot be read", certificate.len()));
         };
         let names = names_of(&it);
-        let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
+        let names =
+            if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
         let day = |time: &x509_parser::time::ASN1Time| time.to_datetime().date();
         let (from, until) = (day(&it.validity().not_before), day(&it.validity().not_after));
         let (subject, issuer) = (it.subject(), it.issuer());

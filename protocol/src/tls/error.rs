@@ -56,7 +56,9 @@ impl TlsError {
                 (true, 0) => "the peer ended the stream without close_notify, so it may be \
                               incomplete"
                     .to_owned(),
-                (true, rest) => format!("the stream was cut within a TLS record, after {rest} bytes"),
+                (true, rest) => {
+                    format!("the stream was cut within a TLS record, after {rest} bytes")
+                }
             },
         )
     }
@@ -75,10 +77,9 @@ impl TlsError {
             ),
             It::AlertReceived(alert) => (Kind::Alert, alerted(*alert)),
             It::PeerIncompatible(what) => (Kind::Incompatible, incompatible(what)),
-            It::NoApplicationProtocol => (
-                Kind::Incompatible,
-                "the two sides have no protocol in common (ALPN)".to_owned(),
-            ),
+            It::NoApplicationProtocol => {
+                (Kind::Incompatible, "the two sides have no protocol in common (ALPN)".to_owned())
+            }
             It::InvalidMessage(what) => (
                 Kind::NotTls,
                 format!("the peer has sent something that is not TLS ({what:?}): check its port"),

@@ -138,7 +138,9 @@ impl Tls {
         self.is_ready = !self.common().is_handshaking();
         if has_record(sealed.filled()) {
             if sealed.len() > HELD_MAX {
-                return Err(TlsError::internal("a message of the handshake is in too many records"));
+                return Err(TlsError::internal(
+                    "a message of the handshake is in too many records",
+                ));
             }
             self.held = sealed.filled().to_vec();
             sealed.clear();

@@ -474,3 +474,33 @@ fn a_stream_that_is_cut_before_its_layer_starts_is_refused() {
         assert_eq!((reason(wire).as_str(), app.as_slice()), (expected, heard));
     }
 }
+
+#[test]
+fn a_handshake_has_a_limit_of_time_which_ends_with_it() {
+    let limits = Limits { handshake: Duration::from_secs(3), ..Limits::DEFAULT };
+    let connect = || {
+        let session = Conversation::new(Bytes, Returns);
+        Wire::over(Link::with_layer(session, ToyCipher::default(), limits.into()))
+    };
+    // A peer that says nothing, or a part of what it has to say.
+    for said in [&b""[..], b"to"] {
+        let mut wire = connect();
+        wire.feed(said, &mut Heard::new());
+        wire.pass(Duration::from_millis(2_900), &mut Heard::new());
+        assert!(wire.reason().is_none());
+        wire.pass(Duration::from_millis(200), &mut Heard::new());
+        let reason = wire.into_reason().expect("it is over");
+        assert!(matches!(reason, Reason::Limit(text) if text.contains("handshake")), "{reason}");
+    }
+    // What the process itself has lost does not count.
+    let mut wire = connect();
+    wire.run(&mut Heard::new());
+    wire.lose(Duration::from_secs(60));
+    wire.pass(Duration::from_secs(61), &mut Heard::new());
+    assert!(wire.reason().is_none(), "{:?}", wire.reason());
+    // After it, there is no such limit.
+    let mut peer = Peer::default();
+    wire.feed(&peer.hello(), &mut Heard::new());
+    wire.pass(Duration::from_secs(600), &mut Heard::new());
+    assert!(wire.reason().is_none(), "{:?}", wire.reason());
+}

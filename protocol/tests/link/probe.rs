@@ -161,6 +161,7 @@ pub(crate) fn limits() -> Arc<Limits> {
         output_max: 1000,
         read_budget: 5000,
         stopping_quiet: Duration::from_millis(500),
+        handshake: Duration::from_millis(2000),
         linger: Duration::from_millis(1000),
         linger_bytes_max: 6000,
     };

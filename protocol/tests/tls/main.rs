@@ -160,7 +160,10 @@ fn the_certificate_is_that_of_the_name() {
         let error = error_of(end).expect("it is refused");
         assert!(!is_connected && error.kind() == TlsErrorKind::Certificate, "{name}: {error}");
         let text = error.to_string();
-        assert!(text.contains("CN=one.example") && text.contains("does not have the name"), "{text}");
+        assert!(
+            text.contains("CN=one.example") && text.contains("does not have the name"),
+            "{text}"
+        );
     }
 }
 
@@ -204,7 +207,8 @@ fn clients_show_certificates_as_the_server_asks() {
     let expected = [[true, true, true], [true, true, false], [false, true, false]];
     for (clients, expected) in asks.into_iter().zip(expected) {
         for version_min in [Version::Tls12, Version::Tls13] {
-            let server = TlsServerOptions { clients: clients.clone(), version_min, ..server.clone() };
+            let server =
+                TlsServerOptions { clients: clients.clone(), version_min, ..server.clone() };
             for (identity, expected) in shown.iter().zip(expected) {
                 let client = TlsClientOptions { identity: identity.clone(), ..client.clone() };
                 let (client, server) = sides(client, server.clone());
@@ -214,7 +218,8 @@ fn clients_show_certificates_as_the_server_asks() {
                 let is_accepted = pair.client.session_mut().heard == b"hello";
                 assert_eq!(is_accepted, expected, "{clients:?} {identity:?}");
                 let certificates = pair.server.link().layer().peer_certificates().count();
-                let is_shown = !matches!(clients, ClientCertificates::Ignored) && identity.is_some();
+                let is_shown =
+                    !matches!(clients, ClientCertificates::Ignored) && identity.is_some();
                 assert!(!is_accepted || (certificates > 0) == is_shown);
                 if !expected {
                     let (at_client, at_server) = pair.errors();

@@ -62,10 +62,7 @@ impl Pair {
                 client.layer("one.example").expect("a name"),
                 Talk { enough: Some(to_say.len()), to_say, ..Talk::default() },
             ),
-            server: end(
-                server.layer().expect("a layer"),
-                Talk { echoes: true, ..Talk::default() },
-            ),
+            server: end(server.layer().expect("a layer"), Talk { echoes: true, ..Talk::default() }),
         }
     }
 

@@ -157,7 +157,7 @@ impl<F> Acceptor<F> {
         cx.set_timeout(Some(self.pauses.next_pause()));
     }
 
-    /// Leaves further connections in the backlog until a source ends.
+    /// Leaves further connections in the backlog until a source, or a handshake, ends.
     fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
         cx.set_interest(Interest::NONE);
         let me = cx.me;
@@ -211,6 +211,14 @@ impl<F> Acceptor<F> {
         for _ in 0..most {
             if cx.connections() >= cx.limits().connections_max {
                 self.log_full(cx);
+                self.wait_for_room(cx);
+                break;
+            }
+            if cx.core.handshakes >= cx.limits().handshakes_max {
+                debug!(
+                    "{}: {} handshakes go on, and are waited for",
+                    self.address, cx.core.handshakes
+                );
                 self.wait_for_room(cx);
                 break;
             }

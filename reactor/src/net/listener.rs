@@ -132,7 +132,8 @@ impl Listener {
     ///
     /// At most [`LoopLimits::accepts_per_turn`](crate::LoopLimits::accepts_per_turn) connections
     /// are accepted in a turn. Accepting pauses while the loop has
-    /// [`LoopLimits::connections_max`](crate::LoopLimits::connections_max) connections, or no
+    /// [`LoopLimits::connections_max`](crate::LoopLimits::connections_max) connections or
+    /// [`LoopLimits::handshakes_max`](crate::LoopLimits::handshakes_max) handshakes, or no
     /// descriptor is free.
     ///
     /// # Errors

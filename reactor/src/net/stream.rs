@@ -19,6 +19,7 @@ mod session;
 use crate::net::connector::Connector;
 use crate::net::datagrams::Room;
 use crate::planted::{self, Planted};
+use crate::reactor::core::Core;
 use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
 use crate::source::table::NEVER;
@@ -186,6 +187,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     where
         S: Session<A>,
     {
+        let was_in_handshake = self.link.is_in_handshake();
         let mut scratch = cx.core.shared.take(cx.core.now);
         self.link.begin(&mut scratch, cx.moment());
         let passed = timeout.map(|timeout| match timeout {
@@ -214,6 +216,9 @@ impl<S, L: Layer + 'static> Stream<S, L> {
             carry_out(scratch.effects_mut(), cx);
         }
         cx.core.shared.scratch = Some(scratch);
+        if was_in_handshake != self.link.is_in_handshake() {
+            count_handshake(!was_in_handshake, cx.core);
+        }
         result
     }
 
@@ -299,6 +304,17 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         session::tell_closed(&mut self.link, reason, cx);
+    }
+}
+
+/// Counts a handshake that begins or ends. At its end, listeners that wait for it go on.
+#[cold]
+fn count_handshake<A>(begins: bool, core: &mut Core<A>) {
+    if begins {
+        core.handshakes += 1;
+    } else {
+        core.handshakes = core.handshakes.saturating_sub(1);
+        core.feed_starved();
     }
 }
 

@@ -72,8 +72,10 @@ pub(crate) struct Core<A> {
     pub(crate) to_notify: VecDeque<Tag>,
     /// Sources whose would-block the kernel contradicts, and the readiness to try again.
     pub(crate) disputed: Vec<(Tag, Readiness)>,
-    /// Listeners that wait for a descriptor or a connection to be freed.
+    /// Listeners that wait for a descriptor or a connection to be freed, or for a handshake to end.
     pub(crate) starved: Vec<Tag>,
+    /// How many connections are in the handshake of their layer.
+    pub(crate) handshakes: usize,
     pub(crate) connections: usize,
     pub(crate) listeners: Vec<Tag>,
     pub(crate) wheel: Wheel,
@@ -132,6 +134,7 @@ impl<A> Core<A> {
             to_notify: VecDeque::new(),
             disputed: Vec::new(),
             starved: Vec::new(),
+            handshakes: 0,
             connections: 0,
             listeners: Vec::new(),
             wheel: Wheel::with_room(limits.sources_expected()),
@@ -335,6 +338,13 @@ impl<A> Core<A> {
     pub(crate) fn wake(&mut self, tag: Tag) {
         let merges = planted::is(Planted::WakeMerged);
         self.update(tag, |source| source.woken |= !(merges && source.queued));
+    }
+
+    /// Lets listeners try again that wait for room.
+    pub(crate) fn feed_starved(&mut self) {
+        for starved in std::mem::take(&mut self.starved) {
+            self.wake(starved);
+        }
     }
 
     /// Records that an operation would block again although poll(2) still denies it. The loop

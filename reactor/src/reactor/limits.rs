@@ -16,6 +16,10 @@ pub struct LoopLimits {
     pub connections_max: usize,
     /// The most connections that a listener accepts in a turn. Default 64: about a millisecond.
     pub accepts_per_turn: usize,
+    /// The most connections that are in the handshake of their layer, such as TLS, at a time.
+    /// Listeners accept no others meanwhile, so those that are established go first (P9). Default
+    /// 256: each of TLS may take half a millisecond of processor time.
+    pub handshakes_max: usize,
     /// The most datagrams that a socket receives in a turn, and the most that it sends. Default 256:
     /// less than a millisecond. `protocol::Limits::read_budget` limits their bytes.
     pub datagrams_per_turn: usize,
@@ -65,6 +69,7 @@ impl LoopLimits {
     pub const DEFAULT: Self = Self {
         connections_max: 65_536,
         accepts_per_turn: 64,
+        handshakes_max: 256,
         datagrams_per_turn: 256,
         calls_per_turn: 1024,
         ends_per_turn: 128,
@@ -89,6 +94,7 @@ impl LoopLimits {
         let sizes = [
             ("connections_max", self.connections_max),
             ("accepts_per_turn", self.accepts_per_turn),
+            ("handshakes_max", self.handshakes_max),
             ("datagrams_per_turn", self.datagrams_per_turn),
             ("calls_per_turn", self.calls_per_turn),
             ("ends_per_turn", self.ends_per_turn),

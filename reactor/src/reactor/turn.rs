@@ -343,9 +343,7 @@ impl<A: 'static> Reactor<A> {
                 }
                 self.core.peers.forget(tag);
                 drop(fd);
-                for starved in std::mem::take(&mut self.core.starved) {
-                    self.core.wake(starved);
-                }
+                self.core.feed_starved();
             } else {
                 trace!("{tag}: {reason}");
             }

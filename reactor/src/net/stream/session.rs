@@ -3,7 +3,7 @@
 use protocol::Session;
 use protocol::link::{Layer, Link};
 
-use super::{Stream, reach_others};
+use super::{Stream, count_handshake, reach_others};
 use crate::{Cx, LoopCx, Reason};
 
 impl<S, L: Layer + 'static> Stream<S, L> {
@@ -52,6 +52,9 @@ pub(super) fn tell_closed<A, S: Session<A>, L: Layer>(
     reason: Reason,
     cx: &mut LoopCx<'_, A>,
 ) -> Reason {
+    if link.is_in_handshake() {
+        count_handshake(false, cx.core);
+    }
     let mut scratch = cx.core.shared.take(cx.core.now);
     let (moment, me, reason) = (cx.moment(), cx.me().into(), reason.into());
     link.closed(&reason, &mut scratch, moment, me, cx.app);
