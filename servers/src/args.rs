@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use reactor::{AddressError, BackendKind, Location, LoopLimits};
+use reactor::{AddressError, BackendKind, LoopLimits};
 
 use crate::listen::Endpoint;
 use crate::tls::TlsArgs;

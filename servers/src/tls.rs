@@ -21,7 +21,7 @@ pub(crate) enum ClientAuth {
 }
 
 /// The arguments for addresses of `tls://`.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArgs {
     /// File with the certificate for addresses of tls://, in PEM, followed by those of its
