@@ -59,7 +59,7 @@ pub struct ServerArgs {
 
     /// The arguments for addresses of `tls://`.
     #[command(flatten)]
-    pub(crate) tls: TlsArgs,
+    pub tls: TlsArgs,
 }
 
 impl ServerArgs {

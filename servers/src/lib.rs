@@ -29,6 +29,7 @@ pub mod uppercase;
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use listen::Endpoint;
 pub use loopback::Loopback;
+pub use tls::TlsArgs;
 
 /// The name, the description and the default address of a server.
 #[derive(Clone, Copy, Debug)]

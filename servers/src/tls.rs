@@ -23,7 +23,7 @@ pub(crate) enum ClientAuth {
 /// The arguments for addresses of `tls://`.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
-pub(crate) struct TlsArgs {
+pub struct TlsArgs {
     /// File with the certificate for addresses of tls://, in PEM, followed by those of its
     /// authorities; several are chosen by the name that a client asks for. SIGUSR2 reads all files
     /// again
@@ -46,6 +46,19 @@ pub(crate) struct TlsArgs {
     /// Oldest version of TLS that is accepted
     #[arg(long, value_name = "VERSION", default_value = "1.2", value_parser = parse_version)]
     tls_min: Version,
+}
+
+impl Default for TlsArgs {
+    /// Returns the arguments of a server without certificates.
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            keys: Vec::new(),
+            client_ca: None,
+            client_auth: ClientAuth::Required,
+            tls_min: Version::Tls12,
+        }
+    }
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {

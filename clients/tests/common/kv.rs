@@ -3,7 +3,7 @@
 
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};
-use servers::{IdleTimeout, ServerArgs};
+use servers::{IdleTimeout, ServerArgs, TlsArgs};
 use testkit::Folder;
 
 use super::{IDLE, Server};
@@ -55,6 +55,7 @@ fn listen(password: Option<&str>, address: &str) -> Server<App> {
         max_connections: Some(1000),
         unix_mode: None,
         keepalive: IdleTimeout::Off,
+        tls: TlsArgs::default(),
     };
     let own = KvArgs {
         maxmemory: None,
