@@ -87,7 +87,7 @@ impl<S, L: Layer> Link<S, L> {
                     return Passed::Over(Reason::Limit("handshake: it takes too long"));
                 }
                 // What the driver itself has lost does not count.
-                *handshake = Handshake { until: now + lost, lost: scratch.pass.lost };
+                *handshake = Handshake { until: handshake.until + lost, lost: scratch.pass.lost };
             }
             extra.due = extra.timeouts.iter().filter(|(at, _)| *at <= now).count();
             self.pending |= cause::TIMEOUT;

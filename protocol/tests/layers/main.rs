@@ -496,10 +496,13 @@ fn a_handshake_has_a_limit_of_time_which_ends_with_it() {
     let mut wire = connect();
     wire.run(&mut Heard::new());
     wire.lose(Duration::from_secs(60));
-    wire.pass(Duration::from_secs(61), &mut Heard::new());
+    wire.pass(Duration::from_millis(2_900), &mut Heard::new());
     assert!(wire.reason().is_none(), "{:?}", wire.reason());
+    wire.pass(Duration::from_millis(200), &mut Heard::new());
+    assert!(wire.reason().is_some());
     // After it, there is no such limit.
-    let mut peer = Peer::default();
+    let (mut wire, mut peer) = (connect(), Peer::default());
+    wire.run(&mut Heard::new());
     wire.feed(&peer.hello(), &mut Heard::new());
     wire.pass(Duration::from_secs(600), &mut Heard::new());
     assert!(wire.reason().is_none(), "{:?}", wire.reason());
