@@ -172,8 +172,11 @@ fn sessions_are_resumed() {
     let server = files.start(ECHO, &["one"], &[]);
     for version in ["-tls1_2", "-tls1_3"] {
         let session = files.path(&format!("session{version}"));
-        let mut client =
-            files.client(&server, "one.example", &[version, "-quiet", "-sess_out", &session]);
+        let mut client = files.client(
+            &server,
+            "one.example",
+            &[version, "-quiet", "-no_ign_eof", "-sess_out", &session],
+        );
         // Tickets of TLS 1.3 come after the handshake.
         assert_eq!(client.ask("hello\n"), "hello\n");
         client.finish();

@@ -308,11 +308,11 @@ impl<S, L: Layer> Link<S, L> {
         matches!(self.stage, Stage::Lingering | Stage::Over)
     }
 
-    /// Returns whether the handshake of the layer goes on, or is still to begin. A driver limits how
-    /// many do so at a time (P9).
+    /// Returns whether the layer has started, and its handshake goes on. A driver limits how many do so
+    /// at a time (P9).
     #[inline]
     pub fn is_in_handshake(&self) -> bool {
-        !L::IS_PLAIN && (self.stage == Stage::New || !self.is_ready())
+        !L::IS_PLAIN && !self.is_ready()
     }
 
     /// Returns whether the session's part has ended: what is left of the output is being sent, or
