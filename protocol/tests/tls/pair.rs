@@ -95,7 +95,8 @@ impl Pair {
     /// Exchanges everything, and returns the error of each end.
     pub(crate) fn errors(mut self) -> (Option<TlsError>, Option<TlsError>) {
         self.exchange(usize::MAX);
-        (self.client.end_input(&mut ()), self.server.end_input(&mut ()));
+        self.client.end_input(&mut ());
+        self.server.end_input(&mut ());
         (error_of(self.client), error_of(self.server))
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::reactor::core::{Core, RETRY, RunState};
+use crate::reactor::core::{Core, RunState};
+use crate::reactor::disputes::RETRY;
 use crate::source::table::NEVER;
 use crate::{Backend, Coverage};
 

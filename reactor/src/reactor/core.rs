@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{Level, debug, log_enabled, warn};
 
@@ -27,9 +27,6 @@ use crate::{
     Backend, Counters, Event, Handler, LoopLimits, Readiness, Reason, Registration, Role, Tag,
     Trigger, kernel,
 };
-
-/// The pause before an operation is tried again that would block although poll(2) denies it.
-pub(super) const RETRY: Duration = Duration::from_millis(1);
 
 /// The progress of a loop towards its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,30 +342,6 @@ impl<A> Core<A> {
         for starved in std::mem::take(&mut self.starved) {
             self.wake(starved);
         }
-    }
-
-    /// Records that an operation would block again although poll(2) still denies it. The loop
-    /// believes it for a while, so that it does not spin, and then tries again.
-    pub(crate) fn dispute(&mut self, tag: Tag, mask: Readiness) {
-        self.disputed.push((tag, mask));
-    }
-
-    /// Tries disputed operations again.
-    #[inline]
-    pub(crate) fn retry_disputed(&mut self) {
-        while let Some((tag, mask)) = self.disputed.pop() {
-            self.update(tag, |source| source.own.ready |= mask);
-        }
-    }
-
-    /// Returns whether a source will be tried again without an event.
-    pub(crate) fn is_disputed(&self, tag: Tag) -> bool {
-        self.disputed.iter().any(|(disputed, _)| *disputed == tag)
-    }
-
-    /// Returns when disputed operations are tried again, if there are any.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        (!self.disputed.is_empty()).then(|| self.now + RETRY)
     }
 
     /// Makes closing a connection reset it, because not everything was sent.
