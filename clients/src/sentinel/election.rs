@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(election.verify(&at(2), Some(&MASTER)), Verdict::Elected);
     }
 
-    /// Has the sentinels 0 and 1 elect the first one in this epoch, which promotes port 2.
+    /// Makes the sentinels 0 and 1 elect the first one in this epoch, which promotes port 2.
     fn promote(election: &mut Election, epoch: u64) {
         for sentinel in 0..2 {
             election.identify(sentinel, Some(format!("id{sentinel}")));

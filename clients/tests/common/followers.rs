@@ -156,7 +156,7 @@ impl Followers {
         Timing { first, majority, client: moved - failed }
     }
 
-    /// Lets the followers go on for a while, and compares what they know with what is stored.
+    /// Runs the followers for a while, and compares what they know with what is stored.
     fn demand_no_loss(&mut self, cluster: &Cluster, old: &Place) {
         let until = Instant::now() + Duration::from_secs(1);
         let before: usize = self.all().map(|it| it.next).max().unwrap_or(0);

@@ -224,7 +224,7 @@ impl<const WHOLE: bool> Play<WHOLE> {
         }
     }
 
-    /// Has the peer say a line that means something.
+    /// Sends a line from the peer that has a meaning.
     fn say(&mut self, line: usize) {
         let in_flight = self.wire.session_mut().exchange().in_flight.front().copied();
         let line = match line {

@@ -49,7 +49,7 @@ impl Clock {
         self.ahead += time as i64;
     }
 
-    /// Lets the time of day jump.
+    /// Makes the time of day jump.
     pub(super) fn jump_wall(&mut self, time: i64) {
         self.wall += time;
     }

@@ -155,7 +155,7 @@ impl Group {
         });
     }
 
-    /// Has the lying sentinel say in several ways that this server is the master, if there is one.
+    /// Makes the lying sentinel, if there is one, call this server the master, in several ways.
     fn lie(&mut self, sim: &mut Sim, random: &mut Random, named: usize) {
         if !self.has_liar {
             return;
