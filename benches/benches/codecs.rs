@@ -15,7 +15,9 @@ const LENGTHS: [usize; 2] = [16, 1024];
 fn decode_all<C: Codec>(mut codec: C, input: &mut [u8]) -> usize {
     let (mut from, mut count) = (0, 0);
     let mut output = Output::new();
-    while let Ok(Decoded::Message { consumed, .. }) = codec.decode(&mut input[from..], &mut output)
+    // No input is an empty message of some codecs.
+    while from < input.len()
+        && let Ok(Decoded::Message { consumed, .. }) = codec.decode(&mut input[from..], &mut output)
     {
         from += consumed;
         count += 1;
