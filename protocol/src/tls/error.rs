@@ -148,8 +148,10 @@ fn refused(check: &CertificateError) -> String {
             ("it cannot be read", "the peer needs a certificate as in RFC 5280")
         }
         It::BadSignature => ("its signature is wrong", "it was altered, or its issuer is another"),
-        It::Other(_) => ("of its form", "a certificate of an authority cannot be that of a server"),
-        _ => ("of its signature or its status", "the peer needs another one"),
+        It::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            ("it is that of an authority", "the peer needs one with basicConstraints=CA:FALSE")
+        }
+        other => return format!("the certificate {which} is refused: {other}"),
     };
     format!("the certificate {which} is refused: {check}; {hint}")
 }
