@@ -314,7 +314,7 @@ fn count_handshake<A>(begins: bool, core: &mut Core<A>) {
         core.handshakes += 1;
     } else {
         core.handshakes = core.handshakes.saturating_sub(1);
-        core.feed_starved();
+        core.wake_starved();
     }
 }
 

@@ -337,8 +337,8 @@ impl<A> Core<A> {
         self.update(tag, |source| source.woken |= !(merges && source.queued));
     }
 
-    /// Lets listeners try again that wait for room.
-    pub(crate) fn feed_starved(&mut self) {
+    /// Wakes the listeners that wait for room.
+    pub(crate) fn wake_starved(&mut self) {
         for starved in std::mem::take(&mut self.starved) {
             self.wake(starved);
         }

@@ -343,7 +343,7 @@ impl<A: 'static> Reactor<A> {
                 }
                 self.core.peers.forget(tag);
                 drop(fd);
-                self.core.feed_starved();
+                self.core.wake_starved();
             } else {
                 trace!("{tag}: {reason}");
             }
