@@ -64,8 +64,11 @@ mod codec;
 pub mod codecs;
 mod conversation;
 mod datagram;
+mod decimal;
 mod effects;
 pub mod exchange;
+#[cfg(feature = "http")]
+pub mod http;
 mod limits;
 pub mod link;
 mod output;

@@ -127,6 +127,15 @@ pub enum LimitsError {
         /// `output_max`
         max: u64,
     },
+    /// A limit is larger than the program can keep.
+    TooLarge {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The largest possible value.
+        most: u64,
+    },
 }
 
 impl fmt::Display for LimitsError {
@@ -140,6 +149,9 @@ impl fmt::Display for LimitsError {
                 "output_low ({low}) must be less than output_high ({high}), \
                  and output_high at most output_max ({max})"
             ),
+            Self::TooLarge { field, value, most } => {
+                write!(f, "limit {field} is {value}, and it can be {most} at most")
+            }
         }
     }
 }
