@@ -203,7 +203,8 @@ pub fn parse_date(text: &[u8]) -> Option<u64> {
         return None;
     }
     let days = days_until(year, month, day);
-    (civil(days) == (year, month, day)).then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    (civil(days) == (year, month, day))
+        .then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 fn digits(text: &str) -> Option<u64> {

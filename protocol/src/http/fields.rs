@@ -30,8 +30,20 @@ const TOKEN: [bool; 256] = {
         table[byte] = it.is_ascii_alphanumeric()
             || matches!(
                 it,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-                    | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }
@@ -236,7 +248,9 @@ impl<'a> Fields<'a> {
     /// Returns the fields in the order in which they were received.
     pub fn iter(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let Self { section, lines } = *self;
-        lines.iter().map(move |line| Field { name: name(section, line), value: value(section, line) })
+        lines
+            .iter()
+            .map(move |line| Field { name: name(section, line), value: value(section, line) })
     }
 
     /// Returns names and values as bytes, which costs less.

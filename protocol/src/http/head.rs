@@ -1,6 +1,8 @@
 //! Heads of requests and responses.
 
-use super::fields::{FIELDS_MAX, FIELDS_USUAL, Fields, Line, has_control, parse_lines, token_length};
+use super::fields::{
+    FIELDS_MAX, FIELDS_USUAL, Fields, Line, has_control, parse_lines, token_length,
+};
 use super::framing::Facts;
 use super::{Refusal, Status, Target};
 use crate::search::find_byte;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::head::RequestKind;
-use super::outgoing::{
-    Bug, Framing, Outgoing, Stage, append_field, append_number, is_of_session,
-};
+use super::outgoing::{Bug, Framing, Outgoing, Stage, append_field, append_number, is_of_session};
 use super::{Options, RequestHead, Status, Version};
 use crate::{FileRange, Output, decimal};
 

@@ -124,7 +124,9 @@ impl<S> Server<S> {
             return Err(Reason::refused(bug.text()));
         }
         if outgoing.stage == Sent::Head {
-            return Err(Reason::refused("bug in the service: it did not end the head of a response"));
+            return Err(Reason::refused(
+                "bug in the service: it did not end the head of a response",
+            ));
         }
         match flow {
             Flow::Continue => Ok(Next::Step),
@@ -161,7 +163,6 @@ impl<S> Server<S> {
         }
     }
 }
-
 
 impl<S> Server<S> {
     /// Tells the service why it is called. Returns what comes next.
@@ -227,7 +228,9 @@ impl<S> Server<S> {
     {
         self.is_timed = false;
         match self.stage {
-            Stage::Head if !input.is_empty() => Err(self.refuse(Refusal::HeadTimeout, output, context)),
+            Stage::Head if !input.is_empty() => {
+                Err(self.refuse(Refusal::HeadTimeout, output, context))
+            }
             Stage::Body => {
                 let is_awaited = !self.is_paused && output.len() < context.limits.output_high;
                 let progress = self.incoming.taken() - self.mark;
@@ -300,7 +303,11 @@ impl<S> Server<S> {
 
     /// Waits for something other than input. Tells the service first if the client has hung up.
     #[inline]
-    fn pause<A>(&mut self, output: &mut Output, context: &mut Context<'_, A>) -> Result<Next, Reason>
+    fn pause<A>(
+        &mut self,
+        output: &mut Output,
+        context: &mut Context<'_, A>,
+    ) -> Result<Next, Reason>
     where
         S: Service<A>,
     {
@@ -314,14 +321,14 @@ impl<S> Server<S> {
 
     /// Waits for input, or ends with it.
     #[inline]
-    fn starve<A>(
-        &mut self,
-        input: &Buffer,
-        context: &mut Context<'_, A>,
-    ) -> Result<Flow, Reason> {
+    fn starve<A>(&mut self, input: &Buffer, context: &mut Context<'_, A>) -> Result<Flow, Reason> {
         let is_between = self.stage == Stage::Head && input.is_empty();
         if context.input_ended {
-            return if is_between { Ok(Flow::Close) } else { Err(Reason::refused(Refusal::Truncated)) };
+            return if is_between {
+                Ok(Flow::Close)
+            } else {
+                Err(Reason::refused(Refusal::Truncated))
+            };
         }
         if !is_between && !self.is_timed {
             self.set_timer(context);

@@ -106,8 +106,7 @@ pub(super) fn is_host(bytes: &[u8]) -> bool {
             &rest[end + 1..]
         }
         _ => {
-            let is_valid =
-                |it: &u8| it.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(it);
+            let is_valid = |it: &u8| it.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(it);
             let end = bytes.iter().position(|it| !is_valid(it)).unwrap_or(bytes.len());
             &bytes[end..]
         }

@@ -79,7 +79,8 @@ fn a_connection_is_closed_when_either_side_says_so() {
     let closing = "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n";
     let outcome = serve_whole([closing, GET].concat().as_bytes());
     assert_eq!((outcome.requests.len(), outcome.ends.len()), (1, 1));
-    let outcome = serve_whole(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let outcome =
+        serve_whole(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(outcome.statuses(), [200]);
     let options = Options { requests_max: 3, ..Options::default() }.shared().expect("right");
     let outcome = serve(&options, &[GET.repeat(5).as_bytes()]);

@@ -24,12 +24,13 @@ impl<S> Server<S> {
         }
         let mut lines = [Line::default(); FIELDS_USUAL];
         let most = self.options.fields_max;
-        let delivered = match self.deliver(&mut lines[..FIELDS_USUAL.min(most)], input, output, context) {
-            Err(Refusal::TooManyFields) if most > FIELDS_USUAL => {
-                self.deliver_large(input, output, context)
-            }
-            delivered => delivered,
-        };
+        let delivered =
+            match self.deliver(&mut lines[..FIELDS_USUAL.min(most)], input, output, context) {
+                Err(Refusal::TooManyFields) if most > FIELDS_USUAL => {
+                    self.deliver_large(input, output, context)
+                }
+                delivered => delivered,
+            };
         match delivered {
             Ok(Some((flow, length))) => {
                 input.consume(length);
@@ -235,8 +236,9 @@ impl<S> Server<S> {
     {
         self.unset_timer(context);
         self.stage = Stage::Answer;
-        let flow = self
-            .call(output, context, |service, response, context| service.end(trailers, response, context));
+        let flow = self.call(output, context, |service, response, context| {
+            service.end(trailers, response, context)
+        });
         self.settle(flow)
     }
 
