@@ -1,8 +1,8 @@
 //! Plants the faults of `reactor::planted` one at a time, and shows that the storm finds each of
 //! them within the seeds that its tests run.
 //!
-//! `RUSTFLAGS="--cfg planted" cargo test --target-dir target/planted -p myevent-benches --test planted
-//! -- --nocapture` prints which scenario and which seed find each fault.
+//! `RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/rustc-planted cargo test -p myevent-benches --test planted --
+//! --nocapture` prints which scenario and which seed find each fault.
 
 #![cfg(planted)]
 

@@ -1,7 +1,7 @@
 //! Planted faults: mistakes that event loops have made. A test plants them one at a time, to show
 //! that it would notice each.
 //!
-//! Only a build with `--cfg planted` in `RUSTFLAGS` contains them. In every other build [`is`] is
+//! Only a build with `--cfg planted` contains them (`.ci/rustc-planted`). In every other build [`is`] is
 //! the constant `false`, and the compiler removes what depends on it.
 
 #![cfg_attr(not(planted), allow(unreachable_pub))] // Such a build exports nothing of this.

@@ -135,8 +135,7 @@ impl<A> Shared<A> {
 
 /// Returns where a place is, for the loop.
 fn location(place: &Place) -> Option<Location> {
-    // A place is never the path of a socket, whatever a sentinel calls its host.
-    format!("tcp://{place}").parse().ok()
+    place.address().parse().ok()
 }
 
 impl<A: 'static> Sentinels<A> {

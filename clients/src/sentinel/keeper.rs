@@ -265,9 +265,8 @@ impl<A: 'static> Keeper<A> {
         let candidate = self.election.candidate().map(|it| it.place);
         let Some(place) = candidate.or_else(|| self.election.master().cloned()) else { return };
         if self.checked.as_ref().is_none_or(|checked| checked.place != place) {
-            let address = place.to_string();
             let (resp, asking) = (self.options.of_servers(), self.options.asking());
-            match Client::open(&address, &resp, asking, cx) {
+            match Client::open(&place.address(), &resp, asking, cx) {
                 Ok(client) => {
                     let place = place.clone();
                     self.checked = Some(Checked { place, client, is_asked: false });

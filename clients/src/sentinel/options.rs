@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::resp::Protocol;
-use reactor::{ClientOptions, ConnectOptions, WhenIdle};
+use reactor::{ClientOptions, ConnectOptions, Resolver, WhenIdle};
 
 use super::Election;
 use crate::resp;
@@ -23,6 +23,8 @@ pub struct SentinelOptions {
     pub timeout: Duration,
     /// How soon a server that does not say yet that it is the master is asked again. Default 100 ms.
     pub retry: Duration,
+    /// What resolves the names of hosts. `None`, the default, is the resolver of the process.
+    pub resolver: Option<Resolver>,
     /// The password of the sentinels, if they have one.
     pub sentinel: Option<resp::Credentials>,
     /// The password of the masters and replicas, if they have one.
@@ -36,6 +38,7 @@ impl Default for SentinelOptions {
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             retry: Duration::from_millis(100),
+            resolver: None,
             sentinel: None,
             server: None,
         }
@@ -52,7 +55,11 @@ impl SentinelOptions {
     /// what it asks about may have changed.
     pub(crate) fn asking(&self) -> ClientOptions {
         ClientOptions {
-            connect: ConnectOptions { timeout: self.timeout, ..ConnectOptions::DEFAULT },
+            connect: ConnectOptions {
+                timeout: self.timeout,
+                resolver: self.resolver.clone(),
+                ..ConnectOptions::DEFAULT
+            },
             timeout: self.timeout,
             waits: false,
             pause_min: self.retry,

@@ -43,6 +43,12 @@ impl Place {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// Returns the address of the place for a client. It is one of TCP, so a sentinel that calls its
+    /// host `unix` does not name the path of a socket.
+    pub fn address(&self) -> String {
+        format!("tcp://{self}")
+    }
 }
 
 impl FromStr for Place {
@@ -71,6 +77,14 @@ impl fmt::Display for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_place_is_one_of_tcp_whatever_its_host_is_called() {
+        let place: Place = "unix:26379".parse().expect("unix may be a name");
+        let location: reactor::Location = place.address().parse().expect("a location");
+        assert_eq!(location.to_string(), "unix:26379");
+        assert_ne!(Ok(location), place.to_string().parse());
+    }
 
     #[test]
     fn a_place_is_written_as_an_address() {

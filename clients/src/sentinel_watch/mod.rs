@@ -155,7 +155,7 @@ fn link(place: &Place, is_sentinel: bool, cx: &mut LoopCx<'_, App>) -> Result<()
         true => (options.of_sentinels(), options.asking()),
         false => (options.of_servers(), options.asking()),
     };
-    let client = Client::open(&place.to_string(), &resp, asking, cx)?;
+    let client = Client::open(&place.address(), &resp, asking, cx)?;
     client.on_message(|message, cx| {
         if let Message::Published { payload, .. } = message
             && let Ok(hello) = Hello::parse(&String::from_utf8_lossy(&payload))
