@@ -82,7 +82,7 @@ mod tests {
     fn the_address_of_a_place_is_one_of_tcp_whatever_its_host_is_called() {
         let place: Place = "unix:26379".parse().expect("unix may be a name");
         let location: reactor::Location = place.address().parse().expect("a location");
-        assert_eq!(location.to_string(), "unix:26379");
+        assert_eq!(location.to_string(), "tcp://unix:26379");
         assert_ne!(Ok(location), place.to_string().parse());
     }
 
