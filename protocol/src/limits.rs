@@ -138,6 +138,23 @@ pub enum LimitsError {
     },
 }
 
+#[cfg(feature = "http")]
+impl LimitsError {
+    /// Checks that no limit is zero or larger than it can be. Each has a name, its value, and the
+    /// largest possible value.
+    pub(crate) fn check(limits: &[(&'static str, u64, u64)]) -> Result<(), Self> {
+        for (field, value, most) in limits.iter().copied() {
+            if value == 0 {
+                return Err(Self::Zero { field });
+            }
+            if value > most {
+                return Err(Self::TooLarge { field, value, most });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for LimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -65,11 +65,6 @@ impl Incoming {
         self.taken.saturating_add(self.left)
     }
 
-    /// Returns how many bytes are known to be left.
-    pub(super) fn left(&self) -> u64 {
-        self.left
-    }
-
     /// Returns whether nothing is to come.
     pub(super) fn is_empty(&self) -> bool {
         self.stage == Stage::Known && self.left == 0

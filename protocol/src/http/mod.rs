@@ -2,7 +2,9 @@
 //!
 //! - A [`Server`] is the session of a connection. It delivers requests to a [`Service`], as a view of
 //!   the head and the pieces of the body, and sends what the service writes into a [`Response`].
-//! - [`Options`] limit what a client may ask for. A [`Refusal`] says what is wrong with a message.
+//! - A [`Client`] is the session of a connection to a server. It sends what a [`Requester`] writes into
+//!   a [`Request`], and delivers the responses. An [`IdlePool`] keeps account of idle connections.
+//! - [`Options`] and [`ClientOptions`] limit what the peer may ask for. A [`Refusal`] says what is wrong with a message.
 //! - A [`RequestHead`] and a [`ResponseHead`] are views of received bytes: their [`Fields`], their
 //!   [`Target`] or [`Status`], and the [`BodyLength`].
 //!
@@ -31,6 +33,7 @@
 //!
 //! The chapter "HTTP" of the book (`docs/src/http.md`) describes the parts together.
 
+mod client;
 mod date;
 mod fields;
 mod framing;
@@ -40,18 +43,23 @@ mod options;
 mod outgoing;
 mod pool;
 mod refusal;
+mod request;
+mod requester;
 mod response;
 mod server;
 mod service;
 mod status;
 mod target;
 
+pub use client::{Client, ClientOptions};
 pub use date::{Clock, format_date, parse_date};
 pub use fields::{Field, Fields};
 pub use head::{BodyLength, OwnedRequestHead, RequestHead, ResponseHead, Version};
 pub use options::Options;
 pub use pool::{IdleOptions, IdlePool};
 pub use refusal::Refusal;
+pub use request::{Request, RequestBuilder};
+pub use requester::Requester;
 pub use response::{Head, Response};
 pub use server::{Server, TIMEOUT_KEY};
 pub use service::Service;

@@ -65,22 +65,14 @@ impl Options {
     /// When a limit is zero, which would mean that nothing is allowed, or when `head_size_max` or
     /// `fields_max` is larger than it may be.
     pub fn shared(self) -> Result<Arc<Self>, LimitsError> {
-        let limits = [
+        LimitsError::check(&[
             ("head_size_max", self.head_size_max as u64, SECTION_MAX as u64),
             ("fields_max", self.fields_max as u64, FIELDS_MAX as u64),
             ("target_size_max", self.target_size_max as u64, u64::MAX),
             ("requests_max", self.requests_max.into(), u64::MAX),
             ("head_timeout", u64::from(!self.head_timeout.is_zero()), 1),
             ("body_timeout", u64::from(!self.body_timeout.is_zero()), 1),
-        ];
-        for (field, value, most) in limits {
-            if value == 0 {
-                return Err(LimitsError::Zero { field });
-            }
-            if value > most {
-                return Err(LimitsError::TooLarge { field, value, most });
-            }
-        }
+        ])?;
         Ok(Arc::new(self))
     }
 }

@@ -45,15 +45,29 @@ pub(super) enum Bug {
     TooShort,
     NoHead,
     SecondHead,
+    InvalidHead,
 }
 
 impl Bug {
+    /// Returns the text for a service.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::TooLong => "bug in the service: it wrote more than the length that it announced",
             Self::TooShort => "bug in the service: it wrote less than the length that it announced",
             Self::NoHead => "bug in the service: it wrote a body before a complete head",
             Self::SecondHead => "bug in the service: it wrote a second head",
+            Self::InvalidHead => "bug in the service: it wrote an invalid head",
+        }
+    }
+
+    /// Returns the text for a requester.
+    pub(super) fn of_request(self) -> &'static str {
+        match self {
+            Self::TooLong => "bug in the requester: it wrote more than the length that it announced",
+            Self::TooShort => "bug in the requester: it wrote less than the length that it announced",
+            Self::NoHead => "bug in the requester: it wrote a body before a complete head",
+            Self::SecondHead => "bug in the requester: it wrote a second head",
+            Self::InvalidHead => "bug in the requester: its method or its host is invalid",
         }
     }
 }

@@ -97,6 +97,16 @@ refusals! {
     HeadTimeout REQUEST_TIMEOUT "the head of the request did not arrive in time";
     /// The body did not arrive in time.
     BodyTimeout REQUEST_TIMEOUT "the body of the request arrived too slowly";
+    /// A server closed the connection before it sent anything of a response.
+    NoResponse BAD_GATEWAY "the server closed the connection before it answered";
+    /// The head of a response did not arrive in time.
+    ResponseTimeout GATEWAY_TIMEOUT "the server did not answer in time";
+    /// The body of a response stopped arriving.
+    ResponseStalled GATEWAY_TIMEOUT "the server stopped sending in the middle of a response";
+    /// A server sent more interim responses than `interim_max`.
+    TooManyInterims BAD_GATEWAY "the server sends too many interim responses";
+    /// A server sent something that was not asked for.
+    Unsolicited BAD_GATEWAY "the server sent something without a request";
     /// The stream ended in the middle of a message.
     Truncated BAD_REQUEST "the stream ended in the middle of a message";
 }
