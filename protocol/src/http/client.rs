@@ -166,7 +166,9 @@ impl<R> Client<R> {
             return Err(Reason::refused(bug.of_request()));
         }
         if outgoing.stage == Sent::Head {
-            return Err(Reason::refused("bug in the requester: it did not end the head of a request"));
+            return Err(Reason::refused(
+                "bug in the requester: it did not end the head of a request",
+            ));
         }
         if self.stage == Stage::Idle && outgoing.is_begun() {
             self.stage = Stage::Head;
@@ -202,11 +204,7 @@ impl<R> Client<R> {
     }
 
     /// Tells the requester why it is called. Returns what comes next.
-    fn tell<A>(
-        &mut self,
-        output: &mut Output,
-        context: &mut Context<'_, A>,
-    ) -> Result<Next, Reason>
+    fn tell<A>(&mut self, output: &mut Output, context: &mut Context<'_, A>) -> Result<Next, Reason>
     where
         R: Requester<A>,
     {
@@ -264,7 +262,8 @@ impl<R> Client<R> {
             return Ok(Next::Step);
         }
         let patience = self.patience();
-        let passed = self.active_at.map_or(Duration::ZERO, |at| context.now.saturating_duration_since(at));
+        let passed =
+            self.active_at.map_or(Duration::ZERO, |at| context.now.saturating_duration_since(at));
         if passed >= patience {
             let is_body = self.stage == Stage::Body;
             return Err(Reason::refused(if is_body {

@@ -63,8 +63,12 @@ impl Bug {
     /// Returns the text for a requester.
     pub(super) fn of_request(self) -> &'static str {
         match self {
-            Self::TooLong => "bug in the requester: it wrote more than the length that it announced",
-            Self::TooShort => "bug in the requester: it wrote less than the length that it announced",
+            Self::TooLong => {
+                "bug in the requester: it wrote more than the length that it announced"
+            }
+            Self::TooShort => {
+                "bug in the requester: it wrote less than the length that it announced"
+            }
             Self::NoHead => "bug in the requester: it wrote a body before a complete head",
             Self::SecondHead => "bug in the requester: it wrote a second head",
             Self::InvalidHead => "bug in the requester: its method or its host is invalid",

@@ -50,7 +50,8 @@ impl<'a> Request<'a> {
     /// The builder that is returned adds fields and ends the head.
     pub fn head(&mut self, method: &str, target: &str, host: &str) -> RequestBuilder<'_> {
         let Self { output, sending } = self;
-        let is_valid = is_token(method.as_bytes()) && !target.is_empty() && is_host(host.as_bytes());
+        let is_valid =
+            is_token(method.as_bytes()) && !target.is_empty() && is_host(host.as_bytes());
         let is_first = is_valid && sending.outgoing.stage == Stage::Waiting;
         if is_first {
             sending.outgoing.stage = Stage::Head;
@@ -71,7 +72,8 @@ impl<'a> Request<'a> {
         }
         // A method that defines no meaning for content needs no length if there is none (RFC 9110
         // section 8.6).
-        let needs_length = !matches!(method, "GET" | "HEAD" | "CONNECT" | "OPTIONS" | "TRACE" | "DELETE");
+        let needs_length =
+            !matches!(method, "GET" | "HEAD" | "CONNECT" | "OPTIONS" | "TRACE" | "DELETE");
         RequestBuilder { output, sending, is_first, needs_length }
     }
 

@@ -165,8 +165,7 @@ fn what_a_program_puts_into_a_request_makes_no_other_line() {
     let mut wire = Wire::new(Client::new(Odd("GET", "/a b\r\n#\u{e9}", "a"), options()));
     wire.run(&mut ());
     let sent = String::from_utf8(wire.take_sent()).expect("it is text");
-    let expected =
-        "GET /a%20b%0D%0A%23%C3%A9 HTTP/1.1\r\nHost: a\r\nX: 1  Evil: 2\r\n\r\n";
+    let expected = "GET /a%20b%0D%0A%23%C3%A9 HTTP/1.1\r\nHost: a\r\nX: 1  Evil: 2\r\n\r\n";
     assert_eq!(sent, expected);
     for odd in [Odd("G T", "/", "a"), Odd("GET", "/", "a\r\nX: y"), Odd("GET", "", "a")] {
         let mut wire = Wire::new(Client::new(odd, options()));
@@ -185,12 +184,21 @@ fn a_part_is_never_taken_for_the_whole() {
         (b"HTTP/1.1 200 OK\r\nContent-Le", Refusal::Truncated),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", Refusal::Truncated),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", Refusal::Truncated),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", Refusal::Truncated),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+            Refusal::Truncated,
+        ),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd", Refusal::ChunkEnd),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc", Refusal::Coding),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\nabc", Refusal::UnknownCoding),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", Refusal::SeveralLengths),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::LengthAndCoding),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+            Refusal::SeveralLengths,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Refusal::LengthAndCoding,
+        ),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::CodingInHttp10),
         (b"<html>", Refusal::StatusLine),
     ];
@@ -205,8 +213,17 @@ fn a_part_is_never_taken_for_the_whole() {
 #[test]
 fn status_lines_that_are_none_are_refused() {
     let lines = [
-        "HTTP/1.1 20 OK", "HTTP/1.1 099 No", "HTTP/1.1  200 OK", "HTTP/1.1 200OK", "http/1.1 200 OK",
-        "HTTP/1 200 OK", "HTTP/1.1 2000", "HTTP/1.1\t200 OK", "HTTP/1.1 20x OK", "200 OK", " HTTP/1.1 200 OK",
+        "HTTP/1.1 20 OK",
+        "HTTP/1.1 099 No",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 200OK",
+        "http/1.1 200 OK",
+        "HTTP/1 200 OK",
+        "HTTP/1.1 2000",
+        "HTTP/1.1\t200 OK",
+        "HTTP/1.1 20x OK",
+        "200 OK",
+        " HTTP/1.1 200 OK",
         "HTTP/1.1 200 O\u{0}K",
     ];
     for line in lines {
@@ -247,7 +264,10 @@ fn limits_hold_for_responses() {
         (format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(4)), Refusal::TooManyFields),
         ("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n".to_owned(), Refusal::BodyTooLarge),
         (format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(11)), Refusal::BodyTooLarge),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n".to_owned(), Refusal::BodyTooLarge),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n".to_owned(),
+            Refusal::BodyTooLarge,
+        ),
     ];
     for (input, refusal) in cases {
         let mut wire = Wire::new(Client::new(Script::of(&["GET"]), Arc::clone(&limits)));

@@ -2,8 +2,8 @@
 
 #![cfg(feature = "http")]
 
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
-mod client;
 mod recorder;
 mod server;

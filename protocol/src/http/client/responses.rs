@@ -47,7 +47,8 @@ impl<R> Client<R> {
         R: Requester<A>,
     {
         let size_max = self.options.head_size_max;
-        let too_large = |length| if length >= size_max { Err(Refusal::HeadTooLarge) } else { Ok(None) };
+        let too_large =
+            |length| if length >= size_max { Err(Refusal::HeadTooLarge) } else { Ok(None) };
         if !self.progress.is_new() && self.progress.find_end(bytes)?.is_none() {
             return too_large(bytes.len());
         }
