@@ -104,10 +104,14 @@ fn parse_idle(text: &str) -> Result<IdleTimeout, String> {
     if text == "off" {
         return Ok(IdleTimeout::Off);
     }
-    let limit = parse_time(text).filter(|limit| !limit.is_zero());
-    limit.map(IdleTimeout::After).ok_or_else(|| {
-        "expected a positive time such as 500ms, 60s, 5m, 1h30m or 1d, or off".to_owned()
-    })
+    let limit = parse_duration(text).map(IdleTimeout::After);
+    limit.map_err(|error| format!("{error}, or off"))
+}
+
+/// Reads a time such as `500ms`, `60s` or `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "expected a positive time such as 500ms, 60s, 5m, 1h30m or 1d".to_owned())
 }
 
 /// Reads the time of silence before a probe, as the kernel takes it (`TCP_KEEPIDLE`, `tcp(7)`).

@@ -25,6 +25,7 @@ mod loopback;
 mod run;
 mod tls;
 pub mod uppercase;
+pub mod web;
 
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use listen::Endpoint;

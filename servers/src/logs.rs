@@ -32,8 +32,8 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The queue of the process, which has one standard error and one logger.
 static QUEUE: Queue = Queue::new();
 
-/// Lines that wait to be written to standard error.
-struct Queue {
+/// Lines that wait to be written, to standard error or a file.
+pub(crate) struct Queue {
     lines: Mutex<Lines>,
     /// Notified when there are lines to write.
     filled: Condvar,
@@ -53,7 +53,8 @@ struct Lines {
 }
 
 impl Queue {
-    const fn new() -> Self {
+    /// Returns an empty queue.
+    pub(crate) const fn new() -> Self {
         let lines =
             Lines { waiting: Vec::new(), size: 0, is_idle: false, dropped: 0, to_notify: 0 };
         Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
@@ -65,8 +66,8 @@ impl Queue {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a line for the writer, or drops it. Never waits for standard error.
-    fn push(&self, line: &[u8]) {
+    /// Queues a line for the writer, or drops it. Never waits for the writer.
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut lines = self.lock();
         let size = line.len() + LINE_OVERHEAD;
         if lines.size + size > QUEUE_MAX {
@@ -96,7 +97,7 @@ impl Queue {
 
     /// Writes lines to `out` for ever. Where lines are missing, writes a notice with their number,
     /// which begins with `name`.
-    fn write_to(&self, mut out: impl Write, name: &str) {
+    pub(crate) fn write_to(&self, mut out: impl Write, name: &str) {
         loop {
             let (taken, to_notify) = self.take();
             let (mut failed, mut succeeded) = (0, true);
@@ -115,6 +116,11 @@ impl Queue {
             lines.dropped += failed;
             lines.to_notify += if is_reported { 0 } else { missing };
         }
+    }
+
+    /// Waits, for a limited time, until all lines have been written.
+    pub(crate) fn finish(&self) {
+        self.flush(FLUSH_SLICES);
     }
 
     /// Waits until all lines have been written, for at most this many slices.
@@ -201,7 +207,7 @@ impl Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        QUEUE.flush(FLUSH_SLICES);
+        QUEUE.finish();
     }
 }
 

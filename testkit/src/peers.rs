@@ -4,11 +4,13 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("chrt", "util-linux"),
+    ("curl", "curl"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
+    ("nginx", "nginx-light"),
     ("openssl", "openssl"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),

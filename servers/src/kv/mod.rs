@@ -99,7 +99,8 @@ pub struct KvArgs {
     pub maxmemory_clients: u64,
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// Reads a number of bytes such as `100mb`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let size = commands::server::memory_size(text).filter(|size| *size > 0);
     size.ok_or_else(|| "expected a positive size such as 100mb or 1gb".to_owned())
 }

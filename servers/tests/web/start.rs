@@ -1,0 +1,81 @@
+//! What is said at the start, and the end.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::process::Command;
+
+use testkit::Folder;
+
+use crate::{Site, WEB};
+
+/// Runs the server with wrong arguments. Returns its exit code and what it says.
+fn refused(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(WEB).args(["--listen", "127.0.0.1:0"]).args(args).output();
+    let output = output.expect("it starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn errors_at_the_start_say_what_is_wrong() {
+    let folder = Folder::new("web-start");
+    let (root, file) = (folder.file("."), folder.file("file"));
+    std::fs::write(&file, "").expect("it is written");
+    let host = format!("a.example={root}");
+    for (args, code, part) in [
+        (&[][..], 1, "nothing to serve"),
+        (&["--root", "/nowhere"], 1, "cannot serve /nowhere: No such file"),
+        (&["--root", &file], 1, "it is not a folder"),
+        (&["--host", "a.example=/nowhere"], 1, "cannot serve /nowhere"),
+        (&["--host", &host, "--host", &host], 1, "a.example more than once"),
+        (&["--health", "/up", "--error-page", "404=/x"], 1, "give it"),
+        (&["--root", &root, "--access-log", "/nowhere/log"], 1, "cannot open the access log"),
+        (&["--root", &root, "--head-max", "1mb"], 1, "head_size_max"),
+        (&["--root", &root, "--head-timeout", "0"], 2, "a positive time"),
+        (&["--root", &root, "--host", "example"], 2, "a pair such as"),
+        (&["--root", &root, "--header", "Content-Length: 1"], 2, "by itself"),
+        (&["--root", &root, "--log-format", "xml"], 2, "possible values: common, combined, json"),
+    ] {
+        let (own, text) = refused(args);
+        assert_eq!(own, Some(code), "{args:?}: {text}");
+        assert!(text.contains(part), "{args:?}: {text}");
+    }
+}
+
+/// Returns the options that a text names.
+fn options(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|it: char| !(it.is_ascii_alphanumeric() || it == '-'));
+    let is_option = |it: &&str| {
+        it.strip_prefix("--").is_some_and(|rest| rest.starts_with(|it: char| it.is_alphabetic()))
+    };
+    words.filter(is_option).collect()
+}
+
+#[test]
+fn the_help_names_every_option_of_the_book() {
+    let output = Command::new(WEB).arg("--help").output().expect("it starts");
+    let help = String::from_utf8(output.stdout).expect("it is text");
+    let page = include_str!("../../../docs/src/web.md");
+    let (_, section) = page.split_once("## Options").expect("it has them");
+    let (section, _) = section.split_once("\n## ").expect("it ends");
+    let mut shown = options(&help);
+    for common in ["--help", "--version"] {
+        assert!(shown.remove(common));
+    }
+    assert_eq!(shown, options(section));
+}
+
+#[test]
+fn a_request_that_is_under_way_is_answered_before_the_end() {
+    let site = Site::with("web-stop", &[("large", &"x".repeat(8_000_000))], &[]);
+    let mut stream = site.server.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+    let mut first = [0; 1000];
+    stream.read_exact(&mut first).expect("it answers");
+    site.server.signal("TERM");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it goes on");
+    let head = first.windows(4).position(|it| it == b"\r\n\r\n").expect("it is there") + 4;
+    assert_eq!(first.len() - head + rest.len(), 8_000_000);
+    let mut server = site.server;
+    assert_eq!(server.wait().0, Some(0));
+}
