@@ -44,7 +44,8 @@
 //!   datagrams that wait to be sent.
 //! - [`Limits`] bounds the cost of a connection. [`Reason`] is the reason for its end.
 //! - A [`link::Link`] is a whole connection except for its system calls. Drivers such as
-//!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire.
+//!   `reactor::Stream` move its bytes; a [`link::Layer`] may be between it and the wire. A session
+//!   sees its encryption as [`Secured`].
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
@@ -76,6 +77,7 @@ mod random;
 mod reason;
 pub mod resp;
 mod search;
+mod secured;
 mod service;
 mod session;
 pub mod testing;
@@ -93,6 +95,7 @@ pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Output};
 pub use random::Random;
 pub use reason::Reason;
+pub use secured::Secured;
 pub use service::{Flow, Reply, Service};
 pub use session::{Cause, ConnectionId, Context, Session};
 pub use upgrade::Upgrade;

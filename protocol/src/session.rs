@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{Buffer, Effects, Flow, Limits, Output, Reason};
+use crate::{Buffer, Effects, Flow, Limits, Output, Reason, Secured};
 
 /// The name of one connection, for waking or closing it from another.
 ///
@@ -49,6 +49,9 @@ pub struct Context<'a, A = ()> {
     /// In [`Session::closed`]: how many bytes at the end of the session's output the driver has not
     /// passed on to the system. The peer has certainly not received them. Zero in other calls.
     pub unsent: u64,
+    /// The encryption of the connection. `None` if it is not encrypted, or if the session has
+    /// started its layer later ([`Effects::start_layer`]) and the handshake goes on.
+    pub secured: Option<&'a dyn Secured>,
     /// What the session requests from its driver besides bytes.
     pub effects: &'a mut Effects,
 }
@@ -62,7 +65,17 @@ impl<'a, A> Context<'a, A> {
         limits: &'a Limits,
         effects: &'a mut Effects,
     ) -> Self {
-        Self { now, me, app, limits, cause: Cause::Input, input_ended: false, unsent: 0, effects }
+        Self {
+            now,
+            me,
+            app,
+            limits,
+            cause: Cause::Input,
+            input_ended: false,
+            unsent: 0,
+            secured: None,
+            effects,
+        }
     }
 
     /// Returns the same context with another cause.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{Buffer, Output};
+use crate::{Buffer, Output, Secured};
 
 /// The result of [`Layer::open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub trait Layer {
     /// Whether this is [`Plain`]: what is received is what the session sees.
     const IS_PLAIN: bool = false;
 
+    /// Returns whether there is no layer, as [`IS_PLAIN`](Self::IS_PLAIN) does for all values of a
+    /// type.
+    fn is_absent(&self) -> bool {
+        Self::IS_PLAIN
+    }
+
     /// Starts the layer. Appends its first bytes to `wire`, if there are any.
     fn start(&mut self, wire: &mut Output) {
         let _ = wire;
@@ -35,6 +41,12 @@ pub trait Layer {
     /// connection is open.
     fn is_ready(&self) -> bool {
         true
+    }
+
+    /// Returns what sessions see of the encryption ([`Context::secured`](crate::Context::secured)),
+    /// if this layer encrypts and is ready.
+    fn secured(&self) -> Option<&dyn Secured> {
+        None
     }
 
     /// Consumes `sealed` as far as possible, appends the opened bytes to `plain`, and appends the
@@ -108,5 +120,65 @@ impl Layer for Plain {
 
     fn cut(&mut self, _rest: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
+    }
+}
+
+/// `None` is no layer, for connections of one type of which only some are encrypted. It costs a test
+/// of a flag.
+impl<L: Layer> Layer for Option<L> {
+    const IS_PLAIN: bool = L::IS_PLAIN;
+
+    fn is_absent(&self) -> bool {
+        self.as_ref().is_none_or(L::is_absent)
+    }
+
+    fn start(&mut self, wire: &mut Output) {
+        if let Some(layer) = self {
+            layer.start(wire);
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.as_ref().is_none_or(L::is_ready)
+    }
+
+    fn secured(&self) -> Option<&dyn Secured> {
+        self.as_ref()?.secured()
+    }
+
+    fn open(
+        &mut self,
+        sealed: &mut Buffer,
+        plain: &mut Buffer,
+        wire: &mut Output,
+    ) -> Result<Opened, Box<dyn Error + Send + Sync>> {
+        match self {
+            Some(layer) => layer.open(sealed, plain, wire),
+            None => Plain.open(sealed, plain, wire),
+        }
+    }
+
+    fn seal(
+        &mut self,
+        plain: &[u8],
+        wire: &mut Output,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        match self {
+            Some(layer) => layer.seal(plain, wire),
+            None => Plain.seal(plain, wire),
+        }
+    }
+
+    fn finish(&mut self, wire: &mut Output) {
+        if let Some(layer) = self {
+            layer.finish(wire);
+        }
+    }
+
+    fn cut(&mut self, rest: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        match self {
+            Some(layer) => layer.cut(rest),
+            None => Plain.cut(rest),
+        }
     }
 }

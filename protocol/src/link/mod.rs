@@ -232,9 +232,10 @@ impl<S> Link<S> {
 }
 
 impl<S, L: Layer> Link<S, L> {
-    /// Returns a link whose bytes pass through `layer` from the beginning.
+    /// Returns a link whose bytes pass through `layer` from the beginning, if there is one
+    /// ([`Layer::is_absent`]).
     pub fn with_layer(session: S, layer: L, limits: Arc<Limits>) -> Self {
-        let stage = if L::IS_PLAIN { Stage::Opening } else { Stage::New };
+        let stage = if layer.is_absent() { Stage::Opening } else { Stage::New };
         Self::build(session, layer, limits, stage)
     }
 

@@ -317,6 +317,7 @@ impl<S, L: Layer> Link<S, L> {
         let Scratch { input, output, effects, pass, .. } = &mut *scratch;
         let mut context = Context::new(pass.now, me, app, &self.limits, effects).because(cause);
         context.input_ended = self.flags & flag::INPUT_ENDED != 0;
+        context.secured = if L::IS_PLAIN { None } else { self.layer.secured() };
         let result = self.session.advance(input, output, &mut context);
         if scratch.effects.is_asked {
             self.carry_out(scratch);
@@ -387,6 +388,7 @@ impl<S, L: Layer> Link<S, L> {
         let mut context = Context::new(moment.now, me, app, &self.limits, &mut scratch.effects);
         context.input_ended = self.flags & flag::INPUT_ENDED != 0;
         // What a layer has sealed may have been passed on in part, so it counts as passed on.
+        context.secured = self.layer.secured();
         context.unsent = self.rest.as_ref().map_or(0, |rest| rest.output_unsent());
         self.session.closed(reason, &mut context);
         scratch.effects.forget_own();

@@ -109,7 +109,7 @@ impl<S, L: Layer> Link<S, L> {
 
     /// Starts the layer: from now on, bytes pass through it. Earlier output is sent unchanged.
     pub(super) fn start_layer(&mut self, scratch: &mut Scratch) {
-        if L::IS_PLAIN || self.has(flag::LAYERED) {
+        if self.layer.is_absent() || self.has(flag::LAYERED) {
             let text = "bug in the session: it starts a layer, and the link has none to start";
             return self.close(scratch, Reason::refused(text));
         }

@@ -163,6 +163,11 @@ fn name_of(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+/// Returns the subject of a certificate in DER, if it can be read.
+pub(super) fn subject_of(certificate: &[u8]) -> Option<String> {
+    X509Certificate::from_der(certificate).ok().map(|(_, it)| it.subject().to_string())
+}
+
 /// What a message says of a certificate.
 #[derive(Debug)]
 pub(super) struct Summary(String);

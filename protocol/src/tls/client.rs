@@ -34,12 +34,20 @@ pub struct TlsClientOptions {
     pub protocols: Vec<Vec<u8>>,
     /// The oldest version that is allowed. TLS 1.2 by default.
     pub version_min: Version,
+    /// The newest version that is allowed. TLS 1.3 by default.
+    pub version_max: Version,
 }
 
 impl TlsClientOptions {
     /// Returns the default options with this trust.
     pub fn new(trust: Trust) -> Self {
-        Self { trust, identity: None, protocols: Vec::new(), version_min: Version::Tls12 }
+        Self {
+            trust,
+            identity: None,
+            protocols: Vec::new(),
+            version_min: Version::Tls12,
+            version_max: Version::Tls13,
+        }
     }
 }
 
@@ -59,7 +67,7 @@ impl TlsClient {
             Trust::Anything => Arc::new(AcceptAll),
         };
         let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(options.version_min.and_newer())
+            .with_protocol_versions(options.version_min.up_to(options.version_max)?)
             .map_err(TlsError::of)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -83,8 +91,12 @@ impl TlsClient {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
             TlsError::configuration(format!("{name:?} is no name of a host and no IP address"))
         })?;
+        let asked = match &server {
+            ServerName::DnsName(name) => Some(name.as_ref().to_ascii_lowercase().into()),
+            _ => None,
+        };
         UnbufferedClientConnection::new(Arc::clone(&self.0), server)
-            .map(Tls::client)
+            .map(|state| Tls::client(state, asked))
             .map_err(TlsError::of)
     }
 }

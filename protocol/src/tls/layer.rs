@@ -9,12 +9,12 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
     UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, HandshakeKind};
+use rustls::{CipherSuite, CommonState, HandshakeKind};
 
-use super::Version;
 use super::error::TlsError;
+use super::{Version, certificate, server};
 use crate::link::{Layer, Opened};
-use crate::{Buffer, Output};
+use crate::{Buffer, Output, Secured};
 
 /// How many bytes a record has more than what it seals, at most: its header, the nonce of TLS 1.2,
 /// the content type and the tag (RFC 8446 section 5.2, RFC 5288 section 3).
@@ -33,6 +33,8 @@ pub struct Tls {
     /// Records that are a part of a message of the handshake, until the rest of it has come. rustls
     /// refers to their place, so it gets them again with each step. Usually there are none.
     held: Vec<u8>,
+    /// The name that the client has asked for (SNI).
+    server_name: Option<Box<str>>,
 }
 
 /// The state of rustls, for one of the two sides. It is large.
@@ -65,15 +67,15 @@ enum Progress {
 
 impl Tls {
     pub(super) fn server(state: UnbufferedServerConnection) -> Self {
-        Self::new(Side::Server(Box::new(state)))
+        Self::new(Side::Server(Box::new(state)), None)
     }
 
-    pub(super) fn client(state: UnbufferedClientConnection) -> Self {
-        Self::new(Side::Client(Box::new(state)))
+    pub(super) fn client(state: UnbufferedClientConnection, asked: Option<Box<str>>) -> Self {
+        Self::new(Side::Client(Box::new(state)), asked)
     }
 
-    fn new(side: Side) -> Self {
-        Self { side, is_ready: false, held: Vec::new() }
+    fn new(side: Side, server_name: Option<Box<str>>) -> Self {
+        Self { side, is_ready: false, held: Vec::new(), server_name }
     }
 
     fn common(&self) -> &CommonState {
@@ -161,6 +163,11 @@ impl Tls {
             Side::Client(state) => step(state.process_tls_records(bytes), task, plain, wire),
         };
         sealed.consume(consumed);
+        if !self.is_ready
+            && let Some(name) = server::take_asked()
+        {
+            self.server_name = Some(name);
+        }
         progress
     }
 
@@ -256,6 +263,46 @@ impl fmt::Debug for Tls {
     }
 }
 
+impl Secured for Tls {
+    fn version(&self) -> &str {
+        match Tls::version(self) {
+            Some(Version::Tls12) => "TLSv1.2",
+            Some(Version::Tls13) => "TLSv1.3",
+            None => "unknown",
+        }
+    }
+
+    fn cipher(&self) -> &str {
+        match self.common().negotiated_cipher_suite().map(|it| it.suite()) {
+            // rustls has names of its own for those of TLS 1.3.
+            Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+            Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+            Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+            other => other.and_then(|it| it.as_str()).unwrap_or("unknown"),
+        }
+    }
+
+    fn protocol(&self) -> Option<&[u8]> {
+        Tls::protocol(self)
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    fn is_resumed(&self) -> bool {
+        Tls::is_resumed(self) == Some(true)
+    }
+
+    fn peer_certificates(&self) -> Vec<&[u8]> {
+        Tls::peer_certificates(self).collect()
+    }
+
+    fn peer_subject(&self) -> Option<String> {
+        Tls::peer_certificates(self).next().and_then(certificate::subject_of)
+    }
+}
+
 impl Layer for Tls {
     fn start(&mut self, wire: &mut Output) {
         // An error of the first step is one of all that follow, which report it.
@@ -264,6 +311,10 @@ impl Layer for Tls {
 
     fn is_ready(&self) -> bool {
         self.is_ready
+    }
+
+    fn secured(&self) -> Option<&dyn Secured> {
+        self.is_ready.then_some(self as &dyn Secured)
     }
 
     fn open(

@@ -46,12 +46,16 @@ impl Version {
         }
     }
 
-    /// Returns this version and newer ones.
-    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+    /// Returns the versions from this one to `newest`.
+    fn up_to(self, newest: Self) -> Result<&'static [&'static SupportedProtocolVersion], TlsError> {
         const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
-        match self {
-            Self::Tls12 => BOTH,
-            Self::Tls13 => &BOTH[..1],
+        match (self, newest) {
+            (Self::Tls12, Self::Tls13) => Ok(BOTH),
+            (Self::Tls13, Self::Tls13) => Ok(&BOTH[..1]),
+            (Self::Tls12, Self::Tls12) => Ok(&BOTH[1..]),
+            (Self::Tls13, Self::Tls12) => Err(TlsError::configuration(
+                "no version of TLS is allowed: the oldest is newer than the newest",
+            )),
         }
     }
 }

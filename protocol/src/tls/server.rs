@@ -1,5 +1,6 @@
 //! The side of a server.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -43,6 +44,8 @@ pub struct TlsServerOptions {
     pub protocols: Vec<Vec<u8>>,
     /// The oldest version that is allowed. TLS 1.2 by default.
     pub version_min: Version,
+    /// The newest version that is allowed. TLS 1.3 by default.
+    pub version_max: Version,
 }
 
 impl TlsServerOptions {
@@ -53,6 +56,7 @@ impl TlsServerOptions {
             clients: ClientCertificates::default(),
             protocols: Vec::new(),
             version_min: Version::Tls12,
+            version_max: Version::Tls13,
         }
     }
 }
@@ -122,7 +126,7 @@ fn configure(
         ClientCertificates::Required(roots) => roots.client_verifier(true)?,
     };
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(options.version_min.and_newer())
+        .with_protocol_versions(options.version_min.up_to(options.version_max)?)
         .map_err(TlsError::of)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName(options.identities)));
@@ -132,12 +136,24 @@ fn configure(
     Ok(Arc::new(config))
 }
 
+thread_local! {
+    /// The name that was asked for last on this thread. rustls tells it only to what chooses the
+    /// certificate, which connections share. The layer takes it within the same call.
+    static ASKED: Cell<Option<Box<str>>> = const { Cell::new(None) };
+}
+
+/// Takes the name that was just asked for.
+pub(super) fn take_asked() -> Option<Box<str>> {
+    ASKED.take()
+}
+
 /// Chooses the certificate for the name that a client asks for.
 #[derive(Debug)]
 struct ByName(Vec<Identity>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        ASKED.set(hello.server_name().map(|name| name.to_ascii_lowercase().into()));
         let usable =
             |it: &&Identity| it.key().key.choose_scheme(hello.signature_schemes()).is_some();
         let usable = || self.0.iter().filter(usable);

@@ -373,6 +373,7 @@ impl Session<World> for Chance {
             cause: context.cause,
             input_ended: context.input_ended,
             unsent: context.unsent,
+            secured: context.secured,
             effects,
         };
         seen.judge_call(&context, input, output);

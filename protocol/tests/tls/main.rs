@@ -3,8 +3,11 @@
 #![cfg(feature = "tls")]
 
 mod pair;
+mod pumping;
 
-use pair::{End, Pair, Talk, end, error_of, identity, options, roots, sides};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use pair::{End, Pair, Seen, Talk, end, error_of, identity, options, roots, sides};
 use protocol::tls::{
     ClientCertificates, Identity, Roots, TlsClient, TlsClientOptions, TlsErrorKind, TlsServer,
     TlsServerOptions, Trust, Version,
@@ -15,7 +18,7 @@ use testkit::authority::Authority;
 /// Returns both sides, which allow this version only.
 fn of_version(version: Version) -> (TlsClient, TlsServer) {
     let (client, mut server, _) = options();
-    server.version_min = version;
+    (server.version_min, server.version_max) = (version, version);
     let (client, server) = sides(client, server);
     (client, server)
 }
@@ -206,9 +209,13 @@ fn clients_show_certificates_as_the_server_asks() {
     let shown = [None, Some(known), Some(stranger)];
     let expected = [[true, true, true], [true, true, false], [false, true, false]];
     for (clients, expected) in asks.into_iter().zip(expected) {
-        for version_min in [Version::Tls12, Version::Tls13] {
-            let server =
-                TlsServerOptions { clients: clients.clone(), version_min, ..server.clone() };
+        for version in [Version::Tls12, Version::Tls13] {
+            let server = TlsServerOptions {
+                clients: clients.clone(),
+                version_min: version,
+                version_max: version,
+                ..server.clone()
+            };
             for (identity, expected) in shown.iter().zip(expected) {
                 let client = TlsClientOptions { identity: identity.clone(), ..client.clone() };
                 let (client, server) = sides(client, server.clone());
@@ -251,6 +258,68 @@ fn both_sides_agree_on_a_protocol_and_a_version() {
     assert!(text.contains("ALPN"), "{text}");
 }
 
+#[test]
+fn a_session_sees_the_encryption_below_it() {
+    let (client, server, authority) = options();
+    let client = TlsClientOptions {
+        protocols: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        identity: Some(identity(&authority.client("a client"))),
+        ..client
+    };
+    let server = TlsServerOptions {
+        protocols: vec![b"http/1.1".to_vec()],
+        clients: ClientCertificates::Optional(roots(&authority)),
+        ..server
+    };
+    let (client, server) = sides(client, server);
+    for is_resumed in [false, true] {
+        let mut pair = Pair::new(&client, &server, b"hello");
+        pair.client = end(
+            client.layer("ONE.Example").expect("a name"),
+            Talk { to_say: b"hello".to_vec(), enough: Some(5), ..Talk::default() },
+        );
+        pair.exchange(usize::MAX);
+        let expected = Seen {
+            version: "TLSv1.3".to_owned(),
+            cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+            protocol: Some(b"http/1.1".to_vec()),
+            server_name: Some("one.example".to_owned()),
+            is_resumed,
+            certificates: 1,
+            subject: Some("CN=a client".to_owned()),
+        };
+        assert_eq!(pair.server.session_mut().seen.as_ref(), Some(&expected));
+        let expected = Seen { subject: Some("CN=one.example".to_owned()), ..expected };
+        assert_eq!(pair.client.session_mut().seen.as_ref(), Some(&expected));
+    }
+    // An address is not sent, and a client without a certificate has no subject.
+    let anything = TlsClient::new(TlsClientOptions::new(Trust::Anything)).expect("they fit");
+    let mut pair = Pair::new(&anything, &server, b"hello");
+    pair.client = end(
+        anything.layer("127.0.0.1").expect("an address"),
+        Talk { to_say: b"hello".to_vec(), enough: Some(5), ..Talk::default() },
+    );
+    pair.exchange(usize::MAX);
+    let seen = pair.server.session_mut().seen.clone().expect("it is encrypted");
+    assert_eq!((seen.protocol, seen.server_name, seen.subject), (None, None, None));
+}
+
+#[test]
+fn the_older_version_is_named_as_it_is() {
+    let (client, server, _) = options();
+    for (version, name, cipher) in [
+        (Version::Tls12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        (Version::Tls13, "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+    ] {
+        let client = TlsClientOptions { version_max: version, ..client.clone() };
+        let (client, server) = sides(client, server.clone());
+        let mut pair = Pair::new(&client, &server, b"hello");
+        pair.exchange(usize::MAX);
+        let seen = pair.server.session_mut().seen.clone().expect("it is encrypted");
+        assert_eq!((&*seen.version, &*seen.cipher), (name, cipher));
+    }
+}
+
 /// Makes a connection, and returns whether it has resumed a session.
 fn is_resumed(client: &TlsClient, server: &TlsServer) -> Option<bool> {
     let mut pair = Pair::new(client, server, b"hello");
@@ -290,6 +359,38 @@ fn sessions_are_resumed_also_after_certificates_were_replaced() {
     // What cannot be used is refused, and changes nothing.
     assert!(running.replace(TlsServerOptions::new(Vec::new())).is_err());
     assert_eq!(is_resumed(&client, &running), Some(true));
+}
+
+#[test]
+fn no_handshake_fails_while_certificates_are_replaced() {
+    const TIMES: usize = 100;
+    let (client, server, authority) = options();
+    let running = TlsServer::new(server.clone()).expect("they fit");
+    let (is_over, threads) = (AtomicBool::new(false), 2);
+    let made = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                // Each round begins with a full handshake, and resumes the session then.
+                while !is_over.load(Ordering::Relaxed) {
+                    let client = TlsClient::new(client.clone()).expect("they fit");
+                    for _ in 0..2 {
+                        assert_eq!(Pair::new(&client, &running, b"hello").finish(500), b"hello");
+                        made.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for _ in 0..TIMES {
+            let renewed = vec![identity(&authority.server(&["one.example"]))];
+            running.replace(TlsServerOptions::new(renewed)).expect("they fit");
+        }
+        let before = made.load(Ordering::Relaxed);
+        while made.load(Ordering::Relaxed) < before + 2 * threads {
+            std::thread::yield_now();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

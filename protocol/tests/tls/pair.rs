@@ -5,7 +5,7 @@ use protocol::testing::Wire;
 use protocol::tls::{
     Identity, Roots, Tls, TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions, Trust,
 };
-use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Reason, Session};
+use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Reason, Secured, Session};
 use testkit::authority::{Authority, Issued};
 
 /// Says something once the connection is open, and remembers what it hears.
@@ -18,6 +18,34 @@ pub(crate) struct Talk {
     /// Whether it ends the connection after so many bytes.
     pub(crate) enough: Option<usize>,
     pub(crate) input_ended: bool,
+    /// The encryption, as the last call has seen it.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// The encryption of a connection, as its session sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) version: String,
+    pub(crate) cipher: String,
+    pub(crate) protocol: Option<Vec<u8>>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) is_resumed: bool,
+    pub(crate) certificates: usize,
+    pub(crate) subject: Option<String>,
+}
+
+impl Seen {
+    fn of(secured: &dyn Secured) -> Self {
+        Self {
+            version: secured.version().to_owned(),
+            cipher: secured.cipher().to_owned(),
+            protocol: secured.protocol().map(<[u8]>::to_vec),
+            server_name: secured.server_name().map(str::to_owned),
+            is_resumed: secured.is_resumed(),
+            certificates: secured.peer_certificates().len(),
+            subject: secured.peer_subject(),
+        }
+    }
 }
 
 impl Session for Talk {
@@ -36,6 +64,7 @@ impl Session for Talk {
         }
         input.clear();
         self.input_ended = context.input_ended;
+        self.seen = context.secured.map(Seen::of);
         let is_enough = self.enough.is_some_and(|enough| self.heard.len() >= enough);
         Ok(if is_enough || context.input_ended { Flow::Close } else { Flow::Continue })
     }
