@@ -131,7 +131,11 @@ fn connect(
     let token = match &cx.app.load.encryption {
         None => Stream::new(worker, limits).connect(address, &options, cx),
         Some(encryption) => {
-            let link = Link::with_layer(worker, encryption.layer()?, limits.shared()?);
+            let link = Link::with_layer(
+                worker,
+                encryption.layer(&address.clone().into())?,
+                limits.shared()?,
+            );
             Stream::over(link).connect(address, &options, cx)
         }
     };

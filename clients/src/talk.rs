@@ -199,7 +199,8 @@ fn connect(endpoint: &Endpoint, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
     match &endpoint.encryption {
         None => Stream::new(Relay, Limits::DEFAULT).connect(target, &options, cx),
         Some(encryption) => {
-            let link = Link::with_layer(Relay, encryption.layer()?, Limits::DEFAULT.shared()?);
+            let link =
+                Link::with_layer(Relay, encryption.layer(target)?, Limits::DEFAULT.shared()?);
             Stream::over(link).connect(target, &options, cx)
         }
     }

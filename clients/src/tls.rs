@@ -1,7 +1,9 @@
-//! TLS for the tools: the arguments for addresses of `tls://`, and what encrypts connections.
+//! TLS for clients: what encrypts their connections, and the arguments of the tools.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use protocol::tls::{Identity, Roots, Tls, TlsClient, TlsClientOptions, TlsError, Trust};
@@ -16,38 +18,78 @@ use crate::{Failure, location};
 pub struct TlsArgs {
     /// File with the authorities that are trusted, in PEM, instead of those of this system
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
+    /// A folder of such files.
+    #[arg(skip)]
+    pub(crate) ca_folder: Option<PathBuf>,
     /// Accept any certificate: whatever is between this host and the server can read and change
     /// everything. For tests only
     #[arg(long)]
-    insecure: bool,
+    pub(crate) insecure: bool,
     /// Name that the certificate has to have, and that the server is told (SNI), instead of the host
     /// of the address
     #[arg(long, value_name = "NAME")]
-    server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     /// File with a certificate for servers that ask for one, in PEM
     #[arg(long, value_name = "FILE")]
-    cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// File with the private key of that certificate, in PEM, if it is not in the same file
     #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
-/// What encrypts the connections to one server.
+/// What encrypts the connections of a client. Copies share the sessions that can be resumed.
+///
+/// ```
+/// use clients::resp::Options;
+/// use clients::tls::Encryption;
+/// use protocol::tls::{TlsClient, TlsClientOptions, Trust};
+///
+/// // For a test: any certificate is accepted. Other programs have `Trust::Roots`.
+/// let tls = TlsClient::new(TlsClientOptions::new(Trust::Anything))?;
+/// let encryption = Some(Encryption::new(tls).name("cache.example"));
+/// let options = Options { encryption, ..Options::default() };
+/// # Ok::<(), protocol::tls::TlsError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Encryption {
     client: TlsClient,
-    name: String,
+    name: Option<Arc<str>>,
 }
 
 impl Encryption {
-    /// Returns the layer of a new connection.
+    /// Returns what encrypts connections as `client` says. The certificate of a server has to have the
+    /// host of the address that the client connects to.
+    pub fn new(client: TlsClient) -> Self {
+        Self { client, name: None }
+    }
+
+    /// Sets the name that the certificate has to have, and that the server is told (SNI), instead of
+    /// the host of its address. A Unix socket has no host, so it needs one.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Returns the layer of a new connection to a server at `location`.
     ///
     /// # Errors
     /// Fails if the name of the server can be none.
-    pub fn layer(&self) -> Result<Tls, TlsError> {
-        self.client.layer(&self.name)
+    pub fn layer(&self, location: &Location) -> Result<Tls, TlsError> {
+        match &self.name {
+            Some(name) => self.client.layer(name),
+            None => self.client.layer(&host(location)),
+        }
     }
+}
+
+/// Returns the layer of a new connection, if it is encrypted.
+pub(crate) fn layer(
+    encryption: Option<&Encryption>,
+    location: &Location,
+) -> io::Result<Option<Tls>> {
+    Ok(encryption.map(|it| it.layer(location)).transpose()?)
 }
 
 /// A server that a user has named: its location, and what encrypts the connections to it, if its
@@ -76,23 +118,65 @@ impl TlsArgs {
             };
         };
         let location = location(&format!("tcp://{rest}"))?;
-        let name = self.server_name.clone().unwrap_or_else(|| host(&location));
+        let encryption = self.encryption(tool, &location)?;
+        Ok(Endpoint { location, encryption: Some(encryption) })
+    }
+
+    /// Returns what encrypts the connections to the server at `location`. `tool` is the name of the
+    /// program, for its warnings.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be used, or the server has no name that could be verified.
+    pub fn encryption(&self, tool: &str, location: &Location) -> Result<Encryption, Failure> {
+        let name = self.server_name.clone().unwrap_or_else(|| host(location));
+        let encryption = self.encryption_of_any(tool)?.name(name);
+        encryption.layer(location).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(encryption)
+    }
+
+    /// Returns what encrypts the connections to any server: the host of each address is its name,
+    /// unless the arguments name one for all.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be used.
+    pub fn encryption_of_any(&self, tool: &str) -> Result<Encryption, Failure> {
         if self.insecure {
             complain(format_args!(
-                "{tool}: --insecure: {name} is not verified, so anything can read and change what is \
-                 sent"
+                "{tool}: --insecure: the server is not verified, so anything can read and change what \
+                 is sent"
             ));
         }
         let mut options = TlsClientOptions::new(self.trust()?);
         options.identity = self.identity()?;
         let client = TlsClient::new(options).map_err(|error| Failure::new(error.to_string()))?;
-        let encryption = Encryption { client, name };
-        encryption.layer().map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Endpoint { location, encryption: Some(encryption) })
+        let encryption = Encryption::new(client);
+        Ok(match &self.server_name {
+            Some(name) => encryption.name(name.as_str()),
+            None => encryption,
+        })
+    }
+
+    /// Returns what encrypts the connections to any server, if `is_wanted`, which is whether `--tls`
+    /// was given.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be used, or there are arguments for TLS without `--tls`.
+    pub fn encryption_if(
+        &self,
+        is_wanted: bool,
+        tool: &str,
+    ) -> Result<Option<Encryption>, Failure> {
+        match self.given() {
+            _ if is_wanted => self.encryption_of_any(tool).map(Some),
+            Some(option) => {
+                Err(Failure::new(format!("{option} is for encrypted connections: give --tls too")))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Returns an option that was given.
-    fn given(&self) -> Option<&'static str> {
+    pub(crate) fn given(&self) -> Option<&'static str> {
         let options = [
             ("--ca", self.ca.is_some()),
             ("--insecure", self.insecure),
@@ -106,9 +190,12 @@ impl TlsArgs {
         if self.insecure {
             return Ok(Trust::Anything);
         }
-        let roots = match &self.ca {
-            Some(path) => Roots::from_pem(&contents(path)?).map_err(|error| about(path, &error))?,
-            None => system_roots()?,
+        let roots = match (&self.ca, &self.ca_folder) {
+            (Some(path), _) => {
+                Roots::from_pem(&contents(path)?).map_err(|error| about(path, &error))?
+            }
+            (None, Some(folder)) => folder_roots(folder)?,
+            (None, None) => system_roots()?,
         };
         Ok(Trust::Roots(roots))
     }
@@ -141,11 +228,25 @@ fn system_roots() -> Result<Roots, Failure> {
     })
 }
 
-fn contents(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+/// Returns the authorities in the files of a folder. Other files may be there too.
+fn folder_roots(folder: &Path) -> Result<Roots, Failure> {
+    let fail = |error: io::Error| Failure::new(format!("{}: {error}", folder.display()));
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.is_file() {
+            all.extend(contents(&path)?);
+            all.push(b'\n');
+        }
+    }
+    Roots::from_pem(&all).map_err(|error| about(folder, &error))
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
-fn about(path: &std::path::Path, error: &TlsError) -> Failure {
+fn about(path: &Path, error: &TlsError) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
@@ -170,7 +271,8 @@ mod tests {
             ("tls://one.example:https", "one.example"),
         ] {
             let endpoint = args.endpoint("talk", address).expect(address);
-            assert_eq!(endpoint.encryption.expect("it is encrypted").name, name);
+            let encryption = endpoint.encryption.expect("it is encrypted");
+            assert_eq!(encryption.name.as_deref(), Some(name));
         }
         assert!(args.endpoint("talk", "tls://unix:/x").is_err());
         let path = PathBuf::from("/nonexistent/ca.pem");

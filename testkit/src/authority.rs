@@ -1,5 +1,8 @@
 //! An authority that issues certificates, for tests of TLS.
 
+use std::fs;
+
+use crate::Folder;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -72,6 +75,60 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+/// A folder with the certificate of an authority, and with those that it has issued. It is removed on
+/// drop.
+#[derive(Debug)]
+pub struct Files {
+    folder: Folder,
+    issuer: Authority,
+}
+
+impl Files {
+    /// Makes an authority, and a folder for this test with its certificate.
+    ///
+    /// # Panics
+    /// If a file cannot be written.
+    pub fn new(test: &str) -> Self {
+        let (folder, issuer) = (Folder::new(test), Authority::new("Test Authority"));
+        fs::write(folder.file("ca.pem"), issuer.certificate()).expect("it is written");
+        Self { folder, issuer }
+    }
+
+    /// Returns the authority.
+    pub fn issuer(&self) -> &Authority {
+        &self.issuer
+    }
+
+    /// Returns the path of the certificate of the authority.
+    pub fn authority(&self) -> String {
+        self.folder.file("ca.pem")
+    }
+
+    /// Returns the path of a certificate.
+    pub fn certificate(&self, name: &str) -> String {
+        self.folder.file(&format!("{name}.pem"))
+    }
+
+    /// Returns the path of a key.
+    pub fn key(&self, name: &str) -> String {
+        self.folder.file(&format!("{name}.key"))
+    }
+
+    /// Returns the path of another file.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.file(name)
+    }
+
+    /// Writes a certificate and its key under a name.
+    ///
+    /// # Panics
+    /// If a file cannot be written.
+    pub fn write(&self, name: &str, issued: &Issued) {
+        fs::write(self.certificate(name), &issued.certificate).expect("it is written");
+        fs::write(self.key(name), &issued.key).expect("it is written");
     }
 }
 

@@ -208,7 +208,7 @@ fn start(folder: &Folder, site: Site<'_>, name: &str, text: &str, is_sentinel: b
 }
 
 /// Returns a port that was free a moment ago. Servers of Redis do not choose one themselves.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
 }

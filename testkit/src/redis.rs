@@ -3,6 +3,8 @@
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
+use crate::authority::Files;
+use crate::cluster::free_port;
 use crate::{Folder, has_peer, process, wait_until};
 
 /// A `redis-server` on a Unix socket in its own folder. Both are removed on drop.
@@ -28,6 +30,27 @@ impl Redis {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let process = spawn(&folder, &options);
         Some(Self { process, options, folder })
+    }
+
+    /// Starts a server as [`start`](Self::start) does, which also listens for TLS on a port of
+    /// 127.0.0.1, with the certificate `server` of `files`. It takes clients with and without a
+    /// certificate of their authority. Returns its port too.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    #[track_caller]
+    pub fn start_encrypted(files: &Files, options: &[&str]) -> Option<(Self, u16)> {
+        let port = free_port();
+        let (number, authority) = (port.to_string(), files.authority());
+        let (certificate, key) = (files.certificate("server"), files.key("server"));
+        let encrypted = [
+            ["--tls-port", &number],
+            ["--tls-cert-file", &certificate],
+            ["--tls-key-file", &key],
+            ["--tls-ca-cert-file", &authority],
+            ["--tls-auth-clients", "optional"],
+        ];
+        Some((Self::start(&[encrypted.as_flattened(), options].concat())?, port))
     }
 
     /// Returns the path of its socket.

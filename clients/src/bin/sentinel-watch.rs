@@ -11,6 +11,7 @@ use clients::output::arguments;
 use clients::resp::Credentials;
 use clients::sentinel::{Place, SentinelOptions};
 use clients::sentinel_watch::{Form, Watch, run};
+use clients::tls::TlsArgs;
 
 /// Watches masters, replicas and sentinels, and shows what all of them say
 #[derive(Parser)]
@@ -46,6 +47,11 @@ struct Cli {
     /// Print a JSON object for each change
     #[arg(long)]
     json: bool,
+    /// Encrypt the connections to all of them
+    #[arg(long)]
+    tls: bool,
+    #[command(flatten)]
+    tls_args: TlsArgs,
 }
 
 fn place(text: &str) -> Result<Place, String> {
@@ -78,7 +84,12 @@ fn main() -> ExitCode {
         false if std::io::stdout().is_terminal() => Form::Screen,
         false => Form::Lines,
     };
+    let encryption = match cli.tls_args.encryption_if(cli.tls, "sentinel-watch") {
+        Ok(encryption) => encryption,
+        Err(failure) => return failure.report("sentinel-watch").into(),
+    };
     let options = SentinelOptions {
+        encryption,
         interval: cli.interval,
         sentinel: password("SENTINEL_AUTH"),
         server: password("REDISCLI_AUTH"),

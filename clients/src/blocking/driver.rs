@@ -121,6 +121,10 @@ impl<S, L: Layer> Driver<S, L> {
         loop {
             let until = self.link.deadline();
             let is_sending = self.is_sending();
+            if !L::IS_PLAIN && is_sending && self.has_output() {
+                // A layer answers by itself, and that is sent before anything is waited for.
+                self.link.read_blocked(&mut self.scratch);
+            }
             match self.link.step(&mut self.scratch) {
                 Step::Call => {
                     let is_asked = self.call(app);
@@ -264,7 +268,7 @@ impl<S, L: Layer> Driver<S, L> {
     }
 
     fn has_output(&self) -> bool {
-        !self.link.output(&self.scratch).is_empty()
+        !self.scratch.is_flushed()
     }
 
     /// Returns whether the peer can still be sent something.

@@ -160,8 +160,19 @@ otherwise one per line.
   -p PORT             Port of the server (default 6379)
   -s SOCKET           Unix socket of the server, instead of host and port
   -u URI              All of these: redis://USER:PASSWORD@HOST:PORT/DATABASE. Parts may be missing
-                      (redis://:PASSWORD@HOST), and %40 stands for @
+                      (redis://:PASSWORD@HOST), and %40 stands for @. With rediss:// or tls://, the
+                      connection is encrypted
   -t SECONDS          Time limit for connecting (default: the limit of the system)
+  --tls               Encrypt the connection. The certificate of the server has to have the name of
+                      the host, and be issued by an authority that this system trusts
+  --cacert FILE       Trust the authorities in FILE instead, in PEM; --cacertdir FOLDER those in all
+                      files of FOLDER. --ca is the same as --cacert
+  --sni NAME          Name that the certificate has to have, and that the server is told, instead of
+                      the host. --server-name is the same
+  --insecure          Accept any certificate: whatever is between this host and the server can read
+                      and change everything. For tests only
+  --cert FILE         Certificate for servers that ask for one, in PEM
+  --key FILE          Private key of that certificate, in PEM, if it is not in the same file
   -a, --pass PASSWORD The password; the environment variable REDISCLI_AUTH is safer
   --askpass           Ask for the password
   --user USER         The user that the password belongs to

@@ -67,7 +67,14 @@ fn run_session(mut settings: Settings) -> u8 {
             Err(trouble) => return trouble.code(),
         }
     }
-    let mut session = Session::new(settings);
+    let encryption = match settings.tls_args.encryption_if(settings.tls, "kv-cli") {
+        Ok(encryption) => encryption,
+        Err(failure) => {
+            complain(failure);
+            return 1;
+        }
+    };
+    let mut session = Session::new(settings, encryption);
     let done = match session.settings.mode {
         Mode::Commands => return run_commands(session),
         Mode::Pipe => {

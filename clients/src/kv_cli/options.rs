@@ -9,6 +9,7 @@ use protocol::resp::text::split;
 
 use super::print::Form;
 use super::uri::{self, Uri};
+use crate::tls::TlsArgs;
 
 /// The result of parsing the arguments.
 #[derive(Clone, Debug)]
@@ -78,6 +79,10 @@ pub struct Settings {
     pub port: u16,
     /// The path of the Unix socket of the server. It takes precedence over host and port.
     pub socket: Option<String>,
+    /// Whether the connection is encrypted (`--tls`, `rediss://`).
+    pub tls: bool,
+    /// How it is.
+    pub tls_args: TlsArgs,
     /// The time limit for connecting.
     pub connect_timeout: Option<Duration>,
     /// How many times to run the command. Forever if negative.
@@ -135,6 +140,8 @@ impl Settings {
             host: "127.0.0.1".to_owned(),
             port: 6379,
             socket: None,
+            tls: false,
+            tls_args: TlsArgs::default(),
             connect_timeout: None,
             repeat: 1,
             interval: Duration::ZERO,
@@ -165,7 +172,8 @@ impl Settings {
 impl Settings {
     /// Overwrites settings with the parts that a URI has.
     fn take(&mut self, uri: Uri) {
-        let Uri { user, password, host, port, database } = uri;
+        let Uri { tls, user, password, host, port, database } = uri;
+        self.tls |= tls;
         self.host = host.unwrap_or(std::mem::take(&mut self.host));
         self.port = port.unwrap_or(self.port);
         self.database = database.unwrap_or(self.database);
@@ -238,9 +246,9 @@ impl Parser {
         }
         match (option, value) {
             ("--help", _) | ("-h", None) => Step::End(Request::Help),
-            ("--tls", _) => {
-                refuse("kv-cli does not support TLS yet: use a tunnel, such as stunnel")
-            }
+            ("--tls-ciphers" | "--tls-ciphersuites", _) => refuse(
+                "kv-cli has its own list of cipher suites, which are all secure: leave the option out",
+            ),
             ("-v" | "--version", _) => Step::End(Request::Version),
             (_, Some(value)) => self.valued(option, value),
             _ => Step::Unknown,
@@ -268,6 +276,8 @@ impl Parser {
             "--memkeys" => self.mode(Mode::MemoryKeys),
             "--latency" => self.mode(Mode::Latency),
             "--latency-history" => self.mode(Mode::LatencyHistory),
+            "--tls" => settings.tls = true,
+            "--insecure" => settings.tls_args.insecure = true,
             "--askpass" => settings.asks_password = true,
             // It has an effect on the cluster manager only.
             "--verbose" => {}
@@ -312,6 +322,11 @@ impl Parser {
                 Ok(uri) => settings.take(uri),
                 Err(text) => return refuse(&text),
             },
+            "--sni" | "--server-name" => settings.tls_args.server_name = Some(text.into_owned()),
+            "--cacert" | "--ca" => settings.tls_args.ca = Some(text.as_ref().into()),
+            "--cacertdir" => settings.tls_args.ca_folder = Some(text.as_ref().into()),
+            "--cert" => settings.tls_args.cert = Some(text.as_ref().into()),
+            "--key" => settings.tls_args.key = Some(text.as_ref().into()),
             "--pattern" => settings.pattern = Some(value.to_vec()),
             "--quoted-pattern" => match split(value) {
                 Ok(mut words) if words.len() == 1 => settings.pattern = words.pop(),
@@ -454,6 +469,25 @@ mod tests {
     }
 
     #[test]
+    fn options_of_tls_have_the_names_of_redis_cli_and_of_the_other_tools() {
+        for line in [
+            "--tls --sni a --cacert b --cert c --key d --insecure ping",
+            "-u rediss://h --server-name a --ca b --cert c --key d --insecure ping",
+        ] {
+            let settings = run(line);
+            let args = &settings.tls_args;
+            let path = |path: &Option<std::path::PathBuf>| path.clone().expect("it is there");
+            assert!(settings.tls && args.insecure, "{line}");
+            assert_eq!(args.server_name.as_deref(), Some("a"), "{line}");
+            let paths = [&args.ca, &args.cert, &args.key].map(path);
+            assert_eq!(paths, ["b", "c", "d"].map(std::path::PathBuf::from), "{line}");
+        }
+        assert!(!run("ping").tls && run("-u tls://h ping").tls && !run("-u redis://h ping").tls);
+        let folder = run("--tls --cacertdir f").tls_args.ca_folder;
+        assert_eq!(folder.as_deref(), Some(std::path::Path::new("f")));
+    }
+
+    #[test]
     fn a_uri_replaces_only_the_settings_that_it_has() {
         let settings = run("-h other -p 7 -n 2 --user me -u redis://:word@h/3 -p 8");
         assert_eq!((settings.host.as_str(), settings.port, settings.database), ("h", 8, 3));
@@ -470,7 +504,7 @@ mod tests {
             ("--nonsense", "Unrecognized option or bad number of args for: '--nonsense'"),
             ("-p", "Unrecognized option or bad number of args for: '-p'"),
             ("-t x", "Invalid connection timeout"),
-            ("--tls ping", "does not support TLS yet"),
+            ("--tls --tls-ciphers x ping", "leave the option out"),
             ("-u http://h ping", "Invalid URI scheme"),
             ("-u", "Unrecognized option or bad number of args for: '-u'"),
             ("--quoted-pattern \"a --scan", "Invalid quoted string"),

@@ -12,6 +12,7 @@ use super::options::{Settings, Version, integer};
 use super::print;
 use crate::output::{self, complain};
 use crate::resp::{Answer, Connection, Error, Options};
+use crate::tls::Encryption;
 
 /// The reason why a command failed.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ enum Kind {
 
 pub(super) struct Session {
     pub(super) settings: Settings,
+    /// What encrypts the connection.
+    encryption: Option<Encryption>,
     pub(super) connection: Option<Connection>,
     /// Whether commands are read from standard input. If so, a lost connection does not end the
     /// program.
@@ -66,8 +69,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, encryption: Option<Encryption>) -> Self {
         Self {
+            encryption,
             connection: None,
             interactive: false,
             interrupts: Interrupts::default(),
@@ -123,6 +127,7 @@ impl Session {
         self.connection = None;
         (self.database, self.transaction) = (0, None);
         let options = Options {
+            encryption: self.encryption.clone(),
             connect_timeout: self.settings.connect_timeout,
             read_timeout: None,
             write_timeout: None,

@@ -1,10 +1,13 @@
-//! Parses URIs of a server, a user and a database: `redis://user:password@host:port/database`.
+//! Parses URIs of a server, a user and a database: `redis://user:password@host:port/database`. With
+//! `rediss://`, the connection is encrypted.
 
 use super::options::integer;
 
 /// The parts of a URI. Settings for missing parts do not change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Uri {
+    /// Whether the connection is encrypted.
+    pub(super) tls: bool,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) host: Option<String>,
@@ -19,17 +22,12 @@ pub(super) struct Uri {
 /// Returns the message for the user. It is the one of `redis-cli` if that has one.
 pub(super) fn parse(text: &str) -> Result<Uri, String> {
     let (scheme, rest) = text.split_once("://").ok_or("Invalid URI scheme")?;
-    if scheme.eq_ignore_ascii_case("rediss") {
-        return Err(
-            "rediss:// needs TLS, which kv-cli does not support yet: use redis:// through \
-                    a tunnel, such as stunnel or ssh -L"
-                .to_owned(),
-        );
-    }
-    if !scheme.eq_ignore_ascii_case("redis") {
+    // The other tools and the servers call it tls://.
+    let tls = ["rediss", "tls"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+    if !tls && !scheme.eq_ignore_ascii_case("redis") {
         return Err("Invalid URI scheme".to_owned());
     }
-    let mut uri = Uri::default();
+    let mut uri = Uri { tls, ..Uri::default() };
     // A password may contain a slash. The last @ ends it.
     let rest = match rest.rsplit_once('@') {
         Some((credentials, rest)) => {
@@ -109,7 +107,8 @@ mod tests {
         database: Option<i64>,
     ) -> Uri {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Uri { user: owned(user), password: owned(password), host: owned(host), port, database }
+        let (user, password, host) = (owned(user), owned(password), owned(host));
+        Uri { tls: false, user, password, host, port, database }
     }
 
     #[test]
@@ -137,12 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_says_whether_the_connection_is_encrypted() {
+        for (scheme, tls) in [("redis", false), ("rediss", true), ("RedisS", true), ("tls", true)] {
+            let uri = parse(&format!("{scheme}://u:p@h:7/1")).expect(scheme);
+            assert_eq!((uri.tls, uri.port, uri.database), (tls, Some(7), Some(1)), "{scheme}");
+        }
+    }
+
+    #[test]
     fn invalid_uris_are_refused_with_a_message() {
         for (text, words) in [
             ("127.0.0.1", "Invalid URI scheme"),
             ("http://h", "Invalid URI scheme"),
-            ("rediss://h", "TLS"),
-            ("RedisS://h", "TLS"),
             ("redis://a%zz:b@h", "Illegal character in URI encoding"),
             ("redis://a%2:b@h", "Illegal character in URI encoding"),
             ("redis://a%é:b@h", "Illegal character in URI encoding"),

@@ -5,12 +5,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use protocol::tls::Tls;
 use reactor::{ClientOptions, ClientState, Cx, Location, LoopCx, NotSent, Reason, Unanswered};
 
 use super::command::{Change, Command};
 use super::exchange::{Answered, RespExchange};
 use super::name::Name;
 use super::{Answer, Cause, Error, Message, Options};
+use crate::tls::Encryption;
 
 /// A client of a server of RESP on the loop: no call blocks, and it connects again when its
 /// connection ends. Every new connection requests the version of RESP, sends the password, selects
@@ -53,8 +55,8 @@ impl<A: 'static> Client<A> {
     /// `host:6379` or `unix:/run/redis.sock`. A server that cannot be reached, or that refuses the
     /// password, is no error here: the client tries again, and [`failure`](Self::failure) says why.
     ///
-    /// Of `options`, the version, the credentials, the database, the name, the tracking and the limits
-    /// count.
+    /// Of `options`, the encryption, the version, the credentials, the database, the name, the tracking
+    /// and the limits count.
     /// Times are those of `client`.
     ///
     /// # Errors
@@ -92,9 +94,13 @@ impl<A: 'static> Client<A> {
     ) -> Result<Self, Error> {
         options.check(address)?;
         let (client, exchange) = (bounded(client, options), RespExchange::new(address, options));
-        let opened = match target {
-            Some(target) => reactor::Client::open(target, exchange, client, cx),
-            None => reactor::Client::open_later(exchange, client, cx),
+        let opened = match (&options.encryption, target) {
+            (Some(encryption), target) => {
+                let layers = layers(encryption);
+                reactor::Client::open_over(target, layers, exchange, client, cx)
+            }
+            (None, Some(target)) => reactor::Client::open(target, exchange, client, cx),
+            (None, None) => reactor::Client::open_later(exchange, client, cx),
         };
         opened.map(|inner| Self::of(inner, address)).map_err(|error| failed(address, error))
     }
@@ -361,6 +367,14 @@ pub(super) fn bounded(mut client: ClientOptions, options: &Options) -> ClientOpt
     let size_max = client.limits.message_size_max.max(options.answers_size_max);
     client.limits.message_size_max = size_max;
     client
+}
+
+/// Returns what makes the layers of encrypted connections.
+pub(super) fn layers(
+    encryption: &Encryption,
+) -> impl FnMut(&Location) -> io::Result<Tls> + Clone + 'static + use<> {
+    let encryption = encryption.clone();
+    move |location| Ok(encryption.layer(location)?)
 }
 
 /// Returns the error of a client that could not be started.

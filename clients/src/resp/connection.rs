@@ -9,11 +9,11 @@ use protocol::Output;
 use protocol::resp::{Item, Protocol, Value, Writer};
 
 use super::name::Name;
-use super::session::{self, ClientSession};
+use super::session::{self, ClientSession, Wired};
 use super::subscribe::is_unasked;
 use super::{Answer, Cause, Error, Options};
-use crate::blocking::{Cutter, Deadline, Driver, Socket};
-use crate::location;
+use crate::blocking::{Cutter, Deadline, Socket};
+use crate::{location, tls};
 
 /// A blocking connection to a server of RESP.
 ///
@@ -35,7 +35,7 @@ use crate::location;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    driver: Driver<ClientSession>,
+    driver: Wired,
     pub(super) address: String,
     pub(super) options: Options,
     /// The commands that have not been sent.
@@ -59,18 +59,29 @@ impl Connection {
         Options::default().connect(address)
     }
 
-    /// Connects and sends nothing: no version, no password, no database.
+    /// Connects and sends nothing: no version, no password, no database. The handshake of TLS, if the
+    /// options ask for it, is over then.
     ///
     /// # Errors
-    /// When the address is not valid, or the connection cannot be made in time.
+    /// When the address is not valid, or the connection cannot be made in time or encrypted.
     pub fn open(address: &str, options: &Options) -> Result<Self, Error> {
         let fail = |cause| Error::new("connect", address, cause);
         let target =
             location(address).map_err(|failure| fail(Cause::Address(failure.to_string())))?;
-        let socket = Socket::connect(target, options.connect_timeout)
+        let layer = tls::layer(options.encryption.as_ref(), &target)
             .map_err(|error| fail(Cause::of_connecting(error)))?;
+        let is_encrypted = layer.is_some();
+        let timeout = options.connect_timeout;
+        let socket =
+            Socket::connect(target, timeout).map_err(|error| fail(Cause::of_connecting(error)))?;
+        let mut driver =
+            ClientSession::drive(socket, layer, options.limits, options.answers_size_max);
+        if is_encrypted {
+            session::shake_hands(&mut driver, timeout)
+                .map_err(|cause| fail(cause.of_handshake()))?;
+        }
         Ok(Self {
-            driver: ClientSession::drive(socket, options.limits, options.answers_size_max),
+            driver,
             address: address.to_owned(),
             options: options.clone(),
             output: Output::new(),
@@ -344,6 +355,15 @@ impl Connection {
         self.output.clear();
         self.lost = Some(cause.clone());
         cause
+    }
+}
+
+impl Drop for Connection {
+    /// Ends the stream of TLS: without that, the server could not tell the end from an attack.
+    fn drop(&mut self) {
+        if self.lost.is_none() && self.options.encryption.is_some() {
+            session::end(&mut self.driver);
+        }
     }
 }
 

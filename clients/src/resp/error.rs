@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use protocol::Reason;
 use protocol::resp::ValueError;
+use protocol::tls::{TlsError, TlsErrorKind};
 use reactor::{ConnectError, Unanswered};
 
 use crate::blocking;
@@ -121,6 +123,31 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// Returns the cause for a connection whose handshake of TLS has failed.
+    pub(super) fn of_handshake(self) -> Self {
+        let error = match self {
+            Self::Io(error) => return Self::Connect(error),
+            Self::TimedOut => io::Error::other(
+                "the TLS handshake was not completed in time: is this a port for TLS?",
+            ),
+            Self::Closed => io::Error::other(
+                "the peer ended the stream during the TLS handshake: is this a port for TLS?",
+            ),
+            other => return other,
+        };
+        Self::Connect(Arc::new(error))
+    }
+}
+
+/// Returns the error of TLS that has ended a connection.
+fn tls_error(reason: &Reason) -> Option<&TlsError> {
+    match reason {
+        Reason::Refused(error) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
 /// Returns what the attempts to connect came to, if that is in `error`.
 pub(crate) fn connect_error(error: &io::Error) -> Option<&ConnectError> {
     error.get_ref().and_then(|error| error.downcast_ref())
@@ -132,9 +159,13 @@ impl From<blocking::Error> for Cause {
             blocking::Error::TimedOut => Self::TimedOut,
             blocking::Error::Closed => Self::Closed,
             blocking::Error::Io(error) => Self::Io(Arc::new(error)),
-            blocking::Error::Session(reason) => {
-                Self::Io(Arc::new(io::Error::other(reason.to_string())))
-            }
+            blocking::Error::Session(reason) => match tls_error(&reason) {
+                // Every answer says where it ends, so an attacker that has cut the stream has hidden
+                // none. Servers of Redis end their connections so.
+                Some(error) if error.kind() == TlsErrorKind::Cut => Self::Closed,
+                Some(error) => Self::Io(Arc::new(error.clone().into())),
+                None => Self::Io(Arc::new(io::Error::other(reason.to_string()))),
+            },
         }
     }
 }

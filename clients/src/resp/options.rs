@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::resp::{Limits, Protocol};
 
 use super::{Answer, Cause, Connection, Error};
+use crate::tls::Encryption;
 
 /// The options of a connection: how it is made, its timeouts and its limits. By default, every wait
 /// has a timeout.
@@ -28,6 +29,8 @@ use super::{Answer, Cause, Connection, Error};
 pub struct Options {
     /// The version of RESP to speak. Default RESP2, which every server knows.
     pub protocol: Protocol,
+    /// What encrypts the connection (TLS). Default nothing.
+    pub encryption: Option<Encryption>,
     /// The password, and the user if there is one. Default none.
     pub credentials: Option<Credentials>,
     /// The number of the database. Default 0.
@@ -44,7 +47,8 @@ pub struct Options {
     /// Whether a [`Client`](super::Client) accepts only a server that says that it is a master
     /// (`ROLE`), and regards another one as a server that cannot be reached yet. Default false.
     pub only_master: bool,
-    /// How long connecting may take, for all addresses of a name together. `None` waits as long as
+    /// How long connecting may take, for all addresses of a name together, and then again how long
+    /// the handshake of TLS may take. `None` waits as long as
     /// the system does. Default 5 s: two lost packets.
     pub connect_timeout: Option<Duration>,
     /// How long the answer to one command may take. `None` waits for ever, which blocking commands
@@ -67,6 +71,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             protocol: Protocol::Resp2,
+            encryption: None,
             credentials: None,
             database: 0,
             name: None,

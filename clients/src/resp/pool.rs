@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reactor::{ClientOptions, Cx, Location};
 
-use super::client::{bounded, failed, location};
+use super::client::{bounded, failed, layers, location};
 use super::exchange::RespExchange;
 use super::{Client, Error, Options};
 
@@ -55,7 +55,13 @@ impl<A: 'static> Pool<A> {
         let mut turns = addresses.iter().cycle();
         let make =
             |_: &Location| RespExchange::new(turns.next().copied().unwrap_or_default(), options);
-        let opened = reactor::Pool::open(&targets, size, bounded(client, options), make, cx);
+        let client = bounded(client, options);
+        let opened = match &options.encryption {
+            None => reactor::Pool::open(&targets, size, client, make, cx),
+            Some(encryption) => {
+                reactor::Pool::open_over(&targets, size, layers(encryption), client, make, cx)
+            }
+        };
         let inner = opened.map_err(|error| failed(&names, error))?;
         let clients = inner.clients().iter().zip(addresses.iter().cycle());
         let clients = clients.map(|(client, address)| Client::of(client.clone(), address));

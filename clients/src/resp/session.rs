@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use protocol::link::Link;
 use protocol::resp::{self, Client, Value, ValueError};
+use protocol::tls::Tls;
 use protocol::{Buffer, Codec, Context, Decoded, Flow, Limits, Output, Reason, Session};
 
 use super::Cause;
@@ -23,8 +24,16 @@ const LIMITS: Limits = Limits {
     output_high: u64::MAX,
     output_max: u64::MAX,
     read_budget: usize::MAX,
+    // The caller limits the time.
+    handshake: Duration::from_secs(365 * 24 * 3600),
     ..Limits::DEFAULT
 };
+
+/// A connection, which may be encrypted.
+pub(super) type Wired = Driver<ClientSession, Option<Tls>>;
+
+/// How long the peer may take to accept the end of the stream. It is not waited for.
+const NO_TIME: Option<Duration> = Some(Duration::ZERO);
 
 /// An empty input buffer is freed if it is larger than this, in bytes.
 const INPUT_KEPT_MAX: usize = 1024 * 1024;
@@ -40,28 +49,49 @@ pub(super) struct Request<'a> {
     look: Option<&'a mut dyn FnMut(Value<'_>)>,
     /// Why the input is not RESP.
     error: Option<ValueError>,
+    /// Whether the stream is to be ended.
+    ends: bool,
+}
+
+impl Request<'_> {
+    /// A request for nothing.
+    const NOTHING: Self = Self { commands: None, look: None, error: None, ends: false };
+}
+
+/// Waits until the session may say something: until the handshake of the layer is over.
+pub(super) fn shake_hands(driver: &mut Wired, timeout: Option<Duration>) -> Result<(), Cause> {
+    let mut deadline = Deadline::after(timeout);
+    let mut nothing = Request::NOTHING;
+    Ok(driver.receive(&mut nothing, &mut deadline, |_| true)?)
+}
+
+/// Ends the stream, as far as that is possible without waiting.
+pub(super) fn end(driver: &mut Wired) {
+    let mut request = Request { ends: true, ..Request::NOTHING };
+    // The driver reports that the session has ended.
+    _ = driver.send(&mut request, NO_TIME);
 }
 
 /// Sends `commands`, unless they are empty. `timeout` is how long the server may accept nothing.
 pub(super) fn send(
-    driver: &mut Driver<ClientSession>,
+    driver: &mut Wired,
     commands: &mut Output,
     timeout: Option<Duration>,
 ) -> Result<(), Cause> {
     if commands.is_empty() {
         return Ok(());
     }
-    let mut request = Request { commands: Some(commands), look: None, error: None };
+    let mut request = Request { commands: Some(commands), ..Request::NOTHING };
     Ok(driver.send(&mut request, timeout)?)
 }
 
 /// Waits for the next value, and calls `look` with it.
 pub(super) fn receive(
-    driver: &mut Driver<ClientSession>,
+    driver: &mut Wired,
     deadline: &mut Deadline,
     look: &mut dyn FnMut(Value<'_>),
 ) -> Result<(), Cause> {
-    let mut request = Request { commands: None, look: Some(look), error: None };
+    let mut request = Request { look: Some(look), ..Request::NOTHING };
     let is_done = |request: &mut Request<'_>| request.error.is_some() || request.look.is_none();
     driver.receive(&mut request, deadline, is_done)?;
     request.error.map_or(Ok(()), |error| Err(Cause::Protocol(error)))
@@ -80,9 +110,14 @@ pub(super) struct ClientSession {
 impl ClientSession {
     /// Returns the driver of a connection. `input_max` is how many bytes of answers are read while
     /// the caller requests none.
-    pub(super) fn drive(socket: Socket, limits: resp::Limits, input_max: usize) -> Driver<Self> {
+    pub(super) fn drive(
+        socket: Socket,
+        layer: Option<Tls>,
+        limits: resp::Limits,
+        input_max: usize,
+    ) -> Wired {
         let session = Self { codec: Client::with_limits(limits), need: 1, input_max };
-        Driver::new(socket, Link::new(session, Arc::new(LIMITS)))
+        Driver::new(socket, Link::with_layer(session, layer, Arc::new(LIMITS)))
     }
 
     /// Decodes the next value if the request asks for one.
@@ -129,6 +164,9 @@ impl Session<Request<'_>> for ClientSession {
         if let Some(commands) = request.commands.take() {
             // Commands are only passed on once all earlier ones were sent.
             std::mem::swap(output, commands);
+        }
+        if request.ends {
+            return Ok(Flow::Close);
         }
         self.show_next(input, request);
         let reads = request.look.is_some() || input.len() < self.input_max;

@@ -7,6 +7,7 @@ use reactor::{ClientOptions, ConnectOptions, Resolver, WhenIdle};
 
 use super::Election;
 use crate::resp;
+use crate::tls::Encryption;
 
 /// The options of [`Sentinels`](super::Sentinels).
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct SentinelOptions {
     pub retry: Duration,
     /// What resolves the names of hosts. `None`, the default, is the resolver of the process.
     pub resolver: Option<Resolver>,
+    /// What encrypts the connections to sentinels, masters and replicas (TLS). Default nothing.
+    pub encryption: Option<Encryption>,
     /// The password of the sentinels, if they have one.
     pub sentinel: Option<resp::Credentials>,
     /// The password of the masters and replicas, if they have one.
@@ -39,6 +42,7 @@ impl Default for SentinelOptions {
             timeout: Duration::from_secs(1),
             retry: Duration::from_millis(100),
             resolver: None,
+            encryption: None,
             sentinel: None,
             server: None,
         }
@@ -76,7 +80,13 @@ impl SentinelOptions {
         let credentials = self.sentinel.clone();
         let waits_for_data = false;
         let protocol = Protocol::Resp3;
-        resp::Options { credentials, waits_for_data, protocol, ..resp::Options::default() }
+        resp::Options {
+            encryption: self.encryption.clone(),
+            credentials,
+            waits_for_data,
+            protocol,
+            ..resp::Options::default()
+        }
     }
 
     /// Returns the options of the protocol for masters and replicas.

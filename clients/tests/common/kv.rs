@@ -1,6 +1,7 @@
 //! The server `kv` on a thread. A test cannot start the program `kv`: Cargo gives a test only the
 //! paths of programs of its own package.
 
+use protocol::tls::TlsServer;
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};
 use servers::{IdleTimeout, ServerArgs, TlsArgs};
@@ -21,12 +22,17 @@ impl Kv {
     pub(crate) fn start(password: Option<&str>) -> Self {
         let folder = Folder::new("kv");
         let address = format!("unix:{}", folder.file("socket"));
-        Self { server: listen(password, &address), folder }
+        Self { server: listen(password, &address, None), folder }
     }
 
     /// The same on a TCP address.
     pub(crate) fn start_tcp(password: Option<&str>, address: &str) -> Self {
-        Self { server: listen(password, address), folder: Folder::new("kv") }
+        Self { server: listen(password, address, None), folder: Folder::new("kv") }
+    }
+
+    /// The same, over TLS on a free port of 127.0.0.1.
+    pub(crate) fn start_tls(password: Option<&str>, tls: TlsServer) -> Self {
+        Self { server: listen(password, "127.0.0.1:0", Some(tls)), folder: Folder::new("kv") }
     }
 
     /// Returns its TCP port.
@@ -46,7 +52,7 @@ impl Kv {
     }
 }
 
-fn listen(password: Option<&str>, address: &str) -> Server<App> {
+fn listen(password: Option<&str>, address: &str, tls: Option<TlsServer>) -> Server<App> {
     let common = ServerArgs {
         listen: vec![address.parse().expect("it is an address")],
         dual_stack: false,
@@ -64,5 +70,5 @@ fn listen(password: Option<&str>, address: &str) -> Server<App> {
         normal_backlog: 1 << 30,
         maxmemory_clients: 2 << 30,
     };
-    Server::run(address, move || kv::application(&common, &own))
+    Server::run(address, tls, move || kv::application(&common, &own))
 }

@@ -10,12 +10,18 @@ pub(crate) mod tools;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use protocol::link::Link;
 use protocol::resp;
+use protocol::tls::TlsServer;
 use protocol::{Conversation, Limits, Session};
-use reactor::{Address, BackendKind, ListenOptions, Listener, LoopLimits, Reactor, Remote, Stream};
+use reactor::{
+    Accepted, Address, BackendKind, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Remote,
+    Stream,
+};
 use servers::Application;
 
 /// The idle limit of clients: longer than any test on any machine.
@@ -59,7 +65,7 @@ impl<A: Send + 'static> Server<A> {
         app: A,
         session: impl Fn() -> S + Send + 'static,
     ) -> Self {
-        Self::run(address, move || {
+        Self::run(address, None, move || {
             let session = Rc::new(move |_peer| session());
             let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
             let (state, datagrams) = (app, None);
@@ -69,9 +75,10 @@ impl<A: Send + 'static> Server<A> {
 }
 
 impl<A: 'static> Server<A> {
-    /// Runs an application, which is built on the thread that runs it.
+    /// Runs an application, which is built on the thread that runs it. Its connections may be encrypted.
     fn run<S: Session<A> + 'static>(
         address: &str,
+        tls: Option<TlsServer>,
         build: impl FnOnce() -> io::Result<Application<A, S>> + Send + 'static,
     ) -> Self {
         let any: Address = address.parse().expect("it is an address");
@@ -85,7 +92,12 @@ impl<A: 'static> Server<A> {
             let mut reactor = Reactor::with_backend(backend, loop_limits, state)?;
             let mut cx = reactor.cx();
             start(&mut cx)?;
-            Stream::serve(listener, limits, &mut cx, move |peer| session(peer))?;
+            let limits = limits.shared()?;
+            listener.register(&mut cx, move |accepted: Accepted, cx: &mut LoopCx<'_, A>| {
+                let layer = tls.as_ref().map(TlsServer::layer).transpose()?;
+                let link = Link::with_layer(session(accepted.peer()), layer, Arc::clone(&limits));
+                Stream::over(link).register(accepted, cx).map(drop)
+            })?;
             sender.send(cx.remote()).expect("the test waits for it");
             reactor.run()
         });

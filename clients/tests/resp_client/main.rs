@@ -6,6 +6,7 @@ mod common;
 mod pool;
 mod pushes;
 mod restarts;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,46 +1,42 @@
 //! TLS at the servers, with OpenSSL as the client.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod costs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::Daemon;
 use testkit::authority::{Authority, Issued};
-use testkit::{Folder, has_peer};
+use testkit::has_peer;
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
 const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
 
-/// A folder with the files of an authority.
-struct Files {
-    folder: Folder,
-    authority: Authority,
-}
+/// The files of an authority, and what the tests do with them.
+struct Files(testkit::authority::Files);
 
 impl Files {
     fn new(name: &str) -> Self {
-        let (folder, authority) = (Folder::new(name), Authority::new("Test Authority"));
-        fs::write(folder.file("ca.pem"), authority.certificate()).expect("it is written");
-        Self { folder, authority }
+        Self(testkit::authority::Files::new(name))
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.file(name)
+        self.0.path(name)
     }
 
-    /// Writes a certificate and its key, as `NAME.pem` and `NAME.key`.
     fn write(&self, name: &str, issued: &Issued) {
-        fs::write(self.path(&format!("{name}.pem")), &issued.certificate).expect("it is written");
-        fs::write(self.path(&format!("{name}.key")), &issued.key).expect("it is written");
+        self.0.write(name, issued);
     }
 
     /// Writes a certificate for a server.
     fn issue(&self, name: &str, names: &[&str]) {
-        self.write(name, &self.authority.server(names));
+        self.write(name, &self.0.issuer().server(names));
     }
 
     /// Starts a server with the certificates of these names.
@@ -186,13 +182,88 @@ fn sessions_are_resumed() {
 }
 
 #[test]
+fn openssl_reconnects_with_its_session() {
+    if !has_peer("openssl") {
+        return;
+    }
+    let files = Files::new("tls-reconnect");
+    files.issue("one", &["one.example"]);
+    let server = files.start(ECHO, &["one"], &[]);
+    // Without tickets, the server remembers the session by its number.
+    for more in [&[][..], &["-no_ticket"]] {
+        let args = [&["-tls1_2", "-reconnect"], more].concat();
+        let text = files.client(&server, "one.example", &args).finish();
+        assert_eq!(text.matches("Reused, TLSv1.2").count(), 5, "{more:?}: {text}");
+    }
+}
+
+#[test]
+fn records_of_any_size_pass_both_ways() {
+    if !has_peer("openssl") {
+        return;
+    }
+    let files = Files::new("tls-records");
+    files.issue("one", &["one.example"]);
+    let server = files.start(UPPERCASE, &["one"], &[]);
+    let said: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+    for version in ["-tls1_2", "-tls1_3"] {
+        for size in ["512", "1000", "16384"] {
+            let args = [version, "-quiet", "-max_send_frag", size];
+            let mut client = files.client(&server, "one.example", &args);
+            let mut stdin = client.0.stdin.take().expect("it is piped");
+            let mut heard = vec![0; said.len()];
+            std::thread::scope(|scope| {
+                scope.spawn(|| stdin.write_all(said.as_bytes()).expect("it reads"));
+                let stdout = client.0.stdout.as_mut().expect("it is piped");
+                std::io::Read::read_exact(stdout, &mut heard).expect("everything comes back");
+            });
+            assert!(heard == said.to_uppercase().as_bytes(), "{version} {size}");
+        }
+    }
+}
+
+#[test]
+fn certificates_are_replaced_under_load_without_a_failed_handshake() {
+    const TIMES: usize = 15;
+    if !has_peer("openssl") {
+        return;
+    }
+    let files = Files::new("tls-replace");
+    files.issue("one", &["one.example"]);
+    let server = files.start(ECHO, &["one"], &[]);
+    let is_over = AtomicBool::new(false);
+    let asked = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let (files, server, is_over, asked) = (&files, &server, &is_over, &asked);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(files.ask(server, "one.example", &[version], "hello\n"), "hello\n");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for time in 1..=TIMES {
+            files.issue("one", &["one.example"]);
+            server.signal("USR2");
+            let read = || server.log().matches("read again").count();
+            testkit::wait_until("the certificates are read", || read() == time);
+            let before = asked.load(Ordering::Relaxed);
+            testkit::wait_until("a handshake", || asked.load(Ordering::Relaxed) > before);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(asked.into_inner() >= TIMES);
+}
+
+#[test]
 fn clients_show_certificates_if_they_have_to() {
     if !has_peer("openssl") {
         return;
     }
     let files = Files::new("tls-clients");
     files.issue("one", &["one.example"]);
-    files.write("client", &files.authority.client("client"));
+    files.write("client", &files.0.issuer().client("client"));
     files.write("stranger", &Authority::new("Other Authority").client("stranger"));
     let ca = files.path("ca.pem");
     for version in ["-tls1_2", "-tls1_3"] {
@@ -230,6 +301,11 @@ fn clients_that_break_off_or_speak_otherwise_harm_no_other() {
     for round in 0..5 {
         // Without close_notify, and without TLS.
         drop(files.client(&server, "one.example", &["-quiet"]));
+        // And within the first record, which is then not answered.
+        let mut hello = TcpStream::connect(&address).expect("it accepts");
+        hello.write_all(&[22, 3, 1, 2, 0, 1, 0]).expect("it takes them");
+        hello.shutdown(Shutdown::Write).expect("it is connected");
+        std::io::Read::read_to_end(&mut hello, &mut Vec::new()).expect("it ends");
         let mut plain = TcpStream::connect(&address).expect("it accepts");
         plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it takes them");
         let mut alert = Vec::new();

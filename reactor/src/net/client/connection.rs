@@ -6,22 +6,62 @@ use std::time::{Duration, Instant};
 
 use protocol::Exchange;
 use protocol::exchange::{Caller, Said};
+use protocol::link::{Layer, Link};
 
 use super::desk::{Desk, earliest};
 use super::outcome::{ClientState, Outcomes, Unanswered};
 use super::records::{Asked, Call, EndCause, Ended, Ending, Orders, Ticket};
 use crate::planted::{self, Planted};
-use crate::{Cx, Expired, Handler, LoopCx, Reason, Stream, Timeout, TimerId, Token};
+use crate::source::registration::Sharing;
+use crate::{
+    Connector, Cx, Expired, Handler, Location, LoopCx, Reason, Registration, Stream, Timeout,
+    TimerId, Token,
+};
 
 /// Deadlines that follow one another more closely pass together.
 const GRAIN: Duration = Duration::from_millis(1);
 
+/// Makes the connections of a client. A closure that returns the layer of each does.
+pub(super) trait Dial<A, E: Exchange> {
+    /// Registers a connection to `location`, which `connector` makes.
+    fn dial(
+        &mut self,
+        location: &Location,
+        connector: Connector,
+        desk: &Arc<Desk<A, E>>,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Token>;
+}
+
+impl<A, E, L, M> Dial<A, E> for M
+where
+    A: 'static,
+    E: Exchange,
+    L: Layer + 'static,
+    M: FnMut(&Location) -> io::Result<L>,
+{
+    fn dial(
+        &mut self,
+        location: &Location,
+        connector: Connector,
+        desk: &Arc<Desk<A, E>>,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Token> {
+        let layer = self(location)?;
+        let exchange = desk.take_exchange();
+        let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
+        let connection = Connection::new(desk, exchange, layer, cx.me(), cx.now());
+        let registration = Registration::stream(connector.target().is_tcp(), Sharing::Excluded);
+        connector.register(registration, connection, cx)
+    }
+}
+
 /// The handler of a connection of a client: drives its session, calls completions, and gives the
 /// requests back that have no reply at the end.
-pub(super) struct Connection<A, E: Exchange> {
+struct Connection<A, E: Exchange, L: Layer + 'static> {
     desk: Arc<Desk<A, E>>,
     /// `None` after the end.
-    stream: Option<Stream<Caller<E, Ticket<A, E>>>>,
+    stream: Option<Stream<Caller<E, Ticket<A, E>>, L>>,
     /// The source of the client.
     client: Token,
     up_since: Option<Instant>,
@@ -34,14 +74,14 @@ pub(super) struct Connection<A, E: Exchange> {
     timer: Option<(TimerId, Instant)>,
 }
 
-impl<A: 'static, E: Exchange> Connection<A, E> {
-    pub(super) fn new(desk: &Arc<Desk<A, E>>, exchange: E, client: Token, now: Instant) -> Self {
+impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
+    fn new(desk: &Arc<Desk<A, E>>, exchange: E, layer: L, client: Token, now: Instant) -> Self {
         let options = &desk.options;
         let caller = Caller::new(exchange, options.in_flight_max);
         let caller = caller.open_within(options.connect.timeout);
         Self {
             desk: Arc::clone(desk),
-            stream: Some(Stream::new(caller, options.limits)),
+            stream: Some(Stream::over(Link::with_layer(caller, layer, options.limits.into()))),
             client,
             up_since: None,
             has_answered: false,
@@ -57,7 +97,7 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
     fn proceed(
         &mut self,
         cx: &mut Cx<'_, A>,
-        work: impl FnOnce(&mut Stream<Caller<E, Ticket<A, E>>>, &mut Cx<'_, A>) -> io::Result<()>,
+        work: impl FnOnce(&mut Stream<Caller<E, Ticket<A, E>>, L>, &mut Cx<'_, A>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.take_requests(true, cx);
         let Some(stream) = &mut self.stream else { return Ok(()) };
@@ -145,6 +185,13 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
             _ if self.is_finishing => {}
             Asked::LetGo if session.is_idle() && !session.exchange().is_needed() => {
                 self.is_let_go = true;
+                if L::IS_PLAIN {
+                    return cx.end(Reason::Finished);
+                }
+                // The end of the layer's stream is sent, and nothing waits for that of the peer.
+                session.finish();
+                cx.woken = true;
+                _ = stream.ready(cx);
                 cx.end(Reason::Finished);
             }
             Asked::Health | Asked::LetGo if session.is_idle() => {
@@ -213,7 +260,7 @@ impl<A: 'static, E: Exchange> Connection<A, E> {
     }
 }
 
-impl<A: 'static, E: Exchange> Handler<A> for Connection<A, E> {
+impl<A: 'static, E: Exchange, L: Layer + 'static> Handler<A> for Connection<A, E, L> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.proceed(cx, |stream, cx| stream.ready(cx))
     }
@@ -278,7 +325,7 @@ impl<A: 'static, E: Exchange> Handler<A> for Connection<A, E> {
     }
 }
 
-impl<A, E: Exchange> Drop for Connection<A, E> {
+impl<A, E: Exchange, L: Layer + 'static> Drop for Connection<A, E, L> {
     /// Gives back the exchange if the connection could not be registered.
     fn drop(&mut self) {
         if let Some(stream) = self.stream.take() {

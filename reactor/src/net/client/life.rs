@@ -8,17 +8,16 @@ use log::{info, warn};
 use protocol::Exchange;
 
 use super::WhenIdle;
-use super::connection::Connection;
+use super::connection::Dial;
 use super::desk::Desk;
 use super::outcome::{ClientState, NotSent, Outcomes};
 use super::pauses::Pauses;
 use super::records::{EndCause, Ended, Ending};
 use crate::net::connector::target::interleaved;
 use crate::planted::{self, Planted};
-use crate::source::registration::Sharing;
 use crate::{
     Address, ConnectError, ConnectOptions, Connector, Cx, Handler, Location, LoopCx, Query, Reason,
-    Registration, ResolveError, Resolved, Target, Timeout, Token,
+    ResolveError, Resolved, Target, Timeout, Token,
 };
 
 /// What a client is doing.
@@ -37,6 +36,7 @@ enum Phase {
 /// no connection has taken.
 pub(super) struct Life<A, E: Exchange> {
     desk: Arc<Desk<A, E>>,
+    maker: Box<dyn Dial<A, E>>,
     pauses: Option<Pauses>,
     phase: Phase,
     /// How many names were looked up. An answer to an earlier question is void.
@@ -46,8 +46,9 @@ pub(super) struct Life<A, E: Exchange> {
 }
 
 impl<A: 'static, E: Exchange> Life<A, E> {
-    pub(super) fn new(desk: Arc<Desk<A, E>>) -> Self {
-        Self { desk, pauses: None, phase: Phase::Off, lookups: 0, is_moving: false }
+    /// Returns the source of a client whose connections `maker` makes.
+    pub(super) fn new(desk: Arc<Desk<A, E>>, maker: Box<dyn Dial<A, E>>) -> Self {
+        Self { desk, maker, pauses: None, phase: Phase::Off, lookups: 0, is_moving: false }
     }
 
     /// Does what is due, and sets when it has to be called again.
@@ -209,14 +210,12 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         cx: &mut Cx<'_, A>,
     ) -> io::Result<Phase> {
         self.desk.set_state(ClientState::Connecting);
-        let exchange = self.desk.take_exchange();
-        let exchange = exchange.ok_or_else(|| io::Error::other("another connection is open"))?;
-        let connection = Connection::new(&self.desk, exchange, cx.me(), cx.now());
+        let location = self.desk.aim.target();
+        let location = location.ok_or_else(|| io::Error::other("the client has no target"))?;
         let options = &self.desk.options.connect;
         let timeout = options.timeout.saturating_sub(resolving);
         let connector = Connector::new(target, &ConnectOptions { timeout, ..options.clone() });
-        let registration = Registration::stream(connector.target().is_tcp(), Sharing::Excluded);
-        connector.register(registration, connection, cx).map(Phase::On)
+        self.maker.dial(&location, connector, &self.desk, cx).map(Phase::On)
     }
 
     /// Tells the application of the end of a connection, and plans the next.

@@ -18,8 +18,10 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use protocol::Exchange;
+use protocol::link::{Layer, Plain};
 
 use crate::{Cx, Location, LoopCx, Reason};
+use connection::Dial;
 use desk::Desk;
 use life::Life;
 pub use options::{ClientOptions, WhenIdle};
@@ -105,7 +107,7 @@ impl<A: 'static, E: Exchange> Client<A, E> {
         options: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Self> {
-        Self::build(Some(target), exchange, options, cx)
+        Self::build(Some(target), plainly(), exchange, options, cx)
     }
 
     /// Starts a client whose server is not known yet. Requests wait until
@@ -118,18 +120,39 @@ impl<A: 'static, E: Exchange> Client<A, E> {
         options: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Self> {
-        Self::build(None, exchange, options, cx)
+        Self::build(None, plainly(), exchange, options, cx)
+    }
+
+    /// Starts a client whose connections have a layer, such as TLS. `layers` returns the layer of each
+    /// new connection to a server, whose name it may have to verify. An error of it counts as a
+    /// connection that cannot be made. Without a target, it begins as [`open_later`](Self::open_later)
+    /// does.
+    ///
+    /// A request counts as sent once a part of it is sealed. Opening the connection includes the
+    /// handshake of the layer.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_over<L: Layer + 'static, P>(
+        target: Option<Location>,
+        layers: impl FnMut(&Location) -> io::Result<L> + 'static,
+        exchange: E,
+        options: ClientOptions,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Self> {
+        Self::build(target, Box::new(layers), exchange, options, cx)
     }
 
     fn build<P>(
         target: Option<Location>,
+        maker: Box<dyn Dial<A, E>>,
         exchange: E,
         options: ClientOptions,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Self> {
         options.check()?;
         let desk = Arc::new(Desk::new(target, exchange, options));
-        let source = cx.spawn(Life::new(Arc::clone(&desk)))?;
+        let source = cx.spawn(Life::new(Arc::clone(&desk), maker))?;
         desk.set_client(cx.waker_of(source));
         cx.wake(source);
         Ok(Self { handle: Arc::new(Handle { desk }) })
@@ -198,6 +221,11 @@ impl<A: 'static, E: Exchange> Client<A, E> {
     pub fn on_push(&self, hook: impl FnMut(E::Push, &mut LoopCx<'_, A>) + Send + 'static) {
         self.handle.desk.hooks.push.set(Some(Box::new(hook)));
     }
+}
+
+/// Returns what makes connections without a layer.
+fn plainly<A: 'static, E: Exchange>() -> Box<dyn Dial<A, E>> {
+    Box::new(|_: &Location| Ok(Plain))
 }
 
 impl<A, E: Exchange> Client<A, E> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protocol::Exchange;
+use protocol::link::{Layer, Plain};
 
 use super::{Client, ClientOptions, ClientState, NotSent, Unanswered};
 use crate::planted::{self, Planted};
@@ -54,13 +55,31 @@ impl<A: 'static, E: Exchange> Pool<A, E> {
         targets: &[Location],
         size: usize,
         options: ClientOptions,
+        make: impl FnMut(&Location) -> E,
+        cx: &mut Cx<'_, A, P>,
+    ) -> io::Result<Self> {
+        Self::open_over(targets, size, |_: &Location| Ok(Plain), options, make, cx)
+    }
+
+    /// Starts clients as [`open`](Self::open) does, whose connections have a layer. Each client has
+    /// its own copy of `layers`: see [`Client::open_over`].
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_over<L: Layer + 'static, P>(
+        targets: &[Location],
+        size: usize,
+        layers: impl FnMut(&Location) -> io::Result<L> + Clone + 'static,
+        options: ClientOptions,
         mut make: impl FnMut(&Location) -> E,
         cx: &mut Cx<'_, A, P>,
     ) -> io::Result<Self> {
         let mut clients = Vec::with_capacity(targets.len().saturating_mul(size));
         for _ in 0..size {
             for target in targets {
-                clients.push(Client::open(target.clone(), make(target), options.clone(), cx)?);
+                let (exchange, layers) = (make(target), layers.clone());
+                let target = Some(target.clone());
+                clients.push(Client::open_over(target, layers, exchange, options.clone(), cx)?);
             }
         }
         if clients.is_empty() {
