@@ -46,6 +46,14 @@ fn uppercase() {
 }
 
 #[test]
+fn tls() {
+    let summary = run("tls");
+    if is_whole() {
+        draws_every_fault(&summary);
+    }
+}
+
+#[test]
 fn kv_keys() {
     run("kv-keys");
 }

@@ -88,6 +88,7 @@ pub(super) fn clients(
             slots: 2,
             wanted: 3,
             is_strict: Rc::clone(&is_strict),
+            tls: None,
         };
         hosts.push(ground.client(sim, move || Talkers::start(&plan))?);
     }

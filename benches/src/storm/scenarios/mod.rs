@@ -23,6 +23,7 @@ mod pools;
 mod races;
 mod readers;
 mod restarts;
+mod secure;
 mod sentinels;
 mod signals;
 mod subscribers;
@@ -68,6 +69,13 @@ pub const ALL: &[Scenario] = &[
         about: "uppercase and clients that verify every byte, with all faults",
         run: loopback::uppercase,
         seeds: 80,
+        draws_all: true,
+    },
+    Scenario {
+        name: "tls",
+        about: "a server over TLS, with all faults: every byte, and no end in order of what was cut",
+        run: secure::run,
+        seeds: 40,
         draws_all: true,
     },
     Scenario {

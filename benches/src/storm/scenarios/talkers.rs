@@ -4,15 +4,18 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
+use protocol::link::Link;
+use protocol::tls::TlsClient;
 use protocol::{Buffer, Context, Flow, Limits, Output, Session};
 use reactor::{
     Address, ConnectOptions, Connector, Cx, Handler, Interest, LoopCx, Reactor, Reason,
-    Registration, Role, Stream, Timeout,
+    Registration, Role, Stream, Timeout, Token,
 };
 use testkit::Random;
 
 use super::exchange::Exchange;
 use super::ground::client_loop;
+use super::secure::NAME;
 
 /// How often a client looks for conversations to begin.
 const TENDING: Duration = Duration::from_millis(50);
@@ -32,6 +35,8 @@ pub(super) struct Plan {
     pub(super) wanted: usize,
     /// Returns whether a stream that ends early, in order, is a mistake of the server.
     pub(super) is_strict: Rc<dyn Fn() -> bool>,
+    /// What encrypts the conversations, which are then those of sessions.
+    pub(super) tls: Option<TlsClient>,
 }
 
 /// The clients of one host.
@@ -90,16 +95,29 @@ fn tend(cx: &mut LoopCx<'_, Talkers>) {
         let exchange = Exchange::new(&mut app.random, now, app.plan.change);
         let address = app.plan.address.clone();
         // A dial that fails at once is tried again.
-        let dialled = if is_raw || exchange.laziness().is_some() {
+        let options = ConnectOptions::DEFAULT;
+        let dialled = if let Some(tls) = app.plan.tls.clone() {
+            dial_over(&tls, Chat::new(number, exchange), &address, cx)
+        } else if is_raw || exchange.laziness().is_some() {
             let registration = Registration::new(Interest::BOTH).role(Role::Connection);
             let raw = Raw::new(number, exchange);
-            Connector::new(&address, &ConnectOptions::DEFAULT).register(registration, raw, cx)
+            Connector::new(&address, &options).register(registration, raw, cx)
         } else {
-            let chat = Chat { number, exchange, is_over: false, is_ended: false };
-            Stream::new(chat, LIMITS).connect(&address, &ConnectOptions::DEFAULT, cx)
+            Stream::new(Chat::new(number, exchange), LIMITS).connect(&address, &options, cx)
         };
         cx.app.slots[number].is_connected = dialled.is_ok();
     }
+}
+
+/// Dials for a conversation over TLS.
+fn dial_over(
+    tls: &TlsClient,
+    chat: Chat,
+    address: &Address,
+    cx: &mut LoopCx<'_, Talkers>,
+) -> io::Result<Token> {
+    let link = Link::with_layer(chat, tls.layer(NAME)?, LIMITS.into());
+    Stream::over(link).connect(address, &ConnectOptions::DEFAULT, cx)
 }
 
 /// A conversation of a raw handler.
@@ -187,6 +205,12 @@ struct Chat {
     exchange: Exchange,
     is_over: bool,
     is_ended: bool,
+}
+
+impl Chat {
+    fn new(number: usize, exchange: Exchange) -> Self {
+        Self { number, exchange, is_over: false, is_ended: false }
+    }
 }
 
 impl Session<Talkers> for Chat {
