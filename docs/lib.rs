@@ -11,6 +11,9 @@ pub mod getting_started {}
 #[doc = include_str!("src/embedding.md")]
 pub mod embedding {}
 
+#[doc = include_str!("src/http.md")]
+pub mod http {}
+
 #[doc = include_str!("src/tls.md")]
 pub mod tls {}
 

@@ -35,3 +35,8 @@ fn excerpts_of_kv_stand_in_its_source() {
 fn excerpts_of_the_storm_stand_in_the_example() {
     check(include_str!("../src/storm.md"), include_str!("../../reactor/examples/storm.rs"));
 }
+
+#[test]
+fn excerpts_of_http_stand_in_the_example() {
+    check(include_str!("../src/http.md"), include_str!("../../reactor/examples/json.rs"));
+}

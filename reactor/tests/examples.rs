@@ -236,24 +236,84 @@ fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
 }
 
 #[test]
-fn http_answers_four_kinds_of_requests() {
-    let (_http, address) = Example::listening("http", &[]);
-    let cases = [
-        ("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", "HTTP/1.0 200 OK\r\n", "Hello!\n"),
-        ("GET /other HTTP/1.1\r\n\r\n", "HTTP/1.0 404 Not Found\r\n", "no such page.\n"),
-        ("nonsense\r\n\r\n", "HTTP/1.0 400 Bad Request\r\n", "not an HTTP request.\n"),
-        (
-            "POST / HTTP/1.0\r\n\r\n",
-            "HTTP/1.0 405 Method Not Allowed\r\n",
-            "Only GET is allowed.\n",
-        ),
-    ];
-    for (request, start, end) in cases {
-        let answer = ask(&address, request);
-        assert!(answer.starts_with(start) && answer.ends_with(end), "{request:?}: {answer:?}");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an empty line ends the headers");
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer:?}");
+fn json_counts_for_clients_that_send_many_requests() {
+    let (_json, address) = Example::listening("json", &[]);
+    let requests = "GET /counters HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /counters/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n5\
+        POST /counters/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n-7\r\n0\r\n\r\n\
+        GET /counters HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /counters/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\
+        PUT /counters/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n5\
+        GET /other HTTP/1.0\r\n\r\n";
+    let answer = ask(&address, requests);
+    let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|it| &it[..3]).collect();
+    assert_eq!(statuses, ["200", "200", "200", "200", "400", "405", "404"], "{answer}");
+    for body in
+        ["{}", "{\"name\":\"a\",\"value\":5}", "{\"name\":\"a\",\"value\":-2}", "{\"a\":-2}"]
+    {
+        assert!(answer.contains(&format!("\r\n\r\n{body}HTTP/1.1 ")), "{body}: {answer}");
     }
+    assert_eq!(answer.matches("\r\nDate: ").count(), 7, "{answer}");
+}
+
+/// Runs curl, and returns what it prints: the head and the body, or what it reports.
+fn curl(args: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*"])
+        .args(args)
+        .output()
+        .expect("curl starts");
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+#[test]
+fn json_serves_curl() {
+    if !testkit::has_peer("curl") {
+        return;
+    }
+    let (_json, address) = Example::listening("json", &[]);
+    let (list, one) =
+        (format!("http://{address}/counters"), format!("http://{address}/counters/a"));
+    let cases: [(&[&str], &str, &str); 8] = [
+        (&["-i", &list], "HTTP/1.1 200 OK", "{}"),
+        (&["-i", "--http1.0", &list], "Connection: close", "{}"),
+        (&["-I", &list], "Content-Length: 2", ""),
+        (&["-i", "-d", "5", &one], "HTTP/1.1 200 OK", "{\"name\":\"a\",\"value\":5}"),
+        // In chunks.
+        (
+            &["-i", "-d", "5", "-H", "Transfer-Encoding: chunked", &one],
+            "HTTP/1.1 200 OK",
+            "{\"name\":\"a\",\"value\":10}",
+        ),
+        (
+            &["-i", "-d", "5", "-H", "Expect: 100-continue", &one],
+            "HTTP/1.1 100 Continue",
+            "{\"name\":\"a\",\"value\":15}",
+        ),
+        (&["-i", "-X", "OPTIONS", &one], "Allow: OPTIONS, POST", ""),
+        (&["-i", "--path-as-is", "--request-target", &list, &list], "200 OK", "{\"a\":15}"),
+    ];
+    for (args, line, body) in cases {
+        let answer = curl(args);
+        assert!(answer.contains(&format!("{line}\r\n")), "{args:?}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{args:?}: {answer}");
+    }
+    // A body that is too large is refused before it is sent, and the client says so.
+    let large = format!("@{}", std::env::current_exe().expect("this is a file").display());
+    let answer = curl(&["-i", "--data-binary", &large, "-H", "Expect: 100-continue", &one]);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    // Several requests use one connection.
+    let output = Command::new("curl")
+        .args(["--silent", "--verbose", "--noproxy", "*", &list, &list, "-d", "1", &one])
+        .output()
+        .expect("curl starts");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        log.matches("* Connected to ").count() + log.matches("* Established").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[test]

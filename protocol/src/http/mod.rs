@@ -2,6 +2,8 @@
 //!
 //! - A [`Server`] is the session of a connection. It delivers requests to a [`Service`], as a view of
 //!   the head and the pieces of the body, and sends what the service writes into a [`Response`].
+//! - A [`Router`] is a service that chooses a handler by path and method: for small requests and
+//!   responses.
 //! - A [`Client`] is the session of a connection to a server. It sends what a [`Requester`] writes into
 //!   a [`Request`], and delivers the responses. An [`IdlePool`] keeps account of idle connections.
 //! - [`Options`] and [`ClientOptions`] limit what the peer may ask for. A [`Refusal`] says what is wrong with a message.
@@ -41,11 +43,13 @@ mod head;
 mod incoming;
 mod options;
 mod outgoing;
+mod percent;
 mod pool;
 mod refusal;
 mod request;
 mod requester;
 mod response;
+mod router;
 mod server;
 mod service;
 mod status;
@@ -56,11 +60,13 @@ pub use date::{Clock, format_date, parse_date};
 pub use fields::{Field, Fields};
 pub use head::{BodyLength, OwnedRequestHead, RequestHead, ResponseHead, Version};
 pub use options::Options;
+pub use percent::{decode_percent, query_pairs};
 pub use pool::{IdleOptions, IdlePool};
 pub use refusal::Refusal;
 pub use request::{Request, RequestBuilder};
 pub use requester::Requester;
 pub use response::{Head, Response};
+pub use router::{RoutedRequest, Router, RouterService};
 pub use server::{Server, TIMEOUT_KEY};
 pub use service::Service;
 pub use status::Status;

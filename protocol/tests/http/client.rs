@@ -11,7 +11,7 @@ use protocol::{Context, Flow, Reason};
 
 /// Sends requests of these methods, one after the other, and records what it is told.
 #[derive(Debug, Default)]
-struct Script {
+pub(crate) struct Script {
     methods: Vec<&'static str>,
     body: Option<&'static str>,
     log: Vec<String>,
@@ -20,7 +20,7 @@ struct Script {
 }
 
 impl Script {
-    fn of(methods: &[&'static str]) -> Self {
+    pub(crate) fn of(methods: &[&'static str]) -> Self {
         let methods = methods.iter().rev().copied().collect();
         Self { methods, ..Self::default() }
     }
@@ -83,12 +83,12 @@ impl<A> Requester<A> for Script {
     }
 }
 
-fn options() -> Arc<ClientOptions> {
+pub(crate) fn options() -> Arc<ClientOptions> {
     ClientOptions::default().shared().expect("the defaults are right")
 }
 
 /// Answers the requests with `pieces`, and then ends the stream. Returns the log and the reason.
-fn answer(script: Script, pieces: &[&[u8]]) -> (Vec<String>, String) {
+pub(crate) fn answer(script: Script, pieces: &[&[u8]]) -> (Vec<String>, String) {
     let mut client = Client::new(script, options());
     let mut wire = Wire::new(&mut client);
     wire.run(&mut ());

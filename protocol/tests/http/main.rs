@@ -5,5 +5,11 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod costs;
+mod differential;
+mod framing;
+mod property;
 mod recorder;
+mod router;
 mod server;
+mod smuggling;

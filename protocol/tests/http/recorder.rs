@@ -82,6 +82,10 @@ impl<A> Service<A> for Recorder {
         Flow::Continue
     }
 
+    fn hung_up(&mut self, _: &mut Response<'_>, _: &mut Context<'_, A>) -> Flow {
+        Flow::Close
+    }
+
     fn refused(&mut self, refusal: Refusal, response: &mut Response<'_>, _: &mut Context<'_, A>) {
         self.refusals.push(refusal);
         response.error(refusal.status());
@@ -102,10 +106,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the status codes of the responses that were sent.
+    /// Returns the status codes of the final responses that were sent.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let lines = self.sent.split("\r\n").flat_map(|line| line.split("HTTP/1.1 ").nth(1));
-        lines.map(|rest| rest[..3].parse().expect("a status has three digits")).collect()
+        let codes = lines.map(|rest| rest[..3].parse().expect("a status has three digits"));
+        codes.filter(|code| *code >= 200).collect()
     }
 }
 
