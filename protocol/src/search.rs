@@ -32,6 +32,42 @@ fn find_in_words(bytes: &[u8], byte: u8) -> Option<usize> {
     Some(words.len() * 8 + place)
 }
 
+/// Returns the index of the first control byte of ASCII other than the tabulator.
+#[cfg(feature = "http")]
+#[inline]
+pub(crate) fn find_control(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let place = from + find_low_or_delete(&bytes[from..])?;
+        if bytes[place] != b'\t' {
+            return Some(place);
+        }
+        from = place + 1;
+    }
+}
+
+/// Returns the index of the first byte below 32 or equal to 127, word by word.
+#[cfg(feature = "http")]
+#[inline]
+fn find_low_or_delete(bytes: &[u8]) -> Option<usize> {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const LOW: u64 = !HIGH;
+    const TO_SPACE: u64 = u64::from_ne_bytes([0x80 - 0x20; 8]);
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // No sum of a byte reaches the next one.
+        let low = word & LOW;
+        let found = (!(low + TO_SPACE) | (low + ONES)) & !word & HIGH;
+        if found != 0 {
+            return Some(place * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|it| *it < 0x20 || *it == 0x7f)?;
+    Some(words.len() * 8 + place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +89,25 @@ mod tests {
                 let bytes = [other, other, byte, other, byte, other, other, other, other];
                 let first = if other == byte { 0 } else { 2 };
                 assert_eq!(find_byte(&bytes, byte), Some(first), "{byte} among {other}");
+            }
+        }
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn control_bytes_are_found_wherever_they_stand() {
+        for length in 0..40 {
+            for place in 0..length {
+                for byte in 0..=255_u8 {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[place] = byte;
+                    if place > 0 {
+                        bytes[place - 1] = b'\t';
+                    }
+                    let is_control = byte.is_ascii_control() && byte != b'\t';
+                    let expected = is_control.then_some(place);
+                    assert_eq!(find_control(&bytes), expected, "{byte} at {place} of {length}");
+                }
             }
         }
     }

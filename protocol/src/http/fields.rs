@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Refusal;
-use crate::search::find_byte;
+use crate::search::{find_byte, find_control};
 
 /// Where the parts of a field line are in its section. Two bytes each, since a head is smaller.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,10 +53,15 @@ const TOKEN: [bool; 256] = {
 /// Returns the length of the token at the beginning of `bytes`.
 #[inline]
 pub(super) fn token_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
+    let mut length = 0;
+    while length < bytes.len() && TOKEN[usize::from(bytes[length])] {
+        length += 1;
+    }
+    length
 }
 
 /// Returns whether `bytes` are a token: the name of a field, or a method.
+#[inline]
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && token_length(bytes) == bytes.len()
 }
@@ -64,8 +69,7 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 /// Returns whether there is a control byte other than the tabulator.
 #[inline]
 pub(super) fn has_control(bytes: &[u8]) -> bool {
-    // Without an early end, so that the compiler makes vector instructions of it.
-    bytes.iter().fold(false, |bad, it| bad | ((*it < 0x20) & (*it != b'\t')) | (*it == 0x7f))
+    find_control(bytes).is_some()
 }
 
 fn is_space(byte: u8) -> bool {
@@ -115,9 +119,17 @@ pub(super) fn parse_lines(
         while value < section.len() && is_space(section[value]) {
             value += 1;
         }
-        let Some(length) = find_byte(&section[value..], b'\n') else { return Ok(None) };
-        let next = value + length + 1;
-        let value_end = trim_value(section, value, next)?;
+        let Some(length) = find_control(&section[value..]) else { return Ok(None) };
+        let next = match section[value + length..] {
+            [b'\r', b'\n', ..] => value + length + 2,
+            [b'\r'] => return Ok(None),
+            [b'\r' | b'\n', ..] => return Err(Refusal::LineEnd),
+            _ => return Err(Refusal::Control),
+        };
+        let mut value_end = value + length;
+        while value_end > value && is_space(section[value_end - 1]) {
+            value_end -= 1;
+        }
         if next > SECTION_MAX {
             return Err(Refusal::HeadTooLarge);
         }
@@ -131,22 +143,6 @@ pub(super) fn parse_lines(
         count += 1;
         at = next;
     }
-}
-
-/// Checks a value whose line ends before `next`. Returns where the value ends.
-#[inline]
-fn trim_value(section: &[u8], value: usize, next: usize) -> Result<usize, Refusal> {
-    let Some((b'\r', bytes)) = section[value..next - 1].split_last() else {
-        return Err(Refusal::LineEnd);
-    };
-    if has_control(bytes) {
-        return Err(if bytes.contains(&b'\r') { Refusal::LineEnd } else { Refusal::Control });
-    }
-    let mut end = value + bytes.len();
-    while end > value && is_space(section[end - 1]) {
-        end -= 1;
-    }
-    Ok(end)
 }
 
 /// How far the search for the end of a section has got.

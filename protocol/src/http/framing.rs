@@ -8,7 +8,7 @@ use super::{BodyLength, Refusal, Version};
 /// What the fields of a head say.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts<'a> {
-    pub(super) host: Option<&'a str>,
+    pub(super) host: Option<&'a [u8]>,
     pub(super) length: Option<u64>,
     pub(super) coding: Option<Coding>,
     pub(super) says_close: bool,
@@ -77,7 +77,7 @@ impl<'a> Facts<'a> {
         if !is_host(value) {
             return Err(Refusal::Host);
         }
-        self.host = Some(str::from_utf8(value).map_err(|_| Refusal::Host)?);
+        self.host = Some(value);
         Ok(())
     }
 

@@ -42,7 +42,7 @@ pub struct RequestHead<'a> {
     target_text: &'a str,
     target: Target<'a>,
     fields: Fields<'a>,
-    host: &'a str,
+    host: &'a [u8],
     version: Version,
     body: BodyLength,
     is_kept: bool,
@@ -93,7 +93,7 @@ impl<'a> RequestHead<'a> {
     /// Returns the host that is meant, with its port if there is one: that of an absolute target,
     /// otherwise that of the field `Host`. It is empty if a request of HTTP/1.0 has none.
     pub fn host(&self) -> &'a str {
-        self.host
+        str::from_utf8(self.host).expect("a host is ASCII")
     }
 
     /// Returns whether the client waits for a `100 Continue` before it sends the body.
@@ -135,7 +135,9 @@ impl<'a> RequestHead<'a> {
         let target = Target::parse(line.target, line.method)?;
         let host = match (target, facts.host) {
             (_, None) if line.version == Version::Http11 => return Err(Refusal::NoHost),
-            (Target::Absolute { authority, .. } | Target::Authority(authority), _) => authority,
+            (Target::Absolute { authority, .. } | Target::Authority(authority), _) => {
+                authority.as_bytes()
+            }
             (_, host) => host.unwrap_or_default(),
         };
         Ok(Self {
@@ -192,12 +194,16 @@ impl<'a> RequestLine<'a> {
         if method.is_empty() || target.is_empty() || target.contains(&b' ') {
             return Err(Refusal::RequestLine);
         }
-        let is_odd = |it: &u8| (*it < 0x21) | (*it > 0x7e) | (*it == b'#');
-        if target.iter().fold(false, |odd, it| odd | is_odd(it)) {
+        if target.iter().any(|it| !(0x21..=0x7e).contains(it) || *it == b'#') {
             return Err(Refusal::Target);
         }
         // Both are ASCII.
-        let method = str::from_utf8(method).map_err(|_| Refusal::RequestLine)?;
+        let method = match method {
+            b"GET" => "GET",
+            b"POST" => "POST",
+            b"HEAD" => "HEAD",
+            _ => str::from_utf8(method).map_err(|_| Refusal::RequestLine)?,
+        };
         let target = str::from_utf8(target).map_err(|_| Refusal::Target)?;
         Ok(Self { method, target, version: version? })
     }

@@ -282,8 +282,11 @@ impl Head<'_> {
         if !self.is_first || is_of_session(name) {
             return;
         }
-        self.has_date |= name.eq_ignore_ascii_case("date");
-        self.has_server |= name.eq_ignore_ascii_case("server");
+        match name.len() {
+            4 => self.has_date |= name.eq_ignore_ascii_case("date"),
+            6 => self.has_server |= name.eq_ignore_ascii_case("server"),
+            _ => {}
+        }
         append_field(self.output, name, value);
     }
 

@@ -89,10 +89,44 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Returns whether `bytes` are a port, or empty: up to five digits.
 fn is_port(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_digit)
-        && str::from_utf8(bytes).is_ok_and(|it| it.is_empty() || it.parse::<u16>().is_ok())
+    let number = bytes.iter().try_fold(0_u32, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { Some(number * 10 + u32::from(digit)) }
+    });
+    bytes.len() <= 5 && number.is_some_and(|number| number <= u16::MAX.into())
 }
+
+/// The bytes of a registered name or an address of IPv4 (RFC 3986 section 3.2.2).
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        table[byte] = it.is_ascii_alphanumeric()
+            || matches!(
+                it,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 /// Returns whether `bytes` are a host with an optional port, or empty (RFC 3986 section 3.2.2).
 pub(super) fn is_host(bytes: &[u8]) -> bool {
@@ -106,8 +140,10 @@ pub(super) fn is_host(bytes: &[u8]) -> bool {
             &rest[end + 1..]
         }
         _ => {
-            let is_valid = |it: &u8| it.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(it);
-            let end = bytes.iter().position(|it| !is_valid(it)).unwrap_or(bytes.len());
+            let mut end = 0;
+            while end < bytes.len() && NAME[usize::from(bytes[end])] {
+                end += 1;
+            }
             &bytes[end..]
         }
     };

@@ -7,6 +7,7 @@ mod client;
 mod common;
 mod costs;
 mod differential;
+mod exchanges;
 mod framing;
 mod property;
 mod recorder;

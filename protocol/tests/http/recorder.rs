@@ -112,7 +112,23 @@ impl Outcome {
         let codes = lines.map(|rest| rest[..3].parse().expect("a status has three digits"));
         codes.filter(|code| *code >= 200).collect()
     }
+
+    /// Checks that this and `other` delivered the same requests and sent responses with the same
+    /// status. They may be the same stream in other pieces. An invalid line in a head whose end never
+    /// comes is found in one piece alone.
+    pub(crate) fn check_like(&self, other: &Self) {
+        assert_eq!(self.requests, other.requests);
+        let (statuses, others) = (self.statuses(), other.statuses());
+        let is_cut = [self, other].iter().any(|it| it.ends == [TRUNCATED]);
+        let common = if is_cut { statuses.len().min(others.len()) } else { usize::MAX };
+        let both = [&statuses, &others].map(|it| &it[..it.len().min(common)]);
+        assert_eq!(both[0], both[1], "{self:#?} {other:#?}");
+        assert!(statuses.len().abs_diff(others.len()) <= 1);
+    }
 }
+
+/// The reason for the end of a connection whose stream ends in a message.
+const TRUNCATED: &str = "refused: the stream ended in the middle of a message";
 
 pub(crate) fn options() -> Arc<Options> {
     Options::default().shared().expect("the defaults are right")
