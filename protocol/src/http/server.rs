@@ -179,7 +179,7 @@ impl<S> Server<S> {
         let is_called = self.stage != Stage::Head;
         match context.cause {
             Cause::Opened | Cause::Input => Ok(Next::Step),
-            Cause::Woken if is_called => {
+            Cause::Woken if is_called || self.is_paused => {
                 let flow = self.call(output, context, S::resume);
                 self.is_paused &= flow != Flow::Continue;
                 self.settle(flow)
