@@ -110,7 +110,7 @@ fn is_stricter_here(refusal: Refusal, bytes: &[u8]) -> bool {
 fn heads_are_read_as_another_parser_reads_them() {
     let mut random = Random::new(1);
     let (mut accepted, mut refused, mut both) = (0, 0, 0);
-    for _ in 0..60_000 {
+    for _ in 0..20_000 {
         let bytes = random_head(&mut random);
         let text = bytes.escape_ascii();
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -139,5 +139,5 @@ fn heads_are_read_as_another_parser_reads_them() {
             (here, there) => panic!("{here:?} here, {there:?} there: {text}"),
         }
     }
-    assert!(accepted > 2000 && refused > 5000 && both > 10_000, "{accepted} {refused} {both}");
+    assert!(accepted > 500 && refused > 2000 && both > 5000, "{accepted} {refused} {both}");
 }

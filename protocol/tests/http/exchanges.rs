@@ -568,7 +568,7 @@ fn a_stream_that_ends_in_a_request_is_reported() {
 }
 
 #[test]
-fn a_body_that_comes_slowly_enough_is_refused() {
+fn a_body_that_comes_too_slowly_is_refused() {
     let post = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
     let mut wire = wire(Plan::default());
     wire.feed(post, &mut ());

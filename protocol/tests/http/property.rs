@@ -117,7 +117,7 @@ fn response() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn requests_arrive_as_they_were_sent(cases in vec(request(), 1..6), sizes in sizes()) {
