@@ -89,7 +89,8 @@ impl Outgoing {
     /// Begins the body, whose length is `left` if the framing is a length.
     pub(super) fn begin_body(&mut self, framing: Framing, left: u64, is_silent: bool) {
         (self.framing, self.left, self.is_silent) = (framing, left, is_silent);
-        let is_empty = framing == Framing::Length && left == 0;
+        // A body of which only the length is sent is complete with the head.
+        let is_empty = framing == Framing::Length && (left == 0 || is_silent);
         self.stage = if is_empty { Stage::Finished } else { Stage::Body };
     }
 

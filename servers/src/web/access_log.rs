@@ -21,7 +21,7 @@ pub(crate) enum LogFormat {
 /// What a line says. Text is as the client has sent it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record<'a> {
-    pub(crate) peer: &'a str,
+    pub(crate) peer: String,
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) version: &'a str,
@@ -132,7 +132,7 @@ mod tests {
 
     fn record() -> Record<'static> {
         Record {
-            peer: "192.0.2.7",
+            peer: "192.0.2.7".to_owned(),
             method: "GET",
             target: "/a?b=\"c\"",
             version: "HTTP/1.1",
@@ -173,7 +173,7 @@ mod tests {
     fn no_byte_of_a_client_ends_a_line_or_leaves_its_quotation_marks() {
         for byte in 0..=u8::MAX {
             let agent = [byte, b'z'];
-            let record = Record { agent: &agent, peer: "", ..record() };
+            let record = Record { agent: &agent, peer: String::new(), ..record() };
             for format in [LogFormat::Combined, LogFormat::Json] {
                 let line = line(format, &record);
                 assert_eq!(line.matches('\n').count(), 1, "{byte}");

@@ -1,9 +1,12 @@
 //! The state of the server, which all its connections share.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reactor::{LoopCx, Signal};
+use protocol::Limits;
+use protocol::http::ClientOptions;
+use reactor::{ConnectOptions, LoopCx, Signal};
 
 use super::args::WebArgs;
 use super::cache::{Cache, CacheLimits};
@@ -11,8 +14,10 @@ use super::config::Config;
 use super::file::Opening;
 use super::files::Files;
 use super::journal::Journal;
+use super::proxy::{Dialer, Proxy};
 
-/// How long lines of the access log are collected at most.
+/// How long lines of the access log are collected at most, and how often idle connections to other
+/// servers are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The state of the server: one value, which is lent to every call, so there are no locks.
@@ -20,6 +25,7 @@ pub struct App {
     pub(crate) config: Config,
     pub(crate) cache: Cache,
     pub(crate) journal: Option<Journal>,
+    pub(crate) proxy: Proxy,
 }
 
 impl App {
@@ -41,7 +47,8 @@ impl App {
         };
         let open = |path| Journal::open(path, args.log_format);
         let journal = args.access_log.as_deref().map(open).transpose()?;
-        Ok(Self { config, cache: Cache::new(limits, opening), journal })
+        let cache = Cache::new(limits, opening);
+        Ok(Self { config, cache, journal, proxy: Proxy::new(args) })
     }
 
     /// Returns what answers with files.
@@ -64,5 +71,31 @@ pub(crate) fn start(cx: &mut LoopCx<'_, App>) -> io::Result<()> {
             }
         })?;
     }
+    if !cx.app.proxy.routes.is_empty() {
+        start_proxy(cx)?;
+    }
+    Ok(())
+}
+
+/// Starts the source that opens connections to other servers, and closes idle ones in time.
+fn start_proxy(cx: &mut LoopCx<'_, App>) -> io::Result<()> {
+    let silence = cx.app.proxy.timeout;
+    let options = ClientOptions {
+        // It is passed on, and never in memory as a whole.
+        body_size_max: u64::MAX,
+        head_timeout: silence,
+        body_timeout: silence,
+        ..ClientOptions::default()
+    };
+    let options = options.shared()?;
+    let timeout = cx.app.proxy.connect_timeout;
+    let connecting = ConnectOptions { timeout, ..ConnectOptions::DEFAULT };
+    let dialer = cx.spawn(Dialer::new(options, Arc::new(Limits::DEFAULT), connecting))?;
+    cx.app.proxy.set_dialer(dialer.into());
+    cx.every(TICK, |_, cx| {
+        while let Some(connection) = cx.app.proxy.expire(cx.now()) {
+            cx.close(connection);
+        }
+    })?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use reactor::Location;
 
 use super::access_log::LogFormat;
 use super::path::RequestPath;
@@ -82,6 +83,35 @@ pub struct WebArgs {
     /// Path that is answered with 200 and "ok", for supervisors and load balancers
     #[arg(long, value_name = "PATH", help_heading = "Other paths", value_parser = parse_path)]
     pub health: Option<String>,
+
+    /// Pass requests below a path on to another server of HTTP/1.1, such as /api=127.0.0.1:9000 or
+    /// /app=unix:/run/app.sock; may be given several times, the longest path that fits is taken
+    #[arg(long, value_name = "PATH=ADDRESS", help_heading = "Proxy", value_parser = parse_proxy)]
+    pub proxy: Vec<(String, Location)>,
+
+    /// Time for a connection to such a server to be established; then 504 is sent
+    #[arg(long, value_name = "TIME", help_heading = "Proxy", default_value = "5s",
+          value_parser = parse_duration)]
+    pub proxy_connect_timeout: Duration,
+
+    /// Time for which such a server may be silent while it is to answer; then 504 is sent, or the
+    /// response is cut
+    #[arg(long, value_name = "TIME", help_heading = "Proxy", default_value = "60s",
+          value_parser = parse_duration)]
+    pub proxy_timeout: Duration,
+
+    /// Idle connections that are kept for each such server
+    #[arg(long, value_name = "COUNT", help_heading = "Proxy", default_value_t = 32)]
+    pub proxy_idle: usize,
+
+    /// Time for which idle connections are kept: less than such a server keeps them
+    #[arg(long, value_name = "TIME", help_heading = "Proxy", default_value = "30s",
+          value_parser = parse_duration)]
+    pub proxy_keep: Duration,
+
+    /// Connections to each such server at most; then 503 is sent
+    #[arg(long, value_name = "COUNT", help_heading = "Proxy", default_value_t = 1024)]
+    pub proxy_connections: usize,
 
     /// File to which a line for each request is appended; - for standard output. SIGUSR2 opens it
     /// again, after it was moved
@@ -182,6 +212,17 @@ fn parse_path(text: &str) -> Result<String, String> {
     Ok(path.text().to_owned())
 }
 
+fn parse_proxy(text: &str) -> Result<(String, Location), String> {
+    let (path, address) = pair(text, "/api=127.0.0.1:9000")?;
+    let location: Location = address.parse().map_err(|error| format!("{error}"))?;
+    if location.is_datagram() {
+        return Err(format!(
+            "{address} is for datagrams: expected an address of TCP or a Unix socket"
+        ));
+    }
+    Ok((parse_path(path)?, location))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +243,10 @@ mod tests {
             (parse_error_page("404=x").map(drop), "begin with /"),
             (parse_path("/../x").map(drop), "above"),
             (parse_path("/a%2fb").map(drop), "slash"),
+            (parse_proxy("/api").map(drop), "a pair such as"),
+            (parse_proxy("api=127.0.0.1:1").map(drop), "begin with /"),
+            (parse_proxy("/api=127.0.0.1").map(drop), "port"),
+            (parse_proxy("/api=udp://127.0.0.1:1").map(drop), "datagrams"),
         ] {
             let error = result.expect_err(part);
             assert!(error.contains(part), "{error} does not say {part}");
@@ -215,5 +260,9 @@ mod tests {
         let media_type = parse_type(".x=text/x; charset=utf-8").expect("it is right");
         assert_eq!(media_type, ("x".to_owned(), "text/x; charset=utf-8".to_owned()));
         assert_eq!(parse_path("/a/./b%20c/").as_deref(), Ok("/a/b c/"));
+        for address in ["127.0.0.1:9000", "[::1]:9000", "localhost:9000", "unix:/run/app.sock"] {
+            let (path, location) = parse_proxy(&format!("/api={address}")).expect(address);
+            assert_eq!((path.as_str(), location.to_string().as_str()), ("/api", address));
+        }
     }
 }

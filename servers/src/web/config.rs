@@ -31,8 +31,9 @@ impl Config {
     /// One sentence: a folder cannot be served, or there is nothing to serve at all.
     pub(crate) fn new(args: &WebArgs) -> io::Result<Self> {
         let refused = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
-        if args.root.is_none() && args.host.is_empty() && args.health.is_none() {
-            let text = "there is nothing to serve: give a folder with --root";
+        let serves_paths = args.health.is_some() || !args.proxy.is_empty();
+        if args.root.is_none() && args.host.is_empty() && !serves_paths {
+            let text = "there is nothing to serve: give a folder with --root, or --proxy";
             return Err(refused(text.to_owned()));
         }
         if args.root.is_none() && !args.error_page.is_empty() {

@@ -117,6 +117,13 @@ impl RequestPath {
     pub(crate) fn is_hidden(&self) -> bool {
         self.is_hidden
     }
+
+    /// Returns whether it is `prefix` or below it.
+    pub(crate) fn is_below(&self, prefix: &str) -> bool {
+        let prefix = prefix.trim_end_matches('/');
+        let rest = self.text.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// Appends a `/` and the decoded segment. Returns whether it has an encoded slash.
@@ -341,6 +348,25 @@ mod tests {
             let mut encoded = String::new();
             encode(name.as_bytes(), &mut encoded);
             assert_eq!(RequestPath::parse(&encoded).expect(name).text(), name);
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_at_a_slash() {
+        for (path, prefix, is_below) in [
+            ("/api", "/api", true),
+            ("/api/", "/api", true),
+            ("/api/x", "/api", true),
+            ("/api/x", "/api/", true),
+            ("/apix", "/api", false),
+            ("/", "/", true),
+            ("/x", "/", true),
+            ("/x/../api/y", "/api", true),
+            ("/api/../x", "/api", false),
+            ("/api%2fx", "/api", false),
+        ] {
+            let path = RequestPath::parse(path).expect("it is a path");
+            assert_eq!(path.is_below(prefix), is_below, "{path:?} {prefix}");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 mod files;
 mod logs;
+mod proxy;
 mod slow;
 mod start;
 

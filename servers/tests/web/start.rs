@@ -32,6 +32,9 @@ fn errors_at_the_start_say_what_is_wrong() {
         (&["--root", &root, "--head-max", "1mb"], 1, "head_size_max"),
         (&["--root", &root, "--head-timeout", "0"], 2, "a positive time"),
         (&["--root", &root, "--host", "example"], 2, "a pair such as"),
+        (&["--root", &root, "--proxy", "/api"], 2, "a pair such as /api=127.0.0.1:9000"),
+        (&["--root", &root, "--proxy", "/api=udp://127.0.0.1:1"], 2, "datagrams"),
+        (&["--root", &root, "--proxy", "api=127.0.0.1:1"], 2, "begin with /"),
         (&["--root", &root, "--header", "Content-Length: 1"], 2, "by itself"),
         (&["--root", &root, "--log-format", "xml"], 2, "possible values: common, combined, json"),
     ] {
