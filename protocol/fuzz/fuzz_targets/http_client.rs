@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use protocol::testing::Choices;
 
 #[path = "../../tests/http/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod client;
 
 use client::{Script, answer};

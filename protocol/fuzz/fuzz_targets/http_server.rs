@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use protocol::testing::Choices;
 
 #[path = "../../tests/http/recorder.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod recorder;
 
 use recorder::{options, serve, serve_whole};
