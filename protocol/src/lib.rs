@@ -84,6 +84,8 @@ pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod upgrade;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use buffer::Buffer;
 pub use codec::{Codec, Decoded};

@@ -1,0 +1,11 @@
+//! WebSocket, both sides: against each other, against frames made by hand, and against tungstenite.
+
+#![cfg(feature = "websocket")]
+
+mod closing;
+mod differential;
+mod ends;
+mod frames;
+mod limits;
+mod properties;
+mod times;
