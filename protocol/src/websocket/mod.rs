@@ -24,7 +24,9 @@ pub use broadcast::Broadcast;
 pub use close::{CLOSE_REASON_MAX, CloseCode};
 pub use connection::Connection;
 pub use error::Error;
-pub use handshake::{Agreement, HandshakeError};
+pub use handshake::{
+    Accepted, Agreement, ClientHandshake, HandshakeError, accept, is_upgrade, server,
+};
 pub use message::{Kind, Message, Piece};
 pub use options::{Deflate, Options, Origins};
 pub use service::Service;

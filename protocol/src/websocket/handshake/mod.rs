@@ -1,11 +1,17 @@
 //! The opening handshake (RFC 6455 section 4).
 
+mod client;
+mod server;
+
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
+
+pub use client::ClientHandshake;
+pub use server::{Accepted, accept, is_upgrade, server};
 
 use super::Options;
 use super::deflate::Agreed;

@@ -1,0 +1,1 @@
+//! Autobahn's suite.

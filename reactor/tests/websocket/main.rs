@@ -1,0 +1,5 @@
+//! WebSocket with other programs as peers: `python3-websockets`, `ws` of Node, and Autobahn's suite.
+
+mod autobahn;
+mod echo;
+mod peers;
