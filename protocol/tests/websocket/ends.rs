@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use protocol::http::{self, RequestHead, Response};
 use protocol::testing::Wire;
 use protocol::websocket::{
-    Agreement, CloseCode, Connection, Kind, Message, Options, Piece, Sender, Service,
+    Agreement, Broadcast, Client, CloseCode, Connection, Kind, Message, Options, Piece, Sender,
+    Service, accept,
 };
 use protocol::{Context, Flow, Reason};
 
@@ -28,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) pauses: bool,
     /// What it sends when it is woken.
     pub(crate) to_send: Vec<Heard>,
+    /// What it shares then.
+    pub(crate) to_share: Option<Broadcast>,
     /// What it returns then.
     pub(crate) then: Option<Flow>,
     pub(crate) ended: Option<String>,
@@ -105,6 +109,9 @@ impl Service for Log {
     fn resume(&mut self, sender: &mut Sender<'_>, _: &mut Context<'_>) -> Flow {
         for message in std::mem::take(&mut self.to_send) {
             send(&message, sender);
+        }
+        if let Some(news) = self.to_share.take() {
+            sender.share(&news);
         }
         self.then.take().unwrap_or(Flow::Continue)
     }
@@ -209,4 +216,31 @@ pub(crate) fn fed(mut end: End, pieces: &[&[u8]]) -> Outcome {
     let sent = end.take_sent();
     let log = log(&mut end);
     Outcome { heard: std::mem::take(&mut log.heard), sent, ended: log.ended.take() }
+}
+
+/// Connects both ends through the handshake of HTTP.
+pub(crate) fn connect(
+    client: Log,
+    client_options: Options,
+    server: Log,
+    server_options: Options,
+) -> (Wire<Client<Log>>, End) {
+    let http_options = http::ClientOptions::default().shared().expect("no limit is zero");
+    let options = shared(client_options);
+    let mut client = Wire::new(Client::new(client, "a.example", "/", options, http_options));
+    client.run(&mut ());
+    let (options, mut agreement) = (shared(server_options), None);
+    let gate = |head: &RequestHead<'_>, response: &mut Response<'_>, _: &mut Context<'_>| {
+        let accepted = accept(head, &options).expect("it is a handshake");
+        accepted.respond(response);
+        agreement = Some(accepted.into_agreement());
+        Flow::Upgrade
+    };
+    let http_options = http::Options::default().shared().expect("no limit is zero");
+    let mut gate = Wire::new(http::Server::new(gate, http_options));
+    gate.feed(&client.take_sent(), &mut ());
+    client.feed(&gate.take_sent(), &mut ());
+    drop(gate);
+    assert!(client.session_mut().is_open(), "{:?}", client.reason());
+    (client, opened(Connection::server(server, agreement.expect("it was asked"))))
 }

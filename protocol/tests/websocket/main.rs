@@ -3,6 +3,7 @@
 #![cfg(feature = "websocket")]
 
 mod closing;
+mod compression;
 mod differential;
 mod ends;
 mod frames;

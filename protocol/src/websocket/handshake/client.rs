@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Agreement, HandshakeError, accept_of};
-use crate::http::{Fields, ResponseHead, Status};
-use crate::websocket::{Options, extension};
+use crate::http::{self, Fields, Request, Requester, ResponseHead, Status};
+use crate::websocket::{Connection, Options, Service, extension};
+use crate::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
 /// How many characters a key has.
 const KEY_SIZE: usize = 24;
@@ -96,6 +97,181 @@ impl ClientHandshake {
         match (place, chosen.next()) {
             (Some(place), None) => Ok(Some(place as u16)),
             _ => Err(HandshakeError::Subprotocol),
+        }
+    }
+}
+
+/// What a client requests.
+#[derive(Debug)]
+struct Asking {
+    handshake: ClientHandshake,
+    host: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    answer: Option<Result<Agreement, HandshakeError>>,
+}
+
+impl<A> Requester<A> for Asking {
+    fn ready(&mut self, request: &mut Request<'_>, _: &mut Context<'_, A>) -> Flow {
+        if request.is_begun() || self.answer.is_some() {
+            return Flow::Continue;
+        }
+        let mut head = request.head("GET", &self.target, &self.host).upgrade("websocket");
+        for (name, value) in self.handshake.fields() {
+            head = head.field(name, value);
+        }
+        for (name, value) in &self.fields {
+            head = head.field(name, value);
+        }
+        head.empty();
+        Flow::Continue
+    }
+
+    fn response(
+        &mut self,
+        head: &ResponseHead<'_>,
+        _: &mut Request<'_>,
+        _: &mut Context<'_, A>,
+    ) -> Flow {
+        let answer = self.handshake.check(head);
+        let flow = if answer.is_ok() { Flow::Upgrade } else { Flow::Close };
+        self.answer = Some(answer);
+        flow
+    }
+}
+
+/// The session of a client from its request on: asks a server to change to WebSocket, and is a
+/// [`Connection`] when it has.
+///
+/// If the server does not change, the connection ends with a [`HandshakeError`] as its reason, which
+/// [`Service::closed`] gets.
+///
+/// ```
+/// use protocol::websocket::{self, Client, Message, Options, Sender, Service};
+/// use protocol::{Context, Flow, http, testing::Wire};
+///
+/// struct Prints;
+/// impl Service for Prints {
+///     fn open(&mut self, sender: &mut Sender<'_>, _: &mut Context<'_>) -> Flow {
+///         sender.text("subscribe");
+///         Flow::Continue
+///     }
+///     fn message(&mut self, message: Message<'_>, _: &mut Sender<'_>, _: &mut Context<'_>) -> Flow {
+///         println!("{message:?}");
+///         Flow::Continue
+///     }
+/// }
+///
+/// let (options, http) = (Options::default().shared()?, http::ClientOptions::default().shared()?);
+/// let client = Client::new(Prints, "example.org", "/news", options, http)
+///     .field("Authorization", "Bearer abc");
+/// let mut wire = Wire::new(client);
+/// wire.run(&mut ());
+/// assert!(wire.take_sent().starts_with(b"GET /news HTTP/1.1\r\nHost: example.org\r\n"));
+/// # Ok::<(), protocol::LimitsError>(())
+/// ```
+#[derive(Debug)]
+pub struct Client<S> {
+    state: State<S>,
+}
+
+#[derive(Debug)]
+enum State<S> {
+    Asking(Box<http::Client<Asking>>, S),
+    Open(Connection<S>),
+    /// A call has panicked.
+    Lost,
+}
+
+impl<S> Client<S> {
+    /// Returns the session of a connection that has not begun. `host` is the name of the server, with
+    /// its port unless that is the usual one; `target` is the path, with its query.
+    pub fn new(
+        service: S,
+        host: &str,
+        target: &str,
+        options: Arc<Options>,
+        http: Arc<http::ClientOptions>,
+    ) -> Self {
+        let asking = Asking {
+            handshake: ClientHandshake::new(options),
+            host: host.to_owned(),
+            target: target.to_owned(),
+            fields: Vec::new(),
+            answer: None,
+        };
+        Self { state: State::Asking(Box::new(http::Client::new(asking, http)), service) }
+    }
+
+    /// Adds a field to the request, such as `Origin`, `Authorization` or `Cookie`.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        if let State::Asking(client, _) = &mut self.state {
+            client.requester_mut().fields.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// Returns whether the server has changed to WebSocket.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Returns the service. `None` after a panic.
+    pub fn service_mut(&mut self) -> Option<&mut S> {
+        match &mut self.state {
+            State::Asking(_, service) => Some(service),
+            State::Open(connection) => Some(connection.service_mut()),
+            State::Lost => None,
+        }
+    }
+
+    /// Becomes a connection if the server has agreed.
+    fn open(&mut self) -> Result<(), Reason> {
+        let State::Asking(client, service) = std::mem::replace(&mut self.state, State::Lost) else {
+            return Ok(());
+        };
+        match client.into_requester().answer {
+            Some(Ok(agreement)) => {
+                self.state = State::Open(Connection::client(service, agreement));
+                Ok(())
+            }
+            _ => Err(Reason::refused("bug in the client of HTTP: it upgrades without an answer")),
+        }
+    }
+}
+
+impl<A, S: Service<A>> Session<A> for Client<S> {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, A>,
+    ) -> Result<Flow, Reason> {
+        let flow = match &mut self.state {
+            State::Asking(client, _) => {
+                let flow = client.advance(input, output, context)?;
+                if let Some(Err(error)) = client.requester().answer {
+                    return Err(Reason::refused(error));
+                }
+                flow
+            }
+            State::Open(connection) => return connection.advance(input, output, context),
+            State::Lost => return Ok(Flow::Close),
+        };
+        if flow != Flow::Upgrade {
+            return Ok(flow);
+        }
+        self.open()?;
+        context.cause = Cause::Opened;
+        self.advance(input, output, context)
+    }
+
+    fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        match &mut self.state {
+            State::Asking(_, service) => service.closed(reason, context),
+            State::Open(connection) => connection.closed(reason, context),
+            State::Lost => {}
         }
     }
 }

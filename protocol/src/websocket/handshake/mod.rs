@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-pub use client::ClientHandshake;
+pub use client::{Client, ClientHandshake};
 pub use server::{Accepted, accept, is_upgrade, server};
 
 use super::Options;
