@@ -38,6 +38,7 @@ impl Agreed {
 #[derive(Default)]
 struct Kept {
     compressors: Vec<(u8, u8, Box<Compress>)>,
+    #[allow(clippy::vec_box)] // They go from here to a connection and back as they are.
     decompressors: Vec<Box<Decompress>>,
 }
 
