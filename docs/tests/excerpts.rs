@@ -40,3 +40,8 @@ fn excerpts_of_the_storm_stand_in_the_example() {
 fn excerpts_of_http_stand_in_the_example() {
     check(include_str!("../src/http.md"), include_str!("../../reactor/examples/json.rs"));
 }
+
+#[test]
+fn excerpts_of_websocket_stand_in_the_example() {
+    check(include_str!("../src/websocket.md"), include_str!("../../reactor/examples/websocket.rs"));
+}

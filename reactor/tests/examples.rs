@@ -419,3 +419,37 @@ fn two_loops_answer_on_one_port() {
     answers.dedup();
     assert_eq!(answers, ["loop 1\n", "loop 2\n"], "the kernel spreads connections over both");
 }
+
+#[test]
+fn websocket_serves_a_page_and_passes_messages_on() {
+    let (_example, address) = Example::listening("websocket", &[]);
+    let page = ask(&address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("new WebSocket"), "{page}");
+    let join = || {
+        let mut member = BufReader::new(connect(&address));
+        let request = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        member.get_mut().write_all(request.as_bytes()).expect("it is sent");
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            head.push_str(&read_line(&mut member));
+        }
+        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+        member
+    };
+    let mut members = [join(), join()];
+    // "Hello" as in RFC 6455 section 5.7, and a ping: its pong shows that both have joined.
+    for member in &mut members {
+        member.get_mut().write_all(b"\x89\x80\0\0\0\0").expect("it is sent");
+        let mut pong = [0; 2];
+        member.read_exact(&mut pong).expect("it comes");
+        assert_eq!(pong, *b"\x8a\x00");
+    }
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    members[0].get_mut().write_all(hello).expect("it is sent");
+    for member in &mut members {
+        let mut frame = [0; 7];
+        member.read_exact(&mut frame).expect("it comes");
+        assert_eq!(frame, *b"\x81\x05Hello");
+    }
+}

@@ -4,13 +4,14 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 17] = [
     ("chrt", "util-linux"),
     ("curl", "curl"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),
+    ("node", "nodejs"),
     ("openssl", "openssl"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),
