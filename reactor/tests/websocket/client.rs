@@ -33,5 +33,5 @@ pub(crate) fn run(
         .connect(location, &ConnectOptions::DEFAULT, &mut reactor.cx())
         .expect("it begins to connect");
     reactor.run_until(|app| app.has_ended).expect("it runs");
-    reactor.app
+    std::mem::take(&mut reactor.app)
 }
