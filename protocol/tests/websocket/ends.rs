@@ -5,8 +5,8 @@ use std::sync::Arc;
 use protocol::http::{self, RequestHead, Response};
 use protocol::testing::Wire;
 use protocol::websocket::{
-    Agreement, Broadcast, Client, CloseCode, Connection, Deflate, Kind, Message, Options, Piece,
-    Sender, Service, accept,
+    Agreement, Broadcast, Client, CloseCode, Connection, Kind, Message, Options, Piece, Sender,
+    Service, accept,
 };
 use protocol::{Context, Flow, Reason};
 
@@ -243,25 +243,4 @@ pub(crate) fn connect(
     drop(gate);
     assert!(client.session_mut().is_open(), "{:?}", client.reason());
     (client, opened(Connection::server(server, agreement.expect("it was asked"))))
-}
-
-/// Returns options that a fuzzer chooses by a byte. The limits are small, so that it reaches them.
-pub(crate) fn fuzzed(settings: u8) -> Options {
-    let bit = |place: u8| settings & (1 << place) != 0;
-    let deflate = Deflate {
-        size_min: 1,
-        context_takeover: bit(1),
-        peer_context_takeover: bit(2),
-        window_bits: if bit(3) { 9 } else { 15 },
-        peer_window_bits: if bit(4) { 9 } else { 15 },
-        ..Deflate::default()
-    };
-    Options {
-        message_size_max: if bit(5) { 300 } else { 100_000 },
-        fragments_max: 10,
-        controls_per_second_max: 20,
-        in_pieces: bit(6),
-        deflate: bit(0).then_some(deflate),
-        ..options()
-    }
 }

@@ -8,5 +8,6 @@ mod differential;
 mod ends;
 mod frames;
 mod limits;
+mod play;
 mod properties;
 mod times;

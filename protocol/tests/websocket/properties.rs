@@ -3,9 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use protocol::Random;
 use protocol::websocket::Options;
 
 use crate::ends::{Heard, Log, client, fed, masked, options, server, unmasked};
+use crate::play;
 
 /// A message, the sizes of its fragments, and a ping after each of them if there is to be one.
 fn message() -> impl Strategy<Value = (Heard, Vec<usize>, bool)> {
@@ -59,5 +61,41 @@ proptest! {
         let expected: Vec<Heard> = messages.into_iter().map(|(content, ..)| content).collect();
         prop_assert_eq!(outcome.heard, expected);
         prop_assert_eq!(outcome.sent.len(), pings * (3 + if is_client { 4 } else { 0 }));
+    }
+}
+
+/// Returns settings, the size of pieces, and frames that are mostly valid.
+fn played(random: &mut Random, frame: fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut all = random.bytes(2);
+    for _ in 0..1 + random.index(6) {
+        let size = random.index(140);
+        let mut payload = random.bytes(size);
+        if random.one_in(2) {
+            payload.fill(b'a');
+        }
+        let opcodes = [&0x81, &0x82, &0x01, &0x02, &0x00, &0x80, &0x89, &0x8A, &0x88, &0xC1, &0x41];
+        let opcode = *random.pick(&opcodes);
+        if opcode & 0x40 != 0 && random.one_in(2) {
+            // "Hello" (RFC 7692 section 7.2.3.1).
+            payload = vec![0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        }
+        if opcode & 0x08 != 0 {
+            payload.truncate(100);
+        }
+        all.extend(frame(opcode, &payload));
+        if random.one_in(8) {
+            let at = random.index(all.len());
+            all[at] ^= 1 << random.below(8);
+        }
+    }
+    all
+}
+
+#[test]
+fn any_bytes_come_to_the_same_whole_and_in_pieces() {
+    let mut random = Random::new(11);
+    for _ in 0..1000 {
+        play::server(&played(&mut random, masked));
+        play::client(&played(&mut random, unmasked));
     }
 }
