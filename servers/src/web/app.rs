@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use protocol::Limits;
 use protocol::http::ClientOptions;
+use protocol::websocket::{self, Deflate, Origins};
 use reactor::{ConnectOptions, LoopCx, Signal};
 
 use super::args::WebArgs;
@@ -26,6 +27,8 @@ pub struct App {
     pub(crate) cache: Cache,
     pub(crate) journal: Option<Journal>,
     pub(crate) proxy: Proxy,
+    /// What WebSockets may do.
+    pub(crate) websocket: Arc<websocket::Options>,
 }
 
 impl App {
@@ -48,7 +51,14 @@ impl App {
         let open = |path| Journal::open(path, args.log_format);
         let journal = args.access_log.as_deref().map(open).transpose()?;
         let cache = Cache::new(limits, opening);
-        Ok(Self { config, cache, journal, proxy: Proxy::new(args) })
+        let websocket = websocket::Options {
+            deflate: Some(Deflate::default()),
+            // It knows no user, so there is nothing that the page of another host could do with it.
+            origins: Origins::Any,
+            ..websocket::Options::default()
+        };
+        let websocket = websocket.shared()?;
+        Ok(Self { config, cache, journal, proxy: Proxy::new(args), websocket })
     }
 
     /// Returns what answers with files.

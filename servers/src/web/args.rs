@@ -84,6 +84,10 @@ pub struct WebArgs {
     #[arg(long, value_name = "PATH", help_heading = "Other paths", value_parser = parse_path)]
     pub health: Option<String>,
 
+    /// Path of a WebSocket that sends back what it receives; may be given several times
+    #[arg(long, value_name = "PATH", help_heading = "Other paths", value_parser = parse_path)]
+    pub echo: Vec<String>,
+
     /// Pass requests below a path on to another server of HTTP/1.1, such as /api=127.0.0.1:9000 or
     /// /app=unix:/run/app.sock; may be given several times, the longest path that fits is taken
     #[arg(long, value_name = "PATH=ADDRESS", help_heading = "Proxy", value_parser = parse_proxy)]

@@ -22,6 +22,7 @@ pub(crate) struct Config {
     /// Paths of the bodies of errors, by status.
     error_pages: Vec<(u16, RequestPath)>,
     health: Option<String>,
+    echo: Vec<String>,
 }
 
 impl Config {
@@ -31,7 +32,7 @@ impl Config {
     /// One sentence: a folder cannot be served, or there is nothing to serve at all.
     pub(crate) fn new(args: &WebArgs) -> io::Result<Self> {
         let refused = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
-        let serves_paths = args.health.is_some() || !args.proxy.is_empty();
+        let serves_paths = args.health.is_some() || !args.echo.is_empty() || !args.proxy.is_empty();
         if args.root.is_none() && args.host.is_empty() && !serves_paths {
             let text = "there is nothing to serve: give a folder with --root, or --proxy";
             return Err(refused(text.to_owned()));
@@ -50,6 +51,7 @@ impl Config {
             fields: args.fields.clone(),
             error_pages: Vec::new(),
             health: args.health.clone(),
+            echo: args.echo.clone(),
         };
         if let Some(folder) = &args.root {
             config.default_root = Some(config.add_root(folder, links)?);
@@ -105,6 +107,10 @@ impl Config {
 
     pub(crate) fn is_health(&self, path: &RequestPath) -> bool {
         self.health.as_deref() == Some(path.text())
+    }
+
+    pub(crate) fn is_echo(&self, path: &RequestPath) -> bool {
+        self.echo.iter().any(|own| own == path.text())
     }
 }
 

@@ -7,7 +7,7 @@
 //! 2. for a file: through the cache (`cache`), which opens it below its root (`root`, `file`), to the
 //!    response (`files`), which heeds conditions (`conditions`), ranges (`range`) and encodings
 //!    (`encoding`),
-//!    or for a path of another server: to the proxy (`proxy`),
+//!    or for a path of another server: to the proxy (`proxy`), or to a WebSocket (`echo`),
 //! 3. to the access log (`journal`, `access_log`).
 //!
 //! The state is one value, [`App`] (`app`), which the loop lends to every call. `args` and `config`
@@ -19,6 +19,7 @@ mod args;
 mod cache;
 mod conditions;
 mod config;
+mod echo;
 mod encoding;
 mod file;
 mod files;
@@ -44,6 +45,7 @@ use crate::{Application, Server, ServerArgs};
 
 pub use app::App;
 pub use args::WebArgs;
+pub use echo::Echo;
 pub use next::Next;
 pub use proxy::Tunnel;
 pub use service::WebService;

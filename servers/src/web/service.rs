@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use protocol::http::{Fields, Refusal, RequestHead, Response, Service, Status, Target, Version};
+use protocol::websocket::{self, Connection};
 use protocol::{Context, Flow, Reason};
 use reactor::time_of_day;
 
 use super::access_log::Record;
 use super::app::App;
+use super::echo::Echo;
 use super::files::{Sent, options, sent};
 use super::next::Next;
 use super::path::RequestPath;
@@ -33,6 +35,8 @@ enum Begun {
     Sent(Sent),
     /// It is passed on, and answered later.
     Passed,
+    /// The protocol has changed.
+    Changed(Sent),
 }
 
 impl WebService {
@@ -65,9 +69,34 @@ impl WebService {
             response.text(Status::OK, "ok\n");
             return Begun::Sent(sent(Status::OK, 3, response));
         }
+        if files.config.is_echo(&path) {
+            return self.echo(head, response, context);
+        }
         match context.app.proxy.route_of(&path) {
             Some(route) => self.pass_on(head, route, response, context),
             None => Begun::Sent(context.app.files(context.now).answer(head, &path, response)),
+        }
+    }
+
+    /// Changes to a WebSocket.
+    fn echo(
+        &mut self,
+        head: &RequestHead<'_>,
+        response: &mut Response<'_>,
+        context: &mut Context<'_, App>,
+    ) -> Begun {
+        match websocket::accept(head, &context.app.websocket) {
+            Ok(accepted) => {
+                accepted.respond(response);
+                let connection = Connection::server(Echo, accepted.into_agreement());
+                self.next = Some(Box::new(Next::Echo(Box::new(connection))));
+                Begun::Changed(Sent { status: Status::SWITCHING_PROTOCOLS, bytes: 0 })
+            }
+            Err(error) => {
+                error.respond(response);
+                let status = Status::new(error.status()).unwrap_or(Status::BAD_REQUEST);
+                Begun::Sent(Sent { status, bytes: 0 })
+            }
         }
     }
 
@@ -177,15 +206,15 @@ impl Service<App> for WebService {
         response: &mut Response<'_>,
         context: &mut Context<'_, App>,
     ) -> Flow {
-        match self.begin(head, response, context) {
-            Begun::Sent(sent) => {
-                if context.app.journal.is_some() {
-                    self.note(&record(head), sent, context);
-                }
-            }
-            Begun::Passed => {}
+        let (sent, flow) = match self.begin(head, response, context) {
+            Begun::Sent(sent) => (sent, Flow::Continue),
+            Begun::Changed(sent) => (sent, Flow::Upgrade),
+            Begun::Passed => return Flow::Continue,
+        };
+        if context.app.journal.is_some() {
+            self.note(&record(head), sent, context);
         }
-        Flow::Continue
+        flow
     }
 
     fn body(

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod files;
+mod large;
 mod logs;
 mod proxy;
 mod slow;

@@ -78,7 +78,7 @@ fn url(server: &Daemon, path: &str) -> String {
 }
 
 /// A server that handles each connection with `serve` on a thread of its own. Returns its address.
-fn serve(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+pub(crate) fn serve(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has one").to_string();
     let serve = std::sync::Arc::new(serve);
@@ -90,6 +90,36 @@ fn serve(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
         }
     });
     address
+}
+
+/// Reads the body of one request, of whatever framing, without a look at it, and answers with 204. The
+/// body ends with zeros, which no byte of an end in chunks is mistaken for.
+pub(crate) fn discard(mut stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("it can be"));
+    let Some(head) = read_head(&mut reader) else { return };
+    let head = head.to_ascii_lowercase();
+    let length = head
+        .split_once("content-length: ")
+        .and_then(|(_, rest)| rest.split("\r\n").next()?.parse::<u64>().ok());
+    let mut room = vec![0; 1 << 20];
+    match length {
+        Some(mut left) => {
+            while left > 0 {
+                match reader.read(&mut room) {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => left -= count as u64,
+                }
+            }
+        }
+        None => loop {
+            match reader.read(&mut room) {
+                Ok(0) | Err(_) => return,
+                Ok(count) if room[..count].ends_with(b"0\r\n\r\n") => break,
+                Ok(_) => {}
+            }
+        },
+    }
+    let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
 }
 
 /// Reads the head of a request. Returns `None` at the end.
@@ -399,4 +429,37 @@ fn too_many_connections_are_refused_with_503() {
     assert_eq!(curl(&url(&server, "/api/y"), &[]).status, 503);
     drop(waiting);
     wait_until("their end", || server.counters()["connections"] == 0);
+}
+
+#[test]
+fn a_websocket_sends_back_what_it_gets_directly_and_through_a_proxy() {
+    let echo = Daemon::start(&[], WEB, &["--listen", "127.0.0.1:0", "--echo", "/api/echo"]);
+    let front = proxy(&echo.addresses[0], &[]);
+    for server in [&echo, &front] {
+        let mut stream = server.connect();
+        // The key, its answer and the frames are those of RFC 6455, sections 1.3 and 5.7.
+        let request = "GET /api/echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+                       Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut reader = BufReader::new(stream.try_clone().expect("it can be"));
+        let head = read_head(&mut reader).expect("it answers");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+        stream.write_all(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58").expect("it reads");
+        let mut frame = [0; 7];
+        reader.read_exact(&mut frame).expect("it answers");
+        assert_eq!(&frame, b"\x81\x05Hello");
+        // A close frame, with an empty mask.
+        stream.write_all(b"\x88\x80\0\0\0\0").expect("it reads");
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).expect("it ends");
+        assert_eq!(rest, b"\x88\x00");
+    }
+    let mut stream = echo.connect();
+    let request = "GET /api/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is text");
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
 }
