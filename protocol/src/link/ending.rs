@@ -268,7 +268,11 @@ impl<S, L: Layer> Link<S, L> {
         let timeouts = &mut self.extra.get_or_insert_default().timeouts;
         timeouts.retain(|(_, other)| *other != key);
         let at = after.and_then(|after| scratch.pass.now.checked_add(after));
-        timeouts.extend(at.map(|at| (at, key)));
+        if let Some(at) = at {
+            // Most sessions have one timeout, and a vector that grows has room for four.
+            timeouts.reserve_exact(1);
+            timeouts.push((at, key));
+        }
     }
 
     /// Takes the timeout that has passed first, if one is due.
