@@ -186,8 +186,10 @@ impl Pass {
     }
 }
 
+/// Returns whether the shared buffer has grown by more than one step. That one is kept: a message that
+/// is a little larger than a read would take it each time, with its copies.
 fn has_grown(shared: &Buffer) -> bool {
-    shared.capacity() > Scratch::INPUT_SIZE
+    shared.capacity() > 2 * Scratch::INPUT_SIZE
 }
 
 /// Lends a link's own bytes: few are copied into the shared buffer, whose room then makes for large

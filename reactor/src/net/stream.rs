@@ -366,7 +366,10 @@ fn close<A, S, L: Layer>(link: &mut Link<S, L>, scratch: &Scratch, cx: &mut Cx<'
 fn gather<A>(output: &Output, cx: &mut Cx<'_, A>) -> io::Result<Option<usize>> {
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let filled = output.gather(&mut slices);
-    cx.write(&slices[..filled])
+    let slices = &slices[..filled];
+    let gathered: usize = slices.iter().map(|slice| slice.len()).sum();
+    // A range of a file follows, or more than fits into the slices.
+    if (gathered as u64) < output.len() { cx.write_more(slices) } else { cx.write(slices) }
 }
 
 /// Carries out what a session asked for besides bytes.

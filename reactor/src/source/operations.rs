@@ -95,6 +95,21 @@ impl<A> Cx<'_, A> {
         Ok(count)
     }
 
+    /// Like [`write`](Self::write), when more follows at once: TCP sends both in the same segments
+    /// (`MSG_MORE`, `send(2)`).
+    pub(crate) fn write_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let slices = &slices[..slices.len().min(sys::SLICES_MAX)];
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let count = self.attempt("write", Interest::WRITE, |fd, kind| {
+            match kind.mode == Mode::Nonblocking && !*kind.not_socket {
+                true => sys::send_more(fd, slices),
+                false => write_any(fd, kind, slices),
+            }
+        })?;
+        self.note_write(count, wanted);
+        Ok(count)
+    }
+
     /// Writes `length` bytes of `file` from `offset` on, or some of them, without copying them
     /// through user memory. Returns `Ok(None)` when the write would block, and `Ok(Some(0))` when
     /// the file ends.

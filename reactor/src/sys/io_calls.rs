@@ -60,18 +60,26 @@ pub(crate) fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
             }
         });
     }
-    send_gathered(fd, slices)
+    send_gathered(fd, slices, libc::MSG_NOSIGNAL)
 }
 
-fn send_gathered(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+/// `sendmsg(2)` with `MSG_MORE`: bytes that do not fill a segment wait for the next call.
+pub(crate) fn send_more(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    send_gathered(fd, slices, libc::MSG_NOSIGNAL | libc::MSG_MORE)
+}
+
+fn send_gathered(
+    fd: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    flags: libc::c_int,
+) -> io::Result<usize> {
     // SAFETY: all-zero bytes are a valid msghdr: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = slices.as_ptr().cast_mut().cast();
     message.msg_iovlen = slices.len().min(SLICES_MAX);
     transfer(|| {
-        let (call, flags) = (libc::SYS_sendmsg, libc::MSG_NOSIGNAL);
         // SAFETY: `message` points at valid slices, which sending does not change.
-        unsafe { libc::syscall(call, fd.as_raw_fd(), &raw const message, flags) }
+        unsafe { libc::syscall(libc::SYS_sendmsg, fd.as_raw_fd(), &raw const message, flags) }
     })
 }
 

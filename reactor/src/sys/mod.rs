@@ -34,7 +34,7 @@ pub(crate) use datagram::{
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use io_calls::{
-    SLICES_MAX, identity, read, ready_now, send, sendfile, set_nonblocking, writev,
+    SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking, writev,
 };
 pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
