@@ -200,7 +200,8 @@ pub fn become_benchmark(arguments: &[String]) -> io::Result<()> {
 fn address(lines: &[String]) -> Option<SocketAddr> {
     let behind = |words: &str| lines.iter().find_map(|line| Some(line.split_once(words)?.1));
     if let Some(address) = behind("listening on ") {
-        return address.split_whitespace().next()?.parse().ok();
+        let address = address.split_whitespace().next()?;
+        return address.trim_start_matches("tls://").parse().ok();
     }
     behind("Ready to accept connections")?;
     let digits = behind(", port=")?.split(|it: char| !it.is_ascii_digit()).next()?;
@@ -296,6 +297,7 @@ mod tests {
         let kv =
             "[2026-01-01T00:00:00Z INFO  servers] kv listening on 127.0.0.1:4000 with epoll, 3";
         assert_eq!(found(kv).as_deref(), Some("127.0.0.1:4000"));
+        assert_eq!(found("listening on tls://127.0.0.1:4001").as_deref(), Some("127.0.0.1:4001"));
         assert_eq!(found("listening on 127.0.0.1:4001").as_deref(), Some("127.0.0.1:4001"));
         let redis = "1:C 21 Nov 2026 11:00:00.000 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n\
                      1:M 21 Nov 2026 11:00:00.001 * Running mode=standalone, port=4002.\n";

@@ -2,7 +2,7 @@
 //! them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::thread;
@@ -16,7 +16,7 @@ use crate::process::{Running, signal, this_program};
 use crate::run::Run;
 use crate::subject::Subject;
 use crate::work::{Values, Work};
-use crate::{measure, neighbour, net};
+use crate::{files, measure, neighbour, net};
 
 /// The time limit for the start of a subject, long enough for a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +49,34 @@ pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
         stall(&server)?;
     }
     client.values(run.plan.duration + PATIENCE, &run.stop)
+}
+
+/// Measures a server of files, in a folder that has a file of the size of the work.
+///
+/// # Errors
+/// Fails if a file cannot be written, or the server or the client cannot be started, fails or does
+/// not end in time.
+pub fn of_files(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let folder = files::folder(work.size)?;
+    let mut command = subject.command(work, run.pinning.server, &[])?;
+    command.current_dir(folder.path());
+    let server = Running::start(command)?;
+    let address = benchmark::ready(&server, &run.stop)?;
+    await_listener(address)?;
+    let command = client(run, work, run.pinning.client, &address.to_string(), server.pid())?;
+    Running::start(command)?.values(run.plan.duration + PATIENCE, &run.stop)
+}
+
+/// Waits until a server listens that has only said where it will.
+fn await_listener(address: SocketAddr) -> io::Result<()> {
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        match TcpStream::connect(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > until => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 /// Measures a program that makes connections, which a bare server accepts and closes.

@@ -7,6 +7,10 @@ use crate::load::connections::CHURN_BATCH;
 use crate::scene::ACTIVE;
 use crate::work::{Kind, Metric, Shown, Work};
 
+mod web;
+
+pub use web::{FILES, FILES_TLS, HANDSHAKES, HELLO, IDLE_HTTP, IDLE_WEBSOCKET, RESUMED, WEBSOCKET};
+
 /// The number of connections of the `lines` work.
 pub const LINES_CONNECTIONS: usize = 50;
 
@@ -166,7 +170,7 @@ pub static LINES: Kind = Kind {
     note: "Each loop at the level of its framework: our Lines codec, tokio-util's LinesCodec, \
            monoio's BufReader, libevent's bufferevent.",
     title: |work| format!("lines in upper case, 64 B x {}, depth {}", work.count, work.depth),
-    client: &["--expect=uppercase"],
+    client: &["--talk=uppercase"],
     ..EXCHANGED
 };
 
@@ -335,5 +339,24 @@ pub static KEYS: Kind = Kind {
 };
 
 /// All kinds of work for the comparison of loops.
-pub static LOOPS: [&Kind; 11] =
-    [&DISPATCH, &ECHO, &SCHEDULE, &LINES, &TIMERS, &IDLE, &CHURN, &UDP, &DIAL, &CALLS, &SCALE];
+pub static LOOPS: [&Kind; 19] = [
+    &DISPATCH,
+    &ECHO,
+    &SCHEDULE,
+    &LINES,
+    &TIMERS,
+    &IDLE,
+    &CHURN,
+    &UDP,
+    &DIAL,
+    &CALLS,
+    &SCALE,
+    &FILES,
+    &FILES_TLS,
+    &HANDSHAKES,
+    &RESUMED,
+    &HELLO,
+    &WEBSOCKET,
+    &IDLE_HTTP,
+    &IDLE_WEBSOCKET,
+];

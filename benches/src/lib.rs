@@ -5,7 +5,7 @@
 //! - `loops` has one file for each loop written in Rust, `c/` one for each written in C. Each does
 //!   the same works in the style of its users, and can be read alone.
 //! - `subject` is the table of the loops: their works and how to run them. `process` starts a
-//!   subject in its own process, and `load` is the client.
+//!   subject in its own process, and `load` is the client. `files` are what servers of files serve.
 //! - `kinds` is the table of works: everything that differs between them. `work` defines its
 //!   columns.
 //! - `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`. `neighbour` occupies
@@ -24,6 +24,7 @@
 pub mod benchmark;
 pub mod calls;
 pub mod drive;
+pub mod files;
 pub mod kinds;
 pub mod load;
 pub mod loops;

@@ -5,6 +5,8 @@
 //! reactor would measure itself. A client that costs more than the server would also measure only
 //! itself.
 //!
+//! [`Talk`] says which bytes are sent and expected: lines, HTTP, or WebSocket, each also over TLS.
+//!
 //! It has two modes. **Closed**: each connection has `depth` messages in flight and sends the next
 //! when one is answered. A server that stalls then gets fewer messages, so the few that wait would
 //! not show among the many that did not ("coordinated omission"). Therefore the latencies are
@@ -15,7 +17,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,12 +26,18 @@ use hdrhistogram::Histogram;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::{measure, net};
+use crate::measure;
 
 pub mod accept;
 pub mod connections;
 pub mod datagrams;
+pub mod handshakes;
 pub mod meter;
+pub mod talk;
+mod wire;
+
+use talk::{Pattern, Talk};
+use wire::Wire;
 
 /// The number of connections that are opened before one of them is tried, so that no backlog
 /// overflows.
@@ -48,14 +56,17 @@ const EXTENSION_MAX: u32 = 4;
 pub struct Load {
     /// The number of connections.
     pub connections: usize,
-    /// The size of a message in bytes. The last byte is a line feed.
+    /// The size of a message in bytes: of a line with its line feed, of the body of a response, or of
+    /// the payload of a message of a WebSocket.
     pub size: usize,
     /// The number of messages in flight on each connection. Not used at a rate.
     pub depth: usize,
     /// Messages a second on all connections together. The load is closed if there is none.
     pub rate: Option<f64>,
-    /// Whether the answer is expected in upper case.
-    pub uppercase: bool,
+    /// What client and server say to each other.
+    pub talk: Talk,
+    /// Whether they say it over TLS.
+    pub tls: bool,
     /// The time of loading before the measurement.
     pub warm_up: Duration,
     /// The duration of the measurement.
@@ -101,7 +112,7 @@ impl Outcome {
 
 /// One connection.
 struct Connection {
-    fd: OwnedFd,
+    wire: Wire,
     /// The time at which each unanswered message was sent or, at a rate, was due.
     waiting: VecDeque<Instant>,
     /// The number of bytes that the socket has not accepted yet.
@@ -110,33 +121,13 @@ struct Connection {
     received: usize,
 }
 
-/// A part of the endless repetition of one message.
-struct Pattern {
-    size: usize,
-    bytes: Vec<u8>,
-}
-
-impl Pattern {
-    fn new(size: usize, first: u8) -> Self {
-        let letter = |place: usize| match place % size {
-            last if last == size - 1 => b'\n',
-            place => first + (place * 7 % 26) as u8,
-        };
-        Self { size, bytes: (0..size + CHUNK).map(letter).collect() }
-    }
-
-    fn at(&self, position: usize, count: usize) -> &[u8] {
-        let from = position % self.size;
-        &self.bytes[from..from + count.min(CHUNK)]
-    }
-}
-
 impl Connection {
     /// Sends unsent bytes until the socket is full.
     fn flush(&mut self, pattern: &Pattern) -> io::Result<()> {
+        self.wire.flush()?;
         while self.unsent > 0 {
             let chunk = pattern.at(self.sent, self.unsent);
-            let Some(count) = net::write(&self.fd, chunk)? else { return Ok(()) };
+            let Some(count) = self.wire.write(chunk)? else { return Ok(()) };
             self.sent += count;
             self.unsent -= count;
             if count < chunk.len() {
@@ -149,15 +140,15 @@ impl Connection {
     /// Reads and verifies answers. Returns the number of messages that are completed.
     fn receive(&mut self, buffer: &mut [u8], expected: &Pattern) -> io::Result<usize> {
         let before = self.received / expected.size;
-        while let Some(count) = net::read(&self.fd, buffer)? {
+        while let Some(count) = self.wire.read(buffer)? {
             if count == 0 {
                 return Err(io::Error::other("the server ended a connection"));
             }
-            if buffer[..count] != *expected.at(self.received, count) {
+            if !expected.is_at(self.received, &buffer[..count]) {
                 return Err(io::Error::other("an answer differs from the expected one"));
             }
             self.received += count;
-            if count < buffer.len() {
+            if count < buffer.len() && self.wire.short_read_exhausts() {
                 break;
             }
         }
@@ -188,12 +179,18 @@ struct Client {
 
 impl Client {
     fn connect(load: Load, server: SocketAddr) -> io::Result<Self> {
+        if load.size > CHUNK {
+            return Err(io::Error::other(format!("a message has at most {CHUNK} bytes")));
+        }
+        let tls = if load.tls { Some(handshakes::config(false)?) } else { None };
+        let connect = || Wire::connect(server, tls.as_ref());
+        let expected = load.talk.expected(load.size, connect)?;
         let mut client = Self {
             load,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(load.connections),
-            sent: Pattern::new(load.size, b'a'),
-            expected: Pattern::new(load.size, if load.uppercase { b'A' } else { b'a' }),
+            sent: load.talk.sent(load.size),
+            expected,
             buffer: vec![0; CHUNK],
             phase: Phase::Warming,
             messages: 0,
@@ -201,36 +198,34 @@ impl Client {
             latency: Histogram::new_with_max(60_000_000_000, 3).map_err(io::Error::other)?,
         };
         for number in 0..load.connections {
-            let stream = TcpStream::connect(server)?;
-            stream.set_nodelay(true)?;
+            let mut wire = connect()?;
+            load.talk.begin(&mut wire)?;
             if number % CONNECT_BATCH == CONNECT_BATCH - 1 || number + 1 == load.connections {
-                client.try_out(&stream)?;
+                client.try_out(&mut wire)?;
             }
-            stream.set_nonblocking(true)?;
-            client.add(stream.into(), number)?;
+            wire.stop_blocking()?;
+            client.add(wire, number)?;
         }
         Ok(client)
     }
 
     /// Exchanges one message. After that, the server has accepted this connection and all earlier
     /// ones.
-    fn try_out(&self, mut stream: &TcpStream) -> io::Result<()> {
-        use io::{Read, Write};
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut answer = vec![0; self.load.size.min(CHUNK)];
-        stream.write_all(self.sent.at(0, answer.len()))?;
-        stream.read_exact(&mut answer)?;
-        match answer == self.expected.at(0, answer.len()) {
+    fn try_out(&self, wire: &mut Wire) -> io::Result<()> {
+        wire.say(self.sent.at(0, self.sent.size))?;
+        let mut answer = vec![0; self.expected.size];
+        wire.hear(&mut answer)?;
+        match self.expected.is_at(0, &answer) {
             true => Ok(()),
             false => Err(io::Error::other("the first answer differs from the expected one")),
         }
     }
 
-    fn add(&mut self, fd: OwnedFd, number: usize) -> io::Result<()> {
+    fn add(&mut self, wire: Wire, number: usize) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, &fd, EventData::new_u64(number as u64), flags)?;
+        epoll::add(&self.epoll, &wire, EventData::new_u64(number as u64), flags)?;
         let waiting = VecDeque::with_capacity(self.load.depth);
-        self.connections.push(Connection { fd, waiting, unsent: 0, sent: 0, received: 0 });
+        self.connections.push(Connection { wire, waiting, unsent: 0, sent: 0, received: 0 });
         Ok(())
     }
 
@@ -238,7 +233,7 @@ impl Client {
     fn send(&mut self, number: usize, count: usize, at: Instant) -> io::Result<()> {
         let connection = &mut self.connections[number];
         connection.waiting.extend(std::iter::repeat_n(at, count));
-        connection.unsent += count * self.load.size;
+        connection.unsent += count * self.sent.size;
         connection.flush(&self.sent)
     }
 
@@ -424,5 +419,128 @@ pub fn exchange(load: Load, messages: u64, server: SocketAddr) -> io::Result<u64
         }
     }
     client.await_answers()?;
-    Ok(client.connections.iter().map(|it| (it.received / load.size) as u64).sum())
+    Ok(client.connections.iter().map(|it| (it.received / client.expected.size) as u64).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    use protocol::Limits;
+    use protocol::link::Link;
+    use protocol::tls::{Identity, TlsServer, TlsServerOptions};
+    use reactor::{Address, ListenOptions, Listener, Reactor, Stream};
+    use testkit::authority::Authority;
+
+    const LOAD: Load = Load {
+        connections: 3,
+        size: 13,
+        depth: 2,
+        rate: None,
+        talk: Talk::Http,
+        tls: false,
+        warm_up: Duration::ZERO,
+        duration: Duration::from_millis(50),
+    };
+
+    /// Starts a server that answers each request on a connection with what `answer` has for its
+    /// number.
+    fn serve(answer: fn(usize) -> Vec<u8>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || answer_all(stream, answer));
+            }
+        });
+        address
+    }
+
+    fn answer_all(mut stream: std::net::TcpStream, answer: fn(usize) -> Vec<u8>) {
+        let (mut input, mut number, mut byte) = (Vec::new(), 0, [0]);
+        while stream.read_exact(&mut byte).is_ok() {
+            input.extend(byte);
+            if input.ends_with(b"\r\n\r\n") {
+                input.clear();
+                if stream.write_all(&answer(number)).is_err() {
+                    return;
+                }
+                number += 1;
+            }
+        }
+    }
+
+    fn response(number: usize, body: &str) -> Vec<u8> {
+        let date = format!("Sun, 06 Nov 1994 08:49:{:02} GMT", number % 60);
+        format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 13\r\n\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn responses_may_differ_in_their_date_alone() {
+        let right = serve(|number| response(number, "Hello, world!"));
+        assert!(exchange(LOAD, 30, right).expect("they are right") >= 30);
+        let wrong = serve(|number| match number {
+            5 => response(number, "Hello, World!"),
+            _ => response(number, "Hello, world!"),
+        });
+        let error = exchange(LOAD, 30, wrong).expect_err("one has another body").to_string();
+        assert!(error.contains("differs"), "{error}");
+    }
+
+    #[test]
+    fn a_body_that_is_wrong_from_the_start_is_an_error() {
+        for body in ["Hello, world?", "Hello, moon!!"] {
+            let server = match body {
+                "Hello, world?" => serve(|number| response(number, "Hello, world?")),
+                _ => serve(|_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            };
+            assert!(exchange(LOAD, 30, server).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_switch_to_websocket_is_an_error() {
+        let server = serve(|number| response(number, "Hello, world!"));
+        let load = Load { talk: Talk::Websocket, ..LOAD };
+        let error = exchange(load, 30, server).expect_err("it speaks HTTP").to_string();
+        assert!(error.contains("does not switch"), "{error}");
+    }
+
+    /// Starts an echo server with TLS.
+    fn serve_tls() -> SocketAddr {
+        let (sender, address) = channel();
+        thread::spawn(move || -> io::Result<()> {
+            let issued = Authority::new("load").server(&["localhost"]);
+            let identity = Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes());
+            let options = TlsServerOptions::new(vec![identity.map_err(io::Error::other)?]);
+            let tls = TlsServer::new(options).map_err(io::Error::other)?;
+            let any: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+            let listener = Listener::bind(&any, &ListenOptions::default())?;
+            let Address::Tcp(address) = *listener.address() else { return Ok(()) };
+            let mut reactor = Reactor::new(())?;
+            let limits = Limits::DEFAULT.shared()?;
+            listener.register(&mut reactor.cx(), move |accepted, cx| {
+                let session = servers::echo::session();
+                let link = Link::with_layer(session, tls.layer()?, std::sync::Arc::clone(&limits));
+                Stream::over(link).register(accepted, cx).map(drop)
+            })?;
+            sender.send(address).map_err(io::Error::other)?;
+            reactor.run()
+        });
+        address.recv().expect("it listens")
+    }
+
+    #[test]
+    fn messages_and_handshakes_over_tls_are_verified() {
+        let (server, pid) = (serve_tls(), std::process::id());
+        let load = Load { talk: Talk::Echo, tls: true, size: 40_000, ..LOAD };
+        assert!(exchange(load, 30, server).expect("it echoes") >= 30);
+        for is_resuming in [false, true] {
+            let lines = handshakes::run(LOAD, is_resuming, server, pid).expect("they succeed");
+            assert!(lines.contains("server_ns "), "{lines}");
+        }
+    }
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use crate::benchmark::Test;
 use crate::kinds::{
-    CALLS, CHURN, DIAL, DISPATCH, ECHO, HALF, IDLE, KEYS, LINES, LINES_CONNECTIONS, REQUESTS,
-    SCALE, SCHEDULE, TIMERS, UDP,
+    CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, HALF, HANDSHAKES, HELLO, IDLE, IDLE_HTTP,
+    IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, REQUESTS, RESUMED, SCALE, SCHEDULE, TIMERS,
+    UDP, WEBSOCKET,
 };
 use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
+use crate::loops;
 use crate::work::{Kind, Work};
 
 /// The plan of a run.
@@ -39,6 +41,43 @@ fn udp(sockets: usize, size: usize, depth: usize) -> Work {
 
 fn lines(depth: usize) -> Work {
     Work::new(&LINES, LINES_CONNECTIONS).depth(depth)
+}
+
+/// Returns the works of the web, the memory of connections last.
+fn web() -> Vec<Work> {
+    let mut works = Vec::new();
+    for kind in [&FILES, &FILES_TLS] {
+        for size in [1024, 100 * 1024] {
+            works.extend([50, 1000].map(|connections| Work::new(kind, connections).size(size)));
+        }
+    }
+    works.extend([&HANDSHAKES, &RESUMED].map(|kind| Work::new(kind, CHURN_BATCH)));
+    works.extend([1, 16].map(|depth| hello(50).depth(depth)));
+    works.extend([64, 64 * 1024].map(|size| Work::new(&WEBSOCKET, 50).size(size)));
+    works.extend([idle_http(10_000), Work::new(&IDLE_WEBSOCKET, 10_000)]);
+    works
+}
+
+/// Returns one work of each kind of the web.
+fn web_quick() -> [Work; 8] {
+    [
+        Work::new(&FILES, 50).size(1024),
+        Work::new(&FILES_TLS, 50).size(1024),
+        Work::new(&HANDSHAKES, CHURN_BATCH),
+        Work::new(&RESUMED, CHURN_BATCH),
+        hello(50),
+        Work::new(&WEBSOCKET, 50),
+        idle_http(1000),
+        Work::new(&IDLE_WEBSOCKET, 1000),
+    ]
+}
+
+fn hello(connections: usize) -> Work {
+    Work::new(&HELLO, connections).size(loops::HELLO.1.len())
+}
+
+fn idle_http(connections: usize) -> Work {
+    Work::new(&IDLE_HTTP, connections).size(loops::HELLO.1.len())
 }
 
 /// Returns each test at depths 1 and 16, on a whole core and on half of one, with a part of the
@@ -89,6 +128,7 @@ impl Plan {
         works.push(Work::new(&DIAL, UNDER_WAY));
         works.extend(each(&CALLS, [1, 50]));
         works.push(Work::new(&SCALE, 100).depth(16));
+        works.extend(web());
         Self {
             works,
             rounds: 3,
@@ -109,6 +149,7 @@ impl Plan {
         works.extend([udp(50, 64, 8), Work::new(&DIAL, UNDER_WAY)]);
         works.push(Work::new(&CALLS, 1));
         works.push(Work::new(&SCALE, 100).depth(16));
+        works.extend(web_quick());
         Self {
             works,
             rounds: 2,

@@ -9,8 +9,8 @@ use reactor::BackendKind;
 
 use crate::benchmark;
 use crate::loops::{
-    async_io, bind, calloop, canned, limits, listen, mio, monoio, ours, polling, raw, server,
-    tokio, tokio_util,
+    async_io, bind, calloop, canned, fastwebsockets, hyper, limits, listen, mio, monoio, nginx,
+    ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
 };
 use crate::process::this_program;
 use crate::work::Work;
@@ -78,7 +78,7 @@ const SLOW: &[(&str, usize)] = &[("echo", 1000)];
 
 /// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
 /// polling have no timers.
-pub const ALL: [Subject; 19] = [
+pub const ALL: [Subject; 24] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
@@ -90,6 +90,8 @@ pub const ALL: [Subject; 19] = [
             ("scale", |count| ours::scale(BackendKind::Epoll, count)),
             ("udp", |_| ours::udp(BackendKind::Epoll)),
             ("dial", |port| ours::dial(BackendKind::Epoll, server(port)?)),
+            ("hello", |_| web::hello(BackendKind::Epoll)),
+            ("websocket", |_| web::websocket(BackendKind::Epoll)),
         ],
     ),
     rust(
@@ -217,6 +219,28 @@ pub const ALL: [Subject; 19] = [
         &["echo", "dispatch", "timers", "udp"],
         option_env!("COMPARE_LIBUV"),
         option_env!("ABSENT_LIBUV"),
+    ),
+    rust(
+        "nginx",
+        "nginx, one process",
+        &[("files", |_| nginx::files(false)), ("files-tls", |_| nginx::files(true))],
+    )
+    .unless(nginx::absent),
+    rust(
+        "web",
+        "our server of files with its defaults",
+        &[("files", |_| web::files(false)), ("files-tls", |_| web::files(true))],
+    ),
+    rust("hyper", "hyper on tokio, current thread", &[("hello", |_| hyper::hello(listen()?))]),
+    rust(
+        "fastwebsockets",
+        "fastwebsockets on tokio, current thread",
+        &[("websocket", |_| fastwebsockets::echo(listen()?))],
+    ),
+    rust(
+        "tungstenite",
+        "tokio-tungstenite, current thread",
+        &[("websocket", |_| tungstenite::echo(listen()?))],
     ),
 ];
 

@@ -163,6 +163,30 @@ fn datagrams_and_connections_are_compared_and_none_is_lost() {
 }
 
 #[test]
+fn the_web_is_compared_with_its_peers() {
+    let folder = Report::new("web");
+    let kinds = "files,files-tls,handshakes,resumed,hello,websocket,idle-http,idle-websocket";
+    let output = compare(&folder, &["--only", kinds, "--rounds", "1", "--duration", "20"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for peer in ["/ hyper", "/ fastwebsockets", "tungstenite "] {
+        assert!(said.contains(peer), "no {peer} in {said}");
+    }
+    match benches::loops::nginx::absent() {
+        None => assert!(
+            said.contains("/ nginx") && said.contains("\nnginx        nginx version"),
+            "{said}"
+        ),
+        Some(why) => {
+            assert!(said.contains(&format!("  ABSENT: {why}")), "{said}");
+            skip(&why);
+        }
+    }
+    let costs = medians(&folder, "server_ns");
+    assert!(!costs.is_empty() && costs.iter().all(|it| *it > 0.0), "{said}");
+}
+
+#[test]
 fn a_run_is_recorded_as_a_page_or_the_reason_is_reported() {
     let (folder, book) = (Report::new("recorded"), Report::new("book"));
     let record = ["--record", book.path.to_str().expect("it is text")];

@@ -6,11 +6,13 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use benches::load::{self, Load, connections};
+use benches::load::talk::Talk;
+use benches::load::{self, Load, connections, handshakes};
+use benches::loops::{nginx, web};
 use benches::plan::Plan;
 use benches::program::Program;
 use benches::run::{Pinning, Run};
@@ -47,7 +49,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = kinds::LOOPS.map(|it| it.name))]
     only: Vec<String>,
     /// Run only these loops, separated by commas; ratios need the loop that they refer to: raw for
-    /// most kinds of work, recvmmsg for udp
+    /// most kinds of work, nginx for files
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = names())]
     loops: Vec<String>,
     /// Number of times that each loop does each work
@@ -101,7 +103,7 @@ struct LoadArgs {
     /// Addresses of servers that are loaded together, separated by commas
     #[arg(value_delimiter = ',', required = true)]
     addresses: Vec<SocketAddr>,
-    /// The process rolese processor time is measured
+    /// The process whose processor time is measured
     #[arg(long)]
     pid: u32,
     #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
@@ -121,7 +123,10 @@ struct LoadArgs {
     #[arg(long)]
     messages: Option<u64>,
     #[arg(long, default_value = "echo")]
-    expect: Answer,
+    talk: Talk,
+    /// Over TLS
+    #[arg(long)]
+    tls: bool,
     /// Milliseconds
     #[arg(long, default_value_t = 100)]
     warm_up: u64,
@@ -139,12 +144,10 @@ enum Kind {
     Datagrams,
     /// The server of programs that make connections. The listener is the standard input
     Accept,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Answer {
-    Echo,
-    Uppercase,
+    /// Handshakes of TLS
+    Handshakes,
+    /// Those of sessions that are resumed
+    Resumed,
 }
 
 /// Runs a loop that does a work, on its core.
@@ -163,7 +166,8 @@ fn load(args: &LoadArgs) -> io::Result<()> {
         size: args.size,
         depth: args.depth,
         rate: args.rate,
-        uppercase: args.expect == Answer::Uppercase,
+        talk: args.talk,
+        tls: args.tls,
         warm_up: Duration::from_millis(args.warm_up),
         duration: Duration::from_millis(args.duration),
     };
@@ -173,6 +177,8 @@ fn load(args: &LoadArgs) -> io::Result<()> {
         (Kind::Churn, _) => connections::churn(load, server, pid)?,
         (Kind::Datagrams, _) => load::datagrams::run(load, server, pid)?,
         (Kind::Accept, _) => load::accept::run(load, pid)?,
+        (Kind::Handshakes, _) => handshakes::run(load, false, server, pid)?,
+        (Kind::Resumed, _) => handshakes::run(load, true, server, pid)?,
         (Kind::Exchange, Some(count)) => {
             format!("messages {}\n", load::exchange(load, count, server)?)
         }
@@ -225,7 +231,8 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     };
     let uncounted = leave_calls_out(&mut run);
     let loads = format!("loads of {:?} after {:?}", run.plan.duration, run.plan.warm_up);
-    let (mut head, started) = (program.head(&run, &loads, &[]), Instant::now());
+    let versions = nginx::version().map(|version| vec![("nginx", version)]).unwrap_or_default();
+    let (mut head, started) = (program.head(&run, &loads, &versions), Instant::now());
     let mut not_done = Vec::new();
     if let Some(why) = uncounted {
         let _ = writeln!(head, "{:<12} counts system calls  ABSENT: {why}", "strace");
@@ -245,7 +252,15 @@ fn leave_calls_out(run: &mut Run) -> Option<String> {
     Some(why)
 }
 
+/// Returns whether this program was started under the name `web`.
+fn is_web() -> bool {
+    std::env::args_os().next().is_some_and(|it| Path::new(&it).ends_with(web::WEB))
+}
+
 fn main() -> ExitCode {
+    if is_web() {
+        return servers::run_with(servers::web::SERVER, servers::web::application);
+    }
     let cli = Cli::parse();
     let (role, result) = match &cli.part {
         Some(Part::Serve { name, work, core, number }) => {

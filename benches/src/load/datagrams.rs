@@ -263,6 +263,7 @@ fn measure(mut client: Client, load: Load, pid: u32) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::talk::Talk;
     use std::net::UdpSocket;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -272,7 +273,8 @@ mod tests {
         size: 64,
         depth: 4,
         rate: None,
-        uppercase: false,
+        talk: Talk::Echo,
+        tls: false,
         warm_up: Duration::ZERO,
         duration: Duration::from_millis(100),
     };

@@ -10,14 +10,22 @@ pub mod async_io;
 pub mod calloop;
 pub mod canned;
 pub mod connection;
+pub mod fastwebsockets;
+pub mod hyper;
 pub mod limits;
 pub mod mio;
 pub mod monoio;
+pub mod nginx;
 pub mod ours;
 pub mod polling;
 pub mod raw;
 pub mod tokio;
 pub mod tokio_util;
+pub mod tungstenite;
+pub mod web;
+
+/// The path that servers of HTTP know, and what they answer: [`content`](crate::load::talk::content).
+pub const HELLO: (&str, &[u8]) = ("/13.txt", b"Hello, world!");
 
 /// Returns a listener, and prints its address.
 ///

@@ -57,7 +57,14 @@ fn listen() -> io::Result<Listener> {
     Listener::bind(&any, &ListenOptions::default())
 }
 
-fn serve<S: Session + 'static>(kind: BackendKind, make: fn() -> S) -> io::Result<()> {
+/// Serves sessions for ever.
+///
+/// # Errors
+/// Fails if the loop cannot run.
+pub(super) fn serve<S: Session + 'static>(
+    kind: BackendKind,
+    mut make: impl FnMut() -> S + 'static,
+) -> io::Result<()> {
     let listener = listen()?;
     let address = listener.address().to_string();
     let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
