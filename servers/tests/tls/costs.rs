@@ -26,7 +26,11 @@ use super::common::Daemon;
 use super::{ECHO, Files};
 
 /// Connections that are idle.
-const IDLE: usize = 1000;
+const IDLE: usize = if cfg!(debug_assertions) { 300 } else { 1000 };
+/// How often something is done, for a figure.
+const TIMES: u64 = if cfg!(debug_assertions) { 50 } else { 500 };
+/// The size of a file.
+const SIZE: u64 = if cfg!(debug_assertions) { 32 << 20 } else { 512 << 20 };
 
 /// Says what it is told to say, and counts what it hears.
 #[derive(Default)]
@@ -164,16 +168,15 @@ fn an_idle_connection_takes_a_bounded_amount_of_memory_and_returns_its_buffers()
     println!("{plain} bytes without TLS");
     for pair in figures.chunks(2) {
         let (fresh, used) = (pair[0], pair[1]);
-        assert!(fresh < 40_000, "an idle connection takes {fresh} bytes");
+        assert!(fresh < 8_000, "an idle connection takes {fresh} bytes");
         // What 200 KB have needed is given back.
-        assert!(used < fresh + 8_000, "one that was used takes {used} bytes instead of {fresh}");
+        assert!(used < fresh + 2_000, "one that was used takes {used} bytes instead of {fresh}");
     }
 }
 
 #[test]
 #[ignore = "it measures, on a machine that does nothing else"]
-fn a_resumed_handshake_costs_less_and_the_figures_are_told() {
-    const TIMES: u64 = 300;
+fn every_further_handshake_is_resumed_and_the_figures_are_told() {
     let files = Files::new("tls-handshakes");
     files.issue("one", &["one.example"]);
     let server = files.start(ECHO, &["one"], &[]);
@@ -185,15 +188,20 @@ fn a_resumed_handshake_costs_less_and_the_figures_are_told() {
             let full = each(pid, TIMES, || {
                 drop(Peer::connect(address, layer(&client(&files, version))));
             });
-            let keeps = client(&files, version);
+            let (keeps, mut count) = (client(&files, version), 0);
             let resumed = each(pid, TIMES, || {
                 let mut peer = Peer::connect(address, layer(&keeps));
+                count += u64::from(peer.wire.link().layer().is_resumed() == Some(true));
                 // The tickets of TLS 1.3 come behind the handshake.
                 peer.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 26);
                 drop(peer);
             });
-            println!("{name}, {version:?}: full {full:?}, resumed {resumed:?} ns (server, wall)");
-            assert!(name != "ours" || resumed.0 < full.0, "a resumed handshake costs more");
+            println!(
+                "{name}, {version:?}: full {full:?}, resumed {resumed:?} ns (server, wall); {count} \
+                 were"
+            );
+            // All but the first are.
+            assert!(name != "ours" || count == TIMES, "{count} of {TIMES} were resumed");
         }
     }
 }
@@ -214,7 +222,7 @@ fn messages_and_bulk_come_back_and_the_figures_are_told() {
     let mut line = [b'x'; 64];
     line[63] = b'\n';
     let (bulk, pid) = ([b'x'; 65_536], server.id());
-    for (name, size, times) in [("64 bytes", 64, 20_000), ("64 KiB", 65_536, 3_000)] {
+    for (name, size, times) in [("64 bytes", 64, 40 * TIMES), ("64 KiB", 65_536, 5 * TIMES)] {
         let bytes = if size == 64 { &line[..] } else { &bulk };
         let over = each(pid, times, || encrypted.ask(bytes, size));
         let without = each(pid, times, || plain.ask(bytes, size));
@@ -222,7 +230,7 @@ fn messages_and_bulk_come_back_and_the_figures_are_told() {
     }
     let openssl = Openssl::start(&files);
     let mut peer = Peer::connect(&openssl.address, layer(&tls));
-    let figure = each(openssl.process.id(), 20_000, || peer.ask(&line, 64));
+    let figure = each(openssl.process.id(), 40 * TIMES, || peer.ask(&line, 64));
     println!("64 bytes: openssl s_server -rev {figure:?} ns (server, wall)");
 }
 
@@ -287,7 +295,6 @@ fn send_file<S: Layer + 'static, C: Layer>(
 #[test]
 #[ignore = "it measures, on a machine that does nothing else"]
 fn a_file_is_sent_whole_and_the_figures_are_told() {
-    const SIZE: u64 = 512 << 20;
     let files = Files::new("tls-file");
     files.issue("one", &["one.example"]);
     let path = files.path("large");
