@@ -21,6 +21,9 @@ use crate::{
 /// Deadlines that follow one another more closely pass together.
 const GRAIN: Duration = Duration::from_millis(1);
 
+/// The stream of a connection, with its session and its layer.
+type Wired<A, E, L> = Stream<Caller<E, Ticket<A, E>>, L>;
+
 /// Makes the connections of a client. A closure that returns the layer of each does.
 pub(super) trait Dial<A, E: Exchange> {
     /// Registers a connection to `location`, which `connector` makes.
@@ -61,7 +64,7 @@ where
 struct Connection<A, E: Exchange, L: Layer + 'static> {
     desk: Arc<Desk<A, E>>,
     /// `None` after the end.
-    stream: Option<Stream<Caller<E, Ticket<A, E>>, L>>,
+    stream: Option<Wired<A, E, L>>,
     /// The source of the client.
     client: Token,
     up_since: Option<Instant>,
@@ -97,7 +100,7 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
     fn proceed(
         &mut self,
         cx: &mut Cx<'_, A>,
-        work: impl FnOnce(&mut Stream<Caller<E, Ticket<A, E>>, L>, &mut Cx<'_, A>) -> io::Result<()>,
+        work: impl FnOnce(&mut Wired<A, E, L>, &mut Cx<'_, A>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.take_requests(true, cx);
         let Some(stream) = &mut self.stream else { return Ok(()) };
