@@ -32,6 +32,9 @@ pub mod architecture {}
 #[doc = include_str!("src/kv-cli.md")]
 pub mod kv_cli {}
 
+#[doc = include_str!("src/fetch.md")]
+pub mod fetch {}
+
 #[doc = include_str!("src/reading-order.md")]
 pub mod reading_order {}
 

@@ -10,6 +10,8 @@ use protocol::Reason;
 use reactor::{Address, AddressError, Location, Signal};
 
 pub mod blocking;
+pub mod fetch;
+pub mod http;
 pub mod kv_cli;
 pub mod load;
 pub mod output;

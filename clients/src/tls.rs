@@ -146,9 +146,7 @@ impl TlsArgs {
                  is sent"
             ));
         }
-        let mut options = TlsClientOptions::new(self.trust()?);
-        options.identity = self.identity()?;
-        let client = TlsClient::new(options).map_err(|error| Failure::new(error.to_string()))?;
+        let client = self.client_for(Vec::new())?;
         let encryption = Encryption::new(client);
         Ok(match &self.server_name {
             Some(name) => encryption.name(name.as_str()),
@@ -173,6 +171,41 @@ impl TlsArgs {
             }
             None => Ok(None),
         }
+    }
+
+    /// Checks the arguments of a tool that takes URLs, and warns of `--insecure`. The names of the
+    /// servers are those of the URLs.
+    ///
+    /// # Errors
+    /// Fails if `--server-name` was given.
+    pub fn check(&self, tool: &str) -> Result<(), Failure> {
+        if self.server_name.is_some() {
+            let text = "--server-name is that of the URL: give --resolve for another address";
+            return Err(Failure::new(text));
+        }
+        if self.insecure {
+            complain(format_args!(
+                "{tool}: --insecure: servers are not verified, so anything can read and change what \
+                 is sent"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns what encrypts connections to servers of HTTP/1.1.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be used.
+    pub fn client(&self) -> Result<TlsClient, Failure> {
+        self.client_for(vec![b"http/1.1".to_vec()])
+    }
+
+    /// Returns what encrypts connections over which these protocols are spoken (ALPN).
+    fn client_for(&self, protocols: Vec<Vec<u8>>) -> Result<TlsClient, Failure> {
+        let mut options = TlsClientOptions::new(self.trust()?);
+        options.identity = self.identity()?;
+        options.protocols = protocols;
+        TlsClient::new(options).map_err(|error| Failure::new(error.to_string()))
     }
 
     /// Returns an option that was given.

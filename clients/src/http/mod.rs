@@ -1,0 +1,35 @@
+//! A client of HTTP/1.1 on the loop (RFC 9110, RFC 9112), with connections that are kept.
+//!
+//! [`Client::fetch`] returns a whole response. [`Client::send`] delivers one to a [`Receiver`], piece
+//! by piece, with back-pressure; an [`Upload`] produces the body of a request the same way.
+
+mod client;
+pub(crate) mod collect;
+mod courier;
+mod decode;
+mod desk;
+mod dial;
+mod engine;
+mod error;
+mod options;
+mod origin;
+mod proxy;
+mod receiver;
+mod redirect;
+mod request;
+mod route;
+mod tunnel;
+mod upload;
+
+pub use client::{Client, ExchangeId};
+pub use collect::Response;
+pub use dial::connect;
+pub use error::{Error, ErrorKind};
+pub use options::{MakeTls, Options};
+pub use origin::{Origin, parse_url};
+pub use proxy::{Proxies, Proxy, ProxyKind, split};
+pub use receiver::{Receiver, Summary};
+pub use request::{Body, Filled, Request, Upload};
+pub(crate) use tunnel::basic;
+pub use tunnel::{Tunnel, TunnelError};
+pub use url::Url;
