@@ -120,25 +120,30 @@ fn alter(flight: &mut Vec<u8>, choices: &mut Choices<'_>) -> bool {
     true
 }
 
-/// Moves the bytes between both sides, which the input may alter.
+/// Moves a flight of bytes, as the input says. Returns whether it was altered.
+fn pass(from: &mut End, to: &mut End, choices: &mut Choices<'_>) -> bool {
+    let mut flight = from.take_sent();
+    let is_altered = choices.byte() % 4 == 3 && alter(&mut flight, choices);
+    let piece = match choices.byte() {
+        0 => usize::MAX,
+        size => usize::from(size),
+    };
+    flight.chunks(piece.min(flight.len().max(1))).for_each(|it| to.feed(it, &mut ()));
+    if from.is_shut_down() {
+        to.end_input(&mut ());
+    }
+    is_altered
+}
+
+/// Lets both sides talk over a wire that the input may alter.
 fn talk(client: &TlsClient, server: &TlsServer, mut choices: Choices<'_>) {
     let mut client = end(client.layer("one.example").expect("a name"), TO_SERVER);
     let mut server = end(server.layer().expect("a layer"), TO_CLIENT);
     let mut is_altered = false;
     client.run(&mut ());
     for _ in 0..FLIGHTS_MAX {
-        for (from, to) in [(&mut client, &mut server), (&mut server, &mut client)] {
-            let mut flight = from.take_sent();
-            is_altered |= choices.byte() % 4 == 3 && alter(&mut flight, &mut choices);
-            let piece = match choices.byte() {
-                0 => usize::MAX,
-                size => usize::from(size),
-            };
-            flight.chunks(piece.min(flight.len().max(1))).for_each(|it| to.feed(it, &mut ()));
-            if from.is_shut_down() {
-                to.end_input(&mut ());
-            }
-        }
+        is_altered |= pass(&mut client, &mut server, &mut choices);
+        is_altered |= pass(&mut server, &mut client, &mut choices);
     }
     for (heard, says) in [(client, TO_CLIENT), (server, TO_SERVER)] {
         let reason = heard.reason().map(|reason| reason.to_string());
