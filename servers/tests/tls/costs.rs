@@ -247,7 +247,7 @@ impl Session for Sends {
         if context.cause == Cause::Opened {
             output.file(FileRange { file: Arc::clone(&self.0), offset: 0, length: self.1 });
         }
-        Ok(Flow::Continue)
+        Ok(if context.input_ended { Flow::Close } else { Flow::Continue })
     }
 }
 
