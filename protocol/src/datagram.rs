@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::output::Front;
 use crate::{Output, Reply};
 
 /// What a waiting datagram costs besides its bytes, for limits of memory: about what the kernel
@@ -184,6 +185,7 @@ pub(crate) struct Envelopes {
 
 impl Envelopes {
     /// Makes everything that `output` has gained one datagram, which may be empty.
+    #[inline]
     pub(crate) fn seal(&mut self, output: &Output) {
         let length = output.len() - self.enclosed;
         self.enclosed += length;
@@ -230,6 +232,7 @@ impl Outbox {
     /// Lends `call` a reply to `peer`. Each message that it sends is a datagram. Bytes that were
     /// appended otherwise belong to the next message of the call; after the last, they are a
     /// datagram of their own.
+    #[inline]
     pub fn reply<C: crate::Codec, T>(
         &mut self,
         codec: &mut C,
@@ -244,6 +247,7 @@ impl Outbox {
 
     /// Lends `decode` the output for the answers of the codec itself. They are one datagram to
     /// `peer`.
+    #[inline]
     pub fn answer<T>(&mut self, peer: &Option<Peer>, decode: impl FnOnce(&mut Output) -> T) -> T {
         let result = decode(&mut self.output);
         if self.output.len() != self.envelopes.enclosed {
@@ -253,6 +257,7 @@ impl Outbox {
         result
     }
 
+    #[inline]
     fn seal_rest(&mut self) {
         if self.output.len() != self.envelopes.enclosed {
             self.envelopes.seal(&self.output);
@@ -263,6 +268,18 @@ impl Outbox {
     /// [`output`](Self::output), one after the other.
     pub fn waiting(&self) -> impl ExactSizeIterator<Item = &Envelope> {
         self.envelopes.waiting.iter()
+    }
+
+    /// Returns the datagram that waits and its bytes, if it is the only one, and they are contiguous
+    /// and at least one. This is the usual case of a peer that waits for each answer.
+    #[inline]
+    pub fn only(&self) -> Option<(&Envelope, &[u8])> {
+        let envelope =
+            self.envelopes.waiting.front().filter(|_| self.envelopes.waiting.len() == 1)?;
+        match self.output.front() {
+            Front::Whole(bytes) => Some((envelope, bytes)),
+            _ => None,
+        }
     }
 
     /// Returns the bytes of the datagrams that wait.
@@ -281,11 +298,18 @@ impl Outbox {
     }
 
     /// Removes the first datagram, which was sent or is dropped, and returns its envelope.
+    #[inline]
     pub fn remove_first(&mut self) -> Option<Envelope> {
         let first = self.envelopes.waiting.pop_front()?;
-        self.envelopes.enclosed -= first.length;
-        self.output.consume(first.length);
+        self.forget(first.length);
         Some(first)
+    }
+
+    /// Removes the bytes of datagrams that no longer wait.
+    #[inline]
+    fn forget(&mut self, length: u64) {
+        self.envelopes.enclosed -= length;
+        self.output.consume(length);
     }
 
     /// Removes the first `count` datagrams, which were sent: like as many calls of
@@ -293,14 +317,19 @@ impl Outbox {
     ///
     /// # Panics
     /// Panics if fewer wait.
+    #[inline]
     pub fn remove(&mut self, count: usize) {
-        if count == 1 {
-            assert!(self.remove_first().is_some(), "no datagram waits");
-            return;
-        }
-        let length = self.envelopes.waiting.drain(..count).map(|it| it.length).sum();
-        self.envelopes.enclosed -= length;
-        self.output.consume(length);
+        let length = if count == 1 {
+            self.envelopes.waiting.pop_front().expect("no datagram waits").length
+        } else {
+            self.take_lengths(count)
+        };
+        self.forget(length);
+    }
+
+    /// Removes the first `count` envelopes, and returns the lengths of their datagrams together.
+    fn take_lengths(&mut self, count: usize) -> u64 {
+        self.envelopes.waiting.drain(..count).map(|it| it.length).sum()
     }
 
     /// Returns a copy of the bytes of the first datagram.
@@ -352,6 +381,35 @@ mod tests {
         assert_eq!((outbox.first_bytes(), outbox.cost()), (b"rest".to_vec(), 4 + OVERHEAD));
         outbox.remove(1);
         assert!(outbox.is_empty() && outbox.output().is_empty());
+    }
+
+    #[test]
+    fn the_only_datagram_is_lent_with_its_bytes_unless_they_are_in_parts() {
+        let mut outbox = Outbox::new();
+        assert!(outbox.only().is_none());
+        outbox.reply(&mut Bytes, Some(peer(1)), |reply| reply.send(b"one"));
+        let only = outbox.only().map(|(envelope, bytes)| (envelope.peer.clone(), bytes));
+        assert_eq!(only, Some((Some(peer(1)), &b"one"[..])));
+        outbox.reply(&mut Bytes, Some(peer(2)), |reply| reply.send(b"two"));
+        assert!(outbox.only().is_none(), "two wait");
+        outbox.remove(1);
+        assert_eq!(
+            outbox.only().map(|(envelope, bytes)| (envelope.length, bytes)),
+            Some((3, &b"two"[..]))
+        );
+        outbox.remove(1);
+        outbox.reply(&mut Bytes, None, |reply| {
+            reply.parts().1.share([7; 100].into());
+            reply.send(b"rest");
+        });
+        assert!(outbox.only().is_none(), "it is in two parts");
+        assert_eq!(outbox.waiting().map(|it| it.length).collect::<Vec<_>>(), [104]);
+    }
+
+    #[test]
+    #[should_panic(expected = "no datagram waits")]
+    fn no_datagram_can_be_removed_when_none_waits() {
+        Outbox::new().remove(1);
     }
 
     #[test]

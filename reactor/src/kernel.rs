@@ -201,6 +201,16 @@ pub(crate) fn send_batch<'a>(
     sys::send_batch(fd, datagrams, room)
 }
 
+/// Sends one datagram.
+pub(crate) fn send_one(fd: BorrowedFd<'_>, datagram: &Outgoing<'_>) -> io::Result<()> {
+    if IS_SIMULATED.get()
+        && let Some(answer) = ask(|kernel| kernel.send_batch(fd, std::slice::from_ref(datagram)))
+    {
+        return answer.map(drop);
+    }
+    sys::send_one(fd, datagram)
+}
+
 /// Takes a refusal of the network out of the queue of a socket. It would block if there is none.
 pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
     choose(|kernel| kernel.take_refusal(fd), || sys::take_refusal(fd))

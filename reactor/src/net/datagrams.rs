@@ -296,6 +296,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Tells the service of a failure.
+    #[cold]
     fn tell_failure<A>(
         &mut self,
         failure: &DatagramFailure,
@@ -318,6 +319,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Follows what the service has returned, apart from a pause, and bounds what waits.
+    #[inline]
     fn follow<A>(&mut self, flow: Flow, cx: &mut Cx<'_, A>) {
         match flow {
             Flow::Continue | Flow::Pause => {}
@@ -326,12 +328,21 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 cx.end(Reason::Refused("datagrams have no session to change to".into()));
             }
         }
+        if self.outbox.cost() > self.limits.output_max {
+            self.drop_oldest(cx);
+        }
+    }
+
+    /// Drops the datagrams that wait beyond what the limit allows.
+    #[cold]
+    fn drop_oldest<A>(&mut self, cx: &mut Cx<'_, A>) {
         while self.outbox.cost() > self.limits.output_max && self.outbox.remove_first().is_some() {
             self.count_unsent("more wait than output_max allows", cx);
         }
     }
 
     /// Counts a datagram that is dropped unsent.
+    #[cold]
     fn count_unsent<A>(&mut self, why: &str, cx: &mut Cx<'_, A>) {
         cx.core.counters.datagrams_unsent += 1;
         if let Some(folded) = self.unsent_log.admit(cx.now()) {
@@ -353,8 +364,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             self.flush(room, cx)?;
         }
         self.state.is_full |= self.outbox.cost() >= self.limits.output_high;
-        let all_sent = self.outbox.is_empty() && self.parked.is_empty();
-        if self.state.is_closing && all_sent {
+        if self.state.is_closing && self.outbox.is_empty() && self.parked.is_empty() {
             let (now, me) = (cx.now(), cx.me().into());
             let limits = &self.limits;
             self.service.ending(&mut Context::new(now, me, cx.app, limits, &mut room.effects));

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::datagram::{Local, Outgoing, Remote, plain};
+use super::datagram::{Local, Remote, plain};
+use super::sending::Outgoing;
 
 /// Control messages of one datagram, aligned for their headers.
 #[derive(Clone, Copy)]
@@ -44,15 +45,18 @@ impl Control {
     pub(super) const EMPTY: Self = Self { bytes: [0; Self::SIZE], used: 0 };
 
     /// Returns whether a datagram is sent with control messages.
-    pub(super) fn is_needed(datagram: &Outgoing<'_>) -> bool {
+    fn is_needed(datagram: &Outgoing<'_>) -> bool {
         datagram.from.is_some() || datagram.segment.is_some()
     }
 
     /// Returns the control messages that a datagram is sent with, if it needs any.
+    #[inline]
     pub(super) fn of(datagram: &Outgoing<'_>) -> Option<Self> {
-        if !Self::is_needed(datagram) {
-            return None;
-        }
+        Self::is_needed(datagram).then(|| Self::describing(datagram))
+    }
+
+    #[inline(never)]
+    fn describing(datagram: &Outgoing<'_>) -> Self {
         let mut control = Self::EMPTY;
         if let Some(from) = datagram.from {
             control.push_source(from, datagram.to);
@@ -60,7 +64,7 @@ impl Control {
         if let Some(segment) = datagram.segment {
             control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
         }
-        Some(control)
+        control
     }
 
     /// Adds the address of this host to send from (`IP_PKTINFO`, `ip(7)`; `IPV6_PKTINFO`,

@@ -1,13 +1,13 @@
 //! Datagrams: UDP over IPv4 and IPv6, and Unix. Many are received or sent by one call.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
-use super::socket::{RawAddress, peer_address};
+use super::socket::peer_address;
 use super::{check, transfer};
 use crate::sys::control::{Control, Note};
 use crate::sys::plain::Plain;
@@ -33,14 +33,23 @@ pub(crate) enum Remote<'a> {
 /// An address of this host, and the index of its interface.
 pub(crate) type Local = (IpAddr, u32);
 
-/// What is known about a received datagram besides its bytes.
+/// What is known about a received datagram besides its bytes and its sender.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Received<'a> {
+pub(crate) struct Received {
     /// Its length as it was sent.
     pub(crate) length: usize,
+    /// How many of its bytes were kept.
+    pub(crate) kept: usize,
     pub(crate) is_truncated: bool,
-    pub(crate) from: Remote<'a>,
-    /// The address that it was sent to, if the socket reports it.
+    /// There are [`Notes`].
+    pub(crate) is_noted: bool,
+}
+
+/// What the kernel says about a received datagram, if the socket asks for it and there is something
+/// to say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notes {
+    /// The address that it was sent to.
     pub(crate) asked: Option<Local>,
     /// How many datagrams the kernel has dropped at this socket so far, if it says so.
     pub(crate) missed: Option<u32>,
@@ -49,16 +58,20 @@ pub(crate) struct Received<'a> {
     pub(crate) segment: Option<usize>,
 }
 
-/// A datagram to send.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outgoing<'a> {
-    pub(crate) slices: &'a [IoSlice<'a>],
-    pub(crate) to: Remote<'a>,
-    /// The address of this host to send it from.
-    pub(crate) from: Option<Local>,
-    /// It is several datagrams of this length, of which the last may be shorter (`UDP_SEGMENT`,
-    /// `udp(7)`).
-    pub(crate) segment: Option<u16>,
+impl Notes {
+    /// Returns what the control messages in the first `length` bytes say.
+    fn of(control: &Control, length: usize) -> Self {
+        let mut notes = Self::default();
+        for note in control.notes(length) {
+            match note {
+                Note::Asked(address) => notes.asked = Some(address),
+                Note::Missed(count) => notes.missed = Some(count),
+                Note::Segment(length) => notes.segment = Some(length),
+                Note::Refused(_) => {}
+            }
+        }
+        notes
+    }
 }
 
 /// An error that the network has reported for a datagram that was sent.
@@ -72,7 +85,7 @@ pub(crate) struct Refusal {
 }
 
 /// Returns a header without content.
-fn no_header() -> libc::mmsghdr {
+pub(super) fn no_header() -> libc::mmsghdr {
     // SAFETY: all-zero bytes are a valid mmsghdr: null pointers with zero lengths.
     unsafe { std::mem::zeroed() }
 }
@@ -97,8 +110,12 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     names: Vec<RawName>,
     controls: Vec<Control>,
-    slices: [libc::iovec; BATCH_MAX],
-    headers: [libc::mmsghdr; BATCH_MAX],
+    slices: Vec<libc::iovec>,
+    /// They point into the vectors above, which never grow. Between two calls, only the lengths are
+    /// set anew.
+    headers: Vec<libc::mmsghdr>,
+    /// How many of the headers the kernel may have changed.
+    used: usize,
     /// What a simulated kernel has put there instead.
     plain: Vec<Plain>,
 }
@@ -109,21 +126,43 @@ impl Batch {
     pub(crate) fn new(size: usize) -> Self {
         // SAFETY: all-zero bytes are a valid sockaddr_storage, which is made of integers.
         let name = RawName { storage: unsafe { std::mem::zeroed() } };
-        Self {
+        let mut batch = Self {
             size,
             kept: size,
             bytes: vec![0; (size + STAGGER) * BATCH_MAX],
             names: vec![name; BATCH_MAX],
             controls: vec![Control::EMPTY; BATCH_MAX],
-            slices: [NO_SLICE; BATCH_MAX],
-            headers: [no_header(); BATCH_MAX],
+            slices: vec![NO_SLICE; BATCH_MAX],
+            headers: vec![no_header(); BATCH_MAX],
+            used: BATCH_MAX,
             plain: Vec::new(),
+        };
+        batch.point();
+        batch
+    }
+
+    /// Makes the headers point at their places.
+    fn point(&mut self) {
+        let places = self.bytes.chunks_exact_mut(self.size + STAGGER);
+        let parts = self.names.iter_mut().zip(&mut self.controls).zip(places);
+        let headers = self.headers.iter_mut().zip(&mut self.slices);
+        for ((header, slice), ((name, control), place)) in headers.zip(parts) {
+            *slice = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: self.kept };
+            let header = &mut header.msg_hdr;
+            header.msg_name = std::ptr::from_mut(name).cast();
+            (header.msg_iov, header.msg_iovlen) = (slice, 1);
+            header.msg_control = control.as_mut_ptr().cast();
         }
     }
 
     /// Keeps `size` bytes of each datagram from now on, and returns true if there is room for them.
+    #[inline]
     pub(crate) fn keep(&mut self, size: usize) -> bool {
-        self.kept = size.min(self.size);
+        let kept = size.min(self.size);
+        if kept != self.kept {
+            self.kept = kept;
+            self.slices.iter_mut().for_each(|slice| slice.iov_len = kept);
+        }
         size <= self.size
     }
 
@@ -140,56 +179,52 @@ impl Batch {
         self.plain.push(about);
     }
 
-    /// Describes the first `count` places to the kernel.
-    fn prepare(&mut self, count: usize) {
-        self.plain.clear();
-        let places = self.bytes.chunks_exact_mut(self.size + STAGGER);
-        let parts = self.names.iter_mut().zip(&mut self.controls).zip(places);
-        let headers = self.headers.iter_mut().zip(&mut self.slices);
-        for ((header, slice), ((name, control), place)) in headers.zip(parts).take(count) {
-            *slice = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: self.kept };
-            let header = &mut header.msg_hdr;
-            header.msg_name = std::ptr::from_mut(name).cast();
-            header.msg_namelen = size_of::<RawName>() as libc::socklen_t;
-            (header.msg_iov, header.msg_iovlen) = (slice, 1);
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = Control::SIZE as _;
+    /// Tells the kernel again how much room each place has.
+    fn reset(&mut self) {
+        if !self.plain.is_empty() {
+            self.plain.clear();
+        }
+        for header in &mut self.headers[..self.used] {
+            header.msg_hdr.msg_namelen = size_of::<RawName>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = Control::SIZE as _;
         }
     }
 
-    /// Returns datagram `number` of the last batch, and its bytes.
-    pub(crate) fn datagram(&mut self, number: usize) -> (&mut [u8], Received<'_>) {
-        let start = number * (self.size + STAGGER);
+    /// Returns what is known about datagram `number` of the last batch.
+    #[inline]
+    pub(crate) fn received(&self, number: usize) -> Received {
         if let Some(plain) = self.plain.get(number) {
-            let kept = plain.length.min(self.kept);
-            return (&mut self.bytes[start..start + kept], plain.received(kept));
+            return plain.received(self.kept);
         }
         let libc::mmsghdr { msg_hdr: header, msg_len } = &self.headers[number];
         let length = *msg_len as usize;
-        let kept = length.min(self.kept);
-        let mut received = Received {
+        Received {
             length,
+            kept: length.min(self.kept),
             is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-            from: remote(&self.names[number], header.msg_namelen as usize),
-            asked: None,
-            missed: None,
-            segment: None,
-        };
-        if header.msg_controllen == 0 {
-            return (&mut self.bytes[start..start + kept], received);
+            is_noted: header.msg_controllen > 0,
         }
-        for note in self.controls[number].notes(header.msg_controllen as _) {
-            match note {
-                Note::Asked(address) => received.asked = Some(address),
-                Note::Missed(count) => received.missed = Some(count),
-                Note::Segment(length) => received.segment = Some(length),
-                Note::Refused(_) => {}
-            }
-        }
-        (&mut self.bytes[start..start + kept], received)
     }
 
-    /// Returns a part of the bytes of datagram `number`.
+    /// Returns the sender of datagram `number` of the last batch.
+    #[inline]
+    pub(crate) fn sender(&self, number: usize) -> Remote<'_> {
+        match self.plain.get(number) {
+            Some(plain) => plain.sender(),
+            None => remote(&self.names[number], self.headers[number].msg_hdr.msg_namelen as usize),
+        }
+    }
+
+    /// Returns what the kernel says about datagram `number` of the last batch.
+    pub(crate) fn notes(&self, number: usize) -> Notes {
+        if let Some(plain) = self.plain.get(number) {
+            return plain.notes();
+        }
+        Notes::of(&self.controls[number], self.headers[number].msg_hdr.msg_controllen as usize)
+    }
+
+    /// Returns bytes of datagram `number` of the last batch.
+    #[inline]
     pub(crate) fn part(&mut self, number: usize, part: Range<usize>) -> &mut [u8] {
         let start = number * (self.size + STAGGER);
         &mut self.bytes[start..start + self.size][part]
@@ -197,117 +232,55 @@ impl Batch {
 }
 
 /// Returns the remote side in the first `length` bytes of a name.
+#[inline]
 fn remote(name: &RawName, length: usize) -> Remote<'_> {
-    const PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
+    if length == 0 {
+        return Remote::Unix(&[]);
+    }
     // SAFETY: every family has this field at the same place, and any bits are valid integers.
     let family = unsafe { name.storage.ss_family };
-    if length >= PATH && libc::c_int::from(family) == libc::AF_UNIX {
+    if libc::c_int::from(family) == libc::AF_UNIX {
         // SAFETY: the kernel has written this variant, or left zeros; any bits are valid integers.
-        let path = unsafe { &name.unix.sun_path };
-        let count = (length - PATH).min(path.len());
-        // SAFETY: c_char and u8 have the same layout, and the array has at least `count` of them.
-        let path = unsafe { std::slice::from_raw_parts(path.as_ptr().cast::<u8>(), count) };
-        let end = match path {
-            // An abstract name may contain zeros.
-            [0, ..] => count,
-            _ => path.iter().position(|byte| *byte == 0).unwrap_or(count),
-        };
-        return Remote::Unix(&path[..end]);
+        return Remote::Unix(unix_name(unsafe { &name.unix }, length));
     }
     // SAFETY: the kernel has written this variant or a shorter one; any bits are valid integers.
-    let ip = peer_address(unsafe { &name.ip }).filter(|_| length > 0);
-    ip.map_or(if length == 0 { Remote::Unix(&[]) } else { Remote::Connected }, Remote::Ip)
+    peer_address(unsafe { &name.ip }).map_or(Remote::Connected, Remote::Ip)
+}
+
+/// Returns the name in the first `length` bytes of the address of a Unix socket.
+fn unix_name(address: &libc::sockaddr_un, length: usize) -> &[u8] {
+    let path = &address.sun_path;
+    let count = length.saturating_sub(offset_of!(libc::sockaddr_un, sun_path)).min(path.len());
+    // SAFETY: c_char and u8 have the same layout, and the array has at least `count` of them.
+    let path = unsafe { std::slice::from_raw_parts(path.as_ptr().cast::<u8>(), count) };
+    match path {
+        // An abstract name may contain zeros.
+        [0, ..] => path,
+        _ => &path[..path.iter().position(|byte| *byte == 0).unwrap_or(count)],
+    }
 }
 
 /// Receives up to `most` datagrams (`recvmmsg(2)`), and returns how many. Fewer than `most` means
 /// that no more were there, or that an error waits, which the next call reports.
+#[inline]
 pub(crate) fn receive_batch(
     fd: BorrowedFd<'_>,
     batch: &mut Batch,
     most: usize,
 ) -> io::Result<usize> {
     let most = most.min(BATCH_MAX);
-    batch.prepare(most);
+    batch.reset();
+    batch.used = most;
     let headers = batch.headers.as_mut_ptr();
-    transfer(|| {
+    let count = transfer(|| {
         let (call, flags) = (libc::SYS_recvmmsg, libc::MSG_DONTWAIT | libc::MSG_TRUNC);
         let timeout = std::ptr::null::<libc::timespec>();
         // SAFETY: the first `most` headers point at names, slices, controls and bytes that are
-        // writable and that `batch` owns; none of these moves during the call.
+        // writable and that `batch` owns; none of these vectors ever grows, so that they do not move.
         unsafe { libc::syscall(call, fd.as_raw_fd(), headers, most, flags, timeout) }
-    })
-}
-
-/// Room to describe datagrams to the kernel, which is used again for each call.
-#[derive(Default)]
-pub(crate) struct SendRoom {
-    names: Vec<RawAddress>,
-    controls: Vec<Control>,
-    headers: Vec<libc::mmsghdr>,
-}
-
-impl SendRoom {
-    fn clear(&mut self) {
-        self.names.clear();
-        self.controls.clear();
-        self.headers.clear();
-    }
-
-    /// Adds a datagram, without the pointers into this room, which may still move.
-    fn add(&mut self, datagram: &Outgoing<'_>) -> io::Result<()> {
-        let mut described = no_header();
-        let header = &mut described.msg_hdr;
-        header.msg_iov = datagram.slices.as_ptr().cast_mut().cast();
-        header.msg_iovlen = datagram.slices.len() as _;
-        if let Some(control) = Control::of(datagram) {
-            header.msg_controllen = control.used() as _;
-            self.controls.push(control);
-        }
-        self.names.push(match datagram.to {
-            Remote::Connected => RawAddress::None,
-            Remote::Ip(address) => RawAddress::inet(&address),
-            Remote::Unix(name) => RawAddress::unix_name(name)?,
-        });
-        self.headers.push(described);
-        Ok(())
-    }
-
-    /// Makes the headers point at their names and controls.
-    fn point(&mut self) {
-        let mut controls = self.controls.iter_mut();
-        for (described, name) in self.headers.iter_mut().zip(&self.names) {
-            let (_, address, length) = name.parts();
-            let header = &mut described.msg_hdr;
-            header.msg_name = address.cast_mut().cast();
-            header.msg_namelen = length;
-            if header.msg_controllen > 0
-                && let Some(control) = controls.next()
-            {
-                header.msg_control = control.as_mut_ptr().cast();
-            }
-        }
-    }
-}
-
-/// Sends `datagrams`, or the first of them (`sendmmsg(2)`), and returns how many, which is at least
-/// one. It never raises `SIGPIPE`.
-pub(crate) fn send_batch<'a>(
-    fd: BorrowedFd<'_>,
-    datagrams: impl Iterator<Item = Outgoing<'a>>,
-    room: &mut SendRoom,
-) -> io::Result<usize> {
-    room.clear();
-    for datagram in datagrams.take(BATCH_MAX) {
-        room.add(&datagram)?;
-    }
-    room.point();
-    let (headers, count) = (room.headers.as_mut_ptr(), room.headers.len());
-    transfer(|| {
-        let (call, flags) = (libc::SYS_sendmmsg, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
-        // SAFETY: each header points at a name, at slices (an IoSlice is an iovec) and at a control
-        // that are readable, and that sending does not change; none of these moves during the call.
-        unsafe { libc::syscall(call, fd.as_raw_fd(), headers, count, flags) }
-    })
+    })?;
+    batch.used = count;
+    Ok(count)
 }
 
 /// Takes the first error out of the error queue of a socket (`MSG_ERRQUEUE`, `IP_RECVERR`, `ip(7)`).

@@ -20,6 +20,7 @@ mod prefetch;
 mod process;
 mod resource;
 mod select;
+mod sending;
 mod signal;
 mod sigpipe;
 mod socket;
@@ -28,8 +29,8 @@ pub(crate) use clock::monotonic;
 #[cfg(fuzzing)]
 pub use control::control_notes;
 pub(crate) use datagram::{
-    BATCH_MAX, Batch, DatagramOption, Local, Outgoing, Received, Refusal, Remote, SendRoom,
-    receive_batch, send_batch, set_datagram_option, take_refusal,
+    BATCH_MAX, Batch, DatagramOption, Local, Notes, Received, Refusal, Remote, receive_batch,
+    set_datagram_option, take_refusal,
 };
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
@@ -46,6 +47,7 @@ pub(crate) use process::Process;
 pub(crate) use resource::effective_user;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
+pub(crate) use sending::{Outgoing, SendRoom, send_batch, send_one};
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,

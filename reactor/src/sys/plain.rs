@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::datagram::{Local, Received, Remote};
+use super::datagram::{Local, Notes, Received, Remote};
 
 /// What is known about a datagram that a simulated kernel has received.
 pub(crate) struct Plain {
@@ -31,16 +31,24 @@ impl From<Remote<'_>> for PlainName {
 }
 
 impl Plain {
-    /// Returns what is known about it, of which `kept` bytes were kept.
-    pub(super) fn received(&self, kept: usize) -> Received<'_> {
+    /// Returns what is known about it, if up to `most` bytes of it were kept.
+    pub(super) fn received(&self, most: usize) -> Received {
         Received {
             length: self.length,
-            is_truncated: self.length > kept,
-            from: self.from.remote(),
-            asked: self.asked,
-            missed: self.missed,
-            segment: None,
+            kept: self.length.min(most),
+            is_truncated: self.length > most,
+            is_noted: self.asked.is_some() || self.missed.is_some(),
         }
+    }
+
+    /// Returns its sender.
+    pub(super) fn sender(&self) -> Remote<'_> {
+        self.from.remote()
+    }
+
+    /// Returns what the kernel says about it.
+    pub(super) fn notes(&self) -> Notes {
+        Notes { asked: self.asked, missed: self.missed, segment: None }
     }
 }
 

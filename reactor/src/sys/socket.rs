@@ -45,6 +45,7 @@ impl RawAddress {
         }
     }
 
+    #[inline]
     pub(super) fn inet(address: &SocketAddr) -> Self {
         match address {
             SocketAddr::V4(address) => Self::V4(libc::sockaddr_in {
@@ -96,6 +97,7 @@ impl RawAddress {
     }
 
     /// Returns the family, and the address with its length for as long as `self` is borrowed.
+    #[inline]
     pub(super) fn parts(&self) -> (libc::c_int, *const libc::sockaddr, libc::socklen_t) {
         match self {
             Self::None => (libc::AF_UNSPEC, std::ptr::null(), 0),
@@ -186,6 +188,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
 }
 
 /// Returns the address in a structure that is large enough for either family.
+#[inline]
 pub(super) fn peer_address(raw: &libc::sockaddr_in6) -> Option<SocketAddr> {
     match libc::c_int::from(raw.sin6_family) {
         libc::AF_INET => {

@@ -49,6 +49,7 @@ impl Parked {
 
 impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     /// Moves the first datagram to those that wait for a full receiver, so that others are sent.
+    #[cold]
     pub(super) fn park_first<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>)
     where
         S: Service<C, A>,
@@ -85,10 +86,10 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let is_full = full.contains(&parked.peer);
             let Ok(to) = receiver_of(&parked.peer) else { continue };
             let slices = [IoSlice::new(&parked.bytes)];
-            let outgoing = [Outgoing { slices: &slices, to, from: None, segment: None }];
+            let outgoing = Outgoing { slices: &slices, to, from: None, segment: None };
             let sent = match is_full {
                 true => Ok(None),
-                false => cx.send_datagrams(outgoing.into_iter(), &self.place, &mut room.send),
+                false => cx.send_datagram(&outgoing, &self.place),
             };
             match sent {
                 Ok(Some(_)) => {

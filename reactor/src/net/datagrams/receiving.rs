@@ -8,23 +8,19 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use log::warn;
-use protocol::{Codec, Context, DatagramFailure, Decoded, Flow, Outbox, Peer, Service};
+use protocol::{Codec, Context, DatagramFailure, Decoded, Effects, Flow, Outbox, Peer, Service};
 
 use super::{Datagrams, Room, timer};
 use crate::reactor::backoff::{Backoff, Folding};
-use crate::sys::{BATCH_MAX, Received, Remote};
+use crate::sys::{BATCH_MAX, Batch, Local, Notes, Received, Remote};
 use crate::{Cx, Interest, Readiness, kernel};
 
-/// How many places are prepared for a batch at least.
-const BATCH_MIN: usize = 4;
 /// How large a datagram is assumed to be before one was received, in bytes.
 const SIZE_ASSUMED: usize = 2048;
 
 /// What receiving remembers.
 #[derive(Default)]
 pub(super) struct Reception {
-    /// How many datagrams the last batch had. The next is expected to have about as many.
-    last: usize,
     /// The size of the largest datagram of the last batch.
     largest: usize,
     /// The most datagrams that one place of the last batch had.
@@ -51,30 +47,43 @@ impl Reception {
     }
 
     /// Returns how many datagrams to ask for, with this many datagrams and bytes left in the
-    /// budget. Preparing many places for few datagrams would cost more than a second call.
+    /// budget. Places that stay empty cost nothing.
+    #[inline]
     fn wanted(&self, datagrams: usize, bytes: usize) -> usize {
-        let by_size = bytes / self.largest.max(SIZE_ASSUMED);
-        let by_count = datagrams / self.densest.max(1);
-        (2 * self.last).clamp(BATCH_MIN, BATCH_MAX).min(by_count.max(1)).min(by_size.max(1))
+        // A division would take longer than the rest.
+        let within = |budget: usize, each: usize| match BATCH_MAX * each <= budget {
+            true => BATCH_MAX,
+            false => (budget / each).max(1),
+        };
+        let by_count = within(datagrams, self.densest.max(1));
+        by_count.min(within(bytes, self.largest.max(SIZE_ASSUMED)))
     }
 }
 
-/// Returns the peer that has sent a datagram; `None` if it is the one that the socket is connected
-/// to.
-fn peer(received: &Received<'_>) -> Option<Peer> {
-    let peer = match received.from {
-        Remote::Connected => return None,
-        Remote::Ip(address) => Peer::from(address),
-        Remote::Unix(name) => return Some(Peer::unix(name)),
-    };
-    let Some((address, interface)) = received.asked else { return Some(peer) };
+/// Returns the peer that has sent datagram `number` of a batch; `None` if it is the one that the
+/// socket is connected to.
+#[inline(never)] // Otherwise a peer is taken apart, and put together again.
+fn sender(batch: &Batch, number: usize) -> Option<Peer> {
+    match batch.sender(number) {
+        Remote::Connected => None,
+        Remote::Ip(address) => Some(Peer::from(address)),
+        Remote::Unix(name) => Some(Peer::unix(name)),
+    }
+}
+
+/// Returns a peer with the address of this host that it has asked, if that is known.
+fn asking(peer: Peer, asked: Option<Local>) -> Peer {
+    let Some((address, interface)) = asked else { return peer };
     // Routing decides about the interface, except for addresses that mean nothing without one.
     let interface = match address {
         IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_unspecified() => interface,
         _ => 0,
     };
-    Some(peer.asking(address, interface))
+    peer.asking(address, interface)
 }
+
+/// What is wrong with a datagram, and its sender.
+type Refused = (DatagramFailure, Option<Peer>);
 
 /// The error of a datagram that is a message and something else, or a part of one.
 fn not_one_message(length: usize, consumed: Option<usize>) -> DatagramFailure {
@@ -92,13 +101,14 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         A: 'static,
         S: Service<C, A>,
     {
-        self.deliver_held(room, cx);
+        if !self.reception.held.is_empty() {
+            self.deliver_held(room, cx);
+        }
         let (mut datagrams, mut bytes) = (cx.limits().datagrams_per_turn, self.limits.read_budget);
         let was_readable = cx.readiness().contains(Readiness::READABLE);
         let mut is_first = was_readable;
         while self.may_receive() && datagrams > 0 && bytes > 0 {
-            let most = self.reception.wanted(datagrams, bytes);
-            let count = match cx.receive_batch(room, most) {
+            let count = match cx.receive_batch(room, || self.reception.wanted(datagrams, bytes)) {
                 Ok(Some(count)) => count,
                 Ok(None) => {
                     // select(2) reports refusals as input.
@@ -113,7 +123,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             is_first = false;
             self.reception.pauses.reset();
             let reception = &mut self.reception;
-            (reception.last, reception.largest, reception.densest) = (count, 0, 0);
+            (reception.largest, reception.densest) = (0, 0);
             for number in 0..count {
                 let (count, size) = self.take_in(number, room, cx);
                 datagrams = datagrams.saturating_sub(count);
@@ -131,26 +141,43 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     where
         S: Service<C, A>,
     {
-        let (bytes, received) = room.batch.datagram(number);
-        let Received { length, is_truncated, missed, segment, .. } = received;
-        let peer = if self.is_connected() { None } else { peer(&received) };
-        let kept = bytes.len();
+        let received = room.batch.received(number);
+        let peer = if self.is_connected() { None } else { sender(&room.batch, number) };
+        if received.is_noted || received.is_truncated {
+            return self.take_noted(number, received, peer, room, cx);
+        }
+        self.count(1, received.kept, cx);
+        self.take_part(number, 0..received.kept, peer, room, cx);
+        (1, received.kept)
+    }
+
+    /// Does the same for a place about which the kernel says more.
+    #[inline(never)]
+    fn take_noted<A>(
+        &mut self,
+        number: usize,
+        Received { length, kept, is_truncated, .. }: Received,
+        peer: Option<Peer>,
+        room: &mut Room,
+        cx: &mut Cx<'_, A>,
+    ) -> (usize, usize)
+    where
+        S: Service<C, A>,
+    {
+        let Notes { asked, missed, segment } = room.batch.notes(number);
+        let peer = peer.map(|peer| asking(peer, asked));
         let segment = segment.filter(|segment| (1..kept).contains(segment));
         let count = segment.map_or(1, |segment| kept.div_ceil(segment));
-        cx.core.counters.bytes_read += kept as u64;
-        cx.core.counters.datagrams_received += count as u64;
-        self.reception.largest = self.reception.largest.max(kept);
-        self.reception.densest = self.reception.densest.max(count);
+        self.count(count, kept, cx);
         if is_truncated {
             cx.core.counters.datagrams_refused += 1;
             self.tell_failure(&DatagramFailure::Truncated { length }, peer, room, cx);
-        } else if let Some(segment) = segment {
-            for start in (0..count).map(|place| place * segment) {
-                let part = start..kept.min(start + segment);
+        } else {
+            let size = segment.unwrap_or(kept);
+            for start in (0..count).map(|place| place * size) {
+                let part = start..kept.min(start + size);
                 self.take_part(number, part, peer.clone(), room, cx);
             }
-        } else {
-            self.take_part(number, 0..kept, peer, room, cx);
         }
         if let Some(total) = missed {
             self.note_missed(total, room, cx);
@@ -158,7 +185,17 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         (count, kept)
     }
 
+    /// Counts datagrams that were received, and their bytes.
+    #[inline]
+    fn count<A>(&mut self, count: usize, bytes: usize, cx: &mut Cx<'_, A>) {
+        cx.core.counters.bytes_read += bytes as u64;
+        cx.core.counters.datagrams_received += count as u64;
+        self.reception.largest = self.reception.largest.max(bytes);
+        self.reception.densest = self.reception.densest.max(count);
+    }
+
     /// Handles one datagram: a part of the bytes in place `number`, or all of them.
+    #[inline(always)] // It has one caller for the usual case, and one for the others.
     fn take_part<A>(
         &mut self,
         number: usize,
@@ -183,15 +220,15 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         }
     }
 
-    /// Decodes a datagram and calls the service with its message. Fails with what is wrong with it,
-    /// and its sender.
+    /// Decodes a datagram and calls the service with its message.
+    #[inline(always)] // For the same reason.
     fn deliver<A>(
         &mut self,
         bytes: &mut [u8],
         peer: Option<Peer>,
-        effects: &mut protocol::Effects,
+        effects: &mut Effects,
         cx: &mut Cx<'_, A>,
-    ) -> Result<(), (DatagramFailure, Option<Peer>)>
+    ) -> Result<(), Refused>
     where
         S: Service<C, A>,
     {
@@ -224,6 +261,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Handles the datagrams that were received when the service paused.
+    #[cold]
     fn deliver_held<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>)
     where
         S: Service<C, A>,
@@ -239,6 +277,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Handles an error of receiving, which most often is that of a datagram that was sent.
+    #[cold]
     fn receive_failed<A>(
         &mut self,
         error: io::Error,
@@ -276,6 +315,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
 
     /// Takes the refusals of the network that wait (P28), within the budget of a turn. Returns how
     /// many there were.
+    #[cold]
     pub(super) fn take_refusals<A>(
         &mut self,
         room: &mut Room,
@@ -327,6 +367,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Notes how many datagrams the kernel has dropped so far.
+    #[cold]
     fn note_missed<A>(&mut self, total: u32, room: &mut Room, cx: &mut Cx<'_, A>)
     where
         S: Service<C, A>,
@@ -357,14 +398,20 @@ fn reject<C: Codec>(codec: &mut C, error: &C::Error, peer: &Option<Peer>, outbox
 }
 
 impl<A> Cx<'_, A> {
-    /// Receives up to `most` datagrams. A batch with fewer has found that there are no more: the
-    /// kernel received until it would have blocked.
-    fn receive_batch(&mut self, room: &mut Room, most: usize) -> io::Result<Option<usize>> {
+    /// Receives up to as many datagrams as `wanted` returns. A batch with fewer has found that there
+    /// are no more: the kernel received until it would have blocked.
+    #[inline(always)] // It has one caller.
+    fn receive_batch(
+        &mut self,
+        room: &mut Room,
+        wanted: impl FnOnce() -> usize,
+    ) -> io::Result<Option<usize>> {
         let batch = &mut room.batch;
-        let count = self.attempt("recvmmsg", Interest::READ, |fd, _| {
-            kernel::receive_batch(fd.as_fd(), batch, most)
+        let received = self.attempt("recvmmsg", Interest::READ, |fd, _| {
+            let most = wanted();
+            kernel::receive_batch(fd.as_fd(), batch, most).map(|count| (count, most))
         })?;
-        let Some(count) = count else { return Ok(None) };
+        let Some((count, most)) = received else { return Ok(None) };
         // After an error, there may be more.
         let own = &mut self.core.lent.own;
         if count < most && !own.ready.contains(Readiness::ERROR) {

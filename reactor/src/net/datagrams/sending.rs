@@ -2,7 +2,7 @@
 //! are full.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use log::warn;
 use protocol::{Codec, DatagramFailure, Envelope, Peer, Service};
@@ -102,7 +102,17 @@ fn source(peer: Option<&Peer>) -> Option<Local> {
 
 impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     /// Sends what waits, as far as possible.
+    #[inline]
     pub(super) fn flush<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        A: 'static,
+        S: Service<C, A>,
+    {
+        if self.outbox.is_empty() { Ok(()) } else { self.send_waiting(room, cx) }
+    }
+
+    #[inline(never)]
+    fn send_waiting<A>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
         A: 'static,
         S: Service<C, A>,
@@ -139,13 +149,19 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     /// Sends the first datagrams that wait, by one call.
+    #[inline(always)] // It has one caller.
     fn send_first<A>(&mut self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
+        match self.outbox.only() {
+            Some((envelope, bytes)) => self.send_one(envelope, bytes, cx),
+            None => self.send_several(room, cx),
+        }
+    }
+
+    /// Sends the first datagrams that wait, by one call, each or several of them described by a part.
+    #[inline(never)]
+    fn send_several<A>(&mut self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
         let mut segments = [IoSlice::new(&[]); SEGMENTS_MAX];
         let filled = self.outbox.output().gather(&mut segments);
-        if self.outbox.waiting().len() == 1 {
-            // The usual case of a peer that waits for each answer. It needs no description of parts.
-            return self.send_one(&segments[..filled], room, cx);
-        }
         let mut cursor = Cursor::new(&segments[..filled]);
         let most = self.outbox.waiting().len().min(self.sends_left).min(DATAGRAMS_MAX);
         let mut pieces = Vec::with_capacity(most + filled);
@@ -178,14 +194,15 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 }
             }
         }
-        let Some(first) = parts.first() else { return self.send_copy(room, cx) };
+        let Some(first) = parts.first() else { return self.send_copy(cx) };
         let coalesced = (first.count > 1).then_some(first.segment);
         let outgoing = parts.iter().map(|part| {
             let slices = &pieces[part.start..part.end];
             let segment = (part.count > 1).then_some(part.segment as u16);
             Outgoing { slices, to: part.to, from: part.from, segment }
         });
-        let sent = match cx.send_datagrams(outgoing, &self.place, room) {
+        let call = |fd: BorrowedFd<'_>| kernel::send_batch(fd, outgoing.clone(), room);
+        let sent = match cx.attempt_sending("sendmmsg", &self.place, call) {
             Err(error) if refuses_segments(&error) && coalesced.is_some() => {
                 // The path takes no datagrams of this length together, or none at all.
                 let is_too_long = error.raw_os_error() != Some(libc::EIO);
@@ -200,18 +217,14 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         Ok(self.outcome(count, cx))
     }
 
-    /// Sends the first datagram, of which these are the bytes if its segments are few enough and in
-    /// memory.
+    /// Sends the first datagram, which has these bytes. It needs no description of parts.
+    #[inline(always)] // It has one caller for the usual case, and one for the rest.
     fn send_one<A>(
         &self,
-        slices: &[IoSlice<'_>],
-        room: &mut SendRoom,
+        envelope: &Envelope,
+        bytes: &[u8],
         cx: &mut Cx<'_, A>,
     ) -> io::Result<Sent> {
-        let Some(envelope) = self.outbox.waiting().next() else { return Ok(Sent::Blocked) };
-        if slices.iter().map(|slice| slice.len() as u64).sum::<u64>() != envelope.length {
-            return self.send_copy(room, cx);
-        }
         let to = match receiver(envelope, &self.place) {
             Ok(to) => to,
             Err(why) => return Ok(Sent::Unsendable(why)),
@@ -220,20 +233,21 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             return Ok(Sent::Parked);
         }
         let from = source(envelope.peer.as_ref());
-        let outgoing = std::iter::once(Outgoing { slices, to, from, segment: None });
-        let sent = cx.send_datagrams(outgoing, &self.place, room)?;
-        cx.core.counters.bytes_written += sent.map_or(0, |_| envelope.length);
+        let outgoing = Outgoing { slices: &[IoSlice::new(bytes)], to, from, segment: None };
+        let sent = cx.send_datagram(&outgoing, &self.place)?;
+        cx.core.counters.bytes_written += sent.map_or(0, |_| bytes.len() as u64);
         Ok(self.outcome(sent, cx))
     }
 
     /// Sends the first datagram from a copy, since it is in too many segments.
     #[cold]
-    fn send_copy<A>(&self, room: &mut SendRoom, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
+    fn send_copy<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<Sent> {
+        let Some(envelope) = self.outbox.waiting().next() else { return Ok(Sent::Blocked) };
         let bytes = self.outbox.first_bytes();
-        if self.outbox.waiting().next().is_some_and(|it| it.length != bytes.len() as u64) {
+        if envelope.length != bytes.len() as u64 {
             return Ok(Sent::Unsendable("it contains a part of a file"));
         }
-        self.send_one(&[IoSlice::new(&bytes)], room, cx)
+        self.send_one(envelope, &bytes, cx)
     }
 
     /// Returns whether datagrams to the same receiver are parked.
@@ -256,6 +270,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
 
     /// Handles an error of sending the first datagram that waits. It may be that of an earlier
     /// datagram, so that the first one is tried again.
+    #[cold]
     fn send_failed<A>(
         &mut self,
         error: io::Error,
@@ -352,27 +367,45 @@ impl<'a> Cursor<'a> {
 }
 
 impl<A> Cx<'_, A> {
-    /// Sends the first of `datagrams`, and returns how many; `None` when it would block.
-    pub(super) fn send_datagrams<'a>(
+    /// Sends one datagram, and returns the number 1; `None` when it would block.
+    #[inline(always)] // It is a part of the hot path, and of one that is not.
+    pub(super) fn send_datagram(
         &mut self,
-        datagrams: impl Iterator<Item = Outgoing<'a>> + Clone,
+        datagram: &Outgoing<'_>,
         place: &Place,
-        room: &mut SendRoom,
     ) -> io::Result<Option<usize>> {
-        if !place.reports_no_room() {
-            return self.attempt("sendmmsg", Interest::WRITE, |fd, _| {
-                kernel::send_batch(fd, datagrams, room)
-            });
+        let call = |fd: BorrowedFd<'_>| kernel::send_one(fd, datagram).map(|()| 1);
+        self.attempt_sending("sendmsg", place, call)
+    }
+
+    /// Makes a call that sends datagrams, and returns how many it has sent; `None` when it would
+    /// block.
+    #[inline(always)] // It has one caller for one datagram, and one for several.
+    fn attempt_sending(
+        &mut self,
+        operation: &'static str,
+        place: &Place,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<Option<usize>> {
+        if place.reports_no_room() {
+            return self.attempt_to_any(operation, call);
         }
-        // A would-block may be that of the receiver. Only one of this socket itself makes the loop
-        // wait for the kernel.
-        let again = datagrams.clone();
-        let sent = self
-            .attempt("sendmmsg", Interest::NONE, |fd, _| kernel::send_batch(fd, datagrams, room))?;
+        self.attempt(operation, Interest::WRITE, |fd, _| call(fd))
+    }
+
+    /// Makes a call that sends datagrams to receivers each of which may be full. A would-block may be
+    /// that of the receiver. Only one of this socket itself makes the loop wait for the kernel.
+    #[inline(never)]
+    fn attempt_to_any(
+        &mut self,
+        operation: &'static str,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<Option<usize>> {
+        let sent = self.attempt(operation, Interest::NONE, |fd, _| call(fd))?;
         if sent.is_some() || self.is_writable_now() {
             return Ok(sent);
         }
-        self.attempt("sendmmsg", Interest::WRITE, |fd, _| kernel::send_batch(fd, again, room))
+        self.attempt(operation, Interest::WRITE, |fd, _| call(fd))
     }
 
     /// Returns whether the socket itself has room for a datagram.
