@@ -488,7 +488,7 @@ mod tests {
             let text = reason.to_string();
             assert!(text.contains(hint) && text.contains("127.0.0.1:1"), "{text}");
         }
-        let long = format!("http://{}.example/", ["a"; 62].join("").repeat(1));
+        let long = format!("http://{}.example/", ["a"; 62].join(""));
         assert!(said(socks, &long, b"\x05\x00").is_err(), "the answer is incomplete");
         let endless = vec![b'x'; HEAD_SIZE_MAX + 1];
         let reason = drive(&mut tunnel(http, "one.example"), &mut (), &[&endless]);

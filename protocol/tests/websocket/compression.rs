@@ -108,7 +108,7 @@ proptest! {
 fn context_makes_messages_small_that_resemble_the_last_one() {
     let text = |number: usize| {
         let text = format!("{{\"event\": \"trade\", \"symbol\": \"BTCUSDT\", \"id\": {number}}}");
-        (number % 2 == 0, Heard::Text(text))
+        (number.is_multiple_of(2), Heard::Text(text))
     };
     let messages: Vec<_> = (0..100).map(text).collect();
     let without = with(|it| (it.context_takeover, it.peer_context_takeover) = (false, false));

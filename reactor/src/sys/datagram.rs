@@ -220,7 +220,7 @@ impl Batch {
         if let Some(plain) = self.plain.get(number) {
             return plain.notes();
         }
-        Notes::of(&self.controls[number], self.headers[number].msg_hdr.msg_controllen as usize)
+        Notes::of(&self.controls[number], self.headers[number].msg_hdr.msg_controllen)
     }
 
     /// Returns bytes of datagram `number` of the last batch.
