@@ -18,7 +18,8 @@
 /// }
 /// # let (limits, mut effects) = (protocol::Limits::DEFAULT, protocol::Effects::default());
 /// # let (now, me) = (std::time::Instant::now(), protocol::ConnectionId(1));
-/// # let context = Context::new(now, me, &mut (), &limits, &mut effects);
+/// # let mut app = ();
+/// # let context = Context::new(now, me, &mut app, &limits, &mut effects);
 /// # assert_eq!((scheme(&context), is_http2(&context)), ("http", false));
 /// ```
 pub trait Secured {
