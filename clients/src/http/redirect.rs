@@ -18,7 +18,7 @@ const CONTENT_FIELDS: [&str; 9] = [
     "expect",
 ];
 
-/// Fields that say who asks, and are meant for one origin alone.
+/// Fields with credentials, which are meant for one origin alone.
 const CREDENTIAL_FIELDS: [&str; 4] = ["authorization", "cookie", "cookie2", "www-authenticate"];
 
 /// Returns whether a status redirects to its `Location`.

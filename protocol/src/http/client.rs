@@ -188,7 +188,7 @@ impl<R> Client<R> {
         }
     }
 
-    /// Lets the requester write a request.
+    /// Calls the requester to write a request.
     fn make_ready<A>(
         &mut self,
         output: &mut Output,

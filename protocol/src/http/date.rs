@@ -94,7 +94,7 @@ impl Clock {
     }
 }
 
-/// Has the same source, and an empty cache.
+/// Returns files of the same source, with an empty cache.
 impl Clone for Clock {
     fn clone(&self) -> Self {
         Self::new(self.read)

@@ -256,7 +256,7 @@ fn a_server_that_fails_is_a_bad_gateway() {
         return;
     }
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let nobody = closed.local_addr().expect("it has one").to_string();
+    let unused = closed.local_addr().expect("it has one").to_string();
     drop(closed);
     let rude = serve(drop);
     let wrong = serve(|mut stream| {
@@ -274,7 +274,7 @@ fn a_server_that_fails_is_a_bad_gateway() {
         let _ = stream.write_all(answer.as_bytes());
     });
     for (address, status) in
-        [(nobody, 502), (rude, 502), (wrong, 502), (smuggler, 502), (silent, 504)]
+        [(unused, 502), (rude, 502), (wrong, 502), (smuggler, 502), (silent, 504)]
     {
         let server = proxy(&address, &["--proxy-timeout", "300ms"]);
         for args in [&[][..], &["-d", "body"]] {
