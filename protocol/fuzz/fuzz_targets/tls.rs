@@ -135,7 +135,7 @@ fn pass(from: &mut End, to: &mut End, choices: &mut Choices<'_>) -> bool {
     is_altered
 }
 
-/// Lets both sides talk over a wire that the input may alter.
+/// Moves bytes between both sides over a wire that the input may alter.
 fn talk(client: &TlsClient, server: &TlsServer, mut choices: Choices<'_>) {
     let mut client = end(client.layer("one.example").expect("a name"), TO_SERVER);
     let mut server = end(server.layer().expect("a layer"), TO_CLIENT);

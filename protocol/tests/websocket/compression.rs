@@ -227,7 +227,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
     assert!(log(&mut server).pieces > 6000 && log(&mut server).heard.len() == 1);
 }
 
-/// Has a server send a broadcast, which its client gets.
+/// Sends a broadcast from a server to its client.
 fn share((client, server): &mut Ends, news: &Broadcast) -> usize {
     log(server).to_share = Some(news.clone());
     server.wake(&mut ());
