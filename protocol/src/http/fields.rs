@@ -189,6 +189,24 @@ impl Progress {
             (self.line, self.searched) = (end as u32, end as u32);
         }
     }
+
+    /// Parses the trailers that `bytes` begins with into `lines`. Returns their length in bytes and
+    /// their number, or `None` if their end is not there.
+    pub(super) fn find_trailers(
+        &mut self,
+        bytes: &[u8],
+        size_max: usize,
+        lines: &mut [Line],
+    ) -> Result<Option<(usize, usize)>, Refusal> {
+        let Some(length) = self.find_end(bytes)? else {
+            return if bytes.len() >= size_max { Err(Refusal::HeadTooLarge) } else { Ok(None) };
+        };
+        if length > size_max {
+            return Err(Refusal::HeadTooLarge);
+        }
+        let count = parse_lines(&bytes[..length], 0, lines)?.map_or(0, |(count, _)| count);
+        Ok(Some((length, count)))
+    }
 }
 
 /// A field: its name as it was received, and its value without white space around it.

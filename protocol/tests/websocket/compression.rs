@@ -33,7 +33,7 @@ fn client_log(client: &mut Wire<Client<Log>>) -> &mut Log {
     client.session_mut().service_mut().expect("it did not panic")
 }
 
-/// Has both ends send messages, which arrive in pieces. Returns the bytes that were sent.
+/// Sends messages from both ends, which arrive in pieces. Returns the bytes that were sent.
 fn exchange((client, server): &mut Ends, messages: &[(bool, Heard)], piece: usize) -> usize {
     let mut count = 0;
     for (is_client, message) in messages {

@@ -113,7 +113,7 @@ fn messages(random: &mut Random) -> Vec<Heard> {
         .collect()
 }
 
-/// Has it send messages, some of them in fragments.
+/// Sends messages from it, some of them in fragments.
 fn send_all(other: &mut Other, all: &[Heard], random: &mut Random) {
     for message in all {
         let (bytes, data) = match message {

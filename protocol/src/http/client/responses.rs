@@ -1,7 +1,7 @@
 //! How responses are delivered.
 
 use super::{Client, Next, Stage};
-use crate::http::fields::{FIELDS_MAX, Fields, Line, parse_lines};
+use crate::http::fields::{FIELDS_MAX, Fields, Line};
 use crate::http::head::{RequestKind, with_room};
 use crate::http::incoming::{Incoming, Piece};
 use crate::http::request::Sending;
@@ -143,18 +143,12 @@ impl<R> Client<R> {
     where
         R: Requester<A>,
     {
-        let size_max = self.options.head_size_max;
-        let Some(length) = self.progress.find_end(input.filled())? else {
-            let is_too_large = input.len() >= size_max;
-            return if is_too_large { Err(Refusal::HeadTooLarge) } else { Ok(Ok(Next::Starve)) };
-        };
-        if length > size_max {
-            return Err(Refusal::HeadTooLarge);
-        }
         let mut lines = [Line::default(); FIELDS_MAX];
-        let most = self.options.fields_max.min(FIELDS_MAX);
+        let lines = &mut lines[..self.options.fields_max.min(FIELDS_MAX)];
+        let size_max = self.options.head_size_max;
+        let found = self.progress.find_trailers(input.filled(), size_max, lines)?;
+        let Some((length, count)) = found else { return Ok(Ok(Next::Starve)) };
         let section = &input.filled()[..length];
-        let count = parse_lines(section, 0, &mut lines[..most])?.map_or(0, |(count, _)| count);
         let next = self.end_response(Fields::new(section, &lines[..count]), output, context);
         input.consume(length);
         Ok(next)

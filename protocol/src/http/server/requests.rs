@@ -1,7 +1,7 @@
 //! How requests are delivered.
 
 use super::{Next, Server, Stage};
-use crate::http::fields::{FIELDS_MAX, FIELDS_USUAL, Fields, Line, Progress, parse_lines};
+use crate::http::fields::{FIELDS_MAX, FIELDS_USUAL, Fields, Line, Progress};
 use crate::http::incoming::{Incoming, Piece};
 use crate::http::response::Exchange;
 use crate::http::{Refusal, RequestHead, Response, Service};
@@ -206,18 +206,12 @@ impl<S> Server<S> {
     where
         S: Service<A>,
     {
-        let size_max = self.options.head_size_max;
-        let Some(length) = self.progress.find_end(input.filled())? else {
-            let is_too_large = input.len() >= size_max;
-            return if is_too_large { Err(Refusal::HeadTooLarge) } else { Ok(Ok(Next::Starve)) };
-        };
-        if length > size_max {
-            return Err(Refusal::HeadTooLarge);
-        }
         let mut lines = [Line::default(); FIELDS_MAX];
-        let most = self.options.fields_max.min(FIELDS_MAX);
+        let lines = &mut lines[..self.options.fields_max.min(FIELDS_MAX)];
+        let size_max = self.options.head_size_max;
+        let found = self.progress.find_trailers(input.filled(), size_max, lines)?;
+        let Some((length, count)) = found else { return Ok(Ok(Next::Starve)) };
         let section = &input.filled()[..length];
-        let count = parse_lines(section, 0, &mut lines[..most])?.map_or(0, |(count, _)| count);
         let next = self.end_request(Fields::new(section, &lines[..count]), output, context);
         input.consume(length);
         Ok(next)
