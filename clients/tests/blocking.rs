@@ -271,9 +271,7 @@ fn waiting_for_no_connection_ends_with_the_deadline() {
 fn the_first_address_that_accepts_is_taken() {
     let folder = Folder::new("blocking");
     let path = folder.path().join("socket");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let refuses = free.local_addr().expect("it has an address").into();
-    drop(free);
+    let refuses = testkit::refusing_address().into();
     let _listener = UnixListener::bind(&path).expect("the folder is new");
     let missing = Address::Unix(folder.path().join("missing"));
     drive(&[missing.clone(), refuses, Address::Unix(path)]);

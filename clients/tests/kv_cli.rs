@@ -159,9 +159,7 @@ fn failures_to_connect_have_the_same_message() {
     if !has_peer("redis-cli") {
         return;
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = free.local_addr().expect("it has an address").port().to_string();
-    drop(free);
+    let port = testkit::free_port().to_string();
     let cases: [(&[&str], &str); 6] = [
         (&["-p", &port, "ping"], ""),
         (&["-p", &port], "ping\nget a\n"),

@@ -57,9 +57,7 @@ fn a_wrong_reply_is_an_error() {
 
 #[test]
 fn a_missing_server_is_an_error() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it has an address").to_string();
-    drop(free);
+    let address = testkit::refusing_address().to_string();
     let output = load(&address, &["--connections", "2"]);
     let report = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{report}");

@@ -233,9 +233,7 @@ fn connecting_has_a_deadline_and_a_hint() {
         assert!(waiting.len() < 10_000, "the backlog has no end");
     };
     assert!(error.to_string().contains("does not answer"), "{error}");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let refused = free.local_addr().expect("it has an address").to_string();
-    drop(free);
+    let refused = testkit::refusing_address().to_string();
     for (address, hint) in [
         (refused.as_str(), "nothing listens there"),
         ("unix:/nowhere/x.sock", "no such socket"),

@@ -41,12 +41,6 @@ fn publisher(cluster: &Cluster, port: u16, id: &str) -> Liar {
     Liar { lie: local(port), epoch: FUTURE, id: id.to_owned(), published, ..Liar::default() }
 }
 
-/// Returns the address of a port at which nothing listens.
-fn refused() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address").to_string()
-}
-
 fn id_of(sentinel: SocketAddr) -> String {
     ask(sentinel, &["SENTINEL", "MYID"]).trim().to_owned()
 }
@@ -115,6 +109,6 @@ fn one_dead_sentinel_of_three_does_no_harm() {
     let stuck = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     others.push(stuck.local_addr().expect("it has an address").to_string());
     let ignorant = Server::start_liar(Liar::default());
-    others.extend([ignorant.address.clone(), refused()]);
+    others.extend([ignorant.address.clone(), testkit::refusing_address().to_string()]);
     do_no_harm(&mut cluster, &others);
 }

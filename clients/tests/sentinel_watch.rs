@@ -159,9 +159,7 @@ fn wrong_arguments_are_explained() {
 
 #[test]
 fn a_sentinel_that_is_not_there_is_reported() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it has an address").to_string();
-    drop(free);
+    let address = testkit::refusing_address().to_string();
     let output = run(TOOL, &["m", &address, "--once", "--interval", "0.1"], b"");
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);

@@ -62,9 +62,7 @@ fn files_and_dev_null_work_as_standard_input() {
 
 #[test]
 fn failures_print_one_sentence_and_exit_with_1() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let refused = free.local_addr().expect("it has an address").to_string();
-    drop(free);
+    let refused = testkit::refusing_address().to_string();
     for (address, hint) in [
         (refused.as_str(), "nothing listens there"),
         ("unix:/nowhere/x.sock", "no such socket"),

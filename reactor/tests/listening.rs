@@ -72,8 +72,10 @@ fn unix(path: &Path) -> String {
 
 #[test]
 fn ipv4_and_ipv6_listeners_share_a_port_without_dual_stack() {
-    let first = bind("0.0.0.0:0").expect("a port is free");
-    let address = format!("[::]:{}", port(&first));
+    // No connection of another test has that port.
+    let port = testkit::free_port();
+    let first = bind(&format!("0.0.0.0:{port}")).expect("the port is free");
+    let address = format!("[::]:{port}");
     let second = match bind(&address) {
         Err(error) if error.to_string().contains("does not support IPv6") => {
             return skip(&error.to_string());
@@ -86,8 +88,8 @@ fn ipv4_and_ipv6_listeners_share_a_port_without_dual_stack() {
     let error = Listener::bind(&address, &options).expect_err("it takes IPv4 too");
     assert!(error.to_string().contains("another socket has that port"), "{error}");
     drop(first);
-    let both = Listener::bind(&address, &options).expect("nothing is in the way");
-    let four = SocketAddr::from(([127, 0, 0, 1], port(&both)));
+    let _both = Listener::bind(&address, &options).expect("nothing is in the way");
+    let four = SocketAddr::from(([127, 0, 0, 1], port));
     TcpStream::connect(four).expect("it takes IPv4 too");
 }
 

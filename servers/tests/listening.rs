@@ -53,7 +53,9 @@ fn exchange(client: &mut TcpStream) {
 
 #[test]
 fn ipv6_listeners_accept_ipv4_only_with_dual_stack() {
-    let alone = Daemon::start(&[], ECHO, &["--listen", "[::]:0"]);
+    // No connection of another test has that port.
+    let port = testkit::free_port();
+    let alone = Daemon::start(&[], ECHO, &["--listen", &format!("[::]:{port}")]);
     let both = Daemon::start(&[], ECHO, &["--listen", "[::]:0", "--dual-stack"]);
     let over_ipv4 = |server: &Daemon| {
         let address: SocketAddr = server.addresses[0].parse().expect("it is an address");
@@ -62,8 +64,7 @@ fn ipv6_listeners_accept_ipv4_only_with_dual_stack() {
     assert!(over_ipv4(&alone).is_err());
     exchange(&mut over_ipv4(&both).expect("it takes IPv4 too"));
     // The same port of IPv4 is free for another server.
-    let address: SocketAddr = alone.addresses[0].parse().expect("it is an address");
-    let beside = format!("0.0.0.0:{}", address.port());
+    let beside = format!("0.0.0.0:{port}");
     assert_eq!(Daemon::start(&[], ECHO, &["--listen", &beside]).stop().0, Some(0));
 }
 

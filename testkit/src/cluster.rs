@@ -1,10 +1,10 @@
 //! Redis with sentinels: a master, its replicas, and the programs that watch them.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Folder, has_peer, process, wait_until};
+use crate::{Folder, free_port, has_peer, process, wait_until};
 
 /// The name of the master.
 pub const MASTER_NAME: &str = "mymaster";
@@ -205,10 +205,4 @@ fn start(folder: &Folder, site: Site<'_>, name: &str, text: &str, is_sentinel: b
     }
     let log = std::fs::read_to_string(path.join("log")).unwrap_or_default();
     panic!("redis-server did not start in {ATTEMPTS} attempts: {log}");
-}
-
-/// Returns a port that was free a moment ago. Servers of Redis do not choose one themselves.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
 }

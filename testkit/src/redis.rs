@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::authority::Files;
-use crate::cluster::free_port;
+use crate::ports::free_port;
 use crate::{Folder, has_peer, process, wait_until};
 
 /// A `redis-server` on a Unix socket in its own folder. Both are removed on drop.

@@ -15,9 +15,7 @@ fn once(url: &str) -> Vec<&str> {
 
 #[test]
 fn connections_that_cannot_be_made() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("http://{}/", free.local_addr().expect("it has an address"));
-    drop(free);
+    let url = format!("http://{}/", testkit::refusing_address());
     failed(&once(&url), 7, "nothing listens there");
     failed(&once("http://no-such-host.invalid/"), 6, "no-such-host.invalid");
     failed(&once("ftp://one.example/"), 3, "the scheme ftp is not supported");

@@ -1,11 +1,10 @@
 //! nginx as the server.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use testkit::authority::Authority;
-use testkit::{Folder, has_peer, wait_until};
+use testkit::{Folder, free_port, has_peer, wait_until};
 
 use super::tool::{failed, fetched};
 
@@ -33,14 +32,18 @@ impl Nginx {
         let (plain, secure) = (free_port(), free_port());
         let config = folder.file("nginx.conf");
         fs::write(&config, configuration(&folder, plain, secure)).expect("it is written");
-        let child = Command::new("nginx")
+        let mut child = Command::new("nginx")
             .args(["-c", &config, "-p", &folder.file("")])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
         let is_up = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        wait_until("nginx listens", || is_up(plain) && is_up(secure));
+        wait_until("nginx listens", || {
+            let ended = child.try_wait().expect("it can be waited for");
+            assert_eq!(ended, None, "nginx ended: see error_log");
+            is_up(plain) && is_up(secure)
+        });
         Some(Self { folder, child, plain, secure })
     }
 
@@ -75,11 +78,6 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
 }
 
 fn configuration(folder: &Folder, plain: u16, secure: u16) -> String {

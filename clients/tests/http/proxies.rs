@@ -163,8 +163,8 @@ fn proxies_that_do_not_work_are_named() {
             ["https://one.example/", "-x", &name, "--connect-timeout", "0.2", "--retry", "0"];
         failed(&args, 28, &address);
     }
-    drop(dead);
-    failed(&["http://one.example/", "-x", &address, "--retry", "0"], 7, &address);
+    let refuses = testkit::refusing_address().to_string();
+    failed(&["http://one.example/", "-x", &refuses, "--retry", "0"], 7, &refuses);
     let refuses = Peer::start(|_| status("407 Who are you", ""));
     let name = refuses.address.to_string();
     failed(&["https://one.example/", "-x", &name, "--retry", "0"], 97, "USER:PASSWORD");

@@ -150,7 +150,6 @@ impl<S, L: Layer> Link<S, L> {
         }
         // No more than there is room for the answers to, if they are of about that size.
         let room = self.limits.output_high.saturating_sub(output.len());
-        let room = room.min(Scratch::INPUT_SIZE as u64);
         let spare = buffer.spare(READ_MIN);
         let size = spare.len().min(room as usize).max(READ_MIN);
         &mut spare[..size]

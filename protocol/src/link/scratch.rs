@@ -83,7 +83,8 @@ struct Loan {
 }
 
 impl Scratch {
-    /// The size of the shared input buffer, and so the most that one read takes.
+    /// The size of the shared input buffer. A read takes no more, or twice that once a message has made
+    /// the buffer grow.
     pub const INPUT_SIZE: usize = 64 * 1024;
 
     /// Returns the buffers of a driver that begins at `now`.

@@ -377,10 +377,7 @@ struct Nginx {
 impl Nginx {
     /// Starts one, if it is installed: it is only for comparison.
     fn start(files: &Files) -> Option<Self> {
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
-            listener.local_addr().ok()?.port()
-        };
+        let port = testkit::free_port();
         let (pem, key, log) = (files.path("one.pem"), files.path("one.key"), files.path("log"));
         let configuration = format!(
             "daemon off; master_process off; pid {}; error_log {log};\n\
