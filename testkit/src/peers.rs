@@ -4,7 +4,8 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 18] = [
+    ("chromium", "chromium"),
     ("chrt", "util-linux"),
     ("curl", "curl"),
     ("getent", "libc-bin"),

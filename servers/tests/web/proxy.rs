@@ -123,7 +123,7 @@ pub(crate) fn discard(mut stream: TcpStream) {
 }
 
 /// Reads the head of a request. Returns `None` at the end.
-fn read_head(reader: &mut BufReader<TcpStream>) -> Option<String> {
+pub(crate) fn read_head(reader: &mut BufReader<TcpStream>) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         match reader.read_line(&mut head) {
