@@ -15,12 +15,14 @@ pub mod http;
 pub mod kv_cli;
 pub mod load;
 pub mod output;
+mod pipes;
 pub mod resolve;
 pub mod resp;
 pub mod sentinel;
 pub mod sentinel_watch;
 pub mod talk;
 pub mod tls;
+pub mod ws;
 
 /// The reason why a tool failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

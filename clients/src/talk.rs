@@ -1,112 +1,19 @@
 //! Sends standard input to a server and prints its replies.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 
 use protocol::link::Link;
 use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Session};
-use reactor::{
-    BackendKind, ConnectOptions, Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Reason,
-    Registration, Stream, Token,
-};
+use reactor::{BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Stream, Token};
 
+use crate::pipes::{self, Pipes};
 use crate::tls::Endpoint;
 use crate::{Failure, first_address};
 
 mod datagrams;
 
-/// The number of queued bytes in one direction at which the source of the bytes is paused.
-const QUEUE_MAX: usize = 256 * 1024;
-/// The number of bytes that one read of standard input takes at most.
-const READ_SIZE: usize = 64 * 1024;
-
-/// The state that the three sources share.
-struct App {
-    address: String,
-    /// Bytes on the way from standard input to the server.
-    up: Buffer,
-    up_ended: bool,
-    /// Bytes on the way from the server to standard output.
-    down: Buffer,
-    down_ended: bool,
-    input: Token,
-    output: Token,
-    connection: Token,
-    failure: Option<Failure>,
-}
-
-/// Reads standard input.
-struct Input;
-
-impl Handler<App> for Input {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
-        let mut chunk = vec![0; READ_SIZE];
-        let connection = cx.app.connection;
-        while cx.app.up.len() < QUEUE_MAX {
-            let Some(count) = cx.read(&mut chunk)? else { break };
-            cx.app.up.extend_from_slice(&chunk[..count]);
-            cx.app.up_ended = count == 0;
-            cx.wake(connection);
-            if count == 0 {
-                cx.set_interest(Interest::NONE);
-                return Ok(());
-            }
-        }
-        let full = cx.app.up.len() >= QUEUE_MAX;
-        cx.set_interest(if full { Interest::NONE } else { Interest::READ });
-        Ok(())
-    }
-
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
-        end(&reason, cx, |error| Failure::new(format!("standard input: {error}")));
-    }
-}
-
-/// Writes standard output.
-struct Print;
-
-impl Handler<App> for Print {
-    fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
-        while !cx.app.down.is_empty() {
-            // The buffer is taken out because the call borrows the application too.
-            let mut down = std::mem::take(&mut cx.app.down);
-            let written = cx.write(&[IoSlice::new(down.filled())]);
-            if let Ok(Some(count)) = written {
-                down.consume(count);
-            }
-            cx.app.down = down;
-            if written?.is_none() {
-                break;
-            }
-        }
-        let connection = cx.app.connection;
-        if cx.app.down.len() < QUEUE_MAX {
-            cx.wake(connection);
-        }
-        let idle = cx.app.down.is_empty();
-        cx.set_interest(if idle { Interest::NONE } else { Interest::WRITE });
-        if idle && cx.app.down_ended {
-            cx.stop();
-        }
-        Ok(())
-    }
-
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, App>) {
-        end(&reason, cx, Failure::of_output);
-    }
-}
-
-/// Ends the tool after standard input or output has ended. The failure contains the error of the
-/// system alone: the text of a [`Reason`] is about a peer, and these sources have none.
-fn end(reason: &Reason, cx: &mut LoopCx<'_, App>, convert: impl FnOnce(&io::Error) -> Failure) {
-    let failure = match reason {
-        Reason::Stopped => return,
-        Reason::Failed { error, .. } => convert(error),
-        other => convert(&io::Error::other(other.to_string())),
-    };
-    cx.app.failure.get_or_insert(failure);
-    cx.stop();
-}
+/// The state of the loop. The tool adds the address, as messages call it.
+type App = Pipes<String>;
 
 /// The session of the connection. Moves bytes between the queues and the connection.
 struct Relay;
@@ -127,7 +34,7 @@ impl Session<App> for Relay {
             context.app.up.consume(count);
             context.effects.wake(to_input);
         }
-        if context.app.up_ended && context.app.up.is_empty() {
+        if context.app.is_sent() {
             context.effects.end_output();
         }
         if !input.is_empty() {
@@ -141,13 +48,13 @@ impl Session<App> for Relay {
             return Ok(Flow::Close);
         }
         // The output wakes this session when it has printed the queue.
-        let full = context.app.down.len() >= QUEUE_MAX && context.cause != Cause::Opened;
+        let full = context.app.is_full() && context.cause != Cause::Opened;
         Ok(if full { Flow::Pause } else { Flow::Continue })
     }
 
     fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, App>) {
         if !reason.is_orderly() && !matches!(reason, protocol::Reason::Stopped) {
-            let failure = Failure::of_connection(&context.app.address, reason);
+            let failure = Failure::of_connection(&context.app.tool, reason);
             context.app.failure = Some(failure);
         }
         context.app.down_ended = true;
@@ -167,17 +74,7 @@ impl Session<App> for Relay {
 /// was closed, the error is [`Failure::OutputClosed`].
 pub fn talk(address: &str, endpoint: &Endpoint) -> Result<(), Failure> {
     let target = &endpoint.location;
-    let app = App {
-        address: address.to_owned(),
-        up: Buffer::new(),
-        up_ended: false,
-        down: Buffer::new(),
-        down_ended: false,
-        input: Token::NONE,
-        output: Token::NONE,
-        connection: Token::NONE,
-        failure: None,
-    };
+    let app = Pipes::new(address.to_owned());
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
     let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
     let mut cx = reactor.cx();
@@ -185,10 +82,7 @@ pub fn talk(address: &str, endpoint: &Endpoint) -> Result<(), Failure> {
         true => datagrams::open(&first_address(address)?, &mut cx)?,
         false => connect(endpoint, &mut cx)?,
     };
-    let output = io::stdout().as_fd().try_clone_to_owned()?;
-    cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
-    let input = io::stdin().as_fd().try_clone_to_owned()?;
-    cx.app.input = register_input(&mut cx, input)?;
+    pipes::open(&mut cx)?;
     reactor.run()?;
     reactor.app.failure.take().map_or(Ok(()), Err)
 }
@@ -204,15 +98,4 @@ fn connect(endpoint: &Endpoint, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
             Stream::over(link).connect(target, &options, cx)
         }
     }
-}
-
-/// Returns a registration for a descriptor that is shared with other processes, such as the shell.
-fn shared(interest: Interest) -> Registration {
-    Registration::new(interest).keep_blocking()
-}
-
-fn register_input(cx: &mut LoopCx<'_, App>, input: OwnedFd) -> io::Result<Token> {
-    let token = cx.register(input, shared(Interest::READ), Input)?;
-    cx.wake(token);
-    Ok(token)
 }

@@ -45,3 +45,8 @@ fn excerpts_of_http_stand_in_the_example() {
 fn excerpts_of_websocket_stand_in_the_example() {
     check(include_str!("../src/websocket.md"), include_str!("../../reactor/examples/websocket.rs"));
 }
+
+#[test]
+fn excerpts_of_the_market_stand_in_the_example() {
+    check(include_str!("../src/ws.md"), include_str!("../../clients/examples/binance.rs"));
+}

@@ -15,6 +15,7 @@ mod ports;
 pub mod process;
 mod redis;
 mod udp;
+pub mod websocket;
 
 use std::time::{Duration, Instant};
 

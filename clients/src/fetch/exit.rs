@@ -51,7 +51,7 @@ pub struct Failed {
 
 impl Failed {
     /// Returns a failure.
-    pub(super) fn new(code: u8, text: impl Into<String>) -> Self {
+    pub(crate) fn new(code: u8, text: impl Into<String>) -> Self {
         Self { text: text.into(), code }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::exit;
-use crate::tls::TlsArgs;
+use crate::http::ConnectArgs;
+use crate::http::args::seconds;
 
 /// Transfers URLs of http and https, several at a time on one loop
 #[derive(Debug, Parser)]
@@ -90,9 +91,6 @@ pub struct Cli {
     /// Further attempts when one has failed, if that does no harm
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     pub retry: u32,
-    /// Time until a connection is established, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub connect_timeout: Duration,
     /// Time until the head of the response, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub answer_timeout: Duration,
@@ -102,24 +100,15 @@ pub struct Cli {
     /// Time of each transfer altogether, in seconds. Default: no limit
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub max_time: Option<Duration>,
-    /// Proxy for everything: http://HOST:PORT or socks5://HOST:PORT; empty for none
-    #[arg(short = 'x', long, value_name = "PROXY")]
-    pub proxy: Option<String>,
-    /// Hosts that are reached without a proxy, separated by commas
-    #[arg(long, value_name = "HOSTS")]
-    pub noproxy: Option<String>,
-    /// Address to use for a host and a port, in place of what the name resolves to
-    #[arg(long, value_name = "HOST:PORT:ADDRESS")]
-    pub resolve: Vec<String>,
     /// Prints neither progress nor messages
     #[arg(short, long)]
     pub silent: bool,
     /// Prints requests, heads of responses and attempts to standard error
     #[arg(short, long)]
     pub verbose: bool,
-    /// The arguments of TLS.
+    /// The arguments for connections.
     #[command(flatten)]
-    pub tls: TlsArgs,
+    pub connect: ConnectArgs,
 }
 
 /// Where a file is continued.
@@ -138,13 +127,6 @@ fn offset(text: &str) -> Result<Offset, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse::<f64>().ok().filter(|it| *it > 0.0);
-    number
-        .and_then(|it| Duration::try_from_secs_f64(it).ok())
-        .ok_or_else(|| "give a number of seconds above zero, such as 2.5".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -154,10 +136,6 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for text in ["0", "-1", "x", "", "NaN", "1e300"] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
         assert_eq!((offset("-"), offset("7")), (Ok(Offset::End), Ok(Offset::At(7))));
         assert!(offset("-7").is_err());
     }

@@ -12,7 +12,8 @@ use super::exit::Failed;
 use super::file::{Target, remote_name};
 use super::options::Cli;
 use super::run::{Planned, Settings};
-use crate::http::{Body, Error, Filled, Options, Proxies, Request, Upload, parse_url, split};
+use crate::http::args::field;
+use crate::http::{Body, Error, Filled, Options, Request, Upload, parse_url};
 
 /// What is to be done.
 pub(super) struct Plan {
@@ -153,13 +154,10 @@ fn request(cli: &Cli, url: Url, body: Option<&[u8]>) -> Result<Request, Failed> 
     }
     let mut given = HashSet::new();
     for line in &cli.fields {
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| Failed::new(2, format!("{line:?} is no field: give \"Name: value\"")))?;
+        let (name, value) = field(line).map_err(|text| Failed::new(2, text))?;
         if given.insert(name.to_ascii_lowercase()) {
             request.remove_field(name);
         }
-        let value = value.trim();
         match value.is_empty() {
             true => request.omit_field(name),
             false => request.fields.push((name.to_owned(), value.as_bytes().to_vec())),
@@ -187,10 +185,7 @@ fn upload(path: &Path) -> Result<Body, Failed> {
 
 /// Returns the options of the client.
 fn options(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Result<Options, Failed> {
-    let wrong = |error: Error| Failed::new(2, error.to_string());
     let mut options = Options::default();
-    options.connect.timeout = cli.connect_timeout;
-    options.connect.attempt_timeout = cli.connect_timeout;
     options.answer_timeout = cli.answer_timeout;
     options.stall_timeout = cli.stall_timeout;
     options.timeout = cli.max_time;
@@ -203,37 +198,8 @@ fn options(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Result<Optio
         Some(text) => text.clone(),
         None => concat!("fetch/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    options.proxies = match cli.proxy.as_deref() {
-        None => Proxies::from_environment(variable).map_err(wrong)?,
-        Some("") => Proxies::default(),
-        Some(proxy) => Proxies::all(proxy.parse().map_err(wrong)?),
-    };
-    if let Some(hosts) = &cli.noproxy {
-        options.proxies.except = split(hosts);
-    }
-    options.addresses = cli.resolve.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?;
-    let tls = cli.tls.clone();
-    tls.check("fetch").map_err(|error| Failed::new(2, error.to_string()))?;
-    options.tls = Some(Arc::new(move || tls.client().map_err(|error| error.to_string())));
+    cli.connect.apply("fetch", variable, &mut options).map_err(|text| Failed::new(2, text))?;
     Ok(options)
-}
-
-/// Parses an argument of `--resolve`.
-fn resolve(text: &str) -> Result<(String, u16, reactor::Address), Failed> {
-    let parsed = || {
-        let (host, rest) = text.split_once(':')?;
-        let (port, address) = rest.split_once(':')?;
-        let port: u16 = port.parse().ok()?;
-        let address = address.trim_start_matches('[').trim_end_matches(']');
-        let ip: std::net::IpAddr = address.parse().ok()?;
-        Some((host.to_owned(), port, reactor::Address::Tcp((ip, port).into())))
-    };
-    parsed().ok_or_else(|| {
-        Failed::new(
-            2,
-            format!("{text:?}: give HOST:PORT:ADDRESS, such as one.example:443:127.0.0.1"),
-        )
-    })
 }
 
 /// Returns a short name of a transfer for its line of progress.

@@ -64,7 +64,7 @@ pub struct Error {
 
 /// How far an exchange had come when its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// The connection was being made: nothing of the request was sent.
     Connecting,
     /// The request was being sent, or the response had not begun.
@@ -97,7 +97,7 @@ impl Error {
     }
 
     /// Explains the end of the connection to `origin`.
-    pub(super) fn of_connection(origin: &str, reason: &Reason, progress: Progress) -> Self {
+    pub(crate) fn of_connection(origin: &str, reason: &Reason, progress: Progress) -> Self {
         let (kind, text) = explain(reason, progress);
         // The text of a connection that was not made names the address.
         let names_itself = matches!(reason, Reason::Failed { operation: "connect", .. });

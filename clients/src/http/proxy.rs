@@ -82,7 +82,7 @@ impl std::str::FromStr for Proxy {
 }
 
 /// Returns the user and the password of a URL.
-pub(super) fn user_of(url: &Url) -> Option<(String, String)> {
+pub(crate) fn user_of(url: &Url) -> Option<(String, String)> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let is_there = !url.username().is_empty() || url.password().is_some();
     is_there.then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())))

@@ -7,8 +7,9 @@ use protocol::codecs::Bytes;
 use protocol::{Context, DatagramFailure, Effects, Flow, Limits, Reason, Reply, Service};
 use reactor::{Address, DatagramOptions, DatagramSocket, Datagrams, LoopCx, Token};
 
-use super::{App, QUEUE_MAX};
+use super::App;
 use crate::output::complain;
+use crate::pipes::QUEUE_MAX;
 use crate::{Failure, signals_to_end};
 
 /// How long the last replies may take.
@@ -73,7 +74,7 @@ impl Lines {
         if self.sent > before {
             context.effects.wake(context.app.input.into());
         }
-        if context.app.up_ended && context.app.up.is_empty() {
+        if context.app.is_sent() {
             self.await_last(context);
         }
     }
@@ -116,16 +117,16 @@ impl Service<Bytes, App> for Lines {
         self.answered += 1;
         context.app.down.extend_from_slice(datagram);
         context.effects.wake(context.app.output.into());
-        if context.app.up_ended && context.app.up.is_empty() {
+        if context.app.is_sent() {
             self.await_last(context);
         }
         // The output wakes this service when it has printed the queue.
-        if context.app.down.len() >= QUEUE_MAX { Flow::Pause } else { Flow::Continue }
+        if context.app.is_full() { Flow::Pause } else { Flow::Continue }
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
         self.send(reply, context);
-        if context.app.down.len() >= QUEUE_MAX { Flow::Pause } else { Flow::Continue }
+        if context.app.is_full() { Flow::Pause } else { Flow::Continue }
     }
 
     fn drained(&mut self, reply: &mut Reply<'_, Bytes>, context: &mut Context<'_, App>) -> Flow {
@@ -140,7 +141,7 @@ impl Service<Bytes, App> for Lines {
         context: &mut Context<'_, App>,
     ) -> Flow {
         let (missing, sent) = (self.sent.saturating_sub(self.answered), self.sent);
-        let address = &context.app.address;
+        let address = &context.app.tool;
         let text = format!("{address}: {missing} of {sent} datagrams were not answered");
         fail(Failure::new(text), context.app, context.effects);
         Flow::Continue
@@ -158,17 +159,17 @@ impl Service<Bytes, App> for Lines {
                     io::ErrorKind::ConnectionRefused => ": nothing listens there",
                     _ => "",
                 };
-                let text = format!("{}: {error}{hint}", context.app.address);
+                let text = format!("{}: {error}{hint}", context.app.tool);
                 fail(Failure::new(text), context.app, context.effects);
             }
-            other => complain(format_args!("talk: {}: {other}", context.app.address)),
+            other => complain(format_args!("talk: {}: {other}", context.app.tool)),
         }
         Flow::Continue
     }
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         if !matches!(reason, Reason::Stopped | Reason::Finished) {
-            let failure = Failure::of_connection(&context.app.address, reason);
+            let failure = Failure::of_connection(&context.app.tool, reason);
             context.app.failure.get_or_insert(failure);
         }
         finish(context.app, context.effects);

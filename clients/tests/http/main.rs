@@ -1,4 +1,7 @@
-//! The client of HTTP and the tool `fetch`, against a server of the tests, nginx and others.
+//! The client of HTTP and the tools `fetch` and `ws`, against servers of the tests, nginx and others.
+
+#[path = "../common/mod.rs"]
+mod common;
 
 mod failures;
 mod files;
@@ -7,4 +10,6 @@ mod nginx;
 mod peer;
 mod proxies;
 mod requests;
+mod socket;
 mod tool;
+mod ws;

@@ -1,58 +1,14 @@
 //! `python3-websockets` and `ws` of Node.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use protocol::websocket::{CloseCode, Kind, Message, Sender, Service};
 use protocol::{Context, Flow, Reason};
 use reactor::BackendKind;
-use testkit::{has_peer, skip};
+use testkit::websocket::{Listening, NODE_ECHO, PYTHON_ECHO, node, python};
 
 use crate::client::{App, run};
 use crate::echo::{Server, options};
-
-/// Debian's Python, which has Debian's packages.
-const PYTHON: &str = "/usr/bin/python3";
-/// Where Debian installs packages of Node.
-const NODE_PATH: &str = "/usr/share/nodejs";
-
-/// Returns whether a program runs to its end without an error.
-fn runs(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
-}
-
-/// Returns whether Python has the package `websockets`, or reports that it is missing.
-fn has_python() -> bool {
-    let found = runs(Command::new(PYTHON).args(["-c", "import websockets"]));
-    if !found {
-        skip("websockets for Python is not installed (apt install python3-websockets)");
-    }
-    found
-}
-
-/// Returns whether Node has the package `ws`, or reports that it is missing.
-fn has_node() -> bool {
-    if !has_peer("node") {
-        return false;
-    }
-    let mut node = Command::new("node");
-    let found = runs(node.env("NODE_PATH", NODE_PATH).args(["-e", "require('ws')"]));
-    if !found {
-        skip("ws for Node is not installed (apt install node-ws)");
-    }
-    found
-}
-
-fn python(script: &str, argument: &str) -> Output {
-    Command::new(PYTHON).args(["-c", script, argument]).output().expect("Python runs")
-}
-
-fn node(script: &str, argument: &str) -> Output {
-    let mut node = Command::new("node");
-    // The script follows where Node has an argument of its own.
-    let node = node.env("NODE_PATH", NODE_PATH).args(["-e", script, "script", argument]);
-    node.output().expect("Node runs")
-}
 
 fn check(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
@@ -61,25 +17,21 @@ fn check(output: &Output) {
 
 #[test]
 fn clients_of_python_talk_to_a_server() {
-    if !has_python() {
-        return;
-    }
     for backend in BackendKind::ALL {
         let server = Server::start(backend);
         let uri = format!("ws://{}/", server.address);
-        check(&python(include_str!("scripts/client.py"), &uri));
+        let Some(mut python) = python(include_str!("scripts/client.py"), &[&uri]) else { return };
+        check(&python.output().expect("Python runs"));
     }
 }
 
 #[test]
 fn clients_of_node_talk_to_a_server() {
-    if !has_node() {
-        return;
-    }
     for backend in BackendKind::ALL {
         let server = Server::start(backend);
         let uri = format!("ws://{}/", server.address);
-        check(&node(include_str!("scripts/client.js"), &uri));
+        let Some(mut node) = node(include_str!("scripts/client.js"), &[&uri]) else { return };
+        check(&node.output().expect("Node runs"));
     }
 }
 
@@ -149,44 +101,16 @@ impl Service<App> for Talk {
     }
 }
 
-/// A peer that listens. It is killed on drop.
-struct Listening {
-    child: Child,
-    address: String,
-}
-
-impl Listening {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the peer starts");
-        let mut port = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut port).expect("it is text");
-        Self { child, address: format!("127.0.0.1:{}", port.trim()) }
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        // Both fail only when it has ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn clients_talk_to_a_server_of_python() {
-    if !has_python() {
-        return;
-    }
     for settings in [
         "null",
         "{}",
         "{\"server_no_context_takeover\": true, \"client_no_context_takeover\": true}",
         "{\"server_max_window_bits\": 10, \"client_max_window_bits\": 9}",
     ] {
-        let mut python = Command::new(PYTHON);
-        let python = python.args(["-c", include_str!("scripts/server.py"), settings]);
-        let peer = Listening::start(python);
+        let Some(mut python) = python(PYTHON_ECHO, &[settings]) else { return };
+        let peer = Listening::start(&mut python);
         for backend in BackendKind::ALL {
             let app = run(backend, &peer.address, "/", Talk::new(), options());
             assert_eq!(app.text, "ok", "{settings}");
@@ -196,19 +120,14 @@ fn clients_talk_to_a_server_of_python() {
 
 #[test]
 fn clients_talk_to_a_server_of_node() {
-    if !has_node() {
-        return;
-    }
     for settings in [
         "null",
         "{\"threshold\": 0}",
         "{\"threshold\": 0, \"serverNoContextTakeover\": true, \"clientNoContextTakeover\": true}",
         "{\"threshold\": 0, \"serverMaxWindowBits\": 10, \"clientMaxWindowBits\": 9}",
     ] {
-        let mut node = Command::new("node");
-        let script = include_str!("scripts/server.js");
-        let node = node.env("NODE_PATH", NODE_PATH).args(["-e", script, "script", settings]);
-        let peer = Listening::start(node);
+        let Some(mut node) = node(NODE_ECHO, &[settings]) else { return };
+        let peer = Listening::start(&mut node);
         for backend in BackendKind::ALL {
             let app = run(backend, &peer.address, "/", Talk::new(), options());
             assert_eq!(app.text, "ok", "{settings}");

@@ -3,11 +3,15 @@
 //! `cargo test` builds the examples. `cargo test --test examples` alone does not, so that
 //! `cargo build --examples` has to come before it.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod market;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::kv::Kv;
 use testkit::PATIENCE;
@@ -92,11 +96,55 @@ fn rate_limiter_counts_over_several_daemons_and_stops_nothing_without_its_store(
 }
 
 #[test]
+fn binance_survives_gaps_silence_and_the_end_of_the_day() {
+    let counts = Arc::new(market::Counts::default());
+    let url = format!("ws://{}/ws", market::start(&counts));
+    let mut args = vec!["--url", &url, "--silence", "1500", "--pause-max", "50"];
+    // More than fit in one request.
+    let others: Vec<String> = (0..448).map(|it| format!("other{it}@depth")).collect();
+    args.extend(["btcusdt@depth", "ethusdt@aggTrade"]);
+    args.extend(others.iter().map(String::as_str));
+    let mut example = Example::start("binance", &args);
+    for expected in [
+        "connected",
+        "subscribed to 200 streams",
+        "depthUpdate BTCUSDT 1 to 3",
+        "aggTrade ETHUSDT 1 to 1",
+        "gap depthUpdate BTCUSDT",
+        "gap aggTrade ETHUSDT",
+        "the server closes: 1000 24 hours are over",
+        "next attempt in",
+        "connected",
+        "subscribed to 200 streams",
+        // What was missed between the connections.
+        "gap depthUpdate BTCUSDT",
+        "silent",
+        "next attempt in",
+        "connected",
+        "subscribed to 200 streams",
+        "the server is about to stop",
+        "next attempt in",
+        "connected",
+        "subscribed to 200 streams",
+        "subscribed to 200 streams",
+        "subscribed to 50 streams",
+        "depthUpdate BTCUSDT",
+    ] {
+        example.line(expected);
+    }
+    // It answers pings for as long as it runs.
+    while counts.pongs.load(Ordering::Relaxed) < 3 {
+        example.line("depthUpdate BTCUSDT");
+    }
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 0, "it keeps to the limit of messages");
+}
+
+#[test]
 fn every_example_has_a_test() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     for entry in std::fs::read_dir(folder).expect("the examples are there") {
         let path = entry.expect("it can be listed").path();
         let name = path.file_stem().and_then(|it| it.to_str()).expect("it is text");
-        assert!(include_str!("examples.rs").contains(&format!("(\"{name}\", ")), "{name}");
+        assert!(include_str!("main.rs").contains(&format!("(\"{name}\", ")), "{name}");
     }
 }
