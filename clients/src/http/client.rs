@@ -114,6 +114,7 @@ impl<A: 'static> Client<A> {
             deadline,
             redirects: 0,
             attempts: 0,
+            may_be_done: false,
             is_delivered: false,
         });
         state.wake_engine();

@@ -2,7 +2,7 @@
 //! the responses.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use protocol::http::{self, BodyLength, Fields, Requester, ResponseHead};
 use protocol::{Context, Flow, Reason, Session};
@@ -369,8 +369,8 @@ fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(http::parse_date(value.as_bytes())?);
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    let at = Duration::from_secs(http::parse_date(value.as_bytes())?);
+    Some(at.saturating_sub(reactor::time_of_day()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(super) struct Job<A> {
     pub(super) redirects: u32,
     /// How often the present request was tried.
     pub(super) attempts: u32,
+    /// Whether a server may have carried out the request, or what it was before a redirection, in an
+    /// attempt that has failed.
+    pub(super) may_be_done: bool,
     /// Whether the receiver was given the head of a response.
     pub(super) is_delivered: bool,
 }

@@ -181,6 +181,8 @@ impl<A: 'static> Engine<A> {
             }
             Outcome::Redirected { status, location } => {
                 job.redirects += 1;
+                // After these, a POST goes on as a GET: the server has done what it was asked.
+                job.may_be_done |= status <= 303;
                 let max = self.desk.options.redirects_max;
                 if job.redirects > max {
                     let text = format!("{}: more than {max} redirections", job.request.url);
@@ -198,6 +200,8 @@ impl<A: 'static> Engine<A> {
             Outcome::Refused { status, after } => {
                 let text = format!("{}: the server answers {status}", job.request.url);
                 let error = Error::new(ErrorKind::NoAnswer, text);
+                // These say that the server did not begin. A gateway knows no more than we do.
+                job.may_be_done |= !matches!(status, 408 | 429 | 503);
                 self.try_again(job, error, after, done, cx);
             }
             Outcome::Failed { error, is_stale } => {
@@ -216,6 +220,7 @@ impl<A: 'static> Engine<A> {
         cx: &mut Cx<'_, A>,
     ) {
         use ErrorKind as Kind;
+        job.may_be_done |= error.may_be_done();
         let does_no_harm = !error.may_be_done() || job.request.is_idempotent();
         if is_stale && does_no_harm && job.request.body.restart() {
             // The server has ended a connection that rested. That happens to any client.
@@ -272,14 +277,16 @@ impl<A: 'static> Engine<A> {
     /// do not come back together.
     fn jitter(&mut self, bound: Duration, cx: &Cx<'_, A>) -> Duration {
         use std::hash::{BuildHasher, RandomState};
-        let random =
-            self.random.get_or_insert_with(|| Random::new(RandomState::new().hash_one(cx.me())));
+        let seed = || RandomState::new().hash_one(cx.me());
+        let given = self.desk.options.seed;
+        let random = self.random.get_or_insert_with(|| Random::new(given.unwrap_or_else(seed)));
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(nanos / 2 + random.below(nanos / 2 + 1))
     }
 
     /// Completes a job.
     fn complete(&self, job: Job<A>, result: Result<Summary, Error>, done: &mut Vec<Done<A>>) {
+        let result = result.map_err(|error| error.of_attempts(job.may_be_done));
         let mut state = self.desk.lock();
         state.pending -= 1;
         state.verdicts.remove(&job.id);
@@ -330,7 +337,7 @@ impl<A: 'static> Handler<A> for Engine<A> {
         drop(state);
         for job in jobs {
             let error = Error::new(ErrorKind::Cancelled, "the loop has stopped");
-            job.receiver.done(Err(error), cx);
+            job.receiver.done(Err(error.of_attempts(job.may_be_done)), cx);
         }
     }
 

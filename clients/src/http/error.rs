@@ -84,8 +84,8 @@ impl Error {
         self.kind
     }
 
-    /// Returns whether the server may have carried out the request although it failed. If not, no
-    /// byte of it has left this process, or the server has said that it did not.
+    /// Returns whether the server may have carried out the request although it failed, in any of the
+    /// attempts. If not, no byte of it has left this process, or the server has said that it did not.
     pub fn may_be_done(&self) -> bool {
         self.may_be_done
     }
@@ -93,6 +93,12 @@ impl Error {
     /// Says that the request may have been carried out.
     pub(super) fn after_sending(mut self) -> Self {
         self.may_be_done = true;
+        self
+    }
+
+    /// Says that the request may have been carried out, if an earlier attempt may have been.
+    pub(super) fn of_attempts(mut self, may_be_done: bool) -> Self {
+        self.may_be_done |= may_be_done;
         self
     }
 

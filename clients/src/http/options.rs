@@ -57,6 +57,9 @@ pub struct Options {
     pub pause_first: Duration,
     /// The largest bound of a pause. Default 30 s.
     pub pause_max: Duration,
+    /// What the pauses are drawn from. `None`, the default: each client has its own, so that clients
+    /// that failed together do not come back together. With a seed, a run can be repeated.
+    pub seed: Option<u64>,
     /// Whether compressed bodies are asked for and decoded. Default `true`.
     pub decodes: bool,
     /// The value of the field `User-Agent`; none if empty.
@@ -83,6 +86,7 @@ impl Default for Options {
             retried_statuses: vec![408, 429, 502, 503, 504],
             pause_first: Duration::from_millis(500),
             pause_max: Duration::from_secs(30),
+            seed: None,
             decodes: true,
             user_agent: concat!("myevent/", env!("CARGO_PKG_VERSION")).to_owned(),
         }

@@ -1,8 +1,10 @@
 //! The client library: connections that are kept, back-pressure, deadlines, the end.
 
-use std::io;
+use std::io::{self, Read};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use clients::http::{
@@ -103,6 +105,33 @@ fn cancelled_and_late_requests_complete_with_the_reason() {
     // A request that is complete, or never was, is cancelled without effect.
     client.cancel(cancelled);
     assert_eq!(client.pending(), 0);
+}
+
+#[test]
+fn an_attempt_that_was_sent_counts_even_if_a_later_one_was_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}/", listener.local_addr().expect("it has an address"));
+    let server = thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("the client connects");
+        drop(listener);
+        // What it has read, it might have carried out.
+        let count = peer.read(&mut [0; 1000]).expect("it can be read");
+        assert!(count > 0, "the request arrives");
+    });
+    let mut reactor = reactor(BackendKind::Epoll, 2);
+    let pause_first = Duration::from_millis(1);
+    let options = Options { attempts_max: 2, pause_first, ..Options::default() };
+    let client = Client::open(options, &mut reactor.cx()).expect("it starts");
+    fetch(&client, get(&url));
+    reactor.run_until(|app| app.results.len() == 1).expect("the loop runs");
+    server.join().expect("the server has ended");
+    fetch(&client, get(&url));
+    run(&mut reactor);
+    let mut errors = reactor.app.results.drain(..).map(|it| it.expect_err("nothing answers"));
+    let mut next = || errors.next().expect("there are two");
+    let (sent, unsent) = (next(), next());
+    assert_eq!((sent.kind(), sent.may_be_done()), (ErrorKind::Connect, true), "{sent}");
+    assert_eq!((unsent.kind(), unsent.may_be_done()), (ErrorKind::Connect, false), "{unsent}");
 }
 
 #[test]
