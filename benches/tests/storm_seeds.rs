@@ -54,6 +54,16 @@ fn tls() {
 }
 
 #[test]
+fn http() {
+    run("http");
+}
+
+#[test]
+fn websocket() {
+    run("websocket");
+}
+
+#[test]
 fn kv_keys() {
     run("kv-keys");
 }

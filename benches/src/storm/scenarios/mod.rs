@@ -13,6 +13,7 @@ mod departures;
 mod dials;
 mod exchange;
 mod ground;
+mod http;
 mod idle;
 mod kv;
 mod limits;
@@ -30,6 +31,7 @@ mod subscribers;
 mod talkers;
 mod tally;
 mod timers;
+mod websocket;
 
 use reactor::sim::{Outcome, Sim};
 
@@ -76,6 +78,20 @@ pub const ALL: &[Scenario] = &[
         about: "a server over TLS, with all faults: every byte, and no end in order of what was cut",
         run: secure::run,
         seeds: 40,
+        draws_all: true,
+    },
+    Scenario {
+        name: "http",
+        about: "a service of HTTP: whole responses, each to its request, which is carried out once",
+        run: http::run,
+        seeds: 24,
+        draws_all: true,
+    },
+    Scenario {
+        name: "websocket",
+        about: "a server of WebSocket: messages in order and once, news for all, close codes",
+        run: websocket::run,
+        seeds: 30,
         draws_all: true,
     },
     Scenario {

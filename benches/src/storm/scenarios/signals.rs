@@ -73,7 +73,11 @@ fn stop<A: 'static>(sim: &mut Sim, ground: &mut Ground) -> Outcome {
 }
 
 /// Sends a signal at some time, and demands that the loop ends in time. `calm` starts it again.
-fn stop_when<A: 'static>(sim: &mut Sim, ground: &mut Ground, before: impl FnOnce()) -> Outcome {
+pub(super) fn stop_when<A: 'static>(
+    sim: &mut Sim,
+    ground: &mut Ground,
+    before: impl FnOnce(),
+) -> Outcome {
     sim.set_faults(Faults::all().without(&EXCLUDED).without(&DEATHS).without(&CLOCKS));
     sim.run_for(Duration::from_millis(100 + ground.random.below(6_000)))?;
     before();
