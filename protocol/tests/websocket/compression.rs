@@ -278,6 +278,28 @@ fn a_broadcast_is_not_copied() {
     }
 }
 
+#[test]
+fn five_thousand_subscribers_that_do_not_read_share_a_broadcast() {
+    let news = Broadcast::binary(&protocol::Random::new(1).bytes(1024));
+    let mut subscribers: Vec<_> = std::iter::repeat_with(|| {
+        let (_, mut server) = connect(Log::default(), options(), Log::default(), options());
+        server.set_room(0, &mut ());
+        log(&mut server).to_share = Some(news.clone());
+        server
+    })
+    .take(5000)
+    .collect();
+    let counted = measure(|| subscribers.iter_mut().for_each(|it| it.wake(&mut ())));
+    let each = counted.bytes_current / 5000;
+    println!("{each} bytes for each subscriber");
+    assert!(each < 512, "{each} bytes for each subscriber: {counted:?}");
+    for subscriber in &mut subscribers {
+        subscriber.set_room(u64::MAX, &mut ());
+        let sent = subscriber.take_sent();
+        assert!(sent.ends_with(news.payload()) && sent.len() == 1024 + 4);
+    }
+}
+
 /// Returns how many bytes a server keeps after it has sent or received a message.
 fn kept(server: Options, sends: bool) -> i64 {
     // A thread of its own: what it keeps for all connections without context counts too.
