@@ -316,6 +316,59 @@ fn json_serves_curl() {
     );
 }
 
+/// Sends a line over TLS, and returns what comes back.
+fn s_client(address: &str, authority: &str, line: &str, more: &[&str]) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-no_ign_eof", "-verify_return_error", "-connect", address])
+        .args(["-CAfile", authority, "-servername", "localhost"])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl starts");
+    let mut input = client.stdin.take().expect("it is piped");
+    writeln!(input, "{line}").expect("it reads");
+    let mut answer = String::new();
+    let mut output = BufReader::new(client.stdout.take().expect("it is piped"));
+    output.read_line(&mut answer).expect("it is text");
+    drop(input);
+    client.wait().expect("it can be waited for");
+    answer
+}
+
+#[test]
+fn tls_greets_clients_and_reads_its_certificate_again() {
+    if !testkit::has_peer("openssl") {
+        return;
+    }
+    let files = testkit::authority::Files::new("tls-example");
+    files.write("server", &files.issuer().server(&["localhost"]));
+    files.write("client", &files.issuer().client("Ada"));
+    let (authority, certificate) = (files.authority(), files.certificate("server"));
+    let key = files.key("server");
+    let (server, address) = Example::listening("tls", &[&certificate, &key, &authority]);
+    assert_eq!(s_client(&address, &authority, "grow", &[]), "GROW\n");
+    assert_eq!(s_client(&address, &authority, "hello", &[]), "HELLO\n");
+    let own = ["-cert", &files.certificate("client"), "-key", &files.key("client")];
+    assert_eq!(s_client(&address, &authority, "hello", &own), "HELLO CN=Ada\n");
+    // A file that cannot be read changes nothing.
+    let good = std::fs::read(&key).expect("it is there");
+    std::fs::write(&key, "nonsense").expect("it is written");
+    process::signal(server.child.id(), "HUP");
+    assert!(server.line("the old certificate stays: ").contains("private key"));
+    assert_eq!(s_client(&address, &authority, "grow", &[]), "GROW\n");
+    // Another authority's certificate is used from then on.
+    std::fs::write(&key, good).expect("it is written");
+    let other = testkit::authority::Authority::new("Other Authority");
+    files.write("server", &other.server(&["localhost"]));
+    process::signal(server.child.id(), "HUP");
+    server.line("the certificate was read again");
+    assert_eq!(s_client(&address, &authority, "grow", &[]), "");
+    std::fs::write(files.path("other.pem"), other.certificate()).expect("it is written");
+    assert_eq!(s_client(&address, &files.path("other.pem"), "grow", &[]), "GROW\n");
+}
+
 #[test]
 fn reconnect_connects_again_when_its_server_returns() {
     // At an address of its own, no other test takes the port while it is free.
