@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reactor::{Cx, LoopCx};
 
 use super::collect::{Collector, Response};
-use super::desk::{Desk, Job};
+use super::desk::{Desk, Held, Job};
 use super::engine::Engine;
 use super::{Error, ErrorKind, Options, Receiver, Request};
 
@@ -22,7 +22,8 @@ pub struct ExchangeId(u64);
 /// It is a handle, which any thread may clone and use. When the last one is dropped, the client
 /// finishes what it has accepted and ends. `A` is the application state of the loop.
 ///
-/// Each request that is accepted completes exactly once, on the loop.
+/// Each request that is accepted completes exactly once, on the loop. When the loop is dropped, those
+/// that are left complete with [`ErrorKind::Cancelled`].
 ///
 /// ```
 /// use clients::http::{Client, Options, Request};
@@ -103,13 +104,14 @@ impl<A: 'static> Client<A> {
             return Err(Error::new(ErrorKind::NotAccepted, text));
         }
         let id = state.next_id;
+        let receiver = Held::new(Box::new(receiver));
         state.next_id += 1;
-        state.pending += 1;
+        state.held.insert(id, receiver.clone());
         state.deadlines.extend(deadline.map(|it| (it, id)));
         state.arrivals.push_back(Job {
             id,
             request,
-            receiver: Box::new(receiver),
+            receiver,
             accepted,
             deadline,
             redirects: 0,
@@ -159,7 +161,7 @@ impl<A> Client<A> {
 
     /// Returns how many requests were accepted and are not complete.
     pub fn pending(&self) -> usize {
-        self.handle.desk.lock().pending
+        self.handle.desk.lock().held.len()
     }
 
     /// Returns how many connections were made, and how many requests went over one that had been

@@ -110,7 +110,7 @@ impl<A: 'static> Courier<A> {
             Ok((count, sending)) => {
                 if count > 0 {
                     self.exchange.moved = context.now;
-                    job.receiver.sent(count, context);
+                    job.receiver.with(|it| it.sent(count, context));
                 }
                 self.exchange.sending = sending;
                 Flow::Continue
@@ -189,7 +189,8 @@ impl<A: 'static> Courier<A> {
             }
         }
         job.is_delivered = true;
-        match job.receiver.head(head, context) {
+        // Without a receiver, the client has ended.
+        match job.receiver.with(|it| it.head(head, context)).unwrap_or(Ok(Flow::Close)) {
             Ok(flow) => self.heed(flow),
             Err(error) => self.fail(error.after_sending()),
         }
@@ -226,7 +227,7 @@ impl<A: 'static> Requester<A> for Courier<A> {
     ) -> Flow {
         self.exchange.moved = context.now;
         if let Some(job) = &mut self.job {
-            job.receiver.passed_over(head, context);
+            job.receiver.with(|it| it.passed_over(head, context));
         }
         Flow::Continue
     }
@@ -245,7 +246,7 @@ impl<A: 'static> Requester<A> for Courier<A> {
             return self.deliver(head, context);
         }
         if let Some(job) = &mut self.job {
-            job.receiver.passed_over(head, context);
+            job.receiver.with(|it| it.passed_over(head, context));
         }
         match head.body() {
             BodyLength::Known(length) if length <= DISCARD_MAX => Flow::Continue,
@@ -265,13 +266,14 @@ impl<A: 'static> Requester<A> for Courier<A> {
             return self.discard(piece.len());
         }
         let Some(job) = &mut self.job else { return Flow::Close };
-        let receiver = &mut job.receiver;
+        let mut deliver = |bytes: &[u8]| {
+            job.receiver.with(|it| it.body(bytes, context)).unwrap_or(Ok(Flow::Close))
+        };
         let result = match &mut self.exchange.decoder {
-            None => receiver.body(piece, context),
+            None => deliver(piece),
             Some(decoder) => {
                 let mut flow = Flow::Continue;
-                let decoded = decoder
-                    .decode(piece, |bytes| receiver.body(bytes, context).map(|it| flow = it));
+                let decoded = decoder.decode(piece, |bytes| deliver(bytes).map(|it| flow = it));
                 decoded.map(|()| flow)
             }
         };

@@ -16,11 +16,39 @@ use super::{Error, Options, Receiver, Request};
 /// A time that is longer than any exchange.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// A receiver. What takes it completes its exchange, so that it is completed once. The desk has it as
+/// well as the job: a connection may end after the source of the client, and has nothing to complete
+/// its exchange with. Only the thread of the loop uses it.
+pub(super) struct Held<A>(Arc<Mutex<Option<Box<dyn Receiver<A>>>>>);
+
+impl<A> Held<A> {
+    pub(super) fn new(receiver: Box<dyn Receiver<A>>) -> Self {
+        Self(Arc::new(Mutex::new(Some(receiver))))
+    }
+
+    /// Calls the receiver, unless its exchange is complete.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut dyn Receiver<A>) -> T) -> Option<T> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_deref_mut().map(|receiver| work(receiver))
+    }
+
+    /// Takes the receiver, unless its exchange is complete.
+    pub(super) fn take(&self) -> Option<Box<dyn Receiver<A>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<A> Clone for Held<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 /// A request, until it is complete.
 pub(super) struct Job<A> {
     pub(super) id: u64,
     pub(super) request: Request,
-    pub(super) receiver: Box<dyn Receiver<A>>,
+    pub(super) receiver: Held<A>,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
     pub(super) redirects: u32,
@@ -85,8 +113,8 @@ pub(super) struct State<A> {
     pub(super) verdicts: HashMap<u64, Error>,
     /// Verdicts that the source has not carried out.
     pub(super) to_end: Vec<u64>,
-    /// How many jobs are not complete.
-    pub(super) pending: usize,
+    /// The receivers of all jobs that are not complete.
+    pub(super) held: HashMap<u64, Held<A>>,
     pub(super) opened: u64,
     pub(super) reused: u64,
 }
@@ -124,7 +152,7 @@ impl<A> Desk<A> {
             deadlines: BTreeSet::new(),
             verdicts: HashMap::new(),
             to_end: Vec::new(),
-            pending: 0,
+            held: HashMap::new(),
             opened: 0,
             reused: 0,
         };
@@ -177,11 +205,24 @@ impl<A> State<A> {
         }
     }
 
-    /// Gives a job back.
+    /// Gives a job back. A client whose source has ended has completed it.
     pub(super) fn give_back(&mut self, job: Job<A>, outcome: Outcome) {
         self.places.remove(&job.id);
-        self.ended.push_back((job, outcome));
-        self.wake_engine();
+        if self.engine.is_some() {
+            self.ended.push_back((job, outcome));
+            self.wake_engine();
+        }
+    }
+
+    /// Accepts no more jobs, and returns those of which nothing is being sent.
+    pub(super) fn shut(&mut self) -> Vec<Job<A>> {
+        self.is_closed = true;
+        self.engine = None;
+        let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
+        let later = std::mem::take(&mut self.later).into_iter().map(|(_, job)| job);
+        let handed = self.connections.values_mut().filter_map(|it| it.handed.take());
+        let jobs = std::mem::take(&mut self.arrivals).into_iter().chain(waiting);
+        jobs.chain(later).chain(handed).collect()
     }
 
     /// Forgets a connection that has ended. Returns the job that it has not taken.

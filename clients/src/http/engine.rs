@@ -169,14 +169,7 @@ impl<A: 'static> Engine<A> {
         }
         match outcome {
             Outcome::Whole { status, is_reused } => {
-                let summary = Summary {
-                    status,
-                    url: job.request.url.clone(),
-                    redirects: job.redirects,
-                    attempts: job.attempts.max(1),
-                    is_reused,
-                    took: cx.now().saturating_duration_since(job.accepted),
-                };
+                let summary = summary(&job, status, is_reused, cx.now());
                 self.complete(job, Ok(summary), done);
             }
             Outcome::Redirected { status, location } => {
@@ -239,7 +232,7 @@ impl<A: 'static> Engine<A> {
         );
         let has_more = job.attempts < self.desk.options.attempts_max;
         let may_again = may_pass && has_more && does_no_harm && job.request.body.restart();
-        if may_again && (!job.is_delivered || job.receiver.again(&mut job.request, &error)) {
+        if may_again && (!job.is_delivered || again(&mut job, &error)) {
             return self.try_again(job, error, None, done, cx);
         }
         self.complete(job, Err(error), done);
@@ -262,7 +255,7 @@ impl<A: 'static> Engine<A> {
             Some(after) => after.min(self.desk.options.pause_max),
             None => self.jitter(bound, cx),
         };
-        job.receiver.retrying(&error, pause, &mut cx.outside());
+        job.receiver.with(|it| it.retrying(&error, pause, &mut cx.outside()));
         self.desk.lock().later.push((cx.now() + pause, job));
     }
 
@@ -288,18 +281,18 @@ impl<A: 'static> Engine<A> {
     fn complete(&self, job: Job<A>, result: Result<Summary, Error>, done: &mut Vec<Done<A>>) {
         let result = result.map_err(|error| error.of_attempts(job.may_be_done));
         let mut state = self.desk.lock();
-        state.pending -= 1;
+        state.held.remove(&job.id);
         state.verdicts.remove(&job.id);
         if let Some(deadline) = job.deadline {
             state.deadlines.remove(&(deadline, job.id));
         }
-        done.push((job.receiver, result));
+        done.extend(job.receiver.take().map(|receiver| (receiver, result)));
     }
 
     /// Sets when the source has to run next, or ends it.
     fn arm(&self, cx: &mut Cx<'_, A>) {
         let mut state = self.desk.lock();
-        if state.is_closed && state.pending == 0 {
+        if state.is_closed && state.held.is_empty() {
             for (_, connection) in std::mem::take(&mut state.idle) {
                 cx.close(connection);
             }
@@ -313,6 +306,24 @@ impl<A: 'static> Engine<A> {
     }
 }
 
+/// Returns what is said of a job whose response was delivered.
+fn summary<A>(job: &Job<A>, status: u16, is_reused: bool, now: Instant) -> Summary {
+    Summary {
+        status,
+        url: job.request.url.clone(),
+        redirects: job.redirects,
+        attempts: job.attempts.max(1),
+        is_reused,
+        took: now.saturating_duration_since(job.accepted),
+    }
+}
+
+/// Asks the receiver whether another attempt is made although it has a part of the response.
+fn again<A>(job: &mut Job<A>, error: &Error) -> bool {
+    let Job { receiver, request, .. } = job;
+    receiver.with(|it| it.again(request, error)).unwrap_or(false)
+}
+
 impl<A: 'static> Handler<A> for Engine<A> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.proceed(cx);
@@ -324,20 +335,33 @@ impl<A: 'static> Handler<A> for Engine<A> {
         Ok(())
     }
 
+    /// Completes everything, also what a connection has that ends after this source.
     fn closed(self: Box<Self>, _: Reason, cx: &mut LoopCx<'_, A>) {
-        let mut state = self.desk.lock();
-        state.is_closed = true;
-        state.engine = None;
-        let waiting = std::mem::take(&mut state.waiting).into_values().flatten();
-        let mut jobs: Vec<_> =
-            std::mem::take(&mut state.arrivals).into_iter().chain(waiting).collect();
-        jobs.extend(std::mem::take(&mut state.later).into_iter().map(|(_, job)| job));
-        jobs.extend(std::mem::take(&mut state.ended).into_iter().map(|(job, _)| job));
-        state.pending -= jobs.len();
-        drop(state);
+        let stopped = || Error::new(ErrorKind::Cancelled, "the loop has stopped");
+        let mut done = Vec::new();
+        let jobs = self.desk.lock().shut();
         for job in jobs {
-            let error = Error::new(ErrorKind::Cancelled, "the loop has stopped");
-            job.receiver.done(Err(error.of_attempts(job.may_be_done)), cx);
+            self.complete(job, Err(stopped()), &mut done);
+        }
+        let ended = std::mem::take(&mut self.desk.lock().ended);
+        for (job, outcome) in ended {
+            let result = match outcome {
+                Outcome::Whole { status, is_reused } => {
+                    Ok(summary(&job, status, is_reused, cx.now()))
+                }
+                Outcome::Failed { error, .. } => Err(error),
+                // Another request would follow.
+                Outcome::Redirected { .. } | Outcome::Refused { .. } => {
+                    Err(stopped().after_sending())
+                }
+            };
+            self.complete(job, result, &mut done);
+        }
+        let held = std::mem::take(&mut self.desk.lock().held).into_values();
+        let left = held.filter_map(|it| it.take());
+        done.extend(left.map(|receiver| (receiver, Err(stopped().after_sending()))));
+        for (receiver, result) in done {
+            receiver.done(result, cx);
         }
     }
 

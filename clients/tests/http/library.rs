@@ -14,7 +14,7 @@ use protocol::http::ResponseHead;
 use protocol::{Context, Flow};
 use reactor::{BackendKind, LoopCx, LoopLimits, Reactor};
 
-use super::peer::{After, Answer, Peer, ok};
+use super::peer::{After, Answer, Peer, ok, status};
 
 /// What the exchanges of a test came to.
 #[derive(Default)]
@@ -256,4 +256,83 @@ fn a_body_is_sent_as_it_becomes_available() {
     assert_eq!(error.kind(), ErrorKind::Upload);
     assert!(error.to_string().contains("the source is gone"), "{error}");
     assert!(peer.asked().is_empty(), "the server has not taken it for a whole request");
+}
+
+/// Drops a loop with requests in every state. Returns what each has completed with.
+fn drop_with_requests(backend: BackendKind, has_low_places: bool) -> Vec<(usize, Option<Error>)> {
+    let peer = Peer::start(|asked| match asked.target() {
+        // The third part of a body, and nothing more.
+        "/begun" => {
+            let text = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbeg";
+            Answer(text.to_vec(), After::Hang)
+        }
+        "/later" => status("503 Service Unavailable", "Retry-After: 20\r\n"),
+        "/whole" => ok("x"),
+        _ => Answer(Vec::new(), After::Hang),
+    });
+    let mut reactor = reactor(backend, 1);
+    // Sources end in the order of their places. Places that become free are those of connections.
+    let mut places = Vec::new();
+    for _ in 0..if has_low_places { 20 } else { 0 } {
+        let far = Duration::from_secs(3600);
+        places.push(reactor.cx().after(far, |_| {}).expect("the loop takes timers"));
+    }
+    let options = Options { connections_per_origin_max: 4, ..Options::default() };
+    let client = Client::open(options, &mut reactor.cx()).expect("it starts");
+    for place in places {
+        reactor.cx().close(place);
+    }
+    reactor.run_once(Some(Duration::ZERO)).expect("it turns");
+    let results = Arc::new(Mutex::new(Vec::new()));
+    for (number, path) in
+        ["/begun", "/later", "/asked", "/asked", "/whole", "/asked", "/waits"].iter().enumerate()
+    {
+        let results = Arc::clone(&results);
+        let report = move |result: Result<_, Error>, cx: &mut LoopCx<'_, App>| {
+            cx.app.results.push(Err(Error::new(ErrorKind::Lost, "")));
+            results.lock().expect("no test has panicked").push((number, result.err()));
+        };
+        client.fetch(get(&peer.url(path)), 100, report).expect("it is accepted");
+    }
+    run(&mut reactor);
+    while peer.asked().len() < 6 {
+        reactor.run_once(Some(Duration::from_millis(10))).expect("it turns");
+    }
+    // These are to be connected.
+    let results_of_new = Arc::clone(&results);
+    let address = testkit::refusing_address();
+    let report = move |result: Result<_, Error>, _: &mut LoopCx<'_, App>| {
+        results_of_new.lock().expect("no test has panicked").push((7, result.err()));
+    };
+    client.fetch(get(&format!("http://{address}/")), 100, report).expect("it is accepted");
+    drop(reactor);
+    assert_eq!(client.pending(), 0);
+    let refused = client.fetch(get(&peer.url("/")), 1, |_, _| {}).expect_err("the loop is gone");
+    assert_eq!(refused.kind(), ErrorKind::NotAccepted);
+    let mut results = std::mem::take(&mut *results.lock().expect("no test has panicked"));
+    results.sort_by_key(|(number, _)| *number);
+    results
+}
+
+#[test]
+fn a_loop_that_is_dropped_completes_every_request() {
+    for backend in BackendKind::ALL {
+        for has_low_places in [false, true] {
+            let results = drop_with_requests(backend, has_low_places);
+            let numbers: Vec<usize> = results.iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7], "{backend}: each completes once");
+            for (number, error) in results {
+                let Some(error) = error else {
+                    assert_eq!(number, 4, "{backend}: only one has an answer");
+                    continue;
+                };
+                assert_eq!(error.kind(), ErrorKind::Cancelled, "{number}: {error}");
+                // Of the last two, nothing was sent.
+                let was_sent = [0, 2, 3, 5].contains(&number);
+                let may_be_done = error.may_be_done();
+                assert!(may_be_done || !was_sent, "{number} {error}");
+                assert!(!may_be_done || number < 6, "{number} {error}");
+            }
+        }
+    }
 }
