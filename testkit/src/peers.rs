@@ -4,7 +4,8 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 18] = [
+const PACKAGES: [(&str, &str); 20] = [
+    ("brotli", "brotli"),
     ("chromium", "chromium"),
     ("chrt", "util-linux"),
     ("curl", "curl"),
@@ -23,6 +24,7 @@ const PACKAGES: [(&str, &str); 18] = [
     ("socat", "socat"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
+    ("zstd", "zstd"),
 ];
 
 /// Returns whether `program` is on the `PATH`. If it is not, reports that with [`skip`], and the

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use testkit::authority::Authority;
-use testkit::{Folder, free_port, has_peer, wait_until};
+use testkit::{Folder, Random, free_port, has_peer, process, wait_until};
 
 use super::tool::{failed, fetched};
 
@@ -95,6 +95,18 @@ fn configuration(folder: &Folder, plain: u16, secure: u16) -> String {
              listen 127.0.0.1:{plain}; root {path}/root; gzip on; gzip_min_length 1; gzip_types text/plain;
              location /moved {{ return 301 /file.txt; }}
              location /secure {{ return 302 https://one.example:{secure}/file.txt; }}
+             location ~ [.]br$ {{ gzip off; add_header Content-Encoding br; }}
+             location ~ [.]zst$ {{ gzip off; add_header Content-Encoding zstd; }}
+             location /split/ {{
+               # In pieces of a few hundred bytes.
+               alias {path}/root/; gzip off; sendfile off; output_buffers 1 700; postpone_output 0;
+               location ~ ^/split/(.*[.]br)$ {{
+                 alias {path}/root/$1; add_header Content-Encoding br;
+               }}
+               location ~ ^/split/(.*[.]zst)$ {{
+                 alias {path}/root/$1; add_header Content-Encoding zstd;
+               }}
+             }}
            }}
            server {{
              listen 127.0.0.1:{secure} ssl; root {path}/root;
@@ -140,6 +152,56 @@ fn compressed_files_are_decoded() {
     assert!(fetched(&[&url]) == text.as_bytes());
     let raw = fetched(&[&url, "-H", "Accept-Encoding: gzip"]);
     assert!(raw.starts_with(b"\x1f\x8b") && raw.len() < 10_000, "{} bytes", raw.len());
+}
+
+/// Compresses a text with a program of Debian, as a server would store it beside the file.
+fn compress(program: &str, args: &[&str], text: &[u8]) -> Vec<u8> {
+    let output = process::run(Command::new(program).args(args).arg("-c"), text);
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn files_that_were_compressed_before_are_decoded_whole_and_in_pieces() {
+    if !has_peer("brotli") || !has_peer("zstd") {
+        return;
+    }
+    let Some(nginx) = Nginx::start("nginx-precompressed") else { return };
+    // What is repeated, what is not, and what is far away.
+    let noise = Random::new(7).bytes(200_000);
+    let text = [&b"some text that is repeated\n".repeat(20_000), &noise, &noise[..]].concat();
+    let zstd = |it: &[u8]| compress("zstd", &["-19", "-q"], it);
+    let brotli = |it: &[u8]| compress("brotli", &["-q", "5"], it);
+    let (one, other) = text.split_at(300_000);
+    for (name, bytes, text) in [
+        ("text.br", brotli(&text), &text[..]),
+        ("text.zst", zstd(&text), &text),
+        // Several frames are one body (RFC 8878 section 3.1).
+        ("frames.zst", [zstd(one), zstd(b""), zstd(other)].concat(), &text),
+        ("empty.br", brotli(b""), b""),
+        ("empty.zst", zstd(b""), b""),
+    ] {
+        nginx.file(name, &bytes);
+        for path in [format!("/{name}"), format!("/split/{name}")] {
+            let decoded = fetched(&[&nginx.url(&path), "--compressed"]);
+            assert!(decoded == text, "{path}: {} bytes", decoded.len());
+            assert!(fetched(&[nginx.url(&path)]) == bytes, "{path}: as it is");
+        }
+        if text.is_empty() {
+            continue;
+        }
+        let (start, end) = name.split_once('.').expect("it has an extension");
+        for (cut, damaged) in [
+            (bytes[..bytes.len() - 1].to_vec(), format!("{start}-cut.{end}")),
+            ([&bytes[..], b"more"].concat(), format!("{start}-more.{end}")),
+            (noise[..5000].to_vec(), format!("{start}-noise.{end}")),
+        ] {
+            nginx.file(&damaged, &cut);
+            for path in [format!("/{damaged}"), format!("/split/{damaged}")] {
+                failed(&[&nginx.url(&path), "--compressed"], 61, "");
+            }
+        }
+    }
 }
 
 #[test]
