@@ -29,7 +29,8 @@ impl<A> Held<A> {
     /// Calls the receiver, unless its exchange is complete.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut dyn Receiver<A>) -> T) -> Option<T> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_deref_mut().map(|receiver| work(receiver))
+        let receiver = held.as_deref_mut()?;
+        Some(work(receiver))
     }
 
     /// Takes the receiver, unless its exchange is complete.

@@ -68,9 +68,10 @@ fn run(cli: &Cli) -> Result<(), Failed> {
     let mut reactor = Reactor::with_backend(backend, limits, Pipes::new(State::default()));
     let reactor = reactor.as_mut().map_err(|error| Failed::new(1, error.to_string()))?;
     let mut cx = reactor.cx();
+    limit(cli, &mut cx).map_err(failed)?;
     let connection = connect(session, &url, &options, &mut cx);
     cx.app.connection = connection.map_err(|error| Failed::from(&error))?;
-    pipes::open(&mut cx).and_then(|()| limit(cli, &mut cx)).map_err(failed)?;
+    pipes::open(&mut cx).map_err(failed)?;
     reactor.run().map_err(failed)?;
     let app = &mut reactor.app;
     match (app.tool.failed.take(), app.failure.take()) {
