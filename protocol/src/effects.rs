@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ConnectionId;
+use crate::{ConnectionId, Output};
 
 /// How the loop is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,9 @@ pub struct Effects {
     /// Something was requested. If not, the driver need not look at the other fields.
     pub(crate) is_asked: bool,
     pub(crate) output_ended: bool,
-    pub(crate) layer_started: bool,
+    pub(crate) incomplete: Option<bool>,
+    /// How many bytes of output come before the layer that is started.
+    pub(crate) layer_started: Option<u64>,
     pub(crate) idle_limit: Option<IdleLimit>,
     pub(crate) stop: Option<Stop>,
     pub(crate) wakes: Vec<ConnectionId>,
@@ -88,6 +90,21 @@ impl Effects {
         self.output_ended = true;
     }
 
+    /// Says whether the output is incomplete in a way that the peer cannot notice: only the end of
+    /// the connection shows that nothing more comes. A body of HTTP/1.0 without a length is an
+    /// example.
+    ///
+    /// A connection whose output is incomplete does not end in order, whatever ends it:
+    /// [`Flow::Close`](crate::Flow::Close), an error, a limit, or other code. The output is sent,
+    /// and then the connection is reset, without the message with which a layer ends the stream
+    /// (`close_notify` of TLS). What the system has taken and the peer has not received may be lost.
+    /// A session says `false` when its output is complete. [`end_output`](Self::end_output) completes
+    /// it too. A Unix socket cannot be reset.
+    pub fn set_incomplete(&mut self, is_incomplete: bool) {
+        self.is_asked = true;
+        self.incomplete = Some(is_incomplete);
+    }
+
     /// Exempts the peer from the idle limit, or ends the exemption. A peer that only waits for
     /// messages sends nothing. The limit holds again for a peer that has ended its stream while the
     /// session pauses ([`Cause::HungUp`](crate::Cause::HungUp)).
@@ -97,12 +114,21 @@ impl Effects {
     }
 
     /// Starts the layer of a link that was made with
-    /// [`Link::with_layer_later`](crate::link::Link::with_layer_later). What is already in the
-    /// output is sent unchanged. The rest of the input goes to the layer. `STARTTLS` (RFC 3207)
-    /// works like this.
-    pub fn start_layer(&mut self) {
+    /// [`Link::with_layer_later`](crate::link::Link::with_layer_later). `STARTTLS` (RFC 3207) works
+    /// like this.
+    ///
+    /// `output` is that of the session. What is in it is sent unchanged. What is appended later, even
+    /// in the same call, passes through the layer. The rest of the input goes to the layer, so the
+    /// session must not take more of it in this call; [`Upgrade`](crate::Upgrade) gives none of it to
+    /// the next session.
+    pub fn start_layer(&mut self, output: &Output) {
         self.is_asked = true;
-        self.layer_started = true;
+        self.layer_started = Some(output.len());
+    }
+
+    /// Returns whether a layer was started in this call.
+    pub(crate) fn starts_layer(&self) -> bool {
+        self.layer_started.is_some()
     }
 
     /// Stops the loop as soon as the sources that are ready have run.
@@ -121,7 +147,8 @@ impl Effects {
     /// Drops what a session has asked for its own connection, which is gone.
     pub(crate) fn forget_own(&mut self) {
         self.output_ended = false;
-        self.layer_started = false;
+        self.incomplete = None;
+        self.layer_started = None;
         self.idle_limit = None;
         self.timeouts.clear();
     }

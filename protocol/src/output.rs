@@ -1,5 +1,7 @@
 //! The output of a conversation: a queue of bytes, shared messages and file ranges.
 
+mod split;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;

@@ -7,7 +7,9 @@ use crate::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 ///
 /// The first session returns [`Flow::Upgrade`] after its last output. The function `then` makes the
 /// second session of it, which is called with [`Cause::Opened`] at once. For a chain of upgrades,
-/// nest them.
+/// nest them. If the first session has started a layer
+/// ([`Effects::start_layer`](crate::Effects::start_layer)), the rest of the input is for the layer,
+/// and what the second session says passes through it.
 ///
 /// ```
 /// use protocol::codecs::{Bytes, Lines};
@@ -79,6 +81,10 @@ where
             self.state = State::Second(then(first));
         }
         context.cause = Cause::Opened;
+        if context.effects.starts_layer() {
+            context.input_ended = false;
+            return self.advance(&mut Buffer::new(), output, context);
+        }
         self.advance(input, output, context)
     }
 

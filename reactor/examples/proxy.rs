@@ -30,6 +30,9 @@ impl Session<Sides> for Relay {
         let (other, is_last) = (side.other, side.is_last);
         if is_last {
             context.effects.end_output();
+        } else {
+            // If the other side breaks off, so does this one.
+            context.effects.set_incomplete(true);
         }
         // Above the low mark, `Cause::Drained` follows.
         if side.is_awaited && output.len() <= context.limits.output_low {

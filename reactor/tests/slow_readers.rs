@@ -5,12 +5,13 @@ mod common;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
-use common::{Answers, on_every_backend, serve, turn_until};
+use common::{Answers, PATIENCE, on_every_backend, serve, turn_until};
 use protocol::codecs::Bytes;
-use protocol::{Conversation, Flow, Limits};
-use reactor::{Cx, Handler, Interest, LoopLimits, Reactor, Reason, Registration, Role};
+use protocol::{Buffer, Cause, ConnectionId, Context, Conversation, Flow, Limits, Output, Session};
+use reactor::{Cx, Handler, Interest, LoopLimits, Reactor, Reason, Registration, Role, Token};
 
 /// More than the kernel takes at once.
 const SIZE: usize = 8 << 20;
@@ -145,6 +146,76 @@ fn an_error_that_is_not_of_the_connection_resets_it_while_output_is_unsent() {
         assert_eq!(reactor.counters().cut_short, 1);
         assert_eq!(read_rest(peer).1, io::ErrorKind::ConnectionReset);
     });
+}
+
+/// Says a part of something whose end the peer would not notice. Then it does what the peer asks for.
+struct Begins;
+
+impl Session<Option<ConnectionId>> for Begins {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, Option<ConnectionId>>,
+    ) -> Result<Flow, protocol::Reason> {
+        if context.cause == Cause::Opened {
+            context.effects.set_incomplete(true);
+            output.append(b"part");
+            return Ok(Flow::Continue);
+        }
+        let word = input.filled().to_vec();
+        input.clear();
+        match word.as_slice() {
+            b"close" => return Ok(Flow::Close),
+            b"fail" => return Err(protocol::Reason::refused("asked for")),
+            b"panic" => panic!("planted"),
+            b"finish" => {
+                context.effects.set_incomplete(false);
+                return Ok(Flow::Close);
+            }
+            b"other" => *context.app = Some(context.me),
+            b"stop" => context.effects.stop_gracefully(Duration::from_millis(1)),
+            _ => {}
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn an_output_whose_end_the_peer_would_not_notice_ends_in_a_reset_whatever_ends_it() {
+    for word in ["close", "fail", "panic", "other", "stop", "idle", "finish"] {
+        let idle_timeout = (word == "idle").then_some(Duration::from_millis(50));
+        let limits = LoopLimits { idle_timeout, ..LoopLimits::DEFAULT };
+        on_every_backend(limits, |mut reactor: Reactor<Option<ConnectionId>>| {
+            let address = serve(&mut reactor, Limits::DEFAULT, || Begins);
+            let mut peer = TcpStream::connect(&address).expect("it accepts");
+            turn_until(&mut reactor, |reactor| reactor.counters().bytes_written == 4);
+            // A silent peer is one that asks for nothing.
+            if word != "idle" {
+                peer.write_all(word.as_bytes()).expect("it takes bytes");
+            }
+            peer.set_nonblocking(true).expect("it is set");
+            let (mut all, start) = (Vec::new(), Instant::now());
+            let end = loop {
+                assert!(start.elapsed() < PATIENCE, "{word}: {}", reactor.counters());
+                // A panic of the session passes through.
+                let turn = AssertUnwindSafe(|| reactor.run_once(Some(Duration::from_millis(5))));
+                let _ = catch_unwind(turn);
+                if let Some(session) = reactor.app.take() {
+                    reactor.cx().close(Token::from(session));
+                }
+                match peer.read_to_end(&mut all) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    end => break end.map(drop).map_err(|error| error.kind()),
+                }
+            };
+            assert_eq!(all, b"part", "{word}");
+            let is_finished = word == "finish";
+            let cut = Err(io::ErrorKind::ConnectionReset);
+            assert_eq!(end, if is_finished { Ok(()) } else { cut }, "{word}");
+            assert_eq!(reactor.counters().cut_short, u64::from(!is_finished), "{word}");
+        });
+    }
 }
 
 #[test]

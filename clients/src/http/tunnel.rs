@@ -180,7 +180,7 @@ impl<S> Tunnel<S> {
         context.effects.set_timeout(TIMEOUT_KEY, None);
         if self.starts_layer {
             self.stage = Stage::Starting;
-            context.effects.start_layer();
+            context.effects.start_layer(output);
             context.effects.wake(context.me);
             return Ok(false);
         }

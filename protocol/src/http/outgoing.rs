@@ -108,6 +108,12 @@ impl Outgoing {
         self.stage == Stage::Finished
     }
 
+    /// Returns whether an end of the connection now would pass for the end of the body.
+    #[inline]
+    pub(super) fn is_open_ended(&self) -> bool {
+        self.framing == Framing::UntilClose && self.stage == Stage::Body && !self.is_silent
+    }
+
     /// Returns whether bytes of the body are sent to the peer.
     pub(super) fn is_heard(&self) -> bool {
         !self.is_silent

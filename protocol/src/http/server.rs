@@ -55,6 +55,8 @@ pub struct Server<S> {
     is_stopping: bool,
     /// The client has ended its stream, and the service has not been told.
     is_hung_up: bool,
+    /// The link knows that an end of the connection would pass for the end of the body.
+    is_open_ended: bool,
 }
 
 /// What comes after a step.
@@ -81,6 +83,7 @@ impl<S> Server<S> {
             has_skipped: false,
             is_stopping: false,
             is_hung_up: false,
+            is_open_ended: false,
         }
     }
 
@@ -344,7 +347,13 @@ impl<A, S: Service<A>> Session<A> for Server<S> {
         output: &mut Output,
         context: &mut Context<'_, A>,
     ) -> Result<Flow, Reason> {
-        self.go_on(input, output, context)
+        let result = self.go_on(input, output, context);
+        let is_open_ended = self.exchange.outgoing.is_open_ended();
+        if is_open_ended != self.is_open_ended {
+            self.is_open_ended = is_open_ended;
+            context.effects.set_incomplete(is_open_ended);
+        }
+        result
     }
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {

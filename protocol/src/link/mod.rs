@@ -154,6 +154,8 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteHalf {
     Open,
+    /// It is open, and the peer would take its end now for the end of the output, which it is not.
+    Incomplete,
     /// The session has ended its output, and what there is of it is being sent.
     Ending,
     Ended,
@@ -195,7 +197,8 @@ pub enum Step<'a> {
     ReadFile,
     /// End the sending side (`shutdown(2)`).
     ShutDown,
-    /// Close the connection for the reason that [`Link::take_reason`] returns.
+    /// Close the connection for the reason that [`Link::take_reason`] returns, so that the peer
+    /// notices if output is unsent or [incomplete](Link::is_incomplete): over TCP, by a reset.
     Close,
     /// Nothing can be done now: wait.
     Wait(Wait),
@@ -211,7 +214,8 @@ pub struct Wait {
     /// Until the peer ends its stream. Set while the link does not read, since reading would notice
     /// the end.
     pub hang_up: bool,
-    /// Whether closing the connection now would lose output.
+    /// Whether closing the connection now would lose output, or the peer would take the output for
+    /// complete ([`Link::is_incomplete`]).
     pub is_unsent: bool,
     /// Whether the output was written until there was no more room. If so, the driver calls
     /// [`Link::unacknowledged`] where the system reports that number.
@@ -320,6 +324,12 @@ impl<S, L: Layer> Link<S, L> {
     /// the connection is over.
     pub fn is_ending(&self) -> bool {
         matches!(self.stage, Stage::Closing | Stage::Lingering | Stage::Over)
+    }
+
+    /// Returns whether the session's output is incomplete, and the peer would not notice if the
+    /// connection ended in order ([`Effects::set_incomplete`](crate::Effects::set_incomplete)).
+    pub fn is_incomplete(&self) -> bool {
+        self.write_half == WriteHalf::Incomplete
     }
 
     /// Returns whether this is an open link whose session takes whatever comes and is to be told

@@ -219,7 +219,11 @@ impl<S, L: Layer> Link<S, L> {
             self.abort(scratch, Reason::Limit("output_max: the peer does not read"));
         }
         match self.stage {
-            Stage::Closing if is_flushed && self.has(flag::WIRE_ENDED) => return Step::Close,
+            Stage::Closing
+                if is_flushed && (self.has(flag::WIRE_ENDED) || self.is_incomplete()) =>
+            {
+                return Step::Close;
+            }
             Stage::Closing if is_flushed => {
                 let is_told = self.write_half == WriteHalf::Ended;
                 self.linger(scratch);
@@ -248,7 +252,7 @@ impl<S, L: Layer> Link<S, L> {
             read: self.reads(),
             write: !self.output(scratch).is_empty() || self.pending & cause::DRAINED_LATER != 0,
             hang_up: heeds_hang_up,
-            is_unsent: !is_flushed,
+            is_unsent: !is_flushed || self.is_incomplete(),
             is_full: !is_flushed && scratch.pass.has_sent && scratch.pass.write_blocks,
         })
     }
@@ -358,7 +362,11 @@ impl<S, L: Layer> Link<S, L> {
         if self.has(flag::TOLD_HUNG_UP) && scratch.effects.idle_limit.is_some() {
             scratch.effects.allow_silence(false);
         }
-        if std::mem::take(&mut scratch.effects.output_ended) && self.write_half == WriteHalf::Open {
+        let can_speak = matches!(self.write_half, WriteHalf::Open | WriteHalf::Incomplete);
+        if let Some(is_incomplete) = scratch.effects.incomplete.take().filter(|_| can_speak) {
+            self.write_half = if is_incomplete { WriteHalf::Incomplete } else { WriteHalf::Open };
+        }
+        if std::mem::take(&mut scratch.effects.output_ended) && can_speak {
             self.write_half = WriteHalf::Ending;
         }
         let mut timeouts = std::mem::take(&mut scratch.effects.timeouts);
@@ -366,8 +374,8 @@ impl<S, L: Layer> Link<S, L> {
             self.set_timeout(scratch, key, after);
         }
         scratch.effects.timeouts = timeouts;
-        if std::mem::take(&mut scratch.effects.layer_started) {
-            self.start_layer(scratch);
+        if let Some(count) = scratch.effects.layer_started.take() {
+            self.start_layer(scratch, count);
         }
     }
 

@@ -83,7 +83,12 @@ impl<S, L: Layer> Link<S, L> {
         if let Some(error) = failed {
             self.refuse(scratch, error);
         }
-        let has_ended = self.write_half != WriteHalf::Open || self.stage == Stage::Closing;
+        let has_ended = match self.write_half {
+            WriteHalf::Open => self.stage == Stage::Closing,
+            // The message of the layer would say that this was all.
+            WriteHalf::Incomplete => false,
+            WriteHalf::Ending | WriteHalf::Ended => true,
+        };
         if has_ended && scratch.output.is_empty() && !self.has(flag::LAYER_FINISHED) {
             self.set(flag::LAYER_FINISHED, true);
             self.layer.finish(&mut scratch.wire);
@@ -107,14 +112,15 @@ impl<S, L: Layer> Link<S, L> {
         }
     }
 
-    /// Starts the layer: from now on, bytes pass through it. Earlier output is sent unchanged.
-    pub(super) fn start_layer(&mut self, scratch: &mut Scratch) {
+    /// Starts the layer: from now on, bytes pass through it. The first `count` bytes of the output were
+    /// there before, and are sent unchanged.
+    pub(super) fn start_layer(&mut self, scratch: &mut Scratch, count: u64) {
         if self.layer.is_absent() || self.has(flag::LAYERED) {
             let text = "bug in the session: it starts a layer, and the link has none to start";
             return self.close(scratch, Reason::refused(text));
         }
         self.set(flag::LAYERED, true);
-        scratch.wire = scratch.output.take();
+        scratch.wire = scratch.output.split_to(count);
         scratch.sealed.extend_from_slice(scratch.input.filled());
         scratch.input.clear();
         self.layer.start(&mut scratch.wire);

@@ -390,6 +390,12 @@ impl<S, L: Layer> Wire<S, L> {
         self.is_shut_down
     }
 
+    /// Returns whether the peer notices that the output was cut, if the connection has ended, or
+    /// would notice it if it ended now: a driver resets it.
+    pub fn is_cut(&self) -> bool {
+        self.link.unsent_kept() > 0 || self.link.is_incomplete()
+    }
+
     /// Returns why the connection was closed, if it was.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()

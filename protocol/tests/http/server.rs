@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::recorder::{Recorder, options, serve, serve_whole};
-use protocol::http::{Options, Refusal, RequestHead, Response, Server, Status};
+use protocol::http::{Options, Refusal, RequestHead, Response, Server, Service, Status};
 use protocol::testing::{self, Wire};
-use protocol::{Context, Flow};
+use protocol::{Context, Flow, Reason};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -72,6 +72,71 @@ fn http_1_0_is_closed_unless_it_asks_for_more() {
     let outcome = serve_whole(kept.repeat(2).as_bytes());
     assert_eq!(outcome.requests.len(), 2);
     assert_eq!(outcome.sent.matches("\r\nConnection: keep-alive\r\n").count(), 2);
+}
+
+/// Streams a part of a body for each call. The path says what comes then.
+struct Streams;
+
+impl Service for Streams {
+    fn request(
+        &mut self,
+        head: &RequestHead<'_>,
+        response: &mut Response<'_>,
+        _: &mut Context<'_>,
+    ) -> Flow {
+        response.head(Status::OK).streamed();
+        response.write(b"part");
+        match head.path() {
+            "/whole" => response.finish(),
+            "/cut" => return Flow::Close,
+            _ => {}
+        }
+        Flow::Continue
+    }
+
+    fn resume(&mut self, response: &mut Response<'_>, _: &mut Context<'_>) -> Flow {
+        response.finish();
+        Flow::Continue
+    }
+
+    fn timeout(&mut self, _: u8, _: &mut Response<'_>, _: &mut Context<'_>) -> Flow {
+        Flow::Close
+    }
+}
+
+#[test]
+fn a_body_that_ends_with_the_connection_is_cut_unless_it_is_finished() {
+    let start = |request: &str| {
+        let mut wire = Wire::new(Server::new(Streams, options()));
+        wire.feed(request.as_bytes(), &mut ());
+        wire
+    };
+    let old = |path: &str| format!("GET {path} HTTP/1.0\r\n\r\n");
+    // The service closes, or the connection ends for another reason, or it may at any time.
+    let mut wire = start(&old("/cut"));
+    assert!(wire.take_sent().ends_with(b"\r\n\r\npart"));
+    assert!(wire.is_cut() && !wire.is_shut_down() && wire.reason().is_some());
+    let mut wire = start(&old("/"));
+    assert!(wire.is_cut() && wire.wait().is_unsent && wire.reason().is_none());
+    wire.close(Reason::Cancelled, &mut ());
+    assert!(wire.is_cut());
+    // A request whose body comes too slowly is refused after its response has begun.
+    let mut wire = start("POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\nabc");
+    wire.pass(Duration::from_secs(10), &mut ());
+    assert!(wire.is_cut() && !wire.is_shut_down() && wire.reason().is_some());
+    // The whole body, at once or later.
+    for path in ["/whole", "/"] {
+        let mut wire = start(&old(path));
+        wire.wake(&mut ());
+        assert!(wire.take_sent().ends_with(b"\r\n\r\npart"));
+        assert!(!wire.is_cut() && wire.is_shut_down(), "{path}");
+        wire.end_input(&mut ());
+        assert!(!wire.is_cut() && wire.reason().is_some_and(Reason::is_orderly), "{path}");
+    }
+    // Chunks have an end of their own, and the head of a response has one too.
+    let chunked = start("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = start("HEAD / HTTP/1.0\r\n\r\n");
+    assert!(!chunked.is_cut() && chunked.is_shut_down() && !head.is_cut());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use protocol::codecs::{Bytes, Lines};
 use protocol::link::{Layer, Link, Opened};
 use protocol::testing::{ToyCipher, Wire};
 use protocol::{
-    Buffer, Cause, Context, Conversation, FileRange, Flow, Limits, Output, Reason, Session,
+    Buffer, Cause, Context, Conversation, FileRange, Flow, Limits, Output, Reason, Session, Upgrade,
 };
 
 /// Sends so many bytes at once, and reads what comes.
@@ -346,7 +346,7 @@ impl Session for Starts {
         if input.filled().starts_with(b"start\n") {
             input.consume(6);
             output.append(b"go\n");
-            context.effects.start_layer();
+            context.effects.start_layer(output);
         } else {
             output.take_input(input);
         }
@@ -393,7 +393,7 @@ impl Session for Hurries {
     ) -> Result<Flow, Reason> {
         match context.cause {
             Cause::Opened => {
-                context.effects.start_layer();
+                context.effects.start_layer(output);
                 context.effects.set_timeout(0, Some(Duration::from_secs(1)));
             }
             Cause::Timeout(_) => return Err(Reason::refused("no handshake in time")),
@@ -442,7 +442,7 @@ impl Session<Vec<u8>> for StartsAtTheEnd {
     fn advance(
         &mut self,
         input: &mut Buffer,
-        _output: &mut Output,
+        output: &mut Output,
         context: &mut Context<'_, Vec<u8>>,
     ) -> Result<Flow, Reason> {
         if self.has_started {
@@ -452,7 +452,7 @@ impl Session<Vec<u8>> for StartsAtTheEnd {
         }
         if context.input_ended {
             self.has_started = true;
-            context.effects.start_layer();
+            context.effects.start_layer(output);
         }
         Ok(Flow::Continue)
     }
@@ -506,4 +506,135 @@ fn a_handshake_has_a_limit_of_time_which_ends_with_it() {
     wire.feed(&peer.hello(), &mut Heard::new());
     wire.pass(Duration::from_secs(600), &mut Heard::new());
     assert!(wire.reason().is_none(), "{:?}", wire.reason());
+}
+
+/// Says `.0` in parts: the first `.1` bytes before the start of its layer, the others after it, in the
+/// same call.
+struct Splits(&'static [u8], usize);
+
+impl Session for Splits {
+    fn advance(
+        &mut self,
+        _input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_>,
+    ) -> Result<Flow, Reason> {
+        if context.cause == Cause::Opened {
+            let (before, after) = self.0.split_at(self.1);
+            output.append(before);
+            context.effects.start_layer(output);
+            output.append(after);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn what_is_said_behind_the_start_of_a_layer_in_the_same_call_is_sealed() {
+    let text = b"clear and secret";
+    for split in 0..=text.len() {
+        let (layer, limits) = (ToyCipher::default(), Limits::DEFAULT.into());
+        let mut wire = Wire::over(Link::with_layer_later(Splits(text, split), layer, limits));
+        let mut peer = Peer::default();
+        wire.run(&mut ());
+        let clear = wire.take_sent();
+        assert_eq!(clear, [&text[..split], b"toy1"].concat(), "split at {split}");
+        wire.feed(&peer.hello(), &mut ());
+        let sealed = [&b"toy1"[..], &wire.take_sent()].concat();
+        assert_eq!(peer.open(&sealed), &text[split..], "split at {split}");
+    }
+}
+
+/// Starts its layer at the first line, and hands over.
+struct HandsOver;
+
+impl Session<Heard> for HandsOver {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, Heard>,
+    ) -> Result<Flow, Reason> {
+        let Some(end) = input.filled().iter().position(|byte| *byte == b'\n') else {
+            return Ok(Flow::Continue);
+        };
+        input.consume(end + 1);
+        output.append(b"go\n");
+        context.effects.start_layer(output);
+        Ok(Flow::Upgrade)
+    }
+}
+
+/// Greets, and returns what it hears.
+struct Greets;
+
+impl Session<Heard> for Greets {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, Heard>,
+    ) -> Result<Flow, Reason> {
+        if context.cause == Cause::Opened {
+            assert!(input.is_empty() && !context.input_ended);
+            output.append(b"welcome ");
+        }
+        output.take_input(input);
+        Ok(if context.input_ended { Flow::Close } else { Flow::Continue })
+    }
+}
+
+#[test]
+fn a_session_that_follows_the_start_of_a_layer_hears_and_says_nothing_in_the_clear() {
+    let mut peer = Peer::default();
+    let sealed = [peer.hello(), peer.seal(b"secret"), peer.end()].concat();
+    let stream = [&b"start\n"[..], &sealed].concat();
+    for split in 0..=stream.len() {
+        let (layer, limits) = (ToyCipher::default(), Limits::DEFAULT.into());
+        let session = Upgrade::new(HandsOver, |_| Greets);
+        let mut wire = Wire::over(Link::with_layer_later(session, layer, limits));
+        let (mut far, mut heard) = (Peer::default(), Heard::new());
+        let (front, back) = stream.split_at(split);
+        wire.feed(front, &mut heard);
+        // The end of the wire comes with the rest, and ends nothing before it.
+        wire.arrive(back, true);
+        wire.run(&mut heard);
+        let sent = wire.take_sent();
+        assert_eq!(sent[..7], *b"go\ntoy1", "split at {split}");
+        assert_eq!(far.open(&sent[3..]), b"welcome secret", "split at {split}");
+        assert_eq!(reason(wire), "peer closed", "split at {split}");
+    }
+    let session = Upgrade::new(HandsOver, |_| Greets);
+    let link = Link::with_layer_later(session, ToyCipher::default(), Limits::DEFAULT.into());
+    let mut wire = Wire::over(link);
+    wire.feed(b"start\ninjected", &mut Heard::new());
+    wire.end_input(&mut Heard::new());
+    let sent = wire.take_sent();
+    assert!(!sent.windows(7).any(|it| it == b"welcome" || it == b"injecte"), "{sent:?}");
+    assert!(reason(wire).contains("does not greet"));
+}
+
+#[test]
+fn a_cut_is_no_end_of_a_layer() {
+    struct Cuts(bool);
+    impl Session for Cuts {
+        fn advance(
+            &mut self,
+            _input: &mut Buffer,
+            output: &mut Output,
+            context: &mut Context<'_>,
+        ) -> Result<Flow, Reason> {
+            output.append(b"a part");
+            context.effects.set_incomplete(self.0);
+            Ok(Flow::Close)
+        }
+    }
+    for is_cut in [true, false] {
+        let link = Link::with_layer(Cuts(is_cut), ToyCipher::default(), Limits::DEFAULT.into());
+        let (mut wire, mut peer) = (Wire::over(link), Peer::default());
+        wire.feed(&peer.hello(), &mut ());
+        assert_eq!(peer.open(&wire.take_sent()), b"a part");
+        assert_eq!((peer.has_ended, wire.is_shut_down()), (!is_cut, !is_cut));
+        assert_eq!((wire.is_cut(), wire.reason().is_some()), (is_cut, is_cut));
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     said: Vec<u8>,
     sent: usize,
     output_ended: bool,
+    /// The peer would not notice that the output ends now.
+    is_incomplete: bool,
     is_shut_down: bool,
     is_pipe: bool,
     calls: usize,
@@ -86,6 +88,7 @@ impl Seen {
             said: Vec::new(),
             sent: 0,
             output_ended: false,
+            is_incomplete: false,
             is_shut_down: false,
             is_pipe: false,
             calls: 0,
@@ -155,13 +158,14 @@ impl Seen {
         let (wait, unsent) = (driver.wait, self.unsent());
         assert_eq!(self.closed, 0, "told that it is closed, and is open");
         assert_eq!(driver.link.unsent_kept(), unsent as u64, "what it keeps");
-        assert_eq!(wait.is_unsent, unsent > 0);
+        assert_eq!(wait.is_unsent, unsent > 0 || self.is_incomplete);
         assert!(wait.write || unsent == 0, "does not wait to write what is unsent");
         assert!(unsent as u64 <= self.limits.output_max, "{unsent} bytes are unsent");
         assert!(unsent == 0 || !self.is_shut_down, "shut down before all was sent");
         assert_eq!(driver.deadline, driver.link.deadline(), "a change of the deadline is not told");
         if self.ending.is_some() {
             assert!(driver.deadline.is_some(), "waits for its end for ever");
+            assert!(unsent > 0 || !self.is_incomplete, "waits for the peer instead of a reset");
             assert_eq!(driver.link.is_lingering(), unsent == 0);
             assert_eq!((wait.read, self.is_shut_down), (unsent == 0, unsent == 0));
             return;
@@ -185,6 +189,7 @@ impl Seen {
     fn judge_end(&self, driver: &Driver<Chance>, reason: &Reason, event: Happens, now: Instant) {
         let text = reason.to_string();
         assert_eq!(self.closed, 1, "{text}: told its end so often");
+        assert_eq!(driver.link.is_incomplete(), self.is_incomplete, "{text}");
         let (is_done, unsent) = (self.ending.is_some(), self.unsent());
         let had_patience = now >= self.patient_since + self.limits.linger;
         match reason {
@@ -207,7 +212,8 @@ impl Seen {
                 let left = self.fed.len() - self.heard;
                 let has_ended = driver.has_ended || driver.ways.read_fails || driver.ways.is_pipe;
                 assert!(
-                    has_ended
+                    self.is_incomplete
+                        || has_ended
                         || left > self.limits.linger_bytes_max
                         || event == Happens::Idle
                         || event == Happens::Deadline && had_patience,
@@ -286,10 +292,15 @@ impl Chance {
     /// Asks for something besides bytes.
     fn ask(seen: &mut Seen, choices: &mut Choices, context: &mut Context<'_, ()>) {
         let effects = &mut *context.effects;
-        match choices.below(24) {
-            23 => {
+        match choices.below(26) {
+            25 => {
                 effects.end_output();
                 seen.output_ended = true;
+                seen.is_incomplete = false;
+            }
+            it @ (23 | 24) => {
+                effects.set_incomplete(it == 24);
+                seen.is_incomplete = it == 24 && !seen.output_ended;
             }
             it @ (20..=22) => {
                 let key = choices.below(3) as u8;

@@ -21,6 +21,7 @@ pub(crate) enum Act {
     Refuse,
     HandOver,
     EndOutput,
+    Incomplete(bool),
     Timeout(u8, u64),
     NoTimeout(u8),
     AllowSilence,
@@ -136,12 +137,13 @@ impl Session<Told> for Probe {
                 Act::HandOver => flow = Ok(Flow::Upgrade),
                 Act::Refuse => flow = Err(Reason::refused("nonsense")),
                 Act::EndOutput => context.effects.end_output(),
+                Act::Incomplete(is_so) => context.effects.set_incomplete(is_so),
                 Act::Timeout(key, after) => {
                     context.effects.set_timeout(key, Some(Duration::from_millis(after)));
                 }
                 Act::NoTimeout(key) => context.effects.set_timeout(key, None),
                 Act::AllowSilence => context.effects.allow_silence(true),
-                Act::StartLayer => context.effects.start_layer(),
+                Act::StartLayer => context.effects.start_layer(output),
             }
         }
         flow

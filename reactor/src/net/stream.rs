@@ -357,7 +357,7 @@ fn read_file<A, S, L: Layer>(
 /// Ends the source for the reason of its link.
 #[cold]
 fn close<A, S, L: Layer>(link: &mut Link<S, L>, scratch: &Scratch, cx: &mut Cx<'_, A>) {
-    cx.set_unsent(!scratch.is_flushed());
+    cx.set_unsent(!scratch.is_flushed() || link.is_incomplete());
     cx.end(link.take_reason().into());
 }
 

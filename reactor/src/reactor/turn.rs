@@ -30,6 +30,12 @@ impl<A> Loan<'_, A> {
     fn end_panicked(&mut self) {
         self.cx.core.notifier.set_turning(false);
         self.cx.core.take_back();
+        // The handler may have had more to say, and what it had said in this call is lost.
+        if let Some(source) = self.cx.core.sources.get_mut(self.cx.me)
+            && source.role == Role::Connection
+        {
+            source.own.is_unsent = true;
+        }
         self.cx.core.end(self.cx.me, Reason::Panicked);
     }
 }

@@ -322,7 +322,7 @@ impl Session<App> for Starts {
             if line == b"start\n" && !self.has_started {
                 self.has_started = true;
                 output.append(b"go\n");
-                context.effects.start_layer();
+                context.effects.start_layer(output);
                 return Ok(Flow::Continue);
             }
             output.append(&line);
@@ -379,7 +379,7 @@ impl Session<App> for Asks {
             Cause::Woken => output.append(b"secret\n"),
             Cause::Input if input.filled().starts_with(b"go\n") => {
                 input.consume(3);
-                context.effects.start_layer();
+                context.effects.start_layer(output);
                 context.effects.wake(context.me);
             }
             _ => {}

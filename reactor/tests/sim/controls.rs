@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 
+use protocol::http::{Options, RequestHead, Response, Server, Status};
+use protocol::{Flow, Limits};
 use reactor::sim::{Faults, HostId, Sim, Tracing};
 use reactor::{
     Address, ConnectOptions, Connector, Cx, Handler, Interest, ListenOptions, Listener, LoopCx,
-    LoopLimits, Reactor, Reason, Registration, Remote, Role, Signal,
+    LoopLimits, Reactor, Readiness, Reason, Registration, Remote, Role, Signal, Stream,
 };
 
 use crate::node::{Act, Node, PATIENT, Pair, act_on, dial, node};
@@ -343,11 +345,14 @@ impl Handler for Owes {
     }
 }
 
-/// Records how its connection ends.
-struct Learns;
+/// Sends a request, and records how its connection ends.
+struct Learns(&'static [u8]);
 
 impl Handler<String> for Learns {
     fn ready(&mut self, cx: &mut Cx<'_, String>) -> io::Result<()> {
+        if cx.readiness().contains(Readiness::WRITABLE) && !self.0.is_empty() {
+            cx.write(&[IoSlice::new(std::mem::take(&mut self.0))])?;
+        }
         let mut bytes = [0; 16];
         while let Some(count) = cx.read(&mut bytes)? {
             if count == 0 {
@@ -379,14 +384,57 @@ fn a_loop_that_ends_resets_what_it_has_not_sent() {
         Ok(reactor)
     });
     started.expect("it listens");
-    let dialled = sim.start(other, move || {
+    let end = learn(&mut sim, other, &address, b"");
+    assert!(end.starts_with("read: Connection reset by peer"), "{end}");
+}
+
+/// Sends a request to a server, and returns how the connection ends.
+fn learn(sim: &mut Sim, host: HostId, address: &Address, request: &'static [u8]) -> String {
+    let address = address.clone();
+    let dialled = sim.start(host, move || {
         let mut reactor = Reactor::new(String::new())?;
         let connector = Connector::new(&address, &ConnectOptions::DEFAULT);
-        connector.register(Registration::new(Interest::READ), Learns, &mut reactor.cx())?;
+        let registration = Registration::new(Interest::BOTH);
+        connector.register(registration, Learns(request), &mut reactor.cx())?;
         Ok(reactor)
     });
     dialled.expect("it dials");
     sim.run_for(Duration::from_secs(1)).expect("it runs");
-    let end = &sim.reactor::<String>(other).expect("it runs").app;
+    sim.reactor::<String>(host).expect("it runs").app.clone()
+}
+
+/// Begins a response whose end is that of the connection, and closes before or after its end.
+fn stream(
+    head: &RequestHead<'_>,
+    response: &mut Response<'_>,
+    _: &mut protocol::Context<'_>,
+) -> Flow {
+    response.head(Status::OK).streamed();
+    response.write(b"part");
+    if head.path() == "/whole" {
+        response.finish();
+    }
+    Flow::Close
+}
+
+#[test]
+fn a_response_without_a_length_that_is_cut_ends_in_a_reset() {
+    let mut sim = Sim::new(1);
+    let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| sim.host(address));
+    let address = Address::Tcp(([10, 0, 0, 1], 80).into());
+    let served = address.clone();
+    let started = sim.start(hosts[0], move || {
+        let mut reactor = Reactor::new(())?;
+        let listener = Listener::bind(&served, &ListenOptions::DEFAULT)?;
+        let options = Options::default().shared().map_err(io::Error::other)?;
+        Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), move |_| {
+            Server::new(stream, options.clone())
+        })?;
+        Ok(reactor)
+    });
+    started.expect("it listens");
+    let end = learn(&mut sim, hosts[1], &address, b"GET /whole HTTP/1.0\r\n\r\n");
+    assert_eq!(end, "peer closed");
+    let end = learn(&mut sim, hosts[2], &address, b"GET /cut HTTP/1.0\r\n\r\n");
     assert!(end.starts_with("read: Connection reset by peer"), "{end}");
 }

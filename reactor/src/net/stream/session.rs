@@ -31,7 +31,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     /// and nothing waits for the peer to end its stream too.
     pub(crate) fn end_if_over<A>(&mut self, cx: &mut Cx<'_, A>) {
         if self.link.is_ending() {
-            cx.set_unsent(self.link.unsent_kept() > 0);
+            cx.set_unsent(self.link.unsent_kept() > 0 || self.link.is_incomplete());
             cx.end(self.link.take_reason().into());
         }
     }
