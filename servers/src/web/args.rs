@@ -117,6 +117,11 @@ pub struct WebArgs {
     #[arg(long, value_name = "COUNT", help_heading = "Proxy", default_value_t = 1024)]
     pub proxy_connections: usize,
 
+    /// Send the response to clients that have ended their side of the connection; otherwise they count
+    /// as gone, and such a server is told so by the end of its connection
+    #[arg(long, help_heading = "Proxy")]
+    pub proxy_half_close: bool,
+
     /// File to which a line for each request is appended; - for standard output. SIGUSR2 opens it
     /// again, after it was moved
     #[arg(long, value_name = "FILE", help_heading = "Access log")]

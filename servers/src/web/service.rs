@@ -226,11 +226,15 @@ impl Service<App> for WebService {
         self.passing.as_ref().map_or(Flow::Continue, |passing| passing.body(piece, context))
     }
 
-    fn end(&mut self, _: Fields<'_>, _: &mut Response<'_>, context: &mut Context<'_, App>) -> Flow {
-        if let Some(passing) = &self.passing {
-            passing.end(context);
-        }
-        Flow::Continue
+    fn end(
+        &mut self,
+        _: Fields<'_>,
+        response: &mut Response<'_>,
+        context: &mut Context<'_, App>,
+    ) -> Flow {
+        let Some(passing) = &self.passing else { return Flow::Continue };
+        passing.end(context);
+        if context.input_ended { self.hung_up(response, context) } else { Flow::Continue }
     }
 
     fn drained(&mut self, response: &mut Response<'_>, context: &mut Context<'_, App>) -> Flow {
@@ -252,6 +256,15 @@ impl Service<App> for WebService {
             return Flow::Close;
         }
         self.advance(response, context)
+    }
+
+    fn hung_up(&mut self, _: &mut Response<'_>, context: &mut Context<'_, App>) -> Flow {
+        let is_given_up = self.passing.as_ref().is_some_and(|it| it.is_given_up(context));
+        if !is_given_up {
+            return Flow::Continue;
+        }
+        self.finish(context);
+        Flow::Close
     }
 
     fn refused(

@@ -3,8 +3,10 @@
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod cuts;
 mod files;
 mod large;
+mod leaving;
 mod logs;
 mod proxy;
 mod slow;

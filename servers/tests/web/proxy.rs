@@ -66,14 +66,14 @@ impl Drop for Nginx {
 }
 
 /// Starts a proxy of `/api` to an address.
-fn proxy(address: &str, args: &[&str]) -> Daemon {
+pub(crate) fn proxy(address: &str, args: &[&str]) -> Daemon {
     let route = format!("/api={address}");
     let mut all = vec!["--listen", "127.0.0.1:0", "--proxy", &route];
     all.extend(args);
     Daemon::start(&[], WEB, &all)
 }
 
-fn url(server: &Daemon, path: &str) -> String {
+pub(crate) fn url(server: &Daemon, path: &str) -> String {
     format!("http://{}{path}", server.addresses[0])
 }
 

@@ -164,6 +164,14 @@ impl Passing {
         is_stalled
     }
 
+    /// Returns whether the exchange is given up, since the client has ended its stream: it counts as
+    /// gone, unless nothing more is to come from the other server.
+    pub(crate) fn is_given_up(&self, context: &mut Context<'_, App>) -> bool {
+        let proxy = &mut context.app.proxy;
+        let waits = proxy.exchange(self.id).is_some_and(|it| !it.down.has_ended());
+        waits && !proxy.allows_half_close
+    }
+
     pub(crate) fn id(&self) -> ExchangeId {
         self.id
     }

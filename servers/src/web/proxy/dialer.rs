@@ -30,9 +30,13 @@ impl Dialer {
 
 impl Handler<App> for Dialer {
     fn ready(&mut self, cx: &mut Cx<'_, App>) -> io::Result<()> {
-        while let Some(id) = cx.app.proxy.orders.pop_front() {
-            let Some(exchange) = cx.app.proxy.exchanges.get(&id) else { continue };
-            let (route, client) = (exchange.route, exchange.client);
+        while let Some((id, route)) = cx.app.proxy.orders.pop_front() {
+            let Some(exchange) = cx.app.proxy.exchanges.get(&id) else {
+                // Its client has gone meanwhile.
+                cx.app.proxy.routes[route].connections -= 1;
+                continue;
+            };
+            let client = exchange.client;
             let target = cx.app.proxy.routes[route].target.clone();
             let requester = Upstream::new(route, id);
             let session = Upgrade::new(Client::new(requester, Arc::clone(&self.options)), tunnel);

@@ -47,14 +47,16 @@ pub(crate) struct Proxy {
     idle: IdlePool<usize, ConnectionId>,
     /// The exchanges of connections that were idle and have not begun with them.
     assigned: HashMap<ConnectionId, ExchangeId>,
-    /// Exchanges that need a new connection.
-    orders: VecDeque<ExchangeId>,
+    /// Exchanges that need a new connection, and their routes.
+    orders: VecDeque<(ExchangeId, usize)>,
     /// The source that opens connections.
     dialer: Option<ConnectionId>,
     connections_max: usize,
     pub(crate) connect_timeout: Duration,
     /// How long the other server may be silent.
     pub(crate) timeout: Duration,
+    /// A client that has ended its stream still gets its response.
+    pub(crate) allows_half_close: bool,
 }
 
 impl Proxy {
@@ -85,6 +87,7 @@ impl Proxy {
             connections_max: args.proxy_connections,
             connect_timeout: args.proxy_connect_timeout,
             timeout: args.proxy_timeout,
+            allows_half_close: args.proxy_half_close,
         }
     }
 
@@ -126,7 +129,7 @@ impl Proxy {
     /// Asks for a new connection.
     fn order(&mut self, id: ExchangeId, route: usize, effects: &mut Effects) {
         self.routes[route].connections += 1;
-        self.orders.push_back(id);
+        self.orders.push_back((id, route));
         if let Some(dialer) = self.dialer {
             effects.wake(dialer);
         }

@@ -1,6 +1,6 @@
 //! Bytes between a client and another server after a change of protocol, such as WebSocket.
 
-use protocol::{Buffer, Context, Flow, Output, Reason, Session};
+use protocol::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
 use super::ExchangeId;
 use crate::web::App;
@@ -44,6 +44,9 @@ impl Session<App> for Tunnel {
         let mut wakes = output.len() < high && to.take(|bytes| output.append(bytes));
         if to.is_done() {
             context.effects.end_output();
+        } else if context.cause == Cause::Opened {
+            // If the other connection breaks off, this one must not end in order.
+            context.effects.set_incomplete(true);
         }
         if !from.is_full() && !input.is_empty() {
             from.put(input.filled(), high);
