@@ -60,6 +60,9 @@ pub struct Application<A, S> {
     /// The limits of the loop. The command line overrides the number of connections and the idle
     /// timeout.
     pub loop_limits: LoopLimits,
+    /// How many descriptors the server opens at most besides those of its connections, such as files
+    /// and connections to other servers. The limit of the process is raised to what it takes.
+    pub descriptors: usize,
     /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Drives a socket of datagrams, for a server that takes them.
@@ -92,7 +95,8 @@ impl<S> Application<(), S> {
     {
         let session = Rc::new(move |_peer| make());
         let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
-        Self { state: (), limits, loop_limits, session, datagrams: None, start: |_| Ok(()) }
+        let start = |_: &mut LoopCx<'_, ()>| Ok(());
+        Self { state: (), limits, loop_limits, descriptors: 0, session, datagrams: None, start }
     }
 }
 

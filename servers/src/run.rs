@@ -36,8 +36,9 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
+    let others = application.descriptors;
     let mut reactor = prepare(server, args, application)?;
-    raise_limit(args);
+    raise_limit(args, others);
     let result = turn(&mut reactor);
     info!("stopped: {}", Figures(reactor.counters()));
     result
@@ -83,7 +84,7 @@ where
             (Socket::Encrypted(listener), _, Some(tls)) => {
                 serve_encrypted(
                     listener,
-                    each,
+                    Limits { handshake: args.tls.handshake_timeout(), ..each },
                     Rc::clone(&session),
                     tls.server().clone(),
                     &mut cx,
@@ -173,14 +174,16 @@ fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of descriptors to what `connections_max` takes, or as far as the system allows.
-fn raise_limit(args: &ServerArgs) {
+/// Raises the limit of descriptors to what `connections_max` and `others` take, or as far as the system
+/// allows.
+fn raise_limit(args: &ServerArgs, others: usize) {
     let connections = args.connections_max();
-    let wanted = connections.saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;
+    let wanted = connections.saturating_add(others).saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;
     match raise_descriptor_limit(wanted) {
         // The default number of connections is a cap, not a request, so it needs no notice.
         Ok(limit) if limit < wanted && args.max_connections.is_some() => info!(
-            "{connections} connections need more than the {limit} descriptors that ulimit -n allows"
+            "{connections} connections need more than the {limit} descriptors that ulimit -n allows: \
+             {wanted}"
         ),
         Ok(_) => {}
         Err(error) => warn!(

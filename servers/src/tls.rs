@@ -4,12 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use log::{error, info};
+use protocol::Limits;
 use protocol::tls::{
     ClientCertificates, Identity, Roots, TlsError, TlsServer, TlsServerOptions, Version,
 };
+
+use crate::args::parse_duration;
 
 /// What the server asks of the certificates of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,6 +50,17 @@ pub struct TlsArgs {
     /// Oldest version of TLS that is accepted
     #[arg(long, value_name = "VERSION", default_value = "1.2", value_parser = parse_version)]
     tls_min: Version,
+
+    /// Time for the handshake of a connection; then it is closed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    handshake_timeout: Duration,
+}
+
+impl TlsArgs {
+    /// Returns how long a handshake may take.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
 }
 
 impl Default for TlsArgs {
@@ -57,6 +72,7 @@ impl Default for TlsArgs {
             client_ca: None,
             client_auth: ClientAuth::Required,
             tls_min: Version::Tls12,
+            handshake_timeout: Limits::DEFAULT.handshake,
         }
     }
 }

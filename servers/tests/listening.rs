@@ -225,7 +225,8 @@ fn the_end_of_one_listener_is_logged_and_the_other_continues() {
 #[test]
 fn a_low_descriptor_limit_is_reported_only_for_a_requested_number_of_connections() {
     let script = ["sh", "-c", "ulimit -n 100 && exec \"$0\" \"$@\""];
-    let sentence = "1000 connections need more than the 100 descriptors";
+    let sentence =
+        "1000 connections need more than the 100 descriptors that ulimit -n allows: 1064";
     let asked = [LISTEN[0], LISTEN[1], "--max-connections", "1000"];
     for (args, logged) in [(&LISTEN[..], false), (&asked[..], true)] {
         let server = Daemon::start(&script, ECHO, args);

@@ -69,7 +69,15 @@ impl<A: Send + 'static> Server<A> {
             let session = Rc::new(move |_peer| session());
             let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
             let (state, datagrams) = (app, None);
-            Ok(Application { state, limits, loop_limits, session, datagrams, start: |_| Ok(()) })
+            Ok(Application {
+                state,
+                limits,
+                loop_limits,
+                descriptors: 0,
+                session,
+                datagrams,
+                start: |_| Ok(()),
+            })
         })
     }
 }

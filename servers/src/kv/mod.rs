@@ -142,5 +142,6 @@ pub fn application(
     };
     let start = |cx: &mut reactor::LoopCx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
     let (state, session) = (App::new(config, now, time_of_day), Rc::new(session));
-    Ok(Application { state, limits, loop_limits: LOOP_LIMITS, session, datagrams: None, start })
+    let loop_limits = LOOP_LIMITS;
+    Ok(Application { state, limits, loop_limits, descriptors: 0, session, datagrams: None, start })
 }

@@ -156,6 +156,19 @@ pub struct WebArgs {
     pub requests_max: u32,
 }
 
+impl WebArgs {
+    /// Returns how many descriptors the server opens at most besides those of its connections, of which
+    /// there are at most `connections`.
+    pub(crate) fn descriptors(&self, connections: usize) -> usize {
+        // A connection may send a file that the cache has dropped.
+        let files = match self.root.is_some() || !self.host.is_empty() {
+            true => self.cache_files.saturating_add(connections),
+            false => 0,
+        };
+        self.proxy_connections.saturating_mul(self.proxy.len()).saturating_add(files)
+    }
+}
+
 fn pair<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), String> {
     let pair = text.split_once('=').filter(|(one, other)| !one.is_empty() && !other.is_empty());
     pair.ok_or_else(|| format!("expected a pair such as {example}"))

@@ -76,6 +76,7 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
     };
     let options = options.shared()?;
     let stall = common.idle_timeout.limit();
+    let descriptors = own.descriptors(common.connections_max());
     let make = move |peer| {
         let server = http::Server::new(WebService::new(peer, stall), Arc::clone(&options));
         let next: fn(http::Server<WebService>) -> Next = |server| server.into_service().into_next();
@@ -85,6 +86,7 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
         state: App::new(own)?,
         limits: Limits::DEFAULT,
         loop_limits: LoopLimits::DEFAULT,
+        descriptors,
         session: Rc::new(make),
         datagrams: None,
         start: app::start,

@@ -44,7 +44,7 @@ fn breaks_off(head: &'static str, by_reset: bool) -> String {
 }
 
 /// A certificate for tests, in a folder.
-fn pem(folder: &Folder) -> String {
+pub(crate) fn pem(folder: &Folder) -> String {
     let issued = Authority::new("Test Authority").server(&["localhost"]);
     let pem = folder.file("pem");
     std::fs::write(&pem, format!("{}{}", issued.certificate, issued.key)).expect("it is written");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::Command;
 
-use testkit::Folder;
+use testkit::{Folder, wait_until};
 
+use crate::common::Daemon;
 use crate::{Site, WEB};
 
 /// Runs the server with wrong arguments. Returns its exit code and what it says.
@@ -65,6 +66,37 @@ fn the_help_names_every_option_of_the_book() {
         assert!(shown.remove(common));
     }
     assert_eq!(shown, options(section));
+}
+
+/// Returns the limit of descriptors of a process (`proc_pid_limits(5)`).
+fn descriptors(process: u32) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it runs");
+    let line = limits.lines().find(|it| it.starts_with("Max open files")).expect("it is listed");
+    let word = line.split_whitespace().nth(3).expect("it has a soft limit");
+    word.parse().expect("it is a number")
+}
+
+#[test]
+fn the_limit_of_descriptors_counts_connections_files_and_other_servers() {
+    let folder = Folder::new("web-descriptors");
+    let root = folder.file(".");
+    let script = ["sh", "-c", "ulimit -S -n 100 && exec \"$0\" \"$@\""];
+    let files = ["--root", &root, "--cache-files", "30"];
+    let proxies = ["--proxy", "/a=127.0.0.1:1", "--proxy", "/b=127.0.0.1:1"];
+    let few = ["--proxy-connections", "7"];
+    // The loop, its listeners and its log have 64.
+    for (args, expected) in [
+        ([&files[..], &[], &[]].concat(), 200 + 64 + 30 + 200),
+        ([&proxies[..], &few, &[]].concat(), 200 + 64 + 2 * 7),
+        ([&files[..], &proxies, &few].concat(), 200 + 64 + 30 + 200 + 2 * 7),
+        ([&proxies[..], &[], &[]].concat(), 200 + 64 + 2 * 1024),
+    ] {
+        let common = ["--listen", "127.0.0.1:0", "--max-connections", "200"];
+        let server = Daemon::start(&script, WEB, &[&common[..], &args].concat());
+        // It raises the limit once it listens.
+        wait_until("the limit", || descriptors(server.id()) != 100);
+        assert_eq!(descriptors(server.id()), expected, "{args:?}");
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(in super::super) fn build(
             loop_limits: LoopLimits::DEFAULT,
             session: Rc::new(session),
             datagrams: None,
+            descriptors: 0,
             start: |_| Ok(()),
         })
     };

@@ -93,6 +93,7 @@ pub(super) fn build(backend: &str, life: u64) -> io::Result<Reactor<App>> {
             loop_limits: LoopLimits::DEFAULT,
             session: Rc::new(session),
             datagrams: None,
+            descriptors: 0,
             start,
         })
     };
