@@ -68,7 +68,8 @@ impl Effects {
 
     /// Closes another connection, whose session is told [`Reason::Cancelled`](crate::Reason). Its
     /// unsent output is lost. Closing a connection that is gone does nothing. To end its own
-    /// connection, a session returns [`Flow::Close`](crate::Flow::Close).
+    /// connection, a session returns [`Flow::Close`](crate::Flow::Close). It may close it like another
+    /// one too, when nothing of its output is worth waiting for.
     pub fn close(&mut self, connection: ConnectionId) {
         self.is_asked = true;
         self.closes.push(connection);

@@ -253,7 +253,9 @@ impl Service<App> for WebService {
     ) -> Flow {
         let Some(passing) = &mut self.passing else { return Flow::Continue };
         if passing.is_stalled(key, response, context) {
-            return Flow::Close;
+            // It reads nothing, so there is no point in sending it what is left.
+            context.effects.close(context.me);
+            return Flow::Pause;
         }
         self.advance(response, context)
     }

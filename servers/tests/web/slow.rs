@@ -186,6 +186,7 @@ impl Crowd {
             let ended = crowd.open.extract_if(.., end).map(|(_, received)| received);
             crowd.received.extend(ended);
             if crowd.open.is_empty() {
+                eprintln!("{address}: {count} clients are closed after {:?}", start.elapsed());
                 return crowd;
             }
             crowd.memory = crowd.memory.max(site.server.memory().saturating_sub(before));
