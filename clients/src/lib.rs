@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 use protocol::Reason;
-use reactor::{Address, AddressError, Location, Signal};
+use reactor::{AddressError, Location, Signal};
 
 pub mod blocking;
 pub mod fetch;
@@ -78,14 +78,6 @@ pub fn location(text: &str) -> Result<Location, Failure> {
     text.parse().map_err(|error: AddressError| Failure::new(error.to_string()))
 }
 
-/// Returns the first address of a location that a user gave. Blocks while a name is resolved.
-///
-/// # Errors
-/// Fails if `text` is no location, or if the name cannot be resolved.
-pub fn first_address(text: &str) -> Result<Address, Failure> {
-    Ok(location(text)?.addresses()?.swap_remove(0))
-}
-
 /// Returns the signals that end a tool. A process that was started with nohup is meant to outlive
 /// the terminal, so `SIGHUP` is not among them where it is ignored.
 fn signals_to_end() -> Vec<Signal> {
@@ -98,17 +90,20 @@ fn signals_to_end() -> Vec<Signal> {
 
 #[cfg(test)]
 mod tests {
+    use reactor::Address;
+
     use super::*;
 
     #[test]
     fn addresses_and_names_are_distinguished() {
-        assert!(first_address("127.0.0.1:1").is_ok());
-        assert!(matches!(first_address("unix:/x"), Ok(Address::Unix(_))));
+        let addresses = |text| Ok::<_, Failure>(location(text)?.addresses()?);
+        assert!(addresses("127.0.0.1:1").is_ok());
+        assert!(matches!(addresses("unix:/x").as_deref(), Ok([Address::Unix(_)])));
         for (text, hint) in [("localhost", "a port"), ("127.0.0.1:99999", "0 to 65535")] {
-            let error = first_address(text).expect_err(text).to_string();
+            let error = addresses(text).expect_err(text).to_string();
             assert!(error.contains(hint), "{error}");
         }
-        let error = first_address("127.0.0.1:no-such-service").expect_err("there is none");
+        let error = addresses("127.0.0.1:no-such-service").expect_err("there is none");
         assert!(error.to_string().contains("unknown service"), "{error}");
     }
 }

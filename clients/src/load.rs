@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use protocol::Limits;
 use protocol::link::Link;
 use reactor::{
-    Address, BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Signal, Stream,
+    Address, BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Signal, Stream, Target,
     raise_descriptor_limit,
 };
 
@@ -44,8 +44,10 @@ pub enum Expect {
 /// The parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The address of the server.
-    pub address: Address,
+    /// The addresses of the server, the best first. Each connection is made to the first that accepts
+    /// it. Datagrams go to the first that does not refuse one: before the measurement, all but the
+    /// last are sent a message, and have a second to answer.
+    pub addresses: Vec<Address>,
     /// What encrypts the connections.
     pub encryption: Option<Encryption>,
     /// The number of connections that exchange messages.
@@ -60,6 +62,17 @@ pub struct Load {
     pub duration: Duration,
     /// The expected reply.
     pub expect: Expect,
+}
+
+impl Load {
+    fn is_datagram(&self) -> bool {
+        self.addresses.first().is_some_and(Address::is_datagram)
+    }
+
+    /// Returns what messages call the server.
+    fn server(&self) -> String {
+        Target::from(&self.addresses[..]).to_string()
+    }
 }
 
 /// The state that the connections share.
@@ -97,17 +110,17 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
         let role = if number < cx.app.load.connections { Role::Active } else { Role::Idle };
         cx.app.opened += 1;
         cx.app.connecting += 1;
-        let address = cx.app.load.address.clone();
         // Only the loop's time limit ends the wait for the last replies, not a limit on slow
         // connections.
         let limits = Limits { stopping_quiet: 2 * PATIENCE, ..Limits::DEFAULT };
-        let opened = match address.is_datagram() {
-            true => datagrams::open(&address, number, role, limits, cx),
-            false => connect(&address, Worker::new(number, role), limits, cx),
+        let opened = match cx.app.load.is_datagram() {
+            true => datagrams::open(number, role, limits, cx),
+            false => connect(Worker::new(number, role), limits, cx),
         };
         if let Err(error) = opened {
             cx.app.connecting -= 1;
-            cx.app.report.fail(format!("connection {number} to {address}: {error}"));
+            let server = cx.app.load.server();
+            cx.app.report.fail(format!("connection {number} to {server}: {error}"));
         }
     }
     if cx.app.started.is_none() && cx.app.opened == total && cx.app.connecting == 0 {
@@ -121,22 +134,15 @@ fn open_more(cx: &mut LoopCx<'_, App>) {
     }
 }
 
-fn connect(
-    address: &Address,
-    worker: Worker,
-    limits: Limits,
-    cx: &mut LoopCx<'_, App>,
-) -> io::Result<()> {
-    let options = ConnectOptions::DEFAULT;
+fn connect(worker: Worker, limits: Limits, cx: &mut LoopCx<'_, App>) -> io::Result<()> {
+    let (target, options) = (Target::from(&cx.app.load.addresses[..]), ConnectOptions::DEFAULT);
     let token = match &cx.app.load.encryption {
-        None => Stream::new(worker, limits).connect(address, &options, cx),
+        None => Stream::new(worker, limits).connect(target, &options, cx),
         Some(encryption) => {
-            let link = Link::with_layer(
-                worker,
-                encryption.layer(&address.clone().into())?,
-                limits.shared()?,
-            );
-            Stream::over(link).connect(address, &options, cx)
+            let first = cx.app.load.addresses[0].clone();
+            let layer = encryption.layer(&first.into())?;
+            Stream::over(Link::with_layer(worker, layer, limits.shared()?))
+                .connect(target, &options, cx)
         }
     };
     token.map(drop)
@@ -180,7 +186,7 @@ fn check_descriptors(connections: usize, each: usize) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Fails if the parameters are invalid or the loop cannot run.
-pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, Failure> {
+pub fn run(mut load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, Failure> {
     if load.size == 0 || load.depth == 0 || load.connections == 0 {
         return Err(Failure::new("size, depth and connections must be at least 1"));
     }
@@ -189,11 +195,15 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
             format!("messages of {} bytes are too large: the limit is {SIZE_MAX}", load.size);
         return Err(Failure::new(text));
     }
-    if load.address.is_datagram() {
-        datagrams::check(&load.address, load.size, load.depth)?;
+    let Some(first) = load.addresses.first() else {
+        return Err(Failure::new("the server has no address"));
+    };
+    let has_files = matches!(first, Address::UnixDatagram(_));
+    if load.is_datagram() {
+        datagrams::check(first, load.size, load.depth)?;
     }
     // The file of a Unix socket takes another one.
-    let each = if matches!(load.address, Address::UnixDatagram(_)) { 2 } else { 1 };
+    let each = if has_files { 2 } else { 1 };
     check_descriptors(load.connections.saturating_add(load.idle), each)?;
     let alphabet = |first: u8| -> Vec<u8> {
         (0..load.size + ALPHABET).map(|place| first + (place % ALPHABET) as u8).collect()
@@ -203,6 +213,9 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
         Expect::Echo => sent.clone(),
         Expect::Uppercase => alphabet(b'A'),
     };
+    if load.is_datagram() {
+        datagrams::choose(&mut load, &sent);
+    }
     let (sender, receiver) = channel();
     let app = App {
         load,
@@ -224,7 +237,7 @@ pub fn run(load: Load, progress: impl Fn(&Report) + 'static) -> Result<Report, F
         true => cx.stop(),
         false => end(cx),
     })?;
-    if matches!(cx.app.load.address, Address::UnixDatagram(_)) {
+    if has_files {
         // The files of the sockets have to be removed.
         let mut signals = signals_to_end();
         signals.retain(|signal| *signal != Signal::INTERRUPT);

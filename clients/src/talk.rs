@@ -1,19 +1,33 @@
 //! Sends standard input to a server and prints its replies.
 
+use std::collections::VecDeque;
 use std::io;
 
 use protocol::link::Link;
 use protocol::{Buffer, Cause, Context, Flow, Limits, Output, Session};
-use reactor::{BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Stream, Token};
+use reactor::{Address, BackendKind, ConnectOptions, LoopCx, LoopLimits, Reactor, Stream, Token};
 
+use crate::Failure;
 use crate::pipes::{self, Pipes};
 use crate::tls::Endpoint;
-use crate::{Failure, first_address};
 
 mod datagrams;
 
-/// The state of the loop. The tool adds the address, as messages call it.
-type App = Pipes<String>;
+/// The state of the loop.
+type App = Pipes<Talk>;
+
+/// What `talk` adds to the pipes.
+#[derive(Default)]
+struct Talk {
+    /// What messages call the server.
+    address: String,
+    /// Over datagrams: further addresses of the server, which are tried while each refuses.
+    others: VecDeque<Address>,
+    /// What was sent so far, as long as there are others.
+    kept: Vec<u8>,
+    /// The address has refused a datagram, and nothing has come from it.
+    is_refused: bool,
+}
 
 /// The session of the connection. Moves bytes between the queues and the connection.
 struct Relay;
@@ -54,7 +68,7 @@ impl Session<App> for Relay {
 
     fn closed(&mut self, reason: &protocol::Reason, context: &mut Context<'_, App>) {
         if !reason.is_orderly() && !matches!(reason, protocol::Reason::Stopped) {
-            let failure = Failure::of_connection(&context.app.tool, reason);
+            let failure = Failure::of_connection(&context.app.tool.address, reason);
             context.app.failure = Some(failure);
         }
         context.app.down_ended = true;
@@ -69,22 +83,40 @@ impl Session<App> for Relay {
 /// line is sent as a datagram. At the end of standard input, it waits until there are as many
 /// replies as datagrams, or no reply has come for 2 s.
 ///
+/// All addresses of a name are tried, in the order of the system. Of those of datagrams, it uses the
+/// first that does not refuse: as long as there are others and no reply has come, what was sent to an
+/// address that refuses is sent to the next one.
+///
 /// # Errors
 /// Fails if the name, the connection, standard input or standard output fails. If standard output
 /// was closed, the error is [`Failure::OutputClosed`].
 pub fn talk(address: &str, endpoint: &Endpoint) -> Result<(), Failure> {
-    let target = &endpoint.location;
-    let app = Pipes::new(address.to_owned());
-    let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
-    let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
-    let mut cx = reactor.cx();
-    cx.app.connection = match target.is_datagram() {
-        true => datagrams::open(&first_address(address)?, &mut cx)?,
-        false => connect(endpoint, &mut cx)?,
-    };
-    pipes::open(&mut cx)?;
-    reactor.run()?;
-    reactor.app.failure.take().map_or(Ok(()), Err)
+    let mut app = Pipes::new(Talk { address: address.to_owned(), ..Talk::default() });
+    if endpoint.location.is_datagram() {
+        app.tool.others = endpoint.location.addresses()?.into();
+    }
+    loop {
+        let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
+        let mut reactor = Reactor::with_backend(BackendKind::from_env()?.open()?, limits, app)?;
+        let mut cx = reactor.cx();
+        cx.app.connection = match endpoint.location.is_datagram() {
+            true => datagrams::open_next(&mut cx)?,
+            false => connect(endpoint, &mut cx)?,
+        };
+        pipes::open(&mut cx)?;
+        let connection = cx.app.connection;
+        cx.wake(connection);
+        reactor.run()?;
+        app = std::mem::replace(&mut reactor.app, Pipes::new(Talk::default()));
+        if !std::mem::take(&mut app.tool.is_refused) {
+            return app.failure.take().map_or(Ok(()), Err);
+        }
+        // What was sent in vain comes before what was not sent.
+        let mut up = Buffer::new();
+        up.extend_from_slice(&std::mem::take(&mut app.tool.kept));
+        up.extend_from_slice(app.up.filled());
+        app.up = up;
+    }
 }
 
 /// Connects to a server of streams.

@@ -273,3 +273,46 @@ fn load_takes_replies_in_any_order_and_ignores_duplicates() {
         assert!(is_fine && report.contains("errors       0"), "{report}");
     });
 }
+
+/// A network in which the name `server` has two addresses of this host.
+const TWO_ADDRESSES: &str = "ip link set lo up
+printf '::1 server\\n127.0.0.1 server\\n' >/tmp/hosts.$$
+mount --bind /tmp/hosts.$$ /etc/hosts
+rm /tmp/hosts.$$ 2>/dev/null || true";
+
+#[test]
+fn an_address_that_refuses_is_not_the_last_of_its_name() {
+    let test = "an_address_that_refuses_is_not_the_last_of_its_name";
+    if !testkit::in_namespace(test, TWO_ADDRESSES) {
+        return;
+    }
+    let server = Server::start("udp://127.0.0.1:0", servers::uppercase::session);
+    let port = server.address.rsplit(':').next().expect("it has a port").to_owned();
+    let stream = common::Server::start();
+    let stream = stream.address.replace("127.0.0.1", "server");
+    let address = format!("udp://server:{port}");
+    let location: reactor::Location = address.parse().expect("it is a location");
+    let addresses = location.addresses().expect("the hosts file has it");
+    assert!(addresses[0].to_string().starts_with("udp://[::1]"), "{addresses:?}");
+    let folder = Folder::new("two-addresses");
+    for backend in BackendKind::ALL {
+        let run = |tool, args: &[&str], input: &[u8]| {
+            process::run(&mut command(tool, &folder, backend.name(), args), input)
+        };
+        let output = run(TALK, &[&address], b"one\ntwo\nthree");
+        assert_eq!(text(&output), "ONE\nTWO\nTHREE", "{backend}");
+        for args in [
+            &[address.as_str(), "--expect", "uppercase"][..],
+            &[stream.as_str(), "--expect", "echo"],
+        ] {
+            let args = [args, &["--duration", "1", "--connections", "3"]].concat();
+            let report = text(&run(LOAD, &args, b""));
+            assert!(report.contains("every byte verified"), "{backend}: {report}");
+            assert!(report.contains("errors       0"), "{backend}: {report}");
+        }
+    }
+    drop(server);
+    // Now both refuse.
+    let output = process::run(&mut command(TALK, &folder, "epoll", &[&address]), b"one\n");
+    assert!(text(&output).contains("nothing listens there"), "{}", text(&output));
+}

@@ -19,9 +19,10 @@ use clients::tls::TlsArgs;
     after_help = "Ctrl-C ends the measurement early and prints the report. REACTOR_BACKEND chooses \
     epoll, epoll-lt, poll or select.\n\nWhen the time is up, load waits up to 5 s for replies that \
     are still missing. Their waiting time counts in the latencies. A long wait counts several times: \
-    once for each message that could have been sent meanwhile.\n\nOver datagrams, each message is one \
-    of them, and a connection is a socket of its own. A message without a reply after 1 s counts as \
-    unanswered, and another one is sent.\n\nExit codes: 0 when every message \
+    once for each message that could have been sent meanwhile.\n\nEach connection \
+    tries all addresses of a name. Over datagrams, each message is one of them, and a connection is a \
+    socket of its own. They go to the first address that does not refuse a message. A message without \
+    a reply after 1 s counts as unanswered, and another one is sent.\n\nExit codes: 0 when every message \
     was answered and every byte was correct; 1 when a reply is missing or wrong, a connection failed \
     or was lost, no message was answered, or load could not run or print its report; 2 on wrong \
     arguments; 141 without a message, as after SIGPIPE, when standard output is closed."
@@ -76,7 +77,7 @@ fn show_progress(report: &Report) {
 fn load(cli: &Cli) -> Result<Report, Failure> {
     let endpoint = cli.tls.endpoint("load", &cli.address)?;
     let load = Load {
-        address: endpoint.location.addresses()?.swap_remove(0),
+        addresses: endpoint.location.addresses()?,
         encryption: endpoint.encryption,
         connections: cli.connections,
         idle: cli.idle,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use protocol::codecs::Bytes;
@@ -9,7 +10,7 @@ use protocol::{Context, DatagramFailure, Flow, Limits, Reason, Reply, Service};
 use reactor::{Address, DatagramOptions, DatagramSocket, Datagrams, LoopCx};
 
 use super::worker::{Role, offset};
-use super::{App, Expect};
+use super::{App, Expect, Load};
 use crate::Failure;
 
 /// After this time without a reply, a message counts as lost.
@@ -38,14 +39,44 @@ pub(super) fn check(address: &Address, size: usize, depth: usize) -> Result<(), 
     Ok(())
 }
 
-/// Opens a socket for `address` that exchanges messages.
+/// Leaves the first address of a server that does not refuse a message. Each but the last is sent one,
+/// the first `size` bytes of `sent`, and has a second to answer. One that says nothing does not refuse.
+pub(super) fn choose(load: &mut Load, sent: &[u8]) {
+    while load.addresses.len() > 1 && is_refused(&load.addresses[0], &sent[..load.size]) {
+        load.addresses.remove(0);
+    }
+    load.addresses.truncate(1);
+}
+
+/// Returns whether an address refuses a message, or there is no way to it.
+fn is_refused(address: &Address, message: &[u8]) -> bool {
+    let Address::Udp(peer) = address else { return false };
+    let local: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let asked = || {
+        let socket = UdpSocket::bind((local, 0))?;
+        socket.connect(peer)?;
+        socket.set_read_timeout(Some(LOST_AFTER))?;
+        socket.send(message)?;
+        // Only the kernel, which learns that nothing listens there, makes this fail at once.
+        socket.recv(&mut [0; 1])
+    };
+    let is_silent = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    };
+    asked().is_err_and(|error| !is_silent(&error))
+}
+
+/// Opens a socket that exchanges messages.
 pub(super) fn open(
-    address: &Address,
     number: usize,
     role: Role,
     limits: Limits,
     cx: &mut LoopCx<'_, App>,
 ) -> io::Result<()> {
+    let address = &cx.app.load.addresses[0];
     let socket = DatagramSocket::connect(address, &DatagramOptions::default())?;
     let exchange = Exchange { number, role, in_flight: VecDeque::new(), sent: 0, is_timed: false };
     Datagrams::serve(socket, Bytes, exchange, limits, cx).map(drop)
@@ -228,7 +259,7 @@ impl Service<Bytes, App> for Exchange {
             io::ErrorKind::ConnectionRefused => ": nothing listens there",
             _ => "",
         };
-        let text = format!("{}: {error}{hint}", context.app.load.address);
+        let text = format!("{}: {error}{hint}", context.app.load.server());
         context.app.report.fail(text);
         Flow::Close
     }
@@ -239,8 +270,8 @@ impl Service<Bytes, App> for Exchange {
             context.app.report.record_unanswered(context.now - lost.sent_at);
         }
         if !reason.is_orderly() && !matches!(reason, Reason::Stopped) {
-            let address = context.app.load.address.to_string();
-            context.app.report.fail(Failure::of_connection(&address, reason).to_string());
+            let server = context.app.load.server();
+            context.app.report.fail(Failure::of_connection(&server, reason).to_string());
         }
     }
 }

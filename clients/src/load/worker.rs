@@ -153,7 +153,7 @@ impl Session<App> for Worker {
             // The messages without a reply were counted above.
             Reason::Stopped | Reason::Finished | Reason::PeerClosed => {}
             reason => {
-                let failure = Failure::of_connection(&context.app.load.address.to_string(), reason);
+                let failure = Failure::of_connection(&context.app.load.server(), reason);
                 context.app.report.fail(failure.to_string());
             }
         }

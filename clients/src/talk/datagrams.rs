@@ -7,7 +7,7 @@ use protocol::codecs::Bytes;
 use protocol::{Context, DatagramFailure, Effects, Flow, Limits, Reason, Reply, Service};
 use reactor::{Address, DatagramOptions, DatagramSocket, Datagrams, LoopCx, Token};
 
-use super::App;
+use super::{App, Talk};
 use crate::output::complain;
 use crate::pipes::QUEUE_MAX;
 use crate::{Failure, signals_to_end};
@@ -22,8 +22,21 @@ const UDP_MAX: usize = 65_507;
 /// wait.
 const UNIX_MAX: usize = QUEUE_MAX / 2;
 
-/// Opens a socket for `target`, over which the tool talks.
-pub(super) fn open(target: &Address, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
+/// Opens a socket for the next address of the server, over which the tool talks. An address to which
+/// there is no way is passed over.
+pub(super) fn open_next(cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
+    loop {
+        let next = cx.app.tool.others.pop_front();
+        let target = next.ok_or_else(|| io::Error::other("the server has no address"))?;
+        match open(&target, cx) {
+            Err(_) if !cx.app.tool.others.is_empty() => {}
+            result => return result,
+        }
+    }
+}
+
+/// Opens a socket for `target`.
+fn open(target: &Address, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
     let is_unix = matches!(target, Address::UnixDatagram(_));
     if is_unix {
         end_on_signals(cx)?;
@@ -65,6 +78,7 @@ impl Lines {
                 return self.refuse_line(context);
             }
             reply.send(&waiting[..length]);
+            keep(&mut context.app.tool, &waiting[..length]);
             context.app.up.consume(length);
             self.sent += 1;
         }
@@ -95,6 +109,18 @@ impl Lines {
     }
 }
 
+/// Keeps what was sent for the next address. What is too much is not kept, and no other is tried.
+fn keep(tool: &mut Talk, datagram: &[u8]) {
+    if tool.kept.len() > QUEUE_MAX {
+        tool.others.clear();
+    }
+    if tool.others.is_empty() {
+        tool.kept = Vec::new();
+    } else {
+        tool.kept.extend_from_slice(datagram);
+    }
+}
+
 /// Ends the tool after everything was printed.
 fn finish(app: &mut App, effects: &mut Effects) {
     app.down_ended = true;
@@ -115,6 +141,8 @@ impl Service<Bytes, App> for Lines {
         context: &mut Context<'_, App>,
     ) -> Flow {
         self.answered += 1;
+        // This is the address.
+        context.app.tool.others.clear();
         context.app.down.extend_from_slice(datagram);
         context.effects.wake(context.app.output.into());
         if context.app.is_sent() {
@@ -141,7 +169,7 @@ impl Service<Bytes, App> for Lines {
         context: &mut Context<'_, App>,
     ) -> Flow {
         let (missing, sent) = (self.sent.saturating_sub(self.answered), self.sent);
-        let address = &context.app.tool;
+        let address = &context.app.tool.address;
         let text = format!("{address}: {missing} of {sent} datagrams were not answered");
         fail(Failure::new(text), context.app, context.effects);
         Flow::Continue
@@ -154,22 +182,26 @@ impl Service<Bytes, App> for Lines {
         context: &mut Context<'_, App>,
     ) -> Flow {
         match failure {
+            DatagramFailure::Undelivered(_) if !context.app.tool.others.is_empty() => {
+                context.app.tool.is_refused = true;
+                context.effects.stop();
+            }
             DatagramFailure::Undelivered(error) => {
                 let hint = match error.kind() {
                     io::ErrorKind::ConnectionRefused => ": nothing listens there",
                     _ => "",
                 };
-                let text = format!("{}: {error}{hint}", context.app.tool);
+                let text = format!("{}: {error}{hint}", context.app.tool.address);
                 fail(Failure::new(text), context.app, context.effects);
             }
-            other => complain(format_args!("talk: {}: {other}", context.app.tool)),
+            other => complain(format_args!("talk: {}: {other}", context.app.tool.address)),
         }
         Flow::Continue
     }
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         if !matches!(reason, Reason::Stopped | Reason::Finished) {
-            let failure = Failure::of_connection(&context.app.tool, reason);
+            let failure = Failure::of_connection(&context.app.tool.address, reason);
             context.app.failure.get_or_insert(failure);
         }
         finish(context.app, context.effects);
