@@ -6,10 +6,12 @@ mod common;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Answers, PATIENCE, on_every_backend, serve, turn_until};
 use protocol::codecs::Bytes;
+use protocol::http::{Options, Router, Server, Status};
 use protocol::{Buffer, Cause, ConnectionId, Context, Conversation, Flow, Limits, Output, Session};
 use reactor::{Cx, Handler, Interest, LoopLimits, Reactor, Reason, Registration, Role, Token};
 
@@ -253,5 +255,105 @@ fn bytes_in_the_kernel_are_delivered_after_the_connection_was_closed() {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).expect("it ends in order");
         assert_eq!(all.len(), 100_000);
+    });
+}
+
+/// Connects a client that sends `begin`, and then one byte of `drip` after another.
+struct Slow {
+    stream: TcpStream,
+    drip: &'static [u8],
+    answer: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Slow {
+    fn new(address: &str, begin: &str, drip: &'static [u8]) -> Self {
+        let mut stream = TcpStream::connect(address).expect("it accepts");
+        stream.write_all(begin.as_bytes()).expect("it takes bytes");
+        stream.set_nonblocking(true).expect("it is set");
+        Self { stream, drip, answer: Vec::new(), has_ended: false }
+    }
+
+    /// Sends a byte, and reads at most one.
+    fn step(&mut self, round: usize) {
+        // A reset is known at once, however much is left to be read.
+        let is_reset = self.stream.take_error().expect("it can be asked").is_some();
+        let fails = match self.drip {
+            [] => false,
+            drip => self.stream.write(&[drip[round % drip.len()]]).is_err(),
+        };
+        let mut room = [0; 1024];
+        let most = if self.drip.is_empty() { 1 } else { room.len() };
+        match self.stream.read(&mut room[..most]) {
+            Ok(0) => self.has_ended = true,
+            Ok(count) => self.answer.extend_from_slice(&room[..count]),
+            Err(error) => self.has_ended |= fails || error.kind() != io::ErrorKind::WouldBlock,
+        }
+        self.has_ended |= is_reset;
+    }
+}
+
+#[test]
+fn a_json_service_ends_slow_clients_in_time_and_serves_others_meanwhile() {
+    const EACH: usize = 10;
+    let time = Duration::from_millis(300);
+    let limits = LoopLimits { idle_timeout: Some(time), ..LoopLimits::DEFAULT };
+    let options = Options { head_timeout: time, body_timeout: time, ..Options::default() }.shared();
+    let options = options.expect("they are right");
+    let large: Arc<[u8]> = vec![b'1'; SIZE].into();
+    on_every_backend(limits, |mut reactor: Reactor| {
+        let large = Arc::clone(&large);
+        let router = Router::new()
+            .get("/large", move |_, response, _| {
+                let head = response.head(Status::OK).field("Content-Type", "application/json");
+                head.shared(Arc::clone(&large));
+            })
+            .get("/small", |_, response, _| response.json(Status::OK, "1"))
+            .post("/add", |_, response, _| response.json(Status::OK, "2"));
+        let (router, options) = (router.shared(), Arc::clone(&options));
+        let address = serve(&mut reactor, Limits::DEFAULT, move || {
+            Server::new(router.service(), Arc::clone(&options))
+        });
+        let modes: [(&str, &'static [u8], &[u8]); 4] = [
+            ("GET /small HTTP/1.1\r\nHost: a\r\n", b"X: y\r\n", b"HTTP/1.1 408 "),
+            (
+                "POST /add HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
+                b"1",
+                b"HTTP/1.1 408 ",
+            ),
+            ("GET /large HTTP/1.1\r\nHost: a\r\n\r\n", b"", b"HTTP"),
+            ("", b"", b""),
+        ];
+        let connect = |(begin, drip, _)| (0..EACH).map(move |_| (begin, drip));
+        let mut crowd: Vec<Slow> = modes
+            .into_iter()
+            .flat_map(connect)
+            .map(|(begin, drip)| Slow::new(&address, begin, drip))
+            .collect();
+        let start = Instant::now();
+        for round in 0.. {
+            assert!(start.elapsed() < PATIENCE, "{}", reactor.counters());
+            crowd.iter_mut().filter(|it| !it.has_ended).for_each(|it| it.step(round));
+            if crowd.iter().all(|it| it.has_ended) {
+                break;
+            }
+            if round % 4 == 0 {
+                let mut other = Slow::new(&address, "GET /small HTTP/1.1\r\nHost: a\r\n\r\n", b"");
+                turn_until(&mut reactor, |_| {
+                    other.step(0);
+                    other.answer.ends_with(b"\r\n\r\n1")
+                });
+            }
+            reactor.run_once(Some(Duration::from_millis(5))).expect("it turns");
+        }
+        for (client, (begin, _, expected)) in
+            crowd.iter().zip(modes.iter().flat_map(|it| [it; EACH]))
+        {
+            let answer = client.answer.escape_ascii();
+            assert!(client.answer.starts_with(expected), "{begin}: {answer}");
+        }
+        // Those that hardly read have been reset, with output unsent.
+        assert_eq!(reactor.counters().cut_short, EACH as u64);
+        forgotten(&mut reactor);
     });
 }

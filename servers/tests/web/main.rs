@@ -9,6 +9,7 @@ mod large;
 mod leaving;
 mod logs;
 mod proxy;
+mod refusals;
 mod slow;
 mod start;
 
