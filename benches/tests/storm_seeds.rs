@@ -64,6 +64,11 @@ fn websocket() {
 }
 
 #[test]
+fn web() {
+    run("web");
+}
+
+#[test]
 fn kv_keys() {
     run("kv-keys");
 }

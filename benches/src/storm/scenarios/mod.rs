@@ -31,6 +31,7 @@ mod subscribers;
 mod talkers;
 mod tally;
 mod timers;
+mod web;
 mod websocket;
 
 use reactor::sim::{Outcome, Sim};
@@ -92,6 +93,13 @@ pub const ALL: &[Scenario] = &[
         about: "a server of WebSocket: messages in order and once, news for all, close codes",
         run: websocket::run,
         seeds: 30,
+        draws_all: true,
+    },
+    Scenario {
+        name: "web",
+        about: "web: files and ranges of them, and a server behind it that dies and comes back",
+        run: web::run,
+        seeds: 16,
         draws_all: true,
     },
     Scenario {

@@ -150,6 +150,11 @@ impl Book {
         entry.told = Some(told);
     }
 
+    /// Returns what a request was completed with.
+    pub(in super::super) fn told(&self, number: u64) -> Option<Told> {
+        self.entries[number as usize].told
+    }
+
     /// Finds contradictions between what was told and what was done. `lives` are the programs that
     /// were not killed.
     pub(in super::super) fn judge(&self, lives: &[u64]) -> Outcome {

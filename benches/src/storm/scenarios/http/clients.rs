@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A file that a server has.
 #[derive(Clone, Debug)]
 pub(in super::super) struct File {
-    pub(in super::super) path: String,
+    pub(in super::super) url: String,
     pub(in super::super) content: Content,
 }
 
@@ -125,9 +125,14 @@ fn tend(cx: &mut LoopCx<'_, Requesters>) {
 }
 
 /// Begins a request. If it `is_wanted`, it has to be answered.
-pub(in super::super) fn request(kind: Kind, is_wanted: bool, cx: &mut LoopCx<'_, Requesters>) {
+/// Returns its number, unless the client is gone.
+pub(in super::super) fn request(
+    kind: Kind,
+    is_wanted: bool,
+    cx: &mut LoopCx<'_, Requesters>,
+) -> Option<u64> {
     let app = &mut *cx.app;
-    let Some(client) = &app.client else { return };
+    let client = app.client.as_ref()?;
     let number = app.plan.book.borrow_mut().begin(kind, app.life, is_wanted);
     let (request, page) = match kind {
         Kind::File => of_file(&app.plan, number, &mut app.random),
@@ -137,16 +142,13 @@ pub(in super::super) fn request(kind: Kind, is_wanted: bool, cx: &mut LoopCx<'_,
         Ok(exchange) => app.open.push((number, exchange)),
         Err(error) => panic!("request {number} is not accepted: {error}"),
     }
-}
-
-fn new_request(method: &str, base: &str, path: &str) -> Request {
-    Request::new(method, &format!("{base}{path}")).expect("it is a URL")
+    Some(number)
 }
 
 /// Returns a request for a page, and what expects the response.
 fn of_page(plan: &Plan, kind: Kind, number: u64, random: &mut Random) -> (Request, Page) {
-    let path = format!("/{}/{number}", kind.name());
-    let mut request = new_request(kind.method(), &plan.base, &path);
+    let url = format!("{}/{}/{number}", plan.base, kind.name());
+    let mut request = Request::new(kind.method(), &url).expect("it is a URL");
     if kind.has_body() {
         request.body = body(number, random);
         if kind == Kind::Refuse || random.one_in(4) {
@@ -164,8 +166,8 @@ fn of_page(plan: &Plan, kind: Kind, number: u64, random: &mut Random) -> (Reques
 
 /// Returns a request for a file or a part of one, and what expects the response.
 fn of_file(plan: &Plan, number: u64, random: &mut Random) -> (Request, Page) {
-    let File { path, content } = &plan.files[random.index(plan.files.len())];
-    let mut request = new_request("GET", &plan.base, path);
+    let File { url, content } = &plan.files[random.index(plan.files.len())];
+    let mut request = Request::get(url).expect("it is a URL");
     let (mut range, mut status) = ((0, content.size), 200);
     if content.size > 0 && random.one_in(2) {
         let from = random.below(content.size);

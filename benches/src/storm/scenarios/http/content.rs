@@ -32,6 +32,11 @@ impl Content {
         Self { key: random.number(), size }
     }
 
+    /// Returns a body of this size.
+    pub(in super::super) fn sized(seed: u64, size: u64) -> Self {
+        Self { key: Random::new(seed).number(), size }
+    }
+
     fn byte(&self, at: u64) -> u8 {
         let mixed = (self.key ^ (at >> 3)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed >> (at % 8 * 8)) as u8
