@@ -1,5 +1,5 @@
-//! Plants the faults of `reactor::planted` one at a time, and shows that the storm finds each of
-//! them within the seeds that its tests run.
+//! Plants the faults of `reactor::planted` and `protocol::planted` one at a time, and shows that the
+//! storm finds each of them within the seeds that its tests run.
 //!
 //! `RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/rustc-planted cargo test -p myevent-benches --test planted --
 //! --nocapture` prints which scenario and which seed find each fault.
@@ -13,12 +13,51 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::storm::scenarios::{self, Scenario};
-use reactor::planted::{Planted, plant};
+use protocol::planted as web;
+use reactor::planted::{self, Planted};
 use reactor::sim::Storm;
+
+/// A fault that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// One of the loop.
+    Loop(Planted),
+    /// One of HTTP or WebSocket.
+    Web(web::Planted),
+}
+
+impl Fault {
+    fn all() -> Vec<Self> {
+        let web = web::Planted::ALL.iter().copied().map(Self::Web);
+        Planted::ALL.iter().copied().map(Self::Loop).chain(web).collect()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, name) = match self {
+            Self::Loop(fault) => (format!("P{}", fault.requirement()), format!("{fault:?}")),
+            Self::Web(fault) => (String::new(), format!("{fault:?}")),
+        };
+        write!(f, "{number:<4} {name:<18}")
+    }
+}
+
+/// Plants a fault on this thread, in place of any other, or removes it.
+fn plant(fault: Option<Fault>) {
+    planted::plant(match fault {
+        Some(Fault::Loop(fault)) => Some(fault),
+        _ => None,
+    });
+    web::plant(match fault {
+        Some(Fault::Web(fault)) => Some(fault),
+        _ => None,
+    });
+}
 
 /// A fault that was found.
 struct Find {
-    fault: Planted,
+    fault: Fault,
     scenario: &'static str,
     seed: u64,
     message: String,
@@ -28,16 +67,27 @@ struct Find {
 impl fmt::Display for Find {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { fault, scenario, seed, message, time } = self;
-        let (name, number) = (format!("{fault:?}"), format!("P{}", fault.requirement()));
         let line = message.lines().next().unwrap_or_default();
         let seconds = time.as_secs_f64();
-        write!(f, "{number:<4} {name:<18} {scenario:<12} {seed:>3} {seconds:>5.1}s  {line:.120}")
+        write!(f, "{fault} {scenario:<12} {seed:>3} {seconds:>5.1}s  {line:.120}")
     }
 }
 
 /// Returns the scenario that is made for a fault. It runs first, which saves time only: all others
 /// follow.
-fn likeliest(fault: Planted) -> &'static str {
+fn likeliest(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Loop(fault) => likeliest_of_loop(fault),
+        Fault::Web(
+            web::Planted::LastMessageLost
+            | web::Planted::PongUnawaited
+            | web::Planted::FragmentsDropped,
+        ) => "websocket",
+        Fault::Web(_) => "http",
+    }
+}
+
+fn likeliest_of_loop(fault: Planted) -> &'static str {
     match fault {
         Planted::GenerationIgnored | Planted::EndsForgotten | Planted::EndsUnbounded => "names",
         Planted::AcceptSpins | Planted::AcceptsUnbounded | Planted::RoomUnannounced => "crowd",
@@ -65,7 +115,7 @@ fn likeliest(fault: Planted) -> &'static str {
 fn first_failure(
     scenario: &Scenario,
     seeds: Range<u64>,
-    fault: Option<Planted>,
+    fault: Option<Fault>,
 ) -> Option<(u64, String)> {
     plant(fault);
     let result = Storm::new(seeds).unreduced().hunt(scenario.run);
@@ -75,7 +125,7 @@ fn first_failure(
 
 /// Runs the seeds of all scenarios with a fault planted, until a run fails. It has to be the fault
 /// that fails it: without it, the same seed passes.
-fn hunt(fault: Planted) -> Option<Find> {
+fn hunt(fault: Fault) -> Option<Find> {
     let start = Instant::now();
     let first = likeliest(fault);
     let (mut order, rest): (Vec<&Scenario>, Vec<_>) =
@@ -94,10 +144,11 @@ fn hunt(fault: Planted) -> Option<Find> {
 
 #[test]
 fn every_planted_fault_is_found() {
+    let all = Fault::all();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut lost = Vec::new();
-        while let Some(fault) = Planted::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(fault) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             match hunt(*fault) {
                 Some(find) => println!("{find}"),
                 None => lost.push(*fault),
@@ -106,7 +157,7 @@ fn every_planted_fault_is_found() {
         lost
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let lost: Vec<Planted> = thread::scope(|scope| {
+    let lost: Vec<Fault> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|it| it.join().expect("a hunt reports panics")).collect()
     });

@@ -73,6 +73,11 @@ pub mod http;
 mod limits;
 pub mod link;
 mod output;
+#[cfg(all(feature = "http", not(planted)))]
+mod planted;
+#[cfg(all(feature = "http", planted))]
+#[doc(hidden)]
+pub mod planted;
 mod random;
 mod reason;
 pub mod resp;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fields::{has_control, is_token};
+use crate::planted::{self, Planted};
 use crate::{FileRange, Output, decimal};
 
 /// How far a message that is sent has got.
@@ -179,6 +180,7 @@ impl Outgoing {
         }
         match self.framing {
             Framing::Length => self.bug = Some(Bug::TooShort),
+            Framing::Chunked if is_end_lost(output) => {}
             Framing::Chunked if !self.is_silent => {
                 output.append(b"0\r\n");
                 for (name, value) in trailers {
@@ -190,6 +192,13 @@ impl Outgoing {
         }
         self.stage = Stage::Finished;
     }
+}
+
+/// Returns whether the end of a body is not sent: for a planted fault.
+#[inline]
+fn is_end_lost(output: &Output) -> bool {
+    const MUCH: u64 = 8 * 1024;
+    planted::is(Planted::ChunkEndLost) && output.len() > MUCH
 }
 
 /// Appends a field line. A name that is no token is left out. Control bytes of the value become

@@ -9,6 +9,7 @@ use super::incoming::Incoming;
 use super::outgoing::Stage as Sent;
 use super::response::Exchange;
 use super::{BodyLength, Options, Refusal, Response, Service};
+use crate::planted::{self, Planted};
 use crate::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
 /// The key of the timeout that [`Server`] and [`Client`](super::Client) set for themselves.
@@ -297,6 +298,9 @@ impl<S> Server<S> {
                 }
                 Stage::Answer if self.exchange.closes => return Ok(Flow::Close),
                 Stage::Answer => {
+                    if planted::is(Planted::RestDropped) && context.cause != Cause::Input {
+                        input.clear();
+                    }
                     self.stage = Stage::Head;
                     Next::Step
                 }

@@ -7,6 +7,7 @@ use super::frame::Opcode;
 use super::reader::{Reader, Received, Rules};
 use super::writer::Writer;
 use super::{Agreement, CloseCode, Error, Sender, Service};
+use crate::planted::{self, Planted};
 use crate::{Buffer, Cause, Context, Flow, Output, Reason, Session};
 
 /// The key of the timeout of the connection itself.
@@ -220,7 +221,7 @@ impl<S> Connection<S> {
         let is_deaf = self.is_paused || !output.is_empty();
         let next = if is_deaf {
             interval
-        } else if self.is_pinged {
+        } else if self.is_pinged && !planted::is(Planted::PongUnawaited) {
             return Err(Reason::Idle);
         } else if silent >= interval {
             self.writer.ping(&[], output);

@@ -10,6 +10,7 @@ use super::mask::mask;
 use super::utf8::{NotUtf8, Utf8};
 use super::{Error, Kind, Message, Options, Piece};
 use crate::Buffer;
+use crate::planted::{self, Planted};
 
 /// The largest piece of a compressed message in bytes.
 const PIECE_MAX: usize = 16 * 1024;
@@ -134,6 +135,9 @@ impl Reader {
                 return Ok(Received::Nothing);
             }
             self.frame = None;
+            if planted::is(Planted::FragmentsDropped) {
+                self.assembly = None;
+            }
             self.count_control(rules)?;
             return Ok(Received::Control { opcode: head.opcode, payload: bytes, used: there });
         }

@@ -12,6 +12,7 @@ use super::frame::{CONTROL_MAX, HEAD_MAX, Head, Opcode};
 use super::mask::mask_into;
 use super::{Agreement, Broadcast, CloseCode, Kind, Options};
 use crate::Output;
+use crate::planted::{self, Planted};
 
 /// How many bytes are masked at a time, so that they are still in the first cache when they are.
 const MASKED_AT_ONCE: usize = 16 * 1024;
@@ -145,6 +146,9 @@ impl Writer {
     pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str, output: &mut Output) {
         if self.is_closing {
             return;
+        }
+        if planted::is(Planted::LastMessageLost) {
+            output.clear();
         }
         let mut payload = [0; CONTROL_MAX];
         let reason = fitted(reason).as_bytes();

@@ -6,6 +6,7 @@ use crate::http::head::{RequestKind, with_room};
 use crate::http::incoming::{Incoming, Piece};
 use crate::http::request::Sending;
 use crate::http::{Refusal, Request, Requester, ResponseHead, Status};
+use crate::planted::{self, Planted};
 use crate::{Buffer, Context, Flow, Output, Reason};
 
 impl<R> Client<R> {
@@ -120,7 +121,10 @@ impl<R> Client<R> {
                 input.consume(count);
                 Ok(Next::Step)
             }
-            Piece::Starved if context.input_ended && self.incoming.ends_with_stream() => {
+            Piece::Starved
+                if context.input_ended
+                    && (self.incoming.ends_with_stream() || planted::is(Planted::CutIsWhole)) =>
+            {
                 self.end_response(Fields::EMPTY, output, context)
             }
             Piece::Starved => Ok(Next::Starve),
@@ -165,7 +169,7 @@ impl<R> Client<R> {
     where
         R: Requester<A>,
     {
-        let is_written = self.sending.outgoing.is_finished();
+        let is_written = self.sending.outgoing.is_finished() || planted::is(Planted::UnsentKept);
         let is_kept = self.is_kept && is_written && !self.sending.closes && !self.is_stopping;
         let flow = self.call(output, context, |requester, request, context| {
             requester.end(trailers, is_kept, request, context)

@@ -151,7 +151,7 @@ fn of_page(plan: &Plan, kind: Kind, number: u64, random: &mut Random) -> (Reques
     let mut request = Request::new(kind.method(), &url).expect("it is a URL");
     if kind.has_body() {
         request.body = body(number, random);
-        if kind == Kind::Refuse || random.one_in(4) {
+        if random.one_in(if kind == Kind::Refuse { 2 } else { 4 }) {
             request = request.field("Expect", "100-continue");
         }
     }
