@@ -134,6 +134,7 @@ fn session(cli: &Cli, url: &Url) -> Result<Client<Messages>, Failed> {
     let options = Options {
         message_size_max: cli.message_size_max,
         ping_interval: Some(cli.ping_interval),
+        pong_timeout: cli.pong_timeout,
         deflate: cli.compress.then(Deflate::default),
         subprotocols: cli.protocols.clone(),
         ..Options::default()

@@ -55,10 +55,12 @@ pub struct Cli {
     /// Offers compression (permessage-deflate)
     #[arg(short, long)]
     pub compress: bool,
-    /// Time of silence after which the server is sent a ping, in seconds. One that does not answer
-    /// within 20 s is gone
+    /// Time of silence after which the server is sent a ping, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub ping_interval: Duration,
+    /// Time for the answer to a ping, in seconds. A server that sends nothing meanwhile is gone
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    pub pong_timeout: Duration,
     /// Largest message that the server may send, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub message_size_max: usize,

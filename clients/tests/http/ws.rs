@@ -1,5 +1,7 @@
 //! The tool `ws`: against a server of the tests, and those of Python and Node.
 
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use testkit::process;
 use testkit::websocket::{Listening, NODE_ECHO, PYTHON_ECHO, node, python};
 
 use super::common::tools::{Tool, script};
-use super::peer::{After, Answer, Peer, cut, status};
+use super::peer::{Peer, cut, read_request, status};
 use super::socket::Socket;
 
 const WS: &str = env!("CARGO_BIN_EXE_ws");
@@ -137,19 +139,31 @@ fn limits_of_time_hold() {
     failed(&[&server.url(), "--stay", "--max-time", "0.2"], b"", 28, "--max-time");
     assert!(begun.elapsed() >= Duration::from_millis(200));
     // A server that accepts and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("ws://{}", silent.local_addr().expect("it has an address"));
     let output = ws(&[&url, "--connect-timeout", "0.2"], b"");
     assert!(!output.status.success() && !output.stderr.is_empty(), "{output:?}");
-    // One that changes to WebSocket and never answers a ping.
-    let deaf = Peer::start(|asked| {
-        let key = asked.field("sec-websocket-key").expect("it is a WebSocket");
+    // One that changes to WebSocket, and reads without an answer to a ping.
+    let url = format!("ws://{}", deaf());
+    let pings = ["--stay", "--ping-interval", "0.05", "--pong-timeout", "0.2"];
+    failed(&[&[url.as_str()], &pings[..]].concat(), b"", 28, "does not answer");
+}
+
+/// Starts a server for one connection, which changes to WebSocket and then only reads.
+fn deaf() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    std::thread::spawn(move || {
+        let (mut writer, _) = listener.accept().expect("it connects");
+        let mut reader = BufReader::new(writer.try_clone().expect("it can be shared"));
+        let asked = read_request(&mut reader, &mut writer).expect("it asks");
         assert_eq!(asked.field("user-agent"), Some(concat!("ws/", env!("CARGO_PKG_VERSION"))));
-        Answer(agree(key).into_bytes(), After::Hang)
+        let key = asked.field("sec-websocket-key").expect("it is a WebSocket");
+        writer.write_all(agree(key).as_bytes()).expect("it reads");
+        // The client ends it.
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
     });
-    let url = deaf.url("/").replace("http", "ws");
-    let output = ws(&[&url, "--stay", "--max-time", "0.3", "-v"], b"");
-    assert_eq!(output.status.code(), Some(28), "{output:?}");
+    address
 }
 
 /// Returns an answer to a key, which is that of RFC 6455 if the key is.
@@ -232,7 +246,7 @@ fn a_terminal_is_protected_and_ctrl_c_closes() {
 
 #[test]
 fn a_signal_ends_it_while_it_connects_too() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("ws://{}", silent.local_addr().expect("it has an address"));
     let mut child =
         command(&[&url]).stdin(std::process::Stdio::piped()).spawn().expect("it starts");
