@@ -96,6 +96,20 @@ impl<S, L: Layer> Link<S, L> {
         Sealing::Done
     }
 
+    /// Seals the last message of the layer, such as `close_notify`, since the connection is about to
+    /// end although nothing is left to be sent. A driver calls it after
+    /// [`Passed::Over`](super::Passed::Over). If it returns true, the driver writes what it can of
+    /// the [`output`](Self::output) at once, and closes.
+    pub fn take_leave(&mut self, scratch: &mut Scratch) -> bool {
+        let is_open = self.is_layered() && self.layer.is_ready() && self.stage == Stage::Open;
+        if !is_open || self.has(flag::LAYER_FINISHED) || !self.is_flushed(scratch) {
+            return false;
+        }
+        self.set(flag::LAYER_FINISHED, true);
+        self.layer.finish(&mut scratch.wire);
+        !scratch.wire.is_empty()
+    }
+
     /// Tells the link that `count` bytes of the file were read into the room of
     /// [`Step::ReadFile`](super::Step::ReadFile). Zero means that the file is shorter than the
     /// range that was promised, and the connection fails.

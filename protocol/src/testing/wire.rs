@@ -274,7 +274,15 @@ impl<S, L: Layer> Wire<S, L> {
         let moment = Moment { now: self.now, lost: self.lost };
         self.link.begin(&mut self.scratch, moment);
         let reason = match before(&mut self.link, &mut self.scratch) {
-            Passed::Over(reason) => Some(reason),
+            Passed::Over(reason) => {
+                // Other reasons come from outside, and leave no time.
+                let is_own = matches!(reason, Reason::Idle | Reason::Stopped | Reason::Deadline);
+                if is_own && self.link.take_leave(&mut self.scratch) {
+                    let output = self.link.output(&self.scratch);
+                    let _ = append_front(output.front(), output, self.room, &mut self.sent);
+                }
+                Some(reason)
+            }
             Passed::GoesOn | Passed::Progress => self.steps(app),
         };
         self.link.end(&mut self.scratch);

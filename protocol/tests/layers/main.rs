@@ -333,6 +333,31 @@ fn a_session_that_closes_says_so_in_the_layer() {
     assert!(peer.has_ended && wire.is_shut_down());
 }
 
+#[test]
+fn a_silent_connection_that_is_closed_says_so_in_the_layer() {
+    let silent = |room: u64| {
+        let link = Link::with_layer(Sends(100), ToyCipher::default(), Limits::DEFAULT.into());
+        let (mut wire, mut peer) = (Wire::over(link), Peer::default());
+        wire.set_room(room, &mut ());
+        wire.feed(&peer.hello(), &mut ());
+        wire.idle(&mut ());
+        let said = peer.open(&wire.take_sent());
+        assert!(matches!(wire.reason(), Some(Reason::Idle)), "{:?}", wire.reason());
+        (said.len(), peer.has_ended)
+    };
+    assert_eq!(silent(u64::MAX), (100, true));
+    // What was said is not all there, and a handshake that has not ended has nothing to end.
+    assert_eq!(silent(60), (0, false));
+    let hello = Peer::default().hello();
+    let link = Link::with_layer(Sends(0), ToyCipher::default(), Limits::DEFAULT.into());
+    let mut wire = Wire::over(link);
+    wire.feed(&hello[..hello.len() - 1], &mut ());
+    wire.idle(&mut ());
+    let mut peer = Peer::default();
+    peer.open(&wire.take_sent());
+    assert!(!peer.has_ended);
+}
+
 /// Speaks in the clear until it is told to start, and answers lines.
 struct Starts;
 

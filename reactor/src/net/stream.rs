@@ -199,6 +199,10 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         }
         let result = match passed {
             Some(Passed::Over(reason)) => {
+                if self.link.take_leave(&mut scratch) {
+                    // The connection ends in any case. A peer that takes nothing misses the message.
+                    let _ = gather(self.link.output(&scratch), cx);
+                }
                 cx.end(reason.into());
                 Ok(())
             }

@@ -88,6 +88,14 @@ impl Client {
         answer
     }
 
+    /// Waits until the server ends the connection. Returns the exit code and what it reported.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let mut errors = String::new();
+        let stderr = self.0.stderr.as_mut().expect("it is piped");
+        std::io::Read::read_to_string(stderr, &mut errors).expect("it is text");
+        (self.0.wait().expect("it ends").code(), errors)
+    }
+
     /// Closes its input, at which it ends the connection, and returns what it printed.
     fn finish(mut self) -> String {
         drop(self.0.stdin.take());
@@ -194,6 +202,31 @@ fn openssl_reconnects_with_its_session() {
         let args = [&["-tls1_2", "-reconnect"], more].concat();
         let text = files.client(&server, "one.example", &args).finish();
         assert_eq!(text.matches("Reused, TLSv1.2").count(), 5, "{more:?}: {text}");
+    }
+}
+
+#[test]
+fn silent_clients_are_closed_in_order_on_every_backend() {
+    if !has_peer("openssl") {
+        return;
+    }
+    let files = Files::new("tls-silent");
+    files.issue("one", &["one.example"]);
+    for backend in BACKENDS {
+        for stops in [false, true] {
+            let limit = if stops { "60s" } else { "200ms" };
+            let args = ["--backend", backend, "--idle-timeout", limit];
+            let server = files.start(UPPERCASE, &["one"], &args);
+            let mut client = files.client(&server, "one.example", &["-quiet"]);
+            assert_eq!(client.ask("hello\n"), "HELLO\n", "{backend}");
+            if stops {
+                server.signal("TERM");
+            }
+            // It fails if the stream ends without close_notify.
+            let (code, errors) = client.wait();
+            assert_eq!(code, Some(0), "{backend}, {stops}: {errors}");
+            assert!(!errors.contains("unexpected eof"), "{backend}, {stops}: {errors}");
+        }
     }
 }
 
