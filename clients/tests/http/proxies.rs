@@ -8,14 +8,14 @@ use super::peer::{Peer, ok, read_request, status};
 use super::tool::{command, failed, fetched};
 
 /// A proxy that speaks SOCKS5 or HTTP, by the first byte that it receives.
-struct Proxy {
-    address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     /// What it was asked to connect to.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -29,7 +29,7 @@ impl Proxy {
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no test has panicked with it").clone()
     }
 }

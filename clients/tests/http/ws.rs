@@ -11,6 +11,7 @@ use testkit::websocket::{Listening, NODE_ECHO, PYTHON_ECHO, node, python};
 
 use super::common::tools::{Tool, script};
 use super::peer::{Peer, cut, read_request, status};
+use super::proxies::Proxy;
 use super::socket::Socket;
 
 const WS: &str = env!("CARGO_BIN_EXE_ws");
@@ -290,6 +291,25 @@ fn servers_of_python_and_node_are_understood() {
         let peer = Listening::start(&mut node);
         talk(&format!("ws://{}/", peer.address), &[]);
     }
+}
+
+#[test]
+fn proxies_are_asked_for_a_tunnel() {
+    let server = Socket::start();
+    let url = server.url().replace("127.0.0.1", "name.test");
+    let host = url.trim_start_matches("ws://").trim_end_matches("/echo?x=1");
+    let proxy = Proxy::start();
+    for scheme in ["http", "socks5"] {
+        let address = format!("{scheme}://{}", proxy.address);
+        assert_eq!(said(&[&url, "-n", "1", "-x", &address], b"hello\n"), b"hello\n", "{scheme}");
+    }
+    // The environment names one too. HTTP would send it a request of http, and this has a tunnel.
+    let mut ws = command(&[&url, "-n", "1"]);
+    let output = process::run(ws.env("http_proxy", proxy.address.to_string()), b"x\n");
+    assert_eq!(output.stdout, b"x\n", "{output:?}");
+    assert_eq!(proxy.asked(), [host; 3]);
+    let nothing = testkit::refusing_address().to_string();
+    failed(&[&url, "-x", &nothing], b"", 7, "nothing listens there");
 }
 
 #[test]
