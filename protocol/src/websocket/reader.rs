@@ -306,22 +306,27 @@ impl Reader {
             assembly.bytes.clear();
         }
         let before = assembly.bytes.len();
-        let used = deflate::decompress(state, bytes, &mut assembly.bytes, most)?;
-        let mut is_over = ends && used == bytes.len() && assembly.bytes.len() < most;
-        if is_over {
-            let rest = &TAIL[assembly.tail..];
-            assembly.tail += deflate::decompress(state, rest, &mut assembly.bytes, most)?;
+        let mut result = deflate::decompress(state, bytes, &mut assembly.bytes, most);
+        let mut is_over = false;
+        if ends && result == Ok(bytes.len()) && assembly.bytes.len() < most {
+            match deflate::decompress(state, &TAIL[assembly.tail..], &mut assembly.bytes, most) {
+                Ok(used) => assembly.tail += used,
+                Err(error) => result = Err(error),
+            }
             is_over = assembly.tail == TAIL.len() && assembly.bytes.len() < most;
         }
-        assembly.size += assembly.bytes.len() - before;
-        if assembly.size > size_max {
+        // The first fault in the message counts, however its bytes arrive.
+        let (new, room) = (&assembly.bytes[before..], size_max - assembly.size);
+        if assembly.kind == Kind::Text {
+            assembly.utf8.check(&new[..new.len().min(room)])?;
+        }
+        if new.len() > room {
             return Err(Error::MessageSize);
         }
-        if assembly.kind == Kind::Text {
-            assembly.utf8.check(&assembly.bytes[before..])?;
-            if is_over {
-                assembly.utf8.finish()?;
-            }
+        assembly.size += new.len();
+        let used = result?;
+        if assembly.kind == Kind::Text && is_over {
+            assembly.utf8.finish()?;
         }
         if used < bytes.len() || !ends || is_over {
             self.take(used, is_over);

@@ -99,3 +99,25 @@ fn any_bytes_come_to_the_same_whole_and_in_pieces() {
         play::client(&played(&mut random, unmasked));
     }
 }
+
+#[test]
+fn a_fault_in_compressed_text_is_the_same_whole_and_in_pieces() {
+    // The data are invalid, and what comes before that is no UTF-8. Found by fuzzing.
+    play::client(&[3, 1, 0xC1, 0x2A, 0x2A, 0x5B, 0x82, 0x3E, 0x2A, 0x01]);
+    let mut random = Random::new(12);
+    for _ in 0..3000 {
+        // Blocks with the fixed codes of DEFLATE, of which random bytes are mostly literals.
+        let mut payload = random.bytes(20);
+        payload[0] = payload[0] & !7 | 2;
+        let opcode = *random.pick(&[&0xC1, &0xC2, &0x41]);
+        let mut all = random.bytes(2);
+        all[0] |= 1;
+        all[1] = 1 + all[1] % 8;
+        let settings = all.clone();
+        all.extend(masked(opcode, &payload));
+        play::server(&all);
+        all.splice(2.., unmasked(opcode, &payload));
+        assert_eq!(all[..2], settings);
+        play::client(&all);
+    }
+}
