@@ -60,6 +60,8 @@ pub struct Load {
     pub depth: usize,
     /// The duration of the measurement, which starts when all connections are open.
     pub duration: Duration,
+    /// The time without a reply after which a datagram counts as unanswered, and another one is sent.
+    pub lost_after: Duration,
     /// The expected reply.
     pub expect: Expect,
 }

@@ -22,7 +22,7 @@ use clients::tls::TlsArgs;
     once for each message that could have been sent meanwhile.\n\nEach connection \
     tries all addresses of a name. Over datagrams, each message is one of them, and a connection is a \
     socket of its own. They go to the first address that does not refuse a message. A message without \
-    a reply after 1 s counts as unanswered, and another one is sent.\n\nExit codes: 0 when every message \
+    a reply for --lost-after counts as unanswered.\n\nExit codes: 0 when every message \
     was answered and every byte was correct; 1 when a reply is missing or wrong, a connection failed \
     or was lost, no message was answered, or load could not run or print its report; 2 on wrong \
     arguments; 141 without a message, as after SIGPIPE, when standard output is closed."
@@ -48,6 +48,9 @@ struct Cli {
     /// Seconds to measure, starting when all connections are open
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = at_least_one)]
     duration: usize,
+    /// Seconds without a reply after which a datagram counts as unanswered, and another one is sent
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = at_least_one)]
+    lost_after: usize,
     /// The reply that the server is expected to send
     #[arg(long, default_value = "echo")]
     expect: ExpectedReply,
@@ -84,6 +87,7 @@ fn load(cli: &Cli) -> Result<Report, Failure> {
         size: cli.size,
         depth: cli.depth,
         duration: Duration::from_secs(cli.duration as u64),
+        lost_after: Duration::from_secs(cli.lost_after as u64),
         expect: match cli.expect {
             ExpectedReply::Echo => Expect::Echo,
             ExpectedReply::Uppercase => Expect::Uppercase,

@@ -13,8 +13,8 @@ use super::worker::{Role, offset};
 use super::{App, Expect, Load};
 use crate::Failure;
 
-/// After this time without a reply, a message counts as lost.
-const LOST_AFTER: Duration = Duration::from_secs(1);
+/// How long each address of a name has to refuse a message.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// The timeout that looks for lost messages.
 const LOSSES: u8 = 0;
 /// The length of the number at the start of a message: 16 letters of four bits each.
@@ -58,7 +58,7 @@ fn is_refused(address: &Address, message: &[u8]) -> bool {
     let asked = || {
         let socket = UdpSocket::bind((local, 0))?;
         socket.connect(peer)?;
-        socket.set_read_timeout(Some(LOST_AFTER))?;
+        socket.set_read_timeout(Some(REFUSAL))?;
         socket.send(message)?;
         // Only the kernel, which learns that nothing listens there, makes this fail at once.
         socket.recv(&mut [0; 1])
@@ -151,8 +151,8 @@ impl Exchange {
             && !self.is_timed
         {
             self.is_timed = true;
-            let age = context.now - oldest.sent_at;
-            context.effects.set_timeout(LOSSES, Some(LOST_AFTER.saturating_sub(age)));
+            let (age, limit) = (context.now - oldest.sent_at, context.app.load.lost_after);
+            context.effects.set_timeout(LOSSES, Some(limit.saturating_sub(age)));
         }
     }
 
@@ -232,7 +232,7 @@ impl Service<Bytes, App> for Exchange {
     ) -> Flow {
         self.is_timed = false;
         while let Some(oldest) = self.in_flight.front()
-            && context.now - oldest.sent_at >= LOST_AFTER
+            && context.now - oldest.sent_at >= context.app.load.lost_after
         {
             context.app.report.record_unanswered(context.now - oldest.sent_at);
             self.in_flight.pop_front();
