@@ -102,7 +102,12 @@ impl<S, L: Layer> Link<S, L> {
     /// the [`output`](Self::output) at once, and closes.
     pub fn take_leave(&mut self, scratch: &mut Scratch) -> bool {
         let is_open = self.is_layered() && self.layer.is_ready() && self.stage == Stage::Open;
-        if !is_open || self.has(flag::LAYER_FINISHED) || !self.is_flushed(scratch) {
+        // The message would say that this was all.
+        if !is_open
+            || self.is_incomplete()
+            || self.has(flag::LAYER_FINISHED)
+            || !self.is_flushed(scratch)
+        {
             return false;
         }
         self.set(flag::LAYER_FINISHED, true);

@@ -279,7 +279,10 @@ impl<S, L: Layer> Wire<S, L> {
                 let is_own = matches!(reason, Reason::Idle | Reason::Stopped | Reason::Deadline);
                 if is_own && self.link.take_leave(&mut self.scratch) {
                     let output = self.link.output(&self.scratch);
+                    let before = self.sent.len();
                     let _ = append_front(output.front(), output, self.room, &mut self.sent);
+                    let count = (self.sent.len() - before) as u64;
+                    self.link.sent(&mut self.scratch, count, false);
                 }
                 Some(reason)
             }

@@ -649,17 +649,27 @@ fn a_cut_is_no_end_of_a_layer() {
             output: &mut Output,
             context: &mut Context<'_>,
         ) -> Result<Flow, Reason> {
-            output.append(b"a part");
-            context.effects.set_incomplete(self.0);
-            Ok(Flow::Close)
+            if context.cause == Cause::Opened {
+                output.append(b"a part");
+                context.effects.set_incomplete(self.0);
+            }
+            Ok(if context.cause == Cause::Woken { Flow::Close } else { Flow::Continue })
         }
     }
     for is_cut in [true, false] {
         let link = Link::with_layer(Cuts(is_cut), ToyCipher::default(), Limits::DEFAULT.into());
         let (mut wire, mut peer) = (Wire::over(link), Peer::default());
         wire.feed(&peer.hello(), &mut ());
+        wire.wake(&mut ());
         assert_eq!(peer.open(&wire.take_sent()), b"a part");
         assert_eq!((peer.has_ended, wire.is_shut_down()), (!is_cut, !is_cut));
         assert_eq!((wire.is_cut(), wire.reason().is_some()), (is_cut, is_cut));
+        // Nor does a silent connection say that this was all.
+        let link = Link::with_layer(Cuts(is_cut), ToyCipher::default(), Limits::DEFAULT.into());
+        let (mut wire, mut peer) = (Wire::over(link), Peer::default());
+        wire.feed(&peer.hello(), &mut ());
+        wire.idle(&mut ());
+        assert_eq!(peer.open(&wire.take_sent()), b"a part");
+        assert_eq!((peer.has_ended, wire.is_cut()), (!is_cut, is_cut));
     }
 }
