@@ -105,6 +105,27 @@ fn what_is_not_tls_is_refused_with_an_alert() {
 }
 
 #[test]
+fn an_invalid_record_after_its_own_end_is_refused() {
+    for version in [Version::Tls12, Version::Tls13] {
+        let (client, server) = of_version(version);
+        let mut pair = Pair::new(&client, &server, b"hello");
+        let talk = Talk { ends_at_once: true, ..Talk::default() };
+        pair.server = end(server.layer().expect("a layer"), talk);
+        pair.client.run(&mut ());
+        while !pair.server.is_shut_down() {
+            let to_server = pair.client.take_sent();
+            pair.server.feed(&to_server, &mut ());
+            let to_client = pair.server.take_sent();
+            pair.client.feed(&to_client, &mut ());
+        }
+        assert!(pair.server.reason().is_none(), "it goes on reading");
+        pair.server.feed(&[23, 3, 3, 0, 20], &mut ());
+        pair.server.feed(&[0; 20], &mut ());
+        assert!(error_of(pair.server).is_some(), "{version:?}");
+    }
+}
+
+#[test]
 fn a_byte_that_was_altered_ends_the_connection() {
     let (client, server) = of_version(Version::Tls12);
     let (mut random, mut refused) = (Random::new(3), 0);

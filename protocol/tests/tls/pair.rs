@@ -17,6 +17,8 @@ pub(crate) struct Talk {
     pub(crate) echoes: bool,
     /// Whether it ends the connection after so many bytes.
     pub(crate) enough: Option<usize>,
+    /// Whether it ends its output at once, and goes on reading.
+    pub(crate) ends_at_once: bool,
     pub(crate) input_ended: bool,
     /// The encryption, as the last call has seen it.
     pub(crate) seen: Option<Seen>,
@@ -57,6 +59,9 @@ impl Session for Talk {
     ) -> Result<Flow, Reason> {
         if context.cause == Cause::Opened {
             output.append(&std::mem::take(&mut self.to_say));
+            if self.ends_at_once {
+                context.effects.end_output();
+            }
         }
         self.heard.extend_from_slice(input.filled());
         if self.echoes {
