@@ -1,4 +1,4 @@
-//! Ports for programs that cannot choose one themselves, and addresses that nobody listens on.
+//! Ports for programs that cannot choose one themselves, and addresses on which nothing listens.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

@@ -77,7 +77,7 @@ impl Requesters {
         self.begun >= self.plan.wanted && self.open.is_empty()
     }
 
-    /// Lets the client go, which ends when it has nothing to do.
+    /// Releases the client, which ends when it has nothing to do.
     pub(in super::super) fn let_go(&mut self) {
         self.client = None;
     }
