@@ -1,6 +1,6 @@
 //! What a client, its source and its connections share.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ pub(super) struct State<A> {
     /// Verdicts that the source has not carried out.
     pub(super) to_end: Vec<u64>,
     /// The receivers of all jobs that are not complete.
-    pub(super) held: HashMap<u64, Held<A>>,
+    pub(super) held: BTreeMap<u64, Held<A>>,
     pub(super) opened: u64,
     pub(super) reused: u64,
 }
@@ -153,7 +153,7 @@ impl<A> Desk<A> {
             deadlines: BTreeSet::new(),
             verdicts: HashMap::new(),
             to_end: Vec::new(),
-            held: HashMap::new(),
+            held: BTreeMap::new(),
             opened: 0,
             reused: 0,
         };
@@ -215,7 +215,7 @@ impl<A> State<A> {
         }
     }
 
-    /// Accepts no more jobs, and returns those of which nothing is being sent.
+    /// Accepts no more jobs, and returns those of which nothing is being sent, the oldest first.
     pub(super) fn shut(&mut self) -> Vec<Job<A>> {
         self.is_closed = true;
         self.engine = None;
@@ -223,7 +223,9 @@ impl<A> State<A> {
         let later = std::mem::take(&mut self.later).into_iter().map(|(_, job)| job);
         let handed = self.connections.values_mut().filter_map(|it| it.handed.take());
         let jobs = std::mem::take(&mut self.arrivals).into_iter().chain(waiting);
-        jobs.chain(later).chain(handed).collect()
+        let mut jobs: Vec<_> = jobs.chain(later).chain(handed).collect();
+        jobs.sort_by_key(|job| job.id);
+        jobs
     }
 
     /// Forgets a connection that has ended. Returns the job that it has not taken.

@@ -1,6 +1,7 @@
 //! The source of a client: it gives jobs to connections, makes connections, and decides what becomes
 //! of a job that a connection has given back.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,30 +22,31 @@ type Done<A> = (Box<dyn Receiver<A>>, Result<Summary, Error>);
 pub(super) struct Engine<A> {
     desk: Arc<Desk<A>>,
     random: Option<Random>,
+    /// What receivers are still to be told. One that panics leaves the others to be told at the end.
+    done: VecDeque<Done<A>>,
 }
 
 impl<A: 'static> Engine<A> {
     pub(super) fn new(desk: Arc<Desk<A>>) -> Self {
-        Self { desk, random: None }
+        Self { desk, random: None, done: VecDeque::new() }
     }
 
     /// Does everything that is due.
     fn proceed(&mut self, cx: &mut Cx<'_, A>) {
-        let mut done = Vec::new();
         self.carry_out_verdicts(cx);
         loop {
             let ended = self.desk.lock().ended.pop_front();
             let Some((job, outcome)) = ended else { break };
-            self.decide(job, outcome, &mut done, cx);
+            self.decide(job, outcome, cx);
         }
         self.take_due(cx.now());
         loop {
             let job = self.desk.lock().arrivals.pop_front();
             let Some(job) = job else { break };
-            self.place(job, &mut done, cx);
+            self.place(job, cx);
         }
-        self.place_waiting(&mut done, cx);
-        for (receiver, result) in done {
+        self.place_waiting(cx);
+        while let Some((receiver, result)) = self.done.pop_front() {
             receiver.done(result, &mut cx.outside());
         }
         self.arm(cx);
@@ -84,11 +86,11 @@ impl<A: 'static> Engine<A> {
     }
 
     /// Gives a job to a connection, or lets it wait for one.
-    fn place(&mut self, mut job: Job<A>, done: &mut Vec<Done<A>>, cx: &mut Cx<'_, A>) {
+    fn place(&mut self, mut job: Job<A>, cx: &mut Cx<'_, A>) {
         let options = &self.desk.options;
         let key = match Key::of(&job.request.url, options) {
             Ok(key) => key,
-            Err(error) => return self.complete(job, Err(error), done),
+            Err(error) => return self.complete(job, Err(error)),
         };
         let mut state = self.desk.lock();
         if let Some(connection) = state.take_idle(&key) {
@@ -104,11 +106,6 @@ impl<A: 'static> Engine<A> {
         let count = state.counts.get(&key).copied().unwrap_or(0);
         let total = state.connections.len();
         if count >= options.connections_per_origin_max || total >= options.connections_max {
-            if count < options.connections_per_origin_max && !state.idle.is_empty() {
-                // One that rests for another server makes room.
-                let (_, connection) = state.idle.remove(0);
-                cx.close(connection);
-            }
             state.waiting.entry(key).or_default().push_back(job);
             return;
         }
@@ -127,50 +124,52 @@ impl<A: 'static> Engine<A> {
             }
             Err(error) => {
                 let outcome = Outcome::Failed { error, is_stale: false };
-                self.decide(job, outcome, done, cx);
+                self.decide(job, outcome, cx);
             }
         }
     }
 
     /// Makes connections for jobs that wait while there is room for more.
-    fn place_waiting(&mut self, done: &mut Vec<Done<A>>, cx: &mut Cx<'_, A>) {
+    fn place_waiting(&mut self, cx: &mut Cx<'_, A>) {
         loop {
             let options = &self.desk.options;
             let mut state = self.desk.lock();
-            if state.connections.len() >= options.connections_max {
-                return;
-            }
-            let has_room = |key: &&Key| {
+            // The one that has waited longest goes first.
+            let has_room = |(key, _): &(&Key, &VecDeque<Job<A>>)| {
                 let count = state.counts.get(*key).copied().unwrap_or(0);
                 count < options.connections_per_origin_max
             };
-            let Some(key) = state.waiting.keys().find(has_room).cloned() else { return };
+            let id = |(_, queue): &(&Key, &VecDeque<Job<A>>)| queue.front().map(|job| job.id);
+            let first = state.waiting.iter().filter(has_room).min_by_key(id);
+            let Some(key) = first.map(|(key, _)| key.clone()) else { return };
+            if state.connections.len() >= options.connections_max {
+                // One that rests for another server makes room. Its end wakes this source.
+                if !state.idle.is_empty() {
+                    let (_, connection) = state.idle.remove(0);
+                    cx.close(connection);
+                }
+                return;
+            }
             let queue = state.waiting.get_mut(&key);
             let job = queue.and_then(|queue| queue.pop_front());
             state.waiting.retain(|_, queue| !queue.is_empty());
             drop(state);
             let Some(job) = job else { return };
-            self.place(job, done, cx);
+            self.place(job, cx);
         }
     }
 
     /// Decides what becomes of a job that a connection has given back.
-    fn decide(
-        &mut self,
-        mut job: Job<A>,
-        outcome: Outcome,
-        done: &mut Vec<Done<A>>,
-        cx: &mut Cx<'_, A>,
-    ) {
+    fn decide(&mut self, mut job: Job<A>, outcome: Outcome, cx: &mut Cx<'_, A>) {
         let verdict = self.desk.lock().verdicts.remove(&job.id);
         if let (Some(verdict), Outcome::Failed { error, .. }) = (verdict, &outcome) {
             let error = if error.may_be_done() { verdict.after_sending() } else { verdict };
-            return self.complete(job, Err(error), done);
+            return self.complete(job, Err(error));
         }
         match outcome {
             Outcome::Whole { status, is_reused } => {
                 let summary = summary(&job, status, is_reused, cx.now());
-                self.complete(job, Ok(summary), done);
+                self.complete(job, Ok(summary));
             }
             Outcome::Redirected { status, location } => {
                 job.redirects += 1;
@@ -180,14 +179,14 @@ impl<A: 'static> Engine<A> {
                 if job.redirects > max {
                     let text = format!("{}: more than {max} redirections", job.request.url);
                     let error = Error::new(ErrorKind::TooManyRedirects, text);
-                    return self.complete(job, Err(error), done);
+                    return self.complete(job, Err(error));
                 }
                 match follow(&mut job.request, status, location.as_deref()) {
                     Ok(()) => {
                         job.attempts = 0;
                         self.desk.lock().arrivals.push_back(job);
                     }
-                    Err(error) => self.complete(job, Err(error), done),
+                    Err(error) => self.complete(job, Err(error)),
                 }
             }
             Outcome::Refused { status, after } => {
@@ -195,23 +194,14 @@ impl<A: 'static> Engine<A> {
                 let error = Error::new(ErrorKind::NoAnswer, text);
                 // These say that the server did not begin. A gateway knows no more than we do.
                 job.may_be_done |= !matches!(status, 408 | 429 | 503);
-                self.try_again(job, error, after, done, cx);
+                self.try_again(job, error, after, cx);
             }
-            Outcome::Failed { error, is_stale } => {
-                self.after_failure(job, error, is_stale, done, cx)
-            }
+            Outcome::Failed { error, is_stale } => self.after_failure(job, error, is_stale, cx),
         }
     }
 
     /// Makes another attempt where that does no harm.
-    fn after_failure(
-        &mut self,
-        mut job: Job<A>,
-        error: Error,
-        is_stale: bool,
-        done: &mut Vec<Done<A>>,
-        cx: &mut Cx<'_, A>,
-    ) {
+    fn after_failure(&mut self, mut job: Job<A>, error: Error, is_stale: bool, cx: &mut Cx<'_, A>) {
         use ErrorKind as Kind;
         job.may_be_done |= error.may_be_done();
         let does_no_harm = !error.may_be_done() || job.request.is_idempotent();
@@ -233,9 +223,9 @@ impl<A: 'static> Engine<A> {
         let has_more = job.attempts < self.desk.options.attempts_max;
         let may_again = may_pass && has_more && does_no_harm && job.request.body.restart();
         if may_again && (!job.is_delivered || again(&mut job, &error)) {
-            return self.try_again(job, error, None, done, cx);
+            return self.try_again(job, error, None, cx);
         }
-        self.complete(job, Err(error), done);
+        self.complete(job, Err(error));
     }
 
     /// Plans another attempt.
@@ -244,11 +234,10 @@ impl<A: 'static> Engine<A> {
         mut job: Job<A>,
         error: Error,
         after: Option<Duration>,
-        done: &mut Vec<Done<A>>,
         cx: &mut Cx<'_, A>,
     ) {
         if !job.request.body.restart() {
-            return self.complete(job, Err(error), done);
+            return self.complete(job, Err(error));
         }
         let bound = self.bound(job.attempts);
         let pause = match after {
@@ -278,7 +267,7 @@ impl<A: 'static> Engine<A> {
     }
 
     /// Completes a job.
-    fn complete(&self, job: Job<A>, result: Result<Summary, Error>, done: &mut Vec<Done<A>>) {
+    fn complete(&mut self, job: Job<A>, result: Result<Summary, Error>) {
         let result = result.map_err(|error| error.of_attempts(job.may_be_done));
         let mut state = self.desk.lock();
         state.held.remove(&job.id);
@@ -286,7 +275,8 @@ impl<A: 'static> Engine<A> {
         if let Some(deadline) = job.deadline {
             state.deadlines.remove(&(deadline, job.id));
         }
-        done.extend(job.receiver.take().map(|receiver| (receiver, result)));
+        drop(state);
+        self.done.extend(job.receiver.take().map(|receiver| (receiver, result)));
     }
 
     /// Sets when the source has to run next, or ends it.
@@ -336,12 +326,15 @@ impl<A: 'static> Handler<A> for Engine<A> {
     }
 
     /// Completes everything, also what a connection has that ends after this source.
-    fn closed(self: Box<Self>, _: Reason, cx: &mut LoopCx<'_, A>) {
-        let stopped = || Error::new(ErrorKind::Cancelled, "the loop has stopped");
-        let mut done = Vec::new();
+    fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
+        let why = match reason {
+            Reason::Panicked => "the receiver of another request has panicked",
+            _ => "the loop has stopped",
+        };
+        let stopped = || Error::new(ErrorKind::Cancelled, why);
         let jobs = self.desk.lock().shut();
         for job in jobs {
-            self.complete(job, Err(stopped()), &mut done);
+            self.complete(job, Err(stopped()));
         }
         let ended = std::mem::take(&mut self.desk.lock().ended);
         for (job, outcome) in ended {
@@ -355,12 +348,12 @@ impl<A: 'static> Handler<A> for Engine<A> {
                     Err(stopped().after_sending())
                 }
             };
-            self.complete(job, result, &mut done);
+            self.complete(job, result);
         }
         let held = std::mem::take(&mut self.desk.lock().held).into_values();
         let left = held.filter_map(|it| it.take());
-        done.extend(left.map(|receiver| (receiver, Err(stopped().after_sending()))));
-        for (receiver, result) in done {
+        self.done.extend(left.map(|receiver| (receiver, Err(stopped().after_sending()))));
+        while let Some((receiver, result)) = self.done.pop_front() {
             receiver.done(result, cx);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -65,6 +66,51 @@ fn requests_of_one_origin_share_connections_on_every_backend() {
         assert_eq!(peer.connections(), 4, "{backend}");
         assert_eq!((client.connections().0, client.pending()), (4, 0), "{backend}");
     }
+}
+
+#[test]
+fn origins_that_wait_for_room_take_turns_in_the_order_of_their_requests() {
+    for backend in BackendKind::ALL {
+        let peers: Vec<Peer> = (0..8).map(|_| Peer::start(|asked| ok(asked.target()))).collect();
+        let mut reactor = reactor(backend, 16);
+        let options = Options { connections_max: 1, ..Options::default() };
+        let client = Client::open(options, &mut reactor.cx()).expect("it starts");
+        for round in 0..2 {
+            for (number, peer) in peers.iter().enumerate() {
+                fetch(&client, get(&peer.url(&format!("/{}", 8 * round + number))));
+            }
+        }
+        run(&mut reactor);
+        let bodies = reactor.app.results.drain(..).map(|it| it.expect("the server answers").1);
+        // A connection takes the next request of its own origin first.
+        let expected = (0..8).flat_map(|it| [format!("/{it}"), format!("/{}", it + 8)]);
+        assert!(bodies.eq(expected), "{backend}");
+        assert_eq!((client.connections().0, client.pending()), (8, 0), "{backend}");
+    }
+}
+
+#[test]
+fn a_receiver_that_panics_leaves_no_other_request_without_an_end() {
+    let peer = Peer::start(|_| ok("x"));
+    let silent = Peer::start(|_| Answer(Vec::new(), After::Hang));
+    let mut reactor = reactor(BackendKind::Epoll, 2);
+    let client = Client::open(Options::default(), &mut reactor.cx()).expect("it starts");
+    let sent = client.fetch(get(&peer.url("/")), 10, |_, _: &mut LoopCx<'_, App>| {
+        panic!("this receiver panics");
+    });
+    sent.expect("it is accepted");
+    fetch(&client, get(&silent.url("/")));
+    fetch(&client, get(&silent.url("/")));
+    // An embedder may go on after a panic.
+    let panicked = catch_unwind(AssertUnwindSafe(|| run(&mut reactor)));
+    assert!(panicked.is_err());
+    run(&mut reactor);
+    for result in reactor.app.results.drain(..) {
+        let error = result.expect_err("the client has ended");
+        assert!(error.to_string().contains("has panicked"), "{error}");
+    }
+    let more = client.fetch(get(&peer.url("/")), 10, |_, _| {});
+    assert_eq!(more.expect_err("the client has ended").kind(), ErrorKind::NotAccepted);
 }
 
 #[test]
