@@ -150,7 +150,10 @@ fn chat_sends_a_line_to_all_others() {
 
 #[test]
 fn chat_client_survives_the_end_of_the_chat_and_sends_what_was_typed_meanwhile() {
-    let (mut chat, address) = Example::listening("chat", &[]);
+    // No connection takes that port while the chat is away.
+    let address = testkit::refusing_address().to_string();
+    let mut chat = Example::start("chat", &[&address]);
+    chat.line("listening on ");
     let mut member = Example::start_with("chat_client", &[&address], Stdio::piped());
     let mut typed = member.child.stdin.take().expect("its input is piped");
     member.line("connected");
