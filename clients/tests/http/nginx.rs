@@ -23,7 +23,7 @@ impl Nginx {
             return None;
         }
         let folder = Folder::new(name);
-        fs::create_dir(folder.file("root")).expect("the folder is writable");
+        fs::create_dir(folder.file("site")).expect("the folder is writable");
         let authority = Authority::new("Test Authority");
         let issued = authority.server(&["one.example", "127.0.0.1"]);
         fs::write(folder.file("ca.pem"), authority.certificate()).expect("it is written");
@@ -48,7 +48,7 @@ impl Nginx {
     }
 
     fn file(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.folder.file(&format!("root/{name}")), bytes).expect("it is written");
+        fs::write(self.folder.file(&format!("site/{name}")), bytes).expect("it is written");
     }
 
     fn url(&self, path: &str) -> String {
@@ -92,24 +92,24 @@ fn configuration(folder: &Folder, plain: u16, secure: u16) -> String {
            fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;
            types {{ text/plain txt; }}
            server {{
-             listen 127.0.0.1:{plain}; root {path}/root; gzip on; gzip_min_length 1; gzip_types text/plain;
+             listen 127.0.0.1:{plain}; root {path}/site; gzip on; gzip_min_length 1; gzip_types text/plain;
              location /moved {{ return 301 /file.txt; }}
              location /secure {{ return 302 https://one.example:{secure}/file.txt; }}
              location ~ [.]br$ {{ gzip off; add_header Content-Encoding br; }}
              location ~ [.]zst$ {{ gzip off; add_header Content-Encoding zstd; }}
              location /split/ {{
                # In pieces of a few hundred bytes.
-               alias {path}/root/; gzip off; sendfile off; output_buffers 1 700; postpone_output 0;
+               alias {path}/site/; gzip off; sendfile off; output_buffers 1 700; postpone_output 0;
                location ~ ^/split/(.*[.]br)$ {{
-                 alias {path}/root/$1; add_header Content-Encoding br;
+                 alias {path}/site/$1; add_header Content-Encoding br;
                }}
                location ~ ^/split/(.*[.]zst)$ {{
-                 alias {path}/root/$1; add_header Content-Encoding zstd;
+                 alias {path}/site/$1; add_header Content-Encoding zstd;
                }}
              }}
            }}
            server {{
-             listen 127.0.0.1:{secure} ssl; root {path}/root;
+             listen 127.0.0.1:{secure} ssl; root {path}/site;
              ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;
            }}
          }}"
@@ -132,7 +132,7 @@ fn files_ranges_and_redirections() {
     let part = fs::OpenOptions::new().write(true).open(nginx.folder.file("out.part"));
     let part = part.expect("it is there");
     part.set_len(1_234_567).expect("it is writable");
-    let time = fs::metadata(nginx.folder.file("root/big")).and_then(|it| it.modified());
+    let time = fs::metadata(nginx.folder.file("site/big")).and_then(|it| it.modified());
     let seconds =
         time.expect("it is there").duration_since(std::time::UNIX_EPOCH).expect("it is later");
     let whole = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.as_secs());

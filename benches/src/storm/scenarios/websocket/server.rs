@@ -100,7 +100,7 @@ pub(super) fn build(backend: &str, life: u64) -> io::Result<Reactor<App>> {
     servers::prepare(SERVER, &words, application)
 }
 
-/// Has news in a rhythm.
+/// Publishes news at a fixed interval.
 fn start(cx: &mut LoopCx<'_, App>) -> io::Result<()> {
     cx.every(RHYTHM, |_, cx| {
         let App { life, news: all, open, wanted } = &mut *cx.app;
