@@ -283,6 +283,20 @@ fn the_first_address_that_accepts_is_taken() {
     assert_eq!(refused(&[]), std::io::ErrorKind::Other);
 }
 
+#[test]
+fn an_abstract_name_is_connected_to_and_may_be_nobodys() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("clients-test-{}", std::process::id());
+    let address: Address = format!("unix:@{name}").parse().expect("it is an address");
+    let socket_address = std::os::unix::net::SocketAddr::from_abstract_name(name);
+    let listener = UnixListener::bind_addr(&socket_address.expect("it is a name"));
+    drive(std::slice::from_ref(&address));
+    Socket::connect(&address, Some(PATIENCE)).expect("it listens");
+    drop(listener.expect("the name is free"));
+    let error = Socket::connect(&address, Some(PATIENCE)).expect_err("nothing listens");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
 /// Connects by a name whose first address does not answer. Returns how long that took.
 fn connect_past_the_hole() -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

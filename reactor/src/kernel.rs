@@ -211,6 +211,16 @@ pub(crate) fn send_one(fd: BorrowedFd<'_>, datagram: &Outgoing<'_>) -> io::Resul
     sys::send_one(fd, datagram)
 }
 
+/// Returns the error of something that a simulated host does not have.
+pub(crate) fn no_such(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("a simulated host has no {what}"))
+}
+
+/// Returns an error for a socket of a simulated host, which does not have `what`.
+pub(crate) fn refuse_simulated(fd: BorrowedFd<'_>, what: &str) -> io::Result<()> {
+    choose(|kernel| kernel.is_own(fd).then(|| Err(no_such(what))), || Ok(()))
+}
+
 /// Takes a refusal of the network out of the queue of a socket. It would block if there is none.
 pub(crate) fn take_refusal(fd: BorrowedFd<'_>) -> io::Result<Refusal> {
     choose(|kernel| kernel.take_refusal(fd), || sys::take_refusal(fd))
@@ -261,6 +271,10 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAd
 
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     choose(|kernel| kernel.local_address(fd), || sys::local_address(fd))
+}
+
+pub(crate) fn local_unix_name(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    choose(|kernel| kernel.local_unix_name(fd), || sys::local_unix_name(fd))
 }
 
 pub(crate) fn remote_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {

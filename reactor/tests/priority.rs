@@ -56,10 +56,9 @@ impl Handler for Urgent {
     fn ready(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         self.seen.runs.set(self.seen.runs.get() + 1);
         if cx.readiness().contains(Readiness::PRIORITY) {
-            let taken = cx.try_io("recv", Interest::PRIORITY, take_urgent)?;
-            add(&self.seen.urgent, taken.unwrap_or(0));
+            add(&self.seen.urgent, usize::from(cx.read_urgent()?.is_some()));
             if self.taking == Taking::UntilNothing {
-                while cx.try_io("recv", Interest::PRIORITY, take_urgent)?.is_some() {}
+                while cx.read_urgent()?.is_some() {}
             }
             if self.taking == Taking::WithErrors {
                 let failing = |fd: BorrowedFd<'_>| Ok(Some(take_urgent(fd).is_err()));

@@ -12,12 +12,14 @@ use crate::{Server, ending};
 
 const LISTEN_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, localhost:8080 \
                            (all addresses of that name), tls://localhost:8443 (encrypted) or \
-                           unix:/run/x.sock. May be given several times";
+                           unix:/run/x.sock; unix:@name is an abstract name. May be given \
+                           several times";
 
 const DATAGRAMS_HELP: &str = "Address to listen on: 127.0.0.1:8080, tcp://[::1]:8080, \
                               localhost:8080 (all addresses of that name), tls://localhost:8443 \
                               (encrypted) or unix:/run/x.sock; for datagrams, udp://127.0.0.1:8080 \
-                              or unix-dgram:/run/x.sock. May be given several times";
+                              or unix-dgram:/run/x.sock; @name instead of a path is an abstract \
+                              name. May be given several times";
 
 /// The longest time of silence before a probe that the kernel allows, in seconds.
 const KEEPALIVE_MAX: u64 = 32_767;

@@ -58,7 +58,7 @@ fn a_malformed_address_is_a_wrong_argument() {
         ("[::1", "an IP address must come before the port"),
         ("127.0.0.300:80", "an IP address must come before the port"),
         ("unix:", "path"),
-        ("unix:@name", "abstract names of Unix sockets are not supported"),
+        ("unix:@", "an abstract name must follow \"unix:@\""),
         ("", "a port must follow"),
     ] {
         let (code, output) = fail(&["--listen", address]);

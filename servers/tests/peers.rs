@@ -48,6 +48,28 @@ fn a_hundred_megabytes_come_back_identical_on_every_backend() {
 }
 
 #[test]
+fn socat_reaches_servers_at_abstract_names_on_every_backend() {
+    if !has_peer("socat") {
+        return;
+    }
+    let name = format!("servers-test-{}", std::process::id());
+    let (streams, datagrams) = (format!("unix:@{name}"), format!("unix-dgram:@{name}-d"));
+    for backend in BACKENDS {
+        // The names are free again at once, though the server before was killed.
+        let args = ["--listen", &streams, "--listen", &datagrams, "--backend", backend];
+        let server = Daemon::start(&[], UPPERCASE, &args);
+        let peer = format!("ABSTRACT-CONNECT:{name}");
+        let printed = pipe_through(Command::new("socat").args(["-t60", "-", &peer]), b"hello\n");
+        assert_eq!(printed, b"HELLO\n", "{backend}");
+        let peer = format!("ABSTRACT-SENDTO:{name}-d,bind={name}-c");
+        let mut socat = Command::new("socat");
+        let printed = pipe_through(socat.args(["-t1", "-", &peer]), b"datagram");
+        assert_eq!(printed, b"DATAGRAM", "{backend}");
+        drop(server);
+    }
+}
+
+#[test]
 fn socat_connects_over_ipv6_and_unix_sockets() {
     if !has_peer("socat") {
         return;

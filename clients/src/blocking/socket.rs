@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -44,7 +43,10 @@ impl Socket {
         let fd = match target.into() {
             // While its backlog is full, the system waits.
             Target::Location(Location::Address(Address::Unix(path))) => {
-                connect_unix(&path, timeout)?
+                connect_unix(&UnixAddr::new(&path)?, timeout)?
+            }
+            Target::Location(Location::Address(Address::Abstract(name))) => {
+                connect_unix(&UnixAddr::new_abstract(name.as_bytes())?, timeout)?
             }
             target => connecting::connect(target, timeout)?,
         };
@@ -146,15 +148,14 @@ impl Cutter {
     }
 }
 
-fn connect_unix(path: &Path, timeout: Option<Duration>) -> io::Result<OwnedFd> {
+fn connect_unix(address: &UnixAddr, timeout: Option<Duration>) -> io::Result<OwnedFd> {
     let kind = SockType::Stream;
     let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
     // While the backlog of the listener is full, connecting waits as long as the timeout of writes
     // allows.
     setsockopt(&fd, sockopt::SendTimeout, &time_value(timeout))?;
-    let address = UnixAddr::new(path)?;
     loop {
-        match connect(fd.as_raw_fd(), &address) {
+        match connect(fd.as_raw_fd(), address) {
             Ok(()) => {
                 setsockopt(&fd, sockopt::SendTimeout, &time_value(None))?;
                 return Ok(fd);

@@ -37,14 +37,14 @@ pub(super) fn open_next(cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
 
 /// Opens a socket for `target`.
 fn open(target: &Address, cx: &mut LoopCx<'_, App>) -> io::Result<Token> {
-    let is_unix = matches!(target, Address::UnixDatagram(_));
-    if is_unix {
+    // Its socket has a file.
+    if let Address::UnixDatagram(_) = target {
         end_on_signals(cx)?;
     }
     // Replies wait there while they are printed.
     let options = DatagramOptions { receive_buffer: Some(4 << 20), ..DatagramOptions::default() };
     let socket = DatagramSocket::connect(target, &options)?;
-    let line_max = if is_unix { UNIX_MAX } else { UDP_MAX };
+    let line_max = if target.is_unix() { UNIX_MAX } else { UDP_MAX };
     let lines = Lines { line_max, sent: 0, answered: 0 };
     Datagrams::serve(socket, Bytes, lines, Limits::DEFAULT, cx)
 }

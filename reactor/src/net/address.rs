@@ -6,18 +6,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::AbstractName;
 use crate::sys::{Endpoint, UNIX_PATH_MAX};
 
 /// An address on which a server listens or to which a client connects: TCP or UDP over IPv4 or
 /// IPv6, or a Unix socket of streams or datagrams.
 ///
+/// A name after `@` is an abstract one; a file whose name begins so is written `unix:./@name`.
+///
 /// ```
 /// use reactor::Address;
 ///
-/// for text in ["127.0.0.1:8080", "tcp://[::1]:8080", "unix:/run/x.sock"] {
+/// for text in ["127.0.0.1:8080", "tcp://[::1]:8080", "unix:/run/x.sock", "unix:@name"] {
 ///     assert!(text.parse::<Address>().is_ok_and(|address| !address.is_datagram()));
 /// }
-/// for text in ["udp://127.0.0.1:8000", "unix-dgram:/run/x.sock"] {
+/// for text in ["udp://127.0.0.1:8000", "unix-dgram:/run/x.sock", "unix-dgram:@name"] {
 ///     assert!(text.parse::<Address>().is_ok_and(|address| address.is_datagram()));
 /// }
 /// let error = "127.0.0.1:70000".parse::<Address>().unwrap_err();
@@ -33,13 +36,39 @@ pub enum Address {
     Udp(SocketAddr),
     /// The path of a Unix datagram socket.
     UnixDatagram(PathBuf),
+    /// The abstract name of a Unix stream socket.
+    Abstract(AbstractName),
+    /// The abstract name of a Unix datagram socket.
+    AbstractDatagram(AbstractName),
 }
 
 impl Address {
     /// Returns whether it is an address of datagrams: see
     /// [`DatagramSocket`](crate::DatagramSocket).
     pub fn is_datagram(&self) -> bool {
-        matches!(self, Self::Udp(_) | Self::UnixDatagram(_))
+        matches!(self, Self::Udp(_) | Self::UnixDatagram(_) | Self::AbstractDatagram(_))
+    }
+
+    /// Returns whether it is an address of a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        !matches!(self, Self::Tcp(_) | Self::Udp(_))
+    }
+
+    /// Returns the address of a Unix socket by its name as the kernel has it; `None` if it has no
+    /// name.
+    pub(crate) fn of_unix_socket(name: &[u8], is_datagram: bool) -> Option<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        Some(match name {
+            [] => return None,
+            [0, name @ ..] => {
+                let name = AbstractName::new(name).ok()?;
+                if is_datagram { Self::AbstractDatagram(name) } else { Self::Abstract(name) }
+            }
+            path => {
+                let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
+                if is_datagram { Self::UnixDatagram(path) } else { Self::Unix(path) }
+            }
+        })
     }
 
     /// Returns the error of using this address where `instead` has to be used.
@@ -54,6 +83,9 @@ impl Address {
         match self {
             Self::Tcp(address) | Self::Udp(address) => Endpoint::Inet(address),
             Self::Unix(path) | Self::UnixDatagram(path) => Endpoint::Unix(path),
+            Self::Abstract(name) | Self::AbstractDatagram(name) => {
+                Endpoint::Abstract(name.as_bytes())
+            }
         }
     }
 }
@@ -106,19 +138,23 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", Shown(path)),
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::UnixDatagram(path) => write!(f, "unix-dgram:{}", Shown(path)),
+            Self::Abstract(name) => write!(f, "unix:{name}"),
+            Self::AbstractDatagram(name) => write!(f, "unix-dgram:{name}"),
         }
     }
 }
 
 /// A path as an address shows it. Two slashes at its beginning would be taken for those of a scheme, so
-/// they follow two more.
+/// they follow two more. An `@` there would be taken for that of an abstract name.
 struct Shown<'a>(&'a Path);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.0.display();
-        if self.0.as_os_str().as_encoded_bytes().starts_with(b"//") {
-            f.write_str("//")?;
+        match self.0.as_os_str().as_encoded_bytes() {
+            [b'/', b'/', ..] => f.write_str("//")?,
+            [b'@', ..] => f.write_str("./")?,
+            _ => {}
         }
         path.fmt(f)
     }
@@ -132,10 +168,13 @@ impl FromStr for Address {
         for (prefix, is_datagram) in [("unix:", false), ("unix-dgram:", true)] {
             let Some(path) = text.strip_prefix(prefix) else { continue };
             let path = path.strip_prefix("//").unwrap_or(path);
+            if let Some(name) = path.strip_prefix('@') {
+                return parse_abstract(name, is_datagram)
+                    .map_err(|problem| AddressError::new(text, problem));
+            }
             return match path.len() {
                 0 => fail(Problem::NoPath),
                 length if length > UNIX_PATH_MAX => fail(Problem::LongPath),
-                _ if path.starts_with('@') => fail(Problem::AbstractName),
                 _ if path.contains('\0') => fail(Problem::ZeroByte),
                 _ if is_datagram => Ok(Self::UnixDatagram(path.into())),
                 _ => Ok(Self::Unix(path.into())),
@@ -157,6 +196,18 @@ impl FromStr for Address {
     }
 }
 
+/// Returns the address of a Unix socket with an abstract name, which follows the `@`.
+fn parse_abstract(name: &str, is_datagram: bool) -> Result<Address, Problem> {
+    if name.is_empty() {
+        return Err(Problem::NoName);
+    }
+    if name.contains('\0') {
+        return Err(Problem::ZeroByte);
+    }
+    let name = AbstractName::new(name).map_err(|_| Problem::LongName)?;
+    Ok(if is_datagram { Address::AbstractDatagram(name) } else { Address::Abstract(name) })
+}
+
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -165,7 +216,8 @@ pub(super) fn is_number(text: &str) -> bool {
 pub(super) enum Problem {
     NoPath,
     LongPath,
-    AbstractName,
+    NoName,
+    LongName,
     ZeroByte,
     NoPort,
     PortRange,
@@ -202,12 +254,16 @@ impl fmt::Display for AddressError {
             Problem::LongPath => {
                 write!(f, "the path of a Unix socket may have {UNIX_PATH_MAX} bytes at most")
             }
-            Problem::AbstractName => write!(
+            Problem::NoName => write!(
                 f,
-                "abstract names of Unix sockets are not supported; a file of that name is \
-                 written {unix}./@name"
+                "an abstract name must follow \"{unix}@\", as in {unix}@name; the file \"@\" is \
+                 written {unix}./@"
             ),
-            Problem::ZeroByte => f.write_str("the path of a Unix socket cannot have a zero byte"),
+            Problem::LongName => write!(
+                f,
+                "the abstract name of a Unix socket may have {UNIX_PATH_MAX} bytes at most"
+            ),
+            Problem::ZeroByte => f.write_str("the name of a Unix socket cannot have a zero byte"),
             Problem::NoPort => {
                 write!(f, "a port must follow the IP address, as in {ip}127.0.0.1:8080")
             }
@@ -243,6 +299,9 @@ mod tests {
             ("unix:/run/x.sock", "unix:/run/x.sock"),
             ("unix:///run/x.sock", "unix:/run/x.sock"),
             ("unix:./@name", "unix:./@name"),
+            ("unix:@name", "unix:@name"),
+            ("unix://@name", "unix:@name"),
+            ("unix-dgram:@a b", "unix-dgram:@a b"),
             ("udp://127.0.0.1:8000", "udp://127.0.0.1:8000"),
             ("udp://[::1]:8000", "udp://[::1]:8000"),
             ("unix-dgram:/run/x.sock", "unix-dgram:/run/x.sock"),
@@ -250,6 +309,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().expect("it is an address").to_string(), shown);
         }
+        assert_eq!(Address::Unix("@name".into()).to_string(), "unix:./@name");
     }
 
     #[test]
@@ -267,8 +327,10 @@ mod tests {
             ("udp://::1:80", "as in udp://[::1]:8080"),
             ("udp://:80", "as in udp://127.0.0.1:8080 or udp://[::1]:8080"),
             ("udp://127.0.0.1:65536", "0 to 65535"),
-            ("unix:@name", "abstract names of Unix sockets are not supported"),
-            ("unix://@name", "abstract names of Unix sockets are not supported"),
+            ("unix:@", "an abstract name must follow \"unix:@\""),
+            ("unix-dgram:@", "as in unix-dgram:@name"),
+            (&format!("unix:@{}", "x".repeat(108)), "may have 107 bytes at most"),
+            ("unix:@a\0b", "cannot have a zero byte"),
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes at most"),
             ("", "a port must follow"),
         ] {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::net::listener::Why;
+use crate::net::listener::{Why, no_permissions};
 use crate::net::socket_file::{Failure, SocketFile, named};
 use crate::sys::{self, DatagramOption};
 use crate::{Address, kernel};
@@ -107,7 +107,8 @@ impl DatagramSocket {
     ///
     /// A Unix socket is bound to [`DatagramOptions::local`], or a path of its own, since a socket
     /// without a path gets no answers. The file is removed when the socket is dropped or its source
-    /// ends.
+    /// ends. If the peer has an abstract name, this side has one too by default, which the kernel
+    /// chooses.
     ///
     /// # Errors
     /// When there is no route, no such Unix socket, or no permission.
@@ -130,15 +131,17 @@ impl DatagramSocket {
                 named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
                 None
             }
-            // A simulated host has no file system.
-            _ if kernel::is_simulated() => {
+            Address::UnixDatagram(path) if !kernel::is_simulated() => {
+                Some(Arc::new(SocketFile::bind_datagrams(&fd, path, options.unix_mode)?))
+            }
+            Address::AbstractDatagram(_) if options.unix_mode.is_some() => {
+                return Err(no_permissions());
+            }
+            // An abstract name has no file, and a simulated host has no file system.
+            _ => {
                 named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
                 None
             }
-            Address::UnixDatagram(path) | Address::Unix(path) => {
-                Some(Arc::new(SocketFile::bind_datagrams(&fd, path, options.unix_mode)?))
-            }
-            Address::Tcp(_) => None,
         };
         let address = own_address(&fd, address)?;
         Ok(Self { fd, address, peer: None, file, is_coalescing: options.coalesced })
@@ -159,7 +162,12 @@ impl DatagramSocket {
                 named("bind", kernel::bind(fd.as_fd(), local.endpoint()))?;
                 None
             }
-            None => None,
+            None => {
+                if let Address::AbstractDatagram(_) = peer {
+                    named("bind", kernel::bind(fd.as_fd(), sys::Endpoint::Abstract(&[])))?;
+                }
+                None
+            }
         };
         // A Unix socket has to be bound first: the server sees the name that it has then.
         named("connect", kernel::connect(fd.as_fd(), peer.endpoint()))?;
@@ -235,8 +243,7 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
     if !address.is_datagram() {
         return Err(("socket", address.wrong_kind("Listener or Connector")));
     }
-    let is_unix = matches!(address, Address::UnixDatagram(_));
-    if is_unix && options.reuse_port {
+    if address.is_unix() && options.reuse_port {
         let text = "Unix sockets cannot share an address; clone the socket instead";
         return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
@@ -292,8 +299,14 @@ fn set(
 
 /// Returns the address that a socket has, which is `given` unless the kernel chose it.
 fn own_address(fd: &OwnedFd, given: &Address) -> Result<Address, Failure> {
-    let bound = named("getsockname", kernel::local_address(fd.as_fd()))?;
-    Ok(bound.map_or_else(|| given.clone(), Address::Udp))
+    if let Some(bound) = named("getsockname", kernel::local_address(fd.as_fd()))? {
+        return Ok(Address::Udp(bound));
+    }
+    if let Address::AbstractDatagram(_) = given {
+        let name = named("getsockname", kernel::local_unix_name(fd.as_fd()))?;
+        return Ok(Address::of_unix_socket(&name, true).unwrap_or_else(|| given.clone()));
+    }
+    Ok(given.clone())
 }
 
 /// Returns a path for the socket of a client, which no other process uses.

@@ -147,7 +147,7 @@ struct Place {
 
 impl Place {
     fn is_unix(&self) -> bool {
-        matches!(self.address, Address::UnixDatagram(_))
+        self.address.is_unix()
     }
 }
 

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +24,8 @@ pub struct Listener {
 impl Listener {
     /// Binds `address` and listens (`listen(2)`). TCP sockets get `SO_REUSEADDR`, and
     /// `TCP_NODELAY`, which accepted connections inherit.
+    ///
+    /// An abstract name ([`AbstractName`](crate::AbstractName)) is bound as it is: there is no file, and no lock.
     ///
     /// The stale file of a Unix socket is replaced: one to which no connection can be made, because
     /// no process listens. While the file is created, a lock beside it, with `.lock` added to the
@@ -61,18 +62,19 @@ impl Listener {
                 named("listen", kernel::listen(fd.as_fd(), options.backlog))?;
                 None
             }
-            Address::Unix(_) if options.reuse_port => {
+            Address::Unix(_) | Address::Abstract(_) if options.reuse_port => {
                 let text = "Unix sockets cannot share an address; clone the listener instead";
                 return Err(("SO_REUSEPORT", io::Error::new(io::ErrorKind::InvalidInput, text)));
             }
-            // A simulated host has no file system.
-            Address::Unix(_) if kernel::simulated().is_some() => {
+            // An abstract name has no file, and a simulated host has no file system.
+            Address::Unix(path) | Address::UnixDatagram(path) if !kernel::is_simulated() => {
+                Some(Arc::new(SocketFile::listen(&fd, path, options)?))
+            }
+            Address::Abstract(_) if options.unix_mode.is_some() => return Err(no_permissions()),
+            _ => {
                 named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
                 named("listen", kernel::listen(fd.as_fd(), options.backlog))?;
                 None
-            }
-            Address::Unix(path) | Address::UnixDatagram(path) => {
-                Some(Arc::new(SocketFile::listen(&fd, path, options)?))
             }
         };
         let address = match named("getsockname", kernel::local_address(fd.as_fd()))? {
@@ -103,10 +105,9 @@ impl Listener {
         if let Some(address) = kernel::local_address(fd.as_fd())? {
             return Ok(Self { fd, address: Address::Tcp(address), file: None });
         }
-        let socket = UnixListener::from(fd);
-        let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
-        let address = Address::Unix(path.unwrap_or_else(|| "(no path)".into()));
-        Ok(Self { fd: socket.into(), address, file: None })
+        let address = Address::of_unix_socket(&kernel::local_unix_name(fd.as_fd())?, false);
+        let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));
+        Ok(Self { fd, address, file: None })
     }
 
     /// Returns another listener on the same socket, for a loop on another thread. Each connection
@@ -166,6 +167,7 @@ impl fmt::Display for Why<'_> {
             Address::Unix(path) | Address::UnixDatagram(path) => {
                 about_path(self.operation, number, path)
             }
+            Address::Abstract(_) | Address::AbstractDatagram(_) => about_name(number),
         });
         match hint {
             Some(hint) => write!(f, "{hint} ({}: {})", self.operation, self.error),
@@ -208,6 +210,22 @@ fn is_without_scope(address: &SocketAddr) -> bool {
         SocketAddr::V4(_) => false,
         SocketAddr::V6(address) => address.ip().is_unicast_link_local() && address.scope_id() == 0,
     }
+}
+
+/// Returns the failure of permission bits for an abstract name.
+pub(crate) fn no_permissions() -> Failure {
+    let text = "an abstract name has no file and so no permission bits: use the path of a file";
+    ("chmod", io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// Explains an error of the abstract name of a Unix socket (`unix(7)`).
+fn about_name(number: i32) -> Option<String> {
+    Some(match number {
+        libc::EADDRINUSE => "another socket has that name (ss -axp shows which process)".to_owned(),
+        libc::EAFNOSUPPORT => "this machine does not support Unix sockets".to_owned(),
+        libc::EPERM | libc::EACCES => "a policy of this system forbids it".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Explains an error of the path of a Unix socket (`unix(7)`, `path_resolution(7)`).

@@ -207,9 +207,11 @@ fn remove_stale(
 
 /// Describes the process at the other end of a connected socket.
 fn whose(probe: &OwnedFd) -> String {
-    match sys::peer_process(probe.as_fd()) {
-        Ok(process) if process == std::process::id() => "this process already listens there".into(),
-        Ok(process) if process != 0 => format!("process {process} listens there"),
+    match sys::peer_credentials(probe.as_fd()) {
+        Ok((process, ..)) if process == std::process::id() => {
+            "this process already listens there".into()
+        }
+        Ok((process, ..)) if process != 0 => format!("process {process} listens there"),
         _ => "another process listens there".into(),
     }
 }

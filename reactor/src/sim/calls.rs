@@ -234,7 +234,7 @@ impl Simulated {
             // The program may have closed the socket that had the address.
             world.sweep()?;
             let is_for_datagrams = world.sockets.get(&id).is_some_and(is_datagram);
-            let mut name = name(endpoint);
+            let mut name = Name::to_bind(endpoint, id);
             if let Name::Inet(address) = &mut name {
                 let own = world.hosts[host].ip;
                 let ip = address.ip();
@@ -289,7 +289,7 @@ impl Simulated {
     ) -> Option<io::Result<Connecting>> {
         let host = self.host;
         self.on(fd, |world, id| {
-            let to = name(endpoint);
+            let to = Name::from(endpoint);
             world.sweep()?;
             if world.sockets.get(&id).is_some_and(is_datagram) {
                 return world.connect_datagrams(id, host, to).map(|()| Connecting::Done);
@@ -330,6 +330,10 @@ impl Simulated {
         fd: BorrowedFd<'_>,
     ) -> Option<io::Result<Option<SocketAddr>>> {
         self.with(fd, |socket| Ok(socket.local.as_ref().and_then(Name::ip_address)))
+    }
+
+    pub(crate) fn local_unix_name(&self, fd: BorrowedFd<'_>) -> Option<io::Result<Vec<u8>>> {
+        self.with(fd, |socket| Ok(socket.local.as_ref().map_or_else(Vec::new, Name::unix_bytes)))
     }
 
     pub(crate) fn remote_address(
@@ -427,14 +431,6 @@ impl Simulated {
 
 fn is_datagram(socket: &Socket) -> bool {
     matches!(socket.state, State::Datagrams(_))
-}
-
-/// Returns the name of an endpoint.
-fn name(endpoint: Endpoint<'_>) -> Name {
-    match endpoint {
-        Endpoint::Inet(address) => Name::Inet(*address),
-        Endpoint::Unix(path) => Name::Unix(path.to_owned()),
-    }
 }
 
 /// Returns the address from which a host with the address `own` connects to another.

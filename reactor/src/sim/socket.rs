@@ -1,11 +1,14 @@
 //! The sockets of a simulated kernel: what they hold, and what they are ready for.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::sim::datagram_socket::Datagrams;
+use crate::sys::Endpoint;
 use crate::{Interest, Readiness, Tag};
 
 /// The name of a socket within the world. It is never used again.
@@ -18,10 +21,40 @@ pub(super) const ROOM: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Inet(SocketAddr),
+    /// A path, or an abstract name after a zero byte.
     Unix(PathBuf),
 }
 
+impl From<Endpoint<'_>> for Name {
+    fn from(endpoint: Endpoint<'_>) -> Self {
+        match endpoint {
+            Endpoint::Inet(address) => Self::Inet(*address),
+            Endpoint::Unix(path) => Self::Unix(path.to_owned()),
+            Endpoint::Abstract(name) => {
+                Self::Unix(OsString::from_vec([&[0], name].concat()).into())
+            }
+        }
+    }
+}
+
 impl Name {
+    /// Returns the name that a socket gets when it is bound to `endpoint`.
+    pub(super) fn to_bind(endpoint: Endpoint<'_>, id: SocketId) -> Self {
+        match endpoint {
+            // The kernel chooses one.
+            Endpoint::Abstract(b"") => Endpoint::Abstract(format!("{id:05x}").as_bytes()).into(),
+            endpoint => endpoint.into(),
+        }
+    }
+
+    /// Returns the name of a Unix socket as the kernel has it; nothing for another socket.
+    pub(super) fn unix_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Inet(_) => Vec::new(),
+            Self::Unix(path) => path.as_os_str().as_bytes().to_vec(),
+        }
+    }
+
     pub(super) fn ip_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet(address) => Some(*address),
@@ -34,7 +67,10 @@ impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Inet(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => match path.as_os_str().as_encoded_bytes() {
+                [0, name @ ..] => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
+                _ => write!(f, "unix:{}", path.display()),
+            },
         }
     }
 }

@@ -156,6 +156,9 @@ pub(crate) fn exhaustion(error: &io::Error) -> Option<&'static str> {
         libc::EMFILE => "this process has reached its limit of descriptors (ulimit -n)",
         libc::ENFILE => "the system has reached its limit of descriptors (sysctl fs.file-max)",
         libc::ENOBUFS | libc::ENOMEM => "the kernel has no memory left for it",
+        libc::ETOOMANYREFS => {
+            "this user has as many descriptors on their way as a process may open (ulimit -n)"
+        }
         _ => return None,
     })
 }

@@ -46,7 +46,7 @@ impl<A> Cx<'_, A> {
 
     /// Updates the readiness after a read of `count` bytes into room for `capacity`.
     #[inline(always)]
-    fn note_read(&mut self, count: usize, capacity: usize) {
+    pub(super) fn note_read(&mut self, count: usize, capacity: usize) {
         let own = &mut self.core.lent.own;
         if count >= capacity {
             return;
@@ -133,7 +133,7 @@ impl<A> Cx<'_, A> {
     /// Updates the readiness after a write of `count` out of `wanted` bytes. A short write has
     /// filled the socket, and the kernel reports when there is room again.
     #[inline]
-    fn note_write(&mut self, count: Option<usize>, wanted: usize) {
+    pub(super) fn note_write(&mut self, count: Option<usize>, wanted: usize) {
         let Some(count) = count else { return };
         self.core.counters.bytes_written += count as u64;
         let own = &mut self.core.lent.own;
@@ -331,6 +331,6 @@ fn ask_first(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     Ok(())
 }
 
-fn no_descriptor() -> io::Error {
+pub(super) fn no_descriptor() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "this source has ended or has no descriptor")
 }

@@ -30,7 +30,7 @@ pub(super) enum Note {
 }
 
 /// The length of the header of a control message.
-const HEADER: usize = size_of::<libc::cmsghdr>();
+pub(super) const HEADER: usize = size_of::<libc::cmsghdr>();
 
 /// Rounds up to the alignment of control messages.
 const fn aligned(length: usize) -> usize {
@@ -93,14 +93,7 @@ impl Control {
     }
 
     fn push(&mut self, level: i32, kind: i32, content: &[u8]) {
-        let length = (HEADER + content.len()) as libc::size_t;
-        let start = self.used;
-        self.bytes[start..start + size_of::<libc::size_t>()].copy_from_slice(&length.to_ne_bytes());
-        let after = start + size_of::<libc::size_t>();
-        self.bytes[after..after + 4].copy_from_slice(&level.to_ne_bytes());
-        self.bytes[after + 4..after + 8].copy_from_slice(&kind.to_ne_bytes());
-        self.bytes[start + HEADER..start + HEADER + content.len()].copy_from_slice(content);
-        self.used += aligned(length);
+        self.used += aligned(write_message(&mut self.bytes[self.used..], level, kind, content));
     }
 
     /// Returns how many bytes have been written by this side.
@@ -118,20 +111,33 @@ impl Control {
     }
 }
 
-/// Returns what the control messages in `rest` say. A length that is not valid ends them.
-fn notes(mut rest: &[u8]) -> impl Iterator<Item = Note> {
+/// Returns what the control messages in `bytes` say.
+fn notes(bytes: &[u8]) -> impl Iterator<Item = Note> {
+    messages(bytes).filter_map(|(level, kind, content)| note(level, kind, content))
+}
+
+/// Writes a control message to the start of `room`, which is long enough. Returns its length,
+/// without what aligns the next one.
+pub(super) fn write_message(room: &mut [u8], level: i32, kind: i32, content: &[u8]) -> usize {
+    let length: libc::size_t = HEADER + content.len();
+    let size = size_of::<libc::size_t>();
+    room[..size].copy_from_slice(&length.to_ne_bytes());
+    room[size..size + 4].copy_from_slice(&level.to_ne_bytes());
+    room[size + 4..HEADER].copy_from_slice(&kind.to_ne_bytes());
+    room[HEADER..length].copy_from_slice(content);
+    length
+}
+
+/// Returns the level, the kind and the content of each control message in `rest`. A length that is
+/// not valid ends them.
+pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
     std::iter::from_fn(move || {
-        while rest.len() >= HEADER {
-            let size = size_of::<libc::size_t>();
-            let length = usize::from_ne_bytes(rest[..size].try_into().ok()?);
-            let content = rest.get(HEADER..length)?;
-            let note = note(number(rest, size)?, number(rest, size + 4)?, content);
-            rest = rest.get(aligned(length)..).unwrap_or_default();
-            if note.is_some() {
-                return note;
-            }
-        }
-        None
+        let size = size_of::<libc::size_t>();
+        let length = usize::from_ne_bytes(rest.get(..size)?.try_into().ok()?);
+        let content = rest.get(HEADER..length)?;
+        let message = (number(rest, size)?, number(rest, size + 4)?, content);
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some(message)
     })
 }
 

@@ -248,7 +248,7 @@ fn remote(name: &RawName, length: usize) -> Remote<'_> {
 }
 
 /// Returns the name in the first `length` bytes of the address of a Unix socket.
-fn unix_name(address: &libc::sockaddr_un, length: usize) -> &[u8] {
+pub(super) fn unix_name(address: &libc::sockaddr_un, length: usize) -> &[u8] {
     let path = &address.sun_path;
     let count = length.saturating_sub(offset_of!(libc::sockaddr_un, sun_path)).min(path.len());
     // SAFETY: c_char and u8 have the same layout, and the array has at least `count` of them.

@@ -14,6 +14,7 @@ mod io_calls;
 mod mask;
 mod multicast;
 mod names;
+mod passing;
 mod plain;
 mod poll;
 mod prefetch;
@@ -24,6 +25,7 @@ mod sending;
 mod signal;
 mod sigpipe;
 mod socket;
+mod urgent;
 
 pub(crate) use clock::monotonic;
 #[cfg(fuzzing)]
@@ -40,6 +42,9 @@ pub(crate) use io_calls::{
 pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
+pub(crate) use passing::{
+    DESCRIPTORS_MAX, Message, Waiting, is_unix_socket, receive_descriptors, send_descriptors,
+};
 pub(crate) use plain::Plain;
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
@@ -51,10 +56,13 @@ pub(crate) use sending::{Outgoing, SendRoom, send_batch, send_one};
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,
-    connect, datagram_socket, is_listening, listen, local_address, peer_process, remote_address,
-    reset_on_close, sends_messages, set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address,
-    set_reuse_port, set_user_timeout, shutdown_write, stream_socket, take_error, turned_away,
-    unacknowledged,
+    connect, datagram_socket, is_listening, listen, local_address, local_unix_name,
+    peer_credentials, remote_address, reset_on_close, sends_messages, set_ipv6_only, set_keepalive,
+    set_nodelay, set_reuse_address, set_reuse_port, set_user_timeout, shutdown_write,
+    stream_socket, take_error, turned_away, unacknowledged,
+};
+pub(crate) use urgent::{
+    is_at_mark, is_urgent_inline, receive_urgent, send_urgent, set_urgent_inline,
 };
 
 /// Returns the result of a call that returns -1 and sets `errno` when it fails.

@@ -9,12 +9,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::check;
+use super::datagram::unix_name;
 
 /// The address of a socket to listen on or to connect to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Endpoint<'a> {
     Inet(&'a SocketAddr),
     Unix(&'a Path),
+    /// An abstract name. A socket that is bound to an empty one gets a name that no other socket has
+    /// (`unix(7)`, autobind).
+    Abstract(&'a [u8]),
 }
 
 /// The longest path of a Unix socket, in bytes: the structure of the kernel has room for 108, and
@@ -42,6 +46,7 @@ impl RawAddress {
         match endpoint {
             Endpoint::Inet(address) => Ok(Self::inet(address)),
             Endpoint::Unix(path) => Self::unix(path),
+            Endpoint::Abstract(name) => Self::abstract_name(name),
         }
     }
 
@@ -75,6 +80,17 @@ impl RawAddress {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         Self::unix_name(bytes)
+    }
+
+    fn abstract_name(name: &[u8]) -> io::Result<Self> {
+        if !name.is_empty() {
+            return Self::unix_name(&[&[0], name].concat());
+        }
+        let address = libc::sockaddr_un {
+            sun_family: libc::AF_UNIX as libc::sa_family_t,
+            sun_path: [0; UNIX_PATH_MAX + 1],
+        };
+        Ok(Self::Unix(address, offset_of!(libc::sockaddr_un, sun_path)))
     }
 
     /// Returns the address of the Unix socket with this name: a path, or an abstract name after a
@@ -227,7 +243,24 @@ pub(crate) fn remote_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr
     Ok(peer_address(&peer))
 }
 
-fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+/// Returns the name that a Unix socket is bound to (`getsockname(2)`): a path, an abstract name after
+/// a zero byte, or nothing.
+pub(crate) fn local_unix_name(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    // SAFETY: all-zero bytes are a valid sockaddr_un, which is made of integers.
+    let mut own: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut length = length_of(&own);
+    let address = std::ptr::from_mut(&mut own).cast();
+    // SAFETY: the kernel writes at most `length` bytes of address, which `own` has.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), address, &mut length) })?;
+    Ok(unix_name(&own, length as usize).to_vec())
+}
+
+pub(super) fn set_option(
+    fd: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: i32,
+) -> io::Result<()> {
     let pointer = std::ptr::from_ref(&value).cast();
     // SAFETY: `value` is readable for its own length.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer, length_of(&value)) })
@@ -345,16 +378,16 @@ pub(crate) fn turned_away(fd: BorrowedFd<'_>) -> u32 {
     }
 }
 
-/// Returns the process that listens at the other end of a connected Unix socket, or created it;
-/// zero if this process cannot see it (`SO_PEERCRED`, `unix(7)`).
-pub(crate) fn peer_process(fd: BorrowedFd<'_>) -> io::Result<u32> {
+/// Returns the process that listens at the other end of a connected Unix socket, or created it, its
+/// user and its group. The process is zero if this one cannot see it (`SO_PEERCRED`, `unix(7)`).
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<(u32, u32, u32)> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     get_option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut credentials)?;
-    Ok(u32::try_from(credentials.pid).unwrap_or(0))
+    Ok((u32::try_from(credentials.pid).unwrap_or(0), credentials.uid, credentials.gid))
 }
 
 /// Returns an option of the socket level that is a number (`socket(7)`).
-fn socket_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
+pub(super) fn socket_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     get_option(fd, libc::SOL_SOCKET, option, &mut value).map(|()| value)
 }

@@ -43,7 +43,7 @@ fn a_text_that_is_no_address_of_datagrams_is_explained() {
             ("udp://256.0.0.1:8000", "an IP address must come before the port"),
             ("unix-dgram:", "a path must follow \"unix-dgram:\", as in unix-dgram:/run/x.sock"),
             ("unix-dgram://", "a path must follow \"unix-dgram:\""),
-            ("unix-dgram:@name", "abstract names of Unix sockets are not supported"),
+            ("unix-dgram:@", "an abstract name must follow \"unix-dgram:@\""),
             (&long, "107 bytes at most"),
         ] {
             let (code, error) = explained(program, text);
