@@ -47,6 +47,8 @@
 //! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
 //!   signals.
 //! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources.
+//! - A [`ThreadPool`] runs what blocks or takes long. An [`Offload`] hands it over for a service, which
+//!   is resumed with the result.
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
 //! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
 //!   environment variable `REACTOR_BACKEND` chooses one.
@@ -74,9 +76,11 @@ mod planted;
 #[cfg(planted)]
 #[doc(hidden)]
 pub mod planted;
+mod pool;
 mod reactor;
 pub mod sim;
 mod source;
+mod sync;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
 mod time;
@@ -101,6 +105,10 @@ pub use net::resolver::query::{Hints, IpFamily, IpProtocol, Query, SocketType};
 pub use net::resolver::resolved::{AddressInfo, Resolved};
 pub use net::resolver::{Resolver, ResolverOptions};
 pub use net::stream::Stream;
+pub use pool::{
+    Job, JobError, Offload, Shutdown, SubmitError, SubmitErrorKind, ThreadPool, ThreadPoolCounts,
+    ThreadPoolOptions,
+};
 pub use reactor::Reactor;
 pub use reactor::counters::Counters;
 pub use reactor::forked::Forked;

@@ -3,14 +3,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::planted::{self, Planted};
 use crate::reactor::remote::PostError;
 use crate::reactor::trim::Table;
 use crate::reactor::waker::Target;
-use crate::sys::{EventFd, Process};
+use crate::sync::{AtomicBool, EventFd, Mutex, MutexGuard, this_thread};
+use crate::sys::Process;
 
 /// Wakes that wait for the loop to take them, one a waker at most.
 pub(crate) type Wakes = Vec<Arc<Target>>;
@@ -31,14 +32,6 @@ pub(crate) struct Notifier {
     /// Whether the loop is gone.
     closed: AtomicBool,
     wakes: Mutex<Wakes>,
-}
-
-/// Returns a number of the calling thread that no other running thread has.
-fn this_thread() -> usize {
-    thread_local! {
-        static PLACE: u8 = const { 0 };
-    }
-    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }
 
 impl Notifier {

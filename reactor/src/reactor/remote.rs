@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::reactor::notifier::Notifier;
 use crate::reactor::trim::Table;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Cx, Forked, Handler, Interest, LoopCx};
 
 type Call<A> = Box<dyn FnOnce(&mut LoopCx<'_, A>) + Send>;

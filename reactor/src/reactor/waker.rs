@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::reactor::core::Core;
 use crate::reactor::notifier::Notifier;
 use crate::reactor::remote::PostError;
+use crate::sync::AtomicBool;
 use crate::{Cx, Tag, Token};
 
 /// The source that a waker wakes.
@@ -60,6 +61,11 @@ pub struct Waker {
 }
 
 impl Waker {
+    /// Returns a waker of a source of the loop that `notifier` notifies.
+    pub(crate) fn new(notifier: Arc<Notifier>, tag: Tag) -> Self {
+        Self { target: Arc::new(Target { notifier, tag, is_waiting: AtomicBool::new(false) }) }
+    }
+
     /// Wakes the source. It has no effect if the source has ended.
     ///
     /// It costs a system call only if the loop was not notified yet, and none in a call that the
@@ -111,7 +117,6 @@ impl<A, P> Cx<'_, A, P> {
     /// another loop, has no effect.
     pub fn waker_of(&self, source: impl Into<Token>) -> Waker {
         let tag = source.into().tag_in(self.core.home);
-        let notifier = Arc::clone(&self.core.notifier);
-        Waker { target: Arc::new(Target { notifier, tag, is_waiting: AtomicBool::new(false) }) }
+        Waker::new(Arc::clone(&self.core.notifier), tag)
     }
 }

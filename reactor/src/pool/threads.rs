@@ -1,0 +1,142 @@
+//! The threads of a pool: those that run jobs, and the one that starts and ends these.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::error;
+
+use crate::pool::error::JobError;
+use crate::pool::queue::{Manager, Queue, Shutdown, State, refuse_all};
+use crate::sync::MutexGuard;
+use crate::sys;
+
+/// How long the manager waits after the system has refused a thread.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Starts a thread that handles no signals.
+fn spawn(queue: &Arc<Queue>, run: impl FnOnce(&Arc<Queue>) + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name(queue.options.name.to_owned());
+    let queue = Arc::clone(queue);
+    sys::with_signals_blocked(|| thread.spawn(move || run(&queue))).map(drop)
+}
+
+/// Runs jobs until the thread has to end.
+pub(super) fn work(queue: &Queue) {
+    queue.lock().starting -= 1;
+    while let Some(work) = queue.next() {
+        queue.run(&*work);
+    }
+}
+
+/// Starts `count` threads that run jobs. Returns the error after which it has stopped.
+pub(super) fn start(queue: &Arc<Queue>, count: usize) -> io::Result<()> {
+    {
+        let mut state = queue.lock();
+        state.live += count;
+        state.starting += count;
+    }
+    for started in 0..count {
+        if let Err(error) = spawn(queue, |queue| work(queue)) {
+            let mut state = queue.lock();
+            state.live -= count - started;
+            state.starting -= count - started;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Starts the manager.
+pub(super) fn start_manager(queue: &Arc<Queue>) {
+    if let Err(error) = spawn(queue, |queue| while manage(queue) {}) {
+        queue.lock().manager = Manager::Absent;
+        fail_without_threads(queue, &error);
+    }
+}
+
+/// Gives up on all jobs if there is no thread that could run them.
+fn fail_without_threads(queue: &Queue, error: &io::Error) {
+    error!("the thread pool {:?} cannot start a thread: {error}", queue.options.name);
+    let mut state = queue.lock();
+    if state.live == 0 {
+        let failed = state.take_all();
+        drop(state);
+        refuse_all(failed, &JobError::NoThread(format!("no thread can be started: {error}")));
+    }
+}
+
+/// Does one step of the manager. Returns whether it goes on.
+fn manage(queue: &Arc<Queue>) -> bool {
+    let options = &queue.options;
+    let mut state = queue.lock();
+    let is_over = match state.shutdown {
+        Some(_) => state.queued() == 0,
+        None => state.live <= options.threads_min && !state.is_behind(),
+    };
+    if is_over {
+        state.manager = Manager::Absent;
+        queue.ended.notify_all();
+        return false;
+    }
+    if state.is_behind() && state.live < options.threads_max {
+        state.manager = Manager::Growing;
+        grow(queue, state);
+        return true;
+    }
+    state.manager = Manager::Resting;
+    let (mut state, is_late) = pause(queue, state, options.shrink_after);
+    if is_late && state.manager == Manager::Resting {
+        state.shrink(options);
+        queue.retire(&state);
+    }
+    true
+}
+
+/// Starts threads, if they are still needed after a while.
+fn grow<'a>(queue: &'a Arc<Queue>, mut state: MutexGuard<'a, State>) {
+    let options = &queue.options;
+    if state.live > 0 && !options.grow_after.is_zero() {
+        let is_late;
+        (state, is_late) = pause(queue, state, options.grow_after);
+        if !is_late || !state.is_behind() {
+            return;
+        }
+    }
+    let count = options.grow_step.min(options.threads_max - state.live);
+    drop(state);
+    if let Err(error) = start(queue, count) {
+        fail_without_threads(queue, &error);
+        drop(pause(queue, queue.lock(), RETRY_AFTER));
+    }
+}
+
+/// Waits until the manager is called, or `time` has passed: then it returns true.
+fn pause<'a>(
+    queue: &'a Queue,
+    state: MutexGuard<'a, State>,
+    time: Duration,
+) -> (MutexGuard<'a, State>, bool) {
+    let waited = queue.manage.wait_timeout(state, time);
+    let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+    (state, waited.timed_out())
+}
+
+/// Shuts the pool down, and waits for the end of its threads.
+pub(super) fn shut_down(queue: &Queue, how: Shutdown, patience: Duration) -> io::Result<()> {
+    queue.close(how);
+    let deadline = Instant::now().checked_add(patience);
+    let mut state = queue.lock();
+    while state.live > 0 || state.manager != Manager::Absent {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.unwrap_or(Duration::MAX);
+        if left.is_zero() {
+            let text = format!("{} threads still run jobs after {patience:?}", state.live);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        let waited = queue.ended.wait_timeout(state, left);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    Ok(())
+}
