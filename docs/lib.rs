@@ -80,3 +80,6 @@ pub mod calling {}
 
 #[doc = include_str!("src/datagrams.md")]
 pub mod datagrams {}
+
+#[doc = include_str!("src/heavy-work.md")]
+pub mod heavy_work {}

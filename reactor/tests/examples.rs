@@ -420,6 +420,24 @@ fn total_adds_the_numbers_of_all_peers_and_stops_on_a_signal() {
 }
 
 #[test]
+fn job_server_computes_beside_its_loop_and_stops_on_a_signal() {
+    let (mut server, address) = Example::listening("job_server", &[]);
+    let mut slow = BufReader::new(connect(&address));
+    slow.get_mut().write_all(b"20000000\n100\nmany\n").expect("it is sent");
+    // The loop answers others meanwhile.
+    wait_until("the start of the first job", || {
+        !ask(&address, "counts\n").ends_with(", 0 busy, 0 queued, 0 done\n")
+    });
+    // The numbers of primes are those of OEIS A006880.
+    assert_eq!(read_line(&mut slow), "1270607\n");
+    assert_eq!(read_line(&mut slow), "25\n");
+    assert_eq!(read_line(&mut slow), "error: send a number up to 100000000\n");
+    assert_eq!(ask(&address, "0\n1\n2\n3\n4\n"), "0\n0\n0\n1\n2\n");
+    assert_eq!(server.terminate().code(), Some(0));
+    server.line("7 jobs done, 0 cancelled");
+}
+
+#[test]
 fn raw_fd_counts_the_bytes_of_a_pipe() {
     let mut example = Example::start("raw_fd", &[]);
     let code = example.child.wait().expect("it is a child").code();

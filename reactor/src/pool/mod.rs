@@ -149,11 +149,7 @@ impl ThreadPool {
     }
 
     /// Takes a job that needs threads.
-    fn enter<T, F>(
-        &self,
-        entrant: Entrant,
-        work: F,
-    ) -> Result<(Job<T>, Arc<Slot<F, T>>), SubmitError<F>>
+    fn enter<T, F>(&self, entrant: Entrant, work: F) -> Result<Taken<T, F>, SubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -199,13 +195,16 @@ impl ThreadPool {
     }
 }
 
-/// Takes a job. Returns its slot too.
+/// A job that was taken, and its slot.
+type Taken<T, F> = (Job<T>, Arc<Slot<F, T>>);
+
+/// Takes a job.
 fn enter<T, F>(
     queue: &Arc<Queue>,
     entrant: Entrant,
     waker: Option<Waker>,
     work: F,
-) -> Result<(Job<T>, Arc<Slot<F, T>>), SubmitError<F>>
+) -> Result<Taken<T, F>, SubmitError<F>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

@@ -67,7 +67,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        BackendKind, Cx, Forked, Handler, Interest, LoopLimits, PostError, Reactor, Registration,
+        BackendKind, Cx, Forked, Handler, Interest, JobError, LoopLimits, PostError, Reactor,
+        Registration, Shutdown, SubmitErrorKind, ThreadPool, ThreadPoolOptions,
     };
 
     /// Forks. Returns the number of the new process, or zero in that process.
@@ -107,6 +108,26 @@ mod tests {
         }
         assert!(was_well(child));
         assert!(!process.is_another() && !Process::this().is_another());
+    }
+
+    #[test]
+    fn a_thread_pool_that_a_fork_copied_refuses_work_and_waits_for_nothing() {
+        let pool = ThreadPool::new(ThreadPoolOptions::DEFAULT).expect("it starts");
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let waits = pool.submit(move || receiver.recv().is_err()).expect("there is room");
+        let mut waits = Some(waits);
+        let child = fork();
+        if child == 0 {
+            let kind = pool.try_submit(|| ()).map_err(|error| error.kind);
+            let refused = matches!(kind, Err(SubmitErrorKind::Forked))
+                && pool.shut_down(Shutdown::Finish, Duration::MAX).is_err()
+                && waits.take().is_some_and(|job| job.wait() == Err(JobError::Forked));
+            drop(pool);
+            exit(refused && ThreadPool::new(ThreadPoolOptions::DEFAULT).is_ok());
+        }
+        assert!(was_well(child));
+        drop(sender);
+        assert_eq!(waits.map(|job| job.wait()), Some(Ok(true)));
     }
 
     /// Counts the bytes that it reads, and forks when it is woken.

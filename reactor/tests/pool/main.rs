@@ -2,6 +2,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)] // The server is another one here.
+#[path = "../sim/echo.rs"]
+mod echo;
 mod gate;
 mod offload;
 mod simulated;
