@@ -70,6 +70,8 @@ compile_error!("reactor is for Linux only: it is built on epoll, eventfd and acc
 
 mod backend;
 mod kernel;
+#[cfg(all(loom, test))]
+mod models;
 mod net;
 #[cfg(not(planted))]
 mod planted;

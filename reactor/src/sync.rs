@@ -6,6 +6,7 @@ pub(crate) use primitives::*;
 mod primitives {
     pub(crate) use std::sync::atomic::AtomicBool;
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::thread;
 
     pub(crate) use crate::sys::EventFd;
 
@@ -25,6 +26,9 @@ mod primitives {
 
     pub(crate) use loom::sync::atomic::AtomicBool;
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use loom::thread;
+
+    use crate::sys;
 
     loom::thread_local! {
         static PLACE: Box<u8> = Box::new(0);
@@ -34,33 +38,40 @@ mod primitives {
         PLACE.with(|place| std::ptr::from_ref(&**place).addr())
     }
 
-    /// An `eventfd(2)` in a model.
+    /// An event that a model can wait for. Whatever else is done with it, a real one has to stand.
     pub(crate) struct EventFd {
         is_notified: Mutex<bool>,
         notified: Condvar,
+        real: sys::EventFd,
     }
 
     impl EventFd {
         pub(crate) fn new() -> io::Result<Self> {
-            Ok(Self { is_notified: Mutex::new(false), notified: Condvar::new() })
+            let (is_notified, notified) = (Mutex::new(false), Condvar::new());
+            Ok(Self { is_notified, notified, real: sys::EventFd::new()? })
         }
 
         pub(crate) fn notify(&self) {
+            self.real.notify();
             *self.is_notified.lock().expect("no model panics with it") = true;
             self.notified.notify_one();
         }
 
-        /// Waits until the event is readable, and reads it.
-        pub(crate) fn wait(&self) {
-            let mut is_notified = self.is_notified.lock().expect("no model panics with it");
-            while !*is_notified {
-                is_notified = self.notified.wait(is_notified).expect("no model panics with it");
-            }
-            *is_notified = false;
+        pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+            self.real.duplicate()
         }
 
-        pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
-            Err(io::ErrorKind::Unsupported.into())
+        /// Returns whether there was a notification since the last call.
+        pub(crate) fn take(&self) -> bool {
+            std::mem::take(&mut *self.is_notified.lock().expect("no model panics with it"))
+        }
+
+        /// Waits for a notification, and takes it.
+        pub(crate) fn wait(&self) {
+            let mut is_notified = self.is_notified.lock().expect("no model panics with it");
+            while !std::mem::take(&mut *is_notified) {
+                is_notified = self.notified.wait(is_notified).expect("no model panics with it");
+            }
         }
     }
 }

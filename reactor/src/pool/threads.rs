@@ -2,14 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use log::error;
 
 use crate::pool::error::JobError;
 use crate::pool::queue::{Manager, Queue, Shutdown, State, refuse_all};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, thread};
 use crate::sys;
 
 /// How long the manager waits after the system has refused a thread.

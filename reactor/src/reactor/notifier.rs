@@ -54,6 +54,12 @@ impl Notifier {
         self.event.duplicate()
     }
 
+    /// Returns the event, for a model that waits for it.
+    #[cfg(all(loom, test))]
+    pub(crate) fn event(&self) -> &EventFd {
+        &self.event
+    }
+
     /// Returns the wakes, also after a thread panicked: the list is consistent between operations.
     fn lock(&self) -> MutexGuard<'_, Wakes> {
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
