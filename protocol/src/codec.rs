@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::Output;
+use crate::{NotSaved, Output, SavedState, State, StateError};
 
 /// The result of decoding the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,5 +108,26 @@ pub trait Codec {
     /// closes.
     fn reject(&mut self, error: &Self::Error, output: &mut Output) {
         let _ = (error, output);
+    }
+
+    /// Saves what this codec knows of the conversation, for the codec of another process: see
+    /// [`Session::save`](crate::Session::save). The bytes of an incomplete message are decoded there
+    /// from their beginning, so how far they were parsed is not saved. A codec without other
+    /// knowledge saves nothing.
+    ///
+    /// # Errors
+    /// When this codec cannot be saved, which is the default.
+    fn save(&self, state: &mut State) -> Result<(), NotSaved> {
+        let _ = state;
+        Err(NotSaved)
+    }
+
+    /// Restores what [`save`](Self::save) has written. This codec is new.
+    ///
+    /// # Errors
+    /// When the state is not one that `save` writes.
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let _ = state;
+        Err(StateError::Unsupported)
     }
 }

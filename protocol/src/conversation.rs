@@ -1,7 +1,8 @@
 //! The session of every codec and service.
 
 use crate::{
-    Buffer, Cause, Codec, Context, Decoded, Flow, Output, Reason, Reply, Service, Session,
+    Buffer, Cause, Codec, Context, Decoded, Flow, NotSaved, Output, Reason, Reply, SavedState,
+    Service, Session, State, StateError,
 };
 
 /// A codec and a service for one peer, combined into a [`Session`].
@@ -153,6 +154,7 @@ impl<C: Codec, S> Conversation<C, S> {
             Cause::Opened => return self.service.open(&mut reply, context),
             Cause::Woken => return self.service.resume(&mut reply, context),
             Cause::Timeout(key) => return self.service.timeout(key, &mut reply, context),
+            Cause::Restored => self.service.restored(&mut reply, context),
             Cause::Drained => self.service.drained(&mut reply, context),
             Cause::Stopping => self.service.stopping(&mut reply, context),
             Cause::HungUp if self.paused => self.service.hung_up(&mut reply, context),
@@ -223,5 +225,21 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         self.service.closed(reason, context);
+    }
+
+    fn save(&self, app: &A, state: &mut State) -> Result<(), NotSaved> {
+        for flag in [self.paused, self.finished, self.hung_up] {
+            state.flag(flag);
+        }
+        self.codec.save(state)?;
+        self.service.save(app, state)
+    }
+
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        self.paused = state.flag()?;
+        self.finished = state.flag()?;
+        self.hung_up = state.flag()?;
+        self.codec.restore(state)?;
+        self.service.restore(state)
     }
 }

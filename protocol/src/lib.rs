@@ -85,6 +85,7 @@ mod search;
 mod secured;
 mod service;
 mod session;
+mod state;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -105,4 +106,5 @@ pub use reason::Reason;
 pub use secured::Secured;
 pub use service::{Flow, Reply, Service};
 pub use session::{Cause, ConnectionId, Context, Session};
+pub use state::{NotSaved, SavedState, State, StateError};
 pub use upgrade::Upgrade;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::datagram::Envelopes;
-use crate::{Codec, Context, DatagramFailure, FileRange, Output, Peer, Reason};
+use crate::{
+    Codec, Context, DatagramFailure, FileRange, NotSaved, Output, Peer, Reason, SavedState, State,
+    StateError,
+};
 
 /// The next step of a conversation.
 #[must_use]
@@ -122,6 +125,36 @@ pub trait Service<C: Codec, A = ()> {
     /// the conversation short.
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);
+    }
+
+    /// Saves what this service knows, for the service of another process that goes on with the
+    /// connection: see [`Session::save`](crate::Session::save). A service without knowledge of its
+    /// own saves nothing.
+    ///
+    /// # Errors
+    /// When this service cannot be saved, which is the default.
+    fn save(&self, app: &A, state: &mut State) -> Result<(), NotSaved> {
+        let _ = (app, state);
+        Err(NotSaved)
+    }
+
+    /// Restores what [`save`](Self::save) has written. This service is new, and
+    /// [`restored`](Self::restored) follows.
+    ///
+    /// # Errors
+    /// When the state is not one that `save` writes.
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let _ = state;
+        Err(StateError::Unsupported)
+    }
+
+    /// Handles the beginning of this process's part of a connection that another process has handed
+    /// over: the first call, instead of [`open`](Self::open).
+    ///
+    /// [`Flow::Continue`] does not end a pause.
+    fn restored(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
+        let _ = (reply, context);
+        Flow::Continue
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use crate::{Buffer, Effects, Flow, Limits, Output, Reason, Secured};
+use crate::{
+    Buffer, Effects, Flow, Limits, NotSaved, Output, Reason, SavedState, Secured, State, StateError,
+};
 
 /// The name of one connection, for waking or closing it from another.
 ///
@@ -16,6 +18,10 @@ pub struct ConnectionId(pub u128);
 pub enum Cause {
     /// The connection is open: the first call.
     Opened,
+    /// The connection was opened in another process, which has handed it over. The session has its
+    /// state ([`Session::restore`]): the first call in this process, instead of
+    /// [`Opened`](Self::Opened).
+    Restored,
     /// There is more input, or the input has ended.
     Input,
     /// The output has fallen to its low mark from above it.
@@ -113,6 +119,33 @@ pub trait Session<A = ()> {
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);
     }
+
+    /// Saves what this session knows, so that a session of another process goes on with the
+    /// connection: a new program that replaces this one without a client noticing. It is called
+    /// between two calls of [`advance`](Self::advance). The unread input, the unsent output and the
+    /// timeouts are saved by the link. The session changes nothing, since it goes on here if the
+    /// other process does not take the connection over; if it does, [`closed`](Self::closed) follows.
+    ///
+    /// What other connections give this one between the two is lost. So a session that others reach
+    /// is saved only where they are all saved together.
+    ///
+    /// # Errors
+    /// When this session cannot be saved now, or at all, which is the default. The connection stays
+    /// in this process then.
+    fn save(&self, app: &A, state: &mut State) -> Result<(), NotSaved> {
+        let _ = (app, state);
+        Err(NotSaved)
+    }
+
+    /// Restores what [`save`](Self::save) has written for the same kind of session. This session is
+    /// new. The first call that follows has the cause [`Cause::Restored`].
+    ///
+    /// # Errors
+    /// When the state is not one that `save` writes. The other process keeps the connection then.
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let _ = state;
+        Err(StateError::Unsupported)
+    }
 }
 
 impl<A, S: Session<A> + ?Sized> Session<A> for Box<S> {
@@ -128,6 +161,14 @@ impl<A, S: Session<A> + ?Sized> Session<A> for Box<S> {
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         (**self).closed(reason, context);
     }
+
+    fn save(&self, app: &A, state: &mut State) -> Result<(), NotSaved> {
+        (**self).save(app, state)
+    }
+
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        (**self).restore(state)
+    }
 }
 
 impl<A, S: Session<A> + ?Sized> Session<A> for &mut S {
@@ -142,5 +183,13 @@ impl<A, S: Session<A> + ?Sized> Session<A> for &mut S {
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         (**self).closed(reason, context);
+    }
+
+    fn save(&self, app: &A, state: &mut State) -> Result<(), NotSaved> {
+        (**self).save(app, state)
+    }
+
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        (**self).restore(state)
     }
 }

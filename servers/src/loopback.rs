@@ -1,7 +1,10 @@
 //! The shared session of echo and uppercase: sends back all input, changed in place.
 
 use protocol::codecs::Bytes;
-use protocol::{Buffer, Context, Flow, Output, Reason, Reply, Service, Session};
+use protocol::{
+    Buffer, Context, Flow, NotSaved, Output, Reason, Reply, SavedState, Service, Session, State,
+    StateError,
+};
 
 /// Sends back what it receives, changed in place: the bytes of a connection, of which large pieces
 /// are not copied ([`Output::take_input`]), and each datagram to its sender.
@@ -33,6 +36,15 @@ impl<A> Session<A> for Loopback {
             unsent if unsent >= context.limits.output_high => Flow::Pause,
             _ => Flow::Continue,
         })
+    }
+
+    /// All that it knows is in its code.
+    fn save(&self, _app: &A, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

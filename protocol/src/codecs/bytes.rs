@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::{Codec, Decoded, Output};
+use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 /// Raw bytes: every piece of input is a message, and nothing is refused. Over datagrams, each of
 /// them is a message, also an empty one.
@@ -31,6 +31,14 @@ impl Codec for Bytes {
     }
 
     fn finish(&mut self, _rest: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::num::NonZeroUsize;
 
-use crate::{Codec, Decoded, Output};
+use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 /// Messages that all have the same length.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,14 @@ impl Codec for Fixed {
             0 => Ok(()),
             got => Err(FixedError { got, length: self.length.get() }),
         }
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

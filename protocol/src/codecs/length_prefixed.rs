@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::{Codec, Decoded, Output};
+use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 /// The size of the length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,14 @@ impl Codec for LengthPrefixed {
             0 => Ok(()),
             got => Err(LengthPrefixedError::Unterminated { got }),
         }
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::search::find_byte;
-use crate::{Codec, Decoded, Output};
+use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 /// The end of the lines that are sent. Received lines may have either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -101,6 +101,14 @@ impl Codec for Lines {
 
     fn reject(&mut self, error: &LinesError, output: &mut Output) {
         self.encode(format!("error: {error}").as_bytes(), output);
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

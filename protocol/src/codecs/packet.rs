@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Codec, Decoded, Output};
+use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 /// A 32-bit type and a 32-bit length in network order, then the body.
 const HEADER: usize = 8;
@@ -117,6 +117,14 @@ impl Codec for Packet {
             0 => Ok(()),
             got => Err(PacketError::Unterminated { got }),
         }
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

@@ -242,7 +242,8 @@ impl<R> Client<R> {
                 self.settle(flow)
             }
             Cause::HungUp if is_idle => Ok(Next::Return(Flow::Close)),
-            Cause::Input | Cause::HungUp | Cause::Drained => Ok(Next::Step),
+            // It is never saved, so nothing restores it.
+            Cause::Restored | Cause::Input | Cause::HungUp | Cause::Drained => Ok(Next::Step),
         }
     }
 

@@ -182,7 +182,8 @@ impl<S> Server<S> {
     {
         let is_called = self.stage != Stage::Head;
         match context.cause {
-            Cause::Opened | Cause::Input => Ok(Next::Step),
+            // It is never saved, so nothing restores it.
+            Cause::Opened | Cause::Restored | Cause::Input => Ok(Next::Step),
             Cause::Woken if is_called || self.is_paused => {
                 let flow = self.call(output, context, S::resume);
                 self.is_paused &= flow != Flow::Continue;

@@ -56,7 +56,7 @@ pub enum Passed {
 impl<S, L: Layer> Link<S, L> {
     /// Returns the time at which the driver has to call [`deadline_passed`](Self::deadline_passed).
     pub fn deadline(&self) -> Option<Instant> {
-        let extra = self.extra.as_ref()?;
+        let extra = self.extra.as_ref().filter(|_| !self.is_frozen())?;
         match &extra.ending {
             Some(ending) => ending.until,
             None => {
@@ -120,6 +120,7 @@ impl<S, L: Layer> Link<S, L> {
         // something is waited for: the loop's patience is the limit.
         let is_owed = self.has(flag::PAUSED) || !self.is_flushed(scratch);
         match self.stage {
+            Stage::Frozen => Passed::Progress,
             Stage::Lingering | Stage::Over => Passed::Over(self.take_reason()),
             Stage::Open if self.has(flag::STOPS) && is_owed => Passed::GoesOn,
             // It has a limit of its own.
@@ -272,6 +273,18 @@ impl<S, L: Layer> Link<S, L> {
             // Most sessions have one timeout, and a vector that grows has room for four.
             timeouts.reserve_exact(1);
             timeouts.push((at, key));
+        }
+    }
+
+    /// Returns the timeouts of the session: when each passes, and its key.
+    pub(super) fn timeouts(&self) -> &[(Instant, u8)] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.timeouts)
+    }
+
+    /// Sets the timeouts of a session that was saved.
+    pub(super) fn restore_timeouts(&mut self, timeouts: Vec<(Instant, u8)>) {
+        if !timeouts.is_empty() {
+            self.extra.get_or_insert_default().timeouts = timeouts;
         }
     }
 

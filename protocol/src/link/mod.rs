@@ -55,6 +55,7 @@
 //! `reactor::Stream` is such a driver for readiness; [`testing`](crate::testing) has one in memory.
 
 mod ending;
+mod handover;
 mod layer;
 mod pass;
 mod scratch;
@@ -140,7 +141,11 @@ enum Stage {
     New,
     /// The session has not been told that the connection is open.
     Opening,
+    /// Another process has saved the connection. The session has not been told that it goes on here.
+    Restored,
     Open,
+    /// It was saved for another process, and nothing happens until that has answered.
+    Frozen,
     /// The session is done, and its output is being sent.
     Closing,
     /// All output was sent, and the sending side has ended. What it still sends is discarded until
@@ -354,10 +359,10 @@ impl<S, L: Layer> Link<S, L> {
     #[inline]
     fn wants_input(&self) -> bool {
         match self.stage {
-            Stage::Open => self.flags & (flag::PAUSED | flag::INPUT_ENDED) == 0,
+            Stage::Open | Stage::Restored => self.flags & (flag::PAUSED | flag::INPUT_ENDED) == 0,
             // A layer that is not ready has something to hear first.
             Stage::New | Stage::Opening => !self.has(flag::INPUT_ENDED),
-            Stage::Closing | Stage::Lingering | Stage::Over => false,
+            Stage::Frozen | Stage::Closing | Stage::Lingering | Stage::Over => false,
         }
     }
 

@@ -39,7 +39,8 @@ impl<S, L: Layer> Link<S, L> {
     /// Tells the link what happened. The session is told in one of the next steps.
     pub fn tell(&mut self, event: Event) {
         self.set(flag::STOPS, self.has(flag::STOPS) || event == Event::Stopping);
-        if matches!(self.stage, Stage::New | Stage::Opening | Stage::Open) {
+        let is_over = matches!(self.stage, Stage::Closing | Stage::Lingering | Stage::Over);
+        if !is_over {
             self.pending |= match event {
                 Event::Woken => cause::WOKEN,
                 Event::Stopping => cause::STOPPING,
@@ -89,6 +90,9 @@ impl<S, L: Layer> Link<S, L> {
 
     #[inline(never)]
     fn step_unless_usual<'a>(&mut self, scratch: &'a mut Scratch) -> Step<'a> {
+        if self.is_frozen() {
+            return Step::Wait(Wait::default());
+        }
         if self.is_called() {
             return Step::Call;
         }
@@ -282,10 +286,10 @@ impl<S, L: Layer> Link<S, L> {
         self.pending &= !bit;
         Some(match bit {
             cause::INPUT => Cause::Input,
-            cause::OPENED => {
-                self.stage = Stage::Open;
-                Cause::Opened
-            }
+            cause::OPENED => match std::mem::replace(&mut self.stage, Stage::Open) {
+                Stage::Restored => Cause::Restored,
+                _ => Cause::Opened,
+            },
             cause::STOPPING => Cause::Stopping,
             cause::WOKEN => Cause::Woken,
             // The session has said more since, or what waits has become longer as it was sealed: the

@@ -64,6 +64,24 @@ impl Rest {
         self.output.len()
     }
 
+    pub(super) fn input(&self) -> &Buffer {
+        &self.input
+    }
+
+    pub(super) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Returns what a link without a layer keeps.
+    pub(super) fn of(input: Buffer, output: Output) -> Self {
+        Self { input, output, ..Self::default() }
+    }
+
+    /// Returns what a link stores: nothing where there is nothing.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        (!self.is_empty()).then(|| Box::new(self))
+    }
+
     fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.sealed.is_empty()

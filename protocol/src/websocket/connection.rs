@@ -181,7 +181,8 @@ impl<S> Connection<S> {
         }
         let mut sender = Sender::new(&mut self.writer, output);
         let flow = match context.cause {
-            Cause::Input => Flow::Continue,
+            // It is never saved, so nothing restores it.
+            Cause::Input | Cause::Restored => Flow::Continue,
             Cause::Opened => {
                 self.heard_at = Some(context.now);
                 if self.writer.options.ping_interval.is_some() {

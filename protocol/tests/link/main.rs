@@ -6,6 +6,7 @@ mod driver;
 mod effects;
 mod endings;
 mod files;
+mod handover;
 mod incomplete;
 mod model;
 mod probe;

@@ -128,6 +128,7 @@ impl Seen {
         assert!(is_first, "{cause:?} before what comes first");
         match cause {
             Cause::Opened => {}
+            Cause::Restored => panic!("nothing is handed over here"),
             Cause::Stopping => assert!(std::mem::take(&mut self.is_stopping)),
             Cause::Woken => assert!(std::mem::take(&mut self.is_woken)),
             Cause::Timeout(key) => {
