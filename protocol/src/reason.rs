@@ -34,6 +34,8 @@ pub enum Reason {
     },
     /// Other code closed the connection.
     Cancelled,
+    /// Another process goes on with the connection ([`Link::save`](crate::link::Link::save)).
+    HandedOver,
     /// The driver stopped.
     Stopped,
     /// The session panicked.
@@ -64,6 +66,7 @@ impl fmt::Display for Reason {
             Self::Failed { operation, error, hint: "" } => write!(f, "{operation}: {error}"),
             Self::Failed { operation, error, hint } => write!(f, "{operation}: {error}: {hint}"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::HandedOver => f.write_str("handed over"),
             Self::Stopped => f.write_str("stopped"),
             Self::Panicked => f.write_str("panicked"),
         }

@@ -113,6 +113,7 @@ pub use pool::{
 };
 pub use reactor::Reactor;
 pub use reactor::counters::Counters;
+pub use reactor::departures::Departure;
 pub use reactor::forked::Forked;
 pub use reactor::limits::LoopLimits;
 pub use reactor::patience::Coverage;

@@ -14,6 +14,7 @@ use protocol::{Effects, Limits, Output, Session};
 mod conversions;
 mod files;
 mod half_close;
+mod handover;
 mod session;
 
 use crate::net::connector::Connector;
@@ -306,6 +307,16 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
         self.drive(cx, None)
     }
 
+    fn save(&mut self, cx: &mut Cx<'_, A>) -> Option<Vec<u8>> {
+        self.freeze(cx)
+    }
+
+    fn stays(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.link.thaw();
+        cx.set_deadline_at(self.link.deadline());
+        self.drive(cx, None)
+    }
+
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         session::tell_closed(&mut self.link, reason, cx);
     }
@@ -329,6 +340,10 @@ fn heed_ends<A, S, L: Layer>(
     scratch: &mut Scratch,
     cx: &mut Cx<'_, A>,
 ) -> io::Result<()> {
+    if link.is_frozen() {
+        // The process that takes the connection over learns it from the socket.
+        return Ok(());
+    }
     link.hung_up(scratch);
     if planted::is(Planted::CloseBeforeData) && cx.readiness().contains(Readiness::READ_CLOSED) {
         cx.end(Reason::PeerClosed);

@@ -13,6 +13,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
+use crate::reactor::departures::Departures;
 use crate::reactor::notifier::{Notifier, Wakes};
 use crate::reactor::patience::Patience;
 use crate::reactor::peers::Peers;
@@ -105,6 +106,8 @@ pub(crate) struct Core<A> {
     pub(crate) wakes_taken: Wakes,
     /// The state that the drivers of connections share.
     pub(crate) shared: Shared,
+    /// The connections that are being handed over to another process, if they are.
+    pub(crate) departures: Option<Box<Departures<A>>>,
     /// The auditor, when it is on.
     pub(crate) audit: Option<Audit>,
 }
@@ -154,6 +157,7 @@ impl<A> Core<A> {
             notifier,
             wakes_taken: Wakes::new(),
             shared: Shared::default(),
+            departures: None,
             audit: cfg!(debug_assertions).then(Audit::default),
         })
     }

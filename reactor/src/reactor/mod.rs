@@ -6,6 +6,7 @@ pub(crate) mod clock;
 mod coalescing;
 pub(crate) mod core;
 pub(crate) mod counters;
+pub(crate) mod departures;
 mod disputes;
 pub(crate) mod forked;
 pub(crate) mod limits;

@@ -89,6 +89,12 @@ impl Notifier {
         self.pending.load(Ordering::Relaxed)
     }
 
+    /// Makes the loop look for work from outside in this turn or the next. It is called on the
+    /// thread of the loop.
+    pub(crate) fn set_pending(&self) {
+        self.pending.store(true, Ordering::Relaxed);
+    }
+
     /// Records that no call waits. Wakes may still wait, of closures that the loop has just run.
     pub(crate) fn settle(&self) {
         let is_pending = !self.lock().is_empty();

@@ -196,7 +196,7 @@ impl<A: 'static> Reactor<A> {
     }
 
     /// Calls a live source, for any reason.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         tag: Tag,
         call: impl FnOnce(&mut dyn Handler<A>, &mut Cx<'_, A>) -> io::Result<()>,
@@ -292,12 +292,21 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Phase 7: wakes sources for other threads, and runs their closures, within the budget.
+    /// Phase 7: wakes sources for other threads, and runs their closures, within the budget. Hands
+    /// connections over, if the program asks for it.
     #[inline(never)]
     fn run_remote_calls(&mut self) {
         let running = Running(self);
         let reactor = &mut *running.0;
         reactor.core.take_wakes();
+        reactor.run_closures();
+        if reactor.core.departures.is_some() {
+            reactor.hand_over();
+        }
+    }
+
+    fn run_closures(&mut self) {
+        let reactor = self;
         for _ in 0..reactor.core.limits.remote_calls_per_turn {
             if reactor.core.run_state == RunState::StopNow || reactor.core.is_copy() {
                 return;

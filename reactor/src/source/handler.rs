@@ -73,6 +73,26 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
+    /// Returns the state of this connection as bytes, for another process that is to go on with it
+    /// ([`Cx::hand_over`]). From then on, the handler touches neither its descriptor nor its state
+    /// until [`stays`](Self::stays) is called, or [`closed`](Self::closed) with
+    /// [`Reason::HandedOver`]. It sets its interest to [`NONE`](crate::Interest::NONE). The default
+    /// returns `None`: the connection stays in this process.
+    fn save(&mut self, cx: &mut Cx<'_, A>) -> Option<Vec<u8>> {
+        let _ = cx;
+        None
+    }
+
+    /// Called after [`save`](Self::save) when no other process has taken the connection: it goes on
+    /// here.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn stays(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Called when the source has ended: its descriptor is closed, and its token is no longer
     /// valid. It is called exactly once, and nothing is called after it (law 2).
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
@@ -108,6 +128,8 @@ pub enum Reason {
     Limit(&'static str),
     /// Other code closed it with [`Cx::close`].
     Cancelled,
+    /// Another process goes on with it ([`Cx::hand_over`]).
+    HandedOver,
     /// The loop stopped.
     Stopped,
     /// Its handler panicked, and the program caught the panic. A loop that is turned again
@@ -117,7 +139,7 @@ pub enum Reason {
 
 impl Reason {
     /// The names of the reasons, in the order of [`Counters::closes`](crate::Counters::closes).
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "finished",
         "peer closed",
         "failed",
@@ -127,6 +149,7 @@ impl Reason {
         "cancelled",
         "stopped",
         "panicked",
+        "handed over",
     ];
 
     /// Returns the index of this reason in [`NAMES`](Self::NAMES).
@@ -141,6 +164,7 @@ impl Reason {
             Self::Cancelled => 6,
             Self::Stopped => 7,
             Self::Panicked => 8,
+            Self::HandedOver => 9,
         }
     }
 

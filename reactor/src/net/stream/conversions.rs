@@ -28,6 +28,7 @@ impl From<protocol::Reason> for Reason {
             protocol::Reason::Deadline => Self::TimedOut(Timeout::Deadline),
             protocol::Reason::Failed { operation, error, .. } => Self::Failed { operation, error },
             protocol::Reason::Cancelled => Self::Cancelled,
+            protocol::Reason::HandedOver => Self::HandedOver,
             protocol::Reason::Stopped => Self::Stopped,
             protocol::Reason::Panicked => Self::Panicked,
         }
@@ -48,6 +49,7 @@ impl From<Reason> for protocol::Reason {
                 Self::Failed { operation, error, hint }
             }
             Reason::Cancelled => Self::Cancelled,
+            Reason::HandedOver => Self::HandedOver,
             Reason::Stopped => Self::Stopped,
             Reason::Panicked => Self::Panicked,
         }
