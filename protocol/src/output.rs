@@ -346,20 +346,6 @@ impl Output {
         filled
     }
 
-    /// Returns all waiting bytes as slices, or `None` if some are in a file.
-    pub(crate) fn memory_parts(&self) -> Option<Vec<&[u8]>> {
-        if self.file_bytes > 0 {
-            return None;
-        }
-        let segments = self.queue.iter().filter_map(Segment::memory);
-        let mut parts: Vec<&[u8]> = segments.chain([&self.tail[..]]).collect();
-        // `sent` counts from the first of them only.
-        if let Some(first) = parts.first_mut() {
-            *first = &first[self.sent as usize..];
-        }
-        Some(parts)
-    }
-
     /// Returns the tail, unless a file range precedes it.
     fn memory_tail(&self) -> Option<&[u8]> {
         (self.file_bytes == 0 && !self.tail.is_empty()).then_some(self.tail.as_slice())

@@ -1,10 +1,24 @@
-//! Splitting an output where something begins that is sent otherwise.
+//! Splitting an output where something begins that is sent otherwise, and copying it as a whole.
 
 use std::io::IoSlice;
 
-use super::{FileRange, Front, Output};
+use super::{FileRange, Front, Output, Segment};
 
 impl Output {
+    /// Returns all waiting bytes as slices, or `None` if some are in a file.
+    pub(crate) fn memory_parts(&self) -> Option<Vec<&[u8]>> {
+        if self.file_bytes > 0 {
+            return None;
+        }
+        let segments = self.queue.iter().filter_map(Segment::memory);
+        let mut parts: Vec<&[u8]> = segments.chain([&self.tail[..]]).collect();
+        // `sent` counts from the first of them only.
+        if let Some(first) = parts.first_mut() {
+            *first = &first[self.sent as usize..];
+        }
+        Some(parts)
+    }
+
     /// Moves the first `count` bytes to a new output. Copies those in memory, unless they are all that
     /// is waiting.
     ///

@@ -1,14 +1,15 @@
 //! A driver in memory, with a virtual clock.
 
+mod handover;
+
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{append_front, read_file};
 use crate::link::{
     Event, IdleLimit, Layer, Link, Moment, Passed, Plain, Scratch, Step, Stop, Wait,
 };
-use crate::{ConnectionId, Limits, NotSaved, Reason, Session};
+use crate::{ConnectionId, Limits, Reason, Session};
 
 /// How many passes in a row may move no byte although the link could read or write. One is normal:
 /// a session is told in a separate pass that its output has drained.
@@ -78,28 +79,6 @@ impl<S> Wire<S> {
     /// Returns a connection that drives `session` with the default limits.
     pub fn new(session: S) -> Self {
         Self::over(Link::new(session, Limits::DEFAULT.into()))
-    }
-
-    /// Hands the connection over to `session`, which is new and gets the state of the present one,
-    /// as if another process went on with it ([`Link::save`], [`Link::restored`]).
-    ///
-    /// # Errors
-    /// When the connection has to stay. It goes on with its present session.
-    ///
-    /// # Panics
-    /// When `session` does not restore what the present one saves.
-    pub fn hand_over<A>(&mut self, session: S, app: &mut A) -> Result<(), NotSaved>
-    where
-        S: Session<A>,
-    {
-        let state = self.link.save(app, self.now)?;
-        let limits = Arc::new(*self.link.limits());
-        self.link = match Link::restored(session, limits, &state, self.now) {
-            Ok(link) => link,
-            Err(error) => panic!("a session does not restore what it has saved: {error}"),
-        };
-        self.run(app);
-        Ok(())
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::link::{
-    Event, Front, IdleLimit, Layer, Link, Moment, Passed, Plain, Scratch, Step, Stop, Wait,
+    Event, Front, IdleLimit, Layer, Link, Passed, Plain, Scratch, Step, Stop, Wait,
 };
 use protocol::{Effects, Limits, Output, Session};
 
@@ -16,6 +16,7 @@ mod files;
 mod half_close;
 mod handover;
 mod session;
+mod waiting;
 
 use crate::net::connector::Connector;
 use crate::net::datagrams::Room;
@@ -23,10 +24,9 @@ use crate::planted::{self, Planted};
 use crate::reactor::core::Core;
 use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
-use crate::source::table::NEVER;
 use crate::{
     Accepted, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
-    Registration, Target, Timeout, Token, kernel,
+    Registration, Target, Timeout, Token,
 };
 
 /// How many segments one write gathers at most.
@@ -414,46 +414,6 @@ pub(crate) fn reach_others<A, P>(effects: &mut Effects, cx: &mut Cx<'_, A, P>) {
         Some(Stop::Soon) => cx.stop(),
         Some(Stop::Gracefully(patience)) => cx.stop_gracefully(patience),
         None => {}
-    }
-}
-
-impl<A, P> Cx<'_, A, P> {
-    /// Returns the time of a pass.
-    fn moment(&self) -> Moment {
-        Moment { now: self.core.now, lost: self.core.patience.lost_time() }
-    }
-}
-
-impl<A> Cx<'_, A> {
-    /// Waits for what a link waits for.
-    fn wait(&mut self, wait: Wait) {
-        let read = match wait {
-            Wait { read: true, .. } => Interest::READ,
-            Wait { hang_up: true, .. } => Interest::HANG_UP,
-            _ if planted::is(Planted::HangUpSpins) => Interest::HANG_UP,
-            _ => Interest::NONE,
-        };
-        let interest = if wait.write { read | Interest::WRITE } else { read };
-        self.set_interest(interest);
-        self.set_unsent(wait.is_unsent);
-    }
-
-    /// Calls [`Handler::timeout`] at a time, or never.
-    fn set_deadline_at(&mut self, at: Option<Instant>) {
-        let deadline = at.map_or(NEVER, |at| self.core.to_ticks(at));
-        self.core.update_limits(self.me, |source| source.deadline = deadline);
-    }
-
-    /// Begins the idle limit of this source anew.
-    fn touch(&mut self) {
-        self.core.lent.is_active = true;
-    }
-
-    /// Returns how many bytes the peer of the own socket has not acknowledged (`SIOCOUTQ`,
-    /// `tcp(7)`), zero where that is not known. Of a Unix socket it is the memory that these bytes take.
-    fn unacknowledged(&self) -> u32 {
-        let fd = self.core.lent.own.fd.as_ref();
-        fd.and_then(|fd| kernel::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
     }
 }
 

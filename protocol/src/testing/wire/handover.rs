@@ -1,0 +1,31 @@
+//! A connection that another session goes on with.
+
+use std::sync::Arc;
+
+use super::Wire;
+use crate::link::Link;
+use crate::{NotSaved, Session};
+
+impl<S> Wire<S> {
+    /// Hands the connection over to `session`, which is new and gets the state of the present one,
+    /// as if another process went on with it ([`Link::save`], [`Link::restored`]).
+    ///
+    /// # Errors
+    /// When the connection has to stay. It goes on with its present session.
+    ///
+    /// # Panics
+    /// When `session` does not restore what the present one saves.
+    pub fn hand_over<A>(&mut self, session: S, app: &mut A) -> Result<(), NotSaved>
+    where
+        S: Session<A>,
+    {
+        let state = self.link.save(app, self.now)?;
+        let limits = Arc::new(*self.link.limits());
+        self.link = match Link::restored(session, limits, &state, self.now) {
+            Ok(link) => link,
+            Err(error) => panic!("a session does not restore what it has saved: {error}"),
+        };
+        self.run(app);
+        Ok(())
+    }
+}
