@@ -55,6 +55,23 @@ pub trait Backend {
     /// then treats it so. Otherwise the error of the kernel.
     fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()>;
 
+    /// Starts watching a descriptor that other loops watch too, where each event is for one of them
+    /// ([`Registration::exclusive`]). A descriptor that was added so is never modified: it is removed
+    /// and added again. The default adds it as any other.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    ///
+    /// [`Registration::exclusive`]: crate::Registration::exclusive
+    fn add_exclusive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        tag: Tag,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.add(fd, tag, interest)
+    }
+
     /// Changes the interest of a level-triggered backend in a descriptor.
     ///
     /// # Errors

@@ -49,6 +49,7 @@
 //! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources.
 //! - A [`ThreadPool`] runs what blocks or takes long. An [`Offload`] hands it over for a service, which
 //!   is resumed with the result.
+//! - A [`Group`] is several loops on threads of their own.
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
 //! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
 //!   environment variable `REACTOR_BACKEND` chooses one.
@@ -69,6 +70,7 @@
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
 
 mod backend;
+mod group;
 mod kernel;
 #[cfg(all(loom, test))]
 mod models;
@@ -88,6 +90,10 @@ mod sys;
 mod time;
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
+pub use group::{
+    Accept, Balance, Ended, Group, GroupListener, GroupOptions, Member, Outcome, Pinning,
+    WhenOneFails,
+};
 pub use kernel::{now, time_of_day};
 pub use net::abstract_name::AbstractName;
 pub use net::acceptor::Accepted;

@@ -14,7 +14,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::backoff::{Backoff, Folding, LOG_INTERVAL};
 use crate::source::handler::exhaustion;
 use crate::source::registration::Sharing;
-use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, kernel};
+use crate::{Address, Cx, Handler, Interest, LoopCx, Readiness, Reason, Timeout, Token, kernel};
 
 /// How many connections in a row may fail. After that, the cause is taken to be the system, and
 /// accepting pauses.
@@ -76,6 +76,66 @@ fn is_of_the_connection(number: i32) -> bool {
     ERRORS.contains(&number)
 }
 
+/// What takes the connections of a listening socket.
+pub(crate) trait Takes<A> {
+    /// Returns whether there is room for another connection. By default, the limits of this loop
+    /// decide.
+    fn room(&self, cx: &LoopCx<'_, A>) -> Room {
+        room_of_loop(cx)
+    }
+
+    /// Takes a connection.
+    ///
+    /// # Errors
+    /// Why it does not. The connection is closed then.
+    fn take(&mut self, accepted: Accepted, cx: &mut LoopCx<'_, A>) -> io::Result<()>;
+
+    /// Ends a batch of connections.
+    fn end_batch(&mut self) {}
+
+    /// Makes sure that `listener` is woken when there is room. By default, the loop does that.
+    fn await_room(&mut self, _listener: Token, _shortage: Shortage, _cx: &mut LoopCx<'_, A>) {}
+}
+
+/// What a listener lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// There is no room for another connection.
+    Room,
+    /// The system has run out of something, such as descriptors.
+    System,
+}
+
+impl<A, F> Takes<A> for F
+where
+    F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
+{
+    fn take(&mut self, accepted: Accepted, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        self(accepted, cx)
+    }
+}
+
+/// Whether another connection may be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    /// There are this many connections, which is the limit.
+    Full(usize),
+    /// This many handshakes go on, which is the limit.
+    Handshakes(usize),
+}
+
+/// Returns whether a loop may take another connection.
+pub(crate) fn room_of_loop<A, P>(cx: &Cx<'_, A, P>) -> Room {
+    if cx.connections() >= cx.limits().connections_max {
+        Room::Full(cx.connections())
+    } else if cx.core.handshakes >= cx.limits().handshakes_max {
+        Room::Handshakes(cx.core.handshakes)
+    } else {
+        Room::Free
+    }
+}
+
 /// Accepts the connections of a listening socket and passes them to `accept`.
 pub(crate) struct Acceptor<F> {
     accept: F,
@@ -84,12 +144,14 @@ pub(crate) struct Acceptor<F> {
     pauses: Backoff,
     /// How many connections in a row have failed.
     skips: usize,
-    /// Limit how often dropped connections, and the limit of connections, are logged.
-    drops: Folding,
+    drops: Drops,
+    /// Limits how often the limit of connections is logged.
     limits: Folding,
     full: Option<Full>,
     /// How many batches have been accepted since the loop began to wind down.
     last_batches: u32,
+    /// Whether the loop is one of several that accept from the socket.
+    sharing: Sharing,
 }
 
 /// The limit of connections has been reached.
@@ -112,17 +174,23 @@ enum Attempt {
 }
 
 impl<F> Acceptor<F> {
-    pub(crate) fn new(accept: F, address: Address, file: Option<Arc<SocketFile>>) -> Self {
+    pub(crate) fn new(
+        accept: F,
+        address: Address,
+        file: Option<Arc<SocketFile>>,
+        sharing: Sharing,
+    ) -> Self {
         Self {
             accept,
             address,
             file,
             pauses: Backoff::default(),
             skips: 0,
-            drops: Folding::default(),
+            drops: Drops::default(),
             limits: Folding::default(),
             full: None,
             last_batches: 0,
+            sharing,
         }
     }
 
@@ -145,30 +213,59 @@ impl<F> Acceptor<F> {
     }
 
     /// Stops accepting until a source ends, or for a time that doubles with each failure (P8).
-    fn pause<A>(&mut self, error: &io::Error, cx: &mut Cx<'_, A>) {
+    fn pause<A>(&mut self, error: &io::Error, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        F: Takes<A>,
+    {
         if let Some(folded) = self.pauses.log.admit(cx.now()) {
             let hint = exhaustion(error).map(|hint| format!(": {hint}")).unwrap_or_default();
             warn!("{}: accepting pauses: {error}{hint}{folded}", self.address);
         }
         if planted::is(Planted::AcceptSpins) {
-            return;
+            return Ok(());
         }
-        self.wait_for_room(cx);
         cx.set_timeout(Some(self.pauses.next_pause()));
+        self.wait_for_room(Shortage::System, cx)
     }
 
     /// Leaves further connections in the backlog until a source, or a handshake, ends.
-    fn wait_for_room<A>(&self, cx: &mut Cx<'_, A>) {
+    ///
+    /// # Errors
+    /// The error of the backend.
+    fn wait_for_room<A>(&mut self, shortage: Shortage, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        F: Takes<A>,
+    {
         cx.set_interest(Interest::NONE);
+        if self.sharing == Sharing::Competing {
+            // Otherwise the kernel could wake this loop for a connection that another one has room
+            // for.
+            cx.set_watched(false)?;
+        }
         let me = cx.me;
         if !cx.core.starved.contains(&me) && !planted::is(Planted::RoomUnannounced) {
             cx.core.starved.push(me);
+        }
+        let listener = cx.me();
+        self.accept.await_room(listener, shortage, &mut cx.outside());
+        Ok(())
+    }
+
+    /// Accepts connections again.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    fn resume<A>(&self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        cx.set_interest(Interest::READ);
+        match self.sharing {
+            Sharing::Competing => cx.set_watched(true),
+            Sharing::Possible | Sharing::Excluded => Ok(()),
         }
     }
 
     /// Logs that the limit of connections has been reached, and not again until the backlog is
     /// empty.
-    fn log_full<A>(&mut self, cx: &mut Cx<'_, A>) {
+    fn log_full<A>(&mut self, connections: usize, cx: &mut Cx<'_, A>) {
         let now = cx.now();
         let full = self.full.get_or_insert(Full { since: now, is_logged: false });
         if full.is_logged {
@@ -181,10 +278,9 @@ impl<F> Acceptor<F> {
         };
         full.is_logged = true;
         warn!(
-            "{}: there are {} connections, which is the limit: new connections wait in the backlog \
-             until one ends{folded}",
-            self.address,
-            cx.connections()
+            "{}: there are {connections} connections, which is the limit: new connections wait in the \
+             backlog until one ends{folded}",
+            self.address
         );
     }
 
@@ -203,24 +299,31 @@ impl<F> Acceptor<F> {
     /// in a turn.
     fn accept_batch<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
     where
-        F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
+        F: Takes<A>,
     {
-        cx.set_interest(Interest::READ);
+        self.resume(cx)?;
+        let result = self.accept_some(cx);
+        self.accept.end_batch();
+        result
+    }
+
+    fn accept_some<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()>
+    where
+        F: Takes<A>,
+    {
         let is_bounded = !planted::is(Planted::AcceptsUnbounded);
         let most = if is_bounded { cx.limits().accepts_per_turn } else { usize::MAX };
         for _ in 0..most {
-            if cx.connections() >= cx.limits().connections_max {
-                self.log_full(cx);
-                self.wait_for_room(cx);
-                break;
-            }
-            if cx.core.handshakes >= cx.limits().handshakes_max {
-                debug!(
-                    "{}: {} handshakes go on, and are waited for",
-                    self.address, cx.core.handshakes
-                );
-                self.wait_for_room(cx);
-                break;
+            match self.accept.room(&cx.outside()) {
+                Room::Free => {}
+                Room::Full(connections) => {
+                    self.log_full(connections, cx);
+                    return self.wait_for_room(Shortage::Room, cx);
+                }
+                Room::Handshakes(count) => {
+                    debug!("{}: {count} handshakes go on, and are waited for", self.address);
+                    return self.wait_for_room(Shortage::Room, cx);
+                }
             }
             match self.attempt(cx)? {
                 Attempt::Accepted(accepted) => {
@@ -242,8 +345,7 @@ impl<F> Acceptor<F> {
                     // A failed connection may stay in the backlog, and then this would never end.
                     if self.skips == SKIPS_MAX {
                         self.skips = 0;
-                        self.pause(&error, cx);
-                        break;
+                        return self.pause(&error, cx);
                     }
                 }
                 Attempt::Empty => {
@@ -251,10 +353,7 @@ impl<F> Acceptor<F> {
                     self.log_room(cx);
                     break;
                 }
-                Attempt::Exhausted(error) => {
-                    self.pause(&error, cx);
-                    break;
-                }
+                Attempt::Exhausted(error) => return self.pause(&error, cx),
             }
         }
         Ok(())
@@ -263,14 +362,32 @@ impl<F> Acceptor<F> {
     /// Passes a connection to the application. Its error ends that connection, not the listener.
     fn take_in<A>(&mut self, accepted: Accepted, cx: &mut Cx<'_, A>)
     where
-        F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
+        F: Takes<A>,
     {
         let peer = accepted.peer;
-        let Err(error) = (self.accept)(accepted, &mut cx.outside()) else { return };
+        if let Err(error) = self.accept.take(accepted, &mut cx.outside()) {
+            self.drops.note(&self.address, peer, &error, cx);
+        }
+    }
+}
+
+/// Counts connections that were dropped, and logs some of them.
+#[derive(Default)]
+pub(crate) struct Drops(Folding);
+
+impl Drops {
+    /// Records that the function that accepts connections has returned an error.
+    pub(crate) fn note<A>(
+        &mut self,
+        address: &Address,
+        peer: Option<SocketAddr>,
+        error: &io::Error,
+        cx: &mut Cx<'_, A>,
+    ) {
         cx.core.counters.refused += 1;
-        if let Some(folded) = self.drops.admit(cx.now()) {
+        if let Some(folded) = self.0.admit(cx.now()) {
             let peer = peer_name(peer);
-            warn!("{}: the connection from {peer} was dropped: {error}{folded}", self.address);
+            warn!("{address}: the connection from {peer} was dropped: {error}{folded}");
         }
     }
 }
@@ -286,10 +403,7 @@ fn no_longer_listens() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, text)
 }
 
-impl<A, F> Handler<A> for Acceptor<F>
-where
-    F: FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()>,
-{
+impl<A, F: Takes<A>> Handler<A> for Acceptor<F> {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         // At the limit of connections nothing is accepted, so that would not show it.
         if cx.readiness().intersects(Readiness::ERROR | Readiness::WRITE_CLOSED)
@@ -304,10 +418,7 @@ where
 
     /// Ends a pause.
     fn timeout(&mut self, _timeout: Timeout, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        if !planted::is(Planted::AcceptStaysPaused) {
-            cx.set_interest(Interest::READ);
-        }
-        Ok(())
+        if planted::is(Planted::AcceptStaysPaused) { Ok(()) } else { self.resume(cx) }
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {

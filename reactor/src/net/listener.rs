@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::net::acceptor::{Accepted, Acceptor};
+use crate::net::acceptor::{Accepted, Acceptor, Takes};
 use crate::net::socket_file::{Failure, SocketFile, named};
 use crate::source::handler::exhaustion;
+use crate::source::registration::Sharing;
 use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, kernel};
 
 /// A listening socket that is ready to be registered.
@@ -19,6 +20,7 @@ pub struct Listener {
     fd: OwnedFd,
     address: Address,
     file: Option<Arc<SocketFile>>,
+    sharing: Sharing,
 }
 
 impl Listener {
@@ -81,7 +83,7 @@ impl Listener {
             Some(bound) => Address::Tcp(bound),
             None => address.clone(),
         };
-        Ok(Self { fd, address, file })
+        Ok(Self { fd, address, file, sharing: Sharing::Possible })
     }
 
     /// Takes over a socket that already listens: one inherited from another process, as systemd
@@ -103,23 +105,35 @@ impl Listener {
         }
         kernel::set_nonblocking(fd.as_fd())?;
         if let Some(address) = kernel::local_address(fd.as_fd())? {
-            return Ok(Self { fd, address: Address::Tcp(address), file: None });
+            let address = Address::Tcp(address);
+            return Ok(Self { fd, address, file: None, sharing: Sharing::Possible });
         }
         let address = Address::of_unix_socket(&kernel::local_unix_name(fd.as_fd())?, false);
         let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));
-        Ok(Self { fd, address, file: None })
+        Ok(Self { fd, address, file: None, sharing: Sharing::Possible })
     }
 
     /// Returns another listener on the same socket, for a loop on another thread. Each connection
-    /// is accepted by one of the loops, but may wake all of them. If each loop binds a listener of
-    /// its own with [`ListenOptions::reuse_port`], a connection wakes only one. The socket listens,
+    /// is accepted by one of the loops, but may wake all of them unless all are
+    /// [exclusive](Self::exclusive). If each loop binds a listener of its own with
+    /// [`ListenOptions::reuse_port`], a connection wakes only one. The socket listens,
     /// and the file of a Unix socket exists, until the last of these listeners has ended.
     ///
     /// # Errors
     /// When the process has no free descriptor (`dup(2)`).
     pub fn try_clone(&self) -> io::Result<Self> {
         let fd = self.fd.try_clone()?;
-        Ok(Self { fd, address: self.address.clone(), file: self.file.clone() })
+        let (address, file) = (self.address.clone(), self.file.clone());
+        Ok(Self { fd, address, file, sharing: self.sharing })
+    }
+
+    /// Declares that other loops accept from the same socket, on other threads or in other processes.
+    /// The kernel then wakes one of those that wait, or few, for a connection
+    /// ([`Registration::exclusive`]). A loop that has no room takes no part until it has.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.sharing = Sharing::Competing;
+        self
     }
 
     /// Returns the address on which it listens. If the port was 0, it is the one that the kernel
@@ -144,9 +158,22 @@ impl Listener {
         cx: &mut Cx<'_, A, P>,
         accept: impl FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()> + 'static,
     ) -> io::Result<Token> {
-        let registration =
-            Registration::new(Interest::READ).role(Role::Listener).known_nonblocking();
-        cx.register(self.fd, registration, Acceptor::new(accept, self.address, self.file))
+        self.register_for(cx, accept)
+    }
+
+    /// Registers the listener for what takes its connections.
+    pub(crate) fn register_for<A: 'static, P>(
+        self,
+        cx: &mut Cx<'_, A, P>,
+        taker: impl Takes<A> + 'static,
+    ) -> io::Result<Token> {
+        let plain = Registration::new(Interest::READ).role(Role::Listener).known_nonblocking();
+        let registration = Registration { sharing: self.sharing, ..plain };
+        cx.register(
+            self.fd,
+            registration,
+            Acceptor::new(taker, self.address, self.file, self.sharing),
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use log::{Level, debug, log_enabled, warn};
 
+use crate::group::seat::Seat;
 use crate::net::stream::Shared;
 use crate::planted::{self, Planted};
 use crate::reactor::audit::Audit;
@@ -76,6 +77,8 @@ pub(crate) struct Core<A> {
     pub(crate) handshakes: usize,
     pub(crate) connections: usize,
     pub(crate) listeners: Vec<Tag>,
+    /// What the acceptor of the group knows of this loop, if it hands connections over to it.
+    pub(crate) seat: Option<Arc<Seat>>,
     pub(crate) wheel: Wheel,
     /// Timers that were collected and have not fired.
     pub(crate) due: VecDeque<Collected>,
@@ -137,6 +140,7 @@ impl<A> Core<A> {
             handshakes: 0,
             connections: 0,
             listeners: Vec::new(),
+            seat: None,
             wheel: Wheel::with_room(limits.sources_expected()),
             due: VecDeque::new(),
             peers: Peers::default(),
@@ -190,6 +194,7 @@ impl<A> Core<A> {
         match registration.role {
             Role::Connection => {
                 self.connections += 1;
+                self.publish();
                 self.note_peer(tag);
             }
             Role::Listener => self.listeners.push(tag),
@@ -219,21 +224,6 @@ impl<A> Core<A> {
             (Idle::ByRole, Role::Connection) => self.limits.idle_timeout.map_or(NEVER, nanos),
             (Idle::ByRole | Idle::Exempt, _) => NEVER,
         })
-    }
-
-    /// Makes the backend watch a new source. A descriptor that cannot be watched because it never
-    /// blocks is always ready.
-    fn watch(&mut self, tag: Tag) -> io::Result<()> {
-        let Some(Source { own, .. }) = self.sources.get_mut(tag) else { return Ok(()) };
-        let Some(fd) = &own.fd else { return Ok(()) };
-        match self.backend.add(fd.as_fd(), tag, own.interest) {
-            Ok(()) => own.polled = true,
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                own.ready |= Readiness::READABLE | Readiness::WRITABLE;
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 
     /// Changes a source and restores law 1: the source is queued if and only if there is a reason
@@ -297,7 +287,17 @@ impl<A> Core<A> {
             if wanted == source.own.armed {
                 continue;
             }
-            match self.backend.modify(fd.as_fd(), tag, wanted) {
+            let told = match source.sharing {
+                // The kernel refuses to modify an exclusive registration.
+                Sharing::Competing => self
+                    .backend
+                    .remove(fd.as_fd())
+                    .and_then(|()| self.backend.add_exclusive(fd.as_fd(), tag, wanted)),
+                Sharing::Possible | Sharing::Excluded => {
+                    self.backend.modify(fd.as_fd(), tag, wanted)
+                }
+            };
+            match told {
                 Ok(()) => source.own.armed = wanted,
                 Err(error) => self.end(tag, Reason::Failed { operation: "modify", error }),
             }
@@ -341,8 +341,11 @@ impl<A> Core<A> {
         self.update(tag, |source| source.woken |= !(merges && source.queued));
     }
 
-    /// Wakes the listeners that wait for room.
+    /// Wakes the listeners that wait for room, and the acceptor of the group if it does.
     pub(crate) fn wake_starved(&mut self) {
+        if let Some(seat) = &self.seat {
+            seat.announce_room();
+        }
         for starved in std::mem::take(&mut self.starved) {
             self.wake(starved);
         }

@@ -1,6 +1,8 @@
 //! The counters of a loop.
 
 use std::fmt;
+use std::iter::Sum;
+use std::ops::Add;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -40,6 +42,9 @@ pub struct Counters {
     pub ctl_calls: u64,
     /// Connections accepted.
     pub accepts: u64,
+    /// Connections that the acceptor of a [`Group`](crate::Group) has accepted and handed over, and that
+    /// this loop has taken.
+    pub taken: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
     /// Datagrams sent: taken by the kernel.
@@ -118,6 +123,7 @@ impl fmt::Display for Counters {
             ("bytes_written", self.bytes_written),
             ("ctl_calls", self.ctl_calls),
             ("accepts", self.accepts),
+            ("taken", self.taken),
             ("datagrams_received", self.datagrams_received),
             ("datagrams_sent", self.datagrams_sent),
             ("datagrams_refused", self.datagrams_refused),
@@ -141,11 +147,67 @@ impl fmt::Display for Counters {
     }
 }
 
+impl Add for Counters {
+    type Output = Self;
+
+    /// Returns the counters of two loops together. Of the lags, it is the longer one.
+    ///
+    /// What loops share is counted by each of them: the connections that wait at a socket on which
+    /// several loops listen, and the attempts that the kernel has dropped there.
+    fn add(self, other: Self) -> Self {
+        let mut closes = self.closes;
+        closes.iter_mut().zip(other.closes).for_each(|(sum, count)| *sum += count);
+        Self {
+            connections: self.connections + other.connections,
+            waiting: self.waiting + other.waiting,
+            refused: self.refused + other.refused,
+            turns: self.turns + other.turns,
+            waits: self.waits + other.waits,
+            coalesced_waits: self.coalesced_waits + other.coalesced_waits,
+            events: self.events + other.events,
+            stale_events: self.stale_events + other.stale_events,
+            reads: self.reads + other.reads,
+            writes: self.writes + other.writes,
+            would_blocks: self.would_blocks + other.would_blocks,
+            ctl_calls: self.ctl_calls + other.ctl_calls,
+            accepts: self.accepts + other.accepts,
+            taken: self.taken + other.taken,
+            datagrams_received: self.datagrams_received + other.datagrams_received,
+            datagrams_sent: self.datagrams_sent + other.datagrams_sent,
+            datagrams_refused: self.datagrams_refused + other.datagrams_refused,
+            datagrams_undelivered: self.datagrams_undelivered + other.datagrams_undelivered,
+            datagrams_unsent: self.datagrams_unsent + other.datagrams_unsent,
+            datagrams_missed: self.datagrams_missed + other.datagrams_missed,
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+            runs: self.runs + other.runs,
+            timers: self.timers + other.timers,
+            lost_edges: self.lost_edges + other.lost_edges,
+            idle_spins: self.idle_spins + other.idle_spins,
+            remote_calls: self.remote_calls + other.remote_calls,
+            registered: self.registered + other.registered,
+            cut_short: self.cut_short + other.cut_short,
+            closes,
+            lag_last: self.lag_last.max(other.lag_last),
+            lag_max: self.lag_max.max(other.lag_max),
+        }
+    }
+}
+
+impl Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), Add::add)
+    }
+}
+
 impl<A> Core<A> {
     /// Updates the counters for a source that was removed from the table.
     pub(crate) fn strike(&mut self, tag: Tag, source: &Source) {
         match source.role {
-            Role::Connection => self.connections -= 1,
+            Role::Connection => {
+                self.connections -= 1;
+                self.publish();
+            }
             Role::Listener => {
                 self.listeners.retain(|listener| *listener != tag);
                 let dropped = dropped(&source.own);
@@ -153,6 +215,14 @@ impl<A> Core<A> {
                 self.counters.datagrams_missed += dropped.datagrams;
             }
             Role::Other => {}
+        }
+    }
+
+    /// Tells the acceptor of the group how many connections there are.
+    #[inline]
+    pub(crate) fn publish(&self) {
+        if let Some(seat) = &self.seat {
+            seat.set_open(self.connections);
         }
     }
 
@@ -191,5 +261,20 @@ impl<A, P> Cx<'_, A, P> {
     /// Returns the counters of the loop.
     pub fn counters(&self) -> Counters {
         self.core.counters()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_loops_add_up() {
+        let one = Counters { accepts: 3, lag_max: Duration::from_millis(4), ..Counters::default() };
+        let mut two = Counters { accepts: 4, lag_max: Duration::from_millis(1), ..one };
+        two.closes[1] = 5;
+        let both: Counters = [one, two, Counters::default()].into_iter().sum();
+        assert_eq!((both.accepts, both.closes[1]), (7, 5));
+        assert_eq!(both.lag_max, Duration::from_millis(4));
     }
 }

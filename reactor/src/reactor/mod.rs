@@ -21,6 +21,7 @@ mod turn;
 mod wait;
 pub(crate) mod waker;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -286,15 +287,21 @@ impl<A: 'static> Reactor<A> {
     }
 }
 
-impl<A: 'static> Drop for Reactor<A> {
-    fn drop(&mut self) {
-        // Every source is told its end even if others panic. A second panic while one is unwinding
-        // would end the process.
+impl<A: 'static> Reactor<A> {
+    /// Ends every source, and tells each even if others panic. Returns the first panic.
+    pub(crate) fn end_for_good(&mut self) -> Option<Box<dyn Any + Send>> {
         let mut panic = None;
         while let Err(another) = catch_unwind(AssertUnwindSafe(|| self.end_all())) {
             panic.get_or_insert(another);
         }
-        if let Some(panic) = panic.filter(|_| !std::thread::panicking()) {
+        panic
+    }
+}
+
+impl<A: 'static> Drop for Reactor<A> {
+    fn drop(&mut self) {
+        // A second panic while one is unwinding would end the process.
+        if let Some(panic) = self.end_for_good().filter(|_| !std::thread::panicking()) {
             resume_unwind(panic);
         }
     }

@@ -23,6 +23,13 @@ struct Calls<A> {
     calls_max: usize,
 }
 
+/// Whether calls are refused because too many wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Heeded,
+    Ignored,
+}
+
 impl<A> Mailbox<A> {
     pub(crate) fn new(calls_max: usize, notifier: Arc<Notifier>) -> Self {
         let calls = Calls { waiting: VecDeque::new(), calls_max };
@@ -32,6 +39,29 @@ impl<A> Mailbox<A> {
     /// Returns the calls, also after a thread panicked: the queue is consistent between operations.
     fn lock(&self) -> MutexGuard<'_, Calls<A>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds calls and notifies the loop, if there is room for all of them.
+    fn add(
+        &self,
+        added: impl IntoIterator<Item = Call<A>, IntoIter: ExactSizeIterator>,
+        bound: Bound,
+    ) -> Result<(), PostError> {
+        self.notifier.refuse_copy()?;
+        let added = added.into_iter();
+        {
+            let mut calls = self.lock();
+            if self.notifier.is_closed() {
+                return Err(PostError::Gone);
+            }
+            let room = calls.calls_max.saturating_sub(calls.waiting.len());
+            if added.len() > room && bound == Bound::Heeded {
+                return Err(PostError::Full { calls_max: calls.calls_max });
+            }
+            calls.waiting.extend(added);
+        }
+        self.notifier.signal();
+        Ok(())
     }
 
     /// Takes the next call. If there is none, only wakes may be pending.
@@ -123,19 +153,28 @@ impl<A> Remote<A> {
         &self,
         call: impl FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
     ) -> Result<(), PostError> {
-        self.mailbox.notifier.refuse_copy()?;
-        {
-            let mut calls = self.mailbox.lock();
-            if self.mailbox.notifier.is_closed() {
-                return Err(PostError::Gone);
-            }
-            if calls.waiting.len() >= calls.calls_max {
-                return Err(PostError::Full { calls_max: calls.calls_max });
-            }
-            calls.waiting.push_back(Box::new(call));
-        }
-        self.mailbox.notifier.signal();
-        Ok(())
+        self.mailbox.add([Box::new(call) as Call<A>], Bound::Heeded)
+    }
+
+    /// Runs `calls` on the loop, in their order, as [`post`](Self::post) does with one. The queue is
+    /// locked once and the loop woken once, so many messages cost little more than one.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post), if there is no room for all of them. None is run then.
+    pub fn post_all<C>(&self, calls: impl IntoIterator<Item = C>) -> Result<(), PostError>
+    where
+        C: FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
+    {
+        let calls: Vec<Call<A>> = calls.into_iter().map(|call| Box::new(call) as Call<A>).collect();
+        self.mailbox.add(calls, Bound::Heeded)
+    }
+
+    /// Runs an order of the owner of the loop, also if too many calls are waiting.
+    pub(crate) fn order(
+        &self,
+        call: impl FnOnce(&mut LoopCx<'_, A>) + Send + 'static,
+    ) -> Result<(), PostError> {
+        self.mailbox.add([Box::new(call) as Call<A>], Bound::Ignored)
     }
 
     /// Wakes the loop. Wakes coalesce: the last one is never lost.

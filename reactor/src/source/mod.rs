@@ -12,3 +12,4 @@ pub(crate) mod registration;
 pub(crate) mod table;
 pub(crate) mod token;
 mod urgent;
+mod watching;

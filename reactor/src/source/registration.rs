@@ -67,6 +67,8 @@ pub(crate) enum Sharing {
     Possible,
     /// No other code has had the descriptor.
     Excluded,
+    /// Other loops wait for the same socket, and each event is for one of them.
+    Competing,
 }
 
 /// The result of an operation that proves that a descriptor is exhausted.
@@ -136,6 +138,22 @@ impl Registration {
     #[must_use]
     pub const fn short_read_exhausts(mut self) -> Self {
         self.exhausted_by = ExhaustedBy::ShortRead;
+        self
+    }
+
+    /// Declares that other loops, or other processes, wait for the same socket, and that each event is
+    /// for one of them (`EPOLLEXCLUSIVE`, `epoll_ctl(2)`; Linux 4.5 and later). The kernel then wakes
+    /// one waiting loop, or few, instead of all. The poll and select backends wake all of them. An
+    /// exclusive source is told of input, output and errors; the kernel does not report `PRIORITY` and
+    /// `HANG_UP` for it.
+    ///
+    /// Its handler has to take what it is told of, or the event is lost to the other loops. A handler
+    /// that takes nothing for a while leaves the poller meanwhile ([`Cx::set_watched`]).
+    ///
+    /// [`Cx::set_watched`]: crate::Cx::set_watched
+    #[must_use]
+    pub const fn exclusive(mut self) -> Self {
+        self.sharing = Sharing::Competing;
         self
     }
 

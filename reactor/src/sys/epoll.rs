@@ -16,6 +16,9 @@ const EVENTS_MAX: usize = 16_384;
 const EDGE: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
 
+/// What the kernel takes together with `EPOLLEXCLUSIVE`, of what is used here (`epoll_ctl(2)`).
+const EXCLUSIVE_ALLOWED: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET) as u32;
+
 const EMPTY: libc::epoll_event = libc::epoll_event { events: 0, u64: 0 };
 
 /// The system call that waits.
@@ -216,6 +219,16 @@ impl Backend for Epoll {
 
     fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
         self.ctl(libc::EPOLL_CTL_ADD, fd, tag, self.mask(interest))
+    }
+
+    fn add_exclusive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        tag: Tag,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let mask = self.mask(interest) & EXCLUSIVE_ALLOWED | libc::EPOLLEXCLUSIVE as u32;
+        self.ctl(libc::EPOLL_CTL_ADD, fd, tag, mask)
     }
 
     fn modify(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+mod affinity;
 mod clock;
 mod control;
 mod datagram;
@@ -27,6 +28,7 @@ mod sigpipe;
 mod socket;
 mod urgent;
 
+pub(crate) use affinity::{allowed_processors, run_only_on};
 pub(crate) use clock::monotonic;
 #[cfg(fuzzing)]
 pub use control::control_notes;

@@ -1,0 +1,125 @@
+//! The acceptor's side of handing connections over.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::group::Balance;
+use crate::group::inbox::Inbox;
+use crate::group::seat::{Seat, Waiting};
+use crate::group::watch::OpenListener;
+use crate::net::acceptor::{Accepted, Room, Shortage, Takes};
+use crate::{LoopCx, Token};
+
+/// A loop to hand connections over to.
+pub(crate) struct Place {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) inbox: Arc<Inbox>,
+    /// The connections of the present batch.
+    batch: Vec<Accepted>,
+}
+
+impl Place {
+    pub(crate) fn new(seat: Arc<Seat>, inbox: Arc<Inbox>) -> Self {
+        Self { seat, inbox, batch: Vec::new() }
+    }
+}
+
+/// Hands the connections of a listener over to the loops of a group. Those of one batch that are for
+/// one loop are handed over together, and wake it once.
+pub(crate) struct HandOver {
+    places: Vec<Place>,
+    balance: Balance,
+    /// The place after the last that got a connection: where the search begins.
+    next: usize,
+    waiting: Arc<Waiting>,
+    _open: OpenListener,
+}
+
+impl HandOver {
+    pub(crate) fn new(
+        places: Vec<Place>,
+        balance: Balance,
+        waiting: Arc<Waiting>,
+        open: OpenListener,
+    ) -> Self {
+        Self { places, balance, next: 0, waiting, _open: open }
+    }
+
+    /// Returns whether a loop has room for another connection.
+    fn has_room(&self) -> bool {
+        self.places.iter().any(|place| place.seat.has_room())
+    }
+
+    /// Returns the place for the next connection; `None` if no loop takes any.
+    fn choose(&mut self) -> Option<usize> {
+        let count = self.places.len();
+        let seat = |place: usize| &self.places[place].seat;
+        let turned = || (0..count).map(|step| (self.next + step) % count);
+        let mut free = turned().filter(|place| seat(*place).has_room());
+        let chosen = match self.balance {
+            Balance::RoundRobin => free.next(),
+            // Of equal ones, it is the first, so they take turns.
+            Balance::LeastConnections => free.min_by_key(|place| seat(*place).load()),
+        };
+        // A loop may have filled up since there was room: by connections that it makes itself.
+        let chosen = chosen.or_else(|| {
+            turned().filter(|place| seat(*place).is_open()).min_by_key(|place| seat(*place).load())
+        })?;
+        self.next = (chosen + 1) % count;
+        Some(chosen)
+    }
+
+    /// Chooses a loop for a connection.
+    fn assign(&mut self, accepted: Accepted) -> io::Result<()> {
+        let Some(chosen) = self.choose() else {
+            return Err(io::Error::other("no loop takes connections any more"));
+        };
+        let place = &mut self.places[chosen];
+        place.seat.hand_over();
+        place.batch.push(accepted);
+        Ok(())
+    }
+}
+
+impl<A> Takes<A> for HandOver {
+    fn room(&self, _cx: &LoopCx<'_, A>) -> Room {
+        if self.has_room() {
+            return Room::Free;
+        }
+        Room::Full(self.places.iter().map(|place| place.seat.load()).sum())
+    }
+
+    fn take(&mut self, accepted: Accepted, _cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        self.assign(accepted)
+    }
+
+    fn end_batch(&mut self) {
+        // What a loop that has just ended does not take goes to the others: each round ends at least
+        // one seat.
+        for _ in 0..=self.places.len() {
+            let mut refused = Vec::new();
+            for place in self.places.iter_mut().filter(|place| !place.batch.is_empty()) {
+                place.inbox.add(&mut place.batch);
+                if !place.batch.is_empty() {
+                    place.seat.close();
+                    refused.append(&mut place.batch);
+                }
+            }
+            if refused.is_empty() {
+                return;
+            }
+            for accepted in refused {
+                // Without any loop, the connection ends here.
+                let _ = self.assign(accepted);
+            }
+        }
+    }
+
+    fn await_room(&mut self, listener: Token, shortage: Shortage, cx: &mut LoopCx<'_, A>) {
+        self.waiting.begin();
+        // There may be room since the last look. The end of any connection announces a descriptor.
+        if shortage == Shortage::Room && self.has_room() {
+            cx.wake(listener);
+        }
+    }
+}

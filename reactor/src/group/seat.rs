@@ -1,0 +1,199 @@
+//! What an acceptor knows of each loop that it hands connections over to.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::Waker;
+
+/// How many connections a loop has: those that are open, and those that were handed over to it and
+/// that it has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// It is written on the thread of the loop alone.
+    open: AtomicUsize,
+    untaken: AtomicUsize,
+}
+
+impl Load {
+    /// Records how many connections are open.
+    pub(crate) fn set_open(&self, count: usize) {
+        self.open.store(count, Ordering::SeqCst);
+    }
+
+    /// Records that a connection is handed over.
+    pub(crate) fn hand_over(&self) {
+        self.untaken.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Records that the loop has taken a connection. If it is open, that was recorded before.
+    pub(crate) fn take(&self) {
+        self.untaken.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Returns how many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections were handed over and not taken.
+    pub(crate) fn untaken(&self) -> usize {
+        self.untaken.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections there are. One that is being taken may count twice, but none is
+    /// left out: the untaken ones are read first, and a loop records the open ones first.
+    pub(crate) fn total(&self) -> usize {
+        let untaken = self.untaken();
+        untaken + self.open()
+    }
+}
+
+/// Whether the acceptor waits for room. It marks this first and looks for room then; a loop makes room
+/// first and looks at the mark then. So one of them sees the other, and no wake is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Mark(AtomicBool);
+
+impl Mark {
+    /// Records that the acceptor waits.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the acceptor waited, which it no longer does. The caller has to wake it.
+    pub(crate) fn take(&self) -> bool {
+        self.0.load(Ordering::SeqCst) && self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// The listeners of an acceptor, which wait for room together.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    mark: Mark,
+    listeners: Mutex<Vec<Waker>>,
+}
+
+impl Waiting {
+    /// Adds a listener to wake when there is room.
+    pub(crate) fn add(&self, listener: Waker) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Records that a listener waits.
+    pub(crate) fn begin(&self) {
+        self.mark.set();
+    }
+
+    /// Wakes the listeners if one of them waits.
+    fn end(&self) {
+        if self.mark.take() {
+            for listener in &*self.listeners.lock().unwrap_or_else(PoisonError::into_inner) {
+                // If the loop of the acceptor is gone, nothing waits.
+                let _ = listener.wake();
+            }
+        }
+    }
+}
+
+/// The place of a loop in the eyes of the acceptor.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    load: Load,
+    /// The most connections of the loop: zero until it accepts, and after it has ended.
+    connections_max: AtomicUsize,
+    /// The most connections that it may have untaken.
+    untaken_max: usize,
+    waiting: Arc<Waiting>,
+}
+
+impl Seat {
+    /// Returns the seat of a loop that takes no connections yet.
+    pub(crate) fn new(untaken_max: usize, waiting: Arc<Waiting>) -> Self {
+        Self { load: Load::default(), connections_max: AtomicUsize::new(0), untaken_max, waiting }
+    }
+
+    /// Opens the seat: the loop takes up to this many connections.
+    pub(crate) fn open(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::SeqCst);
+    }
+
+    /// Closes the seat when the loop takes no more connections.
+    pub(crate) fn close(&self) {
+        self.connections_max.store(0, Ordering::SeqCst);
+        // The acceptor may wait for room that will never be there, and has to choose anew.
+        self.waiting.end();
+    }
+
+    /// Returns whether the loop takes connections at all.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connections_max.load(Ordering::SeqCst) > 0
+    }
+
+    /// Returns whether the loop has room for another connection, and is not behind.
+    pub(crate) fn has_room(&self) -> bool {
+        self.load.untaken() < self.untaken_max
+            && self.load.total() < self.connections_max.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections the loop has.
+    pub(crate) fn load(&self) -> usize {
+        self.load.total()
+    }
+
+    /// Records that a connection is handed over.
+    pub(crate) fn hand_over(&self) {
+        self.load.hand_over();
+    }
+
+    /// Records that the loop has taken a connection.
+    pub(crate) fn take(&self) {
+        self.load.take();
+        self.waiting.end();
+    }
+
+    /// Records how many connections are open.
+    pub(crate) fn set_open(&self, count: usize) {
+        self.load.set_open(count);
+    }
+
+    /// Wakes the acceptor if it waits for room, or for a descriptor.
+    pub(crate) fn announce_room(&self) {
+        self.waiting.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_counts_from_the_hand_over_to_its_end() {
+        let seat = Seat::new(2, Arc::default());
+        assert!(!seat.is_open() && !seat.has_room(), "it takes nothing yet");
+        seat.open(3);
+        seat.hand_over();
+        seat.hand_over();
+        assert_eq!(seat.load(), 2);
+        assert!(!seat.has_room(), "it is behind");
+        seat.set_open(1);
+        assert_eq!(seat.load(), 3, "the connection that is being taken counts twice");
+        seat.take();
+        assert!(seat.has_room());
+        seat.set_open(2);
+        seat.take();
+        seat.hand_over();
+        assert!(!seat.has_room(), "it is full");
+        seat.set_open(1);
+        assert!(seat.has_room());
+        seat.close();
+        assert!(!seat.has_room() && !seat.is_open());
+    }
+
+    #[test]
+    fn a_mark_is_taken_once() {
+        let mark = Mark::default();
+        assert!(!mark.take());
+        mark.set();
+        assert!(mark.take());
+        assert!(!mark.take());
+    }
+}
