@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use reactor::{AddressError, BackendKind, LoopLimits};
 
 use crate::listen::Endpoint;
+use crate::loops::LoopArgs;
 use crate::tls::TlsArgs;
 use crate::{Server, ending};
 
@@ -50,7 +51,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = parse_keepalive)]
     pub keepalive: IdleTimeout,
 
-    /// Maximum number of open connections, 65536 by default; further ones wait to be accepted
+    /// Maximum number of open connections, 65536 by default; further ones wait to be accepted. Several
+    /// threads have equal shares
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 
@@ -58,6 +60,10 @@ pub struct ServerArgs {
     /// the umask
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub unix_mode: Option<u32>,
+
+    /// The arguments for several loops.
+    #[command(flatten)]
+    pub loops: LoopArgs,
 
     /// The arguments for addresses of `tls://`.
     #[command(flatten)]

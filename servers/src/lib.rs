@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -22,7 +23,11 @@ pub mod kv;
 mod listen;
 mod logs;
 mod loopback;
+mod loops;
+mod many;
 mod run;
+mod serving;
+mod signals;
 mod tls;
 pub mod uppercase;
 pub mod web;
@@ -30,6 +35,7 @@ pub mod web;
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use listen::Endpoint;
 pub use loopback::Loopback;
+pub use loops::{HowToAccept, LoopArgs};
 pub use tls::TlsArgs;
 
 /// The name, the description and the default address of a server.
@@ -129,6 +135,10 @@ where
 {
     let words = [server.name].into_iter().chain(arguments.iter().copied()).map(OsString::from);
     let cli: args::Cli<E> = args::read(server, words).map_err(io::Error::other)?;
+    if cli.server.loops.threads > NonZeroUsize::MIN {
+        let text = "--threads is not possible here: this loop runs on the thread that prepares it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
     run::prepare(server, &cli.server, build(&cli.server, &cli.own)?)
 }
 
@@ -136,14 +146,17 @@ where
 /// server takes and from its own, `E`. Call it from the main function of a program: it installs a
 /// logger, a panic hook and signal handlers for the process.
 ///
+/// With `--threads`, `build` is called once on each thread, and each loop has the state that it has
+/// made. The number of connections in its arguments is the share of the loop.
+///
 /// Returns 0 after `SIGTERM`, `SIGINT` or `SIGHUP`, and 1 when the server cannot run or its last
 /// listener has ended. Wrong arguments end the process with 2.
 pub fn run_with<E, A, S>(
     server: Server,
-    build: impl FnOnce(&ServerArgs, &E) -> io::Result<Application<A, S>>,
+    build: impl Fn(&ServerArgs, &E) -> io::Result<Application<A, S>> + Send + Sync + 'static,
 ) -> ExitCode
 where
-    E: Args,
+    E: Args + Send + Sync + 'static,
     A: 'static,
     S: Session<A> + 'static,
 {
@@ -155,7 +168,12 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let result = build(&cli.server, &cli.own).and_then(|it| run::serve(server, &cli.server, it));
+    let result = match cli.server.loops.threads {
+        NonZeroUsize::MIN => {
+            build(&cli.server, &cli.own).and_then(|it| run::serve(server, &cli.server, it))
+        }
+        _ => many::serve(server, cli, build),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

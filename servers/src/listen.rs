@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use log::warn;
+use log::{info, warn};
 use reactor::{
-    Address, AddressError, DatagramOptions, DatagramSocket, ListenOptions, Listener, Location,
+    Accept, Address, AddressError, DatagramOptions, DatagramSocket, GroupListener, ListenOptions,
+    Location,
 };
 
 /// How much of what has arrived and was not received may wait, in bytes, where the system permits
@@ -44,36 +46,86 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A socket of a server.
-pub(crate) enum Socket {
-    Streams(Listener),
-    /// Of connections that are encrypted.
-    Encrypted(Listener),
-    Datagrams(DatagramSocket),
+/// How several loops share the sockets of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sharing {
+    pub(crate) accept: Accept,
+    pub(crate) threads: NonZeroUsize,
+}
+
+/// Where a server listens.
+pub(crate) struct Socket {
+    /// The address on which it listens.
+    pub(crate) address: Address,
+    pub(crate) kind: Kind,
+}
+
+/// The sockets on one address.
+pub(crate) enum Kind {
+    Streams {
+        listener: GroupListener,
+        is_encrypted: bool,
+    },
+    /// One, or one for each loop.
+    Datagrams(Vec<DatagramSocket>),
+}
+
+impl Kind {
+    /// Returns what stands in front of the address.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if matches!(self, Self::Streams { is_encrypted: true, .. }) { "tls://" } else { "" }
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.kind.scheme(), self.address)
+    }
 }
 
 impl Socket {
-    fn bind(address: &Address, is_encrypted: bool, options: &ListenOptions) -> io::Result<Self> {
-        if !address.is_datagram() {
-            let kind = if is_encrypted { Self::Encrypted } else { Self::Streams };
-            return Listener::bind(address, options).map(kind);
+    fn bind(
+        address: &Address,
+        is_encrypted: bool,
+        options: &ListenOptions,
+        sharing: Sharing,
+    ) -> io::Result<Self> {
+        if address.is_datagram() {
+            let sockets = bind_datagrams(address, options, sharing)?;
+            let address = sockets.first().map_or(address, DatagramSocket::address).clone();
+            return Ok(Self { address, kind: Kind::Datagrams(sockets) });
         }
-        let options = DatagramOptions {
-            receive_buffer: Some(RECEIVE_BUFFER),
-            unix_mode: options.unix_mode,
-            dual_stack: options.dual_stack,
-            ..DatagramOptions::default()
-        };
-        DatagramSocket::bind(address, &options).map(Self::Datagrams)
+        let Sharing { mut accept, threads } = sharing;
+        if accept == Accept::ReusePort && matches!(address, Address::Unix(_)) {
+            accept = Accept::default();
+            info!("{address}: a Unix socket cannot be bound twice: connections are {accept}");
+        }
+        let listener = GroupListener::bind(address, options, accept, threads)?;
+        let address = listener.address().unwrap_or(address).clone();
+        Ok(Self { address, kind: Kind::Streams { listener, is_encrypted } })
     }
+}
 
-    /// Returns the address on which it listens.
-    pub(crate) fn address(&self) -> &Address {
-        match self {
-            Self::Streams(listener) | Self::Encrypted(listener) => listener.address(),
-            Self::Datagrams(socket) => socket.address(),
-        }
+/// Binds a socket of datagrams, or one for each loop if the kernel spreads them.
+fn bind_datagrams(
+    address: &Address,
+    options: &ListenOptions,
+    sharing: Sharing,
+) -> io::Result<Vec<DatagramSocket>> {
+    let is_spread = sharing.accept == Accept::ReusePort && matches!(address, Address::Udp(_));
+    let options = DatagramOptions {
+        receive_buffer: Some(RECEIVE_BUFFER),
+        unix_mode: options.unix_mode,
+        dual_stack: options.dual_stack,
+        reuse_port: is_spread,
+        ..DatagramOptions::default()
+    };
+    let mut sockets = vec![DatagramSocket::bind(address, &options)?];
+    while is_spread && sockets.len() < sharing.threads.get() {
+        let another = DatagramSocket::bind(sockets[0].address(), &options)?;
+        sockets.push(another);
     }
+    Ok(sockets)
 }
 
 /// Listens on all of `endpoints`. Of a host with several addresses, those that this machine does
@@ -85,8 +137,9 @@ pub(crate) fn bind_all(
     endpoints: &[Endpoint],
     options: &ListenOptions,
     takes_datagrams: bool,
+    sharing: Sharing,
 ) -> io::Result<Vec<Socket>> {
-    let (mut sockets, mut seen) = (Vec::new(), Vec::new());
+    let (mut sockets, mut seen) = (Vec::<Socket>::new(), Vec::new());
     for Endpoint { location, is_encrypted } in endpoints {
         let addresses = location
             .addresses()
@@ -102,7 +155,7 @@ pub(crate) fn bind_all(
                 let text = format!("cannot listen on {address}: this server takes no datagrams");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            match Socket::bind(&address, *is_encrypted, options) {
+            match Socket::bind(&address, *is_encrypted, options, sharing) {
                 Ok(socket) => {
                     sockets.push(socket);
                     is_there = true;
@@ -138,7 +191,7 @@ fn explained(
     sockets: &[Socket],
     options: &ListenOptions,
 ) -> io::Error {
-    let conflicts = |socket: &&Socket| match (address, socket.address()) {
+    let conflicts = |socket: &&Socket| match (address, &socket.address) {
         (Address::Tcp(one), Address::Tcp(other)) | (Address::Udp(one), Address::Udp(other)) => {
             overlap(one, other, options.dual_stack)
         }
@@ -146,7 +199,7 @@ fn explained(
     };
     match sockets.iter().find(conflicts) {
         Some(socket) if error.kind() == io::ErrorKind::AddrInUse => {
-            let other = socket.address();
+            let other = &socket.address;
             let text = format!(
                 "cannot listen on {address}: it overlaps with {other}, on which this server already listens"
             );

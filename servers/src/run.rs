@@ -1,32 +1,31 @@
-//! Runs a server: it listens, turns the loop until it is told to stop, and stops gracefully.
+//! Runs a server: it listens, turns its loop, or several, until it is told to stop, and stops
+//! gracefully.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use log::{info, warn};
-use protocol::link::Link;
-use protocol::tls::TlsServer;
-use protocol::{Limits, Session};
+use protocol::Session;
 use reactor::{
-    Accepted, Counters, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Signal, Stream,
-    TcpOptions, raise_descriptor_limit,
+    Accept, Counters, ListenOptions, LoopCx, LoopLimits, Reactor, TcpOptions,
+    raise_descriptor_limit,
 };
 
 use crate::args::ServerArgs;
-use crate::listen::{Endpoint, Socket};
+use crate::listen::{Endpoint, Kind, Socket};
+use crate::serving::Serving;
+use crate::signals::{self, Orders};
 use crate::tls::Tls;
 use crate::{Application, Server, listen, logs};
 
 /// Descriptors besides those of connections: the loop, its mailbox, signals, listeners, logs.
 const DESCRIPTORS_OF_ITS_OWN: usize = 64;
 /// How long connections may go on after the first signal to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a server with its application until it is told to stop.
+/// Runs a server with one loop, on this thread, until it is told to stop.
 pub(crate) fn serve<A, S>(
     server: Server,
     args: &ServerArgs,
@@ -38,7 +37,7 @@ where
 {
     let others = application.descriptors;
     let mut reactor = prepare(server, args, application)?;
-    raise_limit(args, others);
+    raise_limit(args, others, 1);
     let result = turn(&mut reactor);
     info!("stopped: {}", Figures(reactor.counters()));
     result
@@ -54,15 +53,39 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
-    let limits = LoopLimits {
-        connections_max: args.connections_max(),
-        idle_timeout: args.idle_timeout.limit(),
-        ..application.loop_limits
-    };
-    let mut reactor = start(args, limits, application.state)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot start the loop: {error}")))?;
+    let tls = Tls::load(&args.tls)?;
+    let (mut reactor, serving) = Serving::open(args, application, tls.clone())?;
     let mut cx = reactor.cx();
-    (application.start)(&mut cx)?;
+    signals::heed(tls.clone(), OneLoop, &mut cx)?;
+    for Socket { address, kind } in listen_on(server, args, Accept::default(), tls.as_ref())? {
+        let scheme = kind.scheme();
+        match kind {
+            Kind::Streams { listener, is_encrypted } => {
+                for listener in listener.into_listeners() {
+                    listener.register(&mut cx, serving.accept(is_encrypted)?)?;
+                }
+            }
+            Kind::Datagrams(sockets) => {
+                for socket in sockets {
+                    serving.serve_datagrams(socket, &mut cx)?;
+                }
+            }
+        }
+        info!("{} listening on {scheme}{address} with {}", server.name, Setting(args));
+    }
+    Ok(reactor)
+}
+
+/// Binds the sockets of a server: of all of its loops. Every listening socket comes from here.
+///
+/// # Errors
+/// One sentence that says which address cannot be listened on, and why.
+pub(crate) fn listen_on(
+    server: Server,
+    args: &ServerArgs,
+    accept: Accept,
+    tls: Option<&Tls>,
+) -> io::Result<Vec<Socket>> {
     let options = ListenOptions {
         unix_mode: args.unix_mode,
         dual_stack: args.dual_stack,
@@ -71,42 +94,14 @@ where
     };
     let default = [server.address.parse().map_err(io::Error::other)?];
     let endpoints = if args.listen.is_empty() { &default[..] } else { &args.listen };
-    let tls = load_certificates(args, endpoints, &mut cx)?;
-    let Application { limits: each, session, datagrams, .. } = application;
-    for socket in listen::bind_all(endpoints, &options, datagrams.is_some())? {
-        let bound = socket.address().clone();
-        let scheme = if matches!(socket, Socket::Encrypted(_)) { "tls://" } else { "" };
-        match (socket, &datagrams, &tls) {
-            (Socket::Streams(listener), ..) => {
-                let session = Rc::clone(&session);
-                Stream::serve(listener, each, &mut cx, move |peer| session(peer))?;
-            }
-            (Socket::Encrypted(listener), _, Some(tls)) => {
-                serve_encrypted(
-                    listener,
-                    Limits { handshake: args.tls.handshake_timeout(), ..each },
-                    Rc::clone(&session),
-                    tls.server().clone(),
-                    &mut cx,
-                )?;
-            }
-            (Socket::Datagrams(socket), Some(serve), _) => _ = serve(socket, each, &mut cx)?,
-            (Socket::Encrypted(_), _, None) | (Socket::Datagrams(_), None, _) => {}
-        }
-        info!("{} listening on {scheme}{bound} with {}, {limits}", server.name, args.backend);
-    }
-    Ok(reactor)
+    check_certificates(tls, endpoints)?;
+    let sharing = listen::Sharing { accept, threads: args.loops.threads };
+    listen::bind_all(endpoints, &options, server.datagram_port.is_some(), sharing)
 }
 
-/// Reads the certificates, and reads them again at `SIGUSR2`.
-fn load_certificates<A: 'static>(
-    args: &ServerArgs,
-    endpoints: &[Endpoint],
-    cx: &mut LoopCx<'_, A>,
-) -> io::Result<Option<Tls>> {
-    let tls = Tls::load(&args.tls)?;
-    let encrypted = endpoints.iter().find(|it| it.is_encrypted);
-    match (&tls, encrypted) {
+/// Checks that there are certificates where there are encrypted addresses.
+fn check_certificates(tls: Option<&Tls>, endpoints: &[Endpoint]) -> io::Result<()> {
+    match (tls, endpoints.iter().find(|it| it.is_encrypted)) {
         (None, Some(endpoint)) => {
             let text = format!("{endpoint} needs a certificate: give its file with --cert");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -116,43 +111,7 @@ fn load_certificates<A: 'static>(
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let shared = tls.clone();
-    cx.on_signals(&[Signal::USER_2], move |_, _| match &shared {
-        Some(tls) => tls.reload(),
-        None => info!("there are no certificates to read again"),
-    })?;
-    Ok(tls)
-}
-
-/// Accepts connections, each with a session behind TLS.
-fn serve_encrypted<A: 'static, S: Session<A> + 'static>(
-    listener: Listener,
-    limits: Limits,
-    session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
-    tls: TlsServer,
-    cx: &mut LoopCx<'_, A>,
-) -> io::Result<()> {
-    let limits = limits.shared()?;
-    let accept = move |accepted: Accepted, cx: &mut LoopCx<'_, A>| {
-        let link = Link::with_layer(session(accepted.peer()), tls.layer()?, Arc::clone(&limits));
-        Stream::over(link).register(accepted, cx).map(drop)
-    };
-    listener.register(cx, accept).map(drop)
-}
-
-/// Opens a loop that handles signals.
-fn start<A: 'static>(args: &ServerArgs, limits: LoopLimits, app: A) -> io::Result<Reactor<A>> {
-    let mut reactor = Reactor::with_backend(args.backend.open()?, limits, app)?;
-    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
-    // A process that was started with nohup is meant to outlive the terminal.
-    if !Signal::HANGUP.is_ignored() {
-        signals.push(Signal::HANGUP);
-    }
-    reactor.cx().on_signals(&signals, on_signal)?;
-    // A signal that comes after the loop has ended must not end the process before it exits by
-    // itself.
-    Signal::outlive(&signals)?;
-    Ok(reactor)
+    Ok(())
 }
 
 /// Turns the loop until the server was told to stop and has stopped gracefully.
@@ -167,18 +126,24 @@ fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
         !has_no_listener
     })?;
     if has_no_listener {
-        stop_gracefully(&"the last listener has ended", &mut reactor.cx());
+        OneLoop.stop_gracefully(&"the last listener has ended", &mut reactor.cx());
         reactor.run()?;
-        return Err(io::Error::other("stopped because no listener was left"));
+        return Err(no_listener_left());
     }
     Ok(())
 }
 
-/// Raises the limit of descriptors to what `connections_max` and `others` take, or as far as the system
-/// allows.
-fn raise_limit(args: &ServerArgs, others: usize) {
+/// Returns the error of a server that cannot be reached any more.
+pub(crate) fn no_listener_left() -> io::Error {
+    io::Error::other("stopped because no listener was left")
+}
+
+/// Raises the limit of descriptors to what the connections of all loops and `others`, for each of
+/// `loops`, take, or as far as the system allows.
+pub(crate) fn raise_limit(args: &ServerArgs, others: usize, loops: usize) {
     let connections = args.connections_max();
-    let wanted = connections.saturating_add(others).saturating_add(DESCRIPTORS_OF_ITS_OWN) as u64;
+    let each = others.saturating_add(DESCRIPTORS_OF_ITS_OWN);
+    let wanted = connections.saturating_add(each.saturating_mul(loops)) as u64;
     match raise_descriptor_limit(wanted) {
         // The default number of connections is a cap, not a request, so it needs no notice.
         Ok(limit) if limit < wanted && args.max_connections.is_some() => info!(
@@ -193,30 +158,53 @@ fn raise_limit(args: &ServerArgs, others: usize) {
     }
 }
 
-/// Stops gracefully at the first signal and at once at the second. A terminal that ends may send
-/// `SIGHUP` twice, so another `SIGHUP` changes nothing.
-fn on_signal<A>(signal: Signal, cx: &mut LoopCx<'_, A>) {
-    if signal == Signal::USER_1 {
+/// Carries out the signals of a server with one loop, which gets them itself.
+struct OneLoop;
+
+impl<A> Orders<A> for OneLoop {
+    fn log_counters(&mut self, cx: &mut LoopCx<'_, A>) {
         info!("{}", Figures(cx.counters()));
-    } else if !cx.is_stopping() {
-        stop_gracefully(&signal, cx);
-    } else if signal != Signal::HANGUP {
-        warn!("{signal} again: stopping at once");
+    }
+
+    fn is_stopping(&self, cx: &LoopCx<'_, A>) -> bool {
+        cx.is_stopping()
+    }
+
+    fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+        let left = cx.connections();
+        info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
+        cx.stop_gracefully(STOP_TIMEOUT);
+    }
+
+    fn stop(&mut self, cx: &mut LoopCx<'_, A>) {
         cx.stop();
     }
 }
 
-fn stop_gracefully<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-    let left = cx.connections();
-    info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
-    cx.stop_gracefully(STOP_TIMEOUT);
-}
-
-/// The counters of the loop, and the number of dropped log lines.
-struct Figures(Counters);
+/// The counters of a loop, or of all, and the number of dropped log lines.
+pub(crate) struct Figures(pub(crate) Counters);
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} log_lines_dropped={}", self.0, logs::lines_dropped())
+    }
+}
+
+/// How a server runs, for its first log lines.
+pub(crate) struct Setting<'a>(pub(crate) &'a ServerArgs);
+
+impl fmt::Display for Setting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(args) = self;
+        let limits = LoopLimits {
+            connections_max: args.connections_max(),
+            idle_timeout: args.idle_timeout.limit(),
+            ..LoopLimits::DEFAULT
+        };
+        write!(f, "{}, {limits}", args.backend)?;
+        if args.loops.threads > NonZeroUsize::MIN {
+            write!(f, ", {} loops", args.loops.threads)?;
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -56,13 +56,6 @@ pub struct TlsArgs {
     handshake_timeout: Duration,
 }
 
-impl TlsArgs {
-    /// Returns how long a handshake may take.
-    pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.handshake_timeout
-    }
-}
-
 impl Default for TlsArgs {
     /// Returns the arguments of a server without certificates.
     fn default() -> Self {
@@ -89,7 +82,7 @@ fn parse_version(text: &str) -> Result<Version, String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     server: TlsServer,
-    args: Rc<TlsArgs>,
+    args: Arc<TlsArgs>,
 }
 
 impl Tls {
@@ -102,12 +95,17 @@ impl Tls {
             return Ok(None);
         }
         let server = TlsServer::new(read(args)?)?;
-        Ok(Some(Self { server, args: Rc::new(args.clone()) }))
+        Ok(Some(Self { server, args: Arc::new(args.clone()) }))
     }
 
     /// Returns what connections share.
     pub(crate) fn server(&self) -> &TlsServer {
         &self.server
+    }
+
+    /// Returns how long a handshake may take.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.args.handshake_timeout
     }
 
     /// Reads the files again. If one cannot be used, the present certificates stay.

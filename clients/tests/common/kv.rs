@@ -4,7 +4,7 @@
 use protocol::tls::TlsServer;
 use reactor::BackendKind;
 use servers::kv::{self, App, KvArgs};
-use servers::{IdleTimeout, ServerArgs, TlsArgs};
+use servers::{IdleTimeout, LoopArgs, ServerArgs, TlsArgs};
 use testkit::Folder;
 
 use super::{IDLE, Server};
@@ -61,6 +61,7 @@ fn listen(password: Option<&str>, address: &str, tls: Option<TlsServer>) -> Serv
         max_connections: Some(1000),
         unix_mode: None,
         keepalive: IdleTimeout::Off,
+        loops: LoopArgs::default(),
         tls: TlsArgs::default(),
     };
     let own = KvArgs {

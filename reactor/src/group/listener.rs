@@ -51,6 +51,11 @@ impl GroupListener {
         self.listeners.first().map(Listener::address)
     }
 
+    /// Returns the sockets, for a program that has one loop after all.
+    pub fn into_listeners(self) -> Vec<Listener> {
+        self.listeners
+    }
+
     /// Returns how its connections reach the loops.
     pub fn accept(&self) -> Accept {
         self.accept

@@ -13,7 +13,7 @@ use super::event_fd::notify_raw;
 use super::{EventFd, check};
 
 /// The most loops of a process that listen to signals at a time.
-const SLOTS: usize = 64;
+const SLOTS: usize = 256;
 
 /// The part of a listener that the signal handler sees.
 struct Slot {

@@ -44,6 +44,7 @@ mod value;
 mod watches;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -116,11 +117,19 @@ const LOOP_LIMITS: LoopLimits = LoopLimits {
 /// Builds the server from its arguments.
 ///
 /// # Errors
-/// None at present. The signature is what [`run_with`](crate::run_with) expects.
+/// When there is to be more than one thread: all clients see the same keys, which belong to one loop.
 pub fn application(
     common: &ServerArgs,
     own: &KvArgs,
 ) -> io::Result<Application<App, Conversation<protocol::resp::Server, Connection>>> {
+    if common.loops.threads > NonZeroUsize::MIN {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "kv runs with one thread: all clients have to see the same keys, which belong to one loop \
+             and have no locks. Leave out --threads, or start several servers and divide the keys among \
+             them",
+        ));
+    }
     let config = Config {
         memory_max: own.maxmemory,
         password: own.requirepass.clone().unwrap_or_default(),

@@ -1,0 +1,57 @@
+//! The signals of a server, in one place: what the operator asks for, and what carries it out.
+
+use std::fmt;
+use std::io;
+
+use log::{info, warn};
+use reactor::{LoopCx, Signal};
+
+use crate::tls::Tls;
+
+/// Carries out what the operator asks for with a signal. It is called on a loop with the state `B`.
+pub(crate) trait Orders<B> {
+    /// Logs the counters (`SIGUSR1`).
+    fn log_counters(&mut self, cx: &mut LoopCx<'_, B>);
+
+    /// Returns whether the server was told to stop.
+    fn is_stopping(&self, cx: &LoopCx<'_, B>) -> bool;
+
+    /// Stops the server gracefully.
+    fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, B>);
+
+    /// Stops the server at once.
+    fn stop(&mut self, cx: &mut LoopCx<'_, B>);
+}
+
+/// Listens to the signals of a server.
+///
+/// The first signal to stop stops it gracefully, the second at once. A terminal that ends may send
+/// `SIGHUP` twice, so another `SIGHUP` changes nothing. `SIGUSR2` reads the certificates again.
+pub(crate) fn heed<B: 'static>(
+    tls: Option<Tls>,
+    mut orders: impl Orders<B> + 'static,
+    cx: &mut LoopCx<'_, B>,
+) -> io::Result<()> {
+    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
+    // A process that was started with nohup is meant to outlive the terminal.
+    if !Signal::HANGUP.is_ignored() {
+        signals.push(Signal::HANGUP);
+    }
+    cx.on_signals(&signals, move |signal, cx| {
+        if signal == Signal::USER_1 {
+            orders.log_counters(cx);
+        } else if !orders.is_stopping(cx) {
+            orders.stop_gracefully(&signal, cx);
+        } else if signal != Signal::HANGUP {
+            warn!("{signal} again: stopping at once");
+            orders.stop(cx);
+        }
+    })?;
+    cx.on_signals(&[Signal::USER_2], move |_, _| match &tls {
+        Some(tls) => tls.reload(),
+        None => info!("there are no certificates to read again"),
+    })?;
+    // A signal that comes after the loop has ended must not end the process before it exits by
+    // itself.
+    Signal::outlive(&signals)
+}
