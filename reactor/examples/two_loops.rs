@@ -6,9 +6,11 @@
 
 use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
-use reactor::{Address, ListenOptions, Listener, Reactor, Stream};
+use reactor::{
+    Accept, Group, GroupListener, GroupOptions, ListenOptions, Member, Reactor, Stream,
+};
 use std::io;
-use std::thread;
+use std::num::NonZeroUsize;
 
 /// Answers each line with the number of its loop, which is the application's state.
 struct Number;
@@ -25,25 +27,23 @@ impl Service<Lines, usize> for Number {
     }
 }
 
-fn listen(address: &Address) -> io::Result<Listener> {
-    Listener::bind(address, &ListenOptions { reuse_port: true, ..ListenOptions::DEFAULT })
-}
-
-/// Runs a loop on this thread. A reactor is not `Send`, so each thread makes its own.
-fn run(number: usize, listener: Listener) -> io::Result<()> {
-    let mut reactor = Reactor::new(number)?;
-    let make = |_peer| Conversation::new(Lines::default(), Number);
-    Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), make)?;
-    reactor.run()
+/// Makes a loop. It is called on the thread of each.
+fn make(member: &Member<usize>) -> io::Result<Reactor<usize>> {
+    let mut reactor = Reactor::new(member.index() + 1)?;
+    member.accept(0, &mut reactor.cx(), |accepted, cx| {
+        let session = Conversation::new(Lines::default(), Number);
+        Stream::new(session, Limits::DEFAULT).register(accepted, cx).map(drop)
+    })?;
+    Ok(reactor)
 }
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
-    let first = listen(&address.parse().map_err(io::Error::other)?)?;
-    // The port that the kernel chose, where that was left to it.
-    let second = listen(first.address())?;
-    println!("listening on {}", first.address());
-    let other = thread::spawn(move || run(2, second));
-    run(1, first)?;
-    other.join().expect("the other loop does not panic")
+    let address = address.parse().map_err(io::Error::other)?;
+    let threads = NonZeroUsize::MIN.saturating_add(1);
+    let options = ListenOptions::DEFAULT;
+    let listener = GroupListener::bind(&address, &options, Accept::ReusePort, threads)?;
+    println!("listening on {}", listener.address().unwrap_or(&address));
+    let options = GroupOptions { threads, ..GroupOptions::default() };
+    Group::start(options, vec![listener], make, |_| ())?.join().check()
 }
