@@ -6,9 +6,7 @@
 
 use protocol::codecs::Lines;
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service};
-use reactor::{
-    Accept, Group, GroupListener, GroupOptions, ListenOptions, Member, Reactor, Stream,
-};
+use reactor::{Accept, Group, GroupListener, GroupOptions, ListenOptions, Member, Reactor, Stream};
 use std::io;
 use std::num::NonZeroUsize;
 

@@ -140,14 +140,15 @@ impl Plan {
     }
 
     /// Makes a loop, with a state of its own, which serves its share.
-    fn make<E, A, S>(
+    fn make<E, A, S, F>(
         &self,
         member: &Member<A>,
         cli: &Cli<E>,
         tls: Option<Tls>,
-        build: &dyn Fn(&ServerArgs, &E) -> io::Result<Application<A, S>>,
+        build: &F,
     ) -> io::Result<Reactor<A>>
     where
+        F: Fn(&ServerArgs, &E) -> io::Result<Application<A, S>>,
         E: Args,
         A: 'static,
         S: Session<A> + 'static,

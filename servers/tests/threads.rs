@@ -41,8 +41,9 @@ fn counters(server: &Daemon) -> HashMap<String, HashMap<String, u64>> {
         let (front, rest) = line.split_once(": connections=")?;
         let name = front.rsplit_once("] ").map_or(front, |it| it.1).to_owned();
         let pairs = rest.split_whitespace().filter_map(|word| word.split_once('='));
-        let mut all: HashMap<String, u64> =
-            pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect();
+        let mut all: HashMap<String, u64> = pairs
+            .filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?)))
+            .collect();
         all.insert("connections".to_owned(), rest.split(' ').next()?.parse().ok()?);
         Some((name, all))
     };
@@ -165,7 +166,9 @@ fn ten_thousand_connections_are_handed_over_evenly_to_four_loops() {
     const OTHERS: u64 = 200;
     let limit = reactor::raise_descriptor_limit(WANTED as u64 + OTHERS).expect("it can be raised");
     if limit < WANTED as u64 + OTHERS {
-        testkit::skip(&format!("10,000 connections need more descriptors than {limit} (ulimit -Hn)"));
+        testkit::skip(&format!(
+            "10,000 connections need more descriptors than {limit} (ulimit -Hn)"
+        ));
         return;
     }
     let args = ["--threads", "4", "--accept", "handover", "--idle-timeout", "off"];
@@ -225,10 +228,9 @@ fn steady_load_is_unharmed_by_a_storm_of_two_thousand_connects() {
                     is_over.store(true, Ordering::Release);
                     crowd.len()
                 });
-                let times =
-                    exchange_until(&mut steady, |count| {
-                        is_over.load(Ordering::Acquire) && count > 100
-                    });
+                let times = exchange_until(&mut steady, |count| {
+                    is_over.load(Ordering::Acquire) && count > 100
+                });
                 (percentile_99(&times), storm.join().expect("all are served"))
             });
             assert_eq!(served, STORM);

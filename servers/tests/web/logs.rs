@@ -41,6 +41,33 @@ fn each_request_has_a_line_and_a_moved_log_is_opened_again() {
 }
 
 #[test]
+fn several_loops_append_whole_lines_to_one_log_and_open_it_again() {
+    let folder = crate::folder("web-log-loops", &[("a", "hello")]);
+    let log = folder.file("log");
+    let site = Site::start(folder, &["--access-log", &log, "--threads", "3"]);
+    let count = |path: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        assert!(text.lines().all(|line| line.starts_with("127.0.0.1 - - [")), "{text}");
+        text.lines().count()
+    };
+    let ask = || {
+        let answer = site.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    };
+    (0..30).for_each(|_| ask());
+    wait_until("a line for each request", || count(&log) == 30);
+    let old = site.folder.file("old");
+    fs::rename(&log, &old).expect("it is moved");
+    site.server.signal("USR2");
+    wait_until("the new file", || {
+        ask();
+        count(&log) > 0
+    });
+    let (code, _) = site.server.stop();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
 fn lines_may_be_json() {
     if !has_peer("curl") || !has_peer("python3") {
         return;
