@@ -7,7 +7,8 @@ use crate::group::Balance;
 use crate::group::inbox::Inbox;
 use crate::group::seat::{Seat, Waiting};
 use crate::group::watch::OpenListener;
-use crate::net::acceptor::{Accepted, Room, Shortage, Takes};
+use crate::net::acceptor::Accepted;
+use crate::net::taking::{Room, Shortage, Takes};
 use crate::{LoopCx, Token};
 
 /// A loop to hand connections over to.

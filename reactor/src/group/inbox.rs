@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use log::warn;
 
 use crate::group::seat::Seat;
-use crate::net::acceptor::{Accepted, Drops, Room, room_of_loop};
+use crate::net::acceptor::Accepted;
+use crate::net::taking::{Drops, Room, room_of_loop};
 use crate::{Address, Cx, Handler, LoopCx, Reason, Waker};
 
 /// The connections of one listener that were handed over to one loop.

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::net::acceptor::{Accepted, Acceptor, Takes};
+use crate::net::acceptor::{Accepted, Acceptor};
 use crate::net::socket_file::{Failure, SocketFile, named};
+use crate::net::taking::Takes;
 use crate::source::handler::exhaustion;
 use crate::source::registration::Sharing;
 use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, Token, kernel};

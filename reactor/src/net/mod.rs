@@ -14,3 +14,4 @@ pub(crate) mod options;
 pub(crate) mod resolver;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
+pub(crate) mod taking;
