@@ -96,7 +96,7 @@ impl Socket {
             return Ok(Self { address, kind: Kind::Datagrams(sockets) });
         }
         let Sharing { mut accept, threads } = sharing;
-        if accept == Accept::ReusePort && matches!(address, Address::Unix(_)) {
+        if accept == Accept::ReusePort && address.is_unix() {
             accept = Accept::default();
             info!("{address}: a Unix socket cannot be bound twice: connections are {accept}");
         }
