@@ -33,6 +33,10 @@ impl Gate {
         self.opens.notify_all();
     }
 
+    fn shut(&self) {
+        *self.is_open.lock().expect("no thread panics") = false;
+    }
+
     fn pass(&self) {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         let mut is_open = self.is_open.lock().expect("no thread panics");
@@ -157,6 +161,32 @@ fn what_is_too_much_is_refused_at_once() {
         assert!(reactor.app[3..].iter().all(|(_, answer)| answer.is_ok()));
         assert_eq!(gate.lookups(), 2, "\"one\" and \"four\"");
     });
+}
+
+#[test]
+fn lookups_that_are_cancelled_leave_no_work_behind() {
+    let options = ResolverOptions { threads_max: 1, waiting_max: 3, ..ResolverOptions::DEFAULT };
+    let (resolver, gate) = gated(options);
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Answers>| {
+        let before = gate.lookups();
+        ask(&resolver, "holds the thread", &mut reactor.cx());
+        testkit::wait_until("it is looked up", || gate.lookups() == before + 1);
+        for number in 1..100 {
+            let token = ask(&resolver, &number.to_string(), &mut reactor.cx());
+            reactor.cx().close(token);
+            turn_until(&mut reactor, |reactor| reactor.app.len() == number);
+            assert_eq!(kind(&reactor.app[number - 1].1), Some(ResolveErrorKind::Cancelled));
+        }
+        for name in ["one", "two"] {
+            ask(&resolver, name, &mut reactor.cx());
+        }
+        gate.open();
+        turn_until(&mut reactor, |reactor| reactor.app.len() == 102);
+        assert!(reactor.app[99..].iter().all(|(_, answer)| answer.is_ok()));
+        assert_eq!(gate.lookups(), before + 3);
+        gate.shut();
+    });
+    gate.open();
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod offload;
 mod options;
 mod queue;
 mod simulated;
+mod state;
 mod threads;
 mod work;
 
@@ -18,9 +19,10 @@ pub use error::{JobError, SubmitError, SubmitErrorKind};
 pub use job::Job;
 pub use offload::Offload;
 pub use options::{ThreadPoolCounts, ThreadPoolOptions};
-pub use queue::Shutdown;
+pub use state::Shutdown;
 
-use crate::pool::queue::{Entrant, Queue};
+use crate::pool::queue::Queue;
+use crate::pool::state::Entrant;
 use crate::pool::work::Slot;
 use crate::{Cx, Waker, kernel};
 
@@ -74,6 +76,17 @@ impl ThreadPool {
             threads::start(&pool.queue, options.threads_min)?;
         }
         Ok(pool)
+    }
+
+    /// Returns a pool that starts its first thread when there is a job, whatever the thread that
+    /// makes the pool. The limits are valid, and their minimum is zero.
+    pub(crate) fn without_minimum(options: ThreadPoolOptions) -> Self {
+        Self { queue: Arc::new(Queue::new(options)), has_threads: true }
+    }
+
+    /// Returns whether a fork has copied it without its threads.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.queue.is_copy()
     }
 
     /// Returns the limits.

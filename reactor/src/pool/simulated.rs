@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::error::JobError;
-use crate::pool::queue::{Queue, Shutdown};
+use crate::pool::queue::Queue;
+use crate::pool::state::Shutdown;
 use crate::pool::work::Work;
 use crate::{Cx, Expired, Handler, LoopCx, Reason, kernel};
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use log::error;
 
 use crate::pool::error::JobError;
-use crate::pool::queue::{Manager, Queue, Shutdown, State, refuse_all};
+use crate::pool::queue::Queue;
+use crate::pool::state::{Manager, Shutdown, State, refuse_all};
 use crate::sync::{MutexGuard, thread};
 use crate::sys;
 

@@ -13,8 +13,8 @@ const SWARM_MAX: u32 = 500_000;
 /// An opportunity is each operation, segment, connection, accept or wait that the fault can strike.
 /// The faults of hosts and of pairs of hosts have one in every 100 ms of virtual time, besides
 /// [`Fault::ClockDrift`] and [`Fault::KillStarting`], which have one at each start of a program.
-/// [`Fault::Chance`] has one at each call of [`chance`](super::chance), and those of names at each
-/// lookup.
+/// [`Fault::Chance`] has one at each call of [`chance`](super::chance) and each job of a
+/// [`ThreadPool`](crate::ThreadPool), and those of names at each lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     rates: BTreeMap<Fault, u32>,

@@ -55,7 +55,8 @@
 //! - what [`Cx::try_io`](crate::Cx::try_io) calls: the descriptor of a simulated connection is a
 //!   pipe, on which nothing else works. Descriptors that the simulation does not know, such as pipes
 //!   and files, are watched and used as they are;
-//! - other threads, which run when they like, and sleeping.
+//! - other threads, which run when they like, and sleeping. The jobs of a
+//!   [`ThreadPool`](crate::ThreadPool) run on the loop instead.
 //!
 //! [`Reactor`]: crate::Reactor
 //! [`Reactor::new`]: crate::Reactor::new

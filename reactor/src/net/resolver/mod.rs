@@ -26,7 +26,7 @@ use crate::{Cx, LoopCx, Token};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolverOptions {
     /// How many lookups run at once, each on a thread of its own. Threads are started when they are
-    /// needed, and end after 10 s without work. Default 4: a lookup mostly waits for a name server.
+    /// needed, and end after 5 to 10 s without work. Default 4: a lookup mostly waits for a name server.
     /// When all of them wait for a dead one, other lookups have to wait too.
     pub threads_max: usize,
     /// How many lookups may wait for an answer, those that share one included. Default 1,024.

@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -13,10 +12,7 @@ use crate::net::resolver::error::{ResolveError, ResolveErrorKind};
 use crate::net::resolver::flights::{Answer, Flights, Joined, Waiter};
 use crate::net::resolver::query::Query;
 use crate::net::resolver::resolved::Resolved;
-use crate::sys::{self, Process};
-
-/// How long a thread without work stays.
-const IDLE: Duration = Duration::from_secs(10);
+use crate::{ThreadPool, ThreadPoolOptions};
 
 /// Looks a question up. It may block.
 pub(super) type LookUp = dyn Fn(&Query) -> Result<Resolved, ResolveError> + Send + Sync;
@@ -26,21 +22,57 @@ pub(super) struct Pool {
     pub(super) options: ResolverOptions,
     /// The number of the pool within the process.
     pub(super) number: u64,
-    /// The process that made it. Another one has none of its threads.
-    process: Process,
     look_up: Box<LookUp>,
     last_id: AtomicU64,
-    state: Mutex<State>,
-    /// Notified when there is a lookup to start.
-    work: Condvar,
+    flights: Mutex<Flights>,
+    /// Each of its jobs takes the next question that nothing looks up yet.
+    threads: ThreadPool,
 }
 
-#[derive(Default)]
-struct State {
-    flights: Flights,
-    threads: usize,
-    /// The threads that wait for work.
-    idle: usize,
+/// Returns the limits of the threads of a resolver. A lookup starts a thread if none is free, and all
+/// threads end when there is nothing to do.
+fn thread_options(options: &ResolverOptions) -> ThreadPoolOptions {
+    ThreadPoolOptions {
+        name: "resolver",
+        threads_min: 0,
+        threads_max: options.threads_max,
+        queue_max: options.waiting_max,
+        grow_step: 1,
+        grow_after: Duration::ZERO,
+        shrink_step: options.threads_max,
+        shrink_after: Duration::from_secs(5),
+        ..ThreadPoolOptions::DEFAULT
+    }
+}
+
+/// The job that takes the next question. If it is dropped without being run, no thread can be
+/// started.
+struct Errand(Option<Arc<Pool>>);
+
+impl Errand {
+    fn run(mut self) {
+        if let Some((pool, query)) = self.take() {
+            let answer = pool.answer(&query);
+            pool.finish(&query, &answer);
+        }
+    }
+
+    /// Takes the next question, if there is one: what asked for it may not wait any more.
+    fn take(&mut self) -> Option<(Arc<Pool>, Query)> {
+        let pool = self.0.take()?;
+        let query = pool.lock().start_next()?;
+        Some((pool, query))
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if let Some((pool, query)) = self.take() {
+            let detail = "no thread can be started; the log says why".to_owned();
+            let kind = ResolveErrorKind::Failed;
+            pool.finish(&query, &Err(ResolveError::with_detail(query.clone(), kind, detail)));
+        }
+    }
 }
 
 impl Pool {
@@ -49,17 +81,16 @@ impl Pool {
         Self {
             options,
             number: LAST.fetch_add(1, Ordering::Relaxed),
-            process: Process::this(),
             look_up,
             last_id: AtomicU64::new(0),
-            state: Mutex::default(),
-            work: Condvar::new(),
+            flights: Mutex::default(),
+            threads: ThreadPool::without_minimum(thread_options(&options)),
         }
     }
 
     /// Returns whether a fork has copied it without its threads. Nothing may wait for its lock then.
     pub(super) fn is_copy(&self) -> bool {
-        self.process.is_another()
+        self.threads.is_copy()
     }
 
     /// Returns a number for a source that waits.
@@ -67,9 +98,9 @@ impl Pool {
         self.last_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns the state, also after a thread panicked: it is consistent between operations.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the lookups, also after a thread panicked: they are consistent between operations.
+    fn lock(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks `query` up for a source, unless a lookup of it is under way.
@@ -82,67 +113,22 @@ impl Pool {
             return Err(ResolveErrorKind::Forked);
         }
         let most = self.options.waiting_max;
-        let mut state = self.lock();
-        match state.flights.join(query, waiter, most) {
+        let mut flights = self.lock();
+        match flights.join(query, waiter, most) {
             Joined::Full => return Err(ResolveErrorKind::TooManyWaiting(most)),
             Joined::Another => return Ok(()),
             Joined::First => {}
         }
-        if state.flights.queued() <= state.idle {
-            self.work.notify_one();
-        } else if state.threads < self.options.threads_max {
-            self.start_thread(state);
+        let queued = flights.queued();
+        drop(flights);
+        // The errands of lookups that nothing waits for any more serve others.
+        if self.threads.counts().queued < queued {
+            let errand = Errand(Some(Arc::clone(self)));
+            if let Ok(job) = self.threads.try_submit(move || errand.run()) {
+                job.detach();
+            }
         }
         Ok(())
-    }
-
-    /// Starts a thread. Without any thread, what waits fails.
-    fn start_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let pool = Arc::clone(self);
-        let work = move || {
-            while let Some(query) = pool.next_query() {
-                let answer = pool.answer(&query);
-                pool.finish(&query, &answer);
-            }
-        };
-        let thread = thread::Builder::new().name("resolver".to_owned());
-        let started = sys::with_signals_blocked(|| thread.spawn(work));
-        match started {
-            Ok(_) => state.threads += 1,
-            Err(_) if state.threads > 0 => {}
-            Err(error) => {
-                let mut failed = Vec::new();
-                while let Some(query) = state.flights.start_next() {
-                    failed.push(query);
-                }
-                drop(state);
-                for query in failed {
-                    let detail = format!("no thread can be started: {error}");
-                    let kind = ResolveErrorKind::Failed;
-                    let failure = ResolveError::with_detail(query.clone(), kind, detail);
-                    self.finish(&query, &Err(failure));
-                }
-            }
-        }
-    }
-
-    /// Waits for a lookup to start. Returns `None` if the thread is not needed any more.
-    fn next_query(&self) -> Option<Query> {
-        let mut state = self.lock();
-        loop {
-            if let Some(query) = state.flights.start_next() {
-                return Some(query);
-            }
-            state.idle += 1;
-            let waited = self.work.wait_timeout(state, IDLE);
-            let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            state.idle -= 1;
-            if waited.timed_out() && state.flights.queued() == 0 {
-                state.threads -= 1;
-                return None;
-            }
-        }
     }
 
     /// Looks a question up.
@@ -165,7 +151,7 @@ impl Pool {
     }
 
     fn finish(&self, query: &Query, answer: &Answer) {
-        let waiters = self.lock().flights.finish(query);
+        let waiters = self.lock().finish(query);
         for waiter in waiters {
             waiter.answer(answer.clone());
         }
@@ -174,7 +160,7 @@ impl Pool {
     /// Forgets a source that does not wait any more.
     pub(super) fn leave(&self, query: &Query, id: u64) {
         if !self.is_copy() {
-            self.lock().flights.leave(query, id);
+            self.lock().leave(query, id);
         }
     }
 }
