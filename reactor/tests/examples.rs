@@ -164,6 +164,8 @@ fn chat_client_survives_the_end_of_the_chat_and_sends_what_was_typed_meanwhile()
     assert_eq!(read_line(&mut BufReader::new(&other)), "hello yourself\n");
     drop(other);
     chat.child.kill().expect("it runs");
+    // A process that ends may close its connections before its listener.
+    chat.child.wait().expect("it is a child");
     member.line("disconnected");
     typed.write_all(b"is anybody there?\n").expect("it is read");
     // The port may still be that of connections that have ended, which a listener does not mind.
