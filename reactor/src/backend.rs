@@ -150,6 +150,16 @@ pub trait Backend {
         }
     }
 
+    /// Returns a new backend of the same kind that watches nothing, for a loop in a forked process
+    /// ([`Reactor::rebuild`](crate::Reactor::rebuild)). The default refuses.
+    ///
+    /// # Errors
+    /// When it cannot be opened again, or the kernel gives no descriptor for it.
+    fn reopen(&self) -> io::Result<Box<dyn Backend>> {
+        let text = format!("the backend {} cannot be opened again", self.name());
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
     /// Returns a descriptor that becomes readable when there are events, for hosting the loop in
     /// another. Only backends that are a descriptor themselves have one.
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -107,6 +107,14 @@ impl Subscription {
         sys::Subscription::new(numbers).map(|(it, fd)| (Self::System(it), fd))
     }
 
+    /// Returns a descriptor for this process, after a fork; `None` on a simulated host, which has none.
+    pub(crate) fn renewed(&self) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Self::System(subscription) => subscription.renewed().map(Some),
+            Self::Simulated(_) => Ok(None),
+        }
+    }
+
     /// Returns the signals that have arrived since the last call, one bit each. Call it after
     /// reading the descriptor: a signal in between makes that readable again.
     pub(crate) fn take_pending(&self) -> u64 {

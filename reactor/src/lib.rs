@@ -46,6 +46,8 @@
 //!   which does all I/O. Code that belongs to no source gets a [`LoopCx`].
 //! - [`Cx::after`], [`Cx::every`] and [`Cx::set_timer`] are timers; [`Cx::on_signals`] delivers
 //!   signals.
+//! - A [`Child`] is a process that the loop watches. [`Cx::send_descriptors`] passes descriptors to
+//!   another process.
 //! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources.
 //! - A [`ThreadPool`] runs what blocks or takes long. An [`Offload`] hands it over for a service, which
 //!   is resumed with the result.
@@ -81,6 +83,7 @@ mod planted;
 #[doc(hidden)]
 pub mod planted;
 mod pool;
+mod process;
 mod reactor;
 pub mod sim;
 mod source;
@@ -117,6 +120,9 @@ pub use pool::{
     Job, JobError, Offload, Shutdown, SubmitError, SubmitErrorKind, ThreadPool, ThreadPoolCounts,
     ThreadPoolOptions,
 };
+pub use process::child::{Child, ChildOptions, WhenLeft};
+pub use process::fork::{Fork, fork};
+pub use process::unavailable::PidfdUnavailable;
 pub use reactor::Reactor;
 pub use reactor::counters::Counters;
 pub use reactor::departures::Departure;

@@ -61,6 +61,10 @@ mod primitives {
             self.real.duplicate()
         }
 
+        pub(crate) fn renew(&self) -> io::Result<()> {
+            self.real.renew()
+        }
+
         /// Returns whether there was a notification since the last call.
         pub(crate) fn take(&self) -> bool {
             std::mem::take(&mut *self.is_notified.lock().expect("no model panics with it"))

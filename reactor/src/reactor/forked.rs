@@ -17,8 +17,8 @@ pub struct Forked;
 impl fmt::Display for Forked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "this loop belongs to the process that this one was forked from: drop it here, and make \
-             a new Reactor",
+            "this loop belongs to the process that this one was forked from: rebuild it here \
+             (Reactor::rebuild), or drop it and make a new Reactor",
         )
     }
 }

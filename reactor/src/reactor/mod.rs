@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod notifier;
 pub(crate) mod patience;
 pub(crate) mod peers;
+mod rebuild;
 pub(crate) mod remote;
 pub(crate) mod run_queue;
 mod strategy;
@@ -46,7 +47,8 @@ use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, 
 /// as before.
 ///
 /// Dropping a reactor ends every source with [`Reason::Stopped`]. After a `fork(2)`, the child may
-/// drop its copy and make a new reactor; any other operation on the copy is refused ([`Forked`]).
+/// [rebuild](Self::rebuild) its copy, or drop it and make a new reactor; any other operation on the
+/// copy is refused ([`Forked`]).
 ///
 /// [`Forked`]: crate::Forked
 ///

@@ -11,7 +11,7 @@ use crate::reactor::remote::PostError;
 use crate::reactor::trim::Table;
 use crate::reactor::waker::Target;
 use crate::sync::{AtomicBool, EventFd, Mutex, MutexGuard, this_thread};
-use crate::sys::Process;
+use crate::sys::Owner;
 
 /// Wakes that wait for the loop to take them, one a waker at most.
 pub(crate) type Wakes = Vec<Arc<Target>>;
@@ -26,7 +26,7 @@ pub(crate) struct Notifier {
     is_turning: AtomicBool,
     event: EventFd,
     /// The process of the loop.
-    process: Process,
+    process: Owner,
     /// The thread of the loop.
     thread: usize,
     /// Whether the loop is gone.
@@ -42,7 +42,7 @@ impl Notifier {
             pending: AtomicBool::new(false),
             is_turning: AtomicBool::new(false),
             event: EventFd::new()?,
-            process: Process::this(),
+            process: Owner::this(),
             thread: this_thread(),
             closed: AtomicBool::new(false),
             wakes: Mutex::new(Wakes::new()),
@@ -133,6 +133,17 @@ impl Notifier {
     /// Returns an error in a forked process: the loop runs in the other one.
     pub(crate) fn refuse_copy(&self) -> Result<(), PostError> {
         if self.process.is_another() { Err(PostError::Forked) } else { Ok(()) }
+    }
+
+    /// Makes this the notifier of a loop of the calling process, which a fork has copied. The other
+    /// process has its own.
+    pub(crate) fn take_over(&self) -> io::Result<()> {
+        self.event.renew()?;
+        self.process.take_over();
+        // What waited for the loop before is noticed.
+        self.signalled.store(true, Ordering::SeqCst);
+        self.event.notify();
+        Ok(())
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -110,6 +110,11 @@ impl<A: 'static> Handler<A> for MailboxSource {
         Ok(())
     }
 
+    fn rebuilt(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let fd = cx.core.notifier.descriptor()?;
+        cx.replace_fd(fd)
+    }
+
     fn name(&self) -> &'static str {
         "reactor::Remote"
     }

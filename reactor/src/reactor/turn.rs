@@ -139,7 +139,7 @@ impl<A: 'static> Reactor<A> {
         // again wait for the next turn.
         for told in 0..self.core.to_notify.len() {
             let RunState::Stopping { .. } = self.core.run_state else { return };
-            if !self.may_call(told) {
+            if !self.may_call(told) || self.core.is_copy() {
                 return;
             }
             let Some(tag) = self.core.to_notify.pop_front() else { return };
@@ -263,7 +263,7 @@ impl<A: 'static> Reactor<A> {
     fn expire(&mut self) {
         // If the loop stops now, the remaining timers fire when it is run again.
         for called in 0..self.core.collect_due() {
-            if !self.may_call(called) {
+            if !self.may_call(called) || self.core.is_copy() {
                 return;
             }
             let Some((tag, timer)) = self.core.next_due() else { continue };

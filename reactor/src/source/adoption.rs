@@ -56,6 +56,12 @@ impl<A> Cx<'_, A> {
         Ok(own.fd.take())
     }
 
+    /// Replaces the descriptor of this source by another one of the same kind, to be read alone.
+    pub(crate) fn replace_fd(&mut self, fd: OwnedFd) -> io::Result<()> {
+        drop(self.take_fd()?);
+        self.adopt_fd(fd, ExhaustedBy::WouldBlock, Interest::READ, Readiness::NONE)
+    }
+
     /// Gives this source, which has none, a non-blocking descriptor that no other code has, and makes
     /// the backend watch it with `interest`. `ready` is what it is assumed to be ready for, until an
     /// operation blocks.

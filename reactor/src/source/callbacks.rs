@@ -51,6 +51,8 @@ pub struct Signal(i32);
 impl Signal {
     /// `SIGINT`: the user typed the interrupt character.
     pub const INTERRUPT: Self = Self(libc::SIGINT);
+    /// `SIGKILL`: ends a process, which cannot prevent it. A loop cannot listen to it.
+    pub const KILL: Self = Self(libc::SIGKILL);
     /// `SIGTERM`: a request to end the process.
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// `SIGHUP`: the terminal is gone; by convention, daemons read their configuration again.
@@ -100,6 +102,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::INTERRUPT => f.write_str("SIGINT"),
+            Self::KILL => f.write_str("SIGKILL"),
             Self::TERMINATE => f.write_str("SIGTERM"),
             Self::HANGUP => f.write_str("SIGHUP"),
             Self::USER_1 => f.write_str("SIGUSR1"),
@@ -126,6 +129,10 @@ impl<A, F: FnMut(Signal, &mut LoopCx<'_, A>)> Handler<A> for Signals<F> {
             (self.call)(Signal(number), &mut cx.outside());
         }
         Ok(())
+    }
+
+    fn rebuilt(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.subscription.renewed()?.map_or(Ok(()), |fd| cx.replace_fd(fd))
     }
 
     fn name(&self) -> &'static str {

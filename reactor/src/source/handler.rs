@@ -93,6 +93,17 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
+    /// Called in a forked process whose copy of the loop was rebuilt
+    /// ([`Reactor::rebuild`](crate::Reactor::rebuild)). The descriptor is shared with the other
+    /// process, which may go on with it. The default goes on with it here too.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn rebuilt(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Called when the source has ended: its descriptor is closed, and its token is no longer
     /// valid. It is called exactly once, and nothing is called after it (law 2).
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {

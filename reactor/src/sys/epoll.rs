@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{check, pointer, reported};
 use crate::reactor::trim::KEPT;
+use crate::source::handler::explained;
 use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 /// The size of the first array of events. It doubles whenever a wait fills it (P3).
@@ -285,6 +286,12 @@ impl Backend for Epoll {
 
     fn forgets_what_is_closed(&self) -> bool {
         self.trigger == Trigger::Edge
+    }
+
+    fn reopen(&self) -> io::Result<Box<dyn Backend>> {
+        Self::new(self.trigger)
+            .map(|new| Box::new(new) as Box<dyn Backend>)
+            .map_err(|error| explained("epoll_create1", error))
     }
 
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {

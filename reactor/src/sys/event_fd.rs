@@ -24,6 +24,15 @@ impl EventFd {
         notify_raw(self.fd.as_raw_fd());
     }
 
+    /// Replaces the event by a new one that has the same number, so that a forked process and its
+    /// original no longer share it. Other descriptors of the event are not changed.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let new = Self::new()?;
+        let (from, to) = (new.fd.as_raw_fd(), self.fd.as_raw_fd());
+        // SAFETY: dup3 takes no pointer, and this value owns the number that is replaced.
+        check(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(drop)
+    }
+
     /// Returns another descriptor of the same event.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()

@@ -122,6 +122,16 @@ pub(crate) fn ready_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Re
     Ok(poll::readiness(entry.revents))
 }
 
+/// Waits until one of `fds` has input, has ended, or a signal arrives (`poll(2)`).
+pub(crate) fn wait_for_input(fds: Vec<BorrowedFd<'_>>) -> io::Result<()> {
+    let entry =
+        |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<libc::pollfd> = fds.into_iter().map(entry).collect();
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: there are `count` valid entries, which outlive the call.
+    super::reported(unsafe { libc::poll(entries.as_mut_ptr(), count, -1) }).map(drop)
+}
+
 /// Makes a descriptor non-blocking (`fcntl(2)`).
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_GETFL takes no pointer.

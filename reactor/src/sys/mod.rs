@@ -11,11 +11,13 @@ mod control;
 mod datagram;
 mod epoll;
 mod event_fd;
+mod fork;
 mod io_calls;
 mod mask;
 mod multicast;
 mod names;
 mod passing;
+mod pidfd;
 mod plain;
 mod poll;
 mod prefetch;
@@ -38,8 +40,10 @@ pub(crate) use datagram::{
 };
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
+pub(crate) use fork::fork;
 pub(crate) use io_calls::{
-    SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking, writev,
+    SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking,
+    wait_for_input, writev,
 };
 pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
@@ -47,10 +51,11 @@ pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, look
 pub(crate) use passing::{
     DESCRIPTORS_MAX, Message, Waiting, is_unix_socket, receive_descriptors, send_descriptors,
 };
+pub(crate) use pidfd::{Pidfd, forgets_children, spawn_with_default_signals};
 pub(crate) use plain::Plain;
 pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
-pub(crate) use process::Process;
+pub(crate) use process::{Owner, Process};
 pub(crate) use resource::effective_user;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;

@@ -127,6 +127,10 @@ impl Backend for Poll {
         Ok(())
     }
 
+    fn reopen(&self) -> io::Result<Box<dyn Backend>> {
+        Ok(Box::new(Self::new()))
+    }
+
     fn wait_call(&self) -> &'static str {
         "ppoll"
     }

@@ -38,6 +38,32 @@ impl Process {
     }
 }
 
+/// The process that owns an object. Another one may take it over after a fork.
+pub(crate) struct Owner {
+    number: AtomicU32,
+    process: Process,
+}
+
+impl Owner {
+    /// Returns this process as the owner.
+    pub(crate) fn this() -> Self {
+        let process = Process::this();
+        Self { number: AtomicU32::new(process.number), process }
+    }
+
+    /// Makes the calling process the owner.
+    pub(crate) fn take_over(&self) {
+        self.number.store(Process::this().number, Ordering::Relaxed);
+    }
+
+    /// Returns whether the calling process is not the owner.
+    #[inline]
+    pub(crate) fn is_another(&self) -> bool {
+        let number = self.number.load(Ordering::Relaxed);
+        Process { number, ..self.process }.is_another()
+    }
+}
+
 /// Returns an atomic that is zero at first, and zero again in each forked process.
 fn cleared_by_fork() -> Option<&'static AtomicU32> {
     const SIZE: usize = size_of::<AtomicU32>();
@@ -238,6 +264,83 @@ mod tests {
             }
             assert!(result.is_ok() && was_well(child));
             assert_eq!(reactor.app.woken, 2);
+            check_undisturbed(&mut reactor, &mut far);
+        });
+    }
+
+    /// Returns whether all that a rebuilt copy should do works. Its other process does nothing
+    /// meanwhile.
+    fn works_anew(copy: &mut Reactor<Shared>, far: &mut [UnixStream]) -> io::Result<bool> {
+        copy.rebuild()?;
+        // What was posted before the fork, and the timers and signals of before.
+        copy.run_until(|app| app.woken >= 101)?;
+        check_undisturbed(copy, far);
+        let remote = copy.cx().remote();
+        let posts = std::thread::spawn(move || remote.post(|cx| cx.app.woken += 1000));
+        copy.run_until(|app| app.woken >= 1101)?;
+        let posted = posts.join().is_ok_and(|posted| posted.is_ok());
+        // SAFETY: raise takes no pointer, and the signal is caught.
+        unsafe { libc::raise(libc::SIGURG) };
+        copy.run_until(|app| app.woken >= 11_101)?;
+        // A new source is one like any other.
+        let (near, far) = UnixStream::pair()?;
+        copy.cx().register(near.into(), Registration::new(Interest::READ), Reader)?;
+        check_undisturbed(copy, &mut [far]);
+        Ok(posted)
+    }
+
+    #[test]
+    fn a_copy_that_is_rebuilt_has_sources_timers_signals_and_calls_of_its_own() {
+        each_backend(|mut reactor, mut far| {
+            let mut cx = reactor.cx();
+            // It is not due when the process forks.
+            cx.after(Duration::from_millis(50), |cx| cx.app.woken += 100).expect("it is armed");
+            cx.on_signals(&[crate::Signal::from_number(libc::SIGURG)], |_, cx| {
+                cx.app.woken += 10_000;
+            })
+            .expect("it listens");
+            cx.remote().post(|cx| cx.app.woken += 1).expect("it is posted");
+            let mut reactor = Some(reactor);
+            let child = fork();
+            if child == 0 {
+                let Some(mut copy) = reactor.take() else { exit(false) };
+                exit(works_anew(&mut copy, &mut far).unwrap_or(false));
+            }
+            assert!(was_well(child));
+            let mut reactor = reactor.expect("only the copy was dropped");
+            // The signal and the calls of the other process are not seen here.
+            reactor.run_until(|app| app.woken >= 101).expect("it turns");
+            check_undisturbed(&mut reactor, &mut far);
+            assert_eq!(reactor.app.woken, 101, "on {}", reactor.backend_name());
+            // SAFETY: raise takes no pointer, and the signal is caught.
+            unsafe { libc::raise(libc::SIGURG) };
+            reactor.run_until(|app| app.woken >= 10_101).expect("it turns");
+        });
+    }
+
+    #[test]
+    fn the_copy_of_a_loop_whose_handler_has_forked_goes_on_after_it_is_rebuilt() {
+        each_backend(|mut reactor, mut far| {
+            let tokens: Vec<_> = reactor.core.sources.tags().into_iter().skip(1).collect();
+            for token in &tokens {
+                reactor.core.wake(*token);
+            }
+            // Timers that are due in the turn of the fork.
+            for _ in 0..3 {
+                let armed = reactor.cx().after(Duration::ZERO, |cx| cx.app.woken += 10);
+                armed.expect("it is armed");
+            }
+            let result = reactor.run_once(Some(Duration::ZERO));
+            let child = reactor.app.child.expect("it was woken");
+            if child == 0 {
+                let is_refused = is_refusal(result) && reactor.app.woken == 1;
+                let rebuilt =
+                    reactor.rebuild().and_then(|()| reactor.run_until(|app| app.woken == 32));
+                check_undisturbed(&mut reactor, &mut far);
+                exit(is_refused && rebuilt.is_ok());
+            }
+            assert!(result.is_ok() && was_well(child));
+            reactor.run_until(|app| app.woken == 32).expect("it turns");
             check_undisturbed(&mut reactor, &mut far);
         });
     }

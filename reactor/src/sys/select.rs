@@ -163,6 +163,10 @@ impl Backend for Select {
         Ok(())
     }
 
+    fn reopen(&self) -> io::Result<Box<dyn Backend>> {
+        Ok(Box::new(Self::new()))
+    }
+
     fn wait_call(&self) -> &'static str {
         "pselect"
     }

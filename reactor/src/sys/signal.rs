@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::event_fd::notify_raw;
-use super::{EventFd, check};
+use super::{EventFd, Process, check};
 
 /// The most loops of a process that listen to signals at a time.
 const SLOTS: usize = 256;
@@ -40,10 +40,16 @@ struct Registry {
     used: [bool; SLOTS],
     /// The number of listeners to each signal, and the action before the first.
     previous: Vec<(libc::c_int, usize, libc::sigaction)>,
+    /// The process that opened the events.
+    process: Option<Process>,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { events: Vec::new(), used: [false; SLOTS], previous: Vec::new() });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    events: Vec::new(),
+    used: [false; SLOTS],
+    previous: Vec::new(),
+    process: None,
+});
 
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,6 +112,7 @@ impl Subscription {
         numbers.dedup();
         check_catchable(&numbers)?;
         let mut registry = registry();
+        registry.own_events()?;
         let Some(slot) = registry.used.iter().position(|used| !used) else {
             let text = format!("{SLOTS} listeners to signals are all a process can have");
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
@@ -131,6 +138,13 @@ impl Subscription {
             subscription.numbers.push(number);
         }
         Ok((subscription, fd))
+    }
+
+    /// Returns a descriptor for this process, after a fork. The one before belongs to both processes.
+    pub(crate) fn renewed(&self) -> io::Result<OwnedFd> {
+        let mut registry = registry();
+        registry.own_events()?;
+        registry.events[self.slot].duplicate()
     }
 
     /// Returns the signals that have arrived since the last call, one bit each. Call it after
@@ -159,7 +173,29 @@ fn is_catchable(number: libc::c_int) -> bool {
     (1..=64).contains(&number) && !REFUSED.contains(&number)
 }
 
+/// Forgets the signals that no loop has seen yet. To be called by a new process.
+pub(super) fn forget_pending() {
+    for place in &TABLE {
+        place.pending.store(0, Ordering::SeqCst);
+    }
+}
+
 impl Registry {
+    /// Makes the events those of this process alone, if it was forked from the one that opened them:
+    /// each of the two would take notifications from the other.
+    fn own_events(&mut self) -> io::Result<()> {
+        if self.process.is_some_and(|process| process.is_another()) {
+            for (event, place) in self.events.iter().zip(&TABLE) {
+                event.renew()?;
+                if place.pending.load(Ordering::SeqCst) != 0 {
+                    event.notify();
+                }
+            }
+        }
+        self.process = Some(Process::this());
+        Ok(())
+    }
+
     fn listen(&mut self, number: libc::c_int) -> io::Result<()> {
         if let Some((_, count, _)) = self.previous.iter_mut().find(|it| it.0 == number) {
             *count += 1;

@@ -56,6 +56,11 @@ where
         })
     }
 
+    fn rebuilt(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        // The new backend reports that it is writable unless it is told otherwise.
+        cx.core.report_writable(cx.me, self.awaits_room)
+    }
+
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.with_room(cx, |this, room, cx| {
             this.open(room, cx);
