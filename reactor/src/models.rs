@@ -14,6 +14,7 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
+use crate::group::seat::{Load, Seat, Waiting};
 use crate::reactor::notifier::Notifier;
 use crate::{
     Backend, Coverage, Cx, Event, Handler, Interest, Job, JobError, LoopLimits, Offload, PostError,
@@ -296,5 +297,73 @@ fn a_source_is_woken_when_its_result_is_there() {
             reactor.run_until(|results| *results == 2).expect("it turns");
             end(&pool, Shutdown::Finish, 2);
         });
+    });
+}
+
+/// Waits for room at a seat, as a listener of an acceptor does, and counts it.
+struct Seeks {
+    seat: Arc<Seat>,
+    waiting: Arc<Waiting>,
+}
+
+impl Handler<usize> for Seeks {
+    fn ready(&mut self, cx: &mut Cx<'_, usize>) -> io::Result<()> {
+        if !self.seat.has_room() {
+            self.waiting.begin();
+            if !self.seat.has_room() {
+                return Ok(());
+            }
+        }
+        *cx.app = 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_acceptor_that_waits_learns_of_room_at_a_seat() {
+    // A connection ends, or one is taken that is refused then.
+    let ways: [fn(&Seat); 2] = [
+        |seat| {
+            seat.set_open(0);
+            seat.announce_room();
+        },
+        |seat| {
+            seat.set_open(0);
+            seat.take();
+        },
+    ];
+    for (untaken, make_room) in ways.into_iter().enumerate() {
+        check(move || {
+            with_loop(move |mut reactor| {
+                let waiting: Arc<Waiting> = Arc::default();
+                let seat = Arc::new(Seat::new(1, Arc::clone(&waiting)));
+                seat.open(1);
+                seat.set_open(1);
+                (0..untaken).for_each(|_| seat.hand_over());
+                let seeks = Seeks { seat: Arc::clone(&seat), waiting: Arc::clone(&waiting) };
+                let token = reactor.cx().spawn(seeks).expect("it registers");
+                waiting.add(reactor.cx().waker_of(token));
+                reactor.cx().wake(token);
+                let thread = thread::spawn(move || make_room(&seat));
+                reactor.run_until(|found| *found == 1).expect("it turns");
+                join(thread);
+            });
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_is_being_taken_is_never_left_out() {
+    check(|| {
+        let load = Arc::new(Load::default());
+        load.hand_over();
+        let of_loop = Arc::clone(&load);
+        let takes = thread::spawn(move || {
+            of_loop.set_open(1);
+            of_loop.take();
+        });
+        assert!((1..=2).contains(&load.total()));
+        join(takes);
+        assert_eq!(load.total(), 1);
     });
 }

@@ -1,9 +1,10 @@
 //! What an acceptor knows of each loop that it hands connections over to.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::Waker;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 
 /// How many connections a loop has: those that are open, and those that were handed over to it and
 /// that it has not taken yet.
@@ -17,27 +18,27 @@ pub(crate) struct Load {
 impl Load {
     /// Records how many connections are open.
     pub(crate) fn set_open(&self, count: usize) {
-        self.open.store(count, Ordering::SeqCst);
+        self.open.store(count, Ordering::Release);
     }
 
     /// Records that a connection is handed over.
     pub(crate) fn hand_over(&self) {
-        self.untaken.fetch_add(1, Ordering::SeqCst);
+        self.untaken.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Records that the loop has taken a connection. If it is open, that was recorded before.
     pub(crate) fn take(&self) {
-        self.untaken.fetch_sub(1, Ordering::SeqCst);
+        self.untaken.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Returns how many connections are open.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
+        self.open.load(Ordering::Acquire)
     }
 
     /// Returns how many connections were handed over and not taken.
     pub(crate) fn untaken(&self) -> usize {
-        self.untaken.load(Ordering::SeqCst)
+        self.untaken.load(Ordering::Acquire)
     }
 
     /// Returns how many connections there are. One that is being taken may count twice, but none is
@@ -49,19 +50,20 @@ impl Load {
 }
 
 /// Whether the acceptor waits for room. It marks this first and looks for room then; a loop makes room
-/// first and looks at the mark then. So one of them sees the other, and no wake is lost.
+/// first and looks at the mark then. Both exchange the mark, so the later one sees what the other has
+/// written before, and no wake is lost.
 #[derive(Debug, Default)]
 pub(crate) struct Mark(AtomicBool);
 
 impl Mark {
     /// Records that the acceptor waits.
     pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.swap(true, Ordering::AcqRel);
     }
 
     /// Returns whether the acceptor waited, which it no longer does. The caller has to wake it.
     pub(crate) fn take(&self) -> bool {
-        self.0.load(Ordering::SeqCst) && self.0.swap(false, Ordering::SeqCst)
+        self.0.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -113,25 +115,25 @@ impl Seat {
 
     /// Opens the seat: the loop takes up to this many connections.
     pub(crate) fn open(&self, connections_max: usize) {
-        self.connections_max.store(connections_max, Ordering::SeqCst);
+        self.connections_max.store(connections_max, Ordering::Release);
     }
 
     /// Closes the seat when the loop takes no more connections.
     pub(crate) fn close(&self) {
-        self.connections_max.store(0, Ordering::SeqCst);
+        self.connections_max.store(0, Ordering::Release);
         // The acceptor may wait for room that will never be there, and has to choose anew.
         self.waiting.end();
     }
 
     /// Returns whether the loop takes connections at all.
     pub(crate) fn is_open(&self) -> bool {
-        self.connections_max.load(Ordering::SeqCst) > 0
+        self.connections_max.load(Ordering::Acquire) > 0
     }
 
     /// Returns whether the loop has room for another connection, and is not behind.
     pub(crate) fn has_room(&self) -> bool {
         self.load.untaken() < self.untaken_max
-            && self.load.total() < self.connections_max.load(Ordering::SeqCst)
+            && self.load.total() < self.connections_max.load(Ordering::Acquire)
     }
 
     /// Returns how many connections the loop has.
