@@ -12,8 +12,8 @@ use crate::pool::work::Ticket;
 /// A job of a [`ThreadPool`](crate::ThreadPool), from which its result is taken, once.
 ///
 /// A job that is dropped is given up. If it has not begun, it is not run. Otherwise its result is
-/// dropped when it comes. Both are counted ([`ThreadPoolCounts`](crate::ThreadPoolCounts)).
-/// [`detach`](Self::detach) lets it run without a ticket.
+/// dropped when it comes. Both are counted ([`ThreadPoolCounts`](crate::ThreadPoolCounts)). Work whose
+/// result is of no use runs after [`detach`](Self::detach).
 #[must_use = "a job that is dropped before it begins is not run"]
 pub struct Job<T> {
     queue: Arc<Queue>,
@@ -74,7 +74,8 @@ impl<T> Job<T> {
         ticket.wait(deadline)
     }
 
-    /// Lets the job run without a ticket. Its result is dropped, and not counted as such.
+    /// Gives up the result, and not the work: it is run in any case. Its result is not counted as
+    /// dropped.
     pub fn detach(mut self) {
         self.ticket = None;
     }

@@ -139,7 +139,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (job, _) = self.enter(Entrant::Passer, work)?;
+        let (job, _) = self.enter(Entrant::Nothing, work)?;
         Ok(job)
     }
 

@@ -8,7 +8,7 @@ use crate::pool::error::SubmitError;
 use crate::pool::job::Job;
 use crate::pool::options::ThreadPoolCounts;
 use crate::pool::queue::Queue;
-use crate::pool::simulated::Bench;
+use crate::pool::simulated::Workers;
 use crate::pool::state::Entrant;
 use crate::reactor::notifier::Notifier;
 use crate::source::token::Home;
@@ -85,20 +85,20 @@ pub struct Offload {
     notifier: Arc<Notifier>,
     home: Home,
     /// Wakes what runs the jobs of a simulated host.
-    bench: Option<Waker>,
+    workers: Option<Waker>,
 }
 
 impl Offload {
     /// Returns what hands work over for the sources of a loop.
     pub(super) fn new<A: 'static, P>(queue: Arc<Queue>, cx: &mut Cx<'_, A, P>) -> io::Result<Self> {
-        let bench = if kernel::is_simulated() {
-            let bench = cx.spawn(Bench::new(&queue))?;
-            Some(cx.waker_of(bench))
+        let workers = if kernel::is_simulated() {
+            let workers = cx.spawn(Workers::new(&queue))?;
+            Some(cx.waker_of(workers))
         } else {
             None
         };
         let (notifier, home) = (Arc::clone(&cx.core.notifier), cx.core.home);
-        Ok(Self { queue, notifier, home, bench })
+        Ok(Self { queue, notifier, home, workers })
     }
 
     /// Hands work over. `source` is woken when the result is there: the [`Service::resume`] of a
@@ -106,16 +106,18 @@ impl Offload {
     /// source of another loop is not woken.
     ///
     /// It never blocks. If the queue is full, the work waits in front of it, in the order in which it
-    /// came, together with that of other connections and loops. Each connection has one place there. So a service that
-    /// pauses until it has its result needs to know nothing of this: its connection pauses longer.
+    /// came, together with that of other connections and loops. Each connection has one place there.
+    /// So a service that pauses until it has its result needs to know nothing of this: its connection
+    /// pauses longer.
     ///
     /// [`Service::resume`]: protocol::Service::resume
     ///
     /// # Errors
-    /// When work of this connection waits for room already ([`SubmitErrorKind::Full`](crate::SubmitErrorKind::Full)): a service
-    /// with several jobs at once pauses then, until one of them has its result. When too many
-    /// connections wait, and when the pool is shut down or in another process. The error contains the
-    /// work.
+    /// When work of this connection waits for room already ([`SubmitErrorKind::Full`]): a service with
+    /// several jobs at once pauses then, until one of them has its result. When too many connections
+    /// wait, and when the pool is shut down or in another process. The error contains the work.
+    ///
+    /// [`SubmitErrorKind::Full`]: crate::SubmitErrorKind::Full
     pub fn run<T, F>(&self, source: impl Into<Token>, work: F) -> Result<Job<T>, SubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -124,9 +126,9 @@ impl Offload {
         let source = source.into();
         let waker = Waker::new(Arc::clone(&self.notifier), source.tag_in(self.home));
         let (job, _) = super::enter(&self.queue, Entrant::Source(source), Some(waker), work)?;
-        if let Some(bench) = &self.bench {
+        if let Some(workers) = &self.workers {
             // If the loop is gone, so are its connections.
-            let _ = bench.wake();
+            let _ = workers.wake();
         }
         Ok(job)
     }

@@ -95,7 +95,7 @@ impl Queue {
     ) -> Result<u64, SubmitErrorKind> {
         let waiting_max = self.options.waiting_max;
         match entrant {
-            Entrant::Passer => return Err(SubmitErrorKind::Full),
+            Entrant::Nothing => return Err(SubmitErrorKind::Full),
             Entrant::Source(source) if state.waiting_sources.contains(&source) => {
                 return Err(SubmitErrorKind::Full);
             }

@@ -18,14 +18,14 @@ const LONG_JOB_TIME: Duration = Duration::from_secs(1);
 
 /// Runs the jobs of a pool on a loop: as many at once as the pool has threads at most, each at the
 /// end of its time.
-pub(super) struct Bench {
+pub(super) struct Workers {
     queue: Arc<Queue>,
     /// The jobs that have begun, by the keys of their timers.
     begun: BTreeMap<u64, Arc<dyn Work>>,
     last_key: u64,
 }
 
-impl Bench {
+impl Workers {
     pub(super) fn new(queue: &Arc<Queue>) -> Self {
         Self { queue: Arc::clone(queue), begun: BTreeMap::new(), last_key: 0 }
     }
@@ -44,7 +44,7 @@ impl Bench {
     }
 }
 
-impl<A> Handler<A> for Bench {
+impl<A> Handler<A> for Workers {
     fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.begin(cx);
         Ok(())

@@ -20,8 +20,8 @@ pub enum Shutdown {
 /// What waits when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entrant {
-    /// Nothing: the job is not taken.
-    Passer,
+    /// The job is not taken then.
+    Nothing,
     /// The thread that submits the job.
     Thread,
     /// A source of a loop.

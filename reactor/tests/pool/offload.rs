@@ -62,6 +62,8 @@ impl<A> Service<Lines, A> for Jobs {
         match self.offload.run(context.me, self.work(name)) {
             Ok(job) => {
                 self.job = Some(job);
+                // The peer is silent because it waits.
+                context.effects.allow_silence(true);
                 Flow::Pause
             }
             Err(error) => {
@@ -71,7 +73,7 @@ impl<A> Service<Lines, A> for Jobs {
         }
     }
 
-    fn resume(&mut self, reply: &mut Reply<'_, Lines>, _context: &mut Context<'_, A>) -> Flow {
+    fn resume(&mut self, reply: &mut Reply<'_, Lines>, context: &mut Context<'_, A>) -> Flow {
         let Some(job) = &mut self.job else { return Flow::Continue };
         match job.take() {
             None => return Flow::Pause,
@@ -79,13 +81,22 @@ impl<A> Service<Lines, A> for Jobs {
             Some(Err(error)) => reply.send(error.to_string().as_bytes()),
         }
         self.job = None;
+        context.effects.allow_silence(false);
         Flow::Continue
     }
 }
 
 /// Runs `test` on each backend, with a server and its pool.
 fn each(options: ThreadPoolOptions, test: impl Fn(Reactor<()>, ThreadPool, Site, String)) {
-    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<()>| {
+    each_within(LoopLimits::DEFAULT, options, test);
+}
+
+fn each_within(
+    limits: LoopLimits,
+    options: ThreadPoolOptions,
+    test: impl Fn(Reactor<()>, ThreadPool, Site, String),
+) {
+    on_every_backend(limits, |mut reactor: Reactor<()>| {
         let pool = ThreadPool::new(options).expect("it starts");
         let (site, limits) = (Site::default(), quick());
         let offload = pool.attach(&mut reactor.cx()).expect("it attaches");
@@ -262,6 +273,22 @@ fn a_loop_that_stops_gracefully_waits_for_connections_that_wait_for_their_work()
 }
 
 #[test]
+fn a_connection_may_wait_for_its_work_longer_than_the_idle_limit() {
+    let idle = Duration::from_millis(20);
+    let limits = LoopLimits { idle_timeout: Some(idle), ..LoopLimits::DEFAULT };
+    each_within(limits, ONE, |mut reactor, _pool, site, address| {
+        let mut peer = connect(&address);
+        send(&mut peer, "long\n");
+        let late = Instant::now() + 5 * idle;
+        turn_until(&mut reactor, |_| Instant::now() > late);
+        assert_eq!(reactor.counters().connections, 1);
+        site.gate.open();
+        assert_eq!(line(&mut reactor, &peer), "done: long");
+        turn_until(&mut reactor, |reactor| reactor.counters().connections == 0);
+    });
+}
+
+#[test]
 fn a_loop_that_is_gone_takes_its_jobs_along() {
     each(ONE, |mut reactor, pool, site, address| {
         let mut peers: Vec<_> = (0..2).map(|_| connect(&address)).collect();
@@ -274,6 +301,31 @@ fn a_loop_that_is_gone_takes_its_jobs_along() {
             ThreadPoolCounts { live: 1, done: 1, dropped: 1, cancelled: 1, ..Default::default() };
         assert_eq!(pool.counts(), expected);
     });
+}
+
+#[test]
+fn one_pool_serves_several_loops() {
+    let pool = ThreadPool::new(ThreadPoolOptions::DEFAULT).expect("it starts");
+    let run = || {
+        let mut reactor = Reactor::new(()).expect("it opens");
+        let offload = pool.attach(&mut reactor.cx()).expect("it attaches");
+        let (site, limits) = (Site::default(), quick());
+        site.gate.open();
+        let address = serve(&mut reactor, limits, move || {
+            let (offload, site) = (offload.clone(), site.clone());
+            Conversation::new(Lines::default(), Jobs { offload, site, job: None })
+        });
+        for number in 0..50 {
+            let mut peer = connect(&address);
+            send(&mut peer, &format!("{number}\n"));
+            assert_eq!(line(&mut reactor, &peer), format!("done: {number}"));
+        }
+    };
+    thread::scope(|scope| {
+        let loops = [scope.spawn(run), scope.spawn(run)];
+        loops.into_iter().for_each(|it| it.join().expect("it does not panic"));
+    });
+    assert_eq!(pool.counts().done, 100);
 }
 
 /// Returns the 99th percentile of the time that 1,000 pings take.
