@@ -5,35 +5,46 @@
 //! another terminal. `SIGTERM` and Ctrl-C stop it.
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use reactor::{Cx, Handler, Interest, Reactor, Registration, Signal};
+use reactor::{Child, ChildOptions, Cx, Handler, Interest, LoopCx, Reactor, Registration, Signal};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io;
 use std::os::{fd::OwnedFd, unix::ffi::OsStringExt};
 use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::{io, time::Duration};
+use std::process::Command;
 
 /// The application state: the files to check, at most once each, and the process that runs.
 struct Jobs {
     directory: PathBuf,
     waiting: BTreeSet<OsString>,
-    running: Option<Child>,
+    is_running: bool,
+    is_ending: bool,
 }
 
-impl Jobs {
-    /// Takes note of a process that has ended, and starts the next one.
-    fn advance(&mut self) -> io::Result<()> {
-        if let Some(child) = &mut self.running {
-            let Some(status) = child.try_wait()? else { return Ok(()) };
-            println!("cksum ended: {status}");
-            self.running = None;
-        }
-        if let Some(name) = self.waiting.pop_first() {
-            let path = self.directory.join(name);
-            self.running = Some(Command::new("cksum").arg("--").arg(path).spawn()?);
-        }
-        Ok(())
+/// Starts the next process, if none runs.
+fn advance<P>(cx: &mut Cx<'_, Jobs, P>) -> io::Result<()> {
+    if cx.app.is_running {
+        return Ok(());
     }
+    let Some(name) = cx.app.waiting.pop_first().filter(|_| !cx.app.is_ending) else {
+        return Ok(());
+    };
+    let mut command = Command::new("cksum");
+    command.arg("--").arg(cx.app.directory.join(name));
+    Child::spawn(command, &ChildOptions::DEFAULT, cx, |status, cx: &mut LoopCx<'_, Jobs>| {
+        match status {
+            Ok(status) => println!("cksum ended: {status}"),
+            Err(error) => eprintln!("cksum: {error}"),
+        }
+        cx.app.is_running = false;
+        // What has begun is finished.
+        if cx.app.is_ending {
+            cx.stop();
+        }
+        advance(cx).unwrap_or_else(|error| eprintln!("cannot run cksum: {error}"));
+    })?;
+    cx.app.is_running = true;
+    Ok(())
 }
 
 /// Reads the events of inotify.
@@ -53,7 +64,7 @@ impl Handler<Jobs> for Watch {
                 events = rest;
             }
         }
-        cx.app.advance()
+        advance(cx)
     }
 }
 
@@ -62,17 +73,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(&directory, AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO)?;
     println!("watching {}", directory.display());
-    let mut reactor = Reactor::new(Jobs { directory, waiting: BTreeSet::new(), running: None })?;
+    let jobs = Jobs { directory, waiting: BTreeSet::new(), is_running: false, is_ending: false };
+    let mut reactor = Reactor::new(jobs)?;
     let mut cx = reactor.cx();
     cx.register(OwnedFd::from(inotify), Registration::new(Interest::READ), Watch)?;
-    cx.on_signals(&[Signal::CHILD], |_, cx| {
-        cx.app.advance().unwrap_or_else(|error| eprintln!("cannot run cksum: {error}"));
-    })?;
     cx.on_signals(&[Signal::INTERRUPT, Signal::TERMINATE], |_, cx| {
-        cx.stop_gracefully(Duration::from_secs(5))
+        cx.app.is_ending = true;
+        if !cx.app.is_running {
+            cx.stop();
+        }
     })?;
-    reactor.run()?;
-    // What has begun is finished.
-    reactor.app.running.take().map_or(Ok(()), |mut child| child.wait().map(drop))?;
-    Ok(())
+    Ok(reactor.run()?)
 }

@@ -414,6 +414,35 @@ fn daemon_checks_files_and_stops_on_a_signal() {
 }
 
 #[test]
+fn supervisor_restarts_what_ends_and_ends_what_runs() {
+    let scripts = ["exit 3", "exec sleep 1000", "trap '' TERM; exec sleep 1000"];
+    let mut supervisor = Example::start("supervisor", &scripts);
+    let sleeping: Vec<u32> = ["program 1 runs as process ", "program 2 runs as process "]
+        .map(|start| supervisor.line(start).parse().expect("it is a number"))
+        .into();
+    for pause in ["100ms", "200ms", "400ms"] {
+        assert_eq!(supervisor.line("program 0 ended: "), "exit status: 3");
+        assert_eq!(supervisor.line("program 0 starts again in "), pause);
+    }
+    wait_until("the last ignores the signal", || {
+        let words = std::fs::read(format!("/proc/{}/cmdline", sleeping[1])).unwrap_or_default();
+        words.starts_with(b"sleep")
+    });
+    // One that was killed is started again.
+    process::signal(sleeping[0], "KILL");
+    assert_eq!(supervisor.line("program 1 ended: "), "signal: 9 (SIGKILL)");
+    let again: u32 = supervisor.line("program 1 runs as process ").parse().expect("a number");
+    process::signal(supervisor.child.id(), "TERM");
+    assert_eq!(supervisor.line("program 1 ended: "), "signal: 15 (SIGTERM)");
+    // The last ignores that, so a second signal kills it.
+    process::signal(supervisor.child.id(), "TERM");
+    assert_eq!(supervisor.line("program 2 ended: "), "signal: 9 (SIGKILL)");
+    supervisor.line("all programs have ended");
+    assert_eq!(supervisor.child.wait().expect("it is a child").code(), Some(0));
+    assert!(!process::runs(again) && !process::runs(sleeping[1]));
+}
+
+#[test]
 fn total_adds_the_numbers_of_all_peers_and_stops_on_a_signal() {
     let (mut total, address) = Example::listening("total", &[]);
     assert_eq!(ask(&address, "2\n3\n"), "2\n5\n");
