@@ -285,7 +285,7 @@ impl<A> Cx<'_, A> {
 impl Own {
     /// Removes the exceptional condition. There is one at a time, and the next has an event of its
     /// own.
-    fn take_priority(&mut self) {
+    pub(super) fn take_priority(&mut self) {
         self.ready = self.ready.without(Readiness::PRIORITY);
     }
 }

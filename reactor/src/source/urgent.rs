@@ -26,7 +26,12 @@ impl<A> Cx<'_, A> {
     }
 
     /// Reads the urgent byte. Returns `Ok(None)` when there is none, it was read, or it has not
-    /// arrived; the loop then waits for the kernel to report [`Interest::PRIORITY`] again.
+    /// arrived. The kernel is asked each time, whether or not it has reported
+    /// [`Interest::PRIORITY`].
+    ///
+    /// A [`read`](Self::read) stops at the mark, and the next one goes past it: then the kernel
+    /// drops an urgent byte that was not read. A handler that must not miss one asks for it [among
+    /// the others](Self::set_urgent_inline).
     ///
     /// ```
     /// use reactor::{Cx, Handler, Readiness};
@@ -54,21 +59,23 @@ impl<A> Cx<'_, A> {
     /// `EINVAL` when urgent bytes are [among the others](Self::set_urgent_inline); the source has
     /// ended or has no descriptor.
     pub fn read_urgent(&mut self) -> io::Result<Option<u8>> {
-        self.attempt("recv", Interest::PRIORITY, |fd, _| {
+        // It may be there before the event that reports it was seen.
+        let byte = self.attempt("recv", Interest::NONE, |fd, _| {
             refuse_simulated(fd)?;
             match sys::receive_urgent(fd) {
-                Ok(byte) => byte.ok_or_else(|| io::ErrorKind::WouldBlock.into()),
                 // There is none, or it was read, unless it is elsewhere.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    Err(if sys::is_urgent_inline(fd)? {
-                        error
-                    } else {
-                        io::ErrorKind::WouldBlock.into()
-                    })
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        || error.raw_os_error() == Some(libc::EINVAL)
+                            && !sys::is_urgent_inline(fd)? =>
+                {
+                    Ok(None)
                 }
-                Err(error) => Err(error),
+                result => result,
             }
-        })
+        })?;
+        self.core.lent.own.take_priority();
+        Ok(byte.flatten())
     }
 
     /// Sets whether the urgent byte is among the others (`SO_OOBINLINE`, `socket(7)`), where
