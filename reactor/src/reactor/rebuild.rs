@@ -6,6 +6,7 @@ use crate::reactor::core::Core;
 use crate::reactor::run_queue::RunQueue;
 use crate::source::registration::Sharing;
 use crate::source::table::Phase;
+use crate::source::watching::add;
 use crate::sys::Process;
 use crate::{Reactor, Reason, Tag};
 
@@ -75,15 +76,17 @@ impl<A> Core<A> {
     /// Registers a source with a new backend.
     fn watch_anew(&mut self, tag: Tag) {
         let Some(source) = self.sources.get_mut(tag) else { return };
-        // The other process has a copy of its descriptor.
-        source.sharing = Sharing::Possible;
+        // The other process has a copy of its descriptor. It may compete for its events already.
+        if source.sharing == Sharing::Excluded {
+            source.sharing = Sharing::Possible;
+        }
         source.queued = false;
         let own = &mut source.own;
         let was_polled = std::mem::take(&mut own.polled);
         own.armed = own.wanted();
         if let Some(fd) = own.fd.as_ref().filter(|_| was_polled && source.phase == Phase::Live) {
             use std::os::fd::AsFd;
-            match self.backend.add(fd.as_fd(), tag, own.armed) {
+            match add(self.backend.as_mut(), fd.as_fd(), tag, own.armed, source.sharing) {
                 Ok(()) => own.polled = true,
                 Err(error) => self.end(tag, Reason::Failed { operation: "register", error }),
             }

@@ -12,4 +12,4 @@ pub(crate) mod registration;
 pub(crate) mod table;
 pub(crate) mod token;
 mod urgent;
-mod watching;
+pub(crate) mod watching;

@@ -9,7 +9,7 @@ use crate::source::table::{Own, Source};
 use crate::{Backend, Cx, Interest, Readiness, Tag};
 
 /// Makes a backend watch a descriptor.
-fn add(
+pub(crate) fn add(
     backend: &mut dyn Backend,
     fd: BorrowedFd<'_>,
     tag: Tag,

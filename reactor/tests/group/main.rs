@@ -206,6 +206,32 @@ fn check_notes(remote: Remote<App>, done: std::sync::mpsc::Sender<()>) {
     posted.expect("it runs");
 }
 
+/// Returns how often the loops of a group have read and written for `count` messages on each of four
+/// connections.
+fn calls(threads: usize, accept: Accept, count: usize) -> (u64, u64) {
+    let (group, address) = Plan::new(BackendKind::Epoll, threads, accept).start();
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| connect(&address)).collect();
+    for _ in 0..count {
+        clients.iter_mut().for_each(|it| _ = ask(it));
+    }
+    drop(clients);
+    group.stop_gracefully(PATIENCE);
+    let counters = group.join().counters();
+    (counters.reads, counters.writes)
+}
+
+#[test]
+fn a_message_costs_the_same_calls_whatever_the_number_of_loops() {
+    for accept in WAYS {
+        for threads in [1, 2, 4] {
+            let (few, many) = (calls(threads, accept, 50), calls(threads, accept, 150));
+            assert_eq!(many.1 - few.1, 400, "{threads}, {accept}");
+            // A loop reads its mailbox too: a few times, as wakes coalesce.
+            assert!((many.0 - few.0).abs_diff(400) < 20, "{threads}, {accept}: {few:?}, {many:?}");
+        }
+    }
+}
+
 #[test]
 fn pinned_loops_run_each_on_one_processor() {
     let mut plan = Plan::new(BackendKind::Epoll, 2, Accept::default());
