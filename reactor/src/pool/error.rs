@@ -10,10 +10,14 @@ pub enum JobError {
     Panicked(String),
     /// The pool was shut down before the job began.
     ShutDown,
-    /// No thread runs it, for this reason.
+    /// The pool has no thread, and the system has refused to start one, for this reason.
     NoThread(String),
     /// The pool is in the process that this one was forked from.
     Forked,
+    /// A program on a simulated host waits for the job, which its own loop has to run.
+    Simulated,
+    /// The result was taken before.
+    Taken,
 }
 
 impl fmt::Display for JobError {
@@ -21,8 +25,12 @@ impl fmt::Display for JobError {
         match self {
             Self::Panicked(message) => write!(f, "the job panicked: {message}"),
             Self::ShutDown => f.write_str("the thread pool was shut down before the job began"),
-            Self::NoThread(reason) => write!(f, "no thread runs the job: {reason}"),
+            Self::NoThread(reason) => write!(f, "no thread can be started for the job: {reason}"),
             Self::Forked => f.write_str(FORKED),
+            Self::Simulated => f.write_str(
+                "the loop of a simulated host runs the job, so the program cannot wait for it",
+            ),
+            Self::Taken => f.write_str("the result of the job was taken before"),
         }
     }
 }

@@ -48,8 +48,7 @@ impl<T> Job<T> {
     /// # Errors
     /// When the job has panicked or was not run, or when its result was taken before. A program on a simulated host cannot wait.
     pub fn wait(mut self) -> Result<T, JobError> {
-        self.wait_until(None)
-            .unwrap_or_else(|| Err(JobError::NoThread("its result was taken before".to_owned())))
+        self.wait_until(None).unwrap_or(Err(JobError::Taken))
     }
 
     /// Waits for the result, `patience` at most: then it is `None`, and the job goes on. It is also
@@ -68,8 +67,7 @@ impl<T> Job<T> {
             return Some(Err(JobError::Forked));
         }
         if kernel::is_simulated() && !ticket.is_told() {
-            let reason = "on a simulated host, the loop runs it, so no program can wait for it";
-            return Some(Err(JobError::NoThread(reason.to_owned())));
+            return Some(Err(JobError::Simulated));
         }
         ticket.wait(deadline)
     }

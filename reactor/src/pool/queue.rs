@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use log::warn;
+
 use crate::pool::error::{JobError, SubmitErrorKind};
 use crate::pool::options::{ThreadPoolCounts, ThreadPoolOptions};
 use crate::pool::state::{Entered, Entrant, Manager, Shutdown, State, Waiting, refuse_all};
@@ -211,17 +213,24 @@ impl Queue {
     /// Runs a job that has begun. It is counted before its ticket has the result.
     pub(super) fn run(&self, work: &dyn Work) {
         let ran = work.run();
+        let mut said = None;
         let mut state = self.lock();
         state.counts.busy -= 1;
         match ran {
             Ran::Done => state.counts.done += 1,
-            Ran::Panicked => state.counts.panicked += 1,
+            Ran::Panicked(message) => {
+                state.counts.panicked += 1;
+                said = state.panics.admit(Instant::now()).map(|folded| (message, folded));
+            }
         }
         if work.tell() == Told::Nothing {
             state.counts.dropped += 1;
         }
         drop(state);
         work.wake();
+        if let Some((message, folded)) = said {
+            warn!("a job of the thread pool {:?} panicked: {message}{folded}", self.options.name);
+        }
     }
 
     /// Ends a job that has begun and is not run.

@@ -7,6 +7,7 @@ use crate::Token;
 use crate::pool::error::JobError;
 use crate::pool::options::{ThreadPoolCounts, ThreadPoolOptions};
 use crate::pool::work::Work;
+use crate::reactor::backoff::Folding;
 
 /// What happens to the jobs in the queue when a pool is shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,10 @@ pub(super) struct State {
     pub(super) manager: Manager,
     pub(super) shutdown: Option<Shutdown>,
     pub(super) counts: ThreadPoolCounts,
+    /// Limits how often panics are logged.
+    pub(super) panics: Folding,
+    /// Limits how often it is logged that no thread can be started.
+    pub(super) refusals: Folding,
 }
 
 impl State {
@@ -93,6 +98,8 @@ impl State {
             manager: Manager::Absent,
             shutdown: None,
             counts: ThreadPoolCounts::default(),
+            panics: Folding::default(),
+            refusals: Folding::default(),
         }
     }
 

@@ -58,13 +58,15 @@ pub(super) fn start_manager(queue: &Arc<Queue>) {
 
 /// Gives up on all jobs if there is no thread that could run them.
 fn fail_without_threads(queue: &Queue, error: &io::Error) {
-    error!("the thread pool {:?} cannot start a thread: {error}", queue.options.name);
     let mut state = queue.lock();
-    if state.live == 0 {
-        let failed = state.take_all();
-        drop(state);
-        refuse_all(failed, &JobError::NoThread(format!("no thread can be started: {error}")));
+    let said = state.refusals.admit(Instant::now());
+    let failed = if state.live == 0 { state.take_all() } else { Vec::new() };
+    drop(state);
+    if let Some(folded) = said {
+        let name = queue.options.name;
+        error!("the thread pool {name:?} cannot start a thread: {error}{folded}");
     }
+    refuse_all(failed, &JobError::NoThread(error.to_string()));
 }
 
 /// Does one step of the manager. Returns whether it goes on.
@@ -139,4 +141,36 @@ pub(super) fn shut_down(queue: &Queue, how: Shutdown, patience: Duration) -> io:
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::state::Entrant;
+    use crate::pool::work::{Slot, Ticket};
+    use crate::{ThreadPoolCounts, ThreadPoolOptions};
+
+    #[test]
+    fn jobs_fail_if_there_is_no_thread_and_none_can_be_started() {
+        let options = ThreadPoolOptions { threads_min: 0, ..ThreadPoolOptions::DEFAULT };
+        let queue = Queue::new(options);
+        let slots = [(); 2].map(|()| Arc::new(Slot::new(|| 1, None)));
+        for slot in &slots {
+            let entered = queue.enter(slot.clone(), Entrant::Nothing);
+            assert!(entered.is_ok(), "there is room");
+        }
+        let refusal = || io::Error::from_raw_os_error(libc::EAGAIN);
+        queue.lock().live = 1;
+        fail_without_threads(&queue, &refusal());
+        assert!(slots.iter().all(|slot| slot.take().is_none()), "the thread runs them");
+        queue.lock().live = 0;
+        fail_without_threads(&queue, &refusal());
+        for slot in slots {
+            let error = slot.take().expect("it has failed").expect_err("nothing runs it");
+            let text = "no thread can be started for the job: \
+                        Resource temporarily unavailable (os error 11)";
+            assert_eq!(error.to_string(), text);
+        }
+        assert_eq!(queue.counts(), ThreadPoolCounts { cancelled: 2, ..Default::default() });
+    }
 }

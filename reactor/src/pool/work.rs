@@ -10,10 +10,11 @@ use crate::pool::error::JobError;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// What has become of a job that ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ran {
     Done,
-    Panicked,
+    /// With this message.
+    Panicked(String),
 }
 
 /// Whether a result has a ticket that may take it.
@@ -218,9 +219,8 @@ where
                 Ran::Done
             }
             Err(message) => {
-                log::warn!("a job panicked: {message}");
-                self.finish(Err(JobError::Panicked(message)));
-                Ran::Panicked
+                self.finish(Err(JobError::Panicked(message.clone())));
+                Ran::Panicked(message)
             }
         }
     }

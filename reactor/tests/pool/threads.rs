@@ -66,8 +66,9 @@ fn jobs_begin_in_order_and_give_their_results_once() {
     first.wait().expect("it is done");
     assert_eq!(jobs[0].wait_timeout(PATIENCE), Some(Ok(0)));
     assert_eq!(jobs[0].wait_timeout(PATIENCE), None, "its result was taken");
-    for (number, job) in jobs.into_iter().enumerate().skip(1) {
-        assert_eq!(job.wait(), Ok(number * 2));
+    assert_eq!(jobs.remove(0).wait(), Err(JobError::Taken));
+    for (number, job) in jobs.into_iter().enumerate() {
+        assert_eq!(job.wait(), Ok((number + 1) * 2));
     }
     assert_eq!(*order.lock().expect("no job panics"), (0..100).collect::<Vec<_>>());
     assert_eq!(pool.counts(), ThreadPoolCounts { live: 1, done: 101, ..Default::default() });
