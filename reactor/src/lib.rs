@@ -48,7 +48,8 @@
 //!   signals.
 //! - A [`Child`] is a process that the loop watches. [`Cx::send_descriptors`] passes descriptors to
 //!   another process.
-//! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources.
+//! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources;
+//!   a [`channel`] brings it messages.
 //! - A [`ThreadPool`] runs what blocks or takes long. An [`Offload`] hands it over for a service, which
 //!   is resumed with the result.
 //! - A [`Group`] is several loops on threads of their own.
@@ -124,6 +125,7 @@ pub use process::child::{Child, ChildOptions, WhenLeft};
 pub use process::fork::{Fork, fork};
 pub use process::unavailable::PidfdUnavailable;
 pub use reactor::Reactor;
+pub use reactor::channel::{Receiver, SendError, SendErrorKind, Sender, channel};
 pub use reactor::counters::Counters;
 pub use reactor::departures::Departure;
 pub use reactor::forked::Forked;

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backoff;
+pub(crate) mod channel;
 pub(crate) mod clock;
 mod coalescing;
 pub(crate) mod core;

@@ -116,13 +116,18 @@ impl Notifier {
             }
             wakes.push(Arc::clone(target));
         }
-        if self.is_turning.load(Ordering::Relaxed) && self.thread == this_thread() {
+        if self.is_turning.load(Ordering::Relaxed) && self.is_on_own_thread() {
             // The turn that called this looks at the mark before it ends, or the next one does.
             self.pending.store(true, Ordering::Relaxed);
         } else {
             self.signal();
         }
         Ok(())
+    }
+
+    /// Returns whether the calling thread is that of the loop.
+    pub(super) fn is_on_own_thread(&self) -> bool {
+        self.thread == this_thread()
     }
 
     /// Takes the wakes, in exchange for an empty list whose memory is used next.

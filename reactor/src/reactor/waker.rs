@@ -87,6 +87,11 @@ impl Waker {
         }
         notifier.add_wake(&self.target)
     }
+
+    /// Returns whether the calling thread is that of the loop.
+    pub(crate) fn is_on_own_thread(&self) -> bool {
+        self.target.notifier.is_on_own_thread()
+    }
 }
 
 impl fmt::Debug for Waker {
