@@ -180,10 +180,47 @@ impl<A: 'static> Reactor<A> {
         while goes_on(self) && !self.has_ended() {
             self.turn(None)?;
         }
+        self.forget_stop();
+        Ok(())
+    }
+
+    /// Turns until `time` has passed, never early, or until the loop is stopped or has wound down. It
+    /// turns once even if `time` is zero. What is ready after `time` waits for the next run.
+    ///
+    /// ```
+    /// use reactor::Reactor;
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor = Reactor::new(0)?;
+    /// reactor.cx().every(Duration::from_millis(1), |ticks, cx| *cx.app += ticks)?;
+    /// reactor.run_for(Duration::from_millis(5))?;
+    /// assert!(reactor.app >= 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_for(&mut self, time: Duration) -> io::Result<()> {
+        self.core.refuse_copy()?;
+        self.core.read_clock();
+        let until = self.core.ticks_after(time);
+        while !self.has_ended() {
+            self.turn(Some(Duration::from_nanos(until.saturating_sub(self.core.ticks))))?;
+            // The time that the turn has seen: the timers that were due by then have been called.
+            if self.core.ticks >= until {
+                break;
+            }
+            self.core.read_clock();
+        }
+        self.forget_stop();
+        Ok(())
+    }
+
+    /// Makes a loop that has ended able to run again.
+    fn forget_stop(&mut self) {
         if self.has_ended() {
             self.core.run_state = RunState::Running;
         }
-        Ok(())
     }
 
     /// Runs one turn, which waits for events no longer than `timeout`; `None` waits for the first
@@ -193,9 +230,7 @@ impl<A: 'static> Reactor<A> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.has_ended() {
-            self.core.run_state = RunState::Running;
-        }
+        self.forget_stop();
         self.core.resume();
         let result = self.turn(timeout);
         self.core.leave();
