@@ -209,12 +209,14 @@ impl BackendKind {
     /// # Errors
     /// When it names no backend.
     pub fn from_env() -> io::Result<Self> {
-        match std::env::var(BACKEND_VARIABLE) {
-            Ok(name) if !name.is_empty() => name.parse().map_err(|error: UnknownBackend| {
-                io::Error::new(io::ErrorKind::InvalidInput, format!("{BACKEND_VARIABLE}: {error}"))
-            }),
-            _ => Ok(Self::default()),
-        }
+        BackendChoice::from_env().map(|choice| choice.kind)
+    }
+
+    /// Returns the kinds that can be opened now, the default first. A kernel may lack `epoll(7)`, or a
+    /// filter of system calls may refuse it. Each is opened and closed again. A simulated host has all.
+    pub fn available() -> Vec<Self> {
+        let opens = |kind: &Self| kernel::is_simulated() || kind.open().is_ok();
+        Self::ALL.into_iter().filter(opens).collect()
     }
 
     /// Opens a backend of this kind. On a host of a [`Sim`](crate::sim::Sim), it is the simulated
@@ -234,6 +236,58 @@ impl BackendKind {
             Self::Poll => Box::new(Poll::new()),
             Self::Select => Box::new(Select::new()),
         })
+    }
+}
+
+/// The backend that a loop gets, and why. [`Reactor::new`](crate::Reactor::new) logs it at the level
+/// `debug`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendChoice {
+    /// The kind of backend.
+    pub kind: BackendKind,
+    /// What has chosen it.
+    pub chosen_by: ChosenBy,
+}
+
+/// What has chosen a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// Nothing: `REACTOR_BACKEND` is unset or empty.
+    Default,
+    /// The environment variable `REACTOR_BACKEND`.
+    Variable,
+}
+
+impl BackendChoice {
+    /// Returns what `REACTOR_BACKEND` chooses, or the default when it is unset or empty.
+    ///
+    /// # Errors
+    /// When it names no backend.
+    pub fn from_env() -> io::Result<Self> {
+        let name = std::env::var_os(BACKEND_VARIABLE).unwrap_or_default();
+        Self::named(&name.to_string_lossy())
+    }
+
+    /// Returns what a value of the variable chooses.
+    fn named(name: &str) -> io::Result<Self> {
+        if name.is_empty() {
+            return Ok(Self { kind: BackendKind::default(), chosen_by: ChosenBy::Default });
+        }
+        let kind = name.parse().map_err(|error: UnknownBackend| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{BACKEND_VARIABLE}: {error}"))
+        })?;
+        Ok(Self { kind, chosen_by: ChosenBy::Variable })
+    }
+}
+
+impl fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.chosen_by {
+            ChosenBy::Default => {
+                write!(f, "{}, the default, since {BACKEND_VARIABLE} is not set", self.kind)
+            }
+            ChosenBy::Variable => write!(f, "{}, which {BACKEND_VARIABLE} names", self.kind),
+        }
     }
 }
 
@@ -279,6 +333,24 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             assert_eq!(kind.open().expect("the backend opens").name(), kind.name());
         }
+    }
+
+    #[test]
+    fn every_backend_is_available_here() {
+        assert_eq!(BackendKind::available(), BackendKind::ALL);
+    }
+
+    #[test]
+    fn a_choice_says_why() {
+        let text = |name| BackendChoice::named(name).map(|choice| choice.to_string());
+        for kind in BackendKind::ALL {
+            let expected = format!("{kind}, which REACTOR_BACKEND names");
+            assert_eq!(text(kind.name()).expect("it is known"), expected);
+        }
+        let expected = "epoll, the default, since REACTOR_BACKEND is not set";
+        assert_eq!(text("").expect("there is a default"), expected);
+        let error = text("kqueue").expect_err("there is no kqueue here").to_string();
+        assert!(error.starts_with("REACTOR_BACKEND: no backend is called"), "{error}");
     }
 
     #[test]

@@ -93,7 +93,9 @@ mod sync;
 mod sys;
 mod time;
 
-pub use backend::{BACKEND_VARIABLE, Backend, BackendKind, Event, Trigger, UnknownBackend};
+pub use backend::{
+    BACKEND_VARIABLE, Backend, BackendChoice, BackendKind, ChosenBy, Event, Trigger, UnknownBackend,
+};
 pub use group::{
     Accept, Balance, Ended, Group, GroupListener, GroupOptions, Member, Outcome, Pinning,
     WhenOneFails,

@@ -39,7 +39,7 @@ use crate::reactor::remote::MailboxSource;
 use crate::reactor::strategy::Strategy;
 use crate::source::handler::explained;
 use crate::source::table::NEVER;
-use crate::{Backend, BackendKind, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
+use crate::{Backend, BackendChoice, Counters, Event, Handler, LoopCx, LoopLimits, Reason, Tag};
 
 /// An event loop. It owns its sources and the application state, and turns until it is stopped.
 ///
@@ -116,7 +116,9 @@ impl<A: 'static> Reactor<A> {
     /// # Errors
     /// When the variable names no backend, or the kernel gives no descriptor.
     pub fn new(app: A) -> io::Result<Self> {
-        Self::with_backend(BackendKind::from_env()?.open()?, LoopLimits::DEFAULT, app)
+        let choice = BackendChoice::from_env()?;
+        log::debug!("the backend of the loop is {choice}");
+        Self::with_backend(choice.kind.open()?, LoopLimits::DEFAULT, app)
     }
 
     /// Returns a reactor on `backend`.
