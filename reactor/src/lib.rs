@@ -145,4 +145,4 @@ pub use source::token::{Tag, TimerId, Token};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use sys::control_notes;
-pub use sys::raise_descriptor_limit;
+pub use sys::{inherited_descriptor, raise_descriptor_limit};

@@ -78,8 +78,8 @@ pub struct DatagramOptions {
 #[derive(Debug)]
 pub struct DatagramSocket {
     pub(crate) fd: OwnedFd,
-    address: Address,
-    peer: Option<Address>,
+    pub(super) address: Address,
+    pub(super) peer: Option<Address>,
     pub(crate) file: Option<Arc<SocketFile>>,
     /// Datagrams may be received together.
     pub(crate) is_coalescing: bool,
@@ -125,9 +125,7 @@ impl DatagramSocket {
                     let result = kernel::set_ipv6_only(fd.as_fd(), !options.dual_stack);
                     named("IPV6_V6ONLY", result)?;
                 }
-                if ip.ip().is_unspecified() {
-                    set(&fd, address, "IP_PKTINFO", DatagramOption::AskedAddress, 1)?;
-                }
+                answer_as_asked(&fd, address)?;
                 named("bind", kernel::bind(fd.as_fd(), address.endpoint()))?;
                 None
             }
@@ -239,7 +237,6 @@ impl AsFd for DatagramSocket {
 
 /// Opens a socket for `address` and sets the options that do not depend on what it is used for.
 fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure> {
-    use DatagramOption as It;
     if !address.is_datagram() {
         return Err(("socket", address.wrong_kind("Listener or Connector")));
     }
@@ -252,6 +249,17 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
     if options.reuse_port {
         named("SO_REUSEPORT", kernel::set_reuse_port(fd.as_fd()))?;
     }
+    set_options(&fd, address, options)?;
+    Ok(fd)
+}
+
+/// Sets the options that do not depend on what a socket is used for.
+pub(super) fn set_options(
+    fd: &OwnedFd,
+    address: &Address,
+    options: &DatagramOptions,
+) -> Result<(), Failure> {
+    use DatagramOption as It;
     let number = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
     let sizes = [
         ("SO_RCVBUF", It::ReceiveBuffer, options.receive_buffer),
@@ -259,7 +267,7 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
     ];
     for (name, option, size) in sizes {
         if let Some(size) = size {
-            set(&fd, address, name, option, number(size))?;
+            set(fd, address, name, option, number(size))?;
         }
     }
     named("SO_RXQ_OVFL", kernel::set_datagram_option(fd.as_fd(), It::Missed, false, 1))?;
@@ -268,7 +276,7 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
             let text = "code points of differentiated services go from 0 to 63 (RFC 2474)";
             return Err(("IP_TOS", io::Error::new(io::ErrorKind::InvalidInput, text)));
         }
-        set(&fd, address, "IP_RECVERR", It::Refusals, 1)?;
+        set(fd, address, "IP_RECVERR", It::Refusals, 1)?;
         let settings = [
             ("SO_BROADCAST", It::Broadcast, options.broadcast.then_some(1)),
             ("IP_TTL", It::Hops, options.hops.map(i32::from)),
@@ -279,11 +287,21 @@ fn open(address: &Address, options: &DatagramOptions) -> Result<OwnedFd, Failure
         ];
         for (name, option, value) in settings {
             if let Some(value) = value {
-                set(&fd, address, name, option, value)?;
+                set(fd, address, name, option, value)?;
             }
         }
     }
-    Ok(fd)
+    Ok(())
+}
+
+/// Makes a socket that is bound to all addresses answer from the address that it was asked at.
+pub(super) fn answer_as_asked(fd: &OwnedFd, address: &Address) -> Result<(), Failure> {
+    match address {
+        Address::Udp(ip) if ip.ip().is_unspecified() => {
+            set(fd, address, "IP_PKTINFO", DatagramOption::AskedAddress, 1)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn set(
@@ -324,7 +342,7 @@ fn interface_index(name: &str) -> io::Result<u32> {
 }
 
 /// Returns an error that says in one sentence what could not be done, and why.
-fn explained(action: &str, address: &Address, (operation, error): Failure) -> io::Error {
+pub(super) fn explained(action: &str, address: &Address, (operation, error): Failure) -> io::Error {
     let why = Why { operation, error: &error, address };
     io::Error::new(error.kind(), format!("{action} {address}: {why}"))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::{Address, Cx, Interest, ListenOptions, LoopCx, Registration, Role, To
 /// A listening socket that is ready to be registered.
 #[derive(Debug)]
 pub struct Listener {
-    fd: OwnedFd,
-    address: Address,
-    file: Option<Arc<SocketFile>>,
+    pub(super) fd: OwnedFd,
+    pub(super) address: Address,
+    pub(super) file: Option<Arc<SocketFile>>,
     sharing: Sharing,
 }
 
@@ -89,7 +89,8 @@ impl Listener {
 
     /// Takes over a socket that already listens: one inherited from another process, as systemd
     /// passes them (`sd_listen_fds(3)`), or one that other code has bound. The socket is made
-    /// non-blocking. The file of a Unix socket is not removed; its creator has to do that.
+    /// non-blocking. The file of a Unix socket is not removed; its creator has to do that, unless this
+    /// process takes that over too ([`own_file`](Self::own_file)).
     ///
     /// # Errors
     /// When the descriptor is not a stream socket, or does not listen (`SO_ACCEPTCONN`,
@@ -175,6 +176,14 @@ impl Listener {
             registration,
             Acceptor::new(taker, self.address, self.file, self.sharing),
         )
+    }
+}
+
+/// Lends the descriptor, to pass it on to another process
+/// ([`send_descriptors`](crate::send_descriptors)).
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

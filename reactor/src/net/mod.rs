@@ -8,6 +8,7 @@ pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod datagram_socket;
 pub(crate) mod datagrams;
+pub(crate) mod inherited;
 pub(crate) mod listener;
 pub(crate) mod location;
 pub(crate) mod options;

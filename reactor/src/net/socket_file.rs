@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use log::{info, warn};
@@ -19,6 +20,8 @@ pub(crate) struct SocketFile {
     identity: FileIdentity,
     /// The process that created it. A copy made by `fork(2)` does not remove it.
     process: u32,
+    /// Another process removes it.
+    is_left: AtomicBool,
     /// A duplicate of the socket. While it is open, no other server takes the file for a stale one,
     /// so the file cannot be replaced between the check and the removal.
     _socket: OwnedFd,
@@ -87,8 +90,25 @@ impl SocketFile {
             path: path.to_owned(),
             identity: named("lstat", identity(path))?,
             process: std::process::id(),
+            is_left: AtomicBool::new(false),
             _socket: again,
         })
+    }
+
+    /// Takes over the file at `path`, which another process has created for `socket`.
+    pub(crate) fn take_over(socket: &OwnedFd, path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+            process: std::process::id(),
+            is_left: AtomicBool::new(false),
+            _socket: socket.try_clone()?,
+        })
+    }
+
+    /// Leaves the file to another process, or takes it back.
+    pub(crate) fn set_left(&self, is_left: bool) {
+        self.is_left.store(is_left, Ordering::Relaxed);
     }
 
     pub(crate) fn set_mode(&self, mode: Option<u32>) -> Result<(), Failure> {
@@ -100,7 +120,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = self.process == std::process::id()
+        let ours = !self.is_left.load(Ordering::Relaxed)
+            && self.process == std::process::id()
             && identity(&self.path).is_ok_and(|identity| identity == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
