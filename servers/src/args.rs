@@ -56,6 +56,11 @@ pub struct ServerArgs {
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 
+    /// Time for a new program, which SIGUSR2 starts, to be ready; then it is ended, and this one goes
+    /// on
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub handover_timeout: Duration,
+
     /// Permission bits of the files of Unix sockets, in octal, such as 660; the default depends on
     /// the umask
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
@@ -188,8 +193,16 @@ pub(crate) struct Cli<E: Args> {
 const NOTES: &str =
     "SIGTERM, SIGINT and SIGHUP stop the server gracefully: it accepts no new connections, and open \
      connections have 5 s to finish. A second SIGTERM or SIGINT stops it at once. If SIGHUP is \
-     ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters. SIGUSR2 reads \
-     the certificates again.
+     ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters.
+
+With --cert, SIGHUP reads the certificates again and stops nothing. SIGUSR2 starts the program of \
+     this server again, with the same arguments, and gives it the listening sockets and the \
+     connections: no client notices. Connections that cannot be given away, such as those of TLS, \
+     have 5 minutes to finish. kv, and a server with several threads, do not hand over.
+
+Sockets of the service manager (systemd.socket(5)) are listened on, instead of the default address; \
+     one with the name tls is encrypted. The service manager is told when the server is ready, reads \
+     its certificates again and stops (Type=notify).
 
 The server logs to standard error, filtered by RUST_LOG. If standard error does not accept a line, \
      the line is dropped and counted.

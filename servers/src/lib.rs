@@ -19,13 +19,17 @@ use reactor::{DatagramSocket, Datagrams, LoopCx, LoopLimits, Reactor, Token};
 mod args;
 pub mod echo;
 mod ending;
+mod handover;
+mod inherited;
 pub mod kv;
 mod listen;
+mod listening;
 mod logs;
 mod loopback;
 mod loops;
 mod many;
 mod run;
+mod service_manager;
 mod serving;
 mod signals;
 mod tls;
@@ -69,6 +73,9 @@ pub struct Application<A, S> {
     /// How many descriptors the server opens at most besides those of its connections, such as files
     /// and connections to other servers. The limit of the process is raised to what it takes.
     pub descriptors: usize,
+    /// Why a new program cannot take over from this server without a client noticing; `None` if it
+    /// can. Connections whose sessions cannot be saved ([`Session::save`]) finish in the old program.
+    pub stays: Option<&'static str>,
     /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Drives a socket of datagrams, for a server that takes them.
@@ -102,7 +109,16 @@ impl<S> Application<(), S> {
         let session = Rc::new(move |_peer| make());
         let (limits, loop_limits) = (Limits::DEFAULT, LoopLimits::DEFAULT);
         let start = |_: &mut LoopCx<'_, ()>| Ok(());
-        Self { state: (), limits, loop_limits, descriptors: 0, session, datagrams: None, start }
+        Self {
+            state: (),
+            limits,
+            loop_limits,
+            descriptors: 0,
+            stays: None,
+            session,
+            datagrams: None,
+            start,
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use reactor::{
     Location,
 };
 
+use crate::inherited::Inherited;
+
 /// How much of what has arrived and was not received may wait, in bytes, where the system permits
 /// it (`net.core.rmem_max`): datagrams beyond it are lost.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -106,6 +108,11 @@ impl Socket {
     }
 }
 
+/// Returns the options of every socket of datagrams.
+pub(crate) fn datagram_options() -> DatagramOptions {
+    DatagramOptions { receive_buffer: Some(RECEIVE_BUFFER), ..DatagramOptions::default() }
+}
+
 /// Binds a socket of datagrams, or one for each loop if the kernel spreads them.
 fn bind_datagrams(
     address: &Address,
@@ -114,11 +121,10 @@ fn bind_datagrams(
 ) -> io::Result<Vec<DatagramSocket>> {
     let is_spread = sharing.accept == Accept::ReusePort && matches!(address, Address::Udp(_));
     let options = DatagramOptions {
-        receive_buffer: Some(RECEIVE_BUFFER),
         unix_mode: options.unix_mode,
         dual_stack: options.dual_stack,
         reuse_port: is_spread,
-        ..DatagramOptions::default()
+        ..datagram_options()
     };
     let mut sockets = vec![DatagramSocket::bind(address, &options)?];
     while is_spread && sockets.len() < sharing.threads.get() {
@@ -128,7 +134,8 @@ fn bind_datagrams(
     Ok(sockets)
 }
 
-/// Listens on all of `endpoints`. Of a host with several addresses, those that this machine does
+/// Listens on all of `endpoints`. A socket in `inherited` that is bound to one of them already is
+/// taken. Of a host with several addresses, those that this machine does
 /// not have are left out, as long as one of them can be bound.
 ///
 /// # Errors
@@ -138,6 +145,7 @@ pub(crate) fn bind_all(
     options: &ListenOptions,
     takes_datagrams: bool,
     sharing: Sharing,
+    mut inherited: Inherited,
 ) -> io::Result<Vec<Socket>> {
     let (mut sockets, mut seen) = (Vec::<Socket>::new(), Vec::new());
     for Endpoint { location, is_encrypted } in endpoints {
@@ -155,7 +163,11 @@ pub(crate) fn bind_all(
                 let text = format!("cannot listen on {address}: this server takes no datagrams");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            match Socket::bind(&address, *is_encrypted, options, sharing) {
+            let socket = match inherited.bound_to(&address, *is_encrypted, sharing) {
+                Some(socket) => Ok(socket),
+                None => Socket::bind(&address, *is_encrypted, options, sharing),
+            };
+            match socket {
                 Ok(socket) => {
                     sockets.push(socket);
                     is_there = true;
@@ -175,6 +187,7 @@ pub(crate) fn bind_all(
             warn!("{location}: {error}");
         }
     }
+    sockets.extend(inherited.others(takes_datagrams, sharing)?);
     Ok(sockets)
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use log::info;
+use log::{info, warn};
 use protocol::Session;
 use reactor::{
     Counters, Cx, DatagramSocket, Group, GroupListener, GroupOptions, Handler, LoopCx, LoopLimits,
@@ -14,8 +14,10 @@ use reactor::{
 };
 
 use crate::args::{Cli, ServerArgs};
+use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
 use crate::run::{Figures, STOP_TIMEOUT, Setting, listen_on, no_listener_left, raise_limit};
+use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
 use crate::signals::{self, Orders};
 use crate::tls::Tls;
@@ -27,6 +29,9 @@ struct Owner<A: 'static> {
     /// Whether the server could not be reached any more, and was stopped for that.
     has_no_listener: bool,
     tally: Tally,
+    manager: ServiceManager,
+    /// How many loops have not answered since the last sign of life.
+    silent: usize,
 }
 
 /// The counters of the loops, which arrive one by one.
@@ -67,13 +72,20 @@ where
 {
     let args = cli.server.clone();
     args.loops.check(args.connections_max())?;
-    let owner = Owner { group: None, has_no_listener: false, tally: Tally::default() };
+    let owner = Owner {
+        group: None,
+        has_no_listener: false,
+        tally: Tally::default(),
+        manager: ServiceManager::find(),
+        silent: 0,
+    };
     let backend = args.backend.open()?;
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, owner)?;
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
     signals::heed(tls.clone(), AllLoops, &mut reactor.cx())?;
-    let sockets = listen_on(server, &args, args.loops.accept(), tls.as_ref())?;
+    let sockets =
+        listen_on(server, &args, args.loops.accept(), tls.as_ref(), Inherited::take(Vec::new())?)?;
     let places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
     let (listeners, plan) = Plan::new(sockets, args.loops.threads.get());
     let options = GroupOptions {
@@ -89,6 +101,7 @@ where
     for place in places {
         info!("{} listening on {place} with {}", server.name, Setting(&args));
     }
+    reactor.app.manager.ready();
     watch(&mut reactor, group)
 }
 
@@ -98,6 +111,9 @@ fn watch<A: 'static>(reactor: &mut Reactor<Owner<A>>, group: Group<A>) -> io::Re
     let observer = reactor.cx().spawn(Observer { has_listeners })?;
     group.set_observer(reactor.cx().waker_of(observer));
     reactor.app.group = Some(group);
+    if let Some(interval) = reactor.app.manager.watchdog() {
+        reactor.cx().every(interval, |_, cx| show_life(cx))?;
+    }
     let result = reactor.run();
     let Some(group) = reactor.app.group.take() else { return result };
     if result.is_err() {
@@ -108,6 +124,25 @@ fn watch<A: 'static>(reactor: &mut Reactor<Owner<A>>, group: Group<A>) -> io::Re
     result?;
     ended.check()?;
     if reactor.app.has_no_listener { Err(no_listener_left()) } else { Ok(()) }
+}
+
+/// Gives the service manager a sign of life if all loops have answered since the last one.
+fn show_life<A: 'static>(cx: &mut LoopCx<'_, Owner<A>>) {
+    let owner = cx.remote();
+    let Owner { group: Some(group), manager, silent, .. } = &mut *cx.app else { return };
+    if *silent > 0 {
+        return;
+    }
+    manager.alive();
+    let ask = |remote: &Remote<A>| {
+        let owner = owner.clone();
+        let asked = remote.post(move |_| {
+            // An owner that is gone gives no sign any more.
+            let _ = owner.post(|cx| cx.app.silent -= 1);
+        });
+        usize::from(asked.is_ok())
+    };
+    *silent = group.loops().iter().map(ask).sum();
 }
 
 /// What each loop serves.
@@ -188,7 +223,7 @@ impl<A: 'static> Handler<Owner<A>> for Observer {
         if group.running() == 0 {
             cx.stop();
         } else if self.has_listeners && group.listeners() == 0 && !group.is_stopping() {
-            AllLoops.stop_gracefully(&"the last listener has ended", &mut cx.outside());
+            stop_gracefully(&"the last listener has ended", &mut cx.outside());
             cx.app.has_no_listener = true;
         }
         Ok(())
@@ -234,15 +269,31 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, Owner<A>>) {
-        if let Some(group) = &cx.app.group {
-            info!("{why}: stopping, the connections of all loops have {STOP_TIMEOUT:?} to finish");
-            group.stop_gracefully(STOP_TIMEOUT);
-        }
+        cx.app.manager.stopping("connections finish");
+        stop_gracefully(why, cx);
     }
 
     fn stop(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {
         if let Some(group) = &cx.app.group {
             group.stop();
         }
+    }
+
+    fn reload(&mut self, tls: &Tls, cx: &mut LoopCx<'_, Owner<A>>) {
+        cx.app.manager.reloading();
+        tls.reload();
+        cx.app.manager.ready();
+    }
+
+    fn hand_over(&mut self, _cx: &mut LoopCx<'_, Owner<A>>) {
+        warn!("no new program is started: only a server with --threads 1 hands over");
+    }
+}
+
+/// Stops all loops gracefully.
+fn stop_gracefully<A: 'static>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, Owner<A>>) {
+    if let Some(group) = &cx.app.group {
+        info!("{why}: stopping, the connections of all loops have {STOP_TIMEOUT:?} to finish");
+        group.stop_gracefully(STOP_TIMEOUT);
     }
 }

@@ -1,9 +1,11 @@
 //! Runs a server: it listens, turns its loop, or several, until it is told to stop, and stops
 //! gracefully.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -14,7 +16,11 @@ use reactor::{
 };
 
 use crate::args::ServerArgs;
-use crate::listen::{Endpoint, Kind, Socket};
+use crate::handover::{Handover, Predecessor};
+use crate::inherited::Inherited;
+use crate::listen::{Endpoint, Socket};
+use crate::listening::Listening;
+use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
 use crate::signals::{self, Orders};
 use crate::tls::Tls;
@@ -35,15 +41,35 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
-    let others = application.descriptors;
-    let mut reactor = prepare(server, args, application)?;
+    let (others, stays) = (application.descriptors, application.stays);
+    let manager = Rc::new(ServiceManager::find());
+    let (predecessor, given) = Predecessor::find(server.name)?.unzip();
+    let inherited = Inherited::take(given.unwrap_or_default())?;
+    let orders = OneLoop { handover: Rc::default(), stays, manager: Rc::clone(&manager) };
+    let handover = Rc::clone(&orders.handover);
+    let (mut reactor, listening) = open(server, args, application, orders, inherited)?;
     raise_limit(args, others, 1);
-    let result = turn(&mut reactor);
+    let mut cx = reactor.cx();
+    if let Some(interval) = manager.watchdog() {
+        let manager = Rc::clone(&manager);
+        cx.every(interval, move |_, _| manager.alive())?;
+    }
+    if let Some(predecessor) = predecessor {
+        predecessor.replace(Rc::clone(&listening), &mut cx)?;
+    }
+    let timeout = args.handover_timeout;
+    let successor = Handover::new(server.name, listening, timeout, Rc::clone(&manager));
+    let _ = handover.set(Rc::clone(&successor));
+    manager.ready();
+    let result = turn(&mut reactor, || successor.has_begun());
     info!("stopped: {}", Figures(reactor.counters()));
     result
 }
 
-/// Opens the loop of a server, which handles signals and listens.
+/// Opens the loop of a server, which handles signals and listens: for tests.
+///
+/// # Errors
+/// Why the server cannot listen.
 pub(crate) fn prepare<A, S>(
     server: Server,
     args: &ServerArgs,
@@ -53,27 +79,38 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
+    let orders = OneLoop::<A, S> {
+        handover: Rc::default(),
+        stays: Some("this loop was prepared for a test"),
+        manager: Rc::default(),
+    };
+    let (reactor, _) = open(server, args, application, orders, Inherited::default())?;
+    Ok(reactor)
+}
+
+/// Opens the loop of a server, which handles signals and listens.
+fn open<A, S>(
+    server: Server,
+    args: &ServerArgs,
+    application: Application<A, S>,
+    orders: OneLoop<A, S>,
+    inherited: Inherited,
+) -> io::Result<(Reactor<A>, Rc<Listening<A, S>>)>
+where
+    A: 'static,
+    S: Session<A> + 'static,
+{
     let tls = Tls::load(&args.tls)?;
     let (mut reactor, serving) = Serving::open(args, application, tls.clone())?;
     let mut cx = reactor.cx();
-    signals::heed(tls.clone(), OneLoop, &mut cx)?;
-    for Socket { address, kind } in listen_on(server, args, Accept::default(), tls.as_ref())? {
-        let scheme = kind.scheme();
-        match kind {
-            Kind::Streams { listener, is_encrypted } => {
-                for listener in listener.into_listeners() {
-                    listener.register(&mut cx, serving.accept(is_encrypted)?)?;
-                }
-            }
-            Kind::Datagrams(sockets) => {
-                for socket in sockets {
-                    serving.serve_datagrams(socket, &mut cx)?;
-                }
-            }
-        }
-        info!("{} listening on {scheme}{address} with {}", server.name, Setting(args));
+    signals::heed(tls.clone(), orders, &mut cx)?;
+    let sockets = listen_on(server, args, Accept::default(), tls.as_ref(), inherited)?;
+    let places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
+    let listening = Listening::open(sockets, serving, &mut cx)?;
+    for place in places {
+        info!("{} listening on {place} with {}", server.name, Setting(args));
     }
-    Ok(reactor)
+    Ok((reactor, listening))
 }
 
 /// Binds the sockets of a server: of all of its loops. Every listening socket comes from here.
@@ -85,6 +122,7 @@ pub(crate) fn listen_on(
     args: &ServerArgs,
     accept: Accept,
     tls: Option<&Tls>,
+    inherited: Inherited,
 ) -> io::Result<Vec<Socket>> {
     let options = ListenOptions {
         unix_mode: args.unix_mode,
@@ -93,15 +131,20 @@ pub(crate) fn listen_on(
         ..ListenOptions::DEFAULT
     };
     let default = [server.address.parse().map_err(io::Error::other)?];
-    let endpoints = if args.listen.is_empty() { &default[..] } else { &args.listen };
-    check_certificates(tls, endpoints)?;
+    let endpoints = match args.listen.is_empty() {
+        true if inherited.replaces_default() => &[],
+        true => &default[..],
+        false => &args.listen[..],
+    };
+    let encrypted = endpoints.iter().find(|it| it.is_encrypted).map(Endpoint::to_string);
+    check_certificates(tls, encrypted.or_else(|| Some(inherited.encrypted()?.to_string())))?;
     let sharing = listen::Sharing { accept, threads: args.loops.threads };
-    listen::bind_all(endpoints, &options, server.datagram_port.is_some(), sharing)
+    listen::bind_all(endpoints, &options, server.datagram_port.is_some(), sharing, inherited)
 }
 
-/// Checks that there are certificates where there are encrypted addresses.
-fn check_certificates(tls: Option<&Tls>, endpoints: &[Endpoint]) -> io::Result<()> {
-    match (tls, endpoints.iter().find(|it| it.is_encrypted)) {
+/// Checks that there are certificates where there is an `encrypted` address.
+fn check_certificates(tls: Option<&Tls>, encrypted: Option<String>) -> io::Result<()> {
+    match (tls, encrypted) {
         (None, Some(endpoint)) => {
             let text = format!("{endpoint} needs a certificate: give its file with --cert");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -118,15 +161,15 @@ fn check_certificates(tls: Option<&Tls>, endpoints: &[Endpoint]) -> io::Result<(
 ///
 /// # Errors
 /// When the wait fails, or the last listener has ended: a supervisor has to learn that the server
-/// cannot be reached any more.
-fn turn<A: 'static>(reactor: &mut Reactor<A>) -> io::Result<()> {
+/// cannot be reached any more. It is reached where `is_replaced` says that a new program serves.
+fn turn<A: 'static>(reactor: &mut Reactor<A>, is_replaced: impl Fn() -> bool) -> io::Result<()> {
     let mut has_no_listener = false;
     reactor.run_while(|reactor| {
-        has_no_listener = reactor.listeners() == 0 && !reactor.is_stopping();
+        has_no_listener = reactor.listeners() == 0 && !reactor.is_stopping() && !is_replaced();
         !has_no_listener
     })?;
     if has_no_listener {
-        OneLoop.stop_gracefully(&"the last listener has ended", &mut reactor.cx());
+        stop_gracefully(&"the last listener has ended", &mut reactor.cx());
         reactor.run()?;
         return Err(no_listener_left());
     }
@@ -159,9 +202,14 @@ pub(crate) fn raise_limit(args: &ServerArgs, others: usize, loops: usize) {
 }
 
 /// Carries out the signals of a server with one loop, which gets them itself.
-struct OneLoop;
+struct OneLoop<A: 'static, S> {
+    handover: Rc<OnceCell<Rc<Handover<A, S>>>>,
+    /// Why no new program can take over.
+    stays: Option<&'static str>,
+    manager: Rc<ServiceManager>,
+}
 
-impl<A> Orders<A> for OneLoop {
+impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
     fn log_counters(&mut self, cx: &mut LoopCx<'_, A>) {
         info!("{}", Figures(cx.counters()));
     }
@@ -171,14 +219,34 @@ impl<A> Orders<A> for OneLoop {
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-        let left = cx.connections();
-        info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
-        cx.stop_gracefully(STOP_TIMEOUT);
+        self.manager.stopping("connections finish");
+        stop_gracefully(why, cx);
+    }
+
+    fn reload(&mut self, tls: &Tls, _cx: &mut LoopCx<'_, A>) {
+        self.manager.reloading();
+        tls.reload();
+        self.manager.ready();
+    }
+
+    fn hand_over(&mut self, cx: &mut LoopCx<'_, A>) {
+        match (self.stays, self.handover.get()) {
+            (Some(why), _) => warn!("no new program is started: {why}"),
+            (None, Some(handover)) => handover.start(cx),
+            (None, None) => warn!("no new program is started: this one has not started itself"),
+        }
     }
 
     fn stop(&mut self, cx: &mut LoopCx<'_, A>) {
         cx.stop();
     }
+}
+
+/// Stops a loop gracefully.
+fn stop_gracefully<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+    let left = cx.connections();
+    info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
+    cx.stop_gracefully(STOP_TIMEOUT);
 }
 
 /// The counters of a loop, or of all, and the number of dropped log lines.

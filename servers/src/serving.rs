@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::link::Link;
 use protocol::{Limits, Session};
-use reactor::{Accepted, DatagramSocket, LoopCx, LoopLimits, Reactor, Stream};
+use reactor::{Accepted, DatagramSocket, LoopCx, LoopLimits, Reactor, Stream, Token};
 
 use crate::args::ServerArgs;
 use crate::tls::Tls;
@@ -66,14 +66,28 @@ impl<A: 'static, S: Session<A> + 'static> Serving<A, S> {
         }))
     }
 
+    /// Goes on with a connection of another process, which has said `state` of it.
+    ///
+    /// # Errors
+    /// When the state cannot be restored.
+    pub(crate) fn restore(
+        &self,
+        accepted: Accepted,
+        state: &[u8],
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<Token> {
+        let session = (self.session)(accepted.peer());
+        Stream::restore(accepted, session, self.limits.shared()?, state, cx)
+    }
+
     /// Serves a socket of datagrams.
     pub(crate) fn serve_datagrams(
         &self,
         socket: DatagramSocket,
         cx: &mut LoopCx<'_, A>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Token> {
         match &self.datagrams {
-            Some(serve) => serve(socket, self.limits, cx).map(drop),
+            Some(serve) => serve(socket, self.limits, cx),
             None => Err(io::Error::other("this server takes no datagrams")),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use log::{info, warn};
+use log::warn;
 use reactor::{LoopCx, Signal};
 
 use crate::tls::Tls;
@@ -21,18 +21,25 @@ pub(crate) trait Orders<B> {
 
     /// Stops the server at once.
     fn stop(&mut self, cx: &mut LoopCx<'_, B>);
+
+    /// Reads the certificates again (`SIGHUP`, where there are some).
+    fn reload(&mut self, tls: &Tls, cx: &mut LoopCx<'_, B>);
+
+    /// Starts a new program that takes over (`SIGUSR2`).
+    fn hand_over(&mut self, cx: &mut LoopCx<'_, B>);
 }
 
 /// Listens to the signals of a server.
 ///
-/// The first signal to stop stops it gracefully, the second at once. A terminal that ends may send
-/// `SIGHUP` twice, so another `SIGHUP` changes nothing. `SIGUSR2` reads the certificates again.
+/// The first signal to stop stops it gracefully, the second at once. `SIGHUP` reads the certificates
+/// again, where there are some, and stops a server without. A terminal that ends may send it twice, so
+/// another one changes nothing.
 pub(crate) fn heed<B: 'static>(
     tls: Option<Tls>,
     mut orders: impl Orders<B> + 'static,
     cx: &mut LoopCx<'_, B>,
 ) -> io::Result<()> {
-    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
+    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1, Signal::USER_2];
     // A process that was started with nohup is meant to outlive the terminal.
     if !Signal::HANGUP.is_ignored() {
         signals.push(Signal::HANGUP);
@@ -40,16 +47,16 @@ pub(crate) fn heed<B: 'static>(
     cx.on_signals(&signals, move |signal, cx| {
         if signal == Signal::USER_1 {
             orders.log_counters(cx);
+        } else if signal == Signal::USER_2 {
+            orders.hand_over(cx);
+        } else if let (Signal::HANGUP, Some(tls)) = (signal, &tls) {
+            orders.reload(tls, cx);
         } else if !orders.is_stopping(cx) {
             orders.stop_gracefully(&signal, cx);
         } else if signal != Signal::HANGUP {
             warn!("{signal} again: stopping at once");
             orders.stop(cx);
         }
-    })?;
-    cx.on_signals(&[Signal::USER_2], move |_, _| match &tls {
-        Some(tls) => tls.reload(),
-        None => info!("there are no certificates to read again"),
     })?;
     // A signal that comes after the loop has ended must not end the process before it exits by
     // itself.

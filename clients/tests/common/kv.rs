@@ -1,5 +1,6 @@
 //! The server `kv` on a thread. A test cannot start the program `kv`: Cargo gives a test only the
 //! paths of programs of its own package.
+use std::time::Duration;
 
 use protocol::tls::TlsServer;
 use reactor::BackendKind;
@@ -61,6 +62,7 @@ fn listen(password: Option<&str>, address: &str, tls: Option<TlsServer>) -> Serv
         max_connections: Some(1000),
         unix_mode: None,
         keepalive: IdleTimeout::Off,
+        handover_timeout: Duration::from_secs(30),
         loops: LoopArgs::default(),
         tls: TlsArgs::default(),
     };

@@ -74,6 +74,7 @@ impl<A: Send + 'static> Server<A> {
                 limits,
                 loop_limits,
                 descriptors: 0,
+                stays: None,
                 session,
                 datagrams,
                 start: |_| Ok(()),

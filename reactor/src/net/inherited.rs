@@ -23,6 +23,11 @@ impl Listener {
         Ok(())
     }
 
+    /// Returns whether this process removes the file of the Unix socket.
+    pub fn owns_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Leaves the file of a Unix socket to another process, which goes on with the socket: it is not
     /// removed here, however this process ends. `false` takes it back. It holds for all listeners on
     /// the same socket ([`try_clone`](Self::try_clone)).
@@ -69,6 +74,11 @@ impl DatagramSocket {
             self.file = Some(Arc::new(SocketFile::take_over(&self.fd, path)?));
         }
         Ok(())
+    }
+
+    /// Returns whether this process removes the file of the Unix socket.
+    pub fn owns_file(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Leaves the file of a Unix socket to another process: see [`Listener::leave_file`].

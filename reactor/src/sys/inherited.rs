@@ -32,7 +32,10 @@ pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl with this command takes no pointer.
     let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
     if flags & libc::FD_CLOEXEC != 0 {
-        return Err(refused(number, "it is closed on exec, so this process has opened or taken it"));
+        return Err(refused(
+            number,
+            "it is closed on exec, so this process has opened or taken it",
+        ));
     }
     // SAFETY: as above.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) })?;

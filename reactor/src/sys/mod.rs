@@ -42,6 +42,7 @@ pub(crate) use datagram::{
 pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use fork::fork;
+pub use inherited::inherited_descriptor;
 pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking,
     wait_for_input, writev,
@@ -58,7 +59,6 @@ pub(crate) use poll::Poll;
 pub(crate) use prefetch::prefetch;
 pub(crate) use process::{Owner, Process};
 pub(crate) use resource::effective_user;
-pub use inherited::inherited_descriptor;
 pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use sending::{Outgoing, SendRoom, send_batch, send_one};

@@ -66,6 +66,10 @@ const ABOUT: &str = "A small in-memory key-value store that speaks Redis's proto
 pub const SERVER: Server =
     Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379", datagram_port: None };
 
+/// Why no new program can take over.
+const STAYS: &str = "kv keeps its keys in the memory of this process, and a new one would begin \
+                     without them";
+
 /// The interval at which expired keys are removed.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -152,5 +156,14 @@ pub fn application(
     let start = |cx: &mut reactor::LoopCx<'_, App>| cx.every(TICK, |_, cx| cx.app.tick()).map(drop);
     let (state, session) = (App::new(config, now, time_of_day), Rc::new(session));
     let loop_limits = LOOP_LIMITS;
-    Ok(Application { state, limits, loop_limits, descriptors: 0, session, datagrams: None, start })
+    Ok(Application {
+        state,
+        limits,
+        loop_limits,
+        descriptors: 0,
+        stays: Some(STAYS),
+        session,
+        datagrams: None,
+        start,
+    })
 }

@@ -1,0 +1,391 @@
+//! The side of the old program.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use log::{error, info, warn};
+use protocol::Session;
+use reactor::{
+    AbstractName, Accepted, Address, Cx, Departure, Handler, Interest, ListenOptions, Listener,
+    LoopCx, Reason, Registration, Token,
+};
+
+use super::VARIABLE;
+use super::wire::{Frame, Incoming, VERSION};
+use crate::listening::Listening;
+use crate::service_manager::ServiceManager;
+
+/// How many connections wait for an answer of the new program at a time.
+const AWAY_MAX: usize = 16;
+/// How often the loop looks whether the new program still runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long connections that stay may go on, before the old program ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Hands a server with one loop over to a new program.
+pub(crate) struct Handover<A: 'static, S> {
+    server: &'static str,
+    listening: Rc<Listening<A, S>>,
+    program: Option<PathBuf>,
+    timeout: Duration,
+    manager: Rc<ServiceManager>,
+    progress: RefCell<Progress>,
+}
+
+/// How far the handover is.
+enum Progress {
+    /// No new program was started.
+    Idle,
+    /// A new program was started, and is to be ready in time.
+    Started(Attempt),
+    /// The new program accepts connections, and gets those of this one.
+    Begun(Attempt),
+    /// The new program has everything that could be handed over.
+    Done,
+}
+
+/// A new program.
+struct Attempt {
+    child: Child,
+    until: Instant,
+    /// The socket on which it connects.
+    door: Token,
+    /// The connection to it.
+    channel: Option<Token>,
+}
+
+impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
+    /// Prepares for handing `listening` over. A new program has `timeout` to come up.
+    pub(crate) fn new(
+        server: &'static str,
+        listening: Rc<Listening<A, S>>,
+        timeout: Duration,
+        manager: Rc<ServiceManager>,
+    ) -> Rc<Self> {
+        // Later, the file may have been replaced, and then the system has no path of it.
+        let program = std::env::current_exe().ok();
+        let progress = RefCell::new(Progress::Idle);
+        Rc::new(Self { server, listening, program, timeout, manager, progress })
+    }
+
+    /// Returns whether a new program is responsible: this one has no listener, and that is intended.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(&*self.progress.borrow(), Progress::Begun(_) | Progress::Done)
+    }
+
+    /// Starts a new program, with the arguments of this one.
+    pub(crate) fn start(self: &Rc<Self>, cx: &mut LoopCx<'_, A>) {
+        if !matches!(&*self.progress.borrow(), Progress::Idle) {
+            warn!("a new program takes over already: nothing is started");
+            return;
+        }
+        match self.try_start(cx) {
+            Ok(attempt) => {
+                let (process, timeout) = (attempt.child.id(), self.timeout);
+                info!("started process {process}, which is to take over within {timeout:?}");
+                self.manager.reloading();
+                *self.progress.borrow_mut() = Progress::Started(attempt);
+            }
+            Err(failure) => error!("cannot start a new program, and this one goes on: {failure}"),
+        }
+    }
+
+    fn try_start(self: &Rc<Self>, cx: &mut LoopCx<'_, A>) -> io::Result<Attempt> {
+        let Some(program) = &self.program else {
+            return Err(io::Error::other("the path of this program is unknown"));
+        };
+        let name = format!("{}-handover-{}", self.server, std::process::id());
+        let address = Address::Abstract(AbstractName::new(&name)?);
+        let door = Listener::bind(&address, &ListenOptions::DEFAULT)?;
+        let handover = Rc::clone(self);
+        let door = door.register(cx, move |accepted, cx| handover.meet(accepted, cx))?;
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let child = Command::new(program).args(arguments).env(VARIABLE, name).spawn();
+        let child = child.inspect_err(|_| cx.close(door)).map_err(|failure| {
+            io::Error::new(failure.kind(), format!("{}: {failure}", program.display()))
+        })?;
+        let handover = Rc::clone(self);
+        cx.after(CHECK_INTERVAL, move |cx| handover.check(cx))?;
+        Ok(Attempt { child, until: cx.now() + self.timeout, door, channel: None })
+    }
+
+    /// Looks whether the new program still runs, and is in time.
+    fn check(self: Rc<Self>, cx: &mut LoopCx<'_, A>) {
+        let failure = match &mut *self.progress.borrow_mut() {
+            Progress::Started(attempt) => match attempt.child.try_wait() {
+                Ok(Some(status)) => Some(format!("it has ended with {status}")),
+                Ok(None) if cx.now() >= attempt.until => {
+                    Some(format!("it was not ready within {:?}", self.timeout))
+                }
+                Ok(None) => None,
+                Err(error) => Some(format!("it cannot be waited for: {error}")),
+            },
+            _ => return,
+        };
+        if let Some(failure) = failure {
+            self.fail(&failure, cx);
+            return;
+        }
+        let handover = Rc::clone(&self);
+        if let Err(error) = cx.after(CHECK_INTERVAL, move |cx| handover.check(cx)) {
+            self.fail(&error, cx);
+        }
+    }
+
+    /// Talks to the new program, which has connected.
+    fn meet(self: &Rc<Self>, accepted: Accepted, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        let peer = accepted.peer_credentials()?;
+        let mut progress = self.progress.borrow_mut();
+        let attempt = match &mut *progress {
+            Progress::Started(attempt) if attempt.channel.is_none() => attempt,
+            _ => return Err(io::Error::other("no new program is expected")),
+        };
+        if peer.pid != Some(attempt.child.id()) {
+            return Err(io::Error::other("it is not the process that was started"));
+        }
+        let channel = Rc::new(RefCell::new(Channel::default()));
+        channel.borrow_mut().greet(self)?;
+        let heir = Successor {
+            handover: Rc::clone(self),
+            incoming: Incoming::new(),
+            channel: Rc::clone(&channel),
+        };
+        let fd: OwnedFd = accepted.into_fd();
+        let token = cx.register(fd, Registration::new(Interest::BOTH), heir)?;
+        attempt.channel = Some(token);
+        channel.borrow_mut().me = Some(token);
+        Ok(())
+    }
+
+    /// Stops accepting, since the new program is ready, and hands the connections over.
+    fn begin(
+        self: &Rc<Self>,
+        channel: &Rc<RefCell<Channel>>,
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<()> {
+        let attempt = match self.progress.replace(Progress::Idle) {
+            Progress::Started(attempt) => attempt,
+            other => {
+                *self.progress.borrow_mut() = other;
+                return Err(io::Error::other("it says twice that it is ready"));
+            }
+        };
+        cx.close(attempt.door);
+        *self.progress.borrow_mut() = Progress::Begun(attempt);
+        self.listening.pause(cx);
+        channel.borrow_mut().say(&Frame::Begin, None)?;
+        let (handover, channel) = (Rc::clone(self), Rc::clone(channel));
+        cx.hand_over(AWAY_MAX, move |departure, cx| handover.depart(departure, &channel, cx))
+    }
+
+    /// Gives a connection to the new program, or ends this one when there are no more.
+    fn depart(
+        self: &Rc<Self>,
+        departure: Departure,
+        channel: &RefCell<Channel>,
+        cx: &mut LoopCx<'_, A>,
+    ) {
+        let mut channel = channel.borrow_mut();
+        match departure {
+            Departure::Connection { token, descriptor, state } => {
+                if let Err(error) = channel.give(token, descriptor, state) {
+                    warn!("a connection stays: {error}");
+                    cx.stays(token);
+                }
+            }
+            Departure::Finished { departed, stayed } if self.has_begun() => {
+                info!("handed over: {departed} connections; {stayed} stay here to the end");
+                if let Err(error) = channel.say(&Frame::Done, None) {
+                    warn!("the new program is not told that this was all: {error}");
+                }
+                channel.is_done = true;
+            }
+            Departure::Finished { .. } => {}
+        }
+        if let Some(me) = channel.me {
+            cx.wake(me);
+        }
+    }
+
+    /// Ends this program, since the new one has everything.
+    fn finish(&self, cx: &mut LoopCx<'_, A>) {
+        let attempt = self.progress.replace(Progress::Done);
+        if let Progress::Begun(attempt) = attempt {
+            info!("process {} has taken over", attempt.child.id());
+        }
+        self.listening.forget();
+        cx.stop_gracefully(DRAIN_TIMEOUT);
+    }
+
+    /// Goes on as if no new program had been started.
+    fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+        let (mut attempt, had_begun) = match self.progress.replace(Progress::Idle) {
+            Progress::Started(attempt) => (attempt, false),
+            Progress::Begun(attempt) => (attempt, true),
+            other @ (Progress::Idle | Progress::Done) => {
+                *self.progress.borrow_mut() = other;
+                return;
+            }
+        };
+        error!("the new program does not take over, and this one goes on: {why}");
+        // It may run and not be the one that is expected. It must not accept beside this program.
+        if let Err(error) = attempt.child.kill().and_then(|()| attempt.child.wait().map(drop)) {
+            warn!("process {} cannot be ended: {error}", attempt.child.id());
+        }
+        cx.close(attempt.door);
+        attempt.channel.into_iter().for_each(|channel| cx.close(channel));
+        if had_begun {
+            cx.stop_handing_over();
+            self.listening.leave_files(false);
+            if let Err(error) = self.listening.resume(cx) {
+                error!("this program cannot listen again: {error}");
+            }
+        }
+        self.manager.ready();
+    }
+}
+
+/// What is said to the new program.
+#[derive(Default)]
+struct Channel {
+    me: Option<Token>,
+    outgoing: VecDeque<Outgoing>,
+    /// The connections that have no answer, by the numbers that the frames have.
+    away: HashMap<u64, Token>,
+    last: u64,
+    /// The last frame is in `outgoing`.
+    is_done: bool,
+}
+
+/// A frame that is being sent.
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Channel {
+    fn say(&mut self, frame: &Frame, descriptor: Option<OwnedFd>) -> io::Result<()> {
+        let bytes = frame.encode()?;
+        self.outgoing.push_back(Outgoing { bytes, sent: 0, descriptor });
+        Ok(())
+    }
+
+    /// Says which server this is, and passes its sockets on.
+    fn greet<A, S>(&mut self, handover: &Handover<A, S>) -> io::Result<()>
+    where
+        A: 'static,
+        S: Session<A> + 'static,
+    {
+        self.say(&Frame::Hello { version: VERSION, server: handover.server.to_owned() }, None)?;
+        let mut result = Ok(());
+        handover.listening.for_each(|is_encrypted, owns_file, descriptor| {
+            let said = descriptor.try_clone_to_owned().and_then(|descriptor| {
+                self.say(&Frame::Socket { is_encrypted, owns_file }, Some(descriptor))
+            });
+            result = std::mem::replace(&mut result, Ok(())).and(said);
+        });
+        result?;
+        self.say(&Frame::AllSockets, None)
+    }
+
+    /// Gives a connection away.
+    fn give(&mut self, token: Token, descriptor: OwnedFd, state: Vec<u8>) -> io::Result<()> {
+        let id = self.last + 1;
+        self.say(&Frame::Connection { id, state }, Some(descriptor))?;
+        self.last = id;
+        self.away.insert(id, token);
+        Ok(())
+    }
+
+    /// Sends what the kernel takes. Returns whether all was sent.
+    fn send<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
+        while let Some(first) = self.outgoing.front_mut() {
+            let rest = &first.bytes[first.sent..];
+            let count = match &first.descriptor {
+                Some(descriptor) => cx.send_descriptors(rest, &[descriptor.as_fd()])?,
+                None => cx.write(&[io::IoSlice::new(rest)])?,
+            };
+            let Some(count) = count else { return Ok(false) };
+            // It went with the first byte.
+            first.descriptor = None;
+            first.sent += count;
+            if first.sent == first.bytes.len() {
+                self.outgoing.pop_front();
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The connection to the new program.
+struct Successor<A: 'static, S> {
+    handover: Rc<Handover<A, S>>,
+    incoming: Incoming,
+    channel: Rc<RefCell<Channel>>,
+}
+
+impl<A: 'static, S: Session<A> + 'static> Successor<A, S> {
+    /// Handles all frames that have arrived.
+    fn handle(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        while let Some((frame, _)) = self.incoming.next()? {
+            let mut channel = self.channel.borrow_mut();
+            let away = &mut channel.away;
+            match frame {
+                Frame::Ready => {
+                    drop(channel);
+                    self.handover.begin(&self.channel, &mut cx.outside())?;
+                }
+                Frame::Taken { id } => away.remove(&id).into_iter().for_each(|it| cx.departed(it)),
+                Frame::Refused { id } => away.remove(&id).into_iter().for_each(|it| cx.stays(it)),
+                frame => {
+                    let text = format!("it has sent {frame:?} at the wrong time");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<A: 'static, S: Session<A> + 'static> Handler<A> for Successor<A, S> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        loop {
+            self.handle(cx)?;
+            match self.incoming.receive(|room| cx.receive_descriptors(room, 0))? {
+                Some(true) => {}
+                Some(false) => {
+                    cx.end(Reason::PeerClosed);
+                    return Ok(());
+                }
+                None => break,
+            }
+        }
+        let mut channel = self.channel.borrow_mut();
+        let is_sent = channel.send(cx)?;
+        cx.set_interest(if is_sent { Interest::READ } else { Interest::BOTH });
+        if is_sent && channel.is_done {
+            cx.end(Reason::Finished);
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
+        match reason {
+            Reason::Finished => self.handover.finish(cx),
+            reason => self.handover.fail(&reason, cx),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "servers::Handover"
+    }
+}

@@ -1,0 +1,244 @@
+//! What the two programs say to each other: frames over a Unix socket, some with a descriptor.
+//!
+//! A frame is a byte for its kind, the length of its content in four bytes (little endian), and the
+//! content. The descriptor of a frame comes with its first byte.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use protocol::{SavedState, State, StateError};
+use reactor::Passed;
+
+/// The version of the protocol between the two programs. It changes whenever a frame changes.
+pub(super) const VERSION: u64 = 1;
+/// The bytes in front of the content: the kind and the length.
+const HEADER: usize = 5;
+/// The most bytes of a content: more than the unsent output of a connection may have.
+const CONTENT_MAX: usize = 64 << 20;
+/// How much is read at a time.
+const READ_SIZE: usize = 64 * 1024;
+
+/// What one program says to the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// The old program: its version of this protocol, and the name of the server.
+    Hello { version: u64, server: String },
+    /// The old program: a socket, whether its connections are encrypted, whether the program that
+    /// has it removes its file, and its descriptor.
+    Socket { is_encrypted: bool, owns_file: bool },
+    /// The old program: it has passed all its sockets.
+    AllSockets,
+    /// The new program: it could serve now.
+    Ready,
+    /// The old program: it accepts nothing more, and the new one may begin.
+    Begin,
+    /// The old program: a connection, its state and its descriptor.
+    Connection { id: u64, state: Vec<u8> },
+    /// The new program: it goes on with the connection.
+    Taken { id: u64 },
+    /// The new program: it cannot go on with the connection.
+    Refused { id: u64 },
+    /// The old program: there are no more connections.
+    Done,
+}
+
+impl Frame {
+    /// Returns whether a descriptor comes with the frame.
+    fn has_descriptor(&self) -> bool {
+        matches!(self, Self::Socket { .. } | Self::Connection { .. })
+    }
+
+    /// Returns the bytes of the frame.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
+        let mut content = State::new();
+        let kind = match self {
+            Self::Hello { version, server } => {
+                content.number(*version);
+                content.bytes(server.as_bytes());
+                1
+            }
+            Self::Socket { is_encrypted, owns_file } => {
+                content.flag(*is_encrypted);
+                content.flag(*owns_file);
+                2
+            }
+            Self::AllSockets => 3,
+            Self::Ready => 4,
+            Self::Begin => 5,
+            Self::Connection { id, state } => {
+                content.number(*id);
+                content.bytes(state);
+                6
+            }
+            Self::Taken { id } => {
+                content.number(*id);
+                7
+            }
+            Self::Refused { id } => {
+                content.number(*id);
+                8
+            }
+            Self::Done => 9,
+        };
+        let content = content.into_bytes();
+        if content.len() > CONTENT_MAX {
+            return Err(io::Error::other("the state of a connection is too large"));
+        }
+        let mut bytes = Vec::with_capacity(HEADER + content.len());
+        bytes.push(kind);
+        bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&content);
+        Ok(bytes)
+    }
+
+    fn decode(kind: u8, content: &[u8]) -> Result<Self, StateError> {
+        let mut content = SavedState::new(content);
+        let frame = match kind {
+            1 => {
+                let version = content.number()?;
+                let server = String::from_utf8_lossy(content.bytes()?).into_owned();
+                Self::Hello { version, server }
+            }
+            2 => Self::Socket { is_encrypted: content.flag()?, owns_file: content.flag()? },
+            3 => Self::AllSockets,
+            4 => Self::Ready,
+            5 => Self::Begin,
+            6 => Self::Connection { id: content.number()?, state: content.bytes()?.to_vec() },
+            7 => Self::Taken { id: content.number()? },
+            8 => Self::Refused { id: content.number()? },
+            9 => Self::Done,
+            _ => return Err(StateError::Invalid("there is no such message")),
+        };
+        content.end()?;
+        Ok(frame)
+    }
+}
+
+/// What arrives from the other program.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    /// The descriptors of frames that have not been taken; `None` for one that was lost.
+    descriptors: VecDeque<Option<OwnedFd>>,
+    room: Box<[u8]>,
+}
+
+impl Incoming {
+    pub(super) fn new() -> Self {
+        let room = vec![0; READ_SIZE].into();
+        Self { bytes: Vec::new(), descriptors: VecDeque::new(), room }
+    }
+
+    /// Receives once with `receive`, which is given the room for bytes. Returns whether something
+    /// came; `None` when it would block.
+    ///
+    /// # Errors
+    /// The error of `receive`.
+    pub(super) fn receive(
+        &mut self,
+        receive: impl FnOnce(&mut [u8]) -> io::Result<Option<Passed>>,
+    ) -> io::Result<Option<bool>> {
+        let Some(passed) = receive(&mut self.room)? else { return Ok(None) };
+        self.bytes.extend_from_slice(&self.room[..passed.length]);
+        let count = passed.descriptors.len();
+        self.descriptors.extend(passed.descriptors.into_iter().map(Some));
+        if passed.lacks_descriptors && count == 0 {
+            self.descriptors.push_back(None);
+        }
+        Ok(Some(passed.length > 0))
+    }
+
+    /// Takes the next frame, if all of it has arrived, with its descriptor.
+    ///
+    /// # Errors
+    /// When the other program does not speak this protocol.
+    pub(super) fn next(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
+        let Some((header, rest)) = self.bytes.split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let [kind, length @ ..] = *header;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > CONTENT_MAX {
+            return Err(foreign(&format!("a message of {length} bytes")));
+        }
+        let Some(content) = rest.get(..length) else { return Ok(None) };
+        let frame = Frame::decode(kind, content).map_err(|error| foreign(&error.to_string()))?;
+        self.bytes.drain(..HEADER + length);
+        let descriptor = match frame.has_descriptor() {
+            true => {
+                let missing = || foreign("a descriptor is missing");
+                self.descriptors.pop_front().ok_or_else(missing)?
+            }
+            false => None,
+        };
+        Ok(Some((frame, descriptor)))
+    }
+}
+
+fn foreign(what: &str) -> io::Error {
+    let text = format!("the other program does not speak this protocol of handing over: {what}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        vec![
+            Frame::Hello { version: VERSION, server: "echo-server".into() },
+            Frame::AllSockets,
+            Frame::Ready,
+            Frame::Begin,
+            Frame::Taken { id: 7 },
+            Frame::Refused { id: u64::MAX },
+            Frame::Done,
+        ]
+    }
+
+    fn feed(incoming: &mut Incoming, bytes: &[u8]) {
+        let came = incoming.receive(|room| {
+            room[..bytes.len()].copy_from_slice(bytes);
+            Ok(Some(Passed {
+                length: bytes.len(),
+                descriptors: Vec::new(),
+                lacks_bytes: false,
+                lacks_descriptors: false,
+            }))
+        });
+        assert_eq!(came.expect("it is received"), Some(!bytes.is_empty()));
+    }
+
+    #[test]
+    fn frames_arrive_split_at_every_byte() {
+        let bytes: Vec<u8> =
+            frames().iter().flat_map(|frame| frame.encode().expect("it is small")).collect();
+        for split in 0..=bytes.len() {
+            let (mut incoming, mut received) = (Incoming::new(), Vec::new());
+            for part in [&bytes[..split], &bytes[split..]] {
+                feed(&mut incoming, part);
+                while let Some((frame, descriptor)) = incoming.next().expect("they are valid") {
+                    assert!(descriptor.is_none());
+                    received.push(frame);
+                }
+            }
+            assert_eq!(received, frames(), "split at {split}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        for bytes in
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 5], &[7, 0, 0, 0, 0], &[2, 2, 0, 0, 0, 1, 0]]
+        {
+            let mut incoming = Incoming::new();
+            feed(&mut incoming, bytes);
+            let error = incoming.next().expect_err("it is refused");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bytes:?}");
+        }
+    }
+}

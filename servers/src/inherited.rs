@@ -1,0 +1,196 @@
+//! Sockets that this process did not bind: those of the service manager, and those of a program that
+//! it replaces.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use log::warn;
+use reactor::{Accept, Address, DatagramSocket, GroupListener, Listener};
+
+use crate::handover::Given;
+use crate::listen::{Kind, Sharing, Socket, datagram_options};
+use crate::service_manager;
+
+/// The name of a socket of the service manager whose connections are encrypted
+/// (`FileDescriptorName=`, `systemd.socket(5)`).
+const ENCRYPTED: &str = "tls";
+
+/// Sockets that this process did not bind.
+#[derive(Default)]
+pub(crate) struct Inherited {
+    sockets: Vec<One>,
+}
+
+/// A socket that this process did not bind.
+struct One {
+    socket: Either,
+    is_encrypted: bool,
+    giver: Giver,
+}
+
+enum Either {
+    Streams(Listener),
+    Datagrams(DatagramSocket),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Giver {
+    ServiceManager,
+    OldProgram,
+}
+
+impl Inherited {
+    /// Takes the sockets of the service manager, and `given`, those of the program that this one
+    /// replaces.
+    ///
+    /// # Errors
+    /// When a descriptor is not a socket that can be served.
+    pub(crate) fn take(given: Vec<Given>) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        for service_manager::Named { name, descriptor } in service_manager::descriptors()? {
+            let one = One::new(descriptor, name == ENCRYPTED, Giver::ServiceManager);
+            sockets.push(one.map_err(|error| {
+                let text = format!("the service manager's socket {name:?}: {error}");
+                io::Error::new(error.kind(), text)
+            })?);
+        }
+        for Given { is_encrypted, owns_file, descriptor } in given {
+            let mut one = One::new(descriptor, is_encrypted, Giver::OldProgram)?;
+            if owns_file {
+                one.own_file()?;
+            }
+            sockets.push(one);
+        }
+        Ok(Self { sockets })
+    }
+
+    /// Returns whether the service manager has passed sockets: then the default address is not
+    /// listened on.
+    pub(crate) fn replaces_default(&self) -> bool {
+        self.sockets.iter().any(|one| one.giver == Giver::ServiceManager)
+    }
+
+    /// Returns the name of a socket whose connections are encrypted, if there is one.
+    pub(crate) fn encrypted(&self) -> Option<impl fmt::Display> {
+        let one = self.sockets.iter().find(|one| one.is_encrypted)?;
+        Some(format!("tls://{}", one.address()))
+    }
+
+    /// Takes the sockets that are bound to `address`.
+    pub(crate) fn bound_to(
+        &mut self,
+        address: &Address,
+        is_encrypted: bool,
+        sharing: Sharing,
+    ) -> Option<Socket> {
+        let is_same =
+            |one: &mut One| one.is_encrypted == is_encrypted && is_same(address, one.address());
+        let found: Vec<One> = self.sockets.extract_if(.., is_same).collect();
+        (!found.is_empty()).then(|| join(found, is_encrypted, sharing))
+    }
+
+    /// Returns the sockets that no argument names: those of the service manager are served too.
+    ///
+    /// # Errors
+    /// When there is one of datagrams, and this server takes none.
+    pub(crate) fn others(self, takes_datagrams: bool, sharing: Sharing) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        for one in self.sockets {
+            match (&one.socket, one.giver) {
+                (_, Giver::OldProgram) => {
+                    warn!("{} is no longer listened on: no argument names it", one.address());
+                }
+                (Either::Datagrams(socket), _) if !takes_datagrams => {
+                    let text = format!(
+                        "the service manager passes {}, and this server takes no datagrams",
+                        socket.address()
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                }
+                _ => {
+                    let is_encrypted = one.is_encrypted;
+                    sockets.push(join(vec![one], is_encrypted, sharing));
+                }
+            }
+        }
+        Ok(sockets)
+    }
+}
+
+impl One {
+    fn new(descriptor: OwnedFd, is_encrypted: bool, giver: Giver) -> io::Result<Self> {
+        let datagrams = DatagramSocket::from_fd(descriptor.try_clone()?, &datagram_options());
+        let socket = match datagrams {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Either::Streams(Listener::from_fd(descriptor)?)
+            }
+            socket => Either::Datagrams(socket?),
+        };
+        Ok(Self { socket, is_encrypted, giver })
+    }
+
+    fn address(&self) -> &Address {
+        match &self.socket {
+            Either::Streams(listener) => listener.address(),
+            Either::Datagrams(socket) => socket.address(),
+        }
+    }
+
+    /// Takes over the file of a Unix socket. It is the old program's until that has said so.
+    fn own_file(&mut self) -> io::Result<()> {
+        match &mut self.socket {
+            Either::Streams(listener) => {
+                listener.own_file()?;
+                listener.leave_file(true);
+            }
+            Either::Datagrams(socket) => {
+                socket.own_file()?;
+                socket.leave_file(true);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a socket at `bound` is the one that an argument names. The kernel chose its port if
+/// the argument names the port 0.
+fn is_same(wanted: &Address, bound: &Address) -> bool {
+    match (wanted, bound) {
+        (Address::Tcp(wanted), Address::Tcp(bound))
+        | (Address::Udp(wanted), Address::Udp(bound))
+            if wanted.port() == 0 =>
+        {
+            wanted.ip() == bound.ip()
+        }
+        _ => wanted == bound,
+    }
+}
+
+/// Returns the sockets at one address.
+fn join(found: Vec<One>, is_encrypted: bool, sharing: Sharing) -> Socket {
+    let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
+    let mut address = None;
+    for one in found {
+        address = address.or_else(|| Some(one.address().clone()));
+        match one.socket {
+            Either::Streams(listener) => listeners.push(listener),
+            Either::Datagrams(socket) => datagrams.push(socket),
+        }
+    }
+    let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));
+    if !datagrams.is_empty() {
+        return Socket { address, kind: Kind::Datagrams(datagrams) };
+    }
+    // One socket for each loop would be needed.
+    let has_enough = listeners.len() == sharing.threads.get();
+    let accept = match sharing.accept {
+        Accept::ReusePort if !has_enough => Accept::default(),
+        accept => accept,
+    };
+    if accept != Accept::ReusePort {
+        listeners.truncate(1);
+    }
+    let listener = GroupListener::from_listeners(accept, listeners);
+    Socket { address, kind: Kind::Streams { listener, is_encrypted } }
+}

@@ -1,0 +1,141 @@
+//! The sockets of a server with one loop: the sources that serve them, and how they are kept for a new
+//! program that takes them over.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use protocol::Session;
+use reactor::{Accepted, Cx, DatagramSocket, Handler, Listener, LoopCx, Reason, Token};
+
+use crate::listen::{Kind, Socket};
+use crate::serving::Serving;
+
+/// The sockets of a server with one loop, and what serves them.
+pub(crate) struct Listening<A: 'static, S> {
+    serving: Serving<A, S>,
+    /// Duplicates of the sockets, until the loop stops.
+    kept: RefCell<Vec<Kept>>,
+    /// The sources that have the sockets.
+    sources: RefCell<Vec<Token>>,
+}
+
+/// A socket that is kept to be handed over.
+enum Kept {
+    Streams { listener: Listener, is_encrypted: bool },
+    Datagrams(DatagramSocket),
+}
+
+impl Kept {
+    fn leave_file(&self, is_left: bool) {
+        match self {
+            Self::Streams { listener, .. } => listener.leave_file(is_left),
+            Self::Datagrams(socket) => socket.leave_file(is_left),
+        }
+    }
+}
+
+impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
+    /// Serves `sockets` on the loop of `cx`.
+    ///
+    /// # Errors
+    /// When the process has too few descriptors, or the kernel refuses to watch a socket.
+    pub(crate) fn open(
+        sockets: Vec<Socket>,
+        serving: Serving<A, S>,
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<Rc<Self>> {
+        let mut kept = Vec::new();
+        for Socket { kind, .. } in sockets {
+            match kind {
+                Kind::Streams { listener, is_encrypted } => {
+                    let streams = |listener| Kept::Streams { listener, is_encrypted };
+                    kept.extend(listener.into_listeners().into_iter().map(streams));
+                }
+                Kind::Datagrams(sockets) => kept.extend(sockets.into_iter().map(Kept::Datagrams)),
+            }
+        }
+        let sources = RefCell::default();
+        let listening = Rc::new(Self { serving, kept: RefCell::new(kept), sources });
+        listening.resume(cx)?;
+        cx.spawn(Keeper(Rc::clone(&listening)))?;
+        Ok(listening)
+    }
+
+    /// Serves the sockets, at first or again.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub(crate) fn resume(&self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        for kept in &*self.kept.borrow() {
+            let token = match kept {
+                Kept::Streams { listener, is_encrypted } => {
+                    listener.try_clone()?.register(cx, self.serving.accept(*is_encrypted)?)?
+                }
+                Kept::Datagrams(socket) => self.serving.serve_datagrams(socket.try_clone()?, cx)?,
+            };
+            self.sources.borrow_mut().push(token);
+        }
+        Ok(())
+    }
+
+    /// Ends the sources of the sockets, whose files another process is to remove. What waits to be
+    /// accepted or received stays in the sockets.
+    pub(crate) fn pause(&self, cx: &mut LoopCx<'_, A>) {
+        self.leave_files(true);
+        self.sources.borrow_mut().drain(..).for_each(|token| cx.close(token));
+    }
+
+    /// Drops the duplicates, so that the sockets end with their sources.
+    pub(crate) fn forget(&self) {
+        self.kept.borrow_mut().clear();
+    }
+
+    /// Leaves the files of Unix sockets to another process, or takes them over from it.
+    pub(crate) fn leave_files(&self, is_left: bool) {
+        self.kept.borrow().iter().for_each(|kept| kept.leave_file(is_left));
+    }
+
+    /// Calls `each` for each socket: with whether its connections are encrypted, whether this process
+    /// removes its file, and its descriptor.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(bool, bool, BorrowedFd<'_>)) {
+        for kept in &*self.kept.borrow() {
+            match kept {
+                Kept::Streams { listener, is_encrypted } => {
+                    each(*is_encrypted, listener.owns_file(), listener.as_fd());
+                }
+                Kept::Datagrams(socket) => each(false, socket.owns_file(), socket.as_fd()),
+            }
+        }
+    }
+
+    /// Goes on with a connection of another process.
+    ///
+    /// # Errors
+    /// When its state cannot be restored.
+    pub(crate) fn restore(
+        &self,
+        accepted: Accepted,
+        state: &[u8],
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<Token> {
+        self.serving.restore(accepted, state, cx)
+    }
+}
+
+/// Drops the duplicates of the sockets when the loop stops. A client that comes then is refused, and
+/// does not wait for a server that accepts nothing more.
+struct Keeper<A: 'static, S>(Rc<Listening<A, S>>);
+
+impl<A: 'static, S: Session<A> + 'static> Handler<A> for Keeper<A, S> {
+    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.0.forget();
+        cx.end(Reason::Finished);
+        Ok(())
+    }
+}
