@@ -1,0 +1,312 @@
+//! Restarts that no client notices: a new program takes over the sockets and the connections, or the
+//! old one goes on as if nothing had been (P11).
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, PATIENCE};
+use testkit::{Folder, process, wait_until};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
+const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
+const KV: &str = env!("CARGO_BIN_EXE_kv");
+
+/// A server, and those that have taken over from it. The last is killed on drop.
+struct Chain {
+    /// The first one. All write to its log.
+    daemon: Daemon,
+    /// The present one.
+    process: u32,
+}
+
+impl Chain {
+    fn start(program: &str, args: &[&str]) -> Self {
+        let daemon = Daemon::start(&[], program, args);
+        Self { process: daemon.id(), daemon }
+    }
+
+    /// Returns the processes that have taken over.
+    fn successors(&self) -> Vec<u32> {
+        let log = self.daemon.log();
+        let lines = log.lines().filter_map(|line| line.strip_suffix(" has taken over"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
+    }
+
+    /// Replaces the present program, and waits until it has ended.
+    fn restart(&mut self) {
+        let before = self.successors().len();
+        let old = self.process;
+        process::signal(old, "USR2");
+        wait_until("a new program that has taken over", || self.successors().len() > before);
+        self.process = *self.successors().last().expect("there is one");
+        assert_ne!(self.process, old);
+        wait_until("the end of the old program", || !process::runs(old));
+    }
+
+    /// Asks for a new program, and waits until the log says that the present one goes on.
+    fn fail(&self) {
+        let failures = || self.daemon.log().matches("this one goes on").count();
+        let before = failures();
+        process::signal(self.process, "USR2");
+        wait_until("a failure in the log", || failures() > before);
+        assert!(process::runs(self.process));
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if process::runs(self.process) {
+            process::signal(self.process, "KILL");
+        }
+    }
+}
+
+/// Sends `bytes` and checks that `expected` comes back.
+fn ask(stream: &mut (impl Read + Write), bytes: &[u8], expected: &[u8]) {
+    stream.write_all(bytes).expect("the server takes bytes");
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(answer, expected);
+}
+
+#[test]
+fn conversations_and_sockets_go_on_through_several_programs() {
+    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+        let folder = Folder::new("handover");
+        let (path, datagrams) = (folder.file("s"), folder.file("d"));
+        let (unix, dgram) = (format!("unix:{path}"), format!("unix-dgram:{datagrams}"));
+        let mut args = vec!["--listen", "127.0.0.1:0", "--listen", "udp://127.0.0.1:0"];
+        args.extend(["--listen", &unix, "--listen", &dgram, "--backend", backend]);
+        let mut chain = Chain::start(UPPERCASE, &args);
+        let udp = chain.daemon.addresses[1].strip_prefix("udp://").expect("it is UDP").to_owned();
+        let mut tcp = chain.daemon.connect();
+        let mut local = UnixStream::connect(&path).expect("it accepts");
+        local.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("it binds");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client.connect(udp).expect("it connects");
+        for round in 0..3 {
+            let (text, expected) = (format!("round {round}"), format!("ROUND {round}"));
+            ask(&mut tcp, text.as_bytes(), expected.as_bytes());
+            ask(&mut local, text.as_bytes(), expected.as_bytes());
+            chain.restart();
+            ask(&mut tcp, text.as_bytes(), expected.as_bytes());
+            ask(&mut local, text.as_bytes(), expected.as_bytes());
+            client.send(text.as_bytes()).expect("it is sent");
+            let mut answer = [0; 32];
+            let length = client.recv(&mut answer).expect("it is answered");
+            assert_eq!(&answer[..length], expected.as_bytes());
+            let mut new = chain.daemon.connect();
+            ask(&mut new, b"new", b"NEW");
+            assert!(Path::new(&path).exists() && Path::new(&datagrams).exists());
+        }
+        tcp.shutdown(Shutdown::Write).expect("it can be ended");
+        assert_eq!(tcp.read(&mut [0]).expect("it ends in order"), 0);
+        drop(local);
+        process::signal(chain.process, "TERM");
+        wait_until("the end of the last program", || !process::runs(chain.process));
+        assert!(!Path::new(&path).exists() && !Path::new(&datagrams).exists(), "no file is left");
+        assert!(!chain.daemon.log().contains("WARN"), "{}", chain.daemon.log());
+    }
+}
+
+#[test]
+fn output_that_the_client_has_not_read_goes_along() {
+    const SIZE: usize = 12 << 20;
+    let mut chain = Chain::start(ECHO, &["--listen", "127.0.0.1:0"]);
+    let stream = chain.daemon.connect();
+    let mut writing = stream.try_clone().expect("a handle");
+    let byte = |place: usize| (place % 251) as u8;
+    let writer = thread::spawn(move || {
+        let bytes: Vec<u8> = (0..SIZE).map(byte).collect();
+        writing.write_all(&bytes).expect("the server takes bytes");
+        writing.shutdown(Shutdown::Write).expect("it can be ended");
+    });
+    // The buffers of the system are full, and so are the marks of the server.
+    thread::sleep(Duration::from_millis(300));
+    chain.restart();
+    let mut received = Vec::new();
+    (&stream).take(SIZE as u64 / 2).read_to_end(&mut received).expect("it is read");
+    chain.restart();
+    (&stream).read_to_end(&mut received).expect("it ends in order");
+    writer.join().expect("it does not panic");
+    assert_eq!(received.len(), SIZE);
+    assert!(received.iter().enumerate().all(|(place, it)| *it == byte(place)), "other bytes");
+}
+
+/// Connects, asks once and leaves, at most `rate` times a second, until told to stop. Returns how
+/// often.
+fn visit(address: &str, rate: u32, stops: &AtomicBool) -> u64 {
+    let (start, mut count) = (Instant::now(), 0);
+    while !stops.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(address).expect("nothing is refused");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        ask(&mut stream, b"hello", b"HELLO");
+        count += 1;
+        let due = start + Duration::from_secs(1) / rate * count as u32;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    count
+}
+
+/// Asks on each of `count` connections in turn, until told to stop. Returns how often.
+fn converse(address: &str, count: usize, asked: &AtomicU64, stops: &AtomicBool) {
+    let connect = |_| {
+        let stream = TcpStream::connect(address).expect("nothing is refused");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    };
+    let mut streams: Vec<TcpStream> = (0..count).map(connect).collect();
+    for round in 0_u64.. {
+        if stops.load(Ordering::Relaxed) {
+            return;
+        }
+        // All have something on its way while others are answered.
+        for (place, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(format!("{round}-a-{place};").as_bytes()).expect("it is written");
+        }
+        for (place, stream) in streams.iter_mut().enumerate() {
+            let expected = format!("{round}-A-{place};");
+            let mut answer = vec![0; expected.len()];
+            stream.read_exact(&mut answer).expect("nothing is reset");
+            assert_eq!(String::from_utf8_lossy(&answer), expected);
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// P11: 20 restarts in a row under 2,000 connects a second, or as many as the machine makes, and
+/// 1,000 verified streams. Nothing is refused or reset, and every byte is right.
+#[test]
+fn twenty_restarts_under_load_are_not_noticed() {
+    const VISITORS: u32 = 4;
+    const TALKERS: usize = 4;
+    let mut chain = Chain::start(UPPERCASE, &["--listen", "127.0.0.1:0"]);
+    let address = chain.daemon.addresses[0].clone();
+    let (stops, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let visits = thread::scope(|scope| {
+        let visitors: Vec<_> = (0..VISITORS)
+            .map(|_| scope.spawn(|| visit(&address, 2000 / VISITORS, &stops)))
+            .collect();
+        for _ in 0..TALKERS {
+            scope.spawn(|| converse(&address, 1000 / TALKERS, &asked, &stops));
+        }
+        // They end also if this thread fails.
+        let _stop = OnDrop(|| stops.store(true, Ordering::Relaxed));
+        wait_until("all streams", || asked.load(Ordering::Relaxed) >= 1000);
+        for _ in 0..20 {
+            let before = asked.load(Ordering::Relaxed);
+            chain.restart();
+            wait_until("an answer to each", || asked.load(Ordering::Relaxed) >= before + 1000);
+        }
+        drop(_stop);
+        visitors.into_iter().map(|it| it.join().expect("nothing was refused")).sum::<u64>()
+    });
+    let asked = asked.load(Ordering::Relaxed);
+    let log = chain.daemon.log();
+    println!("20 restarts: {visits} connections that were made, {asked} answers on 1,000 streams");
+    assert!(visits >= 1000, "{visits} connections");
+    assert_eq!(chain.successors().len(), 20);
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// Calls a function at its end, also in a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Replaces a program by a script.
+fn install(path: &str, script: &str) {
+    let new = format!("{path}.new");
+    fs::write(&new, script).expect("it is written");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::rename(new, path).expect("it is replaced");
+}
+
+/// A program that says that it is ready, waits for the first connection, and ends.
+const ENDS_MIDWAY: &str = r#"#!/usr/bin/env python3
+import os, socket, time
+stream = socket.socket(socket.AF_UNIX)
+stream.connect("\0" + os.environ["MYEVENT_HANDOVER"])
+received = b""
+while b"\x03\0\0\0\0" not in received:
+    received += stream.recv(65536)
+stream.sendall(b"\x04\0\0\0\0")
+while b"\x06" not in stream.recv(65536):
+    pass
+"#;
+
+#[test]
+fn a_new_program_that_does_not_come_up_is_not_noticed() {
+    let folder = Folder::new("handover-failures");
+    let program = folder.file("program");
+    fs::copy(UPPERCASE, &program).expect("it is copied");
+    let path = folder.file("s");
+    let unix = format!("unix:{path}");
+    let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--handover-timeout", "1s"];
+    let mut chain = Chain::start(&program, &args);
+    let mut stream = chain.daemon.connect();
+    let mut scripts = vec![
+        ("it ends at once", "#!/bin/sh\nexit 3\n"),
+        ("it never connects", "#!/bin/sh\nexec sleep 60\n"),
+        ("it is no program", "nothing"),
+        ("it is refused its arguments", "#!/bin/sh\nexec \"$0.there-is-none\"\n"),
+    ];
+    if testkit::has_peer("python3") {
+        scripts.push(("it ends after it was ready", ENDS_MIDWAY));
+    }
+    for (what, script) in scripts {
+        eprintln!("{what}");
+        install(&program, script);
+        ask(&mut stream, b"before", b"BEFORE");
+        chain.fail();
+        ask(&mut stream, b"after", b"AFTER");
+        ask(&mut chain.daemon.connect(), b"new", b"NEW");
+        ask(&mut UnixStream::connect(&path).expect("it accepts"), b"new", b"NEW");
+        let children = process::children(chain.process);
+        assert!(children.is_empty(), "{what}: {children:?} are left");
+    }
+    // Once the program is right, it takes over.
+    let copy = folder.file("copy");
+    fs::copy(UPPERCASE, &copy).expect("it is copied");
+    fs::rename(copy, &program).expect("it is replaced");
+    chain.restart();
+    ask(&mut stream, b"at last", b"AT LAST");
+}
+
+#[test]
+fn what_cannot_be_handed_over_says_so() {
+    let kv = Daemon::start(&[], KV, &["--listen", "127.0.0.1:0"]);
+    kv.signal("USR2");
+    wait_until("a warning", || kv.log().contains("no new program is started: kv keeps its keys"));
+    let threads = Daemon::start(&[], ECHO, &["--listen", "127.0.0.1:0", "--threads", "2"]);
+    threads.signal("USR2");
+    let warning = "no new program is started: only a server with --threads 1 hands over";
+    wait_until("a warning", || threads.log().contains(warning));
+    assert_eq!((kv.stop().0, threads.stop().0), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_program_that_nothing_has_started_cannot_take_over() {
+    let output = std::process::Command::new(ECHO)
+        .env("MYEVENT_HANDOVER", "myevent-there-is-none")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected = "cannot take over from the program at MYEVENT_HANDOVER=myevent-there-is-none";
+    assert!(text.contains(expected), "{text}");
+}
