@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use log::warn;
 use reactor::{Accept, Address, DatagramSocket, GroupListener, Listener};
 
-use crate::handover::Given;
+use crate::handover::{Given, Traits};
 use crate::listen::{Kind, Sharing, Socket, datagram_options};
 use crate::service_manager;
 
@@ -36,6 +36,7 @@ enum Either {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Giver {
+    /// Possibly by way of the old program.
     ServiceManager,
     OldProgram,
 }
@@ -55,8 +56,10 @@ impl Inherited {
                 io::Error::new(error.kind(), text)
             })?);
         }
-        for Given { is_encrypted, owns_file, descriptor } in given {
-            let mut one = One::new(descriptor, is_encrypted, Giver::OldProgram)?;
+        for Given { traits, descriptor } in given {
+            let Traits { is_encrypted, owns_file, is_passed } = traits;
+            let giver = if is_passed { Giver::ServiceManager } else { Giver::OldProgram };
+            let mut one = One::new(descriptor, is_encrypted, giver)?;
             if owns_file {
                 one.own_file()?;
             }
@@ -87,7 +90,7 @@ impl Inherited {
         let is_same =
             |one: &mut One| one.is_encrypted == is_encrypted && is_same(address, one.address());
         let found: Vec<One> = self.sockets.extract_if(.., is_same).collect();
-        (!found.is_empty()).then(|| join(found, is_encrypted, sharing))
+        (!found.is_empty()).then(|| join(found, is_encrypted, false, sharing))
     }
 
     /// Returns the sockets that no argument names: those of the service manager are served too.
@@ -110,7 +113,7 @@ impl Inherited {
                 }
                 _ => {
                     let is_encrypted = one.is_encrypted;
-                    sockets.push(join(vec![one], is_encrypted, sharing));
+                    sockets.push(join(vec![one], is_encrypted, true, sharing));
                 }
             }
         }
@@ -168,7 +171,7 @@ fn is_same(wanted: &Address, bound: &Address) -> bool {
 }
 
 /// Returns the sockets at one address.
-fn join(found: Vec<One>, is_encrypted: bool, sharing: Sharing) -> Socket {
+fn join(found: Vec<One>, is_encrypted: bool, is_passed: bool, sharing: Sharing) -> Socket {
     let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
     let mut address = None;
     for one in found {
@@ -180,7 +183,7 @@ fn join(found: Vec<One>, is_encrypted: bool, sharing: Sharing) -> Socket {
     }
     let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));
     if !datagrams.is_empty() {
-        return Socket { address, kind: Kind::Datagrams(datagrams) };
+        return Socket { address, kind: Kind::Datagrams(datagrams), is_passed };
     }
     // One socket for each loop would be needed.
     let has_enough = listeners.len() == sharing.threads.get();
@@ -192,5 +195,5 @@ fn join(found: Vec<One>, is_encrypted: bool, sharing: Sharing) -> Socket {
         listeners.truncate(1);
     }
     let listener = GroupListener::from_listeners(accept, listeners);
-    Socket { address, kind: Kind::Streams { listener, is_encrypted } }
+    Socket { address, kind: Kind::Streams { listener, is_encrypted }, is_passed }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Socket {
     /// The address on which it listens.
     pub(crate) address: Address,
     pub(crate) kind: Kind,
+    /// The service manager has passed it, and no argument names it.
+    pub(crate) is_passed: bool,
 }
 
 /// The sockets on one address.
@@ -95,7 +97,7 @@ impl Socket {
         if address.is_datagram() {
             let sockets = bind_datagrams(address, options, sharing)?;
             let address = sockets.first().map_or(address, DatagramSocket::address).clone();
-            return Ok(Self { address, kind: Kind::Datagrams(sockets) });
+            return Ok(Self { address, kind: Kind::Datagrams(sockets), is_passed: false });
         }
         let Sharing { mut accept, threads } = sharing;
         if accept == Accept::ReusePort && address.is_unix() {
@@ -104,7 +106,8 @@ impl Socket {
         }
         let listener = GroupListener::bind(address, options, accept, threads)?;
         let address = listener.address().unwrap_or(address).clone();
-        Ok(Self { address, kind: Kind::Streams { listener, is_encrypted } })
+        let kind = Kind::Streams { listener, is_encrypted };
+        Ok(Self { address, kind, is_passed: false })
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use protocol::Session;
 use reactor::{Accepted, Cx, DatagramSocket, Handler, Listener, LoopCx, Reason, Token};
 
+use crate::handover::Traits;
 use crate::listen::{Kind, Socket};
 use crate::serving::Serving;
 
@@ -22,17 +23,35 @@ pub(crate) struct Listening<A: 'static, S> {
 }
 
 /// A socket that is kept to be handed over.
-enum Kept {
-    Streams { listener: Listener, is_encrypted: bool },
+struct Kept {
+    socket: Either,
+    /// Whether its connections are encrypted.
+    is_encrypted: bool,
+    /// The service manager has passed it, and no argument names it.
+    is_passed: bool,
+}
+
+enum Either {
+    Streams(Listener),
     Datagrams(DatagramSocket),
 }
 
 impl Kept {
     fn leave_file(&self, is_left: bool) {
-        match self {
-            Self::Streams { listener, .. } => listener.leave_file(is_left),
-            Self::Datagrams(socket) => socket.leave_file(is_left),
+        match &self.socket {
+            Either::Streams(listener) => listener.leave_file(is_left),
+            Either::Datagrams(socket) => socket.leave_file(is_left),
         }
+    }
+
+    /// Returns what the new program has to know, and the descriptor.
+    fn describe(&self) -> (Traits, BorrowedFd<'_>) {
+        let (owns_file, descriptor) = match &self.socket {
+            Either::Streams(listener) => (listener.owns_file(), listener.as_fd()),
+            Either::Datagrams(socket) => (socket.owns_file(), socket.as_fd()),
+        };
+        let Self { is_encrypted, is_passed, .. } = *self;
+        (Traits { is_encrypted, owns_file, is_passed }, descriptor)
     }
 }
 
@@ -47,14 +66,17 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<Rc<Self>> {
         let mut kept = Vec::new();
-        for Socket { kind, .. } in sockets {
-            match kind {
+        for Socket { kind, is_passed, .. } in sockets {
+            let (one, is_encrypted): (Vec<Either>, bool) = match kind {
                 Kind::Streams { listener, is_encrypted } => {
-                    let streams = |listener| Kept::Streams { listener, is_encrypted };
-                    kept.extend(listener.into_listeners().into_iter().map(streams));
+                    let listeners = listener.into_listeners();
+                    (listeners.into_iter().map(Either::Streams).collect(), is_encrypted)
                 }
-                Kind::Datagrams(sockets) => kept.extend(sockets.into_iter().map(Kept::Datagrams)),
-            }
+                Kind::Datagrams(sockets) => {
+                    (sockets.into_iter().map(Either::Datagrams).collect(), false)
+                }
+            };
+            kept.extend(one.into_iter().map(|socket| Kept { socket, is_encrypted, is_passed }));
         }
         let sources = RefCell::default();
         let listening = Rc::new(Self { serving, kept: RefCell::new(kept), sources });
@@ -69,11 +91,14 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
     /// As for [`open`](Self::open).
     pub(crate) fn resume(&self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
         for kept in &*self.kept.borrow() {
-            let token = match kept {
-                Kept::Streams { listener, is_encrypted } => {
-                    listener.try_clone()?.register(cx, self.serving.accept(*is_encrypted)?)?
+            let token = match &kept.socket {
+                Either::Streams(listener) => {
+                    let accept = self.serving.accept(kept.is_encrypted)?;
+                    listener.try_clone()?.register(cx, accept)?
                 }
-                Kept::Datagrams(socket) => self.serving.serve_datagrams(socket.try_clone()?, cx)?,
+                Either::Datagrams(socket) => {
+                    self.serving.serve_datagrams(socket.try_clone()?, cx)?
+                }
             };
             self.sources.borrow_mut().push(token);
         }
@@ -97,16 +122,11 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         self.kept.borrow().iter().for_each(|kept| kept.leave_file(is_left));
     }
 
-    /// Calls `each` for each socket: with whether its connections are encrypted, whether this process
-    /// removes its file, and its descriptor.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(bool, bool, BorrowedFd<'_>)) {
+    /// Calls `each` for each socket, with what the new program has to know of it and its descriptor.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(Traits, BorrowedFd<'_>)) {
         for kept in &*self.kept.borrow() {
-            match kept {
-                Kept::Streams { listener, is_encrypted } => {
-                    each(*is_encrypted, listener.owns_file(), listener.as_fd());
-                }
-                Kept::Datagrams(socket) => each(false, socket.owns_file(), socket.as_fd()),
-            }
+            let (traits, descriptor) = kept.describe();
+            each(traits, descriptor);
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn heed<B: 'static>(
 ) -> io::Result<()> {
     let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1, Signal::USER_2];
     // A process that was started with nohup is meant to outlive the terminal.
-    if !Signal::HANGUP.is_ignored() {
+    if tls.is_some() || !Signal::HANGUP.is_ignored() {
         signals.push(Signal::HANGUP);
     }
     cx.on_signals(&signals, move |signal, cx| {

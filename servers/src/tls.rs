@@ -29,7 +29,7 @@ pub(crate) enum ClientAuth {
 #[command(next_help_heading = "TLS")]
 pub struct TlsArgs {
     /// File with the certificate for addresses of tls://, in PEM, followed by those of its
-    /// authorities; several are chosen by the name that a client asks for. SIGUSR2 reads all files
+    /// authorities; several are chosen by the name that a client asks for. SIGHUP reads all files
     /// again
     #[arg(long = "cert", value_name = "FILE")]
     certificates: Vec<PathBuf>,

@@ -21,6 +21,7 @@ mod wire;
 
 pub(crate) use new::{Given, Predecessor};
 pub(crate) use old::Handover;
+pub(crate) use wire::Traits;
 
 /// The variable that names the socket of the old program to the new one.
 const VARIABLE: &str = "MYEVENT_HANDOVER";

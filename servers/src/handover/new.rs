@@ -15,7 +15,7 @@ use reactor::{
 };
 
 use super::VARIABLE;
-use super::wire::{Frame, Incoming, VERSION};
+use super::wire::{Frame, Incoming, Traits, VERSION};
 use crate::listening::Listening;
 
 /// How long the old program may take for each answer. It answers at once unless its loop is blocked.
@@ -23,9 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A socket of the old program.
 pub(crate) struct Given {
-    pub(crate) is_encrypted: bool,
-    /// Whether the program that has it removes its file.
-    pub(crate) owns_file: bool,
+    pub(crate) traits: Traits,
     pub(crate) descriptor: OwnedFd,
 }
 
@@ -107,11 +105,11 @@ impl Predecessor {
         let mut sockets = Vec::new();
         loop {
             match self.next()? {
-                (Frame::Socket { is_encrypted, owns_file }, Some(descriptor)) => {
-                    sockets.push(Given { is_encrypted, owns_file, descriptor });
+                (Frame::Socket(traits), Some(descriptor)) => {
+                    sockets.push(Given { traits, descriptor });
                 }
                 (Frame::AllSockets, _) => return Ok(sockets),
-                (Frame::Socket { .. }, None) => {
+                (Frame::Socket(_), None) => {
                     let text = "a socket was lost: this process may open too few descriptors";
                     return Err(io::Error::other(text));
                 }

@@ -287,10 +287,10 @@ impl Channel {
     {
         self.say(&Frame::Hello { version: VERSION, server: handover.server.to_owned() }, None)?;
         let mut result = Ok(());
-        handover.listening.for_each(|is_encrypted, owns_file, descriptor| {
-            let said = descriptor.try_clone_to_owned().and_then(|descriptor| {
-                self.say(&Frame::Socket { is_encrypted, owns_file }, Some(descriptor))
-            });
+        handover.listening.for_each(|traits, descriptor| {
+            let said = descriptor
+                .try_clone_to_owned()
+                .and_then(|descriptor| self.say(&Frame::Socket(traits), Some(descriptor)));
             result = std::mem::replace(&mut result, Ok(())).and(said);
         });
         result?;

@@ -19,14 +19,24 @@ const CONTENT_MAX: usize = 64 << 20;
 /// How much is read at a time.
 const READ_SIZE: usize = 64 * 1024;
 
+/// What the new program has to know of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// Whether its connections are encrypted.
+    pub(crate) is_encrypted: bool,
+    /// Whether the program that has it removes its file.
+    pub(crate) owns_file: bool,
+    /// Whether the service manager has passed it, and no argument names it.
+    pub(crate) is_passed: bool,
+}
+
 /// What one program says to the other.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// The old program: its version of this protocol, and the name of the server.
     Hello { version: u64, server: String },
-    /// The old program: a socket, whether its connections are encrypted, whether the program that
-    /// has it removes its file, and its descriptor.
-    Socket { is_encrypted: bool, owns_file: bool },
+    /// The old program: a socket, and its descriptor.
+    Socket(Traits),
     /// The old program: it has passed all its sockets.
     AllSockets,
     /// The new program: it could serve now.
@@ -46,7 +56,7 @@ pub(super) enum Frame {
 impl Frame {
     /// Returns whether a descriptor comes with the frame.
     fn has_descriptor(&self) -> bool {
-        matches!(self, Self::Socket { .. } | Self::Connection { .. })
+        matches!(self, Self::Socket(_) | Self::Connection { .. })
     }
 
     /// Returns the bytes of the frame.
@@ -61,9 +71,10 @@ impl Frame {
                 content.bytes(server.as_bytes());
                 1
             }
-            Self::Socket { is_encrypted, owns_file } => {
+            Self::Socket(Traits { is_encrypted, owns_file, is_passed }) => {
                 content.flag(*is_encrypted);
                 content.flag(*owns_file);
+                content.flag(*is_passed);
                 2
             }
             Self::AllSockets => 3,
@@ -103,7 +114,11 @@ impl Frame {
                 let server = String::from_utf8_lossy(content.bytes()?).into_owned();
                 Self::Hello { version, server }
             }
-            2 => Self::Socket { is_encrypted: content.flag()?, owns_file: content.flag()? },
+            2 => Self::Socket(Traits {
+                is_encrypted: content.flag()?,
+                owns_file: content.flag()?,
+                is_passed: content.flag()?,
+            }),
             3 => Self::AllSockets,
             4 => Self::Ready,
             5 => Self::Begin,
@@ -233,7 +248,7 @@ mod tests {
     #[test]
     fn other_bytes_are_refused() {
         for bytes in
-            [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 5], &[7, 0, 0, 0, 0], &[2, 2, 0, 0, 0, 1, 0]]
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 5], &[7, 0, 0, 0, 0], &[2, 3, 0, 0, 0, 1, 0, 1]]
         {
             let mut incoming = Incoming::new();
             feed(&mut incoming, bytes);

@@ -75,7 +75,7 @@ pub(crate) fn start(cx: &mut LoopCx<'_, App>) -> io::Result<()> {
                 journal.pass_on();
             }
         })?;
-        cx.on_signals(&[Signal::USER_2], |_, cx| {
+        cx.on_signals(&[Signal::USER_1], |_, cx| {
             if let Some(journal) = &mut cx.app.journal {
                 journal.open_again();
             }

@@ -122,7 +122,7 @@ pub struct WebArgs {
     #[arg(long, help_heading = "Proxy")]
     pub proxy_half_close: bool,
 
-    /// File to which a line for each request is appended; - for standard output. SIGUSR2 opens it
+    /// File to which a line for each request is appended; - for standard output. SIGUSR1 opens it
     /// again, after it was moved
     #[arg(long, value_name = "FILE", help_heading = "Access log")]
     pub access_log: Option<PathBuf>,

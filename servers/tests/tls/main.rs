@@ -152,7 +152,7 @@ fn the_name_chooses_the_certificate_and_a_signal_reads_them_again() {
     assert_eq!(old.ask("before\n"), "before\n");
 
     files.issue("one", &["new.example"]);
-    server.signal("USR2");
+    server.signal("HUP");
     testkit::wait_until("the certificates are read", || server.log().contains("read again"));
     assert_eq!(ask("new.example"), "hello\n");
     assert_eq!(ask("one.example"), "");
@@ -160,7 +160,7 @@ fn the_name_chooses_the_certificate_and_a_signal_reads_them_again() {
 
     // What cannot be used changes nothing.
     fs::write(files.path("one.key"), "rubbish").expect("it is written");
-    server.signal("USR2");
+    server.signal("HUP");
     testkit::wait_until("the error is logged", || server.log().contains("one.key"));
     assert!(server.log().contains("the certificates stay as they are"), "{}", server.log());
     assert_eq!(ask("new.example"), "hello\n");
@@ -278,7 +278,7 @@ fn certificates_are_replaced_under_load_without_a_failed_handshake() {
         }
         for time in 1..=TIMES {
             files.issue("one", &["one.example"]);
-            server.signal("USR2");
+            server.signal("HUP");
             let read = || server.log().matches("read again").count();
             testkit::wait_until("the certificates are read", || read() == time);
             let before = asked.load(Ordering::Relaxed);

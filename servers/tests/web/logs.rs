@@ -28,7 +28,7 @@ fn each_request_has_a_line_and_a_moved_log_is_opened_again() {
     assert!(lines[2].contains("\"  \" 400 "), "{text}");
     let old = site.folder.file("old");
     fs::rename(&log, &old).expect("it is moved");
-    site.server.signal("USR2");
+    site.server.signal("USR1");
     wait_until("the new file", || {
         site.get("/a", &[]);
         !read(&log).is_empty()
@@ -58,7 +58,7 @@ fn several_loops_append_whole_lines_to_one_log_and_open_it_again() {
     wait_until("a line for each request", || count(&log) == 30);
     let old = site.folder.file("old");
     fs::rename(&log, &old).expect("it is moved");
-    site.server.signal("USR2");
+    site.server.signal("USR1");
     wait_until("the new file", || {
         ask();
         count(&log) > 0
