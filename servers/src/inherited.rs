@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use log::warn;
 use reactor::{Accept, Address, DatagramSocket, GroupListener, Listener};
 
+use crate::bound::Bound;
 use crate::handover::{Given, Traits};
 use crate::listen::{Kind, Sharing, Socket, datagram_options};
 use crate::service_manager;
@@ -24,14 +25,9 @@ pub(crate) struct Inherited {
 
 /// A socket that this process did not bind.
 struct One {
-    socket: Either,
+    socket: Bound,
     is_encrypted: bool,
     giver: Giver,
-}
-
-enum Either {
-    Streams(Listener),
-    Datagrams(DatagramSocket),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +57,7 @@ impl Inherited {
             let giver = if is_passed { Giver::ServiceManager } else { Giver::OldProgram };
             let mut one = One::new(descriptor, is_encrypted, giver)?;
             if owns_file {
-                one.own_file()?;
+                one.socket.own_file()?;
             }
             sockets.push(one);
         }
@@ -77,7 +73,7 @@ impl Inherited {
     /// Returns the name of a socket whose connections are encrypted, if there is one.
     pub(crate) fn encrypted(&self) -> Option<impl fmt::Display> {
         let one = self.sockets.iter().find(|one| one.is_encrypted)?;
-        Some(format!("tls://{}", one.address()))
+        Some(format!("tls://{}", one.socket.address()))
     }
 
     /// Takes the sockets that are bound to `address`.
@@ -87,8 +83,9 @@ impl Inherited {
         is_encrypted: bool,
         sharing: Sharing,
     ) -> Option<Socket> {
-        let is_same =
-            |one: &mut One| one.is_encrypted == is_encrypted && is_same(address, one.address());
+        let is_same = |one: &mut One| {
+            one.is_encrypted == is_encrypted && is_same(address, one.socket.address())
+        };
         let found: Vec<One> = self.sockets.extract_if(.., is_same).collect();
         (!found.is_empty()).then(|| join(found, is_encrypted, false, sharing))
     }
@@ -102,9 +99,12 @@ impl Inherited {
         for one in self.sockets {
             match (&one.socket, one.giver) {
                 (_, Giver::OldProgram) => {
-                    warn!("{} is no longer listened on: no argument names it", one.address());
+                    warn!(
+                        "{} is no longer listened on: no argument names it",
+                        one.socket.address()
+                    );
                 }
-                (Either::Datagrams(socket), _) if !takes_datagrams => {
+                (Bound::Datagrams(socket), _) if !takes_datagrams => {
                     let text = format!(
                         "the service manager passes {}, and this server takes no datagrams",
                         socket.address()
@@ -126,33 +126,11 @@ impl One {
         let datagrams = DatagramSocket::from_fd(descriptor.try_clone()?, &datagram_options());
         let socket = match datagrams {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Either::Streams(Listener::from_fd(descriptor)?)
+                Bound::Streams(Listener::from_fd(descriptor)?)
             }
-            socket => Either::Datagrams(socket?),
+            socket => Bound::Datagrams(socket?),
         };
         Ok(Self { socket, is_encrypted, giver })
-    }
-
-    fn address(&self) -> &Address {
-        match &self.socket {
-            Either::Streams(listener) => listener.address(),
-            Either::Datagrams(socket) => socket.address(),
-        }
-    }
-
-    /// Takes over the file of a Unix socket. It is the old program's until that has said so.
-    fn own_file(&mut self) -> io::Result<()> {
-        match &mut self.socket {
-            Either::Streams(listener) => {
-                listener.own_file()?;
-                listener.leave_file(true);
-            }
-            Either::Datagrams(socket) => {
-                socket.own_file()?;
-                socket.leave_file(true);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -175,10 +153,10 @@ fn join(found: Vec<One>, is_encrypted: bool, is_passed: bool, sharing: Sharing) 
     let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
     let mut address = None;
     for one in found {
-        address = address.or_else(|| Some(one.address().clone()));
+        address = address.or_else(|| Some(one.socket.address().clone()));
         match one.socket {
-            Either::Streams(listener) => listeners.push(listener),
-            Either::Datagrams(socket) => datagrams.push(socket),
+            Bound::Streams(listener) => listeners.push(listener),
+            Bound::Datagrams(socket) => datagrams.push(socket),
         }
     }
     let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));

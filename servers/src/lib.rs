@@ -17,6 +17,7 @@ use protocol::{Codec, Limits, Service, Session};
 use reactor::{DatagramSocket, Datagrams, LoopCx, LoopLimits, Reactor, Token};
 
 mod args;
+mod bound;
 pub mod echo;
 mod ending;
 mod handover;

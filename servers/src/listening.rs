@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use protocol::Session;
-use reactor::{Accepted, Cx, DatagramSocket, Handler, Listener, LoopCx, Reason, Token};
+use reactor::{Accepted, Cx, Handler, LoopCx, Reason, Token};
 
+use crate::bound::Bound;
 use crate::handover::Traits;
 use crate::listen::{Kind, Socket};
 use crate::serving::Serving;
@@ -24,34 +25,18 @@ pub(crate) struct Listening<A: 'static, S> {
 
 /// A socket that is kept to be handed over.
 struct Kept {
-    socket: Either,
+    socket: Bound,
     /// Whether its connections are encrypted.
     is_encrypted: bool,
     /// The service manager has passed it, and no argument names it.
     is_passed: bool,
 }
 
-enum Either {
-    Streams(Listener),
-    Datagrams(DatagramSocket),
-}
-
 impl Kept {
-    fn leave_file(&self, is_left: bool) {
-        match &self.socket {
-            Either::Streams(listener) => listener.leave_file(is_left),
-            Either::Datagrams(socket) => socket.leave_file(is_left),
-        }
-    }
-
-    /// Returns what the new program has to know, and the descriptor.
-    fn describe(&self) -> (Traits, BorrowedFd<'_>) {
-        let (owns_file, descriptor) = match &self.socket {
-            Either::Streams(listener) => (listener.owns_file(), listener.as_fd()),
-            Either::Datagrams(socket) => (socket.owns_file(), socket.as_fd()),
-        };
-        let Self { is_encrypted, is_passed, .. } = *self;
-        (Traits { is_encrypted, owns_file, is_passed }, descriptor)
+    /// Returns what the new program has to know.
+    fn traits(&self) -> Traits {
+        let Self { socket, is_encrypted, is_passed } = self;
+        Traits { is_encrypted: *is_encrypted, owns_file: socket.owns_file(), is_passed: *is_passed }
     }
 }
 
@@ -67,13 +52,13 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
     ) -> io::Result<Rc<Self>> {
         let mut kept = Vec::new();
         for Socket { kind, is_passed, .. } in sockets {
-            let (one, is_encrypted): (Vec<Either>, bool) = match kind {
+            let (one, is_encrypted): (Vec<Bound>, bool) = match kind {
                 Kind::Streams { listener, is_encrypted } => {
                     let listeners = listener.into_listeners();
-                    (listeners.into_iter().map(Either::Streams).collect(), is_encrypted)
+                    (listeners.into_iter().map(Bound::Streams).collect(), is_encrypted)
                 }
                 Kind::Datagrams(sockets) => {
-                    (sockets.into_iter().map(Either::Datagrams).collect(), false)
+                    (sockets.into_iter().map(Bound::Datagrams).collect(), false)
                 }
             };
             kept.extend(one.into_iter().map(|socket| Kept { socket, is_encrypted, is_passed }));
@@ -92,11 +77,11 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
     pub(crate) fn resume(&self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
         for kept in &*self.kept.borrow() {
             let token = match &kept.socket {
-                Either::Streams(listener) => {
+                Bound::Streams(listener) => {
                     let accept = self.serving.accept(kept.is_encrypted)?;
                     listener.try_clone()?.register(cx, accept)?
                 }
-                Either::Datagrams(socket) => {
+                Bound::Datagrams(socket) => {
                     self.serving.serve_datagrams(socket.try_clone()?, cx)?
                 }
             };
@@ -119,14 +104,13 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
 
     /// Leaves the files of Unix sockets to another process, or takes them over from it.
     pub(crate) fn leave_files(&self, is_left: bool) {
-        self.kept.borrow().iter().for_each(|kept| kept.leave_file(is_left));
+        self.kept.borrow().iter().for_each(|kept| kept.socket.leave_file(is_left));
     }
 
     /// Calls `each` for each socket, with what the new program has to know of it and its descriptor.
     pub(crate) fn for_each(&self, mut each: impl FnMut(Traits, BorrowedFd<'_>)) {
         for kept in &*self.kept.borrow() {
-            let (traits, descriptor) = kept.describe();
-            each(traits, descriptor);
+            each(kept.traits(), kept.socket.as_fd());
         }
     }
 

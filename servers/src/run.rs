@@ -88,6 +88,9 @@ where
     Ok(reactor)
 }
 
+/// The loop of a server, and what it listens on.
+type Opened<A, S> = (Reactor<A>, Rc<Listening<A, S>>);
+
 /// Opens the loop of a server, which handles signals and listens.
 fn open<A, S>(
     server: Server,
@@ -95,7 +98,7 @@ fn open<A, S>(
     application: Application<A, S>,
     orders: OneLoop<A, S>,
     inherited: Inherited,
-) -> io::Result<(Reactor<A>, Rc<Listening<A, S>>)>
+) -> io::Result<Opened<A, S>>
 where
     A: 'static,
     S: Session<A> + 'static,

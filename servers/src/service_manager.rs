@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(told.watchdog(), Some(Duration::from_secs(1)));
         // A manager that is gone, or does not read, costs a log line.
         drop(manager);
-        told.status("alone");
+        told.alive();
     }
 
     #[test]
