@@ -1,9 +1,11 @@
 //! One bound socket of a server, of streams or of datagrams.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 
 use reactor::{Address, DatagramSocket, Listener};
+
+use crate::listen::datagram_options;
 
 /// One bound socket of a server.
 pub(crate) enum Bound {
@@ -12,6 +14,19 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
+    /// Takes over a socket that another process has bound.
+    ///
+    /// # Errors
+    /// When the descriptor is not a socket that can be served.
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        match DatagramSocket::from_fd(descriptor.try_clone()?, &datagram_options()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Listener::from_fd(descriptor).map(Self::Streams)
+            }
+            socket => socket.map(Self::Datagrams),
+        }
+    }
+
     /// Returns the address that it has.
     pub(crate) fn address(&self) -> &Address {
         match self {
@@ -28,6 +43,17 @@ impl Bound {
         }
     }
 
+    /// Takes over the file of a Unix socket.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub(crate) fn own_file(&mut self) -> io::Result<()> {
+        match self {
+            Self::Streams(listener) => listener.own_file(),
+            Self::Datagrams(socket) => socket.own_file(),
+        }
+    }
+
     /// Leaves the file of a Unix socket to another process, or takes it back.
     pub(crate) fn leave_file(&self, is_left: bool) {
         match self {
@@ -36,22 +62,14 @@ impl Bound {
         }
     }
 
-    /// Takes over the file of a Unix socket. It is the old program's until that has said so.
-    pub(crate) fn own_file(&mut self) -> io::Result<()> {
+    /// Returns another handle of the same socket.
+    ///
+    /// # Errors
+    /// When the process has no free descriptor (`dup(2)`).
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
         match self {
-            Self::Streams(listener) => listener.own_file()?,
-            Self::Datagrams(socket) => socket.own_file()?,
-        }
-        self.leave_file(true);
-        Ok(())
-    }
-}
-
-impl AsFd for Bound {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Streams(listener) => listener.as_fd(),
-            Self::Datagrams(socket) => socket.as_fd(),
+            Self::Streams(listener) => listener.try_clone().map(Self::Streams),
+            Self::Datagrams(socket) => socket.try_clone().map(Self::Datagrams),
         }
     }
 }

@@ -3,14 +3,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use log::warn;
-use reactor::{Accept, Address, DatagramSocket, GroupListener, Listener};
+use reactor::{Accept, Address, GroupListener};
 
 use crate::bound::Bound;
 use crate::handover::{Given, Traits};
-use crate::listen::{Kind, Sharing, Socket, datagram_options};
+use crate::listen::{Kind, Sharing, Socket};
 use crate::service_manager;
 
 /// The name of a socket of the service manager whose connections are encrypted
@@ -39,29 +38,30 @@ enum Giver {
 
 impl Inherited {
     /// Takes the sockets of the service manager, and `given`, those of the program that this one
-    /// replaces.
+    /// replaces. The files of the latter are claimed.
     ///
     /// # Errors
     /// When a descriptor is not a socket that can be served.
-    pub(crate) fn take(given: Vec<Given>) -> io::Result<Self> {
-        let mut sockets = Vec::new();
+    pub(crate) fn take(given: Vec<Given>) -> io::Result<(Self, Claims)> {
+        let (mut sockets, mut claims) = (Vec::new(), Claims::default());
         for service_manager::Named { name, descriptor } in service_manager::descriptors()? {
-            let one = One::new(descriptor, name == ENCRYPTED, Giver::ServiceManager);
-            sockets.push(one.map_err(|error| {
+            let socket = Bound::new(descriptor).map_err(|error| {
                 let text = format!("the service manager's socket {name:?}: {error}");
                 io::Error::new(error.kind(), text)
-            })?);
+            })?;
+            let (is_encrypted, giver) = (name == ENCRYPTED, Giver::ServiceManager);
+            sockets.push(One { socket, is_encrypted, giver });
         }
         for Given { traits, descriptor } in given {
             let Traits { is_encrypted, owns_file, is_passed } = traits;
             let giver = if is_passed { Giver::ServiceManager } else { Giver::OldProgram };
-            let mut one = One::new(descriptor, is_encrypted, giver)?;
+            let mut socket = Bound::new(descriptor)?;
             if owns_file {
-                one.socket.own_file()?;
+                claims.add(&mut socket)?;
             }
-            sockets.push(one);
+            sockets.push(One { socket, is_encrypted, giver });
         }
-        Ok(Self { sockets })
+        Ok((Self { sockets }, claims))
     }
 
     /// Returns whether the service manager has passed sockets: then the default address is not
@@ -121,16 +121,22 @@ impl Inherited {
     }
 }
 
-impl One {
-    fn new(descriptor: OwnedFd, is_encrypted: bool, giver: Giver) -> io::Result<Self> {
-        let datagrams = DatagramSocket::from_fd(descriptor.try_clone()?, &datagram_options());
-        let socket = match datagrams {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Bound::Streams(Listener::from_fd(descriptor)?)
-            }
-            socket => Bound::Datagrams(socket?),
-        };
-        Ok(Self { socket, is_encrypted, giver })
+/// Handles of sockets whose files are the old program's until that has said otherwise.
+#[derive(Default)]
+pub(crate) struct Claims(Vec<Bound>);
+
+impl Claims {
+    /// Takes over the file of `socket`, as soon as the old program has left it.
+    fn add(&mut self, socket: &mut Bound) -> io::Result<()> {
+        socket.own_file()?;
+        socket.leave_file(true);
+        self.0.push(socket.try_clone()?);
+        Ok(())
+    }
+
+    /// Records that the files are this program's.
+    pub(crate) fn settle(self) {
+        self.0.iter().for_each(|socket| socket.leave_file(false));
     }
 }
 

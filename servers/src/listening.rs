@@ -1,117 +1,103 @@
-//! The sockets of a server with one loop: the sources that serve them, and how they are kept for a new
-//! program that takes them over.
+//! What a server with one loop listens on, and how that is passed to a new program that takes over.
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use protocol::Session;
-use reactor::{Accepted, Cx, Handler, LoopCx, Reason, Token};
+use reactor::{Accepted, LoopCx, Token};
 
 use crate::bound::Bound;
-use crate::handover::Traits;
+use crate::handover::{Given, Traits};
 use crate::listen::{Kind, Socket};
 use crate::serving::Serving;
 
-/// The sockets of a server with one loop, and what serves them.
+/// What a server with one loop listens on.
 pub(crate) struct Listening<A: 'static, S> {
     serving: Serving<A, S>,
-    /// Duplicates of the sockets, until the loop stops.
-    kept: RefCell<Vec<Kept>>,
-    /// The sources that have the sockets.
-    sources: RefCell<Vec<Token>>,
-}
-
-/// A socket that is kept to be handed over.
-struct Kept {
-    socket: Bound,
-    /// Whether its connections are encrypted.
-    is_encrypted: bool,
-    /// The service manager has passed it, and no argument names it.
-    is_passed: bool,
-}
-
-impl Kept {
-    /// Returns what the new program has to know.
-    fn traits(&self) -> Traits {
-        let Self { socket, is_encrypted, is_passed } = self;
-        Traits { is_encrypted: *is_encrypted, owns_file: socket.owns_file(), is_passed: *is_passed }
-    }
+    /// The sources of the sockets. Some may have ended.
+    sources: RefCell<Vec<(Token, Traits)>>,
 }
 
 impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
     /// Serves `sockets` on the loop of `cx`.
     ///
     /// # Errors
-    /// When the process has too few descriptors, or the kernel refuses to watch a socket.
+    /// When the kernel refuses to watch a socket.
     pub(crate) fn open(
         sockets: Vec<Socket>,
         serving: Serving<A, S>,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<Rc<Self>> {
-        let mut kept = Vec::new();
+        let listening = Self { serving, sources: RefCell::default() };
         for Socket { kind, is_passed, .. } in sockets {
-            let (one, is_encrypted): (Vec<Bound>, bool) = match kind {
+            match kind {
                 Kind::Streams { listener, is_encrypted } => {
-                    let listeners = listener.into_listeners();
-                    (listeners.into_iter().map(Bound::Streams).collect(), is_encrypted)
+                    for listener in listener.into_listeners() {
+                        listening.serve(Bound::Streams(listener), is_encrypted, is_passed, cx)?;
+                    }
                 }
                 Kind::Datagrams(sockets) => {
-                    (sockets.into_iter().map(Bound::Datagrams).collect(), false)
+                    for socket in sockets {
+                        listening.serve(Bound::Datagrams(socket), false, is_passed, cx)?;
+                    }
                 }
-            };
-            kept.extend(one.into_iter().map(|socket| Kept { socket, is_encrypted, is_passed }));
+            }
         }
-        let sources = RefCell::default();
-        let listening = Rc::new(Self { serving, kept: RefCell::new(kept), sources });
-        listening.resume(cx)?;
-        cx.spawn(Keeper(Rc::clone(&listening)))?;
-        Ok(listening)
+        Ok(Rc::new(listening))
     }
 
-    /// Serves the sockets, at first or again.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open).
-    pub(crate) fn resume(&self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
-        for kept in &*self.kept.borrow() {
-            let token = match &kept.socket {
-                Bound::Streams(listener) => {
-                    let accept = self.serving.accept(kept.is_encrypted)?;
-                    listener.try_clone()?.register(cx, accept)?
-                }
-                Bound::Datagrams(socket) => {
-                    self.serving.serve_datagrams(socket.try_clone()?, cx)?
-                }
-            };
-            self.sources.borrow_mut().push(token);
-        }
+    fn serve(
+        &self,
+        socket: Bound,
+        is_encrypted: bool,
+        is_passed: bool,
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<()> {
+        let traits = Traits { is_encrypted, owns_file: socket.owns_file(), is_passed };
+        let token = match socket {
+            Bound::Streams(listener) => {
+                listener.register(cx, self.serving.accept(is_encrypted)?)?
+            }
+            Bound::Datagrams(socket) => self.serving.serve_datagrams(socket, cx)?,
+        };
+        self.sources.borrow_mut().push((token, traits));
         Ok(())
     }
 
-    /// Ends the sources of the sockets, whose files another process is to remove. What waits to be
-    /// accepted or received stays in the sockets.
-    pub(crate) fn pause(&self, cx: &mut LoopCx<'_, A>) {
-        self.leave_files(true);
-        self.sources.borrow_mut().drain(..).for_each(|token| cx.close(token));
-    }
-
-    /// Drops the duplicates, so that the sockets end with their sources.
-    pub(crate) fn forget(&self) {
-        self.kept.borrow_mut().clear();
-    }
-
-    /// Leaves the files of Unix sockets to another process, or takes them over from it.
-    pub(crate) fn leave_files(&self, is_left: bool) {
-        self.kept.borrow().iter().for_each(|kept| kept.socket.leave_file(is_left));
-    }
-
-    /// Calls `each` for each socket, with what the new program has to know of it and its descriptor.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(Traits, BorrowedFd<'_>)) {
-        for kept in &*self.kept.borrow() {
-            each(kept.traits(), kept.socket.as_fd());
+    /// Returns duplicates of the sockets.
+    ///
+    /// # Errors
+    /// When the process has too few descriptors.
+    pub(crate) fn duplicates(&self, cx: &mut LoopCx<'_, A>) -> io::Result<Vec<Given>> {
+        let mut duplicates = Vec::new();
+        for (token, traits) in &*self.sources.borrow() {
+            if let Some(descriptor) = cx.duplicate_fd(*token)? {
+                duplicates.push(Given { traits: *traits, descriptor });
+            }
         }
+        Ok(duplicates)
+    }
+
+    /// Ends the sources, since another process goes on with the sockets. What waits to be accepted or
+    /// received stays there.
+    pub(crate) fn release(&self, cx: &mut LoopCx<'_, A>) {
+        self.sources.borrow_mut().drain(..).for_each(|(token, _)| cx.release(token));
+    }
+
+    /// Serves sockets again that were released.
+    ///
+    /// # Errors
+    /// When the kernel refuses to watch a socket.
+    pub(crate) fn resume(&self, duplicates: Vec<Given>, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        for Given { traits, descriptor } in duplicates {
+            let mut socket = Bound::new(descriptor)?;
+            if traits.owns_file {
+                socket.own_file()?;
+            }
+            self.serve(socket, traits.is_encrypted, traits.is_passed, cx)?;
+        }
+        Ok(())
     }
 
     /// Goes on with a connection of another process.
@@ -125,21 +111,5 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<Token> {
         self.serving.restore(accepted, state, cx)
-    }
-}
-
-/// Drops the duplicates of the sockets when the loop stops. A client that comes then is refused, and
-/// does not wait for a server that accepts nothing more.
-struct Keeper<A: 'static, S>(Rc<Listening<A, S>>);
-
-impl<A: 'static, S: Session<A> + 'static> Handler<A> for Keeper<A, S> {
-    fn ready(&mut self, _cx: &mut Cx<'_, A>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        self.0.forget();
-        cx.end(Reason::Finished);
-        Ok(())
     }
 }

@@ -84,8 +84,13 @@ where
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
     signals::heed(tls.clone(), AllLoops, &mut reactor.cx())?;
-    let sockets =
-        listen_on(server, &args, args.loops.accept(), tls.as_ref(), Inherited::take(Vec::new())?)?;
+    let sockets = listen_on(
+        server,
+        &args,
+        args.loops.accept(),
+        tls.as_ref(),
+        Inherited::take(Vec::new())?.0,
+    )?;
     let places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
     let (listeners, plan) = Plan::new(sockets, args.loops.threads.get());
     let options = GroupOptions {

@@ -44,7 +44,7 @@ where
     let (others, stays) = (application.descriptors, application.stays);
     let manager = Rc::new(ServiceManager::find());
     let (predecessor, given) = Predecessor::find(server.name)?.unzip();
-    let inherited = Inherited::take(given.unwrap_or_default())?;
+    let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
     let orders = OneLoop { handover: Rc::default(), stays, manager: Rc::clone(&manager) };
     let handover = Rc::clone(&orders.handover);
     let (mut reactor, listening) = open(server, args, application, orders, inherited)?;
@@ -55,7 +55,7 @@ where
         cx.every(interval, move |_, _| manager.alive())?;
     }
     if let Some(predecessor) = predecessor {
-        predecessor.replace(Rc::clone(&listening), &mut cx)?;
+        predecessor.replace(Rc::clone(&listening), claims, &mut cx)?;
     }
     let timeout = args.handover_timeout;
     let successor = Handover::new(server.name, listening, timeout, Rc::clone(&manager));

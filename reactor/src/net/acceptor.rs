@@ -359,6 +359,9 @@ impl<A, F: Takes<A>> Handler<A> for Acceptor<F> {
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
+        if let (Reason::HandedOver, Some(file)) = (&reason, &self.file) {
+            file.set_left(true);
+        }
         // The last listener removes the file.
         drop(self.file);
         match reason {

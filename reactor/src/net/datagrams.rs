@@ -142,7 +142,7 @@ struct Place {
     address: Address,
     peer: Option<Address>,
     /// The file of a Unix socket, which is removed when this is dropped.
-    _file: Option<Arc<crate::net::socket_file::SocketFile>>,
+    file: Option<Arc<crate::net::socket_file::SocketFile>>,
 }
 
 impl Place {
@@ -191,7 +191,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         let place = Place {
             address: socket.address().clone(),
             peer: socket.peer().cloned(),
-            _file: socket.file,
+            file: socket.file,
         };
         let is_unix = place.is_unix();
         if !is_unix && socket.is_coalescing && limits.message_size_max >= UDP_SIZE_MAX {

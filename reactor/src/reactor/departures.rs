@@ -123,6 +123,28 @@ impl<A: 'static, P> crate::Cx<'_, A, P> {
         Ok(())
     }
 
+    /// Returns a duplicate of the descriptor of a source, to be passed on to another process
+    /// ([`send_descriptors`](crate::send_descriptors)). `None` if the source has ended, or has no
+    /// descriptor.
+    ///
+    /// # Errors
+    /// When the process has no free descriptor (`dup(2)`).
+    pub fn duplicate_fd(&mut self, source: Token) -> io::Result<Option<OwnedFd>> {
+        let tag = source.tag_in(self.core.home);
+        let descriptor = self.core.own(tag).and_then(|own| own.fd.as_ref());
+        let duplicate = descriptor.map(OwnedFd::try_clone).transpose()?;
+        if let (Some(_), Some(source)) = (&duplicate, self.core.sources.get_mut(tag)) {
+            source.sharing = Sharing::Possible;
+        }
+        Ok(duplicate)
+    }
+
+    /// Ends a source with whose descriptor another process goes on, with [`Reason::HandedOver`]. A
+    /// listener leaves the file of its Unix socket to that process. What waits in the socket stays.
+    pub fn release(&mut self, source: Token) {
+        self.core.end(source.tag_in(self.core.home), Reason::HandedOver);
+    }
+
     /// Says that another process goes on with a connection, which ends here with
     /// [`Reason::HandedOver`]. It has no effect unless the connection waits for its answer.
     pub fn departed(&mut self, connection: Token) {

@@ -16,12 +16,13 @@ use reactor::{
 
 use super::VARIABLE;
 use super::wire::{Frame, Incoming, Traits, VERSION};
+use crate::inherited::Claims;
 use crate::listening::Listening;
 
 /// How long the old program may take for each answer. It answers at once unless its loop is blocked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A socket of the old program.
+/// A socket of the old program, or of one that goes on.
 pub(crate) struct Given {
     pub(crate) traits: Traits,
     pub(crate) descriptor: OwnedFd,
@@ -126,6 +127,7 @@ impl Predecessor {
     pub(crate) fn replace<A, S>(
         mut self,
         listening: Rc<Listening<A, S>>,
+        claims: Claims,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<()>
     where
@@ -137,7 +139,7 @@ impl Predecessor {
             (Frame::Begin, _) => info!("this program takes over from the one that started it"),
             (frame, _) => return Err(unexpected(&frame)),
         }
-        listening.leave_files(false);
+        claims.settle();
         self.stream.set_nonblocking(true)?;
         let heir = Heir {
             listening,

@@ -19,6 +19,7 @@ use reactor::{
 };
 
 use super::VARIABLE;
+use super::new::Given;
 use super::wire::{Frame, Incoming, VERSION};
 use crate::listening::Listening;
 use crate::service_manager::ServiceManager;
@@ -46,8 +47,9 @@ enum Progress {
     Idle,
     /// A new program was started, and is to be ready in time.
     Started(Attempt),
-    /// The new program accepts connections, and gets those of this one.
-    Begun(Attempt),
+    /// The new program accepts connections, and gets those of this one. The sockets are kept for the
+    /// case that it fails.
+    Begun(Attempt, Vec<Given>),
     /// The new program has everything that could be handed over.
     Done,
 }
@@ -78,7 +80,7 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
 
     /// Returns whether a new program is responsible: this one has no listener, and that is intended.
     pub(crate) fn has_begun(&self) -> bool {
-        matches!(&*self.progress.borrow(), Progress::Begun(_) | Progress::Done)
+        matches!(&*self.progress.borrow(), Progress::Begun(..) | Progress::Done)
     }
 
     /// Starts a new program, with the arguments of this one.
@@ -152,7 +154,8 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
             return Err(io::Error::other("it is not the process that was started"));
         }
         let channel = Rc::new(RefCell::new(Channel::default()));
-        channel.borrow_mut().greet(self)?;
+        let sockets = self.listening.duplicates(cx)?;
+        channel.borrow_mut().greet(self.server, sockets)?;
         let heir = Successor {
             handover: Rc::clone(self),
             incoming: Incoming::new(),
@@ -171,6 +174,7 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         channel: &Rc<RefCell<Channel>>,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<()> {
+        let duplicates = self.listening.duplicates(cx)?;
         let attempt = match self.progress.replace(Progress::Idle) {
             Progress::Started(attempt) => attempt,
             other => {
@@ -179,8 +183,8 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
             }
         };
         cx.close(attempt.door);
-        *self.progress.borrow_mut() = Progress::Begun(attempt);
-        self.listening.pause(cx);
+        *self.progress.borrow_mut() = Progress::Begun(attempt, duplicates);
+        self.listening.release(cx);
         channel.borrow_mut().say(&Frame::Begin, None)?;
         let (handover, channel) = (Rc::clone(self), Rc::clone(channel));
         cx.hand_over(AWAY_MAX, move |departure, cx| handover.depart(departure, &channel, cx))
@@ -218,18 +222,17 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
     /// Ends this program, since the new one has everything.
     fn finish(&self, cx: &mut LoopCx<'_, A>) {
         let attempt = self.progress.replace(Progress::Done);
-        if let Progress::Begun(attempt) = attempt {
+        if let Progress::Begun(attempt, _) = attempt {
             info!("process {} has taken over", attempt.child.id());
         }
-        self.listening.forget();
         cx.stop_gracefully(DRAIN_TIMEOUT);
     }
 
     /// Goes on as if no new program had been started.
     fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-        let (mut attempt, had_begun) = match self.progress.replace(Progress::Idle) {
-            Progress::Started(attempt) => (attempt, false),
-            Progress::Begun(attempt) => (attempt, true),
+        let (mut attempt, released) = match self.progress.replace(Progress::Idle) {
+            Progress::Started(attempt) => (attempt, None),
+            Progress::Begun(attempt, released) => (attempt, Some(released)),
             other @ (Progress::Idle | Progress::Done) => {
                 *self.progress.borrow_mut() = other;
                 return;
@@ -242,10 +245,9 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         }
         cx.close(attempt.door);
         attempt.channel.into_iter().for_each(|channel| cx.close(channel));
-        if had_begun {
+        if let Some(released) = released {
             cx.stop_handing_over();
-            self.listening.leave_files(false);
-            if let Err(error) = self.listening.resume(cx) {
+            if let Err(error) = self.listening.resume(released, cx) {
                 error!("this program cannot listen again: {error}");
             }
         }
@@ -280,20 +282,11 @@ impl Channel {
     }
 
     /// Says which server this is, and passes its sockets on.
-    fn greet<A, S>(&mut self, handover: &Handover<A, S>) -> io::Result<()>
-    where
-        A: 'static,
-        S: Session<A> + 'static,
-    {
-        self.say(&Frame::Hello { version: VERSION, server: handover.server.to_owned() }, None)?;
-        let mut result = Ok(());
-        handover.listening.for_each(|traits, descriptor| {
-            let said = descriptor
-                .try_clone_to_owned()
-                .and_then(|descriptor| self.say(&Frame::Socket(traits), Some(descriptor)));
-            result = std::mem::replace(&mut result, Ok(())).and(said);
-        });
-        result?;
+    fn greet(&mut self, server: &str, sockets: Vec<Given>) -> io::Result<()> {
+        self.say(&Frame::Hello { version: VERSION, server: server.to_owned() }, None)?;
+        for Given { traits, descriptor } in sockets {
+            self.say(&Frame::Socket(traits), Some(descriptor))?;
+        }
         self.say(&Frame::AllSockets, None)
     }
 

@@ -90,6 +90,9 @@ where
     }
 
     fn closed(mut self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
+        if let (Reason::HandedOver, Some(file)) = (&reason, &self.place.file) {
+            file.set_left(true);
+        }
         if self.place.peer.is_none() {
             info!("no longer receiving on {}: {reason}", self.place.address);
         }
