@@ -1,4 +1,4 @@
-//! The loop that accepts connections and hands them over: who gets how many, and what happens when a
+//! The loop that accepts connections and hands them over: how many each gets, and what happens when a
 //! loop is blocked, full or behind.
 
 use std::io::{ErrorKind, Read, Write};
