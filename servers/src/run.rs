@@ -51,8 +51,13 @@ where
     raise_limit(args, others, 1);
     let mut cx = reactor.cx();
     if let Some(interval) = manager.watchdog() {
-        let manager = Rc::clone(&manager);
-        cx.every(interval, move |_, _| manager.alive())?;
+        let (manager, handover) = (Rc::clone(&manager), Rc::clone(&handover));
+        // Once a new program serves, its signs of life count.
+        cx.every(interval, move |_, _| {
+            if !handover.get().is_some_and(|it| it.has_begun()) {
+                manager.alive();
+            }
+        })?;
     }
     if let Some(predecessor) = predecessor {
         predecessor.replace(Rc::clone(&listening), claims, &mut cx)?;
@@ -222,7 +227,9 @@ impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-        self.manager.stopping("connections finish");
+        if !self.handover.get().is_some_and(|it| it.has_begun()) {
+            self.manager.stopping("connections finish");
+        }
         stop_gracefully(why, cx);
     }
 

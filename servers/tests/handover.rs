@@ -236,8 +236,8 @@ fn install(path: &str, script: &str) {
     fs::rename(new, path).expect("it is replaced");
 }
 
-/// A program that says that it is ready, waits for the first connection, and ends.
-const ENDS_MIDWAY: &str = r#"#!/usr/bin/env python3
+/// A program that says that it is ready, waits for the first connection, and goes on as `END` says.
+const READY: &str = r#"#!/usr/bin/env python3
 import os, socket, time
 stream = socket.socket(socket.AF_UNIX)
 stream.connect("\0" + os.environ["MYEVENT_HANDOVER"])
@@ -247,6 +247,7 @@ while b"\x03\0\0\0\0" not in received:
 stream.sendall(b"\x04\0\0\0\0")
 while b"\x06" not in stream.recv(65536):
     pass
+END
 "#;
 
 #[test]
@@ -260,17 +261,19 @@ fn a_new_program_that_does_not_come_up_is_not_noticed() {
     let mut chain = Chain::start(&program, &args);
     let mut stream = chain.daemon.connect();
     let mut scripts = vec![
-        ("it ends at once", "#!/bin/sh\nexit 3\n"),
-        ("it never connects", "#!/bin/sh\nexec sleep 60\n"),
-        ("it is no program", "nothing"),
-        ("it is refused its arguments", "#!/bin/sh\nexec \"$0.there-is-none\"\n"),
+        ("it ends at once", "#!/bin/sh\nexit 3\n".to_owned()),
+        ("it never connects", "#!/bin/sh\nexec sleep 60\n".to_owned()),
+        ("it is no program", "nothing".to_owned()),
+        ("it starts nothing", "#!/bin/sh\nexec \"$0.there-is-none\"\n".to_owned()),
     ];
     if testkit::has_peer("python3") {
-        scripts.push(("it ends after it was ready", ENDS_MIDWAY));
+        let [ends, hangs] = ["os._exit(3)", "time.sleep(60)"].map(|it| READY.replace("END", it));
+        scripts.push(("it ends after it was ready", ends));
+        scripts.push(("it hangs after it was ready", hangs));
     }
     for (what, script) in scripts {
         eprintln!("{what}");
-        install(&program, script);
+        install(&program, &script);
         ask(&mut stream, b"before", b"BEFORE");
         chain.fail();
         ask(&mut stream, b"after", b"AFTER");

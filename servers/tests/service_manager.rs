@@ -156,6 +156,32 @@ fn signs_of_life_come_from_every_loop() {
 }
 
 #[test]
+fn signs_of_life_of_the_program_that_has_taken_over_count() {
+    let manager = Manager::new();
+    let script = "export WATCHDOG_PID=$$; exec \"$0\" --listen 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, ECHO]).env("WATCHDOG_USEC", "40000");
+    let mut service = manager.start(&mut command);
+    assert_eq!(manager.ready(), service.main);
+    process::signal(service.main, "USR2");
+    let old = service.main;
+    while service.main == old {
+        let told = manager.told();
+        if told[0] == "READY=1" {
+            let process = told[1].strip_prefix("MAINPID=").and_then(|it| it.parse().ok());
+            service.main = process.expect("it says its process");
+        }
+    }
+    wait_until("the end of the old program", || !process::runs(old));
+    manager.socket.set_nonblocking(true).expect("a mode");
+    while manager.socket.recv(&mut [0; 64]).is_ok() {}
+    manager.socket.set_nonblocking(false).expect("a mode");
+    for _ in 0..3 {
+        assert_eq!(manager.told(), ["WATCHDOG=1"]);
+    }
+}
+
+#[test]
 fn sockets_that_cannot_be_served_are_refused_with_a_reason() {
     let run = |program: &str, count: &str, stdin: OwnedFd| {
         let script = "export LISTEN_PID=$$ LISTEN_FDS=$1; shift; exec \"$0\" 3<&0 </dev/null";

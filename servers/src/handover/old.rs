@@ -85,8 +85,8 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
 
     /// Starts a new program, with the arguments of this one.
     pub(crate) fn start(self: &Rc<Self>, cx: &mut LoopCx<'_, A>) {
-        if !matches!(&*self.progress.borrow(), Progress::Idle) {
-            warn!("a new program takes over already: nothing is started");
+        if cx.is_stopping() || !matches!(&*self.progress.borrow(), Progress::Idle) {
+            warn!("no new program is started: this one stops, or one takes over already");
             return;
         }
         match self.try_start(cx) {
@@ -110,7 +110,10 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         let handover = Rc::clone(self);
         let door = door.register(cx, move |accepted, cx| handover.meet(accepted, cx))?;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-        let child = Command::new(program).args(arguments).env(VARIABLE, name).spawn();
+        let mut command = Command::new(program);
+        // The service manager's watchdog is meant for the new process then.
+        command.args(arguments).env(VARIABLE, name).env_remove("WATCHDOG_PID");
+        let child = command.spawn();
         let child = child.inspect_err(|_| cx.close(door)).map_err(|failure| {
             io::Error::new(failure.kind(), format!("{}: {failure}", program.display()))
         })?;
@@ -119,18 +122,20 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         Ok(Attempt { child, until: cx.now() + self.timeout, door, channel: None })
     }
 
-    /// Looks whether the new program still runs, and is in time.
+    /// Looks whether the new program still runs, and answers in time.
     fn check(self: Rc<Self>, cx: &mut LoopCx<'_, A>) {
         let failure = match &mut *self.progress.borrow_mut() {
-            Progress::Started(attempt) => match attempt.child.try_wait() {
-                Ok(Some(status)) => Some(format!("it has ended with {status}")),
-                Ok(None) if cx.now() >= attempt.until => {
-                    Some(format!("it was not ready within {:?}", self.timeout))
+            Progress::Started(attempt) | Progress::Begun(attempt, _) => {
+                match attempt.child.try_wait() {
+                    Ok(Some(status)) => Some(format!("it has ended with {status}")),
+                    Ok(None) if cx.now() >= attempt.until => {
+                        Some(format!("it has not answered within {:?}", self.timeout))
+                    }
+                    Ok(None) => None,
+                    Err(error) => Some(format!("it cannot be waited for: {error}")),
                 }
-                Ok(None) => None,
-                Err(error) => Some(format!("it cannot be waited for: {error}")),
-            },
-            _ => return,
+            }
+            Progress::Idle | Progress::Done => return,
         };
         if let Some(failure) = failure {
             self.fail(&failure, cx);
@@ -168,12 +173,24 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         Ok(())
     }
 
+    /// Records that the new program has answered, so that its time begins anew.
+    fn note_answer(&self, cx: &LoopCx<'_, A>) {
+        if let Progress::Started(attempt) | Progress::Begun(attempt, _) =
+            &mut *self.progress.borrow_mut()
+        {
+            attempt.until = cx.now() + self.timeout;
+        }
+    }
+
     /// Stops accepting, since the new program is ready, and hands the connections over.
     fn begin(
         self: &Rc<Self>,
         channel: &Rc<RefCell<Channel>>,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<()> {
+        if cx.is_stopping() {
+            return Err(io::Error::other("this program was told to stop meanwhile"));
+        }
         let duplicates = self.listening.duplicates(cx)?;
         let attempt = match self.progress.replace(Progress::Idle) {
             Progress::Started(attempt) => attempt,
@@ -330,6 +347,7 @@ impl<A: 'static, S: Session<A> + 'static> Successor<A, S> {
     /// Handles all frames that have arrived.
     fn handle(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         while let Some((frame, _)) = self.incoming.next()? {
+            self.handover.note_answer(&cx.outside());
             let mut channel = self.channel.borrow_mut();
             let away = &mut channel.away;
             match frame {
