@@ -114,6 +114,13 @@ impl<S> Link<S, Plain> {
         let rest = Rest::restored(&mut state)?;
         let own = state.bytes()?;
         state.end()?;
+        let has_ended = flags & flag::WIRE_ENDED != 0;
+        if has_ended != (flags & flag::INPUT_ENDED != 0) {
+            return Err(StateError::Invalid("the input of the connection has ended in part"));
+        }
+        if write_half == WriteHalf::Ended && rest.unsent() > 0 {
+            return Err(StateError::Invalid("there is output after its end"));
+        }
         let is_new = pending & cause::OPENED != 0;
         if !is_new {
             let mut own = SavedState::new(own);

@@ -238,8 +238,16 @@ fn a_state_that_is_cut_or_altered_is_refused_and_panics_nowhere() {
     let (_, sent) = pass(&mut link, &mut scratch, now, b"one\nwait\nthree\n", 3);
     assert_eq!(sent, "hel");
     let state = link.save(&(), now).expect("it can be saved");
-    let restored =
-        |state: &[u8]| Link::restored(counting(), Limits::DEFAULT.into(), state, now).map(drop);
+    // What is restored goes on, whatever it is.
+    let restored = |state: &[u8]| {
+        let link = Link::restored(counting(), Limits::DEFAULT.into(), state, now)?;
+        let mut wire = Wire::over(link);
+        wire.feed(b"more\n", &mut ());
+        wire.pass(WAIT, &mut ());
+        wire.wake(&mut ());
+        wire.end_input(&mut ());
+        Ok(())
+    };
     assert_eq!(restored(&state), Ok(()));
     for length in 0..state.len() {
         assert!(restored(&state[..length]).is_err(), "{length} bytes");
