@@ -135,7 +135,7 @@ pub use reactor::limits::LoopLimits;
 pub use reactor::patience::Coverage;
 pub use reactor::remote::{PostError, Remote};
 pub use reactor::waker::Waker;
-pub use source::callbacks::Signal;
+pub use source::callbacks::{Signal, SignalSender};
 pub use source::cx::{Cx, Inside, LoopCx, Outside};
 pub use source::handler::{Expired, Handler, Reason, Timeout};
 pub use source::passing::{DESCRIPTORS_MAX, Passed, receive_descriptors, send_descriptors};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use log::warn;
+use log::{info, warn};
 use reactor::{LoopCx, Signal};
 
 use crate::tls::Tls;
@@ -45,6 +45,9 @@ pub(crate) fn heed<B: 'static>(
         signals.push(Signal::HANGUP);
     }
     cx.on_signals(&signals, move |signal, cx| {
+        if let Some(sender) = signal.last_sender() {
+            info!("{signal} was sent by {sender}");
+        }
         if signal == Signal::USER_1 {
             orders.log_counters(cx);
         } else if signal == Signal::USER_2 {

@@ -81,6 +81,30 @@ impl Signal {
         kernel::is_ignored(self.0)
     }
 
+    /// Returns what has sent this signal last, of those that a loop of this process has listened to.
+    /// Signals that arrive faster than a loop turns are merged, and then this is the sender of the
+    /// last, or of one that came at the same time on another thread. `None` if there was none, and on
+    /// a simulated host, which has no processes.
+    ///
+    /// ```
+    /// use reactor::{Reactor, Signal};
+    /// use std::process::Command;
+    ///
+    /// let mut reactor = Reactor::new(None)?;
+    /// reactor.cx().on_signals(&[Signal::USER_1], |signal, cx| *cx.app = signal.last_sender())?;
+    /// let me = std::process::id().to_string();
+    /// let mut sender = Command::new("kill").args(["-USR1", &me]).spawn()?;
+    /// reactor.run_until(|sender| sender.is_some())?;
+    /// assert_eq!(reactor.app.and_then(|it| it.pid), Some(sender.id()));
+    /// sender.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn last_sender(self) -> Option<SignalSender> {
+        let sent = kernel::last_sender(self.0)?;
+        let (pid, uid) = sent.from.unzip();
+        Some(SignalSender { pid, uid, code: sent.code })
+    }
+
     /// Prevents `signals` from ending the process from now on. A signal that no loop listens to has
     /// no effect. A program that is ending uses this to ignore further requests to end.
     ///
@@ -109,6 +133,28 @@ impl fmt::Display for Signal {
             Self::USER_2 => f.write_str("SIGUSR2"),
             Self::CHILD => f.write_str("SIGCHLD"),
             Self(number) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+/// What has sent a signal ([`Signal::last_sender`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalSender {
+    /// The process that has sent it, or for `SIGCHLD` the child; `None` if the kernel has sent it, as
+    /// at a key of the terminal. The process may have ended, and another may have its number. Zero
+    /// is a process of another PID namespace.
+    pub pid: Option<u32>,
+    /// The real user ID of that process.
+    pub uid: Option<u32>,
+    /// The reason as the kernel has it (`si_code`, `sigaction(2)`).
+    pub code: i32,
+}
+
+impl fmt::Display for SignalSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, self.uid) {
+            (Some(pid), Some(uid)) => write!(f, "process {pid} of user {uid}"),
+            _ => f.write_str("the kernel"),
         }
     }
 }

@@ -27,6 +27,7 @@ mod resource;
 mod select;
 mod sending;
 mod signal;
+mod signal_sender;
 mod sigpipe;
 mod socket;
 mod urgent;
@@ -63,6 +64,7 @@ pub use resource::raise_descriptor_limit;
 pub(crate) use select::Select;
 pub(crate) use sending::{Outgoing, SendRoom, send_batch, send_one};
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
+pub(crate) use signal_sender::{Sent, last_sender};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,
     connect, datagram_socket, is_listening, listen, local_address, local_unix_name,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::event_fd::notify_raw;
-use super::{EventFd, Process, check};
+use super::{EventFd, Process, check, signal_sender};
 
 /// The most loops of a process that listen to signals at a time.
 const SLOTS: usize = 256;
@@ -62,11 +62,19 @@ fn bit(number: libc::c_int) -> u64 {
 
 /// The signal handler. It runs on the thread that the signal interrupted, and uses atomics and
 /// `write(2)` only.
-extern "C" fn on_signal(number: libc::c_int) {
+extern "C" fn on_signal(
+    number: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
     // SAFETY: errno belongs to the interrupted thread, and its address is always valid.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the pointer is to the thread's own errno, which outlives this call.
     let saved = unsafe { *errno };
+    // SAFETY: with SA_SIGINFO, the kernel passes a valid structure, which outlives this call.
+    if let Some(info) = unsafe { info.as_ref() } {
+        signal_sender::note(number, info);
+    }
     for slot in &TABLE {
         if slot.mask.load(Ordering::SeqCst) & bit(number) != 0 {
             slot.pending.fetch_or(bit(number), Ordering::SeqCst);
@@ -80,8 +88,9 @@ extern "C" fn on_signal(number: libc::c_int) {
 fn install(number: libc::c_int) -> io::Result<libc::sigaction> {
     // SAFETY: all-zero bytes are a valid sigaction: the default action with an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART;
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
     // SAFETY: as above; it is filled by the call.
     let mut previous: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: both structures outlive the call, and the handler is async-signal-safe.
