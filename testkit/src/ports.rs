@@ -1,7 +1,8 @@
 //! Ports for programs that cannot choose one themselves, and addresses on which nothing listens.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use protocol::Random;
 
@@ -19,12 +20,20 @@ pub fn free_port() -> u16 {
     let lowest = chosen_from.split_whitespace().next().and_then(|word| word.parse().ok());
     let end: u16 = lowest.filter(|lowest| *lowest > 11_000).unwrap_or(32_768);
     let mut random = Random::new(RandomState::new().hash_one(std::process::id()));
-    let is_free = |port: &u16| {
-        let all = (Ipv4Addr::UNSPECIFIED, *port);
-        TcpListener::bind(all).is_ok() && UdpSocket::bind(all).is_ok()
-    };
+    let used = used_ports();
     let ports = (0..1000).map(|_| 10_000 + random.below(u64::from(end - 10_000)) as u16);
-    ports.into_iter().find(is_free).expect("a port is free")
+    ports.into_iter().find(|port| !used.contains(port)).expect("a port is free")
+}
+
+/// Returns the ports of all sockets, as `proc_net(5)` describes the tables. A port is not tried by
+/// binding it: a process that another thread starts meanwhile would have the socket for a moment.
+fn used_ports() -> HashSet<u16> {
+    let tables = ["tcp", "tcp6", "udp", "udp6"].map(|name| format!("/proc/self/net/{name}"));
+    let texts = tables.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let text = texts.collect::<Vec<_>>().concat();
+    let local = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+    let ports = local.filter_map(|address| address.rsplit_once(':'));
+    ports.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect()
 }
 
 /// Returns an address of this machine on which nothing listens.
@@ -34,4 +43,25 @@ pub fn free_port() -> u16 {
 #[track_caller]
 pub fn refusing_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn ports_of_sockets_are_used_and_a_free_one_can_be_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("it binds");
+        let datagrams = UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("127.0.0.1:0"));
+        let datagrams = datagrams.expect("it binds");
+        let used = used_ports();
+        for address in [listener.local_addr(), datagrams.local_addr()] {
+            assert!(used.contains(&address.expect("an address").port()));
+        }
+        let port = free_port();
+        assert!(!used.contains(&port));
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+    }
 }
