@@ -126,6 +126,8 @@ pub trait Session<A = ()> {
     /// timeouts are saved by the link. The session changes nothing, since it goes on here if the
     /// other process does not take the connection over; if it does, [`closed`](Self::closed) follows.
     ///
+    /// Whether the peer may be silent ([`Effects::allow_silence`]) is not saved: ask for it again.
+    ///
     /// What other connections give this one between the two is lost. So a session that others reach
     /// is saved only where they are all saved together.
     ///

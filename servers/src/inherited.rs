@@ -83,11 +83,17 @@ impl Inherited {
         is_encrypted: bool,
         sharing: Sharing,
     ) -> Option<Socket> {
-        let is_same = |one: &mut One| {
-            one.is_encrypted == is_encrypted && is_same(address, one.socket.address())
-        };
+        let of_kind = |one: &&One| one.is_encrypted == is_encrypted;
+        let exact = |one: &&One| address == one.socket.address();
+        // The kernel chose the port if the argument names the port 0: then it is the next of them.
+        let chosen = |one: &&One| is_chosen(address, one.socket.address());
+        let mut candidates = self.sockets.iter().filter(of_kind);
+        let first = candidates.clone().find(exact).or_else(|| candidates.find(chosen))?;
+        let bound = first.socket.address().clone();
+        let is_same =
+            |one: &mut One| one.is_encrypted == is_encrypted && *one.socket.address() == bound;
         let found: Vec<One> = self.sockets.extract_if(.., is_same).collect();
-        (!found.is_empty()).then(|| join(found, is_encrypted, false, sharing))
+        Some(join(found, is_encrypted, false, sharing))
     }
 
     /// Returns the sockets that no argument names: those of the service manager are served too.
@@ -140,17 +146,14 @@ impl Claims {
     }
 }
 
-/// Returns whether a socket at `bound` is the one that an argument names. The kernel chose its port if
-/// the argument names the port 0.
-fn is_same(wanted: &Address, bound: &Address) -> bool {
+/// Returns whether an argument names the port 0, and a socket at `bound` may be the one that it got.
+fn is_chosen(wanted: &Address, bound: &Address) -> bool {
     match (wanted, bound) {
         (Address::Tcp(wanted), Address::Tcp(bound))
-        | (Address::Udp(wanted), Address::Udp(bound))
-            if wanted.port() == 0 =>
-        {
-            wanted.ip() == bound.ip()
+        | (Address::Udp(wanted), Address::Udp(bound)) => {
+            wanted.port() == 0 && wanted.ip() == bound.ip()
         }
-        _ => wanted == bound,
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use log::error;
 use protocol::Session;
 use reactor::{Accepted, LoopCx, Token};
 
@@ -85,19 +86,22 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         self.sources.borrow_mut().drain(..).for_each(|(token, _)| cx.release(token));
     }
 
-    /// Serves sockets again that were released.
-    ///
-    /// # Errors
-    /// When the kernel refuses to watch a socket.
-    pub(crate) fn resume(&self, duplicates: Vec<Given>, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+    /// Serves sockets again that were released. Logs those that cannot be.
+    pub(crate) fn resume(&self, duplicates: Vec<Given>, cx: &mut LoopCx<'_, A>) {
         for Given { traits, descriptor } in duplicates {
-            let mut socket = Bound::new(descriptor)?;
-            if traits.owns_file {
-                socket.own_file()?;
+            let result = Bound::new(descriptor).and_then(|mut socket| {
+                let address = socket.address().clone();
+                if traits.owns_file
+                    && let Err(error) = socket.own_file()
+                {
+                    error!("clients no longer find {address}: its file is gone: {error}");
+                }
+                self.serve(socket, traits.is_encrypted, traits.is_passed, cx)
+            });
+            if let Err(error) = result {
+                error!("a socket is no longer listened on: {error}");
             }
-            self.serve(socket, traits.is_encrypted, traits.is_passed, cx)?;
         }
-        Ok(())
     }
 
     /// Goes on with a connection of another process.

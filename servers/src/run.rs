@@ -45,7 +45,8 @@ where
     let manager = Rc::new(ServiceManager::find());
     let (predecessor, given) = Predecessor::find(server.name)?.unzip();
     let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
-    let orders = OneLoop { handover: Rc::default(), stays, manager: Rc::clone(&manager) };
+    let orders =
+        OneLoop { handover: Rc::default(), stays, manager: Rc::clone(&manager), is_told: false };
     let handover = Rc::clone(&orders.handover);
     let (mut reactor, listening) = open(server, args, application, orders, inherited)?;
     raise_limit(args, others, 1);
@@ -88,6 +89,7 @@ where
         handover: Rc::default(),
         stays: Some("this loop was prepared for a test"),
         manager: Rc::default(),
+        is_told: false,
     };
     let (reactor, _) = open(server, args, application, orders, Inherited::default())?;
     Ok(reactor)
@@ -215,6 +217,8 @@ struct OneLoop<A: 'static, S> {
     /// Why no new program can take over.
     stays: Option<&'static str>,
     manager: Rc<ServiceManager>,
+    /// A signal has told the server to stop. A loop that was handed over winds down by itself.
+    is_told: bool,
 }
 
 impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
@@ -222,13 +226,23 @@ impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
         info!("{}", Figures(cx.counters()));
     }
 
-    fn is_stopping(&self, cx: &LoopCx<'_, A>) -> bool {
-        cx.is_stopping()
+    fn is_stopping(&self, _cx: &LoopCx<'_, A>) -> bool {
+        self.is_told
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
         if !self.handover.get().is_some_and(|it| it.has_begun()) {
             self.manager.stopping("connections finish");
+        }
+        self.is_told = true;
+        if cx.is_stopping() {
+            // It had more time, for the connections that were not handed over.
+            info!("{why}: the connections that are left have {STOP_TIMEOUT:?} to finish");
+            if let Err(error) = cx.after(STOP_TIMEOUT, |cx| cx.stop()) {
+                warn!("stopping at once: {error}");
+                cx.stop();
+            }
+            return;
         }
         stop_gracefully(why, cx);
     }

@@ -121,7 +121,7 @@ fn conversations_and_sockets_go_on_through_several_programs() {
 
 #[test]
 fn output_that_the_client_has_not_read_goes_along() {
-    const SIZE: usize = 12 << 20;
+    const SIZE: usize = 96 << 20;
     let mut chain = Chain::start(ECHO, &["--listen", "127.0.0.1:0"]);
     let stream = chain.daemon.connect();
     let mut writing = stream.try_clone().expect("a handle");
@@ -139,6 +139,8 @@ fn output_that_the_client_has_not_read_goes_along() {
     chain.restart();
     (&stream).read_to_end(&mut received).expect("it ends in order");
     writer.join().expect("it does not panic");
+    let log = chain.daemon.log();
+    assert_eq!(log.matches("handed over: 1 connections").count(), 2, "{log}");
     assert_eq!(received.len(), SIZE);
     assert!(received.iter().enumerate().all(|(place, it)| *it == byte(place)), "other bytes");
 }
@@ -258,36 +260,37 @@ fn a_new_program_that_does_not_come_up_is_not_noticed() {
     let path = folder.file("s");
     let unix = format!("unix:{path}");
     let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--handover-timeout", "1s"];
-    let mut chain = Chain::start(&program, &args);
+    let chain = Chain::start(&program, &args);
     let mut stream = chain.daemon.connect();
     let mut scripts = vec![
-        ("it ends at once", "#!/bin/sh\nexit 3\n".to_owned()),
-        ("it never connects", "#!/bin/sh\nexec sleep 60\n".to_owned()),
-        ("it is no program", "nothing".to_owned()),
-        ("it starts nothing", "#!/bin/sh\nexec \"$0.there-is-none\"\n".to_owned()),
+        ("it has ended with exit status: 3", "#!/bin/sh\nexit 3\n".to_owned()),
+        ("it has not answered within 1s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
+        ("cannot start a new program", "nothing".to_owned()),
+        ("it has ended with exit status: 127", "#!/bin/sh\nexec \"$0.there-is-none\"\n".to_owned()),
     ];
     if testkit::has_peer("python3") {
         let [ends, hangs] = ["os._exit(3)", "time.sleep(60)"].map(|it| READY.replace("END", it));
-        scripts.push(("it ends after it was ready", ends));
-        scripts.push(("it hangs after it was ready", hangs));
+        scripts.push(("this one goes on: peer closed", ends));
+        scripts.push(("the new program is ended: it has not answered within 1s", hangs));
     }
-    for (what, script) in scripts {
-        eprintln!("{what}");
+    for (reason, script) in scripts {
+        eprintln!("{reason}");
+        let before = chain.daemon.log().matches(reason).count();
         install(&program, &script);
         ask(&mut stream, b"before", b"BEFORE");
         chain.fail();
+        assert_eq!(
+            chain.daemon.log().matches(reason).count(),
+            before + 1,
+            "{}",
+            chain.daemon.log()
+        );
         ask(&mut stream, b"after", b"AFTER");
         ask(&mut chain.daemon.connect(), b"new", b"NEW");
         ask(&mut UnixStream::connect(&path).expect("it accepts"), b"new", b"NEW");
         let children = process::children(chain.process);
-        assert!(children.is_empty(), "{what}: {children:?} are left");
+        assert!(children.is_empty(), "{reason}: {children:?} are left");
     }
-    // Once the program is right, it takes over.
-    let copy = folder.file("copy");
-    fs::copy(UPPERCASE, &copy).expect("it is copied");
-    fs::rename(copy, &program).expect("it is replaced");
-    chain.restart();
-    ask(&mut stream, b"at last", b"AT LAST");
 }
 
 #[test]
@@ -312,4 +315,54 @@ fn a_program_that_nothing_has_started_cannot_take_over() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     let expected = "cannot take over from the program at MYEVENT_HANDOVER=myevent-there-is-none";
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_server_at_its_limit_of_connections_is_replaced_and_the_right_port_is_taken() {
+    let mut args = vec!["--max-connections", "2", "--listen", "127.0.0.1:0"];
+    args.extend(["--listen", "127.0.0.1:0"]);
+    let mut chain = Chain::start(ECHO, &args);
+    let addresses = chain.daemon.addresses.clone();
+    let mut streams = [0, 1].map(|place| {
+        let stream = TcpStream::connect(&addresses[place]).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    });
+    for _ in 0..2 {
+        streams.iter_mut().for_each(|stream| ask(stream, b"before", b"before"));
+        chain.restart();
+        streams.iter_mut().for_each(|stream| ask(stream, b"after", b"after"));
+    }
+    drop(streams);
+    for address in addresses {
+        let mut stream = TcpStream::connect(address).expect("both ports are listened on");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        ask(&mut stream, b"new", b"new");
+    }
+}
+
+/// An operator may tell the old program to stop as soon as the new one serves.
+#[test]
+fn a_signal_to_stop_during_a_restart_ends_the_old_program_alone() {
+    for _ in 0..10 {
+        let mut chain = Chain::start(ECHO, &["--listen", "127.0.0.1:0"]);
+        let mut streams: Vec<_> = (0..50).map(|_| chain.daemon.connect()).collect();
+        streams.iter_mut().for_each(|stream| ask(stream, b"one", b"one"));
+        process::signal(chain.process, "USR2");
+        let started = || -> Option<u32> {
+            let log = chain.daemon.log();
+            let rest = log.split_once("started process ")?.1;
+            rest.split(',').next()?.parse().ok()
+        };
+        wait_until("a new program", || started().is_some());
+        let new = started().expect("it was started");
+        wait_until("the beginning", || {
+            chain.daemon.log().contains("this program takes over from the one that started it")
+        });
+        process::signal(chain.process, "TERM");
+        let old = std::mem::replace(&mut chain.process, new);
+        wait_until("the end of the old program", || !process::runs(old));
+        assert!(process::runs(new), "{}", chain.daemon.log());
+        ask(&mut chain.daemon.connect(), b"new", b"new");
+    }
 }

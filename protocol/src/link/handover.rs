@@ -13,7 +13,7 @@ const FORMAT: u64 = 1;
 /// What a saved link still has to tell its session, besides its timeouts.
 const PENDING: u8 = cause::OPENED | cause::WOKEN | cause::DRAINED_LATER;
 
-/// What a saved link is known of.
+/// The flags of a link that are saved.
 const FLAGS: u8 =
     flag::PAUSED | flag::INPUT_ENDED | flag::TOLD_HUNG_UP | flag::ABOVE_LOW | flag::WIRE_ENDED;
 

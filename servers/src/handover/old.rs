@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::rc::Rc;
@@ -13,10 +15,7 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use protocol::Session;
-use reactor::{
-    AbstractName, Accepted, Address, Cx, Departure, Handler, Interest, ListenOptions, Listener,
-    LoopCx, Reason, Registration, Token,
-};
+use reactor::{Credentials, Cx, Departure, Handler, Interest, LoopCx, Reason, Registration, Token};
 
 use super::VARIABLE;
 use super::new::Given;
@@ -104,15 +103,21 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         let Some(program) = &self.program else {
             return Err(io::Error::other("the path of this program is unknown"));
         };
-        let name = format!("{}-handover-{}", self.server, std::process::id());
-        let address = Address::Abstract(AbstractName::new(&name)?);
-        let door = Listener::bind(&address, &ListenOptions::DEFAULT)?;
-        let handover = Rc::clone(self);
-        let door = door.register(cx, move |accepted, cx| handover.meet(accepted, cx))?;
+        // No other program knows the name, so none has it.
+        let name =
+            format!("{}-handover-{}-{:x}", self.server, std::process::id(), fastrand::u64(..));
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        listener.set_nonblocking(true)?;
+        let descriptor = listener.try_clone()?.into();
+        let door = Door { listener, handover: Rc::clone(self) };
+        let door = cx.register(descriptor, Registration::new(Interest::READ), door)?;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let mut command = Command::new(program);
-        // The service manager's watchdog is meant for the new process then.
-        command.args(arguments).env(VARIABLE, name).env_remove("WATCHDOG_PID");
+        command.args(arguments).env(VARIABLE, name);
+        // The service manager's watchdog is meant for the new process then, its sockets are not.
+        for variable in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+            command.env_remove(variable);
+        }
         let child = command.spawn();
         let child = child.inspect_err(|_| cx.close(door)).map_err(|failure| {
             io::Error::new(failure.kind(), format!("{}: {failure}", program.display()))
@@ -138,7 +143,14 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
             Progress::Idle | Progress::Done => return,
         };
         if let Some(failure) = failure {
-            self.fail(&failure, cx);
+            if self.has_begun() {
+                // It may have taken connections, and its last answers are still to be read. The end
+                // of its channel follows.
+                error!("the new program is ended: {failure}");
+                self.end_child();
+            } else {
+                self.fail(&failure, cx);
+            }
             return;
         }
         let handover = Rc::clone(&self);
@@ -148,8 +160,8 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
     }
 
     /// Talks to the new program, which has connected.
-    fn meet(self: &Rc<Self>, accepted: Accepted, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
-        let peer = accepted.peer_credentials()?;
+    fn meet(self: &Rc<Self>, stream: UnixStream, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        let peer = Credentials::of_peer(&stream)?;
         let mut progress = self.progress.borrow_mut();
         let attempt = match &mut *progress {
             Progress::Started(attempt) if attempt.channel.is_none() => attempt,
@@ -166,8 +178,7 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
             incoming: Incoming::new(),
             channel: Rc::clone(&channel),
         };
-        let fd: OwnedFd = accepted.into_fd();
-        let token = cx.register(fd, Registration::new(Interest::BOTH), heir)?;
+        let token = cx.register(stream.into(), Registration::new(Interest::BOTH), heir)?;
         attempt.channel = Some(token);
         channel.borrow_mut().me = Some(token);
         Ok(())
@@ -245,9 +256,30 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         cx.stop_gracefully(DRAIN_TIMEOUT);
     }
 
+    /// Leaves everything to the new program, since this one was told to stop while it handed over.
+    fn abandon(&self) {
+        if let Progress::Begun(attempt, _) = self.progress.replace(Progress::Done) {
+            info!("process {} goes on alone", attempt.child.id());
+        }
+    }
+
+    /// Ends the new program. It may run and not be the one that is expected, and must not accept
+    /// beside this one.
+    fn end_child(&self) {
+        if let Progress::Started(attempt) | Progress::Begun(attempt, _) =
+            &mut *self.progress.borrow_mut()
+        {
+            let child = &mut attempt.child;
+            if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
+                warn!("process {} cannot be ended: {error}", child.id());
+            }
+        }
+    }
+
     /// Goes on as if no new program had been started.
     fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-        let (mut attempt, released) = match self.progress.replace(Progress::Idle) {
+        self.end_child();
+        let (attempt, released) = match self.progress.replace(Progress::Idle) {
             Progress::Started(attempt) => (attempt, None),
             Progress::Begun(attempt, released) => (attempt, Some(released)),
             other @ (Progress::Idle | Progress::Done) => {
@@ -255,20 +287,44 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
                 return;
             }
         };
-        error!("the new program does not take over, and this one goes on: {why}");
-        // It may run and not be the one that is expected. It must not accept beside this program.
-        if let Err(error) = attempt.child.kill().and_then(|()| attempt.child.wait().map(drop)) {
-            warn!("process {} cannot be ended: {error}", attempt.child.id());
+        match cx.is_stopping() {
+            true => info!("the new program is ended too: {why}"),
+            false => error!("the new program does not take over, and this one goes on: {why}"),
         }
         cx.close(attempt.door);
         attempt.channel.into_iter().for_each(|channel| cx.close(channel));
         if let Some(released) = released {
             cx.stop_handing_over();
-            if let Err(error) = self.listening.resume(released, cx) {
-                error!("this program cannot listen again: {error}");
+            self.listening.resume(released, cx);
+        }
+        if !cx.is_stopping() {
+            self.manager.ready();
+        }
+    }
+}
+
+/// The socket on which the new program connects. It does not count as a listener, so a server at its
+/// limit of connections can be replaced.
+struct Door<A: 'static, S> {
+    listener: UnixListener,
+    handover: Rc<Handover<A, S>>,
+}
+
+impl<A: 'static, S: Session<A> + 'static> Handler<A> for Door<A, S> {
+    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let listener = &self.listener;
+        while let Some((stream, _)) =
+            cx.try_io("accept", Interest::READ, |_| listener.accept().map(Some))?
+        {
+            if let Err(error) = self.handover.meet(stream, &mut cx.outside()) {
+                warn!("a program that wants to take over is refused: {error}");
             }
         }
-        self.manager.ready();
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        "servers::Handover"
     }
 }
 
@@ -392,6 +448,8 @@ impl<A: 'static, S: Session<A> + 'static> Handler<A> for Successor<A, S> {
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
         match reason {
             Reason::Finished => self.handover.finish(cx),
+            Reason::Stopped if self.handover.has_begun() => self.handover.abandon(),
+            _ if self.handover.has_begun() && cx.is_stopping() => self.handover.abandon(),
             reason => self.handover.fail(&reason, cx),
         }
     }
