@@ -15,6 +15,7 @@
 //! Whatever fails before the end, the old program goes on with what the new one has not taken. Each
 //! side checks that the other is the process that it expects, or of the same user.
 
+mod channel;
 mod new;
 mod old;
 mod wire;

@@ -1,11 +1,9 @@
 //! The side of the old program.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -18,8 +16,9 @@ use protocol::Session;
 use reactor::{Credentials, Cx, Departure, Handler, Interest, LoopCx, Reason, Registration, Token};
 
 use super::VARIABLE;
+use super::channel::Channel;
 use super::new::Given;
-use super::wire::{Frame, Incoming, VERSION};
+use super::wire::{Frame, Incoming};
 use crate::listening::Listening;
 use crate::service_manager::ServiceManager;
 
@@ -325,70 +324,6 @@ impl<A: 'static, S: Session<A> + 'static> Handler<A> for Door<A, S> {
 
     fn name(&self) -> &'static str {
         "servers::Handover"
-    }
-}
-
-/// What is said to the new program.
-#[derive(Default)]
-struct Channel {
-    me: Option<Token>,
-    outgoing: VecDeque<Outgoing>,
-    /// The connections that have no answer, by the numbers that the frames have.
-    away: HashMap<u64, Token>,
-    last: u64,
-    /// The last frame is in `outgoing`.
-    is_done: bool,
-}
-
-/// A frame that is being sent.
-struct Outgoing {
-    bytes: Vec<u8>,
-    sent: usize,
-    descriptor: Option<OwnedFd>,
-}
-
-impl Channel {
-    fn say(&mut self, frame: &Frame, descriptor: Option<OwnedFd>) -> io::Result<()> {
-        let bytes = frame.encode()?;
-        self.outgoing.push_back(Outgoing { bytes, sent: 0, descriptor });
-        Ok(())
-    }
-
-    /// Says which server this is, and passes its sockets on.
-    fn greet(&mut self, server: &str, sockets: Vec<Given>) -> io::Result<()> {
-        self.say(&Frame::Hello { version: VERSION, server: server.to_owned() }, None)?;
-        for Given { traits, descriptor } in sockets {
-            self.say(&Frame::Socket(traits), Some(descriptor))?;
-        }
-        self.say(&Frame::AllSockets, None)
-    }
-
-    /// Gives a connection away.
-    fn give(&mut self, token: Token, descriptor: OwnedFd, state: Vec<u8>) -> io::Result<()> {
-        let id = self.last + 1;
-        self.say(&Frame::Connection { id, state }, Some(descriptor))?;
-        self.last = id;
-        self.away.insert(id, token);
-        Ok(())
-    }
-
-    /// Sends what the kernel takes. Returns whether all was sent.
-    fn send<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
-        while let Some(first) = self.outgoing.front_mut() {
-            let rest = &first.bytes[first.sent..];
-            let count = match &first.descriptor {
-                Some(descriptor) => cx.send_descriptors(rest, &[descriptor.as_fd()])?,
-                None => cx.write(&[io::IoSlice::new(rest)])?,
-            };
-            let Some(count) = count else { return Ok(false) };
-            // It went with the first byte.
-            first.descriptor = None;
-            first.sent += count;
-            if first.sent == first.bytes.len() {
-                self.outgoing.pop_front();
-            }
-        }
-        Ok(true)
     }
 }
 
