@@ -162,6 +162,7 @@ impl<A: 'static, R: Send + 'static> Group<A, R> {
                 return Err(error);
             }
         };
+        shared.all_made();
         let open = |waiting: Waiting<_>| {
             // It waits for this.
             let _ = waiting.gate.send(());
@@ -228,7 +229,8 @@ impl<A: 'static, R> Group<A, R> {
 
     /// Stops all loops gracefully ([`Cx::stop_gracefully`](crate::Cx::stop_gracefully)), within
     /// `patience` for all of them. First the listeners are closed by the loop that hands connections
-    /// over; what waits there is handed over before. A second call has no effect.
+    /// over; what waits there is handed over before, as far as the loops have room. A second call has no
+    /// effect.
     pub fn stop_gracefully(&self, patience: Duration) {
         self.shared.stop_gracefully(patience);
     }

@@ -14,10 +14,11 @@ use crate::{GroupOptions, Remote};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// The acceptor ends first, with what waits in its backlogs. The loops stop by this time.
-    Closing(Instant),
+    /// The acceptor ends first, with what waits in its backlogs. The loops stop by this time; `None` is
+    /// beyond any time that the clock has.
+    Closing(Option<Instant>),
     /// The loops were told to stop by this time.
-    WindingDown(Instant),
+    WindingDown(Option<Instant>),
     Stopping,
 }
 
@@ -61,18 +62,31 @@ impl<A: 'static> Shared<A> {
     }
 
     /// Stops all loops gracefully: the acceptor first, so that what waits in its backlogs is still
-    /// handed over. A second call has no effect.
+    /// handed over, as far as the loops have room. A second call has no effect.
     pub(crate) fn stop_gracefully(&self, patience: Duration) {
         let mut stage = self.stage();
-        if *stage != Stage::Running {
-            return;
+        if *stage == Stage::Running {
+            self.close(&mut stage, Instant::now().checked_add(patience));
         }
-        let until = Instant::now() + patience;
+    }
+
+    /// Ends the acceptor, and the loops after it. Without an acceptor, they end at once.
+    fn close(&self, stage: &mut Stage, until: Option<Instant>) {
         *stage = Stage::Closing(until);
         let acceptor = self.acceptor.get();
-        let told = acceptor.map(|it| it.order(move |cx| cx.stop_gracefully(patience)));
+        let told = acceptor.map(|it| it.order(move |cx| cx.stop_gracefully(time_left(until))));
         if !matches!(told, Some(Ok(()))) {
-            self.wind_down(&mut stage, until);
+            self.wind_down(stage, until);
+        }
+    }
+
+    /// Repeats a stop that came before all loops and the acceptor were known. They do not run yet.
+    pub(crate) fn all_made(&self) {
+        let mut stage = self.stage();
+        match *stage {
+            Stage::Running => {}
+            Stage::Closing(until) | Stage::WindingDown(until) => self.close(&mut stage, until),
+            Stage::Stopping => self.tell_to_stop(),
         }
     }
 
@@ -84,12 +98,10 @@ impl<A: 'static> Shared<A> {
         }
     }
 
-    fn wind_down(&self, stage: &mut Stage, until: Instant) {
+    fn wind_down(&self, stage: &mut Stage, until: Option<Instant>) {
         *stage = Stage::WindingDown(until);
         for (index, remote) in self.remotes().iter().enumerate() {
-            let told = remote.order(move |cx| {
-                cx.stop_gracefully(until.saturating_duration_since(Instant::now()));
-            });
+            let told = remote.order(move |cx| cx.stop_gracefully(time_left(until)));
             if let Err(error) = told {
                 debug!("loop {index} is not told to stop: {error}");
             }
@@ -99,6 +111,10 @@ impl<A: 'static> Shared<A> {
     /// Stops all loops at once: each when everything that is ready has run.
     pub(crate) fn stop(&self) {
         *self.stage() = Stage::Stopping;
+        self.tell_to_stop();
+    }
+
+    fn tell_to_stop(&self) {
         // Loops that are gone need not be told.
         if let Some(acceptor) = self.acceptor.get() {
             let _ = acceptor.order(|cx| cx.stop());
@@ -122,4 +138,9 @@ impl<A: 'static> Shared<A> {
             let _ = acceptor.order(|cx| cx.stop());
         }
     }
+}
+
+/// Returns the time that is left for a graceful stop.
+fn time_left(until: Option<Instant>) -> Duration {
+    until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
 }

@@ -2,11 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use reactor::{Accept, BackendKind, Cx, GroupOptions, Handler, LoopLimits, Reactor};
+use reactor::{
+    Accept, BackendKind, Cx, Group, GroupListener, GroupOptions, Handler, ListenOptions,
+    LoopLimits, Member, Reactor,
+};
 use testkit::PATIENCE;
 
 use crate::{Plan, WAYS, answer, ask, connect};
@@ -70,6 +74,42 @@ fn a_loop_of_the_group_can_stop_all() {
     posted.expect("it runs");
     assert_eq!(group.join().loops.len(), 3);
     assert_eq!(client.read(&mut [0]).expect("it ends in order"), 0);
+}
+
+#[test]
+fn a_group_that_may_wait_for_ever_ends_when_its_connections_do() {
+    for accept in WAYS {
+        let (group, address) = Plan::new(BackendKind::Epoll, 2, accept).start();
+        let mut client = connect(&address);
+        ask(&mut client);
+        group.stop_gracefully(Duration::MAX);
+        drop(client);
+        group.join().check().expect("no loop fails");
+    }
+}
+
+#[test]
+fn a_stop_while_the_loops_are_made_counts() {
+    let ways: [fn(&Member<()>); 2] =
+        [|member| member.stop(), |member| member.stop_gracefully(Duration::MAX)];
+    for accept in WAYS {
+        for stop in ways {
+            let threads = NonZeroUsize::new(2).expect("it is not zero");
+            let any = "127.0.0.1:0".parse().expect("it is an address");
+            let listener = GroupListener::bind(&any, &ListenOptions::DEFAULT, accept, threads);
+            let make = move |member: &Member<()>| {
+                let mut reactor = Reactor::new(())?;
+                member.accept(0, &mut reactor.cx(), |_, _| Ok(()))?;
+                stop(member);
+                Ok(reactor)
+            };
+            let options = GroupOptions { threads, ..GroupOptions::default() };
+            let listeners = vec![listener.expect("a port is free")];
+            let group = Group::start(options, listeners, make, |()| ()).expect("it starts");
+            testkit::wait_until("the end of the loops", || group.running() == 0);
+            group.join().check().expect("no loop fails");
+        }
+    }
 }
 
 /// Counts how often it is woken.
