@@ -23,6 +23,11 @@ impl Place {
     pub(crate) fn new(seat: Arc<Seat>, inbox: Arc<Inbox>) -> Self {
         Self { seat, inbox, batch: Vec::new() }
     }
+
+    /// Returns whether the loop takes connections of this listener and has room for another one.
+    fn has_room(&self) -> bool {
+        self.inbox.is_open() && self.seat.has_room()
+    }
 }
 
 /// Hands the connections of a listener over to the loops of a group. Those of one batch that are for
@@ -48,23 +53,23 @@ impl HandOver {
 
     /// Returns whether a loop has room for another connection.
     fn has_room(&self) -> bool {
-        self.places.iter().any(|place| place.seat.has_room())
+        self.places.iter().any(Place::has_room)
     }
 
     /// Returns the place for the next connection; `None` if no loop takes any.
     fn choose(&mut self) -> Option<usize> {
         let count = self.places.len();
-        let seat = |place: usize| &self.places[place].seat;
+        let load = |place: &usize| self.places[*place].seat.load();
         let turned = || (0..count).map(|step| (self.next + step) % count);
-        let mut free = turned().filter(|place| seat(*place).has_room());
+        let mut free = turned().filter(|place| self.places[*place].has_room());
         let chosen = match self.balance {
             Balance::RoundRobin => free.next(),
             // Of equal ones, it is the first, so they take turns.
-            Balance::LeastConnections => free.min_by_key(|place| seat(*place).load()),
+            Balance::LeastConnections => free.min_by_key(load),
         };
         // A loop may have filled up since there was room: by connections that it makes itself.
         let chosen = chosen.or_else(|| {
-            turned().filter(|place| seat(*place).is_open()).min_by_key(|place| seat(*place).load())
+            turned().filter(|place| self.places[*place].inbox.is_open()).min_by_key(load)
         })?;
         self.next = (chosen + 1) % count;
         Some(chosen)
@@ -95,14 +100,14 @@ impl<A> Takes<A> for HandOver {
     }
 
     fn end_batch(&mut self) {
-        // What a loop that has just ended does not take goes to the others: each round ends at least
-        // one seat.
+        // What a loop that has just ended does not take goes to the others: each round finds at least
+        // one inbox closed.
         for _ in 0..=self.places.len() {
             let mut refused = Vec::new();
             for place in self.places.iter_mut().filter(|place| !place.batch.is_empty()) {
                 place.inbox.add(&mut place.batch);
                 if !place.batch.is_empty() {
-                    place.seat.close();
+                    place.seat.give_up(place.batch.len());
                     refused.append(&mut place.batch);
                 }
             }

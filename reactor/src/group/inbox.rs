@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::warn;
@@ -15,6 +16,8 @@ use crate::{Address, Cx, Handler, LoopCx, Reason, Waker};
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    /// Whether there is a taker. It changes with the state.
+    is_open: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -33,15 +36,23 @@ impl Inbox {
     /// Opens the inbox, whose connections the source of `taker` takes.
     pub(crate) fn open(&self, taker: Waker) {
         self.lock().taker = Some(taker);
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// Returns whether a source takes the connections.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// Adds a batch of connections and wakes the loop once. If the loop takes none any more, they stay
-    /// in the batch.
+    /// in the batch, and the inbox is closed.
     pub(crate) fn add(&self, batch: &mut Vec<Accepted>) {
         let mut state = self.lock();
         let Some(taker) = state.taker.clone() else { return };
         if taker.wake().is_ok() {
             state.untaken.extend(batch.drain(..));
+        } else {
+            self.end(&mut state);
         }
     }
 
@@ -49,15 +60,27 @@ impl Inbox {
         self.lock().untaken.pop_front()
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().untaken.is_empty()
+    /// Closes the inbox if no connection waits, and returns whether it did. What the acceptor adds after
+    /// that goes to another loop.
+    fn close_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        let is_empty = state.untaken.is_empty();
+        if is_empty {
+            self.end(&mut state);
+        }
+        is_empty
     }
 
     /// Closes the inbox. Returns the connections that were not taken.
     fn close(&self) -> VecDeque<Accepted> {
         let mut state = self.lock();
-        state.taker = None;
+        self.end(&mut state);
         std::mem::take(&mut state.untaken)
+    }
+
+    fn end(&self, state: &mut State) {
+        state.taker = None;
+        self.is_open.store(false, Ordering::Release);
     }
 }
 
@@ -83,11 +106,13 @@ impl<F> Taker<F> {
         let accepted = self.inbox.next()?;
         let peer = accepted.peer;
         cx.core.counters.taken += 1;
+        // The connection counts as untaken until it is taken, and must not count as open as well.
+        let seat = cx.core.seat.take();
         if let Err(error) = (self.accept)(accepted, &mut cx.outside()) {
             self.drops.note(&self.address, peer, &error, cx);
         }
-        // After it is open: no connection is left out meanwhile.
-        self.seat.take();
+        cx.core.seat = seat;
+        self.seat.take(cx.connections());
         Some(())
     }
 }
@@ -123,7 +148,7 @@ where
                 break;
             }
         }
-        if self.inbox.is_empty() {
+        if self.inbox.close_if_empty() {
             cx.end(Reason::Finished);
         } else {
             // The next batch is taken in the next turn, after the other sources.
@@ -133,8 +158,8 @@ where
     }
 
     fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
-        self.seat.close();
         let left = self.inbox.close().len();
+        self.seat.give_up(left);
         if left > 0 {
             warn!("{}: {left} connections end that were not taken: {reason}", self.address);
         }
@@ -142,5 +167,43 @@ where
 
     fn name(&self) -> &'static str {
         "reactor::Member"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::Reactor;
+
+    /// Takes nothing.
+    struct Idle;
+
+    impl Handler<()> for Idle {
+        fn ready(&mut self, _cx: &mut Cx<'_, ()>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_inbox_closes_only_when_nothing_waits_and_then_refuses() -> io::Result<()> {
+        let mut reactor = Reactor::new(())?;
+        let token = reactor.cx().spawn(Idle)?;
+        let inbox = Inbox::default();
+        let (one, other) = UnixStream::pair()?;
+        let mut batch = vec![Accepted::from_fd(one.into())?];
+        inbox.add(&mut batch);
+        assert_eq!((inbox.is_open(), batch.len()), (false, 1), "it is not open yet");
+        inbox.open(reactor.cx().waker_of(token));
+        inbox.add(&mut batch);
+        assert_eq!(batch.len(), 0);
+        assert!(!inbox.close_if_empty(), "a connection waits");
+        assert!(inbox.next().is_some());
+        assert!(inbox.close_if_empty() && !inbox.is_open());
+        batch.push(Accepted::from_fd(other.into())?);
+        inbox.add(&mut batch);
+        assert_eq!(batch.len(), 1, "another loop gets it");
+        Ok(())
     }
 }

@@ -4,48 +4,58 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::Waker;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex};
 
 /// How many connections a loop has: those that are open, and those that were handed over to it and
-/// that it has not taken yet.
+/// that it has not taken yet. One number holds both, so a connection that is taken counts once at any
+/// time.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// It is written on the thread of the loop alone.
-    open: AtomicUsize,
-    untaken: AtomicUsize,
+    /// The open ones, in units of [`OPEN`], and the untaken ones. There are never as many of either: each
+    /// has a descriptor.
+    both: AtomicU64,
 }
 
+/// One open connection in a [`Load`].
+const OPEN: u64 = 1 << 32;
+
 impl Load {
-    /// Records how many connections are open.
+    /// Records how many connections are open. The thread of the loop alone does that.
     pub(crate) fn set_open(&self, count: usize) {
-        self.open.store(count, Ordering::Release);
+        self.both.fetch_add(self.change_to(count), Ordering::AcqRel);
     }
 
     /// Records that a connection is handed over.
     pub(crate) fn hand_over(&self) {
-        self.untaken.fetch_add(1, Ordering::AcqRel);
+        self.both.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Records that the loop has taken a connection. If it is open, that was recorded before.
-    pub(crate) fn take(&self) {
-        self.untaken.fetch_sub(1, Ordering::AcqRel);
+    /// Records that the loop has taken a connection, and how many are open with it. The thread of the
+    /// loop alone does that.
+    pub(crate) fn take(&self, open: usize) {
+        self.both.fetch_add(self.change_to(open).wrapping_sub(1), Ordering::AcqRel);
     }
 
-    /// Returns how many connections are open.
-    pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
+    /// Records that this many connections were handed over and will not be taken.
+    pub(crate) fn give_up(&self, count: usize) {
+        self.both.fetch_sub(count as u64, Ordering::AcqRel);
+    }
+
+    /// Returns what to add so that this many connections are open. The sum wraps around.
+    fn change_to(&self, open: usize) -> u64 {
+        let before = self.both.load(Ordering::Acquire) / OPEN;
+        (open as u64).wrapping_sub(before).wrapping_mul(OPEN)
     }
 
     /// Returns how many connections were handed over and not taken.
     pub(crate) fn untaken(&self) -> usize {
-        self.untaken.load(Ordering::Acquire)
+        (self.both.load(Ordering::Acquire) % OPEN) as usize
     }
 
-    /// Returns how many connections there are. One that is being taken may count twice, but none is
-    /// left out: the untaken ones are read first, and a loop records the open ones first.
+    /// Returns how many connections there are.
     pub(crate) fn total(&self) -> usize {
-        let untaken = self.untaken();
-        untaken + self.open()
+        let both = self.both.load(Ordering::Acquire);
+        (both / OPEN + both % OPEN) as usize
     }
 }
 
@@ -100,7 +110,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(crate) struct Seat {
     load: Load,
-    /// The most connections of the loop: zero until it accepts, and after it has ended.
+    /// The most connections of the loop: zero until it accepts.
     connections_max: AtomicUsize,
     /// The most connections that it may have untaken.
     untaken_max: usize,
@@ -116,18 +126,7 @@ impl Seat {
     /// Opens the seat: the loop takes up to this many connections.
     pub(crate) fn open(&self, connections_max: usize) {
         self.connections_max.store(connections_max, Ordering::Release);
-    }
-
-    /// Closes the seat when the loop takes no more connections.
-    pub(crate) fn close(&self) {
-        self.connections_max.store(0, Ordering::Release);
-        // The acceptor may wait for room that will never be there, and has to choose anew.
         self.waiting.end();
-    }
-
-    /// Returns whether the loop takes connections at all.
-    pub(crate) fn is_open(&self) -> bool {
-        self.connections_max.load(Ordering::Acquire) > 0
     }
 
     /// Returns whether the loop has room for another connection, and is not behind.
@@ -146,9 +145,16 @@ impl Seat {
         self.load.hand_over();
     }
 
-    /// Records that the loop has taken a connection.
-    pub(crate) fn take(&self) {
-        self.load.take();
+    /// Records that the loop has taken a connection, and how many are open with it.
+    pub(crate) fn take(&self, open: usize) {
+        self.load.take(open);
+        self.waiting.end();
+    }
+
+    /// Records that this many connections were handed over and will not be taken. The acceptor may wait
+    /// for room, and chooses anew.
+    pub(crate) fn give_up(&self, count: usize) {
+        self.load.give_up(count);
         self.waiting.end();
     }
 
@@ -170,24 +176,25 @@ mod tests {
     #[test]
     fn a_connection_counts_from_the_hand_over_to_its_end() {
         let seat = Seat::new(2, Arc::default());
-        assert!(!seat.is_open() && !seat.has_room(), "it takes nothing yet");
+        assert!(!seat.has_room(), "it takes nothing yet");
         seat.open(3);
         seat.hand_over();
         seat.hand_over();
         assert_eq!(seat.load(), 2);
         assert!(!seat.has_room(), "it is behind");
-        seat.set_open(1);
-        assert_eq!(seat.load(), 3, "the connection that is being taken counts twice");
-        seat.take();
+        seat.take(1);
+        assert_eq!(seat.load(), 2, "the connection that was taken counts once");
         assert!(seat.has_room());
-        seat.set_open(2);
-        seat.take();
+        seat.take(2);
         seat.hand_over();
         assert!(!seat.has_room(), "it is full");
         seat.set_open(1);
         assert!(seat.has_room());
-        seat.close();
-        assert!(!seat.has_room() && !seat.is_open());
+        seat.hand_over();
+        assert!(!seat.has_room(), "it is full again");
+        seat.give_up(2);
+        assert_eq!(seat.load(), 1);
+        assert!(seat.has_room());
     }
 
     #[test]
