@@ -8,7 +8,7 @@ use log::warn;
 use crate::pool::error::{JobError, SubmitErrorKind};
 use crate::pool::options::{ThreadPoolCounts, ThreadPoolOptions};
 use crate::pool::state::{Entered, Entrant, Manager, Shutdown, State, Waiting, refuse_all};
-use crate::pool::work::{LetGo, Ran, Ticket, Told, Work};
+use crate::pool::work::{LetGo, Ran, Ticket, Told, Work, contain};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::Process;
 
@@ -211,7 +211,7 @@ impl Queue {
     }
 
     /// Runs a job that has begun. It is counted before its ticket has the result.
-    pub(super) fn run(&self, work: &dyn Work) {
+    pub(super) fn run(&self, work: Arc<dyn Work>) {
         let ran = work.run();
         let mut said = None;
         let mut state = self.lock();
@@ -228,6 +228,8 @@ impl Queue {
         }
         drop(state);
         work.wake();
+        // The result of a detached job is dropped with it, and may panic.
+        let _ = contain(|| drop(work));
         if let Some((message, folded)) = said {
             warn!("a job of the thread pool {:?} panicked: {message}{folded}", self.options.name);
         }

@@ -52,7 +52,7 @@ impl<A> Handler<A> for Workers {
 
     fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
         if let Some(work) = self.begun.remove(&timer.key) {
-            self.queue.run(&*work);
+            self.queue.run(work);
         }
         self.begin(cx);
         Ok(())
@@ -73,6 +73,6 @@ impl<A> Handler<A> for Workers {
 pub(super) fn shut_down(queue: &Queue, how: Shutdown) {
     queue.close(how);
     while let Some(work) = queue.try_next() {
-        queue.run(&*work);
+        queue.run(work);
     }
 }

@@ -26,7 +26,7 @@ fn spawn(queue: &Arc<Queue>, run: impl FnOnce(&Arc<Queue>) + Send + 'static) -> 
 pub(super) fn work(queue: &Queue) {
     queue.lock().starting -= 1;
     while let Some(work) = queue.next() {
-        queue.run(&*work);
+        queue.run(work);
     }
 }
 

@@ -170,7 +170,7 @@ impl<F, T> Slot<F, T> {
 }
 
 /// Calls code of the application, whose panic ends here. Returns its message.
-fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message_of(&*payload);
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
