@@ -253,7 +253,10 @@ impl Queue {
         match ticket.let_go() {
             LetGo::Nothing => {}
             LetGo::Told(result) => {
-                self.lock().counts.dropped += 1;
+                // A job that was not run has no result, and counts as cancelled.
+                if matches!(result, Ok(_) | Err(JobError::Panicked(_))) {
+                    self.lock().counts.dropped += 1;
+                }
                 drop(result);
             }
             LetGo::Queued if self.cancel(place, ticket) => ticket.discard(),

@@ -311,6 +311,19 @@ fn a_shutdown_finishes_the_queue_or_drops_it() {
 }
 
 #[test]
+fn a_cancelled_job_has_no_result_that_is_dropped() {
+    let (pool, gate, first) = gated(1);
+    let queued = pool.submit(|| 1).expect("there is room");
+    pool.shut_down(Shutdown::Drop, Duration::ZERO).expect_err("a job runs");
+    assert!(queued.is_ready());
+    drop(queued);
+    gate.open();
+    first.wait().expect("it is done");
+    let counts = pool.shut_down(Shutdown::Drop, PATIENCE).expect("all threads end");
+    assert_eq!(counts, ThreadPoolCounts { done: 1, cancelled: 1, ..Default::default() });
+}
+
+#[test]
 fn a_pool_that_is_dropped_ends_its_threads_when_their_jobs_are_done() {
     let options =
         ThreadPoolOptions { name: "dropped", threads_min: 3, ..ThreadPoolOptions::DEFAULT };
