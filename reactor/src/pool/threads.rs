@@ -51,9 +51,16 @@ pub(super) fn start(queue: &Arc<Queue>, count: usize) -> io::Result<()> {
 /// Starts the manager.
 pub(super) fn start_manager(queue: &Arc<Queue>) {
     if let Err(error) = spawn(queue, |queue| while manage(queue) {}) {
-        queue.lock().manager = Manager::Absent;
-        fail_without_threads(queue, &error);
+        go_on_without_manager(queue, &error);
     }
+}
+
+/// Goes on after the manager could not be started.
+fn go_on_without_manager(queue: &Queue, error: &io::Error) {
+    queue.lock().manager = Manager::Absent;
+    // A shutdown may wait for its end.
+    queue.ended.notify_all();
+    fail_without_threads(queue, error);
 }
 
 /// Gives up on all jobs if there is no thread that could run them.
@@ -145,6 +152,8 @@ pub(super) fn shut_down(queue: &Queue, how: Shutdown, patience: Duration) -> io:
 
 #[cfg(test)]
 mod tests {
+    use testkit::{PATIENCE, wait_until};
+
     use super::*;
     use crate::pool::state::Entrant;
     use crate::pool::work::{Slot, Ticket};
@@ -172,5 +181,20 @@ mod tests {
             assert_eq!(error.to_string(), text);
         }
         assert_eq!(queue.counts(), ThreadPoolCounts { cancelled: 2, ..Default::default() });
+    }
+
+    #[test]
+    fn a_shutdown_learns_that_the_manager_cannot_be_started() {
+        let queue = Queue::new(ThreadPoolOptions::DEFAULT);
+        queue.lock().manager = Manager::Growing;
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| shut_down(&queue, Shutdown::Finish, PATIENCE * 2));
+            wait_until("the shutdown begins", || queue.lock().shutdown.is_some());
+            // Time to begin to wait. If it begins later, it finds that there is no manager.
+            std::thread::sleep(Duration::from_millis(50));
+            go_on_without_manager(&queue, &io::Error::from_raw_os_error(libc::EAGAIN));
+            wait_until("the shutdown ends", || waits.is_finished());
+            waits.join().expect("it does not panic").expect("nothing is left to wait for");
+        });
     }
 }
