@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
-use super::mask::change_mask;
+use super::mask::{change_mask, with_signals_blocked};
 use super::{check, pointer};
 
 /// How many signals the kernel has (`_NSIG`): 64, except on MIPS.
@@ -105,7 +105,8 @@ pub(crate) fn forgets_children() -> io::Result<bool> {
 pub(crate) fn spawn_with_default_signals(mut command: Command) -> io::Result<std::process::Child> {
     // SAFETY: the function makes system calls that are async-signal-safe and allocates nothing.
     unsafe { command.pre_exec(reset_signals) };
-    command.spawn()
+    // Until then the child has the handlers of this program, which would take a signal for the child.
+    with_signals_blocked(|| command.spawn())
 }
 
 /// Gives each signal its default action, and then blocks none. It is async-signal-safe.
@@ -153,6 +154,20 @@ mod tests {
         // SAFETY: the program and its steps outlive the call.
         let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
         check(installed).expect("a thread may restrict itself");
+    }
+
+    #[test]
+    fn a_signal_during_the_start_has_its_default_action() {
+        // SAFETY: no other test of this program handles this signal.
+        unsafe { libc::signal(libc::SIGVTALRM, libc::SIG_IGN) };
+        let mut command = Command::new("true");
+        // SAFETY: raise is async-signal-safe.
+        let raise = || check(unsafe { libc::raise(libc::SIGVTALRM) }).map(drop);
+        // SAFETY: the function calls raise alone. It runs before the signals are reset.
+        unsafe { command.pre_exec(raise) };
+        let mut child = spawn_with_default_signals(command).expect("it starts");
+        let status = child.wait().expect("it is this process's child");
+        assert_eq!(status.signal(), Some(libc::SIGVTALRM));
     }
 
     #[test]
