@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::{on_every_backend, turn_until};
 use reactor::{
-    Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason, Registration,
+    Cx, Handler, Interest, LoopCx, LoopLimits, Reactor, Readiness, Reason, Registration, Token,
 };
 use socket2::SockRef;
 
@@ -81,17 +81,32 @@ impl Handler<Seen> for Receives {
     }
 }
 
+/// When the bytes behind the urgent one are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    AtOnce,
+    /// When the sender is woken.
+    Later,
+}
+
 /// Sends `ab`, an urgent `!` and `cd`, and then ends its stream.
-struct Sends;
+struct Sends {
+    rest: Rest,
+    has_begun: bool,
+}
 
 impl Handler<Seen> for Sends {
     fn ready(&mut self, cx: &mut Cx<'_, Seen>) -> io::Result<()> {
-        assert_eq!(cx.write(&[IoSlice::new(b"ab")])?, Some(2));
-        assert_eq!(cx.write_urgent(b'!')?, Some(()));
+        if !std::mem::replace(&mut self.has_begun, true) {
+            assert_eq!(cx.write(&[IoSlice::new(b"ab")])?, Some(2));
+            assert_eq!(cx.write_urgent(b'!')?, Some(()));
+            cx.set_interest(Interest::NONE);
+            if self.rest == Rest::Later {
+                return Ok(());
+            }
+        }
         assert_eq!(cx.write(&[IoSlice::new(b"cd")])?, Some(2));
-        cx.shutdown_write()?;
-        cx.set_interest(Interest::NONE);
-        Ok(())
+        cx.shutdown_write()
     }
 
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, Seen>) {
@@ -115,9 +130,19 @@ fn receive(reactor: &mut Reactor<Seen>, over: impl Into<OwnedFd>, place: Place) 
     reactor.cx().wake(token);
 }
 
-fn send(reactor: &mut Reactor<Seen>, over: impl Into<OwnedFd>) {
+fn send(reactor: &mut Reactor<Seen>, over: impl Into<OwnedFd>, rest: Rest) -> Token {
     let registration = Registration::new(Interest::WRITE);
-    reactor.cx().register(over.into(), registration, Sends).expect("it registers");
+    let sends = Sends { rest, has_begun: false };
+    reactor.cx().register(over.into(), registration, sends).expect("it registers")
+}
+
+/// Sends to a receiver that reads urgent bytes apart. It would lose the urgent byte if the bytes
+/// behind it arrived while it reads.
+fn send_apart(reactor: &mut Reactor<Seen>, over: impl Into<OwnedFd>) {
+    let sender = send(reactor, over, Rest::Later);
+    turn_until(reactor, |reactor| reactor.app.urgent > 0 || reactor.app.failure.is_some());
+    reactor.cx().wake(sender);
+    turn_until(reactor, |reactor| reactor.app.ended || reactor.app.failure.is_some());
 }
 
 /// Checks that the plain bytes came in order, and the urgent one once.
@@ -131,8 +156,7 @@ fn an_urgent_byte_is_read_apart_from_the_others() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Seen>| {
         let (ours, theirs) = tcp_pair();
         receive(&mut reactor, ours, Place::Apart);
-        send(&mut reactor, theirs);
-        turn_until(&mut reactor, |reactor| reactor.app.ended);
+        send_apart(&mut reactor, theirs);
         check(&reactor.app);
     });
 }
@@ -144,7 +168,7 @@ fn the_mark_tells_which_byte_is_the_urgent_one() {
         receive(&mut reactor, ours, Place::Inline);
         // It is set before anything arrives.
         turn_until(&mut reactor, |reactor| reactor.counters().runs > 0);
-        send(&mut reactor, theirs);
+        send(&mut reactor, theirs, Rest::AtOnce);
         turn_until(&mut reactor, |reactor| reactor.app.ended);
         assert_eq!(reactor.app.text, "ab[!]cd");
     });
@@ -155,8 +179,7 @@ fn unix_streams_have_urgent_bytes_where_the_kernel_knows_them() {
     on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Seen>| {
         let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
         receive(&mut reactor, ours, Place::Apart);
-        send(&mut reactor, theirs);
-        turn_until(&mut reactor, |reactor| reactor.app.ended || reactor.app.failure.is_some());
+        send_apart(&mut reactor, theirs);
         match &reactor.app.failure {
             Some(text) => assert!(text.contains("not supported"), "{text}"),
             None => check(&reactor.app),
@@ -242,7 +265,7 @@ fn python_takes_an_urgent_byte_and_sends_one() {
         // Read apart, the byte would be lost if the bytes behind it arrived too soon.
         receive(&mut reactor, stream.try_clone().expect("it is cloned"), Place::Inline);
         turn_until(&mut reactor, |reactor| reactor.counters().runs > 0);
-        send(&mut reactor, stream);
+        send(&mut reactor, stream, Rest::AtOnce);
         turn_until(&mut reactor, |reactor| reactor.app.ended);
         assert_eq!((&*reactor.app.text, &reactor.app.failure), ("ab[!]cd", &None));
         assert!(python.wait().expect("it ends").success());
@@ -262,7 +285,7 @@ fn socat_finds_an_urgent_byte_among_the_others_if_it_asks_for_that() {
             socat.args(["-u", &format!("TCP-CONNECT:127.0.0.1:{port}{option}"), "-"]);
             let mut socat = socat.stdout(Stdio::piped()).spawn().expect("socat starts");
             let (stream, _) = listener.accept().expect("it connects");
-            send(&mut reactor, stream);
+            send(&mut reactor, stream, Rest::AtOnce);
             turn_until(&mut reactor, |_| socat.try_wait().expect("it can be asked").is_some());
             let mut output = String::new();
             let mut pipe = socat.stdout.take().expect("its output is piped");
