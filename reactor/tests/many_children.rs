@@ -79,6 +79,7 @@ fn a_thousand_children_over_four_loops_are_reaped_by_their_own_loop_alone() {
                 (code, command.spawn().expect("it starts"))
             })
             .collect();
+        assert!(children() > 0, "the kernel lists no children: it needs CONFIG_PROC_CHILDREN");
         for nursery in loops.into_iter().map(|it| it.join().expect("it does not panic")) {
             let ends = nursery.expect("it runs").ends;
             assert_eq!(ends.len(), CHILDREN);
