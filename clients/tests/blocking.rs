@@ -284,7 +284,7 @@ fn the_first_address_that_accepts_is_taken() {
 }
 
 #[test]
-fn an_abstract_name_is_connected_to_and_may_be_nobodys() {
+fn an_abstract_name_is_connected_to_and_may_be_free() {
     use std::os::linux::net::SocketAddrExt;
     let name = format!("clients-test-{}", std::process::id());
     let address: Address = format!("unix:@{name}").parse().expect("it is an address");

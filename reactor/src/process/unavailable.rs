@@ -20,7 +20,7 @@ impl fmt::Display for PidfdUnavailable {
         f.write_str(match self {
             Self::OldKernel => {
                 "children cannot be watched: this system has no pidfd_open(2) and no \
-                 waitid(2) for it, which need Linux 5.4 and a container that lets them through"
+                 waitid(2) for it, which need Linux 5.4 and a container that permits them"
             }
             Self::Forbidden => {
                 "children cannot be watched: a policy such as seccomp(2) forbids pidfd_open(2)"
