@@ -60,7 +60,7 @@ impl Entrance {
         Ok(Self::HandedOver { balance, address, listener: Once::new(first), inboxes })
     }
 
-    /// Returns where the acceptor hands connections over to, if it does.
+    /// Returns the acceptor's target, if it hands connections over.
     pub(crate) fn places(&self, seats: &[Arc<Seat>]) -> Vec<Place> {
         match self {
             Self::HandedOver { inboxes, .. } => seats

@@ -173,7 +173,7 @@ impl<T> Drop for Sender<T> {
         let mut state = self.shared.lock();
         state.senders -= 1;
         if let Some(waker) = state.waker.as_ref().filter(|_| state.senders == 0) {
-            // If the loop is gone, nothing has to know.
+            // A loop that is gone needs no message.
             let _ = waker.wake();
         }
     }
