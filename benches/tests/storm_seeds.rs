@@ -122,6 +122,11 @@ fn idle() {
 }
 
 #[test]
+fn priorities() {
+    run("priorities");
+}
+
+#[test]
 fn timers() {
     run("timers");
 }

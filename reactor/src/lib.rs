@@ -133,6 +133,7 @@ pub use reactor::departures::Departure;
 pub use reactor::forked::Forked;
 pub use reactor::limits::LoopLimits;
 pub use reactor::patience::Coverage;
+pub use reactor::priority::Priority;
 pub use reactor::remote::{PostError, Remote};
 pub use reactor::waker::Waker;
 pub use source::callbacks::{Signal, SignalSender};

@@ -15,6 +15,10 @@ pub enum Planted {
     SleepsBehind,
     /// P1: the run queue is cleared at the end of a turn. The sources in it are never queued again.
     QueueDropped,
+    /// P1: no call of a turn is kept for a level below the highest that has more to call.
+    LevelStarves,
+    /// P1: sources are called in the order in which they were queued, whatever their priority.
+    PriorityIgnored,
     /// P2: a call consumes the readiness to read that it was told of, even if it has not read
     /// everything.
     EdgeConsumed,
@@ -120,6 +124,8 @@ impl Planted {
     pub const ALL: &[Self] = &[
         Self::SleepsBehind,
         Self::QueueDropped,
+        Self::LevelStarves,
+        Self::PriorityIgnored,
         Self::EdgeConsumed,
         Self::BlockBelieved,
         Self::DisputeForgotten,
@@ -169,7 +175,10 @@ impl Planted {
     /// Returns the number of the requirement that the fault breaks: 1 for P1.
     pub const fn requirement(self) -> u8 {
         match self {
-            Self::SleepsBehind | Self::QueueDropped => 1,
+            Self::SleepsBehind
+            | Self::QueueDropped
+            | Self::LevelStarves
+            | Self::PriorityIgnored => 1,
             Self::EdgeConsumed | Self::BlockBelieved | Self::DisputeForgotten => 2,
             Self::LastEventDropped | Self::PartialIsComplete => 3,
             Self::GenerationIgnored => 4,

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use crate::reactor::core::RunState;
 use crate::reactor::remote::PostError;
+use crate::reactor::run_state::RunState;
 use crate::reactor::trim::Table;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Cx, Forked, Handler, LoopCx, Reason, Token, Waker};

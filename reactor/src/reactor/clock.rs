@@ -3,8 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::reactor::core::{Core, RunState};
+use crate::reactor::core::Core;
 use crate::reactor::disputes::RETRY;
+use crate::reactor::run_state::RunState;
 use crate::source::table::NEVER;
 use crate::{Backend, Coverage};
 

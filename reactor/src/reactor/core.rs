@@ -20,29 +20,16 @@ use crate::reactor::patience::Patience;
 use crate::reactor::peers::Peers;
 use crate::reactor::remote::Mailbox;
 use crate::reactor::run_queue::RunQueue;
+use crate::reactor::run_state::RunState;
 use crate::source::registration::{Idle, Mode, Sharing};
 use crate::source::table::{Lent, NEVER, Own, Phase, Source, Sources};
 use crate::source::token::Home;
 use crate::sys::Process;
 use crate::time::wheel::{Collected, Wheel};
 use crate::{
-    Backend, Counters, Event, Handler, LoopLimits, Readiness, Reason, Registration, Role, Tag,
-    Trigger, kernel,
+    Backend, Counters, Event, Handler, LoopLimits, Priority, Readiness, Reason, Registration, Role,
+    Tag, Trigger, kernel,
 };
-
-/// The progress of a loop towards its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RunState {
-    /// It runs.
-    Running,
-    /// It winds down: every source is told, and at this time the remaining ones are closed. The
-    /// time is on the clock that counts against peers.
-    Stopping { until: u64, told: bool },
-    /// It stops when everything that is ready has run.
-    StopAfterBatch,
-    /// It stops before another handler is called.
-    StopNow,
-}
 
 /// The state of the loop. A handler gets it through `Cx`, in addition to itself (law 4).
 pub(crate) struct Core<A> {
@@ -102,7 +89,12 @@ pub(crate) struct Core<A> {
     pub(super) left_until: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) limits: LoopLimits,
+    /// It changes through [`enter`](Self::enter) alone.
     pub(crate) run_state: RunState,
+    /// How many sources have another priority than most.
+    pub(crate) unequal: usize,
+    /// The loop runs, and its turns have nothing rare to do. One test tells.
+    pub(crate) is_plain: bool,
     pub(crate) mailbox: Arc<Mailbox<A>>,
     pub(crate) notifier: Arc<Notifier>,
     /// Wakes from other threads that the loop has taken: none, except while it takes them.
@@ -157,6 +149,8 @@ impl<A> Core<A> {
             counters: Counters::default(),
             limits,
             run_state: RunState::Running,
+            unequal: 0,
+            is_plain: true,
             mailbox: Arc::new(Mailbox::new(limits.remote_calls_max, Arc::clone(&notifier))),
             notifier,
             wakes_taken: Wakes::new(),
@@ -191,6 +185,7 @@ impl<A> Core<A> {
             return Err(error);
         }
         self.counters.registered += 1;
+        self.count_priority(Priority::Normal, registration.priority);
         match registration.role {
             Role::Connection => {
                 self.connections += 1;
@@ -382,15 +377,7 @@ impl<A> Core<A> {
         left != 0
             || self.wheel.is_compacting()
             || self.notifier.is_pending()
-            || self.run_state != RunState::Running && self.has_to_notify()
-    }
-
-    /// Returns whether a source has not been told yet that the loop winds down.
-    fn has_to_notify(&self) -> bool {
-        match self.run_state {
-            RunState::Stopping { told, .. } => !told || !self.to_notify.is_empty(),
-            _ => false,
-        }
+            || !self.is_plain && self.has_to_notify()
     }
 
     /// Returns whether there is work after the calls of handlers.

@@ -10,13 +10,16 @@ pub(crate) mod counters;
 pub(crate) mod departures;
 mod disputes;
 pub(crate) mod forked;
+mod levels;
 pub(crate) mod limits;
 pub(crate) mod notifier;
 pub(crate) mod patience;
 pub(crate) mod peers;
+pub(crate) mod priority;
 mod rebuild;
 pub(crate) mod remote;
 pub(crate) mod run_queue;
+pub(crate) mod run_state;
 mod strategy;
 pub(crate) mod trim;
 mod turn;
@@ -33,9 +36,10 @@ use std::time::{Duration, Instant};
 
 use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Backoff;
-use crate::reactor::core::{Core, RunState};
+use crate::reactor::core::Core;
 use crate::reactor::notifier::Notifier;
 use crate::reactor::remote::MailboxSource;
+use crate::reactor::run_state::RunState;
 use crate::reactor::strategy::Strategy;
 use crate::source::handler::explained;
 use crate::source::table::NEVER;
@@ -221,7 +225,7 @@ impl<A: 'static> Reactor<A> {
     /// Makes a loop that has ended able to run again.
     fn forget_stop(&mut self) {
         if self.has_ended() {
-            self.core.run_state = RunState::Running;
+            self.core.enter(RunState::Running);
         }
     }
 
@@ -242,7 +246,7 @@ impl<A: 'static> Reactor<A> {
     /// Returns whether the loop was stopped or has wound down.
     #[inline]
     pub fn has_ended(&self) -> bool {
-        self.core.run_state != RunState::Running && self.has_wound_down()
+        !self.core.is_plain && self.has_wound_down()
     }
 
     /// Returns whether a loop that winds down or stops has nothing left to wait for.
@@ -307,7 +311,7 @@ impl<A: 'static> Reactor<A> {
     /// Ends every source, and drops waiting closures. The loop refuses new ones from here on.
     fn end_all(&mut self) {
         self.core.mailbox.close();
-        self.core.run_state = RunState::StopNow;
+        self.core.enter(RunState::StopNow);
         self.adopt();
         for tag in self.core.sources.tags() {
             self.core.end(tag, Reason::Stopped);

@@ -1,8 +1,9 @@
 //! The sources to run, in order.
 
-use crate::Tag;
 use crate::planted::{self, Planted};
+use crate::reactor::levels::Levels;
 use crate::reactor::trim::Table;
+use crate::{Priority, Tag};
 
 /// A queue that is emptied once a turn. It takes fewer instructions than a ring.
 #[derive(Debug, Default)]
@@ -10,6 +11,10 @@ pub(crate) struct RunQueue {
     tags: Vec<Tag>,
     /// The first tag that has not been taken.
     next: usize,
+    /// How many the last turn has called, if it has left others.
+    called: usize,
+    /// What orders it by priority, if a source has one.
+    levels: Option<Box<Levels>>,
 }
 
 impl RunQueue {
@@ -38,16 +43,35 @@ impl RunQueue {
     pub(crate) fn end_turn(&mut self) {
         if self.next < self.tags.len() && !planted::is(Planted::QueueDropped) {
             self.tags.drain(..self.next);
+            self.called = self.next;
         } else {
             self.tags.clear();
         }
         self.next = 0;
     }
+
+    /// Puts the sources in the order in which a turn with `budget` calls runs them. `priority` tells
+    /// that of a source. To be called before the first is taken.
+    #[cold]
+    pub(crate) fn arrange(&mut self, budget: usize, priority: impl Fn(Tag) -> Priority) {
+        // A turn that has panicked has not ended.
+        if self.next > 0 {
+            self.end_turn();
+        }
+        let levels = self.levels.get_or_insert_default();
+        levels.arrange(&mut self.tags, std::mem::take(&mut self.called), budget, priority);
+    }
+
+    /// Forgets the levels: no source has a priority any more.
+    pub(crate) fn forget_levels(&mut self) {
+        self.levels = None;
+    }
 }
 
 impl Table for RunQueue {
     fn room(&self) -> usize {
-        self.tags.capacity()
+        let levels = self.levels.as_ref().map_or(0, |levels| levels.room());
+        self.tags.capacity().max(levels)
     }
 
     fn used(&self) -> usize {
@@ -56,6 +80,9 @@ impl Table for RunQueue {
 
     fn shrink(&mut self, room: usize) {
         self.tags.shrink_to(room);
+        if let Some(levels) = &mut self.levels {
+            levels.shrink(room);
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use log::{Level, debug, log_enabled, trace};
 
 use crate::planted::{self, Planted};
-use crate::reactor::core::RunState;
+use crate::reactor::run_state::RunState;
 use crate::source::table::{Phase, Source};
-use crate::{Cx, Expired, Handler, LoopCx, Reactor, Readiness, Reason, Role, Tag, TimerId, sys};
+use crate::{
+    Cx, Expired, Handler, LoopCx, Priority, Reactor, Readiness, Reason, Role, Tag, TimerId, sys,
+};
 
 /// The loan of a handler during a call. The source gets it back however the call ends. A panic ends
 /// the source (law 7); a program that catches it may turn the loop again.
@@ -78,8 +80,8 @@ impl<A: 'static> Reactor<A> {
         self.core.rearm();
         self.wait(limit)?;
         self.fold();
-        if self.core.run_state != RunState::Running {
-            self.notify_stopping();
+        if !self.core.is_plain {
+            self.prepare_calls();
         }
         self.run_queue();
         self.expire();
@@ -127,12 +129,18 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
+    /// What rarely precedes the calls of handlers.
+    #[inline(never)]
+    fn prepare_calls(&mut self) {
+        self.notify_stopping();
+        self.core.arrange();
+    }
+
     /// Tells every source once that the loop winds down. Sources that are registered meanwhile are
     /// told in the next turn, so that sources which register others cannot hold the loop here.
-    #[inline(never)]
     fn notify_stopping(&mut self) {
         if let RunState::Stopping { until, told: false } = self.core.run_state {
-            self.core.run_state = RunState::Stopping { until, told: true };
+            self.core.enter(RunState::Stopping { until, told: true });
             self.core.to_notify = self.core.sources.tags().into();
         }
         // One by one, so that after a caught panic the others are still told. Sources to be told
@@ -336,6 +344,7 @@ impl<A: 'static> Reactor<A> {
         for _ in 0..self.core.ending.len().min(most) {
             let Some((tag, reason)) = self.core.ending.pop_front() else { return };
             let Some(mut source) = self.core.sources.remove(tag) else { continue };
+            self.core.count_priority(source.priority, Priority::Normal);
             self.core.forget_timers(&source);
             self.core.strike(tag, &source);
             // Law 2: the descriptor is removed from the poller, then closed, once, here. Closing

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::reactor::clock::nanos;
-use crate::reactor::core::{Core, RunState};
+use crate::reactor::core::Core;
+use crate::reactor::run_state::RunState;
 use crate::{Cx, Handler, Interest, LoopCx, LoopLimits, Reason, Registration, Remote, Tag, Token};
 
 impl<'a, A, P> Cx<'a, A, P> {
@@ -119,14 +120,14 @@ impl<'a, A, P> Cx<'a, A, P> {
     /// Stops the loop when everything that is ready has run.
     pub fn stop(&mut self) {
         if self.core.run_state != RunState::StopNow {
-            self.core.run_state = RunState::StopAfterBatch;
+            self.core.enter(RunState::StopAfterBatch);
         }
     }
 
     /// Stops the loop before any other handler is called, except for `closed` of sources that have
     /// ended.
     pub fn stop_now(&mut self) {
-        self.core.run_state = RunState::StopNow;
+        self.core.enter(RunState::StopNow);
     }
 
     /// Winds the loop down: every source is told to finish ([`Handler::stopping`]), and the loop
@@ -136,7 +137,7 @@ impl<'a, A, P> Cx<'a, A, P> {
     pub fn stop_gracefully(&mut self, patience: Duration) {
         if self.core.run_state == RunState::Running {
             let until = self.core.charged.saturating_add(nanos(patience));
-            self.core.run_state = RunState::Stopping { until, told: false };
+            self.core.enter(RunState::Stopping { until, told: false });
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::planted::{self, Planted};
-use crate::reactor::core::RunState;
+use crate::reactor::run_state::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
 use crate::{Cx, Interest, Readiness, kernel, sys};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Interest, Readiness};
+use crate::{Interest, Priority, Readiness};
 
 /// The role of a source in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub struct Registration {
     pub(crate) mode: Mode,
     pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) sharing: Sharing,
+    pub(crate) priority: Priority,
     /// The readiness that is assumed before the first report.
     pub(crate) assumed: Readiness,
 }
@@ -93,6 +94,7 @@ impl Registration {
             mode: Mode::Unknown,
             exhausted_by: ExhaustedBy::WouldBlock,
             sharing: Sharing::Possible,
+            priority: Priority::Normal,
             assumed: Readiness::WRITABLE,
         }
     }
@@ -101,6 +103,13 @@ impl Registration {
     #[must_use]
     pub const fn role(mut self, role: Role) -> Self {
         self.role = role;
+        self
+    }
+
+    /// Sets the priority of the source.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 

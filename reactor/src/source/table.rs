@@ -8,7 +8,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::trim::KEPT;
 use crate::source::registration::{ExhaustedBy, Mode, Sharing};
 use crate::time::wheel::TimerTag;
-use crate::{Interest, Readiness, Registration, Role, Tag, kernel};
+use crate::{Interest, Priority, Readiness, Registration, Role, Tag, kernel};
 
 /// Whether a source may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,7 @@ pub(crate) struct Source {
     pub(crate) phase: Phase,
     pub(crate) role: Role,
     pub(crate) sharing: Sharing,
+    pub(crate) priority: Priority,
     /// It is in the run queue.
     pub(crate) queued: bool,
     /// It runs whatever its readiness.
@@ -195,6 +196,7 @@ impl Source {
             phase: Phase::Live,
             role: registration.role,
             sharing: registration.sharing,
+            priority: registration.priority,
             queued: false,
             woken: false,
             dirty: false,

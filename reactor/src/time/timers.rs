@@ -141,6 +141,9 @@ impl<A> Core<A> {
             return 0;
         }
         self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
+        if !self.is_plain {
+            self.arrange_due();
+        }
         self.due.len()
     }
 

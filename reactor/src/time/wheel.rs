@@ -246,6 +246,11 @@ impl Wheel {
         }
     }
 
+    /// Returns the owner of a timer that was collected and has not fired.
+    pub(crate) fn owner(&self, timer: Collected) -> u64 {
+        self.payloads.get(timer.tag.index as usize).map_or(u64::MAX, |it| it.owner)
+    }
+
     /// Returns the place of a timer, by its name.
     #[inline]
     fn find(&self, id: TimerTag) -> Option<(u32, Place)> {

@@ -21,6 +21,7 @@ mod loopback;
 mod members;
 mod names;
 mod pools;
+mod priorities;
 mod races;
 mod readers;
 mod restarts;
@@ -184,6 +185,13 @@ pub const ALL: &[Scenario] = &[
         about: "timers without delay, posts of other threads and wakes beside connections",
         run: timers::run,
         seeds: 80,
+        draws_all: true,
+    },
+    Scenario {
+        name: "priorities",
+        about: "sources of three priorities that are always ready: their order and their shares",
+        run: priorities::run,
+        seeds: 30,
         draws_all: true,
     },
     Scenario {
