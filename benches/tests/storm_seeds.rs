@@ -122,6 +122,11 @@ fn idle() {
 }
 
 #[test]
+fn hooks() {
+    run("hooks");
+}
+
+#[test]
 fn priorities() {
     run("priorities");
 }

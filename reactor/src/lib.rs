@@ -131,6 +131,7 @@ pub use reactor::channel::{Receiver, SendError, SendErrorKind, Sender, channel};
 pub use reactor::counters::Counters;
 pub use reactor::departures::Departure;
 pub use reactor::forked::Forked;
+pub use reactor::hooks::{Found, Hook};
 pub use reactor::limits::LoopLimits;
 pub use reactor::patience::Coverage;
 pub use reactor::priority::Priority;

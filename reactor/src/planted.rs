@@ -101,8 +101,12 @@ pub enum Planted {
     StateIgnored,
     /// P22: sources that end while others are being reaped, or beyond the budget, are never reaped.
     EndsForgotten,
+    /// P22: a hook that was removed is still called.
+    HookKept,
     /// P24: an idle limit that has moved before its timer fires is not armed again.
     IdleDisarmed,
+    /// P32: the loop waits longer than a hook has allowed.
+    WaitUnbounded,
     /// P33: time that the loop itself has lost counts as silence of its peers.
     LostTimeCharged,
     /// P37: limits of time pass without asking the kernel for what it holds.
@@ -163,7 +167,9 @@ impl Planted {
         Self::MoveIgnored,
         Self::StateIgnored,
         Self::EndsForgotten,
+        Self::HookKept,
         Self::IdleDisarmed,
+        Self::WaitUnbounded,
         Self::LostTimeCharged,
         Self::SilenceUnasked,
         Self::ShortWriteWhole,
@@ -209,8 +215,9 @@ impl Planted {
             | Self::NeedForgotten
             | Self::MoveIgnored
             | Self::StateIgnored => 21,
-            Self::EndsForgotten => 22,
+            Self::EndsForgotten | Self::HookKept => 22,
             Self::IdleDisarmed => 24,
+            Self::WaitUnbounded => 32,
             Self::LostTimeCharged => 33,
             Self::SilenceUnasked => 37,
             Self::ShortWriteWhole | Self::NoLinger | Self::CutInOrder => 38,

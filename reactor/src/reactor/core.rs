@@ -15,6 +15,7 @@ use crate::reactor::audit::Audit;
 use crate::reactor::backoff::Folding;
 use crate::reactor::clock::{idle_nanos, moment, nanos};
 use crate::reactor::departures::Departures;
+use crate::reactor::hooks::Hooks;
 use crate::reactor::notifier::{Notifier, Wakes};
 use crate::reactor::patience::Patience;
 use crate::reactor::peers::Peers;
@@ -93,6 +94,8 @@ pub(crate) struct Core<A> {
     pub(crate) run_state: RunState,
     /// How many sources have another priority than most.
     pub(crate) unequal: usize,
+    /// The sources that are called around the wait, if there are any.
+    pub(crate) hooks: Option<Box<Hooks>>,
     /// The loop runs, and its turns have nothing rare to do. One test tells.
     pub(crate) is_plain: bool,
     pub(crate) mailbox: Arc<Mailbox<A>>,
@@ -150,6 +153,7 @@ impl<A> Core<A> {
             limits,
             run_state: RunState::Running,
             unequal: 0,
+            hooks: None,
             is_plain: true,
             mailbox: Arc::new(Mailbox::new(limits.remote_calls_max, Arc::clone(&notifier))),
             notifier,

@@ -10,6 +10,7 @@ pub(crate) mod counters;
 pub(crate) mod departures;
 mod disputes;
 pub(crate) mod forked;
+pub(crate) mod hooks;
 mod levels;
 pub(crate) mod limits;
 pub(crate) mod notifier;
@@ -183,8 +184,15 @@ impl<A: 'static> Reactor<A> {
     /// As for [`run`](Self::run).
     pub fn run_while(&mut self, mut goes_on: impl FnMut(&Self) -> bool) -> io::Result<()> {
         self.core.refuse_copy()?;
-        while goes_on(self) && !self.has_ended() {
-            self.turn(None)?;
+        while goes_on(self) {
+            // One test tells a loop that has ended, or has hooks, from most.
+            if self.core.is_plain {
+                self.turn_plainly(None)?;
+            } else if self.has_ended() {
+                break;
+            } else {
+                self.turn(None)?;
+            }
         }
         self.forget_stop();
         Ok(())
@@ -239,6 +247,7 @@ impl<A: 'static> Reactor<A> {
         self.forget_stop();
         self.core.resume();
         let result = self.turn(timeout);
+        self.prepare_host();
         self.core.leave();
         result
     }
@@ -302,7 +311,7 @@ impl<A: 'static> Reactor<A> {
         if self.core.has_work() {
             return Some(self.core.now);
         }
-        let deadline = self.core.next_deadline();
+        let deadline = self.core.next_deadline().min(self.core.hooked_until());
         let timer = (deadline != NEVER).then(|| self.core.to_instant(deadline));
         let retry = self.core.retry_at();
         timer.into_iter().chain(retry).min()

@@ -26,7 +26,8 @@ impl<A> Core<A> {
     /// Determines again whether turns have something rare to do. To be called after a change of what
     /// it depends on.
     pub(crate) fn note_extras(&mut self) {
-        self.is_plain = self.run_state == RunState::Running && self.unequal == 0;
+        self.is_plain =
+            self.run_state == RunState::Running && self.unequal == 0 && self.hooks.is_none();
     }
 
     /// Returns whether a source has not been told yet that the loop winds down.

@@ -66,6 +66,12 @@ impl<A> Drop for Running<'_, A> {
 impl<A: 'static> Reactor<A> {
     /// Runs one turn, which waits no longer than `limit`.
     pub(crate) fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let limit = if self.core.is_plain { limit } else { self.prepare(limit) };
+        self.turn_plainly(limit)
+    }
+
+    /// Runs one turn, without the hooks that precede its wait.
+    pub(crate) fn turn_plainly(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.core.refuse_copy()?;
         self.core.notifier.set_turning(true);
         let result = self.run_phases(limit);
@@ -132,6 +138,7 @@ impl<A: 'static> Reactor<A> {
     /// What rarely precedes the calls of handlers.
     #[inline(never)]
     fn prepare_calls(&mut self) {
+        self.check();
         self.notify_stopping();
         self.core.arrange();
     }

@@ -225,7 +225,11 @@ impl Sim {
             world.hosts[host.0].local = world.time_of(host.0);
         }
         let reactor = self.reactor::<A>(host)?;
-        let result = kernel::enter(kernel, || call(&mut reactor.cx()));
+        let result = kernel::enter(kernel, || {
+            let result = call(&mut reactor.cx());
+            reactor.prepare_host();
+            result
+        });
         self.park(host.0);
         Some(result)
     }

@@ -46,7 +46,10 @@ impl<A: 'static> Program for Started<A> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        self.reactor.as_mut().map_or(Ok(()), |reactor| reactor.turn(None))
+        let Some(reactor) = &mut self.reactor else { return Ok(()) };
+        reactor.turn(None)?;
+        reactor.prepare_host();
+        Ok(())
     }
 
     fn waits_for(&self) -> Option<u64> {
@@ -54,7 +57,8 @@ impl<A: 'static> Program for Started<A> {
         if !core.arrivals.is_empty() {
             return Some(0);
         }
-        Some(core.timeout(None, core.next_deadline())).filter(|time| *time != NEVER)
+        let deadline = core.next_deadline().min(core.hooked_until());
+        Some(core.timeout(None, deadline)).filter(|time| *time != NEVER)
     }
 
     fn has_ended(&self) -> bool {
@@ -65,6 +69,7 @@ impl<A: 'static> Program for Started<A> {
         let Some(reactor) = &self.reactor else { return 0 };
         let counters = reactor.counters();
         let closes: u64 = counters.closes.iter().sum();
+        let idle_calls = reactor.core.hooks.as_ref().map_or(0, |hooks| hooks.idle_calls);
         counters.bytes_read
             + counters.bytes_written
             + counters.accepts
@@ -72,6 +77,7 @@ impl<A: 'static> Program for Started<A> {
             + counters.remote_calls
             + counters.registered
             + closes
+            + idle_calls
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

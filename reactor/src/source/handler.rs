@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
-use crate::{ConnectError, Cx, LoopCx, TimerId};
+use crate::{ConnectError, Cx, Found, LoopCx, TimerId};
 
 /// The limit of time that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,47 @@ pub trait Handler<A = ()> {
     /// As for [`ready`](Self::ready).
     fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
         let _ = (timer, cx);
+        Ok(())
+    }
+
+    /// Called before the loop waits for events, if the source has
+    /// [`Hook::Prepare`](crate::Hook::Prepare). `wait` is how long the loop would wait, and `None` if
+    /// until the first event. Returns how long it may wait, counted from [`Cx::now`]; `None` if as long
+    /// as it likes. What this call makes ready, such as a source that it wakes, is not waited for.
+    ///
+    /// When the loop runs in another one ([`Reactor::run_once`](crate::Reactor::run_once)), this is
+    /// called at the end of a turn, and
+    /// [`next_deadline`](crate::Reactor::next_deadline) tells the host.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn prepare(
+        &mut self,
+        wait: Option<Duration>,
+        cx: &mut Cx<'_, A>,
+    ) -> io::Result<Option<Duration>> {
+        let _ = (wait, cx);
+        Ok(None)
+    }
+
+    /// Called after the loop has waited, before the handlers of what it has found, if the source has
+    /// [`Hook::Check`](crate::Hook::Check).
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn check(&mut self, found: Found, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let _ = (found, cx);
+        Ok(())
+    }
+
+    /// Called when the loop has nothing else to do, if the source has
+    /// [`Hook::Idle`](crate::Hook::Idle): no source is ready, no timer is due, and nothing is left
+    /// over. The loop does not sleep while there is such a source.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn idle(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let _ = cx;
         Ok(())
     }
 

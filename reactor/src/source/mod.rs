@@ -4,6 +4,7 @@ pub(crate) mod adoption;
 pub(crate) mod callbacks;
 pub(crate) mod cx;
 pub(crate) mod handler;
+mod hooked;
 pub(crate) mod loop_cx;
 mod operations;
 pub(crate) mod passing;

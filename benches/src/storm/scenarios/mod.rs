@@ -13,6 +13,7 @@ mod departures;
 mod dials;
 mod exchange;
 mod ground;
+mod hooks;
 mod http;
 mod idle;
 mod kv;
@@ -191,6 +192,13 @@ pub const ALL: &[Scenario] = &[
         name: "priorities",
         about: "sources of three priorities that are always ready: their order and their shares",
         run: priorities::run,
+        seeds: 30,
+        draws_all: true,
+    },
+    Scenario {
+        name: "hooks",
+        about: "another library in the loop, whose timers bound its waits",
+        run: hooks::run,
         seeds: 30,
         draws_all: true,
     },
