@@ -164,9 +164,9 @@ fn a_loop_without_hooks_any_more_sleeps_as_before() {
         turn(&mut reactor);
         let calls = reactor.app;
         timeouts(&script);
-        reactor.cx().after(3600_000 * MS, |cx| cx.stop()).expect("it registers");
+        reactor.cx().after(3_600_000 * MS, |cx| cx.stop()).expect("it registers");
         reactor.run().expect("it runs");
-        assert_eq!(timeouts(&script), [Some(3600_000 * MS)]);
+        assert_eq!(timeouts(&script), [Some(3_600_000 * MS)]);
         assert_eq!((reactor.app, reactor.counters().live()), (calls, 0));
     });
 }
