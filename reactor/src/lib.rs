@@ -97,8 +97,8 @@ pub use backend::{
     BACKEND_VARIABLE, Backend, BackendChoice, BackendKind, ChosenBy, Event, Trigger, UnknownBackend,
 };
 pub use group::{
-    Accept, Balance, Ended, Group, GroupListener, GroupOptions, Member, Outcome, Pinning,
-    WhenOneFails,
+    Accept, Balance, Ended, Entrances, Group, GroupListener, GroupOptions, Member, Outcome,
+    Pinning, WhenOneFails,
 };
 pub use kernel::{now, time_of_day};
 pub use net::abstract_name::AbstractName;

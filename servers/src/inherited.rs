@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-use log::warn;
+use log::{info, warn};
 use reactor::{Accept, Address, GroupListener};
 
 use crate::bound::Bound;
@@ -76,24 +76,25 @@ impl Inherited {
         Some(format!("tls://{}", one.socket.address()))
     }
 
-    /// Takes the sockets that are bound to `address`.
+    /// Takes the sockets that are bound to `address`. There may be none.
     pub(crate) fn bound_to(
         &mut self,
         address: &Address,
         is_encrypted: bool,
         sharing: Sharing,
-    ) -> Option<Socket> {
+    ) -> Vec<Socket> {
         let of_kind = |one: &&One| one.is_encrypted == is_encrypted;
         let exact = |one: &&One| address == one.socket.address();
         // The kernel chose the port if the argument names the port 0: then it is the next of them.
         let chosen = |one: &&One| is_chosen(address, one.socket.address());
         let mut candidates = self.sockets.iter().filter(of_kind);
-        let first = candidates.clone().find(exact).or_else(|| candidates.find(chosen))?;
+        let first = candidates.clone().find(exact).or_else(|| candidates.find(chosen));
+        let Some(first) = first else { return Vec::new() };
         let bound = first.socket.address().clone();
         let is_same =
             |one: &mut One| one.is_encrypted == is_encrypted && *one.socket.address() == bound;
         let found: Vec<One> = self.sockets.extract_if(.., is_same).collect();
-        Some(join(found, is_encrypted, false, sharing))
+        share(found, is_encrypted, false, sharing)
     }
 
     /// Returns the sockets that no argument names: those of the service manager are served too.
@@ -119,7 +120,7 @@ impl Inherited {
                 }
                 _ => {
                     let is_encrypted = one.is_encrypted;
-                    sockets.push(join(vec![one], is_encrypted, true, sharing));
+                    sockets.extend(share(vec![one], is_encrypted, true, sharing));
                 }
             }
         }
@@ -157,30 +158,45 @@ fn is_chosen(wanted: &Address, bound: &Address) -> bool {
     }
 }
 
-/// Returns the sockets at one address.
-fn join(found: Vec<One>, is_encrypted: bool, is_passed: bool, sharing: Sharing) -> Socket {
+/// Divides the sockets at one address among the loops. None is closed: connections may wait there.
+fn share(found: Vec<One>, is_encrypted: bool, is_passed: bool, sharing: Sharing) -> Vec<Socket> {
     let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
-    let mut address = None;
     for one in found {
-        address = address.or_else(|| Some(one.socket.address().clone()));
         match one.socket {
             Bound::Streams(listener) => listeners.push(listener),
             Bound::Datagrams(socket) => datagrams.push(socket),
         }
     }
-    let address = address.unwrap_or_else(|| Address::Unix("(no name)".into()));
-    if !datagrams.is_empty() {
-        return Socket { address, kind: Kind::Datagrams(datagrams), is_passed };
+    let mut sockets = Vec::new();
+    if let Some(address) = datagrams.first().map(|socket| socket.address().clone()) {
+        sockets.push(Socket { address, kind: Kind::Datagrams(datagrams), is_passed });
     }
-    // One socket for each loop would be needed.
-    let has_enough = listeners.len() == sharing.threads.get();
+    let Some(address) = listeners.first().map(|listener| listener.address().clone()) else {
+        return sockets;
+    };
+    let mut add = |accept, listeners| {
+        let listener = GroupListener::from_listeners(accept, listeners);
+        let kind = Kind::Streams { listener, is_encrypted };
+        sockets.push(Socket { address: address.clone(), kind, is_passed });
+    };
+    let threads = sharing.threads.get();
     let accept = match sharing.accept {
-        Accept::ReusePort if !has_enough => Accept::default(),
+        Accept::ReusePort if listeners.len() >= threads => {
+            let others = listeners.split_off(threads);
+            add(Accept::ReusePort, std::mem::replace(&mut listeners, others));
+            // The kernel gives the others an equal part of the connections.
+            Accept::Shared
+        }
+        Accept::ReusePort => {
+            let accept = Accept::default();
+            if threads > 1 {
+                let count = listeners.len();
+                info!("{address}: there are {count} sockets: connections are {accept}");
+            }
+            accept
+        }
         accept => accept,
     };
-    if accept != Accept::ReusePort {
-        listeners.truncate(1);
-    }
-    let listener = GroupListener::from_listeners(accept, listeners);
-    Socket { address, kind: Kind::Streams { listener, is_encrypted }, is_passed }
+    listeners.into_iter().for_each(|listener| add(accept, vec![listener]));
+    sockets
 }

@@ -166,11 +166,14 @@ pub(crate) fn bind_all(
                 let text = format!("cannot listen on {address}: this server takes no datagrams");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            let socket = match inherited.bound_to(&address, *is_encrypted, sharing) {
-                Some(socket) => Ok(socket),
-                None => Socket::bind(&address, *is_encrypted, options, sharing),
-            };
-            match socket {
+            let found = inherited.bound_to(&address, *is_encrypted, sharing);
+            if !found.is_empty() {
+                sockets.extend(found);
+                is_there = true;
+                seen.push(address);
+                continue;
+            }
+            match Socket::bind(&address, *is_encrypted, options, sharing) {
                 Ok(socket) => {
                     sockets.push(socket);
                     is_there = true;

@@ -1,27 +1,45 @@
-//! What a server with one loop listens on, and how that is passed to a new program that takes over.
+//! What one loop listens on, and how that is passed to a new program that takes over.
 
-use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
 
-use log::error;
+use log::{error, warn};
 use protocol::Session;
-use reactor::{Accepted, LoopCx, Token};
+use reactor::{Accept, Accepted, LoopCx, Member, Token};
 
 use crate::bound::Bound;
-use crate::handover::{Given, Traits};
+use crate::handover::{Given, Sockets, Traits};
 use crate::listen::{Kind, Socket};
 use crate::serving::Serving;
 
-/// What a server with one loop listens on.
+/// What one loop listens on.
 pub(crate) struct Listening<A: 'static, S> {
     serving: Serving<A, S>,
-    /// The sources of the sockets. Some may have ended.
-    sources: RefCell<Vec<(Token, Traits)>>,
+    /// The place of the loop, if it is one of several.
+    member: Option<Member<A>>,
+    /// Whether the connections of each listener of the group are encrypted.
+    encrypted: Vec<bool>,
+    sources: Vec<Source>,
+    /// The sockets that were released, and which a new program has not taken over yet.
+    released: Vec<(Given, Holder)>,
+}
+
+/// The source of a socket. It may have ended.
+struct Source {
+    token: Token,
+    traits: Traits,
+    holder: Holder,
+}
+
+/// What has a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    ThisLoop,
+    /// The first passes it on.
+    AllLoops,
 }
 
 impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
-    /// Serves `sockets` on the loop of `cx`.
+    /// Serves `sockets` on the only loop, that of `cx`.
     ///
     /// # Errors
     /// When the kernel refuses to watch a socket.
@@ -29,79 +47,93 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         sockets: Vec<Socket>,
         serving: Serving<A, S>,
         cx: &mut LoopCx<'_, A>,
-    ) -> io::Result<Rc<Self>> {
-        let listening = Self { serving, sources: RefCell::default() };
+    ) -> io::Result<Self> {
+        let mut listening = Self::new(serving, None);
         for Socket { kind, is_passed, .. } in sockets {
             match kind {
                 Kind::Streams { listener, is_encrypted } => {
                     for listener in listener.into_listeners() {
-                        listening.serve(Bound::Streams(listener), is_encrypted, is_passed, cx)?;
+                        let bound = Bound::Streams(listener);
+                        let traits = Traits::of(&bound, is_encrypted, is_passed);
+                        listening.serve(bound, traits, Holder::ThisLoop, cx)?;
                     }
                 }
                 Kind::Datagrams(sockets) => {
                     for socket in sockets {
-                        listening.serve(Bound::Datagrams(socket), false, is_passed, cx)?;
+                        let bound = Bound::Datagrams(socket);
+                        listening.serve_datagrams(bound, is_passed, cx)?;
                     }
                 }
             }
         }
-        Ok(Rc::new(listening))
+        Ok(listening)
     }
 
-    fn serve(
-        &self,
-        socket: Bound,
-        is_encrypted: bool,
-        is_passed: bool,
+    /// Serves nothing yet. `member` is the place of the loop if it is one of several.
+    pub(crate) fn new(serving: Serving<A, S>, member: Option<Member<A>>) -> Self {
+        Self { serving, member, encrypted: vec![], sources: vec![], released: vec![] }
+    }
+
+    /// Takes this loop's share of the connections of the next listener of the group.
+    ///
+    /// # Errors
+    /// As for [`Member::accept`].
+    pub(crate) fn take_share(
+        &mut self,
+        member: &Member<A>,
+        traits: Traits,
+        accept: Accept,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<()> {
-        let traits = Traits { is_encrypted, owns_file: socket.owns_file(), is_passed };
-        let token = match socket {
-            Bound::Streams(listener) => {
-                listener.register(cx, self.serving.accept(is_encrypted)?)?
-            }
-            Bound::Datagrams(socket) => self.serving.serve_datagrams(socket, cx)?,
+        let is_encrypted = traits.is_encrypted;
+        let token = member.accept(self.encrypted.len(), cx, self.serving.accept(is_encrypted)?)?;
+        self.encrypted.push(is_encrypted);
+        let holder = match accept {
+            // The acceptor has the socket.
+            Accept::HandOver(_) => return Ok(()),
+            Accept::ReusePort => Holder::ThisLoop,
+            Accept::Shared => Holder::AllLoops,
         };
-        self.sources.borrow_mut().push((token, traits));
+        self.sources.push(Source { token, traits, holder });
         Ok(())
     }
 
-    /// Returns duplicates of the sockets.
+    /// Serves a socket of datagrams.
     ///
     /// # Errors
-    /// When the process has too few descriptors.
-    pub(crate) fn duplicates(&self, cx: &mut LoopCx<'_, A>) -> io::Result<Vec<Given>> {
-        let mut duplicates = Vec::new();
-        for (token, traits) in &*self.sources.borrow() {
-            if let Some(descriptor) = cx.duplicate_fd(*token)? {
-                duplicates.push(Given { traits: *traits, descriptor });
-            }
-        }
-        Ok(duplicates)
+    /// When the kernel refuses to watch it, or the server takes no datagrams.
+    pub(crate) fn serve_datagrams(
+        &mut self,
+        socket: Bound,
+        is_passed: bool,
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<()> {
+        let traits = Traits::of(&socket, false, is_passed);
+        self.serve(socket, traits, Holder::ThisLoop, cx)
     }
 
-    /// Ends the sources, since another process goes on with the sockets. What waits to be accepted or
-    /// received stays there.
-    pub(crate) fn release(&self, cx: &mut LoopCx<'_, A>) {
-        self.sources.borrow_mut().drain(..).for_each(|(token, _)| cx.release(token));
-    }
-
-    /// Serves sockets again that were released. Logs those that cannot be.
-    pub(crate) fn resume(&self, duplicates: Vec<Given>, cx: &mut LoopCx<'_, A>) {
-        for Given { traits, descriptor } in duplicates {
-            let result = Bound::new(descriptor).and_then(|mut socket| {
-                let address = socket.address().clone();
-                if traits.owns_file
-                    && let Err(error) = socket.own_file()
-                {
-                    error!("clients no longer find {address}: its file is gone: {error}");
+    fn serve(
+        &mut self,
+        socket: Bound,
+        traits: Traits,
+        holder: Holder,
+        cx: &mut LoopCx<'_, A>,
+    ) -> io::Result<()> {
+        let token = match socket {
+            Bound::Streams(listener) => {
+                let accept = self.serving.accept(traits.is_encrypted)?;
+                match &self.member {
+                    Some(member) if holder == Holder::AllLoops => {
+                        member.accept_from(listener.exclusive(), cx, accept)?
+                    }
+                    Some(member) => member.accept_from(listener, cx, accept)?,
+                    None => listener.register(cx, accept)?,
                 }
-                self.serve(socket, traits.is_encrypted, traits.is_passed, cx)
-            });
-            if let Err(error) = result {
-                error!("a socket is no longer listened on: {error}");
             }
-        }
+            Bound::Datagrams(socket) => self.serving.serve_datagrams(socket, cx)?,
+        };
+        self.sources.push(Source { token, traits, holder });
+        Ok(())
     }
 
     /// Goes on with a connection of another process.
@@ -115,5 +147,55 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<Token> {
         self.serving.restore(accepted, state, cx)
+    }
+
+    /// Serves the connections that the acceptor has handed over and that wait, so that they are
+    /// handed over to the new program with the others.
+    fn take_untaken(&self, cx: &mut LoopCx<'_, A>) {
+        let Some(member) = &self.member else { return };
+        for (listener, accepted) in member.take_untaken(cx) {
+            let is_encrypted = self.encrypted.get(listener).copied().unwrap_or_default();
+            let accept = self.serving.accept(is_encrypted);
+            if let Err(error) = accept.and_then(|mut accept| accept(accepted, cx)) {
+                warn!("a connection was dropped: {error}");
+            }
+        }
+    }
+
+    /// Returns duplicates of the sockets that are still served.
+    fn duplicate(&self, cx: &mut LoopCx<'_, A>) -> io::Result<Vec<(Given, Holder)>> {
+        let mut duplicates = Vec::with_capacity(self.sources.len());
+        for Source { token, traits, holder } in &self.sources {
+            if let Some(descriptor) = cx.duplicate_fd(*token)? {
+                duplicates.push((Given { traits: *traits, descriptor }, *holder));
+            }
+        }
+        Ok(duplicates)
+    }
+}
+
+impl<A: 'static, S: Session<A> + 'static> Sockets<A> for Listening<A, S> {
+    fn duplicates(&mut self, cx: &mut LoopCx<'_, A>) -> io::Result<Vec<Given>> {
+        let is_first = self.member.as_ref().is_none_or(|member| member.index() == 0);
+        let duplicates = self.duplicate(cx)?.into_iter();
+        let passed_on = duplicates.filter(|(_, holder)| is_first || *holder == Holder::ThisLoop);
+        Ok(passed_on.map(|(given, _)| given).collect())
+    }
+
+    fn release(&mut self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+        self.released = self.duplicate(cx)?;
+        self.sources.drain(..).for_each(|source| cx.release(source.token));
+        self.take_untaken(cx);
+        Ok(())
+    }
+
+    fn resume(&mut self, cx: &mut LoopCx<'_, A>) {
+        for (given, holder) in std::mem::take(&mut self.released) {
+            let result =
+                given.reclaim().and_then(|(socket, traits)| self.serve(socket, traits, holder, cx));
+            if let Err(error) = result {
+                error!("a socket is no longer listened on: {error}");
+            }
+        }
     }
 }

@@ -3,19 +3,27 @@
 
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 use log::{info, warn};
 use protocol::Session;
 use reactor::{
-    Counters, Cx, DatagramSocket, Group, GroupListener, GroupOptions, Handler, LoopCx, LoopLimits,
-    Member, Reactor, Remote,
+    Accept, Counters, Cx, Group, GroupListener, GroupOptions, Handler, LoopCx, LoopLimits, Member,
+    Reactor, Receiver, Remote, Sender,
 };
 
 use crate::args::{Cli, ServerArgs};
+use crate::bound::Bound;
+use crate::handover::{
+    AcceptorSockets, Handover, Loops, Order, Predecessor, SocketsOrder, Traits, Whole, line, obey,
+    obey_for_sockets,
+};
 use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
+use crate::listening::Listening;
 use crate::run::{Figures, STOP_TIMEOUT, Setting, listen_on, no_listener_left, raise_limit};
 use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
@@ -26,10 +34,12 @@ use crate::{Application, Server};
 /// The state of the loop for signals.
 struct Owner<A: 'static> {
     group: Option<Group<A>>,
+    /// Hands the server over, once it runs.
+    handover: Option<Rc<Handover<Owner<A>>>>,
     /// Whether the server could not be reached any more, and was stopped for that.
     has_no_listener: bool,
     tally: Tally,
-    manager: ServiceManager,
+    manager: Rc<ServiceManager>,
     /// How many loops have not answered since the last sign of life.
     silent: usize,
 }
@@ -72,27 +82,28 @@ where
 {
     let args = cli.server.clone();
     args.loops.check(args.connections_max())?;
+    let manager = Rc::new(ServiceManager::find());
     let owner = Owner {
         group: None,
+        handover: None,
         has_no_listener: false,
         tally: Tally::default(),
-        manager: ServiceManager::find(),
+        manager: Rc::clone(&manager),
         silent: 0,
     };
     let backend = args.backend.open()?;
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, owner)?;
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
-    signals::heed(tls.clone(), AllLoops, &mut reactor.cx())?;
-    let sockets = listen_on(
-        server,
-        &args,
-        args.loops.accept(),
-        tls.as_ref(),
-        Inherited::take(Vec::new())?.0,
-    )?;
-    let places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
-    let (listeners, plan) = Plan::new(sockets, args.loops.threads.get());
+    signals::heed(tls.clone(), AllLoops { is_told: false }, &mut reactor.cx())?;
+    let (mut predecessor, given) = Predecessor::find(server.name)?.unzip();
+    let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
+    let sockets = listen_on(server, &args, args.loops.accept(), tls.as_ref(), inherited)?;
+    let mut places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
+    // Several sockets may have one address.
+    places.dedup();
+    let (listeners, serving, plan) = Plan::new(sockets, args.loops.threads.get())?;
+    let traits = plan.listeners.iter().map(|(traits, _)| *traits).collect();
     let options = GroupOptions {
         threads: args.loops.threads,
         pinning: args.loops.pinning(),
@@ -102,12 +113,46 @@ where
         ..GroupOptions::default()
     };
     let make = move |member: &Member<A>| plan.make(member, &cli, tls.clone(), &build);
-    let group = Group::start(options, listeners, make, |_| ())?;
+    let group = Group::start_when(
+        options,
+        listeners,
+        make,
+        |_| (),
+        || {
+            predecessor.as_mut().map_or(Ok(()), Predecessor::wait)?;
+            claims.settle();
+            Ok(())
+        },
+    )?;
     for place in places {
         info!("{} listening on {place} with {}", server.name, Setting(&args));
     }
+    if let Some(predecessor) = predecessor {
+        predecessor.replace(serving.clone(), &mut reactor.cx())?;
+    }
+    let loops = Loops { serving, acceptor: oblige_acceptor(&group, traits)? };
+    let timeout = args.handover_timeout;
+    let handover = Handover::new(server.name, WholeGroup, loops, timeout, manager);
+    reactor.app.handover = Some(handover);
     reactor.app.manager.ready();
     watch(&mut reactor, group)
+}
+
+/// Makes the loop that accepts for the others, if there is one, carry out orders about its sockets.
+fn oblige_acceptor<A: 'static>(
+    group: &Group<A>,
+    traits: Vec<Traits>,
+) -> io::Result<Option<Sender<SocketsOrder>>> {
+    let Some(acceptor) = group.acceptor() else { return Ok(None) };
+    let (orders, received) = line()?;
+    let entrances = group.entrances();
+    acceptor.post(move |cx| {
+        let sockets = AcceptorSockets::new(entrances, traits);
+        if let Err(error) = obey_for_sockets(received, sockets, cx) {
+            warn!("this server cannot be handed over: {error}");
+        }
+    })?;
+    Ok(Some(orders))
 }
 
 /// Watches over the loops until all have ended.
@@ -134,8 +179,9 @@ fn watch<A: 'static>(reactor: &mut Reactor<Owner<A>>, group: Group<A>) -> io::Re
 /// Gives the service manager a sign of life if all loops have answered since the last one.
 fn show_life<A: 'static>(cx: &mut LoopCx<'_, Owner<A>>) {
     let owner = cx.remote();
-    let Owner { group: Some(group), manager, silent, .. } = &mut *cx.app else { return };
-    if *silent > 0 {
+    let Owner { group: Some(group), handover, manager, silent, .. } = &mut *cx.app else { return };
+    // Once a new program serves, its signs of life count.
+    if *silent > 0 || handover.as_ref().is_some_and(|it| it.has_begun()) {
         return;
     }
     manager.alive();
@@ -152,31 +198,54 @@ fn show_life<A: 'static>(cx: &mut LoopCx<'_, Owner<A>>) {
 
 /// What each loop serves.
 struct Plan {
-    /// Whether the connections of each listener are encrypted.
-    encrypted: Vec<bool>,
-    /// The sockets of datagrams of each loop.
-    datagrams: Vec<Mutex<Vec<DatagramSocket>>>,
+    /// What is known of each listener, and how its connections reach the loops.
+    listeners: Vec<(Traits, Accept)>,
+    /// The share of each loop.
+    shares: Vec<Mutex<Share>>,
 }
+
+/// What one loop gets.
+#[derive(Default)]
+struct Share {
+    /// The sockets of datagrams. Whether the service manager has passed them.
+    datagrams: Vec<(Bound, bool)>,
+    /// The orders that it carries out.
+    orders: Option<Receiver<Order>>,
+}
+
+/// The listeners of a group, the lines to its loops, and what each serves.
+type Planned = (Vec<GroupListener>, Vec<Sender<Order>>, Plan);
 
 impl Plan {
     /// Divides sockets among `threads` loops. A socket of datagrams that is alone on its address is the
     /// first loop's.
-    fn new(sockets: Vec<Socket>, threads: usize) -> (Vec<GroupListener>, Self) {
-        let (mut listeners, mut encrypted) = (Vec::new(), Vec::new());
-        let mut datagrams: Vec<Vec<DatagramSocket>> = (0..threads).map(|_| Vec::new()).collect();
-        for socket in sockets {
-            match socket.kind {
+    fn new(sockets: Vec<Socket>, threads: usize) -> io::Result<Planned> {
+        let (mut group, mut listeners) = (Vec::new(), Vec::new());
+        let mut shares: Vec<Share> = (0..threads).map(|_| Share::default()).collect();
+        for Socket { kind, is_passed, .. } in sockets {
+            match kind {
                 Kind::Streams { listener, is_encrypted } => {
-                    listeners.push(listener);
-                    encrypted.push(is_encrypted);
+                    let owns_file = listener.owns_file();
+                    let traits = Traits { is_encrypted, owns_file, is_passed };
+                    listeners.push((traits, listener.accept()));
+                    group.push(listener);
                 }
                 Kind::Datagrams(sockets) => {
-                    datagrams.iter_mut().zip(sockets).for_each(|(own, socket)| own.push(socket));
+                    for (index, socket) in sockets.into_iter().enumerate() {
+                        let share = &mut shares[index % threads];
+                        share.datagrams.push((Bound::Datagrams(socket), is_passed));
+                    }
                 }
             }
         }
-        let datagrams = datagrams.into_iter().map(Mutex::new).collect();
-        (listeners, Self { encrypted, datagrams })
+        let mut lines = Vec::with_capacity(threads);
+        for share in &mut shares {
+            let (orders, received) = line()?;
+            lines.push(orders);
+            share.orders = Some(received);
+        }
+        let shares = shares.into_iter().map(Mutex::new).collect();
+        Ok((group, lines, Self { listeners, shares }))
     }
 
     /// Makes a loop, with a state of its own, which serves its share.
@@ -202,15 +271,18 @@ impl Plan {
         }
         let (mut reactor, serving) = Serving::open(&args, application, tls)?;
         let mut cx = reactor.cx();
-        for (listener, is_encrypted) in self.encrypted.iter().enumerate() {
-            member.accept(listener, &mut cx, serving.accept(*is_encrypted)?)?;
+        let mut listening = Listening::new(serving, Some(member.clone()));
+        for (traits, accept) in &self.listeners {
+            listening.take_share(member, *traits, *accept, &mut cx)?;
         }
-        let sockets = self
-            .datagrams
-            .get(index)
-            .map(|own| std::mem::take(&mut *own.lock().unwrap_or_else(PoisonError::into_inner)));
-        for socket in sockets.into_iter().flatten() {
-            serving.serve_datagrams(socket, &mut cx)?;
+        let mut share = self.shares[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let Share { datagrams, orders } = std::mem::take(&mut *share);
+        drop(share);
+        for (socket, is_passed) in datagrams {
+            listening.serve_datagrams(socket, is_passed, &mut cx)?;
+        }
+        if let Some(orders) = orders {
+            obey(orders, listening, &mut cx)?;
         }
         Ok(reactor)
     }
@@ -224,10 +296,13 @@ struct Observer {
 
 impl<A: 'static> Handler<Owner<A>> for Observer {
     fn ready(&mut self, cx: &mut Cx<'_, Owner<A>>) -> io::Result<()> {
-        let Some(group) = &cx.app.group else { return Ok(()) };
+        let Owner { group: Some(group), handover, .. } = &*cx.app else { return Ok(()) };
+        // A new program may have them.
+        let is_intended = handover.as_ref().is_some_and(|it| it.has_released());
+        let has_none = self.has_listeners && group.listeners() == 0;
         if group.running() == 0 {
             cx.stop();
-        } else if self.has_listeners && group.listeners() == 0 && !group.is_stopping() {
+        } else if has_none && !is_intended && !group.is_stopping() {
             stop_gracefully(&"the last listener has ended", &mut cx.outside());
             cx.app.has_no_listener = true;
         }
@@ -236,7 +311,10 @@ impl<A: 'static> Handler<Owner<A>> for Observer {
 }
 
 /// Carries out the signals of a server with several loops.
-struct AllLoops;
+struct AllLoops {
+    /// A signal has told the server to stop. Loops that were handed over wind down by themselves.
+    is_told: bool,
+}
 
 /// Asks a loop for its counters, which the owner gets. Returns how many loops will answer.
 fn ask<A: 'static, B: 'static>(
@@ -269,13 +347,32 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
         *tally = Tally { round, left, sum: Counters::default() };
     }
 
-    fn is_stopping(&self, cx: &LoopCx<'_, Owner<A>>) -> bool {
-        cx.app.group.as_ref().is_none_or(Group::is_stopping)
+    fn is_stopping(&self, _cx: &LoopCx<'_, Owner<A>>) -> bool {
+        self.is_told
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, Owner<A>>) {
-        cx.app.manager.stopping("connections finish");
+        self.is_told = true;
+        let handover = cx.app.handover.clone();
+        if !handover.as_ref().is_some_and(|it| it.has_begun()) {
+            cx.app.manager.stopping("connections finish");
+        }
+        if cx.app.group.as_ref().is_some_and(Group::is_stopping) {
+            // They had more time, for the connections that were not handed over.
+            info!("{why}: the connections that are left have {STOP_TIMEOUT:?} to finish");
+            let stop = |cx: &mut LoopCx<'_, Owner<A>>| {
+                cx.app.group.iter().for_each(Group::stop);
+            };
+            if let Err(error) = cx.after(STOP_TIMEOUT, stop) {
+                warn!("stopping at once: {error}");
+                stop(cx);
+            }
+            return;
+        }
         stop_gracefully(why, cx);
+        if let Some(handover) = handover {
+            handover.break_off(cx);
+        }
     }
 
     fn stop(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {
@@ -290,8 +387,26 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
         cx.app.manager.ready();
     }
 
-    fn hand_over(&mut self, _cx: &mut LoopCx<'_, Owner<A>>) {
-        warn!("no new program is started: only a server with --threads 1 hands over");
+    fn hand_over(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {
+        match cx.app.handover.clone() {
+            Some(handover) => handover.start(cx),
+            None => warn!("no new program is started: this one has not started itself"),
+        }
+    }
+}
+
+/// The loops of a group, which are stopped together.
+struct WholeGroup;
+
+impl<A: 'static> Whole<Owner<A>> for WholeGroup {
+    fn is_stopping(&self, cx: &LoopCx<'_, Owner<A>>) -> bool {
+        cx.app.group.as_ref().is_none_or(Group::is_stopping)
+    }
+
+    fn stop_gracefully(&self, patience: Duration, cx: &mut LoopCx<'_, Owner<A>>) {
+        if let Some(group) = &cx.app.group {
+            group.stop_gracefully(patience);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use reactor::{
 };
 
 use crate::args::ServerArgs;
-use crate::handover::{Handover, Predecessor};
+use crate::handover::{Handover, Loops, Predecessor, Whole, line, obey};
 use crate::inherited::Inherited;
 use crate::listen::{Endpoint, Socket};
 use crate::listening::Listening;
@@ -60,14 +60,19 @@ where
             }
         })?;
     }
-    if let Some(predecessor) = predecessor {
-        predecessor.replace(Rc::clone(&listening), claims, &mut cx)?;
+    let (orders, received) = line()?;
+    obey(received, listening, &mut cx)?;
+    if let Some(mut predecessor) = predecessor {
+        predecessor.wait()?;
+        claims.settle();
+        predecessor.replace(vec![orders.clone()], &mut cx)?;
     }
     let timeout = args.handover_timeout;
-    let successor = Handover::new(server.name, listening, timeout, Rc::clone(&manager));
+    let loops = Loops { serving: vec![orders], acceptor: None };
+    let successor = Handover::new(server.name, ThisLoop, loops, timeout, Rc::clone(&manager));
     let _ = handover.set(Rc::clone(&successor));
     manager.ready();
-    let result = turn(&mut reactor, || successor.has_begun());
+    let result = turn(&mut reactor, || successor.has_released());
     info!("stopped: {}", Figures(reactor.counters()));
     result
 }
@@ -85,7 +90,7 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
-    let orders = OneLoop::<A, S> {
+    let orders = OneLoop::<A> {
         handover: Rc::default(),
         stays: Some("this loop was prepared for a test"),
         manager: Rc::default(),
@@ -96,14 +101,14 @@ where
 }
 
 /// The loop of a server, and what it listens on.
-type Opened<A, S> = (Reactor<A>, Rc<Listening<A, S>>);
+type Opened<A, S> = (Reactor<A>, Listening<A, S>);
 
 /// Opens the loop of a server, which handles signals and listens.
 fn open<A, S>(
     server: Server,
     args: &ServerArgs,
     application: Application<A, S>,
-    orders: OneLoop<A, S>,
+    orders: OneLoop<A>,
     inherited: Inherited,
 ) -> io::Result<Opened<A, S>>
 where
@@ -212,8 +217,8 @@ pub(crate) fn raise_limit(args: &ServerArgs, others: usize, loops: usize) {
 }
 
 /// Carries out the signals of a server with one loop, which gets them itself.
-struct OneLoop<A: 'static, S> {
-    handover: Rc<OnceCell<Rc<Handover<A, S>>>>,
+struct OneLoop<A: 'static> {
+    handover: Rc<OnceCell<Rc<Handover<A>>>>,
     /// Why no new program can take over.
     stays: Option<&'static str>,
     manager: Rc<ServiceManager>,
@@ -221,7 +226,7 @@ struct OneLoop<A: 'static, S> {
     is_told: bool,
 }
 
-impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
+impl<A: 'static> Orders<A> for OneLoop<A> {
     fn log_counters(&mut self, cx: &mut LoopCx<'_, A>) {
         info!("{}", Figures(cx.counters()));
     }
@@ -263,6 +268,19 @@ impl<A: 'static, S: Session<A> + 'static> Orders<A> for OneLoop<A, S> {
 
     fn stop(&mut self, cx: &mut LoopCx<'_, A>) {
         cx.stop();
+    }
+}
+
+/// A server whose only loop is this one.
+struct ThisLoop;
+
+impl<A> Whole<A> for ThisLoop {
+    fn is_stopping(&self, cx: &LoopCx<'_, A>) -> bool {
+        cx.is_stopping()
+    }
+
+    fn stop_gracefully(&self, patience: Duration, cx: &mut LoopCx<'_, A>) {
+        cx.stop_gracefully(patience);
     }
 }
 

@@ -60,6 +60,11 @@ impl Inbox {
         self.lock().untaken.pop_front()
     }
 
+    /// Returns the connections that wait. The inbox stays open.
+    pub(crate) fn take_all(&self) -> VecDeque<Accepted> {
+        std::mem::take(&mut self.lock().untaken)
+    }
+
     /// Closes the inbox if no connection waits, and returns whether it did. What the acceptor adds after
     /// that goes to another loop.
     fn close_if_empty(&self) -> bool {

@@ -56,6 +56,12 @@ impl GroupListener {
         self.listeners
     }
 
+    /// Returns whether this process removes the file of the Unix socket
+    /// ([`Listener::owns_file`]).
+    pub fn owns_file(&self) -> bool {
+        self.listeners.first().is_some_and(Listener::owns_file)
+    }
+
     /// Returns how its connections reach the loops.
     pub fn accept(&self) -> Accept {
         self.accept

@@ -10,7 +10,7 @@ use crate::group::inbox::Taker;
 use crate::group::shared::Shared;
 use crate::group::watch::OpenListener;
 use crate::net::acceptor::Accepted;
-use crate::{Cx, Interest, LoopCx, Registration, Remote, Role, Token};
+use crate::{Cx, Interest, Listener, LoopCx, Registration, Remote, Role, Token};
 
 /// The place of one loop in its [`Group`](crate::Group). The function that makes the loop gets it, and
 /// may keep a clone of it in the state of the application.
@@ -56,7 +56,7 @@ impl<A: 'static> Member<A> {
         &self,
         listener: usize,
         cx: &mut Cx<'_, A, P>,
-        mut accept: impl FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()> + 'static,
+        accept: impl FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()> + 'static,
     ) -> io::Result<Token> {
         let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         let Some(entrance) = self.shared.entrances.get(listener) else {
@@ -67,11 +67,7 @@ impl<A: 'static> Member<A> {
         match entrance {
             Entrance::Direct(listeners) => {
                 let Some(own) = listeners[self.index].take() else { return refused(twice) };
-                let open = OpenListener::new(&self.shared.watch);
-                own.register(cx, move |accepted, cx| {
-                    let _open = &open;
-                    accept(accepted, cx)
-                })
+                self.accept_from(own, cx, accept)
             }
             Entrance::HandedOver { inboxes, address, .. } => {
                 let (free, inbox) = &inboxes[self.index];
@@ -90,6 +86,41 @@ impl<A: 'static> Member<A> {
                 Ok(token)
             }
         }
+    }
+
+    /// Accepts connections from a socket that this loop alone has, or that it shares with others
+    /// ([`Listener::exclusive`]). It counts as a listener of the group
+    /// ([`Group::listeners`](crate::Group::listeners)). A program that has released a listener to
+    /// another process, which then failed, takes it back so.
+    ///
+    /// # Errors
+    /// As for [`Cx::register`].
+    pub fn accept_from<P>(
+        &self,
+        listener: Listener,
+        cx: &mut Cx<'_, A, P>,
+        mut accept: impl FnMut(Accepted, &mut LoopCx<'_, A>) -> io::Result<()> + 'static,
+    ) -> io::Result<Token> {
+        let open = OpenListener::new(&self.shared.watch);
+        listener.register(cx, move |accepted, cx| {
+            let _open = &open;
+            accept(accepted, cx)
+        })
+    }
+
+    /// Takes all connections that were handed over to this loop and wait for it, each with the number
+    /// of its listener. The limits of the loop do not hold: a program that hands its connections over
+    /// to another process leaves none behind.
+    pub fn take_untaken<P>(&self, cx: &mut Cx<'_, A, P>) -> Vec<(usize, Accepted)> {
+        let mut taken = Vec::new();
+        for (listener, entrance) in self.shared.entrances.iter().enumerate() {
+            let Entrance::HandedOver { inboxes, .. } = entrance else { continue };
+            let untaken = inboxes[self.index].1.take_all();
+            self.shared.seats[self.index].give_up(untaken.len());
+            taken.extend(untaken.into_iter().map(|accepted| (listener, accepted)));
+        }
+        cx.core.counters.taken += taken.len() as u64;
+        taken
     }
 
     /// Stops all loops of the group gracefully: [`Group::stop_gracefully`].

@@ -29,6 +29,7 @@ use crate::group::threads::{Made, Start, run_acceptor, run_member};
 use crate::sys::{self, Process};
 use crate::{Counters, Reactor, Remote, Waker, kernel};
 
+pub use entrance::Entrances;
 pub use listener::GroupListener;
 pub use member::Member;
 pub use options::{Accept, Balance, GroupOptions, Pinning, WhenOneFails};
@@ -136,6 +137,26 @@ impl<A: 'static, R: Send + 'static> Group<A, R> {
         F: Fn(&Member<A>) -> io::Result<Reactor<A>> + Send + Sync + 'static,
         G: Fn(&mut A) -> R + Send + Sync + 'static,
     {
+        Self::start_when(options, listeners, make, finish, || Ok(()))
+    }
+
+    /// Starts the loops as [`start`](Self::start) does, once `ready` returns. It is called on this
+    /// thread when all loops are made and before any runs, so nothing is accepted yet. A program that
+    /// takes over from another one waits there until that accepts nothing more.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), and the error of `ready`; then no loop runs.
+    pub fn start_when<F, G>(
+        options: GroupOptions,
+        listeners: Vec<GroupListener>,
+        make: F,
+        finish: G,
+        ready: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<Self>
+    where
+        F: Fn(&Member<A>) -> io::Result<Reactor<A>> + Send + Sync + 'static,
+        G: Fn(&mut A) -> R + Send + Sync + 'static,
+    {
         if kernel::is_simulated() {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -149,7 +170,18 @@ impl<A: 'static, R: Send + 'static> Group<A, R> {
         let entrances = listeners.into_iter().map(entrance).collect::<io::Result<Vec<_>>>()?;
         let shared = Arc::new(Shared::new(options, entrances));
         let mut loops = Vec::with_capacity(threads);
-        let result = begin(&shared, Arc::new((make, finish)), &mut loops);
+        let begun = begin(&shared, Arc::new((make, finish)), &mut loops);
+        let result = begun.and_then(|acceptor| match ready() {
+            Ok(()) => Ok(acceptor),
+            Err(error) => {
+                if let Some(Waiting { gate, thread }) = acceptor {
+                    drop(gate);
+                    // It has not run.
+                    let _ = thread.join();
+                }
+                Err(error)
+            }
+        });
         let acceptor = match result {
             Ok(acceptor) => acceptor,
             Err(error) => {
@@ -206,6 +238,11 @@ impl<A: 'static, R> Group<A, R> {
     /// accepted and refused.
     pub fn acceptor(&self) -> Option<&Remote> {
         self.shared.acceptor.get()
+    }
+
+    /// Returns the listeners that the acceptor has.
+    pub fn entrances(&self) -> Entrances<A> {
+        Entrances::new(&self.shared)
     }
 
     /// Returns how many loops run.

@@ -9,9 +9,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use log::{error, info};
 
 use crate::group::entrance::Entrance;
-use crate::group::hand_over::HandOver;
 use crate::group::shared::Shared;
-use crate::group::watch::{OpenListener, Running};
+use crate::group::watch::Running;
 use crate::{Counters, LoopLimits, Member, Outcome, Pinning, Reactor, Remote, WhenOneFails, sys};
 
 /// What a thread says once it has made its loop.
@@ -141,18 +140,10 @@ pub(crate) fn run_acceptor<A: 'static>(
 fn make_acceptor<A: 'static>(shared: &Shared<A>) -> io::Result<Reactor> {
     let backend = shared.options.acceptor.open()?;
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, ())?;
-    for entrance in &shared.entrances {
-        let Entrance::HandedOver { balance, listener, .. } = entrance else { continue };
+    for (index, entrance) in shared.entrances.iter().enumerate() {
+        let Entrance::HandedOver { listener, .. } = entrance else { continue };
         let Some(listener) = listener.take() else { continue };
-        let hand_over = HandOver::new(
-            entrance.places(&shared.seats),
-            *balance,
-            Arc::clone(&shared.waiting),
-            OpenListener::new(&shared.watch),
-        );
-        let mut cx = reactor.cx();
-        let token = listener.register_for(&mut cx, hand_over)?;
-        shared.waiting.add(cx.waker_of(token));
+        shared.admit(index, listener, &mut reactor.cx())?;
     }
     Ok(reactor)
 }

@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use reactor::{Cx, Token};
 
-use super::new::Given;
+use super::sockets::Given;
 use super::wire::{Frame, VERSION};
 
 /// What is said to the new program.
 #[derive(Default)]
 pub(super) struct Channel {
-    pub(super) me: Option<Token>,
     outgoing: VecDeque<Outgoing>,
-    /// The connections that have no answer, by the numbers that the frames have.
-    pub(super) away: HashMap<u64, Token>,
+    /// The connections that have no answer, with the loops that have them, by the numbers that the
+    /// frames have.
+    pub(super) away: HashMap<u64, (usize, Token)>,
     last: u64,
     /// The last frame is in `outgoing`.
     pub(super) is_done: bool,
@@ -44,17 +44,17 @@ impl Channel {
         self.say(&Frame::AllSockets, None)
     }
 
-    /// Gives a connection away.
+    /// Gives a connection of a loop away.
     pub(super) fn give(
         &mut self,
-        token: Token,
+        connection: (usize, Token),
         descriptor: OwnedFd,
         state: Vec<u8>,
     ) -> io::Result<()> {
         let id = self.last + 1;
         self.say(&Frame::Connection { id, state }, Some(descriptor))?;
         self.last = id;
-        self.away.insert(id, token);
+        self.away.insert(id, connection);
         Ok(())
     }
 

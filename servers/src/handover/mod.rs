@@ -4,7 +4,7 @@
 //! ```text
 //! old program                                   new program
 //! SIGUSR2: starts it  ───────────────────────>  connects to the socket named in MYEVENT_HANDOVER
-//! Hello, Socket ..., AllSockets  ────────────>  takes the sockets, makes its loop
+//! Hello, Socket ..., AllSockets  ────────────>  takes the sockets, makes its loops
 //!                     <───────────────────────  Ready
 //! accepts nothing more; Begin  ──────────────>  accepts
 //! Connection ...  ───────────────────────────>  goes on with it
@@ -14,15 +14,25 @@
 //!
 //! Whatever fails before the end, the old program goes on with what the new one has not taken. Each
 //! side checks that the other is the process that it expects, or of the same user.
+//!
+//! In each program, one loop talks to the other program: the only one, or that which watches over
+//! several. It asks the loops that serve, and they answer ([`order`]), so the number of loops and the
+//! way in which they accept may differ between the two programs.
 
 mod channel;
+mod loops;
 mod new;
 mod old;
+mod order;
+mod sockets;
+mod successor;
 mod wire;
 
-pub(crate) use new::{Given, Predecessor};
+pub(crate) use loops::{Loops, Whole};
+pub(crate) use new::Predecessor;
 pub(crate) use old::Handover;
-pub(crate) use wire::Traits;
+pub(crate) use order::{Order, Sockets, SocketsOrder, line, obey, obey_for_sockets};
+pub(crate) use sockets::{AcceptorSockets, Given, Traits};
 
 /// The variable that names the socket of the old program to the new one.
 const VARIABLE: &str = "MYEVENT_HANDOVER";

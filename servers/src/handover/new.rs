@@ -1,5 +1,6 @@
 //! The side of the new program.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -9,24 +10,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::{info, warn};
-use protocol::Session;
 use reactor::{
-    Accepted, Credentials, Cx, Handler, Interest, LoopCx, Reason, Registration, receive_descriptors,
+    Credentials, Cx, Handler, Interest, LoopCx, Reason, Registration, Sender, receive_descriptors,
 };
 
 use super::VARIABLE;
-use super::wire::{Frame, Incoming, Traits, VERSION};
-use crate::inherited::Claims;
-use crate::listening::Listening;
+use super::order::{Arrival, Order, Restored, line};
+use super::sockets::Given;
+use super::wire::{Frame, Incoming, VERSION};
 
 /// How long the old program may take for each answer. It answers at once unless its loop is blocked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A socket of the old program, or of one that goes on.
-pub(crate) struct Given {
-    pub(crate) traits: Traits,
-    pub(crate) descriptor: OwnedFd,
-}
 
 /// The program that this one replaces.
 pub(crate) struct Predecessor {
@@ -120,38 +114,45 @@ impl Predecessor {
     }
 
     /// Says that this program could serve, and waits until the old one accepts nothing more. From
-    /// then on, this program is responsible. The loop `cx` then goes on with the connections.
+    /// then on, this program is responsible.
     ///
     /// # Errors
     /// When the old program has given up.
-    pub(crate) fn replace<A, S>(
-        mut self,
-        listening: Rc<Listening<A, S>>,
-        claims: Claims,
-        cx: &mut LoopCx<'_, A>,
-    ) -> io::Result<()>
-    where
-        A: 'static,
-        S: Session<A> + 'static,
-    {
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
         self.stream.write_all(&Frame::Ready.encode()?)?;
-        match self.next()? {
-            (Frame::Begin, _) => info!("this program takes over from the one that started it"),
-            (frame, _) => return Err(unexpected(&frame)),
+        match self.next()?.0 {
+            Frame::Begin => {
+                info!("this program takes over from the one that started it");
+                Ok(())
+            }
+            frame => Err(unexpected(&frame)),
         }
-        claims.settle();
+    }
+
+    /// Passes the connections of the old program on to `loops`, in turn. The loop of `cx` talks to it.
+    ///
+    /// # Errors
+    /// When the kernel refuses to watch the socket.
+    pub(crate) fn replace<B: 'static>(
+        self,
+        loops: Vec<Sender<Order>>,
+        cx: &mut LoopCx<'_, B>,
+    ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
-        let heir = Heir {
-            listening,
-            incoming: self.incoming,
-            answers: VecDeque::new(),
-            taken: 0,
-            refused: 0,
-        };
-        // Frames may have arrived with `Begin`.
+        let (reply, replies) = line()?;
+        let answers = Rc::new(RefCell::new(Answers::default()));
+        let heir =
+            Heir { loops, next: 0, reply, incoming: self.incoming, answers: Rc::clone(&answers) };
         let token = cx.register(self.stream.into(), Registration::new(Interest::BOTH), heir)?;
+        // Frames may have arrived with `Begin`.
         cx.wake(token);
-        Ok(())
+        let settle = move |restored: Option<Restored>, cx: &mut LoopCx<'_, B>| {
+            if let Some(restored) = restored {
+                answers.borrow_mut().settle(restored);
+                cx.wake(token);
+            }
+        };
+        replies.register(cx, settle).map(drop)
     }
 }
 
@@ -160,32 +161,19 @@ fn unexpected(frame: &Frame) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Goes on with the connections of the old program.
-struct Heir<A: 'static, S> {
-    listening: Rc<Listening<A, S>>,
-    incoming: Incoming,
+/// What the old program is answered about its connections.
+#[derive(Default)]
+struct Answers {
     /// What has not been sent.
-    answers: VecDeque<u8>,
+    unsent: VecDeque<u8>,
     taken: usize,
     refused: usize,
 }
 
-impl<A: 'static, S: Session<A> + 'static> Heir<A, S> {
-    /// Goes on with a connection. Returns the answer.
-    fn take(
-        &mut self,
-        id: u64,
-        state: &[u8],
-        descriptor: Option<OwnedFd>,
-        cx: &mut Cx<'_, A>,
-    ) -> Frame {
-        let lost = || io::Error::other("its descriptor was lost: this process may open too few");
-        let taken = descriptor
-            .ok_or_else(lost)
-            .and_then(Accepted::from_fd)
-            .and_then(|accepted| self.listening.restore(accepted, state, &mut cx.outside()));
-        match taken {
-            Ok(_) => {
+impl Answers {
+    fn settle(&mut self, Restored { id, result }: Restored) {
+        let answer = match result {
+            Ok(()) => {
                 self.taken += 1;
                 Frame::Taken { id }
             }
@@ -195,17 +183,44 @@ impl<A: 'static, S: Session<A> + 'static> Heir<A, S> {
                 warn!("a connection was not taken over: {error}");
                 Frame::Refused { id }
             }
+        };
+        // It has a number, which is not too large.
+        self.unsent.extend(answer.encode().unwrap_or_default());
+    }
+}
+
+/// Passes the connections of the old program on to the loops of this one.
+struct Heir {
+    loops: Vec<Sender<Order>>,
+    /// The loop that gets the next connection.
+    next: usize,
+    /// Where the loops answer.
+    reply: Sender<Restored>,
+    incoming: Incoming,
+    answers: Rc<RefCell<Answers>>,
+}
+
+impl Heir {
+    /// Passes a connection on to the next loop.
+    fn pass_on(&mut self, id: u64, state: Vec<u8>, descriptor: Option<OwnedFd>) {
+        let lost = || io::Error::other("its descriptor was lost: this process may open too few");
+        let passed = descriptor.ok_or_else(lost).and_then(|descriptor| {
+            let place = self.next % self.loops.len().max(1);
+            self.next = place + 1;
+            let gone = || io::Error::other("there is no loop");
+            let order = Order::Restore(Arrival { id, state, descriptor }, self.reply.clone());
+            Ok(self.loops.get(place).ok_or_else(gone)?.try_send(order)?)
+        });
+        if let Err(error) = passed {
+            self.answers.borrow_mut().settle(Restored { id, result: Err(error) });
         }
     }
 
     /// Handles all frames that have arrived.
-    fn handle(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+    fn handle<B>(&mut self, cx: &mut Cx<'_, B>) -> io::Result<()> {
         while let Some((frame, descriptor)) = self.incoming.next()? {
             match frame {
-                Frame::Connection { id, state } => {
-                    let answer = self.take(id, &state, descriptor, cx).encode()?;
-                    self.answers.extend(answer);
-                }
+                Frame::Connection { id, state } => self.pass_on(id, state, descriptor),
                 Frame::Done => {
                     cx.end(Reason::Finished);
                     return Ok(());
@@ -217,8 +232,8 @@ impl<A: 'static, S: Session<A> + 'static> Heir<A, S> {
     }
 }
 
-impl<A: 'static, S: Session<A> + 'static> Handler<A> for Heir<A, S> {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+impl<B: 'static> Handler<B> for Heir {
+    fn ready(&mut self, cx: &mut Cx<'_, B>) -> io::Result<()> {
         loop {
             self.handle(cx)?;
             match self.incoming.receive(|room| cx.receive_descriptors(room, 1))? {
@@ -230,19 +245,20 @@ impl<A: 'static, S: Session<A> + 'static> Handler<A> for Heir<A, S> {
                 None => break,
             }
         }
-        while let (bytes @ [_, ..], _) = self.answers.as_slices() {
+        let mut answers = self.answers.borrow_mut();
+        while let (bytes @ [_, ..], _) = answers.unsent.as_slices() {
             match cx.write(&[io::IoSlice::new(bytes)])? {
-                Some(count) => _ = self.answers.drain(..count),
+                Some(count) => _ = answers.unsent.drain(..count),
                 None => break,
             }
         }
-        let waits = !self.answers.is_empty();
+        let waits = !answers.unsent.is_empty();
         cx.set_interest(if waits { Interest::BOTH } else { Interest::READ });
         Ok(())
     }
 
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, A>) {
-        let Self { taken, refused, .. } = *self;
+    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, B>) {
+        let Answers { taken, refused, .. } = *self.answers.borrow();
         match reason {
             Reason::Finished => {
                 info!("taken over: {taken} connections, {refused} stay with the old")

@@ -12,27 +12,28 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
-use protocol::Session;
-use reactor::{Credentials, Cx, Departure, Handler, Interest, LoopCx, Reason, Registration, Token};
+use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Sender, Token};
 
 use super::VARIABLE;
 use super::channel::Channel;
-use super::new::Given;
-use super::wire::{Frame, Incoming};
-use crate::listening::Listening;
+use super::loops::{Loops, Whole};
+use super::order::{Answer, Ask, Report, line};
+use super::sockets::Given;
+use super::successor::{Door, Successor};
+use super::wire::Frame;
 use crate::service_manager::ServiceManager;
 
-/// How many connections wait for an answer of the new program at a time.
-const AWAY_MAX: usize = 16;
 /// How often the loop looks whether the new program still runs.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long connections that stay may go on, before the old program ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Hands a server with one loop over to a new program.
-pub(crate) struct Handover<A: 'static, S> {
+/// Hands a server over to a new program. It lives on the loop that talks to that program, whose state
+/// is `B`.
+pub(crate) struct Handover<B: 'static> {
     server: &'static str,
-    listening: Rc<Listening<A, S>>,
+    whole: Box<dyn Whole<B>>,
+    loops: Loops,
     program: Option<PathBuf>,
     timeout: Duration,
     manager: Rc<ServiceManager>,
@@ -43,11 +44,11 @@ pub(crate) struct Handover<A: 'static, S> {
 enum Progress {
     /// No new program was started.
     Idle,
-    /// A new program was started, and is to be ready in time.
-    Started(Attempt),
-    /// The new program accepts connections, and gets those of this one. The sockets are kept for the
-    /// case that it fails.
-    Begun(Attempt, Vec<Given>),
+    /// A new program was started.
+    Going(Box<Attempt>),
+    /// The new program has failed, and the loops take their sockets back. So many have not answered,
+    /// and this source gets the answers.
+    Resuming(usize, Token),
     /// The new program has everything that could be handed over.
     Done,
 }
@@ -55,35 +56,106 @@ enum Progress {
 /// A new program.
 struct Attempt {
     child: Child,
+    /// When it has to have answered, or the loops, whichever is waited for.
     until: Instant,
     /// The socket on which it connects.
     door: Token,
     /// The connection to it.
-    channel: Option<Token>,
+    successor: Option<Token>,
+    channel: Rc<RefCell<Channel>>,
+    /// Where the loops answer, and the source of it.
+    reports: Sender<Report>,
+    listening: Token,
+    stage: Stage,
 }
 
-impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
-    /// Prepares for handing `listening` over. A new program has `timeout` to come up.
+enum Stage {
+    /// It is to connect.
+    Starting,
+    /// It has connected. So many loops are to say which sockets they have.
+    Gathering { left: usize, sockets: Vec<Given> },
+    /// It has the sockets, and is to say that it is ready.
+    Offered,
+    /// So many loops are to end their sockets: first that which accepts for the others.
+    Releasing { left: usize, is_acceptor: bool },
+    /// It accepts connections, and gets those of this one. So many loops have others left.
+    HandingOver { left: usize, departed: usize, stayed: usize },
+}
+
+impl Attempt {
+    /// Returns whether the new program is responsible.
+    fn has_begun(&self) -> bool {
+        matches!(self.stage, Stage::HandingOver { .. })
+    }
+
+    /// Returns whether loops have ended sockets.
+    fn has_released(&self) -> bool {
+        matches!(self.stage, Stage::Releasing { .. } | Stage::HandingOver { .. })
+    }
+
+    /// Returns whether the new program has nothing to answer.
+    fn owes_nothing(&self) -> bool {
+        self.has_begun() && self.channel.borrow().away.is_empty()
+    }
+
+    /// Sends what is in the channel.
+    fn flush<B>(&self, cx: &mut LoopCx<'_, B>) {
+        self.successor.into_iter().for_each(|successor| cx.wake(successor));
+    }
+
+    /// Ends the new program. It may run and not be the one that is expected, and must not accept
+    /// beside this one.
+    fn end_child(&mut self) {
+        let child = &mut self.child;
+        if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
+            warn!("process {} cannot be ended: {error}", child.id());
+        }
+    }
+}
+
+impl<B: 'static> Handover<B> {
+    /// Prepares for handing `loops` over, which make up `whole`. A new program has `timeout` to come
+    /// up.
     pub(crate) fn new(
         server: &'static str,
-        listening: Rc<Listening<A, S>>,
+        whole: impl Whole<B> + 'static,
+        loops: Loops,
         timeout: Duration,
         manager: Rc<ServiceManager>,
     ) -> Rc<Self> {
         // Later, the file may have been replaced, and then the system has no path of it.
         let program = std::env::current_exe().ok();
         let progress = RefCell::new(Progress::Idle);
-        Rc::new(Self { server, listening, program, timeout, manager, progress })
+        let whole = Box::new(whole);
+        Rc::new(Self { server, whole, loops, program, timeout, manager, progress })
     }
 
-    /// Returns whether a new program is responsible: this one has no listener, and that is intended.
+    /// Returns whether a new program is responsible.
     pub(crate) fn has_begun(&self) -> bool {
-        matches!(&*self.progress.borrow(), Progress::Begun(..) | Progress::Done)
+        match &*self.progress.borrow() {
+            Progress::Going(attempt) => attempt.has_begun(),
+            Progress::Idle | Progress::Resuming(..) => false,
+            Progress::Done => true,
+        }
+    }
+
+    /// Returns whether it is intended that this program has no listener.
+    pub(crate) fn has_released(&self) -> bool {
+        match &*self.progress.borrow() {
+            Progress::Going(attempt) => attempt.has_released(),
+            Progress::Idle => false,
+            Progress::Resuming(..) | Progress::Done => true,
+        }
+    }
+
+    /// Returns whether the server was told to stop.
+    pub(super) fn is_stopping(&self, cx: &LoopCx<'_, B>) -> bool {
+        self.whole.is_stopping(cx)
     }
 
     /// Starts a new program, with the arguments of this one.
-    pub(crate) fn start(self: &Rc<Self>, cx: &mut LoopCx<'_, A>) {
-        if cx.is_stopping() || !matches!(&*self.progress.borrow(), Progress::Idle) {
+    pub(crate) fn start(self: &Rc<Self>, cx: &mut LoopCx<'_, B>) {
+        if self.is_stopping(cx) || !matches!(&*self.progress.borrow(), Progress::Idle) {
             warn!("no new program is started: this one stops, or one takes over already");
             return;
         }
@@ -92,13 +164,13 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
                 let (process, timeout) = (attempt.child.id(), self.timeout);
                 info!("started process {process}, which is to take over within {timeout:?}");
                 self.manager.reloading();
-                *self.progress.borrow_mut() = Progress::Started(attempt);
+                *self.progress.borrow_mut() = Progress::Going(Box::new(attempt));
             }
             Err(failure) => error!("cannot start a new program, and this one goes on: {failure}"),
         }
     }
 
-    fn try_start(self: &Rc<Self>, cx: &mut LoopCx<'_, A>) -> io::Result<Attempt> {
+    fn try_start(self: &Rc<Self>, cx: &mut LoopCx<'_, B>) -> io::Result<Attempt> {
         let Some(program) = &self.program else {
             return Err(io::Error::other("the path of this program is unknown"));
         };
@@ -106,10 +178,24 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         let name =
             format!("{}-handover-{}-{:x}", self.server, std::process::id(), fastrand::u64(..));
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-        listener.set_nonblocking(true)?;
-        let descriptor = listener.try_clone()?.into();
-        let door = Door { listener, handover: Rc::clone(self) };
-        let door = cx.register(descriptor, Registration::new(Interest::READ), door)?;
+        let (reports, listening) = line()?;
+        let handover = Rc::clone(self);
+        let listening = listening.register(cx, move |report, cx| {
+            report.into_iter().for_each(|report| handover.heed(report, cx));
+        })?;
+        let door = Door::open(listener, self, cx).inspect_err(|_| cx.close(listening))?;
+        let child = self.spawn(program, name).inspect_err(|_| {
+            cx.close(door);
+            cx.close(listening);
+        })?;
+        let until = cx.now() + self.timeout;
+        let (channel, stage) = (Rc::default(), Stage::Starting);
+        let handover = Rc::clone(self);
+        cx.after(CHECK_INTERVAL, move |cx| handover.check(cx))?;
+        Ok(Attempt { child, until, door, successor: None, channel, reports, listening, stage })
+    }
+
+    fn spawn(&self, program: &PathBuf, name: String) -> io::Result<Child> {
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let mut command = Command::new(program);
         command.args(arguments).env(VARIABLE, name);
@@ -117,279 +203,255 @@ impl<A: 'static, S: Session<A> + 'static> Handover<A, S> {
         for variable in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
             command.env_remove(variable);
         }
-        let child = command.spawn();
-        let child = child.inspect_err(|_| cx.close(door)).map_err(|failure| {
+        command.spawn().map_err(|failure| {
             io::Error::new(failure.kind(), format!("{}: {failure}", program.display()))
-        })?;
-        let handover = Rc::clone(self);
-        cx.after(CHECK_INTERVAL, move |cx| handover.check(cx))?;
-        Ok(Attempt { child, until: cx.now() + self.timeout, door, channel: None })
+        })
     }
 
     /// Looks whether the new program still runs, and answers in time.
-    fn check(self: Rc<Self>, cx: &mut LoopCx<'_, A>) {
-        let failure = match &mut *self.progress.borrow_mut() {
-            Progress::Started(attempt) | Progress::Begun(attempt, _) => {
-                match attempt.child.try_wait() {
-                    Ok(Some(status)) => Some(format!("it has ended with {status}")),
-                    Ok(None) if cx.now() >= attempt.until => {
-                        Some(format!("it has not answered within {:?}", self.timeout))
-                    }
-                    Ok(None) => None,
-                    Err(error) => Some(format!("it cannot be waited for: {error}")),
-                }
+    fn check(self: Rc<Self>, cx: &mut LoopCx<'_, B>) {
+        let mut progress = self.progress.borrow_mut();
+        let Progress::Going(attempt) = &mut *progress else { return };
+        if attempt.owes_nothing() {
+            attempt.until = cx.now() + self.timeout;
+        }
+        let failure = match attempt.child.try_wait() {
+            Ok(Some(status)) => Some(format!("it has ended with {status}")),
+            Ok(None) if cx.now() >= attempt.until => {
+                Some(format!("it has not answered within {:?}", self.timeout))
             }
-            Progress::Idle | Progress::Done => return,
+            Ok(None) => None,
+            Err(error) => Some(format!("it cannot be waited for: {error}")),
         };
         if let Some(failure) = failure {
-            if self.has_begun() {
+            if attempt.has_begun() {
                 // It may have taken connections, and its last answers are still to be read. The end
                 // of its channel follows.
                 error!("the new program is ended: {failure}");
-                self.end_child();
+                attempt.end_child();
             } else {
+                drop(progress);
                 self.fail(&failure, cx);
             }
             return;
         }
+        drop(progress);
         let handover = Rc::clone(&self);
         if let Err(error) = cx.after(CHECK_INTERVAL, move |cx| handover.check(cx)) {
             self.fail(&error, cx);
         }
     }
 
-    /// Talks to the new program, which has connected.
-    fn meet(self: &Rc<Self>, stream: UnixStream, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
+    /// Talks to the new program, which has connected: asks the loops for the sockets that it gets.
+    pub(super) fn meet(
+        self: &Rc<Self>,
+        stream: UnixStream,
+        cx: &mut LoopCx<'_, B>,
+    ) -> io::Result<()> {
         let peer = Credentials::of_peer(&stream)?;
         let mut progress = self.progress.borrow_mut();
         let attempt = match &mut *progress {
-            Progress::Started(attempt) if attempt.channel.is_none() => attempt,
+            Progress::Going(attempt) if attempt.successor.is_none() => attempt,
             _ => return Err(io::Error::other("no new program is expected")),
         };
         if peer.pid != Some(attempt.child.id()) {
             return Err(io::Error::other("it is not the process that was started"));
         }
-        let channel = Rc::new(RefCell::new(Channel::default()));
-        let sockets = self.listening.duplicates(cx)?;
-        channel.borrow_mut().greet(self.server, sockets)?;
-        let heir = Successor {
-            handover: Rc::clone(self),
-            incoming: Incoming::new(),
-            channel: Rc::clone(&channel),
-        };
-        let token = cx.register(stream.into(), Registration::new(Interest::BOTH), heir)?;
-        attempt.channel = Some(token);
-        channel.borrow_mut().me = Some(token);
+        let successor = Successor::new(Rc::clone(self), Rc::clone(&attempt.channel));
+        let token = cx.register(stream.into(), Registration::new(Interest::BOTH), successor)?;
+        attempt.successor = Some(token);
+        let left = self.loops.ask_all(Ask::Duplicates, &attempt.reports)?;
+        attempt.stage = Stage::Gathering { left, sockets: Vec::new() };
         Ok(())
     }
 
     /// Records that the new program has answered, so that its time begins anew.
-    fn note_answer(&self, cx: &LoopCx<'_, A>) {
-        if let Progress::Started(attempt) | Progress::Begun(attempt, _) =
-            &mut *self.progress.borrow_mut()
-        {
+    pub(super) fn note_answer(&self, cx: &LoopCx<'_, B>) {
+        if let Progress::Going(attempt) = &mut *self.progress.borrow_mut() {
             attempt.until = cx.now() + self.timeout;
         }
     }
 
-    /// Stops accepting, since the new program is ready, and hands the connections over.
-    fn begin(
-        self: &Rc<Self>,
-        channel: &Rc<RefCell<Channel>>,
-        cx: &mut LoopCx<'_, A>,
-    ) -> io::Result<()> {
-        if cx.is_stopping() {
+    /// Stops accepting, since the new program is ready.
+    pub(super) fn release(&self, cx: &mut LoopCx<'_, B>) -> io::Result<()> {
+        if self.is_stopping(cx) {
             return Err(io::Error::other("this program was told to stop meanwhile"));
         }
-        let duplicates = self.listening.duplicates(cx)?;
-        let attempt = match self.progress.replace(Progress::Idle) {
-            Progress::Started(attempt) => attempt,
-            other => {
-                *self.progress.borrow_mut() = other;
-                return Err(io::Error::other("it says twice that it is ready"));
-            }
+        let mut progress = self.progress.borrow_mut();
+        let Progress::Going(attempt) = &mut *progress else {
+            return Err(io::Error::other("no new program is expected"));
         };
+        if !matches!(attempt.stage, Stage::Offered) {
+            return Err(io::Error::other("it says at the wrong time that it is ready"));
+        }
         cx.close(attempt.door);
-        *self.progress.borrow_mut() = Progress::Begun(attempt, duplicates);
-        self.listening.release(cx);
-        channel.borrow_mut().say(&Frame::Begin, None)?;
-        let (handover, channel) = (Rc::clone(self), Rc::clone(channel));
-        cx.hand_over(AWAY_MAX, move |departure, cx| handover.depart(departure, &channel, cx))
+        attempt.stage = match self.loops.ask_acceptor(Ask::Release, &attempt.reports)? {
+            0 => {
+                let left = self.loops.ask_serving(Ask::Release, &attempt.reports)?;
+                Stage::Releasing { left, is_acceptor: false }
+            }
+            left => Stage::Releasing { left, is_acceptor: true },
+        };
+        Ok(())
     }
 
-    /// Gives a connection to the new program, or ends this one when there are no more.
+    /// Heeds the answer of a loop.
+    fn heed(self: &Rc<Self>, report: Report, cx: &mut LoopCx<'_, B>) {
+        let mut progress = self.progress.borrow_mut();
+        let result = match &mut *progress {
+            Progress::Going(attempt) => self.go_on(attempt, report, cx),
+            Progress::Resuming(left, listening) => {
+                if matches!(report.answer, Answer::Resumed) {
+                    *left -= 1;
+                }
+                if *left == 0 {
+                    cx.close(*listening);
+                    *progress = Progress::Idle;
+                }
+                Ok(())
+            }
+            Progress::Idle | Progress::Done => Ok(()),
+        };
+        drop(progress);
+        if let Err(failure) = result {
+            self.fail(&failure, cx);
+        }
+    }
+
+    /// Goes on with an attempt after the answer of a loop.
+    fn go_on(
+        &self,
+        attempt: &mut Attempt,
+        report: Report,
+        cx: &mut LoopCx<'_, B>,
+    ) -> io::Result<()> {
+        match (report.answer, &mut attempt.stage) {
+            (Answer::Duplicates(given), Stage::Gathering { left, sockets }) => {
+                sockets.extend(given?);
+                *left -= 1;
+                if *left == 0 {
+                    let sockets = std::mem::take(sockets);
+                    attempt.channel.borrow_mut().greet(self.server, sockets)?;
+                    attempt.stage = Stage::Offered;
+                    attempt.flush(cx);
+                }
+            }
+            (Answer::Released(result), Stage::Releasing { left, is_acceptor }) => {
+                result?;
+                *left -= 1;
+                if *left == 0 && *is_acceptor {
+                    *left = self.loops.ask_serving(Ask::Release, &attempt.reports)?;
+                    *is_acceptor = false;
+                } else if *left == 0 {
+                    self.begin(attempt, cx)?;
+                }
+            }
+            (Answer::Departure(departure), Stage::HandingOver { .. }) => {
+                self.depart(report.index, departure, attempt, cx);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Makes the new program responsible, and hands the connections of all loops over.
+    fn begin(&self, attempt: &mut Attempt, cx: &mut LoopCx<'_, B>) -> io::Result<()> {
+        attempt.channel.borrow_mut().say(&Frame::Begin, None)?;
+        let left = self.loops.hand_over(&attempt.reports)?;
+        attempt.stage = Stage::HandingOver { left, departed: 0, stayed: 0 };
+        attempt.flush(cx);
+        Ok(())
+    }
+
+    /// Gives a connection to the new program, or says that there are no more.
     fn depart(
-        self: &Rc<Self>,
+        &self,
+        index: usize,
         departure: Departure,
-        channel: &RefCell<Channel>,
-        cx: &mut LoopCx<'_, A>,
+        attempt: &mut Attempt,
+        cx: &mut LoopCx<'_, B>,
     ) {
-        let mut channel = channel.borrow_mut();
+        let Stage::HandingOver { left, departed, stayed } = &mut attempt.stage else { return };
+        let mut channel = attempt.channel.borrow_mut();
         match departure {
             Departure::Connection { token, descriptor, state } => {
-                if let Err(error) = channel.give(token, descriptor, state) {
+                if let Err(error) = channel.give((index, token), descriptor, state) {
                     warn!("a connection stays: {error}");
-                    cx.stays(token);
+                    self.loops.stays(index, token);
                 }
             }
-            Departure::Finished { departed, stayed } if self.has_begun() => {
-                info!("handed over: {departed} connections; {stayed} stay here to the end");
-                if let Err(error) = channel.say(&Frame::Done, None) {
-                    warn!("the new program is not told that this was all: {error}");
+            Departure::Finished { departed: more, stayed: others } => {
+                (*left, *departed, *stayed) = (*left - 1, *departed + more, *stayed + others);
+                if *left == 0 {
+                    info!("handed over: {departed} connections; {stayed} stay here to the end");
+                    if let Err(error) = channel.say(&Frame::Done, None) {
+                        warn!("the new program is not told that this was all: {error}");
+                    }
+                    channel.is_done = true;
                 }
-                channel.is_done = true;
             }
-            Departure::Finished { .. } => {}
         }
-        if let Some(me) = channel.me {
-            cx.wake(me);
+        drop(channel);
+        attempt.flush(cx);
+    }
+
+    /// Tells the loop of a connection whether the new program has taken it.
+    pub(super) fn answer(&self, channel: &RefCell<Channel>, id: u64, is_taken: bool) {
+        let Some((index, token)) = channel.borrow_mut().away.remove(&id) else { return };
+        match is_taken {
+            true => self.loops.departed(index, token),
+            false => self.loops.stays(index, token),
         }
     }
 
     /// Ends this program, since the new one has everything.
-    fn finish(&self, cx: &mut LoopCx<'_, A>) {
-        let attempt = self.progress.replace(Progress::Done);
-        if let Progress::Begun(attempt, _) = attempt {
+    pub(super) fn finish(&self, cx: &mut LoopCx<'_, B>) {
+        let progress = self.progress.replace(Progress::Done);
+        if let Progress::Going(attempt) = progress {
             info!("process {} has taken over", attempt.child.id());
         }
-        cx.stop_gracefully(DRAIN_TIMEOUT);
+        self.whole.stop_gracefully(DRAIN_TIMEOUT, cx);
     }
 
     /// Leaves everything to the new program, since this one was told to stop while it handed over.
-    fn abandon(&self) {
-        if let Progress::Begun(attempt, _) = self.progress.replace(Progress::Done) {
+    pub(super) fn abandon(&self) {
+        if let Progress::Going(attempt) = self.progress.replace(Progress::Done) {
             info!("process {} goes on alone", attempt.child.id());
         }
     }
 
-    /// Ends the new program. It may run and not be the one that is expected, and must not accept
-    /// beside this one.
-    fn end_child(&self) {
-        if let Progress::Started(attempt) | Progress::Begun(attempt, _) =
-            &mut *self.progress.borrow_mut()
-        {
-            let child = &mut attempt.child;
-            if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
-                warn!("process {} cannot be ended: {error}", child.id());
-            }
+    /// Ends the talk with the new program, since the server was told to stop. A new program that is
+    /// responsible goes on alone.
+    pub(crate) fn break_off(&self, cx: &mut LoopCx<'_, B>) {
+        if let Progress::Going(attempt) = &*self.progress.borrow() {
+            attempt.successor.into_iter().for_each(|successor| cx.close(successor));
         }
     }
 
     /// Goes on as if no new program had been started.
-    fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
-        self.end_child();
-        let (attempt, released) = match self.progress.replace(Progress::Idle) {
-            Progress::Started(attempt) => (attempt, None),
-            Progress::Begun(attempt, released) => (attempt, Some(released)),
-            other @ (Progress::Idle | Progress::Done) => {
+    pub(super) fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, B>) {
+        let mut attempt = match self.progress.replace(Progress::Idle) {
+            Progress::Going(attempt) => attempt,
+            other => {
                 *self.progress.borrow_mut() = other;
                 return;
             }
         };
-        match cx.is_stopping() {
+        attempt.end_child();
+        match self.is_stopping(cx) {
             true => info!("the new program is ended too: {why}"),
             false => error!("the new program does not take over, and this one goes on: {why}"),
         }
         cx.close(attempt.door);
-        attempt.channel.into_iter().for_each(|channel| cx.close(channel));
-        if let Some(released) = released {
-            cx.stop_handing_over();
-            self.listening.resume(released, cx);
+        attempt.successor.into_iter().for_each(|successor| cx.close(successor));
+        if attempt.has_released() {
+            let left = self.loops.resume(&attempt.reports);
+            *self.progress.borrow_mut() = Progress::Resuming(left, attempt.listening);
+        } else {
+            cx.close(attempt.listening);
         }
-        if !cx.is_stopping() {
+        if !self.is_stopping(cx) {
             self.manager.ready();
         }
-    }
-}
-
-/// The socket on which the new program connects. It does not count as a listener, so a server at its
-/// limit of connections can be replaced.
-struct Door<A: 'static, S> {
-    listener: UnixListener,
-    handover: Rc<Handover<A, S>>,
-}
-
-impl<A: 'static, S: Session<A> + 'static> Handler<A> for Door<A, S> {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        let listener = &self.listener;
-        while let Some((stream, _)) =
-            cx.try_io("accept", Interest::READ, |_| listener.accept().map(Some))?
-        {
-            if let Err(error) = self.handover.meet(stream, &mut cx.outside()) {
-                warn!("a program that wants to take over is refused: {error}");
-            }
-        }
-        Ok(())
-    }
-
-    fn name(&self) -> &'static str {
-        "servers::Handover"
-    }
-}
-
-/// The connection to the new program.
-struct Successor<A: 'static, S> {
-    handover: Rc<Handover<A, S>>,
-    incoming: Incoming,
-    channel: Rc<RefCell<Channel>>,
-}
-
-impl<A: 'static, S: Session<A> + 'static> Successor<A, S> {
-    /// Handles all frames that have arrived.
-    fn handle(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        while let Some((frame, _)) = self.incoming.next()? {
-            self.handover.note_answer(&cx.outside());
-            let mut channel = self.channel.borrow_mut();
-            let away = &mut channel.away;
-            match frame {
-                Frame::Ready => {
-                    drop(channel);
-                    self.handover.begin(&self.channel, &mut cx.outside())?;
-                }
-                Frame::Taken { id } => away.remove(&id).into_iter().for_each(|it| cx.departed(it)),
-                Frame::Refused { id } => away.remove(&id).into_iter().for_each(|it| cx.stays(it)),
-                frame => {
-                    let text = format!("it has sent {frame:?} at the wrong time");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<A: 'static, S: Session<A> + 'static> Handler<A> for Successor<A, S> {
-    fn ready(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        loop {
-            self.handle(cx)?;
-            match self.incoming.receive(|room| cx.receive_descriptors(room, 0))? {
-                Some(true) => {}
-                Some(false) => {
-                    cx.end(Reason::PeerClosed);
-                    return Ok(());
-                }
-                None => break,
-            }
-        }
-        let mut channel = self.channel.borrow_mut();
-        let is_sent = channel.send(cx)?;
-        cx.set_interest(if is_sent { Interest::READ } else { Interest::BOTH });
-        if is_sent && channel.is_done {
-            cx.end(Reason::Finished);
-        }
-        Ok(())
-    }
-
-    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, A>) {
-        match reason {
-            Reason::Finished => self.handover.finish(cx),
-            Reason::Stopped if self.handover.has_begun() => self.handover.abandon(),
-            _ if self.handover.has_begun() && cx.is_stopping() => self.handover.abandon(),
-            reason => self.handover.fail(&reason, cx),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "servers::Handover"
     }
 }

@@ -10,6 +10,8 @@ use std::os::fd::OwnedFd;
 use protocol::{SavedState, State, StateError};
 use reactor::Passed;
 
+use super::sockets::Traits;
+
 /// The version of the protocol between the two programs. It changes whenever a frame changes.
 pub(super) const VERSION: u64 = 1;
 /// The bytes in front of the content: the kind and the length.
@@ -18,17 +20,6 @@ const HEADER: usize = 5;
 const CONTENT_MAX: usize = 64 << 20;
 /// How much is read at a time.
 const READ_SIZE: usize = 64 * 1024;
-
-/// What the new program has to know of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Traits {
-    /// Whether its connections are encrypted.
-    pub(crate) is_encrypted: bool,
-    /// Whether the program that has it removes its file.
-    pub(crate) owns_file: bool,
-    /// Whether the service manager has passed it, and no argument names it.
-    pub(crate) is_passed: bool,
-}
 
 /// What one program says to the other.
 #[derive(Debug, PartialEq, Eq)]
