@@ -18,8 +18,8 @@ use reactor::{
 use crate::args::{Cli, ServerArgs};
 use crate::bound::Bound;
 use crate::handover::{
-    AcceptorSockets, Handover, Loops, Order, Predecessor, SocketsOrder, Traits, Whole, line, obey,
-    obey_for_sockets,
+    AcceptorSockets, Handover, Launch, Loops, Order, Predecessor, SocketsOrder, Traits, Whole,
+    line, obey, obey_for_sockets,
 };
 use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
@@ -81,6 +81,7 @@ where
     S: Session<A> + 'static,
 {
     let args = cli.server.clone();
+    let launch = Launch::new(server.name, args.handover_timeout);
     args.loops.check(args.connections_max())?;
     let manager = Rc::new(ServiceManager::find());
     let owner = Owner {
@@ -131,8 +132,7 @@ where
         predecessor.replace(serving.clone(), &mut reactor.cx())?;
     }
     let loops = Loops { serving, acceptor: oblige_acceptor(&group, traits)? };
-    let timeout = args.handover_timeout;
-    let handover = Handover::new(server.name, WholeGroup, loops, timeout, manager);
+    let handover = Handover::new(launch, WholeGroup, loops, manager);
     reactor.app.handover = Some(handover);
     reactor.app.manager.ready();
     watch(&mut reactor, group)

@@ -16,7 +16,7 @@ use reactor::{
 };
 
 use crate::args::ServerArgs;
-use crate::handover::{Handover, Loops, Predecessor, Whole, line, obey};
+use crate::handover::{Handover, Launch, Loops, Predecessor, Whole, line, obey};
 use crate::inherited::Inherited;
 use crate::listen::{Endpoint, Socket};
 use crate::listening::Listening;
@@ -41,6 +41,7 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
+    let launch = Launch::new(server.name, args.handover_timeout);
     let (others, stays) = (application.descriptors, application.stays);
     let manager = Rc::new(ServiceManager::find());
     let (predecessor, given) = Predecessor::find(server.name)?.unzip();
@@ -67,9 +68,8 @@ where
         claims.settle();
         predecessor.replace(vec![orders.clone()], &mut cx)?;
     }
-    let timeout = args.handover_timeout;
     let loops = Loops { serving: vec![orders], acceptor: None };
-    let successor = Handover::new(server.name, ThisLoop, loops, timeout, Rc::clone(&manager));
+    let successor = Handover::new(launch, ThisLoop, loops, Rc::clone(&manager));
     let _ = handover.set(Rc::clone(&successor));
     manager.ready();
     let result = turn(&mut reactor, || successor.has_released());

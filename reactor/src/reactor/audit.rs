@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::error;
 
+use crate::source::registration::Sharing;
 use crate::{Interest, Reactor, Readiness, Tag, kernel};
 
 /// The longest time from the arrival of data to its event.
@@ -100,6 +101,10 @@ impl<A: 'static> Reactor<A> {
         let Some(own) = self.core.own(tag) else { return false };
         if self.core.is_disputed(tag) {
             // It will be tried again soon without an event.
+            return false;
+        }
+        if self.core.sources.get(tag).is_some_and(|it| it.sharing == Sharing::Competing) {
+            // The event may be that of another loop.
             return false;
         }
         let waits = own.interest.contains(Interest::READ)

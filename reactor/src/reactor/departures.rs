@@ -133,7 +133,9 @@ impl<A: 'static, P> crate::Cx<'_, A, P> {
         let tag = source.tag_in(self.core.home);
         let descriptor = self.core.own(tag).and_then(|own| own.fd.as_ref());
         let duplicate = descriptor.map(OwnedFd::try_clone).transpose()?;
-        if let (Some(_), Some(source)) = (&duplicate, self.core.sources.get_mut(tag)) {
+        if let (Some(_), Some(source)) = (&duplicate, self.core.sources.get_mut(tag))
+            && source.sharing == Sharing::Excluded
+        {
             source.sharing = Sharing::Possible;
         }
         Ok(duplicate)

@@ -20,6 +20,7 @@
 //! way in which they accept may differ between the two programs.
 
 mod channel;
+mod launch;
 mod loops;
 mod new;
 mod old;
@@ -28,6 +29,7 @@ mod sockets;
 mod successor;
 mod wire;
 
+pub(crate) use launch::Launch;
 pub(crate) use loops::{Loops, Whole};
 pub(crate) use new::Predecessor;
 pub(crate) use old::Handover;

@@ -1,21 +1,19 @@
 //! The side of the old program.
 
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Sender, Token};
 
-use super::VARIABLE;
 use super::channel::Channel;
+use super::launch::Launch;
 use super::loops::{Loops, Whole};
 use super::order::{Answer, Ask, Report, line};
 use super::sockets::Given;
@@ -31,11 +29,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Hands a server over to a new program. It lives on the loop that talks to that program, whose state
 /// is `B`.
 pub(crate) struct Handover<B: 'static> {
-    server: &'static str,
+    launch: Launch,
     whole: Box<dyn Whole<B>>,
     loops: Loops,
-    program: Option<PathBuf>,
-    timeout: Duration,
     manager: Rc<ServiceManager>,
     progress: RefCell<Progress>,
 }
@@ -114,20 +110,15 @@ impl Attempt {
 }
 
 impl<B: 'static> Handover<B> {
-    /// Prepares for handing `loops` over, which make up `whole`. A new program has `timeout` to come
-    /// up.
+    /// Prepares for handing `loops` over, which make up `whole`.
     pub(crate) fn new(
-        server: &'static str,
+        launch: Launch,
         whole: impl Whole<B> + 'static,
         loops: Loops,
-        timeout: Duration,
         manager: Rc<ServiceManager>,
     ) -> Rc<Self> {
-        // Later, the file may have been replaced, and then the system has no path of it.
-        let program = std::env::current_exe().ok();
         let progress = RefCell::new(Progress::Idle);
-        let whole = Box::new(whole);
-        Rc::new(Self { server, whole, loops, program, timeout, manager, progress })
+        Rc::new(Self { launch, whole: Box::new(whole), loops, manager, progress })
     }
 
     /// Returns whether a new program is responsible.
@@ -161,7 +152,7 @@ impl<B: 'static> Handover<B> {
         }
         match self.try_start(cx) {
             Ok(attempt) => {
-                let (process, timeout) = (attempt.child.id(), self.timeout);
+                let (process, timeout) = (attempt.child.id(), self.launch.timeout);
                 info!("started process {process}, which is to take over within {timeout:?}");
                 self.manager.reloading();
                 *self.progress.borrow_mut() = Progress::Going(Box::new(attempt));
@@ -171,12 +162,13 @@ impl<B: 'static> Handover<B> {
     }
 
     fn try_start(self: &Rc<Self>, cx: &mut LoopCx<'_, B>) -> io::Result<Attempt> {
-        let Some(program) = &self.program else {
-            return Err(io::Error::other("the path of this program is unknown"));
-        };
         // No other program knows the name, so none has it.
-        let name =
-            format!("{}-handover-{}-{:x}", self.server, std::process::id(), fastrand::u64(..));
+        let name = format!(
+            "{}-handover-{}-{:x}",
+            self.launch.server,
+            std::process::id(),
+            fastrand::u64(..)
+        );
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         let (reports, listening) = line()?;
         let handover = Rc::clone(self);
@@ -184,28 +176,15 @@ impl<B: 'static> Handover<B> {
             report.into_iter().for_each(|report| handover.heed(report, cx));
         })?;
         let door = Door::open(listener, self, cx).inspect_err(|_| cx.close(listening))?;
-        let child = self.spawn(program, name).inspect_err(|_| {
+        let child = self.launch.start(name).inspect_err(|_| {
             cx.close(door);
             cx.close(listening);
         })?;
-        let until = cx.now() + self.timeout;
+        let until = cx.now() + self.launch.timeout;
         let (channel, stage) = (Rc::default(), Stage::Starting);
         let handover = Rc::clone(self);
         cx.after(CHECK_INTERVAL, move |cx| handover.check(cx))?;
         Ok(Attempt { child, until, door, successor: None, channel, reports, listening, stage })
-    }
-
-    fn spawn(&self, program: &PathBuf, name: String) -> io::Result<Child> {
-        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-        let mut command = Command::new(program);
-        command.args(arguments).env(VARIABLE, name);
-        // The service manager's watchdog is meant for the new process then, its sockets are not.
-        for variable in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-            command.env_remove(variable);
-        }
-        command.spawn().map_err(|failure| {
-            io::Error::new(failure.kind(), format!("{}: {failure}", program.display()))
-        })
     }
 
     /// Looks whether the new program still runs, and answers in time.
@@ -213,12 +192,12 @@ impl<B: 'static> Handover<B> {
         let mut progress = self.progress.borrow_mut();
         let Progress::Going(attempt) = &mut *progress else { return };
         if attempt.owes_nothing() {
-            attempt.until = cx.now() + self.timeout;
+            attempt.until = cx.now() + self.launch.timeout;
         }
         let failure = match attempt.child.try_wait() {
             Ok(Some(status)) => Some(format!("it has ended with {status}")),
             Ok(None) if cx.now() >= attempt.until => {
-                Some(format!("it has not answered within {:?}", self.timeout))
+                Some(format!("it has not answered within {:?}", self.launch.timeout))
             }
             Ok(None) => None,
             Err(error) => Some(format!("it cannot be waited for: {error}")),
@@ -268,7 +247,7 @@ impl<B: 'static> Handover<B> {
     /// Records that the new program has answered, so that its time begins anew.
     pub(super) fn note_answer(&self, cx: &LoopCx<'_, B>) {
         if let Progress::Going(attempt) = &mut *self.progress.borrow_mut() {
-            attempt.until = cx.now() + self.timeout;
+            attempt.until = cx.now() + self.launch.timeout;
         }
     }
 
@@ -331,7 +310,7 @@ impl<B: 'static> Handover<B> {
                 *left -= 1;
                 if *left == 0 {
                     let sockets = std::mem::take(sockets);
-                    attempt.channel.borrow_mut().greet(self.server, sockets)?;
+                    attempt.channel.borrow_mut().greet(self.launch.server, sockets)?;
                     attempt.stage = Stage::Offered;
                     attempt.flush(cx);
                 }

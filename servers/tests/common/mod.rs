@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub(crate) mod chain;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
