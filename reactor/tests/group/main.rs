@@ -3,6 +3,7 @@
 mod exclusive;
 mod failing;
 mod handing_over;
+mod passing_on;
 mod stopping;
 
 use std::io::{self, Read, Write};
