@@ -3,79 +3,17 @@
 //! `cargo test` builds the examples. `cargo test --test examples` alone does not, so that
 //! `cargo build --examples` has to come before it.
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Stdio};
 use std::thread;
 
+use program::Program;
 use testkit::{Folder, PATIENCE, process, wait_until};
-
-/// A running example. It is killed on drop.
-struct Example {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Example {
-    fn start(name: &str, args: &[&str]) -> Self {
-        Self::start_with(name, args, Stdio::null())
-    }
-
-    fn start_with(name: &str, args: &[&str], input: Stdio) -> Self {
-        let tests = std::env::current_exe().expect("the path of this program is known");
-        let profile = tests.ancestors().nth(2).expect("tests are two folders below their profile");
-        let path: PathBuf = profile.join("examples").join(name);
-        assert!(path.exists(), "{path:?} is missing: build it with cargo build --examples");
-        let mut child = Command::new(path)
-            .args(args)
-            .stdin(input)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the example starts");
-        let stdout = BufReader::new(child.stdout.take().expect("its output is piped"));
-        let (sender, lines) = mpsc::channel();
-        // It reads until the example ends, so that the example never waits for the test to read.
-        thread::spawn(move || {
-            stdout.lines().map_while(Result::ok).try_for_each(|it| sender.send(it))
-        });
-        Self { child, lines }
-    }
-
-    /// Returns the rest of the next line of its output that begins with `start`.
-    fn line(&self, start: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no line {start:?} came"));
-            if let Some(rest) = line.strip_prefix(start) {
-                return rest.to_owned();
-            }
-        }
-    }
-
-    /// Starts an example that listens. Returns its address too.
-    fn listening(name: &str, more: &[&str]) -> (Self, String) {
-        let example = Self::start(name, &[&["127.0.0.1:0"], more].concat());
-        let address = example.line("listening on ");
-        (example, address)
-    }
-
-    fn terminate(&mut self) -> ExitStatus {
-        process::signal(self.child.id(), "TERM");
-        wait_until("the end of the example", || !process::runs(self.child.id()));
-        self.child.wait().expect("it is a child")
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        // Both fail only when it has ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn connect(address: &str) -> TcpStream {
     let peer = TcpStream::connect(address).expect("the example listens");
@@ -102,7 +40,7 @@ fn read_line(peer: &mut impl BufRead) -> String {
 
 #[test]
 fn tally_counts_one_vote_for_each_sender() {
-    let mut example = Example::start("tally", &["127.0.0.1:0"]);
+    let mut example = Program::start("tally", &["127.0.0.1:0"]);
     let address = example.line("receiving on udp://");
     let voters: Vec<UdpSocket> = (0..3)
         .map(|_| {
@@ -129,7 +67,7 @@ fn tally_counts_one_vote_for_each_sender() {
 
 #[test]
 fn chat_sends_a_line_to_all_others() {
-    let (_chat, address) = Example::listening("chat", &[]);
+    let (_chat, address) = Program::listening("chat", &[]);
     let (first, second) = (connect(&address), connect(&address));
     let (mut first_in, mut second_in) = (BufReader::new(&first), BufReader::new(&second));
     let long = "long ".repeat(100);
@@ -152,9 +90,9 @@ fn chat_sends_a_line_to_all_others() {
 fn chat_client_survives_the_end_of_the_chat_and_sends_what_was_typed_meanwhile() {
     // No connection takes that port while the chat is away.
     let address = testkit::refusing_address().to_string();
-    let mut chat = Example::start("chat", &[&address]);
+    let mut chat = Program::start("chat", &[&address]);
     chat.line("listening on ");
-    let mut member = Example::start_with("chat_client", &[&address], Stdio::piped());
+    let mut member = Program::start_with("chat_client", &[&address], Stdio::piped());
     let mut typed = member.child.stdin.take().expect("its input is piped");
     member.line("connected");
     let other = connect(&address);
@@ -197,7 +135,7 @@ fn proxy_relays_both_directions_and_the_end_of_input() {
         peer.write_all(&all).expect("the other way is open");
         all.len()
     });
-    let (_proxy, address) = Example::listening("proxy", &[&there]);
+    let (_proxy, address) = Program::listening("proxy", &[&there]);
     let mut peer = connect(&address);
     let sent: Vec<u8> = (0..SIZE as u32).map(|it| (it ^ it >> 8) as u8).collect();
     peer.write_all(&sent).expect("it is sent");
@@ -212,7 +150,7 @@ fn proxy_relays_both_directions_and_the_end_of_input() {
 fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let there = upstream.local_addr().expect("it is bound").to_string();
-    let (proxy, address) = Example::listening("proxy", &[&there]);
+    let (proxy, address) = Program::listening("proxy", &[&there]);
     let mut peer = connect(&address);
     let (mut server, _) = upstream.accept().expect("the proxy connects");
     peer.set_nonblocking(true).expect("it is a socket");
@@ -242,7 +180,7 @@ fn proxy_stops_reading_one_side_while_the_other_does_not_read() {
 
 #[test]
 fn json_counts_for_clients_that_send_many_requests() {
-    let (_json, address) = Example::listening("json", &[]);
+    let (_json, address) = Program::listening("json", &[]);
     let requests = "GET /counters HTTP/1.1\r\nHost: a\r\n\r\n\
         POST /counters/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n5\
         POST /counters/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n-7\r\n0\r\n\r\n\
@@ -277,7 +215,7 @@ fn json_serves_curl() {
     if !testkit::has_peer("curl") {
         return;
     }
-    let (_json, address) = Example::listening("json", &[]);
+    let (_json, address) = Program::listening("json", &[]);
     let (list, one) =
         (format!("http://{address}/counters"), format!("http://{address}/counters/a"));
     let cases: [(&[&str], &str, &str); 8] = [
@@ -352,7 +290,7 @@ fn tls_greets_clients_and_reads_its_certificate_again() {
     files.write("client", &files.issuer().client("Ada"));
     let (authority, certificate) = (files.authority(), files.certificate("server"));
     let key = files.key("server");
-    let (server, address) = Example::listening("tls", &[&certificate, &key, &authority]);
+    let (server, address) = Program::listening("tls", &[&certificate, &key, &authority]);
     assert_eq!(s_client(&address, &authority, "grow", &[]), "GROW\n");
     assert_eq!(s_client(&address, &authority, "hello", &[]), "HELLO\n");
     let own = ["-cert", &files.certificate("client"), "-key", &files.key("client")];
@@ -380,7 +318,7 @@ fn reconnect_connects_again_when_its_server_returns() {
     let [.., high, low] = std::process::id().to_be_bytes();
     let server = TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a port is free");
     let address = server.local_addr().expect("it is bound");
-    let client = Example::start("reconnect", &[&address.to_string(), "10"]);
+    let client = Program::start("reconnect", &[&address.to_string(), "10"]);
     let beats = |server: &TcpListener| {
         let (peer, _) = server.accept().expect("the client connects");
         peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
@@ -402,7 +340,7 @@ fn reconnect_connects_again_when_its_server_returns() {
 #[test]
 fn daemon_checks_files_and_stops_on_a_signal() {
     let folder = Folder::new("watched");
-    let mut daemon = Example::start("daemon", &[folder.path().to_str().expect("it is text")]);
+    let mut daemon = Program::start("daemon", &[folder.path().to_str().expect("it is text")]);
     daemon.line("watching ");
     for name in ["first", "-second"] {
         std::fs::write(folder.file(name), "123456789").expect("it is writable");
@@ -416,7 +354,7 @@ fn daemon_checks_files_and_stops_on_a_signal() {
 #[test]
 fn supervisor_restarts_what_ends_and_ends_what_runs() {
     let scripts = ["exit 3", "exec sleep 1000", "trap '' TERM; exec sleep 1000"];
-    let mut supervisor = Example::start("supervisor", &scripts);
+    let mut supervisor = Program::start("supervisor", &scripts);
     let sleeping: Vec<u32> = ["program 1 runs as process ", "program 2 runs as process "]
         .map(|start| supervisor.line(start).parse().expect("it is a number"))
         .into();
@@ -444,7 +382,7 @@ fn supervisor_restarts_what_ends_and_ends_what_runs() {
 
 #[test]
 fn total_adds_the_numbers_of_all_peers_and_stops_on_a_signal() {
-    let (mut total, address) = Example::listening("total", &[]);
+    let (mut total, address) = Program::listening("total", &[]);
     assert_eq!(ask(&address, "2\n3\n"), "2\n5\n");
     assert_eq!(ask(&address, "10\n"), "15\n");
     assert_eq!(total.terminate().code(), Some(0));
@@ -452,7 +390,7 @@ fn total_adds_the_numbers_of_all_peers_and_stops_on_a_signal() {
 
 #[test]
 fn job_server_computes_beside_its_loop_and_stops_on_a_signal() {
-    let (mut server, address) = Example::listening("job_server", &[]);
+    let (mut server, address) = Program::listening("job_server", &[]);
     let mut slow = BufReader::new(connect(&address));
     slow.get_mut().write_all(b"20000000\n100\nmany\n").expect("it is sent");
     // The loop answers others meanwhile.
@@ -470,16 +408,16 @@ fn job_server_computes_beside_its_loop_and_stops_on_a_signal() {
 
 #[test]
 fn raw_fd_counts_the_bytes_of_a_pipe() {
-    let mut example = Example::start("raw_fd", &[]);
+    let mut example = Program::start("raw_fd", &[]);
     let code = example.child.wait().expect("it is a child").code();
-    let line = example.lines.recv_timeout(PATIENCE).expect("it prints a line");
+    let line = example.next_line().expect("it prints a line");
     assert!(line.contains(" bytes came through the pipe"), "{line:?}");
     assert_eq!(code, Some(0));
 }
 
 #[test]
 fn storm_finds_the_mistake_and_passes_without_it() {
-    let mut example = Example::start("storm", &[]);
+    let mut example = Program::start("storm", &[]);
     let what = example.line("with the mistake: seed ");
     assert!(what.contains("panicked: assertion `left == right` failed"), "{what}");
     let needed = example.line("needed ");
@@ -495,7 +433,7 @@ fn storm_finds_the_mistake_and_passes_without_it() {
 fn storm_runs_the_same_daemon_on_a_real_kernel() {
     let folder = Folder::new("storm");
     let path = folder.file("socket");
-    let example = Example::start("storm", &[&format!("unix:{path}")]);
+    let example = Program::start("storm", &[&format!("unix:{path}")]);
     example.line("listening on ");
     let mut peer = UnixStream::connect(path).expect("it listens");
     peer.set_read_timeout(Some(PATIENCE)).expect("it has a timeout");
@@ -511,6 +449,9 @@ fn every_example_has_a_test() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     for entry in std::fs::read_dir(folder).expect("the examples are there") {
         let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            continue; // tests/twins checks those in coming_from.
+        }
         let name = path.file_stem().and_then(|it| it.to_str()).expect("it is text");
         assert!(include_str!("examples.rs").contains(&format!("(\"{name}\", ")), "{name}");
     }
@@ -518,7 +459,7 @@ fn every_example_has_a_test() {
 
 #[test]
 fn two_loops_answer_on_one_port() {
-    let (_loops, address) = Example::listening("two_loops", &[]);
+    let (_loops, address) = Program::listening("two_loops", &[]);
     let mut answers: Vec<String> = (0..64).map(|_| ask(&address, "which?\n")).collect();
     answers.sort_unstable();
     answers.dedup();
@@ -527,7 +468,7 @@ fn two_loops_answer_on_one_port() {
 
 #[test]
 fn websocket_serves_a_page_and_passes_messages_on() {
-    let (_example, address) = Example::listening("websocket", &[]);
+    let (_example, address) = Program::listening("websocket", &[]);
     let page = ask(&address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("new WebSocket"), "{page}");
     let join = || {

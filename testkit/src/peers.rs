@@ -4,8 +4,9 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("brotli", "brotli"),
+    ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
     ("chrt", "util-linux"),
     ("curl", "curl"),
