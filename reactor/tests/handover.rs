@@ -244,6 +244,23 @@ fn output_and_timeouts_go_along() {
 }
 
 #[test]
+fn a_connection_that_ends_while_it_waits_neither_departs_nor_stays() {
+    on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
+        let (address, _) = listen(&mut old, || counting(true));
+        let mut clients: Vec<_> = (0..10).map(|_| connect(address)).collect();
+        turn_until(&mut old, |old| old.counters().connections == 10);
+        let (away, finished) = hand_over(&mut old, 4);
+        turn_until(&mut old, |_| away.borrow().len() == 4);
+        clients.clear();
+        // Those that are away are frozen.
+        turn_until(&mut old, |old| old.counters().connections == 4);
+        away.take().into_iter().for_each(|(token, ..)| old.cx().departed(token));
+        turn_until(&mut old, |_| finished.get().is_some());
+        assert_eq!(finished.get(), Some((4, 0)));
+    });
+}
+
+#[test]
 fn all_go_on_here_when_the_other_process_is_gone() {
     on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
         let (address, _) = listen(&mut old, || counting(true));

@@ -29,6 +29,7 @@ mod logs;
 mod loopback;
 mod loops;
 mod many;
+mod questions;
 mod run;
 mod service_manager;
 mod serving;

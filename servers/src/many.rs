@@ -12,7 +12,7 @@ use log::{info, warn};
 use protocol::Session;
 use reactor::{
     Accept, Counters, Cx, Group, GroupListener, GroupOptions, Handler, LoopCx, LoopLimits, Member,
-    Reactor, Receiver, Remote, Sender,
+    Reactor, Receiver, Sender,
 };
 
 use crate::args::{Cli, ServerArgs};
@@ -24,6 +24,7 @@ use crate::handover::{
 use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
 use crate::listening::Listening;
+use crate::questions::{Question, SignOfLife, Tally};
 use crate::run::{Figures, STOP_TIMEOUT, Setting, listen_on, no_listener_left, raise_limit};
 use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
@@ -32,41 +33,16 @@ use crate::tls::Tls;
 use crate::{Application, Server};
 
 /// The state of the loop for signals.
-struct Owner<A: 'static> {
-    group: Option<Group<A>>,
+pub(crate) struct Owner<A: 'static> {
+    pub(crate) group: Option<Group<A>>,
     /// Hands the server over, once it runs.
-    handover: Option<Rc<Handover<Owner<A>>>>,
+    pub(crate) handover: Option<Rc<Handover<Owner<A>>>>,
     /// Whether the server could not be reached any more, and was stopped for that.
-    has_no_listener: bool,
-    tally: Tally,
-    manager: Rc<ServiceManager>,
+    pub(crate) has_no_listener: bool,
+    pub(crate) tally: Tally,
+    pub(crate) manager: Rc<ServiceManager>,
     /// How many loops have not answered since the last sign of life.
-    silent: usize,
-}
-
-/// The counters of the loops, which arrive one by one.
-#[derive(Default)]
-struct Tally {
-    /// How often counters were asked for.
-    round: u64,
-    /// How many loops have not answered in this round.
-    left: usize,
-    sum: Counters,
-}
-
-impl Tally {
-    /// Logs the counters of a loop, and the sum after those of the last.
-    fn add(&mut self, round: u64, name: &str, counters: Counters) {
-        info!("{name}: {counters}");
-        if round != self.round {
-            return;
-        }
-        self.left -= 1;
-        self.sum = self.sum + counters;
-        if self.left == 0 {
-            info!("all loops: {}", Figures(self.sum));
-        }
-    }
+    pub(crate) silent: usize,
 }
 
 /// Runs a server with several loops until it is told to stop.
@@ -185,15 +161,12 @@ fn show_life<A: 'static>(cx: &mut LoopCx<'_, Owner<A>>) {
         return;
     }
     manager.alive();
-    let ask = |remote: &Remote<A>| {
-        let owner = owner.clone();
-        let asked = remote.post(move |_| {
-            // An owner that is gone gives no sign any more.
-            let _ = owner.post(|cx| cx.app.silent -= 1);
-        });
-        usize::from(asked.is_ok())
-    };
-    *silent = group.loops().iter().map(ask).sum();
+    *silent = group.loops().len();
+    for remote in group.loops() {
+        let sign = SignOfLife(owner.clone());
+        // A loop that is gone is not waited for.
+        let _ = remote.post(move |_| drop(sign));
+    }
 }
 
 /// What each loop serves.
@@ -316,33 +289,18 @@ struct AllLoops {
     is_told: bool,
 }
 
-/// Asks a loop for its counters, which the owner gets. Returns how many loops will answer.
-fn ask<A: 'static, B: 'static>(
-    remote: &Remote<B>,
-    name: String,
-    round: u64,
-    owner: &Remote<Owner<A>>,
-) -> usize {
-    let owner = owner.clone();
-    let asked = remote.post(move |cx| {
-        let counters = cx.counters();
-        // An owner that is gone asks no more.
-        let _ = owner.post(move |cx| cx.app.tally.add(round, &name, counters));
-    });
-    usize::from(asked.is_ok())
-}
-
 impl<A: 'static> Orders<Owner<A>> for AllLoops {
     fn log_counters(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {
         let remote = cx.remote();
         let Owner { group: Some(group), tally, .. } = &mut *cx.app else { return };
         let round = tally.round + 1;
-        let loops = group.loops().iter().enumerate();
-        let mut left: usize =
-            loops.map(|(index, it)| ask(it, format!("loop {index}"), round, &remote)).sum();
-        if let Some(acceptor) = group.acceptor() {
-            left += ask(acceptor, "the acceptor".to_owned(), round, &remote);
+        let question = |name| Question::new(name, round, &remote);
+        for (index, it) in group.loops().iter().enumerate() {
+            question(format!("loop {index}")).ask(it);
         }
+        let acceptor = group.acceptor();
+        acceptor.into_iter().for_each(|it| question("the acceptor".to_owned()).ask(it));
+        let left = group.loops().len() + usize::from(acceptor.is_some());
         // Their answers run later, on this thread.
         *tally = Tally { round, left, sum: Counters::default() };
     }

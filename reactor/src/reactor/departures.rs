@@ -170,9 +170,10 @@ impl<A: 'static, P> crate::Cx<'_, A, P> {
 
     /// Stops handing over: all connections that were not answered stay, and no other is given away.
     pub fn stop_handing_over(&mut self) {
+        let sources = &self.core.sources;
+        let is_live = |tag: &Tag| sources.get(*tag).is_some_and(|it| it.phase == Phase::Live);
         if let Some(departures) = self.core.departures.as_deref_mut() {
-            departures.stayed += departures.waiting.len();
-            departures.waiting.clear();
+            departures.stayed += departures.waiting.drain(..).filter(is_live).count();
             departures.returned.append(&mut departures.away);
             self.core.go_on_with_departures();
         }
@@ -215,8 +216,12 @@ impl<A: 'static> Reactor<A> {
         }
     }
 
-    /// Gives a connection to the receiver, if its handler can save it.
+    /// Gives a connection to the receiver, if its handler can save it. One that has ended while it
+    /// waited neither departs nor stays.
     fn give_away(&mut self, tag: Tag) {
+        if self.core.sources.get(tag).is_none_or(|source| source.phase != Phase::Live) {
+            return;
+        }
         let mut state = None;
         self.tell(tag, |handler, cx| {
             state = handler.save(cx);
