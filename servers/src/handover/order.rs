@@ -21,7 +21,7 @@ const AWAY_MAX: usize = 16;
 /// Returns a channel for orders or reports.
 ///
 /// # Errors
-/// None: there is room.
+/// As for [`channel`].
 pub(crate) fn line<T>() -> io::Result<(Sender<T>, Receiver<T>)> {
     channel(WAITING_MAX)
 }
