@@ -9,7 +9,7 @@ use std::io;
 use protocol::Reason;
 use reactor::{AddressError, Location, Signal};
 
-pub mod blocking;
+pub use reactor::blocking;
 pub mod fetch;
 pub mod http;
 pub mod kv_cli;

@@ -73,6 +73,7 @@
 compile_error!("reactor is for Linux only: it is built on epoll, eventfd and accept4");
 
 mod backend;
+pub mod blocking;
 mod group;
 mod kernel;
 #[cfg(all(loom, test))]

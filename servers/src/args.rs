@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use reactor::{AddressError, BackendKind, LoopLimits};
 
@@ -188,6 +189,9 @@ pub(crate) struct Cli<E: Args> {
     pub(crate) server: ServerArgs,
     #[command(flatten)]
     pub(crate) own: E,
+    /// The names of the arguments that are on the command line.
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
 }
 
 const NOTES: &str =
@@ -241,8 +245,11 @@ pub(crate) fn read<E: Args>(
                 .value_parser(move |text: &str| parse_endpoint(text, server.datagram_port))
         })
         .after_help(format!("{default}\n\n{NOTES}"));
-    let matches = command.try_get_matches_from(args);
-    matches.and_then(|matches| Cli::from_arg_matches(&matches))
+    let matches = command.try_get_matches_from(args)?;
+    let is_given =
+        |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let given = matches.ids().filter(is_given).map(ToString::to_string).collect();
+    Ok(Cli { given, ..Cli::from_arg_matches(&matches)? })
 }
 
 #[cfg(test)]

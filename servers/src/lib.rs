@@ -29,6 +29,7 @@ mod logs;
 mod loopback;
 mod loops;
 mod many;
+mod models;
 mod questions;
 mod run;
 mod service_manager;
@@ -42,6 +43,7 @@ pub use args::{IdleTimeout, NoArgs, ServerArgs};
 pub use listen::Endpoint;
 pub use loopback::Loopback;
 pub use loops::{HowToAccept, LoopArgs};
+pub use models::{Model, ModelArgs};
 pub use tls::TlsArgs;
 
 /// The name, the description and the default address of a server.
@@ -125,13 +127,22 @@ impl<S> Application<(), S> {
 }
 
 /// Runs a server without state until it is told to stop, with a session from `make` for each
-/// connection, and one as the service of each socket of datagrams. See [`run_with`].
+/// connection, and one as the service of each socket of datagrams. Its connections may be served
+/// without a loop too ([`ModelArgs`]). See [`run_with`].
 pub fn run<S>(server: Server, make: fn() -> S) -> ExitCode
 where
     S: Session + Service<Bytes> + 'static,
 {
-    run_with(server, move |_common: &ServerArgs, _own: &NoArgs| {
-        Ok(Application::stateless(make).with_datagrams(move || (Bytes, make())))
+    let mut cli: args::Cli<ModelArgs> = args::parse(server, std::env::args_os());
+    let plan = models::plan(&mut cli).unwrap_or_else(|text| {
+        let error = clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, text + "\n");
+        ending::exit_with(server.name, &error)
+    });
+    logged(server, plan.writing(), || match plan {
+        models::Plan::Loops => turn_loops(server, cli, move |_, _| {
+            Ok(Application::stateless(make).with_datagrams(move || (Bytes, make())))
+        }),
+        models::Plan::Other(kind) => models::serve(server, &cli.server, kind, make),
     })
 }
 
@@ -179,20 +190,42 @@ where
     S: Session<A> + 'static,
 {
     let cli: args::Cli<E> = args::parse(server, std::env::args_os());
-    let logs = match logs::Logs::start(server.name) {
+    logged(server, logs::Writing::Thread, || turn_loops(server, cli, build))
+}
+
+/// Runs a server with one loop or several.
+fn turn_loops<E, A, S>(
+    server: Server,
+    cli: args::Cli<E>,
+    build: impl Fn(&ServerArgs, &E) -> io::Result<Application<A, S>> + Send + Sync + 'static,
+) -> io::Result<()>
+where
+    E: Args + Send + Sync + 'static,
+    A: 'static,
+    S: Session<A> + 'static,
+{
+    match cli.server.loops.threads {
+        NonZeroUsize::MIN => {
+            build(&cli.server, &cli.own).and_then(|it| run::serve(server, &cli.server, it))
+        }
+        _ => many::serve(server, cli, build),
+    }
+}
+
+/// Starts the log of a server, and runs it. Returns the code for its exit.
+fn logged(
+    server: Server,
+    writing: logs::Writing,
+    serve: impl FnOnce() -> io::Result<()>,
+) -> ExitCode {
+    let logs = match logs::Logs::start(server.name, writing) {
         Ok(logs) => logs,
         Err(failure) => {
             eprintln!("{}: {failure}", server.name);
             return ExitCode::FAILURE;
         }
     };
-    let result = match cli.server.loops.threads {
-        NonZeroUsize::MIN => {
-            build(&cli.server, &cli.own).and_then(|it| run::serve(server, &cli.server, it))
-        }
-        _ => many::serve(server, cli, build),
-    };
-    match result {
+    match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             logs.fail(&failure);

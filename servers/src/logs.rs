@@ -8,13 +8,16 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use env_logger::{Builder, Env, Target, WriteStyle};
 use log::{Level, error, log_enabled};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The bytes that may wait to be written: the last few thousand lines, which an operator wants to
 /// see after resuming a stopped terminal.
@@ -150,12 +153,38 @@ fn write_line(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// How a process writes its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// A thread writes the lines.
+    Thread,
+    /// Each line is written where it is logged, or dropped if standard error has no room for it: for a
+    /// process that forks, which may have one thread only.
+    Directly,
+}
+
+/// Whether lines are written directly.
+static IS_DIRECT: AtomicBool = AtomicBool::new(false);
+
+/// Passes a line on to the writer, or writes it.
+fn put(line: &[u8]) {
+    if !IS_DIRECT.load(Ordering::Relaxed) {
+        return QUEUE.push(line);
+    }
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let has_room = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    if !has_room || write_line(&mut stderr.lock(), line).is_err() {
+        QUEUE.lock().dropped += 1;
+    }
+}
+
 /// The target of the logger: each record is one call of `write`.
 struct Records;
 
 impl Write for Records {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        QUEUE.push(record);
+        put(record);
         Ok(record.len())
     }
 
@@ -171,18 +200,22 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Starts the thread that writes to standard error: log records (`info` and worse unless
+    /// Starts what writes to standard error: log records (`info` and worse unless
     /// `RUST_LOG` says otherwise) and panic messages.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub(crate) fn start(name: &'static str) -> io::Result<Self> {
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || QUEUE.write_to(io::stderr(), name))
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot start the thread of the log: {error}"))
-            })?;
+    pub(crate) fn start(name: &'static str, writing: Writing) -> io::Result<Self> {
+        IS_DIRECT.store(writing == Writing::Directly, Ordering::Relaxed);
+        if writing == Writing::Thread {
+            thread::Builder::new()
+                .name("log".to_owned())
+                .spawn(move || QUEUE.write_to(io::stderr(), name))
+                .map_err(|error| {
+                    let text = format!("cannot start the thread of the log: {error}");
+                    io::Error::new(error.kind(), text)
+                })?;
+        }
         let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let style = if is_terminal { WriteStyle::Always } else { WriteStyle::Never };
         // `RUST_LOG` and `RUST_LOG_STYLE` override both.
@@ -200,13 +233,16 @@ impl Logs {
         if log_enabled!(Level::Error) {
             error!("{failure}");
         } else {
-            QUEUE.push(format!("{}: {failure}\n", self.name).as_bytes());
+            put(format!("{}: {failure}\n", self.name).as_bytes());
         }
     }
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
+        if IS_DIRECT.load(Ordering::Relaxed) {
+            return;
+        }
         QUEUE.finish();
     }
 }
@@ -227,7 +263,7 @@ fn log_panic(name: &str, panic: &PanicHookInfo<'_>) {
     };
     // This may be the last line of the process. Wait for it only if no other line is being written.
     let slices = u32::from(QUEUE.lock().is_idle);
-    QUEUE.push(format!("{name}: thread '{thread}' {panic}\n{from}").as_bytes());
+    put(format!("{name}: thread '{thread}' {panic}\n{from}").as_bytes());
     QUEUE.flush(slices);
 }
 

@@ -80,10 +80,15 @@ pub enum HowToAccept {
 
 fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     if text == "auto" {
-        return Ok(GroupOptions::auto().min(most()));
+        return Ok(auto());
     }
     let count = text.parse().ok().filter(|count| *count <= most());
     count.ok_or_else(|| format!("expected a whole number from 1 to {THREADS_MAX}, or auto"))
+}
+
+/// Returns one thread for each processor that the process may use.
+pub(crate) fn auto() -> NonZeroUsize {
+    GroupOptions::auto().min(most())
 }
 
 fn most() -> NonZeroUsize {

@@ -285,7 +285,7 @@ impl<A> Whole<A> for ThisLoop {
 }
 
 /// Stops a loop gracefully.
-fn stop_gracefully<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+pub(crate) fn stop_gracefully<A>(why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
     let left = cx.connections();
     info!("{why}: stopping, {left} connections have {STOP_TIMEOUT:?} to finish");
     cx.stop_gracefully(STOP_TIMEOUT);

@@ -1,7 +1,6 @@
 //! One connection: it sends commands and receives their answers in order.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -339,10 +338,7 @@ impl Connection {
     }
 
     /// Returns a handle that cuts this connection from another thread.
-    ///
-    /// # Errors
-    /// When the process has no free descriptor.
-    pub fn cutter(&self) -> io::Result<Cutter> {
+    pub fn cutter(&self) -> Cutter {
         self.driver.cutter()
     }
 

@@ -377,6 +377,10 @@ impl<A: 'static> Reactor<A> {
                 self.core.wake_starved();
             } else {
                 trace!("{tag}: {reason}");
+                if source.role == Role::Connection {
+                    // A connection that other code drives has made room too.
+                    self.core.wake_starved();
+                }
             }
             self.core.counters.closes[reason.index()] += 1;
             let place = self.handlers.get_mut(tag.slot() as usize);

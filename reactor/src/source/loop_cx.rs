@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use crate::reactor::clock::nanos;
 use crate::reactor::core::Core;
 use crate::reactor::run_state::RunState;
-use crate::{Cx, Handler, Interest, LoopCx, LoopLimits, Reason, Registration, Remote, Tag, Token};
+use crate::{
+    Cx, Handler, Interest, LoopCx, LoopLimits, Reason, Registration, Remote, Role, Tag, Token,
+};
 
 impl<'a, A, P> Cx<'a, A, P> {
     pub(crate) fn new(core: &'a mut Core<A>, app: &'a mut A, me: Tag) -> Self {
@@ -72,6 +74,19 @@ impl<'a, A, P> Cx<'a, A, P> {
     /// A loop that is being dropped refuses.
     pub fn spawn(&mut self, handler: impl Handler<A> + 'static) -> io::Result<Token> {
         self.register_boxed(None, Registration::new(Interest::NONE), Box::new(handler))
+    }
+
+    /// Registers a source without a descriptor that stands for a connection which other code drives: a
+    /// thread, or another process. It counts towards the limit of connections, its handler is told
+    /// when the loop stops gracefully ([`Handler::stopping`]), and the loop waits for it then. It has no
+    /// idle limit.
+    ///
+    /// # Errors
+    /// A loop that is being dropped refuses.
+    pub fn spawn_connection(&mut self, handler: impl Handler<A> + 'static) -> io::Result<Token> {
+        let registration =
+            Registration::new(Interest::NONE).role(Role::Connection).idle_timeout(None);
+        self.register_boxed(None, registration, Box::new(handler))
     }
 
     pub(crate) fn register_boxed(

@@ -68,7 +68,7 @@ pub(crate) fn send_more(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Resul
     send_gathered(fd, slices, libc::MSG_NOSIGNAL | libc::MSG_MORE)
 }
 
-fn send_gathered(
+pub(super) fn send_gathered(
     fd: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],
     flags: libc::c_int,

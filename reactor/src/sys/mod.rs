@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 mod affinity;
+mod blocking;
 mod clock;
 mod control;
 mod datagram;
@@ -33,6 +34,10 @@ mod socket;
 mod urgent;
 
 pub(crate) use affinity::{allowed_processors, run_only_on};
+pub(crate) use blocking::{
+    Patience, Polled, poll_all, receive, send_now, set_blocking, set_receive_timeout,
+    set_send_timeout, shutdown_both, shutdown_read,
+};
 pub(crate) use clock::monotonic;
 #[cfg(fuzzing)]
 pub use control::control_notes;

@@ -4,15 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::PollFlags;
 use protocol::link::{Event, Layer, Link, Moment, Passed, Plain, Scratch, Step, Wait};
 use protocol::{ConnectionId, Reason, Session};
 
 use super::wait::wait_one;
 use super::{Cutter, Deadline, Error, Socket, Wants};
+use crate::Readiness;
 
 /// The only connection of its driver.
-const ME: ConnectionId = ConnectionId(0);
+pub(super) const ME: ConnectionId = ConnectionId(0);
 
 /// Drives one link over a blocking socket. The link keeps its buffers from pass to pass, so that
 /// nothing is copied between two answers.
@@ -23,9 +23,9 @@ const ME: ConnectionId = ConnectionId(0);
 /// ([`Effects`](protocol::Effects)) do nothing.
 #[derive(Debug)]
 pub struct Driver<S, L = Plain> {
-    socket: Socket,
-    link: Link<S, L>,
-    scratch: Scratch,
+    pub(super) socket: Socket,
+    pub(super) link: Link<S, L>,
+    pub(super) scratch: Scratch,
     /// What the link waited for at the end of the last pass.
     wait: Wait,
     /// Why the last bytes could not be sent. An earlier answer of the server may explain more.
@@ -45,10 +45,7 @@ impl<S, L: Layer> Driver<S, L> {
     }
 
     /// Returns a handle that cuts the connection from another thread.
-    ///
-    /// # Errors
-    /// When the process has no free descriptor.
-    pub fn cutter(&self) -> io::Result<Cutter> {
+    pub fn cutter(&self) -> Cutter {
         self.socket.cutter()
     }
 
@@ -149,7 +146,9 @@ impl<S, L: Layer> Driver<S, L> {
                     self.wait_for_room(wait, deadline)?;
                 }
                 // The next pass waits by reading.
-                Step::Wait(wait) if wait.read => self.begin(),
+                Step::Wait(wait) if wait.read => {
+                    self.begin();
+                }
                 Step::Wait(wait) => self.wait_for_room(wait, deadline)?,
                 Step::ShutDown => self.socket.end_output()?,
                 Step::ReadFile => return Err(self.ended()),
@@ -199,14 +198,15 @@ impl<S, L: Layer> Driver<S, L> {
         Wants { fd: self.socket.as_fd(), wait: self.wait, until: self.link.deadline() }
     }
 
-    /// Begins a pass.
-    fn begin(&mut self) {
-        let moment = Moment { now: Instant::now(), lost: Duration::ZERO };
+    /// Begins a pass. Returns its time.
+    pub(super) fn begin(&mut self) -> Instant {
+        let moment = moment();
         self.link.begin(&mut self.scratch, moment);
+        moment.now
     }
 
     /// Calls the session. Returns whether it asks for anything besides bytes.
-    fn call<A>(&mut self, app: &mut A) -> bool
+    pub(super) fn call<A>(&mut self, app: &mut A) -> bool
     where
         S: Session<A>,
     {
@@ -238,7 +238,7 @@ impl<S, L: Layer> Driver<S, L> {
         let until = self.link.deadline();
         let found = wait_one(Wants { fd: self.socket.as_fd(), wait, until }, deadline)?;
         self.begin();
-        if !found.contains(PollFlags::POLLIN) {
+        if !found.contains(Readiness::READABLE) {
             self.link.read_blocked(&mut self.scratch);
         }
         match found.is_empty() {
@@ -298,4 +298,9 @@ impl<S, L> AsFd for Driver<S, L> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Returns the time of a pass.
+pub(super) fn moment() -> Moment {
+    Moment { now: Instant::now(), lost: Duration::ZERO }
 }

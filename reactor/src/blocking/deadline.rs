@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// How long an operation may still take. The time starts when the operation first waits.
 ///
 /// ```
-/// use clients::blocking::Deadline;
+/// use reactor::blocking::Deadline;
 /// use std::time::Duration;
 ///
 /// let mut deadline = Deadline::after(Some(Duration::ZERO));

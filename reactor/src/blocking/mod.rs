@@ -1,4 +1,5 @@
-//! Blocking connections: what every blocking client needs, whatever its protocol.
+//! Connections over blocking sockets: what a client needs that waits, and a server with a thread or a
+//! process for each connection, whatever the protocol.
 //!
 //! [`Socket::connect`] connects to an address or a name. A [`Driver`] moves the bytes of any
 //! session of [`protocol::link::Link`] over the socket. Each wait has a [`Deadline`], and a signal
@@ -6,10 +7,13 @@
 //!
 //! A client of one server calls [`Driver::send`] and [`Driver::receive`], which wait. A client of
 //! several servers calls [`Driver::advance`] of each, which does not wait, and then [`wait`] for all
-//! of them together.
+//! of them together. A server calls [`Driver::serve`], which returns when the connection has ended.
+//!
+//! A simulated host ([`sim`](crate::sim)) has no blocking sockets: nothing there could go on while one
+//! waits.
 //!
 //! ```
-//! use clients::blocking::{Deadline, Driver, Socket};
+//! use reactor::blocking::{Deadline, Driver, Socket};
 //! use protocol::link::Link;
 //! use protocol::{Buffer, Context, Flow, Limits, Output, Reason, Session};
 //! use std::io::{Read, Write};
@@ -63,11 +67,13 @@ mod connecting;
 mod deadline;
 mod driver;
 mod error;
+mod serve;
 mod socket;
 mod wait;
 
 pub use deadline::Deadline;
 pub use driver::Driver;
 pub use error::Error;
+pub use serve::{Orders, Told};
 pub use socket::{Cutter, Socket};
 pub use wait::{Wants, wait};

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use reactor::{
+use crate::{
     BackendKind, ConnectOptions, Connector, Cx, Handler, Interest, LoopCx, LoopLimits, Reactor,
     Reason, Registration, Resolver, ResolverOptions, Role, Target, TcpOptions,
 };
