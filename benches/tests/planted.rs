@@ -93,6 +93,7 @@ fn likeliest_of_loop(fault: Planted) -> &'static str {
         Planted::AcceptSpins | Planted::AcceptsUnbounded | Planted::RoomUnannounced => "crowd",
         Planted::TimersInOneTurn | Planted::NotificationStuck | Planted::WakeMerged => "timers",
         Planted::LastEventDropped => "timers",
+        Planted::StepIgnored | Planted::DueTwice => "calendar",
         Planted::HookKept | Planted::WaitUnbounded => "hooks",
         Planted::LevelStarves | Planted::PriorityIgnored => "priorities",
         Planted::TimerEarly | Planted::PeriodDrifts => "clocks",

@@ -122,6 +122,11 @@ fn idle() {
 }
 
 #[test]
+fn calendar() {
+    run("calendar");
+}
+
+#[test]
 fn hooks() {
     run("hooks");
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::sim::calls::Simulated;
 use crate::sys::{self, Batch, Connecting, DatagramOption, Endpoint, Outgoing, Refusal, SendRoom};
+pub(crate) use crate::sys::{boottime, boottime_timer, read_step};
 use crate::{Interest, Readiness};
 
 thread_local! {
@@ -82,6 +83,23 @@ pub fn now() -> Instant {
 pub fn time_of_day() -> Duration {
     let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     choose(|kernel| Some(kernel.time_of_day()), system)
+}
+
+/// Returns a descriptor that becomes readable when the clock of the wall is set. A simulated host has an
+/// event in its place.
+pub(crate) fn step_watch() -> io::Result<OwnedFd> {
+    choose(|kernel| Some(kernel.step_watch()), sys::step_watch)
+}
+
+/// Makes such a descriptor report the next change.
+pub(crate) fn watch_steps(fd: BorrowedFd<'_>) -> io::Result<()> {
+    choose(|_| Some(Ok(())), || sys::watch_steps(fd))
+}
+
+/// Returns by how many seconds the local time is ahead of UTC at a time since 1970. A simulated host is
+/// in UTC.
+pub(crate) fn utc_offset(at: i64) -> i64 {
+    choose(|_| Some(0), || sys::utc_offset(at))
 }
 
 /// Returns whether a point of a simulated program does something unusual now.

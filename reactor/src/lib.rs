@@ -145,7 +145,10 @@ pub use source::passing::{DESCRIPTORS_MAX, Passed, receive_descriptors, send_des
 pub use source::readiness::{Interest, Readiness};
 pub use source::registration::{Registration, Role};
 pub use source::token::{Tag, TimerId, Token};
+pub use source::wall::{Clock, Occurrence};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use sys::control_notes;
 pub use sys::{inherited_descriptor, raise_descriptor_limit};
+pub use time::calendar::cron::{CronError, CronField};
+pub use time::calendar::schedule::Schedule;

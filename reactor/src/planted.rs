@@ -66,6 +66,10 @@ pub enum Planted {
     TimersInOneTurn,
     /// P15: the next period of a periodic timer is counted from now.
     PeriodDrifts,
+    /// P15: timers by the clock of the wall are not computed anew when it is set.
+    StepIgnored,
+    /// P15: a time that the clock shows again, since it was put back, is due again.
+    DueTwice,
     /// P20: a connection counts as established when its descriptor becomes writable, without asking
     /// for its error.
     ConnectAssumed,
@@ -150,6 +154,8 @@ impl Planted {
         Self::TimerEarly,
         Self::TimersInOneTurn,
         Self::PeriodDrifts,
+        Self::StepIgnored,
+        Self::DueTwice,
         Self::ConnectAssumed,
         Self::FamiliesInRow,
         Self::FailureWaits,
@@ -198,7 +204,7 @@ impl Planted {
             Self::AcceptsUnbounded => 9,
             Self::TimerEarly => 12,
             Self::TimersInOneTurn => 13,
-            Self::PeriodDrifts => 15,
+            Self::PeriodDrifts | Self::StepIgnored | Self::DueTwice => 15,
             Self::ConnectAssumed
             | Self::FamiliesInRow
             | Self::FailureWaits

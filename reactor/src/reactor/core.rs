@@ -25,6 +25,7 @@ use crate::reactor::run_state::RunState;
 use crate::source::registration::{Idle, Mode, Sharing};
 use crate::source::table::{Lent, NEVER, Own, Phase, Source, Sources};
 use crate::source::token::Home;
+use crate::source::wall::Wall;
 use crate::sys::Process;
 use crate::time::wheel::{Collected, Wheel};
 use crate::{
@@ -106,6 +107,8 @@ pub(crate) struct Core<A> {
     pub(crate) shared: Shared,
     /// The connections that are being handed over to another process, if they are.
     pub(crate) departures: Option<Box<Departures<A>>>,
+    /// The timers by the clock of the wall, if there are any.
+    pub(crate) wall: Option<Box<Wall>>,
     /// The auditor, when it is on.
     pub(crate) audit: Option<Audit>,
 }
@@ -160,6 +163,7 @@ impl<A> Core<A> {
             wakes_taken: Wakes::new(),
             shared: Shared::default(),
             departures: None,
+            wall: None,
             audit: cfg!(debug_assertions).then(Audit::default),
         })
     }

@@ -416,6 +416,12 @@ impl Simulated {
     }
 
     /// Listens to signals of this host. The returned descriptor becomes readable when one arrives.
+    /// Returns a descriptor that becomes readable when the time of day is set.
+    pub(crate) fn step_watch(&self) -> io::Result<OwnedFd> {
+        let host = &mut self.world.lock().hosts[self.host];
+        host.step_watch.get_or_insert(EventFd::new()?).duplicate()
+    }
+
     pub(crate) fn subscribe(&self, mask: u64) -> io::Result<(Arc<AtomicU64>, OwnedFd)> {
         let event = EventFd::new()?;
         let fd = event.duplicate()?;

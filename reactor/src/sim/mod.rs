@@ -302,6 +302,18 @@ impl Sim {
         self.world.lock().raise(host.0, signal.number())
     }
 
+    /// Sets the clock of the wall of a host to a time since 1970, as `clock_settime(2)` does. Its other
+    /// clock goes on. [`Fault::WallClockJump`] does it at random.
+    ///
+    /// # Panics
+    /// When `time` is further away than the clock can show: some 290 years.
+    pub fn set_time_of_day(&mut self, host: HostId, time: Duration) {
+        let time = i64::try_from(time.as_nanos()).expect("the clock can show it");
+        let world = &mut *self.world.lock();
+        let now = world.hosts[host.0].clocks.time_of_day(world.time_of(host.0));
+        world.step_wall_clock(host.0, time - now as i64);
+    }
+
     /// Stops the program of a host (`SIGSTOP`) until [`resume`](Self::resume). Its kernel goes on.
     pub fn stop(&mut self, host: HostId) {
         self.world.lock().stop(host.0);

@@ -104,6 +104,15 @@ impl Sim {
 }
 
 impl World {
+    /// Sets the time of day of a host forward or back, in nanoseconds, and tells its program.
+    pub(super) fn step_wall_clock(&mut self, host: usize, by: i64) {
+        let host = &mut self.hosts[host];
+        host.clocks.jump_wall(by);
+        if let Some(watch) = &host.step_watch {
+            watch.notify();
+        }
+    }
+
     /// Draws the faults of a running host, besides its end.
     fn trouble(&mut self, host: usize) {
         let place = host as u32;
@@ -112,7 +121,7 @@ impl World {
         }
         if let Some(mut bits) = self.strikes(Fault::WallClockJump, host, place) {
             let time = bits.between(MILLISECOND, 3_600_000 * MILLISECOND) as i64;
-            self.hosts[host].clocks.jump_wall(if bits.coin() { time } else { -time });
+            self.step_wall_clock(host, if bits.coin() { time } else { -time });
         }
         if let Some(mut bits) = self.strikes(Fault::Stall, host, place) {
             self.hosts[host].stall = bits.between(10 * MILLISECOND, 3_000 * MILLISECOND);
@@ -317,6 +326,7 @@ impl World {
         }
         state.life = life;
         state.subscriptions.clear();
+        state.step_watch = None;
         state.lookups = Lookups::default();
         state.turned_to = None;
         let own = |socket: &crate::sim::socket::Socket| socket.host == host;

@@ -113,6 +113,8 @@ pub(super) struct Host {
     /// Which socket had each number of a descriptor last, and the turn in which that was closed.
     pub(super) numbers: BTreeMap<i32, (SocketId, Option<u64>)>,
     pub(super) subscriptions: Vec<Subscriber>,
+    /// What tells its program that the time of day was set.
+    pub(super) step_watch: Option<EventFd>,
     /// What a test dictates to it, if it is scripted.
     pub(super) plan: Option<Plan>,
     pub(super) lookups: Lookups,
@@ -217,6 +219,7 @@ impl World {
             turns: 0,
             numbers: BTreeMap::new(),
             subscriptions: Vec::new(),
+            step_watch: None,
             plan: None,
             lookups: Lookups::default(),
         });

@@ -13,4 +13,5 @@ pub(crate) mod registration;
 pub(crate) mod table;
 pub(crate) mod token;
 mod urgent;
+pub(crate) mod wall;
 pub(crate) mod watching;

@@ -32,6 +32,7 @@ mod signal_sender;
 mod sigpipe;
 mod socket;
 mod urgent;
+mod wall_clock;
 
 pub(crate) use affinity::{allowed_processors, run_only_on};
 pub(crate) use blocking::{
@@ -79,6 +80,9 @@ pub(crate) use socket::{
 };
 pub(crate) use urgent::{
     is_at_mark, is_urgent_inline, receive_urgent, send_urgent, set_urgent_inline,
+};
+pub(crate) use wall_clock::{
+    boottime, boottime_timer, read_step, step_watch, utc_offset, watch_steps,
 };
 
 /// Returns the result of a call that returns -1 and sets `errno` when it fails.

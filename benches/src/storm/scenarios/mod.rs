@@ -5,6 +5,7 @@
 //! and requires that all clients finish and that the server has nothing left over.
 
 mod agent;
+mod calendar;
 mod clients;
 mod clocks;
 mod crowd;
@@ -193,6 +194,13 @@ pub const ALL: &[Scenario] = &[
         about: "sources of three priorities that are always ready: their order and their shares",
         run: priorities::run,
         seeds: 30,
+        draws_all: true,
+    },
+    Scenario {
+        name: "calendar",
+        about: "timers by the clock of the wall, which is set forward and back",
+        run: calendar::run,
+        seeds: 20,
         draws_all: true,
     },
     Scenario {
