@@ -74,7 +74,6 @@ pub(crate) fn boottime_timer(at: Duration) -> io::Result<OwnedFd> {
 /// of the process says (`TZ`, `/etc/localtime`; `localtime_r(3)`). Zero for a time that cannot be
 /// represented.
 pub(crate) fn utc_offset(at: i64) -> i64 {
-    let at: libc::time_t = at;
     let mut local = std::mem::MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both places outlive the call, which fills in the second if it does not fail.
     let filled = unsafe { libc::localtime_r(&at, local.as_mut_ptr()) };
@@ -83,5 +82,5 @@ pub(crate) fn utc_offset(at: i64) -> i64 {
     }
     // SAFETY: the call has filled it in.
     let local = unsafe { local.assume_init() };
-    local.tm_gmtoff.into()
+    local.tm_gmtoff
 }
