@@ -9,6 +9,18 @@ fn excerpts(page: &str) -> Vec<&str> {
     blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
+/// Returns the content of all files in some folders of the workspace.
+fn content(folders: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace");
+    folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder can be read"))
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).expect("the file can be read"))
+        .collect()
+}
+
 /// Checks that a page shows code, all of which is in `source`.
 fn check(page: &str, source: &str) {
     let excerpts = excerpts(page);
@@ -20,14 +32,7 @@ fn check(page: &str, source: &str) {
 
 #[test]
 fn excerpts_of_kv_stand_in_its_source() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("docs is in the workspace");
-    let source: String = ["servers/src/kv", "servers/src/kv/commands"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder can be read"))
-        .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.is_file())
-        .map(|path| fs::read_to_string(path).expect("the file can be read"))
-        .collect();
+    let source = content(&["servers/src/kv", "servers/src/kv/commands"]);
     check(include_str!("../src/kv.md"), &source);
 }
 
@@ -49,4 +54,10 @@ fn excerpts_of_websocket_stand_in_the_example() {
 #[test]
 fn excerpts_of_the_market_stand_in_the_example() {
     check(include_str!("../src/ws.md"), include_str!("../../clients/examples/binance.rs"));
+}
+
+#[test]
+fn excerpts_of_the_programs_of_a_course_stand_in_them() {
+    let folders = ["reactor/examples/coming_from", "reactor/tests/twins"];
+    check(include_str!("../src/coming-from-libevent.md"), &content(&folders));
 }

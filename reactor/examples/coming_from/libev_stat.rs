@@ -1,7 +1,7 @@
 //! Prints each change of a file's mode, until the file is gone: libev's `ev_stat`.
 //!
 //! The loop has no source for this. A timer asks for the attributes, as libev does where it cannot use
-//! `inotify(7)`. A descriptor of that can be a source too: see `raw_fd.rs` for one of another library.
+//! `inotify(7)`. The descriptor of an `inotify` instance can be a source too: see `daemon.rs`.
 //!
 //! Try it with `cargo run -p myevent-reactor --example libev_stat FILE`, and `chmod` in another
 //! terminal.
