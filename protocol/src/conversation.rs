@@ -235,11 +235,11 @@ impl<A, C: Codec, S: Service<C, A>> Session<A> for Conversation<C, S> {
         self.service.save(app, state)
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
         self.paused = state.flag()?;
         self.finished = state.flag()?;
         self.hung_up = state.flag()?;
         self.codec.restore(state)?;
-        self.service.restore(state)
+        self.service.restore(app, state)
     }
 }

@@ -142,9 +142,9 @@ pub trait Service<C: Codec, A = ()> {
     /// [`restored`](Self::restored) follows.
     ///
     /// # Errors
-    /// When the state is not one that `save` writes.
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
-        let _ = state;
+    /// When the state is not one that `save` writes. `app` must be as it was before then.
+    fn restore(&mut self, app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let _ = (app, state);
         Err(StateError::Unsupported)
     }
 

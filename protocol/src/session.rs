@@ -143,9 +143,10 @@ pub trait Session<A = ()> {
     /// new. The first call that follows has the cause [`Cause::Restored`].
     ///
     /// # Errors
-    /// When the state is not one that `save` writes. The other process keeps the connection then.
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
-        let _ = state;
+    /// When the state is not one that `save` writes. The other process keeps the connection then, so
+    /// `app` must be as it was before.
+    fn restore(&mut self, app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let _ = (app, state);
         Err(StateError::Unsupported)
     }
 }
@@ -168,8 +169,8 @@ impl<A, S: Session<A> + ?Sized> Session<A> for Box<S> {
         (**self).save(app, state)
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
-        (**self).restore(state)
+    fn restore(&mut self, app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        (**self).restore(app, state)
     }
 }
 
@@ -191,7 +192,7 @@ impl<A, S: Session<A> + ?Sized> Session<A> for &mut S {
         (**self).save(app, state)
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
-        (**self).restore(state)
+    fn restore(&mut self, app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        (**self).restore(app, state)
     }
 }

@@ -56,6 +56,16 @@ impl State {
         }
     }
 
+    /// Returns how many bytes there are.
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns whether nothing was written.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Returns the bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -79,7 +79,7 @@ impl<A> Service<Lines, A> for Count {
         Ok(())
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, _app: &mut A, state: &mut SavedState<'_>) -> Result<(), StateError> {
         self.lines = state.number()?;
         Ok(())
     }
@@ -143,6 +143,7 @@ fn hand_over(reactor: &mut Reactor<()>, away_max: usize) -> (Away, Finished) {
             assert!(told.0.borrow().len() <= away_max, "too many are away");
         }
         Departure::Finished { departed, stayed } => told.1.set(Some((departed, stayed))),
+        other => panic!("they are not handed over together: {other:?}"),
     };
     reactor.cx().hand_over(away_max, receive).expect("it hands over");
     (away, finished)
@@ -287,6 +288,75 @@ fn all_go_on_here_when_the_other_process_is_gone() {
         turn_until(&mut old, |_| finished.get().is_some());
         assert_eq!(finished.get(), Some((0, 10)), "the first answer counts");
         assert!(old.cx().hand_over(0, |_, _| {}).is_err());
+    });
+}
+
+/// What a loop has said while it hands over together, and how many connections it gives away.
+type Told = Rc<RefCell<Vec<Departure>>>;
+
+fn hand_over_together(reactor: &mut Reactor<()>) -> Told {
+    let told = Told::default();
+    let diary = Rc::clone(&told);
+    let receive = move |departure, _: &mut LoopCx<'_, ()>| diary.borrow_mut().push(departure);
+    reactor.cx().hand_over_together(receive).expect("it hands over");
+    told
+}
+
+#[test]
+fn connections_that_share_a_state_stand_still_together() {
+    on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
+        let mut new = another(&old);
+        let made = Cell::new(0);
+        let (address, listener) = listen(&mut old, move || {
+            made.set(made.get() + 1);
+            counting(made.get() != 3)
+        });
+        let mut clients: Vec<_> = (0..5).map(|_| connect(address)).collect();
+        turn_until(&mut old, |old| old.counters().connections == 5);
+        old.cx().close(listener);
+        // The first attempt fails when some are given away already; the second goes through.
+        for succeeds in [false, true] {
+            let told = hand_over_together(&mut old);
+            turn_until(&mut old, |_| !told.borrow().is_empty());
+            assert!(matches!(told.take()[..], [Departure::Frozen { connections: 5 }]));
+            clients.iter_mut().for_each(|it| it.write_all(b"one\n").expect("it takes bytes"));
+            for _ in 0..20 {
+                turn(&mut [&mut old]);
+            }
+            assert!(told.borrow().is_empty(), "none is given away before that is asked for");
+            old.cx().give_away(if succeeds { 5 } else { 2 });
+            turn_until(&mut old, |_| told.borrow().len() >= if succeeds { 5 } else { 2 });
+            let mut unsaved = 0;
+            for (number, departure) in told.take().into_iter().enumerate() {
+                match departure {
+                    Departure::Connection { token, .. } if number == 0 => old.cx().stays(token),
+                    Departure::Connection { descriptor, state, .. } if succeeds => {
+                        take(descriptor, &state, &mut new);
+                    }
+                    Departure::Connection { .. } => {}
+                    Departure::Unsaved { .. } => unsaved += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            for _ in 0..20 {
+                turn(&mut [&mut old]);
+            }
+            assert!(told.borrow().is_empty(), "they stand still to the end");
+            match succeeds {
+                true => old.cx().finish_handing_over(),
+                false => old.cx().stop_handing_over(),
+            }
+            turn_until(&mut old, |_| !told.borrow().is_empty());
+            let [Departure::Finished { departed, stayed }] = told.take()[..] else { panic!() };
+            assert_eq!((departed, stayed), if succeeds { (3, 2) } else { (0, 5) });
+            assert!(!succeeds || unsaved == 1);
+            for client in &mut clients {
+                let expected = if succeeds { "2 one" } else { "1 one" };
+                assert_eq!(line(client, || turn(&mut [&mut old, &mut new])), expected);
+            }
+        }
+        assert_eq!((old.counters().connections, new.counters().connections), (2, 3));
+        assert_eq!((old.counters().cut_short, new.counters().cut_short), (0, 0));
     });
 }
 

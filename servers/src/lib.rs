@@ -34,6 +34,7 @@ mod questions;
 mod run;
 mod service_manager;
 mod serving;
+mod shared_state;
 mod signals;
 mod tls;
 pub mod uppercase;
@@ -44,6 +45,7 @@ pub use listen::Endpoint;
 pub use loopback::Loopback;
 pub use loops::{HowToAccept, LoopArgs};
 pub use models::{Model, ModelArgs};
+pub use shared_state::{Progress, SharedState};
 pub use tls::TlsArgs;
 
 /// The name, the description and the default address of a server.

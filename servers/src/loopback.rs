@@ -43,7 +43,7 @@ impl<A> Session<A> for Loopback {
         Ok(())
     }
 
-    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, _app: &mut A, _state: &mut SavedState<'_>) -> Result<(), StateError> {
         Ok(())
     }
 }

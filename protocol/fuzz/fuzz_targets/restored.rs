@@ -28,7 +28,7 @@ impl Service<Lines> for Numbers {
         Ok(())
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, _app: &mut (), state: &mut SavedState<'_>) -> Result<(), StateError> {
         self.0 = state.number()?;
         Ok(())
     }
@@ -36,9 +36,8 @@ impl Service<Lines> for Numbers {
 
 fuzz_target!(|input: &[u8]| {
     let numbers = || Conversation::new(Lines::default(), Numbers::default());
-    let Ok(link) = Link::restored(numbers(), Limits::DEFAULT.into(), input, Instant::now()) else {
-        return;
-    };
+    let (limits, now) = (Limits::DEFAULT.into(), Instant::now());
+    let Ok(link) = Link::restored(numbers(), limits, input, now, &mut ()) else { return };
     let mut wire = Wire::over(link);
     // Another process may take it over at once.
     let _ = wire.hand_over(numbers(), &mut ());

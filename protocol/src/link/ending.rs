@@ -120,7 +120,7 @@ impl<S, L: Layer> Link<S, L> {
         // something is waited for: the loop's patience is the limit.
         let is_owed = self.has(flag::PAUSED) || !self.is_flushed(scratch);
         match self.stage {
-            Stage::Frozen => Passed::Progress,
+            Stage::Frozen | Stage::FrozenNew | Stage::FrozenRestored => Passed::Progress,
             Stage::Lingering | Stage::Over => Passed::Over(self.take_reason()),
             Stage::Open if self.has(flag::STOPS) && is_owed => Passed::GoesOn,
             // It has a limit of its own.

@@ -38,17 +38,22 @@ impl<S, L: Layer> Link<S, L> {
     where
         S: Session<A>,
     {
-        let is_at_rest = matches!(self.stage, Stage::Opening | Stage::Open);
-        if !is_at_rest || self.is_layered() || self.has(flag::STOPS) {
+        let is_new = match self.stage {
+            Stage::Restored | Stage::FrozenRestored => false,
+            Stage::Opening | Stage::Open | Stage::Frozen => self.pending & cause::OPENED != 0,
+            _ => return Err(NotSaved),
+        };
+        if self.is_layered() || self.has(flag::STOPS) {
             return Err(NotSaved);
         }
         let mut session = State::new();
-        if self.stage == Stage::Open {
+        if !is_new {
             self.session.save(app, &mut session)?;
         }
         let mut state = State::new();
         state.number(FORMAT);
-        state.number((self.pending & PENDING).into());
+        let known = if is_new { PENDING } else { PENDING & !cause::OPENED };
+        state.number((self.pending & known).into());
         state.number((self.flags & FLAGS).into());
         let write_half = WRITE_HALVES.iter().position(|it| *it == self.write_half);
         state.number(write_half.ok_or(NotSaved)? as u64);
@@ -64,29 +69,46 @@ impl<S, L: Layer> Link<S, L> {
             None => Rest::default().save(&mut state)?,
         }
         state.bytes(&session.into_bytes());
-        self.stage = Stage::Frozen;
+        self.freeze();
         Ok(state.into_bytes())
+    }
+
+    /// Freezes the link without saving it: it neither reads nor writes nor calls its session until
+    /// the driver calls [`thaw`](Self::thaw). It may be saved meanwhile. The driver calls this method
+    /// between two passes. Returns whether the link is frozen. One whose session's part has ended is
+    /// not: it only sends the rest of its output.
+    pub fn freeze(&mut self) -> bool {
+        self.stage = match self.stage {
+            Stage::New => Stage::FrozenNew,
+            Stage::Restored => Stage::FrozenRestored,
+            Stage::Opening | Stage::Open => Stage::Frozen,
+            stage => stage,
+        };
+        self.is_frozen()
     }
 
     /// Ends the freeze: the link goes on as if nothing had been. The driver runs a pass then, and
     /// asks for [`deadline`](Self::deadline) again.
     pub fn thaw(&mut self) {
-        if self.stage == Stage::Frozen {
-            let is_new = self.pending & cause::OPENED != 0;
-            self.stage = if is_new { Stage::Opening } else { Stage::Open };
-        }
+        self.stage = match self.stage {
+            Stage::FrozenNew => Stage::New,
+            Stage::FrozenRestored => Stage::Restored,
+            Stage::Frozen if self.pending & cause::OPENED != 0 => Stage::Opening,
+            Stage::Frozen => Stage::Open,
+            stage => stage,
+        };
     }
 
-    /// Returns whether the link is frozen ([`save`](Self::save)).
+    /// Returns whether the link is frozen ([`save`](Self::save), [`freeze`](Self::freeze)).
     pub fn is_frozen(&self) -> bool {
-        self.stage == Stage::Frozen
+        matches!(self.stage, Stage::FrozenNew | Stage::FrozenRestored | Stage::Frozen)
     }
 }
 
 impl<S> Link<S, Plain> {
     /// Returns a link that goes on with a connection which another process has saved
     /// ([`save`](Self::save)). `session` is new, and gets the state of the saved one. It is called
-    /// with [`Cause::Restored`](crate::Cause::Restored) first.
+    /// with [`Cause::Restored`](crate::Cause::Restored) first. If it is refused, `app` is unchanged.
     ///
     /// # Errors
     /// When the state is not what `save` returns, is that of another version, or is refused by the
@@ -96,6 +118,7 @@ impl<S> Link<S, Plain> {
         limits: Arc<Limits>,
         state: &[u8],
         now: Instant,
+        app: &mut A,
     ) -> Result<Self, StateError>
     where
         S: Session<A>,
@@ -124,7 +147,7 @@ impl<S> Link<S, Plain> {
         let is_new = pending & cause::OPENED != 0;
         if !is_new {
             let mut own = SavedState::new(own);
-            session.restore(&mut own)?;
+            session.restore(app, &mut own)?;
             own.end()?;
         }
         let stage = if is_new { Stage::Opening } else { Stage::Restored };

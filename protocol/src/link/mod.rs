@@ -144,8 +144,12 @@ enum Stage {
     /// Another process has saved the connection. The session has not been told that it goes on here.
     Restored,
     Open,
-    /// It was saved for another process, and nothing happens until that has answered.
+    /// Nothing happens until it is thawed: it may go on in another process. It was open or opening,
     Frozen,
+    /// new,
+    FrozenNew,
+    /// or restored.
+    FrozenRestored,
     /// The session is done, and its output is being sent.
     Closing,
     /// All output was sent, and the sending side has ended. What it still sends is discarded until
@@ -362,7 +366,8 @@ impl<S, L: Layer> Link<S, L> {
             Stage::Open | Stage::Restored => self.flags & (flag::PAUSED | flag::INPUT_ENDED) == 0,
             // A layer that is not ready has something to hear first.
             Stage::New | Stage::Opening => !self.has(flag::INPUT_ENDED),
-            Stage::Frozen | Stage::Closing | Stage::Lingering | Stage::Over => false,
+            Stage::Frozen | Stage::FrozenNew | Stage::FrozenRestored => false,
+            Stage::Closing | Stage::Lingering | Stage::Over => false,
         }
     }
 

@@ -4,7 +4,7 @@ use super::number::{self, usual_line};
 use super::quote::{self, UNQUOTE_SIZE_MAX};
 use super::{Item, Limits, Protocol, Request, RequestError, Writer};
 use crate::search::find_byte;
-use crate::{Codec, Decoded, Output, Reply};
+use crate::{Codec, Decoded, NotSaved, Output, Reply, SavedState, State, StateError};
 
 /// The most arguments of a client that has not authenticated itself, as in Redis.
 const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
@@ -238,6 +238,18 @@ impl Codec for Server {
             }
             other => writer.error(format!("ERR {other}")),
         }
+    }
+
+    fn save(&self, state: &mut State) -> Result<(), NotSaved> {
+        state.flag(self.protocol == Protocol::Resp3);
+        state.flag(self.unauthenticated);
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        self.protocol = if state.flag()? { Protocol::Resp3 } else { Protocol::Resp2 };
+        self.unauthenticated = state.flag()?;
+        Ok(())
     }
 }
 

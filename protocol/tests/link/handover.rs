@@ -68,7 +68,7 @@ impl Service<Lines> for Count {
         Ok(())
     }
 
-    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, _app: &mut (), state: &mut SavedState<'_>) -> Result<(), StateError> {
         self.lines = state.number()?;
         Ok(())
     }
@@ -240,7 +240,7 @@ fn a_state_that_is_cut_or_altered_is_refused_and_panics_nowhere() {
     let state = link.save(&(), now).expect("it can be saved");
     // What is restored goes on, whatever it is.
     let restored = |state: &[u8]| {
-        let link = Link::restored(counting(), Limits::DEFAULT.into(), state, now)?;
+        let link = Link::restored(counting(), Limits::DEFAULT.into(), state, now, &mut ())?;
         let mut wire = Wire::over(link);
         wire.feed(b"more\n", &mut ());
         wire.pass(WAIT, &mut ());

@@ -308,7 +308,11 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
     }
 
     fn save(&mut self, cx: &mut Cx<'_, A>) -> Option<Vec<u8>> {
-        self.freeze(cx)
+        self.save_link(cx)
+    }
+
+    fn freeze(&mut self, cx: &mut Cx<'_, A>) -> bool {
+        self.freeze_link(cx)
     }
 
     fn stays(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {

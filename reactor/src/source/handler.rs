@@ -125,8 +125,18 @@ pub trait Handler<A = ()> {
         None
     }
 
-    /// Called after [`save`](Self::save) when no other process has taken the connection: it goes on
-    /// here.
+    /// Freezes this connection: the handler touches neither its descriptor nor its state until
+    /// [`stays`](Self::stays) or [`closed`](Self::closed) is called, except that
+    /// [`save`](Self::save) may be called in between ([`Cx::hand_over_together`]). It sets its
+    /// interest to [`NONE`](crate::Interest::NONE). The default returns `false`: the connection goes
+    /// on, for it concerns no other one.
+    fn freeze(&mut self, cx: &mut Cx<'_, A>) -> bool {
+        let _ = cx;
+        false
+    }
+
+    /// Called after [`save`](Self::save) or [`freeze`](Self::freeze) when no other process has taken
+    /// the connection: it goes on here.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).

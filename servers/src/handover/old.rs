@@ -369,6 +369,8 @@ impl<B: 'static> Handover<B> {
                     channel.is_done = true;
                 }
             }
+            // This loop does not hand them over together.
+            Departure::Frozen { .. } | Departure::Unsaved { .. } => {}
         }
         drop(channel);
         attempt.flush(cx);

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::commands::pubsub::{self, Channels};
 use super::counters::Counters;
 use super::databases::Databases;
+use super::moving::Moving;
 
 /// Keys that one tick expires at most: about a millisecond of work.
 const EXPIRED_PER_TICK: usize = 4000;
@@ -71,6 +72,8 @@ pub struct App {
     pub(crate) next_ticket: u64,
     /// Connections to wake: they have something new to send.
     pub(crate) wakes: Vec<ConnectionId>,
+    /// Whether it moves to another program.
+    pub(crate) moving: Moving,
     /// Messages posted since a publisher last yielded to its subscribers.
     pub(crate) posted: usize,
 }
@@ -100,6 +103,7 @@ impl App {
             next_id: 1,
             next_ticket: 0,
             wakes: Vec::new(),
+            moving: Moving::No,
             posted: 0,
         }
     }
@@ -121,6 +125,9 @@ impl App {
 
     /// Does the periodic work: adjusts the clock and expires a bounded number of keys.
     pub fn tick(&mut self) {
+        if !matches!(self.moving, Moving::No) {
+            return;
+        }
         self.clock.adjust();
         self.clock.begin();
         self.store.expire_due(EXPIRED_PER_TICK);

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::resp::{Protocol, Writer, shared};
+use protocol::{SavedState, State, StateError};
 
 use super::app::App;
 use super::call::{Call, bulk_or_null, float};
 use super::client::Replies;
 use super::error::{Done, Error, error, fixed};
+use super::moving::client::{later, save_span, span};
 use super::room::GiveBack;
 use super::store::Store;
 use super::value::{Bytes, End, List};
@@ -38,6 +40,82 @@ pub(crate) struct Blocked {
     pub(crate) deadline: Option<Instant>,
     /// Whether the loop knows the deadline.
     pub(crate) is_timed: bool,
+}
+
+impl Blocked {
+    /// Writes the wait, with the time that is left.
+    pub(crate) fn save(&self, now: Instant, state: &mut State) {
+        state.number(self.ticket);
+        state.number(self.keys.len() as u64);
+        self.keys.iter().for_each(|key| state.bytes(key));
+        let save_end = |end: End, state: &mut State| state.flag(end == End::Left);
+        match &self.wish {
+            Wish::Pop(end) => {
+                state.number(0);
+                save_end(*end, state);
+            }
+            Wish::PopUpTo(count, end) => {
+                state.number(1);
+                state.number(*count as u64);
+                save_end(*end, state);
+            }
+            Wish::Move { from, to, destination } => {
+                state.number(2);
+                save_end(*from, state);
+                save_end(*to, state);
+                state.bytes(destination);
+            }
+        }
+        state.flag(self.deadline.is_some());
+        let left = self.deadline.map(|at| at.saturating_duration_since(now));
+        save_span(left.unwrap_or_default(), state);
+        state.flag(self.is_timed);
+    }
+
+    /// Reads a wait.
+    pub(crate) fn restored(now: Instant, state: &mut SavedState<'_>) -> Result<Self, StateError> {
+        let (ticket, mut keys) = (state.number()?, Vec::new());
+        for _ in 0..state.number()? {
+            keys.push(Bytes::from(state.bytes()?));
+        }
+        let end = |state: &mut SavedState<'_>| {
+            state.flag().map(|is_left| if is_left { End::Left } else { End::Right })
+        };
+        let wish = match state.number()? {
+            0 => Wish::Pop(end(state)?),
+            1 => {
+                let count = usize::try_from(state.number()?).unwrap_or(usize::MAX);
+                Wish::PopUpTo(count, end(state)?)
+            }
+            2 => Wish::Move {
+                from: end(state)?,
+                to: end(state)?,
+                destination: state.bytes()?.into(),
+            },
+            _ => return Err(StateError::Invalid("there is no such wish")),
+        };
+        let (has_deadline, left) = (state.flag()?, span(state)?);
+        let deadline = if has_deadline { later(now, left) } else { None };
+        Ok(Self { ticket, keys, wish, deadline, is_timed: state.flag()? })
+    }
+}
+
+/// Returns whether another client has this position in a queue.
+pub(crate) fn is_taken(app: &App, db: usize, blocked: &Blocked) -> bool {
+    app.store.iter().nth(db).is_some_and(|(_, store)| {
+        let mut lines = blocked.keys.iter().filter_map(|key| store.awaited.get(key));
+        lines.any(|line| line.contains_key(&blocked.ticket))
+    })
+}
+
+/// Makes a client of another program wait here.
+pub(crate) fn enter(app: &mut App, number: usize, db: usize, blocked: Blocked) {
+    app.store.within(db, |store| {
+        for key in &blocked.keys {
+            store.awaited.entry(key.clone()).or_default().insert(blocked.ticket, number);
+        }
+    });
+    app.clients[number].blocked = Some(blocked);
 }
 
 /// Returns the deadline that an argument gives in seconds; `None`, for no deadline, if it is 0.

@@ -18,8 +18,9 @@ pub(crate) struct Counter {
     pub(crate) rejected: u64,
     /// Calls that ended with an error.
     pub(crate) failed: u64,
-    timed: u64,
-    time: Duration,
+    /// Calls that were timed, and their time together.
+    pub(crate) timed: u64,
+    pub(crate) time: Duration,
 }
 
 impl Counter {

@@ -17,6 +17,8 @@
 //!   next to their commands in `commands/pubsub.rs`;
 //! - the `clock`, and `counters` of calls.
 //!
+//! `moving` passes all of it on to a new program.
+//!
 //! Helpers know none of these: `decimal`, `error`, `glob`, `room`, `text`.
 
 mod app;
@@ -33,6 +35,7 @@ mod dispatch;
 mod error;
 mod expiry;
 mod glob;
+mod moving;
 mod names;
 mod places;
 mod room;

@@ -119,6 +119,32 @@ impl<T, const SIZE: usize> Places<T, SIZE> {
         number * SIZE + self.blocks[number].insert(item, SIZE)
     }
 
+    /// Puts an item into a place that is not before any other item, as [`insert`](Self::insert) may
+    /// have done. The places in between are free.
+    pub(crate) fn insert_at(&mut self, place: usize, item: T) {
+        let number = place / SIZE;
+        while self.blocks.len() <= number {
+            self.vacant.push(self.blocks.len());
+            self.blocks.push(Block::new());
+        }
+        let block = &mut self.blocks[number];
+        if block.places.is_empty() {
+            block.places.reserve_exact(SIZE);
+        }
+        while block.places.len() < place % SIZE {
+            let free = block.places.len() as u32;
+            block.places.push(Place::Free { next: block.free });
+            block.free = free;
+        }
+        block.places.push(Place::Taken(item));
+        block.taken += 1;
+        self.len += 1;
+        if !block.is_open {
+            block.is_open = true;
+            self.open.push(number);
+        }
+    }
+
     fn block_with_room(&mut self) -> usize {
         while let Some(number) = self.open.last().copied() {
             match self.blocks.get_mut(number) {
@@ -241,6 +267,20 @@ mod tests {
         assert_eq!(taken, [3, 5, 8, 10, 11]);
         assert_eq!(places.len(), 12);
         assert!(places.get(11).is_some() && places.get(12).is_none());
+    }
+
+    #[test]
+    fn items_are_put_into_the_places_that_they_had() {
+        let mut places = Four::new();
+        for place in [1, 2, 4, 13] {
+            places.insert_at(place, place);
+        }
+        let all: Vec<usize> = places.iter().map(|(at, it)| at * 100 + it).collect();
+        assert_eq!((all, places.len()), (vec![101, 202, 404, 1313], 4));
+        let mut taken: Vec<usize> = (0..12).map(|number| places.insert(number)).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15]);
+        assert_eq!(places.remove(13), Some(13));
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use protocol::resp::{Request, Server, Writer};
-use protocol::{Context, Conversation, Flow, Output, Reply, Service};
+use protocol::{
+    Context, Conversation, Flow, NotSaved, Output, Reply, SavedState, Service, State, StateError,
+};
 
 use super::app::App;
 use super::client::{Client, Replies};
 use super::commands::transactions;
+use super::moving::{Moving, client};
 use super::room::GiveBack;
 use super::{blocking, dispatch};
 
@@ -234,6 +237,9 @@ impl Connection {
 impl Service<Server, App> for Connection {
     fn open(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
         let app = &mut *context.app;
+        if matches!(app.moving, Moving::Gone) {
+            return Flow::Close;
+        }
         let authenticated = app.config.password.is_empty();
         let client = Client::new(app.next_id, context.me, self.address, authenticated, context.now);
         app.next_id += 1;
@@ -252,7 +258,7 @@ impl Service<Server, App> for Connection {
         self.begin(reply);
         let client = &mut context.app.clients[self.me];
         client.active = context.now;
-        if client.killed {
+        if client.killed || client.ending {
             return self.conclude(reply, context);
         }
         if !client.outbox.is_empty() {
@@ -320,5 +326,26 @@ impl Service<Server, App> for Connection {
     fn closed(&mut self, _reason: &protocol::Reason, context: &mut Context<'_, App>) {
         self.leave(context.app);
         context.app.held -= self.held;
+    }
+
+    fn save(&self, app: &App, state: &mut State) -> Result<(), NotSaved> {
+        state.flag(self.is_trusted);
+        state.flag(self.has_deadline);
+        client::save(app, self.me, state)
+    }
+
+    fn restore(&mut self, app: &mut App, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        self.is_trusted = state.flag()?;
+        self.has_deadline = state.flag()?;
+        self.me = client::restore(app, self.address, state)?;
+        Ok(())
+    }
+
+    /// Wakes itself, since a wake of another connection may have been for the other program.
+    fn restored(&mut self, reply: &mut Reply<'_, Server>, context: &mut Context<'_, App>) -> Flow {
+        context.app.clients[self.me].connection = context.me;
+        context.effects.wake(context.me);
+        self.begin(reply);
+        self.conclude(reply, context)
     }
 }

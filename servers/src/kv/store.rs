@@ -1,6 +1,9 @@
 //! The keys of one database: values, expiry, watches, and the clients that wait for lists.
 
+mod moved;
 mod strings;
+
+pub(crate) use moved::Located;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};

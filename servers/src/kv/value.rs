@@ -69,6 +69,35 @@ impl Value {
         }
     }
 
+    /// Returns how many strings it consists of.
+    pub(crate) fn parts(&self) -> usize {
+        match self {
+            Self::String(_) => 1,
+            Self::Other(other) => match &**other {
+                Other::Text(_) => 1,
+                Other::List(list) => list.items.len(),
+                Other::Hash(hash) => 2 * hash.items.len(),
+                Other::Set(set) => set.items.len(),
+            },
+        }
+    }
+
+    /// Returns one of these strings: of a hash, fields and values by turns.
+    pub(crate) fn part(&self, number: usize) -> Option<&[u8]> {
+        match self {
+            Self::String(bytes) => Some(bytes),
+            Self::Other(other) => match &**other {
+                Other::Text(bytes) => Some(bytes),
+                Other::List(list) => list.items.get(number).map(|it| &**it),
+                Other::Hash(hash) => {
+                    let (field, value) = hash.items.get_index(number / 2)?;
+                    Some(if number.is_multiple_of(2) { field } else { value })
+                }
+                Other::Set(set) => set.items.get_index(number).map(|it| &**it),
+            },
+        }
+    }
+
     /// Returns the encoding that Redis would use, which `OBJECT ENCODING` replies.
     pub(crate) fn encoding(&self) -> &'static str {
         match self {
@@ -285,6 +314,16 @@ pub(crate) struct Hash {
 }
 
 impl Hash {
+    /// Returns an empty hash, which may have been large before.
+    pub(crate) fn once_large(is_large: bool) -> Self {
+        Self { is_large, ..Self::default() }
+    }
+
+    /// Returns whether it has ever exceeded Redis's small encoding.
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_large
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
@@ -335,6 +374,16 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// Returns an empty set, which may have been large before.
+    pub(crate) fn once_large(is_large: bool) -> Self {
+        Self { is_large, ..Self::default() }
+    }
+
+    /// Returns whether it has ever exceeded Redis's small encoding.
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_large
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

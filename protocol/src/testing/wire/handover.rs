@@ -20,12 +20,35 @@ impl<S> Wire<S> {
         S: Session<A>,
     {
         let state = self.link.save(app, self.now)?;
+        self.take_over(session, &state, app);
+        self.run(app);
+        Ok(())
+    }
+
+    /// Returns the state of the connection, which is frozen then, as [`Link::save`] does: for a test
+    /// with a state of the application on each side.
+    ///
+    /// # Errors
+    /// When the connection has to stay.
+    pub fn save<A>(&mut self, app: &A) -> Result<Vec<u8>, NotSaved>
+    where
+        S: Session<A>,
+    {
+        self.link.save(app, self.now)
+    }
+
+    /// Goes on with `session`, which is new and gets `state`. It is called when the link runs next.
+    ///
+    /// # Panics
+    /// When `session` does not restore the state.
+    pub fn take_over<A>(&mut self, session: S, state: &[u8], app: &mut A)
+    where
+        S: Session<A>,
+    {
         let limits = Arc::new(*self.link.limits());
-        self.link = match Link::restored(session, limits, &state, self.now) {
+        self.link = match Link::restored(session, limits, state, self.now, app) {
             Ok(link) => link,
             Err(error) => panic!("a session does not restore what it has saved: {error}"),
         };
-        self.run(app);
-        Ok(())
     }
 }

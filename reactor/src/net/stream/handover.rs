@@ -29,7 +29,8 @@ impl<S> Stream<S> {
     where
         S: Session<A> + 'static,
     {
-        let link = Link::restored(session, limits.into(), state, cx.now())
+        let now = cx.now();
+        let link = Link::restored(session, limits.into(), state, now, cx.app)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let deadline = link.deadline();
         let token = Self::over(link).register(connection, cx)?;
@@ -43,15 +44,25 @@ impl<S> Stream<S> {
 impl<S, L: Layer + 'static> Stream<S, L> {
     /// Freezes the connection, and returns its state.
     #[cold]
-    pub(super) fn freeze<A>(&mut self, cx: &mut Cx<'_, A>) -> Option<Vec<u8>>
+    pub(super) fn save_link<A>(&mut self, cx: &mut Cx<'_, A>) -> Option<Vec<u8>>
     where
         S: Session<A>,
     {
         let state = self.link.save(cx.app, cx.core.now).ok()?;
-        cx.set_interest(Interest::NONE);
+        self.freeze_link(cx);
         // The process that takes it over sends what is unsent.
         cx.set_unsent(false);
-        cx.set_deadline_at(None);
         Some(state)
+    }
+
+    /// Freezes the connection, unless its session's part has ended.
+    #[cold]
+    pub(super) fn freeze_link<A>(&mut self, cx: &mut Cx<'_, A>) -> bool {
+        let is_frozen = self.link.freeze();
+        if is_frozen {
+            cx.set_interest(Interest::NONE);
+            cx.set_deadline_at(None);
+        }
+        is_frozen
     }
 }

@@ -188,6 +188,22 @@ fn push(call: &mut Call<'_>, encoded: Arc<[u8]>) {
     }
 }
 
+/// Enters the subscriptions of a client that another program has had.
+pub(crate) fn enter(
+    app: &mut App,
+    number: usize,
+    channels: IndexSet<Bytes>,
+    patterns: IndexSet<Bytes>,
+) {
+    for (kind, names) in [(Kind::Channel, &channels), (Kind::Pattern, &patterns)] {
+        for name in names {
+            app.channels.of(kind).entry(name.clone()).or_default().insert(number);
+        }
+    }
+    let client = &mut app.clients[number];
+    (client.channels, client.patterns) = (channels, patterns);
+}
+
 /// Ends all subscriptions of a client.
 pub(crate) fn forget(app: &mut App, number: usize) {
     let client = &mut app.clients[number];
