@@ -184,9 +184,10 @@ fn a_link_that_is_not_taken_goes_on() {
     let mut scratch = Scratch::new(now);
     let mut link = Link::new(counting(), Limits::DEFAULT.into());
     assert_eq!(pass(&mut link, &mut scratch, now, b"wait\ntwo\n", 99).1, "hello\n");
-    link.save(&(), now).expect("it can be saved");
+    assert!(link.freeze());
+    let state = link.save(&(), now).expect("it can be saved");
     assert!(link.is_frozen() && link.deadline().is_none());
-    assert_eq!(link.save(&(), now), Err(NotSaved), "it is frozen already");
+    assert_eq!(link.save(&(), now), Ok(state), "it stands still");
     link.tell(Event::Woken);
     let nothing = (Wait::default(), String::new());
     assert_eq!(pass(&mut link, &mut scratch, later, b"", 99), nothing);

@@ -85,9 +85,9 @@ impl Value {
     /// Returns one of these strings: of a hash, fields and values by turns.
     pub(crate) fn part(&self, number: usize) -> Option<&[u8]> {
         match self {
-            Self::String(bytes) => Some(bytes),
+            Self::String(bytes) => (number == 0).then_some(&**bytes),
             Self::Other(other) => match &**other {
-                Other::Text(bytes) => Some(bytes),
+                Other::Text(bytes) => (number == 0).then_some(&**bytes),
                 Other::List(list) => list.items.get(number).map(|it| &**it),
                 Other::Hash(hash) => {
                     let (field, value) = hash.items.get_index(number / 2)?;
