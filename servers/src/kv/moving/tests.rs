@@ -284,7 +284,8 @@ fn a_wait_goes_on_with_the_time_that_is_left_and_in_its_place() {
     second.pass(Duration::from_secs(4), &mut old);
     // The later one is restored first.
     let mut new = move_all(old, &mut [&mut second, &mut first]);
-    (first.run(&mut new), second.run(&mut new));
+    first.run(&mut new);
+    second.run(&mut new);
     ask(&mut new, "rpush list x\r\n");
     first.wake(&mut new);
     assert!(!first.take_sent().is_empty(), "the first is served");
