@@ -289,7 +289,7 @@ impl Session {
 
     /// Prints messages until Ctrl-C, or until the server answers with an error.
     fn watch(&mut self, is_text: bool, pushes: Pushes) -> Result<(), Trouble> {
-        let cutter = self.connection.as_ref().and_then(|connection| Some(connection.cutter()));
+        let cutter = self.connection.as_ref().map(|connection| connection.cutter());
         self.interrupts.aim(cutter.map_or(Target::Program, Target::Connection));
         let result = loop {
             match self.read(is_text, pushes) {
