@@ -2,9 +2,10 @@
 
 use protocol::{SavedState, State, StateError};
 
-/// The state that the connections of a server share, which goes to a new program together with them
-/// ([`Application::shared`](crate::Application::shared)). The connections of such a server are handed
-/// over together: all are frozen while the state is written, so that it changes no more.
+/// The state that the connections of a server share, as pieces for a new program that takes over
+/// together with them. The connections are frozen while the state is written, so that it changes no
+/// more ([`Cx::hand_over_together`](reactor::Cx::hand_over_together)). No server of this crate is
+/// replaced in this way yet.
 ///
 /// In the old program, [`freeze`](Self::freeze) comes first, then [`save`](Self::save) until there is
 /// no more, and at the end either [`departed`](Self::departed) or [`stays`](Self::stays). The new
