@@ -122,38 +122,35 @@ fn traced(run: &Run, work: &Work, subject: &Subject, messages: u64) -> io::Resul
     Counted::parse(answered.map_or(0, |(_, count)| *count as u64), &summary)
 }
 
-/// Measures one reactor, and directly afterwards two.
+/// Measures a server that uses all cores, as its client does.
 ///
 /// # Errors
-/// Fails if a server or the client cannot be started, fails or does not end in time.
-pub fn scaled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
-    let mut values = reached(run, work, subject, 1, "one")?;
-    values.extend(reached(run, work, subject, 2, "two")?);
-    let value = |name: &str| values.iter().find(|(it, _)| it == name).map(|(_, it)| *it);
-    if let (Some(one), Some(two)) = (value("one_per_second"), value("two_per_second")) {
-        values.push(("gain".to_owned(), two / one));
-    }
-    Ok(values)
+/// Fails if the server or the client cannot be started, fails or does not end in time.
+pub fn unpinned(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let server = Running::start(subject.command(work, -1, &[])?)?;
+    let address = server.address(START_PATIENCE, &run.stop)?;
+    let client = Running::start(client(run, work, -1, &address, server.pid())?)?;
+    client.values(run.plan.duration + PATIENCE, &run.stop)
 }
 
-/// Measures `reactors` reactors. The names of the figures start with `number`.
-fn reached(
-    run: &Run,
-    work: &Work,
-    subject: &Subject,
-    reactors: usize,
-    number: &str,
-) -> io::Result<Values> {
-    // A single reactor has the usual core of servers. Several have one core each.
-    let core = if reactors == 1 { run.pinning.server } else { -1 };
-    let server = Running::start(subject.command(work, core, &[reactors.to_string()])?)?;
-    let address = server.address(START_PATIENCE, &run.stop)?;
-    // The client always has two threads.
-    let addresses = if reactors == 1 { format!("{address},{address}") } else { address };
-    // If every core has a reactor, the client has no core of its own.
-    let client = Running::start(client(run, work, -1, &addresses, server.pid())?)?;
-    let values = client.values(run.plan.duration + PATIENCE, &run.stop)?;
-    Ok(values.into_iter().map(|(name, it)| (format!("{number}_{name}"), it)).collect())
+/// Measures a server under one of its models: under load, and then the memory of its connections.
+///
+/// # Errors
+/// Fails if the server or a client cannot be started, fails or does not end in time.
+pub fn modelled(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let command = subject.command(work, run.pinning.server, &[work.count.to_string()])?;
+    let server = Running::start(command)?;
+    let address = benchmark::ready(&server, &run.stop)?.to_string();
+    let load = || client(run, work, run.pinning.client, &address, server.pid());
+    let patience = run.plan.duration + PATIENCE;
+    let mut values = Running::start(load()?)?.values(patience, &run.stop)?;
+    let mut idle = load()?;
+    idle.arg("--kind=idle-family");
+    values.extend(Running::start(idle)?.values(patience, &run.stop)?);
+    // Its processes end with it.
+    signal(server.pid(), Signal::TERM)?;
+    server.rest(PATIENCE, &run.stop)?;
+    Ok(values)
 }
 
 /// Measures a new server with `redis-benchmark`.

@@ -78,15 +78,20 @@ const CALLS_METRICS: &[Metric] = &[
     metric("other", "other", 3, Shown::Median),
 ];
 const SCALE_METRICS: &[Metric] = &[
-    metric("gain", "two / one", 2, Shown::Spread),
-    metric("one_per_second", "one: messages/s", 0, Shown::Median),
-    metric("two_per_second", "two: messages/s", 0, Shown::Median),
-    metric("one_server_ns", "one: CPU ns/message", 0, Shown::Median),
-    metric("two_server_ns", "two: CPU ns/message", 0, Shown::Median),
-    metric("one_server_busy", "one: server", 2, Shown::Median),
-    metric("two_server_busy", "two: servers", 2, Shown::Median),
-    metric("one_client_busy", "one: client", 2, Shown::Median),
-    metric("two_client_busy", "two: client", 2, Shown::Median),
+    metric("per_second", "messages/s", 0, Shown::Judged),
+    metric("server_ns", "CPU ns/message", 0, Shown::Ratio),
+    metric("p99_us", "p99 us", 0, Shown::Median),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+];
+const MODELS_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/message", 0, Shown::Judged),
+    metric("per_second", "messages/s", 0, Shown::Ratio),
+    metric("p50_us", "p50 us", 0, Shown::Median),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("kib", "KiB/connection", 1, Shown::Median),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
 ];
 const REQUESTS_METRICS: &[Metric] = &[
     metric("server_ns", "CPU ns/request", 0, Shown::Judged),
@@ -270,18 +275,38 @@ pub static CALLS: Kind = Kind {
     ..EXCHANGED
 };
 
-/// Echo with two reactors on two cores, compared with one reactor.
+/// Echo with one to four loops of a group.
 pub static SCALE: Kind = Kind {
     name: "scale",
     part: "scale",
+    reference: "one-loop",
     metrics: SCALE_METRICS,
-    note: "One process with two of our reactors, each with a thread, a core and a port of its own, \
-           against one reactor on one core. A client of two threads loads both, not pinned. It shares \
-           this machine's cores with the reactors, so there is no target: where there are two cores, \
-           two / one says how much of the client's core the second reactor could take over, not how \
-           reactors scale.",
-    title: |work| format!("two reactors against one, 64 B x {}, depth {}", work.count, work.depth),
-    measure: drive::scaled,
+    note: "A group of our loops, each on a thread of its own; connections are handed over to the loop \
+           with the fewest. Neither the loops nor the client are pinned. The client is one thread and \
+           shares this machine's cores with the loops, so there is no target: messages/s say how \
+           much of the machine the loops could take over, not how they scale on cores of their own. \
+           CPU ns/message is what a message costs all loops together. Above 1, server is more than one \
+           core.",
+    title: |work| format!("one to four loops, 64 B x {}, depth {}", work.count, work.depth),
+    measure: drive::unpinned,
+    ..EXCHANGED
+};
+
+/// Echo with the concurrency models of textbooks.
+pub static MODELS: Kind = Kind {
+    name: "models",
+    part: "models",
+    reference: "reactor",
+    metrics: MODELS_METRICS,
+    note: "The same session under each --model of echo-server, which has one core with all its processes \
+           and threads; the client has another. So the processor time for a message is compared, and \
+           not how many cores a model can use. Connections stay open, so iterative can serve one, and \
+           pool and prefork one with each of their workers, of which they have as many as there are \
+           connections, up to 1,000. fork is measured up to 1,000 processes too. A model that is \
+           missing in a table cannot do it. Memory is \
+           the growth of Pss with all processes: without sockets, page tables and stacks of the kernel.",
+    title: |work| format!("models, echo of 64 B x {}", work.count),
+    measure: drive::modelled,
     ..EXCHANGED
 };
 
@@ -339,7 +364,7 @@ pub static KEYS: Kind = Kind {
 };
 
 /// All kinds of work for the comparison of loops.
-pub static LOOPS: [&Kind; 19] = [
+pub static LOOPS: [&Kind; 20] = [
     &DISPATCH,
     &ECHO,
     &SCHEDULE,
@@ -351,6 +376,7 @@ pub static LOOPS: [&Kind; 19] = [
     &DIAL,
     &CALLS,
     &SCALE,
+    &MODELS,
     &FILES,
     &FILES_TLS,
     &HANDSHAKES,

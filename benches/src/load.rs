@@ -343,20 +343,20 @@ pub fn run(load: Load, server: SocketAddr, pid: u32) -> io::Result<Outcome> {
     client.load_until(start + load.warm_up, &mut schedule)?;
 
     client.phase = Phase::Measuring;
-    let used = (measure::cpu_nanoseconds(pid)?, measure::own_nanoseconds());
+    let used = (measure::family_nanoseconds(pid)?, measure::own_nanoseconds());
     let start = Instant::now();
     let mut until = start + load.duration;
     client.load_until(until, &mut schedule)?;
     // If other processes use the server's core, the measurement takes longer.
     while load.rate.is_none()
         && start.elapsed() < load.duration * EXTENSION_MAX
-        && (measure::cpu_nanoseconds(pid)? - used.0) < load.duration.as_nanos() as u64 / 4
+        && (measure::family_nanoseconds(pid)? - used.0) < load.duration.as_nanos() as u64 / 4
     {
         until += load.duration / 2;
         client.load_until(until, &mut schedule)?;
     }
     let elapsed = start.elapsed();
-    let server_nanoseconds = measure::cpu_nanoseconds(pid)? - used.0;
+    let server_nanoseconds = measure::family_nanoseconds(pid)? - used.0;
     let client_nanoseconds = measure::own_nanoseconds() - used.1;
     client.await_answers()?;
 

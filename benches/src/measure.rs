@@ -4,7 +4,29 @@ use std::fs;
 use std::io;
 
 use rustix::thread::CpuSet;
+use testkit::process::{children, proportional_bytes};
 pub use testkit::process::{cpu_nanoseconds, memory_bytes};
+
+/// Returns the processor time that a process and its children have used, in nanoseconds. Children that
+/// have ended do not count.
+///
+/// # Errors
+/// Fails if there is no such process.
+pub fn family_nanoseconds(pid: u32) -> io::Result<u64> {
+    let own = cpu_nanoseconds(pid)?;
+    let of_children = children(pid).into_iter().filter_map(|it| cpu_nanoseconds(it).ok());
+    Ok(own + of_children.sum::<u64>())
+}
+
+/// Returns the memory of a process and its children, in bytes. What several share counts once.
+///
+/// # Errors
+/// Fails if there is no such process.
+pub fn family_bytes(pid: u32) -> io::Result<u64> {
+    let own = proportional_bytes(pid)?;
+    let of_children = children(pid).into_iter().filter_map(|it| proportional_bytes(it).ok());
+    Ok(own + of_children.sum::<u64>())
+}
 
 /// Returns the cores that this process may run on.
 pub fn cores() -> Vec<usize> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::benchmark::Test;
 use crate::kinds::{
     CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, HALF, HANDSHAKES, HELLO, IDLE, IDLE_HTTP,
-    IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, REQUESTS, RESUMED, SCALE, SCHEDULE, TIMERS,
-    UDP, WEBSOCKET,
+    IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, MODELS, REQUESTS, RESUMED, SCALE, SCHEDULE,
+    TIMERS, UDP, WEBSOCKET,
 };
 use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
@@ -128,6 +128,7 @@ impl Plan {
         works.push(Work::new(&DIAL, UNDER_WAY));
         works.extend(each(&CALLS, [1, 50]));
         works.push(Work::new(&SCALE, 100).depth(16));
+        works.extend(each(&MODELS, [1, 10, 100, 1000, 10_000]));
         works.extend(web());
         Self {
             works,
@@ -149,6 +150,7 @@ impl Plan {
         works.extend([udp(50, 64, 8), Work::new(&DIAL, UNDER_WAY)]);
         works.push(Work::new(&CALLS, 1));
         works.push(Work::new(&SCALE, 100).depth(16));
+        works.extend(each(&MODELS, [1, 50]));
         works.extend(web_quick());
         Self {
             works,

@@ -21,7 +21,7 @@ const NUMBERS: (&str, u32) = ("sans-serif", 13);
 
 /// The colour of the curve of each subject: blue for ours, black for the limit, other colours for
 /// the peers.
-const COLOURS: [(&str, RGBColor); 15] = [
+const COLOURS: [(&str, RGBColor); 22] = [
     ("epoll", RGBColor(0, 70, 200)),
     ("epoll-lt", RGBColor(60, 140, 240)),
     ("poll", RGBColor(120, 180, 250)),
@@ -37,6 +37,13 @@ const COLOURS: [(&str, RGBColor); 15] = [
     ("libevent", RGBColor(0, 140, 60)),
     ("libev", RGBColor(120, 200, 60)),
     ("libuv", RGBColor(150, 40, 170)),
+    ("reactor", RGBColor(10, 60, 210)),
+    ("reactors", RGBColor(100, 160, 240)),
+    ("iterative", RGBColor(40, 40, 40)),
+    ("fork", RGBColor(200, 20, 20)),
+    ("prefork", RGBColor(240, 140, 140)),
+    ("thread", RGBColor(10, 130, 50)),
+    ("pool", RGBColor(130, 210, 90)),
 ];
 
 /// A plot of one figure of all subjects, against a number.
@@ -67,6 +74,10 @@ fn connections(work: &Work) -> Option<usize> {
 
 fn connections_at_depth(work: &Work) -> Option<usize> {
     (*work == Work::new(&kinds::ECHO, work.count).depth(16)).then_some(work.count)
+}
+
+fn connections_of_models(work: &Work) -> Option<usize> {
+    (work.kind == &kinds::MODELS).then_some(work.count)
 }
 
 const ECHO: &str = "Echo, 64 bytes, one message under way on each connection";
@@ -104,7 +115,15 @@ pub fn all(
         number: connections_at_depth,
         ..echo_plot("server_ns", cpu, true)
     };
+    let model = |metric, up, is_logarithmic| Plot {
+        title: "Models: echo, 64 bytes, one message under way on each connection",
+        number: connections_of_models,
+        ..echo_plot(metric, up, is_logarithmic)
+    };
     let plots = [
+        ("models-cpu.svg", model("server_ns", cpu, true)),
+        ("models-throughput.svg", model("per_second", "messages a second", false)),
+        ("models-memory.svg", model("kib", "KiB for each connection (log)", true)),
         ("dispatch.svg", dispatch),
         ("echo-cpu.svg", echo_plot("server_ns", cpu, true)),
         ("echo-cpu-depth-16.svg", depth),
@@ -230,7 +249,7 @@ fn colour(name: &str) -> RGBColor {
 
 /// Returns the width of a curve. The main subjects have thick curves.
 fn width(name: &str) -> u32 {
-    if ["epoll", "raw"].contains(&name) { 3 } else { 1 }
+    if ["epoll", "raw", "reactor"].contains(&name) { 3 } else { 1 }
 }
 
 fn draw_legend(

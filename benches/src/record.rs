@@ -31,6 +31,9 @@ pub const COMPARISON: Page = Page {
         ("echo-cpu-depth-16.svg", "Echo, 16 under way: processor time against connections"),
         ("echo-throughput.svg", "Echo: messages a second against connections"),
         ("echo-p99.svg", "Echo: p99 latency against connections"),
+        ("models-cpu.svg", "Models: processor time of a message against connections"),
+        ("models-throughput.svg", "Models: messages a second against connections"),
+        ("models-memory.svg", "Models: memory of a connection against connections"),
     ],
 };
 

@@ -9,8 +9,8 @@ use reactor::BackendKind;
 
 use crate::benchmark;
 use crate::loops::{
-    async_io, bind, calloop, canned, fastwebsockets, hyper, limits, listen, mio, monoio, nginx,
-    ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
+    async_io, bind, calloop, canned, fastwebsockets, hyper, limits, listen, mio, models, monoio,
+    nginx, ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
 };
 use crate::process::this_program;
 use crate::work::Work;
@@ -76,9 +76,13 @@ impl Subject {
 /// connections show that well enough.
 const SLOW: &[(&str, usize)] = &[("echo", 1000)];
 
+/// How many processes, or threads that existed before, the models with these have at most. More
+/// processes are more than most systems allow a user.
+const WORKERS: &[(&str, usize)] = &[("models", 1000)];
+
 /// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
 /// polling have no timers.
-pub const ALL: [Subject; 24] = [
+pub const ALL: [Subject; 35] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
@@ -87,7 +91,6 @@ pub const ALL: [Subject; 24] = [
             ("dispatch", |count| ours::dispatch(BackendKind::Epoll, count)),
             ("lines", |_| ours::lines(BackendKind::Epoll)),
             ("timers", |count| ours::timers(BackendKind::Epoll, count)),
-            ("scale", |count| ours::scale(BackendKind::Epoll, count)),
             ("udp", |_| ours::udp(BackendKind::Epoll)),
             ("dial", |port| ours::dial(BackendKind::Epoll, server(port)?)),
             ("hello", |_| web::hello(BackendKind::Epoll)),
@@ -231,6 +234,24 @@ pub const ALL: [Subject; 24] = [
         "our server of files with its defaults",
         &[("files", |_| web::files(false)), ("files-tls", |_| web::files(true))],
     ),
+    rust("one-loop", "a group of one of our loops", &[("scale", |_| ours::scale(1))]),
+    rust("two-loops", "a group of two", &[("scale", |_| ours::scale(2))]),
+    rust("three-loops", "a group of three", &[("scale", |_| ours::scale(3))]),
+    rust("four-loops", "a group of four", &[("scale", |_| ours::scale(4))]),
+    rust(
+        "iterative",
+        "echo-server, one connection after the other",
+        &[("models", models::iterative)],
+    )
+    .up_to(&[("models", 1)]),
+    rust("fork", "echo-server, a process for each connection", &[("models", models::fork)])
+        .up_to(WORKERS),
+    rust("prefork", "echo-server, processes that accept", &[("models", models::prefork)])
+        .up_to(WORKERS),
+    rust("thread", "echo-server, a thread for each connection", &[("models", models::thread)]),
+    rust("pool", "echo-server, a pool of threads", &[("models", models::pool)]).up_to(WORKERS),
+    rust("reactor", "echo-server, its default: one loop", &[("models", models::reactor)]),
+    rust("reactors", "echo-server, two loops", &[("models", models::reactors)]),
     rust("hyper", "hyper on tokio, current thread", &[("hello", |_| hyper::hello(listen()?))]),
     rust(
         "fastwebsockets",
@@ -351,7 +372,8 @@ mod tests {
 
     #[test]
     fn a_subject_does_its_kinds_of_work_up_to_its_limits() {
-        assert_eq!(partners("scale"), ["epoll"]);
+        assert_eq!(partners("scale").len(), 4);
+        assert_eq!(partners("models").len(), 7);
         assert!(!partners("timers").contains(&"mio"));
         assert!(!partners("echo").contains(&"tokio-util"));
         let does = |name: &str, work: Work| {

@@ -137,14 +137,28 @@ fn a_report_without_strace_names_the_omission_and_has_the_rest() {
 }
 
 #[test]
-fn two_reactors_are_compared_with_one() {
+fn groups_of_one_to_four_loops_are_compared() {
     let folder = Report::new("scale");
-    let output = compare(&folder, &["--only", "scale", "--rounds", "1"]);
+    let output = compare(&folder, &["--only", "scale", "--rounds", "1", "--duration", "50"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("no target"), "{said}");
-    let of = |metric| median_of(&folder, "epoll", metric);
-    assert!((of("gain") - of("two_per_second") / of("one_per_second")).abs() < 0.01, "{said}");
+    for loops in ["one-loop", "two-loops", "three-loops", "four-loops"] {
+        assert!(median_of(&folder, loops, "per_second") > 0.0, "{loops}: {said}");
+    }
+}
+
+#[test]
+fn the_models_are_compared_as_far_as_each_can_go() {
+    let folder = Report::new("models");
+    let output = compare(&folder, &["--only", "models", "--rounds", "1", "--duration", "50"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let models = medians(&folder, "server_ns");
+    // With one connection all seven, and with 50 all but iterative.
+    assert_eq!(models.len(), 13, "{said}");
+    assert!(models.iter().all(|it| *it > 0.0), "{said}");
+    assert!(folder.read("models-cpu.svg").contains("<svg"), "{said}");
 }
 
 #[test]

@@ -41,15 +41,29 @@ fn has_ended(error: &io::Error) -> bool {
 /// # Errors
 /// Fails if there is no such process.
 pub fn memory_bytes(pid: u32) -> io::Result<u64> {
+    mapped_bytes(pid, "Anonymous")
+}
+
+/// Returns the memory of a process, in bytes. Of what several processes share, each has its part
+/// (`Pss`, `proc(5)`), so the sum over all of them counts everything once.
+///
+/// # Errors
+/// Fails if there is no such process.
+pub fn proportional_bytes(pid: u32) -> io::Result<u64> {
+    mapped_bytes(pid, "Pss")
+}
+
+/// Returns a field of the sum over all mappings of a process.
+fn mapped_bytes(pid: u32, field: &str) -> io::Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path)?;
     let kilobytes = text
         .lines()
-        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kilobytes
         .map(|it| it * 1024)
-        .ok_or_else(|| io::Error::other(format!("{path} has no field Anonymous")))
+        .ok_or_else(|| io::Error::other(format!("{path} has no field {field}")))
 }
 
 /// Returns the children of a process that still exist.

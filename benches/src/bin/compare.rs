@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use benches::load::talk::Talk;
 use benches::load::{self, Load, connections, handshakes};
-use benches::loops::{nginx, web};
+use benches::loops::{models, nginx, web};
 use benches::plan::Plan;
 use benches::program::Program;
 use benches::run::{Pinning, Run};
@@ -139,6 +139,8 @@ struct LoadArgs {
 enum Kind {
     Exchange,
     Idle,
+    /// The memory of a process and its children
+    IdleFamily,
     Churn,
     /// Datagrams
     Datagrams,
@@ -174,6 +176,7 @@ fn load(args: &LoadArgs) -> io::Result<()> {
     let (server, pid) = (args.addresses[0], args.pid);
     let lines = match (args.kind, args.messages) {
         (Kind::Idle, _) => connections::idle(load, server, pid)?,
+        (Kind::IdleFamily, _) => connections::idle_family(load, server, pid)?,
         (Kind::Churn, _) => connections::churn(load, server, pid)?,
         (Kind::Datagrams, _) => load::datagrams::run(load, server, pid)?,
         (Kind::Accept, _) => load::accept::run(load, pid)?,
@@ -252,14 +255,17 @@ fn leave_calls_out(run: &mut Run) -> Option<String> {
     Some(why)
 }
 
-/// Returns whether this program was started under the name `web`.
-fn is_web() -> bool {
-    std::env::args_os().next().is_some_and(|it| Path::new(&it).ends_with(web::WEB))
+/// Returns whether this program was started under another name.
+fn is_named(name: &str) -> bool {
+    std::env::args_os().next().is_some_and(|it| Path::new(&it).ends_with(name))
 }
 
 fn main() -> ExitCode {
-    if is_web() {
+    if is_named(web::WEB) {
         return servers::run_with(servers::web::SERVER, servers::web::application);
+    }
+    if is_named(models::ECHO) {
+        return servers::run(servers::echo::SERVER, servers::echo::session);
     }
     let cli = Cli::parse();
     let (role, result) = match &cli.part {

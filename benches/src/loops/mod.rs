@@ -14,6 +14,7 @@ pub mod fastwebsockets;
 pub mod hyper;
 pub mod limits;
 pub mod mio;
+pub mod models;
 pub mod monoio;
 pub mod nginx;
 pub mod ours;

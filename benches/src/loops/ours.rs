@@ -3,23 +3,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::channel;
-use std::thread;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::codecs::{Bytes, Lines};
 use protocol::{Context, Conversation, Flow, Limits, Reply, Service, Session};
 use reactor::{
-    Address, BackendKind, ConnectOptions, Connector, Cx, DatagramOptions, DatagramSocket,
-    Datagrams, Expired, Handler, Interest, ListenOptions, Listener, LoopCx, LoopLimits, Reactor,
-    Reason, Registration, Role, Stream, TimerId,
+    Accept, Address, BackendKind, ConnectOptions, Connector, Cx, DatagramOptions, DatagramSocket,
+    Datagrams, Expired, Group, GroupListener, GroupOptions, Handler, Interest, ListenOptions,
+    Listener, LoopCx, LoopLimits, Member, Reactor, Reason, Registration, Role, Stream, TimerId,
 };
 
 use super::announce;
 use crate::load::accept::UNDER_WAY;
+use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
-use crate::{measure, net};
 
 /// Serves echo for ever.
 ///
@@ -75,36 +75,31 @@ pub(super) fn serve<S: Session + 'static>(
     reactor.run()
 }
 
-/// Serves echo for ever on `count` reactors, each with its own port, thread and core. A single
-/// reactor uses the last core that this process may use.
+/// Serves echo for ever on a group of `count` loops.
 ///
 /// # Errors
 /// Fails if one of the loops cannot run.
-pub fn scale(kind: BackendKind, count: usize) -> io::Result<()> {
-    let listeners: io::Result<Vec<Listener>> = (0..count).map(|_| listen()).collect();
-    let listeners = listeners?;
-    let addresses: Vec<String> = listeners.iter().map(|it| it.address().to_string()).collect();
-    // A client that connects before a loop turns waits in the backlog.
-    announce(&addresses.join(","))?;
-    let mut cores = measure::cores();
-    let (sender, ended) = channel();
-    for listener in listeners {
-        let core = cores.pop().and_then(|it| i32::try_from(it).ok()).unwrap_or(-1);
-        let sender = sender.clone();
-        let run = move || {
-            measure::pin(core)?;
-            let mut reactor = Reactor::with_backend(kind.open()?, LoopLimits::DEFAULT, ())?;
-            reactor.set_audit(false);
-            Stream::serve(listener, Limits::DEFAULT, &mut reactor.cx(), |_| {
-                servers::echo::session()
-            })?;
-            reactor.run()
-        };
-        // Sending fails only if another loop has ended, and the process with it.
-        thread::spawn(move || sender.send(run()));
-    }
-    drop(sender);
-    ended.recv().map_err(io::Error::other)?
+pub fn scale(count: usize) -> io::Result<()> {
+    let threads = NonZeroUsize::new(count).ok_or(io::ErrorKind::InvalidInput)?;
+    let any: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let listener =
+        GroupListener::bind(&any, &ListenOptions::default(), Accept::default(), threads)?;
+    let address = listener.address().map(ToString::to_string);
+    let options = GroupOptions { threads, ..GroupOptions::default() };
+    let limits = Limits::DEFAULT.shared().map_err(io::Error::other)?;
+    let make = move |member: &Member<()>| {
+        let mut reactor = Reactor::new(())?;
+        reactor.set_audit(false);
+        let limits = Arc::clone(&limits);
+        member.accept(0, &mut reactor.cx(), move |accepted, cx| {
+            let stream = Stream::new(servers::echo::session(), Arc::clone(&limits));
+            stream.register(accepted, cx).map(drop)
+        })?;
+        Ok(reactor)
+    };
+    let group = Group::start(options, vec![listener], make, |()| ())?;
+    announce(&address.unwrap_or_default())?;
+    group.join().check()
 }
 
 /// Serves echo of datagrams for ever.
