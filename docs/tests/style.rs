@@ -65,6 +65,7 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         let place = format!("reactor/src/net/{driver}");
         path == format!("{place}.rs") || path.starts_with(&format!("{place}/"))
     });
+    let may = may || path.starts_with("reactor/src/blocking/");
     // The word alone: a path may go through another name, as in `use protocol as p`.
     let name = ["proto", "col"].concat();
     let imports = code(text).any(|line| has_word(line, &name));
@@ -76,8 +77,9 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         let lends = ["use", "type", "extern"].iter().any(|word| has_word(line, word));
         is_public && lends || line.contains(&renamed)
     });
-    (path.starts_with("reactor/src/") && (imports && !may || exports))
-        .then(|| "imports protocol, which only the drivers in net may, or exports it".to_owned())
+    (path.starts_with("reactor/src/") && (imports && !may || exports)).then(|| {
+        "imports protocol, which only the drivers in net and blocking may, or exports it".to_owned()
+    })
 }
 
 fn is_finished(_path: &str, text: &str) -> Option<String> {
