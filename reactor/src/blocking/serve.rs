@@ -261,7 +261,9 @@ impl<S, L: Layer> Driver<S, L> {
             return self.nothing_came(silence, orders);
         }
         silence.begin(self.begin());
-        self.link.read_blocked(&mut self.scratch);
+        if !found.contains(Readiness::READABLE) {
+            self.link.read_blocked(&mut self.scratch);
+        }
         if found.contains(Readiness::READ_CLOSED) {
             self.link.hung_up(&mut self.scratch);
         }
