@@ -12,7 +12,7 @@ use log::{info, warn};
 use protocol::Session;
 use reactor::{
     Accept, Counters, Cx, Group, GroupListener, GroupOptions, Handler, LoopCx, LoopLimits, Member,
-    Reactor, Receiver, Sender,
+    Reactor, Receiver, Sender, Token,
 };
 
 use crate::args::{Cli, ServerArgs};
@@ -35,6 +35,8 @@ use crate::{Application, Server};
 /// The state of the loop for signals.
 pub(crate) struct Owner<A: 'static> {
     pub(crate) group: Option<Group<A>>,
+    /// The source that looks after the end of loops and listeners.
+    pub(crate) observer: Option<Token>,
     /// Hands the server over, once it runs.
     pub(crate) handover: Option<Rc<Handover<Owner<A>>>>,
     /// Whether the server could not be reached any more, and was stopped for that.
@@ -62,6 +64,7 @@ where
     let manager = Rc::new(ServiceManager::find());
     let owner = Owner {
         group: None,
+        observer: None,
         handover: None,
         has_no_listener: false,
         tally: Tally::default(),
@@ -136,7 +139,7 @@ fn watch<A: 'static>(reactor: &mut Reactor<Owner<A>>, group: Group<A>) -> io::Re
     let has_listeners = group.listeners() > 0;
     let observer = reactor.cx().spawn(Observer { has_listeners })?;
     group.set_observer(reactor.cx().waker_of(observer));
-    reactor.app.group = Some(group);
+    (reactor.app.group, reactor.app.observer) = (Some(group), Some(observer));
     if let Some(interval) = reactor.app.manager.watchdog() {
         reactor.cx().every(interval, |_, cx| show_life(cx))?;
     }
@@ -261,7 +264,7 @@ impl Plan {
     }
 }
 
-/// Is woken when a loop or a listener has ended.
+/// Is woken when a loop or a listener has ended, and when a new program has failed.
 struct Observer {
     /// Whether there were listeners at first. A server may serve datagrams alone.
     has_listeners: bool,
@@ -364,6 +367,12 @@ impl<A: 'static> Whole<Owner<A>> for WholeGroup {
     fn stop_gracefully(&self, patience: Duration, cx: &mut LoopCx<'_, Owner<A>>) {
         if let Some(group) = &cx.app.group {
             group.stop_gracefully(patience);
+        }
+    }
+
+    fn resumed(&self, cx: &mut LoopCx<'_, Owner<A>>) {
+        if let Some(observer) = cx.app.observer {
+            cx.wake(observer);
         }
     }
 }

@@ -94,6 +94,7 @@ mod tests {
     fn a_loop_that_ends_with_a_question_is_not_waited_for() -> io::Result<()> {
         let owner = Owner::<()> {
             group: None,
+            observer: None,
             handover: None,
             has_no_listener: false,
             tally: Tally { round: 1, left: 2, sum: Counters::default() },

@@ -282,6 +282,9 @@ impl<A> Whole<A> for ThisLoop {
     fn stop_gracefully(&self, patience: Duration, cx: &mut LoopCx<'_, A>) {
         cx.stop_gracefully(patience);
     }
+
+    /// The loop looks after each turn whether it has a listener.
+    fn resumed(&self, _cx: &mut LoopCx<'_, A>) {}
 }
 
 /// Stops a loop gracefully.

@@ -191,6 +191,36 @@ fn survive_failures(loops: &[&str]) {
     }
 }
 
+/// A server that cannot listen again after a failure ends, so that its supervisor learns of it.
+#[test]
+fn a_server_that_gets_no_socket_back_ends() {
+    if !testkit::has_peer("python3") {
+        return;
+    }
+    // Once its sockets are released, the old program may not open any descriptor.
+    let end = "import resource\n\
+               resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))\n\
+               os._exit(3)";
+    let script = READY.replace("END", end);
+    for loops in LOOPS {
+        let folder = Folder::new("handover-no-socket");
+        let program = folder.file("program");
+        fs::copy(UPPERCASE, &program).expect("it is copied");
+        let chain = Chain::start(&program, &[&["--listen", "127.0.0.1:0"], loops].concat());
+        let mut stream = chain.daemon.connect();
+        ask(&mut stream, b"before", b"BEFORE");
+        install(&program, &script);
+        process::signal(chain.process, "USR2");
+        wait_until("the end of the server", || !process::runs(chain.process));
+        // The log is read by a thread.
+        wait_until("the reason in the log", || {
+            chain.daemon.log().contains("stopped because no listener was left")
+        });
+        let log = chain.daemon.log();
+        assert!(log.contains("a socket is no longer listened on"), "{log}");
+    }
+}
+
 #[test]
 fn what_cannot_be_handed_over_says_so() {
     let kv = Daemon::start(&[], KV, &["--listen", "127.0.0.1:0"]);

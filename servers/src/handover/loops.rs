@@ -15,6 +15,9 @@ pub(crate) trait Whole<B> {
 
     /// Stops all loops gracefully.
     fn stop_gracefully(&self, patience: Duration, cx: &mut LoopCx<'_, B>);
+
+    /// Is called when all loops have taken their sockets back, as far as they can, after a failure.
+    fn resumed(&self, cx: &mut LoopCx<'_, B>);
 }
 
 /// The loops of a server, which get orders.

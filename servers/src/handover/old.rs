@@ -279,21 +279,28 @@ impl<B: 'static> Handover<B> {
         let mut progress = self.progress.borrow_mut();
         let result = match &mut *progress {
             Progress::Going(attempt) => self.go_on(attempt, report, cx),
-            Progress::Resuming(left, listening) => {
+            Progress::Resuming(left, _) => {
                 if matches!(report.answer, Answer::Resumed) {
                     *left -= 1;
-                }
-                if *left == 0 {
-                    cx.close(*listening);
-                    *progress = Progress::Idle;
                 }
                 Ok(())
             }
             Progress::Idle | Progress::Done => Ok(()),
         };
         drop(progress);
+        self.end_resuming(cx);
         if let Err(failure) = result {
             self.fail(&failure, cx);
+        }
+    }
+
+    /// Ends an attempt that has failed if all loops have taken their sockets back.
+    fn end_resuming(&self, cx: &mut LoopCx<'_, B>) {
+        let mut progress = self.progress.borrow_mut();
+        if let Progress::Resuming(0, listening) = *progress {
+            *progress = Progress::Idle;
+            cx.close(listening);
+            self.whole.resumed(cx);
         }
     }
 
@@ -428,6 +435,7 @@ impl<B: 'static> Handover<B> {
         if attempt.has_released() {
             let left = self.loops.resume(&attempt.reports);
             *self.progress.borrow_mut() = Progress::Resuming(left, attempt.listening);
+            self.end_resuming(cx);
         } else {
             cx.close(attempt.listening);
         }
