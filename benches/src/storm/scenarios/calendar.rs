@@ -16,7 +16,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How many looks in a row may miss the same call: faults delay the loop between them.
 const LOOKS_MAX: u32 = 5;
 
-/// Steps back by more than three hours in all begin a schedule anew, and a call may come minutes later.
+/// Steps back by more than three hours in all begin a schedule anew, even if a step forward follows. The
+/// next time is minutes later.
 const CORRECTED: Duration = Duration::from_secs(170 * 60);
 
 /// The state of the daemon, with an entry for each schedule.
@@ -67,7 +68,7 @@ fn called(index: usize, occurrence: Occurrence, cx: &mut LoopCx<'_, Daemon>) {
     let now = reactor::time_of_day();
     let entry = &mut cx.app.entries[index];
     assert!(due <= now, "a call is {:?} early", due - now);
-    let is_corrected = entry.called > now + CORRECTED;
+    let is_corrected = entry.called > due + CORRECTED;
     assert!(due > entry.due || is_corrected, "a time is due twice");
     (entry.due, entry.called, entry.missing) = (due, now, 0);
 }
