@@ -66,6 +66,8 @@ pub mod codecs;
 mod conversation;
 mod datagram;
 mod decimal;
+#[cfg(feature = "dns")]
+pub mod dns;
 mod effects;
 pub mod exchange;
 #[cfg(feature = "http")]

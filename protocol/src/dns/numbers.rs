@@ -1,0 +1,288 @@
+//! The numbers of a message: record types, classes, operations and response codes.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+/// The type of a record, or of a question.
+///
+/// ```
+/// use protocol::dns::RecordType;
+///
+/// assert_eq!("aaaa".parse(), Ok(RecordType::AAAA));
+/// assert_eq!(RecordType(65280).to_string(), "TYPE65280");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordType(pub u16);
+
+impl RecordType {
+    /// An IPv4 address (RFC 1035).
+    pub const A: Self = Self(1);
+    /// A name server of the zone (RFC 1035).
+    pub const NS: Self = Self(2);
+    /// The name that this name is an alias of (RFC 1035).
+    pub const CNAME: Self = Self(5);
+    /// The start of a zone (RFC 1035).
+    pub const SOA: Self = Self(6);
+    /// The name that belongs to an address (RFC 1035).
+    pub const PTR: Self = Self(12);
+    /// The processor and the operating system of a host (RFC 1035, RFC 8482).
+    pub const HINFO: Self = Self(13);
+    /// A mail server (RFC 1035).
+    pub const MX: Self = Self(15);
+    /// Texts (RFC 1035).
+    pub const TXT: Self = Self(16);
+    /// An IPv6 address (RFC 3596).
+    pub const AAAA: Self = Self(28);
+    /// The host and the port of a service (RFC 2782).
+    pub const SRV: Self = Self(33);
+    /// A rule that makes other names of a name (RFC 3403).
+    pub const NAPTR: Self = Self(35);
+    /// The name that replaces this suffix (RFC 6672).
+    pub const DNAME: Self = Self(39);
+    /// The options of a message (RFC 6891). It is no record of a zone.
+    pub const OPT: Self = Self(41);
+    /// The digest of a key of a zone below (RFC 4034).
+    pub const DS: Self = Self(43);
+    /// The fingerprint of an SSH key (RFC 4255).
+    pub const SSHFP: Self = Self(44);
+    /// A signature (RFC 4034).
+    pub const RRSIG: Self = Self(46);
+    /// The next name of the zone, and the types that this name has (RFC 4034).
+    pub const NSEC: Self = Self(47);
+    /// A key of the zone (RFC 4034).
+    pub const DNSKEY: Self = Self(48);
+    /// The next hash of a name of the zone, and the types that this name has (RFC 5155).
+    pub const NSEC3: Self = Self(50);
+    /// How names of the zone are hashed (RFC 5155).
+    pub const NSEC3PARAM: Self = Self(51);
+    /// The certificate of a service of TLS (RFC 6698).
+    pub const TLSA: Self = Self(52);
+    /// What a DS record of this zone should be (RFC 7344).
+    pub const CDS: Self = Self(59);
+    /// What a key of this zone should be (RFC 7344).
+    pub const CDNSKEY: Self = Self(60);
+    /// The endpoints of a service (RFC 9460).
+    pub const SVCB: Self = Self(64);
+    /// The endpoints of a service of HTTP (RFC 9460).
+    pub const HTTPS: Self = Self(65);
+    /// Senders of mail, superseded by TXT (RFC 7208).
+    pub const SPF: Self = Self(99);
+    /// A request for the changes of a zone (RFC 1995). Only questions have it.
+    pub const IXFR: Self = Self(251);
+    /// A request for a whole zone (RFC 5936). Only questions have it.
+    pub const AXFR: Self = Self(252);
+    /// A question for records of all types (RFC 1035, RFC 8482). Only questions have it.
+    pub const ANY: Self = Self(255);
+    /// The address of a service (RFC 7553).
+    pub const URI: Self = Self(256);
+    /// Which authorities may issue certificates (RFC 8659).
+    pub const CAA: Self = Self(257);
+}
+
+const TYPES: &[(RecordType, &str)] = &[
+    (RecordType::A, "A"),
+    (RecordType::NS, "NS"),
+    (RecordType::CNAME, "CNAME"),
+    (RecordType::SOA, "SOA"),
+    (RecordType::PTR, "PTR"),
+    (RecordType::HINFO, "HINFO"),
+    (RecordType::MX, "MX"),
+    (RecordType::TXT, "TXT"),
+    (RecordType::AAAA, "AAAA"),
+    (RecordType::SRV, "SRV"),
+    (RecordType::NAPTR, "NAPTR"),
+    (RecordType::DNAME, "DNAME"),
+    (RecordType::OPT, "OPT"),
+    (RecordType::DS, "DS"),
+    (RecordType::SSHFP, "SSHFP"),
+    (RecordType::RRSIG, "RRSIG"),
+    (RecordType::NSEC, "NSEC"),
+    (RecordType::DNSKEY, "DNSKEY"),
+    (RecordType::NSEC3, "NSEC3"),
+    (RecordType::NSEC3PARAM, "NSEC3PARAM"),
+    (RecordType::TLSA, "TLSA"),
+    (RecordType::CDS, "CDS"),
+    (RecordType::CDNSKEY, "CDNSKEY"),
+    (RecordType::SVCB, "SVCB"),
+    (RecordType::HTTPS, "HTTPS"),
+    (RecordType::SPF, "SPF"),
+    (RecordType::IXFR, "IXFR"),
+    (RecordType::AXFR, "AXFR"),
+    (RecordType::ANY, "ANY"),
+    (RecordType::URI, "URI"),
+    (RecordType::CAA, "CAA"),
+];
+
+/// The class of a record, or of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(pub u16);
+
+impl Class {
+    /// The Internet.
+    pub const IN: Self = Self(1);
+    /// Chaosnet. Today it names questions about a server itself.
+    pub const CH: Self = Self(3);
+    /// Hesiod.
+    pub const HS: Self = Self(4);
+    /// No class, in updates (RFC 2136).
+    pub const NONE: Self = Self(254);
+    /// All classes.
+    pub const ANY: Self = Self(255);
+}
+
+const CLASSES: &[(Class, &str)] = &[
+    (Class::IN, "IN"),
+    (Class::CH, "CH"),
+    (Class::HS, "HS"),
+    (Class::NONE, "NONE"),
+    (Class::ANY, "ANY"),
+];
+
+/// The operation that a message requests (RFC 1035 section 4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Opcode(pub(super) u8);
+
+impl Opcode {
+    /// A question.
+    pub const QUERY: Self = Self(0);
+    /// A question about the state of a server.
+    pub const STATUS: Self = Self(2);
+    /// A zone has changed (RFC 1996).
+    pub const NOTIFY: Self = Self(4);
+    /// A change of a zone (RFC 2136).
+    pub const UPDATE: Self = Self(5);
+}
+
+const OPCODES: &[(Opcode, &str)] = &[
+    (Opcode::QUERY, "QUERY"),
+    (Opcode::STATUS, "STATUS"),
+    (Opcode::NOTIFY, "NOTIFY"),
+    (Opcode::UPDATE, "UPDATE"),
+];
+
+/// The result of a request (RFC 1035 section 4.1.1): the 4 bits of the header, and 8 more of an OPT
+/// record (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResponseCode(pub u16);
+
+impl ResponseCode {
+    /// No error. There may be no record of the type.
+    pub const NOERROR: Self = Self(0);
+    /// The server cannot read the question.
+    pub const FORMERR: Self = Self(1);
+    /// The server has failed.
+    pub const SERVFAIL: Self = Self(2);
+    /// The name does not exist.
+    pub const NXDOMAIN: Self = Self(3);
+    /// The server does not implement the operation.
+    pub const NOTIMP: Self = Self(4);
+    /// The server refuses to answer.
+    pub const REFUSED: Self = Self(5);
+    /// The version of EDNS is not supported (RFC 6891).
+    pub const BADVERS: Self = Self(16);
+    /// The cookie is missing or wrong (RFC 7873).
+    pub const BADCOOKIE: Self = Self(23);
+}
+
+const RESPONSE_CODES: &[(ResponseCode, &str)] = &[
+    (ResponseCode::NOERROR, "NOERROR"),
+    (ResponseCode::FORMERR, "FORMERR"),
+    (ResponseCode::SERVFAIL, "SERVFAIL"),
+    (ResponseCode::NXDOMAIN, "NXDOMAIN"),
+    (ResponseCode::NOTIMP, "NOTIMP"),
+    (ResponseCode::REFUSED, "REFUSED"),
+    (ResponseCode::BADVERS, "BADVERS"),
+    (ResponseCode::BADCOOKIE, "BADCOOKIE"),
+];
+
+/// Writes the text of a number, or `prefix` and the number if it has none (RFC 3597 section 5).
+fn write_number<N: Copy + PartialEq>(
+    f: &mut fmt::Formatter<'_>,
+    known: &[(N, &str)],
+    own: N,
+    prefix: &str,
+    value: u16,
+) -> fmt::Result {
+    match known.iter().find(|(number, _)| *number == own) {
+        Some((_, text)) => f.pad(text),
+        None => f.pad(&format!("{prefix}{value}")),
+    }
+}
+
+/// Reads the text of a number.
+fn read_number<N: Copy>(known: &[(N, &str)], text: &str, prefix: &str) -> Option<Result<N, u16>> {
+    if let Some((number, _)) = known.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)) {
+        return Some(Ok(*number));
+    }
+    let (start, digits) = text.split_at_checked(prefix.len())?;
+    let is_number =
+        start.eq_ignore_ascii_case(prefix) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten().map(Err)
+}
+
+impl fmt::Display for RecordType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_number(f, TYPES, *self, "TYPE", self.0)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_number(f, CLASSES, *self, "CLASS", self.0)
+    }
+}
+
+impl fmt::Display for Opcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_number(f, OPCODES, *self, "OPCODE", self.0.into())
+    }
+}
+
+impl fmt::Display for ResponseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_number(f, RESPONSE_CODES, *self, "RCODE", self.0)
+    }
+}
+
+impl FromStr for RecordType {
+    type Err = UnknownNumber;
+
+    fn from_str(text: &str) -> Result<Self, UnknownNumber> {
+        let number = read_number(TYPES, text, "TYPE").ok_or(UnknownNumber("record type"))?;
+        Ok(number.unwrap_or_else(Self))
+    }
+}
+
+impl FromStr for Class {
+    type Err = UnknownNumber;
+
+    fn from_str(text: &str) -> Result<Self, UnknownNumber> {
+        let number = read_number(CLASSES, text, "CLASS").ok_or(UnknownNumber("class"))?;
+        Ok(number.unwrap_or_else(Self))
+    }
+}
+
+/// A text names no record type, or no class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownNumber(&'static str);
+
+impl fmt::Display for UnknownNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this is no {} that is known; any can be named by its number, as TYPE65280",
+            self.0
+        )
+    }
+}
+
+impl Error for UnknownNumber {}
+
+impl RecordType {
+    /// Returns whether only questions and messages have this type, and no zone does (RFC 6895 section
+    /// 3.1).
+    pub const fn is_meta(self) -> bool {
+        matches!(self.0, 41 | 128..=255)
+    }
+}
