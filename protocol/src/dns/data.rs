@@ -346,6 +346,11 @@ impl<'a> TypeSet<'a> {
         })
     }
 
+    /// Returns whether it contains no type.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether it contains a type.
     pub fn contains(&self, kind: RecordType) -> bool {
         self.iter().any(|own| own == kind)

@@ -43,7 +43,11 @@ impl<'a> NameView<'a> {
                     if size > NAME_SIZE_MAX {
                         return error(at, Fault::NameTooLong);
                     }
-                    place += 1 + usize::from(length);
+                    let next = place + 1 + usize::from(length);
+                    if next > bytes.len() {
+                        return error(place, Fault::Truncated);
+                    }
+                    place = next;
                     if length == 0 {
                         return Ok((Self { bytes, at }, end.unwrap_or(place)));
                     }

@@ -155,7 +155,8 @@ impl fmt::Display for Data<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut fields, mut is_first) = (self.fields(), true);
         while let Ok(Some((part, field))) = fields.read_part() {
-            if !std::mem::replace(&mut is_first, false) {
+            let is_empty = matches!(field, Field::Types(types) if types.is_empty());
+            if !std::mem::replace(&mut is_first, false) && !is_empty {
                 f.write_char(' ')?;
             }
             write_field(f, part, &field)?;
