@@ -19,11 +19,16 @@ fn name(text: &str) -> Name {
 
 /// Returns a response with all records that the tests know, in all sections.
 pub(crate) fn everything() -> Vec<u8> {
+    message_of(RECORDS.iter().copied())
+}
+
+/// Returns a response with these records in each section, and with options.
+pub(crate) fn message_of<'a>(records: impl Iterator<Item = &'a str> + Clone) -> Vec<u8> {
     let header = Header::question(7).response(ResponseCode::NOERROR);
     let mut builder = Builder::new(header, 65_535);
     builder.question(name("example").view(), RecordType::ANY, Class::IN).expect("there is room");
     for section in [Section::Answer, Section::Authority, Section::Additional] {
-        for text in RECORDS {
+        for text in records.clone() {
             builder.record(section, &record(text).view()).expect("there is room");
         }
     }
@@ -124,7 +129,8 @@ fn a_name_that_was_left_out_is_not_pointed_to() {
 #[test]
 fn a_message_is_never_longer_than_its_length_can_say() {
     let mut builder = Builder::new(Header::question(1), usize::MAX);
-    let big = record(&format!("example. 60 IN TXT {}", format!("\"{}\" ", "x".repeat(250)).repeat(200)));
+    let big =
+        record(&format!("example. 60 IN TXT {}", format!("\"{}\" ", "x".repeat(250)).repeat(200)));
     builder.record(Section::Answer, &big.view()).expect("it fits");
     assert_eq!(builder.record(Section::Answer, &big.view()), Err(Full));
     assert!(builder.finish().len() <= 65_535);

@@ -75,7 +75,10 @@ fn other_spellings_are_read() {
             "example. 60 IN SOA ns. h. (\n 1 ; serial\n 1d 2h 4w 5m )",
             "example. 60 IN SOA ns. h. 1 86400 7200 2419200 300",
         ),
-        ("example. 60 IN TXT word \"two\"\"three\"", "example. 60 IN TXT \"word\" \"two\" \"three\""),
+        (
+            "example. 60 IN TXT word \"two\"\"three\"",
+            "example. 60 IN TXT \"word\" \"two\" \"three\"",
+        ),
         ("example. 60 IN TXT \"; no comment (\"", "example. 60 IN TXT \"; no comment (\""),
         ("ex\\097mple. 60 IN NS a\\.b.", "example. 60 IN NS a\\.b."),
         ("example. 60 IN DS 1 2 3 aa BB", "example. 60 IN DS 1 2 3 AABB"),
@@ -175,7 +178,11 @@ fn names_are_compared_without_case_and_within_others() {
         ("xb.example", "b.example", false),
         ("example", "b.example", false),
     ] {
-        assert_eq!(name(child).view().is_within(name(parent).view()), is_within, "{child} {parent}");
+        assert_eq!(
+            name(child).view().is_within(name(parent).view()),
+            is_within,
+            "{child} {parent}"
+        );
     }
 }
 
