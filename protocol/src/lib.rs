@@ -48,6 +48,7 @@
 //!   sees its encryption as [`Secured`].
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
+//! - `dns`, `http`, `tls` and `websocket` are protocols with a feature of their name.
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
 //!   for pauses that must differ.
 //!
