@@ -119,6 +119,7 @@ pub use net::resolver::error::{ResolveError, ResolveErrorKind};
 pub use net::resolver::query::{Hints, IpFamily, IpProtocol, Query, SocketType};
 pub use net::resolver::resolved::{AddressInfo, Resolved};
 pub use net::resolver::{Resolver, ResolverOptions};
+pub use net::socket_file::FileIdentity;
 pub use net::stream::Stream;
 pub use pool::{
     Job, JobError, Offload, Shutdown, SubmitError, SubmitErrorKind, ThreadPool, ThreadPoolCounts,

@@ -5,6 +5,7 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -387,6 +388,26 @@ fn a_listener_that_ends_removes_only_its_own_file() {
         });
         assert!(path.exists(), "round {round}: the file of the next is gone");
     }
+}
+
+#[test]
+fn the_last_of_several_listeners_that_have_taken_a_file_over_removes_it() {
+    let path = temporary("taken-over.sock");
+    let address: Address = format!("unix:{}", path.display()).parse().expect("it is an address");
+    let bound = Listener::bind(&address, &ListenOptions::DEFAULT).expect("it is free");
+    let file = bound.owned_file().expect("it has made a file");
+    let [first, last] = [(); 2].map(|()| {
+        let socket = bound.as_fd().try_clone_to_owned().expect("there is a free descriptor");
+        let mut listener = Listener::from_fd(socket).expect("it listens");
+        listener.own_file(file).expect("it is that file");
+        listener
+    });
+    bound.leave_file(true);
+    drop(bound);
+    drop(first);
+    assert!(path.exists(), "one still listens there");
+    drop(last);
+    assert!(!path.exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use reactor::{Address, DatagramSocket, Listener};
+use reactor::{Address, DatagramSocket, FileIdentity, Listener};
 
 use crate::listen::datagram_options;
 
@@ -35,22 +35,22 @@ impl Bound {
         }
     }
 
-    /// Returns whether this process removes the file of a Unix socket.
-    pub(crate) fn owns_file(&self) -> bool {
+    /// Returns the file of a Unix socket, if this process removes it.
+    pub(crate) fn owned_file(&self) -> Option<FileIdentity> {
         match self {
-            Self::Streams(listener) => listener.owns_file(),
-            Self::Datagrams(socket) => socket.owns_file(),
+            Self::Streams(listener) => listener.owned_file(),
+            Self::Datagrams(socket) => socket.owned_file(),
         }
     }
 
     /// Takes over the file of a Unix socket.
     ///
     /// # Errors
-    /// When there is no such file.
-    pub(crate) fn own_file(&mut self) -> io::Result<()> {
+    /// When there is no such file, or another one has replaced it.
+    pub(crate) fn own_file(&mut self, file: FileIdentity) -> io::Result<()> {
         match self {
-            Self::Streams(listener) => listener.own_file(),
-            Self::Datagrams(socket) => socket.own_file(),
+            Self::Streams(listener) => listener.own_file(file),
+            Self::Datagrams(socket) => socket.own_file(file),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use log::{info, warn};
-use reactor::{Accept, Address, GroupListener};
+use reactor::{Accept, Address, FileIdentity, GroupListener};
 
 use crate::bound::Bound;
 use crate::handover::{Given, Traits};
@@ -53,11 +53,11 @@ impl Inherited {
             sockets.push(One { socket, is_encrypted, giver });
         }
         for Given { traits, descriptor } in given {
-            let Traits { is_encrypted, owns_file, is_passed } = traits;
+            let Traits { is_encrypted, file, is_passed } = traits;
             let giver = if is_passed { Giver::ServiceManager } else { Giver::OldProgram };
             let mut socket = Bound::new(descriptor)?;
-            if owns_file {
-                claims.add(&mut socket)?;
+            if let Some(file) = file {
+                claims.add(&mut socket, file)?;
             }
             sockets.push(One { socket, is_encrypted, giver });
         }
@@ -133,9 +133,13 @@ impl Inherited {
 pub(crate) struct Claims(Vec<Bound>);
 
 impl Claims {
-    /// Takes over the file of `socket`, as soon as the old program has left it.
-    fn add(&mut self, socket: &mut Bound) -> io::Result<()> {
-        socket.own_file()?;
+    /// Takes over the file of `socket`, as soon as the old program has left it. A file that is gone
+    /// stays gone.
+    fn add(&mut self, socket: &mut Bound, file: FileIdentity) -> io::Result<()> {
+        if let Err(error) = socket.own_file(file) {
+            warn!("clients no longer find {}: its file is gone: {error}", socket.address());
+            return Ok(());
+        }
         socket.leave_file(true);
         self.0.push(socket.try_clone()?);
         Ok(())

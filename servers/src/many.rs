@@ -201,8 +201,8 @@ impl Plan {
         for Socket { kind, is_passed, .. } in sockets {
             match kind {
                 Kind::Streams { listener, is_encrypted } => {
-                    let owns_file = listener.owns_file();
-                    let traits = Traits { is_encrypted, owns_file, is_passed };
+                    let file = listener.owned_file();
+                    let traits = Traits { is_encrypted, file, is_passed };
                     listeners.push((traits, listener.accept()));
                     group.push(listener);
                 }

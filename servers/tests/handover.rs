@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -218,6 +218,25 @@ fn a_server_that_gets_no_socket_back_ends() {
         });
         let log = chain.daemon.log();
         assert!(log.contains("a socket is no longer listened on"), "{log}");
+    }
+}
+
+#[test]
+fn a_file_that_another_server_has_put_in_place_is_not_removed() {
+    for loops in LOOPS {
+        let folder = Folder::new("handover-foreign-file");
+        let path = folder.file("s");
+        let unix = format!("unix:{path}");
+        let args = ["--listen", "127.0.0.1:0", "--listen", &unix];
+        let mut chain = Chain::start(UPPERCASE, &[&args[..], loops].concat());
+        fs::remove_file(&path).expect("the file is there");
+        let other = UnixListener::bind(&path).expect("the path is free");
+        chain.restart();
+        ask(&mut chain.daemon.connect(), b"new", b"NEW");
+        process::signal(chain.process, "TERM");
+        wait_until("the end of the last program", || !process::runs(chain.process));
+        assert!(Path::new(&path).exists(), "{loops:?}: the file of another server is gone");
+        drop(other);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 
-use crate::{Accept, Address, ListenOptions, Listener};
+use crate::{Accept, Address, FileIdentity, ListenOptions, Listener};
 
 /// Where a [`Group`](crate::Group) gets connections from: one listening socket, or one for each of its
 /// loops.
@@ -56,10 +56,10 @@ impl GroupListener {
         self.listeners
     }
 
-    /// Returns whether this process removes the file of the Unix socket
-    /// ([`Listener::owns_file`]).
-    pub fn owns_file(&self) -> bool {
-        self.listeners.first().is_some_and(Listener::owns_file)
+    /// Returns the file of the Unix socket, if this process removes it
+    /// ([`Listener::owned_file`]).
+    pub fn owned_file(&self) -> Option<FileIdentity> {
+        self.listeners.first().and_then(Listener::owned_file)
     }
 
     /// Returns how its connections reach the loops.

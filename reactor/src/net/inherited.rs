@@ -3,29 +3,29 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use crate::net::datagram_socket::{answer_as_asked, explained, set_options};
-use crate::net::socket_file::SocketFile;
+use crate::net::socket_file::{FileIdentity, SocketFile};
 use crate::{Address, DatagramOptions, DatagramSocket, Listener, kernel};
 
 impl Listener {
     /// Takes over the file of a Unix socket that another process has bound: it is removed when the
-    /// last listener on the socket has ended here. The other process leaves it
-    /// ([`leave_file`](Self::leave_file)). It has no effect on other sockets.
+    /// last listener on the socket has ended here. The other process says which file it is
+    /// ([`owned_file`](Self::owned_file)), and leaves it ([`leave_file`](Self::leave_file)). It has no
+    /// effect on other sockets.
     ///
     /// # Errors
-    /// When there is no such file (`stat(2)`).
-    pub fn own_file(&mut self) -> io::Result<()> {
+    /// When there is no such file (`stat(2)`), or another one has replaced it.
+    pub fn own_file(&mut self, file: FileIdentity) -> io::Result<()> {
         if let (Address::Unix(path), None) = (&self.address, &self.file) {
-            self.file = Some(Arc::new(SocketFile::take_over(&self.fd, path)?));
+            self.file = Some(SocketFile::take_over(&self.fd, path, file)?);
         }
         Ok(())
     }
 
-    /// Returns whether this process removes the file of the Unix socket.
-    pub fn owns_file(&self) -> bool {
-        self.file.is_some()
+    /// Returns the file of the Unix socket, if this process removes it.
+    pub fn owned_file(&self) -> Option<FileIdentity> {
+        self.file.as_ref().map(|file| file.identity())
     }
 
     /// Leaves the file of a Unix socket to another process, which goes on with the socket: it is not
@@ -68,17 +68,17 @@ impl DatagramSocket {
     /// Takes over the file of a Unix socket: see [`Listener::own_file`].
     ///
     /// # Errors
-    /// When there is no such file (`stat(2)`).
-    pub fn own_file(&mut self) -> io::Result<()> {
+    /// When there is no such file (`stat(2)`), or another one has replaced it.
+    pub fn own_file(&mut self, file: FileIdentity) -> io::Result<()> {
         if let (Address::UnixDatagram(path), None) = (&self.address, &self.file) {
-            self.file = Some(Arc::new(SocketFile::take_over(&self.fd, path)?));
+            self.file = Some(SocketFile::take_over(&self.fd, path, file)?);
         }
         Ok(())
     }
 
-    /// Returns whether this process removes the file of the Unix socket.
-    pub fn owns_file(&self) -> bool {
-        self.file.is_some()
+    /// Returns the file of the Unix socket, if this process removes it.
+    pub fn owned_file(&self) -> Option<FileIdentity> {
+        self.file.as_ref().map(|file| file.identity())
     }
 
     /// Leaves the file of a Unix socket to another process: see [`Listener::leave_file`].

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::UNIX_EPOCH;
 
 use log::{info, warn};
 
@@ -27,13 +28,36 @@ pub(crate) struct SocketFile {
     _socket: OwnedFd,
 }
 
-/// The device, the inode number and, if the file system has it, the time of creation. An inode
-/// number alone is reused as soon as it is free.
-type FileIdentity = (u64, u64, Option<SystemTime>);
+/// The files that were taken over from another process, and that this one removes.
+static TAKEN_OVER: Mutex<Vec<Weak<SocketFile>>> = Mutex::new(Vec::new());
 
-fn identity(path: &Path) -> io::Result<FileIdentity> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
+/// Tells the file of a Unix socket apart from another one at the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    /// When it was created, in nanoseconds since 1970; 0 if the file system does not say. An inode
+    /// number alone is reused as soon as it is free.
+    created: u64,
+}
+
+impl FileIdentity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        let created = metadata.created().ok().and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+        let created = created.and_then(|it| u64::try_from(it.as_nanos()).ok()).unwrap_or_default();
+        Ok(Self { device: metadata.dev(), inode: metadata.ino(), created })
+    }
+
+    /// Returns the identity as numbers, to be passed on to another process on this machine.
+    pub fn to_numbers(self) -> [u64; 3] {
+        [self.device, self.inode, self.created]
+    }
+
+    /// Returns the identity that another process has passed on.
+    pub fn from_numbers([device, inode, created]: [u64; 3]) -> Self {
+        Self { device, inode, created }
+    }
 }
 
 /// The system call that failed while a listener was set up, and its error.
@@ -88,22 +112,50 @@ impl SocketFile {
         named("bind", kernel::bind(socket.as_fd(), sys::Endpoint::Unix(path)))?;
         Ok(Self {
             path: path.to_owned(),
-            identity: named("lstat", identity(path))?,
+            identity: named("lstat", FileIdentity::of(path))?,
             process: std::process::id(),
             is_left: AtomicBool::new(false),
             _socket: again,
         })
     }
 
-    /// Takes over the file at `path`, which another process has created for `socket`.
-    pub(crate) fn take_over(socket: &OwnedFd, path: &Path) -> io::Result<Self> {
-        Ok(Self {
+    /// Takes over the file at `path`, which another process has created for `socket`. Several loops
+    /// may take it over: the last of them removes it.
+    pub(crate) fn take_over(
+        socket: &OwnedFd,
+        path: &Path,
+        identity: FileIdentity,
+    ) -> io::Result<Arc<Self>> {
+        if FileIdentity::of(path)? != identity {
+            let text = "another file has replaced it";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        let mut files = TAKEN_OVER.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|file| file.strong_count() > 0);
+        let is_same = |file: &Arc<Self>| {
+            let is_ours = file.process == std::process::id() && !file.is_left();
+            is_ours && file.identity == identity && file.path == path
+        };
+        if let Some(file) = files.iter().filter_map(Weak::upgrade).find(is_same) {
+            return Ok(file);
+        }
+        let file = Arc::new(Self {
             path: path.to_owned(),
-            identity: identity(path)?,
+            identity,
             process: std::process::id(),
             is_left: AtomicBool::new(false),
             _socket: socket.try_clone()?,
-        })
+        });
+        files.push(Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
     }
 
     /// Leaves the file to another process, or takes it back.
@@ -120,9 +172,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = !self.is_left.load(Ordering::Relaxed)
+        let ours = !self.is_left()
             && self.process == std::process::id()
-            && identity(&self.path).is_ok_and(|identity| identity == self.identity);
+            && FileIdentity::of(&self.path).is_ok_and(|identity| identity == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use log::error;
-use reactor::{Entrances, LoopCx};
+use reactor::{Entrances, FileIdentity, LoopCx};
 
 use super::order::Sockets;
 use crate::bound::Bound;
@@ -14,8 +14,8 @@ use crate::bound::Bound;
 pub(crate) struct Traits {
     /// Whether its connections are encrypted.
     pub(crate) is_encrypted: bool,
-    /// Whether the program that has it removes its file.
-    pub(crate) owns_file: bool,
+    /// Its file, if the program that has it removes that.
+    pub(crate) file: Option<FileIdentity>,
     /// Whether the service manager has passed it, and no argument names it.
     pub(crate) is_passed: bool,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Traits {
 impl Traits {
     /// Returns the traits of a socket of this program.
     pub(crate) fn of(socket: &Bound, is_encrypted: bool, is_passed: bool) -> Self {
-        Self { is_encrypted, owns_file: socket.owns_file(), is_passed }
+        Self { is_encrypted, file: socket.owned_file(), is_passed }
     }
 }
 
@@ -41,8 +41,8 @@ impl Given {
     pub(crate) fn reclaim(self) -> io::Result<(Bound, Traits)> {
         let mut socket = Bound::new(self.descriptor)?;
         let address = socket.address().clone();
-        if self.traits.owns_file
-            && let Err(error) = socket.own_file()
+        if let Some(file) = self.traits.file
+            && let Err(error) = socket.own_file(file)
         {
             error!("clients no longer find {address}: its file is gone: {error}");
         }

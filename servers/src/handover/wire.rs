@@ -8,12 +8,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use protocol::{SavedState, State, StateError};
-use reactor::Passed;
+use reactor::{FileIdentity, Passed};
 
 use super::sockets::Traits;
 
 /// The version of the protocol between the two programs. It changes whenever a frame changes.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 /// The bytes in front of the content: the kind and the length.
 const HEADER: usize = 5;
 /// The most bytes of a content: more than the unsent output of a connection may have.
@@ -62,9 +62,10 @@ impl Frame {
                 content.bytes(server.as_bytes());
                 1
             }
-            Self::Socket(Traits { is_encrypted, owns_file, is_passed }) => {
+            Self::Socket(Traits { is_encrypted, file, is_passed }) => {
                 content.flag(*is_encrypted);
-                content.flag(*owns_file);
+                content.flag(file.is_some());
+                file.iter().flat_map(|it| it.to_numbers()).for_each(|it| content.number(it));
                 content.flag(*is_passed);
                 2
             }
@@ -107,7 +108,14 @@ impl Frame {
             }
             2 => Self::Socket(Traits {
                 is_encrypted: content.flag()?,
-                owns_file: content.flag()?,
+                file: match content.flag()? {
+                    true => Some(FileIdentity::from_numbers([
+                        content.number()?,
+                        content.number()?,
+                        content.number()?,
+                    ])),
+                    false => None,
+                },
                 is_passed: content.flag()?,
             }),
             3 => Self::AllSockets,
