@@ -155,6 +155,64 @@ fn signs_of_life_come_from_every_loop() {
     }
 }
 
+/// Stops one thread of another process until its standard input ends (`ptrace(2)`).
+const STOP_THREAD: &str = r#"
+import ctypes, os, sys
+thread, libc = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True)
+SEIZE, INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+for request in (SEIZE, INTERRUPT):
+    if libc.ptrace(request, thread, None, None) != 0:
+        sys.exit("ptrace: " + os.strerror(ctypes.get_errno()))
+os.waitpid(thread, WALL)
+print("stopped", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn one_loop_that_is_blocked_is_enough_for_no_sign_of_life() {
+    if !has_peer("python3") {
+        return;
+    }
+    let manager = Manager::new();
+    let mut command = Command::new(ECHO);
+    command.args(["--listen", "127.0.0.1:0", "--threads", "3"]);
+    command.env("WATCHDOG_USEC", "40000");
+    let service = manager.start(&mut command);
+    assert_eq!(manager.ready(), service.main);
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.main)).expect("it runs");
+    let mut loops: Vec<_> = tasks
+        .map(|task| task.expect("it is read").path())
+        .filter(|task| {
+            let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+            name.starts_with("loop")
+        })
+        .collect();
+    assert_eq!(loops.len(), 3, "{loops:?}");
+    loops.sort();
+    for task in loops {
+        let thread = task.file_name().expect("a number");
+        let mut tracer = Command::new("python3")
+            .args(["-c", STOP_THREAD])
+            .arg(thread)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut said = [0; 8];
+        let output = tracer.stdout.as_mut().expect("it is piped");
+        output.read_exact(&mut said).expect("the thread is stopped");
+        assert_eq!(&said, b"stopped\n");
+        // Some signs may have been given before, and one may follow answers that came before.
+        manager.socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        let signs = (0..50).take_while(|_| manager.socket.recv(&mut [0; 64]).is_ok()).count();
+        assert!(signs < 50, "a loop is blocked, and there are signs of life");
+        drop(tracer.stdin.take());
+        assert!(tracer.wait().expect("it is waited for").success());
+        manager.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        assert_eq!(manager.told(), ["WATCHDOG=1"], "the thread goes on");
+    }
+}
+
 #[test]
 fn signs_of_life_of_the_program_that_has_taken_over_count() {
     let manager = Manager::new();

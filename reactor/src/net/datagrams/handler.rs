@@ -2,7 +2,7 @@
 
 use std::io;
 
-use log::info;
+use log::{info, warn};
 use protocol::{Cause, Codec, Context, Effects, Flow, Service};
 
 use super::{Datagrams, LAST_BATCHES, timer};
@@ -96,7 +96,12 @@ where
         if self.place.peer.is_none() {
             info!("no longer receiving on {}: {reason}", self.place.address);
         }
-        cx.core.counters.datagrams_unsent += self.outbox.waiting().len() as u64;
+        let unsent = self.outbox.waiting().len();
+        cx.core.counters.datagrams_unsent += unsent as u64;
+        if unsent > 0 && matches!(reason, Reason::HandedOver) {
+            let address = &self.place.address;
+            warn!("{address}: {unsent} datagrams were not sent, and another process goes on");
+        }
         let (now, me, mut effects) = (cx.now(), cx.me().into(), Effects::default());
         let mut context = Context::new(now, me, cx.app, &self.limits, &mut effects);
         self.service.closed(&reason.into(), &mut context);
