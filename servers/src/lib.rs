@@ -66,6 +66,9 @@ pub struct Server {
 pub type ServeDatagrams<A> =
     Rc<dyn Fn(DatagramSocket, Limits, &mut LoopCx<'_, A>) -> io::Result<Token>>;
 
+/// Returns the part of a state that connections share.
+pub type Share<A> = fn(&mut A) -> &mut dyn SharedState;
+
 /// The parts of a server besides the arguments that all servers take: the state that its connections
 /// share, their limits, and the constructor of their sessions.
 pub struct Application<A, S> {
@@ -79,9 +82,10 @@ pub struct Application<A, S> {
     /// How many descriptors the server opens at most besides those of its connections, such as files
     /// and connections to other servers. The limit of the process is raised to what it takes.
     pub descriptors: usize,
-    /// Why a new program cannot take over from this server without a client noticing; `None` if it
-    /// can. Connections whose sessions cannot be saved ([`Session::save`]) finish in the old program.
-    pub stays: Option<&'static str>,
+    /// The part of the state that goes to a new program together with all connections (`SIGUSR2`);
+    /// `None` if connections go one by one, and those whose sessions cannot be saved
+    /// ([`Session::save`]) finish in the old program. Such a server has one loop.
+    pub shared: Option<Share<A>>,
     /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Drives a socket of datagrams, for a server that takes them.
@@ -120,7 +124,7 @@ impl<S> Application<(), S> {
             limits,
             loop_limits,
             descriptors: 0,
-            stays: None,
+            shared: None,
             session,
             datagrams: None,
             start,

@@ -18,8 +18,8 @@ use reactor::{
 use crate::args::{Cli, ServerArgs};
 use crate::bound::Bound;
 use crate::handover::{
-    AcceptorSockets, Handover, Launch, Loops, Order, Predecessor, SocketsOrder, Traits, Whole,
-    line, obey, obey_for_sockets,
+    AcceptorSockets, Handover, Launch, Loops, Manner, Order, Predecessor, SocketsOrder, Traits,
+    Whole, line, obey, obey_for_sockets,
 };
 use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
@@ -110,7 +110,7 @@ where
     if let Some(predecessor) = predecessor {
         predecessor.replace(serving.clone(), &mut reactor.cx())?;
     }
-    let loops = Loops { serving, acceptor: oblige_acceptor(&group, traits)? };
+    let loops = Loops { serving, acceptor: oblige_acceptor(&group, traits)?, manner: Manner::Each };
     let handover = Handover::new(launch, WholeGroup, loops, manager);
     reactor.app.handover = Some(handover);
     reactor.app.manager.ready();
@@ -242,6 +242,11 @@ impl Plan {
         let share = cli.server.loops.share(cli.server.connections_max(), index);
         let args = ServerArgs { max_connections: Some(share), ..cli.server.clone() };
         let application = build(&args, &cli.own)?;
+        if application.shared.is_some() {
+            let text = "the connections of this server share a state, which one loop has: leave out \
+                        --threads";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         if index == 0 {
             raise_limit(&cli.server, application.descriptors, member.count());
         }
@@ -258,7 +263,7 @@ impl Plan {
             listening.serve_datagrams(socket, is_passed, &mut cx)?;
         }
         if let Some(orders) = orders {
-            obey(orders, listening, &mut cx)?;
+            obey(orders, listening, None, &mut cx)?;
         }
         Ok(reactor)
     }

@@ -16,7 +16,7 @@ use reactor::{
 };
 
 use crate::args::ServerArgs;
-use crate::handover::{Handover, Launch, Loops, Predecessor, Whole, line, obey};
+use crate::handover::{Handover, Household, Launch, Loops, Manner, Predecessor, Whole, line, obey};
 use crate::inherited::Inherited;
 use crate::listen::{Endpoint, Socket};
 use crate::listening::Listening;
@@ -42,12 +42,11 @@ where
     S: Session<A> + 'static,
 {
     let launch = Launch::new(server.name, args.handover_timeout);
-    let (others, stays) = (application.descriptors, application.stays);
+    let (others, shared) = (application.descriptors, application.shared);
     let manager = Rc::new(ServiceManager::find());
     let (predecessor, given) = Predecessor::find(server.name)?.unzip();
     let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
-    let orders =
-        OneLoop { handover: Rc::default(), stays, manager: Rc::clone(&manager), is_told: false };
+    let orders = OneLoop { handover: Rc::default(), manager: Rc::clone(&manager), is_told: false };
     let handover = Rc::clone(&orders.handover);
     let (mut reactor, listening) = open(server, args, application, orders, inherited)?;
     raise_limit(args, others, 1);
@@ -62,13 +61,21 @@ where
         })?;
     }
     let (orders, received) = line()?;
-    obey(received, listening, &mut cx)?;
-    if let Some(mut predecessor) = predecessor {
-        predecessor.wait()?;
-        claims.settle();
-        predecessor.replace(vec![orders.clone()], &mut cx)?;
+    match (predecessor, shared) {
+        (Some(mut predecessor), Some(shared)) => {
+            predecessor.wait_for(&mut Household::new(shared, &listening, &mut cx))?;
+            claims.settle();
+        }
+        (Some(mut predecessor), None) => {
+            predecessor.wait()?;
+            claims.settle();
+            predecessor.replace(vec![orders.clone()], &mut cx)?;
+        }
+        (None, _) => {}
     }
-    let loops = Loops { serving: vec![orders], acceptor: None };
+    obey(received, listening, shared, &mut cx)?;
+    let manner = if shared.is_some() { Manner::Together } else { Manner::Each };
+    let loops = Loops { serving: vec![orders], acceptor: None, manner };
     let successor = Handover::new(launch, ThisLoop, loops, Rc::clone(&manager));
     let _ = handover.set(Rc::clone(&successor));
     manager.ready();
@@ -90,12 +97,7 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
-    let orders = OneLoop::<A> {
-        handover: Rc::default(),
-        stays: Some("this loop was prepared for a test"),
-        manager: Rc::default(),
-        is_told: false,
-    };
+    let orders = OneLoop::<A> { handover: Rc::default(), manager: Rc::default(), is_told: false };
     let (reactor, _) = open(server, args, application, orders, Inherited::default())?;
     Ok(reactor)
 }
@@ -219,8 +221,6 @@ pub(crate) fn raise_limit(args: &ServerArgs, others: usize, loops: usize) {
 /// Carries out the signals of a server with one loop, which gets them itself.
 struct OneLoop<A: 'static> {
     handover: Rc<OnceCell<Rc<Handover<A>>>>,
-    /// Why no new program can take over.
-    stays: Option<&'static str>,
     manager: Rc<ServiceManager>,
     /// A signal has told the server to stop. A loop that was handed over winds down by itself.
     is_told: bool,
@@ -259,10 +259,9 @@ impl<A: 'static> Orders<A> for OneLoop<A> {
     }
 
     fn hand_over(&mut self, cx: &mut LoopCx<'_, A>) {
-        match (self.stays, self.handover.get()) {
-            (Some(why), _) => warn!("no new program is started: {why}"),
-            (None, Some(handover)) => handover.start(cx),
-            (None, None) => warn!("no new program is started: this one has not started itself"),
+        match self.handover.get() {
+            Some(handover) => handover.start(cx),
+            None => warn!("no new program is started: this one has not started itself"),
         }
     }
 

@@ -4,8 +4,8 @@ use protocol::{SavedState, State, StateError};
 
 /// The state that the connections of a server share, as pieces for a new program that takes over
 /// together with them. The connections are frozen while the state is written, so that it changes no
-/// more ([`Cx::hand_over_together`](reactor::Cx::hand_over_together)). No server of this crate is
-/// replaced in this way yet.
+/// more ([`Cx::hand_over_together`](reactor::Cx::hand_over_together)). A server
+/// names it in [`Application::shared`](crate::Application::shared).
 ///
 /// In the old program, [`freeze`](Self::freeze) comes first, then [`save`](Self::save) until there is
 /// no more, and at the end either [`departed`](Self::departed) or [`stays`](Self::stays). The new

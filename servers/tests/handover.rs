@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::PATIENCE;
 use common::chain::{Chain, OnDrop, ask, converse, install, visit};
-use common::{Daemon, PATIENCE};
 use testkit::{Folder, process, wait_until};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
@@ -25,7 +25,6 @@ const LOOPS: [&[&str]; 4] = [
     &["--threads", "3", "--accept", "reuseport"],
     &["--threads", "3", "--accept", "shared"],
 ];
-const KV: &str = env!("CARGO_BIN_EXE_kv");
 
 #[test]
 fn conversations_and_sockets_go_on_through_several_programs() {
@@ -238,14 +237,6 @@ fn a_file_that_another_server_has_put_in_place_is_not_removed() {
         assert!(Path::new(&path).exists(), "{loops:?}: the file of another server is gone");
         drop(other);
     }
-}
-
-#[test]
-fn what_cannot_be_handed_over_says_so() {
-    let kv = Daemon::start(&[], KV, &["--listen", "127.0.0.1:0"]);
-    kv.signal("USR2");
-    wait_until("a warning", || kv.log().contains("no new program is started: kv keeps its keys"));
-    assert_eq!(kv.stop().0, Some(0));
 }
 
 #[test]

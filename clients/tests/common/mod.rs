@@ -74,7 +74,7 @@ impl<A: Send + 'static> Server<A> {
                 limits,
                 loop_limits,
                 descriptors: 0,
-                stays: None,
+                shared: None,
                 session,
                 datagrams,
                 start: |_| Ok(()),

@@ -52,21 +52,31 @@ impl Channel {
         state: Vec<u8>,
     ) -> io::Result<()> {
         let id = self.last + 1;
-        self.say(&Frame::Connection { id, state }, Some(descriptor))?;
+        let mut descriptor = Some(descriptor);
+        let mut frames = Frame::of_connection(id, state)?;
+        let last = frames.pop();
+        frames.iter().try_for_each(|part| self.say(part, None))?;
+        last.iter().try_for_each(|last| self.say(last, descriptor.take()))?;
         self.last = id;
         self.away.insert(id, connection);
         Ok(())
     }
 
-    /// Sends what the kernel takes. Returns whether all was sent.
-    pub(super) fn send<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<bool> {
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
+    /// Sends what the kernel takes. Returns whether all was sent, and how many bytes were sent now.
+    pub(super) fn send<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<(bool, usize)> {
+        let mut total = 0;
         while let Some(first) = self.outgoing.front_mut() {
             let rest = &first.bytes[first.sent..];
             let count = match &first.descriptor {
                 Some(descriptor) => cx.send_descriptors(rest, &[descriptor.as_fd()])?,
                 None => cx.write(&[io::IoSlice::new(rest)])?,
             };
-            let Some(count) = count else { return Ok(false) };
+            let Some(count) = count else { return Ok((false, total)) };
+            total += count;
             // It went with the first byte.
             first.descriptor = None;
             first.sent += count;
@@ -74,6 +84,6 @@ impl Channel {
                 self.outgoing.pop_front();
             }
         }
-        Ok(true)
+        Ok((true, total))
     }
 }

@@ -26,6 +26,17 @@ pub(crate) struct Loops {
     pub(crate) serving: Vec<Sender<Order>>,
     /// That which accepts for the others, if there is one.
     pub(crate) acceptor: Option<Sender<SocketsOrder>>,
+    /// How the connections go to the new program.
+    pub(crate) manner: Manner,
+}
+
+/// How connections go to the new program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// One by one, while the others are served.
+    Each,
+    /// Together with a state that they share. There is one loop.
+    Together,
 }
 
 impl Loops {
@@ -101,6 +112,18 @@ impl Loops {
             self.send(index, Order::HandOver(Self::reply(index, reports)))?;
         }
         Ok(self.serving.len())
+    }
+
+    /// Gives an order to the only loop, whose connections share a state.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(super) fn order_together(
+        &self,
+        order: impl FnOnce(ReplyTo) -> Order,
+        reports: &Sender<Report>,
+    ) -> io::Result<()> {
+        self.send(0, order(Self::reply(0, reports)))
     }
 
     /// Tells a loop that the new program goes on with its connection.

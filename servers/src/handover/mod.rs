@@ -12,6 +12,15 @@
 //! Done; finishes what has stayed, and ends
 //! ```
 //!
+//! Connections that share a state go with it, all or none ([`together`]):
+//!
+//! ```text
+//! accepts nothing more, freezes all
+//! Piece ..., Connection ..., AllConnections ─>  restores the state, then the connections
+//!                     <───────────────────────  Refused, for some; Loaded
+//! Begin; closes what was refused, and ends  ─>  serves
+//! ```
+//!
 //! Whatever fails before the end, the old program goes on with what the new one has not taken. Each
 //! side checks that the other is the process that it expects, or of the same user.
 //!
@@ -27,14 +36,16 @@ mod old;
 mod order;
 mod sockets;
 mod successor;
+mod together;
 mod wire;
 
 pub(crate) use launch::Launch;
-pub(crate) use loops::{Loops, Whole};
+pub(crate) use loops::{Loops, Manner, Whole};
 pub(crate) use new::Predecessor;
 pub(crate) use old::Handover;
 pub(crate) use order::{Order, Sockets, SocketsOrder, line, obey, obey_for_sockets};
 pub(crate) use sockets::{AcceptorSockets, Given, Traits};
+pub(crate) use together::Household;
 
 /// The variable that names the socket of the old program to the new one.
 const VARIABLE: &str = "MYEVENT_HANDOVER";

@@ -119,7 +119,7 @@ impl Predecessor {
     /// # Errors
     /// When the old program has given up.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        self.stream.write_all(&Frame::Ready.encode()?)?;
+        self.say(&Frame::Ready)?;
         match self.next()?.0 {
             Frame::Begin => {
                 info!("this program takes over from the one that started it");
@@ -127,6 +127,49 @@ impl Predecessor {
             }
             frame => Err(unexpected(&frame)),
         }
+    }
+
+    /// As [`wait`](Self::wait), for connections that share a state: receives all of them into `home`
+    /// before this program is responsible.
+    ///
+    /// # Errors
+    /// When the old program has given up, or something cannot be taken over.
+    pub(crate) fn wait_for(&mut self, home: &mut impl Home) -> io::Result<()> {
+        self.say(&Frame::Ready)?;
+        let mut refused = 0;
+        loop {
+            match self.next()? {
+                (Frame::Piece { is_last, bytes }, _) => home.restore_piece(&bytes, is_last)?,
+                (Frame::Connection { id, state }, descriptor) => {
+                    let descriptor = descriptor.ok_or_else(lost)?;
+                    match home.restore_connection(&state, descriptor) {
+                        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                            refused += 1;
+                            warn!("a connection is not taken over: {error}");
+                            self.say(&Frame::Refused { id })?;
+                        }
+                        result => result?,
+                    }
+                }
+                (Frame::AllConnections, _) => break,
+                (frame, _) => return Err(unexpected(&frame)),
+            }
+        }
+        let taken = home.check()?;
+        self.say(&Frame::Loaded)?;
+        match self.next()?.0 {
+            Frame::Begin => {
+                home.settle();
+                info!("this program takes over from the one that started it");
+                info!("taken over: {taken} connections, {refused} are closed");
+                Ok(())
+            }
+            frame => Err(unexpected(&frame)),
+        }
+    }
+
+    fn say(&mut self, frame: &Frame) -> io::Result<()> {
+        self.stream.write_all(&frame.encode()?)
     }
 
     /// Passes the connections of the old program on to `loops`, in turn. The loop of `cx` talks to it.
@@ -156,8 +199,37 @@ impl Predecessor {
     }
 }
 
+/// Where connections that share a state are restored, before the loop serves them.
+pub(crate) trait Home {
+    /// Restores the next piece of the state.
+    ///
+    /// # Errors
+    /// When it cannot be understood, or comes after the last.
+    fn restore_piece(&mut self, piece: &[u8], is_last: bool) -> io::Result<()>;
+
+    /// Restores a connection.
+    ///
+    /// # Errors
+    /// `InvalidData` when its state cannot be understood: the others can go on. Any other error is
+    /// one of this process.
+    fn restore_connection(&mut self, state: &[u8], descriptor: OwnedFd) -> io::Result<()>;
+
+    /// Checks that all pieces of the state came. Returns how many connections there are.
+    ///
+    /// # Errors
+    /// When one is missing.
+    fn check(&self) -> io::Result<usize>;
+
+    /// Notes that this program is responsible for all of it.
+    fn settle(&mut self);
+}
+
+fn lost() -> io::Error {
+    io::Error::other("its descriptor was lost: this process may open too few")
+}
+
 fn unexpected(frame: &Frame) -> io::Error {
-    let text = format!("it has sent {frame:?} at the wrong time");
+    let text = format!("it has sent {} at the wrong time", frame.name());
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -203,7 +275,6 @@ struct Heir {
 impl Heir {
     /// Passes a connection on to the next loop.
     fn pass_on(&mut self, id: u64, state: Vec<u8>, descriptor: Option<OwnedFd>) {
-        let lost = || io::Error::other("its descriptor was lost: this process may open too few");
         let passed = descriptor.ok_or_else(lost).and_then(|descriptor| {
             let place = self.next % self.loops.len().max(1);
             self.next = place + 1;

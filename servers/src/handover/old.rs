@@ -14,10 +14,11 @@ use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Sender, To
 
 use super::channel::Channel;
 use super::launch::Launch;
-use super::loops::{Loops, Whole};
+use super::loops::{Loops, Manner, Whole};
 use super::order::{Answer, Ask, Report, line};
 use super::sockets::Given;
 use super::successor::{Door, Successor};
+use super::together::Together;
 use super::wire::Frame;
 use crate::service_manager::ServiceManager;
 
@@ -76,6 +77,8 @@ enum Stage {
     Releasing { left: usize, is_acceptor: bool },
     /// It accepts connections, and gets those of this one. So many loops have others left.
     HandingOver { left: usize, departed: usize, stayed: usize },
+    /// It gets the connections of this one and the state that they share, and begins after that.
+    Together(Together),
 }
 
 impl Attempt {
@@ -86,7 +89,10 @@ impl Attempt {
 
     /// Returns whether loops have ended sockets.
     fn has_released(&self) -> bool {
-        matches!(self.stage, Stage::Releasing { .. } | Stage::HandingOver { .. })
+        match self.stage {
+            Stage::Releasing { .. } | Stage::HandingOver { .. } | Stage::Together(_) => true,
+            Stage::Starting | Stage::Gathering { .. } | Stage::Offered => false,
+        }
     }
 
     /// Returns whether the new program has nothing to answer.
@@ -335,13 +341,49 @@ impl<B: 'static> Handover<B> {
             (Answer::Departure(departure), Stage::HandingOver { .. }) => {
                 self.depart(report.index, departure, attempt, cx);
             }
+            (answer, Stage::Together(together)) => {
+                together.heed(answer, &mut attempt.channel.borrow_mut(), &self.loops)?;
+                attempt.flush(cx);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// Makes the new program responsible, and hands the connections of all loops over.
+    /// Goes on with connections that share a state: all that was said has been sent.
+    pub(super) fn all_sent(&self, cx: &mut LoopCx<'_, B>) -> io::Result<()> {
+        let mut progress = self.progress.borrow_mut();
+        if let Progress::Going(attempt) = &mut *progress
+            && let Attempt { stage: Stage::Together(together), channel, reports, .. } =
+                &mut **attempt
+        {
+            together.go_on(&mut channel.borrow_mut(), &self.loops, reports)?;
+            if !channel.borrow().is_all_sent() {
+                attempt.flush(cx);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the new program responsible, since it has the connections and the state that they share.
+    pub(super) fn loaded(&self) -> io::Result<()> {
+        match &mut *self.progress.borrow_mut() {
+            Progress::Going(attempt) => match &mut attempt.stage {
+                Stage::Together(it) => it.loaded(&mut attempt.channel.borrow_mut()),
+                _ => Err(io::Error::other("it says at the wrong time that it has everything")),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the new program responsible, and hands the connections of all loops over. Where they share
+    /// a state, it becomes responsible at the end.
     fn begin(&self, attempt: &mut Attempt, cx: &mut LoopCx<'_, B>) -> io::Result<()> {
+        if self.loops.manner == Manner::Together {
+            let together = Together::start(cx.now(), &self.loops, &attempt.reports)?;
+            attempt.stage = Stage::Together(together);
+            return Ok(());
+        }
         attempt.channel.borrow_mut().say(&Frame::Begin, None)?;
         let left = self.loops.hand_over(&attempt.reports)?;
         attempt.stage = Stage::HandingOver { left, departed: 0, stayed: 0 };
@@ -396,6 +438,9 @@ impl<B: 'static> Handover<B> {
     pub(super) fn finish(&self, cx: &mut LoopCx<'_, B>) {
         let progress = self.progress.replace(Progress::Done);
         if let Progress::Going(attempt) = progress {
+            if let Stage::Together(it) = &attempt.stage {
+                it.finish(cx.now(), &attempt.channel.borrow(), &self.loops, &attempt.reports);
+            }
             info!("process {} has taken over", attempt.child.id());
         }
         self.whole.stop_gracefully(DRAIN_TIMEOUT, cx);

@@ -7,11 +7,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use log::{debug, warn};
-use protocol::Session;
+use protocol::{Session, State};
 use reactor::{Accepted, Departure, LoopCx, Receiver, SendError, Sender, Token, channel};
 
 use super::Given;
 use crate::listening::Listening;
+use crate::{Progress, Share};
 
 /// How many orders, or reports, may wait at a loop. A few for each connection that is on its way do.
 const WAITING_MAX: usize = 65_536;
@@ -111,6 +112,14 @@ pub(crate) enum Order {
     Sockets(SocketsOrder),
     /// Hand the connections over.
     HandOver(ReplyTo),
+    /// Freeze the connections, and their state.
+    Freeze(ReplyTo),
+    /// Write the next piece of the state.
+    SavePiece(ReplyTo),
+    /// Give so many of the frozen connections away.
+    GiveAway(usize),
+    /// The new program goes on with the state, and all connections that it has not refused.
+    AllDeparted,
     /// The new program goes on with a connection.
     Departed(Token),
     /// The new program has not taken a connection.
@@ -143,6 +152,10 @@ pub(super) enum Answer {
     Released(io::Result<()>),
     Resumed,
     Departure(Departure),
+    /// The connections cannot be frozen.
+    NotFrozen(io::Error),
+    /// A piece of the state. The last comes with words for what there is.
+    Piece(Vec<u8>, Option<String>),
 }
 
 /// Carries out the orders that `orders` brings to a loop, for what it listens on and serves.
@@ -152,11 +165,24 @@ pub(super) enum Answer {
 pub(crate) fn obey<A: 'static, S: Session<A> + 'static>(
     orders: Receiver<Order>,
     mut listening: Listening<A, S>,
+    shared: Option<Share<A>>,
     cx: &mut LoopCx<'_, A>,
 ) -> io::Result<()> {
     let obey = move |order: Option<Order>, cx: &mut LoopCx<'_, A>| match order {
-        Some(Order::Sockets(order)) => order.carry_out(&mut listening, cx),
+        Some(Order::Sockets(order)) => {
+            if let (Ask::Resume, Some(shared)) = (order.ask, shared) {
+                shared(cx.app).stays();
+            }
+            order.carry_out(&mut listening, cx);
+        }
         Some(Order::HandOver(reply)) => hand_over(reply, cx),
+        Some(Order::Freeze(reply)) => freeze(reply, shared, cx),
+        Some(Order::SavePiece(reply)) => save_piece(&reply, shared, cx),
+        Some(Order::GiveAway(count)) => cx.give_away(count),
+        Some(Order::AllDeparted) => {
+            shared.into_iter().for_each(|shared| shared(cx.app).departed());
+            cx.finish_handing_over();
+        }
         Some(Order::Departed(connection)) => cx.departed(connection),
         Some(Order::Stays(connection)) => cx.stays(connection),
         Some(Order::Restore(arrival, reply)) => restore(arrival, &reply, &listening, cx),
@@ -189,6 +215,29 @@ fn hand_over<A: 'static>(reply: ReplyTo, cx: &mut LoopCx<'_, A>) {
         let stayed = cx.connections();
         reply.say(Answer::Departure(Departure::Finished { departed: 0, stayed }));
     }
+}
+
+fn freeze<A: 'static>(reply: ReplyTo, shared: Option<Share<A>>, cx: &mut LoopCx<'_, A>) {
+    let to = reply.clone();
+    let frozen = cx.hand_over_together(move |departure, cx| {
+        if let (Departure::Frozen { .. }, Some(shared)) = (&departure, shared) {
+            shared(cx.app).freeze();
+        }
+        to.pass_on(departure, cx);
+    });
+    if let Err(error) = frozen {
+        reply.say(Answer::NotFrozen(error));
+    }
+}
+
+fn save_piece<A: 'static>(reply: &ReplyTo, shared: Option<Share<A>>, cx: &mut LoopCx<'_, A>) {
+    let Some(shared) = shared else { return };
+    let (mut piece, state) = (State::new(), shared(cx.app));
+    let extent = match state.save(&mut piece) {
+        Progress::More => None,
+        Progress::Whole => Some(state.extent()),
+    };
+    reply.say(Answer::Piece(piece.into_bytes(), extent));
 }
 
 fn restore<A: 'static, S: Session<A> + 'static>(

@@ -75,8 +75,9 @@ impl<B: 'static> Successor<B> {
                 Frame::Ready => self.handover.release(&mut cx.outside())?,
                 Frame::Taken { id } => self.handover.answer(&self.channel, id, true),
                 Frame::Refused { id } => self.handover.answer(&self.channel, id, false),
+                Frame::Loaded => self.handover.loaded()?,
                 frame => {
-                    let text = format!("it has sent {frame:?} at the wrong time");
+                    let text = format!("it has sent {} at the wrong time", frame.name());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }
             }
@@ -98,11 +99,16 @@ impl<B: 'static> Handler<B> for Successor<B> {
                 None => break,
             }
         }
-        let mut channel = self.channel.borrow_mut();
-        let is_sent = channel.send(cx)?;
+        let (is_sent, count) = self.channel.borrow_mut().send(cx)?;
         cx.set_interest(if is_sent { Interest::READ } else { Interest::BOTH });
-        if is_sent && channel.is_done {
-            cx.end(Reason::Finished);
+        if count > 0 {
+            // It reads, which may be all that it does for long.
+            self.handover.note_answer(&cx.outside());
+        }
+        match is_sent {
+            true if self.channel.borrow().is_done => cx.end(Reason::Finished),
+            true => self.handover.all_sent(&mut cx.outside())?,
+            false => {}
         }
         Ok(())
     }

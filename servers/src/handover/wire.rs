@@ -16,8 +16,13 @@ use super::sockets::Traits;
 pub(super) const VERSION: u64 = 2;
 /// The bytes in front of the content: the kind and the length.
 const HEADER: usize = 5;
-/// The most bytes of a content: more than the unsent output of a connection may have.
-const CONTENT_MAX: usize = 64 << 20;
+/// The most bytes of a content.
+const CONTENT_MAX: usize = 16 << 20;
+/// The most bytes of the state of a connection in one frame. A longer state is split.
+const PART_MAX: usize = 8 << 20;
+/// The most bytes of the state of a connection: more than the unsent output, the requests that wait
+/// and the request that is being received may have.
+const STATE_MAX: usize = 2 << 30;
 /// How much is read at a time.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -32,9 +37,17 @@ pub(super) enum Frame {
     AllSockets,
     /// The new program: it could serve now.
     Ready,
+    /// The old program: a piece of the state that its connections share.
+    Piece { is_last: bool, bytes: Vec<u8> },
+    /// The old program: it has passed on all connections that share a state.
+    AllConnections,
+    /// The new program: it has the shared state and the connections, and could serve them now.
+    Loaded,
     /// The old program: it accepts nothing more, and the new one may begin.
     Begin,
-    /// The old program: a connection, its state and its descriptor.
+    /// The old program: the beginning of the state of the connection that follows.
+    Part { bytes: Vec<u8> },
+    /// The old program: a connection, the rest of its state and its descriptor.
     Connection { id: u64, state: Vec<u8> },
     /// The new program: it goes on with the connection.
     Taken { id: u64 },
@@ -48,6 +61,25 @@ impl Frame {
     /// Returns whether a descriptor comes with the frame.
     fn has_descriptor(&self) -> bool {
         matches!(self, Self::Socket(_) | Self::Connection { .. })
+    }
+
+    /// Returns what it is, for messages: what it contains belongs to clients.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "Hello",
+            Self::Socket(_) => "Socket",
+            Self::AllSockets => "AllSockets",
+            Self::Ready => "Ready",
+            Self::Piece { .. } => "Piece",
+            Self::AllConnections => "AllConnections",
+            Self::Loaded => "Loaded",
+            Self::Begin => "Begin",
+            Self::Part { .. } => "Part",
+            Self::Connection { .. } => "Connection",
+            Self::Taken { .. } => "Taken",
+            Self::Refused { .. } => "Refused",
+            Self::Done => "Done",
+        }
     }
 
     /// Returns the bytes of the frame.
@@ -86,16 +118,43 @@ impl Frame {
                 8
             }
             Self::Done => 9,
+            Self::Piece { is_last, bytes } => {
+                content.flag(*is_last);
+                content.bytes(bytes);
+                10
+            }
+            Self::AllConnections => 11,
+            Self::Loaded => 12,
+            Self::Part { bytes } => {
+                content.bytes(bytes);
+                13
+            }
         };
         let content = content.into_bytes();
         if content.len() > CONTENT_MAX {
-            return Err(io::Error::other("the state of a connection is too large"));
+            return Err(io::Error::other("a message is too large"));
         }
         let mut bytes = Vec::with_capacity(HEADER + content.len());
         bytes.push(kind);
         bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&content);
         Ok(bytes)
+    }
+
+    /// Returns the frames that pass a connection on. The last comes with its descriptor.
+    ///
+    /// # Errors
+    /// When its state is too large.
+    pub(super) fn of_connection(id: u64, state: Vec<u8>) -> io::Result<Vec<Self>> {
+        if state.len() > STATE_MAX {
+            let text = format!("its state has {} bytes, of {STATE_MAX} at most", state.len());
+            return Err(io::Error::other(text));
+        }
+        if state.len() <= PART_MAX {
+            return Ok(vec![Self::Connection { id, state }]);
+        }
+        let parts = state.chunks(PART_MAX).map(|part| Self::Part { bytes: part.to_vec() });
+        Ok(parts.chain([Self::Connection { id, state: Vec::new() }]).collect())
     }
 
     fn decode(kind: u8, content: &[u8]) -> Result<Self, StateError> {
@@ -125,6 +184,10 @@ impl Frame {
             7 => Self::Taken { id: content.number()? },
             8 => Self::Refused { id: content.number()? },
             9 => Self::Done,
+            10 => Self::Piece { is_last: content.flag()?, bytes: content.bytes()?.to_vec() },
+            11 => Self::AllConnections,
+            12 => Self::Loaded,
+            13 => Self::Part { bytes: content.bytes()?.to_vec() },
             _ => return Err(StateError::Invalid("there is no such message")),
         };
         content.end()?;
@@ -138,13 +201,15 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// The descriptors of frames that have not been taken; `None` for one that was lost.
     descriptors: VecDeque<Option<OwnedFd>>,
+    /// The beginning of the state of the next connection.
+    begun: Vec<u8>,
     room: Box<[u8]>,
 }
 
 impl Incoming {
     pub(super) fn new() -> Self {
         let room = vec![0; READ_SIZE].into();
-        Self { bytes: Vec::new(), descriptors: VecDeque::new(), room }
+        Self { bytes: Vec::new(), descriptors: VecDeque::new(), begun: Vec::new(), room }
     }
 
     /// Receives once with `receive`, which is given the room for bytes. Returns whether something
@@ -171,6 +236,29 @@ impl Incoming {
     /// # Errors
     /// When the other program does not speak this protocol.
     pub(super) fn next(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
+        loop {
+            let (id, rest, descriptor) = match self.next_as_sent()? {
+                Some((Frame::Part { bytes }, _)) => {
+                    if self.begun.len() + bytes.len() > STATE_MAX {
+                        return Err(foreign("the state of a connection is too large"));
+                    }
+                    self.begun.extend_from_slice(&bytes);
+                    continue;
+                }
+                Some((Frame::Connection { id, state }, descriptor)) => (id, state, descriptor),
+                Some(_) if !self.begun.is_empty() => {
+                    return Err(foreign("the rest of a connection is missing"));
+                }
+                other => return Ok(other),
+            };
+            let mut state = std::mem::take(&mut self.begun);
+            state.extend_from_slice(&rest);
+            return Ok(Some((Frame::Connection { id, state }, descriptor)));
+        }
+    }
+
+    /// Takes the next frame, as it was sent.
+    fn next_as_sent(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
         let Some((header, rest)) = self.bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -211,6 +299,9 @@ mod tests {
             Frame::Taken { id: 7 },
             Frame::Refused { id: u64::MAX },
             Frame::Done,
+            Frame::Piece { is_last: true, bytes: vec![1, 2] },
+            Frame::AllConnections,
+            Frame::Loaded,
         ]
     }
 
@@ -242,6 +333,27 @@ mod tests {
             }
             assert_eq!(received, frames(), "split at {split}");
         }
+    }
+
+    #[test]
+    fn a_state_longer_than_a_frame_is_split_and_joined() {
+        for length in [0, PART_MAX, PART_MAX + 1, 2 * PART_MAX + 7] {
+            let state: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
+            let frames = Frame::of_connection(5, state.clone()).expect("it is allowed");
+            let (mut incoming, mut joined) = (Incoming::new(), None);
+            let descriptor = std::fs::File::open("/dev/null").expect("it opens").into();
+            incoming.descriptors.push_back(Some(descriptor));
+            for bytes in frames.iter().map(|frame| frame.encode().expect("it is small")) {
+                for part in bytes.chunks(READ_SIZE) {
+                    feed(&mut incoming, part);
+                }
+                joined = incoming.next().expect("it is valid").or(joined);
+            }
+            let (frame, descriptor) = joined.expect("it is whole");
+            assert!(descriptor.is_some());
+            assert!(frame == Frame::Connection { id: 5, state }, "{length} bytes");
+        }
+        assert!(Frame::of_connection(1, vec![0; STATE_MAX + 1]).is_err());
     }
 
     #[test]

@@ -69,10 +69,6 @@ const ABOUT: &str = "A small in-memory key-value store that speaks Redis's proto
 pub const SERVER: Server =
     Server { name: "kv", about: ABOUT, address: "127.0.0.1:6379", datagram_port: None };
 
-/// Why no new program can take over.
-const STAYS: &str = "kv keeps its keys in the memory of this process, and a new one would begin \
-                     without them";
-
 /// The interval at which expired keys are removed.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -164,7 +160,7 @@ pub fn application(
         limits,
         loop_limits,
         descriptors: 0,
-        stays: Some(STAYS),
+        shared: Some(|app| app),
         session,
         datagrams: None,
         start,

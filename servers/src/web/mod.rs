@@ -87,7 +87,7 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
         limits: Limits::DEFAULT,
         loop_limits: LoopLimits::DEFAULT,
         descriptors,
-        stays: None,
+        shared: None,
         session: Rc::new(make),
         datagrams: None,
         start: app::start,

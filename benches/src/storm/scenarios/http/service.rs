@@ -49,7 +49,7 @@ pub(in super::super) fn build(
             session: Rc::new(session),
             datagrams: None,
             descriptors: 0,
-            stays: None,
+            shared: None,
             start: |_| Ok(()),
         })
     };
