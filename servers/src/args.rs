@@ -202,7 +202,8 @@ const NOTES: &str =
 With --cert, SIGHUP reads the certificates again and stops nothing. SIGUSR2 starts the program of \
      this server again, with the same arguments, and gives it the listening sockets and the \
      connections: no client notices. Connections that cannot be given away, such as those of TLS, \
-     have 5 minutes to finish. kv does not hand over.
+     have 5 minutes to finish. kv gives its keys along, and closes the connections that cannot be \
+     given away.
 
 Sockets of the service manager (systemd.socket(5)) are listened on, instead of the default address; \
      one with the name tls is encrypted. The service manager is told when the server is ready, reads \

@@ -156,19 +156,19 @@ fn survive_failures(loops: &[&str]) {
     fs::copy(UPPERCASE, &program).expect("it is copied");
     let path = folder.file("s");
     let unix = format!("unix:{path}");
-    let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--handover-timeout", "1s"];
+    let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--handover-timeout", "2s"];
     let chain = Chain::start(&program, &[&args[..], loops].concat());
     let mut stream = chain.daemon.connect();
     let mut scripts = vec![
         ("it has ended with exit status: 3", "#!/bin/sh\nexit 3\n".to_owned()),
-        ("it has not answered within 1s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
+        ("it has not answered within 2s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
         ("cannot start a new program", "nothing".to_owned()),
         ("it has ended with exit status: 127", "#!/bin/sh\nexec \"$0.there-is-none\"\n".to_owned()),
     ];
     if testkit::has_peer("python3") {
         let [ends, hangs] = ["os._exit(3)", "time.sleep(60)"].map(|it| READY.replace("END", it));
         scripts.push(("this one goes on: peer closed", ends));
-        scripts.push(("the new program is ended: it has not answered within 1s", hangs));
+        scripts.push(("the new program is ended: it has not answered within 2s", hangs));
     }
     for (reason, script) in scripts {
         eprintln!("{loops:?}: {reason}");

@@ -4,9 +4,9 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -151,7 +151,7 @@ fn a_new_program_that_fails_is_not_noticed() {
     let folder = Folder::new("kv-handover-failures");
     let program = folder.file("program");
     fs::copy(KV, &program).expect("it is copied");
-    let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "1s"];
+    let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "2s"];
     let chain = Chain::start(&program, &args);
     let mut filling = chain.daemon.connect();
     for key in 0..60 {
@@ -159,12 +159,14 @@ fn a_new_program_that_fails_is_not_noticed() {
     }
     let mut scripts = vec![
         ("it has ended with exit status: 3", "#!/bin/sh\nexit 3\n".to_owned()),
-        ("it has not answered within 1s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
+        ("it has not answered within 2s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
     ];
     if testkit::has_peer("python3") {
         // In the middle of the state, after it, among the connections, and with all of it.
         for end in ["until(10)", "[until(10) for _ in range(20)]", "until(6)", "until(11)"] {
-            for (reason, way) in [("", "os._exit(3)"), ("it has not answered", "time.sleep(60)")] {
+            for (reason, way) in
+                [("this one goes on", "os._exit(3)"), ("has not answered", "time.sleep(60)")]
+            {
                 scripts.push((reason, TAKES.replace("END", &format!("{end}\n{way}"))));
             }
         }
@@ -309,7 +311,7 @@ fn redis_cli_goes_on() {
     let (_, port) = chain.daemon.addresses[0].rsplit_once(':').expect("a port");
     let mut client = Command::new("redis-cli")
         .args(["-p", port, "blpop", "list", "0"])
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
     let mut other = chain.daemon.connect();
@@ -347,5 +349,59 @@ fn a_signal_to_stop_during_a_restart_stops_both_or_the_old_alone() {
             }
             None => assert_eq!(client.read(&mut [0; 8]).expect("it ends in order"), 0),
         }
+    }
+}
+
+/// The state of TLS cannot be handed over, and the old program must not answer from its copy.
+#[test]
+fn connections_of_tls_are_closed_in_order() {
+    if !testkit::has_peer("openssl") {
+        return;
+    }
+    let files = testkit::authority::Files::new("kv-handover");
+    files.write("server", &files.issuer().server(&["localhost"]));
+    let (pem, key) = (files.path("server.pem"), files.path("server.key"));
+    let mut args = vec!["--listen", "127.0.0.1:0", "--listen", "tls://127.0.0.1:0"];
+    args.extend(["--cert", &pem, "--key", &key]);
+    let mut chain = Chain::start(KV, &args);
+    let encrypted = chain.daemon.addresses[1].strip_prefix("tls://").expect("it is TLS");
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", encrypted])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let (mut to, mut from) = (client.stdin.take().expect("a"), client.stdout.take().expect("b"));
+    ask(&mut Both(&mut from, &mut to), b"set a 1\r\n", b"+OK\r\n");
+    let mut plain = chain.daemon.connect();
+    say(&mut plain, "get a\n", "$1\n1\n");
+    chain.restart();
+    let mut rest = Vec::new();
+    from.read_to_end(&mut rest).expect("it ends");
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    drop(to);
+    client.wait().expect("it ends");
+    say(&mut plain, "get a\n", "$1\n1\n");
+    let log = chain.daemon.log();
+    assert!(log.contains("1 connections that could not be handed over are closed"), "{log}");
+}
+
+/// The two pipes of a program.
+struct Both<'a>(&'a mut ChildStdout, &'a mut ChildStdin);
+
+impl Read for Both<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.0.read(room)
+    }
+}
+
+impl Write for Both<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.1.flush()
     }
 }

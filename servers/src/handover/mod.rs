@@ -28,6 +28,7 @@
 //! several. It asks the loops that serve, and they answer ([`order`]), so the number of loops and the
 //! way in which they accept may differ between the two programs.
 
+mod attempt;
 mod channel;
 mod launch;
 mod loops;

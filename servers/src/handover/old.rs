@@ -5,18 +5,17 @@ use std::fmt;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::process::Child;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{error, info, warn};
-use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Sender, Token};
+use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Token};
 
+use super::attempt::{Attempt, Stage};
 use super::channel::Channel;
 use super::launch::Launch;
 use super::loops::{Loops, Manner, Whole};
 use super::order::{Answer, Ask, Report, line};
-use super::sockets::Given;
 use super::successor::{Door, Successor};
 use super::together::Together;
 use super::wire::Frame;
@@ -48,71 +47,6 @@ enum Progress {
     Resuming(usize, Token),
     /// The new program has everything that could be handed over.
     Done,
-}
-
-/// A new program.
-struct Attempt {
-    child: Child,
-    /// When it has to have answered, or the loops, whichever is waited for.
-    until: Instant,
-    /// The socket on which it connects.
-    door: Token,
-    /// The connection to it.
-    successor: Option<Token>,
-    channel: Rc<RefCell<Channel>>,
-    /// Where the loops answer, and the source of it.
-    reports: Sender<Report>,
-    listening: Token,
-    stage: Stage,
-}
-
-enum Stage {
-    /// It is to connect.
-    Starting,
-    /// It has connected. So many loops are to say which sockets they have.
-    Gathering { left: usize, sockets: Vec<Given> },
-    /// It has the sockets, and is to say that it is ready.
-    Offered,
-    /// So many loops are to end their sockets: first that which accepts for the others.
-    Releasing { left: usize, is_acceptor: bool },
-    /// It accepts connections, and gets those of this one. So many loops have others left.
-    HandingOver { left: usize, departed: usize, stayed: usize },
-    /// It gets the connections of this one and the state that they share, and begins after that.
-    Together(Together),
-}
-
-impl Attempt {
-    /// Returns whether the new program is responsible.
-    fn has_begun(&self) -> bool {
-        matches!(self.stage, Stage::HandingOver { .. })
-    }
-
-    /// Returns whether loops have ended sockets.
-    fn has_released(&self) -> bool {
-        match self.stage {
-            Stage::Releasing { .. } | Stage::HandingOver { .. } | Stage::Together(_) => true,
-            Stage::Starting | Stage::Gathering { .. } | Stage::Offered => false,
-        }
-    }
-
-    /// Returns whether the new program has nothing to answer.
-    fn owes_nothing(&self) -> bool {
-        self.has_begun() && self.channel.borrow().away.is_empty()
-    }
-
-    /// Sends what is in the channel.
-    fn flush<B>(&self, cx: &mut LoopCx<'_, B>) {
-        self.successor.into_iter().for_each(|successor| cx.wake(successor));
-    }
-
-    /// Ends the new program. It may run and not be the one that is expected, and must not accept
-    /// beside this one.
-    fn end_child(&mut self) {
-        let child = &mut self.child;
-        if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
-            warn!("process {} cannot be ended: {error}", child.id());
-        }
-    }
 }
 
 impl<B: 'static> Handover<B> {

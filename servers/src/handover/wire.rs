@@ -13,7 +13,7 @@ use reactor::{FileIdentity, Passed};
 use super::sockets::Traits;
 
 /// The version of the protocol between the two programs. It changes whenever a frame changes.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 /// The bytes in front of the content: the kind and the length.
 const HEADER: usize = 5;
 /// The most bytes of a content.
