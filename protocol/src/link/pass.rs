@@ -182,7 +182,7 @@ impl<S, L: Layer> Link<S, L> {
 
     /// Tells the link that `count` bytes of the output were written, and whether there may be room
     /// for more.
-    #[inline]
+    #[inline(always)] // A message calls it once, and a program may have several drivers.
     pub fn sent(&mut self, scratch: &mut Scratch, count: u64, can_write: bool) {
         scratch.pass.to_write = scratch.pass.to_write.saturating_sub(count);
         scratch.pass.can_write = can_write && scratch.pass.to_write > 0;

@@ -41,6 +41,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[inline(always)] // A pass calls it once.
     fn take(&mut self, now: Instant) -> Box<Scratch> {
         self.scratch.take().unwrap_or_else(|| Box::new(Scratch::new(now)))
     }

@@ -97,6 +97,17 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Returns how many descriptors the main process has besides those of its connections. It watches
+    /// each child by two.
+    pub(crate) fn descriptors(&self, connections_max: usize) -> usize {
+        match self {
+            Self::Fork | Self::Prefork { .. } => connections_max,
+            Self::Iterative | Self::Thread | Self::Pool(_) => 0,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use log::debug;
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::kill;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use reactor::blocking::Told;
 use reactor::{Child, ChildOptions, LoopCx, Signal};
 
@@ -54,6 +57,18 @@ pub(super) fn watch<A: Parent>(
     })?;
     cx.app.children().0.insert(pid, child);
     Ok(())
+}
+
+/// Ends a child that cannot be watched.
+pub(super) fn discard(pid: u32) {
+    let Ok(number) = i32::try_from(pid) else { return };
+    let number = Pid::from_raw(number);
+    // It was killed, so this does not wait long.
+    if let Err(error) = kill(number, nix::sys::signal::Signal::SIGKILL)
+        .and_then(|()| waitpid(number, None).map(drop))
+    {
+        debug!("process {pid}: {error}");
+    }
 }
 
 /// Tells the children to stop. To stop at once is to end the loop, which kills them.

@@ -62,11 +62,11 @@ pub(super) fn run<S: Session + 'static>(
         info!("stopped: {}", Figures(reactor.counters()));
         return Ok(());
     };
-    // This is a child. It hears signals before the loop of its parent, which is dropped with the
-    // listeners and all else, hears no more.
-    children::follow(parent)?;
-    let own = alone::in_child(false)?;
+    // This is a child. The loop of its parent is dropped with the listeners and the descriptors of all
+    // other children: there may be no room for its own beside them.
     drop(reactor);
+    let own = alone::in_child(false)?;
+    children::follow(parent)?;
     alone::serve_one(accepted, own, serving);
     Ok(())
 }
@@ -88,20 +88,32 @@ fn turn(reactor: &mut Reactor<Forks>) -> io::Result<Option<Accepted>> {
                 drop(accepted);
                 let is_stopping = reactor.is_stopping();
                 let mut cx = reactor.cx();
-                children::watch(child, &mut cx, move |_, cx| cx.close(token))?;
-                if is_stopping {
+                if let Err(error) = children::watch(child, &mut cx, move |_, cx| cx.close(token)) {
+                    children::discard(child);
+                    cx.close(token);
+                    refuse(reactor, &error);
+                } else if is_stopping {
                     // It came from the backlog.
                     cx.app.children.signal(reactor::Signal::TERMINATE);
                 }
             }
             Err(error) => {
                 reactor.cx().close(token);
-                let last = reactor.app.last_failure;
-                if last.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-                    reactor.app.last_failure = Some(Instant::now());
-                    warn!("connections are dropped: no process can be started: {error}");
-                }
+                refuse(reactor, &error);
             }
         }
+    }
+}
+
+/// Logs that a connection has got no process, unless that was logged just before.
+fn refuse(reactor: &mut Reactor<Forks>, error: &io::Error) {
+    let last = reactor.app.last_failure;
+    if last.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+        reactor.app.last_failure = Some(Instant::now());
+        let children = reactor.app.children.count();
+        warn!(
+            "connections are dropped: no process can be started beside {children} others: {error}; \
+             lower --max-connections, or raise ulimit -n (two descriptors for each) and ulimit -u"
+        );
     }
 }

@@ -78,7 +78,7 @@ where
     let args = ServerArgs { max_connections: Some(connections), ..args.clone() };
     let serving = Serving { make, limits: Limits::DEFAULT, idle: args.idle_timeout.limit() };
     let (listeners, places) = listen(server, &args)?;
-    raise_limit(&args, 0, 1);
+    raise_limit(&args, kind.descriptors(connections), 1);
     for place in places {
         info!("{} listening on {place} with model {kind}, {}", server.name, Setting(&args));
     }

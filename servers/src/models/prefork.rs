@@ -70,11 +70,11 @@ pub(super) fn run<S: Session + 'static>(
     };
     let mut reactor = desk::open(desk, workers)?;
     if turn(&mut reactor)? == Fork::Child {
-        // It hears signals before the loop of its parent, which is dropped, hears no more.
-        children::follow(parent)?;
-        let own = alone::in_child(true)?;
         let listeners = std::mem::take(&mut reactor.app.listeners);
+        // There may be no room for its own descriptors beside those of all other workers.
         drop(reactor);
+        let own = alone::in_child(true)?;
+        children::follow(parent)?;
         return alone::work(listeners, own, serving);
     }
     info!("stopped: {}", Figures(reactor.counters()));
@@ -95,9 +95,17 @@ fn turn(reactor: &mut Reactor<Workers>) -> io::Result<Fork> {
                 let born = Instant::now();
                 let mut cx = reactor.cx();
                 let token = cx.spawn_connection(Stands)?;
-                children::watch(child, &mut cx, move |status, cx| {
+                let exited = move |status, cx: &mut LoopCx<'_, Workers>| {
                     replace(child, token, born, status, cx);
-                })?;
+                };
+                if let Err(error) = children::watch(child, &mut cx, exited) {
+                    children::discard(child);
+                    cx.close(token);
+                    warn!(
+                        "worker {child} cannot be watched, and one is tried again later: {error}"
+                    );
+                    start_later(&mut cx);
+                }
             }
             Err(error) => {
                 warn!("no worker can be started, and one is tried again later: {error}");
