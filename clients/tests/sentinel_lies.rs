@@ -55,8 +55,11 @@ fn do_no_harm(cluster: &mut Cluster, others: &[String]) {
         followers.add(&[other.clone(), real[0].clone(), real[1].clone()]);
     }
     followers.survive(cluster, |it| it.master.kill(), |_| {});
-    let master = cluster.master_of(0).map(place).expect("it knows the master");
-    assert!(followers.all().all(|it| it.found.master().as_ref() == Some(&master)));
+    // The sentinels and the followers learn of the end of a failover one after the other.
+    testkit::wait_until("all followers agree with a sentinel", || {
+        let master = cluster.master_of(0).map(place);
+        master.is_some() && followers.all().all(|it| it.found.master() == master)
+    });
 }
 
 #[test]
