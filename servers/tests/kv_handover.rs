@@ -225,7 +225,7 @@ fn visit(address: &str, rate: u32, stops: &AtomicBool) -> u64 {
     count
 }
 
-/// Has a transaction open on each of `count` connections at every restart, until told to stop: the
+/// Keeps a transaction open on each of `count` connections at every restart, until told to stop: the
 /// keys that it watches are its own, so each `EXEC` has to succeed.
 fn transact(address: &str, who: usize, count: usize, done: &AtomicU64, stops: &AtomicBool) {
     let mut streams: Vec<_> = (0..count)

@@ -83,7 +83,7 @@ pub(super) fn tell<A: Parent>(told: Told, cx: &mut LoopCx<'_, A>) -> io::Result<
     Ok(())
 }
 
-/// Has this process told to stop when its parent ends, whatever ends that.
+/// Asks the kernel to tell this process to stop when its parent ends, for any reason.
 ///
 /// # Errors
 /// When the parent has ended already.
