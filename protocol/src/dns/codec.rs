@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::codecs::{LengthField, LengthPrefixed, LengthPrefixedError};
+use crate::codecs::{LengthField, LengthPrefixed};
 use crate::{Codec, Decoded, NotSaved, Output, SavedState, State, StateError};
 
 use super::error::MessageError;
@@ -103,9 +103,7 @@ impl Codec for OverTcp {
             Ok(Decoded::Skip { consumed }) => Ok(Decoded::Skip { consumed }),
             Ok(Decoded::Incomplete { need }) => Ok(Decoded::Incomplete { need }),
             // Two bytes express no length that is not allowed.
-            Err(LengthPrefixedError::TooLong { .. } | LengthPrefixedError::TooShort { .. } | _) => {
-                Err(CodecError::Ended)
-            }
+            Err(_) => Err(CodecError::Ended),
         }
     }
 
