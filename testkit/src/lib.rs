@@ -8,6 +8,7 @@
 
 pub mod authority;
 pub mod cluster;
+pub mod dns;
 mod folder;
 mod namespace;
 mod peers;

@@ -4,14 +4,17 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 25] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
     ("chrt", "util-linux"),
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
+    ("named", "bind9"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
@@ -24,6 +27,7 @@ const PACKAGES: [(&str, &str); 21] = [
     ("script", "bsdutils"),
     ("socat", "socat"),
     ("strace", "strace"),
+    ("unbound", "unbound"),
     ("unshare", "util-linux"),
     ("zstd", "zstd"),
 ];
