@@ -28,6 +28,7 @@ mod name;
 mod numbers;
 mod params;
 mod record;
+mod resolv_conf;
 mod text;
 
 pub use builder::{Builder, Full};
@@ -41,6 +42,7 @@ pub use name::{LABEL_SIZE_MAX, Labels, NAME_SIZE_MAX, Name, NameError, NameView,
 pub use numbers::{Class, Opcode, RecordType, ResponseCode, UnknownNumber};
 pub use params::Param;
 pub use record::{Record, RecordData, address_of, reverse_name};
+pub use resolv_conf::name_servers;
 pub use text::TextError;
 
 /// The size of a datagram that everyone can receive, in bytes (RFC 1035 section 4.2.1).
