@@ -158,7 +158,7 @@ fn another(like: &Reactor<()>) -> Reactor<()> {
 fn take(descriptor: OwnedFd, state: &[u8], new: &mut Reactor<()>) {
     let accepted = Accepted::from_fd(descriptor).expect("it is connected");
     let restored = Stream::restore(accepted, counting(true), Limits::DEFAULT, state, &mut new.cx());
-    restored.expect("it is restored");
+    new.cx().thaw(restored.expect("it is restored"));
 }
 
 fn turn(reactors: &mut [&mut Reactor<()>]) {
@@ -382,5 +382,64 @@ fn a_peer_that_resets_a_frozen_connection_is_noticed() {
                 [Reason::Failed { operation: "", error: ErrorKind::Other.into() }.index()],
             1
         );
+    });
+}
+
+#[test]
+fn a_restored_connection_does_nothing_before_it_is_thawed() {
+    on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
+        let mut new = another(&old);
+        let (address, _) = listen(&mut old, || counting(true));
+        let mut client = connect(address);
+        client.write_all(b"later\n").expect("it takes bytes");
+        turn_until(&mut old, |old| old.counters().bytes_read > 0);
+        let (away, finished) = hand_over(&mut old, 1);
+        turn_until(&mut old, |_| !away.borrow().is_empty());
+        let (token, descriptor, state) = away.borrow_mut().pop().expect("one is away");
+        let accepted = Accepted::from_fd(descriptor).expect("it is connected");
+        let limits = Limits::DEFAULT;
+        let restored = Stream::restore(accepted, counting(true), limits, &state, &mut new.cx());
+        let restored = restored.expect("it is restored");
+        client.write_all(b"two\n").expect("it takes bytes");
+        let start = Instant::now();
+        while start.elapsed() < 2 * LATER {
+            turn(&mut [&mut new]);
+        }
+        let counters = new.counters();
+        assert_eq!((counters.bytes_read, counters.bytes_written), (0, 0));
+        old.cx().departed(token);
+        turn_until(&mut old, |_| finished.get().is_some());
+        new.cx().thaw(restored);
+        // Its time has passed meanwhile.
+        assert_eq!(line(&mut client, || turn(&mut [&mut new])), "1 now");
+        assert_eq!(line(&mut client, || turn(&mut [&mut new])), "2 two");
+    });
+}
+
+#[test]
+fn silence_goes_on_in_the_new_process() {
+    on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
+        let mut new = another(&old);
+        let (address, _) = listen(&mut old, || counting(true));
+        let mut clients = [connect(address), connect(address)];
+        turn_until(&mut old, |old| old.counters().connections == 2);
+        let (away, _) = hand_over(&mut old, 2);
+        turn_until(&mut old, |_| away.borrow().len() == 2);
+        // What the second client has sent counts, although the loop has not looked at it.
+        clients[1].write_all(b"one\n").expect("it takes bytes");
+        for (token, descriptor, state) in away.take() {
+            let mut saved = SavedState::new(&state);
+            let silence = saved.number().expect("it is the silence");
+            assert!(silence < PATIENCE.as_nanos() as u64, "{silence} ns");
+            let mut state = State::new();
+            state.number(Duration::from_secs(3600).as_nanos() as u64);
+            state.bytes(saved.bytes().expect("it is the link"));
+            take(descriptor, &state.into_bytes(), &mut new);
+            old.cx().departed(token);
+        }
+        turn_until(&mut new, |new| new.counters().connections == 1);
+        let idle = Reason::TimedOut(reactor::Timeout::Idle).index();
+        assert_eq!(new.counters().closes[idle], 1);
+        assert_eq!(line(&mut clients[1], || turn(&mut [&mut new])), "1 one");
     });
 }

@@ -41,6 +41,9 @@ pub mod uppercase;
 pub mod web;
 
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use handover::handover_frames;
 pub use listen::Endpoint;
 pub use loopback::Loopback;
 pub use loops::{HowToAccept, LoopArgs};

@@ -189,6 +189,10 @@ impl<A: 'static, S: Session<A> + 'static> Sockets<A> for Listening<A, S> {
         Ok(())
     }
 
+    fn forget(&mut self) {
+        self.released = Vec::new();
+    }
+
     fn resume(&mut self, cx: &mut LoopCx<'_, A>) {
         for (given, holder) in std::mem::take(&mut self.released) {
             let result =

@@ -76,7 +76,7 @@ where
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
     signals::heed(tls.clone(), AllLoops { is_told: false }, &mut reactor.cx())?;
-    let (mut predecessor, given) = Predecessor::find(server.name)?.unzip();
+    let (mut predecessor, given) = Predecessor::find(server.name, args.handover_timeout)?.unzip();
     let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
     let sockets = listen_on(server, &args, args.loops.accept(), tls.as_ref(), inherited)?;
     let mut places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
@@ -107,11 +107,12 @@ where
     for place in places {
         info!("{} listening on {place} with {}", server.name, Setting(&args));
     }
-    if let Some(predecessor) = predecessor {
-        predecessor.replace(serving.clone(), &mut reactor.cx())?;
-    }
-    let loops = Loops { serving, acceptor: oblige_acceptor(&group, traits)?, manner: Manner::Each };
+    let acceptor = oblige_acceptor(&group, traits)?;
+    let loops = Loops { serving: serving.clone(), acceptor, manner: Manner::Each };
     let handover = Handover::new(launch, WholeGroup, loops, manager);
+    if let Some(predecessor) = predecessor {
+        predecessor.replace(serving, &handover, &mut reactor.cx())?;
+    }
     reactor.app.handover = Some(handover);
     reactor.app.manager.ready();
     watch(&mut reactor, group)
@@ -320,7 +321,10 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, Owner<A>>) {
         self.is_told = true;
         let handover = cx.app.handover.clone();
-        if !handover.as_ref().is_some_and(|it| it.has_begun()) {
+        if handover.as_ref().is_some_and(|it| it.postpones_stop(why)) {
+            return;
+        }
+        if !handover.is_some_and(|it| it.has_begun()) {
             cx.app.manager.stopping("connections finish");
         }
         if cx.app.group.as_ref().is_some_and(Group::is_stopping) {
@@ -336,9 +340,6 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
             return;
         }
         stop_gracefully(why, cx);
-        if let Some(handover) = handover {
-            handover.break_off(cx);
-        }
     }
 
     fn stop(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {

@@ -44,7 +44,7 @@ where
     let launch = Launch::new(server.name, args.handover_timeout);
     let (others, shared) = (application.descriptors, application.shared);
     let manager = Rc::new(ServiceManager::find());
-    let (predecessor, given) = Predecessor::find(server.name)?.unzip();
+    let (predecessor, given) = Predecessor::find(server.name, args.handover_timeout)?.unzip();
     let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
     let orders = OneLoop { handover: Rc::default(), manager: Rc::clone(&manager), is_told: false };
     let handover = Rc::clone(&orders.handover);
@@ -61,6 +61,9 @@ where
         })?;
     }
     let (orders, received) = line()?;
+    let manner = if shared.is_some() { Manner::Together } else { Manner::Each };
+    let loops = Loops { serving: vec![orders.clone()], acceptor: None, manner };
+    let successor = Handover::new(launch, ThisLoop, loops, Rc::clone(&manager));
     match (predecessor, shared) {
         (Some(mut predecessor), Some(shared)) => {
             predecessor.wait_for(&mut Household::new(shared, &listening, &mut cx))?;
@@ -69,14 +72,11 @@ where
         (Some(mut predecessor), None) => {
             predecessor.wait()?;
             claims.settle();
-            predecessor.replace(vec![orders.clone()], &mut cx)?;
+            predecessor.replace(vec![orders], &successor, &mut cx)?;
         }
         (None, _) => {}
     }
     obey(received, listening, shared, &mut cx)?;
-    let manner = if shared.is_some() { Manner::Together } else { Manner::Each };
-    let loops = Loops { serving: vec![orders], acceptor: None, manner };
-    let successor = Handover::new(launch, ThisLoop, loops, Rc::clone(&manager));
     let _ = handover.set(Rc::clone(&successor));
     manager.ready();
     let result = turn(&mut reactor, || successor.has_released());
@@ -236,10 +236,13 @@ impl<A: 'static> Orders<A> for OneLoop<A> {
     }
 
     fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, A>) {
+        self.is_told = true;
+        if self.handover.get().is_some_and(|it| it.postpones_stop(why)) {
+            return;
+        }
         if !self.handover.get().is_some_and(|it| it.has_begun()) {
             self.manager.stopping("connections finish");
         }
-        self.is_told = true;
         if cx.is_stopping() {
             // It had more time, for the connections that were not handed over.
             info!("{why}: the connections that are left have {STOP_TIMEOUT:?} to finish");

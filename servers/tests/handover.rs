@@ -275,29 +275,55 @@ fn a_server_at_its_limit_of_connections_is_replaced_and_the_right_port_is_taken(
     }
 }
 
-/// An operator may tell the old program to stop as soon as the new one serves.
+/// Starts a server with clients and replaces it. Returns it, its clients and the new program, which
+/// has just begun to take over.
+fn taken_over(round: usize) -> (Chain, Vec<TcpStream>, u32) {
+    let loops = LOOPS[round % LOOPS.len()];
+    let chain = Chain::start(ECHO, &[&["--listen", "127.0.0.1:0"], loops].concat());
+    let mut streams: Vec<_> = (0..50).map(|_| chain.daemon.connect()).collect();
+    streams.iter_mut().for_each(|stream| ask(stream, b"one", b"one"));
+    process::signal(chain.process, "USR2");
+    let started = || -> Option<u32> {
+        let log = chain.daemon.log();
+        let rest = log.split_once("started process ")?.1;
+        rest.split(',').next()?.parse().ok()
+    };
+    wait_until("a new program", || started().is_some());
+    let new = started().expect("it was started");
+    wait_until("the beginning", || {
+        chain.daemon.log().contains("this program takes over from the one that started it")
+    });
+    (chain, streams, new)
+}
+
+/// An operator may tell the old program to stop as soon as the new one serves. The connections that are
+/// on their way then go on.
 #[test]
 fn a_signal_to_stop_during_a_restart_ends_the_old_program_alone() {
     for round in 0..12 {
-        let loops = LOOPS[round % LOOPS.len()];
-        let mut chain = Chain::start(ECHO, &[&["--listen", "127.0.0.1:0"], loops].concat());
-        let mut streams: Vec<_> = (0..50).map(|_| chain.daemon.connect()).collect();
-        streams.iter_mut().for_each(|stream| ask(stream, b"one", b"one"));
-        process::signal(chain.process, "USR2");
-        let started = || -> Option<u32> {
-            let log = chain.daemon.log();
-            let rest = log.split_once("started process ")?.1;
-            rest.split(',').next()?.parse().ok()
-        };
-        wait_until("a new program", || started().is_some());
-        let new = started().expect("it was started");
-        wait_until("the beginning", || {
-            chain.daemon.log().contains("this program takes over from the one that started it")
-        });
+        let (mut chain, mut streams, new) = taken_over(round);
         process::signal(chain.process, "TERM");
         let old = std::mem::replace(&mut chain.process, new);
         wait_until("the end of the old program", || !process::runs(old));
         assert!(process::runs(new), "{}", chain.daemon.log());
         ask(&mut chain.daemon.connect(), b"new", b"new");
+        streams.iter_mut().for_each(|stream| ask(stream, b"two", b"two"));
+    }
+}
+
+/// Nothing serves any more when the new program was told to stop: the old one does not come back.
+#[test]
+fn a_signal_to_stop_to_a_program_that_takes_over_ends_both() {
+    for round in 0..6 {
+        let (chain, mut streams, new) = taken_over(round);
+        process::signal(new, "TERM");
+        // A second start is not possible either.
+        process::signal(new, "USR2");
+        wait_until("the end of both", || !process::runs(chain.process) && !process::runs(new));
+        for stream in &mut streams {
+            assert_eq!(stream.read(&mut [0; 8]).expect("it ends in order"), 0);
+        }
+        let log = chain.daemon.log();
+        assert_eq!(log.matches("started process ").count(), 1, "{log}");
     }
 }

@@ -122,6 +122,39 @@ fn a_large_state_of_a_client_and_long_strings_go_along() {
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
+/// Sets keys of 50,000 bytes, which take a while to be moved.
+fn fill(client: &mut TcpStream, count: usize) {
+    for key in 0..count {
+        say(client, &format!("set key:{key} {}\n", "v".repeat(50_000)), "+OK\n");
+    }
+}
+
+/// Clients that reset their connections while all stand still do not keep the server from being
+/// replaced, and a wait does not end early by the time that the keys take.
+#[test]
+fn clients_that_reset_and_clients_that_wait_stand_still_too() {
+    const WAIT: Duration = Duration::from_secs(4);
+    let mut chain = start();
+    fill(&mut chain.daemon.connect(), 2000);
+    let mut waits = chain.daemon.connect();
+    waits.write_all(b"blpop nothing 4\r\n").expect("it is written");
+    let began = Instant::now();
+    let leaving: Vec<_> = (0..60).map(|_| chain.daemon.connect()).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for client in leaving {
+                thread::sleep(Duration::from_millis(15));
+                let now = Some(Duration::ZERO);
+                socket2::SockRef::from(&client).set_linger(now).expect("an option");
+            }
+        });
+        chain.restart();
+    });
+    say(&mut waits, "", "*-1\n");
+    assert!(began.elapsed() >= WAIT, "it ends after {:?}", began.elapsed());
+    say(&mut waits, "dbsize\n", ":2000\n");
+}
+
 /// A program that takes over as far as `END` allows. `until` reads until frames have begun so often.
 const TAKES: &str = r#"#!/usr/bin/env python3
 import os, socket, struct, time
@@ -154,9 +187,7 @@ fn a_new_program_that_fails_is_not_noticed() {
     let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "2s"];
     let chain = Chain::start(&program, &args);
     let mut filling = chain.daemon.connect();
-    for key in 0..60 {
-        say(&mut filling, &format!("set key:{key} {}\n", "v".repeat(50_000)), "+OK\n");
-    }
+    fill(&mut filling, 60);
     let mut scripts = vec![
         ("it has ended with exit status: 3", "#!/bin/sh\nexit 3\n".to_owned()),
         ("it has not answered within 2s", "#!/bin/sh\nexec sleep 60\n".to_owned()),
@@ -329,6 +360,33 @@ fn redis_cli_goes_on() {
     assert_eq!(answer, "list\nmoved\n");
 }
 
+/// The new program has a part of the keys, and says nothing more. Which of the two serves is not certain
+/// yet, so the old one stops when it has failed, after it has answered what came meanwhile.
+#[test]
+fn a_signal_to_stop_waits_until_it_is_certain_which_program_serves() {
+    if !testkit::has_peer("python3") {
+        return;
+    }
+    let folder = Folder::new("kv-handover-stop");
+    let (program, sign) = (folder.file("program"), folder.file("sign"));
+    fs::copy(KV, &program).expect("it is copied");
+    let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "2s"];
+    let chain = Chain::start(&program, &args);
+    let mut client = chain.daemon.connect();
+    say(&mut client, "set a 1\n", "+OK\n");
+    let end = format!("until(10)\nopen({sign:?}, 'w').close()\ntime.sleep(60)");
+    install(&program, &TAKES.replace("END", &end));
+    process::signal(chain.process, "USR2");
+    wait_until("a part of the state", || fs::exists(&sign).is_ok_and(|exists| exists));
+    process::signal(chain.process, "TERM");
+    wait_until("the signal", || chain.daemon.log().contains("stopping when no connection"));
+    say(&mut client, "get a\n", "$1\n1\n");
+    assert_eq!(client.read(&mut [0; 8]).expect("it ends in order"), 0);
+    wait_until("the end", || !process::runs(chain.process));
+    let log = chain.daemon.log();
+    assert!(log.contains("stopped: ") && log.contains("has not answered within 2s"), "{log}");
+}
+
 /// The old program is told to stop in the middle of the state.
 #[test]
 fn a_signal_to_stop_during_a_restart_stops_both_or_the_old_alone() {
@@ -336,9 +394,11 @@ fn a_signal_to_stop_during_a_restart_stops_both_or_the_old_alone() {
         let mut chain = start();
         let mut client = chain.daemon.connect();
         say(&mut client, "set a 1\n", "+OK\n");
+        // Every second time, the state is so large that the signal comes while it is sent.
+        fill(&mut client, 1000 * (round as usize % 2));
         process::signal(chain.process, "USR2");
         wait_until("a new program", || chain.daemon.log().contains("started process "));
-        thread::sleep(Duration::from_millis(round * 5));
+        thread::sleep(Duration::from_millis(round * 20));
         process::signal(chain.process, "TERM");
         let old = chain.process;
         wait_until("the end of the old program", || !process::runs(old));

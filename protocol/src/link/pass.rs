@@ -19,7 +19,7 @@ impl<S, L: Layer> Link<S, L> {
     #[inline]
     pub fn begin(&mut self, scratch: &mut Scratch, moment: Moment) {
         scratch.begin(Pass::new(moment.now, moment.lost, &self.limits), &mut self.rest);
-        if self.pending & cause::DRAINED_LATER != 0 {
+        if self.pending & cause::DRAINED_LATER != 0 && !self.is_frozen() {
             self.pending = self.pending & !cause::DRAINED_LATER | cause::DRAINED;
         }
         if !L::IS_PLAIN && self.stage == Stage::New {

@@ -20,6 +20,7 @@ use crate::reactor::notifier::{Notifier, Wakes};
 use crate::reactor::patience::Patience;
 use crate::reactor::peers::Peers;
 use crate::reactor::remote::Mailbox;
+use crate::reactor::restored::Restored;
 use crate::reactor::run_queue::RunQueue;
 use crate::reactor::run_state::RunState;
 use crate::source::registration::{Idle, Mode, Sharing};
@@ -107,6 +108,8 @@ pub(crate) struct Core<A> {
     pub(crate) shared: Shared,
     /// The connections that are being handed over to another process, if they are.
     pub(crate) departures: Option<Box<Departures<A>>>,
+    /// The connections that another process has handed over.
+    pub(crate) restored: Restored,
     /// The timers by the clock of the wall, if there are any.
     pub(crate) wall: Option<Box<Wall>>,
     /// The auditor, when it is on.
@@ -163,6 +166,7 @@ impl<A> Core<A> {
             wakes_taken: Wakes::new(),
             shared: Shared::default(),
             departures: None,
+            restored: Restored::default(),
             wall: None,
             audit: cfg!(debug_assertions).then(Audit::default),
         })
@@ -247,7 +251,7 @@ impl<A> Core<A> {
         std::mem::swap(&mut source.own, &mut lent.own);
         source.own.ready = source.own.ready.without(lent.once);
         if lent.is_active {
-            source.last_active = self.charged;
+            source.last_active = self.charged.cast_signed();
         }
         (lent.is_live, lent.is_active) = (false, false);
         restore(source, tag, self.trigger, &mut self.queue, &mut self.dirty);
@@ -315,7 +319,7 @@ impl<A> Core<A> {
                 source.own.ready |= event.readiness;
                 source.own.urgent |= event.readiness.contains(Readiness::PRIORITY);
                 source.own.ended &= !event.readiness.contains(Readiness::READABLE);
-                source.last_active = self.charged;
+                source.last_active = self.charged.cast_signed();
                 restore(source, event.tag, self.trigger, &mut self.queue, &mut self.dirty);
             }
             _ => self.counters.stale_events += 1,

@@ -115,6 +115,11 @@ impl<A> Departures<A> {
         !is_open && self.waiting.is_empty() && self.away.is_empty() && self.returned.is_empty()
     }
 
+    /// Returns whether a connection is served, as if none were handed over.
+    pub(super) fn leaves_alone(&self, tag: Tag) -> bool {
+        !matches!(self.pace, Pace::Frozen { .. }) && !self.away.contains(&tag)
+    }
+
     /// Notes a connection that another process does not take.
     fn keep(&mut self, tag: Tag) {
         match self.pace {
@@ -306,6 +311,7 @@ impl<A: 'static> Reactor<A> {
     /// a turn.
     #[cold]
     pub(crate) fn hand_over(&mut self) {
+        self.thaw();
         self.tell_returned();
         if self.core.departures.as_ref().is_some_and(|it| matches!(it.pace, Pace::Announced)) {
             self.freeze_all();

@@ -19,6 +19,7 @@ pub(crate) mod peers;
 pub(crate) mod priority;
 mod rebuild;
 pub(crate) mod remote;
+pub(crate) mod restored;
 pub(crate) mod run_queue;
 pub(crate) mod run_state;
 mod strategy;

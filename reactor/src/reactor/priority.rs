@@ -121,14 +121,15 @@ impl<A> Core<A> {
         }
     }
 
-    /// Puts the timers that were collected in the order in which they are fired: by the priorities of
-    /// their sources, and within each by their deadlines.
+    /// Puts the timers that were collected in the order in which they are fired: first those that are
+    /// left over from the last turn, so that none waits for ever, then by the priorities of their
+    /// sources, and within each by their deadlines.
     #[cold]
     #[inline(never)]
-    pub(crate) fn arrange_due(&mut self) {
+    pub(crate) fn arrange_due(&mut self, left: usize) {
         if self.unequal > 0 && !planted::is(Planted::PriorityIgnored) {
             let (sources, wheel) = (&self.sources, &self.wheel);
-            self.due.make_contiguous().sort_by_key(|timer| {
+            self.due.make_contiguous()[left..].sort_by_key(|timer| {
                 let owner = sources.get(Tag::from_bits(wheel.owner(*timer)));
                 owner.map_or(Priority::Normal, |it| it.priority).level()
             });

@@ -315,7 +315,7 @@ impl<A: 'static> Reactor<A> {
         let reactor = &mut *running.0;
         reactor.core.take_wakes();
         reactor.run_closures();
-        if reactor.core.departures.is_some() {
+        if reactor.core.departures.is_some() || reactor.core.restored.has_thawing() {
             reactor.hand_over();
         }
     }

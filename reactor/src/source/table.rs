@@ -159,8 +159,9 @@ pub(crate) struct Source {
     pub(crate) deadline: u64,
     /// The idle limit in nanoseconds; `NEVER` if exempt.
     pub(crate) idle: u64,
-    /// The time of the last activity, on the clock that counts against peers.
-    pub(crate) last_active: u64,
+    /// The time of the last activity, on the clock that counts against peers. It is before the start
+    /// of the loop, and so below zero, if another process has handed the connection over.
+    pub(crate) last_active: i64,
 }
 
 /// A source costs one cache miss.
@@ -204,7 +205,7 @@ impl Source {
             timers: 0,
             deadline: NEVER,
             idle,
-            last_active: now,
+            last_active: now.cast_signed(),
         }
     }
 
@@ -236,7 +237,10 @@ impl Source {
 
     /// Returns when the idle limit passes, on the clock that counts against peers.
     pub(crate) fn silent_at(&self) -> u64 {
-        self.last_active.saturating_add(self.idle)
+        match self.idle {
+            NEVER => NEVER,
+            idle => self.last_active.saturating_add_unsigned(idle).max(0).cast_unsigned(),
+        }
     }
 
     /// Returns when the timer of the source itself should fire, in nanoseconds of loop time. `lost`

@@ -128,6 +128,8 @@ where
         if let Some(due) = self.due.filter(|due| *due <= now) {
             self.last = now;
             (self.call)(Occurrence { due: UNIX_EPOCH + due }, &mut cx.outside());
+            // What has become due during the call is called for at once.
+            self.due = self.schedule.next(now);
         }
         self.reckon(cx);
         Ok(())

@@ -61,7 +61,7 @@ impl<A> Core<A> {
         let is_active = self.lent.is_active && tag == self.lent.tag;
         if let Some(source) = self.sources.get_mut(tag) {
             if is_active {
-                source.last_active = self.charged;
+                source.last_active = self.charged.cast_signed();
             }
             change(source);
             self.arm(tag);
@@ -110,7 +110,7 @@ impl<A> Core<A> {
             source.deadline = NEVER;
             Some(Timeout::Deadline)
         } else if source.silent_at() <= self.charged.saturating_sub(unseen) {
-            source.last_active = self.charged;
+            source.last_active = self.charged.cast_signed();
             Some(Timeout::Idle)
         } else {
             None
@@ -140,9 +140,10 @@ impl<A> Core<A> {
         if self.due.is_empty() && self.wheel.next_deadline().is_none_or(|at| at > self.ticks) {
             return 0;
         }
+        let left = self.due.len();
         self.wheel.expire(self.ticks, self.limits.calls_per_turn, &mut self.due);
         if !self.is_plain {
-            self.arrange_due();
+            self.arrange_due(left);
         }
         self.due.len()
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use log::warn;
+use log::{debug, warn};
 use reactor::{LoopCx, Sender, Token};
 
 use super::order::{Ask, Order, ReplyTo, Report, SocketsOrder};
@@ -101,6 +101,14 @@ impl Loops {
             })
         });
         asked.sum()
+    }
+
+    /// Makes all loops close what they keep of their sockets, which are the new program's for good.
+    pub(super) fn forget(&self, reports: &Sender<Report>) {
+        let asked = self.ask_all(Ask::Forget, reports);
+        if let Err(error) = asked {
+            debug!("its sockets are closed already: {error}");
+        }
     }
 
     /// Makes the loops hand their connections over. Returns how many do.

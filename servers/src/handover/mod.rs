@@ -30,6 +30,7 @@
 
 mod attempt;
 mod channel;
+mod conclusion;
 mod launch;
 mod loops;
 mod new;
@@ -47,6 +48,8 @@ pub(crate) use old::Handover;
 pub(crate) use order::{Order, Sockets, SocketsOrder, line, obey, obey_for_sockets};
 pub(crate) use sockets::{AcceptorSockets, Given, Traits};
 pub(crate) use together::Household;
+#[cfg(fuzzing)]
+pub use wire::handover_frames;
 
 /// The variable that names the socket of the old program to the new one.
 const VARIABLE: &str = "MYEVENT_HANDOVER";

@@ -11,52 +11,57 @@ use std::time::Duration;
 
 use log::{info, warn};
 use reactor::{
-    Credentials, Cx, Handler, Interest, LoopCx, Reason, Registration, Sender, receive_descriptors,
+    Credentials, Cx, Handler, Interest, LoopCx, Reason, Registration, Sender, Token,
+    receive_descriptors,
 };
 
 use super::VARIABLE;
+use super::old::Handover;
 use super::order::{Arrival, Order, Restored, line};
 use super::sockets::Given;
 use super::wire::{Frame, Incoming, VERSION};
 
-/// How long the old program may take for each answer. It answers at once unless its loop is blocked.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer than the old program the new one waits, so that it is the old one that gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The program that this one replaces.
 pub(crate) struct Predecessor {
     stream: UnixStream,
     incoming: Incoming,
+    /// How long it may take for each answer.
+    timeout: Duration,
 }
 
 impl Predecessor {
     /// Connects to the program that has started this one to be replaced by it, if one has. Returns it
-    /// with its sockets.
+    /// with its sockets. It gives this program `timeout` for each answer.
     ///
     /// # Errors
     /// When the other program does not answer, or is another server or version.
-    pub(crate) fn find(server: &str) -> io::Result<Option<(Self, Vec<Given>)>> {
+    pub(crate) fn find(server: &str, timeout: Duration) -> io::Result<Option<(Self, Vec<Given>)>> {
         let Ok(name) = std::env::var(VARIABLE) else { return Ok(None) };
         let explained = |error: io::Error| {
             let text = format!("cannot take over from the program at {VARIABLE}={name}: {error}");
             io::Error::new(error.kind(), text)
         };
-        let found = Self::connect(&name).and_then(|mut it| {
+        let timeout = timeout.saturating_add(PATIENCE);
+        let found = Self::connect(&name, timeout).and_then(|mut it| {
             let sockets = it.sockets(server)?;
             Ok((it, sockets))
         });
         found.map(Some).map_err(explained)
     }
 
-    fn connect(name: &str) -> io::Result<Self> {
+    fn connect(name: &str, timeout: Duration) -> io::Result<Self> {
         let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
         let (peer, own) = (Credentials::of_peer(&stream)?, nix::unistd::geteuid().as_raw());
         if peer.uid != own {
             let text = format!("it is a program of the user {}, and this is {own}", peer.uid);
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self { stream, incoming: Incoming::new() })
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        Ok(Self { stream, incoming: Incoming::new(), timeout })
     }
 
     /// Waits for the next frame.
@@ -76,7 +81,7 @@ impl Predecessor {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let text = format!("it has not answered within {ANSWER_TIMEOUT:?}");
+                    let text = format!("it has not answered within {:?}", self.timeout);
                     return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
                 result => result?,
@@ -173,20 +178,28 @@ impl Predecessor {
     }
 
     /// Passes the connections of the old program on to `loops`, in turn. The loop of `cx` talks to it.
+    /// `handover` is told when all have come: until then, this program cannot be replaced itself.
     ///
     /// # Errors
     /// When the kernel refuses to watch the socket.
     pub(crate) fn replace<B: 'static>(
         self,
         loops: Vec<Sender<Order>>,
+        handover: &Rc<Handover<B>>,
         cx: &mut LoopCx<'_, B>,
     ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
         let (reply, replies) = line()?;
-        let answers = Rc::new(RefCell::new(Answers::default()));
-        let heir =
-            Heir { loops, next: 0, reply, incoming: self.incoming, answers: Rc::clone(&answers) };
+        let answers = Rc::new(RefCell::new(Answers::new(loops)));
+        let heir = Heir {
+            next: 0,
+            reply,
+            incoming: self.incoming,
+            answers: Rc::clone(&answers),
+            handover: Rc::clone(handover),
+        };
         let token = cx.register(self.stream.into(), Registration::new(Interest::BOTH), heir)?;
+        handover.arrivals_begin();
         // Frames may have arrived with `Begin`.
         cx.wake(token);
         let settle = move |restored: Option<Restored>, cx: &mut LoopCx<'_, B>| {
@@ -234,61 +247,101 @@ fn unexpected(frame: &Frame) -> io::Error {
 }
 
 /// What the old program is answered about its connections.
-#[derive(Default)]
 struct Answers {
-    /// What has not been sent.
+    loops: Vec<Sender<Order>>,
     unsent: VecDeque<u8>,
+    /// How many bytes there were in all, and how many of them were sent.
+    appended: u64,
+    sent: u64,
+    /// Connections that were restored. Each goes on when so many bytes were sent: whatever becomes of
+    /// this program, the old one then learns that it was taken.
+    frozen: VecDeque<(u64, usize, Token)>,
+    /// The old program gets no more answers.
+    is_over: bool,
     taken: usize,
     refused: usize,
 }
 
 impl Answers {
-    fn settle(&mut self, Restored { id, result }: Restored) {
-        let answer = match result {
-            Ok(()) => {
+    fn new(loops: Vec<Sender<Order>>) -> Self {
+        let (unsent, frozen) = (VecDeque::new(), VecDeque::new());
+        let (appended, sent, is_over, taken, refused) = (0, 0, false, 0, 0);
+        Self { loops, unsent, appended, sent, frozen, is_over, taken, refused }
+    }
+
+    fn settle(&mut self, Restored { id, place, result }: Restored) {
+        let (answer, token) = match result {
+            Ok(token) => {
                 self.taken += 1;
-                Frame::Taken { id }
+                (Frame::Taken { id }, Some(token))
             }
             Err(error) => {
                 // The old program goes on with it.
                 self.refused += 1;
                 warn!("a connection was not taken over: {error}");
-                Frame::Refused { id }
+                (Frame::Refused { id }, None)
             }
         };
         // It has a number, which is not too large.
-        self.unsent.extend(answer.encode().unwrap_or_default());
+        let bytes = answer.encode().unwrap_or_default();
+        self.appended += bytes.len() as u64;
+        self.unsent.extend(bytes);
+        self.frozen.extend(token.map(|token| (self.appended, place, token)));
+        self.thaw();
+    }
+
+    /// Makes the connections go on whose answers were sent.
+    fn thaw(&mut self) {
+        while let Some((_, place, token)) =
+            self.frozen.pop_front_if(|(end, ..)| self.is_over || *end <= self.sent)
+        {
+            let order = Order::Thaw(token);
+            if let Some(Err(error)) = self.loops.get(place).map(|it| it.try_send(order)) {
+                warn!("a connection that was taken over does not go on: {error}");
+            }
+        }
+    }
+
+    /// Gives a connection to a loop, which is to answer at `reply`.
+    fn pass_on(&mut self, arrival: Arrival, reply: &Sender<Restored>) {
+        let (id, place) = (arrival.id, arrival.place);
+        let gone = || io::Error::other("there is no loop");
+        let order = Order::Restore(arrival, reply.clone());
+        let passed = self.loops.get(place).ok_or_else(gone);
+        if let Err(error) = passed.and_then(|it| Ok(it.try_send(order)?)) {
+            self.settle(Restored { id, place, result: Err(error) });
+        }
     }
 }
 
 /// Passes the connections of the old program on to the loops of this one.
-struct Heir {
-    loops: Vec<Sender<Order>>,
+struct Heir<B: 'static> {
     /// The loop that gets the next connection.
     next: usize,
     /// Where the loops answer.
     reply: Sender<Restored>,
     incoming: Incoming,
     answers: Rc<RefCell<Answers>>,
+    /// Of this program.
+    handover: Rc<Handover<B>>,
 }
 
-impl Heir {
+impl<B: 'static> Heir<B> {
     /// Passes a connection on to the next loop.
     fn pass_on(&mut self, id: u64, state: Vec<u8>, descriptor: Option<OwnedFd>) {
-        let passed = descriptor.ok_or_else(lost).and_then(|descriptor| {
-            let place = self.next % self.loops.len().max(1);
-            self.next = place + 1;
-            let gone = || io::Error::other("there is no loop");
-            let order = Order::Restore(Arrival { id, state, descriptor }, self.reply.clone());
-            Ok(self.loops.get(place).ok_or_else(gone)?.try_send(order)?)
-        });
-        if let Err(error) = passed {
-            self.answers.borrow_mut().settle(Restored { id, result: Err(error) });
+        let mut answers = self.answers.borrow_mut();
+        let place = self.next % answers.loops.len().max(1);
+        self.next = place + 1;
+        match descriptor {
+            Some(descriptor) => {
+                answers.pass_on(Arrival { id, place, state, descriptor }, &self.reply);
+            }
+            None => answers.settle(Restored { id, place, result: Err(lost()) }),
         }
     }
 
     /// Handles all frames that have arrived.
-    fn handle<B>(&mut self, cx: &mut Cx<'_, B>) -> io::Result<()> {
+    fn handle(&mut self, cx: &mut Cx<'_, B>) -> io::Result<()> {
         while let Some((frame, descriptor)) = self.incoming.next()? {
             match frame {
                 Frame::Connection { id, state } => self.pass_on(id, state, descriptor),
@@ -303,7 +356,7 @@ impl Heir {
     }
 }
 
-impl<B: 'static> Handler<B> for Heir {
+impl<B: 'static> Handler<B> for Heir<B> {
     fn ready(&mut self, cx: &mut Cx<'_, B>) -> io::Result<()> {
         loop {
             self.handle(cx)?;
@@ -318,24 +371,30 @@ impl<B: 'static> Handler<B> for Heir {
         }
         let mut answers = self.answers.borrow_mut();
         while let (bytes @ [_, ..], _) = answers.unsent.as_slices() {
-            match cx.write(&[io::IoSlice::new(bytes)])? {
-                Some(count) => _ = answers.unsent.drain(..count),
-                None => break,
-            }
+            let Some(count) = cx.write(&[io::IoSlice::new(bytes)])? else { break };
+            answers.unsent.drain(..count);
+            answers.sent += count as u64;
         }
+        answers.thaw();
         let waits = !answers.unsent.is_empty();
         cx.set_interest(if waits { Interest::BOTH } else { Interest::READ });
         Ok(())
     }
 
-    fn closed(self: Box<Self>, reason: Reason, _cx: &mut LoopCx<'_, B>) {
-        let Answers { taken, refused, .. } = *self.answers.borrow();
+    fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, B>) {
+        let mut answers = self.answers.borrow_mut();
+        // An old program that goes on has ended this one before it ends the connection.
+        answers.is_over = true;
+        answers.thaw();
+        let Answers { taken, refused, .. } = *answers;
         match reason {
             Reason::Finished => {
-                info!("taken over: {taken} connections, {refused} stay with the old")
+                info!("taken over: {taken} connections, {refused} stay with the old");
             }
             _ => warn!("the old program is gone: {reason}; {taken} connections were taken over"),
         }
+        drop(answers);
+        self.handover.arrivals_end(cx);
     }
 
     fn name(&self) -> &'static str {

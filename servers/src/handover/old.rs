@@ -1,7 +1,6 @@
 //! The side of the old program.
 
-use std::cell::RefCell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -13,6 +12,7 @@ use reactor::{Credentials, Departure, Interest, LoopCx, Registration, Token};
 
 use super::attempt::{Attempt, Stage};
 use super::channel::Channel;
+use super::conclusion::Postponed;
 use super::launch::Launch;
 use super::loops::{Loops, Manner, Whole};
 use super::order::{Answer, Ask, Report, line};
@@ -23,21 +23,24 @@ use crate::service_manager::ServiceManager;
 
 /// How often the loop looks whether the new program still runs.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// How long connections that stay may go on, before the old program ends.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Hands a server over to a new program. It lives on the loop that talks to that program, whose state
 /// is `B`.
 pub(crate) struct Handover<B: 'static> {
-    launch: Launch,
-    whole: Box<dyn Whole<B>>,
-    loops: Loops,
-    manager: Rc<ServiceManager>,
-    progress: RefCell<Progress>,
+    pub(super) launch: Launch,
+    pub(super) whole: Box<dyn Whole<B>>,
+    pub(super) loops: Loops,
+    pub(super) manager: Rc<ServiceManager>,
+    pub(super) progress: RefCell<Progress>,
+    /// Connections of the program that this one replaces are still coming.
+    pub(super) is_arriving: Cell<bool>,
+    /// What this program was told to do as soon as no connection is on its way from one program to
+    /// another.
+    pub(super) postponed: Cell<Option<Postponed>>,
 }
 
 /// How far the handover is.
-enum Progress {
+pub(super) enum Progress {
     /// No new program was started.
     Idle,
     /// A new program was started.
@@ -58,7 +61,9 @@ impl<B: 'static> Handover<B> {
         manager: Rc<ServiceManager>,
     ) -> Rc<Self> {
         let progress = RefCell::new(Progress::Idle);
-        Rc::new(Self { launch, whole: Box::new(whole), loops, manager, progress })
+        let whole = Box::new(whole);
+        let (is_arriving, postponed) = (Cell::new(false), Cell::new(None));
+        Rc::new(Self { launch, whole, loops, manager, progress, is_arriving, postponed })
     }
 
     /// Returns whether a new program is responsible.
@@ -86,8 +91,15 @@ impl<B: 'static> Handover<B> {
 
     /// Starts a new program, with the arguments of this one.
     pub(crate) fn start(self: &Rc<Self>, cx: &mut LoopCx<'_, B>) {
-        if self.is_stopping(cx) || !matches!(&*self.progress.borrow(), Progress::Idle) {
+        let (is_stopping, is_idle) =
+            (self.is_stopping(cx), matches!(&*self.progress.borrow(), Progress::Idle));
+        if is_stopping || !is_idle || self.postponed.get() == Some(Postponed::Stop) {
             warn!("no new program is started: this one stops, or one takes over already");
+            return;
+        }
+        if self.is_arriving.get() {
+            info!("a new program is started when this one has taken over");
+            self.postponed.set(Some(Postponed::Start));
             return;
         }
         match self.try_start(cx) {
@@ -234,16 +246,6 @@ impl<B: 'static> Handover<B> {
         }
     }
 
-    /// Ends an attempt that has failed if all loops have taken their sockets back.
-    fn end_resuming(&self, cx: &mut LoopCx<'_, B>) {
-        let mut progress = self.progress.borrow_mut();
-        if let Progress::Resuming(0, listening) = *progress {
-            *progress = Progress::Idle;
-            cx.close(listening);
-            self.whole.resumed(cx);
-        }
-    }
-
     /// Goes on with an attempt after the answer of a loop.
     fn go_on(
         &self,
@@ -365,61 +367,6 @@ impl<B: 'static> Handover<B> {
         match is_taken {
             true => self.loops.departed(index, token),
             false => self.loops.stays(index, token),
-        }
-    }
-
-    /// Ends this program, since the new one has everything.
-    pub(super) fn finish(&self, cx: &mut LoopCx<'_, B>) {
-        let progress = self.progress.replace(Progress::Done);
-        if let Progress::Going(attempt) = progress {
-            if let Stage::Together(it) = &attempt.stage {
-                it.finish(cx.now(), &attempt.channel.borrow(), &self.loops, &attempt.reports);
-            }
-            info!("process {} has taken over", attempt.child.id());
-        }
-        self.whole.stop_gracefully(DRAIN_TIMEOUT, cx);
-    }
-
-    /// Leaves everything to the new program, since this one was told to stop while it handed over.
-    pub(super) fn abandon(&self) {
-        if let Progress::Going(attempt) = self.progress.replace(Progress::Done) {
-            info!("process {} goes on alone", attempt.child.id());
-        }
-    }
-
-    /// Ends the talk with the new program, since the server was told to stop. A new program that is
-    /// responsible goes on alone.
-    pub(crate) fn break_off(&self, cx: &mut LoopCx<'_, B>) {
-        if let Progress::Going(attempt) = &*self.progress.borrow() {
-            attempt.successor.into_iter().for_each(|successor| cx.close(successor));
-        }
-    }
-
-    /// Goes on as if no new program had been started.
-    pub(super) fn fail(&self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, B>) {
-        let mut attempt = match self.progress.replace(Progress::Idle) {
-            Progress::Going(attempt) => attempt,
-            other => {
-                *self.progress.borrow_mut() = other;
-                return;
-            }
-        };
-        attempt.end_child();
-        match self.is_stopping(cx) {
-            true => info!("the new program is ended too: {why}"),
-            false => error!("the new program does not take over, and this one goes on: {why}"),
-        }
-        cx.close(attempt.door);
-        attempt.successor.into_iter().for_each(|successor| cx.close(successor));
-        if attempt.has_released() {
-            let left = self.loops.resume(&attempt.reports);
-            *self.progress.borrow_mut() = Progress::Resuming(left, attempt.listening);
-            self.end_resuming(cx);
-        } else {
-            cx.close(attempt.listening);
-        }
-        if !self.is_stopping(cx) {
-            self.manager.ready();
         }
     }
 }

@@ -73,6 +73,10 @@ impl SocketsOrder {
                 sockets.resume(cx);
                 Answer::Resumed
             }
+            Ask::Forget => {
+                sockets.forget();
+                return;
+            }
         };
         self.reply.say(answer);
     }
@@ -86,6 +90,8 @@ pub(super) enum Ask {
     Release,
     /// To go on with the sockets that were released.
     Resume,
+    /// To close the duplicates of the sockets that were released: another process has them for good.
+    Forget,
 }
 
 /// What a loop listens on.
@@ -105,6 +111,10 @@ pub(crate) trait Sockets<A> {
 
     /// Serves the sockets again that were released. Logs those that cannot be.
     fn resume(&mut self, cx: &mut LoopCx<'_, A>);
+
+    /// Closes the duplicates of the sockets that were released. What waits there is the other
+    /// process's.
+    fn forget(&mut self);
 }
 
 /// What is asked of a loop that serves connections.
@@ -124,21 +134,27 @@ pub(crate) enum Order {
     Departed(Token),
     /// The new program has not taken a connection.
     Stays(Token),
-    /// Go on with a connection of the old program.
+    /// Restore a connection of the old program, which does not go on yet.
     Restore(Arrival, Sender<Restored>),
+    /// Go on with a connection that was restored.
+    Thaw(Token),
 }
 
 /// A connection of the old program.
 pub(crate) struct Arrival {
     pub(super) id: u64,
+    /// The loop that gets it.
+    pub(super) place: usize,
     pub(super) state: Vec<u8>,
     pub(super) descriptor: OwnedFd,
 }
 
-/// Whether a loop goes on with a connection of the old program.
+/// Whether a loop has restored a connection of the old program.
 pub(crate) struct Restored {
     pub(super) id: u64,
-    pub(super) result: io::Result<()>,
+    /// The loop.
+    pub(super) place: usize,
+    pub(super) result: io::Result<Token>,
 }
 
 /// What a loop answers.
@@ -186,6 +202,7 @@ pub(crate) fn obey<A: 'static, S: Session<A> + 'static>(
         Some(Order::Departed(connection)) => cx.departed(connection),
         Some(Order::Stays(connection)) => cx.stays(connection),
         Some(Order::Restore(arrival, reply)) => restore(arrival, &reply, &listening, cx),
+        Some(Order::Thaw(connection)) => cx.thaw(connection),
         None => {}
     };
     orders.register(cx, obey).map(drop)
@@ -246,9 +263,13 @@ fn restore<A: 'static, S: Session<A> + 'static>(
     listening: &Listening<A, S>,
     cx: &mut LoopCx<'_, A>,
 ) {
-    let Arrival { id, state, descriptor } = arrival;
-    let restored = Accepted::from_fd(descriptor)
-        .and_then(|accepted| listening.restore(accepted, &state, cx).map(drop));
-    // If nothing receives it, the old program is gone, and this one goes on with the connection.
-    let _ = reply.try_send(Restored { id, result: restored });
+    let Arrival { id, place, state, descriptor } = arrival;
+    let result =
+        Accepted::from_fd(descriptor).and_then(|accepted| listening.restore(accepted, &state, cx));
+    if let Err(SendError { message: Restored { result: Ok(connection), .. }, .. }) =
+        reply.try_send(Restored { id, place, result })
+    {
+        // Nothing receives it: the old program is gone, and this one goes on with the connection.
+        cx.thaw(connection);
+    }
 }

@@ -86,6 +86,10 @@ impl<A: 'static> Sockets<()> for AcceptorSockets<A> {
         Ok(())
     }
 
+    fn forget(&mut self) {
+        self.released = Vec::new();
+    }
+
     fn resume(&mut self, cx: &mut LoopCx<'_>) {
         for (listener, given) in std::mem::take(&mut self.released) {
             let result = given.reclaim().and_then(|(socket, _)| match socket {

@@ -99,7 +99,14 @@ impl<B: 'static> Handler<B> for Successor<B> {
                 None => break,
             }
         }
-        let (is_sent, count) = self.channel.borrow_mut().send(cx)?;
+        let sent = self.channel.borrow_mut().send(cx);
+        // If the new program has ended, what it said before still counts.
+        if sent.is_err() {
+            while let Some(true) = self.incoming.receive(|room| cx.receive_descriptors(room, 0))? {
+                self.handle(cx)?;
+            }
+        }
+        let (is_sent, count) = sent?;
         cx.set_interest(if is_sent { Interest::READ } else { Interest::BOTH });
         if count > 0 {
             // It reads, which may be all that it does for long.
@@ -116,7 +123,6 @@ impl<B: 'static> Handler<B> for Successor<B> {
     fn closed(self: Box<Self>, reason: Reason, cx: &mut LoopCx<'_, B>) {
         match reason {
             Reason::Finished => self.handover.finish(cx),
-            Reason::Stopped if self.handover.has_begun() => self.handover.abandon(),
             _ if self.handover.has_begun() && self.handover.is_stopping(cx) => {
                 self.handover.abandon();
             }

@@ -210,7 +210,9 @@ impl<A: 'static, S: Session<A> + 'static> Home for Household<'_, '_, A, S> {
 
     fn restore_connection(&mut self, state: &[u8], descriptor: OwnedFd) -> io::Result<()> {
         self.check()?;
-        let accepted = Accepted::from_fd(descriptor)?;
+        // A client that has reset its connection meanwhile does not keep the others here.
+        let gone = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let accepted = Accepted::from_fd(descriptor).map_err(gone)?;
         self.connections.push(self.listening.restore(accepted, state, self.cx)?);
         Ok(())
     }
@@ -224,6 +226,7 @@ impl<A: 'static, S: Session<A> + 'static> Home for Household<'_, '_, A, S> {
 
     fn settle(&mut self) {
         self.is_settled = true;
+        self.connections.drain(..).for_each(|connection| self.cx.thaw(connection));
     }
 }
 

@@ -166,7 +166,7 @@ impl<H> Dialling<H> {
         debug!("{} fd {:?}: connected to {address}", cx.me(), cx.raw_fd());
         cx.core.note_peer(cx.me);
         cx.set_interest(self.interest);
-        let (idle, charged) = (self.idle, cx.core.charged);
+        let (idle, charged) = (self.idle, cx.core.charged.cast_signed());
         cx.core.update_limits(cx.me, |source| {
             (source.deadline, source.idle, source.last_active) = (NEVER, idle, charged);
         });

@@ -4,16 +4,21 @@ use std::io;
 use std::sync::Arc;
 
 use protocol::link::{Layer, Link};
-use protocol::{Limits, Session};
+use protocol::{Limits, SavedState, Session, State, StateError};
 
 use super::Stream;
-use crate::{Accepted, Cx, Interest, Token};
+use crate::{Accepted, Cx, Interest, Token, kernel};
 
 impl<S> Stream<S> {
-    /// Goes on with a connection that another process has handed over
+    /// Restores a connection that another process hands over
     /// ([`Cx::hand_over`](crate::Cx::hand_over)). `state` is what it has said of the connection, and
-    /// `session` is new. Its first call has the cause
-    /// [`Cause::Restored`](protocol::Cause::Restored). Its idle time begins anew.
+    /// `session` is new.
+    ///
+    /// The connection is frozen until [`Cx::thaw`](crate::Cx::thaw) is called with its token, which
+    /// is when it is certain that the other process does not go on with it: when the answer that it
+    /// was taken is on its way. The first call of the session has the cause
+    /// [`Cause::Restored`](protocol::Cause::Restored). The time for which the peer has been silent
+    /// goes on. An exemption from the idle limit is for the session to ask for again.
     ///
     /// # Errors
     /// When the state cannot be restored ([`StateError`](protocol::StateError)), the limits cannot
@@ -29,16 +34,26 @@ impl<S> Stream<S> {
     where
         S: Session<A> + 'static,
     {
-        let now = cx.now();
-        let link = Link::restored(session, limits.into(), state, now, cx.app)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let deadline = link.deadline();
+        let invalid = |error: StateError| io::Error::new(io::ErrorKind::InvalidData, error);
+        let (silence, state) = parts(state).map_err(invalid)?;
+        // The loop may not have turned for long.
+        let now = kernel::now();
+        let mut link =
+            Link::restored(session, limits.into(), state, now, cx.app).map_err(invalid)?;
+        link.freeze();
         let token = Self::over(link).register(connection, cx)?;
-        if let Some(at) = deadline {
-            cx.set_timeout_of(token, at.saturating_duration_since(cx.now()));
-        }
+        cx.core.note_restored(token.tag_in(cx.core.home), silence);
         Ok(token)
     }
+}
+
+/// Returns the parts of the state of a connection: for how many nanoseconds its peer has been silent,
+/// and the state of the link.
+fn parts(state: &[u8]) -> Result<(u64, &[u8]), StateError> {
+    let mut state = SavedState::new(state);
+    let parts = (state.number()?, state.bytes()?);
+    state.end()?;
+    Ok(parts)
 }
 
 impl<S, L: Layer + 'static> Stream<S, L> {
@@ -48,11 +63,14 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     where
         S: Session<A>,
     {
-        let state = self.link.save(cx.app, cx.core.now).ok()?;
+        let link = self.link.save(cx.app, cx.core.now).ok()?;
+        let mut state = State::new();
+        state.number(cx.silence());
+        state.bytes(&link);
         self.freeze_link(cx);
         // The process that takes it over sends what is unsent.
         cx.set_unsent(false);
-        Some(state)
+        Some(state.into_bytes())
     }
 
     /// Freezes the connection, unless its session's part has ended.

@@ -36,6 +36,15 @@ impl<A> Cx<'_, A> {
         self.core.update_limits(self.me, |source| source.deadline = deadline);
     }
 
+    /// Returns for how many nanoseconds this source has been silent, on the clock that counts against
+    /// peers.
+    pub(super) fn silence(&self) -> u64 {
+        let last_active = self.core.sources.get(self.me).map(|source| source.last_active);
+        last_active
+            .map_or(0, |at| self.core.charged.cast_signed().saturating_sub(at).max(0))
+            .cast_unsigned()
+    }
+
     /// Begins the idle limit of this source anew.
     pub(super) fn touch(&mut self) {
         self.core.lent.is_active = true;

@@ -71,6 +71,7 @@ pub(crate) fn restore(
     address: Option<SocketAddr>,
     state: &mut SavedState<'_>,
 ) -> Result<usize, StateError> {
+    app.clock.begin();
     let now = app.clock.instant();
     let mut client = Client::new(state.number()?, NOT_YET_CALLED, address, false, now);
     client.name = state.bytes()?.into();
