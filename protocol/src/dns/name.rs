@@ -249,6 +249,27 @@ impl Name {
         NameView { bytes: &self.0, at: 0 }
     }
 
+    /// Returns the same name, with each ASCII letter in the case that `is_upper` says. Resolvers vary the
+    /// case of their questions, so that an answer with another one is known to be forged.
+    ///
+    /// ```
+    /// use protocol::dns::Name;
+    ///
+    /// let (name, mut odd) = ("example.org".parse::<Name>()?, false);
+    /// let varied = name.with_case(|| std::mem::replace(&mut odd, !odd));
+    /// assert_eq!(varied.to_string(), "eXaMpLe.OrG.");
+    /// # Ok::<(), protocol::dns::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn with_case(&self, mut is_upper: impl FnMut() -> bool) -> Self {
+        let mut bytes = self.0.clone();
+        // The lengths of labels are below the letters.
+        for byte in bytes.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
+            *byte = if is_upper() { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+        }
+        Self(bytes)
+    }
+
     /// Returns the bytes that stand for it in a message, without compression.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
