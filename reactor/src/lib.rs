@@ -129,6 +129,7 @@ pub use process::child::{Child, ChildOptions, WhenLeft};
 pub use process::fork::{Fork, fork};
 pub use process::unavailable::PidfdUnavailable;
 pub use reactor::Reactor;
+pub use reactor::backoff::{Folded, Folding};
 pub use reactor::channel::{Receiver, SendError, SendErrorKind, Sender, channel};
 pub use reactor::counters::Counters;
 pub use reactor::departures::Departure;

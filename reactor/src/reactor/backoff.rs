@@ -38,9 +38,19 @@ impl Backoff {
     }
 }
 
-/// Limits how often a message is logged, and counts how often it was left out.
+/// Limits how often a message is logged, to once in 5 s, and counts how often it was left out.
+///
+/// ```
+/// use reactor::Folding;
+/// use std::time::{Duration, Instant};
+///
+/// let (mut folding, now) = (Folding::default(), Instant::now());
+/// assert!(folding.admit(now).is_some() && folding.admit(now).is_none());
+/// let folded = folding.admit(now + Duration::from_secs(5)).expect("it is time again");
+/// assert_eq!(folded.to_string(), " (and 1 times more since this was last said)");
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Folding {
+pub struct Folding {
     said: Option<Instant>,
     folded: u64,
 }
@@ -48,12 +58,12 @@ pub(crate) struct Folding {
 /// How often a message was left out since it was logged last. It is printed at the end of a log
 /// line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Folded(u64);
+pub struct Folded(u64);
 
 impl Folding {
-    /// Returns whether the message may be logged at `now`.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<Folded> {
-        if self.said.is_some_and(|said| now - said < LOG_INTERVAL) {
+    /// Returns whether the message may be logged at `now`, and how often it was left out before.
+    pub fn admit(&mut self, now: Instant) -> Option<Folded> {
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < LOG_INTERVAL) {
             self.folded += 1;
             return None;
         }
