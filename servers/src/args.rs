@@ -228,7 +228,8 @@ pub(crate) fn read<E: Args>(
     server: Server,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Cli<E>, clap::Error> {
-    let mut default = format!("The server listens on {} unless --listen is given.", server.address);
+    let addresses = server.address.replace(' ', " and ");
+    let mut default = format!("The server listens on {addresses} unless --listen is given.");
     let help = match server.datagram_port {
         Some(port) => {
             let example = "An address of UDP without a port, such as udp://127.0.0.1,";

@@ -18,6 +18,7 @@ use reactor::{DatagramSocket, Datagrams, LoopCx, LoopLimits, Reactor, Token};
 
 mod args;
 mod bound;
+pub mod dns;
 pub mod echo;
 mod ending;
 mod handover;
@@ -58,7 +59,8 @@ pub struct Server {
     pub name: &'static str,
     /// One line that describes the server.
     pub about: &'static str,
-    /// The default address to listen on, in the syntax of [`Location`](reactor::Location).
+    /// The default addresses to listen on, in the syntax of [`Location`](reactor::Location), with spaces
+    /// between them.
     pub address: &'static str,
     /// The port of UDP for an address that has none, such as `udp://127.0.0.1`; `None` if the
     /// server does not take datagrams.

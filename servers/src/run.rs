@@ -147,7 +147,8 @@ pub(crate) fn listen_on(
         tcp: TcpOptions { keepalive: args.keepalive.limit(), ..TcpOptions::default() },
         ..ListenOptions::DEFAULT
     };
-    let default = [server.address.parse().map_err(io::Error::other)?];
+    let default = server.address.split(' ').map(str::parse).collect::<Result<Vec<_>, _>>();
+    let default = default.map_err(io::Error::other)?;
     let endpoints = match args.listen.is_empty() {
         true if inherited.replaces_default() => &[],
         true => &default[..],

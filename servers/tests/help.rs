@@ -9,6 +9,7 @@ fn a_failure_to_print_help_names_standard_output() {
         ("echo-server", env!("CARGO_BIN_EXE_echo-server")),
         ("uppercase", env!("CARGO_BIN_EXE_uppercase")),
         ("kv", env!("CARGO_BIN_EXE_kv")),
+        ("dns", env!("CARGO_BIN_EXE_dns")),
         ("web", env!("CARGO_BIN_EXE_web")),
     ] {
         for (option, code) in [("--help", 1), ("--version", 1), ("--nonsense", 2)] {

@@ -1,0 +1,152 @@
+//! The arguments of the server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use protocol::dns::Name;
+
+use crate::args::parse_duration;
+
+/// The port of a server (RFC 1035 section 4.2).
+const PORT: u16 = 53;
+/// The largest datagram to clients and from upstreams that is never divided by a network of 1,280 bytes,
+/// the least that IPv6 allows: what DNS Flag Day 2020 recommends.
+const UDP_SIZE: u16 = 1232;
+
+/// The arguments that only this server takes.
+#[derive(Clone, Debug, Args)]
+pub struct DnsArgs {
+    /// Server that is asked, such as 9.9.9.9, 9.9.9.9:5353 or [2620:fe::fe]:53; may be given several
+    /// times. Without any, those of --resolv-conf are asked
+    #[arg(long, value_name = "ADDRESS", help_heading = "Upstreams", value_parser = parse_upstream)]
+    pub upstream: Vec<SocketAddr>,
+
+    /// Servers that are asked about a domain and what is below it, such as /corp.example/10.0.0.1 or
+    /// /a.example/b.example/10.0.0.1:5353; may be given several times, the longest domain that fits
+    /// is taken
+    #[arg(long, value_name = "/DOMAIN/ADDRESS", help_heading = "Upstreams",
+          value_parser = parse_server)]
+    pub server: Vec<ServerRule>,
+
+    /// File whose nameserver lines are the upstreams if no --upstream is given (resolv.conf(5))
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Upstreams",
+        default_value = "/etc/resolv.conf"
+    )]
+    pub resolv_conf: PathBuf,
+
+    /// Time for an answer to be found; then the client is told SERVFAIL
+    #[arg(long, value_name = "TIME", help_heading = "Upstreams", default_value = "4s",
+          value_parser = parse_duration)]
+    pub deadline: Duration,
+
+    /// How often a question is sent at most before its deadline, over all upstreams
+    #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 8,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub tries: u8,
+
+    /// Questions of clients that wait for upstreams at most; further ones are told SERVFAIL
+    #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 16_384,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub waiting_max: u32,
+
+    /// Sockets with random ports that are open for each upstream
+    #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub ports: u16,
+
+    /// Questions after which such a socket is replaced by one with another port
+    #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub port_questions: u32,
+
+    /// Do not vary the case of letters in questions. Answers are checked for the same case, which makes
+    /// them harder to forge
+    #[arg(long, help_heading = "Upstreams")]
+    pub keep_case: bool,
+
+    /// Largest datagram that upstreams may send and that is sent to clients, in bytes; longer answers
+    /// go over TCP
+    #[arg(long, value_name = "BYTES", help_heading = "Clients", default_value_t = UDP_SIZE,
+          value_parser = clap::value_parser!(u16).range(512..=4096))]
+    pub udp_size: u16,
+
+    /// Questions of one connection that are answered at the same time; further ones wait
+    #[arg(long, value_name = "COUNT", help_heading = "Clients", default_value_t = 100,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub pipelined_max: u16,
+}
+
+/// An upstream for some domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerRule {
+    /// The domains. The root stands for all.
+    pub domains: Vec<Name>,
+    /// The upstream.
+    pub address: SocketAddr,
+}
+
+/// Reads the address of an upstream, with or without its port.
+pub(super) fn parse_upstream(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+    let address = match bare.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, PORT),
+        Err(_) => text.parse().map_err(|_| {
+            "expected an IP address with or without a port, such as 9.9.9.9 or [2620:fe::fe]:53"
+        })?,
+    };
+    if address.port() == 0 || address.ip().is_unspecified() {
+        return Err(format!("{address} is no address of a server"));
+    }
+    Ok(address)
+}
+
+/// Reads `/DOMAIN/ADDRESS`, with one domain or several.
+fn parse_server(text: &str) -> Result<ServerRule, String> {
+    let parts = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
+    let (domains, address) =
+        parts.ok_or("expected /DOMAIN/ADDRESS, such as /corp.example/10.0.0.1")?;
+    let domain = |name: &str| name.parse().map_err(|error| format!("domain {name:?}: {error}"));
+    Ok(ServerRule {
+        domains: domains.split('/').map(domain).collect::<Result<_, _>>()?,
+        address: parse_upstream(address)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_may_lack_its_port() {
+        for (text, shown) in [
+            ("9.9.9.9", "9.9.9.9:53"),
+            ("9.9.9.9:5353", "9.9.9.9:5353"),
+            ("2620:fe::fe", "[2620:fe::fe]:53"),
+            ("[2620:fe::fe]", "[2620:fe::fe]:53"),
+            ("[2620:fe::fe]:5353", "[2620:fe::fe]:5353"),
+        ] {
+            assert_eq!(parse_upstream(text).map(|it| it.to_string()), Ok(shown.to_owned()));
+        }
+        for wrong in
+            ["", "dns.quad9.net", "9.9.9.9:", "9.9.9.9:70000", "9.9.9.9:0", "0.0.0.0", "::"]
+        {
+            assert!(parse_upstream(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_rule_has_one_domain_or_several() {
+        let rule = parse_server("/a.example/b.example/10.0.0.1").expect("it is right");
+        assert_eq!(rule.domains.len(), 2);
+        assert_eq!(rule.address.to_string(), "10.0.0.1:53");
+        for wrong in ["", "/", "a.example/10.0.0.1", "//10.0.0.1", "/a..b/10.0.0.1", "/a.example/"]
+        {
+            assert!(parse_server(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a client has asked.
+
+use protocol::dns::{Class, Edns};
+use protocol::dns::{Header, Message, Name, Question, RecordType, UDP_SIZE_MIN};
+
+/// How a question has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) enum Transport {
+    /// In a datagram. The answer has to fit into one.
+    Datagram,
+    /// On a connection.
+    Stream,
+}
+
+/// The options of a client, without those that are not heeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) struct Options {
+    /// The largest datagram that the client receives, in bytes.
+    pub(in crate::dns) udp_size: usize,
+    /// DO: it wants records of DNSSEC.
+    pub(in crate::dns) dnssec_ok: bool,
+}
+
+/// A question of a client: what its answer depends on.
+#[derive(Clone, Debug)]
+pub(in crate::dns) struct Asked {
+    pub(in crate::dns) header: Header,
+    /// The name as the client spells it.
+    pub(in crate::dns) name: Name,
+    pub(in crate::dns) kind: RecordType,
+    pub(in crate::dns) class: Class,
+    /// `None` if the client has sent no OPT record: then it gets none.
+    pub(in crate::dns) options: Option<Options>,
+    pub(in crate::dns) transport: Transport,
+}
+
+impl Asked {
+    /// Returns what the only question of a message asks.
+    pub(in crate::dns) fn new(
+        message: &Message<'_>,
+        question: &Question<'_>,
+        transport: Transport,
+    ) -> Self {
+        Self {
+            header: message.header(),
+            name: question.name.to_name(),
+            kind: question.kind,
+            class: question.class,
+            options: message.edns().map(|edns| options(&edns)),
+            transport,
+        }
+    }
+
+    pub(in crate::dns) fn dnssec_ok(&self) -> bool {
+        self.options.is_some_and(|options| options.dnssec_ok)
+    }
+
+    /// Returns whether the client understands AD (RFC 6840 section 5.7).
+    pub(in crate::dns) fn understands_authentic(&self) -> bool {
+        self.header.is_authentic || self.dnssec_ok()
+    }
+
+    /// Returns the size of the largest answer, in bytes. This server sends datagrams of `udp_size` bytes
+    /// at most.
+    pub(in crate::dns) fn answer_size_max(&self, udp_size: u16) -> usize {
+        match (self.transport, self.options) {
+            (Transport::Stream, _) => u16::MAX.into(),
+            (Transport::Datagram, None) => UDP_SIZE_MIN,
+            (Transport::Datagram, Some(options)) => options.udp_size.min(udp_size.into()),
+        }
+    }
+}
+
+/// Returns what an OPT record says that is heeded.
+pub(super) fn options(edns: &Edns<'_>) -> Options {
+    Options { udp_size: edns.udp_size(), dnssec_ok: edns.dnssec_ok }
+}

@@ -1,0 +1,48 @@
+//! Questions in datagrams.
+
+use protocol::dns::{OverUdp, Received};
+use protocol::{Context, Flow, Reason, Reply, Service};
+
+use super::{Outcome, Transport, consider};
+use crate::dns::app::Dns;
+use crate::dns::upstream::Client;
+
+/// The service of a socket to which clients send their questions.
+#[derive(Debug, Default)]
+pub struct DatagramFront {}
+
+impl Service<OverUdp, Dns> for DatagramFront {
+    fn open(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        context.app.open_mailbox(context.me);
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        received: Received<'_>,
+        reply: &mut Reply<'_, OverUdp>,
+        context: &mut Context<'_, Dns>,
+    ) -> Flow {
+        let client = Client { source: context.me, peer: reply.peer().cloned() };
+        let app = &mut *context.app;
+        match consider(&received, Transport::Datagram, client, app, context.now) {
+            Outcome::Answer(bytes) => reply.send(&bytes),
+            Outcome::Waits => app.settle(context.effects),
+            Outcome::Nothing => {}
+        }
+        Flow::Continue
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        for letter in context.app.take_letters(context.me) {
+            if let Some(peer) = &letter.peer {
+                reply.to(peer).send(&letter.bytes);
+            }
+        }
+        Flow::Continue
+    }
+
+    fn closed(&mut self, _: &Reason, context: &mut Context<'_, Dns>) {
+        context.app.close_mailbox(context.me);
+    }
+}

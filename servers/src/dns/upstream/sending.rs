@@ -1,0 +1,139 @@
+//! Sending questions: which upstream is asked, from which port, with which number and spelling.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::engine::{Engine, PLAIN_FOR, TcpOrder, Ticket};
+use super::flight::{Attempt, Next, Route, Style, question};
+use super::server::Change;
+
+/// How often a number is drawn until one is free on a port.
+const DRAWS: usize = 8;
+/// One of this many questions goes to another upstream than the fastest, so that its latency is known.
+const EXPLORE: usize = 32;
+
+impl Engine {
+    /// Sends a new question to its first upstream, and a copy to one that may be back.
+    pub(super) fn begin(&mut self, place: usize, now: Instant) {
+        let group = self.flights[place].group;
+        let Some(first) = self.pick(place) else { return };
+        for number in 0..self.groups[group].len() {
+            let upstream = self.groups[group][number];
+            if upstream != first && self.servers[upstream].take_probe(now) {
+                self.send(place, upstream, now);
+            }
+        }
+        let pause = self.servers[first].retry_after();
+        self.send(place, first, now);
+        let has_other = self.groups[group].len() > 1;
+        let flight = &mut self.flights[place];
+        (flight.pause, flight.retry_at) = (pause, now + pause);
+        let (next, at) = match has_other {
+            true => (Next::Hedge, now + self.servers[first].hedge_after()),
+            false => (Next::Retry, now + pause),
+        };
+        self.schedule(place, next, at);
+    }
+
+    /// Chooses the upstream for the next attempt: one that was not asked, is up, and is fast.
+    fn pick(&mut self, place: usize) -> Option<usize> {
+        let flight = &self.flights[place];
+        let group = &self.groups[flight.group];
+        if flight.attempts.is_empty() && group.len() > 1 && self.secrets.index(EXPLORE) == 0 {
+            let up: Vec<usize> =
+                group.iter().copied().filter(|it| self.servers[*it].is_up()).collect();
+            if !up.is_empty() {
+                return Some(up[self.secrets.index(up.len())]);
+            }
+        }
+        let rank = |upstream: &usize| {
+            let server = &self.servers[*upstream];
+            let tried = flight.attempts.iter().filter(|it| it.upstream == *upstream).count();
+            // Those of which nothing is known come first, so that something is.
+            let latency = if server.is_unknown() { Duration::ZERO } else { server.latency() };
+            (tried, !server.is_up(), latency)
+        };
+        group.iter().copied().min_by_key(rank)
+    }
+
+    /// Sends a question to an upstream in a datagram. If that is not possible, nothing is sent, and the
+    /// time for the next attempt comes.
+    pub(super) fn send(&mut self, place: usize, upstream: usize, now: Instant) {
+        // Without random numbers, nothing is asked that could be forged.
+        if let Err(error) = self.secrets.refill() {
+            return self.complain(now, &format!("no random numbers: {error}"));
+        }
+        let Some(port) = self.ports.choose(upstream, &mut self.secrets) else { return };
+        let draws = std::iter::repeat_with(|| self.secrets.number()).take(DRAWS);
+        let by_number = &self.by_number;
+        let mut draws = draws.filter(|number| !by_number.contains_key(&(port, *number)));
+        let Some(number) = draws.next() else {
+            drop(draws);
+            self.ports.retire(port);
+            return;
+        };
+        drop(draws);
+        let flight = &mut self.flights[place];
+        let name = &flight.asked.name;
+        let spelled = match self.options.varies_case {
+            true => name.with_case(|| self.secrets.bit()),
+            false => name.clone(),
+        };
+        let server = &mut self.servers[upstream];
+        let style = match server.plain_until {
+            Some(until) if now < until => Style::Plain,
+            _ => Style::Extended(self.options.udp_size),
+        };
+        let message = question(&flight.asked, &spelled, number, style);
+        self.by_number.insert((port, number), (place, flight.attempts.len()));
+        let route = Route::Datagram { port, number, spelled };
+        flight.attempts.push(Attempt { upstream, route, sent: now, is_pending: true });
+        self.wakes.extend(self.ports.send(port, message));
+        let change = server.asked(now);
+        self.note(upstream, change);
+    }
+
+    /// Asks an upstream over TCP, where nothing can be forged from elsewhere, and nothing is cut.
+    pub(super) fn ask_over_tcp(&mut self, place: usize, upstream: usize, now: Instant) {
+        let flight = &mut self.flights[place];
+        let ticket =
+            Ticket { flight: place, serial: flight.serial, attempt: flight.attempts.len() };
+        // Connections have numbers of their own.
+        let style = Style::Extended(self.options.udp_size);
+        let question = question(&flight.asked, &flight.asked.name, 0, style);
+        flight.attempts.push(Attempt {
+            upstream,
+            route: Route::Connection,
+            sent: now,
+            is_pending: true,
+        });
+        self.servers[upstream].counts.over_tcp += 1;
+        self.tcp.push_back(TcpOrder { upstream, ticket, question });
+        // A connection takes a few round trips.
+        let pause = self.servers[upstream].retry_after() * 3;
+        self.schedule(place, Next::Retry, now + pause);
+    }
+
+    /// Sends a question to the next upstream.
+    pub(super) fn send_next(&mut self, place: usize, now: Instant) {
+        if let Some(upstream) = self.pick(place) {
+            self.send(place, upstream, now);
+        }
+    }
+
+    /// Logs a change of the health of an upstream.
+    pub(super) fn note(&mut self, upstream: usize, change: Option<Change>) {
+        let address = self.servers[upstream].address;
+        match change {
+            Some(Change::Lost) => warn!("upstream {address} does not answer"),
+            Some(Change::Back) => info!("upstream {address} answers again"),
+            None => {}
+        }
+    }
+
+    /// Asks an upstream without EDNS for some time.
+    pub(super) fn be_plain(&mut self, upstream: usize, now: Instant) {
+        self.servers[upstream].plain_until = Some(now + PLAIN_FOR);
+    }
+}

@@ -1,0 +1,76 @@
+//! The services of the sockets that are connected to upstreams.
+
+use protocol::dns::{OverUdp, Received};
+use protocol::{Context, DatagramFailure, Flow, Reason, Reply, Service};
+
+use super::ports::PortId;
+use crate::dns::app::Dns;
+
+/// The service of a port: sends the questions that wait for it, and passes on what arrives.
+pub(super) struct UpstreamSocket {
+    port: PortId,
+}
+
+impl UpstreamSocket {
+    pub(super) fn new(port: PortId) -> Self {
+        Self { port }
+    }
+}
+
+impl Service<OverUdp, Dns> for UpstreamSocket {
+    fn open(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        // It is replaced when it was used often, not when it is silent.
+        context.effects.allow_silence(true);
+        Flow::Continue
+    }
+
+    fn call(
+        &mut self,
+        received: Received<'_>,
+        _: &mut Reply<'_, OverUdp>,
+        context: &mut Context<'_, Dns>,
+    ) -> Flow {
+        match received {
+            Received::Message(message) => {
+                let done = context.app.engine.hear(self.port, &message, context.now);
+                if let Some(done) = done {
+                    context.app.answer(done, Some(&message), context.now);
+                }
+            }
+            Received::Malformed { .. } => context.app.engine.counts.malformed += 1,
+        }
+        context.app.settle(context.effects);
+        Flow::Continue
+    }
+
+    fn resume(&mut self, reply: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        for question in context.app.engine.ports.take_queue(self.port) {
+            reply.send(&question);
+        }
+        Flow::Continue
+    }
+
+    fn failed(
+        &mut self,
+        failure: &DatagramFailure,
+        _: &mut Reply<'_, OverUdp>,
+        context: &mut Context<'_, Dns>,
+    ) -> Flow {
+        match failure {
+            DatagramFailure::Undelivered(_) => {
+                context.app.engine.refused(self.port, context.now);
+                context.app.settle(context.effects);
+            }
+            DatagramFailure::Truncated { .. } | DatagramFailure::Malformed(_) => {
+                context.app.engine.counts.malformed += 1;
+            }
+            DatagramFailure::Unsent | DatagramFailure::Missed { .. } => {}
+        }
+        Flow::Continue
+    }
+
+    fn closed(&mut self, _: &Reason, context: &mut Context<'_, Dns>) {
+        context.app.engine.port_closed(self.port, context.now);
+        context.app.settle(context.effects);
+    }
+}

@@ -1,0 +1,11 @@
+//! The DNS forwarder, with upstreams of our own: honest and hostile ones.
+
+mod asking;
+#[path = "../common/mod.rs"]
+mod common;
+mod forwarding;
+mod hostile;
+mod streams;
+mod upstream;
+
+const DNS: &str = env!("CARGO_BIN_EXE_dns");
