@@ -18,7 +18,7 @@ const UDP_SIZE: u16 = 1232;
 /// The arguments that only this server takes.
 #[derive(Clone, Debug, Args)]
 pub struct DnsArgs {
-    /// Server that is asked, such as 9.9.9.9, 9.9.9.9:5353 or [2620:fe::fe]:53; may be given several
+    /// Server that is asked, such as 9.9.9.9, 9.9.9.9:5353 or 2620:fe::fe; may be given several
     /// times. Without any, those of --resolv-conf are asked
     #[arg(long, value_name = "ADDRESS", help_heading = "Upstreams", value_parser = parse_upstream)]
     pub upstream: Vec<SocketAddr>,
