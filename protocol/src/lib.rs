@@ -48,6 +48,8 @@
 //!   sees its encryption as [`Secured`].
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
+//! - [`netlink`] has the messages about links, addresses and routes with which Linux tells the state
+//!   of its network.
 //! - `dns`, `http`, `tls` and `websocket` are protocols with a feature of their name.
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
 //!   for pauses that must differ.
@@ -75,6 +77,7 @@ pub mod exchange;
 pub mod http;
 mod limits;
 pub mod link;
+pub mod netlink;
 mod output;
 #[cfg(all(feature = "http", not(planted)))]
 mod planted;

@@ -1,0 +1,54 @@
+//! What a follower reports.
+
+use std::error::Error;
+
+use super::{Address, Link, Route};
+
+/// What happened to one link, address or route.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<T> {
+    /// It is there: it is new, or was there when the follower began.
+    Added(T),
+    /// It is different now.
+    Changed {
+        /// How it was.
+        before: T,
+        /// How it is.
+        now: T,
+    },
+    /// The kernel has announced it again, with nothing different that a view has.
+    Repeated(T),
+    /// It is no longer there.
+    Removed(T),
+}
+
+impl<T> Change<T> {
+    /// Returns it as the last message had it.
+    pub const fn subject(&self) -> &T {
+        match self {
+            Self::Added(it)
+            | Self::Changed { now: it, .. }
+            | Self::Repeated(it)
+            | Self::Removed(it) => it,
+        }
+    }
+}
+
+/// What a [`Follower`](super::Follower) reports.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A link has changed.
+    Link(Change<Link<'a>>),
+    /// An address has changed.
+    Address(Change<Address<'a>>),
+    /// A route has changed.
+    Route(Change<Route<'a>>),
+    /// Everything that there was has been reported: the known state is that of the kernel. Changes
+    /// follow. It comes once at the beginning, and after each [`Overrun`](Self::Overrun).
+    Complete,
+    /// Messages were lost, since changes came faster than they were read. Changes that follow, in any
+    /// order, lead from the known state to that of the kernel.
+    Overrun,
+    /// The driver has stopped following, for this reason. It is the last event.
+    Ended(&'a (dyn Error + 'static)),
+}

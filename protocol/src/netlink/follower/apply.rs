@@ -1,0 +1,247 @@
+//! What messages change in the known state.
+
+use std::time::Instant;
+
+use super::super::event::{Change, Event};
+use super::super::message::{Flags, Message};
+use super::super::network::{Entry, Network, address_key, link_key, route_key};
+use super::super::plan::{Presence, Topic};
+use super::super::{Address, FAMILY_ANY, Link, LinkFlags, MessageError, Route, RouteFlags};
+use super::{FollowError, Follower};
+
+/// What a message is about.
+struct Subject {
+    key: Vec<u8>,
+    /// How many bytes of the key others of the same place share; of a route, those that say which packets
+    /// it is for.
+    place_size: usize,
+}
+
+/// Returns what a message is about, or `None` if it is not followed: another family, or a route that was made
+/// from another one.
+fn subject_of(topic: Topic, body: &[u8]) -> Result<Option<Subject>, MessageError> {
+    let key = match topic {
+        Topic::Links => {
+            let link = Link::parse(body)?;
+            // Other families tell what a link takes part in.
+            (link.family == FAMILY_ANY).then(|| link_key(link.index).to_vec())
+        }
+        Topic::Addresses => Address::parse(body)?.map(|it| address_key(&it)),
+        Topic::Routes => {
+            let route = Route::parse(body)?.filter(|it| !it.flags.contains(RouteFlags::CLONED));
+            let Some((key, place_size)) = route.map(|it| route_key(&it)) else { return Ok(None) };
+            return Ok(Some(Subject { key, place_size }));
+        }
+    };
+    Ok(key.map(|key| Subject { place_size: key.len(), key }))
+}
+
+/// Returns what is stored of a message.
+fn stored(topic: Topic, body: &[u8]) -> Box<[u8]> {
+    match topic {
+        Topic::Links => Link::essential(body),
+        Topic::Addresses | Topic::Routes => body.into(),
+    }
+}
+
+/// Makes a change of two views of the same thing.
+fn change<T: PartialEq>(before: Option<T>, now: T) -> Change<T> {
+    match before {
+        None => Change::Added(now),
+        Some(before) if before == now => Change::Repeated(now),
+        Some(before) => Change::Changed { before, now },
+    }
+}
+
+/// Returns the event of a message about something that is there.
+fn event_of<'a>(topic: Topic, before: Option<&'a [u8]>, now: &'a [u8]) -> Option<Event<'a>> {
+    Some(match topic {
+        Topic::Links => {
+            let before = before.and_then(|it| Link::parse(it).ok());
+            Event::Link(change(before, Link::parse(now).ok()?))
+        }
+        Topic::Addresses => {
+            let before = before.and_then(|it| Address::parse(it).ok().flatten());
+            Event::Address(change(before, Address::parse(now).ok().flatten()?))
+        }
+        Topic::Routes => {
+            let before = before.and_then(|it| Route::parse(it).ok().flatten());
+            Event::Route(change(before, Route::parse(now).ok().flatten()?))
+        }
+    })
+}
+
+/// Returns the event of something that was removed.
+fn removal_of(topic: Topic, last: &[u8]) -> Option<Event<'_>> {
+    Some(match topic {
+        Topic::Links => Event::Link(Change::Removed(Link::parse(last).ok()?)),
+        Topic::Addresses => Event::Address(Change::Removed(Address::parse(last).ok().flatten()?)),
+        Topic::Routes => Event::Route(Change::Removed(Route::parse(last).ok().flatten()?)),
+    })
+}
+
+/// Returns whether a change of a link may end routes or change their flags.
+fn moves_routes(event: &Event<'_>) -> bool {
+    match event {
+        Event::Link(Change::Changed { before, now }) => {
+            const CARRIER: u32 = LinkFlags::UP.0 | LinkFlags::RUNNING.0 | 1 << 16;
+            (before.flags.0 ^ now.flags.0) & CARRIER != 0
+        }
+        Event::Link(Change::Removed(_)) | Event::Address(Change::Removed(_)) => true,
+        _ => false,
+    }
+}
+
+impl Follower {
+    /// Takes what a dump says about something.
+    pub(super) fn dumped(
+        &mut self,
+        message: &Message<'_>,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) -> Result<(), FollowError> {
+        let Some(dump) = &self.dump else { return Ok(()) };
+        let (topic, sequence) = (dump.topic, dump.sequence);
+        let Some(subject) = subject_of(topic, message.body)? else { return Ok(()) };
+        let known = self.network.get(&subject.key);
+        // A notification since the beginning of the dump is newer.
+        if dump.removed.contains(&*subject.key) || known.is_some_and(|it| it.seen == sequence) {
+            return Ok(());
+        }
+        let is_same = known.is_some_and(|it| {
+            matches!(
+                event_of(topic, Some(&it.body), message.body),
+                Some(
+                    Event::Link(Change::Repeated(_))
+                        | Event::Address(Change::Repeated(_))
+                        | Event::Route(Change::Repeated(_))
+                )
+            )
+        });
+        if is_same {
+            self.network.confirm(&subject.key, sequence);
+        } else {
+            let before = self.store(topic, subject.key.into(), message.body);
+            if let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), message.body) {
+                call(event, &self.network);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a message that the kernel has sent by itself.
+    pub(super) fn notify(
+        &mut self,
+        topic: Topic,
+        presence: Presence,
+        message: &Message<'_>,
+        now: Instant,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) -> Result<(), FollowError> {
+        if !self.selection.has(topic) {
+            // It was asked for as a hint to routes that have ended.
+            self.doubt_routes(now);
+            return Ok(());
+        }
+        if !self.topics[topic as usize].is_begun {
+            // The dump, which begins later, has it.
+            return Ok(());
+        }
+        let Some(subject) = subject_of(topic, message.body)? else { return Ok(()) };
+        match presence {
+            Presence::Here => self.arrive(topic, subject, message, now, call),
+            Presence::Gone => self.leave(topic, &subject, message.body, now, call),
+        }
+        Ok(())
+    }
+
+    /// Something is there.
+    fn arrive(
+        &mut self,
+        topic: Topic,
+        Subject { key, place_size }: Subject,
+        message: &Message<'_>,
+        now: Instant,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) {
+        let mut replaced = None;
+        if self.network.get(&key).is_none() {
+            let mut others = self.network.after(&key[..place_size]).map(|(key, _)| key.to_vec());
+            match (others.next(), others.next()) {
+                (Some(other), None) if message.flags.contains(Flags::REPLACE) => {
+                    drop(others);
+                    replaced = self.forget(topic, &other);
+                }
+                (None, _) => {}
+                // Which of them it joins or replaces depends on the family and the flags.
+                _ => {
+                    drop(others);
+                    self.doubt_routes(now);
+                }
+            }
+        }
+        let before = self.store(topic, key.into(), message.body).or(replaced);
+        let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), message.body) else {
+            return;
+        };
+        if moves_routes(&event) {
+            self.doubt_routes(now);
+        }
+        call(event, &self.network);
+    }
+
+    /// Something is gone.
+    fn leave(
+        &mut self,
+        topic: Topic,
+        Subject { key, place_size }: &Subject,
+        body: &[u8],
+        now: Instant,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) {
+        if self.network.get(key).is_some() || *place_size == key.len() {
+            self.remove(topic, key, Some(body), call);
+        } else if self.network.after(&key[..*place_size]).next().is_some() {
+            // It was one next hop of several.
+            self.doubt_routes(now);
+        }
+        if topic != Topic::Routes {
+            self.doubt_routes(now);
+        }
+    }
+
+    /// Removes something and reports it, as `last` describes it, or as it was known.
+    pub(super) fn remove(
+        &mut self,
+        topic: Topic,
+        key: &[u8],
+        last: Option<&[u8]>,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) {
+        let Some(known) = self.forget(topic, key) else { return };
+        if let Some(event) = removal_of(topic, last.unwrap_or(&known.body)) {
+            call(event, &self.network);
+        }
+    }
+
+    /// Removes something without a report. A dump that is running does not bring it back.
+    fn forget(&mut self, topic: Topic, key: &[u8]) -> Option<Entry> {
+        if let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic && it.swept.is_none()) {
+            if dump.removed.len() < self.limits.removals_max {
+                dump.removed.insert(key.into());
+            } else {
+                dump.is_interrupted = true;
+            }
+        }
+        self.network.take(key)
+    }
+
+    /// Stores what a message says. A dump that is running does not remove or change it.
+    fn store(&mut self, topic: Topic, key: Box<[u8]>, body: &[u8]) -> Option<Entry> {
+        let mut seen = 0;
+        if let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic) {
+            dump.removed.remove(&key);
+            seen = dump.sequence;
+        }
+        self.network.put(key, stored(topic, body), seen)
+    }
+}
