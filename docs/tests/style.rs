@@ -66,6 +66,7 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         path == format!("{place}.rs") || path.starts_with(&format!("{place}/"))
     });
     let may = may || path.starts_with("reactor/src/blocking/");
+    let may = may || path.starts_with("reactor/src/netlink/");
     // The word alone: a path may go through another name, as in `use protocol as p`.
     let name = ["proto", "col"].concat();
     let imports = code(text).any(|line| has_word(line, &name));
@@ -78,7 +79,7 @@ fn points_one_way(path: &str, text: &str) -> Option<String> {
         is_public && lends || line.contains(&renamed)
     });
     (path.starts_with("reactor/src/") && (imports && !may || exports)).then(|| {
-        "imports protocol, which only the drivers in net and blocking may, or exports it".to_owned()
+        "imports protocol, which only the drivers in net, netlink and blocking may, or exports it".to_owned()
     })
 }
 

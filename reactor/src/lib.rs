@@ -48,6 +48,8 @@
 //!   signals.
 //! - A [`Child`] is a process that the loop watches. [`Cx::send_descriptors`] passes descriptors to
 //!   another process.
+//! - [`Cx::watch_network`] follows the links, addresses and routes of this machine, and
+//!   [`Cx::watch_interface`] the addresses of one network interface.
 //! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources;
 //!   a [`channel`] brings it messages.
 //! - A [`ThreadPool`] runs what blocks or takes long. An [`Offload`] hands it over for a service, which
@@ -79,6 +81,7 @@ mod kernel;
 #[cfg(all(loom, test))]
 mod models;
 mod net;
+mod netlink;
 #[cfg(not(planted))]
 mod planted;
 #[cfg(planted)]
@@ -121,6 +124,7 @@ pub use net::resolver::resolved::{AddressInfo, Resolved};
 pub use net::resolver::{Resolver, ResolverOptions};
 pub use net::socket_file::FileIdentity;
 pub use net::stream::Stream;
+pub use netlink::{InterfaceAddress, InterfaceEvent, NetworkOptions};
 pub use pool::{
     Job, JobError, Offload, Shutdown, SubmitError, SubmitErrorKind, ThreadPool, ThreadPoolCounts,
     ThreadPoolOptions,

@@ -170,9 +170,8 @@ impl<'a> Address<'a> {
     /// Returns the names of what is different from an earlier view of the same address. Lifetimes are
     /// the same unless one of them does not end.
     pub fn differences(&self, before: &Address<'_>) -> impl Iterator<Item = &'static str> + use<> {
-        let ends = |it: &Address<'_>| {
-            it.lifetimes.map(|it| (it.preferred.is_some(), it.valid.is_some()))
-        };
+        let ends =
+            |it: &Address<'_>| it.lifetimes.map(|it| (it.preferred.is_some(), it.valid.is_some()));
         let pairs = [
             ("peer", self.peer != before.peer),
             ("prefix length", self.prefix_length != before.prefix_length),

@@ -155,10 +155,8 @@ struct Dump {
 impl Follower {
     /// Returns a follower for a socket with this port (`nl_pid`, `netlink(7)`).
     pub fn new(selection: Selection, limits: FollowLimits, port: u32) -> Self {
-        let topics = Topic::ALL.map(|topic| State {
-            is_begun: false,
-            is_wanted: selection.has(topic),
-        });
+        let topics =
+            Topic::ALL.map(|topic| State { is_begun: false, is_wanted: selection.has(topic) });
         Self {
             selection,
             limits,
@@ -211,9 +209,10 @@ impl Follower {
     ) -> Result<(), FollowError> {
         for message in Messages::new(datagram) {
             let message = message?;
-            let is_answer = |it: &Dump| (it.sequence, self.port) == (message.sequence, message.port);
+            let is_answer =
+                |it: &Dump| (it.sequence, self.port) == (message.sequence, message.port);
             if self.dump.as_ref().is_some_and(is_answer) {
-                self.answer(&message, call)?;
+                self.answer(&message, now, call)?;
             } else if message.kind == MessageKind::OVERRUN {
                 self.overrun(now, call);
             } else if let Some((topic, presence)) = subject(message.kind) {
@@ -240,12 +239,7 @@ impl Follower {
     }
 
     /// Goes on with another socket, whose port this is. Everything is asked for again.
-    pub fn restart(
-        &mut self,
-        port: u32,
-        now: Instant,
-        call: &mut impl FnMut(Event<'_>, &Network),
-    ) {
+    pub fn restart(&mut self, port: u32, now: Instant, call: &mut impl FnMut(Event<'_>, &Network)) {
         self.port = port;
         self.dump = None;
         self.overrun(now, call);
@@ -284,6 +278,7 @@ impl Follower {
     fn answer(
         &mut self,
         message: &Message<'_>,
+        now: Instant,
         call: &mut impl FnMut(Event<'_>, &Network),
     ) -> Result<(), FollowError> {
         let Some(dump) = &mut self.dump else { return Ok(()) };
@@ -295,7 +290,9 @@ impl Follower {
                     return Err(FollowError::Refused(topic, number));
                 }
                 if dump.is_interrupted {
-                    self.end_dump(call);
+                    self.topics[topic as usize].is_wanted = true;
+                    self.postpone(now);
+                    self.dump = None;
                 } else {
                     dump.swept = Some(topic.prefix().into());
                 }
@@ -308,9 +305,7 @@ impl Follower {
 
     /// Ends the dump. If nothing else is to be asked for, the state is complete.
     fn end_dump(&mut self, call: &mut impl FnMut(Event<'_>, &Network)) {
-        if let Some(Dump { topic, is_interrupted: true, .. }) = self.dump.take() {
-            self.topics[topic as usize].is_wanted = true;
-        }
+        self.dump = None;
         if self.topics.iter().any(|it| it.is_wanted) {
             return;
         }
@@ -321,10 +316,13 @@ impl Follower {
         }
     }
 
-    /// Makes no request for a while, and for longer the next time.
+    /// Makes no request for a while, and for longer the next time. Losses during a pause do not make it
+    /// longer.
     fn postpone(&mut self, now: Instant) {
-        self.not_before = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        if self.not_before.is_none() {
+            self.not_before = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+        }
     }
 
     /// Asks for routes soon, since the kernel does not tell all that happens to them.

@@ -103,8 +103,7 @@ impl OperationalState {
 
     /// Returns its name, as `ip-link(8)` prints it, or `None` for a number that has none.
     pub fn name(self) -> Option<&'static str> {
-        let names =
-            ["UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"];
+        let names = ["UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"];
         names.get(usize::from(self.0)).copied()
     }
 }

@@ -43,6 +43,16 @@ impl Network {
         self.bodies(Topic::Addresses).filter_map(|body| Address::parse(body).ok().flatten())
     }
 
+    /// Returns the addresses of the link with this number.
+    pub fn addresses_of(&self, index: u32) -> impl Iterator<Item = Address<'_>> {
+        // What the addresses of the link begin with, and those of the next one.
+        let [a, b, c, d] = index.to_be_bytes();
+        let from = [Topic::Addresses as u8, a, b, c, d];
+        let entries = self.entries.range::<[u8], _>((Bound::Included(&from[..]), Bound::Unbounded));
+        let own = entries.take_while(move |(key, _)| key.starts_with(&from));
+        own.filter_map(|(_, entry)| Address::parse(&entry.body).ok().flatten())
+    }
+
     /// Returns the routes, by family, table and destination.
     pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
         self.bodies(Topic::Routes).filter_map(|body| Route::parse(body).ok().flatten())

@@ -18,6 +18,7 @@ mod io_calls;
 mod mask;
 mod multicast;
 mod names;
+mod netlink;
 mod passing;
 mod pidfd;
 mod plain;
@@ -57,6 +58,9 @@ pub(crate) use io_calls::{
 pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
+pub(crate) use netlink::{
+    bind_netlink, netlink_port, netlink_socket, receive_netlink, set_netlink_buffer,
+};
 pub(crate) use passing::{
     DESCRIPTORS_MAX, Message, Waiting, is_unix_socket, receive_descriptors, send_descriptors,
 };

@@ -121,7 +121,8 @@ impl Follower {
             self.network.confirm(&subject.key, sequence);
         } else {
             let before = self.store(topic, subject.key.into(), message.body);
-            if let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), message.body) {
+            if let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), message.body)
+            {
                 call(event, &self.network);
             }
         }
@@ -225,7 +226,8 @@ impl Follower {
 
     /// Removes something without a report. A dump that is running does not bring it back.
     fn forget(&mut self, topic: Topic, key: &[u8]) -> Option<Entry> {
-        if let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic && it.swept.is_none()) {
+        if let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic && it.swept.is_none())
+        {
             if dump.removed.len() < self.limits.removals_max {
                 dump.removed.insert(key.into());
             } else {
