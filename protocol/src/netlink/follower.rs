@@ -110,6 +110,10 @@ pub enum Next {
 /// answer.extend(0_u32.to_ne_bytes());
 /// # if cfg!(target_endian = "little") {
 /// follower.datagram(&answer, Instant::now(), &mut |event, _network| println!("{event:?}"))?;
+/// // What was known and is not mentioned is gone.
+/// while follower.is_sweeping() {
+///     follower.sweep(100, &mut |event, _network| println!("{event:?}"));
+/// }
 /// // The next one is for all addresses.
 /// assert!(matches!(follower.next(Instant::now()), Next::Send(_)));
 /// # }

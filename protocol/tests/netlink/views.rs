@@ -201,7 +201,8 @@ fn read_all(bytes: &[u8]) {
     }
     if let Ok(Some(route)) = Route::parse(bytes) {
         assert_eq!(route, route.clone());
-        let _ = (route.hops().count(), route.metrics().map(|it| u64::from(it.value())).sum::<u64>());
+        let _ =
+            (route.hops().count(), route.metrics().map(|it| u64::from(it.value())).sum::<u64>());
     }
     let mut follower = Follower::new(Selection::ALL, FollowLimits::DEFAULT, PORT);
     let now = Instant::now();
