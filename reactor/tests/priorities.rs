@@ -137,6 +137,40 @@ fn timers_that_are_due_together_fire_in_the_order_of_the_priorities_of_their_sou
     });
 }
 
+/// Arms a timer that is due again before it fires.
+struct Repeats(&'static str);
+
+impl Handler<Calls> for Repeats {
+    fn ready(&mut self, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
+        let often = Duration::from_millis(1);
+        cx.set_timer(often, Some(often), 0);
+        Ok(())
+    }
+
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, Calls>) -> io::Result<()> {
+        Note(self.0).timer(timer, cx)
+    }
+}
+
+#[test]
+fn timers_of_a_low_level_fire_under_a_permanent_load_of_higher_ones() {
+    on_every_backend(LIMITS, |mut reactor: Reactor<Calls>| {
+        // More are due in each turn than it fires.
+        for index in 0..40 {
+            let (name, priority) = if index == 0 { ("low", Low) } else { ("high", High) };
+            let token = reactor.cx().spawn(Repeats(name)).expect("it registers");
+            reactor.cx().set_priority(token, priority);
+            reactor.cx().wake(token);
+        }
+        for _ in 0..20 {
+            turn(&mut reactor);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let low = reactor.app.iter().filter(|(name, _)| *name == "low").count();
+        assert!(low >= 3, "{low} of {} calls", reactor.app.len());
+    });
+}
+
 /// Counts its calls by level, and wakes itself: it is always ready.
 struct Busy(usize);
 

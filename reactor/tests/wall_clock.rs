@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::on_every_backend;
 use reactor::sim::{HostId, Sim};
 use reactor::{
-    BackendKind, Clock, Cx, Handler, LoopCx, LoopLimits, Reactor, Reason, Schedule, Token,
+    BackendKind, Clock, Cx, Handler, LoopCx, LoopLimits, Occurrence, Reactor, Reason, Schedule,
+    Token,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,6 +61,23 @@ fn a_schedule_is_aligned_to_the_wall_clock() {
         reactor.cx().close(token);
         reactor.run_for(Duration::from_millis(20)).expect("it runs");
         assert_eq!((reactor.app.len(), reactor.counters().live()), (4, 0));
+    });
+}
+
+#[test]
+fn what_becomes_due_during_a_call_is_called_for_after_it() {
+    on_every_backend(LoopLimits::DEFAULT, |mut reactor: Reactor<Vec<[SystemTime; 2]>>| {
+        let often = Schedule::every(Duration::from_millis(20), Duration::ZERO);
+        let slow = |occurrence: Occurrence, cx: &mut LoopCx<'_, Vec<[SystemTime; 2]>>| {
+            std::thread::sleep(Duration::from_millis(50));
+            cx.app.push([occurrence.due, SystemTime::now()]);
+        };
+        reactor.cx().on_schedule(often, slow).expect("it registers");
+        reactor.run_until(|calls| calls.len() == 3).expect("it runs");
+        for calls in reactor.app.windows(2) {
+            let ([before, end], [due, _]) = (calls[0], calls[1]);
+            assert!(before < due && due <= end, "{due:?} is not between {before:?} and {end:?}");
+        }
     });
 }
 
