@@ -138,3 +138,35 @@ fn socat_and_nc_are_served() {
         assert_eq!(server.stop().0, Some(0), "{model:?}");
     }
 }
+
+/// The limit of processes (`ulimit -u`) allows one child. It does not hold for root, so the server has a
+/// user of its own.
+#[test]
+fn a_client_for_which_no_process_can_be_started_is_dropped_and_the_next_is_served() {
+    if !process::is_of_root() {
+        testkit::skip("only root can give the server a user of its own");
+        return;
+    }
+    let folder = Folder::new("models-fork-limit");
+    let program = folder.file("uppercase");
+    fs::copy(UPPERCASE, &program).expect("it is copied");
+    let user = format!("--reuid={}", 100_000 + std::process::id());
+    let wrapper = ["setpriv", "--clear-groups", &user, "prlimit", "--nproc=2"];
+    let server =
+        Daemon::start(&wrapper, &program, &["--model", "fork", "--listen", "127.0.0.1:0"]);
+    let mut first = server.connect();
+    exchange(&mut first, b"first");
+    for _ in 0..3 {
+        let mut second = server.connect();
+        assert_eq!(second.read(&mut [0; 8]).unwrap_or(0), 0, "there is no process for it");
+    }
+    exchange(&mut first, b"again");
+    let log = server.log();
+    assert_eq!(log.matches("no process can be started beside 1 others").count(), 1, "{log}");
+    drop(first);
+    wait_until("a process for the next", || {
+        let mut next = server.connect();
+        next.write_all(b"next").is_ok() && next.read_exact(&mut [0; 4]).is_ok()
+    });
+    assert_eq!(server.stop().0, Some(0));
+}

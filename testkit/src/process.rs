@@ -7,6 +7,11 @@ use std::process::{Command, Output, Stdio};
 /// `ESRCH` of `errno(3)`: a file of a thread was opened, and then the thread ended.
 const NO_SUCH_PROCESS: i32 = 3;
 
+/// Returns whether this process belongs to root.
+pub fn is_of_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
+}
+
 /// Returns the processor time that the threads of a process have used so far, in nanoseconds, as
 /// counted by the scheduler (`/proc/PID/task/TID/schedstat`, `proc(5)`). For a thread that runs
 /// without a break, it is counted up to the last clock tick. A thread that has ended no longer
