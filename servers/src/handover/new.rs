@@ -292,9 +292,10 @@ impl Answers {
 
     /// Makes the connections go on whose answers were sent.
     fn thaw(&mut self) {
-        while let Some((_, place, token)) =
-            self.frozen.pop_front_if(|(end, ..)| self.is_over || *end <= self.sent)
+        while let Some(&(end, place, token)) = self.frozen.front()
+            && (self.is_over || end <= self.sent)
         {
+            self.frozen.pop_front();
             let order = Order::Thaw(token);
             if let Some(Err(error)) = self.loops.get(place).map(|it| it.try_send(order)) {
                 warn!("a connection that was taken over does not go on: {error}");
