@@ -12,7 +12,7 @@ use reactor::Folding;
 use slab::Slab;
 
 use super::flight::{Done, Flight, Next, Route, Waiter, key};
-use super::ports::{PortId, Ports};
+use super::ports::Ports;
 use super::secrets::Secrets;
 use super::server::Server;
 use crate::dns::front::Asked;
@@ -96,7 +96,6 @@ pub(in crate::dns) struct Engine {
     pub(super) groups: Vec<Vec<usize>>,
     pub(super) flights: Slab<Flight>,
     by_key: HashMap<Box<[u8]>, usize>,
-    pub(super) by_number: HashMap<(PortId, u16), (usize, usize)>,
     due: BTreeSet<(Instant, usize)>,
     waiting: usize,
     next_serial: u64,
@@ -142,7 +141,6 @@ impl Engine {
             groups,
             flights: Slab::new(),
             by_key: HashMap::new(),
-            by_number: HashMap::new(),
             due: BTreeSet::new(),
             waiting: 0,
             next_serial: 0,
@@ -339,9 +337,11 @@ impl Engine {
             if let (Route::Datagram { port, number, .. }, true) =
                 (&attempt.route, attempt.is_pending)
             {
-                self.by_number.remove(&(*port, *number));
-                self.ports.settled(*port);
+                self.ports.settled(*port, *number);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,9 +37,10 @@ impl Engine {
         now: Instant,
     ) -> Option<Done> {
         let number = message.header().id;
-        let found = self.by_number.get(&(port, number)).copied();
+        let found = self.ports.expected(port, number);
         let Some((place, attempt)) = found.filter(|_| message.header().is_response) else {
             self.counts.wrong_number += 1;
+            self.ports.heard_wrong(port);
             return None;
         };
         let upstream = self.flights[place].attempts[attempt].upstream;
@@ -47,6 +48,7 @@ impl Engine {
             Ok(()) => {}
             Err(Wrong::Question) => {
                 self.counts.wrong_question += 1;
+                self.ports.heard_wrong(port);
                 return None;
             }
             Err(Wrong::Case) => {
@@ -59,8 +61,7 @@ impl Engine {
             }
         }
         self.settle(place, attempt, now);
-        self.by_number.remove(&(port, number));
-        self.ports.settled(port);
+        self.ports.settled(port, number);
         self.weigh(place, upstream, message, now)
     }
 
@@ -83,15 +84,14 @@ impl Engine {
                     it.name == asked.name.view() && it.kind == asked.kind && it.class == asked.class
                 })
         });
+        self.flights[ticket.flight].attempts[ticket.attempt].is_pending = false;
         let Some(message) = is_right else {
-            self.flights[ticket.flight].attempts[ticket.attempt].is_pending = false;
             self.servers[upstream].counts.failed += 1;
             return self.go_on(ticket.flight, now);
         };
         // What a connection takes says nothing about datagrams.
-        self.flights[ticket.flight].attempts[ticket.attempt].is_pending = false;
         let change = self.servers[upstream].heard();
-        self.note(upstream, change);
+        self.note(upstream, change, now);
         if message.header().is_truncated {
             // There is no third way.
             self.servers[upstream].counts.failed += 1;
@@ -129,7 +129,7 @@ impl Engine {
         attempt.is_pending = false;
         let (upstream, sent) = (attempt.upstream, attempt.sent);
         let change = self.servers[upstream].answered(sent, now);
-        self.note(upstream, change);
+        self.note(upstream, change, now);
     }
 
     fn is_asked_over_tcp(&self, place: usize, upstream: usize) -> bool {
@@ -207,21 +207,14 @@ impl Engine {
 
     /// Goes on after the network has refused what was sent from a port: nothing listens there.
     pub(in crate::dns) fn refused(&mut self, port: PortId, now: Instant) {
-        let mut lost = Vec::new();
-        for ((other, number), (place, attempt)) in &self.by_number {
-            if *other == port {
-                lost.push((*number, *place, *attempt));
-            }
-        }
-        for (number, place, attempt) in lost {
-            self.by_number.remove(&(port, number));
-            self.ports.settled(port);
+        for (number, (place, attempt)) in self.ports.all_expected(port) {
+            self.ports.settled(port, number);
             let attempt = &mut self.flights[place].attempts[attempt];
             attempt.is_pending = false;
             let upstream = attempt.upstream;
             self.servers[upstream].counts.failed += 1;
             let change = self.servers[upstream].lost(now);
-            self.note(upstream, change);
+            self.note(upstream, change, now);
             if self.flights[place].is_answered() {
                 self.remove_if_settled(place);
             } else if self.flights[place].next != Next::GiveUp {

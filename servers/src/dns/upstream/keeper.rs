@@ -60,10 +60,10 @@ impl Keeper {
 
 impl Handler<Dns> for Keeper {
     fn ready(&mut self, cx: &mut Cx<'_, Dns>) -> io::Result<()> {
+        self.open_ports(cx);
         for source in cx.app.engine.ports.take_closings() {
             cx.close(source);
         }
-        self.open_ports(cx);
         self.set_alarm(cx);
         Ok(())
     }

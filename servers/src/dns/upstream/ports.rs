@@ -6,8 +6,15 @@ use protocol::ConnectionId;
 
 use super::secrets::Secrets;
 
+/// After how many answers that do not count a port is replaced: some are late, and more are guesses of a
+/// sender that may have found the port.
+const WRONG_MAX: u32 = 32;
+
 /// The name of a port, which is never used again for another one.
 pub(in crate::dns) type PortId = u64;
+
+/// Names an attempt: the place of its flight, and its own in that.
+pub(super) type AttemptId = (usize, usize);
 
 /// A socket that is connected to an upstream.
 #[derive(Debug)]
@@ -16,20 +23,32 @@ struct Port {
     source: ConnectionId,
     /// Questions that wait to be sent.
     queue: Vec<Vec<u8>>,
-    /// How many questions have no answer yet.
-    outstanding: u32,
+    /// The attempts that have no answer yet, by their numbers.
+    outstanding: HashMap<u16, AttemptId>,
     /// How many questions were sent.
     used: u32,
+    /// How many answers did not count.
+    wrong: u32,
+    state: State,
+}
+
+/// The life of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Another one is to take its place. Until there is one, it goes on.
+    Spent,
     /// It takes no more questions, and is closed when none is outstanding.
-    is_retired: bool,
+    Replaced,
 }
 
 /// The ports of all upstreams.
 #[derive(Debug)]
 pub(in crate::dns) struct Ports {
     ports: HashMap<PortId, Port>,
-    /// Those of each upstream that take questions.
+    /// Those of each upstream that take questions, and those among them that are spent.
     open: Vec<Vec<PortId>>,
+    spent: Vec<Vec<PortId>>,
     next: PortId,
     /// How many are open for each upstream.
     count: usize,
@@ -45,6 +64,7 @@ impl Ports {
         Self {
             ports: HashMap::new(),
             open: vec![Vec::new(); upstreams],
+            spent: vec![Vec::new(); upstreams],
             next: 0,
             count,
             used_max,
@@ -59,30 +79,55 @@ impl Ports {
         self.next
     }
 
-    /// Returns the upstreams that have fewer open ports than they should, and how many are missing.
+    /// Returns the upstreams that have fewer open ports than they should, without those that are spent, and
+    /// how many are missing.
     pub(in crate::dns) fn missing(&self) -> Vec<(usize, usize)> {
-        let missing = self.open.iter().map(|open| self.count.saturating_sub(open.len()));
+        let fresh = self.open.iter().zip(&self.spent).map(|(open, spent)| open.len() - spent.len());
+        let missing = fresh.map(|fresh| self.count.saturating_sub(fresh));
         missing.enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Adds an open port.
+    /// Adds an open port, in place of a spent one if there is one.
     pub(in crate::dns) fn opened(&mut self, id: PortId, upstream: usize, source: ConnectionId) {
         let port = Port {
             upstream,
             source,
             queue: Vec::new(),
-            outstanding: 0,
+            outstanding: HashMap::new(),
             used: 0,
-            is_retired: false,
+            wrong: 0,
+            state: State::Open,
         };
         self.ports.insert(id, port);
         self.open[upstream].push(id);
+        let Some(spent) = self.spent[upstream].pop() else { return };
+        self.open[upstream].retain(|other| *other != spent);
+        if let Some(port) = self.ports.get_mut(&spent) {
+            port.state = State::Replaced;
+            if port.outstanding.is_empty() {
+                self.closings.push(port.source);
+                self.is_changed = true;
+            }
+        }
+    }
+
+    /// Returns what was asked from a port with a number, and has no answer.
+    pub(super) fn expected(&self, id: PortId, number: u16) -> Option<AttemptId> {
+        self.ports.get(&id)?.outstanding.get(&number).copied()
+    }
+
+    /// Returns the numbers and the attempts of a port that have no answer.
+    pub(super) fn all_expected(&self, id: PortId) -> Vec<(u16, AttemptId)> {
+        let port = self.ports.get(&id);
+        let all = port.into_iter().flat_map(|port| &port.outstanding);
+        all.map(|(number, attempt)| (*number, *attempt)).collect()
     }
 
     /// Forgets a port whose socket has ended.
     pub(in crate::dns) fn closed(&mut self, id: PortId) {
         if let Some(port) = self.ports.remove(&id) {
             self.open[port.upstream].retain(|other| *other != id);
+            self.spent[port.upstream].retain(|other| *other != id);
             self.is_changed = true;
         }
     }
@@ -103,33 +148,51 @@ impl Ports {
         open.get(secrets.index(open.len())).copied()
     }
 
-    /// Sends a question from a port. Returns its socket, if it has to be woken.
-    pub(super) fn send(&mut self, id: PortId, question: Vec<u8>) -> Option<ConnectionId> {
+    /// Sends the question of an attempt, with a number that is free, from a port. Returns its socket, if it
+    /// has to be woken.
+    pub(super) fn send(
+        &mut self,
+        id: PortId,
+        number: u16,
+        attempt: AttemptId,
+        question: Vec<u8>,
+    ) -> Option<ConnectionId> {
         let port = self.ports.get_mut(&id)?;
-        port.outstanding += 1;
+        port.outstanding.insert(number, attempt);
         port.used += 1;
         port.queue.push(question);
         let (source, is_first, is_spent) =
             (port.source, port.queue.len() == 1, port.used >= self.used_max);
-        if is_spent && !port.is_retired {
+        if is_spent {
             self.retire(id);
         }
         is_first.then_some(source)
     }
 
-    /// Replaces a port by another one.
-    pub(super) fn retire(&mut self, id: PortId) {
+    /// Notes an answer that does not count.
+    pub(super) fn heard_wrong(&mut self, id: PortId) {
         let Some(port) = self.ports.get_mut(&id) else { return };
-        port.is_retired = true;
-        self.open[port.upstream].retain(|other| *other != id);
+        port.wrong += 1;
+        if port.wrong == WRONG_MAX {
+            self.retire(id);
+        }
+    }
+
+    /// Asks for another port in place of this one.
+    pub(super) fn retire(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(&id).filter(|port| port.state == State::Open) else {
+            return;
+        };
+        port.state = State::Spent;
+        self.spent[port.upstream].push(id);
         self.is_changed = true;
     }
 
-    /// Notes that a question of a port is no longer outstanding.
-    pub(super) fn settled(&mut self, id: PortId) {
+    /// Expects no answer with this number any more.
+    pub(super) fn settled(&mut self, id: PortId, number: u16) {
         let Some(port) = self.ports.get_mut(&id) else { return };
-        port.outstanding -= 1;
-        if port.is_retired && port.outstanding == 0 {
+        let was_expected = port.outstanding.remove(&number).is_some();
+        if was_expected && port.state == State::Replaced && port.outstanding.is_empty() {
             self.closings.push(port.source);
             self.is_changed = true;
         }
@@ -138,5 +201,18 @@ impl Ports {
     /// Takes the questions that wait to be sent from a port.
     pub(in crate::dns) fn take_queue(&mut self, id: PortId) -> Vec<Vec<u8>> {
         self.ports.get_mut(&id).map(|port| std::mem::take(&mut port.queue)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl Ports {
+    /// Returns the upstream of a port, if it is open.
+    pub(super) fn upstream(&self, id: PortId) -> Option<usize> {
+        self.ports.get(&id).map(|port| port.upstream)
+    }
+
+    /// Returns how many answers are expected.
+    pub(super) fn outstanding(&self) -> usize {
+        self.ports.values().map(|port| port.outstanding.len()).sum()
     }
 }

@@ -16,16 +16,11 @@ pub(in crate::dns) fn name_servers(path: &Path) -> io::Result<Vec<SocketAddr>> {
     let text = fs::read(path).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
     })?;
-    Ok(parse(&String::from_utf8_lossy(&text)))
+    Ok(usable(&String::from_utf8_lossy(&text)))
 }
 
-fn parse(text: &str) -> Vec<SocketAddr> {
-    let addresses = text.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
-        parse_upstream(address).ok()
-    });
-    addresses.collect()
+fn usable(text: &str) -> Vec<SocketAddr> {
+    protocol::dns::name_servers(text).filter_map(|it| parse_upstream(it).ok()).collect()
 }
 
 #[cfg(test)]
@@ -33,11 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_servers_are_read_and_other_lines_are_left_out() {
-        let text = "# nameserver 1.1.1.1\n; x\nsearch example.org\nnameserver 192.0.2.1\n\
-                    nameserver\t2001:db8::1 # second\nnameserver\nnameserver nonsense\n\
-                    options edns0\nnameserver 0.0.0.0";
-        let found: Vec<String> = parse(text).iter().map(ToString::to_string).collect();
+    fn name_servers_without_a_usable_address_are_left_out() {
+        let text = "search example.org\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # second\n\
+                    nameserver nonsense\nnameserver fe80::1%eth0\nnameserver 0.0.0.0";
+        let found: Vec<String> = usable(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53"]);
     }
 }

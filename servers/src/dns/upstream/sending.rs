@@ -65,15 +65,10 @@ impl Engine {
             return self.complain(now, &format!("no random numbers: {error}"));
         }
         let Some(port) = self.ports.choose(upstream, &mut self.secrets) else { return };
-        let draws = std::iter::repeat_with(|| self.secrets.number()).take(DRAWS);
-        let by_number = &self.by_number;
-        let mut draws = draws.filter(|number| !by_number.contains_key(&(port, *number)));
-        let Some(number) = draws.next() else {
-            drop(draws);
-            self.ports.retire(port);
-            return;
+        let mut draw = std::iter::repeat_with(|| self.secrets.number()).take(DRAWS);
+        let Some(number) = draw.find(|it| self.ports.expected(port, *it).is_none()) else {
+            return self.ports.retire(port);
         };
-        drop(draws);
         let flight = &mut self.flights[place];
         let name = &flight.asked.name;
         let spelled = match self.options.varies_case {
@@ -86,12 +81,12 @@ impl Engine {
             _ => Style::Extended(self.options.udp_size),
         };
         let message = question(&flight.asked, &spelled, number, style);
-        self.by_number.insert((port, number), (place, flight.attempts.len()));
+        let attempt = (place, flight.attempts.len());
         let route = Route::Datagram { port, number, spelled };
         flight.attempts.push(Attempt { upstream, route, sent: now, is_pending: true });
-        self.wakes.extend(self.ports.send(port, message));
+        self.wakes.extend(self.ports.send(port, number, attempt, message));
         let change = server.asked(now);
-        self.note(upstream, change);
+        self.note(upstream, change, now);
     }
 
     /// Asks an upstream over TCP, where nothing can be forged from elsewhere, and nothing is cut.
@@ -122,13 +117,15 @@ impl Engine {
         }
     }
 
-    /// Logs a change of the health of an upstream.
-    pub(super) fn note(&mut self, upstream: usize, change: Option<Change>) {
-        let address = self.servers[upstream].address;
+    /// Logs a change of the health of an upstream, unless there was one a moment ago.
+    pub(super) fn note(&mut self, upstream: usize, change: Option<Change>, now: Instant) {
+        let Some(change) = change else { return };
+        let server = &mut self.servers[upstream];
+        let Some(folded) = server.log.admit(now) else { return };
+        let address = server.address;
         match change {
-            Some(Change::Lost) => warn!("upstream {address} does not answer"),
-            Some(Change::Back) => info!("upstream {address} answers again"),
-            None => {}
+            Change::Lost => warn!("upstream {address} does not answer{folded}"),
+            Change::Back => info!("upstream {address} answers again{folded}"),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use reactor::Folding;
+
 /// How many answers the median is that of.
 const SAMPLES: usize = 32;
 /// After how many answers the median is computed again.
@@ -54,6 +56,8 @@ pub(in crate::dns) struct Server {
     owed_since: Option<Instant>,
     /// Until when it is asked without EDNS, because it has refused a question with it.
     pub(super) plain_until: Option<Instant>,
+    /// Folds the changes of its health in the log.
+    pub(super) log: Folding,
 }
 
 /// A change of the health of an upstream.
@@ -77,6 +81,7 @@ impl Server {
             owed: 0,
             owed_since: None,
             plain_until: None,
+            log: Folding::default(),
         }
     }
 
