@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 25] = [
+const PACKAGES: [(&str, &str); 28] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
@@ -12,8 +12,11 @@ const PACKAGES: [(&str, &str); 25] = [
     ("curl", "curl"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
+    ("dnsperf", "dnsperf"),
     ("getent", "libc-bin"),
+    ("host", "bind9-host"),
     ("ip", "iproute2"),
+    ("kdig", "knot-dnsutils"),
     ("named", "bind9"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),

@@ -19,8 +19,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with these upstreams and other arguments.
     pub(crate) fn start(upstreams: &[SocketAddr], args: &[&str]) -> Self {
+        Self::start_on(0, upstreams, args)
+    }
+
+    /// The same, with one number for both ports, as clients expect it.
+    pub(crate) fn start_on_one_port(upstreams: &[SocketAddr]) -> Self {
+        Self::start_on(testkit::free_port(), upstreams, &[])
+    }
+
+    fn start_on(port: u16, upstreams: &[SocketAddr], args: &[&str]) -> Self {
         let upstreams: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
-        let mut all = vec!["--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0"];
+        let (udp, tcp) = (format!("udp://127.0.0.1:{port}"), format!("127.0.0.1:{port}"));
+        let mut all = vec!["--listen", udp.as_str(), "--listen", tcp.as_str()];
         all.extend(upstreams.iter().flat_map(|it| ["--upstream", it.as_str()]));
         all.extend(args);
         let daemon = Daemon::start(&[], DNS, &all);

@@ -5,6 +5,7 @@ mod asking;
 mod common;
 mod forwarding;
 mod hostile;
+mod peers;
 mod streams;
 mod upstream;
 
