@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod http;
 pub mod kv_cli;
 pub mod load;
+pub mod lookup;
 pub mod output;
 mod pipes;
 pub mod resolve;

@@ -60,13 +60,22 @@ impl<T> Pipes<T> {
     }
 }
 
+/// Returns the registration of a descriptor that is shared with other processes, such as the shell.
+fn shared(interest: Interest) -> Registration {
+    Registration::new(interest).keep_blocking()
+}
+
+/// Begins to write what is put into [`Pipes::down`].
+pub(crate) fn open_output<T: 'static>(cx: &mut LoopCx<'_, Pipes<T>>) -> io::Result<()> {
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
+    Ok(())
+}
+
 /// Begins to read standard input, and to write what is put into [`Pipes::down`]. The connection was
 /// made before.
 pub(crate) fn open<T: 'static>(cx: &mut LoopCx<'_, Pipes<T>>) -> io::Result<()> {
-    // The descriptors are shared with other processes, such as the shell.
-    let shared = |interest| Registration::new(interest).keep_blocking();
-    let output = io::stdout().as_fd().try_clone_to_owned()?;
-    cx.app.output = cx.register(output, shared(Interest::NONE), Print)?;
+    open_output(cx)?;
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     cx.app.input = cx.register(input, shared(Interest::READ), Input)?;
     let input = cx.app.input;
