@@ -2,25 +2,20 @@
 //! follows when none comes. No socket is touched here.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use protocol::Buffer;
-use protocol::dns::{Message, Name, Opcode, Received, ResponseCode};
+use protocol::dns::{Message, Opcode, Received, ResponseCode};
 use reactor::Token;
 
 use super::ask::Ask;
+use super::dice::Dice;
+use super::flight::{Channel, ChannelId, Flight, Sent, Serial, Trouble};
 use super::options::{Form, Options, Transport, Truncated};
 use super::servers::Server;
 use super::show::{self, Outcome};
 use super::tally::{Dropped, Tally};
 
-/// How many questions wait for answers on one socket at most. Their answers fit in the receive buffer that
-/// the system gives a socket.
-const EACH_MAX: usize = 64;
-/// After how many questions a socket is replaced by another one, whose port is another random number.
-const QUESTIONS_MAX: u64 = 1000;
 /// A tool that was held up catches up with its rate by what it missed in this time at most.
 const CATCH_UP_MAX: Duration = Duration::from_millis(100);
 
@@ -34,102 +29,6 @@ pub(super) struct Plan {
     pub(super) interval: Option<Duration>,
     /// The only question is asked. Otherwise there is a file of them.
     pub(super) is_single: bool,
-}
-
-/// The number of a socket, which is never used again.
-pub(super) type ChannelId = u64;
-/// The number of a question, in the order in which they were begun.
-type Serial = u64;
-
-/// A socket over which one server is asked.
-pub(super) struct Channel {
-    /// The source of the socket, once it is open.
-    token: Token,
-    pub(super) server: usize,
-    pub(super) transport: Transport,
-    /// Questions that are to be sent.
-    pub(super) outbox: Vec<Vec<u8>>,
-    /// The questions that wait for answers, by their message numbers.
-    numbers: HashMap<u16, Serial>,
-    asked: u64,
-    answered: u64,
-}
-
-impl Channel {
-    fn has_room(&self) -> bool {
-        self.numbers.len() < EACH_MAX && self.asked < QUESTIONS_MAX
-    }
-
-    /// Returns whether the socket has done its part.
-    pub(super) fn is_used_up(&self) -> bool {
-        self.asked >= QUESTIONS_MAX && self.numbers.is_empty() && self.outbox.is_empty()
-    }
-}
-
-/// A question that has no answer yet.
-struct Flight {
-    ask: Ask,
-    begun: Instant,
-    /// The number of attempts that have failed.
-    attempts: u32,
-    transport: Transport,
-    was_truncated: bool,
-    troubles: Vec<Trouble>,
-    /// The last message that was sent.
-    sent: Option<Sent>,
-}
-
-/// A message that was sent.
-struct Sent {
-    /// It distinguishes this message from earlier ones of the same question.
-    order: u64,
-    channel: ChannelId,
-    number: u16,
-    at: Instant,
-    /// The name, with the case of its letters.
-    name: Name,
-}
-
-/// Why an attempt has failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) server: SocketAddr,
-    pub(super) text: String,
-}
-
-/// Unpredictable numbers: a keyed hash of a counter, whose key is from the system (`getrandom(2)`).
-#[derive(Default)]
-struct Dice {
-    key: RandomState,
-    count: u64,
-}
-
-impl Dice {
-    fn number(&mut self) -> u64 {
-        self.count += 1;
-        self.key.hash_one(self.count)
-    }
-
-    /// Returns a name whose letters have a random case.
-    fn spell(&mut self, name: &Name) -> Name {
-        let (mut bits, mut left) = (0, 0);
-        let labels: Vec<Vec<u8>> = name
-            .view()
-            .labels()
-            .map(|label| {
-                let letters = label.iter().map(|byte| {
-                    if left == 0 {
-                        (bits, left) = (self.number(), 64);
-                    }
-                    let is_upper = bits & 1 != 0;
-                    (bits, left) = (bits >> 1, left - 1);
-                    if is_upper { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() }
-                });
-                letters.collect()
-            })
-            .collect();
-        Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap_or_else(|_| name.clone())
-    }
 }
 
 /// What follows a message that was received.

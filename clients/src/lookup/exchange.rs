@@ -11,8 +11,10 @@ use reactor::{
 };
 
 use super::App;
-use super::engine::{ChannelId, Step};
+use super::engine::Step;
+use super::flight::{Channel, ChannelId};
 use super::options::Transport;
+use super::tally::Dropped;
 
 /// The largest message, in bytes.
 const MESSAGE_MAX: usize = 65_535;
@@ -94,7 +96,7 @@ where
             wake(context);
         }
         let channel = context.app.tool.channels.get(&self.0);
-        let is_used_up = channel.is_none_or(super::engine::Channel::is_used_up);
+        let is_used_up = channel.is_none_or(Channel::is_used_up);
         if is_used_up { Flow::Close } else { Flow::Continue }
     }
 
@@ -115,7 +117,7 @@ where
                 wake(context);
             }
             DatagramFailure::Malformed(_) => {
-                context.app.tool.tally.count_dropped(super::tally::Dropped::Malformed);
+                context.app.tool.tally.count_dropped(Dropped::Malformed);
             }
             // What is lost is asked again when its time is over.
             _ => {}

@@ -1,14 +1,16 @@
 //! A client of DNS like `dig`: one question, or thousands at once from one loop.
 //!
-//! `ask` is what is asked, `options` how, `servers` whom. `engine` knows which question waits for which
-//! answer and touches no socket; `exchange` is what a socket does; `driver` begins questions and opens
-//! sockets. `show`, `json` and `tally` are what is printed.
+//! `ask` is what is asked, `options` how, `servers` whom. `engine` and `flight` know which question waits for
+//! which answer and touch no socket; `exchange` is what a socket does; `driver` begins questions and opens
+//! sockets. `dice` draws the message numbers. `show`, `json` and `tally` are what is printed.
 
 mod args;
 mod ask;
+mod dice;
 mod driver;
 mod engine;
 mod exchange;
+mod flight;
 mod json;
 mod options;
 mod servers;

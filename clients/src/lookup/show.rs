@@ -8,7 +8,8 @@ use protocol::dns::{Edns, Header, Message, Question, RecordType, RecordView, Sec
 use protocol::http::format_date;
 
 use super::ask::Ask;
-use super::engine::{Plan, Trouble};
+use super::engine::Plan;
+use super::flight::Trouble;
 use super::json;
 use super::options::{Form, Shown, Transport};
 use super::servers::Server;
@@ -377,7 +378,7 @@ mod tests {
             ),
             (
                 "a-name-that-is-longer-than-its-column.example. 60 IN A 192.0.2.1",
-                "a-name-that-is-longer-than-its-column.example. 60 IN A\t192.0.2.1\n",
+                "a-name-that-is-longer-than-its-column.example. 60 IN A 192.0.2.1\n",
             ),
         ] {
             assert_eq!(shown(line), expected);

@@ -89,8 +89,8 @@ const QUESTIONS: [&[&str]; 40] = [
     &["-x", "192.0.2.1"],
 ];
 
-/// Returns the lines that both tools print of an answer, without what differs from run to run. Fields are
-/// separated by one space, long data are not divided, and the records of a section are in order.
+/// Returns the lines that both tools print of an answer, without what differs from run to run. Long data are
+/// not divided, and the records of a section are in order.
 fn normal(text: &str) -> Vec<String> {
     let (mut sections, mut section) = (Vec::new(), Vec::new());
     let unlike = ["; <<>>", "; (", ";; global", ";; Query time", ";; WHEN"];
@@ -102,7 +102,11 @@ fn normal(text: &str) -> Vec<String> {
             continue;
         }
         // `dig` divides long keys and digests by spaces.
-        section.push(line.split_whitespace().collect::<String>());
+        let is_long = ["DNSKEY", "DS", "TLSA", "SSHFP"].iter().any(|kind| line.contains(kind));
+        section.push(match is_long {
+            true => line.split_whitespace().collect(),
+            false => line.to_owned(),
+        });
     }
     section.sort_unstable();
     sections.append(&mut section);
@@ -128,7 +132,7 @@ fn compare(server: SocketAddr) {
             lines
         };
         assert_eq!(sorted(&ours), sorted(&theirs), "{question:?} +short");
-        let chosen = [question, &["+noall", "+answer", "+nocmd"]].concat();
+        let chosen = [question, &["+noall", "+answer"]].concat();
         let theirs = dig(server, &chosen).expect("it is there");
         let ours = expect(0, &lookup(&[&args[..3], &chosen].concat()));
         assert_eq!(sorted(&ours), sorted(&theirs), "{question:?} +noall +answer");
