@@ -249,7 +249,7 @@ impl FromStr for RecordType {
     type Err = UnknownNumber;
 
     fn from_str(text: &str) -> Result<Self, UnknownNumber> {
-        let number = read_number(TYPES, text, "TYPE").ok_or(UnknownNumber("record type"))?;
+        let number = read_number(TYPES, text, "TYPE").ok_or(UnknownNumber { what: "record type", by_number: "TYPE65280" })?;
         Ok(number.unwrap_or_else(Self))
     }
 }
@@ -258,22 +258,23 @@ impl FromStr for Class {
     type Err = UnknownNumber;
 
     fn from_str(text: &str) -> Result<Self, UnknownNumber> {
-        let number = read_number(CLASSES, text, "CLASS").ok_or(UnknownNumber("class"))?;
+        let number = read_number(CLASSES, text, "CLASS").ok_or(UnknownNumber { what: "class", by_number: "CLASS65280" })?;
         Ok(number.unwrap_or_else(Self))
     }
 }
 
 /// A text names no record type, or no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownNumber(&'static str);
+pub struct UnknownNumber {
+    what: &'static str,
+    /// How one is named by its number.
+    by_number: &'static str,
+}
 
 impl fmt::Display for UnknownNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "this is no {} that is known; any can be named by its number, as TYPE65280",
-            self.0
-        )
+        let Self { what, by_number } = self;
+        write!(f, "this is no {what} that is known; any can be named by its number, as {by_number}")
     }
 }
 
