@@ -11,6 +11,7 @@ use reactor::{AddressError, Location, Signal};
 
 pub use reactor::blocking;
 pub mod fetch;
+pub mod file_watch;
 pub mod http;
 pub mod kv_cli;
 pub mod load;

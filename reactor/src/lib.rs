@@ -58,6 +58,7 @@
 //! - [`LoopLimits`] has every limit of a loop, and [`Counters`] what it has done.
 //! - [`Backend`] reports readiness: epoll (edge- or level-triggered), poll, or select. The
 //!   environment variable `REACTOR_BACKEND` chooses one.
+//! - [`watch`] has sources that watch files and directories.
 //! - [`sim`] runs programs on simulated hosts: virtual time, a network with faults, and scripts that
 //!   dictate what a loop is told.
 //!
@@ -96,6 +97,7 @@ mod sync;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
 mod time;
+pub mod watch;
 
 pub use backend::{
     BACKEND_VARIABLE, Backend, BackendChoice, BackendKind, ChosenBy, Event, Trigger, UnknownBackend,

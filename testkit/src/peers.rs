@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 28] = [
+const PACKAGES: [(&str, &str); 29] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
@@ -15,6 +15,7 @@ const PACKAGES: [(&str, &str); 28] = [
     ("dnsperf", "dnsperf"),
     ("getent", "libc-bin"),
     ("host", "bind9-host"),
+    ("inotifywait", "inotify-tools"),
     ("ip", "iproute2"),
     ("kdig", "knot-dnsutils"),
     ("named", "bind9"),

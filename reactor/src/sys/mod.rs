@@ -14,6 +14,7 @@ mod epoll;
 mod event_fd;
 mod fork;
 mod inherited;
+mod inotify;
 mod io_calls;
 mod mask;
 mod multicast;
@@ -51,6 +52,7 @@ pub(crate) use epoll::Epoll;
 pub(crate) use event_fd::EventFd;
 pub(crate) use fork::fork;
 pub use inherited::inherited_descriptor;
+pub(crate) use inotify::{add_watch, open_inotify, remove_watch};
 pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking,
     wait_for_input, writev,

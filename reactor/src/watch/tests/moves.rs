@@ -1,0 +1,128 @@
+//! Moves, and what editors do.
+
+use std::fs;
+use std::path::Path;
+
+use protocol::inotify::{Event, Events, Mask as Bits};
+use testkit::Folder;
+
+use super::mirror::Watched;
+use crate::watch::change::What;
+use crate::watch::tree::Step;
+
+/// Returns what the steps tell that are decided now.
+fn told(watched: &mut Watched, folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let short = |path: &Path| path.strip_prefix(folder).expect("it is in it").display().to_string();
+    while let Some(step) = watched.tree.next_step() {
+        let Step::Changed(changed) = step else { panic!("{step:?}") };
+        let what = match &changed.what {
+            What::Moved { from } => format!("Moved from {}", short(from)),
+            what => format!("{what:?}"),
+        };
+        lines.push(format!("{} {what}", short(&changed.path)));
+    }
+    lines
+}
+
+fn watched(folder: &Folder) -> Watched {
+    for name in ["a/deep", "b"] {
+        fs::create_dir_all(folder.path().join(name)).expect("it is writable");
+    }
+    Watched::new(folder.path())
+}
+
+fn rename(folder: &Folder, from: &str, to: &str) {
+    fs::rename(folder.path().join(from), folder.path().join(to)).expect("it can be moved");
+}
+
+/// Applies the events that the kernel has, without looking at what they tell.
+fn apply(watched: &mut Watched) {
+    let bytes = watched.read();
+    for event in Events::new(&bytes) {
+        let event = event.expect("it is one");
+        watched.tree.apply(&event, std::time::Instant::now()).expect("no limit is reached");
+    }
+}
+
+#[test]
+fn a_directory_that_is_moved_stays_watched_and_has_its_new_path() {
+    let folder = Folder::new("watch-move");
+    let mut watched = watched(&folder);
+    rename(&folder, "a", "b/c");
+    fs::write(folder.path().join("b/c/deep/file"), "").expect("it is writable");
+    apply(&mut watched);
+    let lines = told(&mut watched, folder.path());
+    let expected = ["b/c Moved from a", "b/c/deep/file Created", "b/c/deep/file Written"];
+    assert_eq!(lines, expected);
+    assert!(!watched.tree.is_scanning(), "nothing has to be read again");
+}
+
+#[test]
+fn the_first_half_of_a_move_waits_for_the_second_and_what_comes_after_it_too() {
+    let folder = Folder::new("watch-halves");
+    let mut watched = watched(&folder);
+    rename(&folder, "a", "b/c");
+    fs::write(folder.path().join("a"), "").expect("it is writable");
+    let bytes = watched.read();
+    let mut events: Vec<Event<'_>> = Events::new(&bytes).map(|it| it.expect("it is one")).collect();
+    let at = events.iter().position(|event| event.mask.contains(Bits::MOVED_TO));
+    // The second half comes last.
+    let second = events.remove(at.expect("there is a second half"));
+    for event in &events {
+        watched.tree.apply(event, std::time::Instant::now()).expect("no limit is reached");
+    }
+    assert_eq!(told(&mut watched, folder.path()), [""; 0]);
+    assert!(watched.tree.waits_until().is_some());
+    watched.tree.apply(&second, std::time::Instant::now()).expect("no limit is reached");
+    let expected = ["b/c Moved from a", "a Created", "a Written"];
+    assert_eq!(told(&mut watched, folder.path()), expected);
+    assert!(watched.tree.waits_until().is_none());
+}
+
+#[test]
+fn a_name_without_a_second_half_was_moved_out_and_its_directory_is_watched_no_longer() {
+    let (folder, outside) = (Folder::new("watch-out"), Folder::new("watch-outside"));
+    let mut watched = watched(&folder);
+    let before = watched.tree.watches();
+    fs::rename(folder.path().join("a"), outside.path().join("a")).expect("it can be moved");
+    apply(&mut watched);
+    assert_eq!(told(&mut watched, folder.path()), [""; 0]);
+    let until = watched.tree.waits_until().expect("it waits, but not for ever");
+    watched.tree.expire(until);
+    assert_eq!(told(&mut watched, folder.path()), ["a MovedOut"]);
+    assert_eq!(watched.tree.watches(), before - 2);
+    // Nothing is told of what happens there.
+    fs::write(outside.path().join("a/deep/file"), "").expect("it is writable");
+    apply(&mut watched);
+    assert_eq!(told(&mut watched, folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_directory_that_comes_from_elsewhere_is_told_with_what_is_in_it() {
+    let (folder, outside) = (Folder::new("watch-in"), Folder::new("watch-from"));
+    let mut watched = watched(&folder);
+    fs::create_dir_all(outside.path().join("x/y")).expect("it is writable");
+    fs::rename(outside.path().join("x"), folder.path().join("x")).expect("it can be moved");
+    apply(&mut watched);
+    watched.tree.scan(100).expect("no limit is reached");
+    assert_eq!(told(&mut watched, folder.path()), ["x MovedIn", "x/y Created"]);
+}
+
+#[test]
+fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
+    let folder = Folder::new("watch-new");
+    let mut watched = watched(&folder);
+    fs::create_dir_all(folder.path().join("x/y")).expect("it is writable");
+    fs::write(folder.path().join("x/y/file"), "").expect("it is writable");
+    apply(&mut watched);
+    // This comes after the directory is watched and before it is read: an event tells it too.
+    fs::write(folder.path().join("x/late"), "").expect("it is writable");
+    watched.tree.scan(100).expect("no limit is reached");
+    apply(&mut watched);
+    let lines = told(&mut watched, folder.path());
+    let created: Vec<&str> = lines.iter().filter_map(|it| it.strip_suffix(" Created")).collect();
+    let mut sorted = created.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
+}
