@@ -110,10 +110,12 @@ fn the_lines_are_those_of_inotifywait() {
     let theirs = Running::start(&mut command, "Watches established");
     // Both have to watch a new directory before something is made in it.
     change_files(folder.path(), || std::thread::sleep(std::time::Duration::from_millis(500)));
-    let random = |line: &String| line.replace(|it: char| it.is_ascii_digit(), "");
-    let (ours, theirs) = (lines(ours), lines(theirs));
+    let (mut ours, mut theirs) = (lines(ours), lines(theirs));
+    // The kernel merges an event with an equal one before it if that was not read.
+    ours.dedup();
+    theirs.dedup();
     assert_eq!(ours, theirs);
-    assert!(ours.iter().map(random).any(|line| line.ends_with("MOVED_FROM,ISDIR d")), "{ours:?}");
+    assert!(ours.iter().any(|line| line.ends_with("MOVED_FROM,ISDIR d")), "{ours:?}");
 }
 
 #[test]
@@ -181,9 +183,9 @@ fn a_running_command_is_started_again_if_that_is_asked_for() {
     wait_until("the first run", || logged() == "begin\n");
     fs::write(folder.path().join("src/file"), "").expect("it is writable");
     wait_until("the second run", || logged() == "begin\nend\nbegin\n");
-    // The signal that ends the tool is passed on.
-    signal(running.child.id(), "USR1");
-    drop(running);
+    signal(running.child.id(), "TERM");
+    let (status, _) = running.finish();
+    assert_eq!(status.code(), Some(128 + 15), "the signal was passed on");
 }
 
 #[test]
@@ -206,8 +208,10 @@ fn a_signal_is_passed_on_and_the_command_ends_in_its_own_time() {
 fn what_cannot_be_watched_or_run_is_named() {
     let folder = Folder::new("errors");
     let run = |arguments: &[&str]| {
-        let output = Command::new(TOOL).current_dir(folder.path()).args(arguments).output();
-        let output = output.expect("it runs");
+        // It would watch for ever if it found no fault.
+        let mut command = Command::new("timeout");
+        command.arg("60").arg(TOOL).current_dir(folder.path()).args(arguments);
+        let output = command.output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, error) = run(&["missing"]);
@@ -216,7 +220,8 @@ fn what_cannot_be_watched_or_run_is_named() {
     let (code, error) = run(&["--now", ".", "--", "no-such-program"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("cannot start no-such-program"), "{error}");
+    fs::create_dir(folder.path().join("below")).expect("it is writable");
     let (code, error) = run(&["--watches-max", "1", "."]);
-    assert_eq!(code, Some(0).filter(|_| false).or(Some(1)), "{error}");
-    assert!(error.contains("cannot watch"), "{error}");
+    assert_eq!(code, Some(1));
+    assert!(error.contains("directories are watched, of at most 1"), "{error}");
 }

@@ -48,12 +48,9 @@
 //!   sees its encryption as [`Secured`].
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
-<<<<<<< HEAD
+//! - [`inotify`] decodes the events of the kernel about files.
 //! - [`netlink`] has the messages about links, addresses and routes with which Linux tells the state
 //!   of its network.
-=======
-//! - [`inotify`] decodes the events of the kernel about files.
->>>>>>> 6121b99 (Sources that watch files and directories, and the tool file-watch)
 //! - `dns`, `http`, `tls` and `websocket` are protocols with a feature of their name.
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
 //!   for pauses that must differ.
