@@ -139,6 +139,11 @@ impl Tree {
         if !mark.is_directory() || is_watched || !folder.is_entered(&self.options) {
             return Ok(Opened::Not);
         }
+        if self.departure(id).is_some() {
+            // It is read when it is known where it is.
+            self.unread.insert(id);
+            return Ok(Opened::Not);
+        }
         let path = self.path_in(id, name);
         let watch = match self.watch_directory(&path, folder.only.is_some())? {
             Some(watch) => watch,
@@ -150,23 +155,12 @@ impl Tree {
             self.drop_watch(watch);
             return Ok(Opened::Not);
         }
-        let place = Place::In { folder: id, name: name.to_owned() };
-        let others = self.by_watch.get(&watch).cloned().unwrap_or_default();
-        for other in others.into_iter().filter(|other| self.folders[*other].only.is_none()) {
-            if !matches!(self.folders[other].place, Place::Left(_)) && self.is_in_place(other) {
-                // Several names lead to it.
-                return Ok(Opened::Not);
-            }
-            if !matches!(self.folders[other].place, Place::Left(_))
-                && let Some(number) = self.departure(other)
-            {
-                // It was in a directory that was moved away, and is left alone if it is in it no more.
-                self.give_up(number);
-                return self.open_child(id, name, mark);
-            }
-            self.relocate(other, id, name, place);
-            return Ok(Opened::Moved);
+        let others = self.by_watch.get(&watch).into_iter().flatten();
+        let known = others.copied().find(|other| self.folders[*other].only.is_none());
+        if let Some(other) = known {
+            return self.open_known(other, id, name, mark);
         }
+        let place = Place::In { folder: id, name: name.to_owned() };
         let children = BTreeMap::new();
         let folder = Folder { place, watch: Some(watch), children, only: None, mark };
         let opened = self.folders.insert(folder);
@@ -176,6 +170,28 @@ impl Tree {
         }
         self.scans.push_back(Scan { folder: opened, is_deep: false });
         Ok(Opened::New)
+    }
+
+    /// Decides what it means that a directory is watched already.
+    fn open_known(
+        &mut self,
+        other: usize,
+        id: usize,
+        name: &OsStr,
+        mark: Mark,
+    ) -> io::Result<Opened> {
+        let has_left = matches!(self.folders[other].place, Place::Left(_));
+        if !has_left && self.is_in_place(other) {
+            // Several names lead to it.
+            return Ok(Opened::Not);
+        }
+        if !has_left && let Some(number) = self.departure(other) {
+            // It was in a directory that was moved away, and is in it no more.
+            self.give_up(number);
+            return self.open_child(id, name, mark);
+        }
+        self.relocate(other, id, name);
+        Ok(Opened::Moved)
     }
 
     /// Watches the directory that a path names. Returns `None` if there is none now, or it cannot be

@@ -94,7 +94,7 @@ impl Tree {
 
     /// A directory that is known was found at another place, before its events were read or after they
     /// were lost. The name there is known.
-    pub(super) fn relocate(&mut self, folder: usize, id: usize, name: &OsStr, place: Place) {
+    pub(super) fn relocate(&mut self, folder: usize, id: usize, name: &OsStr) {
         let path = self.path_in(id, name);
         let is_it = |moving: &Moving| moving.child.folder == Some(folder);
         let moving = self.moving.iter().position(is_it).and_then(|at| self.moving.remove(at));
@@ -105,7 +105,7 @@ impl Tree {
             // Another one may have the name.
             self.scans.push_back(Scan { folder: parent, is_deep: false });
         }
-        self.folders[folder].place = place;
+        self.folders[folder].place = Place::In { folder: id, name: name.to_owned() };
         // Its own events may be lost too.
         self.scans.push_back(Scan { folder, is_deep: true });
         let Some(child) = self.folders[id].children.get_mut(name) else { return };
