@@ -81,5 +81,8 @@ pub mod calling {}
 #[doc = include_str!("src/datagrams.md")]
 pub mod datagrams {}
 
+#[doc = include_str!("src/machine.md")]
+pub mod machine {}
+
 #[doc = include_str!("src/heavy-work.md")]
 pub mod heavy_work {}
