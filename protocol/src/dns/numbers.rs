@@ -249,7 +249,8 @@ impl FromStr for RecordType {
     type Err = UnknownNumber;
 
     fn from_str(text: &str) -> Result<Self, UnknownNumber> {
-        let number = read_number(TYPES, text, "TYPE").ok_or(UnknownNumber { what: "record type", by_number: "TYPE65280" })?;
+        let number = read_number(TYPES, text, "TYPE")
+            .ok_or(UnknownNumber { what: "record type", by_number: "TYPE65280" })?;
         Ok(number.unwrap_or_else(Self))
     }
 }
@@ -258,7 +259,8 @@ impl FromStr for Class {
     type Err = UnknownNumber;
 
     fn from_str(text: &str) -> Result<Self, UnknownNumber> {
-        let number = read_number(CLASSES, text, "CLASS").ok_or(UnknownNumber { what: "class", by_number: "CLASS65280" })?;
+        let number = read_number(CLASSES, text, "CLASS")
+            .ok_or(UnknownNumber { what: "class", by_number: "CLASS65280" })?;
         Ok(number.unwrap_or_else(Self))
     }
 }
