@@ -87,6 +87,9 @@ pub struct Application<A, S> {
     /// How many descriptors the server opens at most besides those of its connections, such as files
     /// and connections to other servers. The limit of the process is raised to what it takes.
     pub descriptors: usize,
+    /// How many connections the server makes itself. They do not count towards the number that the
+    /// command line allows.
+    pub own_connections: usize,
     /// The part of the state that goes to a new program together with all connections (`SIGUSR2`);
     /// `None` if connections go one by one, and those whose sessions cannot be saved
     /// ([`Session::save`]) finish in the old program. Such a server has one loop.
@@ -129,6 +132,7 @@ impl<S> Application<(), S> {
             limits,
             loop_limits,
             descriptors: 0,
+            own_connections: 0,
             shared: None,
             session,
             datagrams: None,

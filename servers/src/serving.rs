@@ -33,7 +33,7 @@ impl<A: 'static, S: Session<A> + 'static> Serving<A, S> {
     ) -> io::Result<(Reactor<A>, Self)> {
         let Application { state, limits, loop_limits, session, datagrams, start, .. } = application;
         let loop_limits = LoopLimits {
-            connections_max: args.connections_max(),
+            connections_max: args.connections_max().saturating_add(application.own_connections),
             idle_timeout: args.idle_timeout.limit(),
             ..loop_limits
         };

@@ -74,6 +74,7 @@ impl<A: Send + 'static> Server<A> {
                 limits,
                 loop_limits,
                 descriptors: 0,
+                own_connections: 0,
                 shared: None,
                 session,
                 datagrams,

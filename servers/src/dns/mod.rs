@@ -63,6 +63,7 @@ pub fn application(
         limits: LIMITS,
         loop_limits: LoopLimits::DEFAULT,
         descriptors,
+        own_connections: descriptors,
         shared: None,
         session: Rc::new(move |peer| {
             Conversation::new(OverTcp::new(), StreamFront::new(peer, pipelined_max))

@@ -160,6 +160,7 @@ pub fn application(
         limits,
         loop_limits,
         descriptors: 0,
+        own_connections: 0,
         shared: Some(|app| app),
         session,
         datagrams: None,

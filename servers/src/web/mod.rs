@@ -87,6 +87,7 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
         limits: Limits::DEFAULT,
         loop_limits: LoopLimits::DEFAULT,
         descriptors,
+        own_connections: 0,
         shared: None,
         session: Rc::new(make),
         datagrams: None,

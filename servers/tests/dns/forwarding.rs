@@ -1,13 +1,15 @@
 //! Questions that are forwarded, and answers that come back.
 
 use std::collections::HashSet;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use protocol::dns::{Edns, Header, Message, RecordType, ResponseCode};
-use testkit::refusing_udp_socket;
+use testkit::{receive_udp, refusing_udp_socket};
 
 use super::asking::{Server, name, question, question_for, receive};
+use super::common::chain::Chain;
 use super::upstream::{Upstream, answer, respond, respond_bare};
 
 const NOW: Duration = Duration::ZERO;
@@ -304,4 +306,31 @@ fn the_upstreams_are_those_of_the_system_unless_they_are_given() {
     let server = Server::start(&[], &["--resolv-conf", &file]);
     server.counter("forwarded");
     assert!(server.daemon.log().contains("upstream 127.0.0.53:53"), "{}", server.daemon.log());
+}
+
+#[test]
+fn a_new_program_takes_over_while_clients_ask() {
+    let upstream = Upstream::honest();
+    let upstream = upstream.address.to_string();
+    let args =
+        ["--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0", "--upstream", &upstream];
+    let mut chain = Chain::start(super::DNS, &args);
+    let address = chain.daemon.addresses[0].trim_start_matches("udp://").to_owned();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.connect(address).expect("it is there");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let ask = |number: u16| {
+        // A question on its way in the old program is lost with it, so a client asks again.
+        let found = (0..5).any(|_| {
+            socket.send(&question(number, &format!("{number}.example"))).expect("it is sent");
+            let mut bytes = [0; 512];
+            receive_udp(&socket, &mut bytes).is_ok()
+        });
+        assert!(found, "question {number} has no answer");
+    };
+    for round in 0..3 {
+        (0..20).for_each(|number| ask(round * 40 + number));
+        chain.restart();
+        (20..40).for_each(|number| ask(round * 40 + number));
+    }
 }

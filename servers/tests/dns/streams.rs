@@ -93,3 +93,31 @@ fn a_silent_connection_is_closed() {
     let mut stream = server.connect();
     assert_eq!(stream.read(&mut [0]).expect("it is closed in order"), 0);
 }
+
+#[test]
+fn the_ports_to_upstreams_are_no_connections_of_clients() {
+    let upstream = mixed();
+    let args = ["--max-connections", "1", "--ports", "64"];
+    let server = Server::start(&[upstream.address], &args);
+    for number in 0..3 {
+        let mut stream = server.connect();
+        write_message(&mut stream, &question(number, "a.example"));
+        let answer = Answer(read_message(&mut stream).expect("there is an answer"));
+        assert_eq!((answer.message().header().id, answer.code()), (number, ResponseCode::NOERROR));
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_answers_what_connections_have_asked() {
+    let upstream = mixed();
+    let server = Server::start(&[upstream.address], &[]);
+    let mut stream = server.connect();
+    write_message(&mut stream, &question(1, "slow.example"));
+    testkit::wait_until("the question", || server.counter("forwarded") == 1);
+    server.daemon.signal("TERM");
+    let answer = Answer(read_message(&mut stream).expect("there is an answer"));
+    assert_eq!(answer.texts(), ["192.0.2.1"]);
+    let Server { mut daemon, .. } = server;
+    let (code, log) = daemon.wait();
+    assert_eq!(code, Some(0), "{log}");
+}

@@ -30,9 +30,10 @@ pub(in crate::dns) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the ports that are missing. Those that cannot be opened are tried again after a pause.
+    /// Opens the ports that are missing, unless the loop winds down. Those that cannot be opened are tried
+    /// again after a pause.
     fn open_ports(&mut self, cx: &mut Cx<'_, Dns>) {
-        if self.opens_later {
+        if self.opens_later || cx.is_stopping() {
             return;
         }
         if let Err(error) = open_missing(&mut cx.outside()) {

@@ -116,6 +116,11 @@ impl Ports {
         self.ports.get(&id)?.outstanding.get(&number).copied()
     }
 
+    /// Returns whether a port expects no answer.
+    pub(in crate::dns) fn is_quiet(&self, id: PortId) -> bool {
+        self.ports.get(&id).is_none_or(|port| port.outstanding.is_empty())
+    }
+
     /// Returns the numbers and the attempts of a port that have no answer.
     pub(super) fn all_expected(&self, id: PortId) -> Vec<(u16, AttemptId)> {
         let port = self.ports.get(&id);

@@ -50,6 +50,11 @@ impl Service<OverUdp, Dns> for UpstreamSocket {
         Flow::Continue
     }
 
+    /// A port from which nothing is asked is of no use while the loop winds down.
+    fn stopping(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        if context.app.engine.ports.is_quiet(self.port) { Flow::Close } else { Flow::Continue }
+    }
+
     fn failed(
         &mut self,
         failure: &DatagramFailure,

@@ -49,6 +49,7 @@ pub(in super::super) fn build(
             session: Rc::new(session),
             datagrams: None,
             descriptors: 0,
+            own_connections: 0,
             shared: None,
             start: |_| Ok(()),
         })

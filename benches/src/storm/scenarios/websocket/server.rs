@@ -94,6 +94,7 @@ pub(super) fn build(backend: &str, life: u64) -> io::Result<Reactor<App>> {
             session: Rc::new(session),
             datagrams: None,
             descriptors: 0,
+            own_connections: 0,
             shared: None,
             start,
         })
