@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use protocol::resp::text::json_string;
 
 use crate::Failure;
 
@@ -52,6 +53,13 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
 /// it.
 pub fn complain(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Returns a text as a JSON string, with its quotation marks (RFC 8259 section 7).
+pub fn json_text(text: &str) -> String {
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    json_string(text.as_bytes(), &mut quoted);
+    String::from_utf8_lossy(&quoted).into_owned()
 }
 
 /// Replaces the line of progress on standard error with `line`, if standard error is a terminal. An

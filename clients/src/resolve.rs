@@ -7,6 +7,7 @@ use std::time::Duration;
 use reactor::{AddressInfo, Query, Reactor, ResolveError, Resolved, Resolver, ResolverOptions};
 
 use crate::Failure;
+use crate::output::json_text;
 
 /// Looks `query` up on a loop, within `timeout`.
 ///
@@ -62,7 +63,7 @@ fn address(entry: &AddressInfo) -> String {
 pub fn json(found: &Resolved) -> String {
     let mut text = "{\"canonical_name\":".to_owned();
     match found.canonical_name() {
-        Some(name) => quote(name, &mut text),
+        Some(name) => text += &json_text(name),
         None => text += "null",
     }
     text += ",\"entries\":[";
@@ -72,7 +73,7 @@ pub fn json(found: &Resolved) -> String {
         let (kind, protocol) = (entry.socket_type, entry.ip_protocol);
         text += separator;
         text += "{\"address\":";
-        quote(&address(entry), &mut text);
+        text += &json_text(&address(entry));
         // Writing to a text does not fail.
         let _ = write!(
             text,
@@ -84,21 +85,6 @@ pub fn json(found: &Resolved) -> String {
         );
     }
     text + "]}\n"
-}
-
-/// Appends a text as JSON writes it.
-fn quote(text: &str, json: &mut String) {
-    json.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => json.extend(['\\', letter]),
-            control if u32::from(control) < 0x20 => {
-                let _ = write!(json, "\\u{:04x}", u32::from(control));
-            }
-            other => json.push(other),
-        }
-    }
-    json.push('"');
 }
 
 #[cfg(test)]

@@ -64,17 +64,20 @@ struct Asker {
 
 impl Asker {
     fn go_on(&mut self, cx: &mut Cx<'_, App>) {
-        let now = cx.now();
+        let (now, before) = (cx.now(), cx.app.down.len());
         let app = &mut *cx.app;
         app.tool.expire(now, &mut app.down);
         if !app.is_full() {
             app.tool.begin(now);
         }
         send_all(&mut cx.outside());
-        if cx.app.tool.is_done() {
-            cx.app.down_ended = true;
+        while let Some(token) = cx.app.tool.take_spent() {
+            cx.close(token);
         }
-        if cx.app.down_ended || !cx.app.down.is_empty() {
+        let is_over = cx.app.tool.is_done() && !cx.app.down_ended;
+        cx.app.down_ended |= is_over;
+        // The output wakes this source in turn, so it is woken only when there is more for it.
+        if is_over || cx.app.down.len() > before {
             let output = cx.app.output;
             cx.wake(output);
         }

@@ -55,6 +55,8 @@ pub(super) struct Lookup {
     /// When the messages that were sent count as lost. All wait equally long, so they are in order.
     deadlines: VecDeque<(Instant, Serial, u64)>,
     pub(super) channels: HashMap<ChannelId, Channel>,
+    /// Sockets that are to be closed.
+    spent: Vec<Token>,
     next_channel: ChannelId,
     /// The socket that was chosen last for each server.
     chosen: HashMap<(usize, Transport), ChannelId>,
@@ -76,6 +78,7 @@ impl Lookup {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             channels: HashMap::new(),
+            spent: Vec::new(),
             next_channel: 0,
             chosen: HashMap::new(),
             dice: Dice::default(),
@@ -222,8 +225,18 @@ impl Lookup {
             }
             self.deadlines.pop_front();
             if is_current {
+                self.abandon_connection(serial);
                 self.fail(serial, "timed out", now, down);
             }
+        }
+    }
+
+    /// Asks nothing more over a connection on which an answer is missing: it may be dead.
+    fn abandon_connection(&mut self, serial: Serial) {
+        let sent = self.flights.get(&serial).and_then(|flight| flight.sent.as_ref());
+        let channel = sent.and_then(|sent| self.channels.get_mut(&sent.channel));
+        if let Some(channel) = channel.filter(|channel| channel.transport == Transport::Tcp) {
+            channel.retire();
         }
     }
 
@@ -354,7 +367,15 @@ impl Lookup {
             && let Some(channel) = self.channels.get_mut(&sent.channel)
         {
             channel.numbers.remove(&sent.number);
+            if channel.is_spent() {
+                self.spent.push(channel.token);
+            }
         }
+    }
+
+    /// Returns a socket that has done its part, and is to be closed.
+    pub(super) fn take_spent(&mut self) -> Option<Token> {
+        self.spent.pop()
     }
 
     /// Ends an attempt. The next server is asked, unless each was asked often enough.

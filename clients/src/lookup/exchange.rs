@@ -12,7 +12,7 @@ use reactor::{
 
 use super::App;
 use super::engine::Step;
-use super::flight::{Channel, ChannelId};
+use super::flight::ChannelId;
 use super::options::Transport;
 use super::tally::Dropped;
 
@@ -95,9 +95,7 @@ where
         if app.tool.receive(self.0, &received, now, &mut app.down) == Step::Moved {
             wake(context);
         }
-        let channel = context.app.tool.channels.get(&self.0);
-        let is_used_up = channel.is_none_or(Channel::is_used_up);
-        if is_used_up { Flow::Close } else { Flow::Continue }
+        Flow::Continue
     }
 
     fn failed(

@@ -40,8 +40,13 @@ impl Channel {
         self.numbers.len() < EACH_MAX && self.asked < QUESTIONS_MAX
     }
 
+    /// Asks nothing more over this socket.
+    pub(super) fn retire(&mut self) {
+        self.asked = QUESTIONS_MAX;
+    }
+
     /// Returns whether the socket has done its part.
-    pub(super) fn is_used_up(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         self.asked >= QUESTIONS_MAX && self.numbers.is_empty() && self.outbox.is_empty()
     }
 }

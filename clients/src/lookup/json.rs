@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use protocol::dns::{Edns, Message, RecordType, Section};
-use protocol::resp::text::json_string;
 
 use super::options::Transport;
 use super::show::{Outcome, flags, hex, no_reply};
+use crate::output::json_text;
 
 /// The schema of an object, for `--help`.
 pub(super) const SCHEMA: &str = "\
@@ -27,7 +27,7 @@ total_us             microseconds from the first attempt to the end";
 pub(super) fn append(outcome: &Outcome<'_>, text: &mut String) {
     let ask = outcome.ask;
     text.push_str("{\"name\":");
-    quote(&ask.name.to_string(), text);
+    text.push_str(&json_text(&ask.name.to_string()));
     // Writing to a text does not fail.
     let _ = write!(text, ",\"class\":\"{}\",\"type\":\"{}\",\"error\":", ask.class, ask.kind);
     let attempts = outcome.troubles.len() + usize::from(outcome.reply.is_some());
@@ -36,7 +36,7 @@ pub(super) fn append(outcome: &Outcome<'_>, text: &mut String) {
             let (address, message) = (reply.server.address, reply.message);
             let _ = write!(text, "null,\"server\":{{\"address\":\"{}\"", address.ip());
             let _ = write!(text, ",\"port\":{},\"name\":", address.port());
-            quote(&reply.server.name, text);
+            text.push_str(&json_text(&reply.server.name));
             let transport = match reply.transport {
                 Transport::Udp => "udp",
                 Transport::Tcp => "tcp",
@@ -47,7 +47,7 @@ pub(super) fn append(outcome: &Outcome<'_>, text: &mut String) {
             append_message(message, text);
         }
         None => {
-            quote(&no_reply(outcome), text);
+            text.push_str(&json_text(&no_reply(outcome)));
             for name in [
                 "server",
                 "time_us",
@@ -92,11 +92,11 @@ fn append_message(message: &Message<'_>, text: &mut String) {
         let records = message.records(section).filter(|record| record.kind != RecordType::OPT);
         for (place, record) in records.enumerate() {
             text.push_str(if place == 0 { "{\"name\":" } else { ",{\"name\":" });
-            quote(&record.name.to_string(), text);
+            text.push_str(&json_text(&record.name.to_string()));
             let (ttl, class, kind) = (record.ttl, record.class, record.kind);
             let _ =
                 write!(text, ",\"ttl\":{ttl},\"class\":\"{class}\",\"type\":\"{kind}\",\"data\":");
-            quote(&record.data.to_string(), text);
+            text.push_str(&json_text(&record.data.to_string()));
             text.push('}');
         }
         text.push(']');
@@ -113,11 +113,4 @@ fn append_edns(edns: &Edns<'_>, text: &mut String) {
         text,
         "{{\"version\":{version},\"udp_size\":{size},\"dnssec_ok\":{is_wanted},\"options\":[{options}]}}"
     );
-}
-
-/// Appends a text in quotation marks.
-fn quote(value: &str, text: &mut String) {
-    let mut quoted = Vec::new();
-    json_string(value.as_bytes(), &mut quoted);
-    text.push_str(&String::from_utf8_lossy(&quoted));
 }

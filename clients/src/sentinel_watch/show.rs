@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use protocol::resp::text::json_string;
-
+use crate::output::json_text;
 use crate::sentinel::{Kind, Place, Row, State, Status, View};
 
 /// How rows are shown.
@@ -155,12 +154,6 @@ pub(super) fn line(row: &Row, form: Form, was_down: bool) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
-    let mut quoted = Vec::new();
-    json_string(text.as_bytes(), &mut quoted);
-    String::from_utf8_lossy(&quoted).into_owned()
-}
-
 fn json(row: &Row, since: Duration) -> String {
     let or_null = |value: Option<String>| value.unwrap_or("null".to_owned());
     let number = |value: Option<u128>| or_null(value.map(|it| it.to_string()));
@@ -168,17 +161,17 @@ fn json(row: &Row, since: Duration) -> String {
     let (state, why) = match &status.state {
         State::New => ("new", None),
         State::Up => ("up", None),
-        State::Down(why) => ("down", Some(quoted(why))),
+        State::Down(why) => ("down", Some(json_text(why))),
     };
-    let down: Vec<String> = status.down_for.iter().map(|it| quoted(&it.to_string())).collect();
+    let down: Vec<String> = status.down_for.iter().map(|it| json_text(&it.to_string())).collect();
     let fields = [
         ("time", format!("{:.3}", since.as_secs_f64())),
-        ("master", quoted(&row.master)),
-        ("kind", quoted(kind(row.kind))),
-        ("address", quoted(&row.place.to_string())),
-        ("state", quoted(state)),
+        ("master", json_text(&row.master)),
+        ("kind", json_text(kind(row.kind))),
+        ("address", json_text(&row.place.to_string())),
+        ("state", json_text(state)),
         ("why", or_null(why)),
-        ("role", or_null(status.role.map(quoted))),
+        ("role", or_null(status.role.map(json_text))),
         ("link_up", or_null(status.link_is_up.map(|it| it.to_string()))),
         ("down_for", format!("[{}]", down.join(","))),
         ("agreed_down", status.is_agreed_down.to_string()),

@@ -1,7 +1,11 @@
 //! Servers that lie, are silent, or cut their answers.
 
+use std::net::UdpSocket;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use protocol::dns::{Message, Name};
-use testkit::{Folder, refusing_address};
+use testkit::{Folder, receive_udp, refusing_address};
 
 use crate::server::{Server, build, good, silent, truncated};
 use crate::{command, expect, lookup, text};
@@ -189,10 +193,69 @@ fn a_closed_output_ends_the_tool_without_a_message() {
     drop(reader);
     let child = command(&[&server.word(), "host.example"])
         .stdout(writer)
-        .stderr(std::process::Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
     let output = child.wait_with_output().expect("it ends");
     expect(141, &output);
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn an_answer_from_another_port_is_not_taken() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let forger = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let port = socket.local_addr().expect("it is bound").port().to_string();
+    let child = command(&["@127.0.0.1", "-p", &port, "+short", "host.example"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut buffer = [0; 512];
+    socket.set_read_timeout(Some(testkit::PATIENCE)).expect("it is a socket");
+    let (size, peer) = receive_udp(&socket, &mut buffer).expect("it asks");
+    let question = Message::parse(&buffer[..size]).expect("it asks in order");
+    let answer = good(&question).remove(0);
+    // All is right but the port, and the address of the record.
+    let mut forged = answer.clone();
+    *forged.last_mut().expect("it has an address") = 66;
+    for _ in 0..100 {
+        forger.send_to(&forged, peer).expect("it is sent");
+    }
+    socket.send_to(&answer, peer).expect("it is sent");
+    assert_eq!(expect(0, &child.wait_with_output().expect("it ends")), "192.0.2.1\n");
+}
+
+/// Answers the third question and every one after it.
+fn silent_twice(question: &Message<'_>) -> Vec<Vec<u8>> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    match ASKED.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Vec::new(),
+        _ => good(question),
+    }
+}
+
+#[test]
+fn a_connection_that_is_silent_is_replaced_by_another_one() {
+    // The server ends a connection after two questions, and looks at one connection at a time.
+    let server = Server::start(silent, silent_twice, 2);
+    let output = lookup(&[&server.word(), "+tcp", "+timeout=1", "+tries=9", "host.example"]);
+    let found = expect(0, &output);
+    assert!(found.contains("192.0.2.1") && found.matches("timed out").count() >= 2, "{found}");
+    assert!(!found.contains("ended the connection"), "{found}");
+}
+
+#[test]
+fn a_server_has_an_ipv6_address() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        testkit::tell("SKIPPED", "this host has no IPv6");
+        return;
+    }
+    let server = Server::start_on("::1", good, good, 1);
+    for more in [&[][..], &["+tcp"]] {
+        let found =
+            expect(0, &lookup(&[&[server.word().as_str(), "host.example"][..], more].concat()));
+        let place = format!(";; SERVER: ::1#{}(::1)", server.address.port());
+        assert!(found.contains(&place) && found.contains("192.0.2.1"), "{found}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Thousands of questions from one loop.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -131,4 +131,60 @@ fn a_signal_ends_the_tool_with_what_it_has_found() {
     assert!((1..1000).contains(&found.lines().count()), "{found}");
     let errors = text(&output.stderr);
     assert!(errors.contains("answered ") && errors.contains("ended by a signal"), "{errors}");
+}
+
+#[test]
+fn every_backend_asks_over_both_transports() {
+    let server = Server::start(good, good, 50);
+    let folder = Folder::new("lookup");
+    let path = file(&folder, 300);
+    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+        for more in [&[][..], &["+tcp"]] {
+            let output = command(&[&[server.word().as_str(), "-f", &path][..], more].concat())
+                .env("REACTOR_BACKEND", backend)
+                .output()
+                .expect("it runs");
+            let found = expect(0, &output);
+            assert_eq!(found.matches("\tNOERROR\t").count(), 300, "{backend} {more:?}");
+        }
+    }
+}
+
+/// Waits until the server is asked nothing more.
+fn wait_for_rest(server: &Server) -> usize {
+    let count = || server.asked.lock().expect("no thread panics").len();
+    let (mut last, mut since) = (count(), Instant::now());
+    testkit::wait_until("a rest", || {
+        if count() != last {
+            (last, since) = (count(), Instant::now());
+        }
+        last > 0 && since.elapsed() > Duration::from_secs(1)
+    });
+    last
+}
+
+/// With 3,000 questions, everything is asked before standard output is full. With 20,000, it is not.
+#[test]
+fn a_slow_output_pauses_the_questions_and_takes_no_time() {
+    for count in [3000, 20_000] {
+        let server = Server::start(good, silent, 1);
+        let folder = Folder::new("lookup");
+        let mut child = command(&[&server.word(), "-f", &file(&folder, count)])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let asked = wait_for_rest(&server);
+        assert!(asked <= 15_000, "{asked} of {count}");
+        let before = testkit::process::cpu_nanoseconds(child.id()).expect("it runs");
+        std::thread::sleep(Duration::from_secs(1));
+        let used = testkit::process::cpu_nanoseconds(child.id()).expect("it runs") - before;
+        assert!(used < 200_000_000, "{used} ns in a second of {count}");
+        let mut found = String::new();
+        let mut output = child.stdout.take().expect("it is piped");
+        output.read_to_string(&mut found).expect("it is text");
+        assert_eq!(found.lines().count(), count);
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
 }

@@ -28,7 +28,12 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server. A connection is ended after `answers_max` answers.
     pub(super) fn start(udp: Behaviour, tcp: Behaviour, answers_max: usize) -> Self {
-        let (listener, socket) = listen();
+        Self::start_on("127.0.0.1", udp, tcp, answers_max)
+    }
+
+    /// Starts a server on another IP address of this host.
+    pub(super) fn start_on(host: &str, udp: Behaviour, tcp: Behaviour, answers_max: usize) -> Self {
+        let (listener, socket) = listen(host);
         let address = socket.local_addr().expect("it is bound");
         let (asked, is_over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         socket.set_read_timeout(Some(LOOK)).expect("it is a socket");
@@ -84,10 +89,10 @@ impl Drop for Server {
     }
 }
 
-/// Returns sockets of both kinds with the same port.
-fn listen() -> (TcpListener, UdpSocket) {
+/// Returns sockets of both kinds with the same address.
+fn listen(host: &str) -> (TcpListener, UdpSocket) {
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let listener = TcpListener::bind((host, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         if let Ok(socket) = UdpSocket::bind(address) {
             return (listener, socket);
