@@ -7,8 +7,8 @@
 //! Hello, Socket ..., AllSockets  ────────────>  takes the sockets, makes its loops
 //!                     <───────────────────────  Ready
 //! accepts nothing more; Begin  ──────────────>  accepts
-//! Connection ...  ───────────────────────────>  goes on with it
-//!                     <───────────────────────  Taken or Refused, for each
+//! Connection ...  ───────────────────────────>  restores it
+//!                     <───────────────────────  Taken or Refused, for each; then goes on with it
 //! Done; finishes what has stayed, and ends
 //! ```
 //!
@@ -21,8 +21,8 @@
 //! Begin; closes what was refused, and ends  ─>  serves
 //! ```
 //!
-//! Whatever fails before the end, the old program goes on with what the new one has not taken. Each
-//! side checks that the other is the process that it expects, or of the same user.
+//! Whatever fails before the end, the old program goes on with what the new one has not taken. A signal
+//! to stop waits for the end, in both programs ([`conclusion`]). Each side checks that the other is the process that it expects, or of the same user.
 //!
 //! In each program, one loop talks to the other program: the only one, or that which watches over
 //! several. It asks the loops that serve, and they answer ([`order`]), so the number of loops and the
