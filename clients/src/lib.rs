@@ -16,6 +16,7 @@ pub mod http;
 pub mod kv_cli;
 pub mod load;
 pub mod lookup;
+pub mod net_watch;
 pub mod output;
 mod pipes;
 pub mod resolve;

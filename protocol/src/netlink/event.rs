@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::{Address, Link, Route};
+use super::{Address, Link, Presence, Route};
 
 /// What happened to one link, address or route.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,9 @@ pub enum Change<T> {
     Repeated(T),
     /// It is no longer there.
     Removed(T),
+    /// The kernel says that it is no longer there, but it was not known: it was never announced, as an IPv6
+    /// address that is still being checked, or it was a part of something, as one of several next hops.
+    Unannounced(T),
 }
 
 impl<T> Change<T> {
@@ -29,7 +32,8 @@ impl<T> Change<T> {
             Self::Added(it)
             | Self::Changed { now: it, .. }
             | Self::Repeated(it)
-            | Self::Removed(it) => it,
+            | Self::Removed(it)
+            | Self::Unannounced(it) => it,
         }
     }
 }
@@ -43,6 +47,9 @@ pub enum Event<'a> {
     Address(Change<Address<'a>>),
     /// A route has changed.
     Route(Change<Route<'a>>),
+    /// What a link takes part in has changed: a message of another family than that of links, such as one
+    /// about the port of a bridge (`AF_BRIDGE`). It is passed on, and no part of the state.
+    Part(Link<'a>, Presence),
     /// Everything that there was has been reported: the known state is that of the kernel. Changes
     /// follow. It comes once at the beginning, and after each [`Overrun`](Self::Overrun).
     Complete,

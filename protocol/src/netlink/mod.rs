@@ -41,7 +41,7 @@ pub use follower::{FollowError, FollowLimits, Follower, Next};
 pub use link::{Link, LinkFlags, OperationalState};
 pub use message::{Flags, MESSAGE_HEADER_SIZE, Message, MessageKind, Messages};
 pub use network::Network;
-pub use plan::{Selection, Topic};
+pub use plan::{Presence, Selection, Topic};
 pub use request::Request;
 pub use route::{Metric, NextHop, Route, RouteFlags, Scope, Table};
 

@@ -58,8 +58,10 @@ impl Topic {
 
 /// Whether something is there or was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub enum Presence {
+    /// It is there.
     Here,
+    /// It was removed.
     Gone,
 }
 

@@ -34,6 +34,7 @@ impl Told {
                 self.completions += 1;
             }
             Event::Overrun => self.overruns += 1,
+            Event::Part(..) => {}
             Event::Ended(reason) => panic!("{reason}"),
         }
     }
@@ -55,6 +56,7 @@ impl Told {
                 assert!(known.is_some());
                 self.entries.remove(&key);
             }
+            Change::Unannounced(_) => assert_eq!(known, None),
         }
     }
 }
@@ -209,6 +211,7 @@ fn a_route_that_replaces_another_one_is_a_change() {
                 Event::Route(Change::Added(_)) => "added".to_owned(),
                 Event::Route(Change::Removed(_)) => "removed".to_owned(),
                 Event::Route(Change::Repeated(_)) => "repeated".to_owned(),
+                Event::Route(Change::Unannounced(_)) => "unannounced".to_owned(),
                 other => format!("{other:?}"),
             });
         };
@@ -222,7 +225,9 @@ fn a_route_that_replaces_another_one_is_a_change() {
     tell(&mut follower, &message(24, 0, 0, 0, &route(1, 5, 1)));
     tell(&mut follower, &message(24, 0x100, 0, 0, &route(1, 5, 2)));
     tell(&mut follower, &message(25, 0, 0, 0, &route(1, 5, 2)));
-    let expected = ["Complete", "added", "repeated", "changed [\"output\"]", "removed"];
+    tell(&mut follower, &message(25, 0, 0, 0, &route(1, 5, 2)));
+    let expected =
+        ["Complete", "added", "repeated", "changed [\"output\"]", "removed", "unannounced"];
     assert_eq!(seen, expected);
     // A second route of the same place may be an addition or not: the kernel is asked.
     assert_eq!(follower.next(now), Next::Read);

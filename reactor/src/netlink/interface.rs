@@ -112,7 +112,10 @@ impl Interface {
         call: &mut impl FnMut(InterfaceEvent<'_>),
     ) {
         match event {
-            Event::Link(Change::Repeated(_)) | Event::Route(_) | Event::Overrun => {}
+            Event::Link(Change::Repeated(_) | Change::Unannounced(_))
+            | Event::Route(_)
+            | Event::Part(..)
+            | Event::Overrun => {}
             Event::Link(change) => {
                 let link = change.subject();
                 let is_removed = matches!(change, Change::Removed(_));

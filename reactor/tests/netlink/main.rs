@@ -38,6 +38,7 @@ impl Seen {
             Event::Link(change) => self.tell(change, ip::link_line),
             Event::Address(change) => self.tell(change, ip::address_line),
             Event::Route(change) => self.tell(change, ip::route_line),
+            Event::Part(..) => {}
             Event::Overrun => self.overruns += 1,
             Event::Complete => self.completions += 1,
             Event::Ended(reason) => self.ends.push(reason.to_string()),
@@ -60,6 +61,9 @@ impl Seen {
                 assert_eq!(self.told.remove(&identity), Some(line));
                 let (identity, line) = entry(now);
                 self.told.insert(identity, line);
+            }
+            Change::Unannounced(it) => {
+                assert_eq!(self.told.get(&entry(it).0), None);
             }
             Change::Repeated(it) => {
                 let (identity, line) = entry(it);

@@ -71,12 +71,17 @@ fn event_of<'a>(topic: Topic, before: Option<&'a [u8]>, now: &'a [u8]) -> Option
     })
 }
 
-/// Returns the event of something that was removed.
-fn removal_of(topic: Topic, last: &[u8]) -> Option<Event<'_>> {
+/// Makes a change of something that is gone.
+const fn end<T>(it: T, is_known: bool) -> Change<T> {
+    if is_known { Change::Removed(it) } else { Change::Unannounced(it) }
+}
+
+/// Returns the event of something that is gone, as `last` describes it.
+fn end_of(topic: Topic, last: &[u8], is_known: bool) -> Option<Event<'_>> {
     Some(match topic {
-        Topic::Links => Event::Link(Change::Removed(Link::parse(last).ok()?)),
-        Topic::Addresses => Event::Address(Change::Removed(Address::parse(last).ok().flatten()?)),
-        Topic::Routes => Event::Route(Change::Removed(Route::parse(last).ok().flatten()?)),
+        Topic::Links => Event::Link(end(Link::parse(last).ok()?, is_known)),
+        Topic::Addresses => Event::Address(end(Address::parse(last).ok().flatten()?, is_known)),
+        Topic::Routes => Event::Route(end(Route::parse(last).ok().flatten()?, is_known)),
     })
 }
 
@@ -147,7 +152,12 @@ impl Follower {
             // The dump, which begins later, has it.
             return Ok(());
         }
-        let Some(subject) = subject_of(topic, message.body)? else { return Ok(()) };
+        let Some(subject) = subject_of(topic, message.body)? else {
+            if topic == Topic::Links {
+                call(Event::Part(Link::parse(message.body)?, presence), &self.network);
+            }
+            return Ok(());
+        };
         match presence {
             Presence::Here => self.arrive(topic, subject, message, now, call),
             Presence::Gone => self.leave(topic, &subject, message.body, now, call),
@@ -199,12 +209,13 @@ impl Follower {
         now: Instant,
         call: &mut impl FnMut(Event<'_>, &Network),
     ) {
-        if self.network.get(key).is_some() || *place_size == key.len() {
-            self.remove(topic, key, Some(body), call);
-        } else if self.network.after(&key[..*place_size]).next().is_some() {
+        if self.network.get(key).is_none()
+            && self.network.after(&key[..*place_size]).next().is_some()
+        {
             // It was one next hop of several.
             self.doubt_routes(now);
         }
+        self.remove(topic, key, Some(body), call);
         if topic != Topic::Routes {
             self.doubt_routes(now);
         }
@@ -218,8 +229,9 @@ impl Follower {
         last: Option<&[u8]>,
         call: &mut impl FnMut(Event<'_>, &Network),
     ) {
-        let Some(known) = self.forget(topic, key) else { return };
-        if let Some(event) = removal_of(topic, last.unwrap_or(&known.body)) {
+        let known = self.forget(topic, key);
+        let Some(body) = last.or(known.as_ref().map(|it| &*it.body)) else { return };
+        if let Some(event) = end_of(topic, body, known.is_some()) {
             call(event, &self.network);
         }
     }

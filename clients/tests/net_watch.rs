@@ -1,0 +1,288 @@
+//! The tool that watches the network prints what `ip` prints, in network namespaces.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::tools::run;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reactor::{BACKEND_VARIABLE, BackendKind};
+use serde_json::Value;
+use testkit::{Folder, PATIENCE, in_namespace, wait_until};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_net-watch");
+
+/// Runs `ip` with some arguments.
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("it runs");
+    assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// Returns what `ip` prints with some arguments.
+fn ip_says(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("it runs");
+    assert!(output.status.success(), "ip {arguments}: {}", output.status);
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+/// A program that watches, and writes what it sees to a file.
+struct Watcher {
+    child: Child,
+    file: std::path::PathBuf,
+}
+
+impl Watcher {
+    fn start(command: &mut Command, file: &Path) -> Self {
+        let output = std::fs::File::create(file).expect("it can be made");
+        let child = command.stdin(Stdio::null()).stdout(output).spawn().expect("it starts");
+        Self { child, file: file.to_owned() }
+    }
+
+    fn read(&self) -> String {
+        std::fs::read_to_string(&self.file).expect("it is text")
+    }
+
+    /// Ends the program, and returns its exit code.
+    fn stop(&mut self) -> Option<i32> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("it is small"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        wait_until("it ends", || self.child.try_wait().expect("it is a child").is_some());
+        self.child.wait().expect("it has ended").code()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Makes changes until both watchers have seen one, so that none is missed by one of them.
+fn wait_for_both(one: &Watcher, other: &Watcher) {
+    ip("link add first type bridge");
+    let mut mtu = 1400;
+    wait_until("both watch", || {
+        mtu += 1;
+        ip(&format!("link set first mtu {mtu}"));
+        one.read().contains("first") && other.read().contains("first")
+    });
+    ip("link set first alias begin");
+    ip("link del first");
+}
+
+/// Returns what was printed after the first link was removed.
+fn comparable(text: &str) -> Vec<String> {
+    let lines =
+        text.lines().skip_while(|line| !line.starts_with("Deleted") || !line.contains("first"));
+    // The link's address is on the next line.
+    lines.skip(2).map(str::to_owned).collect()
+}
+
+/// Returns whether `few` are among `all`, in this order, and the others are lines of routes.
+fn is_among(few: &[String], all: &[String]) -> bool {
+    let mut few = few.iter().peekable();
+    let is_expected = |line: &String| few.next_if(|it| *it == line).is_some() || is_route(line);
+    let are_expected = all.iter().all(is_expected);
+    are_expected && few.next().is_none()
+}
+
+fn is_route(line: &str) -> bool {
+    line.contains(" proto ") || line.contains(" via ") || line.contains(" metric ")
+}
+
+const STEPS: [&str; 32] = [
+    "link add b0 type bridge",
+    "link add v0 type veth peer name v1",
+    "link set v0 up",
+    "link set v1 up",
+    "link set v0 mtu 1400",
+    "link set v0 master b0",
+    "link set b0 up",
+    "link set v0 nomaster",
+    "addr add 10.1.0.1/24 brd + dev v1",
+    "addr add 10.1.0.3/24 dev v1",
+    "addr add 10.2.0.1 peer 10.2.0.2/32 dev v1",
+    "addr add 10.3.0.1/24 dev v1 label v1:x scope link metric 7",
+    "addr add fd00::1/64 dev v1 nodad",
+    "addr add fd00::9/64 dev v1 nodad valid_lft 4000000 preferred_lft 0",
+    "route add 10.9.0.0/16 via 10.1.0.2",
+    "route replace 10.9.0.0/16 via 10.1.0.3 proto static metric 0 src 10.1.0.1",
+    "route add 10.8.0.0/16 nexthop via 10.1.0.2 nexthop via 10.1.0.3 weight 3",
+    "route add blackhole 10.7.0.0/16 table 77 metric 5",
+    "route add unreachable 10.6.0.0/16 tos 0x10",
+    "route add 10.5.0.0/16 via inet6 fd00::2 dev v1 onlink",
+    "route add default via 10.1.0.2 mtu lock 1400 advmss 1300 rto_min 2s",
+    "-6 route add fd01::/64 via fd00::2 pref high",
+    "-6 route add fd02::/64 via fd00::2 expires 4000",
+    "-6 route add prohibit fd03::/64",
+    "route del 10.8.0.0/16",
+    "link set v1 alias watched",
+    "link property add dev v1 altname other",
+    "link set v1 group 5",
+    "link set v1 txqueuelen 77",
+    "link set v0 down",
+    "link set v0 name v9",
+    "link del b0",
+];
+
+#[test]
+fn changes_are_printed_as_ip_monitor_prints_them() {
+    if !in_namespace("changes_are_printed_as_ip_monitor_prints_them", "ip link set lo up") {
+        return;
+    }
+    let folder = Folder::new("net-watch");
+    let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
+    let objects = ["link", "address", "route"];
+    let mut ours = Watcher::start(Command::new(TOOL).args(objects), &ours);
+    let mut theirs = Watcher::start(Command::new("ip").arg("monitor").args(objects), &theirs);
+    wait_for_both(&ours, &theirs);
+    let mut is_strict = true;
+    for step in STEPS {
+        ip(step);
+        // The kernel does not tell what happens to routes then, and `ip monitor` does not look.
+        let is_silent = step.contains("down") || step.contains("del b0");
+        if is_silent {
+            is_strict = false;
+        }
+        let same = || {
+            let (ours, theirs) = (comparable(&ours.read()), comparable(&theirs.read()));
+            if is_strict { ours == theirs } else { is_among(&theirs, &ours) }
+        };
+        let start = Instant::now();
+        while !same() {
+            std::thread::sleep(Duration::from_millis(20));
+            if start.elapsed() > PATIENCE {
+                let (ours, theirs) = (comparable(&ours.read()), comparable(&theirs.read()));
+                let at = ours.iter().zip(&theirs).position(|(a, b)| a != b);
+                let at = at.unwrap_or(ours.len().min(theirs.len()));
+                let rest = |it: &[String]| it[at..].join("\n");
+                assert_eq!(rest(&ours), rest(&theirs), "after {step}");
+            }
+        }
+    }
+    let text = comparable(&theirs.read()).len();
+    assert!(text > 60, "{text} lines");
+    assert_eq!(ours.stop(), Some(0));
+    theirs.stop();
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("it is JSON"));
+    lines.collect()
+}
+
+#[test]
+fn the_state_is_printed_in_the_fields_of_ip() {
+    if !in_namespace("the_state_is_printed_in_the_fields_of_ip", "ip link set lo up") {
+        return;
+    }
+    for step in STEPS.iter().filter(|it| !it.contains("down") && !it.contains("del")) {
+        ip(step);
+    }
+    ip("link add link v1 name v1.7 type macvlan");
+    // Addresses that were made with the links are checked for a second.
+    wait_until("the addresses are checked", || !ip_says("-j addr").contains("tentative"));
+    for kind in BackendKind::ALL {
+        let once = |object: &str| {
+            let mut command = Command::new(TOOL);
+            command.args([object, "--once", "--json"]).env(BACKEND_VARIABLE, kind.to_string());
+            let output = testkit::process::run(&mut command, b"");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            objects(&String::from_utf8(output.stdout).expect("it is text"))
+        };
+        let theirs: Vec<Value> = serde_json::from_str(&ip_says("-j link")).expect("it is JSON");
+        assert_eq!(sorted(once("link")), sorted(theirs));
+        let interfaces: Vec<Value> = serde_json::from_str(&ip_says("-j addr")).expect("it is JSON");
+        let mut theirs = Vec::new();
+        for interface in interfaces {
+            for address in interface["addr_info"].as_array().expect("it is a list") {
+                let mut address = address.clone();
+                address["index"] = interface["ifindex"].clone();
+                address["dev"] = interface["ifname"].clone();
+                theirs.push(without_times(address));
+            }
+        }
+        let ours = once("address").into_iter().map(without_times).collect();
+        assert_eq!(sorted(ours), sorted(theirs));
+        let mut theirs: Vec<Value> =
+            serde_json::from_str(&ip_says("-j route show table all")).expect("it is JSON");
+        let of_six: Vec<Value> =
+            serde_json::from_str(&ip_says("-j -6 route show table all")).expect("it is JSON");
+        if !theirs.iter().any(|it| it["dst"] == "fd01::/64") {
+            theirs.extend(of_six);
+        }
+        let theirs = theirs.into_iter().map(without_times).collect();
+        let ours = once("route").into_iter().map(without_times).collect();
+        assert_eq!(sorted(ours), sorted(theirs));
+    }
+}
+
+/// Removes the times that run.
+fn without_times(mut value: Value) -> Value {
+    for key in ["valid_life_time", "preferred_life_time", "expires"] {
+        if value[key].as_u64().is_some_and(|it| it != u64::from(u32::MAX) && it != 0) {
+            value[key] = Value::from("some time");
+        }
+    }
+    let object = value.as_object_mut().expect("it is an object");
+    object.retain(|_, value| !value.is_null() || value.as_str().is_some());
+    value
+}
+
+fn sorted(values: Vec<Value>) -> Vec<String> {
+    let mut lines: Vec<String> = values.iter().map(ToString::to_string).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_present_state_comes_first_if_asked() {
+    if !in_namespace("the_present_state_comes_first_if_asked", "ip link set lo up") {
+        return;
+    }
+    let folder = Folder::new("net-watch");
+    let file = folder.path().join("ours");
+    let mut command = Command::new(TOOL);
+    command.args(["link", "--present", "--json", "--receive-buffer", "4096"]);
+    let mut watcher = Watcher::start(&mut command, &file);
+    wait_until("it prints the state", || !watcher.read().is_empty());
+    ip("link add b0 type bridge");
+    ip("link del b0");
+    wait_until("it prints changes", || watcher.read().contains("\"deleted\":true"));
+    assert_eq!(watcher.stop(), Some(0));
+    let all = objects(&watcher.read());
+    assert_eq!(all[0]["ifname"], "lo");
+    assert_eq!(all[1]["ifname"], "b0");
+    let last = all.last().expect("there are some");
+    assert_eq!((&last["deleted"], &last["ifname"]), (&Value::from(true), &Value::from("b0")));
+}
+
+#[test]
+fn help_says_what_it_does_and_wrong_arguments_are_refused() {
+    let help = run(TOOL, &["--help"], b"");
+    assert!(help.status.success());
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    for word in ["--once", "--json", "--present", "--receive-buffer", "link", "Exit codes"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let wrong = run(TOOL, &["neighbours"], b"");
+    assert_eq!(wrong.status.code(), Some(2));
+    let both = run(TOOL, &["--once", "--present"], b"");
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn a_closed_output_ends_it_without_a_word() {
+    // It is closed before the tool begins.
+    let (reader, writer) = std::io::pipe().expect("there are descriptors");
+    drop(reader);
+    let mut command = Command::new(TOOL);
+    command.arg("--once").stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    let output = command.spawn().expect("it starts").wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
