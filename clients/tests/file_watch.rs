@@ -225,3 +225,31 @@ fn what_cannot_be_watched_or_run_is_named() {
     assert_eq!(code, Some(1));
     assert!(error.contains("directories are watched, of at most 1"), "{error}");
 }
+
+#[test]
+fn the_limit_of_the_kernel_is_named_with_what_to_do_about_it() {
+    if !has_peer("unshare") {
+        return;
+    }
+    let folder = Folder::new("enospc");
+    for name in ["a", "b", "c"] {
+        fs::create_dir(folder.path().join(name)).expect("it is writable");
+    }
+    // The limit of a user namespace is one of its own.
+    let limited = |program: &str| {
+        let script = format!("echo 2 > /proc/sys/user/max_inotify_watches && {program}");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", &script]);
+        command.current_dir(folder.path()).output().expect("unshare is there")
+    };
+    if !limited("true").status.success() {
+        testkit::skip("no user namespace with a limit of its own can be made here");
+        return;
+    }
+    let output = limited(&format!("exec timeout 60 {TOOL} ."));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for part in ["file-watch: cannot watch ./", "fs.inotify.max_user_watches", "this watch has 2"] {
+        assert!(error.contains(part), "{part:?} is missing: {error}");
+    }
+}

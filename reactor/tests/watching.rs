@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::turn_until;
 use reactor::sim::Sim;
 use reactor::watch::{
-    Change, Delivery, FileOptions, FileWatch, Notice, TreeOptions, TreeWatch, What,
+    Change, Delivery, FileOptions, FileWatch, Links, Notice, TreeOptions, TreeWatch, What,
 };
 use reactor::{BackendKind, LoopLimits, Reactor};
 use testkit::Folder;
@@ -269,6 +269,29 @@ fn a_directory_that_is_removed_and_made_again_is_watched_again() {
     fs::write(root.join("deep/file"), "").expect("it is writable");
     let expected = find(&root);
     turn_until(&mut reactor, |reactor| reactor.app.names == expected);
+}
+
+#[test]
+fn links_are_followed_only_if_that_is_asked_for_and_never_in_circles() {
+    let (folder, elsewhere) = (Folder::new("follow"), Folder::new("followed"));
+    let path = |name: &str| folder.path().join(name);
+    symlink(elsewhere.path(), path("link")).expect("it is writable");
+    fs::create_dir(path("real")).expect("it is writable");
+    symlink("..", path("real/up")).expect("it is writable");
+    for links in [Links::Kept, Links::Followed] {
+        let mut reactor = reactor(BackendKind::Epoll);
+        watch(&mut reactor, folder.path(), TreeOptions { links, ..TreeOptions::DEFAULT });
+        fs::write(elsewhere.path().join("file"), "").expect("it is writable");
+        fs::write(path("last"), "").expect("it is writable");
+        turn_until(&mut reactor, |reactor| {
+            reactor.app.changes.iter().any(|change| change.path == path("last"))
+        });
+        let told = reactor.app.told(folder.path());
+        let is_followed = told.iter().any(|(path, _)| path == "link/file");
+        assert_eq!(is_followed, links == Links::Followed, "{told:?}");
+        fs::remove_file(elsewhere.path().join("file")).expect("it is there");
+        fs::remove_file(path("last")).expect("it is there");
+    }
 }
 
 #[test]
