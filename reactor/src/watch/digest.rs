@@ -1,218 +1,190 @@
 //! What differs in the end, after any number of steps.
+//!
+//! Steps say where to look, and what is reported follows from two states: the names that the application
+//! knows, and those that exist. Each change is applied to the first at once, so it is right whatever was
+//! reported before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::change::{Change, FileKind, What};
+use super::change::{Change, What};
 use super::mark::{Difference, Mark};
-use super::tree::Changed;
+use super::tree::{Changed, Tree};
 
-/// A name to which something has happened.
-#[derive(Debug)]
+/// What has happened to a name.
+#[derive(Clone, Debug, Default)]
 struct Touched {
-    /// What it has led to at first.
-    before: Option<Mark>,
-    /// What it leads to now.
-    now: Option<Mark>,
-    /// From where that was moved, of the names at first.
-    from: Option<PathBuf>,
-    /// Whether it was removed or moved away at some time, so that this is another one, even if the file
-    /// system has used its number again.
+    /// Whether it leads to another file than before, even if that has the same number.
     is_another: bool,
-    /// Whether the content or the metadata have changed.
     is_modified: bool,
     has_attributes: bool,
+    /// From where it was moved.
+    from: Option<PathBuf>,
 }
 
 /// The names to which something has happened since the last report.
 #[derive(Debug, Default)]
 pub(super) struct Digest {
     touched: BTreeMap<PathBuf, Touched>,
+    /// The names that the application knows.
+    told: BTreeMap<PathBuf, Mark>,
 }
 
 impl Digest {
+    /// Takes the names that exist at the start for known.
+    pub(super) fn begin(&mut self, tree: &Tree) {
+        self.touched.clear();
+        self.told = tree.all_marks().into_iter().collect();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.touched.len()
     }
 
     /// Adds a step.
     pub(super) fn add(&mut self, changed: Changed) {
-        let Changed { path, what, before, now } = changed;
-        let mut origin = None;
-        match &what {
-            What::Moved { from } => {
-                origin = self.leave(from, now);
-                self.forget_below(&path);
-                self.rename_below(from, &path);
-            }
-            // A name that appears replaces what was there.
-            What::Removed | What::MovedOut | What::Created | What::MovedIn => {
-                self.forget_below(&path);
-            }
-            _ => {}
+        let mut moved = Touched { is_another: true, ..Touched::default() };
+        if let What::Moved { from } = &changed.what {
+            let left = self.touched.entry(from.clone()).or_default();
+            let before = std::mem::replace(left, moved.clone());
+            // A name that was moved twice comes from where it was at first.
+            let origin = before.from.clone().unwrap_or_else(|| from.clone());
+            moved = Touched { is_another: true, from: Some(origin), ..before };
         }
-        let name = path.clone();
-        let touched = self.touched.entry(path).or_insert(Touched {
-            before,
-            now,
-            from: None,
-            is_another: false,
-            is_modified: false,
-            has_attributes: false,
-        });
-        touched.now = now;
-        match what {
+        let touched = self.touched.entry(changed.path).or_default();
+        match changed.what {
+            What::Moved { .. } | What::Created | What::MovedIn | What::MovedOut | What::Removed => {
+                *touched = moved;
+            }
             What::Modified => touched.is_modified = true,
             What::Attributes => touched.has_attributes = true,
-            What::Moved { .. } => {
-                let is_back = origin.as_ref().is_some_and(|origin| *origin == name);
-                touched.is_another = !is_back;
-                touched.from = origin.filter(|_| !is_back);
-            }
-            What::Created | What::MovedIn | What::MovedOut | What::Removed => {
-                touched.from = None;
-                touched.is_another = true;
-            }
             What::Written | What::Opened | What::Read | What::Closed => {}
         }
     }
 
-    /// Records that what a name leads to has left it. Returns the name that it had at first.
-    fn leave(&mut self, from: &Path, mark: Option<Mark>) -> Option<PathBuf> {
-        let touched = self.touched.entry(from.to_owned()).or_insert(Touched {
-            before: mark,
-            now: mark,
-            from: Some(from.to_owned()),
-            is_another: false,
-            is_modified: false,
-            has_attributes: false,
-        });
-        touched.now = None;
-        let is_as_before = !touched.is_another && touched.before.is_some();
-        touched.is_another = true;
-        touched.from.take().or_else(|| is_as_before.then(|| from.to_owned()))
-    }
-
-    /// What was below a name is below another one now.
-    fn rename_below(&mut self, from: &Path, to: &Path) {
-        for path in self.below(from) {
-            if let (Some(touched), Ok(rest)) = (self.touched.remove(&path), path.strip_prefix(from))
-            {
-                self.touched.insert(to.join(rest), touched);
-            }
-        }
-    }
-
-    /// A directory was removed with what is in it.
-    fn forget_below(&mut self, path: &Path) {
-        for path in self.below(path) {
-            self.touched.remove(&path);
-        }
-    }
-
-    /// Returns the names below a directory: they follow it, since paths are sorted part by part.
-    fn below(&self, path: &Path) -> Vec<PathBuf> {
-        let all = self.touched.range(path.to_owned()..).skip_while(|(it, _)| *it == path);
-        let below = all.take_while(|(it, _)| it.starts_with(path));
-        below.map(|(path, _)| path.clone()).collect()
-    }
-
-    /// Returns what differs, sorted by path, and begins anew. A directory comes before what is in it.
-    /// `known_below` returns the names that are known below a directory.
-    pub(super) fn take(
-        &mut self,
-        known_below: impl Fn(&Path) -> Vec<(PathBuf, FileKind)>,
-    ) -> Vec<Change> {
+    /// Returns what differs, and begins anew. What is gone comes last; the rest is sorted by path, so a
+    /// directory comes before what is in it.
+    pub(super) fn take(&mut self, tree: &Tree) -> Vec<Change> {
         let touched = std::mem::take(&mut self.touched);
-        let is_gone = |path: &PathBuf| touched.get(path).is_some_and(|it| it.now.is_none());
-        // A name below one that is new itself has another path before that is told.
-        let is_in_place = |path: &PathBuf| {
-            let mut above = path.ancestors().skip(1).filter_map(|above| touched.get(above));
-            above.all(|it| it.before.is_some() && !it.is_another)
-        };
-        let moves = touched.iter().filter_map(|(path, it)| match (it.before, it.now, &it.from) {
-            (None, Some(_), Some(from)) if is_gone(from) && is_in_place(from) => Some((path, from)),
-            _ => None,
-        });
-        let moved_to: BTreeMap<&PathBuf, &PathBuf> = moves.collect();
-        let moved_from: BTreeSet<&PathBuf> = moved_to.values().copied().collect();
-        let (mut changes, mut told, mut removed) = (Vec::new(), None, None);
-        let mut untold = moved_from.clone();
-        let is_below = |path: &PathBuf, directory: Option<&PathBuf>| {
-            directory.is_some_and(|directory| path.starts_with(directory))
-        };
+        let mut changes = Vec::new();
         for (path, it) in &touched {
-            if is_below(path, told) {
-                continue;
-            }
-            // What was in a directory that was removed went with it.
-            let before = it.before.filter(|_| !is_below(path, removed));
-            let mut push = |what, mark: Mark| {
-                changes.push(Change { path: path.clone(), kind: mark.kind, what });
-            };
-            let is_new = match (before, it.now) {
-                (None, Some(now)) => match moved_to.get(path) {
-                    Some(from) => {
-                        untold.remove(from);
-                        push(What::Moved { from: (*from).clone() }, now);
-                        if it.is_modified {
-                            push(What::Modified, now);
-                        }
-                        false
-                    }
-                    None => true,
-                },
-                (Some(before), Some(now))
-                    if (it.is_another || !now.is_same_file(&before))
-                        && (now.is_directory() || before.is_directory()) =>
-                {
-                    push(What::Removed, before);
-                    removed = Some(path);
-                    true
-                }
-                (Some(before), Some(now)) => {
-                    if let Some(what) = it.difference(&before, &now) {
-                        push(what, now);
-                    }
-                    false
-                }
-                (Some(before), None) => {
-                    if !moved_from.contains(path) {
-                        push(What::Removed, before);
-                        removed = Some(path);
-                    }
-                    false
-                }
-                (None, None) => false,
-            };
-            if let Some(now) = it.now.filter(|_| is_new) {
-                push(What::Created, now);
-                if it.from.is_some() && now.is_directory() {
-                    // It came with what is in it, which no step has told.
-                    let created = |(path, kind)| Change { path, kind, what: What::Created };
-                    changes.extend(known_below(path).into_iter().map(created));
-                    told = Some(path);
-                }
+            if let Some(now) = tree.mark_of(path) {
+                self.compare(path, now, it, tree, &mut changes);
             }
         }
-        // These are in a directory that was told with what is in it.
-        for from in untold {
-            if let Some(mark) = touched.get(from).and_then(|it| it.before) {
-                changes.push(Change { path: from.clone(), kind: mark.kind, what: What::Removed });
+        for path in touched.keys() {
+            if let Some(before) = self.told.get(path).copied()
+                && tree.mark_of(path).is_none()
+            {
+                self.remove(path, before, &mut changes);
             }
         }
         changes
     }
-}
 
-impl Touched {
-    /// Returns what has happened to a name that leads to something before and after.
-    fn difference(&self, before: &Mark, now: &Mark) -> Option<What> {
-        match now.difference(before) {
-            Difference::Identity | Difference::Content => Some(What::Modified),
-            _ if self.is_modified || self.is_another => Some(What::Modified),
-            Difference::Attributes => Some(What::Attributes),
-            Difference::None => self.has_attributes.then_some(What::Attributes),
+    /// Reports what has happened to a name that exists.
+    fn compare(
+        &mut self,
+        path: &Path,
+        now: Mark,
+        it: &Touched,
+        tree: &Tree,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(before) = self.told.get(path).copied() else {
+            match &it.from {
+                Some(from) if self.is_moved(from, &now, tree) => {
+                    self.rename(path, from, now, it, tree, changes);
+                }
+                _ => self.create(path, now, tree, changes),
+            }
+            return;
+        };
+        let is_another = it.is_another || !now.is_same_file(&before);
+        if is_another && (now.is_directory() || before.is_directory()) {
+            self.remove(path, before, changes);
+            self.create(path, now, tree, changes);
+            return;
         }
+        let what = match now.difference(&before) {
+            Difference::Identity | Difference::Content => What::Modified,
+            _ if it.is_modified || is_another => What::Modified,
+            Difference::Attributes => What::Attributes,
+            Difference::None if it.has_attributes => What::Attributes,
+            Difference::None => return,
+        };
+        self.tell(path, now, what, changes);
+    }
+
+    /// Returns whether a name that the application knows is gone, and led to this file.
+    fn is_moved(&self, from: &Path, now: &Mark, tree: &Tree) -> bool {
+        let known = self.told.get(from);
+        known.is_some_and(|mark| mark.is_same_file(now)) && tree.mark_of(from).is_none()
+    }
+
+    fn rename(
+        &mut self,
+        path: &Path,
+        from: &Path,
+        now: Mark,
+        it: &Touched,
+        tree: &Tree,
+        changes: &mut Vec<Change>,
+    ) {
+        let before = self.told.get(from).copied().unwrap_or(now);
+        for name in self.names_of(from) {
+            if let (Some(mark), Ok(rest)) = (self.told.remove(&name), name.strip_prefix(from)) {
+                // Joining nothing would append a slash.
+                let to =
+                    if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) };
+                self.told.insert(to, mark);
+            }
+        }
+        self.tell(path, now, What::Moved { from: from.to_owned() }, changes);
+        if it.is_modified || now.difference(&before) == Difference::Content {
+            self.tell(path, now, What::Modified, changes);
+        }
+        // What has happened in it under its names before.
+        let known: BTreeMap<PathBuf, Mark> = tree.known_below(path).into_iter().collect();
+        for (name, mark) in &known {
+            self.compare(name, *mark, &Touched::default(), tree, changes);
+        }
+        for name in self.names_of(path).into_iter().filter(|name| name != path) {
+            if let Some(before) = self.told.get(&name).copied()
+                && !known.contains_key(&name)
+            {
+                self.remove(&name, before, changes);
+            }
+        }
+    }
+
+    /// Reports a name that is new, and what is below it.
+    fn create(&mut self, path: &Path, now: Mark, tree: &Tree, changes: &mut Vec<Change>) {
+        self.tell(path, now, What::Created, changes);
+        if now.is_directory() {
+            for (name, mark) in tree.known_below(path) {
+                self.tell(&name, mark, What::Created, changes);
+            }
+        }
+    }
+
+    /// Reports a name that is gone, with what is below it.
+    fn remove(&mut self, path: &Path, before: Mark, changes: &mut Vec<Change>) {
+        for name in self.names_of(path) {
+            self.told.remove(&name);
+        }
+        changes.push(Change { path: path.to_owned(), kind: before.kind, what: What::Removed });
+    }
+
+    fn tell(&mut self, path: &Path, now: Mark, what: What, changes: &mut Vec<Change>) {
+        self.told.insert(path.to_owned(), now);
+        changes.push(Change { path: path.to_owned(), kind: now.kind, what });
+    }
+
+    /// Returns a name that the application knows, and those below it: they follow it, since paths are
+    /// sorted part by part.
+    fn names_of(&self, path: &Path) -> Vec<PathBuf> {
+        let all = self.told.range(path.to_owned()..).take_while(|(it, _)| it.starts_with(path));
+        all.map(|(path, _)| path.clone()).collect()
     }
 }

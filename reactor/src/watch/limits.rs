@@ -29,7 +29,7 @@ pub enum Delivery {
     Each,
     /// What differs in the end, once it has been quiet. A file that was replaced by another, as editors
     /// do, is [`Modified`](super::What::Modified); one that was created and removed again is not
-    /// reported. Changes are sorted by path.
+    /// reported. A directory is reported before what is in it.
     Settled {
         /// How long nothing must have happened.
         quiet: Duration,
@@ -66,7 +66,8 @@ pub struct TreeOptions {
     /// The most directories that are watched. Each takes about 1 KB of kernel memory. The kernel has a
     /// limit for each user besides (`fs.inotify.max_user_watches`).
     pub watches_max: usize,
-    /// The most names that are known. Each takes about 150 bytes.
+    /// The most names that are known. Each takes about 150 bytes, and twice that with
+    /// [`Delivery::Settled`].
     pub entries_max: usize,
     /// The most events that wait to be reported, and the most changes of a report. With more, the
     /// report is made early.

@@ -166,6 +166,11 @@ impl<F> Source<F> {
                     continue;
                 }
                 Step::Ready => {
+                    let is_settled = matches!(self.options.delivery, Delivery::Settled { .. });
+                    if is_settled && !self.options.existing {
+                        self.digest.begin(&self.tree);
+                        self.times = None;
+                    }
                     let (watches, entries) = (self.tree.watches(), self.tree.entries());
                     Notice::Ready { watches, entries }
                 }
@@ -182,7 +187,7 @@ impl<F> Source<F> {
             && self.is_due(first, last, cx.now())
         {
             self.times = None;
-            changes = self.digest.take(|path| self.tree.known_below(path));
+            changes = self.digest.take(&self.tree);
         }
         if !changes.is_empty() {
             (self.call)(Notice::Changes(changes), &mut cx.outside());

@@ -147,7 +147,7 @@ impl Watched {
         let found = find(&self.root);
         compare(&self.mirror, &found, "each change");
         assert_eq!(self.tree.entries(), found.len());
-        for change in self.digest.take(|path| self.tree.known_below(path)) {
+        for change in self.digest.take(&self.tree) {
             self.settled.apply(&change);
         }
         compare(&self.settled, &found, "what differs in the end");

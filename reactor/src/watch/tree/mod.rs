@@ -333,11 +333,23 @@ impl Tree {
         self.filter.as_ref().is_none_or(|filter| filter(path, kind))
     }
 
+    /// Returns all names that are known.
+    pub(super) fn all_marks(&self) -> Vec<(PathBuf, Mark)> {
+        self.marks_below(&self.roots.iter().copied().collect::<Vec<usize>>())
+    }
+
     /// Returns the names that are known below a directory.
-    pub(super) fn known_below(&self, path: &Path) -> Vec<(PathBuf, FileKind)> {
+    pub(super) fn known_below(&self, path: &Path) -> Vec<(PathBuf, Mark)> {
         let found = self.roots.iter().filter_map(|root| self.find(*root, path));
-        let marks = self.marks_below(&found.collect::<Vec<usize>>());
-        marks.into_iter().map(|(path, mark)| (path, mark.kind)).collect()
+        self.marks_below(&found.collect::<Vec<usize>>())
+    }
+
+    /// Returns what is known of a name.
+    pub(super) fn mark_of(&self, path: &Path) -> Option<Mark> {
+        let (directory, name) = (path.parent()?, path.file_name()?);
+        let folders = self.roots.iter().filter_map(|root| self.find(*root, directory));
+        let mut children = folders.filter_map(|id| self.folders[id].children.get(name));
+        children.next().map(|child| child.mark)
     }
 
     /// Returns what is known below directories. Each comes before what is in it.

@@ -101,6 +101,8 @@ impl Tree {
         // same number since.
         let is_doubtful = folder.watch.is_none() || is_deep && !self.is_starting;
         if is_doubtful && self.watch_again(id)? == Opened::Not {
+            // An event tells where it is, if it is not gone.
+            self.unread.insert(id);
             return Ok(());
         }
         let entries = match &self.folders[id].only {
