@@ -166,6 +166,36 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// Returns where the bytes of the TTLs of a section are in the message, except that of an OPT record,
+    /// whose bytes are none. So a cache can count them down in the bytes that it keeps.
+    ///
+    /// ```
+    /// use protocol::dns::{Builder, Header, Message, Record, Section};
+    ///
+    /// let record: Record = "example.org. 60 IN A 192.0.2.1".parse()?;
+    /// let mut builder = Builder::new(Header::question(7), 512);
+    /// builder.record(Section::Answer, &record.view())?;
+    /// let mut bytes = builder.finish();
+    /// let places: Vec<usize> = Message::parse(&bytes)?.ttl_places(Section::Answer).collect();
+    /// for place in places {
+    ///     bytes[place..place + 4].copy_from_slice(&59_u32.to_be_bytes());
+    /// }
+    /// assert_eq!(Message::parse(&bytes)?.answers().next().ok_or("none")?.ttl, 59);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ttl_places(&self, section: Section) -> impl Iterator<Item = usize> + use<'a> {
+        let (bytes, mut at) = (self.bytes, self.starts[section as usize]);
+        let places = (0..self.counts[section as usize]).map_while(move |_| {
+            let start = at;
+            let (record, end) = parse_record(bytes, start).ok()?;
+            at = end;
+            // The TTL follows the name, the type and the class.
+            let place = NameView::parse(bytes, start).ok()?.1 + 4;
+            Some((record.kind, place))
+        });
+        places.filter(|(kind, _)| *kind != RecordType::OPT).map(|(_, place)| place)
+    }
+
     /// Returns the records of the answer.
     pub fn answers(&self) -> impl Iterator<Item = RecordView<'a>> + use<'a> {
         self.records(Section::Answer)
