@@ -100,7 +100,13 @@ pub struct Application<A, S> {
     pub datagrams: Option<ServeDatagrams<A>>,
     /// Called once before the loop runs, to arm timers.
     pub start: fn(&mut LoopCx<'_, A>) -> io::Result<()>,
+    /// Reads the files of the application again (`SIGHUP`), for a server that has some; with several
+    /// loops, it is called on each. `SIGHUP` stops a server without files and certificates.
+    pub reload: Option<ReloadFiles<A>>,
 }
+
+/// Reads the files of an application again.
+pub type ReloadFiles<A> = fn(&mut LoopCx<'_, A>);
 
 impl<A: 'static, S> Application<A, S> {
     /// Serves datagrams too: each socket with the codec and the service of a call of `make`.
@@ -137,6 +143,7 @@ impl<S> Application<(), S> {
             session,
             datagrams: None,
             start,
+            reload: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -28,9 +28,9 @@ use crate::questions::{Question, SignOfLife, Tally};
 use crate::run::{Figures, STOP_TIMEOUT, Setting, listen_on, no_listener_left, raise_limit};
 use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
-use crate::signals::{self, Orders};
+use crate::signals::{self, Orders, Reload};
 use crate::tls::Tls;
-use crate::{Application, Server};
+use crate::{Application, ReloadFiles, Server};
 
 /// The state of the loop for signals.
 pub(crate) struct Owner<A: 'static> {
@@ -45,6 +45,8 @@ pub(crate) struct Owner<A: 'static> {
     pub(crate) manager: Rc<ServiceManager>,
     /// How many loops have not answered since the last sign of life.
     pub(crate) silent: usize,
+    /// Reads the files of the application again on one loop. It is known once a loop is made.
+    pub(crate) reload: Arc<OnceLock<ReloadFiles<A>>>,
 }
 
 /// Runs a server with several loops until it is told to stop.
@@ -70,7 +72,9 @@ where
         tally: Tally::default(),
         manager: Rc::clone(&manager),
         silent: 0,
+        reload: Arc::default(),
     };
+    let reload = Arc::clone(&owner.reload);
     let backend = args.backend.open()?;
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, owner)?;
     let tls = Tls::load(&args.tls)?;
@@ -92,7 +96,17 @@ where
         patience: STOP_TIMEOUT,
         ..GroupOptions::default()
     };
-    let make = move |member: &Member<A>| plan.make(member, &cli, tls.clone(), &build);
+    let make = move |member: &Member<A>| {
+        let build = |args: &ServerArgs, own: &E| {
+            let application = build(args, own)?;
+            if let Some(it) = application.reload {
+                // All loops have the same.
+                let _ = reload.set(it);
+            }
+            Ok(application)
+        };
+        plan.make(member, &cli, tls.clone(), &build)
+    };
     let group = Group::start_when(
         options,
         listeners,
@@ -348,10 +362,23 @@ impl<A: 'static> Orders<Owner<A>> for AllLoops {
         }
     }
 
-    fn reload(&mut self, tls: &Tls, cx: &mut LoopCx<'_, Owner<A>>) {
+    fn reload(&mut self, tls: Option<&Tls>, cx: &mut LoopCx<'_, Owner<A>>) -> Reload {
+        let reload = cx.app.reload.get().copied();
+        if tls.is_none() && reload.is_none() {
+            return Reload::NoFiles;
+        }
         cx.app.manager.reloading();
-        tls.reload();
+        if let Some(tls) = tls {
+            tls.reload();
+        }
+        if let (Some(reload), Some(group)) = (reload, &cx.app.group) {
+            for remote in group.loops() {
+                // A loop that is gone needs no files.
+                let _ = remote.post(reload);
+            }
+        }
         cx.app.manager.ready();
+        Reload::Begun
     }
 
     fn hand_over(&mut self, cx: &mut LoopCx<'_, Owner<A>>) {

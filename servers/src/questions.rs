@@ -85,6 +85,7 @@ impl<A: 'static> Drop for SignOfLife<A> {
 mod tests {
     use std::io;
     use std::rc::Rc;
+    use std::sync::Arc;
 
     use reactor::Reactor;
 
@@ -100,6 +101,7 @@ mod tests {
             tally: Tally { round: 1, left: 2, sum: Counters::default() },
             manager: Rc::default(),
             silent: 2,
+            reload: Arc::default(),
         };
         let mut owner = Reactor::new(owner)?;
         let remote = owner.cx().remote();

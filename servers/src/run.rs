@@ -22,9 +22,9 @@ use crate::listen::{Endpoint, Socket};
 use crate::listening::Listening;
 use crate::service_manager::ServiceManager;
 use crate::serving::Serving;
-use crate::signals::{self, Orders};
+use crate::signals::{self, Orders, Reload};
 use crate::tls::Tls;
-use crate::{Application, Server, listen, logs};
+use crate::{Application, ReloadFiles, Server, listen, logs};
 
 /// Descriptors besides those of connections: the loop, its mailbox, signals, listeners, logs.
 const DESCRIPTORS_OF_ITS_OWN: usize = 64;
@@ -46,7 +46,12 @@ where
     let manager = Rc::new(ServiceManager::find());
     let (predecessor, given) = Predecessor::find(server.name, args.handover_timeout)?.unzip();
     let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
-    let orders = OneLoop { handover: Rc::default(), manager: Rc::clone(&manager), is_told: false };
+    let orders = OneLoop {
+        handover: Rc::default(),
+        manager: Rc::clone(&manager),
+        is_told: false,
+        reload: application.reload,
+    };
     let handover = Rc::clone(&orders.handover);
     let (mut reactor, listening) = open(server, args, application, orders, inherited)?;
     raise_limit(args, others, 1);
@@ -97,7 +102,12 @@ where
     A: 'static,
     S: Session<A> + 'static,
 {
-    let orders = OneLoop::<A> { handover: Rc::default(), manager: Rc::default(), is_told: false };
+    let orders = OneLoop::<A> {
+        handover: Rc::default(),
+        manager: Rc::default(),
+        is_told: false,
+        reload: application.reload,
+    };
     let (reactor, _) = open(server, args, application, orders, Inherited::default())?;
     Ok(reactor)
 }
@@ -225,6 +235,8 @@ struct OneLoop<A: 'static> {
     manager: Rc<ServiceManager>,
     /// A signal has told the server to stop. A loop that was handed over winds down by itself.
     is_told: bool,
+    /// Reads the files of the application again.
+    reload: Option<ReloadFiles<A>>,
 }
 
 impl<A: 'static> Orders<A> for OneLoop<A> {
@@ -256,10 +268,19 @@ impl<A: 'static> Orders<A> for OneLoop<A> {
         stop_gracefully(why, cx);
     }
 
-    fn reload(&mut self, tls: &Tls, _cx: &mut LoopCx<'_, A>) {
+    fn reload(&mut self, tls: Option<&Tls>, cx: &mut LoopCx<'_, A>) -> Reload {
+        if tls.is_none() && self.reload.is_none() {
+            return Reload::NoFiles;
+        }
         self.manager.reloading();
-        tls.reload();
+        if let Some(tls) = tls {
+            tls.reload();
+        }
+        if let Some(reload) = self.reload {
+            reload(cx);
+        }
         self.manager.ready();
+        Reload::Begun
     }
 
     fn hand_over(&mut self, cx: &mut LoopCx<'_, A>) {

@@ -22,18 +22,27 @@ pub(crate) trait Orders<B> {
     /// Stops the server at once.
     fn stop(&mut self, cx: &mut LoopCx<'_, B>);
 
-    /// Reads the certificates again (`SIGHUP`, where there are some).
-    fn reload(&mut self, tls: &Tls, cx: &mut LoopCx<'_, B>);
+    /// Reads files again (`SIGHUP`): the certificates, and what the application has.
+    fn reload(&mut self, tls: Option<&Tls>, cx: &mut LoopCx<'_, B>) -> Reload;
 
     /// Starts a new program that takes over (`SIGUSR2`).
     fn hand_over(&mut self, cx: &mut LoopCx<'_, B>);
 }
 
+/// What came of an order to read files again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// They are read, at once or soon.
+    Begun,
+    /// There are none.
+    NoFiles,
+}
+
 /// Listens to the signals of a server.
 ///
-/// The first signal to stop stops it gracefully, the second at once. `SIGHUP` reads the certificates
-/// again, where there are some, and stops a server without. A terminal that ends may send it twice, so
-/// another one changes nothing.
+/// The first signal to stop stops it gracefully, the second at once. `SIGHUP` reads files again, where
+/// there are some, and stops a server without. A terminal that ends may send it twice, so another one
+/// changes nothing.
 pub(crate) fn heed<B: 'static>(
     tls: Option<Tls>,
     mut orders: impl Orders<B> + 'static,
@@ -52,8 +61,8 @@ pub(crate) fn heed<B: 'static>(
             orders.log_counters(cx);
         } else if signal == Signal::USER_2 {
             orders.hand_over(cx);
-        } else if let (Signal::HANGUP, Some(tls)) = (signal, &tls) {
-            orders.reload(tls, cx);
+        } else if signal == Signal::HANGUP && orders.reload(tls.as_ref(), cx) == Reload::Begun {
+            // The server goes on.
         } else if !orders.is_stopping(cx) {
             orders.stop_gracefully(&signal, cx);
         } else if signal != Signal::HANGUP {

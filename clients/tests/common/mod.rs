@@ -79,6 +79,7 @@ impl<A: Send + 'static> Server<A> {
                 session,
                 datagrams,
                 start: |_| Ok(()),
+                reload: None,
             })
         })
     }

@@ -165,5 +165,6 @@ pub fn application(
         session,
         datagrams: None,
         start,
+        reload: None,
     })
 }

@@ -10,7 +10,7 @@ use reactor::{Backend, BackendKind, Cx, Handler, LoopCx, LoopLimits, Reactor};
 
 use crate::run::{self, Figures};
 use crate::service_manager::ServiceManager;
-use crate::signals::{self, Orders};
+use crate::signals::{self, Orders, Reload};
 use crate::tls::Tls;
 
 /// The state of the loop of a model.
@@ -101,8 +101,9 @@ impl<D: Desk> Orders<D> for MainOrders {
         cx.stop();
     }
 
-    fn reload(&mut self, _tls: &Tls, _cx: &mut LoopCx<'_, D>) {
+    fn reload(&mut self, _tls: Option<&Tls>, _cx: &mut LoopCx<'_, D>) -> Reload {
         // There are no certificates without a loop for the connections.
+        Reload::NoFiles
     }
 
     fn hand_over(&mut self, _cx: &mut LoopCx<'_, D>) {

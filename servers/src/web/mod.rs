@@ -92,5 +92,6 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
         session: Rc::new(make),
         datagrams: None,
         start: app::start,
+        reload: None,
     })
 }

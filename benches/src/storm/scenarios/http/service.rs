@@ -52,6 +52,7 @@ pub(in super::super) fn build(
             own_connections: 0,
             shared: None,
             start: |_| Ok(()),
+            reload: None,
         })
     };
     servers::prepare(SERVER, &words, application)

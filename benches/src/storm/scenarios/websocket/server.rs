@@ -97,6 +97,7 @@ pub(super) fn build(backend: &str, life: u64) -> io::Result<Reactor<App>> {
             own_connections: 0,
             shared: None,
             start,
+            reload: None,
         })
     };
     servers::prepare(SERVER, &words, application)
