@@ -199,7 +199,8 @@ const NOTES: &str =
      connections have 5 s to finish. A second SIGTERM or SIGINT stops it at once. If SIGHUP is \
      ignored at the start, as under nohup, it stays ignored. SIGUSR1 logs the counters.
 
-With --cert, SIGHUP reads the certificates again and stops nothing. SIGUSR2 starts the program of \
+With --cert, SIGHUP reads the certificates again and stops nothing; dns reads its hosts files and \
+     block lists again. SIGUSR2 starts the program of \
      this server again, with the same arguments, and gives it the listening sockets and the \
      connections: no client notices. Connections that cannot be given away, such as those of TLS, \
      have 5 minutes to finish. kv gives its keys along, and closes the connections that cannot be \

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use log::{info, warn};
-use protocol::dns::Message;
+use protocol::dns::{Message, Name, ResponseCode};
 use protocol::{ConnectionId, Effects, Peer};
 use reactor::{Client, Folding, LoopCx, Signal};
 
-use super::args::DnsArgs;
-use super::front;
+use super::args::{DnsArgs, RuleTarget};
+use super::cache::{Cache, Wants};
+use super::front::{self, Asked, DEFAULT_GROUP, Policy};
+use super::local::{FileError, Local, LocalOptions, ServerTarget};
 use super::upstream::{
     Ask, Done, Engine, EngineOptions, Keeper, OverConnection, client_options, name_servers,
     open_missing,
@@ -20,6 +22,12 @@ use super::upstream::{
 
 /// The state of the server: one value, which is lent to every call, so there are no locks.
 pub struct Dns {
+    pub(super) policy: Policy,
+    /// What needs no upstream, where it comes from, and whether it is being read again.
+    pub(super) local: Local,
+    local_options: LocalOptions,
+    reading: Reading,
+    pub(super) cache: Cache,
     pub(super) engine: Engine,
     /// The largest datagram to clients and from upstreams, in bytes.
     pub(super) udp_size: u16,
@@ -53,6 +61,21 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     /// Messages that are answers, which clients do not send.
     pub(super) ignored: u64,
+    /// Answers that need no upstream.
+    pub(super) own: u64,
+    pub(super) cached: u64,
+    /// Answers from the cache that no upstream has renewed.
+    pub(super) stale: u64,
+    pub(super) prefetched: u64,
+}
+
+/// Whether files are being read on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    No,
+    Yes,
+    /// They have changed since, so they are read again after that.
+    Again,
 }
 
 impl Dns {
@@ -71,8 +94,17 @@ impl Dns {
             varies_case: !args.keep_case,
             udp_size: args.udp_size,
         };
+        let (groups, servers) = plan(args)?;
+        let local_options = LocalOptions { servers, ..args.local.options() };
+        let local = Local::load(&local_options).map_err(io::Error::other)?;
+        info!("{}", local.summary());
         Ok(Self {
-            engine: Engine::new(&groups(args)?, options)?,
+            policy: Policy::new(&args.policy, Instant::now()),
+            local,
+            local_options,
+            reading: Reading::No,
+            cache: Cache::new(args.cache.options()),
+            engine: Engine::new(&groups, options)?,
             udp_size: args.udp_size,
             counts: Counts::default(),
             alarm: None,
@@ -89,6 +121,11 @@ impl Dns {
     /// being replaced, and a connection.
     pub(super) fn descriptors(&self) -> usize {
         self.engine.servers().len() * (2 * self.options.ports + 1)
+    }
+
+    /// Returns the source that tells the engine the time.
+    pub(super) fn keeper(&self) -> Option<ConnectionId> {
+        self.keeper
     }
 
     /// Opens the mailbox of a socket or connection of clients.
@@ -108,15 +145,18 @@ impl Dns {
 
     /// Puts the answer to a question into the mailboxes of the clients that wait for it. `message` is
     /// that of the upstream, if there is one.
-    pub(super) fn answer(&mut self, done: Done, message: Option<&Message<'_>>, _now: Instant) {
+    pub(super) fn answer(&mut self, done: Done, message: Option<&Message<'_>>, now: Instant) {
+        if let (None, Some(message), Some(first)) = (done.failure, message, done.waiters.first()) {
+            self.keep(&first.asked, message, now);
+        }
         for waiter in done.waiters {
             let bytes = match (done.failure, message) {
                 (None, Some(message)) => {
                     front::from_upstream(&waiter.asked, message, self.udp_size)
                 }
                 (code, _) => {
-                    let code = code.unwrap_or(protocol::dns::ResponseCode::SERVFAIL);
-                    front::without_records(&waiter.asked, code, self.udp_size)
+                    let code = code.unwrap_or(ResponseCode::SERVFAIL);
+                    self.failure(&waiter.asked, code, now)
                 }
             };
             // It is gone if its connection has ended.
@@ -125,6 +165,27 @@ impl Dns {
                 self.wakes.push(waiter.client.source);
             }
             letters.push(Letter { peer: waiter.client.peer, bytes });
+        }
+    }
+
+    /// Keeps the answer to a question in the cache.
+    fn keep(&mut self, asked: &Asked, message: &Message<'_>, now: Instant) {
+        // Without RD, an upstream says what it happens to know.
+        if asked.header.recursion_desired {
+            let wants = Wants::of(&asked.header, asked.dnssec_ok());
+            self.cache.store(&asked.question(), wants, message, now);
+        }
+    }
+
+    /// Returns the answer to a question that no upstream has answered: one that is stale, or the code.
+    #[cold]
+    fn failure(&mut self, asked: &Asked, code: ResponseCode, now: Instant) -> Vec<u8> {
+        match front::stale(asked, &mut self.cache, self.udp_size, now) {
+            Some(answer) => {
+                self.counts.stale += 1;
+                answer
+            }
+            None => front::without_records(asked, code, self.udp_size),
         }
     }
 
@@ -172,8 +233,11 @@ impl Dns {
     }
 }
 
-/// Returns the addresses of each group of upstreams: the default, and one for each rule.
-fn groups(args: &DnsArgs) -> io::Result<Vec<Vec<SocketAddr>>> {
+/// The addresses of each group of upstreams, and the rules that lead to them.
+type Plan = (Vec<Vec<SocketAddr>>, Vec<(Name, ServerTarget)>);
+
+/// Returns the groups of upstreams: the default, and one for each domain that has upstreams of its own.
+fn plan(args: &DnsArgs) -> io::Result<Plan> {
     let default = match args.upstream.as_slice() {
         [] => name_servers(&args.resolv_conf)?,
         addresses => addresses.to_vec(),
@@ -185,7 +249,61 @@ fn groups(args: &DnsArgs) -> io::Result<Vec<Vec<SocketAddr>>> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    Ok(std::iter::once(default).chain(args.server.iter().map(|rule| vec![rule.address])).collect())
+    let (mut groups, mut rules) = (vec![default], Vec::<(Name, ServerTarget)>::new());
+    for rule in &args.server {
+        for domain in &rule.domains {
+            let known = rules.iter_mut().find(|(name, _)| name == domain);
+            let target = match (rule.target, known) {
+                (RuleTarget::Default, _) => ServerTarget::Group(DEFAULT_GROUP),
+                (RuleTarget::Nowhere, _) => ServerTarget::Nowhere,
+                (RuleTarget::Address(address), Some((_, ServerTarget::Group(group))))
+                    if *group != DEFAULT_GROUP =>
+                {
+                    groups[*group].push(address);
+                    continue;
+                }
+                (RuleTarget::Address(address), _) => {
+                    groups.push(vec![address]);
+                    ServerTarget::Group(groups.len() - 1)
+                }
+            };
+            rules.push((domain.clone(), target));
+        }
+    }
+    Ok((groups, rules))
+}
+
+/// Reads the files again that answers come from, on a thread, since block lists are long. The server goes
+/// on with what it has until then, and after an error.
+pub(super) fn reload(cx: &mut LoopCx<'_, Dns>) {
+    if cx.app.reading != Reading::No {
+        cx.app.reading = Reading::Again;
+        return;
+    }
+    let (options, remote) = (cx.app.local_options.clone(), cx.remote());
+    let read = move || {
+        let loaded = Local::load(&options);
+        // A loop that is gone needs nothing more.
+        let _ = remote.post(move |cx| take(loaded, cx));
+    };
+    match std::thread::Builder::new().name("dns-files".to_owned()).spawn(read) {
+        Ok(_) => cx.app.reading = Reading::Yes,
+        Err(error) => warn!("files are not read again: no thread can be started: {error}"),
+    }
+}
+
+/// Takes what was read of files.
+fn take(loaded: Result<Local, FileError>, cx: &mut LoopCx<'_, Dns>) {
+    match loaded {
+        Ok(local) => {
+            info!("files are read again: {}", local.summary());
+            cx.app.local = local;
+        }
+        Err(error) => warn!("{error}; the server goes on with what it has read before"),
+    }
+    if std::mem::replace(&mut cx.app.reading, Reading::No) == Reading::Again {
+        reload(cx);
+    }
 }
 
 /// Starts the keeper, opens the ports and the connections, and logs the counters of the server with those
@@ -214,7 +332,7 @@ struct Figures<'a>(&'a Dns);
 
 impl fmt::Display for Figures<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Dns { counts, engine, .. } = self.0;
+        let Dns { counts, engine, policy, cache, .. } = self.0;
         let asked = &engine.counts;
         let pairs = [
             ("questions_udp", counts.datagrams),
@@ -222,6 +340,13 @@ impl fmt::Display for Figures<'_> {
             ("malformed", counts.malformed),
             ("refused", counts.refused),
             ("ignored", counts.ignored),
+            ("limited", policy.limited()),
+            ("own", counts.own),
+            ("cached", counts.cached),
+            ("stale", counts.stale),
+            ("prefetched", counts.prefetched),
+            ("cache_answers", cache.len() as u64),
+            ("cache_bytes", cache.size() as u64),
             ("waiting", engine.waiting() as u64),
             ("forwarded", asked.asked),
             ("joined", asked.joined),

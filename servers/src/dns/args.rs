@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use protocol::dns::Name;
 
+use super::cache::CacheArgs;
+use super::front::PolicyArgs;
+use super::local::{LocalArgs, split_domains};
 use crate::args::parse_duration;
 
 /// The port of a server (RFC 1035 section 4.2).
@@ -24,8 +27,9 @@ pub struct DnsArgs {
     pub upstream: Vec<SocketAddr>,
 
     /// Servers that are asked about a domain and what is below it, such as /corp.example/10.0.0.1 or
-    /// /a.example/b.example/10.0.0.1:5353; may be given several times, the longest domain that fits
-    /// is taken
+    /// /a.example/b.example/10.0.0.1:5353; /DOMAIN/# stands for those of all other names, and /DOMAIN/
+    /// for none: then names that are not known here do not exist. May be given several times; the
+    /// longest domain that fits is taken, with all of its servers
     #[arg(long, value_name = "/DOMAIN/ADDRESS", help_heading = "Upstreams",
           value_parser = parse_server)]
     pub server: Vec<ServerRule>,
@@ -79,6 +83,18 @@ pub struct DnsArgs {
     #[arg(long, value_name = "COUNT", help_heading = "Clients", default_value_t = 100,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub pipelined_max: u16,
+
+    /// Those about clients.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Those for answers that need no upstream.
+    #[command(flatten)]
+    pub local: LocalArgs,
+
+    /// Those for the cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
 }
 
 /// An upstream for some domains.
@@ -87,7 +103,18 @@ pub struct ServerRule {
     /// The domains. The root stands for all.
     pub domains: Vec<Name>,
     /// The upstream.
-    pub address: SocketAddr,
+    pub target: RuleTarget,
+}
+
+/// Where questions about some domains go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleTarget {
+    /// To this upstream.
+    Address(SocketAddr),
+    /// To those of names that no rule names.
+    Default,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// Reads the address of an upstream, with or without its port.
@@ -107,14 +134,13 @@ pub(super) fn parse_upstream(text: &str) -> Result<SocketAddr, String> {
 
 /// Reads `/DOMAIN/ADDRESS`, with one domain or several.
 fn parse_server(text: &str) -> Result<ServerRule, String> {
-    let parts = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
-    let (domains, address) =
-        parts.ok_or("expected /DOMAIN/ADDRESS, such as /corp.example/10.0.0.1")?;
-    let domain = |name: &str| name.parse().map_err(|error| format!("domain {name:?}: {error}"));
-    Ok(ServerRule {
-        domains: domains.split('/').map(domain).collect::<Result<_, _>>()?,
-        address: parse_upstream(address)?,
-    })
+    let (domains, value) = split_domains(text)?;
+    let target = match value {
+        "" => RuleTarget::Nowhere,
+        "#" => RuleTarget::Default,
+        _ => RuleTarget::Address(parse_upstream(value)?),
+    };
+    Ok(ServerRule { domains, target })
 }
 
 #[cfg(test)]
@@ -143,9 +169,12 @@ mod tests {
     fn a_rule_has_one_domain_or_several() {
         let rule = parse_server("/a.example/b.example/10.0.0.1").expect("it is right");
         assert_eq!(rule.domains.len(), 2);
-        assert_eq!(rule.address.to_string(), "10.0.0.1:53");
-        for wrong in ["", "/", "a.example/10.0.0.1", "//10.0.0.1", "/a..b/10.0.0.1", "/a.example/"]
-        {
+        let address = "10.0.0.1:53".parse().expect("an address");
+        assert_eq!(rule.target, RuleTarget::Address(address));
+        let target = |text| parse_server(text).expect("it is right").target;
+        assert_eq!(target("/a.example/#"), RuleTarget::Default);
+        assert_eq!(target("/a.example/"), RuleTarget::Nowhere);
+        for wrong in ["", "/", "a.example/10.0.0.1", "//10.0.0.1", "/a..b/10.0.0.1", "/a.example"] {
             assert!(parse_server(wrong).is_err(), "{wrong} was accepted");
         }
     }

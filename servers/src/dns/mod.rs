@@ -3,15 +3,20 @@
 //! A question goes
 //!
 //! 1. to `front`, which reads it from a datagram or a connection, and refuses what is not allowed,
-//! 2. to `upstream`, which asks one of the upstreams, and another one when the first takes long,
-//! 3. back to `front`, which turns the answer of the upstream into that for the client.
+//! 2. to `local`, which answers what hosts files, options and block lists say, and to `cache`, which
+//!    has earlier answers,
+//! 3. to `upstream`, which asks one of the upstreams, and another one when the first takes long,
+//! 4. back to `front`, which turns the answer of the upstream into that for the client.
 //!
 //! The state is one value, [`Dns`] (`app`), which the loop lends to every call. `args` has what the
 //! operator has said. The server validates no signatures: it passes AD, CD and DO on.
 
 mod app;
 mod args;
+mod cache;
 mod front;
+mod local;
+mod lower_name;
 mod upstream;
 
 use std::io;
@@ -70,6 +75,7 @@ pub fn application(
         }),
         datagrams: None,
         start: app::start,
+        reload: Some(app::reload),
     };
     Ok(application.with_datagrams(|| (OverUdp, DatagramFront::default())))
 }

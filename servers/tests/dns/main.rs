@@ -1,10 +1,12 @@
 //! The DNS forwarder, with upstreams of our own: honest and hostile ones.
 
 mod asking;
+mod cache;
 #[path = "../common/mod.rs"]
 mod common;
 mod forwarding;
 mod hostile;
+mod own;
 mod peers;
 mod streams;
 mod upstream;

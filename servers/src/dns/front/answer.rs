@@ -1,10 +1,11 @@
 //! Answers for clients: made from those of upstreams, or of nothing but a code.
 
 use protocol::dns::{
-    Builder, Edns, HEADER_SIZE, Message, Record, RecordType, ResponseCode, Section,
+    Builder, Edns, HEADER_SIZE, Message, Question, Record, RecordType, ResponseCode, Section,
 };
 
-use super::asked::Asked;
+use super::asked::{Asked, Options};
+use crate::dns::local::Answer;
 
 /// The flags of a header, in its third and fourth byte (RFC 1035 section 4.1.1).
 mod flag {
@@ -17,12 +18,30 @@ mod flag {
 }
 
 /// The size of an OPT record without options, and of the type and the class of a question.
-const OPT_SIZE: usize = 11;
+pub(super) const OPT_SIZE: usize = 11;
 const TYPE_AND_CLASS: usize = 4;
 
 /// Returns the answer to a question that has no records.
 pub(in crate::dns) fn without_records(asked: &Asked, code: ResponseCode, udp_size: u16) -> Vec<u8> {
     built(asked, code, udp_size, |_| true)
+}
+
+/// Returns an answer with records of the server's own. It is responsible for these.
+pub(super) fn with_own_records(
+    asked: &Asked,
+    question: &Question<'_>,
+    own: &Answer<'_>,
+    udp_size: u16,
+) -> Vec<u8> {
+    let mut answer =
+        built(asked, own.code(), udp_size, |builder| own.append_to(question, builder).is_ok());
+    answer[2] |= flag::AUTHORITATIVE;
+    answer
+}
+
+/// Returns an answer that makes a client ask over TCP.
+pub(super) fn truncated(asked: &Asked, udp_size: u16) -> Vec<u8> {
+    built(asked, ResponseCode::NOERROR, udp_size, |_| false)
 }
 
 /// Returns the answer to a question for all types: that there is none, in a record (RFC 8482).
@@ -64,10 +83,16 @@ fn built(
 /// Returns the OPT record of an answer, if the client has sent one.
 fn own_edns(asked: &Asked, code: ResponseCode, udp_size: u16) -> Option<Edns<'static>> {
     let options = asked.options?;
-    let mut edns = Edns::new(udp_size);
-    edns.dnssec_ok = options.dnssec_ok;
+    let mut edns = edns_for(options, udp_size);
     edns.code_upper = (code.0 >> 4) as u8;
     Some(edns)
+}
+
+/// Returns the OPT record of an answer to a client that has sent these options.
+pub(super) fn edns_for(options: Options, udp_size: u16) -> Edns<'static> {
+    let mut edns = Edns::new(udp_size);
+    edns.dnssec_ok = options.dnssec_ok;
+    edns
 }
 
 /// Returns the answer of an upstream as the client is to get it: with the number, the spelling and the
@@ -140,7 +165,7 @@ fn copy(
 }
 
 /// Appends an OPT record without options (RFC 6891 section 6.1.2).
-fn append_edns(edns: &Edns<'_>, answer: &mut Vec<u8>) {
+pub(super) fn append_edns(edns: &Edns<'_>, answer: &mut Vec<u8>) {
     answer.push(0);
     answer.extend(RecordType::OPT.0.to_be_bytes());
     answer.extend(edns.size.to_be_bytes());

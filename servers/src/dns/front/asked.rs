@@ -57,17 +57,36 @@ impl Asked {
 
     /// Returns whether the client understands AD (RFC 6840 section 5.7).
     pub(in crate::dns) fn understands_authentic(&self) -> bool {
-        self.header.is_authentic || self.dnssec_ok()
+        understands_authentic(&self.header, self.options)
+    }
+
+    /// Returns the question.
+    pub(in crate::dns) fn question(&self) -> Question<'_> {
+        Question { name: self.name.view(), kind: self.kind, class: self.class }
     }
 
     /// Returns the size of the largest answer, in bytes. This server sends datagrams of `udp_size` bytes
     /// at most.
     pub(in crate::dns) fn answer_size_max(&self, udp_size: u16) -> usize {
-        match (self.transport, self.options) {
-            (Transport::Stream, _) => u16::MAX.into(),
-            (Transport::Datagram, None) => UDP_SIZE_MIN,
-            (Transport::Datagram, Some(options)) => options.udp_size.min(udp_size.into()),
-        }
+        answer_size_max(self.transport, self.options, udp_size)
+    }
+}
+
+/// Returns whether a client understands AD (RFC 6840 section 5.7).
+pub(super) fn understands_authentic(header: &Header, options: Option<Options>) -> bool {
+    header.is_authentic || options.is_some_and(|options| options.dnssec_ok)
+}
+
+/// Returns the size of the largest answer to a client with these options, in bytes.
+pub(super) fn answer_size_max(
+    transport: Transport,
+    options: Option<Options>,
+    udp_size: u16,
+) -> usize {
+    match (transport, options) {
+        (Transport::Stream, _) => u16::MAX.into(),
+        (Transport::Datagram, None) => UDP_SIZE_MIN,
+        (Transport::Datagram, Some(options)) => options.udp_size.min(udp_size.into()),
     }
 }
 

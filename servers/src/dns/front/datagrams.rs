@@ -1,7 +1,7 @@
 //! Questions in datagrams.
 
 use protocol::dns::{OverUdp, Received};
-use protocol::{Context, Flow, Reason, Reply, Service};
+use protocol::{Context, Flow, Peer, Reason, Reply, Service};
 
 use super::{Outcome, Transport, consider};
 use crate::dns::app::Dns;
@@ -24,9 +24,14 @@ impl Service<OverUdp, Dns> for DatagramFront {
         context: &mut Context<'_, Dns>,
     ) -> Flow {
         let client = Client { source: context.me, peer: reply.peer().cloned() };
+        let address = reply.peer().and_then(Peer::address).map(|it| it.ip());
         let app = &mut *context.app;
-        match consider(&received, Transport::Datagram, client, app, context.now) {
+        match consider(&received, Transport::Datagram, client, address, app, context.now) {
             Outcome::Answer(bytes) => reply.send(&bytes),
+            Outcome::AnswerAndWork(bytes) => {
+                reply.send(&bytes);
+                app.settle(context.effects);
+            }
             Outcome::Waits => app.settle(context.effects),
             Outcome::Nothing => {}
         }

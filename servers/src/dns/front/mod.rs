@@ -3,36 +3,51 @@
 mod answer;
 mod asked;
 mod datagrams;
+mod known;
+mod networks;
+mod policy;
+mod rate;
 mod stream;
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use log::warn;
-use protocol::dns::{Builder, Class, Header, Message, Opcode, Received, RecordType, ResponseCode};
+use protocol::dns::{
+    Builder, Class, Header, Message, Opcode, Question, Received, RecordType, ResponseCode,
+};
 
 use super::app::Dns;
 use super::upstream::{Begun, Client, Waiter};
+use known::{Known, known};
+use policy::Admission;
 
 pub(super) use answer::{from_upstream, minimal_any, without_records};
 pub(super) use asked::{Asked, Transport};
 pub use datagrams::DatagramFront;
+pub(super) use known::{DEFAULT_GROUP, stale};
+pub(super) use policy::Policy;
+pub(super) use policy::PolicyArgs;
 pub use stream::StreamFront;
 
 /// What a question gets.
 pub(super) enum Outcome {
     /// This answer.
     Answer(Vec<u8>),
+    /// This answer, and the upstreams are asked for another one.
+    AnswerAndWork(Vec<u8>),
     /// Its answer follows.
     Waits,
     /// Nothing.
     Nothing,
 }
 
-/// Decides what a message of a client gets.
+/// Decides what a message of a client gets. A client on a Unix socket has no address.
 pub(super) fn consider(
     received: &Received<'_>,
     transport: Transport,
     client: Client,
+    address: Option<IpAddr>,
     app: &mut Dns,
     now: Instant,
 ) -> Outcome {
@@ -40,25 +55,52 @@ pub(super) fn consider(
         Transport::Datagram => app.counts.datagrams += 1,
         Transport::Stream => app.counts.over_connections += 1,
     }
-    let message = match received {
-        // An answer to an answer would go on for ever.
-        Received::Message(message) if message.header().is_response => {
-            app.counts.ignored += 1;
-            return Outcome::Nothing;
-        }
-        Received::Malformed { header, .. } if header.is_response => {
-            app.counts.ignored += 1;
-            return Outcome::Nothing;
-        }
-        Received::Malformed { header, .. } => {
-            app.counts.malformed += 1;
-            return Outcome::Answer(bare(header, ResponseCode::FORMERR));
-        }
-        Received::Message(message) => message,
+    let (header, message) = match received {
+        Received::Message(message) => (message.header(), Some(message)),
+        Received::Malformed { header, .. } => (*header, None),
+    };
+    // An answer to an answer would go on for ever.
+    if header.is_response {
+        app.counts.ignored += 1;
+        return Outcome::Nothing;
+    }
+    let admission = app.policy.admit(address, transport, now);
+    if admission != Admission::Admitted {
+        return refuse(&header, message, admission, transport, app);
+    }
+    let Some(message) = message else {
+        app.counts.malformed += 1;
+        return Outcome::Answer(bare(&header, ResponseCode::FORMERR));
     };
     consider_message(message, transport, client, app, now)
 }
 
+/// Decides what a client gets that is not answered.
+#[cold]
+fn refuse(
+    header: &Header,
+    message: Option<&Message<'_>>,
+    admission: Admission,
+    transport: Transport,
+    app: &mut Dns,
+) -> Outcome {
+    let asked =
+        message.and_then(|message| Some(Asked::new(message, &message.question()?, transport)));
+    match (admission, asked) {
+        (Admission::Truncated, Some(asked)) => {
+            Outcome::Answer(answer::truncated(&asked, app.udp_size))
+        }
+        (Admission::Truncated | Admission::Nothing, _) => Outcome::Nothing,
+        (Admission::Refused | Admission::Admitted, asked) => {
+            app.counts.refused += 1;
+            let code = ResponseCode::REFUSED;
+            Outcome::Answer(match asked {
+                Some(asked) => without_records(&asked, code, app.udp_size),
+                None => bare(header, code),
+            })
+        }
+    }
+}
 fn consider_message(
     message: &Message<'_>,
     transport: Transport,
@@ -75,24 +117,39 @@ fn consider_message(
         app.counts.malformed += 1;
         return Outcome::Answer(bare(&header, ResponseCode::FORMERR));
     };
-    let asked = Asked::new(message, &question, transport);
-    let refused = refusal(message, &asked);
-    if let Some(code) = refused {
+    let asked = || Asked::new(message, &question, transport);
+    if let Some(code) = refusal(message, &question) {
         app.counts.refused += 1;
-        return Outcome::Answer(without_records(&asked, code, app.udp_size));
+        return Outcome::Answer(without_records(&asked(), code, app.udp_size));
     }
-    if asked.kind == RecordType::ANY {
-        return Outcome::Answer(minimal_any(&asked, app.udp_size));
+    if question.kind == RecordType::ANY {
+        return Outcome::Answer(minimal_any(&asked(), app.udp_size));
     }
-    forward(Waiter { client, asked }, 0, app, now)
+    match known(message, &question, transport, app, now) {
+        Known::Answer(answer) => Outcome::Answer(answer),
+        Known::EndingAnswer(answer, group) => {
+            prefetch(asked(), group, app, now);
+            Outcome::AnswerAndWork(answer)
+        }
+        Known::Nothing(group) => forward(Waiter { client, asked: asked() }, group, app, now),
+    }
+}
+
+/// Asks the upstreams for the next answer to a question. The cache is all that waits for it.
+fn prefetch(asked: Asked, group: usize, app: &mut Dns, now: Instant) {
+    // The keeper has no mailbox, so no client gets the answer.
+    if let Some(source) = app.keeper() {
+        let client = Client { source, peer: None };
+        app.engine.ask(Waiter { client, asked }, group, now);
+    }
 }
 
 /// Returns why a question gets no records, if so.
-fn refusal(message: &Message<'_>, asked: &Asked) -> Option<ResponseCode> {
+fn refusal(message: &Message<'_>, question: &Question<'_>) -> Option<ResponseCode> {
     if message.edns().is_some_and(|edns| edns.version > 0) {
         return Some(ResponseCode::BADVERS);
     }
-    match (asked.kind, asked.class) {
+    match (question.kind, question.class) {
         // There are no zones to transfer, and a question for options is none.
         (RecordType::AXFR | RecordType::IXFR, _) => Some(ResponseCode::REFUSED),
         (RecordType::OPT, _) => Some(ResponseCode::FORMERR),

@@ -1,6 +1,6 @@
 //! Questions on connections: many at once, answered in any order (RFC 7766).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use protocol::dns::{OverTcp, Received};
 use protocol::{Context, Flow, Reason, Reply, Service};
@@ -12,8 +12,8 @@ use crate::dns::upstream::Client;
 /// The service of a connection.
 #[derive(Debug)]
 pub struct StreamFront {
-    #[expect(dead_code, reason = "the allowed networks need it")]
-    peer: Option<SocketAddr>,
+    /// The address of the client.
+    address: Option<IpAddr>,
     /// How many of its questions wait for an upstream, and how many may.
     waiting: u16,
     waiting_max: u16,
@@ -25,7 +25,7 @@ impl StreamFront {
     /// Returns the service of a connection from `peer`, `None` for Unix sockets. At most `waiting_max`
     /// of its questions wait at the same time.
     pub fn new(peer: Option<SocketAddr>, waiting_max: u16) -> Self {
-        Self { peer, waiting: 0, waiting_max, has_ended: false }
+        Self { address: peer.map(|it| it.ip()), waiting: 0, waiting_max, has_ended: false }
     }
 
     /// Returns what follows, now that so many questions wait.
@@ -52,8 +52,12 @@ impl Service<OverTcp, Dns> for StreamFront {
     ) -> Flow {
         let client = Client { source: context.me, peer: None };
         let app = &mut *context.app;
-        match consider(&received, Transport::Stream, client, app, context.now) {
+        match consider(&received, Transport::Stream, client, self.address, app, context.now) {
             Outcome::Answer(bytes) => reply.send(&bytes),
+            Outcome::AnswerAndWork(bytes) => {
+                reply.send(&bytes);
+                app.settle(context.effects);
+            }
             Outcome::Waits => {
                 self.waiting += 1;
                 app.settle(context.effects);
