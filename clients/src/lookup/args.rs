@@ -7,10 +7,12 @@ use clap::Parser;
 use protocol::dns::{Class, RecordType};
 
 use super::ask::{Ask, Parts};
+use super::flight::{EACH_MAX, QUESTIONS_MAX};
 use super::json;
 use super::options::{Form, Options, Shown};
 use super::servers::Family;
 use super::{EXIT_CODES, FILE_SIZE_MAX, IN_FLIGHT_MAX, RATE_MAX};
+use crate::pipes::QUEUE_MAX;
 
 /// Asks DNS servers, as dig does
 #[derive(Debug, Parser)]
@@ -102,12 +104,14 @@ fn after_help() -> String {
         +cmd +comments +question +answer +authority +additional +stats +all\n                  \
         what is printed of an answer; all by default\n\n\
         Servers are asked in their order. The next one is asked when one refuses or is silent. A message \
-        that is not the answer to a question is dropped and counted. Each socket has a random port, and each \
-        question a random number.\n\n\
+        that is not the answer to a question is dropped and counted. Each socket has a random port, carries \
+        {EACH_MAX} questions at a time, and is replaced after {QUESTIONS_MAX}; each question has a random \
+        number.\n\n\
         With -f, each answer is one line as soon as it arrives: the question, the response code, the \
         milliseconds from the first attempt, and the records, separated by tabs. A summary follows on standard \
-        error. Ctrl-C begins no further question, a second one ends at once.\n\n\
+        error. While {} KiB wait for standard output, no question begins. Ctrl-C begins no further question, a second one ends at once.\n\n\
         Fields of --json:\n{}\n\nWith -f, the summary is such a line too, on standard error.\n\n{EXIT_CODES}",
+        QUEUE_MAX >> 10,
         json::SCHEMA
     )
 }

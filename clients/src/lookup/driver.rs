@@ -84,7 +84,7 @@ impl Asker {
         if let Some(timer) = self.timer.take() {
             cx.cancel_timer(timer);
         }
-        if let Some(at) = cx.app.tool.next_event() {
+        if let Some(at) = cx.app.tool.next_event(cx.app.is_full()) {
             self.timer = Some(cx.set_timer(at.saturating_duration_since(now), None, 0));
         }
     }

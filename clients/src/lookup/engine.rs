@@ -125,9 +125,11 @@ impl Lookup {
         }
     }
 
-    /// Returns when there is something to do again, apart from what arrives.
-    pub(super) fn next_event(&self) -> Option<Instant> {
-        let may_begin = !self.is_exhausted && self.flights.len() < self.plan.in_flight_max;
+    /// Returns when there is something to do again, apart from what arrives. While standard output is full,
+    /// nothing is begun.
+    pub(super) fn next_event(&self, is_full: bool) -> Option<Instant> {
+        let has_room = self.flights.len() < self.plan.in_flight_max;
+        let may_begin = has_room && !is_full && !self.is_exhausted;
         let start = self.next_start.filter(|_| may_begin);
         let deadline = self.deadlines.front().map(|(at, ..)| *at);
         start.into_iter().chain(deadline).min()

@@ -12,9 +12,9 @@ use super::options::Transport;
 
 /// How many questions wait for answers on one socket at most. Their answers fit in the receive buffer that
 /// the system gives a socket.
-const EACH_MAX: usize = 64;
+pub(super) const EACH_MAX: usize = 64;
 /// After how many questions a socket is replaced by another one, whose port is another random number.
-const QUESTIONS_MAX: u64 = 1000;
+pub(super) const QUESTIONS_MAX: u64 = 1000;
 /// The number of a socket, which is never used again.
 pub(super) type ChannelId = u64;
 /// The number of a question, in the order in which they were begun.

@@ -166,10 +166,11 @@ fn wait_for_rest(server: &Server) -> usize {
 /// With 3,000 questions, everything is asked before standard output is full. With 20,000, it is not.
 #[test]
 fn a_slow_output_pauses_the_questions_and_takes_no_time() {
-    for count in [3000, 20_000] {
+    for (count, rate) in [(3000, 1_000_000), (20_000, 1_000_000), (20_000, 5000)] {
         let server = Server::start(good, silent, 1);
         let folder = Folder::new("lookup");
-        let mut child = command(&[&server.word(), "-f", &file(&folder, count)])
+        let (path, rate) = (file(&folder, count), rate.to_string());
+        let mut child = command(&[&server.word(), "--rate", &rate, "-f", &path])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -187,4 +188,16 @@ fn a_slow_output_pauses_the_questions_and_takes_no_time() {
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn answers_of_a_file_have_the_form_that_is_wanted() {
+    let server = Server::start(good, silent, 1);
+    let folder = Folder::new("lookup");
+    let path = file(&folder, 3);
+    let found = expect(0, &lookup(&[&server.word(), "--full", "-f", &path]));
+    assert_eq!(found.matches(";; Got answer:\n").count(), 3, "{found}");
+    assert!(!found.contains("<<>>"), "{found}");
+    let found = expect(0, &lookup(&[&server.word(), "+short", "-f", &path]));
+    assert_eq!(found, "192.0.2.1\n".repeat(3));
 }
