@@ -10,7 +10,7 @@ use reactor::Token;
 
 use super::ask::Ask;
 use super::dice::Dice;
-use super::flight::{Channel, ChannelId, Flight, Sent, Serial, Trouble};
+use super::flight::{Channel, ChannelId, Flight, Sent, Serial, Trouble, header_of};
 use super::options::{Form, Options, Transport, Truncated};
 use super::servers::Server;
 use super::show::{self, Outcome};
@@ -433,13 +433,6 @@ impl Lookup {
             total,
         };
         show::append(&outcome, &self.plan, down);
-    }
-}
-
-fn header_of(received: &Received<'_>) -> protocol::dns::Header {
-    match received {
-        Received::Message(message) => message.header(),
-        Received::Malformed { header, .. } => *header,
     }
 }
 

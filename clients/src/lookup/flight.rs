@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use protocol::dns::Name;
+use protocol::dns::{Header, Name, Received};
 use reactor::Token;
 
 use super::ask::Ask;
@@ -80,4 +80,12 @@ pub(super) struct Sent {
 pub(super) struct Trouble {
     pub(super) server: SocketAddr,
     pub(super) text: String,
+}
+
+/// Returns the header of what was received.
+pub(super) fn header_of(received: &Received<'_>) -> Header {
+    match received {
+        Received::Message(message) => message.header(),
+        Received::Malformed { header, .. } => *header,
+    }
 }

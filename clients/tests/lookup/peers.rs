@@ -122,6 +122,10 @@ fn compare(server: SocketAddr) {
         let theirs = dig(server, &[&["+nocookie"][..], question].concat()).expect("it is there");
         let ours = expect(0, &lookup(&args));
         assert_eq!(normal(&ours), normal(&theirs), "{question:?}\n{ours}\n{theirs}");
+        // `named` answers three questions of this class in a second, and drops the others.
+        if question.contains(&"CH") {
+            continue;
+        }
         let short = [question, &["+short"]].concat();
         let theirs = dig(server, &short).expect("it is there");
         let ours = expect(0, &lookup(&[&args[..], &["+short"]].concat()));
