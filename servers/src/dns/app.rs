@@ -14,6 +14,7 @@ use reactor::{Client, Folding, LoopCx, Signal};
 use super::args::{DnsArgs, RuleTarget};
 use super::cache::{Cache, Wants};
 use super::front::{self, Asked, DEFAULT_GROUP, Policy};
+use super::interfaces::{self, Interfaces};
 use super::local::{FileError, Local, LocalOptions, ServerTarget};
 use super::upstream::{
     Ask, Done, Engine, EngineOptions, Keeper, OverConnection, client_options, name_servers,
@@ -41,6 +42,7 @@ pub struct Dns {
     /// A client over TCP for each upstream.
     connections: Vec<Client<Dns, OverConnection>>,
     options: EngineOptions,
+    pub(super) interfaces: Interfaces,
     pub(super) full_log: Folding,
 }
 
@@ -113,14 +115,16 @@ impl Dns {
             keeper: None,
             connections: Vec::new(),
             options,
+            interfaces: Interfaces::new(args.interface.clone(), args.pipelined_max),
             full_log: Folding::default(),
         })
     }
 
     /// Returns how many descriptors the upstreams take: twice as many ports as are open, since some are
-    /// being replaced, and a connection.
+    /// being replaced, and a connection; and those of interfaces.
     pub(super) fn descriptors(&self) -> usize {
-        self.engine.servers().len() * (2 * self.options.ports + 1)
+        let upstreams = self.engine.servers().len() * (2 * self.options.ports + 1);
+        upstreams + self.interfaces.descriptors()
     }
 
     /// Returns the source that tells the engine the time.
@@ -323,6 +327,7 @@ pub(super) fn start(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
     }
     // The keeper tries again what could not be opened.
     cx.wake(keeper);
+    interfaces::start(cx)?;
     cx.on_signals(&[Signal::USER_1], |_, cx| info!("{}", Figures(cx.app)))?;
     Ok(())
 }

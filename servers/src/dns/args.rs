@@ -73,6 +73,13 @@ pub struct DnsArgs {
     #[arg(long, help_heading = "Upstreams")]
     pub keep_case: bool,
 
+    /// Network interface on whose addresses clients may ask too, besides those of --listen, such as eth0
+    /// or eth0:5353 (port 53 by default); may be given several times. Sockets are opened and closed as
+    /// addresses come and go, for 256 addresses at most
+    #[arg(long, value_name = "NAME[:PORT]", help_heading = "Clients",
+          value_parser = parse_interface)]
+    pub interface: Vec<InterfaceRule>,
+
     /// Largest datagram that upstreams may send and that is sent to clients, in bytes; longer answers
     /// go over TCP
     #[arg(long, value_name = "BYTES", help_heading = "Clients", default_value_t = UDP_SIZE,
@@ -95,6 +102,34 @@ pub struct DnsArgs {
     /// Those for the cache.
     #[command(flatten)]
     pub cache: CacheArgs,
+}
+
+/// A network interface on whose addresses clients may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceRule {
+    /// Its name.
+    pub name: String,
+    /// The port, of UDP and TCP.
+    pub port: u16,
+}
+
+/// Reads `NAME` or `NAME:PORT`.
+fn parse_interface(text: &str) -> Result<InterfaceRule, String> {
+    let (name, port) = match text.split_once(':') {
+        None => (text, Some(PORT)),
+        Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)),
+    };
+    // What the kernel accepts as a name (`dev_valid_name`): 15 bytes at most.
+    let is_name =
+        matches!(name.len(), 1..=15) && !name.contains(|it: char| it == '/' || it.is_whitespace());
+    match port {
+        Some(port) if is_name => Ok(InterfaceRule { name: name.to_owned(), port }),
+        _ => {
+            let text =
+                "expected the name of an interface with or without a port, such as eth0:5353";
+            Err(text.to_owned())
+        }
+    }
 }
 
 /// An upstream for some domains.
@@ -162,6 +197,17 @@ mod tests {
             ["", "dns.quad9.net", "9.9.9.9:", "9.9.9.9:70000", "9.9.9.9:0", "0.0.0.0", "::"]
         {
             assert!(parse_upstream(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_interface_may_lack_its_port() {
+        let read = |text| parse_interface(text).map(|it| (it.name, it.port));
+        assert_eq!(read("eth0"), Ok(("eth0".to_owned(), 53)));
+        assert_eq!(read("eth0.7:5353"), Ok(("eth0.7".to_owned(), 5353)));
+        for wrong in ["", ":53", "eth0:", "eth0:0", "eth0:70000", "a/b", "a b", "sixteen-letters-"]
+        {
+            assert!(read(wrong).is_err(), "{wrong} was accepted");
         }
     }
 

@@ -8,6 +8,8 @@
 //! 3. to `upstream`, which asks one of the upstreams, and another one when the first takes long,
 //! 4. back to `front`, which turns the answer of the upstream into that for the client.
 //!
+//! `interfaces` has the sockets on the addresses of network interfaces, which come and go.
+//!
 //! The state is one value, [`Dns`] (`app`), which the loop lends to every call. `args` has what the
 //! operator has said. The server validates no signatures: it passes AD, CD and DO on.
 
@@ -15,6 +17,7 @@ mod app;
 mod args;
 mod cache;
 mod front;
+mod interfaces;
 mod local;
 mod lower_name;
 mod upstream;

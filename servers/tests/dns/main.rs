@@ -6,6 +6,7 @@ mod cache;
 mod common;
 mod forwarding;
 mod hostile;
+mod interfaces;
 mod own;
 mod peers;
 mod streams;
