@@ -9,7 +9,7 @@ use std::time::Instant;
 use log::{info, warn};
 use protocol::dns::{Message, Name, ResponseCode};
 use protocol::{ConnectionId, Effects, Peer};
-use reactor::{Client, Folding, LoopCx, Signal};
+use reactor::{Address, Client, Folding, Location, LoopCx, Signal};
 
 use super::args::{DnsArgs, RuleTarget};
 use super::cache::{Cache, Wants};
@@ -193,6 +193,20 @@ impl Dns {
         }
     }
 
+    /// Starts a client over TCP for each upstream that has none. It connects when there is a question.
+    ///
+    /// # Errors
+    /// A loop that is being dropped refuses.
+    pub(super) fn open_connections(cx: &mut LoopCx<'_, Self>) -> io::Result<()> {
+        while let Some(server) = cx.app.engine.servers().get(cx.app.connections.len()) {
+            let target = Location::Address(Address::Tcp(server.address));
+            let options = client_options(cx.app.options.deadline);
+            let client = Client::open(target, OverConnection, options, cx)?;
+            cx.app.connections.push(client);
+        }
+        Ok(())
+    }
+
     /// Wakes the sockets that have something to send, after a call of the engine.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         self.go_on(|source| effects.wake(source));
@@ -221,6 +235,7 @@ impl Dns {
                 self.connections[order.upstream].call(Ask(order.question), completion)
             {
                 log::debug!("a question is not asked over TCP: {error}");
+                self.engine.refused_over_tcp(ticket);
             }
         }
         self.engine.wakes.drain(..).chain(self.wakes.drain(..)).for_each(&mut wake);
@@ -317,13 +332,6 @@ pub(super) fn start(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
     cx.app.keeper = Some(keeper.into());
     if let Err(error) = open_missing(cx) {
         warn!("{error}");
-    }
-    let options = client_options(cx.app.options.deadline);
-    for number in 0..cx.app.engine.servers().len() {
-        let address = cx.app.engine.servers()[number].address;
-        let target = reactor::Location::Address(reactor::Address::Tcp(address));
-        let client = Client::open(target, OverConnection, options.clone(), cx)?;
-        cx.app.connections.push(client);
     }
     // The keeper tries again what could not be opened.
     cx.wake(keeper);

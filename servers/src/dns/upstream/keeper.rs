@@ -90,12 +90,12 @@ impl Handler<Dns> for Keeper {
     }
 }
 
-/// Opens the ports that are missing.
+/// Opens the ports, and the clients over TCP, that are missing.
 ///
 /// # Errors
 /// Why the first one that could not be opened was not. The others were tried too.
 pub(in crate::dns) fn open_missing(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
-    let mut result = Ok(());
+    let mut result = Dns::open_connections(cx);
     for (upstream, count) in cx.app.engine.ports.missing() {
         let address = cx.app.engine.servers()[upstream].address;
         for _ in 0..count {

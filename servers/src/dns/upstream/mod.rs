@@ -7,6 +7,7 @@
 //! the engine the time. Answers that do not fit into a datagram are fetched over TCP (`tcp`). Numbers,
 //! spellings and the choice of ports are random (`secrets`).
 
+mod changing;
 mod engine;
 mod flight;
 mod hearing;

@@ -49,6 +49,8 @@ pub(in crate::dns) struct Ports {
     /// Those of each upstream that take questions, and those among them that are spent.
     open: Vec<Vec<PortId>>,
     spent: Vec<Vec<PortId>>,
+    /// Whether each upstream is asked. One that is not needs no ports.
+    is_asked: Vec<bool>,
     next: PortId,
     /// How many are open for each upstream.
     count: usize,
@@ -65,6 +67,7 @@ impl Ports {
             ports: HashMap::new(),
             open: vec![Vec::new(); upstreams],
             spent: vec![Vec::new(); upstreams],
+            is_asked: vec![true; upstreams],
             next: 0,
             count,
             used_max,
@@ -83,7 +86,10 @@ impl Ports {
     /// how many are missing.
     pub(in crate::dns) fn missing(&self) -> Vec<(usize, usize)> {
         let fresh = self.open.iter().zip(&self.spent).map(|(open, spent)| open.len() - spent.len());
-        let missing = fresh.map(|fresh| self.count.saturating_sub(fresh));
+        let missing = fresh.zip(&self.is_asked).map(|(fresh, is_asked)| match is_asked {
+            true => self.count.saturating_sub(fresh),
+            false => 0,
+        });
         missing.enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
@@ -102,12 +108,37 @@ impl Ports {
         self.open[upstream].push(id);
         let Some(spent) = self.spent[upstream].pop() else { return };
         self.open[upstream].retain(|other| *other != spent);
-        if let Some(port) = self.ports.get_mut(&spent) {
-            port.state = State::Replaced;
-            if port.outstanding.is_empty() {
-                self.closings.push(port.source);
-                self.is_changed = true;
-            }
+        self.close_when_quiet(spent);
+    }
+
+    /// Adds an upstream, which is not asked yet.
+    pub(super) fn add_upstream(&mut self) {
+        self.open.push(Vec::new());
+        self.spent.push(Vec::new());
+        self.is_asked.push(false);
+    }
+
+    /// Opens ports of an upstream, or closes them once they expect no answer.
+    pub(super) fn set_asked(&mut self, upstream: usize, is_asked: bool) {
+        if std::mem::replace(&mut self.is_asked[upstream], is_asked) == is_asked {
+            return;
+        }
+        self.is_changed = true;
+        if is_asked {
+            return;
+        }
+        self.spent[upstream].clear();
+        for id in std::mem::take(&mut self.open[upstream]) {
+            self.close_when_quiet(id);
+        }
+    }
+
+    fn close_when_quiet(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        port.state = State::Replaced;
+        if port.outstanding.is_empty() {
+            self.closings.push(port.source);
+            self.is_changed = true;
         }
     }
 

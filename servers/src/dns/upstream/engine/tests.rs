@@ -198,6 +198,45 @@ fn a_port_at_which_others_guess_is_replaced() {
     assert!(bench.engine.ports.upstream(sent.1).is_none());
 }
 
+#[test]
+fn upstreams_are_replaced_while_questions_are_on_their_way() {
+    let mut bench = Bench::new(1);
+    bench.ask("a.example");
+    let old = bench.sent().remove(0);
+    let new = [SocketAddr::from(([192, 0, 2, 1], 53)), SocketAddr::from(([192, 0, 2, 2], 53))];
+    assert_eq!(bench.engine.replace(0, &new), Ok(true));
+    assert_eq!(bench.engine.replace(0, &new), Ok(false));
+    assert_eq!(bench.engine.replace(0, &[]), Ok(false), "the old ones are better than none");
+    assert_eq!(bench.engine.ports.missing(), [(1, 2), (2, 2)]);
+    bench.open_ports();
+    bench.ask("b.example");
+    let sent = bench.sent();
+    assert_ne!(sent[0].0, 0);
+    bench.answer(&sent[0], ResponseCode::NOERROR).expect("a client waits");
+    // The first question is still answered, and then its ports are of no use.
+    bench.answer(&old, ResponseCode::NOERROR).expect("a client waits");
+    bench.open_ports();
+    assert!(bench.engine.ports.upstream(old.1).is_none());
+    bench.check_empty();
+}
+
+#[test]
+fn a_question_that_tcp_does_not_take_is_asked_again() {
+    let mut bench = Bench::new(1);
+    bench.ask("a.example");
+    let sent = bench.sent().remove(0);
+    let mut cut = response(&sent.2, ResponseCode::NOERROR);
+    cut[2] |= 2;
+    let cut = Message::parse(&cut).expect("it is right");
+    assert!(bench.engine.hear(sent.1, &cut, bench.now).is_none());
+    let order = bench.engine.tcp.pop_front().expect("it is asked over TCP");
+    bench.engine.refused_over_tcp(order.ticket);
+    bench.pass(400 * MS);
+    let again = bench.sent().remove(0);
+    bench.answer(&again, ResponseCode::NOERROR).expect("a client waits");
+    bench.check_empty();
+}
+
 /// Whatever comes in whatever order, each client is told once, and nothing is left.
 #[test]
 fn each_client_is_told_once_whatever_happens() {
