@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use log::{info, warn};
@@ -13,6 +14,7 @@ use reactor::{Address, Client, Folding, Location, LoopCx, Signal};
 
 use super::args::{DnsArgs, RuleTarget};
 use super::cache::{Cache, Wants};
+use super::following;
 use super::front::{self, Asked, DEFAULT_GROUP, Policy};
 use super::interfaces::{self, Interfaces};
 use super::local::{FileError, Local, LocalOptions, ServerTarget};
@@ -43,6 +45,8 @@ pub struct Dns {
     connections: Vec<Client<Dns, OverConnection>>,
     options: EngineOptions,
     pub(super) interfaces: Interfaces,
+    /// The file that names the upstreams, unless they are given.
+    pub(super) resolv_conf: Option<PathBuf>,
     pub(super) full_log: Folding,
 }
 
@@ -116,6 +120,7 @@ impl Dns {
             connections: Vec::new(),
             options,
             interfaces: Interfaces::new(args.interface.clone(), args.pipelined_max),
+            resolv_conf: args.upstream.is_empty().then(|| args.resolv_conf.clone()),
             full_log: Folding::default(),
         })
     }
@@ -333,6 +338,7 @@ pub(super) fn start(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
     if let Err(error) = open_missing(cx) {
         warn!("{error}");
     }
+    following::follow(cx);
     // The keeper tries again what could not be opened.
     cx.wake(keeper);
     interfaces::start(cx)?;

@@ -16,6 +16,7 @@
 mod app;
 mod args;
 mod cache;
+mod following;
 mod front;
 mod interfaces;
 mod local;

@@ -306,6 +306,18 @@ fn the_upstreams_are_those_of_the_system_unless_they_are_given() {
     let server = Server::start(&[], &["--resolv-conf", &file]);
     server.counter("forwarded");
     assert!(server.daemon.log().contains("upstream 127.0.0.53:53"), "{}", server.daemon.log());
+    // Another file takes its place, as when the network changes. A file without any changes nothing.
+    for (text, is_named) in [("nameserver 127.0.0.54\n", true), ("search example\n", false)] {
+        let new = folder.file("new");
+        std::fs::write(&new, text).expect("it is written");
+        std::fs::rename(&new, &file).expect("it is replaced");
+        if is_named {
+            let line = format!("{file} has changed: the upstreams are");
+            testkit::wait_until("a line in the log", || server.daemon.log().contains(&line));
+        }
+        server.counter("forwarded");
+        assert!(server.daemon.log().contains("upstream 127.0.0.54:53"));
+    }
 }
 
 #[test]
