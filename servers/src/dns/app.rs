@@ -14,6 +14,7 @@ use reactor::{Address, Client, Folding, Location, LoopCx, Signal};
 
 use super::args::{DnsArgs, RuleTarget};
 use super::cache::{Cache, Wants};
+use super::files;
 use super::following;
 use super::front::{self, Asked, DEFAULT_GROUP, Policy};
 use super::interfaces::{self, Interfaces};
@@ -108,6 +109,7 @@ impl Dns {
             policy: Policy::new(&args.policy, Instant::now()),
             local,
             local_options,
+            resolv_conf: args.upstream.is_empty().then(|| args.resolv_conf.clone()),
             reading: Reading::No,
             cache: Cache::new(args.cache.options()),
             engine: Engine::new(&groups, options)?,
@@ -120,7 +122,6 @@ impl Dns {
             connections: Vec::new(),
             options,
             interfaces: Interfaces::new(args.interface.clone(), args.pipelined_max),
-            resolv_conf: args.upstream.is_empty().then(|| args.resolv_conf.clone()),
             full_log: Folding::default(),
         })
     }
@@ -135,6 +136,12 @@ impl Dns {
     /// Returns the source that tells the engine the time.
     pub(super) fn keeper(&self) -> Option<ConnectionId> {
         self.keeper
+    }
+
+    /// Returns the files that answers come from.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let LocalOptions { hosts, block, .. } = &self.local_options;
+        hosts.iter().chain(block).cloned().collect()
     }
 
     /// Opens the mailbox of a socket or connection of clients.
@@ -342,6 +349,7 @@ pub(super) fn start(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
     // The keeper tries again what could not be opened.
     cx.wake(keeper);
     interfaces::start(cx)?;
+    files::watch(cx);
     cx.on_signals(&[Signal::USER_1], |_, cx| info!("{}", Figures(cx.app)))?;
     Ok(())
 }

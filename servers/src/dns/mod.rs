@@ -16,6 +16,7 @@
 mod app;
 mod args;
 mod cache;
+mod files;
 mod following;
 mod front;
 mod interfaces;
@@ -71,7 +72,8 @@ pub fn application(
         state,
         limits: LIMITS,
         loop_limits: LoopLimits::DEFAULT,
-        descriptors,
+        // Two for each watch of files.
+        descriptors: descriptors + 4,
         own_connections: descriptors,
         shared: None,
         session: Rc::new(move |peer| {

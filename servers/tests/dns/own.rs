@@ -125,6 +125,22 @@ fn sighup_reads_files_again_and_an_error_changes_nothing() {
 }
 
 #[test]
+fn files_are_read_again_when_they_change() {
+    let (folder, upstream) = (Folder::new("dns-watch"), Upstream::honest());
+    let hosts = write(&folder, "hosts", "10.0.0.1 nas.lan\n");
+    let server = Server::start(&[upstream.address], &["--hosts", &hosts]);
+    assert_eq!(said(&server, "nas.lan", RecordType::A), "NOERROR 10.0.0.1");
+    // As an editor and a package manager do, and then in place.
+    std::fs::rename(write(&folder, "new", "10.0.0.2 nas.lan\n"), &hosts).expect("it moves");
+    wait_until("the new file", || said(&server, "nas.lan", RecordType::A) == "NOERROR 10.0.0.2");
+    write(&folder, "hosts", "10.0.0.3 nas.lan\n");
+    wait_until("the new text", || said(&server, "nas.lan", RecordType::A) == "NOERROR 10.0.0.3");
+    std::fs::remove_file(&hosts).expect("it is there");
+    wait_until("a line of the log", || server.daemon.log().contains("goes on with what it has"));
+    assert_eq!(said(&server, "nas.lan", RecordType::A), "NOERROR 10.0.0.3");
+}
+
+#[test]
 fn what_is_wrong_with_files_and_options_is_said_at_the_start() {
     let folder = Folder::new("dns-wrong-files");
     let hosts = write(&folder, "hosts", "127.0.0.1 localhost\nnas.lan 10.0.0.1\n");

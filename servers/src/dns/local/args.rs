@@ -8,12 +8,12 @@ use protocol::dns::{Class, Record};
 use super::{AddressRule, BlockAnswer, LocalOptions, parse_address_rule};
 
 const HOSTS_HELP: &str = "Hosts file, such as /etc/hosts (hosts(5)): its names have these addresses, and each address \
-                          leads back to the first name of its line. May be given several times. SIGHUP reads it \
-                          again; at most 1000000 records, with those of --record";
+                          leads back to the first name of its line. May be given several times. It is read again \
+                          when it changes and on SIGHUP; at most 1000000 records, with those of --record";
 
 const BLOCK_HELP: &str = "Block list, with a name in each line, which stands for all names below it too, or with lines \
-                          of a hosts file, which stand for their names alone. May be given several times. SIGHUP \
-                          reads it again; at most 8000000 names, which take 8 bytes each";
+                          of a hosts file, which stand for their names alone. May be given several times. It is \
+                          read again when it changes and on SIGHUP; at most 8000000 names, which take 8 bytes each";
 
 const ADDRESS_HELP: &str = "Address of a domain and of all names below it, such as /ads.example/192.0.2.1; /DOMAIN/# \
                             stands for 0.0.0.0 and ::, /DOMAIN/ for no such name, and the domain # for every name. \
