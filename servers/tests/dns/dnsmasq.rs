@@ -31,12 +31,12 @@ const KINDS: [RecordType; 8] = [
 fn hosts() -> String {
     let lines = (0..HOSTS).map(|number| {
         let (a, b) = (number / 250, number % 250);
-        let alias = if number % 3 == 0 { format!(" h{number}") } else { String::new() };
+        let alias = if number.is_multiple_of(3) { format!(" h{number}") } else { String::new() };
         let mut lines = format!("10.1.{a}.{b} h{number}.lan{alias}\n");
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             lines += &format!("fd00::{number:x} h{number}.lan\n");
         }
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             lines += &format!("10.2.{a}.{b} h{number}.lan\n");
         }
         lines
@@ -55,8 +55,8 @@ fn respond(bytes: &[u8], shift: u8) -> Vec<u8> {
     let text = asked.name.to_string().to_ascii_lowercase();
     let number: u32 = text.bytes().map(u32::from).sum();
     let mut records = Vec::new();
-    let has_name = number % 5 != 0;
-    if has_name && number % 7 == 0 {
+    let has_name = !number.is_multiple_of(5);
+    if has_name && number.is_multiple_of(7) {
         records.push(format!("{text} 600 IN CNAME target-{text}"));
     }
     let owner = records.first().map_or(text.clone(), |_| format!("target-{text}"));
@@ -71,14 +71,14 @@ fn respond(bytes: &[u8], shift: u8) -> Vec<u8> {
                 }),
             );
         }
-        RecordType::AAAA if number % 2 == 0 => {
+        RecordType::AAAA if number.is_multiple_of(2) => {
             records.push(format!("{owner} 600 IN AAAA 2001:db8::{shift:x}:{address:x}"));
         }
-        RecordType::MX if number % 3 == 0 => {
+        RecordType::MX if number.is_multiple_of(3) => {
             records.push(format!("{owner} 600 IN MX 10 mail.{owner}"));
         }
         RecordType::TXT => records.push(format!("{owner} 600 IN TXT \"text {number}\"")),
-        RecordType::PTR if number % 2 == 0 => {
+        RecordType::PTR if number.is_multiple_of(2) => {
             records.push(format!("{owner} 600 IN PTR host{number}.up.test."));
         }
         _ => {}
@@ -166,7 +166,9 @@ fn reason(name: &str, kind: RecordType, ours: &Said, theirs: &Said) -> Option<&'
     let of_file = |name: &str| {
         let label = name.trim_end_matches(".lan");
         let number = label.strip_prefix('h').and_then(|rest| rest.parse::<u32>().ok());
-        number.is_some_and(|number| number < HOSTS && (name.ends_with(".lan") || number % 3 == 0))
+        number.is_some_and(|number| {
+            number < HOSTS && (name.ends_with(".lan") || number.is_multiple_of(3))
+        })
     };
     let is_own = of_file(&name)
         || [".dev.test", ".null.test"].iter().any(|domain| name.ends_with(domain))
