@@ -255,8 +255,9 @@ impl Name {
     /// ```
     /// use protocol::dns::Name;
     ///
-    /// let (name, mut odd) = ("example.org".parse::<Name>()?, false);
-    /// let varied = name.with_case(|| std::mem::replace(&mut odd, !odd));
+    /// let name: Name = "example.org".parse()?;
+    /// let mut cases = [false, true].into_iter().cycle();
+    /// let varied = name.with_case(|| cases.next() == Some(true));
     /// assert_eq!(varied.to_string(), "eXaMpLe.OrG.");
     /// # Ok::<(), protocol::dns::NameError>(())
     /// ```
