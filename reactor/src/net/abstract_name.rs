@@ -44,21 +44,49 @@ impl AbstractName {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Returns the bytes that a text stands for, which has no `@`; `None` if a backslash in it begins
+    /// no escape.
+    pub(super) fn unescape(text: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let [first, after @ ..] = rest {
+            let (byte, after) = match (first, after) {
+                (b'\\', [b'\\', after @ ..]) => (b'\\', after),
+                (b'\\', [b'x', high, low, after @ ..]) => {
+                    let digit = |letter: &u8| char::from(*letter).to_digit(16);
+                    let value = digit(high)? * 16 + digit(low)?;
+                    (u8::try_from(value).ok()?, after)
+                }
+                (b'\\', _) => return None,
+                (byte, after) => (*byte, after),
+            };
+            bytes.push(byte);
+            rest = after;
+        }
+        Some(bytes)
+    }
 }
 
-/// Shows the name after an `@`. What is not printable is shown as `\x` and two hexadecimal digits,
-/// which [`Address`](crate::Address) does not parse.
+/// Shows the name after an `@`. A backslash is shown as `\\`, and each byte of what is not printable as
+/// `\x` and two hexadecimal digits. [`Address`](crate::Address) parses this to the same name.
 impl fmt::Display for AbstractName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escaped = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
+            bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+        };
         f.write_str("@")?;
         for chunk in self.0.utf8_chunks() {
             for letter in chunk.valid().chars() {
-                match letter.is_control() {
-                    true => write!(f, "\\x{:02x}", u32::from(letter))?,
-                    false => write!(f, "{letter}")?,
+                match letter {
+                    '\\' => f.write_str("\\\\")?,
+                    _ if letter.is_control() => {
+                        escaped(f, letter.encode_utf8(&mut [0; 4]).as_bytes())?;
+                    }
+                    _ => write!(f, "{letter}")?,
                 }
             }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+            escaped(f, chunk.invalid())?;
         }
         Ok(())
     }
@@ -79,7 +107,19 @@ mod tests {
 
     #[test]
     fn what_is_not_printable_is_shown_in_hexadecimal() {
-        let name = AbstractName::new(b"a\0\xFF\n b\xC3\xBC").expect("it is a name");
-        assert_eq!(name.to_string(), "@a\\x00\\xff\\x0a b\u{fc}");
+        let name = AbstractName::new(b"a\0\xFF\n b\\\xC3\xBC\xC2\x85").expect("it is a name");
+        assert_eq!(name.to_string(), "@a\\x00\\xff\\x0a b\\\\\u{fc}\\xc2\\x85");
+    }
+
+    #[test]
+    fn a_shown_name_of_any_bytes_is_parsed_to_the_same() {
+        for bytes in (0..=u16::MAX).map(u16::to_be_bytes) {
+            let name = AbstractName::new(bytes).expect("it is a name");
+            let shown = name.to_string();
+            assert_eq!(AbstractName::unescape(&shown[1..]).as_deref(), Some(&bytes[..]), "{shown}");
+        }
+        for text in ["\\", "a\\n", "\\x", "\\x1", "\\x1g", "\\x+1", "\\X11"] {
+            assert_eq!(AbstractName::unescape(text), None, "{text}");
+        }
     }
 }

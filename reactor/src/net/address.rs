@@ -12,7 +12,8 @@ use crate::sys::{Endpoint, UNIX_PATH_MAX};
 /// An address on which a server listens or to which a client connects: TCP or UDP over IPv4 or
 /// IPv6, or a Unix socket of streams or datagrams.
 ///
-/// A name after `@` is an abstract one; a file whose name begins so is written `unix:./@name`.
+/// A name after `@` is an abstract one; a file whose name begins so is written `unix:./@name`. In an
+/// abstract name, `\\` stands for a backslash and `\x1f` for the byte with that hexadecimal value.
 ///
 /// ```
 /// use reactor::Address;
@@ -204,6 +205,7 @@ fn parse_abstract(name: &str, is_datagram: bool) -> Result<Address, Problem> {
     if name.contains('\0') {
         return Err(Problem::ZeroByte);
     }
+    let name = AbstractName::unescape(name).ok_or(Problem::WrongEscape)?;
     let name = AbstractName::new(name).map_err(|_| Problem::LongName)?;
     Ok(if is_datagram { Address::AbstractDatagram(name) } else { Address::Abstract(name) })
 }
@@ -218,6 +220,7 @@ pub(super) enum Problem {
     LongPath,
     NoName,
     LongName,
+    WrongEscape,
     ZeroByte,
     NoPort,
     PortRange,
@@ -263,6 +266,9 @@ impl fmt::Display for AddressError {
                 f,
                 "the abstract name of a Unix socket may have {UNIX_PATH_MAX} bytes at most"
             ),
+            Problem::WrongEscape => f.write_str(
+                "in an abstract name, a backslash is written \\\\, and the byte with the value 31 \\x1f",
+            ),
             Problem::ZeroByte => f.write_str("the name of a Unix socket cannot have a zero byte"),
             Problem::NoPort => {
                 write!(f, "a port must follow the IP address, as in {ip}127.0.0.1:8080")
@@ -302,6 +308,8 @@ mod tests {
             ("unix:@name", "unix:@name"),
             ("unix://@name", "unix:@name"),
             ("unix-dgram:@a b", "unix-dgram:@a b"),
+            ("unix:@a\u{16}\u{85}", "unix:@a\\x16\\xc2\\x85"),
+            ("unix:@\\x00\\xff\\\\\\x41", "unix:@\\x00\\xff\\\\A"),
             ("udp://127.0.0.1:8000", "udp://127.0.0.1:8000"),
             ("udp://[::1]:8000", "udp://[::1]:8000"),
             ("unix-dgram:/run/x.sock", "unix-dgram:/run/x.sock"),
@@ -331,6 +339,7 @@ mod tests {
             ("unix-dgram:@", "as in unix-dgram:@name"),
             (&format!("unix:@{}", "x".repeat(108)), "may have 107 bytes at most"),
             ("unix:@a\0b", "cannot have a zero byte"),
+            ("unix:@a\\b", "a backslash is written \\\\,"),
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes at most"),
             ("", "a port must follow"),
         ] {
