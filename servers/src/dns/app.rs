@@ -100,6 +100,7 @@ impl Dns {
             port_questions: args.port_questions,
             varies_case: !args.keep_case,
             udp_size: args.udp_size,
+            failure_kept_max: args.cache.failure_kept_max(),
         };
         let (groups, servers) = plan(args)?;
         let local_options = LocalOptions { servers, ..args.local.options() };
@@ -195,7 +196,7 @@ impl Dns {
 
     /// Returns the answer to a question that no upstream has answered: one that is stale, or the code.
     #[cold]
-    fn failure(&mut self, asked: &Asked, code: ResponseCode, now: Instant) -> Vec<u8> {
+    pub(super) fn failure(&mut self, asked: &Asked, code: ResponseCode, now: Instant) -> Vec<u8> {
         match front::stale(asked, &mut self.cache, self.udp_size, now) {
             Some(answer) => {
                 self.counts.stale += 1;
@@ -382,6 +383,7 @@ impl fmt::Display for Figures<'_> {
             ("failed", asked.failed),
             ("full", asked.refused_full),
             ("looped", asked.looped),
+            ("failed_before", asked.failed_before),
             ("wrong_number", asked.wrong_number),
             ("wrong_question", asked.wrong_question),
             ("wrong_case", asked.wrong_case),

@@ -261,6 +261,19 @@ fn at_the_deadline_the_client_is_told() {
 }
 
 #[test]
+fn when_all_upstreams_refuse_the_client_is_told_at_once_and_the_failure_is_kept() {
+    let closed = [refusing_udp_socket("127.0.0.1"), refusing_udp_socket("127.0.0.1")];
+    let addresses = closed.each_ref().map(|it| it.local_addr().expect("it is bound"));
+    // Without the refusals, the answer would come at the deadline, long after the test has given up.
+    let server = Server::start(&addresses, &["--deadline", "10m"]);
+    assert_eq!(server.ask("a.example").code(), ResponseCode::SERVFAIL);
+    assert_eq!(server.ask("a.example").code(), ResponseCode::SERVFAIL);
+    assert_eq!((server.counter("forwarded"), server.counter("failed_before")), (1, 1));
+    let log = server.daemon.log();
+    assert!(addresses.iter().all(|it| log.contains(&format!("upstream {it} down"))), "{log}");
+}
+
+#[test]
 fn the_table_is_bounded() {
     let silent = Upstream::saying(|_| Vec::new());
     let server = Server::start(&[silent.address], &["--waiting-max", "10", "--deadline", "30s"]);

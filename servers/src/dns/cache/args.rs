@@ -31,6 +31,13 @@ pub struct CacheArgs {
           value_parser = clap::value_parser!(u32).range(0..=10_800))]
     pub(in crate::dns) cache_negative_ttl_max: u32,
 
+    /// For how many seconds a question that no upstream could answer is not asked again at most: one after
+    /// the first failure, then twice as many each time (RFC 9520), until an answer comes or an upstream
+    /// that was down is back; 0 asks again at once. 4096 such questions are known
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u16).range(0..=300))]
+    cache_failure_ttl_max: u16,
+
     /// For how long after its end an answer is used if no upstream answers, such as 1d, at most 7d (RFC
     /// 8767). Without it, the client is told SERVFAIL
     #[arg(long, value_name = "TIME", value_parser = parse_stale)]
@@ -38,6 +45,11 @@ pub struct CacheArgs {
 }
 
 impl CacheArgs {
+    /// Returns for how long a failure is kept at most.
+    pub(in crate::dns) fn failure_kept_max(&self) -> Duration {
+        Duration::from_secs(self.cache_failure_ttl_max.into())
+    }
+
     /// Returns the limits of the cache.
     pub(in crate::dns) fn options(&self) -> CacheOptions {
         CacheOptions {

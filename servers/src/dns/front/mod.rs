@@ -101,6 +101,8 @@ fn refuse(
         }
     }
 }
+
+/// Decides what a message of a client gets that is answered.
 fn consider_message(
     message: &Message<'_>,
     transport: Transport,
@@ -173,6 +175,7 @@ fn forward(waiter: Waiter, group: usize, app: &mut Dns, now: Instant) -> Outcome
             }
             Outcome::Answer(without_records(&asked, ResponseCode::SERVFAIL, app.udp_size))
         }
+        Begun::Failed(code) => Outcome::Answer(app.failure(&asked, code, now)),
         Begun::Full => {
             if let Some(folded) = app.full_log.admit(now) {
                 let count = app.engine.waiting();

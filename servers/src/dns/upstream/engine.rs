@@ -11,6 +11,7 @@ use protocol::dns::ResponseCode;
 use reactor::Folding;
 use slab::Slab;
 
+use super::failures::Failures;
 use super::flight::{Done, Flight, Next, Route, Waiter, key};
 use super::ports::Ports;
 use super::secrets::Secrets;
@@ -37,6 +38,8 @@ pub(in crate::dns) struct EngineOptions {
     pub(in crate::dns) port_questions: u32,
     pub(in crate::dns) varies_case: bool,
     pub(in crate::dns) udp_size: u16,
+    /// For how long a failure is kept at most; zero keeps none.
+    pub(in crate::dns) failure_kept_max: Duration,
 }
 
 /// What becomes of a question of a client.
@@ -50,6 +53,8 @@ pub(in crate::dns) enum Begun {
     Looped,
     /// Too many clients wait, or there is no upstream.
     Full,
+    /// It has failed a moment ago, and is not asked again yet.
+    Failed(ResponseCode),
 }
 
 /// What has happened since the start.
@@ -62,6 +67,8 @@ pub(in crate::dns) struct EngineCounts {
     pub(in crate::dns) failed: u64,
     pub(in crate::dns) refused_full: u64,
     pub(in crate::dns) looped: u64,
+    /// Questions that were not asked since they had failed a moment ago.
+    pub(in crate::dns) failed_before: u64,
     /// Answers that were dropped, since nothing was asked with their number from their port, or their
     /// question is another one, or is spelled differently.
     pub(in crate::dns) wrong_number: u64,
@@ -97,6 +104,7 @@ pub(in crate::dns) struct Engine {
     pub(super) flights: Slab<Flight>,
     by_key: HashMap<Box<[u8]>, usize>,
     due: BTreeSet<(Instant, usize)>,
+    pub(super) failures: Failures,
     waiting: usize,
     next_serial: u64,
     hedge_budget: u32,
@@ -142,6 +150,7 @@ impl Engine {
             flights: Slab::new(),
             by_key: HashMap::new(),
             due: BTreeSet::new(),
+            failures: Failures::new(options.failure_kept_max, Instant::now()),
             waiting: 0,
             next_serial: 0,
             hedge_budget: HEDGE_BUDGET_MAX,
@@ -174,6 +183,10 @@ impl Engine {
         let key = key(&waiter.asked);
         if let Some(place) = self.by_key.get(&key) {
             return self.join(*place, waiter);
+        }
+        if let Some(code) = self.failures.look_up(&key, now) {
+            self.counts.failed_before += 1;
+            return Begun::Failed(code);
         }
         let is_full = self.waiting >= self.options.waiting_max
             || self.flights.len() >= self.options.waiting_max.saturating_mul(2);
@@ -288,7 +301,8 @@ impl Engine {
         }
         let failure = self.flights[place].failure;
         let asked = self.flights[place].asked.clone();
-        let done = self.finish(place, Some(failure.unwrap_or(ResponseCode::SERVFAIL)));
+        let code = failure.unwrap_or(ResponseCode::SERVFAIL);
+        let done = self.finish(place, Some(code), now);
         if done.is_some() {
             self.counts.failed += 1;
             self.complain_of(&asked, now);
@@ -312,13 +326,22 @@ impl Engine {
     }
 
     /// Takes the clients that wait for a flight, with how it ends for them.
-    pub(super) fn finish(&mut self, place: usize, failure: Option<ResponseCode>) -> Option<Done> {
+    pub(super) fn finish(
+        &mut self,
+        place: usize,
+        failure: Option<ResponseCode>,
+        now: Instant,
+    ) -> Option<Done> {
         let flight = &mut self.flights[place];
         let waiters = std::mem::take(&mut flight.waiters);
         if waiters.is_empty() {
             return None;
         }
         self.by_key.remove(&flight.key);
+        match failure {
+            Some(code) => self.failures.failed(&flight.key, code, now),
+            None => self.failures.answered(&flight.key),
+        }
         self.waiting -= waiters.len();
         Some(Done { waiters, failure })
     }

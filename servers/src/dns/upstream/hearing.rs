@@ -152,7 +152,7 @@ impl Engine {
         }
         match worth(message) {
             Worth::Final => {
-                let done = self.finish(place, None);
+                let done = self.finish(place, None, now);
                 self.remove_if_settled(place);
                 done
             }
@@ -186,8 +186,9 @@ impl Engine {
             self.remove_if_settled(place);
             return None;
         }
-        let group = &self.groups[flight.group];
-        if group.iter().any(|upstream| !flight.has_tried(*upstream)) {
+        let mut group = self.groups[flight.group].iter();
+        let may_try = flight.attempts.len() < self.options.tries;
+        if may_try && group.any(|upstream| !flight.has_tried(*upstream)) {
             self.retry(place, now);
             return None;
         }
@@ -200,37 +201,40 @@ impl Engine {
             self.schedule(place, Next::Retry, at);
             return None;
         };
-        let done = self.finish(place, Some(code));
+        let done = self.finish(place, Some(code), now);
         self.remove_if_settled(place);
         done
     }
 
-    /// Goes on after the network has refused what was sent from a port: nothing listens there.
-    pub(in crate::dns) fn refused(&mut self, port: PortId, now: Instant) {
+    /// Goes on after the network has refused what was sent from a port: nothing listens there. Another
+    /// upstream is asked at once. Returns the clients that have none left.
+    pub(in crate::dns) fn refused(&mut self, port: PortId, now: Instant) -> Vec<Done> {
+        self.give_back(port, Some(ResponseCode::SERVFAIL), now)
+    }
+
+    /// Goes on without a port whose socket has ended. This says nothing about its upstream, which is asked
+    /// again after a pause.
+    pub(in crate::dns) fn port_closed(&mut self, port: PortId, now: Instant) -> Vec<Done> {
+        let done = self.give_back(port, None, now);
+        self.ports.closed(port);
+        done
+    }
+
+    /// Goes on after what was asked from a port has failed, with a code if the upstream is to blame.
+    fn give_back(&mut self, port: PortId, code: Option<ResponseCode>, now: Instant) -> Vec<Done> {
+        let mut done = Vec::new();
         for (number, (place, attempt)) in self.ports.all_expected(port) {
             self.ports.settled(port, number);
-            let attempt = &mut self.flights[place].attempts[attempt];
-            attempt.is_pending = false;
-            let upstream = attempt.upstream;
+            let flight = &mut self.flights[place];
+            flight.failure = flight.failure.or(code);
+            flight.attempts[attempt].is_pending = false;
+            let upstream = flight.attempts[attempt].upstream;
             self.servers[upstream].counts.failed += 1;
             let change = self.servers[upstream].lost(now);
             self.note(upstream, change, now);
-            if self.flights[place].is_answered() {
-                self.remove_if_settled(place);
-            } else if self.flights[place].next != Next::GiveUp {
-                let group = &self.groups[self.flights[place].group];
-                // Another upstream is asked at once, the same one after a pause.
-                if group.iter().any(|upstream| !self.flights[place].has_tried(*upstream)) {
-                    self.schedule(place, Next::Retry, now);
-                }
-            }
+            done.extend(self.go_on(place, now));
         }
-    }
-
-    /// Goes on without a port whose socket has ended.
-    pub(in crate::dns) fn port_closed(&mut self, port: PortId, now: Instant) {
-        self.refused(port, now);
-        self.ports.closed(port);
+        done
     }
 }
 

@@ -5,10 +5,12 @@
 //! (`server`), and the ports that are open (`ports`). The sockets belong to services of their own
 //! (`sockets`). A session cannot open a socket, so a source does, the keeper (`keeper`), which also tells
 //! the engine the time. Answers that do not fit into a datagram are fetched over TCP (`tcp`). Numbers,
-//! spellings and the choice of ports are random (`secrets`).
+//! spellings and the choice of ports are random (`secrets`). What has failed is not asked again for a
+//! moment (`failures`).
 
 mod changing;
 mod engine;
+mod failures;
 mod flight;
 mod hearing;
 mod keeper;

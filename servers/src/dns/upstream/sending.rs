@@ -120,6 +120,9 @@ impl Engine {
     /// Logs a change of the health of an upstream, unless there was one a moment ago.
     pub(super) fn note(&mut self, upstream: usize, change: Option<Change>, now: Instant) {
         let Some(change) = change else { return };
+        if change == Change::Back {
+            self.failures.clear();
+        }
         let server = &mut self.servers[upstream];
         let Some(folded) = server.log.admit(now) else { return };
         let address = server.address;

@@ -3,6 +3,7 @@
 use protocol::dns::{OverUdp, Received};
 use protocol::{Context, DatagramFailure, Flow, Reason, Reply, Service};
 
+use super::flight::Done;
 use super::ports::PortId;
 use crate::dns::app::Dns;
 
@@ -14,6 +15,12 @@ pub(super) struct UpstreamSocket {
 impl UpstreamSocket {
     pub(super) fn new(port: PortId) -> Self {
         Self { port }
+    }
+
+    /// Tells the clients that their questions have failed, and sends what follows for others.
+    fn tell(&self, done: Vec<Done>, context: &mut Context<'_, Dns>) {
+        done.into_iter().for_each(|it| context.app.answer(it, None, context.now));
+        context.app.settle(context.effects);
     }
 }
 
@@ -63,8 +70,8 @@ impl Service<OverUdp, Dns> for UpstreamSocket {
     ) -> Flow {
         match failure {
             DatagramFailure::Undelivered(_) => {
-                context.app.engine.refused(self.port, context.now);
-                context.app.settle(context.effects);
+                let done = context.app.engine.refused(self.port, context.now);
+                self.tell(done, context);
             }
             DatagramFailure::Truncated { .. } | DatagramFailure::Malformed(_) => {
                 context.app.engine.counts.malformed += 1;
@@ -75,7 +82,7 @@ impl Service<OverUdp, Dns> for UpstreamSocket {
     }
 
     fn closed(&mut self, _: &Reason, context: &mut Context<'_, Dns>) {
-        context.app.engine.port_closed(self.port, context.now);
-        context.app.settle(context.effects);
+        let done = context.app.engine.port_closed(self.port, context.now);
+        self.tell(done, context);
     }
 }

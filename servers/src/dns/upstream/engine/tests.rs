@@ -33,10 +33,18 @@ impl Bench {
             port_questions: 16,
             varies_case: true,
             udp_size: 1232,
+            failure_kept_max: Duration::ZERO,
         };
         let engine = Engine::new(&groups, options).expect("the system has random numbers");
         let mut bench = Self { engine, now: Instant::now(), next: 0 };
         bench.open_ports();
+        bench
+    }
+
+    /// The same, which keeps failures.
+    fn keeping_failures(upstreams: usize) -> Self {
+        let mut bench = Self::new(upstreams);
+        bench.engine.failures = Failures::new(Duration::from_secs(30), bench.now);
         bench
     }
 
@@ -180,6 +188,71 @@ fn a_failure_is_told_when_all_upstreams_have_failed() {
 }
 
 #[test]
+fn a_failure_is_told_at_once_when_all_upstreams_refuse() {
+    let mut bench = Bench::new(3);
+    bench.ask("a.example");
+    bench.ask("a.example");
+    for step in 0..3 {
+        let sent = bench.sent();
+        assert_eq!(sent.len(), 1);
+        let done = bench.engine.refused(sent[0].1, bench.now);
+        assert!(!bench.engine.servers[sent[0].0].is_up());
+        assert_eq!(bench.engine.servers[sent[0].0].counts.failed, 1);
+        let told: Vec<_> = done.iter().map(|it| (it.waiters.len(), it.failure)).collect();
+        let last = [(2, Some(ResponseCode::SERVFAIL))];
+        assert_eq!(told, if step == 2 { &last[..] } else { &[] });
+    }
+    bench.check_empty();
+    // One that is silent may still answer.
+    bench.ask("b.example");
+    let mut sent = bench.sent();
+    bench.pass(400 * MS);
+    sent.extend(bench.sent());
+    assert!(sent.len() >= 2);
+    for it in &sent[1..] {
+        assert!(bench.engine.refused(it.1, bench.now).is_empty());
+    }
+    bench.answer(&sent[0], ResponseCode::NOERROR).expect("a client waits");
+}
+
+#[test]
+fn a_question_that_has_failed_is_not_asked_again_for_a_moment() {
+    let mut bench = Bench::keeping_failures(1);
+    let fail = |bench: &mut Bench, code| {
+        assert_eq!(bench.ask("a.example"), Begun::Waits);
+        let sent = bench.sent().remove(0);
+        bench.answer(&sent, code).expect("a client waits");
+    };
+    for seconds in [1, 2, 4] {
+        fail(&mut bench, ResponseCode::REFUSED);
+        bench.pass(seconds * 1000 * MS - MS);
+        assert_eq!(bench.ask("a.example"), Begun::Failed(ResponseCode::REFUSED));
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.ask("b.example"), Begun::Waits);
+        let other = bench.sent().remove(0);
+        bench.answer(&other, ResponseCode::NOERROR).expect("a client waits");
+        bench.pass(MS);
+    }
+    fail(&mut bench, ResponseCode::NOERROR);
+    fail(&mut bench, ResponseCode::SERVFAIL);
+    assert_eq!(bench.ask("a.example"), Begun::Failed(ResponseCode::SERVFAIL));
+    // No answer in time is a failure too, and an upstream that is back may answer.
+    assert_eq!(bench.ask("c.example"), Begun::Waits);
+    let sent = bench.sent().remove(0);
+    assert_eq!(bench.pass(DEADLINE).len(), 1);
+    assert_eq!(bench.ask("c.example"), Begun::Failed(ResponseCode::SERVFAIL));
+    assert_eq!(bench.engine.counts.failed_before, 5);
+    assert_eq!(bench.ask("d.example"), Begun::Waits);
+    let next = bench.sent().remove(0);
+    assert_eq!(bench.engine.refused(next.1, bench.now).len(), 1);
+    assert_eq!(bench.ask("e.example"), Begun::Waits);
+    let last = bench.sent().remove(0);
+    bench.answer(&last, ResponseCode::NOERROR).expect("a client waits");
+    assert_eq!(bench.ask("c.example"), Begun::Waits);
+    let _ = sent;
+}
+
+#[test]
 fn a_port_at_which_others_guess_is_replaced() {
     let mut bench = Bench::new(1);
     bench.ask("a.example");
@@ -272,7 +345,7 @@ fn each_client_is_told_once_whatever_happens() {
                 }
                 8 if !on_way.is_empty() => {
                     let port = on_way[random.index(on_way.len())].1;
-                    bench.engine.refused(port, bench.now);
+                    bench.engine.refused(port, bench.now).into_iter().for_each(|it| tell(Some(it)));
                 }
                 9 => {
                     while let Some(order) = bench.engine.tcp.pop_front() {
