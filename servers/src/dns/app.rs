@@ -98,6 +98,7 @@ impl Dns {
             waiting_max: args.waiting_max as usize,
             ports: args.ports.into(),
             port_questions: args.port_questions,
+            port_range: args.port_range,
             varies_case: !args.keep_case,
             udp_size: args.udp_size,
             failure_kept_max: args.cache.failure_kept_max(),

@@ -18,6 +18,9 @@ const PORT: u16 = 53;
 /// the least that IPv6 allows: what DNS Flag Day 2020 recommends.
 const UDP_SIZE: u16 = 1232;
 
+/// The least number of ports from which upstreams are asked: fewer are found by guessing.
+const PORTS_MIN: usize = 256;
+
 /// The arguments that only this server takes.
 #[derive(Clone, Debug, Args)]
 pub struct DnsArgs {
@@ -65,8 +68,13 @@ pub struct DnsArgs {
 
     /// Questions after which such a socket is replaced by one with another port
     #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 256,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub port_questions: u32,
+
+    /// Ports of these sockets, 256 at least. Each is drawn at random, again if another program has it
+    #[arg(long, value_name = "FIRST-LAST", help_heading = "Upstreams", default_value = "1024-65535",
+          value_parser = parse_port_range)]
+    pub port_range: PortRange,
 
     /// Do not vary the case of letters in questions. Answers are checked for the same case, which makes
     /// them harder to forge
@@ -130,6 +138,33 @@ fn parse_interface(text: &str) -> Result<InterfaceRule, String> {
             Err(text.to_owned())
         }
     }
+}
+
+/// The ports from which upstreams are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Returns how many there are.
+    pub fn count(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+}
+
+/// Reads `FIRST-LAST`.
+fn parse_port_range(text: &str) -> Result<PortRange, String> {
+    let ends = text.split_once('-').and_then(|(first, last)| {
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (0 < first && first <= last).then_some(PortRange { first, last })
+    });
+    ends.filter(|range| range.count() >= PORTS_MIN).ok_or_else(|| {
+        format!("expected the first and the last of {PORTS_MIN} ports or more, such as 1024-65535")
+    })
 }
 
 /// An upstream for some domains.
@@ -207,6 +242,17 @@ mod tests {
         assert_eq!(read("eth0.7:5353"), Ok(("eth0.7".to_owned(), 5353)));
         for wrong in ["", ":53", "eth0:", "eth0:0", "eth0:70000", "a/b", "a b", "sixteen-letters-"]
         {
+            assert!(read(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_range_of_ports_is_not_small() {
+        let read = |text| parse_port_range(text).map(|it| (it.first, it.last, it.count()));
+        assert_eq!(read("1024-65535"), Ok((1024, 65_535, 64_512)));
+        assert_eq!(read("1-65535"), Ok((1, 65_535, 65_535)));
+        assert_eq!(read("5000-5255"), Ok((5000, 5255, 256)));
+        for wrong in ["", "-", "1024", "1024-", "0-65535", "5000-5254", "9000-8000", "1-70000"] {
             assert!(read(wrong).is_err(), "{wrong} was accepted");
         }
     }

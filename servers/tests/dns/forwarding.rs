@@ -1,7 +1,7 @@
 //! Questions that are forwarded, and answers that come back.
 
 use std::collections::HashSet;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -40,24 +40,29 @@ fn numbers_ports_and_spellings_differ() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let say = {
         let seen = Arc::clone(&seen);
-        move |bytes: &[u8]| {
+        move |bytes: &[u8], _: &UdpSocket, client: SocketAddr| {
             let message = Message::parse(bytes).expect("it is right");
             let question = message.question().expect("there is one");
             let mut seen = seen.lock().expect("it is whole");
-            seen.push((message.header().id, question.name.to_string()));
-            vec![answer(bytes)]
+            seen.push((message.header().id, question.name.to_string(), client.port()));
+            vec![(NOW, answer(bytes))]
         }
     };
-    let upstream = Upstream::saying(say);
-    let server = Server::start(&[upstream.address], &["--port-questions", "4"]);
+    let upstream = Upstream::start_knowing(say, |_| Vec::new());
+    let args = ["--port-questions", "4", "--port-range", "20000-29999"];
+    let server = Server::start(&[upstream.address], &args);
     for number in 0..100 {
         let name = format!("a-name-of-many-letters-{number:02}.example.org");
         assert_eq!(server.ask(&name).texts(), ["192.0.2.1"]);
     }
     let seen = seen.lock().expect("it is whole");
-    let numbers: HashSet<u16> = seen.iter().map(|(number, _)| *number).collect();
+    let numbers: HashSet<u16> = seen.iter().map(|(number, _, _)| *number).collect();
     let cases = |name: &str| name.chars().map(|it| it.is_ascii_uppercase()).collect();
-    let spellings: HashSet<Vec<bool>> = seen.iter().map(|(_, name)| cases(name)).collect();
+    let spellings: HashSet<Vec<bool>> = seen.iter().map(|(_, name, _)| cases(name)).collect();
+    let ports: HashSet<u16> = seen.iter().map(|(_, _, port)| *port).collect();
+    // Each of the eight ports takes four of the hundred questions.
+    assert!(ports.len() >= 25, "{} ports for 100 questions", ports.len());
+    assert!(ports.iter().all(|port| (20_000..30_000).contains(port)), "{ports:?}");
     assert!(numbers.len() >= 95, "{} of 100 numbers differ", numbers.len());
     assert!(spellings.len() >= 95, "{} of 100 spellings differ", spellings.len());
 }

@@ -10,6 +10,8 @@ use super::asking::{Server, question, receive};
 use super::upstream::{Upstream, answer, respond};
 
 const FORGED: &str = "203.0.113.66";
+/// The first port from which a spoofer assumes that the upstream was asked.
+const GUESSED_FIRST: u16 = 32_768;
 const NOW: Duration = Duration::ZERO;
 
 /// Returns an answer with the wrong address.
@@ -211,7 +213,7 @@ fn spoof(questions: u32, tries: u32, ports: Ports) {
                 let spelled = name.with_case(|| random.one_in(2));
                 lie[12..12 + spelled.as_bytes().len()].copy_from_slice(spelled.as_bytes());
                 let port = match ports {
-                    Ports::Guessed => 32_768 + random.below(28_232) as u16,
+                    Ports::Guessed => GUESSED_FIRST + random.below(28_232) as u16,
                     Ports::Known => client.port(),
                 };
                 // Most ports are closed.
@@ -221,7 +223,9 @@ fn spoof(questions: u32, tries: u32, ports: Ports) {
         },
         |_| Vec::new(),
     );
-    let server = Server::start(&[upstream.address], &["--tries", "1", "--deadline", "60s"]);
+    let range = format!("{GUESSED_FIRST}-{}", GUESSED_FIRST + 28_231);
+    let args = ["--tries", "1", "--deadline", "60s", "--port-range", &range];
+    let server = Server::start(&[upstream.address], &args);
     let socket = server.socket();
     for number in 0..questions {
         let name = format!("a-name-of-more-letters-{number}.example");

@@ -16,6 +16,7 @@ use super::flight::{Done, Flight, Next, Route, Waiter, key};
 use super::ports::Ports;
 use super::secrets::Secrets;
 use super::server::Server;
+use crate::dns::args::PortRange;
 use crate::dns::front::Asked;
 
 /// What the questions of clients add to the budget of hedges, in thousandths, and the most that it has.
@@ -36,6 +37,7 @@ pub(in crate::dns) struct EngineOptions {
     /// How many ports each upstream has, and after how many questions one is replaced.
     pub(in crate::dns) ports: usize,
     pub(in crate::dns) port_questions: u32,
+    pub(in crate::dns) port_range: PortRange,
     pub(in crate::dns) varies_case: bool,
     pub(in crate::dns) udp_size: u16,
     /// For how long a failure is kept at most; zero keeps none.
@@ -170,6 +172,17 @@ impl Engine {
     /// Returns how many clients wait.
     pub(in crate::dns) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Returns the number of a new port, drawn at random.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(in crate::dns) fn draw_port(&mut self) -> io::Result<u16> {
+        self.secrets.refill()?;
+        let PortRange { first, .. } = self.options.port_range;
+        // An index is smaller than the count, so the sum is the last port at most.
+        Ok(first + self.secrets.index(self.options.port_range.count()) as u16)
     }
 
     /// Returns when [`expire`](Self::expire) has something to do.

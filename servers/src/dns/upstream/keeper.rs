@@ -1,7 +1,7 @@
 //! The source that opens and closes ports, and tells the engine the time.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use log::warn;
@@ -20,6 +20,8 @@ const DUE: u64 = 0;
 const OPEN: u64 = 1;
 /// After how long ports are opened again that could not be.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
+/// How often a port is drawn until one is free.
+const DRAWS_MAX: u32 = 32;
 
 /// Opens and closes ports whenever it is woken, and calls the engine when something is due.
 #[derive(Default)]
@@ -108,9 +110,23 @@ pub(in crate::dns) fn open_missing(cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
     result
 }
 
-/// Opens a port. The kernel chooses its number at random (`ip_local_port_range`, `ip(7)`).
+/// Opens a port. Its number is drawn again while another program has it.
 fn open(upstream: usize, address: SocketAddr, cx: &mut LoopCx<'_, Dns>) -> io::Result<()> {
-    let socket = DatagramSocket::connect(&Address::Udp(address), &DatagramOptions::default())?;
+    let mut draws = 0;
+    let socket = loop {
+        draws += 1;
+        let port = cx.app.engine.draw_port()?;
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = Some(Address::Udp((any, port).into()));
+        let options = DatagramOptions { local, ..DatagramOptions::default() };
+        match DatagramSocket::connect(&Address::Udp(address), &options) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && draws < DRAWS_MAX => {}
+            result => break result?,
+        }
+    };
     let id = cx.app.engine.ports.name();
     let limits = Limits { message_size_max: u16::MAX.into(), ..Limits::DEFAULT };
     let token = Datagrams::serve(socket, OverUdp, UpstreamSocket::new(id), limits, cx)?;

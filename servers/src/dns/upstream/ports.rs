@@ -1,4 +1,4 @@
-//! The ports from which upstreams are asked: connected sockets, which the kernel binds to random ports.
+//! The ports from which upstreams are asked: connected sockets, which are bound to random ports.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,7 @@
 //! The engine without I/O, with a time of its own.
 
+use std::collections::HashSet;
+
 use protocol::dns::{Builder, Class, Header, Message, RecordType};
 use protocol::{ConnectionId, Peer, Random};
 
@@ -31,6 +33,7 @@ impl Bench {
             waiting_max: 1000,
             ports: 2,
             port_questions: 16,
+            port_range: PortRange { first: 1024, last: 65_535 },
             varies_case: true,
             udp_size: 1232,
             failure_kept_max: Duration::ZERO,
@@ -269,6 +272,16 @@ fn a_port_at_which_others_guess_is_replaced() {
     assert!(bench.answer(&sent, ResponseCode::NOERROR).is_some());
     bench.open_ports();
     assert!(bench.engine.ports.upstream(sent.1).is_none());
+}
+
+#[test]
+fn the_numbers_of_ports_are_drawn_from_their_range() {
+    let mut bench = Bench::new(1);
+    bench.engine.options.port_range = PortRange { first: 40_000, last: 40_255 };
+    let drawn: HashSet<u16> = (0..10_000).map(|_| bench.engine.draw_port().expect("one")).collect();
+    // The chance that one of the 256 is missing is 3 in 10^15.
+    assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&40_000), Some(&40_255)));
+    assert_eq!(drawn.len(), 256);
 }
 
 #[test]
