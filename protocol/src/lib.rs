@@ -51,7 +51,7 @@
 //! - [`inotify`] decodes the events of the kernel about files.
 //! - [`netlink`] has the messages about links, addresses and routes with which Linux tells the state
 //!   of its network.
-//! - `dns`, `http`, `tls` and `websocket` are protocols with a feature of their name.
+//! - `dns`, `http`, `mfs`, `tls` and `websocket` are protocols with a feature of their name.
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and
 //!   for pauses that must differ.
 //!
@@ -79,6 +79,8 @@ pub mod http;
 pub mod inotify;
 mod limits;
 pub mod link;
+#[cfg(feature = "mfs")]
+pub mod mfs;
 pub mod netlink;
 mod output;
 #[cfg(all(feature = "http", not(planted)))]
