@@ -17,9 +17,23 @@ struct Library {
     package: &'static str,
 }
 
-const LIBRARIES: [Library; 4] = [
+const LIBRARIES: [Library; 6] = [
     // Nothing but the C library.
     Library { name: "recvmmsg", header: "stdio.h", module: "", link: "", package: "libc6-dev" },
+    Library {
+        name: "ring",
+        header: "linux/io_uring.h",
+        module: "",
+        link: "",
+        package: "linux-libc-dev",
+    },
+    Library {
+        name: "ring_sends",
+        header: "linux/io_uring.h",
+        module: "",
+        link: "",
+        package: "linux-libc-dev",
+    },
     Library {
         name: "libevent",
         header: "event2/event.h",

@@ -31,6 +31,9 @@
 #define RUNS_NS 60000000ull
 #define PAIR_READ_SIZE 1024
 
+/* As in computation.rs. */
+#define COMPUTED_SIZE 64
+
 /* As in timing.rs. */
 #define EXPIRE_MAX_MS 20
 #define STEPS_MIN 100000
@@ -108,6 +111,23 @@ static inline int accept_one(int fd) {
     return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+/* What a server computes for each message: see computation.rs. Without steps, nothing. */
+static struct {
+    size_t steps, pending;
+    volatile uint64_t state;
+} computation = {.state = 0x9e3779b97f4a7c15ull};
+
+static inline void compute_for(size_t count) {
+    if (computation.steps == 0) return;
+    computation.pending += count;
+    for (; computation.pending >= COMPUTED_SIZE; computation.pending -= COMPUTED_SIZE) {
+        uint64_t state = computation.state;
+        for (size_t step = 0; step < computation.steps; step++)
+            state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        computation.state = state;
+    }
+}
+
 /* Bytes that the socket did not accept. While there are any, nothing is read. */
 struct unsent {
     char *bytes;
@@ -121,6 +141,7 @@ static inline enum fate echo_once(int fd, struct unsent *unsent) {
     ssize_t count = read(fd, read_buffer, READ_SIZE);
     if (count == 0) return ENDED;
     if (count < 0) return errno == EAGAIN || errno == EINTR ? DRAINED : ENDED;
+    compute_for((size_t)count);
     ssize_t written = send(fd, read_buffer, (size_t)count, MSG_NOSIGNAL);
     if (written < 0 && errno != EAGAIN) return ENDED;
     if (written < 0) written = 0;

@@ -42,8 +42,8 @@ static void accept_ready(struct ev_loop *loop, ev_io *io, int events) {
     }
 }
 
-static void echo(size_t number) {
-    (void)number;
+static void echo(size_t steps) {
+    computation.steps = steps;
     struct ev_loop *loop = ev_default_loop(EVBACKEND_EPOLL);
     ev_io acceptor;
     ev_io_init(&acceptor, accept_ready, listen_and_tell(), EV_READ);
@@ -110,6 +110,7 @@ static void timers(size_t count) {
 }
 
 int main(int argc, char **argv) {
-    const struct work works[] = {{"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {0}};
+    const struct work works[] = {
+        {"echo", echo}, {"bound", echo}, {"dispatch", dispatch}, {"timers", timers}, {0}};
     return run_work(argc, argv, works);
 }

@@ -66,8 +66,8 @@ static void serve(evconnlistener_cb callback) {
     event_base_dispatch(base);
 }
 
-static void echo(size_t number) {
-    (void)number;
+static void echo(size_t steps) {
+    computation.steps = steps;
     serve(accepted);
 }
 
@@ -175,6 +175,7 @@ static void timers(size_t count) {
 
 int main(int argc, char **argv) {
     const struct work works[] = {
-        {"echo", echo}, {"lines", lines}, {"dispatch", dispatch}, {"timers", timers}, {0}};
+        {"echo", echo},         {"bound", echo},   {"lines", lines},
+        {"dispatch", dispatch}, {"timers", timers}, {0}};
     return run_work(argc, argv, works);
 }

@@ -35,6 +35,7 @@ static void readable(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
         uv_close((uv_handle_t *)stream, ended);
         return;
     }
+    compute_for((size_t)count);
     uv_buf_t bytes = uv_buf_init(buffer->base, (unsigned)count);
     int taken = uv_try_write(stream, &bytes, 1);
     if (taken < 0 && taken != UV_EAGAIN) {
@@ -59,8 +60,8 @@ static void accept_ready(uv_stream_t *listener, int status) {
     else uv_read_start((uv_stream_t *)stream, lend_buffer, readable);
 }
 
-static void echo(size_t number) {
-    (void)number;
+static void echo(size_t steps) {
+    computation.steps = steps;
     uv_loop_t *loop = uv_default_loop();
     uv_tcp_t listener;
     uv_tcp_init(loop, &listener);
@@ -171,6 +172,7 @@ static void timers(size_t count) {
 
 int main(int argc, char **argv) {
     const struct work works[] = {
-        {"echo", echo}, {"dispatch", dispatch}, {"timers", timers}, {"udp", udp}, {0}};
+        {"echo", echo},     {"bound", echo}, {"dispatch", dispatch},
+        {"timers", timers}, {"udp", udp},    {0}};
     return run_work(argc, argv, works);
 }

@@ -16,7 +16,7 @@ use crate::process::{Running, signal, this_program};
 use crate::run::Run;
 use crate::subject::Subject;
 use crate::work::{Values, Work};
-use crate::{files, measure, neighbour, net};
+use crate::{computation, files, measure, neighbour, net};
 
 /// The time limit for the start of a subject, long enough for a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +40,19 @@ pub fn alone(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
 /// # Errors
 /// Fails if either cannot be started, fails or does not end in time.
 pub fn loaded(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
-    let server = Running::start(subject.command(work, run.pinning.server, &[])?)?;
+    under_load(run, work, subject, &[])
+}
+
+/// Measures a server that computes for each message, under the load of the client.
+///
+/// # Errors
+/// Fails if either cannot be started, fails or does not end in time.
+pub fn bound(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    under_load(run, work, subject, &[computation::steps().to_string()])
+}
+
+fn under_load(run: &Run, work: &Work, subject: &Subject, numbers: &[String]) -> io::Result<Values> {
+    let server = Running::start(subject.command(work, run.pinning.server, numbers)?)?;
     let address = server.address(START_PATIENCE, &run.stop)?;
     let command = client(run, work, run.pinning.client, &address, server.pid())?;
     let client = Running::start(command)?;

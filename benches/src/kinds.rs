@@ -29,6 +29,14 @@ const EXCHANGE: &[Metric] = &[
     metric("client_busy", "client", 2, Shown::Median),
     metric("max_us", "max us", 0, Shown::Hidden),
 ];
+const BOUND_METRICS: &[Metric] = &[
+    metric("server_ns", "CPU ns/message", 0, Shown::Judged),
+    metric("per_second", "messages/s", 0, Shown::Judged),
+    metric("p50_us", "p50 us", 0, Shown::Median),
+    metric("p99_us", "p99 us", 0, Shown::Ratio),
+    metric("server_busy", "server", 2, Shown::Median),
+    metric("client_busy", "client", 2, Shown::Median),
+];
 const SCHEDULE_METRICS: &[Metric] = &[
     metric("p99_us", "p99 us", 1, Shown::Judged),
     metric("p50_us", "p50 us", 1, Shown::Ratio),
@@ -152,6 +160,22 @@ pub static ECHO: Kind = Kind {
     ..EXCHANGED
 };
 
+/// Echo with a computation for each message, so that the server limits the messages.
+pub static BOUND: Kind = Kind {
+    name: "bound",
+    part: "bound",
+    metrics: BOUND_METRICS,
+    note: "Each server computes for 2 us for each message before it sends it back, so that the server \
+           limits messages/s and not the client. The computation is the same number of steps in every \
+           loop, which was measured once before.",
+    title: |work| {
+        let (size, count, depth) = (work.size, work.count, work.depth);
+        format!("echo with 2 us of work, {size} B x {count}, depth {depth}")
+    },
+    measure: drive::bound,
+    ..EXCHANGED
+};
+
 /// Echo of messages that are sent on a fixed schedule that does not depend on the server.
 pub static SCHEDULE: Kind = Kind {
     name: "schedule",
@@ -205,8 +229,8 @@ pub static IDLE: Kind = Kind {
     metrics: IDLE_METRICS,
     note: "Memory of the server's own (Anonymous, smaps) for each connection that has exchanged \
            a message, and how much more as many others take once those are closed: what was not \
-           freed. The bare loops (raw, mio, polling, calloop, libev, libevent, libuv) and the \
-           tasks here share one buffer, monoio has one of 64 KiB for each connection, of which a \
+           freed. The bare loops (raw, ring, ring-sends, mio, polling, calloop, libev, \
+           libevent, libuv) and the tasks here share one buffer, monoio has one of 64 KiB for each connection, of which a \
            page is touched; ours has its codec, limits and idle timeout.",
     title: |work| format!("memory of {} idle connections", work.count),
     client: &["--kind=idle"],
@@ -364,9 +388,10 @@ pub static KEYS: Kind = Kind {
 };
 
 /// All kinds of work for the comparison of loops.
-pub static LOOPS: [&Kind; 20] = [
+pub static LOOPS: [&Kind; 21] = [
     &DISPATCH,
     &ECHO,
+    &BOUND,
     &SCHEDULE,
     &LINES,
     &TIMERS,

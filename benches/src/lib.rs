@@ -8,7 +8,8 @@
 //!   subject in its own process, and `load` is the client. `files` are what servers of files serve.
 //! - `kinds` is the table of works: everything that differs between them. `work` defines its
 //!   columns.
-//! - `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`. `neighbour` occupies
+//! - `computation` is what servers compute for each message if the server is to be the limit.
+//!   `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`. `neighbour` occupies
 //!   half of the server's core.
 //! - `plan` selects the measurements, and `run` executes them in alternating rounds, each with a
 //!   function of `drive`. `report` and `plots` present the results, and `record` writes them to the
@@ -23,6 +24,7 @@
 
 pub mod benchmark;
 pub mod calls;
+pub mod computation;
 pub mod drive;
 pub mod files;
 pub mod kinds;

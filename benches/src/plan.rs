@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::benchmark::Test;
 use crate::kinds::{
-    CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, HALF, HANDSHAKES, HELLO, IDLE, IDLE_HTTP,
-    IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, MODELS, REQUESTS, RESUMED, SCALE, SCHEDULE,
-    TIMERS, UDP, WEBSOCKET,
+    BOUND, CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, HALF, HANDSHAKES, HELLO, IDLE,
+    IDLE_HTTP, IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, MODELS, REQUESTS, RESUMED, SCALE,
+    SCHEDULE, TIMERS, UDP, WEBSOCKET,
 };
 use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
@@ -119,6 +119,7 @@ impl Plan {
             works.extend([1, 50, 1000, 10_000].map(|connections| echo(connections, 64, depth)));
         }
         works.extend([echo(50, 4 * 1024, 1), echo(50, 64 * 1024, 1)]);
+        works.extend(each(&BOUND, [50, 1000]));
         works.push(Work::new(&SCHEDULE, 50).rate(20_000));
         works.extend([1, 16, 256].map(lines));
         works.extend(each(&TIMERS, [1000, 100_000, 1_000_000]));
@@ -143,6 +144,7 @@ impl Plan {
         let mut works = Vec::new();
         works.extend(each(&DISPATCH, [100, 1000]));
         works.extend([echo(50, 64, 1), echo(50, 64, 16), echo(1000, 64, 1)]);
+        works.push(Work::new(&BOUND, 50));
         works.push(Work::new(&SCHEDULE, 50).rate(20_000));
         works.push(lines(16));
         works.push(Work::new(&TIMERS, 10_000));

@@ -2,12 +2,14 @@
 //! here and a file in [`crate::loops`].
 
 use std::io;
+use std::net::TcpListener;
 use std::process::Command;
 
 use ::monoio::{IoUringDriver, LegacyDriver};
 use reactor::BackendKind;
 
 use crate::benchmark;
+use crate::computation;
 use crate::loops::{
     async_io, bind, calloop, canned, fastwebsockets, hyper, limits, listen, mio, models, monoio,
     nginx, ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
@@ -67,14 +69,34 @@ impl Subject {
         Self { limits, ..self }
     }
 
+    const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
     const fn unless(self, missing: fn() -> Option<String>) -> Self {
         Self { missing, ..self }
     }
 }
 
+/// Serves with a computation for each message, for ever.
+fn bound(steps: usize, serve: fn(TcpListener) -> io::Result<()>) -> io::Result<()> {
+    computation::set_steps(steps);
+    serve(listen()?)
+}
+
+/// Returns the reason why the kernel refuses what a loop in C needs: the loop tries and tells it.
+fn refused(path: Option<&str>) -> Option<String> {
+    let output = match Command::new(path?).args(["probe", "-1"]).output() {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => output.stderr,
+        Err(error) => return Some(error.to_string()),
+    };
+    Some(String::from_utf8_lossy(&output).trim().to_owned())
+}
+
 /// Each wait of poll and select costs time in proportion to the connections. The works with fewer
 /// connections show that well enough.
-const SLOW: &[(&str, usize)] = &[("echo", 1000)];
+const SLOW: &[(&str, usize)] = &[("echo", 1000), ("bound", 1000)];
 
 /// How many processes, or threads that existed before, the models with these have at most. More
 /// processes are more than most systems allow a user.
@@ -82,12 +104,13 @@ const WORKERS: &[(&str, usize)] = &[("models", 1000)];
 
 /// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
 /// polling have no timers.
-pub const ALL: [Subject; 35] = [
+pub const ALL: [Subject; 38] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
         &[
             ("echo", |_| ours::echo(BackendKind::Epoll)),
+            ("bound", |steps| ours::bound(BackendKind::Epoll, steps)),
             ("dispatch", |count| ours::dispatch(BackendKind::Epoll, count)),
             ("lines", |_| ours::lines(BackendKind::Epoll)),
             ("timers", |count| ours::timers(BackendKind::Epoll, count)),
@@ -102,6 +125,7 @@ pub const ALL: [Subject; 35] = [
         "our reactor on level-triggered epoll",
         &[
             ("echo", |_| ours::echo(BackendKind::EpollLevel)),
+            ("bound", |steps| ours::bound(BackendKind::EpollLevel, steps)),
             ("dispatch", |count| ours::dispatch(BackendKind::EpollLevel, count)),
         ],
     ),
@@ -110,6 +134,7 @@ pub const ALL: [Subject; 35] = [
         "our reactor on poll",
         &[
             ("echo", |_| ours::echo(BackendKind::Poll)),
+            ("bound", |steps| ours::bound(BackendKind::Poll, steps)),
             ("dispatch", |count| ours::dispatch(BackendKind::Poll, count)),
         ],
     )
@@ -119,19 +144,47 @@ pub const ALL: [Subject; 35] = [
         "our reactor on select",
         &[
             ("echo", |_| ours::echo(BackendKind::Select)),
+            ("bound", |steps| ours::bound(BackendKind::Select, steps)),
             ("dispatch", |count| ours::dispatch(BackendKind::Select, count)),
         ],
     )
     .up_to(SLOW),
     rust(
+        "uring",
+        "our reactor on io_uring",
+        &[
+            ("echo", |_| ours::echo(ours::uring()?)),
+            ("bound", |steps| ours::bound(ours::uring()?, steps)),
+            ("dispatch", |count| ours::dispatch(ours::uring()?, count)),
+            ("lines", |_| ours::lines(ours::uring()?)),
+            ("udp", |_| ours::udp(ours::uring()?)),
+            ("dial", |port| ours::dial(ours::uring()?, server(port)?)),
+            ("hello", |_| web::hello(ours::uring()?)),
+            ("websocket", |_| web::websocket(ours::uring()?)),
+        ],
+    )
+    .unless(ours::no_uring),
+    rust(
         "raw",
         "a bare edge-triggered epoll loop: the limit",
         &[
             ("echo", |_| raw::echo(listen()?)),
+            ("bound", |steps| bound(steps, raw::echo)),
             ("dispatch", raw::dispatch),
             ("dial", |port| raw::dial(server(port)?)),
         ],
     ),
+    c("ring", &["echo", "bound"], option_env!("COMPARE_RING"), option_env!("ABSENT_RING"))
+        .about("a bare io_uring loop: the limit for completions")
+        .unless(|| refused(option_env!("COMPARE_RING"))),
+    c(
+        "ring-sends",
+        &["echo", "bound"],
+        option_env!("COMPARE_RING_SENDS"),
+        option_env!("ABSENT_RING_SENDS"),
+    )
+    .about("a bare epoll loop that sends through a ring, all answers of a turn at once")
+    .unless(|| refused(option_env!("COMPARE_RING_SENDS"))),
     rust("array", "deadlines in an array, for timers: the limit", &[("timers", limits::array)]),
     rust(
         "harness",
@@ -141,18 +194,27 @@ pub const ALL: [Subject; 35] = [
     rust(
         "mio",
         "mio with a slab",
-        &[("echo", |_| mio::echo(listen()?)), ("dispatch", mio::dispatch)],
+        &[
+            ("echo", |_| mio::echo(listen()?)),
+            ("bound", |steps| bound(steps, mio::echo)),
+            ("dispatch", mio::dispatch),
+        ],
     ),
     rust(
         "polling",
         "polling 2.8 with a slab",
-        &[("echo", |_| polling::echo(listen()?)), ("dispatch", polling::dispatch)],
+        &[
+            ("echo", |_| polling::echo(listen()?)),
+            ("bound", |steps| bound(steps, polling::echo)),
+            ("dispatch", polling::dispatch),
+        ],
     ),
     rust(
         "async-io",
         "smol: async-io on polling, with a local executor",
         &[
             ("echo", |_| async_io::echo(listen()?)),
+            ("bound", |steps| bound(steps, async_io::echo)),
             ("dispatch", async_io::dispatch),
             ("timers", async_io::timers),
         ],
@@ -162,6 +224,7 @@ pub const ALL: [Subject; 35] = [
         "calloop, on polling",
         &[
             ("echo", |_| calloop::echo(listen()?)),
+            ("bound", |steps| bound(steps, calloop::echo)),
             ("dispatch", calloop::dispatch),
             ("timers", calloop::timers),
         ],
@@ -173,6 +236,7 @@ pub const ALL: [Subject; 35] = [
         "tokio, current thread",
         &[
             ("echo", |_| tokio::echo(listen()?)),
+            ("bound", |steps| bound(steps, tokio::echo)),
             ("dispatch", tokio::dispatch),
             ("timers", tokio::timers),
             ("udp", |_| tokio::udp(bind()?)),
@@ -189,6 +253,7 @@ pub const ALL: [Subject; 35] = [
         "monoio on epoll, its legacy driver",
         &[
             ("echo", |_| monoio::echo::<LegacyDriver>(listen()?)),
+            ("bound", |steps| bound(steps, monoio::echo::<LegacyDriver>)),
             ("dispatch", monoio::dispatch::<LegacyDriver>),
             ("lines", |_| monoio::lines::<LegacyDriver>(listen()?)),
             ("timers", monoio::timers),
@@ -199,6 +264,7 @@ pub const ALL: [Subject; 35] = [
         "monoio on io_uring",
         &[
             ("echo", |_| monoio::echo::<IoUringDriver>(listen()?)),
+            ("bound", |steps| bound(steps, monoio::echo::<IoUringDriver>)),
             ("dispatch", monoio::dispatch::<IoUringDriver>),
             ("lines", |_| monoio::lines::<IoUringDriver>(listen()?)),
         ],
@@ -207,19 +273,19 @@ pub const ALL: [Subject; 35] = [
     c("recvmmsg", &["udp"], option_env!("COMPARE_RECVMMSG"), option_env!("ABSENT_RECVMMSG")),
     c(
         "libevent",
-        &["echo", "dispatch", "lines", "timers"],
+        &["echo", "bound", "dispatch", "lines", "timers"],
         option_env!("COMPARE_LIBEVENT"),
         option_env!("ABSENT_LIBEVENT"),
     ),
     c(
         "libev",
-        &["echo", "dispatch", "timers"],
+        &["echo", "bound", "dispatch", "timers"],
         option_env!("COMPARE_LIBEV"),
         option_env!("ABSENT_LIBEV"),
     ),
     c(
         "libuv",
-        &["echo", "dispatch", "timers", "udp"],
+        &["echo", "bound", "dispatch", "timers", "udp"],
         option_env!("COMPARE_LIBUV"),
         option_env!("ABSENT_LIBUV"),
     ),

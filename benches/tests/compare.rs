@@ -5,6 +5,7 @@ mod common;
 use std::process::{Command, Output, Stdio};
 
 use benches::machine::Machine;
+use benches::subject;
 use common::{Report, UnderWay};
 use testkit::process::{children, runs};
 use testkit::{skip, wait_until};
@@ -62,6 +63,13 @@ fn every_loop_does_every_work() {
     for peer in ["libevent", "libev", "libuv"] {
         if said.contains(&format!("\n{peer:<12} {peer}  ABSENT")) {
             skip(&format!("{peer} is not installed (its -dev package)"));
+        }
+    }
+    for ring in ["ring", "ring-sends", "uring"] {
+        let subject = subject::ALL.into_iter().find(|it| it.name == ring).expect("it is there");
+        match subject.absent() {
+            None => assert!(said.matches(&format!("\n{ring} ")).count() > 1, "{ring}: {said}"),
+            Some(why) => assert!(said.contains(&format!("  ABSENT: {why}")), "{ring}: {said}"),
         }
     }
     match benches::loops::monoio::no_io_uring() {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use async_executor::LocalExecutor;
 use async_io::{Async, Timer, block_on};
 
+use crate::computation::compute_for;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
@@ -63,6 +64,7 @@ fn echo_once(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>
         None => Ok(Some(Vec::new())),
         Some(0) => Ok(None),
         Some(count) => {
+            compute_for(count);
             let written = net::write(&stream, &buffer[..count])?.unwrap_or(0);
             Ok(Some(buffer[written..count].to_vec()))
         }

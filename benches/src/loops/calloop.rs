@@ -14,6 +14,7 @@ use calloop::{
     RegistrationToken, Token, TokenFactory,
 };
 
+use crate::computation::compute_for;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
@@ -40,6 +41,7 @@ impl Connection {
             if count == 0 {
                 return Ok(PostAction::Remove);
             }
+            compute_for(count);
             let written = net::write(stream, &buffer[..count])?.unwrap_or(0);
             unsent.extend_from_slice(&buffer[written..count]);
         }

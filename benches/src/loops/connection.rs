@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use crate::computation::compute_for;
 use crate::net;
 
 /// An echoing connection, for loops that report changes.
@@ -52,6 +53,7 @@ impl<F: AsFd> Connection<F> {
             if count == 0 {
                 return Ok(Fate::Ended);
             }
+            compute_for(count);
             let written = net::write(&self.fd, &buffer[..count])?.unwrap_or(0);
             if written < count {
                 self.unsent.extend_from_slice(&buffer[written..count]);

@@ -23,6 +23,7 @@ use monoio::net::{TcpListener, TcpStream, UnixStream};
 use monoio::time::Sleep;
 use monoio::{Buildable, Driver, IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
+use crate::computation::compute_for;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
 use crate::timing::{self, Phases, Timers};
@@ -98,6 +99,7 @@ async fn echo_to(mut stream: TcpStream) -> io::Result<()> {
         if count? == 0 {
             return Ok(());
         }
+        compute_for(read.len());
         let (written, read) = stream.write_all(read).await;
         written?;
         buffer = read;

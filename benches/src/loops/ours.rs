@@ -14,8 +14,10 @@ use reactor::{
     Datagrams, Expired, Group, GroupListener, GroupOptions, Handler, Interest, ListenOptions,
     Listener, LoopCx, LoopLimits, Member, Reactor, Reason, Registration, Role, Stream, TimerId,
 };
+use servers::Loopback;
 
 use super::announce;
+use crate::computation;
 use crate::load::accept::UNDER_WAY;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
@@ -27,6 +29,34 @@ use crate::timing::{self, Phases, Timers};
 /// Fails if the loop cannot run.
 pub fn echo(kind: BackendKind) -> io::Result<()> {
     serve(kind, servers::echo::session)
+}
+
+/// Serves echo with a computation for each message, for ever.
+///
+/// # Errors
+/// Fails if the loop cannot run.
+pub fn bound(kind: BackendKind, steps: usize) -> io::Result<()> {
+    computation::set_steps(steps);
+    serve(kind, || Loopback::new(|bytes| computation::compute_for(bytes.len())))
+}
+
+/// Returns the backend on io_uring.
+///
+/// # Errors
+/// Fails if this version of the reactor has none.
+pub fn uring() -> io::Result<BackendKind> {
+    "uring".parse().map_err(io::Error::other)
+}
+
+/// Returns the reason if the backend on io_uring cannot be used.
+pub fn no_uring() -> Option<String> {
+    let opened = uring().and_then(|kind| Ok((kind.name(), kind.open()?.name())));
+    match opened {
+        Ok((wanted, opened)) if wanted == opened => None,
+        // A backend that the kernel refuses may be replaced by another.
+        Ok((_, opened)) => Some(format!("the reactor uses {opened} instead")),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Serves lines in upper case for ever.

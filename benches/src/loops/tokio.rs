@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 use tokio::time::Sleep;
 
+use crate::computation::compute_for;
 use crate::load::accept::UNDER_WAY;
 use crate::net;
 use crate::scene::{self, Chain, Runs};
@@ -111,6 +112,7 @@ fn poll_echo(
     if bytes.is_empty() {
         return Poll::Ready(Ok(None));
     }
+    compute_for(bytes.len());
     let written = match stream.try_write(bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         result => result?,
