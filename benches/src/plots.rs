@@ -19,14 +19,17 @@ const TITLE: (&str, u32) = ("sans-serif", 20);
 const NAMES: (&str, u32) = ("sans-serif", 16);
 const NUMBERS: (&str, u32) = ("sans-serif", 13);
 
-/// The colour of the curve of each subject: blue for ours, black for the limit, other colours for
+/// The colour of the curve of each subject: blue for ours, black and grey for the limits, other colours for
 /// the peers.
-const COLOURS: [(&str, RGBColor); 22] = [
+const COLOURS: [(&str, RGBColor); 25] = [
     ("epoll", RGBColor(0, 70, 200)),
     ("epoll-lt", RGBColor(60, 140, 240)),
     ("poll", RGBColor(120, 180, 250)),
     ("select", RGBColor(170, 200, 230)),
+    ("uring", RGBColor(30, 20, 120)),
     ("raw", RGBColor(0, 0, 0)),
+    ("ring", RGBColor(100, 100, 100)),
+    ("ring-sends", RGBColor(165, 165, 165)),
     ("mio", RGBColor(230, 120, 0)),
     ("polling", RGBColor(240, 130, 190)),
     ("async-io", RGBColor(190, 160, 0)),
