@@ -176,14 +176,15 @@ pub fn become_redis() -> io::Result<()> {
 }
 
 /// Replaces this process by `kv`, which is this program under another name. It has its own
-/// arguments, logs and defaults. Its log goes to standard output, where addresses are expected.
+/// arguments, logs and defaults, and a backend other than its default if one is named. Its log goes to standard output, where addresses are expected.
 ///
 /// # Errors
 /// Fails if this program cannot be started again. Does not return otherwise.
-pub fn become_kv() -> io::Result<()> {
+pub fn become_kv(backend: Option<&str>) -> io::Result<()> {
     let log = io::stdout().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(this_program()?);
     command.arg0(KV).args(["--listen", "127.0.0.1:0"]).env("RUST_LOG", "info").stderr(log);
+    command.args(backend.map(|name| format!("--backend={name}")));
     Err(command.exec())
 }
 

@@ -12,8 +12,8 @@
 //!   `benchmark` is the client of `kv` and Redis, which is `redis-benchmark`. `neighbour` occupies
 //!   half of the server's core.
 //! - `plan` selects the measurements, and `run` executes them in alternating rounds, each with a
-//!   function of `drive`. `report` and `plots` present the results, and `record` writes them to the
-//!   book. `program` has the shared parts of both programs.
+//!   function of `drive`. `report` and `plots` present the results, `aims` judges them, and `record`
+//!   writes them to the book. `program` has the shared parts of both programs.
 //! - `storm` has the scenarios that run on simulated hosts with faults, and judges what clients of
 //!   `kv` have seen. `tests/storm_seeds.rs` runs them, and `tests/planted.rs` shows that they find
 //!   the mistakes of `reactor::planted`.
@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aims;
 pub mod benchmark;
 pub mod calls;
 pub mod computation;

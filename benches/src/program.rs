@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::machine::Machine;
 use crate::report::Results;
 use crate::run::Run;
-use crate::{plots, record};
+use crate::{aims, plots, record};
 
 /// The explanation of the word that replaces a ratio.
 pub const UNRESOLVED: &str = "the rounds of the two (min..max) overlap, or there is a single round: \
@@ -94,7 +94,8 @@ impl Program<'_> {
         started: Instant,
     ) -> io::Result<ExitCode> {
         let results = Results::new(&run.samples, Machine::here());
-        let (tables, last) = (results.tables(), last_lines(run, not_done, started));
+        let tables = results.tables() + &aims::section(&results);
+        let last = last_lines(run, not_done, started);
         print!("{tables}{last}");
         let plots = plots::all(&results).map_err(io::Error::other)?;
         let page = record::text(self.page, head, &tables, &last, &plots);

@@ -8,14 +8,17 @@ use std::process::Command;
 use ::monoio::{IoUringDriver, LegacyDriver};
 use reactor::BackendKind;
 
-use crate::benchmark;
 use crate::computation;
 use crate::loops::{
-    async_io, bind, calloop, canned, fastwebsockets, hyper, limits, listen, mio, models, monoio,
-    nginx, ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
+    async_io, bind, calloop, fastwebsockets, hyper, limits, listen, mio, models, monoio, nginx,
+    ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
 };
 use crate::process::this_program;
 use crate::work::Work;
+
+mod against_redis;
+
+pub use against_redis::{AGAINST_REDIS, KV_ON};
 
 /// A part of a subject: its name as in [`crate::work::Kind::part`], and its function. Servers run
 /// for ever, the others print their figures and end. The argument is the count of the work, or 0.
@@ -331,25 +334,6 @@ pub const ALL: [Subject; 38] = [
     ),
 ];
 
-/// `kv`, Redis, and the limit of both.
-pub const AGAINST_REDIS: [Subject; 3] = [
-    rust(
-        "redis",
-        "redis-server, persistence off, one I/O thread",
-        &[("requests", |_| benchmark::become_redis()), ("keys", |_| benchmark::become_redis())],
-    ),
-    rust(
-        "kv",
-        "our server with its defaults",
-        &[("requests", |_| benchmark::become_kv()), ("keys", |_| benchmark::become_kv())],
-    ),
-    rust(
-        "canned",
-        "a bare epoll loop with canned replies: the limit",
-        &[("requests", |_| canned::serve(listen()?))],
-    ),
-];
-
 impl Subject {
     /// Returns whether it does a work.
     pub fn does(&self, work: &Work) -> bool {
@@ -389,13 +373,18 @@ impl Subject {
     }
 }
 
+/// Returns the subjects of both comparisons.
+pub(crate) fn everything() -> impl Iterator<Item = Subject> {
+    ALL.into_iter().chain(AGAINST_REDIS).chain(KV_ON.map(|(_, subject)| subject))
+}
+
 /// Runs a part of a subject written in Rust. Servers run for ever, the others print their figures
 /// and end.
 ///
 /// # Errors
 /// Fails if there is no such subject, it has no such part, or it fails.
 pub fn serve(name: &str, part: &str, number: usize) -> io::Result<()> {
-    let subject = ALL.iter().chain(&AGAINST_REDIS).find(|it| it.name == name);
+    let subject = everything().find(|it| it.name == name);
     let parts = match subject.map(|it| it.program) {
         Some(Program::Rust(parts)) => parts,
         _ => &[],
@@ -424,7 +413,7 @@ mod tests {
     fn each_part_belongs_to_a_kind_of_work() {
         let kinds = [&kinds::LOOPS[..], &[&kinds::REQUESTS, &kinds::KEYS]].concat();
         let known: Vec<&str> = kinds.iter().map(|it| it.part).collect();
-        for subject in ALL.iter().chain(&AGAINST_REDIS) {
+        for subject in everything() {
             let parts: Vec<&str> = match subject.program {
                 Program::Rust(parts) => parts.iter().map(|(name, _)| *name).collect(),
                 Program::C(_, parts) => parts.to_vec(),

@@ -78,6 +78,23 @@ fn answer(stream: &mut TcpStream, test: Test) -> Vec<u8> {
 }
 
 #[test]
+fn kv_is_measured_on_another_backend_too() {
+    if !has_redis() {
+        return;
+    }
+    let folder = Report::new("other-backend");
+    let arguments = ["--quick", "--rounds", "1", "--only", "PING", "--backend", "poll"];
+    let output = against_redis(&folder, &arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let summary = folder.read("summary.csv");
+    let rows = |name: &str| summary.matches(&format!(",{name},server_ns,")).count();
+    assert!(rows("kv") > 0 && rows("kv-poll") == rows("kv"), "{summary}");
+    let (_running, address) = server("kv-poll");
+    assert_eq!(answer(&mut connect(address), Test::Ping), Test::Ping.reply());
+}
+
+#[test]
 fn every_server_has_all_figures_and_a_page() {
     if !has_redis() {
         return;

@@ -12,6 +12,7 @@ use benches::benchmark::{self, Test};
 use benches::plan::Plan;
 use benches::program::Program;
 use benches::run::{Pinning, Run};
+use benches::subject::Subject;
 use benches::work::Work;
 use benches::{kinds, measure, neighbour, record, subject};
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +46,9 @@ struct Options {
     /// memory
     #[arg(long, value_delimiter = ',', value_name = "TEST", value_parser = names())]
     only: Vec<String>,
+    /// Also measure kv on this backend, beside its default
+    #[arg(long, value_name = "NAME", value_parser = subject::KV_ON.map(|(name, _)| name))]
+    backend: Option<String>,
     /// Number of times that each server runs each test
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
@@ -115,6 +119,13 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
+/// Returns the servers for the options.
+fn subjects(options: &Options) -> Vec<Subject> {
+    let is_chosen = |name: &str| options.backend.as_deref() == Some(name);
+    let further = subject::KV_ON.into_iter().filter(|(name, _)| is_chosen(name));
+    subject::AGAINST_REDIS.into_iter().chain(further.map(|(_, subject)| subject)).collect()
+}
+
 /// Returns the reason if no server can be measured on half of a core.
 fn no_half(pinning: Pinning) -> Option<String> {
     let why = match pinning.server {
@@ -146,7 +157,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     let stop = program.prepare()?;
     let mut run = Run {
         plan,
-        subjects: subject::AGAINST_REDIS.to_vec(),
+        subjects: subjects(options),
         pinning,
         stall: false,
         stop,
@@ -158,6 +169,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     let loads = "a tenth of the requests before each measurement";
     let (head, started) = (program.head(&run, loads, &versions), Instant::now());
     print!("{head}");
+    run.subjects.retain(|it| it.absent().is_none());
     run.all();
     program.report(&run, &head, no_half.as_slice(), started)
 }
