@@ -78,13 +78,23 @@ impl DnsPeer {
     /// As [`unbound`](Self::unbound) does.
     #[track_caller]
     pub fn named(zone: &str, records: &[&str]) -> Option<Self> {
+        Self::named_with(zone, records, "")
+    }
+
+    /// Starts `named` as [`named`](Self::named) does, with further lines of its clause `options`, such as
+    /// `require-server-cookie yes;`.
+    ///
+    /// # Panics
+    /// As [`unbound`](Self::unbound) does.
+    #[track_caller]
+    pub fn named_with(zone: &str, records: &[&str], more: &str) -> Option<Self> {
         Self::start("named", |folder, port| {
             let path = folder.path().display();
             let configuration = format!(
                 "options {{\ndirectory \"{path}\";\npid-file none;\nlock-file none;\n\
                  session-keyfile \"{path}/session.key\";\nlisten-on port {port} {{ 127.0.0.1; }};\n\
                  listen-on-v6 {{ none; }};\nquery-source address 127.0.0.1;\nrecursion no;\n\
-                 dnssec-validation no;\nnotify no;\nempty-zones-enable no;\n}};\ncontrols {{ }};\n\
+                 dnssec-validation no;\nnotify no;\nempty-zones-enable no;\n{more}\n}};\ncontrols {{ }};\n\
                  zone \"{zone}\" {{ type primary; file \"{path}/zone\"; }};\n"
             );
             write(folder, "named.conf", &configuration);

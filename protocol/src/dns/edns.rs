@@ -96,8 +96,8 @@ impl<'a> Edns<'a> {
         self.options().find_map(|(own, content)| (own == number).then_some(content))
     }
 
-    /// Returns the bytes of all options.
-    pub(super) const fn option_bytes(&self) -> &'a [u8] {
+    /// Returns the bytes of all options, as [`append_option`] makes them.
+    pub const fn option_bytes(&self) -> &'a [u8] {
         self.options
     }
 }

@@ -18,6 +18,7 @@
 mod builder;
 mod calendar;
 mod codec;
+mod cookie;
 mod data;
 mod edns;
 mod error;
@@ -33,6 +34,7 @@ mod text;
 
 pub use builder::{Builder, Full};
 pub use codec::{CodecError, OverTcp, OverUdp, Received};
+pub use cookie::{CLIENT_COOKIE_SIZE, Cookie, CookieSecret, SERVER_COOKIE_SIZE};
 pub use data::{Data, Field, Fields, Soa, TypeSet};
 pub use edns::{Edns, append_option, option};
 pub use error::{Fault, MessageError};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use log::{info, warn};
-use protocol::dns::{Message, Name, ResponseCode};
+use protocol::dns::{CookieSecret, Message, Name, ResponseCode};
 use protocol::{ConnectionId, Effects, Peer};
 use reactor::{Address, Client, Folding, Location, LoopCx, Signal};
 
@@ -27,6 +27,7 @@ use super::upstream::{
 /// The state of the server: one value, which is lent to every call, so there are no locks.
 pub struct Dns {
     pub(super) policy: Policy,
+    pub(super) cookies: CookieSecret,
     /// What needs no upstream, where it comes from, and whether it is being read again.
     pub(super) local: Local,
     local_options: LocalOptions,
@@ -66,6 +67,8 @@ pub(super) struct Counts {
     pub(super) over_connections: u64,
     pub(super) malformed: u64,
     pub(super) refused: u64,
+    /// Questions with a cookie of this server.
+    pub(super) proven: u64,
     /// Messages that are answers, which clients do not send.
     pub(super) ignored: u64,
     /// Answers that need no upstream.
@@ -107,14 +110,16 @@ impl Dns {
         let local_options = LocalOptions { servers, ..args.local.options() };
         let local = Local::load(&local_options).map_err(io::Error::other)?;
         info!("{}", local.summary());
+        let secrets = args.secrets()?.clone();
         Ok(Self {
+            cookies: secrets.cookies,
             policy: Policy::new(&args.policy, Instant::now()),
             local,
             local_options,
             resolv_conf: args.upstream.is_empty().then(|| args.resolv_conf.clone()),
             reading: Reading::No,
             cache: Cache::new(args.cache.options()),
-            engine: Engine::new(&groups, options)?,
+            engine: Engine::new(&groups, options, secrets.marks)?,
             udp_size: args.udp_size,
             counts: Counts::default(),
             alarm: None,
@@ -370,6 +375,7 @@ impl fmt::Display for Figures<'_> {
             ("refused", counts.refused),
             ("ignored", counts.ignored),
             ("limited", policy.limited()),
+            ("proven", counts.proven),
             ("own", counts.own),
             ("cached", counts.cached),
             ("stale", counts.stale),
@@ -388,6 +394,8 @@ impl fmt::Display for Figures<'_> {
             ("wrong_number", asked.wrong_number),
             ("wrong_question", asked.wrong_question),
             ("wrong_case", asked.wrong_case),
+            ("wrong_cookie", asked.wrong_cookie),
+            ("missing_cookie", asked.missing_cookie),
             ("answers_malformed", asked.malformed),
         ];
         f.write_str("dns")?;

@@ -1,7 +1,9 @@
 //! The arguments of the server.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +12,7 @@ use protocol::dns::Name;
 use super::cache::CacheArgs;
 use super::front::PolicyArgs;
 use super::local::{LocalArgs, split_domains};
+use super::process_secrets::ProcessSecrets;
 use crate::args::parse_duration;
 
 /// The port of a server (RFC 1035 section 4.2).
@@ -99,6 +102,16 @@ pub struct DnsArgs {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub pipelined_max: u16,
 
+    /// File with the secret of the cookies by which clients are known (RFC 7873, RFC 9018), 32 hexadecimal
+    /// digits. Clients keep their cookies over a restart, and at another server with the same secret.
+    /// Without it, the secret is random
+    #[arg(long, value_name = "FILE", help_heading = "Clients")]
+    pub cookie_secret: Option<PathBuf>,
+
+    /// The secrets of the process, once a loop needs them.
+    #[arg(skip)]
+    pub(in crate::dns) secrets: OnceLock<ProcessSecrets>,
+
     /// Those about clients.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -110,6 +123,20 @@ pub struct DnsArgs {
     /// Those for the cache.
     #[command(flatten)]
     pub cache: CacheArgs,
+}
+
+impl DnsArgs {
+    /// Returns the secrets of the process, the same for each of its loops.
+    ///
+    /// # Errors
+    /// When there are none: see [`ProcessSecrets::new`].
+    pub(in crate::dns) fn secrets(&self) -> io::Result<&ProcessSecrets> {
+        if self.secrets.get().is_none() {
+            // Another loop may have been quicker. Then its secrets count.
+            let _ = self.secrets.set(ProcessSecrets::new(self.cookie_secret.as_deref())?);
+        }
+        self.secrets.get().ok_or_else(|| io::Error::other("there are no secrets"))
+    }
 }
 
 /// A network interface on whose addresses clients may ask.

@@ -8,6 +8,7 @@
 //! 3. to `upstream`, which asks one of the upstreams, and another one when the first takes long,
 //! 4. back to `front`, which turns the answer of the upstream into that for the client.
 //!
+//! `process_secrets` has what all loops of the process need to know their own cookies and questions.
 //! `interfaces` has the sockets on the addresses of network interfaces, which come and go.
 //!
 //! The state is one value, [`Dns`] (`app`), which the loop lends to every call. `args` has what the
@@ -22,6 +23,7 @@ mod front;
 mod interfaces;
 mod local;
 mod lower_name;
+mod process_secrets;
 mod upstream;
 
 use std::io;

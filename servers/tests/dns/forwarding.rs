@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use protocol::dns::{Edns, Header, Message, RecordType, ResponseCode};
+use testkit::dns::DnsPeer;
 use testkit::{receive_udp, refusing_udp_socket};
 
 use super::asking::{Server, name, question, question_for, receive};
@@ -305,6 +306,32 @@ fn a_loop_is_found() {
     let begun = Instant::now();
     assert_eq!(server.ask("a.example").code(), ResponseCode::SERVFAIL);
     assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(server.counter("looped") >= 1);
+}
+
+#[test]
+fn a_loop_through_other_servers_is_found_whatever_they_change() {
+    // The number and the case are others each time, and the name has no letters to tell them by.
+    let ports = [testkit::free_port(), testkit::free_port(), testkit::free_port()];
+    let servers: Vec<Server> = (0..3)
+        .map(|place| {
+            let own = format!("udp://127.0.0.1:{}", ports[place]);
+            let next = SocketAddr::from(([127, 0, 0, 1], ports[(place + 1) % 3]));
+            Server::start(&[next], &["--listen", &own, "--deadline", "10m"])
+        })
+        .collect();
+    assert_eq!(servers[0].ask("1.2").code(), ResponseCode::SERVFAIL);
+    assert_eq!(servers.iter().map(|it| it.counter("looped")).sum::<u64>(), 1);
+    assert_eq!(servers.iter().map(|it| it.counter("forwarded")).sum::<u64>(), 3);
+}
+
+#[test]
+fn a_loop_through_dnsmasq_is_found() {
+    let port = testkit::free_port();
+    let Some(dnsmasq) = DnsPeer::dnsmasq(&[&format!("--server=127.0.0.1#{port}")]) else { return };
+    let own = format!("udp://127.0.0.1:{port}");
+    let server = Server::start(&[dnsmasq.address()], &["--listen", &own, "--deadline", "10m"]);
+    assert_eq!(server.ask("1.2").code(), ResponseCode::SERVFAIL);
     assert!(server.counter("looped") >= 1);
 }
 

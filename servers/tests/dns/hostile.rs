@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use protocol::Random;
-use protocol::dns::{Message, ResponseCode};
+use protocol::dns::{Message, ResponseCode, append_option, option};
 
 use super::asking::{Server, question, receive};
 use super::upstream::{Upstream, answer, respond};
@@ -56,6 +56,25 @@ fn an_answer_to_another_question_is_dropped() {
         lie
     };
     ignores(lie, "wrong_question");
+}
+
+#[test]
+fn an_answer_with_another_cookie_is_dropped() {
+    let lie = |bytes: &[u8]| {
+        let message = Message::parse(bytes).expect("it is right");
+        let cookie = message.edns().and_then(|edns| edns.option(option::COOKIE));
+        let mut cookie = cookie.expect("the server sends one").to_vec();
+        cookie[7] ^= 1;
+        let mut options = Vec::new();
+        append_option(option::COOKIE, &cookie, &mut options);
+        let mut lie = forged(bytes);
+        // An OPT record, which is the only record of its section.
+        lie[11] = 1;
+        lie.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.len() as u8]);
+        lie.extend(options);
+        lie
+    };
+    ignores(lie, "wrong_cookie");
 }
 
 #[test]

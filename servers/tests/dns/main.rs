@@ -4,6 +4,7 @@ mod asking;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+mod cookies;
 mod dnsmasq;
 mod forwarding;
 mod hostile;

@@ -5,6 +5,7 @@ use protocol::dns::{
 };
 
 use super::asked::{Asked, Options};
+use super::cookies::CookieOption;
 use crate::dns::local::Answer;
 
 /// The flags of a header, in its third and fourth byte (RFC 1035 section 4.1.1).
@@ -18,7 +19,7 @@ mod flag {
 }
 
 /// The size of an OPT record without options, and of the type and the class of a question.
-pub(super) const OPT_SIZE: usize = 11;
+const OPT_SIZE: usize = 11;
 const TYPE_AND_CLASS: usize = 4;
 
 /// Returns the answer to a question that has no records.
@@ -65,7 +66,7 @@ fn built(
     let size_max = asked.answer_size_max(udp_size);
     let mut builder = Builder::new(header, size_max);
     let edns = own_edns(asked, code, udp_size);
-    // A question and an OPT record are smaller than the smallest limit.
+    // A question and an OPT record with a cookie are smaller than the smallest limit.
     let mut has_room = builder.question(asked.name.view(), asked.kind, asked.class).is_ok();
     if let Some(edns) = &edns {
         has_room &= builder.reserve(edns).is_ok();
@@ -81,18 +82,24 @@ fn built(
 }
 
 /// Returns the OPT record of an answer, if the client has sent one.
-fn own_edns(asked: &Asked, code: ResponseCode, udp_size: u16) -> Option<Edns<'static>> {
-    let options = asked.options?;
+fn own_edns(asked: &Asked, code: ResponseCode, udp_size: u16) -> Option<Edns<'_>> {
+    let options = asked.options.as_ref()?;
     let mut edns = edns_for(options, udp_size);
     edns.code_upper = (code.0 >> 4) as u8;
     Some(edns)
 }
 
 /// Returns the OPT record of an answer to a client that has sent these options.
-pub(super) fn edns_for(options: Options, udp_size: u16) -> Edns<'static> {
+pub(super) fn edns_for(options: &Options, udp_size: u16) -> Edns<'_> {
     let mut edns = Edns::new(udp_size);
     edns.dnssec_ok = options.dnssec_ok;
-    edns
+    let cookie = options.cookie.as_ref().map(CookieOption::as_bytes);
+    cookie.and_then(|cookie| edns.with_options(cookie).ok()).unwrap_or(edns)
+}
+
+/// Returns the size of that OPT record.
+pub(super) fn opt_size(options: &Options) -> usize {
+    OPT_SIZE + options.cookie.as_ref().map_or(0, |cookie| cookie.as_bytes().len())
 }
 
 /// Returns the answer of an upstream as the client is to get it: with the number, the spelling and the
@@ -164,13 +171,15 @@ fn copy(
     Some(answer)
 }
 
-/// Appends an OPT record without options (RFC 6891 section 6.1.2).
+/// Appends an OPT record (RFC 6891 section 6.1.2).
 pub(super) fn append_edns(edns: &Edns<'_>, answer: &mut Vec<u8>) {
     answer.push(0);
     answer.extend(RecordType::OPT.0.to_be_bytes());
     answer.extend(edns.size.to_be_bytes());
     answer.extend([edns.code_upper, edns.version, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
-    answer.extend([0, 0]);
+    let options = edns.option_bytes();
+    answer.extend((options.len() as u16).to_be_bytes());
+    answer.extend_from_slice(options);
 }
 
 /// Makes an answer of the records of another one.
@@ -205,6 +214,7 @@ mod tests {
             class: Class::IN,
             options,
             transport: Transport::Datagram,
+            marks: Box::default(),
         }
     }
 
@@ -236,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_number_the_spelling_and_the_options_of_the_client() {
-        let options = Options { udp_size: 4096, dnssec_ok: true };
+        let options = Options { udp_size: 4096, dnssec_ok: true, cookie: None };
         for (opt_at, own) in [
             (None, None),
             (None, Some(options)),

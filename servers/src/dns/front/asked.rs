@@ -1,7 +1,12 @@
 //! What a client has asked.
 
-use protocol::dns::{Class, Edns};
-use protocol::dns::{Header, Message, Name, Question, RecordType, UDP_SIZE_MIN};
+use protocol::dns::{Class, Edns, Header, Message, Name, Question, RecordType, UDP_SIZE_MIN};
+
+use super::cookies::CookieOption;
+
+/// The option with the marks of the servers that have sent a question on. Its number is one for local use (RFC
+/// 6891 section 9), and other servers take no notice of it.
+pub(in crate::dns) const MARKS: u16 = 65_313;
 
 /// How a question has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +17,13 @@ pub(in crate::dns) enum Transport {
     Stream,
 }
 
+/// How a question has arrived, and the cookie for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Arrival {
+    pub(in crate::dns) transport: Transport,
+    pub(in crate::dns) cookie: Option<CookieOption>,
+}
+
 /// The options of a client, without those that are not heeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) struct Options {
@@ -19,6 +31,8 @@ pub(in crate::dns) struct Options {
     pub(in crate::dns) udp_size: usize,
     /// DO: it wants records of DNSSEC.
     pub(in crate::dns) dnssec_ok: bool,
+    /// The cookie that the answer has.
+    pub(in crate::dns) cookie: Option<CookieOption>,
 }
 
 /// A question of a client: what its answer depends on.
@@ -32,6 +46,8 @@ pub(in crate::dns) struct Asked {
     /// `None` if the client has sent no OPT record: then it gets none.
     pub(in crate::dns) options: Option<Options>,
     pub(in crate::dns) transport: Transport,
+    /// The marks of the servers that have sent the question on, one after the other.
+    pub(in crate::dns) marks: Box<[u8]>,
 }
 
 impl Asked {
@@ -39,15 +55,18 @@ impl Asked {
     pub(in crate::dns) fn new(
         message: &Message<'_>,
         question: &Question<'_>,
-        transport: Transport,
+        arrival: Arrival,
     ) -> Self {
+        let edns = message.edns();
+        let marks = edns.and_then(|edns| edns.option(MARKS)).unwrap_or_default();
         Self {
             header: message.header(),
             name: question.name.to_name(),
             kind: question.kind,
             class: question.class,
-            options: message.edns().map(|edns| options(&edns)),
-            transport,
+            options: edns.map(|edns| options(&edns, arrival)),
+            transport: arrival.transport,
+            marks: marks.into(),
         }
     }
 
@@ -91,6 +110,6 @@ pub(super) fn answer_size_max(
 }
 
 /// Returns what an OPT record says that is heeded.
-pub(super) fn options(edns: &Edns<'_>) -> Options {
-    Options { udp_size: edns.udp_size(), dnssec_ok: edns.dnssec_ok }
+pub(super) fn options(edns: &Edns<'_>, arrival: Arrival) -> Options {
+    Options { udp_size: edns.udp_size(), dnssec_ok: edns.dnssec_ok, cookie: arrival.cookie }
 }

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use protocol::dns::{Header, Message, Question};
 
-use super::answer::{OPT_SIZE, append_edns, edns_for, with_own_records};
-use super::asked::{Asked, Options, Transport, answer_size_max, options, understands_authentic};
+use super::answer::{append_edns, edns_for, opt_size, with_own_records};
+use super::asked::{
+    Arrival, Asked, Options, Transport, answer_size_max, options, understands_authentic,
+};
 use crate::dns::app::Dns;
 use crate::dns::cache::{Cache, Entry, Found, Wants};
 use crate::dns::local::Verdict;
@@ -27,22 +29,22 @@ pub(super) enum Known {
 pub(super) fn known(
     message: &Message<'_>,
     question: &Question<'_>,
-    transport: Transport,
+    arrival: Arrival,
     app: &mut Dns,
     now: Instant,
 ) -> Known {
     let group = match app.local.look_up(question) {
         Verdict::Answer(answer) => {
             app.counts.own += 1;
-            let asked = Asked::new(message, question, transport);
+            let asked = Asked::new(message, question, arrival);
             return Known::Answer(with_own_records(&asked, question, &answer, app.udp_size));
         }
         Verdict::Forward(group) => group.unwrap_or(DEFAULT_GROUP),
     };
     let client = Client {
         header: message.header(),
-        options: message.edns().map(|edns| options(&edns)),
-        transport,
+        options: message.edns().map(|edns| options(&edns, arrival)),
+        transport: arrival.transport,
         udp_size: app.udp_size,
     };
     match app.cache.look_up(question, client.wants(), now) {
@@ -102,12 +104,12 @@ impl Client {
         let Self { header, options, transport, udp_size } = self;
         let size_max = answer_size_max(*transport, *options, *udp_size);
         // The header, the question and the OPT record have room in the smallest datagram.
-        let size_max = size_max - options.map_or(0, |_| OPT_SIZE);
+        let size_max = size_max - options.as_ref().map_or(0, opt_size);
         let is_understood = understands_authentic(header, *options);
         let mut answer = Vec::with_capacity(USUAL_SIZE);
         entry.append_to(question, header, is_understood, size_max, &mut answer);
         if let Some(options) = options {
-            append_edns(&edns_for(*options, *udp_size), &mut answer);
+            append_edns(&edns_for(options, *udp_size), &mut answer);
             let count = u16::from_be_bytes([answer[10], answer[11]]).saturating_add(1);
             answer[10..12].copy_from_slice(&count.to_be_bytes());
         }

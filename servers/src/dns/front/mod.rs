@@ -2,6 +2,7 @@
 
 mod answer;
 mod asked;
+mod cookies;
 mod datagrams;
 mod known;
 mod networks;
@@ -19,11 +20,12 @@ use protocol::dns::{
 
 use super::app::Dns;
 use super::upstream::{Begun, Client, Waiter};
+use cookies::Shown;
 use known::{Known, known};
-use policy::Admission;
+use policy::{Admission, Sender};
 
 pub(super) use answer::{from_upstream, minimal_any, without_records};
-pub(super) use asked::{Asked, Transport};
+pub(super) use asked::{Arrival, Asked, MARKS, Transport};
 pub use datagrams::DatagramFront;
 pub(super) use known::{DEFAULT_GROUP, stale};
 pub(super) use policy::Policy;
@@ -64,15 +66,35 @@ pub(super) fn consider(
         app.counts.ignored += 1;
         return Outcome::Nothing;
     }
-    let admission = app.policy.admit(address, transport, now);
+    let cookie = message.map_or(Shown::Nothing, |it| cookies::shown(it, address, &app.cookies));
+    let sender = match (transport, cookie) {
+        (Transport::Datagram, Shown::Proven(_)) => {
+            app.counts.proven += 1;
+            Sender::Proven
+        }
+        (Transport::Datagram, _) => Sender::Claimed,
+        (Transport::Stream, _) => Sender::Proven,
+    };
+    let arrival = Arrival { transport, cookie: cookie.reply() };
+    let admission = app.policy.admit(address, sender, now);
     if admission != Admission::Admitted {
-        return refuse(&header, message, admission, transport, app);
+        return refuse(&header, message, admission, arrival, app);
     }
     let Some(message) = message else {
         app.counts.malformed += 1;
         return Outcome::Answer(bare(&header, ResponseCode::FORMERR));
     };
-    consider_message(message, transport, client, app, now)
+    if cookie == Shown::Malformed {
+        app.counts.malformed += 1;
+        return Outcome::Answer(match message.question() {
+            Some(question) => {
+                let asked = Asked::new(message, &question, arrival);
+                without_records(&asked, ResponseCode::FORMERR, app.udp_size)
+            }
+            None => bare(&header, ResponseCode::FORMERR),
+        });
+    }
+    consider_message(message, arrival, client, app, now)
 }
 
 /// Decides what a client gets that is not answered.
@@ -81,11 +103,11 @@ fn refuse(
     header: &Header,
     message: Option<&Message<'_>>,
     admission: Admission,
-    transport: Transport,
+    arrival: Arrival,
     app: &mut Dns,
 ) -> Outcome {
     let asked =
-        message.and_then(|message| Some(Asked::new(message, &message.question()?, transport)));
+        message.and_then(|message| Some(Asked::new(message, &message.question()?, arrival)));
     match (admission, asked) {
         (Admission::Truncated, Some(asked)) => {
             Outcome::Answer(answer::truncated(&asked, app.udp_size))
@@ -105,7 +127,7 @@ fn refuse(
 /// Decides what a message of a client gets that is answered.
 fn consider_message(
     message: &Message<'_>,
-    transport: Transport,
+    arrival: Arrival,
     client: Client,
     app: &mut Dns,
     now: Instant,
@@ -119,7 +141,7 @@ fn consider_message(
         app.counts.malformed += 1;
         return Outcome::Answer(bare(&header, ResponseCode::FORMERR));
     };
-    let asked = || Asked::new(message, &question, transport);
+    let asked = || Asked::new(message, &question, arrival);
     if let Some(code) = refusal(message, &question) {
         app.counts.refused += 1;
         return Outcome::Answer(without_records(&asked(), code, app.udp_size));
@@ -127,7 +149,7 @@ fn consider_message(
     if question.kind == RecordType::ANY {
         return Outcome::Answer(minimal_any(&asked(), app.udp_size));
     }
-    match known(message, &question, transport, app, now) {
+    match known(message, &question, arrival, app, now) {
         Known::Answer(answer) => Outcome::Answer(answer),
         Known::EndingAnswer(answer, group) => {
             prefetch(asked(), group, app, now);

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::Transport;
 use super::networks::Network;
 use super::rate::{Allowed, RateLimit};
 
@@ -35,7 +34,8 @@ pub struct PolicyArgs {
 
     /// Answers in datagrams to the clients of one network, an IPv4 /24 or an IPv6 /56, in a second; those
     /// of two seconds may come at once. Beyond it, every second answer is empty and makes the client
-    /// ask over TCP, and the others are not sent. Without it, there is no limit
+    /// ask over TCP, and the others are not sent. Clients with a cookie of this server are not counted.
+    /// Without it, there is no limit
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(in crate::dns) rate_limit: Option<u32>,
 }
@@ -45,6 +45,15 @@ pub struct PolicyArgs {
 pub(in crate::dns) struct Policy {
     allowed: Vec<Network>,
     rate: Option<RateLimit>,
+}
+
+/// What is known of the sender of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) enum Sender {
+    /// Its address may be forged: the question is in a datagram.
+    Claimed,
+    /// It receives what is sent to its address: it has a connection, or a cookie.
+    Proven,
 }
 
 /// What a client gets.
@@ -75,11 +84,11 @@ impl Policy {
     pub(in crate::dns) fn admit(
         &mut self,
         client: Option<IpAddr>,
-        transport: Transport,
+        sender: Sender,
         now: Instant,
     ) -> Admission {
         let Some(client) = client else { return Admission::Admitted };
-        if let (Some(rate), Transport::Datagram) = (&mut self.rate, transport) {
+        if let (Some(rate), Sender::Claimed) = (&mut self.rate, sender) {
             match rate.check(client, now) {
                 Allowed::Answer => {}
                 Allowed::Truncated => return Admission::Truncated,
@@ -102,8 +111,8 @@ impl Policy {
 mod tests {
     use super::*;
 
-    fn admitted(policy: &mut Policy, client: &str, transport: Transport) -> Admission {
-        policy.admit(Some(client.parse().expect("an address")), transport, Instant::now())
+    fn admitted(policy: &mut Policy, client: &str, sender: Sender) -> Admission {
+        policy.admit(Some(client.parse().expect("an address")), sender, Instant::now())
     }
 
     #[test]
@@ -112,12 +121,12 @@ mod tests {
             Policy::new(&PolicyArgs { allow: Vec::new(), rate_limit: None }, Instant::now());
         assert_eq!(policy.allowed.len(), LOCAL_NETWORKS.len());
         for client in ["127.0.0.1", "10.1.2.3", "::1", "fd00::1", "::ffff:192.168.1.1"] {
-            assert_eq!(admitted(&mut policy, client, Transport::Datagram), Admission::Admitted);
+            assert_eq!(admitted(&mut policy, client, Sender::Claimed), Admission::Admitted);
         }
         for client in ["192.0.2.1", "2001:db8::1", "172.32.0.1"] {
-            assert_eq!(admitted(&mut policy, client, Transport::Stream), Admission::Refused);
+            assert_eq!(admitted(&mut policy, client, Sender::Proven), Admission::Refused);
         }
-        assert_eq!(policy.admit(None, Transport::Stream, Instant::now()), Admission::Admitted);
+        assert_eq!(policy.admit(None, Sender::Proven, Instant::now()), Admission::Admitted);
     }
 
     #[test]
@@ -125,11 +134,11 @@ mod tests {
         let allow = vec!["192.0.2.0/24".parse().expect("a network")];
         let mut policy = Policy::new(&PolicyArgs { allow, rate_limit: Some(1) }, Instant::now());
         let found: Vec<Admission> =
-            (0..4).map(|_| admitted(&mut policy, "192.0.2.1", Transport::Datagram)).collect();
+            (0..4).map(|_| admitted(&mut policy, "192.0.2.1", Sender::Claimed)).collect();
         use Admission::{Admitted, Nothing, Truncated};
         assert_eq!(found, [Admitted, Admitted, Truncated, Nothing]);
-        assert_eq!(admitted(&mut policy, "192.0.2.1", Transport::Stream), Admitted);
-        assert_eq!(admitted(&mut policy, "10.0.0.1", Transport::Datagram), Admission::Refused);
+        assert_eq!(admitted(&mut policy, "192.0.2.1", Sender::Proven), Admitted);
+        assert_eq!(admitted(&mut policy, "10.0.0.1", Sender::Claimed), Admission::Refused);
         assert_eq!(policy.limited(), 2);
     }
 }

@@ -18,12 +18,15 @@ use super::secrets::Secrets;
 use super::server::Server;
 use crate::dns::args::PortRange;
 use crate::dns::front::Asked;
+use crate::dns::process_secrets::{MARK_SIZE, Marks};
 
 /// What the questions of clients add to the budget of hedges, in thousandths, and the most that it has.
 /// So one question of ten is asked twice before its answer is late.
 const HEDGE_SHARE: u32 = 100;
 const HEDGE_BUDGET_MAX: u32 = 20_000;
 const HEDGE_COST: u32 = 1000;
+/// How many servers may send a question on, one after the other.
+const MARKS_MAX: usize = 8;
 /// For how long an upstream that refuses EDNS is asked without it.
 pub(super) const PLAIN_FOR: Duration = Duration::from_secs(600);
 
@@ -76,6 +79,10 @@ pub(in crate::dns) struct EngineCounts {
     pub(in crate::dns) wrong_number: u64,
     pub(in crate::dns) wrong_question: u64,
     pub(in crate::dns) wrong_case: u64,
+    /// The same, since their cookie is another one, or is missing although the upstream has sent some before.
+    /// For one that is missing, the upstream is asked again over TCP.
+    pub(in crate::dns) wrong_cookie: u64,
+    pub(in crate::dns) missing_cookie: u64,
     /// Datagrams of upstreams that are no messages.
     pub(in crate::dns) malformed: u64,
 }
@@ -100,6 +107,7 @@ pub(in crate::dns) struct Ticket {
 pub(in crate::dns) struct Engine {
     pub(super) options: EngineOptions,
     pub(super) secrets: Secrets,
+    pub(super) marks: Marks,
     pub(super) servers: Vec<Server>,
     /// The upstreams of each group. The first group is for questions that no rule names.
     pub(super) groups: Vec<Vec<usize>>,
@@ -126,6 +134,7 @@ impl Engine {
     pub(in crate::dns) fn new(
         groups: &[Vec<SocketAddr>],
         options: EngineOptions,
+        marks: Marks,
     ) -> io::Result<Self> {
         let mut servers: Vec<Server> = Vec::new();
         let mut place = |address: &SocketAddr| {
@@ -147,6 +156,7 @@ impl Engine {
         Ok(Self {
             options,
             secrets: Secrets::new()?,
+            marks,
             servers,
             groups,
             flights: Slab::new(),
@@ -174,17 +184,6 @@ impl Engine {
         self.waiting
     }
 
-    /// Returns the number of a new port, drawn at random.
-    ///
-    /// # Errors
-    /// When the system has no random numbers.
-    pub(in crate::dns) fn draw_port(&mut self) -> io::Result<u16> {
-        self.secrets.refill()?;
-        let PortRange { first, .. } = self.options.port_range;
-        // An index is smaller than the count, so the sum is the last port at most.
-        Ok(first + self.secrets.index(self.options.port_range.count()) as u16)
-    }
-
     /// Returns when [`expire`](Self::expire) has something to do.
     pub(in crate::dns) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
@@ -193,6 +192,10 @@ impl Engine {
     /// Asks the upstreams of a group, unless the same question is being asked: then the client waits for
     /// its answer too.
     pub(in crate::dns) fn ask(&mut self, waiter: Waiter, group: usize, now: Instant) -> Begun {
+        if self.has_looped(&waiter.asked) {
+            self.counts.looped += 1;
+            return Begun::Looped;
+        }
         let key = key(&waiter.asked);
         if let Some(place) = self.by_key.get(&key) {
             return self.join(*place, waiter);
@@ -229,6 +232,11 @@ impl Engine {
         self.due.insert((now, place));
         self.begin(place, now);
         Begun::Waits
+    }
+
+    /// Returns whether a question was sent by this process before, or by so many servers that it will be.
+    fn has_looped(&self, asked: &Asked) -> bool {
+        asked.marks.len() >= MARKS_MAX * MARK_SIZE || self.marks.have_made_one_of(&asked.marks)
     }
 
     /// Waits for the answer to a question that is being asked.

@@ -36,8 +36,8 @@ pub(in crate::dns) struct Done {
 /// How a question was sent.
 #[derive(Debug)]
 pub(super) enum Route {
-    /// In a datagram, from a port, with a number and a spelling of its own.
-    Datagram { port: PortId, number: u16, spelled: Name },
+    /// In a datagram, from a port, with a number and a spelling of its own, and the cookie of the port or not.
+    Datagram { port: PortId, number: u16, spelled: Name, has_cookie: bool },
     /// On a connection.
     Connection,
 }
@@ -137,15 +137,15 @@ pub(super) fn key(asked: &Asked) -> Box<[u8]> {
 
 /// Whether a question has an OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// It has, with the size of the largest datagram that this server receives.
-    Extended(u16),
+pub(super) enum Style<'a> {
+    /// It has, with the size of the largest datagram that this server receives, and these options.
+    Extended(u16, &'a [u8]),
     /// It has not, for upstreams that refuse it.
     Plain,
 }
 
 /// Returns the message that asks an upstream.
-pub(super) fn question(asked: &Asked, name: &Name, number: u16, style: Style) -> Vec<u8> {
+pub(super) fn question(asked: &Asked, name: &Name, number: u16, style: Style<'_>) -> Vec<u8> {
     let header = Header {
         recursion_desired: asked.header.recursion_desired,
         checking_disabled: asked.header.checking_disabled,
@@ -156,8 +156,9 @@ pub(super) fn question(asked: &Asked, name: &Name, number: u16, style: Style) ->
     let (kind, class): (RecordType, Class) = (asked.kind, asked.class);
     // A name has 255 bytes at most, so there is room.
     let _ = builder.question(name.view(), kind, class);
-    if let Style::Extended(size) = style {
-        let mut edns = Edns::new(size);
+    if let Style::Extended(size, options) = style {
+        let edns = Edns::new(size);
+        let mut edns = edns.with_options(options).unwrap_or(edns);
         edns.dnssec_ok = asked.dnssec_ok();
         let _ = builder.edns(&edns);
     }

@@ -6,6 +6,7 @@ use protocol::dns::{Message, ResponseCode};
 
 use super::engine::{Engine, Ticket};
 use super::flight::{Done, Next, Route};
+use super::jar::Proof;
 use super::ports::PortId;
 
 /// What an answer is worth.
@@ -13,7 +14,7 @@ use super::ports::PortId;
 enum Worth {
     /// It is the answer.
     Final,
-    /// It is cut: the rest is available over TCP.
+    /// It is cut or not given: it is available over TCP.
     Cut,
     /// The upstream cannot answer, and another one may.
     Failure(ResponseCode),
@@ -24,6 +25,9 @@ enum Worth {
 enum Wrong {
     Question,
     Case,
+    Cookie,
+    /// It has no cookie, although those of the upstream have one.
+    NoCookie,
 }
 
 impl Engine {
@@ -51,15 +55,25 @@ impl Engine {
                 self.ports.heard_wrong(port);
                 return None;
             }
-            Err(Wrong::Case) => {
-                self.counts.wrong_case += 1;
-                // A server may not keep the case. Over TCP there is nothing to guess.
+            Err(Wrong::Cookie) => {
+                self.counts.wrong_cookie += 1;
+                self.ports.heard_wrong(port);
+                return None;
+            }
+            Err(wrong @ (Wrong::Case | Wrong::NoCookie)) => {
+                match wrong {
+                    Wrong::NoCookie => self.counts.missing_cookie += 1,
+                    _ => self.counts.wrong_case += 1,
+                }
+                // A server may not keep the case, or send cookies no longer. Over TCP there is nothing to
+                // guess.
                 if !self.flights[place].is_answered() && !self.is_asked_over_tcp(place, upstream) {
                     self.ask_over_tcp(place, upstream, now);
                 }
                 return None;
             }
         }
+        self.ports.learn(port, message);
         self.settle(place, attempt, now);
         self.ports.settled(port, number);
         self.weigh(place, upstream, message, now)
@@ -103,14 +117,25 @@ impl Engine {
     /// Compares an answer with the question that was sent.
     fn check(&self, place: usize, attempt: usize, message: &Message<'_>) -> Result<(), Wrong> {
         let flight = &self.flights[place];
-        let Route::Datagram { spelled, .. } = &flight.attempts[attempt].route else {
+        let Route::Datagram { port, spelled, has_cookie, .. } = &flight.attempts[attempt].route
+        else {
             return Err(Wrong::Question);
         };
+        let proof = match has_cookie {
+            true => self.ports.proof(*port, message),
+            false => Proof::Unknown,
+        };
+        if proof == Proof::Wrong {
+            return Err(Wrong::Cookie);
+        }
         let Some(question) = message.question() else {
             // A server that cannot read the question cannot repeat it.
             let is_short = message.questions().next().is_none();
             return match message.header().code {
-                ResponseCode::FORMERR | ResponseCode::NOTIMP if is_short => Ok(()),
+                ResponseCode::FORMERR | ResponseCode::NOTIMP if is_short => match proof {
+                    Proof::Missing => Err(Wrong::NoCookie),
+                    _ => Ok(()),
+                },
                 _ => Err(Wrong::Question),
             };
         };
@@ -120,7 +145,13 @@ impl Engine {
         {
             return Err(Wrong::Question);
         }
-        if question.name.is_spelled_like(spelled.view()) { Ok(()) } else { Err(Wrong::Case) }
+        match proof {
+            // No case is harder to guess than the cookie.
+            Proof::Proven => Ok(()),
+            Proof::Missing => Err(Wrong::NoCookie),
+            _ if question.name.is_spelled_like(spelled.view()) => Ok(()),
+            _ => Err(Wrong::Case),
+        }
     }
 
     /// Notes that an attempt has its answer.
@@ -245,6 +276,9 @@ fn worth(message: &Message<'_>) -> Worth {
             Worth::Cut
         }
         ResponseCode::NOERROR | ResponseCode::NXDOMAIN => Worth::Final,
+        // It wants a cookie of its own, which it does not need on a connection (RFC 7873 section 5.3). The
+        // port has it now for the next question.
+        ResponseCode::BADCOOKIE => Worth::Cut,
         code => Worth::Failure(code),
     }
 }

@@ -130,6 +130,5 @@ fn open(upstream: usize, address: SocketAddr, cx: &mut LoopCx<'_, Dns>) -> io::R
     let id = cx.app.engine.ports.name();
     let limits = Limits { message_size_max: u16::MAX.into(), ..Limits::DEFAULT };
     let token = Datagrams::serve(socket, OverUdp, UpstreamSocket::new(id), limits, cx)?;
-    cx.app.engine.ports.opened(id, upstream, token.into());
-    Ok(())
+    cx.app.engine.port_opened(id, upstream, token.into())
 }

@@ -5,7 +5,8 @@
 //! (`server`), and the ports that are open (`ports`). The sockets belong to services of their own
 //! (`sockets`). A session cannot open a socket, so a source does, the keeper (`keeper`), which also tells
 //! the engine the time. Answers that do not fit into a datagram are fetched over TCP (`tcp`). Numbers,
-//! spellings and the choice of ports are random (`secrets`). What has failed is not asked again for a
+//! spellings and the choice of ports are random (`secrets`). Upstreams know the ports by cookies
+//! (`jar`). What has failed is not asked again for a
 //! moment (`failures`).
 
 mod changing;
@@ -13,6 +14,7 @@ mod engine;
 mod failures;
 mod flight;
 mod hearing;
+mod jar;
 mod keeper;
 mod ports;
 mod resolv_conf;

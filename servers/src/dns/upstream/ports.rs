@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use protocol::ConnectionId;
+use protocol::dns::Message;
 
+use super::jar::{Jar, Proof};
 use super::secrets::Secrets;
 
 /// After how many answers that do not count a port is replaced: some are late, and more are guesses of a
@@ -21,6 +23,7 @@ pub(super) type AttemptId = (usize, usize);
 struct Port {
     upstream: usize,
     source: ConnectionId,
+    jar: Jar,
     /// Questions that wait to be sent.
     queue: Vec<Vec<u8>>,
     /// The attempts that have no answer yet, by their numbers.
@@ -94,10 +97,11 @@ impl Ports {
     }
 
     /// Adds an open port, in place of a spent one if there is one.
-    pub(in crate::dns) fn opened(&mut self, id: PortId, upstream: usize, source: ConnectionId) {
+    pub(super) fn opened(&mut self, id: PortId, upstream: usize, source: ConnectionId, jar: Jar) {
         let port = Port {
             upstream,
             source,
+            jar,
             queue: Vec::new(),
             outstanding: HashMap::new(),
             used: 0,
@@ -145,6 +149,21 @@ impl Ports {
     /// Returns what was asked from a port with a number, and has no answer.
     pub(super) fn expected(&self, id: PortId, number: u16) -> Option<AttemptId> {
         self.ports.get(&id)?.outstanding.get(&number).copied()
+    }
+
+    /// Returns the content of the COOKIE option of a question from a port.
+    pub(super) fn cookie(&self, id: PortId) -> Vec<u8> {
+        self.ports.get(&id).map(|port| port.jar.content()).unwrap_or_default()
+    }
+
+    /// Returns what the cookie of an answer at a port shows.
+    pub(super) fn proof(&self, id: PortId, answer: &Message<'_>) -> Proof {
+        self.ports.get(&id).map_or(Proof::Unknown, |port| port.jar.proof(answer))
+    }
+
+    /// Takes the cookie of the upstream out of an answer at a port.
+    pub(super) fn learn(&mut self, id: PortId, answer: &Message<'_>) {
+        self.ports.get_mut(&id).into_iter().for_each(|port| port.jar.learn(answer));
     }
 
     /// Returns whether a port expects no answer.

@@ -41,6 +41,11 @@ impl Secrets {
         byte
     }
 
+    /// Returns a few bytes.
+    pub(super) fn bytes<const SIZE: usize>(&mut self) -> [u8; SIZE] {
+        std::array::from_fn(|_| self.byte())
+    }
+
     /// Returns a number of 16 bits.
     pub(super) fn number(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])

@@ -1,17 +1,29 @@
 //! Sending questions: which upstream is asked, from which port, with which number and spelling.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
+use protocol::ConnectionId;
+use protocol::dns::{append_option, option};
 
 use super::engine::{Engine, PLAIN_FOR, TcpOrder, Ticket};
 use super::flight::{Attempt, Next, Route, Style, question};
+use super::jar::Jar;
+use super::ports::PortId;
 use super::server::Change;
+use crate::dns::args::PortRange;
+use crate::dns::front::{Asked, MARKS};
 
 /// How often a number is drawn until one is free on a port.
 const DRAWS: usize = 8;
 /// One of this many questions goes to another upstream than the fastest, so that its latency is known.
 const EXPLORE: usize = 32;
+
+/// Appends the option with the marks of a question, this one last.
+fn append_marks(asked: &Asked, own: &[u8], options: &mut Vec<u8>) {
+    append_option(MARKS, &[&asked.marks, own].concat(), options);
+}
 
 impl Engine {
     /// Sends a new question to its first upstream, and a copy to one that may be back.
@@ -76,13 +88,19 @@ impl Engine {
             false => name.clone(),
         };
         let server = &mut self.servers[upstream];
-        let style = match server.plain_until {
-            Some(until) if now < until => Style::Plain,
-            _ => Style::Extended(self.options.udp_size),
+        let has_options = server.plain_until.is_none_or(|until| until <= now);
+        let mut options = Vec::new();
+        let style = match has_options {
+            true => {
+                append_marks(&flight.asked, &self.marks.make(self.secrets.bytes()), &mut options);
+                append_option(option::COOKIE, &self.ports.cookie(port), &mut options);
+                Style::Extended(self.options.udp_size, &options)
+            }
+            false => Style::Plain,
         };
         let message = question(&flight.asked, &spelled, number, style);
         let attempt = (place, flight.attempts.len());
-        let route = Route::Datagram { port, number, spelled };
+        let route = Route::Datagram { port, number, spelled, has_cookie: has_options };
         flight.attempts.push(Attempt { upstream, route, sent: now, is_pending: true });
         self.wakes.extend(self.ports.send(port, number, attempt, message));
         let change = server.asked(now);
@@ -91,11 +109,16 @@ impl Engine {
 
     /// Asks an upstream over TCP, where nothing can be forged from elsewhere, and nothing is cut.
     pub(super) fn ask_over_tcp(&mut self, place: usize, upstream: usize, now: Instant) {
+        if let Err(error) = self.secrets.refill() {
+            return self.complain(now, &format!("no random numbers: {error}"));
+        }
         let flight = &mut self.flights[place];
         let ticket =
             Ticket { flight: place, serial: flight.serial, attempt: flight.attempts.len() };
         // Connections have numbers of their own.
-        let style = Style::Extended(self.options.udp_size);
+        let mut options = Vec::new();
+        append_marks(&flight.asked, &self.marks.make(self.secrets.bytes()), &mut options);
+        let style = Style::Extended(self.options.udp_size, &options);
         let question = question(&flight.asked, &flight.asked.name, 0, style);
         flight.attempts.push(Attempt {
             upstream,
@@ -135,5 +158,31 @@ impl Engine {
     /// Asks an upstream without EDNS for some time.
     pub(super) fn be_plain(&mut self, upstream: usize, now: Instant) {
         self.servers[upstream].plain_until = Some(now + PLAIN_FOR);
+    }
+
+    /// Returns the number of a new port, drawn at random.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(in crate::dns) fn draw_port(&mut self) -> io::Result<u16> {
+        self.secrets.refill()?;
+        let PortRange { first, .. } = self.options.port_range;
+        // An index is smaller than the count, so the sum is the last port at most.
+        Ok(first + self.secrets.index(self.options.port_range.count()) as u16)
+    }
+
+    /// Adds an open port, with a cookie of its own.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(in crate::dns) fn port_opened(
+        &mut self,
+        id: PortId,
+        upstream: usize,
+        source: ConnectionId,
+    ) -> io::Result<()> {
+        self.secrets.refill()?;
+        self.ports.opened(id, upstream, source, Jar::new(self.secrets.bytes()));
+        Ok(())
     }
 }
