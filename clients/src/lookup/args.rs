@@ -97,6 +97,8 @@ fn after_help() -> String {
         +edns           sends an OPT record; the default\n  \
         +bufsize=BYTES  largest datagram that the server may send, 1 to 65535; 1232 by default\n  \
         +nsid           asks for the name of the server\n  \
+        +cookie         sends a cookie, and drops answers with another one (RFC 7873); the default. A server that\n                  \
+        wants its own first (BADCOOKIE) is asked again with it\n  \
         +0x20           varies the case of the letters of the name, and drops answers that do not repeat it\n  \
         +timeout=SECS   how long each attempt waits, 1 to 3600; 5 by default (+time)\n  \
         +tries=COUNT    how many times each server is asked, 1 to 100; 3 by default (+retry is one less)\n  \

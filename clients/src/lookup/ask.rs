@@ -145,11 +145,17 @@ impl Ask {
     }
 
     /// Returns the message that asks for `name`, which is the name of the question in any case of its
-    /// letters.
+    /// letters. `cookie` is the content of the option, if one is sent.
     ///
     /// # Errors
     /// When the message is too long, which no name makes it.
-    pub(super) fn message(&self, id: u16, name: &Name, options: &Options) -> Result<Vec<u8>, Full> {
+    pub(super) fn message(
+        &self,
+        id: u16,
+        name: &Name,
+        options: &Options,
+        cookie: &[u8],
+    ) -> Result<Vec<u8>, Full> {
         let header = Header {
             recursion_desired: options.recursion_desired,
             is_authentic: options.authentic_data,
@@ -162,6 +168,9 @@ impl Ask {
             let mut bytes = Vec::new();
             if options.name_server_id {
                 append_option(option::NSID, &[], &mut bytes);
+            }
+            if options.cookie {
+                append_option(option::COOKIE, cookie, &mut bytes);
             }
             let mut edns = Edns::new(size).with_options(&bytes).map_err(|_| Full)?;
             edns.dnssec_ok = options.dnssec_ok;

@@ -1,20 +1,20 @@
-//! Questions in flight: which server is asked next, which answer belongs to which question, and what
-//! follows when none comes. No socket is touched here.
+//! Questions in flight: which server is asked next, and what follows when no answer comes. No socket is
+//! touched here.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use protocol::Buffer;
-use protocol::dns::{Message, Opcode, Received, ResponseCode};
+use protocol::dns::Message;
 use reactor::Token;
 
 use super::ask::Ask;
 use super::dice::Dice;
-use super::flight::{Channel, ChannelId, Flight, Sent, Serial, Trouble, header_of};
-use super::options::{Form, Options, Transport, Truncated};
+use super::flight::{Channel, ChannelId, Flight, Sent, Serial, Trouble};
+use super::options::{Form, Options, Transport};
 use super::servers::Server;
 use super::show::{self, Outcome};
-use super::tally::{Dropped, Tally};
+use super::tally::Tally;
 
 /// A tool that was held up catches up with its rate by what it missed in this time at most.
 const CATCH_UP_MAX: Duration = Duration::from_millis(100);
@@ -31,15 +31,6 @@ pub(super) struct Plan {
     pub(super) is_single: bool,
 }
 
-/// What follows a message that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It was dropped: the question still waits.
-    Waits,
-    /// The question is over, or is asked in another way.
-    Moved,
-}
-
 /// All questions.
 pub(super) struct Lookup {
     pub(super) plan: Plan,
@@ -48,10 +39,10 @@ pub(super) struct Lookup {
     pub(super) is_exhausted: bool,
     /// The user wants the tool to end.
     pub(super) is_interrupted: bool,
-    flights: HashMap<Serial, Flight>,
+    pub(super) flights: HashMap<Serial, Flight>,
     next_serial: Serial,
     /// Questions that are to be sent.
-    waiting: VecDeque<Serial>,
+    pub(super) waiting: VecDeque<Serial>,
     /// When the messages that were sent count as lost. All wait equally long, so they are in order.
     deadlines: VecDeque<(Instant, Serial, u64)>,
     pub(super) channels: HashMap<ChannelId, Channel>,
@@ -115,6 +106,7 @@ impl Lookup {
                 attempts: 0,
                 transport: self.plan.options.transport,
                 was_truncated: false,
+                had_bad_cookie: false,
                 troubles: Vec::new(),
                 sent: None,
             };
@@ -167,6 +159,8 @@ impl Lookup {
             token: Token::NONE,
             server,
             transport,
+            cookie: self.dice.number().to_be_bytes(),
+            server_cookie: Vec::new(),
             outbox: Vec::new(),
             numbers: HashMap::new(),
             asked: 0,
@@ -200,7 +194,8 @@ impl Lookup {
             true => self.dice.spell(&flight.ask.name),
             false => flight.ask.name.clone(),
         };
-        let Ok(message) = flight.ask.message(number, &name, options) else {
+        let cookie = [&channel.cookie[..], &channel.server_cookie].concat();
+        let Ok(message) = flight.ask.message(number, &name, options, &cookie) else {
             // Every name fits.
             self.flights.remove(&serial);
             return None;
@@ -288,83 +283,12 @@ impl Lookup {
         }
     }
 
-    /// Handles a message that has arrived on a socket.
-    pub(super) fn receive(
-        &mut self,
-        id: ChannelId,
-        received: &Received<'_>,
-        now: Instant,
-        down: &mut Buffer,
-    ) -> Step {
-        let serial = match self.question_of(id, received) {
-            Ok(serial) => serial,
-            Err(dropped) => {
-                self.tally.count_dropped(dropped);
-                return Step::Waits;
-            }
-        };
-        let Some(transport) = self.channels.get_mut(&id).map(|channel| {
-            channel.answered += 1;
-            channel.transport
-        }) else {
-            return Step::Waits;
-        };
-        let is_truncated = header_of(received).is_truncated && transport == Transport::Udp;
-        if is_truncated && self.plan.options.truncated == Truncated::AskOverTcp {
-            self.forget_number(serial);
-            if let Some(flight) = self.flights.get_mut(&serial) {
-                (flight.transport, flight.was_truncated, flight.sent) =
-                    (Transport::Tcp, true, None);
-                self.tally.truncated += 1;
-                self.waiting.push_back(serial);
-            }
-        } else if let Received::Message(message) = received {
-            self.finish(serial, Some(message), now, down);
-        }
-        Step::Moved
-    }
-
-    /// Returns the question that a message answers.
-    fn question_of(&self, id: ChannelId, received: &Received<'_>) -> Result<Serial, Dropped> {
-        let header = header_of(received);
-        let channel = self.channels.get(&id).ok_or(Dropped::Number)?;
-        let serial = channel.numbers.get(&header.id).ok_or(Dropped::Number)?;
-        let flight = self.flights.get(serial).ok_or(Dropped::Number)?;
-        let sent = flight.sent.as_ref().ok_or(Dropped::Number)?;
-        if !header.is_response || header.opcode != Opcode::QUERY {
-            return Err(Dropped::Question);
-        }
-        let message = match received {
-            Received::Message(message) => message,
-            // An answer may be cut within a record. It is asked for again in any case.
-            Received::Malformed { .. } if is_asked_again(header.is_truncated, channel, self) => {
-                return Ok(*serial);
-            }
-            Received::Malformed { .. } => return Err(Dropped::Malformed),
-        };
-        let Some(question) = message.question() else {
-            // A server that cannot read a question cannot repeat it.
-            let is_unread = matches!(header.code, ResponseCode::FORMERR | ResponseCode::NOTIMP);
-            let is_empty = message.questions().next().is_none();
-            return if is_unread && is_empty { Ok(*serial) } else { Err(Dropped::Question) };
-        };
-        let ask = &flight.ask;
-        let is_same = question.kind == ask.kind && question.class == ask.class;
-        if !is_same || question.name != ask.name.view() {
-            return Err(Dropped::Question);
-        }
-        if self.plan.options.random_case && !question.name.is_spelled_like(sent.name.view()) {
-            return Err(Dropped::Case);
-        }
-        Ok(*serial)
-    }
-
     fn server_of(&self, flight: &Flight) -> usize {
         flight.attempts as usize % self.plan.servers.len()
     }
 
     /// Frees the message number of a question.
-    fn forget_number(&mut self, serial: Serial) {
+    pub(super) fn forget_number(&mut self, serial: Serial) {
         if let Some(sent) = self.flights.get(&serial).and_then(|flight| flight.sent.as_ref())
             && let Some(channel) = self.channels.get_mut(&sent.channel)
         {
@@ -403,7 +327,7 @@ impl Lookup {
     }
 
     /// Ends a question, and shows how.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         serial: Serial,
         message: Option<&Message<'_>>,
@@ -430,15 +354,9 @@ impl Lookup {
             reply,
             troubles: &flight.troubles,
             was_truncated: flight.was_truncated,
+            had_bad_cookie: flight.had_bad_cookie,
             total,
         };
         show::append(&outcome, &self.plan, down);
     }
-}
-
-/// Returns whether a truncated answer of a socket is asked for again over TCP.
-fn is_asked_again(is_truncated: bool, channel: &Channel, lookup: &Lookup) -> bool {
-    is_truncated
-        && channel.transport == Transport::Udp
-        && lookup.plan.options.truncated == Truncated::AskOverTcp
 }

@@ -11,8 +11,8 @@ use reactor::{
 };
 
 use super::App;
-use super::engine::Step;
 use super::flight::ChannelId;
+use super::hearing::Step;
 use super::options::Transport;
 use super::tally::Dropped;
 

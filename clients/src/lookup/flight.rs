@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use protocol::dns::{Header, Name, Received};
+use protocol::dns::{CLIENT_COOKIE_SIZE, Cookie, Header, Message, Name, Received, option};
 use reactor::Token;
 
 use super::ask::Ask;
@@ -26,6 +26,9 @@ pub(super) struct Channel {
     pub(super) token: Token,
     pub(super) server: usize,
     pub(super) transport: Transport,
+    /// The cookie of this side (RFC 7873), and that of the server; empty if it has sent none yet.
+    pub(super) cookie: [u8; CLIENT_COOKIE_SIZE],
+    pub(super) server_cookie: Vec<u8>,
     /// Questions that are to be sent.
     pub(super) outbox: Vec<Vec<u8>>,
     /// The questions that wait for answers, by their message numbers.
@@ -38,6 +41,23 @@ impl Channel {
     /// Returns whether the socket can take one more question.
     pub(super) fn has_room(&self) -> bool {
         self.numbers.len() < EACH_MAX && self.asked < QUESTIONS_MAX
+    }
+
+    /// Returns the cookie of an answer, or that it is not one that the server has made for this side.
+    pub(super) fn check_cookie<'a>(&self, answer: &Message<'a>) -> Result<Option<Cookie<'a>>, ()> {
+        let content = answer.edns().and_then(|edns| edns.option(option::COOKIE));
+        match content.map(Cookie::parse) {
+            None => Ok(None),
+            Some(Some(cookie)) if cookie.client == self.cookie => Ok(Some(cookie)),
+            Some(_) => Err(()),
+        }
+    }
+
+    /// Takes the cookie of the server out of an answer.
+    pub(super) fn learn_cookie(&mut self, answer: &Message<'_>) {
+        if let Ok(Some(cookie)) = self.check_cookie(answer) {
+            self.server_cookie = cookie.server.to_vec();
+        }
     }
 
     /// Asks nothing more over this socket.
@@ -59,6 +79,8 @@ pub(super) struct Flight {
     pub(super) attempts: u32,
     pub(super) transport: Transport,
     pub(super) was_truncated: bool,
+    /// The server wanted its own cookie first.
+    pub(super) had_bad_cookie: bool,
     pub(super) troubles: Vec<Trouble>,
     /// The last message that was sent.
     pub(super) sent: Option<Sent>,

@@ -1,7 +1,7 @@
 //! A client of DNS like `dig`: one question, or thousands at once from one loop.
 //!
-//! `ask` is what is asked, `options` how, `servers` whom. `engine` and `flight` know which question waits for
-//! which answer and touch no socket; `exchange` is what a socket does; `driver` begins questions and opens
+//! `ask` is what is asked, `options` how, `servers` whom. `engine`, `flight` and `hearing` know which question waits
+//! for which answer and touch no socket; `exchange` is what a socket does; `driver` begins questions and opens
 //! sockets. `dice` draws the message numbers. `show`, `json` and `tally` are what is printed.
 
 mod args;
@@ -11,6 +11,7 @@ mod driver;
 mod engine;
 mod exchange;
 mod flight;
+mod hearing;
 mod json;
 mod options;
 mod servers;

@@ -7,8 +7,7 @@ const TIMEOUT_MAX: u64 = 3600;
 /// The largest number of attempts.
 const TRIES_MAX: u32 = 100;
 
-/// How questions are asked, and how answers are shown. The defaults are those of `dig` 9.18, except that
-/// no cookie is sent.
+/// How questions are asked, and how answers are shown. The defaults are those of `dig` 9.18.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     /// What carries the first attempt.
@@ -25,6 +24,8 @@ pub(super) struct Options {
     pub(super) edns_size: Option<u16>,
     /// Whether the server is asked for its name (RFC 5001).
     pub(super) name_server_id: bool,
+    /// Whether a cookie is sent, which has to be the same in the answer (RFC 7873).
+    pub(super) cookie: bool,
     /// Whether the case of each letter of the name is random, and has to be the same in the answer.
     pub(super) random_case: bool,
     /// What follows an answer that says it was truncated.
@@ -115,6 +116,7 @@ impl Options {
         // DNS Flag Day 2020: it passes through every usual network without fragments.
         edns_size: Some(1232),
         name_server_id: false,
+        cookie: true,
         random_case: false,
         truncated: Truncated::AskOverTcp,
         timeout: Duration::from_secs(5),
@@ -151,6 +153,10 @@ impl Options {
             "edns" => self.edns_size = is_on.then_some(self.edns_size.unwrap_or(1232)),
             "nsid" => {
                 self.name_server_id = is_on;
+                self.need_edns(is_on);
+            }
+            "cookie" => {
+                self.cookie = is_on;
                 self.need_edns(is_on);
             }
             "0x20" => self.random_case = is_on,
@@ -216,6 +222,8 @@ mod tests {
         assert_eq!((options.edns_size, options.timeout.as_secs()), (Some(4096), 1));
         assert_eq!(with(&["noedns"]).edns_size, None);
         assert_eq!(with(&["noedns", "dnssec"]).edns_size, Some(1232));
+        assert!(!with(&["nocookie"]).cookie);
+        assert_eq!(with(&["noedns", "cookie"]).edns_size, Some(1232));
         assert_eq!((with(&["tries=1"]).tries, with(&["retry=0"]).tries), (1, 1));
         assert_eq!(with(&["noall", "answer"]).shown, Shown { answer: true, ..Shown::all(false) });
         assert_eq!(with(&["tcp", "notcp", "short", "noshort"]), Options::DEFAULT);

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use protocol::Buffer;
-use protocol::dns::{Edns, Header, Message, Question, RecordType, RecordView, Section, option};
+use protocol::dns::{
+    CLIENT_COOKIE_SIZE, Edns, Header, Message, Question, RecordType, RecordView, Section, option,
+};
 use protocol::http::format_date;
 
 use super::ask::Ask;
@@ -28,6 +30,8 @@ pub(super) struct Outcome<'a> {
     pub(super) troubles: &'a [Trouble],
     /// An answer was truncated, and asked for again over TCP.
     pub(super) was_truncated: bool,
+    /// The server wanted its own cookie first, and was asked again with it.
+    pub(super) had_bad_cookie: bool,
     /// The time from the first attempt to the end.
     pub(super) total: Duration,
 }
@@ -81,11 +85,14 @@ fn full(outcome: &Outcome<'_>, plan: &Plan, text: &mut String) {
     if outcome.was_truncated && shown.comments {
         text.push_str(";; Truncated, retrying in TCP mode.\n");
     }
+    if outcome.had_bad_cookie && shown.comments {
+        text.push_str(";; BADCOOKIE, retrying.\n");
+    }
     if shown.comments {
         text.push_str(";; Got answer:\n");
         header(message, text);
         if let Some(edns) = message.edns() {
-            options(&edns, text);
+            options(&edns, plan.options.cookie, text);
         }
     }
     if shown.question && message.questions().next().is_some() {
@@ -163,7 +170,8 @@ fn header(message: &Message<'_>, text: &mut String) {
     text.push('\n');
 }
 
-fn options(edns: &Edns<'_>, text: &mut String) {
+/// Appends the OPT record. A cookie was compared if one was sent.
+fn options(edns: &Edns<'_>, was_compared: bool, text: &mut String) {
     let flags = if edns.dnssec_ok { " do" } else { "" };
     let (version, size) = (edns.version, edns.size);
     text.push_str(";; OPT PSEUDOSECTION:\n");
@@ -172,7 +180,13 @@ fn options(edns: &Edns<'_>, text: &mut String) {
         match (number, content) {
             (option::NSID, _) => named_bytes("NSID", content, text),
             (option::COOKIE, _) => {
-                let _ = writeln!(text, "; COOKIE: {}", hex(content, ""));
+                let verdict = match content.len() {
+                    _ if !was_compared => "",
+                    // That of this side alone.
+                    CLIENT_COOKIE_SIZE => " (echoed)",
+                    _ => " (good)",
+                };
+                let _ = writeln!(text, "; COOKIE: {}{verdict}", hex(content, ""));
             }
             (option::EXTENDED_ERROR, [high, low, why @ ..]) => {
                 let number = u16::from_be_bytes([*high, *low]);
@@ -393,7 +407,7 @@ mod tests {
         protocol::dns::append_option(65001, b"", &mut bytes);
         let edns = Edns::new(1232).with_options(&bytes).expect("they are whole");
         let mut text = String::new();
-        options(&edns, &mut text);
+        options(&edns, true, &mut text);
         assert_eq!(
             text,
             ";; OPT PSEUDOSECTION:\n; EDNS: version: 0, flags:; udp: 1232\n\

@@ -24,6 +24,8 @@ pub(super) enum Dropped {
     Case,
     /// It cannot be read.
     Malformed,
+    /// Its cookie is not that of the question.
+    Cookie,
 }
 
 /// What happened to questions.
@@ -39,8 +41,9 @@ pub(super) struct Tally {
     pub(super) repeated: u64,
     /// Answers that were truncated, and asked for again over TCP.
     pub(super) truncated: u64,
-    /// Messages that were dropped: wrong number, wrong question, wrong case, malformed.
-    pub(super) dropped: [u64; 4],
+    /// Messages that were dropped: wrong number, wrong question, wrong case, malformed, wrong
+    /// cookie.
+    pub(super) dropped: [u64; 5],
     /// How many answers have each response code.
     codes: BTreeMap<u16, u64>,
     /// The time from the first attempt of a question to its answer, in microseconds. The clock is the
@@ -58,7 +61,7 @@ impl Tally {
             sent: 0,
             repeated: 0,
             truncated: 0,
-            dropped: [0; 4],
+            dropped: [0; 5],
             codes: BTreeMap::new(),
             latency: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds make sense"),
             started: None,
@@ -90,19 +93,19 @@ impl Tally {
     }
 
     /// Returns it as a JSON object in a line: `asked`, `answered`, `unanswered`, `sent`, `repeated`,
-    /// `truncated`; `dropped`, an object with `number`, `question`, `case` and `malformed`; `codes`, an
-    /// object with the number of answers of each response code; `elapsed_us`; and `latency_us`, an object
+    /// `truncated`; `dropped`, an object with `number`, `question`, `case`, `malformed` and `cookie`;
+    /// `codes`, an object with the number of answers of each response code; `elapsed_us`; and `latency_us`, an object
     /// with `p50`, `p90`, `p99`, `p99.9` and `max`.
     pub(super) fn json(&self) -> String {
         let codes =
             self.codes.iter().map(|(code, count)| format!("\"{}\":{count}", ResponseCode(*code)));
         let latencies = QUANTILES
             .map(|(name, at)| format!("\"{name}\":{}", self.latency.value_at_quantile(at)));
-        let [number, question, case, malformed] = self.dropped;
+        let [number, question, case, malformed, cookie] = self.dropped;
         format!(
             "{{\"asked\":{},\"answered\":{},\"unanswered\":{},\"sent\":{},\"repeated\":{},\"truncated\":{},\
              \"dropped\":{{\"number\":{number},\"question\":{question},\"case\":{case},\
-             \"malformed\":{malformed}}},\"codes\":{{{}}},\"elapsed_us\":{},\"latency_us\":{{{},\"max\":{}}}}}",
+             \"malformed\":{malformed},\"cookie\":{cookie}}},\"codes\":{{{}}},\"elapsed_us\":{},\"latency_us\":{{{},\"max\":{}}}}}",
             self.asked,
             self.answered(),
             self.unanswered,
@@ -138,13 +141,13 @@ impl fmt::Display for Tally {
         writeln!(f, "max {} us", self.latency.max())?;
         let Self { sent, repeated, truncated, .. } = self;
         writeln!(f, "sent         {sent}, of which repeated {repeated}, truncated {truncated}")?;
-        let [number, question, case, malformed] = self.dropped;
+        let [number, question, case, malformed, cookie] = self.dropped;
         write!(f, "dropped      {}", self.dropped.iter().sum::<u64>())?;
-        if self.dropped != [0; 4] {
+        if self.dropped != [0; 5] {
             write!(
                 f,
                 ": wrong number {number}, wrong question {question}, wrong case {case}, malformed \
-                 {malformed}"
+                 {malformed}, wrong cookie {cookie}"
             )?;
         }
         f.write_char('\n')
@@ -170,7 +173,7 @@ mod tests {
             "p50 500 us",
             "max 700 us",
             "sent         5, of which repeated 2, truncated 0\n",
-            "dropped      1: wrong number 0, wrong question 0, wrong case 1, malformed 0\n",
+            "dropped      1: wrong number 0, wrong question 0, wrong case 1, malformed 0, wrong cookie 0\n",
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -39,7 +39,21 @@ fn lies(question: &Message<'_>) -> Vec<Vec<u8>> {
     looping[record..record + 2].copy_from_slice(&(0xc000 | record as u16).to_be_bytes());
     let cut = looping[..20].to_vec();
     let short = looping[..5].to_vec();
-    let mut all = vec![wrong_number, wrong_question, no_response, wrong_case, looping, cut, short];
+    let mut wrong_cookie = build(question, &name, |_| {});
+    // An OPT record with a cookie, which is the only record of its section.
+    wrong_cookie[11] = 1;
+    wrong_cookie.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8]);
+    wrong_cookie.extend(b"a guess!");
+    let mut all = vec![
+        wrong_cookie,
+        wrong_number,
+        wrong_question,
+        no_response,
+        wrong_case,
+        looping,
+        cut,
+        short,
+    ];
     all.extend(good(question));
     all
 }
@@ -54,7 +68,8 @@ fn what_is_no_answer_is_dropped_and_counted() {
     let output = lookup(&[&server.word(), "+0x20", "-f", &path, "--json"]);
     assert!(expect(0, &output).contains("\"data\":\"192.0.2.1\""));
     let summary = text(&output.stderr);
-    let dropped = "\"dropped\":{\"number\":1,\"question\":2,\"case\":1,\"malformed\":3}";
+    let dropped =
+        "\"dropped\":{\"number\":1,\"question\":2,\"case\":1,\"malformed\":3,\"cookie\":1}";
     assert!(summary.contains(dropped), "{summary}");
 }
 

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod many;
+mod own;
 mod peers;
 mod server;
 
