@@ -61,3 +61,8 @@ fn excerpts_of_the_programs_of_a_course_stand_in_them() {
     let folders = ["reactor/examples/coming_from", "reactor/tests/twins"];
     check(include_str!("../src/coming-from-libevent.md"), &content(&folders));
 }
+
+#[test]
+fn excerpts_of_the_models_of_io_stand_in_the_examples() {
+    check(include_str!("../src/completion.md"), &content(&["reactor/examples/io_models"]));
+}

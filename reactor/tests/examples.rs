@@ -450,7 +450,7 @@ fn every_example_has_a_test() {
     for entry in std::fs::read_dir(folder).expect("the examples are there") {
         let path = entry.expect("it can be listed").path();
         if path.is_dir() {
-            continue; // tests/twins checks those in coming_from.
+            continue; // tests/twins checks those in coming_from, tests/io_models.rs those in io_models.
         }
         let name = path.file_stem().and_then(|it| it.to_str()).expect("it is text");
         assert!(include_str!("examples.rs").contains(&format!("(\"{name}\", ")), "{name}");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// `ESRCH` of `errno(3)`: a file of a thread was opened, and then the thread ended.
@@ -88,9 +89,20 @@ pub fn is_stopped(pid: u32) -> bool {
     state(pid) == Some('T')
 }
 
+/// Returns whether all threads of a process wait for something. One that a tracer has stopped does not.
+pub fn sleeps(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| state_in(&thread.path().join("stat")) == Some('S'))
+}
+
 /// Returns the letter of the state of a process (`/proc/PID/stat`, `proc(5)`).
 fn state(pid: u32) -> Option<char> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    state_in(format!("/proc/{pid}/stat").as_ref())
+}
+
+/// Returns the letter of the state that a file has.
+fn state_in(path: &Path) -> Option<char> {
+    let text = fs::read_to_string(path).ok()?;
     text.rsplit_once(") ")?.1.chars().next()
 }
 
