@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use testkit::Folder;
 
 use crate::benchmark::{self, Test};
 use crate::calls::{self, Counted};
@@ -77,6 +78,23 @@ pub fn of_files(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values>
     await_listener(address)?;
     let command = client(run, work, run.pinning.client, &address.to_string(), server.pid())?;
     Running::start(command)?.values(run.plan.duration + PATIENCE, &run.stop)
+}
+
+/// Measures a forwarder of the Domain Name System, in a folder of its own. The client is its upstream.
+///
+/// # Errors
+/// Fails if the server or the client cannot be started, fails or does not end in time.
+pub fn of_names(run: &Run, work: &Work, subject: &Subject) -> io::Result<Values> {
+    let folder = Folder::new("names");
+    let upstream = net::bind_datagrams()?;
+    let port = upstream.local_addr()?.port().to_string();
+    let mut command = subject.command(work, run.pinning.server, &[port])?;
+    command.current_dir(folder.path());
+    let server = Running::start(command)?;
+    let address = server.address(START_PATIENCE, &run.stop)?;
+    let command = client(run, work, run.pinning.client, &address, server.pid())?;
+    let client = Running::with_input(command, OwnedFd::from(upstream))?;
+    client.values(run.plan.duration + PATIENCE, &run.stop)
 }
 
 /// Waits until a server listens that has only said where it will.

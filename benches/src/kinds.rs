@@ -7,8 +7,10 @@ use crate::load::connections::CHURN_BATCH;
 use crate::scene::ACTIVE;
 use crate::work::{Kind, Metric, Shown, Work};
 
+mod names;
 mod web;
 
+pub use names::{CACHED, FORWARDED};
 pub use web::{FILES, FILES_TLS, HANDSHAKES, HELLO, IDLE_HTTP, IDLE_WEBSOCKET, RESUMED, WEBSOCKET};
 
 /// The number of connections of the `lines` work.
@@ -388,7 +390,7 @@ pub static KEYS: Kind = Kind {
 };
 
 /// All kinds of work for the comparison of loops.
-pub static LOOPS: [&Kind; 21] = [
+pub static LOOPS: [&Kind; 23] = [
     &DISPATCH,
     &ECHO,
     &BOUND,
@@ -410,4 +412,6 @@ pub static LOOPS: [&Kind; 21] = [
     &WEBSOCKET,
     &IDLE_HTTP,
     &IDLE_WEBSOCKET,
+    &CACHED,
+    &FORWARDED,
 ];

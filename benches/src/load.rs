@@ -33,6 +33,7 @@ pub mod connections;
 pub mod datagrams;
 pub mod handshakes;
 pub mod meter;
+pub mod names;
 pub mod talk;
 mod wire;
 

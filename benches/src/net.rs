@@ -41,16 +41,25 @@ pub fn bind_datagrams() -> io::Result<UdpSocket> {
     Ok(fd.into())
 }
 
+/// Returns a non-blocking socket for datagrams to and from a server.
+///
+/// # Errors
+/// Fails with the error of the system call.
+pub fn connect_to(server: SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sockopt::set_socket_recv_buffer_size(&fd, DATAGRAM_BUFFER)?;
+    rustix::net::connect(&fd, &server)?;
+    Ok(fd)
+}
+
 /// Returns a non-blocking socket for datagrams to and from a server, and whether the kernel divides
 /// what is sent on it at once into datagrams of `size` bytes (`UDP_SEGMENT`, Linux 4.18).
 ///
 /// # Errors
 /// Fails with the error of the system call.
 pub fn connect_datagrams(server: SocketAddr, size: usize) -> io::Result<(OwnedFd, bool)> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-    sockopt::set_socket_recv_buffer_size(&fd, DATAGRAM_BUFFER)?;
-    rustix::net::connect(&fd, &server)?;
+    let fd = connect_to(server)?;
     let size = i32::try_from(size).map_err(io::Error::other)?;
     let divides = setsockopt(&fd, UdpGsoSegment, &size).is_ok();
     Ok((fd, divides))

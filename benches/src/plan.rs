@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::benchmark::Test;
 use crate::kinds::{
-    BOUND, CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, HALF, HANDSHAKES, HELLO, IDLE,
-    IDLE_HTTP, IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, MODELS, REQUESTS, RESUMED, SCALE,
-    SCHEDULE, TIMERS, UDP, WEBSOCKET,
+    BOUND, CACHED, CALLS, CHURN, DIAL, DISPATCH, ECHO, FILES, FILES_TLS, FORWARDED, HALF,
+    HANDSHAKES, HELLO, IDLE, IDLE_HTTP, IDLE_WEBSOCKET, KEYS, LINES, LINES_CONNECTIONS, MODELS,
+    REQUESTS, RESUMED, SCALE, SCHEDULE, TIMERS, UDP, WEBSOCKET,
 };
 use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
@@ -72,6 +72,11 @@ fn web_quick() -> [Work; 8] {
     ]
 }
 
+/// Returns a work of questions of the Domain Name System, with names of so many lengths.
+fn questions(kind: &'static Kind, sockets: usize, depth: usize, lengths: usize) -> Work {
+    Work::new(kind, sockets).depth(depth).size(lengths)
+}
+
 fn hello(connections: usize) -> Work {
     Work::new(&HELLO, connections).size(loops::HELLO.1.len())
 }
@@ -131,6 +136,10 @@ impl Plan {
         works.push(Work::new(&SCALE, 100).depth(16));
         works.extend(each(&MODELS, [1, 10, 100, 1000, 10_000]));
         works.extend(web());
+        for kind in [&CACHED, &FORWARDED] {
+            works.extend([questions(kind, 4, 32, 1), questions(kind, 4, 32, 16)]);
+            works.push(questions(kind, 128, 1, 16));
+        }
         Self {
             works,
             rounds: 3,
@@ -154,6 +163,7 @@ impl Plan {
         works.push(Work::new(&SCALE, 100).depth(16));
         works.extend(each(&MODELS, [1, 50]));
         works.extend(web_quick());
+        works.extend([&CACHED, &FORWARDED].map(|kind| questions(kind, 4, 32, 16)));
         Self {
             works,
             rounds: 2,

@@ -10,8 +10,8 @@ use reactor::BackendKind;
 
 use crate::computation;
 use crate::loops::{
-    async_io, bind, calloop, fastwebsockets, hyper, limits, listen, mio, models, monoio, nginx,
-    ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
+    async_io, bind, calloop, fastwebsockets, hyper, limits, listen, mio, models, monoio, names,
+    nginx, ours, polling, raw, server, tokio, tokio_util, tungstenite, web,
 };
 use crate::process::this_program;
 use crate::work::Work;
@@ -107,7 +107,7 @@ const WORKERS: &[(&str, usize)] = &[("models", 1000)];
 
 /// All loops: ours, the limit, and the peers. Our timers do not depend on the backend. mio and
 /// polling have no timers.
-pub const ALL: [Subject; 38] = [
+pub const ALL: [Subject; 41] = [
     rust(
         "epoll",
         "our reactor on edge-triggered epoll, its default",
@@ -303,6 +303,11 @@ pub const ALL: [Subject; 38] = [
         "our server of files with its defaults",
         &[("files", |_| web::files(false)), ("files-tls", |_| web::files(true))],
     ),
+    rust("dnsmasq", "dnsmasq, with a cache of 10,000 names", &[("names", names::dnsmasq)])
+        .unless(names::no_dnsmasq),
+    rust("unbound", "unbound, one thread, without validation", &[("names", names::unbound)])
+        .unless(names::no_unbound),
+    rust("dns", "our forwarder with its defaults", &[("names", names::ours)]),
     rust("one-loop", "a group of one of our loops", &[("scale", |_| ours::scale(1))]),
     rust("two-loops", "a group of two", &[("scale", |_| ours::scale(2))]),
     rust("three-loops", "a group of three", &[("scale", |_| ours::scale(3))]),

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use benches::load::names::About;
 use benches::load::talk::Talk;
 use benches::load::{self, Load, connections, handshakes};
-use benches::loops::{models, nginx, web};
+use benches::loops::{models, names, nginx, web};
 use benches::plan::Plan;
 use benches::program::Program;
 use benches::run::{Pinning, Run};
@@ -150,6 +151,11 @@ enum Kind {
     Handshakes,
     /// Those of sessions that are resumed
     Resumed,
+    /// Questions of the Domain Name System that were asked before. The socket of the upstream is the
+    /// standard input
+    KnownNames,
+    /// Those that were not
+    NewNames,
 }
 
 /// Runs a loop that does a work, on its core.
@@ -182,6 +188,8 @@ fn load(args: &LoadArgs) -> io::Result<()> {
         (Kind::Accept, _) => load::accept::run(load, pid)?,
         (Kind::Handshakes, _) => handshakes::run(load, false, server, pid)?,
         (Kind::Resumed, _) => handshakes::run(load, true, server, pid)?,
+        (Kind::KnownNames, _) => load::names::run(load, About::Known, server, pid)?,
+        (Kind::NewNames, _) => load::names::run(load, About::New, server, pid)?,
         (Kind::Exchange, Some(count)) => {
             format!("messages {}\n", load::exchange(load, count, server)?)
         }
@@ -234,7 +242,13 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     };
     let uncounted = leave_calls_out(&mut run);
     let loads = format!("loads of {:?} after {:?}", run.plan.duration, run.plan.warm_up);
-    let versions = nginx::version().map(|version| vec![("nginx", version)]).unwrap_or_default();
+    let versions = [
+        ("nginx", nginx::version()),
+        ("dnsmasq", names::dnsmasq_version()),
+        ("unbound", names::unbound_version()),
+    ];
+    let versions: Vec<_> =
+        versions.into_iter().filter_map(|(name, version)| Some((name, version.ok()?))).collect();
     let (mut head, started) = (program.head(&run, &loads, &versions), Instant::now());
     let mut not_done = Vec::new();
     if let Some(why) = uncounted {
@@ -263,6 +277,9 @@ fn is_named(name: &str) -> bool {
 fn main() -> ExitCode {
     if is_named(web::WEB) {
         return servers::run_with(servers::web::SERVER, servers::web::application);
+    }
+    if is_named(names::DNS) {
+        return servers::run_with(servers::dns::SERVER, servers::dns::application);
     }
     if is_named(models::ECHO) {
         return servers::run(servers::echo::SERVER, servers::echo::session);

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod mio;
 pub mod models;
 pub mod monoio;
+pub mod names;
 pub mod nginx;
 pub mod ours;
 pub mod polling;

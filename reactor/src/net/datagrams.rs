@@ -11,6 +11,7 @@ use protocol::{
 };
 
 mod handler;
+mod order;
 mod parking;
 mod receiving;
 mod sending;

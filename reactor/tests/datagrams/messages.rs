@@ -333,3 +333,19 @@ fn datagrams_that_arrive_together_are_separate_messages() {
         }
     }
 }
+
+#[test]
+fn datagrams_of_one_sender_in_a_batch_are_handled_together_and_in_order() {
+    on_every(|mut reactor| {
+        let socket = bind("udp://127.0.0.1:0", &DatagramOptions::default());
+        let Address::Udp(address) = *socket.address() else { unreachable!("it is a UDP socket") };
+        Datagrams::serve(socket, Bytes, Writer::default(), Limits::DEFAULT, &mut reactor.cx())
+            .expect("it registers");
+        let clients = [client("127.0.0.1"), client("127.0.0.1")];
+        for number in 0..6 {
+            clients[usize::from(number % 2)].send_to(&[number], address).expect("it is sent");
+        }
+        turn_until(&mut reactor, |reactor| reactor.app.messages.len() == 6);
+        assert_eq!(reactor.app.messages, [[0], [2], [4], [1], [3], [5]]);
+    });
+}

@@ -39,6 +39,8 @@ pub struct Dns {
     pub(super) counts: Counts,
     /// When the keeper tells the engine the time.
     pub(super) alarm: Option<Instant>,
+    /// Memory for the next answer from the cache: that of the last one, so none is allocated for each.
+    pub(super) spare: Vec<u8>,
     /// Answers that wait to be sent, for each socket and connection of clients that is open.
     mailboxes: HashMap<ConnectionId, Vec<Letter>>,
     wakes: Vec<ConnectionId>,
@@ -123,6 +125,7 @@ impl Dns {
             udp_size: args.udp_size,
             counts: Counts::default(),
             alarm: None,
+            spare: Vec::new(),
             mailboxes: HashMap::new(),
             wakes: Vec::new(),
             keeper: None,

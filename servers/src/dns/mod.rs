@@ -17,6 +17,8 @@
 mod app;
 mod args;
 mod cache;
+#[cfg(test)]
+mod costs;
 mod files;
 mod following;
 mod front;

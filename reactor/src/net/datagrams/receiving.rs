@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::warn;
 use protocol::{Codec, Context, DatagramFailure, Decoded, Effects, Flow, Outbox, Peer, Service};
 
+use super::order::{self, Order};
 use super::{Datagrams, Room, timer};
 use crate::reactor::backoff::{Backoff, Folding};
 use crate::sys::{BATCH_MAX, Batch, Local, Notes, Received, Remote};
@@ -124,8 +125,9 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             self.reception.pauses.reset();
             let reception = &mut self.reception;
             (reception.largest, reception.densest) = (0, 0);
-            for number in 0..count {
-                let (count, size) = self.take_in(number, room, cx);
+            let order = self.order(&room.batch, count);
+            for number in &order[..count] {
+                let (count, size) = self.take_in(usize::from(*number), room, cx);
                 datagrams = datagrams.saturating_sub(count);
                 bytes = bytes.saturating_sub(size);
             }
@@ -133,6 +135,16 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             self.state.is_full |= self.outbox.cost() >= self.limits.output_high;
         }
         Ok(())
+    }
+
+    /// Returns the order in which the first `count` places of the batch are handled.
+    #[inline]
+    fn order(&self, batch: &Batch, count: usize) -> Order {
+        if count > 2 && !self.is_connected() {
+            order::by_sender(batch, count)
+        } else {
+            order::ARRIVAL
+        }
     }
 
     /// Handles place `number` of the batch, which has one datagram, or several of one sender. Returns

@@ -105,20 +105,20 @@ impl Cache {
         Self { options, table: Table::new(options.size_max), hasher: RandomState::new() }
     }
 
-    /// Returns the answer to a question.
+    /// Returns the answer to a question, whose name is `name`.
     pub(super) fn look_up(
         &mut self,
+        name: &LowerName,
         question: &Question<'_>,
         wants: Wants,
         now: Instant,
     ) -> Found<'_> {
-        let name = LowerName::new(question.name);
         let Question { kind, class, .. } = *question;
-        let exact = self.find(Key { name: &name, kind, class, wants }, now);
+        let exact = self.find(Key { name, kind, class, wants }, now);
         let found = match exact {
             Some((_, Age::Fresh)) => exact,
             _ => {
-                let all = self.find(Key { name: &name, kind: ALL_TYPES, class, wants }, now);
+                let all = self.find(Key { name, kind: ALL_TYPES, class, wants }, now);
                 all.filter(|(_, age)| *age == Age::Fresh).or(exact).or(all)
             }
         };

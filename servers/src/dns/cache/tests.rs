@@ -71,12 +71,13 @@ impl Desk {
         let name = name(of.0);
         let question = Question { name: name.view(), kind: of.1, class: Class::IN };
         let now = self.start + Duration::from_secs(second);
-        let (what, entry) = match self.cache.look_up(&question, PLAIN, now) {
-            Found::Fresh { entry, prefetch: false } => ("fresh", entry),
-            Found::Fresh { entry, prefetch: true } => ("prefetch", entry),
-            Found::Stale(entry) => ("stale", entry),
-            Found::Missing => return ("missing", Vec::new()),
-        };
+        let (what, entry) =
+            match self.cache.look_up(&LowerName::new(question.name), &question, PLAIN, now) {
+                Found::Fresh { entry, prefetch: false } => ("fresh", entry),
+                Found::Fresh { entry, prefetch: true } => ("prefetch", entry),
+                Found::Stale(entry) => ("stale", entry),
+                Found::Missing => return ("missing", Vec::new()),
+            };
         let mut bytes = vec![1, 2, 3];
         let asked = Header::question(77);
         entry.append_to(&question, &asked, false, size_max, &mut bytes);
@@ -131,10 +132,16 @@ fn answers_of_other_questions_are_not_mixed_up() {
         Wants { checking_disabled: true, ..PLAIN },
         Wants { authentic: true, ..PLAIN },
     ] {
-        assert!(matches!(desk.cache.look_up(&question, wants, desk.start), Found::Missing));
+        assert!(matches!(
+            desk.cache.look_up(&LowerName::new(question.name), &question, wants, desk.start),
+            Found::Missing
+        ));
     }
     let question = Question { class: Class::CH, ..question };
-    assert!(matches!(desk.cache.look_up(&question, PLAIN, desk.start), Found::Missing));
+    assert!(matches!(
+        desk.cache.look_up(&LowerName::new(question.name), &question, PLAIN, desk.start),
+        Found::Missing
+    ));
 }
 
 #[test]
@@ -291,7 +298,9 @@ fn flags_are_those_of_the_client() {
     desk.store_records(("a.test", RecordType::A), &["a.test 60 A 192.0.2.1"], 0);
     let name = name("a.test");
     let question = Question { name: name.view(), kind: RecordType::A, class: Class::IN };
-    let Found::Fresh { entry, .. } = desk.cache.look_up(&question, PLAIN, desk.start) else {
+    let Found::Fresh { entry, .. } =
+        desk.cache.look_up(&LowerName::new(question.name), &question, PLAIN, desk.start)
+    else {
         panic!("it is there");
     };
     let mut bytes = Vec::new();

@@ -27,7 +27,10 @@ impl Service<OverUdp, Dns> for DatagramFront {
         let address = reply.peer().and_then(Peer::address).map(|it| it.ip());
         let app = &mut *context.app;
         match consider(&received, Transport::Datagram, client, address, app, context.now) {
-            Outcome::Answer(bytes) => reply.send(&bytes),
+            Outcome::Answer(bytes) => {
+                reply.send(&bytes);
+                app.spare = bytes;
+            }
             Outcome::AnswerAndWork(bytes) => {
                 reply.send(&bytes);
                 app.settle(context.effects);
@@ -39,7 +42,11 @@ impl Service<OverUdp, Dns> for DatagramFront {
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
-        for letter in context.app.take_letters(context.me) {
+        let mut letters = context.app.take_letters(context.me);
+        // Answers of one length to one client, one after the other, are sent as one. They need no order.
+        letters
+            .sort_unstable_by_key(|it| (it.peer.as_ref().and_then(Peer::address), it.bytes.len()));
+        for letter in letters {
             if let Some(peer) = &letter.peer {
                 reply.to(peer).send(&letter.bytes);
             }

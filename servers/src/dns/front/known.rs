@@ -11,6 +11,7 @@ use super::asked::{
 use crate::dns::app::Dns;
 use crate::dns::cache::{Cache, Entry, Found, Wants};
 use crate::dns::local::Verdict;
+use crate::dns::lower_name::LowerName;
 
 /// The size that most answers from the cache have at most, in bytes.
 const USUAL_SIZE: usize = 512;
@@ -33,7 +34,8 @@ pub(super) fn known(
     app: &mut Dns,
     now: Instant,
 ) -> Known {
-    let group = match app.local.look_up(question) {
+    let name = LowerName::new(question.name);
+    let group = match app.local.look_up(&name, question) {
         Verdict::Answer(answer) => {
             app.counts.own += 1;
             let asked = Asked::new(message, question, arrival);
@@ -47,10 +49,10 @@ pub(super) fn known(
         transport: arrival.transport,
         udp_size: app.udp_size,
     };
-    match app.cache.look_up(question, client.wants(), now) {
+    match app.cache.look_up(&name, question, client.wants(), now) {
         Found::Fresh { entry, prefetch } => {
             app.counts.cached += 1;
-            let answer = client.copy(&entry, question);
+            let answer = client.copy(&entry, question, std::mem::take(&mut app.spare));
             if prefetch {
                 app.counts.prefetched += 1;
                 return Known::EndingAnswer(answer, group);
@@ -78,9 +80,10 @@ pub(in crate::dns) fn stale(
         transport: asked.transport,
         udp_size,
     };
-    match cache.look_up(&asked.question(), client.wants(), now) {
+    let question = asked.question();
+    match cache.look_up(&LowerName::new(question.name), &question, client.wants(), now) {
         Found::Fresh { entry, .. } | Found::Stale(entry) => {
-            Some(client.copy(&entry, &asked.question()))
+            Some(client.copy(&entry, &question, Vec::new()))
         }
         Found::Missing => None,
     }
@@ -99,14 +102,16 @@ impl Client {
         Wants::of(&self.header, self.options.is_some_and(|options| options.dnssec_ok))
     }
 
-    /// Returns an answer from the cache in the form for this client.
-    fn copy(&self, entry: &Entry<'_>, question: &Question<'_>) -> Vec<u8> {
+    /// Returns an answer from the cache in the form for this client, in the memory of `answer`, whose
+    /// bytes are lost.
+    fn copy(&self, entry: &Entry<'_>, question: &Question<'_>, mut answer: Vec<u8>) -> Vec<u8> {
         let Self { header, options, transport, udp_size } = self;
         let size_max = answer_size_max(*transport, *options, *udp_size);
         // The header, the question and the OPT record have room in the smallest datagram.
         let size_max = size_max - options.as_ref().map_or(0, opt_size);
         let is_understood = understands_authentic(header, *options);
-        let mut answer = Vec::with_capacity(USUAL_SIZE);
+        answer.clear();
+        answer.reserve(USUAL_SIZE);
         entry.append_to(question, header, is_understood, size_max, &mut answer);
         if let Some(options) = options {
             append_edns(&edns_for(options, *udp_size), &mut answer);

@@ -53,7 +53,10 @@ impl Service<OverTcp, Dns> for StreamFront {
         let client = Client { source: context.me, peer: None };
         let app = &mut *context.app;
         match consider(&received, Transport::Stream, client, self.address, app, context.now) {
-            Outcome::Answer(bytes) => reply.send(&bytes),
+            Outcome::Answer(bytes) => {
+                reply.send(&bytes);
+                app.spare = bytes;
+            }
             Outcome::AnswerAndWork(bytes) => {
                 reply.send(&bytes);
                 app.settle(context.effects);

@@ -126,19 +126,18 @@ impl Local {
         })
     }
 
-    /// Decides what is to be done with a question.
-    pub(super) fn look_up(&self, question: &Question<'_>) -> Verdict<'_> {
+    /// Decides what is to be done with a question, whose name is `name`.
+    pub(super) fn look_up(&self, name: &LowerName, question: &Question<'_>) -> Verdict<'_> {
         if question.class != Class::IN {
             return Verdict::Forward(None);
         }
-        let (name, kind) = (LowerName::new(question.name), question.kind);
-        if let Some(own) = self.records.of(&name) {
-            return Verdict::Answer(self.follow(own, kind));
+        if let Some(own) = self.records.of(name) {
+            return Verdict::Answer(self.follow(own, question.kind));
         }
-        match self.rules.decide(&name) {
+        match self.rules.decide(name) {
             Decision::Addresses(all) => self.answer(ResponseCode::NOERROR, Own::Addresses(all)),
             Decision::NoName => self.answer(ResponseCode::NXDOMAIN, Own::Records(&[])),
-            Decision::Forward(_) if self.blocked.contains(&name) => {
+            Decision::Forward(_) if self.blocked.contains(name) => {
                 match &self.blocked_addresses[..] {
                     [] => self.answer(ResponseCode::NXDOMAIN, Own::Records(&[])),
                     all => self.answer(ResponseCode::NOERROR, Own::Addresses(all)),
@@ -275,7 +274,7 @@ mod tests {
     fn said(local: &Local, name: &str, kind: RecordType) -> Vec<String> {
         let name = names(name);
         let question = Question { name: name.view(), kind, class: Class::IN };
-        let answer = match local.look_up(&question) {
+        let answer = match local.look_up(&LowerName::new(question.name), &question) {
             Verdict::Answer(answer) => answer,
             Verdict::Forward(group) => return vec![format!("forward {group:?}")],
         };
@@ -367,7 +366,8 @@ mod tests {
         let local = Local::load(&options(&folder)).expect("it is right");
         let name = names("one.lan");
         let question = Question { name: name.view(), kind: RecordType::A, class: Class::CH };
-        assert!(matches!(local.look_up(&question), Verdict::Forward(None)));
+        let lower = LowerName::new(question.name);
+        assert!(matches!(local.look_up(&lower, &question), Verdict::Forward(None)));
     }
 
     #[test]
