@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use crate::kinds::{BOUND, DISPATCH, ECHO, LINES, REQUESTS};
+use crate::kinds::{BOUND, CACHED, DISPATCH, ECHO, FORWARDED, LINES, REQUESTS};
 use crate::report::Results;
 use crate::work::Work;
 
@@ -58,8 +58,8 @@ const SIZE_LARGE: usize = 64 * 1024;
 /// The minimum wait for small messages that the loops on io_uring have, in microseconds.
 const MIN_WAIT_US: f64 = 50.0;
 
-/// All aims: those of our reactor, and of `kv`, on io_uring.
-pub static ALL: [Aim; 10] = [
+/// All aims: those of our reactor, and of `kv`, on io_uring, and those of `dns`.
+pub static ALL: [Aim; 13] = [
     uring("raw", Limit::AtMost(0.94), |it| is_echo(it) && it.count > 1 && it.size < SIZE_LARGE),
     uring("raw", Limit::AtMost(0.97), |it| is_echo(it) && it.count > 1 && it.size >= SIZE_LARGE),
     uring("raw", Limit::AtMost(1.06), |it| is_echo(it) && it.count == 1),
@@ -76,10 +76,17 @@ pub static ALL: [Aim; 10] = [
         subject: "kv-uring",
         ..uring("kv", Limit::AtMost(0.9), |it| it.kind == &REQUESTS && it.depth == 1)
     },
+    dns("dnsmasq", Limit::AtMost(0.5), |it| it.kind == &CACHED),
+    dns("unbound", Limit::AtMost(0.8), |it| it.kind == &CACHED),
+    dns("dnsmasq", Limit::AtMost(0.6), |it| it.kind == &FORWARDED),
 ];
 
 const fn uring(beside: &'static str, limit: Limit, holds_for: fn(&Work) -> bool) -> Aim {
     Aim { subject: "uring", beside, metric: None, limit, holds_for }
+}
+
+const fn dns(beside: &'static str, limit: Limit, holds_for: fn(&Work) -> bool) -> Aim {
+    Aim { subject: "dns", beside, metric: None, limit, holds_for }
 }
 
 fn is_echo(work: &Work) -> bool {

@@ -4,6 +4,7 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
+use benches::loops::names;
 use benches::machine::Machine;
 use benches::subject;
 use common::{Report, UnderWay};
@@ -206,6 +207,26 @@ fn the_web_is_compared_with_its_peers() {
     }
     let costs = medians(&folder, "server_ns");
     assert!(!costs.is_empty() && costs.iter().all(|it| *it > 0.0), "{said}");
+}
+
+#[test]
+fn the_forwarder_is_compared_with_its_peers_and_judged() {
+    let folder = Report::new("names");
+    let output = compare(&folder, &["--only", "dns-cached,dns-forwarded", "--duration", "20"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let costs = medians_after(&folder, ",dns,server_ns,");
+    assert!(costs.len() == 2 && costs.iter().all(|it| *it > 0.0), "{said}");
+    assert!(medians(&folder, "lost").iter().all(|it| *it == 0.0), "{said}");
+    for (peer, absent) in [("dnsmasq", names::no_dnsmasq()), ("unbound", names::no_unbound())] {
+        match absent {
+            None => assert!(said.contains(&format!(", dns / {peer}: ")), "{peer}: {said}"),
+            Some(why) => {
+                assert!(said.contains(&format!("  ABSENT: {why}")), "{said}");
+                skip(&why);
+            }
+        }
+    }
 }
 
 #[test]
