@@ -117,6 +117,11 @@ impl Buffer {
         self.commit(bytes.len());
     }
 
+    /// Returns the storage, which may be exchanged for other storage of the same size.
+    pub(crate) fn storage_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.storage
+    }
+
     /// Removes all waiting bytes. The storage is kept.
     pub fn clear(&mut self) {
         self.start = 0;

@@ -1,5 +1,6 @@
 //! The output of a conversation: a queue of bytes, shared messages and file ranges.
 
+mod put_back;
 mod split;
 
 use std::collections::VecDeque;

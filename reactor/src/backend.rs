@@ -7,11 +7,14 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use log::warn;
+
 use crate::kernel;
 use crate::reactor::clock::nanos;
 use crate::source::handler::explained;
 use crate::sys::{Epoll, Poll, Select};
-use crate::{Coverage, Interest, Readiness, Tag};
+use crate::uring::Uring;
+use crate::{Completion, Coverage, Interest, Readiness, Tag};
 
 /// One report of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +169,27 @@ pub trait Backend {
         None
     }
 
+    /// Returns whether its wait coalesces events. [`LoopLimits::coalesce_for`] has no effect then.
+    ///
+    /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
+    fn coalesces(&self) -> bool {
+        false
+    }
+
+    /// Tells the kernel what waits to be told with the next wait. The loop calls it before it returns to its
+    /// caller. The default has nothing that waits.
+    ///
+    /// # Errors
+    /// The error of the kernel.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Returns what moves the bytes of connections, if this backend does that itself.
+    fn completion(&mut self) -> Option<&mut dyn Completion> {
+        None
+    }
+
     /// Returns how many system calls added, modified and removed descriptors.
     fn ctl_calls(&self) -> u64 {
         0
@@ -185,6 +209,10 @@ pub enum BackendKind {
     /// `select(2)`. It sizes its sets itself, so `FD_SETSIZE` does not limit it. It reports
     /// readable, writable and priority only; the next operation tells how a descriptor ended.
     Select,
+    /// `io_uring(7)`: completions instead of readiness. The kernel moves the bytes of connections, and is
+    /// told of a whole turn at once. It needs Linux 6.1. Where that or a filter of system calls refuses it,
+    /// it cannot be opened.
+    Uring,
 }
 
 /// The environment variable that chooses the backend of [`Reactor::new`](crate::Reactor::new).
@@ -192,7 +220,8 @@ pub const BACKEND_VARIABLE: &str = "REACTOR_BACKEND";
 
 impl BackendKind {
     /// All kinds, for tests and comparisons.
-    pub const ALL: [Self; 4] = [Self::Epoll, Self::EpollLevel, Self::Poll, Self::Select];
+    pub const ALL: [Self; 5] =
+        [Self::Epoll, Self::EpollLevel, Self::Poll, Self::Select, Self::Uring];
 
     /// Returns the name for command lines and for `REACTOR_BACKEND`.
     pub const fn name(self) -> &'static str {
@@ -201,6 +230,7 @@ impl BackendKind {
             Self::EpollLevel => "epoll-lt",
             Self::Poll => "poll",
             Self::Select => "select",
+            Self::Uring => "uring",
         }
     }
 
@@ -215,12 +245,15 @@ impl BackendKind {
     /// Returns the kinds that can be opened now, the default first. A kernel may lack `epoll(7)`, or a
     /// filter of system calls may refuse it. Each is opened and closed again. A simulated host has all.
     pub fn available() -> Vec<Self> {
-        let opens = |kind: &Self| kernel::is_simulated() || kind.open().is_ok();
+        let opens = |kind: &Self| kernel::is_simulated() || kind.open_itself().is_ok();
         Self::ALL.into_iter().filter(opens).collect()
     }
 
     /// Opens a backend of this kind. On a host of a [`Sim`](crate::sim::Sim), it is the simulated
     /// one, which then reports as this kind does.
+    ///
+    /// Where io_uring is refused, by the kernel, a filter of system calls or a limit, epoll takes its place,
+    /// and a line of the log says why ([`Backend::name`] tells which it is).
     ///
     /// # Errors
     /// When the kernel gives no descriptor for it.
@@ -228,6 +261,17 @@ impl BackendKind {
         if let Some(kernel) = kernel::simulated() {
             return Ok(Box::new(kernel.loop_like(self)));
         }
+        match self.open_itself() {
+            Err(error) if self == Self::Uring => {
+                warn!("the backend uring cannot be used, so epoll takes its place: {error}");
+                Self::Epoll.open_itself()
+            }
+            result => result,
+        }
+    }
+
+    /// Opens a backend of this kind, and no other in its place.
+    fn open_itself(self) -> io::Result<Box<dyn Backend>> {
         let epoll =
             |trigger| Epoll::new(trigger).map_err(|error| explained("epoll_create1", error));
         Ok(match self {
@@ -235,6 +279,7 @@ impl BackendKind {
             Self::EpollLevel => Box::new(epoll(Trigger::Level)?),
             Self::Poll => Box::new(Poll::new()),
             Self::Select => Box::new(Select::new()),
+            Self::Uring => Box::new(Uring::new()?),
         })
     }
 }
@@ -331,13 +376,17 @@ mod tests {
     fn every_backend_is_found_by_its_name() {
         for kind in BackendKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
-            assert_eq!(kind.open().expect("the backend opens").name(), kind.name());
+            let name = kind.open().expect("the backend opens").name();
+            let has_kind = BackendKind::available().contains(&kind);
+            assert_eq!(name, if has_kind { kind.name() } else { "epoll" });
         }
     }
 
     #[test]
-    fn every_backend_is_available_here() {
-        assert_eq!(BackendKind::available(), BackendKind::ALL);
+    fn every_backend_is_available_here_but_the_one_that_is_often_forbidden() {
+        let others = |kind: &BackendKind| *kind != BackendKind::Uring;
+        let available: Vec<_> = BackendKind::available().into_iter().filter(others).collect();
+        assert_eq!(available, BackendKind::ALL[..4]);
     }
 
     #[test]
@@ -358,7 +407,7 @@ mod tests {
         let error = "kqueue".parse::<BackendKind>().expect_err("there is no kqueue here");
         assert_eq!(
             error.to_string(),
-            "no backend is called \"kqueue\"; there are epoll, epoll-lt, poll, select"
+            "no backend is called \"kqueue\"; there are epoll, epoll-lt, poll, select, uring"
         );
     }
 }

@@ -77,6 +77,7 @@ compile_error!("reactor is for Linux only: it is built on epoll, eventfd and acc
 
 mod backend;
 pub mod blocking;
+mod completion;
 mod group;
 mod kernel;
 #[cfg(all(loom, test))]
@@ -97,11 +98,13 @@ mod sync;
 #[allow(unsafe_code)] // The only place that may: one call a block, each with its reason.
 mod sys;
 mod time;
+mod uring;
 pub mod watch;
 
 pub use backend::{
     BACKEND_VARIABLE, Backend, BackendChoice, BackendKind, ChosenBy, Event, Trigger, UnknownBackend,
 };
+pub use completion::{Completion, Exchanged, Left, Storage};
 pub use group::{
     Accept, Balance, Ended, Entrances, Group, GroupListener, GroupOptions, Member, Outcome,
     Pinning, WhenOneFails,

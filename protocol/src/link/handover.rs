@@ -38,14 +38,11 @@ impl<S, L: Layer> Link<S, L> {
     where
         S: Session<A>,
     {
-        let is_new = match self.stage {
-            Stage::Restored | Stage::FrozenRestored => false,
-            Stage::Opening | Stage::Open | Stage::Frozen => self.pending & cause::OPENED != 0,
-            _ => return Err(NotSaved),
-        };
-        if self.is_layered() || self.has(flag::STOPS) {
+        if !self.may_be_saved() {
             return Err(NotSaved);
         }
+        let is_restored = matches!(self.stage, Stage::Restored | Stage::FrozenRestored);
+        let is_new = !is_restored && self.pending & cause::OPENED != 0;
         let mut session = State::new();
         if !is_new {
             self.session.save(app, &mut session)?;
@@ -71,6 +68,27 @@ impl<S, L: Layer> Link<S, L> {
         state.bytes(&session.into_bytes());
         self.freeze();
         Ok(state.into_bytes())
+    }
+
+    /// Returns whether nothing prevents [`save`](Self::save) but its session and its output.
+    pub fn may_be_saved(&self) -> bool {
+        let is_open = matches!(
+            self.stage,
+            Stage::Restored | Stage::FrozenRestored | Stage::Opening | Stage::Open | Stage::Frozen
+        );
+        is_open && !self.is_layered() && !self.has(flag::STOPS)
+    }
+
+    /// Takes bytes back from a driver that moves them ahead of the link: `received` was read for it and not
+    /// delivered, and `unsent` was taken from it and not sent. The driver calls this method between two
+    /// passes, for a link that [`may_be_saved`](Self::may_be_saved).
+    pub fn take_back(&mut self, received: &[u8], unsent: &[u8]) {
+        let mut rest = self.rest.take().map_or_else(Rest::default, |rest| *rest);
+        rest.take_back(received, unsent);
+        self.rest = rest.boxed();
+        if !received.is_empty() {
+            self.pending |= cause::INPUT;
+        }
     }
 
     /// Freezes the link without saving it: it neither reads nor writes nor calls its session until

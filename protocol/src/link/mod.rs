@@ -213,6 +213,15 @@ pub enum Step<'a> {
     Wait(Wait),
 }
 
+/// Where a driver puts what it has received ([`Link::input_storage`]).
+#[derive(Debug)]
+pub enum Storage<'a> {
+    /// An empty buffer, whose storage may be exchanged for other storage of the same size.
+    Empty(&'a mut Vec<u8>),
+    /// Room behind the bytes that wait to be consumed.
+    Behind(&'a mut [u8]),
+}
+
 /// What a link waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {

@@ -2,7 +2,9 @@
 
 use super::scratch::Pass;
 use super::sealing::Sealing;
-use super::{Event, Front, Layer, Link, Moment, Scratch, Stage, Step, UNKNOWN, Wait, WriteHalf};
+use super::{
+    Event, Front, Layer, Link, Moment, Scratch, Stage, Step, Storage, UNKNOWN, Wait, WriteHalf,
+};
 use super::{cause, flag};
 use crate::{Buffer, Cause, ConnectionId, Context, Flow, Output, Reason, Session};
 
@@ -157,6 +159,19 @@ impl<S, L: Layer> Link<S, L> {
         let spare = buffer.spare(READ_MIN);
         let size = spare.len().min(room as usize).max(READ_MIN);
         &mut spare[..size]
+    }
+
+    /// Returns the storage that is read into next, for a driver that has what it has received in storage of
+    /// the same size and exchanges the two. It then tells the link how many bytes it has received
+    /// ([`received`](Self::received)).
+    pub fn input_storage<'a>(&self, scratch: &'a mut Scratch) -> Storage<'a> {
+        let is_layered = self.is_layered();
+        let buffer = if is_layered { &scratch.sealed } else { &scratch.input };
+        if !buffer.is_empty() {
+            return Storage::Behind(self.room(scratch));
+        }
+        let buffer = if is_layered { &mut scratch.sealed } else { &mut scratch.input };
+        Storage::Empty(buffer.storage_mut())
     }
 
     /// Tells the link that `count` bytes were read, and whether there may be more. Zero bytes are

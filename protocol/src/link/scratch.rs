@@ -72,6 +72,12 @@ impl Rest {
         &self.output
     }
 
+    /// Puts input behind the unread input, and output in front of the unsent output.
+    pub(super) fn take_back(&mut self, input: &[u8], output: &[u8]) {
+        self.input.extend_from_slice(input);
+        self.output.put_back(output);
+    }
+
     /// Returns what a link without a layer keeps.
     pub(super) fn of(input: Buffer, output: Output) -> Self {
         Self { input, output, ..Self::default() }

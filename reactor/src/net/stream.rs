@@ -11,6 +11,7 @@ use protocol::link::{
 };
 use protocol::{Effects, Limits, Output, Session};
 
+mod completion;
 mod conversions;
 mod files;
 mod half_close;
@@ -25,8 +26,8 @@ use crate::reactor::core::Core;
 use crate::reactor::trim::Table;
 use crate::source::registration::Sharing;
 use crate::{
-    Accepted, ConnectOptions, Cx, Handler, Interest, Listener, LoopCx, Readiness, Reason,
-    Registration, Target, Timeout, Token,
+    Accepted, ConnectOptions, Cx, Exchanged, Handler, Interest, Listener, LoopCx, Readiness,
+    Reason, Registration, Target, Timeout, Token,
 };
 
 /// How many segments one write gathers at most.
@@ -246,7 +247,12 @@ impl<S, L: Layer + 'static> Stream<S, L> {
                         let may_be_more = cx.readiness().contains(Readiness::READABLE);
                         link.received(scratch, count, may_be_more);
                     }
-                    Ok(None) => link.read_blocked(scratch),
+                    Ok(None) => match completion::exchange(link, scratch, cx)? {
+                        Some(Exchanged { count, has_more }) => {
+                            link.received(scratch, count, has_more);
+                        }
+                        None => link.read_blocked(scratch),
+                    },
                     // Everything was sent. How the peer ends makes no difference.
                     Err(_) if link.is_lingering() => link.received(scratch, 0, false),
                     Err(error) => return Err(error),

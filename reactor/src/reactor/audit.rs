@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::error;
 
-use crate::source::registration::Sharing;
+use crate::source::registration::{Mode, Sharing};
 use crate::{Interest, Reactor, Readiness, Tag, kernel};
 
 /// The longest time from the arrival of data to its event.
@@ -111,6 +111,9 @@ impl<A: 'static> Reactor<A> {
             && !own.ready.contains(Readiness::READABLE)
             && own.polled
             && !own.ended;
+        // What a backend has received is read without the descriptor, and what it has not received yet is
+        // no mistake of the handler.
+        let waits = waits && own.mode != Mode::Completed;
         let Some(fd) = &own.fd else { return false };
         waits && kernel::ready_now(fd.as_fd(), Interest::READ).is_ok_and(|known| !known.is_empty())
     }

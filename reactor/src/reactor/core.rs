@@ -192,7 +192,7 @@ impl<A> Core<A> {
             source.own.mode = Mode::Simulated;
         }
         let tag = self.sources.insert(source);
-        if let Err(error) = self.watch(tag) {
+        if let Err(error) = self.watch(tag, registration.moved_by) {
             self.sources.remove(tag);
             return Err(error);
         }

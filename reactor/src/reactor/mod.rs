@@ -135,6 +135,7 @@ impl<A: 'static> Reactor<A> {
         limits.check()?;
         let named = |error| explained("eventfd", error);
         let notifier = Arc::new(Notifier::new().map_err(named)?);
+        let strategy = Strategy::new(&limits, backend.coalesces());
         let descriptor = notifier.descriptor().map_err(named)?;
         let mut core = Core::new(backend, limits, notifier)?;
         core.register(Some(descriptor), &remote::registration(), Box::new(MailboxSource))?;
@@ -145,7 +146,7 @@ impl<A: 'static> Reactor<A> {
             core,
             handlers: Vec::with_capacity(limits.sources_expected()),
             events: Vec::new(),
-            strategy: Strategy::new(&limits),
+            strategy,
             wait_backoff: Backoff::default(),
         })
     }
@@ -196,7 +197,7 @@ impl<A: 'static> Reactor<A> {
             }
         }
         self.forget_stop();
-        Ok(())
+        self.core.backend.flush()
     }
 
     /// Turns until `time` has passed, never early, or until the loop is stopped or has wound down. It
@@ -228,7 +229,7 @@ impl<A: 'static> Reactor<A> {
             self.core.read_clock();
         }
         self.forget_stop();
-        Ok(())
+        self.core.backend.flush()
     }
 
     /// Makes a loop that has ended able to run again.
@@ -247,7 +248,7 @@ impl<A: 'static> Reactor<A> {
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.forget_stop();
         self.core.resume();
-        let result = self.turn(timeout);
+        let result = self.turn(timeout).and_then(|()| self.core.backend.flush());
         self.prepare_host();
         self.core.leave();
         result

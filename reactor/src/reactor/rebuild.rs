@@ -4,7 +4,7 @@ use std::io;
 
 use crate::reactor::core::Core;
 use crate::reactor::run_queue::RunQueue;
-use crate::source::registration::Sharing;
+use crate::source::registration::{Mode, Sharing};
 use crate::source::table::Phase;
 use crate::source::watching::add;
 use crate::sys::Process;
@@ -86,7 +86,11 @@ impl<A> Core<A> {
         own.armed = own.wanted();
         if let Some(fd) = own.fd.as_ref().filter(|_| was_polled && source.phase == Phase::Live) {
             use std::os::fd::AsFd;
-            match add(self.backend.as_mut(), fd.as_fd(), tag, own.armed, source.sharing) {
+            let added = match (own.mode, self.backend.completion()) {
+                (Mode::Completed, Some(completion)) => completion.begin(fd.as_fd(), tag),
+                _ => add(self.backend.as_mut(), fd.as_fd(), tag, own.armed, source.sharing),
+            };
+            match added {
                 Ok(()) => own.polled = true,
                 Err(error) => self.end(tag, Reason::Failed { operation: "register", error }),
             }

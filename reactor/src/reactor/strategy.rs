@@ -19,9 +19,12 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Returns the strategy for `limits`.
-    pub(crate) fn new(limits: &LoopLimits) -> Self {
-        let LoopLimits { spin_max, coalesce_for, .. } = *limits;
+    /// Returns the strategy for `limits`. A backend that coalesces events itself needs no help.
+    pub(crate) fn new(limits: &LoopLimits, backend_coalesces: bool) -> Self {
+        let LoopLimits { spin_max, mut coalesce_for, .. } = *limits;
+        if backend_coalesces {
+            coalesce_for = Duration::ZERO;
+        }
         let is_plain = spin_max.is_zero() && coalesce_for.is_zero();
         Self { spin_max, coalesce_for, coalescing: Coalescing::default(), is_plain }
     }

@@ -40,7 +40,8 @@ pub(super) fn error<T>(errno: i32) -> io::Result<T> {
 impl Simulated {
     /// Returns this kernel for a loop that is told readiness as a backend of this kind tells it.
     pub(crate) fn loop_like(self, kind: BackendKind) -> Self {
-        let trigger = if kind == BackendKind::Epoll { Trigger::Edge } else { Trigger::Level };
+        let is_edge = matches!(kind, BackendKind::Epoll | BackendKind::Uring);
+        let trigger = if is_edge { Trigger::Edge } else { Trigger::Level };
         self.world.lock().hosts[self.host].trigger = trigger;
         self
     }

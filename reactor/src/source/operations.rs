@@ -7,7 +7,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::run_state::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
-use crate::{Cx, Interest, Readiness, kernel, sys};
+use crate::{Backend, Completion, Cx, Exchanged, Interest, Readiness, Storage, kernel, sys};
 
 /// The most bytes of one write to a descriptor in blocking mode: a writable pipe takes them without
 /// blocking (`PIPE_BUF`, `pipe(7)`).
@@ -36,12 +36,36 @@ impl<A> Cx<'_, A> {
             |fd, kind| match kind.mode {
                 Mode::Unknown | Mode::Nonblocking => sys::read(fd, buffer),
                 Mode::Blocking | Mode::Simulated => kernel::read(fd, buffer),
+                Mode::Completed => completion(kind)?.read(fd, buffer),
             },
         )?;
         let Some(count) = count else { return Ok(None) };
         self.core.counters.bytes_read += count as u64;
         self.note_read(count, capacity);
         Ok(Some(count))
+    }
+
+    /// Returns whether the backend moves the bytes of this source.
+    pub(crate) fn is_completed(&self) -> bool {
+        self.core.lent.own.mode == Mode::Completed
+    }
+
+    /// Exchanges storage for a block that the backend has received, if it moves the bytes of this source and
+    /// has a large one ([`Completion::exchange`]).
+    pub(crate) fn exchange(&mut self, storage: Storage<'_>) -> io::Result<Option<Exchanged>> {
+        let Own { fd: Some(fd), mode: Mode::Completed, .. } = &self.core.lent.own else {
+            return Ok(None);
+        };
+        let Some(completion) = self.core.backend.completion() else { return Ok(None) };
+        let exchanged = completion.exchange(fd.as_fd(), storage)?;
+        if let Some(Exchanged { count, has_more }) = exchanged {
+            self.core.counters.bytes_read += count as u64;
+            self.core.lent.is_active = true;
+            if has_more {
+                self.core.lent.own.ready |= Readiness::READABLE;
+            }
+        }
+        Ok(exchanged)
     }
 
     /// Updates the readiness after a read of `count` bytes into room for `capacity`.
@@ -122,8 +146,17 @@ impl<A> Cx<'_, A> {
         offset: u64,
         length: u64,
     ) -> io::Result<Option<usize>> {
-        let count = self.attempt("sendfile", Interest::WRITE, |fd, _| {
-            kernel::sendfile(fd, file, offset, length)
+        let count = self.attempt("sendfile", Interest::WRITE, |fd, kind| {
+            if kind.mode != Mode::Completed {
+                return kernel::sendfile(fd, file, offset, length);
+            }
+            let completion = completion(kind)?;
+            completion.flush(fd)?;
+            let sent = kernel::sendfile(fd, file, offset, length);
+            if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                completion.await_room(fd)?;
+            }
+            sent
         })?;
         // A short count may come from the file, so it proves nothing about the socket.
         self.core.counters.bytes_written += count.unwrap_or(0) as u64;
@@ -202,10 +235,12 @@ impl<A> Cx<'_, A> {
             Interest::WRITE => core.counters.writes += 1,
             _ => core.counters.reads += 1,
         }
-        let kind = Kind { mode: *mode, not_socket };
+        let kind = Kind { mode: *mode, not_socket, backend: core.backend.as_mut() };
         let result = match kind.mode {
             Mode::Blocking => ask_first(fd.as_fd(), interest).and_then(|()| call(fd.as_fd(), kind)),
-            Mode::Unknown | Mode::Nonblocking | Mode::Simulated => call(fd.as_fd(), kind),
+            Mode::Unknown | Mode::Nonblocking | Mode::Simulated | Mode::Completed => {
+                call(fd.as_fd(), kind)
+            }
         };
         match result {
             Ok(value) => {
@@ -244,6 +279,7 @@ impl<A> Cx<'_, A> {
         // write has told them already.
         let Some(fd) = &own.fd else { return Ok(()) };
         let contradicted = is_edge_triggered
+            && own.mode != Mode::Completed
             && !planted::is(Planted::BlockBelieved)
             && !kernel::ready_now(fd.as_fd(), interest)?.is_empty();
         let disputed = std::mem::replace(&mut own.disputed, contradicted);
@@ -264,6 +300,11 @@ impl<A> Cx<'_, A> {
     pub fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         let own = &self.core.lent.own;
         let Some(fd) = &own.fd else { return Err(no_descriptor()) };
+        if own.mode == Mode::Completed
+            && let Some(completion) = self.core.backend.completion()
+        {
+            return completion.take_error(fd.as_fd());
+        }
         let error = kernel::take_error(fd.as_fd())?;
         if error.is_some() && own.polled && !self.core.is_edge_triggered() {
             // A condition that was reported once may occur again, and has to be reported again.
@@ -277,8 +318,13 @@ impl<A> Cx<'_, A> {
     /// # Errors
     /// The error of the kernel (`shutdown(2)`), or the source has no descriptor.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        let fd = self.core.lent.own.fd.as_ref();
-        fd.map_or_else(|| Err(no_descriptor()), |fd| kernel::shutdown_write(fd.as_fd()))
+        let Own { fd: Some(fd), mode, .. } = &self.core.lent.own else {
+            return Err(no_descriptor());
+        };
+        match (mode, self.core.backend.completion()) {
+            (Mode::Completed, Some(completion)) => completion.shutdown_write(fd.as_fd()),
+            _ => kernel::shutdown_write(fd.as_fd()),
+        }
     }
 }
 
@@ -294,18 +340,27 @@ impl Own {
 pub(crate) struct Kind<'a> {
     mode: Mode,
     not_socket: &'a mut bool,
+    backend: &'a mut dyn Backend,
+}
+
+/// Returns what moves the bytes of a connection of this kind.
+#[cold]
+fn completion(kind: Kind<'_>) -> io::Result<&mut dyn Completion> {
+    kind.backend.completion().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Writes to a socket or any other descriptor.
 #[inline(always)]
 fn write_any(fd: BorrowedFd<'_>, kind: Kind<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    if kind.mode == Mode::Blocking {
-        return write_bounded(fd, slices);
+    match kind.mode {
+        Mode::Unknown | Mode::Nonblocking | Mode::Simulated => {}
+        Mode::Blocking => return write_bounded(fd, slices),
+        Mode::Completed => return completion(kind)?.write(fd, slices),
     }
     if !*kind.not_socket {
         let sent = match kind.mode {
             Mode::Simulated => kernel::send(fd, slices),
-            Mode::Unknown | Mode::Nonblocking | Mode::Blocking => sys::send(fd, slices),
+            _ => sys::send(fd, slices),
         };
         match sent {
             Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => *kind.not_socket = true,

@@ -33,6 +33,7 @@ pub struct Registration {
     pub(crate) exhausted_by: ExhaustedBy,
     pub(crate) sharing: Sharing,
     pub(crate) priority: Priority,
+    pub(crate) moved_by: MovedBy,
     /// The readiness that is assumed before the first report.
     pub(crate) assumed: Readiness,
 }
@@ -57,8 +58,19 @@ pub(crate) enum Mode {
     Nonblocking,
     /// The descriptor stays blocking, since other processes share it.
     Blocking,
+    /// The backend moves its bytes ([`Completion`](crate::Completion)).
+    Completed,
     /// It is non-blocking, and belongs to a simulated host, whose kernel is asked first.
     Simulated,
+}
+
+/// What moves the bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MovedBy {
+    /// Its handler, when the descriptor is ready.
+    Handler,
+    /// The backend, if it can ([`Completion`](crate::Completion)).
+    Backend,
 }
 
 /// Whether other code may have copies of a descriptor.
@@ -95,6 +107,7 @@ impl Registration {
             exhausted_by: ExhaustedBy::WouldBlock,
             sharing: Sharing::Possible,
             priority: Priority::Normal,
+            moved_by: MovedBy::Handler,
             assumed: Readiness::WRITABLE,
         }
     }
@@ -170,6 +183,6 @@ impl Registration {
     pub(crate) const fn stream(is_tcp: bool, sharing: Sharing) -> Self {
         let plain = Self::new(Interest::BOTH).role(Role::Connection).known_nonblocking();
         let plain = if is_tcp { plain.short_read_exhausts() } else { plain };
-        Self { sharing, ..plain }
+        Self { sharing, moved_by: MovedBy::Backend, ..plain }
     }
 }

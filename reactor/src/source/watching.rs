@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::reactor::core::Core;
-use crate::source::registration::Sharing;
+use crate::source::registration::{Mode, MovedBy, Sharing};
 use crate::source::table::{Own, Source};
-use crate::{Backend, Cx, Interest, Readiness, Tag};
+use crate::{Backend, Cx, Interest, Left, Readiness, Tag};
 
 /// Makes a backend watch a descriptor.
 pub(crate) fn add(
@@ -25,9 +25,16 @@ pub(crate) fn add(
 impl<A> Core<A> {
     /// Makes the backend watch a new source. A descriptor that cannot be watched because it never
     /// blocks is always ready.
-    pub(crate) fn watch(&mut self, tag: Tag) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, tag: Tag, moved_by: MovedBy) -> io::Result<()> {
         let Some(Source { own, sharing, .. }) = self.sources.get_mut(tag) else { return Ok(()) };
         let Some(fd) = &own.fd else { return Ok(()) };
+        if moved_by == MovedBy::Backend
+            && let Some(completion) = self.backend.completion()
+        {
+            completion.begin(fd.as_fd(), tag)?;
+            (own.polled, own.mode) = (true, Mode::Completed);
+            return Ok(());
+        }
         match add(self.backend.as_mut(), fd.as_fd(), tag, own.interest, *sharing) {
             Ok(()) => own.polled = true,
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
@@ -40,6 +47,43 @@ impl<A> Core<A> {
 }
 
 impl<A> Cx<'_, A> {
+    /// Makes the backend move the bytes of this connection, which it has watched, if it can.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    pub(crate) fn complete(&mut self) -> io::Result<()> {
+        let Own { fd: Some(fd), mode, polled: true, .. } = &mut self.core.lent.own else {
+            return Ok(());
+        };
+        if self.core.backend.completion().is_none() {
+            return Ok(());
+        }
+        self.core.backend.remove(fd.as_fd())?;
+        if let Some(completion) = self.core.backend.completion() {
+            completion.begin(fd.as_fd(), self.me)?;
+            *mode = Mode::Completed;
+        }
+        Ok(())
+    }
+
+    /// Makes the backend watch this connection, whose bytes it has moved. Returns those that are on their
+    /// way; `None` if it has not moved any.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    pub(crate) fn leave_completion(&mut self) -> io::Result<Option<Left>> {
+        let Own { fd: Some(fd), mode: mode @ Mode::Completed, interest, .. } =
+            &mut self.core.lent.own
+        else {
+            return Ok(None);
+        };
+        let Some(completion) = self.core.backend.completion() else { return Ok(None) };
+        let left = completion.leave(fd.as_fd())?;
+        *mode = Mode::Nonblocking;
+        self.core.backend.add(fd.as_fd(), self.me, *interest)?;
+        Ok(Some(left))
+    }
+
     /// Sets whether the backend watches the descriptor of this source. A source that is not watched
     /// is told of nothing new. When it is watched again, it is told of everything that its descriptor
     /// is ready for then.

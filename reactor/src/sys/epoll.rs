@@ -178,6 +178,31 @@ fn readiness(mask: u32) -> Readiness {
     READINESS[(mask & 31 | mask >> RDHUP_SHIFT & 32) as usize]
 }
 
+/// Returns the readiness for a mask of `epoll(7)` that another call has reported.
+#[inline]
+pub(crate) fn readiness_of(mask: u32) -> Readiness {
+    readiness(mask)
+}
+
+/// Returns whether the readiness of a descriptor can be watched: that of a file cannot, since it is
+/// always ready (`epoll_ctl(2)`).
+pub(crate) fn can_be_watched(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all-zero bytes are a valid stat, which is made of integers.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `status` outlives the call.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut status) })?;
+    match status.st_mode & libc::S_IFMT {
+        libc::S_IFSOCK | libc::S_IFIFO => Ok(true),
+        libc::S_IFREG | libc::S_IFDIR => Ok(false),
+        // Devices and the like differ.
+        _ => match Epoll::new(Trigger::Edge)?.add(fd, Tag::NONE, Interest::READ) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(false),
+            Err(error) => Err(error),
+        },
+    }
+}
+
 /// Computes the readiness for a mask. A hang-up or an error counts as readable and writable: the
 /// next operation tells the cause.
 const fn meaning(mask: u32) -> Readiness {

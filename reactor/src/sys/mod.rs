@@ -34,6 +34,7 @@ mod signal_sender;
 mod sigpipe;
 mod socket;
 mod urgent;
+mod uring;
 mod wall_clock;
 
 pub(crate) use affinity::{allowed_processors, run_only_on};
@@ -48,7 +49,7 @@ pub(crate) use datagram::{
     BATCH_MAX, Batch, DatagramOption, Local, Notes, Received, Refusal, Remote, receive_batch,
     set_datagram_option, take_refusal,
 };
-pub(crate) use epoll::Epoll;
+pub(crate) use epoll::{Epoll, can_be_watched, readiness_of};
 pub(crate) use event_fd::EventFd;
 pub(crate) use fork::fork;
 pub use inherited::inherited_descriptor;
@@ -87,6 +88,7 @@ pub(crate) use socket::{
 pub(crate) use urgent::{
     is_at_mark, is_urgent_inline, receive_urgent, send_urgent, set_urgent_inline,
 };
+pub(crate) use uring::{BLOCK_SIZE, Blocks, Done, Operations, Piece, Repeats, Sizes, WaitFor};
 pub(crate) use wall_clock::{
     boottime, boottime_timer, read_step, step_watch, utc_offset, watch_steps,
 };

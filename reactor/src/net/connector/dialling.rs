@@ -10,7 +10,7 @@ use crate::net::connector::attempt::Outcome;
 use crate::net::connector::error::{ConnectError, FailedAttempt};
 use crate::net::connector::race::{NEXT, Progress, Race, START};
 use crate::net::connector::target::Target;
-use crate::source::registration::ExhaustedBy;
+use crate::source::registration::{ExhaustedBy, MovedBy};
 use crate::source::table::NEVER;
 use crate::{Address, Cx, Expired, Handler, Interest, LoopCx, Readiness, Reason, Timeout};
 
@@ -62,6 +62,7 @@ pub(super) struct Dialling<H> {
     pub(super) idle: u64,
     /// What proves that a descriptor that is not that of TCP is exhausted.
     pub(super) exhausted_by: ExhaustedBy,
+    pub(super) moved_by: MovedBy,
 }
 
 /// Ends the source of a connection that was not made.
@@ -165,6 +166,9 @@ impl<H> Dialling<H> {
         let Some(handler) = &mut self.handler else { return Ok(()) };
         debug!("{} fd {:?}: connected to {address}", cx.me(), cx.raw_fd());
         cx.core.note_peer(cx.me);
+        if self.moved_by == MovedBy::Backend {
+            cx.complete()?;
+        }
         cx.set_interest(self.interest);
         let (idle, charged) = (self.idle, cx.core.charged.cast_signed());
         cx.core.update_limits(cx.me, |source| {

@@ -16,7 +16,7 @@ use crate::net::connector::dialling::{Dialling, Single, Stage};
 use crate::net::connector::error::{ConnectError, FailedAttempt};
 use crate::net::connector::race::{Race, START};
 use crate::net::connector::target::Target;
-use crate::source::registration::{ExhaustedBy, Idle, Mode};
+use crate::source::registration::{ExhaustedBy, Idle, Mode, MovedBy};
 use crate::sys::Connecting;
 use crate::{
     Address, ConnectOptions, Cx, Handler, Interest, Readiness, Reason, Registration, Token, kernel,
@@ -114,6 +114,7 @@ impl Connector {
             interest: registration.interest,
             idle,
             exhausted_by: registration.exhausted_by,
+            moved_by: registration.moved_by,
         };
         let without_limit = Registration { idle: Idle::Exempt, ..registration };
         let Some(address) = self.target.single() else {
@@ -151,6 +152,7 @@ impl Connector {
             mode: Mode::Nonblocking,
             assumed: if is_established { Readiness::WRITABLE } else { Readiness::NONE },
             exhausted_by,
+            moved_by: MovedBy::Handler,
             ..without_limit
         };
         let token = cx.register_boxed(Some(fd), while_connecting, Box::new(dialling))?;

@@ -7,7 +7,7 @@ use protocol::link::{Layer, Link};
 use protocol::{Limits, SavedState, Session, State, StateError};
 
 use super::Stream;
-use crate::{Accepted, Cx, Interest, Token, kernel};
+use crate::{Accepted, Cx, Interest, Left, Reason, Token, kernel};
 
 impl<S> Stream<S> {
     /// Restores a connection that another process hands over
@@ -63,6 +63,18 @@ impl<S, L: Layer + 'static> Stream<S, L> {
     where
         S: Session<A>,
     {
+        if !self.link.may_be_saved() {
+            return None;
+        }
+        match self.take_back(cx) {
+            Ok(()) => {}
+            // It ends its output, of which the backend has the rest.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => {
+                cx.end(Reason::Failed { operation: "leave", error });
+                return None;
+            }
+        }
         let link = self.link.save(cx.app, cx.core.now).ok()?;
         let mut state = State::new();
         state.number(cx.silence());
@@ -71,6 +83,14 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         // The process that takes it over sends what is unsent.
         cx.set_unsent(false);
         Some(state.into_bytes())
+    }
+
+    /// Gives the link the bytes that the backend has of it, and makes it watch the connection from now on.
+    fn take_back<A>(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        if let Some(Left { received, unsent }) = cx.leave_completion()? {
+            self.link.take_back(&received, &unsent);
+        }
+        Ok(())
     }
 
     /// Freezes the connection, unless its session's part has ended.

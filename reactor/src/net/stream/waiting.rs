@@ -6,7 +6,8 @@ use std::time::Instant;
 use protocol::link::{Moment, Wait};
 
 use crate::planted::{self, Planted};
-use crate::source::table::NEVER;
+use crate::source::registration::Mode;
+use crate::source::table::{NEVER, Own};
 use crate::{Cx, Interest, kernel};
 
 impl<A, P> Cx<'_, A, P> {
@@ -52,8 +53,14 @@ impl<A> Cx<'_, A> {
 
     /// Returns how many bytes the peer of the own socket has not acknowledged (`SIOCOUTQ`,
     /// `tcp(7)`), zero where that is not known. Of a Unix socket it is the memory that these bytes take.
-    pub(super) fn unacknowledged(&self) -> u32 {
-        let fd = self.core.lent.own.fd.as_ref();
-        fd.and_then(|fd| kernel::unacknowledged(fd.as_fd()).ok()).unwrap_or(0)
+    pub(super) fn unacknowledged(&mut self) -> u32 {
+        let Own { fd: Some(fd), mode, .. } = &self.core.lent.own else { return 0 };
+        let sent = kernel::unacknowledged(fd.as_fd()).unwrap_or(0);
+        match (mode, self.core.backend.completion()) {
+            (Mode::Completed, Some(completion)) => {
+                sent.saturating_add(completion.unsent(fd.as_fd()))
+            }
+            _ => sent,
+        }
     }
 }

@@ -1,0 +1,154 @@
+//! Descriptors whose readiness is reported.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::channel::{Channel, ENDS, EVERYTHING, Receiving, Sending, State};
+use super::name::Does;
+use super::{LEAVE_FOR, NONE, Uring};
+use crate::Tag;
+use crate::sys::{can_be_watched, monotonic, readiness_of};
+
+impl Uring {
+    /// Watches a descriptor for a mask of `epoll(7)`.
+    pub(super) fn watch(&mut self, fd: BorrowedFd<'_>, tag: Tag, events: u32) -> io::Result<()> {
+        if !can_be_watched(fd)? {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        let place = self.insert(fd, tag, State::Watched { events })?;
+        self.begin_watch(place).inspect_err(|_| self.forget(place))
+    }
+
+    /// Forgets a channel that the kernel was not told of.
+    pub(super) fn forget(&mut self, place: usize) {
+        let channel = self.discard_place(place);
+        if let Some(entry) = usize::try_from(channel.fd).ok().and_then(|fd| self.by_fd.get_mut(fd))
+        {
+            *entry = NONE;
+        }
+    }
+
+    fn begin_watch(&mut self, place: usize) -> io::Result<()> {
+        let name = Self::name_of(place, Does::Watch);
+        let Some(channel) = self.channels.get_mut(place) else { return Ok(()) };
+        match channel.state {
+            State::Watched { events } => self.operations.watch(channel.fd, events, name)?,
+            State::Stream(_) => self.operations.watch_once(channel.fd, ENDS, name)?,
+            State::Removed => return Ok(()),
+        }
+        channel.in_flight += 1;
+        Ok(())
+    }
+
+    /// Sets whether it is reported that a descriptor is writable.
+    pub(super) fn set_writable(&mut self, fd: BorrowedFd<'_>, is_reported: bool) -> io::Result<()> {
+        self.ctl_calls += 1;
+        let place = self.found_place(fd)?;
+        let name = Self::name_of(place, Does::Watch);
+        let about = Self::name_of(place, Does::Control);
+        let State::Watched { events } = &mut self.channels[place].state else { return Ok(()) };
+        let writable = libc::EPOLLOUT as u32;
+        *events = if is_reported { EVERYTHING } else { EVERYTHING & !writable };
+        self.operations.update_watch(name, *events, about)
+    }
+
+    /// Begins an operation again that has ended.
+    pub(super) fn renew_one(&mut self, place: usize) -> io::Result<()> {
+        let Some(Channel { state, .. }) = self.channels.get_mut(place) else { return Ok(()) };
+        match state {
+            State::Watched { .. } => self.begin_watch(place),
+            State::Stream(stream) if stream.receiving != Receiving::Off || stream.end.is_some() => {
+                Ok(())
+            }
+            State::Stream(stream) if stream.received.length == 0 => self.receive(place),
+            // The session does not read. It may have to know when its peer has gone.
+            State::Stream(stream) if !stream.is_watched => {
+                stream.is_watched = true;
+                self.begin_watch(place)
+            }
+            State::Stream(_) | State::Removed => Ok(()),
+        }
+    }
+
+    /// Stops what the kernel does for a channel, and enters the kernel: then the descriptor is not in use
+    /// any more, unless the rest of its output is.
+    pub(super) fn remove_channel(&mut self, place: usize) -> io::Result<()> {
+        if let State::Stream(_) = self.channels[place].state {
+            // What was written is sent before the connection ends.
+            self.flush_channel(place)?;
+        }
+        let Channel { fd, state, in_flight, .. } = &mut self.channels[place];
+        let entry = usize::try_from(*fd).ok().and_then(|fd| self.by_fd.get_mut(fd));
+        if let Some(entry) = entry {
+            *entry = NONE;
+        }
+        let (is_busy, state) = (*in_flight > 0, std::mem::replace(state, State::Removed));
+        let about = Self::name_of(place, Does::Control);
+        let mut cancelled = 0;
+        let to_cancel = match &state {
+            State::Watched { .. } => [is_busy, false, false],
+            State::Stream(stream) => {
+                [stream.is_watched, stream.receiving == Receiving::On, stream.awaits_room]
+            }
+            State::Removed => [false; 3],
+        };
+        let all = [Does::Watch, Does::Receive, Does::AwaitRoom];
+        for (does, is_due) in all.into_iter().zip(to_cancel) {
+            if is_due {
+                self.operations.cancel(Self::name_of(place, does), about)?;
+                cancelled += 1;
+            }
+        }
+        if let State::Stream(mut stream) = state {
+            self.operations.discard(&mut stream.received);
+            if stream.sending != Sending::Open {
+                self.leaving.push_back((monotonic().saturating_add(LEAVE_FOR), place));
+            }
+        }
+        if cancelled > 0 {
+            self.enter()?;
+        }
+        self.free_if_over(place);
+        Ok(())
+    }
+
+    /// Gives up the output of connections that have ended long ago.
+    #[cold]
+    pub(super) fn end_leaving(&mut self) -> io::Result<()> {
+        let now = monotonic();
+        while let Some((_, place)) =
+            self.leaving.front().copied().filter(|(until, _)| *until <= now)
+        {
+            self.leaving.pop_front();
+            let about = Self::name_of(place, Does::Control);
+            self.operations.cancel(Self::name_of(place, Does::SendRest), about)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what a watch has reported.
+    pub(super) fn watched(&mut self, place: usize, result: i32, has_more: bool) {
+        let Some(channel) = self.channels.get_mut(place) else { return };
+        let readiness = match u32::try_from(result) {
+            Ok(mask) => readiness_of(mask),
+            Err(_) => super::channel::FAILED,
+        };
+        match &mut channel.state {
+            State::Watched { .. } if has_more || result >= 0 => {
+                self.found.push(crate::Event { tag: channel.tag, readiness });
+                if !has_more {
+                    self.to_renew.push(place);
+                }
+            }
+            State::Watched { .. } if result == -libc::ECANCELED => self.to_renew.push(place),
+            State::Watched { .. } => self.found.push(crate::Event { tag: channel.tag, readiness }),
+            State::Stream(stream) if result >= 0 => {
+                stream.is_watched = false;
+                let readiness = readiness.with(crate::Readiness::READABLE);
+                self.found.push(crate::Event { tag: channel.tag, readiness });
+            }
+            State::Stream(stream) => stream.is_watched = false,
+            State::Removed => {}
+        }
+    }
+}
