@@ -37,7 +37,7 @@ pub struct ServerArgs {
     #[arg(long)]
     pub dual_stack: bool,
 
-    /// Mechanism that reports which connections are ready: epoll, epoll-lt, poll or select
+    /// Mechanism that reports which connections are ready: epoll, epoll-lt, poll, select or uring
     #[arg(long, env = "REACTOR_BACKEND", default_value = "epoll")]
     pub backend: BackendKind,
 

@@ -28,7 +28,7 @@ const LOOPS: [&[&str]; 4] = [
 
 #[test]
 fn conversations_and_sockets_go_on_through_several_programs() {
-    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+    for backend in ["epoll", "epoll-lt", "poll", "select", "uring"] {
         let folder = Folder::new("handover");
         let (path, datagrams) = (folder.file("s"), folder.file("d"));
         let (unix, dgram) = (format!("unix:{path}"), format!("unix-dgram:{datagrams}"));

@@ -111,7 +111,7 @@ fn requests_of_a_blocked_client_are_answered_after_its_wait() {
 #[test]
 fn a_pipeline_may_be_written_whole_before_its_replies_are_read() {
     const COUNT: usize = 300_000;
-    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+    for backend in ["epoll", "epoll-lt", "poll", "select", "uring"] {
         let server = start(&["--backend", backend]);
         let value = "x".repeat(100);
         let mut client = Client::connect(&server);
@@ -212,7 +212,7 @@ fn a_blocked_client_that_disconnects_is_removed() {
 
 #[test]
 fn a_blocked_client_with_many_requests_is_removed_when_it_disconnects_on_every_backend() {
-    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+    for backend in ["epoll", "epoll-lt", "poll", "select", "uring"] {
         let server = start(&["--idle-timeout", "off", "--backend", backend]);
         let mut leaver = Client::connect(&server);
         leaver.send(&format!("blpop list 0\r\n{}", "echo something\r\n".repeat(20_000)));

@@ -32,7 +32,7 @@ fn say(stream: &mut (impl Read + Write), lines: &str, answer: &str) {
 
 #[test]
 fn keys_and_a_client_go_on_through_several_programs() {
-    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+    for backend in ["epoll", "epoll-lt", "poll", "select", "uring"] {
         let mut chain = Chain::start(KV, &["--listen", "127.0.0.1:0", "--backend", backend]);
         let mut client = chain.daemon.connect();
         say(&mut client, "set a 1\nrpush list x y\nselect 3\nset b 2\n", "+OK\n:2\n+OK\n+OK\n");

@@ -11,7 +11,7 @@ use testkit::{Folder, has_peer, wait_until};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 /// Returns a loopback address and port that no other test uses.
 fn own_address() -> SocketAddr {

@@ -38,7 +38,7 @@ fn an_address_in_use_is_reported_in_one_sentence() {
 #[test]
 fn wrong_arguments_are_refused_with_a_hint() {
     for (args, hint) in [
-        (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select"),
+        (["--backend", "kqueue"], "there are epoll, epoll-lt, poll, select, uring"),
         (["--idle-timeout", "0s"], "expected a positive time"),
         (["--idle-timeout", "1h30"], "such as 500ms, 60s, 5m, 1h30m or 1d"),
         (["--max-connections", "0"], "at least 1"),

@@ -9,7 +9,7 @@ use testkit::{Folder, Random, has_peer, tell};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 #[test]
 fn nc_receives_upper_case() {

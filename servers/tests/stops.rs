@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::Daemon;
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 const PEERS: usize = 20;
 
 /// Starts a server with an idle limit of `idle`, and peers that have exchanged a message with it.

@@ -15,7 +15,7 @@ use testkit::Folder;
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const WAYS: [&str; 3] = ["handover", "reuseport", "shared"];
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 fn start(listen: &[&str], args: &[&str]) -> Daemon {
     let mut all: Vec<&str> = args.to_vec();

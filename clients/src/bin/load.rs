@@ -17,7 +17,7 @@ use clients::tls::TlsArgs;
     name = "load",
     version,
     after_help = "Ctrl-C ends the measurement early and prints the report. REACTOR_BACKEND chooses \
-    epoll, epoll-lt, poll or select.\n\nWhen the time is up, load waits up to 5 s for replies that \
+    epoll, epoll-lt, poll, select or uring.\n\nWhen the time is up, load waits up to 5 s for replies that \
     are still missing. Their waiting time counts in the latencies. A long wait counts several times: \
     once for each message that could have been sent meanwhile.\n\nEach connection \
     tries all addresses of a name. Over datagrams, each message is one of them, and a connection is a \

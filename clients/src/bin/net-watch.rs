@@ -20,7 +20,7 @@ use protocol::netlink::Selection;
     printed too, about 50 ms later: the kernel does not tell, so routes are read again. When changes \
     come faster than they are read, the state is read again and the differences are printed; a line \
     on standard error says so. The known state has at most 256 MiB.\n\nREACTOR_BACKEND chooses epoll, \
-    epoll-lt, poll or select.\n\nExit codes: 0 after --once, SIGINT, SIGTERM or SIGHUP; 1 when \
+    epoll-lt, poll, select or uring.\n\nExit codes: 0 after --once, SIGINT, SIGTERM or SIGHUP; 1 when \
     net-watch could not run or print; 2 on wrong arguments; 141 without a message, as after SIGPIPE, \
     when standard output is closed."
 )]

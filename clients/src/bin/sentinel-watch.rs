@@ -23,7 +23,7 @@ use clients::tls::TlsArgs;
     with --json.\n\nDOWN FOR lists the sentinels in whose eyes a server is down; (agreed) means that \
     a quorum agrees. LAG is how far a replica is behind its master, in bytes, and how long ago it \
     acknowledged something.\n\nREDISCLI_AUTH is the password of the servers, SENTINEL_AUTH that of \
-    the sentinels. REACTOR_BACKEND chooses epoll, epoll-lt, poll or select.\n\nExit codes: 0 when all \
+    the sentinels. REACTOR_BACKEND chooses epoll, epoll-lt, poll, select or uring.\n\nExit codes: 0 when all \
     was well when it ended: there is a master, everything answers, and no sentinel considers \
     anything down; 1 when that is not so, or sentinel-watch could not run or print; 2 on wrong \
     arguments; 141 without a message, as after SIGPIPE, when standard output is closed."

@@ -17,8 +17,8 @@ use clients::tls::TlsArgs;
     replies until the server ends the connection.\n\nTo an address of datagrams, talk sends each \
     line as a datagram. At the end of standard input, it waits until there are as many replies as \
     datagrams, or no reply has come for 2 s.\n\nAll addresses of a name are tried. Over datagrams, what \
-    was sent to an address that refuses is sent to the next one, until a reply has come.\n\nREACTOR_BACKEND chooses epoll, epoll-lt, poll or \
-    select.\n\nExit codes: 0 when the server ended the connection, or every datagram was answered; 1 \
+    was sent to an address that refuses is sent to the next one, until a reply has come.\n\nREACTOR_BACKEND chooses \
+    epoll, epoll-lt, poll, select or uring.\n\nExit codes: 0 when the server ended the connection, or every datagram was answered; 1 \
     when the connection failed or was lost, a datagram was not answered, or standard output failed; 2 on wrong arguments; 141 without a message, as after \
     SIGPIPE, when standard output is closed."
 )]

@@ -16,7 +16,7 @@ use crate::http::args::seconds;
     version,
     after_help = "Redirections are followed. A file is written under its name with .part, and renamed when it is \
     complete. If the transfer fails, that file is kept, and -C - continues it.\n\nREACTOR_BACKEND chooses \
-    epoll, epoll-lt, poll or select. http_proxy, https_proxy, all_proxy and no_proxy name the proxies unless \
+    epoll, epoll-lt, poll, select or uring. http_proxy, https_proxy, all_proxy and no_proxy name the proxies unless \
     there is --proxy.",
     after_long_help = exit::HELP
 )]

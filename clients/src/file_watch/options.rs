@@ -28,7 +28,7 @@ use super::show::Kinds;
     --entries-max and --changes-max. The kernel has others for each user: \
     fs.inotify.max_user_watches, max_user_instances and max_queued_events. When its queue is full, events \
     are lost; the directories are read again then, and what differs is printed.\n\nREACTOR_BACKEND \
-    chooses epoll, epoll-lt, poll or select.\n\nExit codes: of the last run of the command, 128 and its \
+    chooses epoll, epoll-lt, poll, select or uring.\n\nExit codes: of the last run of the command, 128 and its \
     number if a signal ended it; 0 without a run; 1 when file-watch cannot go on; 2 on wrong arguments; \
     141 without a message, as after SIGPIPE, when standard output is closed."
 )]

@@ -19,7 +19,7 @@ use crate::pipes::QUEUE_MAX;
 #[command(
     name = "lookup",
     version,
-    after_help = "REACTOR_BACKEND chooses epoll, epoll-lt, poll or select. --help has the options with a plus \
+    after_help = "REACTOR_BACKEND chooses epoll, epoll-lt, poll, select or uring. --help has the options with a plus \
     sign, the fields of --json and the exit codes.",
     after_long_help = after_help()
 )]

@@ -14,7 +14,7 @@ connection. With --stay or --messages it does not.
 
 On a terminal, control characters of messages are shown as escapes, and so are the bytes of binary messages.
 
-REACTOR_BACKEND chooses epoll, epoll-lt, poll or select. http_proxy, https_proxy, all_proxy and no_proxy name the
+REACTOR_BACKEND chooses epoll, epoll-lt, poll, select or uring. http_proxy, https_proxy, all_proxy and no_proxy name the
 proxies unless there is --proxy.
 
 Exit codes. Where fetch has a code for a case, it is the same:

@@ -138,7 +138,7 @@ fn every_backend_asks_over_both_transports() {
     let server = Server::start(good, good, 50);
     let folder = Folder::new("lookup");
     let path = file(&folder, 300);
-    for backend in ["epoll", "epoll-lt", "poll", "select"] {
+    for backend in ["epoll", "epoll-lt", "poll", "select", "uring"] {
         for more in [&[][..], &["+tcp"]] {
             let output = command(&[&[server.word().as_str(), "-f", &path][..], more].concat())
                 .env("REACTOR_BACKEND", backend)

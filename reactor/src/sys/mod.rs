@@ -12,6 +12,8 @@ mod control;
 mod datagram;
 mod epoll;
 mod event_fd;
+#[cfg(test)]
+pub(crate) mod forbidden;
 mod fork;
 mod inherited;
 mod inotify;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use testkit::Random;
 
 use super::Uring;
+use crate::sys::forbidden::forbid;
 use crate::sys::{BLOCK_SIZE, Sizes};
 use crate::{Backend, BackendKind, Completion, Coverage, Event, Interest, Readiness, Storage, Tag};
 
@@ -191,6 +192,27 @@ fn bytes_arrive(sizes: Sizes, count: usize, steps: usize, seed: u64) {
     assert_eq!(sides.uring.channels.len(), 0, "seed {seed}: channels are left");
     assert!(sides.uring.operations.has_room(), "seed {seed}: blocks are lost");
     assert_eq!(sides.uring.operations.blocks_used(), 0, "seed {seed}: blocks are lost");
+}
+
+#[test]
+fn where_the_kernel_refuses_a_ring_epoll_takes_its_place_and_the_error_says_why() {
+    let cases = [
+        (libc::SYS_io_uring_setup, libc::EPERM, "io_uring_setup: Operation not permitted"),
+        (libc::SYS_io_uring_setup, libc::ENOSYS, "io_uring_setup: Function not implemented"),
+        (libc::SYS_io_uring_register, libc::EACCES, "io_uring_register of a probe: Permission"),
+    ];
+    for (call, errno, expected) in cases {
+        let checks = move || {
+            let had_a_ring = BackendKind::available().contains(&BackendKind::Uring);
+            forbid(call, errno);
+            assert!(!BackendKind::available().contains(&BackendKind::Uring));
+            let backend = BackendKind::Uring.open().expect("epoll opens");
+            assert_eq!(backend.name(), "epoll");
+            let error = Uring::new().err().expect("it is forbidden").to_string();
+            assert!(!had_a_ring || error.starts_with(expected), "{error}");
+        };
+        std::thread::spawn(checks).join().expect("the checks succeed");
+    }
 }
 
 #[test]

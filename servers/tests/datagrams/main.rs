@@ -14,7 +14,7 @@ use testkit::{Folder, has_peer, receive_udp};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 /// Returns the host and the port of the first address of a server of UDP.
 fn host_and_port(server: &Daemon) -> (&str, &str) {

@@ -16,7 +16,7 @@ use testkit::has_peer;
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const UPPERCASE: &str = env!("CARGO_BIN_EXE_uppercase");
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 /// The files of an authority, and what the tests do with them.
 struct Files(testkit::authority::Files);

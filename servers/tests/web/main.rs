@@ -21,7 +21,7 @@ use common::Daemon;
 use testkit::Folder;
 
 const WEB: &str = env!("CARGO_BIN_EXE_web");
-const BACKENDS: [&str; 4] = ["epoll", "epoll-lt", "poll", "select"];
+const BACKENDS: [&str; 5] = ["epoll", "epoll-lt", "poll", "select", "uring"];
 
 /// A folder with files, and a server of it.
 struct Site {
