@@ -22,6 +22,8 @@ enum kind { ACCEPTED, RECEIVED, SENT_SHORT, SENT, CANCELLED, CLOSED };
 #define UNSENT_MAX (256 * 1024)
 #define CONNECTIONS_MAX 65536
 #define BUFFERS_MAX 8
+/* A pool of 4 MiB costs 4 % more at messages of 64 KiB. */
+#define BUFFER_SIZE (256 * 1024)
 
 #define BATCH 32
 #define MIN_WAIT_US 50
@@ -401,7 +403,7 @@ static const char *slots_open(int fd) {
     connections = calloc(slots, sizeof *connections);
     touched = calloc(slots, sizeof *touched);
     messages = calloc(ring.entries, sizeof *messages);
-    if (connections == NULL || touched == NULL || messages == NULL) die("calloc");
+    if (connections == NULL || touched == NULL || messages == NULL) return refusal("calloc");
     return NULL;
 }
 
@@ -426,7 +428,7 @@ static void serve(void) {
 
 static void probe(size_t number) {
     (void)number;
-    must_open(loop_open(4096, BUFFERS_MAX, 512 * 1024));
+    must_open(loop_open(4096, BUFFERS_MAX, BUFFER_SIZE));
 }
 
 static void echo(size_t steps) {
