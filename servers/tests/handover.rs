@@ -317,13 +317,17 @@ fn a_signal_to_stop_to_a_program_that_takes_over_ends_both() {
     for round in 0..6 {
         let (chain, mut streams, new) = taken_over(round);
         process::signal(new, "TERM");
-        // A second start is not possible either.
+        // Where the kernel delivers this signal first, a third program is started, and ended too.
         process::signal(new, "USR2");
         wait_until("the end of both", || !process::runs(chain.process) && !process::runs(new));
         for stream in &mut streams {
             assert_eq!(stream.read(&mut [0; 8]).expect("it ends in order"), 0);
         }
         let log = chain.daemon.log();
-        assert_eq!(log.matches("started process ").count(), 1, "{log}");
+        for started in log.split("started process ").skip(1) {
+            let number = started.split(',').next().and_then(|number| number.parse().ok());
+            let number = number.expect("a number follows");
+            wait_until("the end of all", || !process::runs(number));
+        }
     }
 }

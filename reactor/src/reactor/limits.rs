@@ -58,6 +58,8 @@ pub struct LoopLimits {
     /// least two events coalesce, they come from at most half of the busy sources, and they keep the
     /// loop busy for at least half as long as it slept. Otherwise it tries again after 1, 3, 7 and
     /// up to 1,023 usual waits. A loop whose last wait found nothing sleeps as usual.
+    ///
+    /// The backend `uring` coalesces events itself, whatever this is.
     pub coalesce_for: Duration,
 }
 

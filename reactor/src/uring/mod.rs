@@ -254,6 +254,10 @@ impl Backend for Uring {
         "io_uring_enter"
     }
 
+    fn trim(&mut self) {
+        self.operations.trim();
+    }
+
     fn nanoseconds(&self) -> u64 {
         monotonic()
     }

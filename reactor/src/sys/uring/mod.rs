@@ -301,6 +301,11 @@ impl Operations {
         self.memory().pool.has_room()
     }
 
+    /// Gives memory back that a crowd needed.
+    pub(crate) fn trim(&mut self) {
+        self.memory().pool.trim();
+    }
+
     /// Returns how many blocks have something that was received.
     #[cfg(test)]
     pub(crate) fn blocks_used(&self) -> usize {

@@ -23,6 +23,9 @@ pub(super) const GROUP: u16 = 0;
 /// Blocks with fewer bytes are copied.
 const EXCHANGED_MIN: u32 = 8 * 1024;
 
+/// The size of a page. Where pages are larger, no memory is given back.
+const PAGE: usize = 4096;
+
 /// Where the tail of the ring is.
 const TAIL: usize = std::mem::offset_of!(Provided, reserved);
 
@@ -59,6 +62,8 @@ pub(super) struct Pool {
     ring: Mapping,
     blocks: Vec<Block>,
     tail: u16,
+    /// Blocks were added since memory was given back.
+    has_grown: bool,
     /// How many blocks have something that was received.
     used: usize,
 }
@@ -67,7 +72,8 @@ impl Pool {
     pub(super) fn new(ring: &Ring) -> io::Result<Self> {
         let provided = Mapping::new(BLOCKS_MAX * size_of::<Provided>())
             .map_err(|error| explained("mmap of io_uring", error))?;
-        let mut pool = Self { ring: provided, blocks: Vec::new(), tail: 0, used: 0 };
+        let mut pool =
+            Self { ring: provided, blocks: Vec::new(), tail: 0, has_grown: false, used: 0 };
         let registration = ProvidedRing {
             address: pool.ring.address(),
             entries: BLOCKS_MAX as u32,
@@ -92,8 +98,20 @@ impl Pool {
     pub(super) fn has_room(&mut self) -> bool {
         if self.used == self.blocks.len() && self.blocks.len() < BLOCKS_MAX {
             self.add(GROWTH);
+            self.has_grown = true;
         }
         self.used < self.blocks.len()
+    }
+
+    /// Gives the memory of blocks that a crowd needed back to the system, while none is in use.
+    pub(super) fn trim(&mut self) {
+        if self.used > 0 || !self.has_grown {
+            return;
+        }
+        self.has_grown = false;
+        for block in &mut self.blocks[BLOCKS_MIN..] {
+            forget_content(&mut block.storage);
+        }
     }
 
     #[cfg(test)]
@@ -201,5 +219,18 @@ impl Pool {
             received.length -= filled - received.offset;
             self.free_first(received);
         }
+    }
+}
+
+/// Gives the pages of storage back to the system, which gives new ones, all zero, when they are written
+/// (`madvise(2)`). The kernel writes into blocks only while this thread is in it.
+fn forget_content(storage: &mut [u8]) {
+    let start = storage.as_mut_ptr();
+    let before = start.align_offset(PAGE);
+    let length = storage.len().saturating_sub(before) / PAGE * PAGE;
+    if let Some(pages) = storage.get_mut(before..before + length) {
+        let (start, advice) = (pages.as_mut_ptr().cast(), libc::MADV_DONTNEED);
+        // SAFETY: the pages are within the storage, which nothing else refers to; zeros are valid bytes.
+        unsafe { libc::madvise(start, length, advice) };
     }
 }
