@@ -30,6 +30,7 @@ mod logs;
 mod loopback;
 mod loops;
 mod many;
+pub mod mfs;
 mod models;
 mod questions;
 mod run;

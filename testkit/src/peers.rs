@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 29] = [
+const PACKAGES: [(&str, &str); 31] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
@@ -18,6 +18,8 @@ const PACKAGES: [(&str, &str); 29] = [
     ("inotifywait", "inotify-tools"),
     ("ip", "iproute2"),
     ("kdig", "knot-dnsutils"),
+    ("mfscli", "moosefs-cli"),
+    ("mfsmaster", "moosefs-master"),
     ("named", "bind9"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),

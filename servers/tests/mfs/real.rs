@@ -1,0 +1,205 @@
+//! The metalogger and the real master, in a network namespace.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use protocol::mfs::{
+    Answer, ClientRegister, ClientRegisterAnswer, Credentials, FileType, Kind, MakeNode,
+    MakeNodeAnswer, Message, Name, Numbered, OpenSession, Text, Version,
+};
+use testkit::{Folder, PATIENCE, has_peer, in_namespace, process, tell, wait_until};
+
+use crate::program::Metalogger;
+
+/// A network without the outside: the programs of MooseFS refuse addresses of 127.0.0.0/8.
+const NETWORK: &str = "ip link set lo up\nip addr add 10.99.0.1/32 dev lo";
+const HOST: &str = "10.99.0.1";
+
+/// A real master. It is ended on drop.
+struct Master {
+    child: Option<Child>,
+    config: String,
+    port: u16,
+}
+
+impl Master {
+    /// Writes the configuration of a master with its data in `data` and ports from `port` on, and starts
+    /// it.
+    fn start(folder: &Folder, name: &str, data: &Path, port: u16) -> Self {
+        let exports = folder.file("exports.cfg");
+        fs::write(&exports, "* / rw,alldirs,admin,maproot=0:0\n").expect("there is space");
+        let topology = folder.file("topology.cfg");
+        fs::write(&topology, "").expect("there is space");
+        let [metaloggers, chunkservers, clients] = [port, port + 1, port + 2];
+        let text = format!(
+            "WORKING_USER = root\nWORKING_GROUP = root\nDISABLE_OOM_KILLER = 0\n\
+             DATA_PATH = {}\nEXPORTS_FILENAME = {exports}\nTOPOLOGY_FILENAME = {topology}\n\
+             MATOML_LISTEN_HOST = {HOST}\nMATOML_LISTEN_PORT = {metaloggers}\n\
+             MATOCS_LISTEN_HOST = {HOST}\nMATOCS_LISTEN_PORT = {chunkservers}\n\
+             MATOCL_LISTEN_HOST = {HOST}\nMATOCL_LISTEN_PORT = {clients}\n",
+            data.display()
+        );
+        let config = folder.file(name);
+        fs::write(&config, text).expect("there is space");
+        let mut master = Self { child: None, config, port };
+        master.run();
+        master
+    }
+
+    fn run(&mut self) {
+        let log = File::create(format!("{}.log", self.config)).expect("there is space");
+        let mut command = Command::new("mfsmaster");
+        command.args(["-a", "-f", "-c", &self.config, "start"]);
+        command.stdout(log.try_clone().expect("it is a file")).stderr(log);
+        self.child = Some(command.spawn().expect("the program is there"));
+        let clients = (HOST, self.port + 2);
+        wait_until("the start of the master", || TcpStream::connect(clients).is_ok());
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Stops it: it saves its metadata.
+    fn stop(&mut self) {
+        process::signal(self.pid(), "TERM");
+        let status = self.child.take().expect("it runs").wait().expect("it is a child");
+        let log = fs::read_to_string(format!("{}.log", self.config)).unwrap_or_default();
+        assert!(status.success(), "{log}");
+    }
+
+    /// Asks `mfscli` for a section.
+    fn ask(&self, section: &str) -> String {
+        let port = (self.port + 2).to_string();
+        let mut command = Command::new("mfscli");
+        command.args(["-H", HOST, "-P", &port, "-n", "-p", section]);
+        String::from_utf8_lossy(&process::run(&mut command, b"").stdout).into_owned()
+    }
+
+    /// Returns how many objects and files it has.
+    fn sizes(&self) -> Vec<String> {
+        let info = self.ask("-SIG");
+        let wanted =
+            ["all fs objects", "files", "chunks"].map(|name| format!("master info:\t{name}\t"));
+        let lines = info.lines().filter(|line| wanted.iter().any(|it| line.starts_with(it)));
+        lines.map(ToOwned::to_owned).collect()
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A client of the master, with a session.
+struct Client(TcpStream);
+
+impl Client {
+    fn new(master: &Master) -> Self {
+        let stream = TcpStream::connect((HOST, master.port + 2)).expect("the master listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is positive");
+        let mut client = Self(stream);
+        let (info, path) = (Text(b"/test\0"), Text(b"/\0"));
+        let open = OpenSession { version: Version::OURS, info, path, ..OpenSession::default() };
+        client.0.write_all(&ClientRegister::Open(open).packet()).expect("it reads");
+        let body = client.next(Kind::CLIENT_REGISTER_ANSWER);
+        let answer = ClientRegisterAnswer::parse(&body).expect("it is an answer");
+        assert!(matches!(answer, ClientRegisterAnswer::Opened(_)), "{answer:?}");
+        client
+    }
+
+    /// Returns the body of the next packet of a type. Others are signs of life.
+    fn next(&mut self, wanted: Kind) -> Vec<u8> {
+        loop {
+            let mut header = [0; 8];
+            self.0.read_exact(&mut header).expect("the master answers");
+            let [k0, k1, k2, k3, l0, l1, l2, l3] = header;
+            let mut body = vec![0; u32::from_be_bytes([l0, l1, l2, l3]) as usize];
+            self.0.read_exact(&mut body).expect("the packet is whole");
+            if u32::from_be_bytes([k0, k1, k2, k3]) == wanted.0 {
+                return body;
+            }
+        }
+    }
+
+    fn make_files(&mut self, prefix: &str, count: u32) {
+        for number in 1..=count {
+            let name = format!("{prefix}-{number}");
+            let message = MakeNode {
+                parent: 1,
+                name: Name::new(name.as_bytes()).expect("it is short"),
+                file_type: FileType::File.number(),
+                mode: 0o644,
+                umask: 0,
+                credentials: Credentials::ROOT,
+                device: 0,
+            };
+            self.0.write_all(&Numbered { number, message }.packet()).expect("it reads");
+            let body = self.next(MakeNodeAnswer::KIND);
+            let answer = Numbered::<Answer<MakeNodeAnswer>>::parse(&body).expect("it is an answer");
+            answer.message.done().expect("the file is made");
+        }
+    }
+}
+
+/// Returns the versions of a log.
+fn versions(log: &str) -> Vec<u64> {
+    let number = |line: &str| line.split(':').next().and_then(|it| it.parse().ok());
+    log.lines().map(|line| number(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
+}
+
+#[test]
+fn a_new_master_starts_from_what_the_metalogger_has_kept_of_a_real_one() {
+    let test = "real::a_new_master_starts_from_what_the_metalogger_has_kept_of_a_real_one";
+    if !has_peer("mfsmaster") || !has_peer("mfscli") || !in_namespace(test, NETWORK) {
+        return;
+    }
+    let folder = Folder::new("ml-real");
+    let data = folder.path().join("master");
+    fs::create_dir(&data).expect("there is space");
+    fs::write(data.join("metadata.mfs"), "MFSM NEW").expect("there is space");
+    let mut master = Master::start(&folder, "master.cfg", &data, 19419);
+    let metalogger = Metalogger::start("ml", &format!("{HOST}:19419"), &[]);
+    let line = format!("metadata backup loggers:\t{HOST}\t3.0.117");
+    wait_until("the registration", || master.ask("-SMB").contains(&line));
+    Client::new(&master).make_files("first", 100);
+
+    // A master that is stopped is silent for longer than the connection bears.
+    process::signal(master.pid(), "STOP");
+    metalogger.wait_for_log("connecting again", 1);
+    std::thread::sleep(Duration::from_secs(3));
+    process::signal(master.pid(), "CONT");
+    metalogger.wait_for_log("registered with", 2);
+    Client::new(&master).make_files("second", 100);
+
+    master.stop();
+    master.run();
+    metalogger.wait_for_log("ChangeLog(1) was downloaded", 1);
+    Client::new(&master).make_files("third", 100);
+    let has_last = |log: &str| log.contains("third-100");
+    wait_until("the last change", || has_last(&metalogger.text("changelog_ml.0.mfs")));
+
+    let kept = metalogger.stop();
+    let mut logs: Vec<String> = Vec::new();
+    for number in (0..10).rev() {
+        let path = kept.path().join(format!("changelog_ml.{number}.mfs"));
+        logs.extend(fs::read_to_string(path));
+    }
+    let versions = versions(&logs.concat());
+    assert!(versions.len() >= 300, "{} changes", versions.len());
+    assert!(versions.windows(2).all(|pair| pair[1] == pair[0] + 1), "{versions:?}");
+
+    let sizes = master.sizes();
+    assert_eq!(sizes.len(), 3, "{}", master.ask("-SIG"));
+    let recovered = Master::start(&folder, "recovered.cfg", kept.path(), 19519);
+    assert_eq!(recovered.sizes(), sizes);
+    tell("RECOVERED", &format!("{} changes, {}", versions.len(), sizes.join(", ")));
+}
