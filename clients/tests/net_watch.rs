@@ -94,7 +94,7 @@ fn is_route(line: &str) -> bool {
     line.contains(" proto ") || line.contains(" via ") || line.contains(" metric ")
 }
 
-const STEPS: [&str; 32] = [
+const STEPS: [&str; 36] = [
     "link add b0 type bridge",
     "link add v0 type veth peer name v1",
     "link set v0 up",
@@ -108,6 +108,10 @@ const STEPS: [&str; 32] = [
     "addr add 10.2.0.1 peer 10.2.0.2/32 dev v1",
     "addr add 10.3.0.1/24 dev v1 label v1:x scope link metric 7",
     "addr add fd00::1/64 dev v1 nodad",
+    "neigh add 10.1.0.77 lladdr 02:00:00:00:00:77 dev v1 nud permanent",
+    "neigh replace 10.1.0.77 lladdr 02:00:00:00:00:78 dev v1 nud stale",
+    "neigh add fd00::77 lladdr 02:00:00:00:00:79 dev v1 router protocol static",
+    "neigh del 10.1.0.77 dev v1",
     "addr add fd00::9/64 dev v1 nodad valid_lft 4000000 preferred_lft 0",
     "route add 10.9.0.0/16 via 10.1.0.2",
     "route replace 10.9.0.0/16 via 10.1.0.3 proto static metric 0 src 10.1.0.1",
@@ -136,7 +140,7 @@ fn changes_are_printed_as_ip_monitor_prints_them() {
     }
     let folder = Folder::new("net-watch");
     let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
-    let objects = ["link", "address", "route"];
+    let objects = ["link", "address", "route", "neigh"];
     let mut ours = Watcher::start(Command::new(TOOL).args(objects), &ours);
     let mut theirs = Watcher::start(Command::new("ip").arg("monitor").args(objects), &theirs);
     wait_for_both(&ours, &theirs);
@@ -218,6 +222,9 @@ fn the_state_is_printed_in_the_fields_of_ip() {
         let theirs = theirs.into_iter().map(without_times).collect();
         let ours = once("route").into_iter().map(without_times).collect();
         assert_eq!(sorted(ours), sorted(theirs));
+        let theirs: Vec<Value> = serde_json::from_str(&ip_says("-j neigh")).expect("it is JSON");
+        assert!(theirs.iter().any(|it| it["dst"] == "fd00::77"), "{theirs:?}");
+        assert_eq!(sorted(once("neigh")), sorted(theirs));
     }
 }
 

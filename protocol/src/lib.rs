@@ -49,7 +49,7 @@
 //! - An [`Exchange`] is the client's side of a protocol: it writes requests, and finds which reply
 //!   answers which ([`exchange`]).
 //! - [`inotify`] decodes the events of the kernel about files.
-//! - [`netlink`] has the messages about links, addresses and routes with which Linux tells the state
+//! - [`netlink`] has the messages about links, addresses, routes and neighbours with which Linux tells the state
 //!   of its network.
 //! - `dns`, `http`, `mfs`, `tls` and `websocket` are protocols with a feature of their name.
 //! - [`testing`] checks codecs and drives sessions in memory. [`Random`] has numbers for tests, and

@@ -1,4 +1,4 @@
-//! Watches links, addresses and routes, and prints what changes.
+//! Watches links, addresses, routes and neighbours, and prints what changes.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use clients::net_watch::{Form, Scope, Watch, run};
 use clients::output::arguments;
 use protocol::netlink::Selection;
 
-/// Watches links, addresses and routes, and prints what changes
+/// Watches links, addresses, routes and neighbours, and prints what changes
 #[derive(Parser)]
 #[command(
     name = "net-watch",
@@ -51,6 +51,8 @@ enum Object {
     Address,
     /// Routes of all tables
     Route,
+    /// Addresses of hardware of other machines
+    Neigh,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         links: has(Object::Link),
         addresses: has(Object::Address),
         routes: has(Object::Route),
+        neighbours: has(Object::Neigh),
     };
     let scope = match (cli.once, cli.present) {
         (true, _) => Scope::State,

@@ -1,10 +1,10 @@
-//! What is printed of a link, an address and a route.
+//! What is printed of a link, an address, a route and a neighbour.
 
 use std::net::IpAddr;
 
 use protocol::netlink::{
-    Address, FAMILY_IPV4, Lifetimes, Link, LinkFlags, Metric, Network, NextHop, Presence, Route,
-    RouteFlags, Scope, Table,
+    Address, FAMILY_IPV4, Lifetimes, Link, LinkFlags, Metric, Neighbour, NeighbourFlags,
+    NeighbourState, Network, NextHop, Presence, Route, RouteFlags, Scope, Table,
 };
 
 use super::names;
@@ -213,6 +213,35 @@ fn address_times(sheet: &mut Sheet, lifetimes: Lifetimes) {
 
 fn family_of(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "inet" } else { "inet6" }
+}
+
+/// Returns the line of a neighbour.
+pub(super) fn neighbour(
+    neighbour: &Neighbour<'_>,
+    network: &Network,
+    form: Form,
+    presence: Presence,
+) -> Vec<u8> {
+    let mut sheet = begin(form, presence);
+    sheet.field("dst", &*neighbour.address.to_string(), "", " ");
+    sheet.field("dev", &*names::link(neighbour.index, network), "dev ", " ");
+    if let Some(bytes) = neighbour.hardware_address {
+        let hardware = network.link(neighbour.index).map_or(0, |link| link.hardware);
+        sheet.field("lladdr", &*names::hardware_address(bytes, hardware), "lladdr ", "");
+    }
+    for (flag, name) in NeighbourFlags::NAMES {
+        if neighbour.flags.contains(flag) {
+            sheet.field(name, Value::Null, &format!(" {name}"), "");
+        }
+    }
+    let set = NeighbourState::NAMES.iter().filter(|(state, _)| neighbour.state.contains(*state));
+    if neighbour.state != NeighbourState::default() {
+        sheet.names("state", set.map(|(_, name)| *name), " ", "");
+    }
+    if let Some(protocol) = neighbour.protocol.filter(|it| *it != 0) {
+        sheet.field("protocol", &*names::protocol(protocol), " proto ", " ");
+    }
+    sheet.end()
 }
 
 /// Returns the line of a route.

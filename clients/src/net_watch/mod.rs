@@ -1,4 +1,4 @@
-//! Watches links, addresses and routes, and prints what changes.
+//! Watches links, addresses, routes and neighbours, and prints what changes.
 
 mod lines;
 mod names;
@@ -7,7 +7,7 @@ mod sheet;
 use std::error::Error;
 use std::time::Duration;
 
-use protocol::netlink::{Change, Event, Network, Presence, Selection};
+use protocol::netlink::{Change, Event, NeighbourState, Network, Presence, Selection};
 use reactor::{BackendKind, LoopCx, LoopLimits, NetworkOptions, Reactor, Reason};
 
 use crate::output::{complain, print};
@@ -31,7 +31,7 @@ pub enum Scope {
 /// What is watched, and how it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// Links, addresses, routes.
+    /// Links, addresses, routes, neighbours.
     pub selection: Selection,
     /// The state, or changes.
     pub scope: Scope,
@@ -93,6 +93,10 @@ fn take(event: Event<'_>, network: &Network, cx: &mut LoopCx<'_, App>) -> Result
             let (route, presence) = told(&change);
             print(&lines::route(route, network, form, presence))
         }
+        Event::Neighbour(change) if selection.neighbours && cx.app.is_begun => {
+            let (neighbour, presence) = told(&change);
+            print(&lines::neighbour(neighbour, network, form, presence))
+        }
         Event::Complete if !cx.app.is_begun => {
             cx.app.is_begun = true;
             if scope != Scope::Changes {
@@ -142,6 +146,12 @@ fn print_state(network: &Network, watch: &Watch) -> Result<(), Failure> {
     }
     if selection.routes {
         let lines = network.routes().map(|it| lines::route(&it, network, form, Presence::Here));
+        lines.for_each(|line| text.extend(line));
+    }
+    if selection.neighbours {
+        // `ip` prints those without an address of hardware in changes alone.
+        let shown = network.neighbours().filter(|it| it.state != NeighbourState::NO_ARP);
+        let lines = shown.map(|it| lines::neighbour(&it, network, form, Presence::Here));
         lines.for_each(|line| text.extend(line));
     }
     print(&text)

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use super::{Address, Link, Presence, Route};
+use super::{Address, Link, Neighbour, Presence, Route};
 
-/// What happened to one link, address or route.
+/// What happened to one link, address, route or neighbour.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<T> {
     /// It is there: it is new, or was there when the follower began.
@@ -47,6 +47,8 @@ pub enum Event<'a> {
     Address(Change<Address<'a>>),
     /// A route has changed.
     Route(Change<Route<'a>>),
+    /// A neighbour has changed.
+    Neighbour(Change<Neighbour<'a>>),
     /// What a link takes part in has changed: a message of another family than that of links, such as one
     /// about the port of a bridge (`AF_BRIDGE`). It is passed on, and no part of the state.
     Part(Link<'a>, Presence),

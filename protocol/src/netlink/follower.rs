@@ -25,7 +25,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Limits of a [`Follower`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowLimits {
-    /// How many bytes the known state may take. A route takes about 250, a link about 400.
+    /// How many bytes the known state may take. A route takes about 250, a link about 400, a
+    /// neighbour about 180.
     pub size_max: usize,
     /// How many removals during one dump are remembered. With more, the dump is repeated.
     pub removals_max: usize,
@@ -61,7 +62,10 @@ impl fmt::Display for FollowError {
                 write!(f, "the kernel does not tell its {}: error {number}", topic.name())
             }
             Self::TooMuch(size_max) => {
-                write!(f, "the links, addresses and routes take more than {size_max} bytes")
+                write!(
+                    f,
+                    "the links, addresses, routes and neighbours take more than {size_max} bytes"
+                )
             }
         }
     }
@@ -126,7 +130,7 @@ pub struct Follower {
     /// The port of the socket, which answers name.
     port: u32,
     network: Network,
-    topics: [State; 3],
+    topics: [State; Topic::ALL.len()],
     dump: Option<Dump>,
     sequence: u32,
     /// No request is made before this time.

@@ -34,6 +34,12 @@ impl MessageKind {
     pub const DELETE_ROUTE: Self = Self(25);
     /// Asks for routes (`RTM_GETROUTE`).
     pub const GET_ROUTE: Self = Self(26);
+    /// A neighbour is there, or has changed (`RTM_NEWNEIGH`).
+    pub const NEW_NEIGHBOUR: Self = Self(28);
+    /// A neighbour was removed (`RTM_DELNEIGH`).
+    pub const DELETE_NEIGHBOUR: Self = Self(29);
+    /// Asks for neighbours (`RTM_GETNEIGH`).
+    pub const GET_NEIGHBOUR: Self = Self(30);
 }
 
 /// The flags of a message (`nlmsg_flags`).

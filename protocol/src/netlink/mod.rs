@@ -1,8 +1,8 @@
-//! The network of this machine as the kernel tells it: messages of routing netlink about links, addresses
-//! and routes (`netlink(7)`, `rtnetlink(7)`).
+//! The network of this machine as the kernel tells it: messages of routing netlink about links,
+//! addresses, routes and neighbours (`netlink(7)`, `rtnetlink(7)`).
 //!
-//! [`Messages`] separates a datagram into messages, and [`Link`], [`Address`] and [`Route`] are validated
-//! views of what such a message is about: all lengths are checked once, and nothing is copied. Numbers are
+//! [`Messages`] separates a datagram into messages, and [`Link`], [`Address`], [`Route`] and [`Neighbour`] are
+//! validated views of what such a message is about: all lengths are checked once, and nothing is copied. Numbers are
 //! in the byte order of this machine, as the kernel has them.
 //!
 //! A [`Follower`] keeps up with the kernel: it asks for everything, then reads changes, and asks again
@@ -28,6 +28,7 @@ mod event;
 mod follower;
 mod link;
 mod message;
+mod neighbour;
 mod network;
 mod plan;
 mod request;
@@ -40,6 +41,7 @@ pub use event::{Change, Event};
 pub use follower::{FollowError, FollowLimits, Follower, Next};
 pub use link::{Link, LinkFlags, OperationalState};
 pub use message::{Flags, MESSAGE_HEADER_SIZE, Message, MessageKind, Messages};
+pub use neighbour::{Neighbour, NeighbourFlags, NeighbourState};
 pub use network::Network;
 pub use plan::{Presence, Selection, Topic};
 pub use request::Request;

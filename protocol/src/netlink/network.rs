@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
 
-use super::{Address, Link, Route, Topic};
+use super::{Address, Link, Neighbour, Route, Topic};
 
 /// What an entry takes besides its bytes, about: its place in the map and two allocations.
 const OVERHEAD: usize = 80;
 
-/// The links, addresses and routes that a [`Follower`](super::Follower) knows.
+/// The links, addresses, routes and neighbours that a [`Follower`](super::Follower) knows.
 #[derive(Debug, Default)]
 pub struct Network {
     entries: BTreeMap<Box<[u8]>, Entry>,
@@ -17,7 +17,7 @@ pub struct Network {
     is_complete: bool,
 }
 
-/// A link, an address or a route.
+/// A link, an address, a route or a neighbour.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// What the last message said, which was checked.
@@ -56,6 +56,11 @@ impl Network {
     /// Returns the routes, by family, table and destination.
     pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
         self.bodies(Topic::Routes).filter_map(|body| Route::parse(body).ok().flatten())
+    }
+
+    /// Returns the neighbours, by the number of their link.
+    pub fn neighbours(&self) -> impl Iterator<Item = Neighbour<'_>> {
+        self.bodies(Topic::Neighbours).filter_map(|body| Neighbour::parse(body).ok().flatten())
     }
 
     /// Returns whether everything is known: the first dump has ended, and no message was lost since the
@@ -144,6 +149,14 @@ pub(super) fn address_key(address: &Address<'_>) -> Vec<u8> {
         key.push(address.prefix_length);
         push_ip(&mut key, address.peer);
     }
+    key
+}
+
+/// Returns what tells a neighbour from all others.
+pub(super) fn neighbour_key(neighbour: &Neighbour<'_>) -> Vec<u8> {
+    let mut key = vec![Topic::Neighbours as u8];
+    key.extend(neighbour.index.to_be_bytes());
+    push_ip(&mut key, Some(neighbour.address));
     key
 }
 

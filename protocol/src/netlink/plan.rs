@@ -11,12 +11,14 @@ pub enum Topic {
     Addresses,
     /// Where packets go.
     Routes,
+    /// The addresses of hardware of other machines.
+    Neighbours,
 }
 
 impl Topic {
     /// All of them, in the order in which they are asked for: what is mentioned comes before what mentions
     /// it.
-    pub const ALL: [Self; 3] = [Self::Links, Self::Addresses, Self::Routes];
+    pub const ALL: [Self; 4] = [Self::Links, Self::Addresses, Self::Routes, Self::Neighbours];
 
     /// Returns the request for everything about it.
     pub(super) const fn request(self) -> MessageKind {
@@ -24,6 +26,7 @@ impl Topic {
             Self::Links => MessageKind::GET_LINK,
             Self::Addresses => MessageKind::GET_ADDRESS,
             Self::Routes => MessageKind::GET_ROUTE,
+            Self::Neighbours => MessageKind::GET_NEIGHBOUR,
         }
     }
 
@@ -34,6 +37,7 @@ impl Topic {
             Self::Links => 1,
             Self::Addresses => 1 << 4 | 1 << 8,
             Self::Routes => 1 << 6 | 1 << 10,
+            Self::Neighbours => 1 << 2,
         }
     }
 
@@ -43,7 +47,13 @@ impl Topic {
             Self::Links => &[Self::Links as u8],
             Self::Addresses => &[Self::Addresses as u8],
             Self::Routes => &[Self::Routes as u8],
+            Self::Neighbours => &[Self::Neighbours as u8],
         }
+    }
+
+    /// Returns whether a change of it may end routes, which the kernel does not tell.
+    pub(super) const fn may_end_routes(self) -> bool {
+        matches!(self, Self::Links | Self::Addresses)
     }
 
     /// Returns its name, in the plural.
@@ -52,6 +62,7 @@ impl Topic {
             Self::Links => "links",
             Self::Addresses => "addresses",
             Self::Routes => "routes",
+            Self::Neighbours => "neighbours",
         }
     }
 }
@@ -74,6 +85,8 @@ pub(super) const fn subject(kind: MessageKind) -> Option<(Topic, Presence)> {
         MessageKind::DELETE_ADDRESS => (Topic::Addresses, Presence::Gone),
         MessageKind::NEW_ROUTE => (Topic::Routes, Presence::Here),
         MessageKind::DELETE_ROUTE => (Topic::Routes, Presence::Gone),
+        MessageKind::NEW_NEIGHBOUR => (Topic::Neighbours, Presence::Here),
+        MessageKind::DELETE_NEIGHBOUR => (Topic::Neighbours, Presence::Gone),
         _ => return None,
     })
 }
@@ -87,13 +100,16 @@ pub struct Selection {
     pub addresses: bool,
     /// Routes, of all tables.
     pub routes: bool,
+    /// Neighbours.
+    pub neighbours: bool,
 }
 
 impl Selection {
     /// Everything.
-    pub const ALL: Self = Self { links: true, addresses: true, routes: true };
+    pub const ALL: Self = Self { links: true, addresses: true, routes: true, neighbours: true };
     /// Nothing, to add to.
-    pub const NONE: Self = Self { links: false, addresses: false, routes: false };
+    pub const NONE: Self =
+        Self { links: false, addresses: false, routes: false, neighbours: false };
 
     /// Returns whether a topic is selected.
     pub const fn has(self, topic: Topic) -> bool {
@@ -101,6 +117,7 @@ impl Selection {
             Topic::Links => self.links,
             Topic::Addresses => self.addresses,
             Topic::Routes => self.routes,
+            Topic::Neighbours => self.neighbours,
         }
     }
 
@@ -108,7 +125,7 @@ impl Selection {
     /// routes, these include those of links and addresses: the kernel does not tell that a route has ended
     /// with its link or its source address.
     pub fn groups(self) -> u32 {
-        let is_needed = |topic: &Topic| self.has(*topic) || self.routes;
+        let is_needed = |topic: &Topic| self.has(*topic) || self.routes && topic.may_end_routes();
         Topic::ALL.iter().filter(|it| is_needed(it)).fold(0, |all, it| all | it.groups())
     }
 }

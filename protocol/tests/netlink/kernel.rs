@@ -58,7 +58,20 @@ pub(crate) fn route(third: u8, metric: u32, output: u32) -> Vec<u8> {
     body
 }
 
-/// A link, an address or a route of the model: its topic and its number.
+/// Returns what a message says about a neighbour.
+pub(crate) fn neighbour(last: u8, state: u16) -> Vec<u8> {
+    let mut body = vec![2, 0, 0, 0];
+    body.extend(1_u32.to_ne_bytes());
+    body.extend(state.to_ne_bytes());
+    body.extend([0x80, 1]);
+    attribute(&mut body, 1, &[10, 0, 0, last]);
+    attribute(&mut body, 2, &[2, 0, 0, 0, 0, last]);
+    // Times, which are not kept apart.
+    attribute(&mut body, 3, &[9; 16]);
+    body
+}
+
+/// A link, an address, a route or a neighbour of the model: its topic and its number.
 pub(crate) type Key = (u8, u32);
 
 /// A kernel with one socket.
@@ -101,14 +114,15 @@ impl Kernel {
 
     /// Makes one change.
     pub(crate) fn change(&mut self) {
-        let topic = self.random.below(3) as u8;
+        let topic = self.random.below(4) as u8;
         let number = 1 + self.random.below(12) as u32;
         let value = self.random.below(3) as u32;
         let new = 16 + 4 * u16::from(topic);
         let body = match topic {
             0 => link(number, 1400 + value),
             1 => address(number / 4, number as u8, ["a", "b", "c"][value as usize]),
-            _ => route(number as u8, 0, 1),
+            2 => route(number as u8, 0, 1),
+            _ => neighbour(number as u8, 1 << value),
         };
         if self.random.below(3) == 0 {
             if let Some(body) = self.state.remove(&(topic, number)) {
@@ -141,6 +155,7 @@ impl Kernel {
             MessageKind::GET_LINK => 0,
             MessageKind::GET_ADDRESS => 1,
             MessageKind::GET_ROUTE => 2,
+            MessageKind::GET_NEIGHBOUR => 3,
             other => panic!("{other:?}"),
         };
         assert!(self.dump.is_none(), "a socket has one dump at a time");

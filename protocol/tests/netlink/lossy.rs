@@ -29,6 +29,9 @@ impl Told {
                 let third = it.destination.map_or(0, third_of);
                 ((2, third), format!("{:?} {:?}", it.output, it.metric))
             }),
+            Event::Neighbour(change) => {
+                self.note(change, |it| ((3, last_of(it.address)), format!("{:?}", it.state)))
+            }
             Event::Complete => {
                 assert!(network.is_complete());
                 self.completions += 1;
@@ -112,7 +115,7 @@ fn a_follower_ends_in_the_state_of_a_kernel_that_loses_messages() {
             for _ in 0..kernel.random.below(4) {
                 kernel.change();
             }
-            let count = kernel.random.below(6) as usize;
+            let count = kernel.random.below(8) as usize;
             drive(&mut follower, &mut kernel, &mut told, now, count);
             now += Duration::from_millis(kernel.random.below(40));
         }
@@ -137,7 +140,8 @@ fn states(network: &Network) -> Vec<String> {
     let links = network.links().map(|it| format!("{} {:?}", it.index, it.mtu));
     let addresses = network.addresses().map(|it| format!("{} {:?}", it.local, it.label));
     let routes = network.routes().map(|it| format!("{:?}", it.destination));
-    let mut all: Vec<_> = links.chain(addresses).chain(routes).collect();
+    let neighbours = network.neighbours().map(|it| format!("{} {:?}", it.address, it.state));
+    let mut all: Vec<_> = links.chain(addresses).chain(routes).chain(neighbours).collect();
     all.sort();
     all
 }
@@ -145,7 +149,7 @@ fn states(network: &Network) -> Vec<String> {
 /// Returns the state of the kernel in the same form, read by a follower that loses nothing.
 fn states_of(kernel: &Kernel) -> Vec<String> {
     let mut network = Follower::new(Selection::ALL, FollowLimits::DEFAULT, PORT);
-    for topic in 0..3_u8 {
+    for topic in 0..4_u8 {
         let Next::Send(_) = network.next(Instant::now()) else { panic!("it asks") };
         let sequence = u32::from(topic) + 1;
         let kind = 16 + 4 * u16::from(topic);
@@ -175,7 +179,7 @@ fn a_state_that_is_too_large_is_an_error() {
             break;
         }
     }
-    let text = "the links, addresses and routes take more than 1000 bytes";
+    let text = "the links, addresses, routes and neighbours take more than 1000 bytes";
     assert_eq!(result.expect_err("it is too large").to_string(), text);
 }
 

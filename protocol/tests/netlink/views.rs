@@ -5,10 +5,10 @@ use std::time::Instant;
 use proptest::prelude::*;
 use protocol::netlink::{
     Address, AddressFlags, Fault, FollowLimits, Follower, Link, LinkFlags, MessageError, Messages,
-    OperationalState, Route, Selection,
+    Neighbour, NeighbourFlags, NeighbourState, OperationalState, Route, Selection,
 };
 
-use crate::kernel::{PORT, address, attribute, link, message, route};
+use crate::kernel::{PORT, address, attribute, link, message, neighbour, route};
 
 /// A link with everything that a view has.
 fn whole_link() -> Vec<u8> {
@@ -204,6 +204,9 @@ fn read_all(bytes: &[u8]) {
         let _ =
             (route.hops().count(), route.metrics().map(|it| u64::from(it.value())).sum::<u64>());
     }
+    if let Ok(Some(neighbour)) = Neighbour::parse(bytes) {
+        assert_eq!(neighbour, neighbour.clone());
+    }
     let mut follower = Follower::new(Selection::ALL, FollowLimits::DEFAULT, PORT);
     let now = Instant::now();
     for _ in 0..3 {
@@ -213,6 +216,22 @@ fn read_all(bytes: &[u8]) {
             follower.sweep(1, &mut |_, _| {});
         }
     }
+}
+
+#[test]
+fn a_view_of_a_neighbour_has_what_its_message_says() {
+    let body = neighbour(7, 0x04);
+    let view = Neighbour::parse(&body).expect("it is right").expect("it is of IPv4");
+    assert_eq!((view.index, view.address.to_string()), (1, "10.0.0.7".to_owned()));
+    assert_eq!(view.hardware_address, Some(&[2, 0, 0, 0, 0, 7][..]));
+    assert_eq!((view.state, view.flags), (NeighbourState::STALE, NeighbourFlags::ROUTER));
+    assert_eq!(view.protocol, None);
+    // An entry of a bridge is another thing.
+    let mut of_bridge = body.clone();
+    of_bridge[0] = 7;
+    assert_eq!(Neighbour::parse(&of_bridge), Ok(None));
+    assert!(Neighbour::parse(&body[..11]).is_err());
+    assert!(Neighbour::parse(&body[..12]).is_err(), "it has no address");
 }
 
 proptest! {
@@ -229,10 +248,11 @@ proptest! {
             message(16, 2, 1, PORT, &whole_link()),
             message(20, 0, 0, 0, &address(1, 2, "a")),
             message(24, 2, 1, PORT, &whole_route()),
+            message(28, 0, 0, 0, &neighbour(1, 2)),
             message(3, 2, 1, PORT, &[0; 4]),
         ]
         .concat();
-        for start in [whole_link(), address(1, 2, "a"), whole_route(), datagram] {
+        for start in [whole_link(), address(1, 2, "a"), whole_route(), neighbour(1, 2), datagram] {
             let mut bytes = start;
             for (at, byte) in &changes {
                 let place = at.index(bytes.len());

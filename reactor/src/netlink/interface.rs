@@ -81,7 +81,7 @@ impl<A: 'static, P> Cx<'_, A, P> {
         name: &str,
         mut call: impl FnMut(InterfaceEvent<'_>, &mut LoopCx<'_, A>) + 'static,
     ) -> io::Result<Token> {
-        let selection = Selection { links: true, addresses: true, routes: false };
+        let selection = Selection { links: true, addresses: true, ..Selection::NONE };
         let options = NetworkOptions { selection, ..NetworkOptions::default() };
         let mut interface = Interface::new(name);
         self.watch_network(&options, move |event, network, cx| {
@@ -114,6 +114,7 @@ impl Interface {
         match event {
             Event::Link(Change::Repeated(_) | Change::Unannounced(_))
             | Event::Route(_)
+            | Event::Neighbour(_)
             | Event::Part(..)
             | Event::Overrun => {}
             Event::Link(change) => {

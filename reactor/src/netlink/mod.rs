@@ -1,4 +1,4 @@
-//! The links, addresses and routes of this machine, as a source of the loop.
+//! The links, addresses, routes and neighbours of this machine, as a source of the loop.
 
 mod interface;
 mod socket;

@@ -20,7 +20,7 @@ const ENTRIES_PER_CALL: usize = 1024;
 /// What a program wants to know of the network, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
-    /// Which of links, addresses and routes are followed. All, by default.
+    /// Which of links, addresses, routes and neighbours are followed. All, by default.
     pub selection: Selection,
     /// The size of the receive buffer in bytes (`SO_RCVBUF`, `socket(7)`), in which messages wait to be
     /// read. It counts some hundred bytes for each message besides its own, allows `net.core.rmem_max` at
@@ -33,7 +33,7 @@ pub struct NetworkOptions {
 }
 
 impl<A: 'static, P> Cx<'_, A, P> {
-    /// Follows the links, addresses and routes of the network namespace of this thread (`rtnetlink(7)`):
+    /// Follows the links, addresses, routes and neighbours of the network namespace of this thread (`rtnetlink(7)`):
     /// calls `call` for each that there is, then with [`Event::Complete`], and then for each change. No
     /// privilege is needed. Closing the token ends it.
     ///
@@ -125,7 +125,9 @@ impl<F> NetworkWatch<F> {
                         self.reopen(cx)?;
                     }
                     Err(FollowError::TooMuch(_)) => {
-                        cx.end(Reason::Limit("size of the known links, addresses and routes"));
+                        cx.end(Reason::Limit(
+                            "size of the known links, addresses, routes and neighbours",
+                        ));
                     }
                     Err(error) => cx.end(Reason::Refused(Box::new(error))),
                     Ok(()) => {}

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::socket::set_option;
 use super::{check, transfer};
 
-/// Opens a socket for messages about links, addresses and routes, non-blocking and closed on exec
+/// Opens a socket for messages about links, addresses, routes and neighbours, non-blocking and closed on exec
 /// (`NETLINK_ROUTE`).
 pub(crate) fn netlink_socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;

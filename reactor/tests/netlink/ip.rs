@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
 
-use protocol::netlink::{Address, Link, LinkFlags, Network, Route};
+use protocol::netlink::{Address, Link, LinkFlags, Neighbour, NeighbourState, Network, Route};
 use serde_json::Value;
 
-/// A line for each link, address and route.
+/// A line for each link, address, route and neighbour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lines {
     pub(crate) links: BTreeSet<String>,
     pub(crate) addresses: BTreeSet<String>,
     pub(crate) routes: BTreeSet<String>,
+    pub(crate) neighbours: BTreeSet<String>,
 }
 
 impl Lines {
@@ -21,12 +22,17 @@ impl Lines {
             links: network.links().map(|it| link_line(&it)).collect(),
             addresses: network.addresses().map(|it| address_line(&it)).collect(),
             routes: network.routes().map(|it| route_line(&it)).collect(),
+            neighbours: network
+                .neighbours()
+                .filter(is_shown)
+                .map(|it| neighbour_line(&it))
+                .collect(),
         }
     }
 
-    /// Returns the links, the addresses and the routes, or some of these.
-    pub(crate) fn only(&self, has: [bool; 3]) -> BTreeSet<String> {
-        let all = [&self.links, &self.addresses, &self.routes];
+    /// Returns the links, the addresses, the routes and the neighbours, or some of these.
+    pub(crate) fn only(&self, has: [bool; 4]) -> BTreeSet<String> {
+        let all = [&self.links, &self.addresses, &self.routes, &self.neighbours];
         let chosen = all.into_iter().zip(has).filter(|(_, has)| *has);
         chosen.flat_map(|(lines, _)| lines).cloned().collect()
     }
@@ -70,7 +76,30 @@ pub(crate) fn state() -> Lines {
             lines.routes.insert(their_route(&route, &index_of));
         }
     }
+    for neighbour in read(&["-j", "neigh"]) {
+        let state = neighbour["state"][0].as_str().unwrap_or("-");
+        lines.neighbours.insert(format!(
+            "neighbour {} {} {} {state}",
+            index_of(&neighbour["dev"]),
+            text(&neighbour["dst"]),
+            text(&neighbour["lladdr"])
+        ));
+    }
     lines
+}
+
+/// Returns whether `ip` shows a neighbour: one that needs no address of hardware is not shown.
+pub(crate) fn is_shown(neighbour: &Neighbour<'_>) -> bool {
+    neighbour.state != NeighbourState::NO_ARP
+}
+
+pub(crate) fn neighbour_line(neighbour: &Neighbour<'_>) -> String {
+    let bytes = neighbour.hardware_address.unwrap_or_default();
+    let bytes: Vec<String> = bytes.iter().map(|it| format!("{it:02x}")).collect();
+    let bytes = if bytes.is_empty() { "-".to_owned() } else { bytes.join(":") };
+    let mut names = NeighbourState::NAMES.iter();
+    let state = names.find(|(state, _)| *state == neighbour.state).map_or("-", |(_, name)| *name);
+    format!("neighbour {} {} {bytes} {state}", neighbour.index, neighbour.address)
 }
 
 fn their_link(link: &Value) -> String {

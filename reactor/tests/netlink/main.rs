@@ -38,6 +38,10 @@ impl Seen {
             Event::Link(change) => self.tell(change, ip::link_line),
             Event::Address(change) => self.tell(change, ip::address_line),
             Event::Route(change) => self.tell(change, ip::route_line),
+            Event::Neighbour(change) if ip::is_shown(change.subject()) => {
+                self.tell(change, ip::neighbour_line)
+            }
+            Event::Neighbour(_) => {}
             Event::Part(..) => {}
             Event::Overrun => self.overruns += 1,
             Event::Complete => self.completions += 1,
@@ -81,6 +85,7 @@ impl Seen {
 fn identity(line: &str) -> String {
     match line.split(' ').next() {
         Some("link") => line.split(' ').take(2).collect(),
+        Some("neighbour") => line.split(' ').take(3).collect(),
         _ => line.replace("down true", "down false"),
     }
 }
@@ -94,7 +99,7 @@ fn follow(reactor: &mut Reactor<Seen>, options: &NetworkOptions) {
 }
 
 /// Turns the loop until the state that events tell is the one that `ip` tells, of what `has` selects.
-fn turn_until_equal(reactor: &mut Reactor<Seen>, after: &str, has: [bool; 3]) -> usize {
+fn turn_until_equal(reactor: &mut Reactor<Seen>, after: &str, has: [bool; 4]) -> usize {
     let start = Instant::now();
     loop {
         reactor.run_for(Duration::from_millis(20)).expect("it turns");
@@ -125,6 +130,9 @@ fn many_changes() -> String {
         text += &format!("link add v{i} group {group} type veth peer name w{i}\n");
         text += &format!("addr add 10.{a}.{b}.1/24 dev v{i}\naddr add 10.{a}.{b}.2/24 dev w{i}\n");
         text += &format!("link set v{i} up\n");
+        // Those of a link end when it is switched off, so this one comes last.
+        text +=
+            &format!("neigh add 10.{a}.{b}.9 lladdr 02:00:00:00:00:09 dev v{i} nud permanent\n");
         match i % 5 {
             1 => text += &format!("link set w{i} up\n"),
             2 => text += &format!("addr del 10.{a}.{b}.2/24 dev w{i}\n"),
@@ -158,7 +166,7 @@ fn the_final_state_is_that_of_the_kernel_though_messages_are_lost() {
         turn_until(&mut reactor, |it| it.app.is_complete);
         let mut changes = Command::new("ip").arg("-batch").arg(&batch).spawn().expect("it runs");
         turn_until(&mut reactor, |_| changes.try_wait().expect("it is a child").is_some());
-        let count = turn_until_equal(&mut reactor, "many changes", [true; 3]);
+        let count = turn_until_equal(&mut reactor, "many changes", [true; 4]);
         assert!(count > 3000, "{count}");
         assert!(reactor.app.overruns > 0, "nothing was lost on {kind}");
         assert_eq!(reactor.app.completions, reactor.app.overruns + 1);
@@ -196,6 +204,10 @@ fn changes_are_reported_as_they_are() {
             "route add 10.8.0.0/16 nexthop via 10.1.0.2 nexthop via 10.1.0.3 weight 3",
             "route add blackhole 10.7.0.0/16 table 77 metric 5",
             "route add default via 10.1.0.2 mtu 1400",
+            "neigh add 10.1.0.77 lladdr 02:00:00:00:00:77 dev v1 nud permanent",
+            "neigh replace 10.1.0.77 lladdr 02:00:00:00:00:78 dev v1 nud stale",
+            "neigh add fd00::77 lladdr 02:00:00:00:00:79 dev v1 nud permanent",
+            "neigh del fd00::77 dev v1",
             "-6 route add fd01::/64 via fd00::2",
             "-6 route append fd01::/64 via fd00::3",
             "-6 route append fd01::/64 via fd00::4",
@@ -215,8 +227,8 @@ fn changes_are_reported_as_they_are() {
         ];
         for step in steps {
             run(step);
-            turn_until_equal(&mut reactor, step, [true; 3]);
-            assert_eq!(reactor.app.told(), reactor.app.now.only([true; 3]), "after {step}");
+            turn_until_equal(&mut reactor, step, [true; 4]);
+            assert_eq!(reactor.app.told(), reactor.app.now.only([true; 4]), "after {step}");
         }
         // Nothing was lost.
         assert_eq!((reactor.app.overruns, reactor.app.completions), (0, 1));
@@ -229,9 +241,9 @@ fn what_is_selected_is_followed_alone() {
         return;
     }
     for (selection, lines) in [
-        (Selection { links: true, ..Selection::NONE }, [true, false, false]),
-        (Selection { addresses: true, ..Selection::NONE }, [false, true, false]),
-        (Selection { routes: true, ..Selection::NONE }, [false, false, true]),
+        (Selection { links: true, ..Selection::NONE }, [true, false, false, false]),
+        (Selection { addresses: true, ..Selection::NONE }, [false, true, false, false]),
+        (Selection { routes: true, ..Selection::NONE }, [false, false, true, false]),
     ] {
         let mut reactor = Reactor::new(Seen::default()).expect("the reactor opens");
         follow(&mut reactor, &NetworkOptions { selection, ..NetworkOptions::default() });
@@ -253,7 +265,7 @@ fn a_limit_of_the_state_ends_the_source() {
     options.limits.size_max = 100;
     follow(&mut reactor, &options);
     turn_until(&mut reactor, |it| !it.app.ends.is_empty());
-    let text = "limit reached: size of the known links, addresses and routes";
+    let text = "limit reached: size of the known links, addresses, routes and neighbours";
     assert_eq!(reactor.app.ends, [text]);
 }
 

@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use super::super::event::{Change, Event};
 use super::super::message::{Flags, Message};
-use super::super::network::{Entry, Network, address_key, link_key, route_key};
+use super::super::network::{Entry, Network, address_key, link_key, neighbour_key, route_key};
 use super::super::plan::{Presence, Topic};
-use super::super::{Address, FAMILY_ANY, Link, LinkFlags, MessageError, Route, RouteFlags};
+use super::super::{
+    Address, FAMILY_ANY, Link, LinkFlags, MessageError, Neighbour, NeighbourFlags, Route,
+    RouteFlags,
+};
 use super::{FollowError, Follower};
 
 /// What a message is about.
@@ -17,8 +20,8 @@ struct Subject {
     place_size: usize,
 }
 
-/// Returns what a message is about, or `None` if it is not followed: another family, or a route that was made
-/// from another one.
+/// Returns what a message is about, or `None` if it is not followed: another family, a route that was made
+/// from another one, or a neighbour in whose place this machine answers.
 fn subject_of(topic: Topic, body: &[u8]) -> Result<Option<Subject>, MessageError> {
     let key = match topic {
         Topic::Links => {
@@ -27,6 +30,9 @@ fn subject_of(topic: Topic, body: &[u8]) -> Result<Option<Subject>, MessageError
             (link.family == FAMILY_ANY).then(|| link_key(link.index).to_vec())
         }
         Topic::Addresses => Address::parse(body)?.map(|it| address_key(&it)),
+        Topic::Neighbours => Neighbour::parse(body)?
+            .filter(|it| !it.flags.contains(NeighbourFlags::PROXY))
+            .map(|it| neighbour_key(&it)),
         Topic::Routes => {
             let route = Route::parse(body)?.filter(|it| !it.flags.contains(RouteFlags::CLONED));
             let Some((key, place_size)) = route.map(|it| route_key(&it)) else { return Ok(None) };
@@ -40,7 +46,7 @@ fn subject_of(topic: Topic, body: &[u8]) -> Result<Option<Subject>, MessageError
 fn stored(topic: Topic, body: &[u8]) -> Box<[u8]> {
     match topic {
         Topic::Links => Link::essential(body),
-        Topic::Addresses | Topic::Routes => body.into(),
+        Topic::Addresses | Topic::Routes | Topic::Neighbours => body.into(),
     }
 }
 
@@ -68,6 +74,10 @@ fn event_of<'a>(topic: Topic, before: Option<&'a [u8]>, now: &'a [u8]) -> Option
             let before = before.and_then(|it| Route::parse(it).ok().flatten());
             Event::Route(change(before, Route::parse(now).ok().flatten()?))
         }
+        Topic::Neighbours => {
+            let before = before.and_then(|it| Neighbour::parse(it).ok().flatten());
+            Event::Neighbour(change(before, Neighbour::parse(now).ok().flatten()?))
+        }
     })
 }
 
@@ -82,6 +92,9 @@ fn end_of(topic: Topic, last: &[u8], is_known: bool) -> Option<Event<'_>> {
         Topic::Links => Event::Link(end(Link::parse(last).ok()?, is_known)),
         Topic::Addresses => Event::Address(end(Address::parse(last).ok().flatten()?, is_known)),
         Topic::Routes => Event::Route(end(Route::parse(last).ok().flatten()?, is_known)),
+        Topic::Neighbours => {
+            Event::Neighbour(end(Neighbour::parse(last).ok().flatten()?, is_known))
+        }
     })
 }
 
@@ -119,6 +132,7 @@ impl Follower {
                     Event::Link(Change::Repeated(_))
                         | Event::Address(Change::Repeated(_))
                         | Event::Route(Change::Repeated(_))
+                        | Event::Neighbour(Change::Repeated(_))
                 )
             )
         });
@@ -216,7 +230,7 @@ impl Follower {
             self.doubt_routes(now);
         }
         self.remove(topic, key, Some(body), call);
-        if topic != Topic::Routes {
+        if topic.may_end_routes() {
             self.doubt_routes(now);
         }
     }
