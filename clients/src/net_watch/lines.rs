@@ -227,19 +227,19 @@ pub(super) fn neighbour(
     sheet.field("dev", &*names::link(neighbour.index, network), "dev ", " ");
     if let Some(bytes) = neighbour.hardware_address {
         let hardware = network.link(neighbour.index).map_or(0, |link| link.hardware);
-        sheet.field("lladdr", &*names::hardware_address(bytes, hardware), "lladdr ", "");
+        sheet.field("lladdr", &*names::hardware_address(bytes, hardware), "lladdr ", " ");
     }
     for (flag, name) in NeighbourFlags::NAMES {
         if neighbour.flags.contains(flag) {
-            sheet.field(name, Value::Null, &format!(" {name}"), "");
+            sheet.field(name, Value::Null, &format!("{name} "), "");
         }
     }
     let set = NeighbourState::NAMES.iter().filter(|(state, _)| neighbour.state.contains(*state));
     if neighbour.state != NeighbourState::default() {
-        sheet.names("state", set.map(|(_, name)| *name), " ", "");
+        sheet.names("state", set.map(|(_, name)| *name), "", " ");
     }
     if let Some(protocol) = neighbour.protocol.filter(|it| *it != 0) {
-        sheet.field("protocol", &*names::protocol(protocol), " proto ", " ");
+        sheet.field("protocol", &*names::protocol(protocol), "proto ", " ");
     }
     sheet.end()
 }
