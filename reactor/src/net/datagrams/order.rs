@@ -28,7 +28,7 @@ pub(super) fn by_sender(batch: &Batch, count: usize) -> Order {
         *key = key_of(batch.sender(place));
     }
     let (mut order, mut filled) = ([0; BATCH_MAX], 0);
-    let mut rest = u64::MAX >> (u64::BITS as usize - count.clamp(1, BATCH_MAX));
+    let mut rest = u32::MAX >> (BATCH_MAX - count.clamp(1, BATCH_MAX));
     while rest != 0 {
         let first = rest.trailing_zeros() as usize;
         let mut same = places_of(keys[first], &keys) & rest;
@@ -42,9 +42,21 @@ pub(super) fn by_sender(batch: &Batch, count: usize) -> Order {
     order
 }
 
-/// Returns the set of places that have a key.
-fn places_of(key: u32, keys: &[u32; BATCH_MAX]) -> u64 {
-    keys.iter().rev().fold(0, |set, other| set << 1 | u64::from(*other == key))
+/// The bit of each place in a set of places.
+const BITS: [u32; BATCH_MAX] = {
+    let mut bits = [0; BATCH_MAX];
+    let mut place = 0;
+    while place < BATCH_MAX {
+        bits[place] = 1 << place;
+        place += 1;
+    }
+    bits
+};
+
+/// Returns the set of places that have a key. The compiler compares several at a time, without a branch.
+fn places_of(key: u32, keys: &[u32; BATCH_MAX]) -> u32 {
+    let has = |(other, bit): (&u32, &u32)| if *other == key { *bit } else { 0 };
+    keys.iter().zip(&BITS).map(has).fold(0, |set, bit| set | bit)
 }
 
 /// Returns a number that is the same for datagrams of one sender. If it is that of another sender as

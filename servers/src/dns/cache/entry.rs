@@ -1,7 +1,5 @@
 //! An answer from the cache, as it is sent to a client.
 
-use std::time::Instant;
-
 use protocol::dns::{HEADER_SIZE, Header, Question};
 
 use super::kept::Kept;
@@ -36,9 +34,9 @@ pub(in crate::dns) enum Part {
 }
 
 impl<'a> Entry<'a> {
-    /// Returns the answer to a question whose name has `name_size` bytes.
-    pub(super) fn new(kept: &'a Kept, name_size: usize, now: Instant) -> Self {
-        let age = u32::try_from(kept.age(now)).unwrap_or(u32::MAX);
+    /// Returns the answer to a question whose name has `name_size` bytes. It has this age in seconds.
+    pub(super) fn new(kept: &'a Kept, name_size: usize, age: u64) -> Self {
+        let age = u32::try_from(age).unwrap_or(u32::MAX);
         Self { kept, name_end: HEADER_SIZE + name_size, age }
     }
 

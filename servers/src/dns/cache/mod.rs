@@ -125,8 +125,9 @@ impl Cache {
         let Some((place, age)) = found else { return Found::Missing };
         self.table.touch(place);
         let kept = self.table.get_mut(place);
-        let prefetch = age == Age::Fresh && is_to_prefetch(kept, now);
-        let entry = Entry::new(kept, name.len(), now);
+        let seconds = kept.age(now);
+        let prefetch = age == Age::Fresh && is_to_prefetch(kept, seconds);
+        let entry = Entry::new(kept, name.len(), seconds);
         match age {
             Age::Fresh => Found::Fresh { entry, prefetch },
             Age::Stale => Found::Stale(entry),
@@ -207,10 +208,11 @@ enum Age {
     Stale,
 }
 
-/// Returns whether an answer is to be asked for again before it ends, and notes that this was said.
-fn is_to_prefetch(kept: &mut Kept, now: Instant) -> bool {
+/// Returns whether an answer of this age in seconds is to be asked for again before it ends, and notes that
+/// this was said.
+fn is_to_prefetch(kept: &mut Kept, age: u64) -> bool {
     kept.uses = kept.uses.saturating_add(1);
-    let left = u64::from(kept.ttl).saturating_sub(kept.age(now));
+    let left = u64::from(kept.ttl).saturating_sub(age);
     let is_due = kept.uses > POPULAR && left * PREFETCH_PART <= u64::from(kept.ttl);
     is_due && !std::mem::replace(&mut kept.is_prefetched, true)
 }
