@@ -122,7 +122,7 @@ impl Strategy {
     ) -> io::Result<Option<Coverage>> {
         let time = self.coalesce_for;
         let has_time = left.is_none_or(|left| left > time);
-        if !has_time || !self.coalescing.is_due() {
+        if !has_time || !self.coalescing.is_due(lookout.counters.datagrams_received) {
             return Ok(None);
         }
         lookout.counters.coalesced_waits += 1;

@@ -30,6 +30,7 @@ mod upstream;
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use protocol::Conversation;
 use protocol::Limits;
@@ -60,6 +61,11 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
+/// Under load, several questions coalesce: they are received and answered by one call, and no client has to
+/// wake the server. The loop decides whether that pays.
+const LOOP_LIMITS: LoopLimits =
+    LoopLimits { coalesce_for: Duration::from_micros(5), ..LoopLimits::DEFAULT };
+
 /// Builds the server from its arguments.
 ///
 /// # Errors
@@ -75,7 +81,7 @@ pub fn application(
     let application = Application {
         state,
         limits: LIMITS,
-        loop_limits: LoopLimits::DEFAULT,
+        loop_limits: LOOP_LIMITS,
         // Two for each watch of files.
         descriptors: descriptors + 4,
         own_connections: descriptors,
