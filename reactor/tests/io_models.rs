@@ -8,15 +8,21 @@
 mod program;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use program::{Program, example};
+use reactor::blocking::{IoReport, IoSignals};
+use reactor::sim::Sim;
+use reactor::{Reactor, Readiness};
 use testkit::{Folder, PATIENCE, has_peer, process, wait_until};
 
-const MODELS: [&str; 3] = ["io_blocking", "io_nonblocking", "io_multiplexed"];
+const MODELS: [&str; 4] = ["io_blocking", "io_nonblocking", "io_multiplexed", "io_signal_driven"];
 /// How many messages each of the two connections sends.
 const ROUNDS: usize = 50;
 const MESSAGES: usize = 2 * ROUNDS;
@@ -105,7 +111,8 @@ impl Calls {
 }
 
 /// The calls that are counted, and the one that writes what says when to begin.
-const TRACE: &str = "trace=recvfrom,sendto,poll,ppoll,io_uring_enter,sched_yield,write";
+const TRACE: &str =
+    "trace=recvfrom,sendto,poll,ppoll,rt_sigtimedwait,io_uring_enter,sched_yield,write";
 
 /// Runs a program under strace while its clients send one message at a time, each after `rest`.
 fn count_calls(model: &str, rest: impl Fn(&Program, &str)) -> Calls {
@@ -201,6 +208,73 @@ fn multiplexed_takes_a_wait_a_read_and_a_write_for_a_message() {
         check_transfers(&calls);
         assert_eq!((calls.of("poll"), calls.refused), (MESSAGES + ENDS, 0), "{calls:?}");
     }
+}
+
+#[test]
+fn signal_driven_takes_a_wait_two_reads_and_a_write_for_a_message() {
+    if has_peer("strace") {
+        let calls = count_calls("io_signal_driven", sleep);
+        check_transfers(&calls);
+        // Both connections are tried before the first signal, and their ends are found at once. An end
+        // may signal twice.
+        let spare = 0..=ENDS;
+        let waits = calls.of("rt_sigtimedwait") - MESSAGES - ENDS;
+        assert!(spare.contains(&waits), "{calls:?}");
+        assert_eq!(calls.refused, MESSAGES + 2, "{calls:?}");
+    }
+}
+
+#[test]
+fn signals_that_did_not_fit_into_the_queue_are_made_up_for() {
+    if !has_peer("prlimit") {
+        return;
+    }
+    // There is no room for any signal of a descriptor, so SIGIO comes in its place.
+    let mut command = Command::new("prlimit");
+    let program = example("io_signal_driven");
+    command.arg("--sigpending=0").arg(program.get_program()).arg("127.0.0.1:0");
+    let mut program = Program::spawn(&mut command);
+    let peers = connect(&program);
+    for round in 0..ROUNDS {
+        peers.iter().for_each(|peer| exchange(peer, format!("message {round}").as_bytes()));
+    }
+    peers.iter().for_each(end);
+    assert!(program.wait().success());
+}
+
+#[test]
+fn a_thread_waits_for_signals_of_descriptors() {
+    let signals = IoSignals::new().expect("they can be blocked");
+    let soon = Some(Duration::from_millis(10));
+    assert_eq!(signals.wait(soon).expect("it waits"), None);
+    let file = File::open("/dev/null").expect("it is there");
+    let error = signals.watch(&file).expect_err("it is always ready");
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    // A pipe signals too, and its end.
+    let (reader, mut writer) = io::pipe().expect("pipes can be made");
+    signals.watch(&reader).expect("a pipe can signal");
+    let next = || signals.wait(Some(PATIENCE)).expect("it waits").expect("a signal comes");
+    writer.write_all(b"x").expect("there is room");
+    let report = next();
+    assert!(report.concerns(&reader) && !report.concerns(&writer), "{report:?}");
+    let IoReport::Ready(number, readiness) = report else { panic!("nothing was lost") };
+    assert_eq!(number, reader.as_raw_fd());
+    assert!(readiness.contains(Readiness::READABLE), "{readiness:?}");
+    drop(writer);
+    assert!(next().concerns(&reader));
+    assert!(IoReport::Overflow.concerns(&file));
+}
+
+#[test]
+fn a_simulated_host_has_no_signals_of_descriptors() {
+    let mut sim = Sim::new(1);
+    let host = sim.host("10.0.0.1");
+    sim.start(host, || {
+        let error = IoSignals::new().expect_err("it has none").to_string();
+        assert_eq!(error, "a simulated host has no signals of descriptors");
+        Reactor::new(())
+    })
+    .expect("it runs");
 }
 
 #[test]

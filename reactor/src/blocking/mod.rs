@@ -68,6 +68,7 @@ mod deadline;
 mod driver;
 mod error;
 mod serve;
+mod signals;
 mod socket;
 mod wait;
 
@@ -75,5 +76,6 @@ pub use deadline::Deadline;
 pub use driver::Driver;
 pub use error::Error;
 pub use serve::{Orders, Told};
+pub use signals::{IoReport, IoSignals};
 pub use socket::{Cutter, Socket};
 pub use wait::{Wants, wait};

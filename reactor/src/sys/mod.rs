@@ -18,6 +18,7 @@ mod fork;
 mod inherited;
 mod inotify;
 mod io_calls;
+mod io_signals;
 mod mask;
 mod multicast;
 mod names;
@@ -60,6 +61,7 @@ pub(crate) use io_calls::{
     SLICES_MAX, identity, read, ready_now, send, send_more, sendfile, set_nonblocking,
     wait_for_input, writev,
 };
+pub(crate) use io_signals::{IoSignal, block_io_signals, signal_when_ready, wait_for_io_signal};
 pub(crate) use mask::with_signals_blocked;
 pub(crate) use multicast::{interface_index, join_group, set_multicast_interface};
 pub(crate) use names::{Entry, LookupFailure, Question, c_text, getaddrinfo, lookup_message};
