@@ -19,15 +19,27 @@ use std::time::Duration;
 use program::{Program, example};
 use reactor::blocking::{IoReport, IoSignals};
 use reactor::sim::Sim;
-use reactor::{Reactor, Readiness};
-use testkit::{Folder, PATIENCE, has_peer, process, wait_until};
+use reactor::{BackendKind, Reactor, Readiness};
+use testkit::{Folder, PATIENCE, has_peer, process, skip, wait_until};
 
-const MODELS: [&str; 4] = ["io_blocking", "io_nonblocking", "io_multiplexed", "io_signal_driven"];
+const MODELS: [&str; 5] =
+    ["io_blocking", "io_nonblocking", "io_multiplexed", "io_signal_driven", "io_asynchronous"];
 /// How many messages each of the two connections sends.
 const ROUNDS: usize = 50;
 const MESSAGES: usize = 2 * ROUNDS;
 /// The ends of both connections.
 const ENDS: usize = 2;
+
+/// Returns the models that can run here. If the kernel refuses io_uring, it says so.
+fn models() -> &'static [&'static str] {
+    match BackendKind::Uring.open() {
+        Ok(_) => &MODELS,
+        Err(error) => {
+            skip(&error.to_string());
+            &MODELS[..4]
+        }
+    }
+}
 
 /// Returns two connections to a program, when both are accepted.
 fn connect(program: &Program) -> [TcpStream; 2] {
@@ -59,7 +71,7 @@ fn end(mut peer: &TcpStream) {
 fn in_every_model_a_client_that_does_not_read_delays_no_other() {
     // More than the kernel buffers.
     let block: Vec<u8> = (0..16_u32 << 20).map(|it| (it ^ it >> 8) as u8).collect();
-    for model in MODELS {
+    for model in models() {
         eprintln!("{model}");
         let mut program = Program::start(model, &["127.0.0.1:0"]);
         let [slow, other] = connect(&program);
@@ -81,7 +93,7 @@ fn in_every_model_a_client_that_does_not_read_delays_no_other() {
 
 #[test]
 fn in_every_model_a_connection_that_fails_ends_no_other() {
-    for model in MODELS {
+    for model in models() {
         eprintln!("{model}");
         let mut program = Program::start(model, &["127.0.0.1:0"]);
         let [mut failing, other] = connect(&program);
@@ -221,6 +233,15 @@ fn signal_driven_takes_a_wait_two_reads_and_a_write_for_a_message() {
         let waits = calls.of("rt_sigtimedwait") - MESSAGES - ENDS;
         assert!(spare.contains(&waits), "{calls:?}");
         assert_eq!(calls.refused, MESSAGES + 2, "{calls:?}");
+    }
+}
+
+#[test]
+fn asynchronous_enters_the_kernel_once_for_a_message() {
+    if has_peer("strace") && models().contains(&"io_asynchronous") {
+        let calls = count_calls("io_asynchronous", sleep);
+        assert_eq!(calls.of("io_uring_enter"), MESSAGES + ENDS, "{calls:?}");
+        assert_eq!(calls.by_name.len(), 1, "{calls:?}");
     }
 }
 
