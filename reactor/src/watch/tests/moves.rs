@@ -126,3 +126,26 @@ fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
     sorted.sort_unstable();
     assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
 }
+
+#[test]
+fn a_directory_with_two_paths_that_is_moved_is_gone_at_both() {
+    let folder = Folder::new("watch-two-paths");
+    fs::create_dir_all(folder.path().join("a")).expect("it is writable");
+    for name in ["x", "y"] {
+        fs::write(folder.path().join("a").join(name), "").expect("it is writable");
+    }
+    std::os::unix::fs::symlink("a", folder.path().join("link")).expect("it is writable");
+    let paths = ["a/x", "link/y"].map(|it| folder.path().join(it));
+    let options = crate::watch::TreeOptions::DEFAULT;
+    let mut tree = crate::watch::tree::Tree::new(options, &paths, None).expect("it is watched");
+    while tree.is_scanning() {
+        tree.scan(100).expect("it is read");
+    }
+    assert_eq!(tree.entries(), 2);
+    // Both are one directory for the kernel.
+    assert_eq!(tree.watches(), 1);
+    rename(&folder, "a", "gone");
+    let event = Event { watch: 1, mask: Bits::MOVE_SELF, cookie: 0, name: b"" };
+    tree.apply(&event, std::time::Instant::now()).expect("no limit is reached");
+    assert!(tree.entries() == 0 && tree.is_over(), "{} names", tree.entries());
+}

@@ -192,9 +192,13 @@ impl Tree {
                 // Something happens in it before its second half comes, if it does. That is rare, and
                 // would have to be told with a path that is not known yet.
                 self.give_up(number);
-                at -= 1;
             } else if self.folders[id].admits(OsStr::from_bytes(event.name)) {
                 self.apply_in(id, event, now)?;
+            }
+            // If it is watched no longer, the next one has its place.
+            let same = self.by_watch.get(&event.watch).and_then(|all| all.get(at.wrapping_sub(1)));
+            if same != Some(&id) {
+                at = at.saturating_sub(1);
             }
         }
         Ok(())

@@ -72,20 +72,25 @@ impl Collector {
     pub(super) fn read(&mut self, input: impl BufRead, file: &Path) -> Result<Read, FileError> {
         let mut read = Read::default();
         each_line(input, file, |number, line| {
+            let (names, wrong, reports) = (&mut read.names, &mut read.wrong, &mut read.reports);
+            let mut leave_out = |what: String| {
+                *wrong += 1;
+                if reports.len() < REPORTS_MAX {
+                    reports.push(FileError::new(file, number, what).to_string());
+                }
+            };
             let mut add = |extent, name: &str| match parse_name(name.trim_start_matches("*.")) {
                 Ok(name) => {
-                    read.names += 1;
+                    *names += 1;
                     let number = number_of(&self.hasher, extent, &LowerName::new(name.view()));
                     self.numbers.push(number);
                 }
-                Err(what) => {
-                    read.wrong += 1;
-                    if read.reports.len() < REPORTS_MAX {
-                        read.reports.push(FileError::new(file, number, what).to_string());
-                    }
-                }
+                Err(what) => leave_out(what),
             };
-            each_name(line, &mut add);
+            match line {
+                Ok(line) => each_name(line, &mut add),
+                Err(what) => leave_out(what),
+            }
             if self.numbers.len() > BLOCKED_MAX {
                 let what = format!("the block lists have more than {BLOCKED_MAX} names");
                 return Err(FileError::new(file, number, what));
@@ -217,6 +222,16 @@ mod tests {
         assert_eq!((read.names, read.wrong, read.reports.len()), (1, 4, 3));
         assert!(read.reports[1].starts_with("list:3: \"b..c\" is no name: "), "{read:?}");
         assert!(blocked.contains(&lower("right.example")));
+    }
+
+    #[test]
+    fn a_line_of_any_bytes_is_left_out_and_named_and_the_others_count() {
+        let text = b"first.example\n\xff.example\nlast.example # caf\xe9\n";
+        let mut all = Collector::default();
+        let read = all.read(&text[..], Path::new("list")).expect("it can be read");
+        assert_eq!((read.names, read.wrong), (2, 1));
+        assert!(read.reports[0].starts_with("list:2: the line is no UTF-8"), "{read:?}");
+        assert!(all.finish().contains(&lower("last.example")));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn read(
 ) -> Result<(), FileError> {
     each_line(input, file, |number, line| {
         let fail = |what: String| FileError::new(file, number, what);
-        match parse(line).map_err(fail)? {
+        match line.and_then(parse).map_err(fail)? {
             Some(host) => each(number, host),
             None => Ok(()),
         }

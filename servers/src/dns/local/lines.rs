@@ -45,11 +45,12 @@ impl Error for FileError {}
 /// comment.
 ///
 /// # Errors
-/// When the input cannot be read, a line is longer than [`LINE_SIZE_MAX`] or no UTF-8, or `each` fails.
+/// When the input cannot be read, a line is longer than [`LINE_SIZE_MAX`], or `each` fails. `each` is
+/// told of a line that is no UTF-8.
 pub(super) fn each_line(
     mut input: impl BufRead,
     file: &Path,
-    mut each: impl FnMut(u64, &str) -> Result<(), FileError>,
+    mut each: impl FnMut(u64, Result<&str, String>) -> Result<(), FileError>,
 ) -> Result<(), FileError> {
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
@@ -65,13 +66,13 @@ pub(super) fn each_line(
             return Err(FileError::new(file, number, what));
         }
         let content = line.split(|byte| *byte == b'#').next().unwrap_or_default();
-        let content = std::str::from_utf8(content).map_err(|_| {
-            let what = "the line is no UTF-8; write other names in their xn-- form";
-            FileError::new(file, number, what)
-        })?;
-        let content = content.trim();
-        if !content.is_empty() {
-            each(number, content)?;
+        match std::str::from_utf8(content).map(str::trim) {
+            Ok("") => {}
+            Ok(content) => each(number, Ok(content))?,
+            Err(_) => {
+                let what = "the line is no UTF-8; write other names in their xn-- form";
+                each(number, Err(what.to_owned()))?;
+            }
         }
     }
 }
@@ -88,6 +89,7 @@ mod tests {
     fn read(text: &[u8]) -> Result<Vec<(u64, String)>, String> {
         let mut found = Vec::new();
         let result = each_line(text, Path::new("list"), |number, line| {
+            let line = line.map_err(|what| FileError::new(Path::new("list"), number, what))?;
             found.push((number, line.to_owned()));
             Ok(())
         });
