@@ -80,9 +80,8 @@ pub enum Front<'a> {
 /// A queue of bytes for the peer: appended bytes, messages that many connections share, and file
 /// ranges.
 ///
-/// A new output owns no heap memory. An output that is flushed after each message keeps one small
-/// buffer. A driver flushes with [`front`](Self::front), [`gather`](Self::gather) and
-/// [`consume`](Self::consume).
+/// A new output owns no heap memory; one that is flushed after each message keeps a small buffer. A driver
+/// flushes with [`front`](Self::front), [`gather`](Self::gather) and [`consume`](Self::consume).
 ///
 /// ```
 /// use protocol::Output;

@@ -48,7 +48,7 @@
 //!   signals.
 //! - A [`Child`] is a process that the loop watches. [`Cx::send_descriptors`] passes descriptors to
 //!   another process.
-//! - [`Cx::watch_network`] follows the links, addresses and routes of this machine, and
+//! - [`Cx::watch_network`] follows the links, addresses, routes and neighbours of this machine, and
 //!   [`Cx::watch_interface`] the addresses of one network interface.
 //! - [`Remote`] posts closures to a loop from other threads; a [`Waker`] wakes one of its sources;
 //!   a [`channel`] brings it messages.

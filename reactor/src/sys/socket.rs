@@ -340,6 +340,13 @@ pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer, length) }).map(drop)
 }
 
+/// Returns whether closing a connection resets it.
+pub(crate) fn resets_on_close(fd: BorrowedFd<'_>) -> bool {
+    let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
+    let asked = get_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger);
+    asked.is_ok() && linger.l_onoff != 0 && linger.l_linger == 0
+}
+
 /// Ends the sending side (`shutdown(2)`).
 pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: shutdown takes no pointer.

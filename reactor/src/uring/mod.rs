@@ -216,7 +216,7 @@ impl Backend for Uring {
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.ctl_calls += 1;
         let place = self.found_place(fd)?;
-        self.remove_channel(place)
+        self.remove_channel(place, fd)
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
@@ -232,7 +232,11 @@ impl Backend for Uring {
         });
         let result = self.enter_for(patience);
         let is_interrupted = match result {
-            Ok(count) => {
+            Ok(mut count) => {
+                if polls && self.operations.is_behind() {
+                    // The loop has work of its own, and asks for everything that it may not delay.
+                    count += self.enter_for(WaitFor::ALL_NOW)?;
+                }
                 self.batch = count;
                 // An entry that has submitted something does not tell that it was interrupted.
                 count == 0 && !polls && end.is_none_or(|end| monotonic() < end)

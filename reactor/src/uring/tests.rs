@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use testkit::Random;
 
 use super::Uring;
 use crate::sys::forbidden::forbid;
-use crate::sys::{BLOCK_SIZE, Sizes};
+use crate::sys::{BLOCK_SIZE, Sizes, reset_on_close};
 use crate::{Backend, BackendKind, Completion, Coverage, Event, Interest, Readiness, Storage, Tag};
 
 /// Queues that are full all the time.
@@ -310,6 +310,28 @@ fn a_removed_connection_is_closed_at_once_and_its_place_is_free() {
     }
     sides.wait(Duration::ZERO);
     assert_eq!(sides.uring.channels.len(), 0);
+}
+
+#[test]
+fn a_connection_that_is_to_be_reset_is_reset_although_the_rest_of_its_output_waits() {
+    let Some(mut uring) = ring(Sizes::DEFAULT) else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let mut peer = TcpStream::connect(address).expect("it connects");
+    let socket = listener.accept().expect("it accepts").0;
+    socket.set_nonblocking(true).expect("the mode can be set");
+    uring.begin(socket.as_fd(), Tag::new(0, 0)).expect("it begins");
+    let bytes = vec![0; 1_000_000];
+    while uring.write(socket.as_fd(), &[IoSlice::new(&bytes)]).is_ok() {}
+    reset_on_close(socket.as_fd()).expect("the option can be set");
+    uring.remove(socket.as_fd()).expect("it is removed");
+    drop(socket);
+    let mut events = Vec::new();
+    let _ = uring.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
+    peer.set_read_timeout(Some(testkit::PATIENCE)).expect("it is not zero");
+    let error = peer.read_to_end(&mut Vec::new()).expect_err("it is reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(uring.channels.len(), 0);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use super::channel::{Channel, ENDS, EVERYTHING, Receiving, Sending, State};
 use super::name::Does;
 use super::{LEAVE_FOR, NONE, Uring};
-use crate::Tag;
-use crate::sys::{can_be_watched, monotonic, readiness_of};
+use crate::sys::{can_be_watched, monotonic, readiness_of, resets_on_close};
+use crate::{Readiness, Tag};
 
 impl Uring {
     /// Watches a descriptor for a mask of `epoll(7)`.
@@ -72,11 +72,14 @@ impl Uring {
 
     /// Stops what the kernel does for a channel, and enters the kernel: then the descriptor is not in use
     /// any more, unless the rest of its output is.
-    pub(super) fn remove_channel(&mut self, place: usize) -> io::Result<()> {
+    pub(super) fn remove_channel(&mut self, place: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
         if let State::Stream(_) = self.channels[place].state {
             // What was written is sent before the connection ends.
             self.flush_channel(place)?;
         }
+        // What is still being sent keeps the socket open, and a reset would wait for it.
+        let has_rest = matches!(&self.channels[place].state, State::Stream(stream) if stream.sending != Sending::Open);
+        let is_reset = has_rest && resets_on_close(fd);
         let Channel { fd, state, in_flight, .. } = &mut self.channels[place];
         let entry = usize::try_from(*fd).ok().and_then(|fd| self.by_fd.get_mut(fd));
         if let Some(entry) = entry {
@@ -86,13 +89,14 @@ impl Uring {
         let about = Self::name_of(place, Does::Control);
         let mut cancelled = 0;
         let to_cancel = match &state {
-            State::Watched { .. } => [is_busy, false, false],
+            State::Watched { .. } => [is_busy, false, false, false],
             State::Stream(stream) => {
-                [stream.is_watched, stream.receiving == Receiving::On, stream.awaits_room]
+                let receives = stream.receiving == Receiving::On;
+                [stream.is_watched, receives, stream.awaits_room, is_reset]
             }
-            State::Removed => [false; 3],
+            State::Removed => [false; 4],
         };
-        let all = [Does::Watch, Does::Receive, Does::AwaitRoom];
+        let all = [Does::Watch, Does::Receive, Does::AwaitRoom, Does::SendRest];
         for (does, is_due) in all.into_iter().zip(to_cancel) {
             if is_due {
                 self.operations.cancel(Self::name_of(place, does), about)?;
@@ -129,10 +133,13 @@ impl Uring {
     /// Takes note of what a watch has reported.
     pub(super) fn watched(&mut self, place: usize, result: i32, has_more: bool) {
         let Some(channel) = self.channels.get_mut(place) else { return };
-        let readiness = match u32::try_from(result) {
+        let mut readiness = match u32::try_from(result) {
             Ok(mask) => readiness_of(mask),
             Err(_) => super::channel::FAILED,
         };
+        if readiness.contains(Readiness::PRIORITY) && !self.operations.has_urgent(channel.fd) {
+            readiness = readiness.without(Readiness::PRIORITY);
+        }
         match &mut channel.state {
             State::Watched { .. } if has_more || result >= 0 => {
                 self.found.push(crate::Event { tag: channel.tag, readiness });
@@ -144,7 +151,7 @@ impl Uring {
             State::Watched { .. } => self.found.push(crate::Event { tag: channel.tag, readiness }),
             State::Stream(stream) if result >= 0 => {
                 stream.is_watched = false;
-                let readiness = readiness.with(crate::Readiness::READABLE);
+                let readiness = readiness.with(Readiness::READABLE);
                 self.found.push(crate::Event { tag: channel.tag, readiness });
             }
             State::Stream(stream) => stream.is_watched = false,

@@ -90,6 +90,14 @@ impl Operations {
         })
     }
 
+    /// Returns whether there is urgent data or the like (`POLLPRI`, `poll(2)`). A watch of a socket may report
+    /// it whenever data arrives.
+    pub(crate) fn has_urgent(&self, fd: RawFd) -> bool {
+        let mut entry = libc::pollfd { fd, events: libc::POLLPRI, revents: 0 };
+        // SAFETY: `entry` is one valid entry and outlives the call.
+        unsafe { libc::poll(&mut entry, 1, 0) == 1 }
+    }
+
     /// Reports once that one of `events` has occurred.
     pub(crate) fn watch_once(&mut self, fd: RawFd, events: u32, name: u64) -> io::Result<()> {
         self.push(Entry {

@@ -52,6 +52,12 @@ pub(crate) struct WaitFor {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl WaitFor {
+    /// Everything that is there now. Without it, the kernel works off a few dozen completions at a time.
+    pub(crate) const ALL_NOW: Self =
+        Self { wanted: 1024, wait_min: 0, timeout: Some(Duration::ZERO) };
+}
+
 /// A ring of the kernel, without the memory that its operations work on.
 #[derive(Debug)]
 pub(super) struct Ring {
