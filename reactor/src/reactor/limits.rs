@@ -56,7 +56,8 @@ pub struct LoopLimits {
     /// the thread (50 us by default). A timer that is due sooner than `coalesce_for` prevents the
     /// sleep; other timers may be late by the slack. So the loop continues only while it pays: at
     /// least two events coalesce, they come from at most half of the busy sources, and they keep the
-    /// loop busy for at least half as long as it slept. Otherwise it tries again after 1, 3, 7 and
+    /// loop busy for at least half as long as it slept. At least eight datagrams, and more than
+    /// without the sleep by half, count like such events. Otherwise it tries again after 1, 3, 7 and
     /// up to 1,023 usual waits. A loop whose last wait found nothing sleeps as usual.
     ///
     /// The backend `uring` coalesces events itself, whatever this is.
