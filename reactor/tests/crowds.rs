@@ -21,9 +21,13 @@ const MEBIBYTE: u64 = 1 << 20;
 /// The variable with the backend of a process that runs one test.
 const BACKEND: &str = "CROWDS_BACKEND";
 
-/// Runs `run` with a fresh reactor on each backend, in a process of its own that runs `test` alone: memory
+/// The backends for what takes minutes.
+const MAIN: [BackendKind; 2] = [BackendKind::Epoll, BackendKind::Uring];
+
+/// Runs `run` with a fresh reactor on each of `kinds`, in a process of its own that runs `test` alone: memory
 /// that one backend has freed would hide what the next one takes.
-fn in_a_process_for_each_backend<A: Default + 'static>(
+fn in_a_process_for_each<A: Default + 'static>(
+    kinds: &[BackendKind],
     test: &str,
     limits: LoopLimits,
     run: impl Fn(Reactor<A>),
@@ -34,7 +38,7 @@ fn in_a_process_for_each_backend<A: Default + 'static>(
         run(Reactor::with_backend(backend, limits, A::default()).expect("the reactor opens"));
         return;
     }
-    for kind in BackendKind::ALL {
+    for kind in kinds {
         if let Err(error) = kind.open() {
             testkit::skip(&format!("{kind}: {error}"));
             continue;
@@ -115,9 +119,9 @@ impl Reader {
 
 /// Serves `size` bytes to each of `count` readers that read nothing at first and little later. Checks
 /// that all get everything, and that the process holds no more than the marks of all.
-fn serve_slow_readers(test: &str, count: usize, size: u64) {
+fn serve_slow_readers(kinds: &[BackendKind], test: &str, count: usize, size: u64) {
     let limits = LoopLimits { idle_timeout: None, ..LoopLimits::DEFAULT };
-    in_a_process_for_each_backend::<()>(test, limits, |mut reactor| {
+    in_a_process_for_each::<()>(kinds, test, limits, |mut reactor| {
         let pattern: Arc<[u8]> = Random::new(1).bytes(PATTERN).into();
         let (twice, mut buffer) = (pattern.repeat(2), [0; SIP]);
         let make = move || Pours { left: size, position: 0, pattern: Arc::clone(&pattern) };
@@ -169,14 +173,19 @@ fn serve_slow_readers(test: &str, count: usize, size: u64) {
 
 #[test]
 fn slow_readers_get_everything_within_the_marks() {
-    serve_slow_readers("slow_readers_get_everything_within_the_marks", 16, 16 * MEBIBYTE);
+    serve_slow_readers(
+        &BackendKind::ALL,
+        "slow_readers_get_everything_within_the_marks",
+        16,
+        16 * MEBIBYTE,
+    );
 }
 
 #[test]
-#[ignore = "it sends 50 GB on each backend, which takes minutes"]
+#[ignore = "it sends 50 GB on each of two backends, which takes minutes"]
 fn five_hundred_slow_readers_of_100_mb_get_everything_within_the_marks() {
     let name = "five_hundred_slow_readers_of_100_mb_get_everything_within_the_marks";
-    serve_slow_readers(name, 500, 100_000_000);
+    serve_slow_readers(&MAIN, name, 500, 100_000_000);
 }
 
 /// How many sessions were told of their end.
@@ -309,9 +318,9 @@ fn scatter(reactor: &mut Reactor<Ends>, random: &mut Random, crowd: Vec<(Token, 
 
 /// Ends `total` connections with receives and sends under way, `batch` at a time. Checks that each is told
 /// once, and that descriptors and memory come back. Some of the last ones end with their loop.
-fn end_many(test: &str, total: usize, batch: usize) {
+fn end_many(kinds: &[BackendKind], test: &str, total: usize, batch: usize) {
     let before = descriptors();
-    in_a_process_for_each_backend::<Ends>(test, LoopLimits::DEFAULT, |mut reactor| {
+    in_a_process_for_each::<Ends>(kinds, test, LoopLimits::DEFAULT, |mut reactor| {
         let mut random = Random::new(16);
         let mut settled = 0;
         for number in 1..=total / batch {
@@ -356,12 +365,17 @@ fn serve_one_more(reactor: &mut Reactor<Ends>) {
 
 #[test]
 fn connections_that_end_in_the_middle_of_everything_leave_nothing() {
-    end_many("connections_that_end_in_the_middle_of_everything_leave_nothing", 2_000, 100);
+    end_many(
+        &BackendKind::ALL,
+        "connections_that_end_in_the_middle_of_everything_leave_nothing",
+        2_000,
+        100,
+    );
 }
 
 #[test]
-#[ignore = "it ends 100,000 connections on each backend, which takes minutes"]
+#[ignore = "it ends 100,000 connections on each of two backends, which takes minutes"]
 fn a_hundred_thousand_connections_that_end_in_the_middle_of_everything_leave_nothing() {
     let name = "a_hundred_thousand_connections_that_end_in_the_middle_of_everything_leave_nothing";
-    end_many(name, 100_000, 200);
+    end_many(&MAIN, name, 100_000, 200);
 }
