@@ -129,7 +129,14 @@ impl Uring {
 
     /// Enters the kernel without waiting, and takes note of what was done.
     fn enter(&mut self) -> io::Result<()> {
-        self.enter_for(WaitFor::default()).map(drop)
+        match self.enter_for(WaitFor::default()) {
+            Ok(_) => Ok(()),
+            // The kernel is short of memory. The caller must not take that for an operation that would block.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::ErrorKind::OutOfMemory.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Enters the kernel, and takes note of what was done. Returns how many completions there were.

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use log::debug;
+
 use super::channel::{Channel, ENDS, EVERYTHING, Receiving, Sending, State};
 use super::name::Does;
 use super::{LEAVE_FOR, NONE, Uring};
@@ -73,9 +75,11 @@ impl Uring {
     /// Stops what the kernel does for a channel, and enters the kernel: then the descriptor is not in use
     /// any more, unless the rest of its output is.
     pub(super) fn remove_channel(&mut self, place: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
-        if let State::Stream(_) = self.channels[place].state {
-            // What was written is sent before the connection ends.
-            self.flush_channel(place)?;
+        if let State::Stream(_) = self.channels[place].state
+            && let Err(error) = self.flush_channel(place)
+        {
+            // What was written is to be sent before the connection ends.
+            debug!("output is lost at the end of a connection: {error}");
         }
         // What is still being sent keeps the socket open, and a reset would wait for it.
         let has_rest = matches!(&self.channels[place].state, State::Stream(stream) if stream.sending != Sending::Open);
