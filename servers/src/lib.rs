@@ -45,6 +45,9 @@ pub mod web;
 pub use args::{IdleTimeout, NoArgs, ServerArgs};
 #[cfg(fuzzing)]
 #[doc(hidden)]
+pub use dns::check_local_files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
 pub use handover::handover_frames;
 pub use listen::Endpoint;
 pub use loopback::Loopback;

@@ -28,6 +28,9 @@ mod lower_name;
 mod process_secrets;
 mod upstream;
 
+#[cfg(fuzzing)]
+pub use local::check_local_files;
+
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;

@@ -6,6 +6,8 @@
 
 mod args;
 mod block;
+#[cfg(any(test, fuzzing))]
+mod checks;
 mod hosts;
 mod lines;
 mod records;
@@ -27,6 +29,8 @@ use self::rules::{Decision, Rules};
 use super::lower_name::LowerName;
 
 pub(super) use self::args::LocalArgs;
+#[cfg(fuzzing)]
+pub use self::checks::check_local_files;
 pub(super) use self::lines::FileError;
 pub(super) use self::rules::{AddressRule, ServerTarget, parse_address_rule, split_domains};
 
