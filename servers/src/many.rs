@@ -77,6 +77,7 @@ where
     let reload = Arc::clone(&owner.reload);
     let backend = args.backend.open()?;
     let mut reactor = Reactor::with_backend(backend, LoopLimits::DEFAULT, owner)?;
+    let backend = reactor.backend_name();
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
     signals::heed(tls.clone(), AllLoops { is_told: false }, &mut reactor.cx())?;
@@ -119,7 +120,7 @@ where
         },
     )?;
     for place in places {
-        info!("{} listening on {place} with {}", server.name, Setting(&args));
+        info!("{} listening on {place} with {}", server.name, Setting { args: &args, backend });
     }
     let acceptor = oblige_acceptor(&group, traits)?;
     let loops = Loops { serving: serving.clone(), acceptor, manner: Manner::Each };

@@ -135,7 +135,11 @@ where
     let places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
     let listening = Listening::open(sockets, serving, &mut cx)?;
     for place in places {
-        info!("{} listening on {place} with {}", server.name, Setting(args));
+        info!(
+            "{} listening on {place} with {}",
+            server.name,
+            Setting { args, backend: reactor.backend_name() }
+        );
     }
     Ok((reactor, listening))
 }
@@ -328,17 +332,21 @@ impl fmt::Display for Figures {
 }
 
 /// How a server runs, for its first log lines.
-pub(crate) struct Setting<'a>(pub(crate) &'a ServerArgs);
+pub(crate) struct Setting<'a> {
+    pub(crate) args: &'a ServerArgs,
+    /// The name of the backend of its loops, which may not be the one that was asked for.
+    pub(crate) backend: &'static str,
+}
 
 impl fmt::Display for Setting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(args) = self;
+        let Self { args, backend } = self;
         let limits = LoopLimits {
             connections_max: args.connections_max(),
             idle_timeout: args.idle_timeout.limit(),
             ..LoopLimits::DEFAULT
         };
-        write!(f, "{}, {limits}", args.backend)?;
+        write!(f, "{backend}, {limits}")?;
         if args.loops.threads > NonZeroUsize::MIN {
             write!(f, ", {} loops", args.loops.threads)?;
         }

@@ -80,7 +80,8 @@ where
     let (listeners, places) = listen(server, &args)?;
     raise_limit(&args, kind.descriptors(connections), 1);
     for place in places {
-        info!("{} listening on {place} with model {kind}, {}", server.name, Setting(&args));
+        let setting = Setting { args: &args, backend: args.backend.name() };
+        info!("{} listening on {place} with model {kind}, {setting}", server.name);
     }
     match kind {
         Kind::Iterative => alone::run(listeners, serving),

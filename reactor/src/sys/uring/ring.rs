@@ -321,7 +321,17 @@ fn set_up(sizes: Sizes) -> io::Result<(OwnedFd, Parameters, bool)> {
             break;
         }
     }
-    Err(explained("io_uring_setup", last.unwrap_or_else(|| lacks("io_uring"))))
+    let error = last.unwrap_or_else(|| lacks("io_uring"));
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            ": the limit of locked memory is too low for it (ulimit -l), or the kernel has no memory left"
+        }
+        Some(libc::EPERM | libc::EACCES) => {
+            ": sysctl kernel.io_uring_disabled, a container or a filter of system calls forbids it"
+        }
+        _ => return Err(explained("io_uring_setup", error)),
+    };
+    Err(io::Error::new(error.kind(), format!("io_uring_setup: {error}{hint}")))
 }
 
 /// Checks that the kernel knows every operation that the backend uses.
