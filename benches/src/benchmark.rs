@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -164,12 +164,12 @@ pub fn version(program: &str) -> io::Result<String> {
 }
 
 /// Replaces this process by `redis-server`, without persistence and with one I/O thread. It listens
-/// on a port that was free a moment ago, because port 0 means none to Redis.
+/// on a port that is free ([`testkit::free_port`]), because port 0 means none to Redis.
 ///
 /// # Errors
 /// Fails if Redis cannot be started. Does not return otherwise.
 pub fn become_redis() -> io::Result<()> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
+    let port = testkit::free_port().to_string();
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]);
     Err(command.args(["--io-threads", "1", "--daemonize", "no"]).exec())

@@ -1,11 +1,11 @@
 //! Forwarders of the Domain Name System: ours, dnsmasq and unbound, with their default caches.
 //!
-//! Each forwards to a port of this host, and listens on one that was free a moment ago: dnsmasq and
-//! unbound cannot say which port they have.
+//! Each forwards to a port of this host, and listens on one that is free ([`testkit::free_port`]): dnsmasq
+//! and unbound cannot say which port they have.
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -51,7 +51,7 @@ fn first_line(command: &mut Command) -> io::Result<String> {
 
 /// Returns an address that is free, and prints it.
 fn free() -> io::Result<SocketAddr> {
-    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, testkit::free_port()));
     announce(&address.to_string())?;
     Ok(address)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -27,12 +27,12 @@ pub fn version() -> io::Result<String> {
 }
 
 /// Replaces this process by nginx, which serves the files of the current folder. It listens on a port
-/// that was free a moment ago: nginx cannot say which port it has.
+/// that is free ([`testkit::free_port`]): nginx cannot say which port it has.
 ///
 /// # Errors
 /// Fails if nginx cannot be started. Does not return otherwise.
 pub fn files(is_tls: bool) -> io::Result<()> {
-    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, testkit::free_port()));
     fs::write("nginx.conf", configuration(address, is_tls))?;
     announce(&address.to_string())?;
     let mut command = Command::new("nginx");
