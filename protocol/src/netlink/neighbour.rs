@@ -96,7 +96,7 @@ pub struct Neighbour<'a> {
     pub address: IpAddr,
     /// Its address of hardware, if it is known.
     pub hardware_address: Option<&'a [u8]>,
-    /// How much is known of it. It is empty of one that nobody has asked for yet.
+    /// How much is known of it. It is empty if the kernel has not asked for its address yet.
     pub state: NeighbourState,
     /// Its flags.
     pub flags: NeighbourFlags,

@@ -72,10 +72,10 @@ mod tests {
         let broken = Some(libc::EPIPE);
         let (socket, _) = UnixStream::pair().expect("a pair can be made");
         let file = File::open("/proc/self/exe").expect("it opens");
-        let error = sendfile(socket.as_fd(), &file, 0, 100).expect_err("nobody is there");
+        let error = sendfile(socket.as_fd(), &file, 0, 100).expect_err("the peer is gone");
         assert_eq!(error.raw_os_error(), broken);
         let (_, pipe) = io::pipe().expect("a pipe can be made");
-        let error = writev(pipe.as_fd(), &[IoSlice::new(b"x")]).expect_err("nobody is there");
+        let error = writev(pipe.as_fd(), &[IoSlice::new(b"x")]).expect_err("the peer is gone");
         assert_eq!(error.raw_os_error(), broken);
         assert!(!is_ignored().expect("it can be asked"));
         // SAFETY: raise takes no pointer. The mask is the original one, so this ends the process.

@@ -274,7 +274,7 @@ impl Uring {
         Ok(sent + count)
     }
 
-    /// Has the kernel send what the socket had no room for.
+    /// Makes the kernel send what the socket had no room for.
     pub(super) fn send_rest(&mut self, place: usize, rest: Box<[u8]>) -> io::Result<()> {
         let length = rest.len() as u32;
         let fd: RawFd = self.channels[place].fd;

@@ -183,7 +183,7 @@ impl Uring {
         self.found.push(Event { tag: channel.tag, readiness: Readiness::WRITABLE });
     }
 
-    /// Has the kernel send what is left.
+    /// Makes the kernel send what is left.
     fn send_on(&mut self, place: usize, rest: Box<[u8]>) {
         if let Err(error) = self.send_rest(place, rest)
             && let Some(channel) = self.channels.get_mut(place)
