@@ -329,7 +329,7 @@ fn set_up(sizes: Sizes) -> io::Result<(OwnedFd, Parameters, bool)> {
         Some(libc::EPERM | libc::EACCES) => {
             ": sysctl kernel.io_uring_disabled, a container or a filter of system calls forbids it"
         }
-        Some(libc::EINVAL) => ": this kernel has not all that it needs; Linux 6.1 has",
+        Some(libc::EINVAL) => ": this kernel lacks what the backend needs; Linux 6.1 has it",
         _ => return Err(explained("io_uring_setup", error)),
     };
     Err(io::Error::new(error.kind(), format!("io_uring_setup: {error}{hint}")))
