@@ -28,6 +28,14 @@ const NONE: u32 = u32::MAX;
 /// How many completions a wait collects at most before it returns.
 const BATCH_MAX: usize = 32;
 
+/// A wait with fewer completions has reported everything. The kernel works off 20 at a time at least, and does
+/// not tell whether more are left.
+const WORKED_MIN: usize = 16;
+
+/// How long waits may leave completions to the next one, in nanoseconds: until then, the loop considers no
+/// peer silent.
+const PARTIAL_FOR: u64 = 5_000_000;
+
 /// How long the rest of the output of a connection that has ended is sent, in nanoseconds.
 const LEAVE_FOR: u64 = 60_000_000_000;
 
@@ -53,6 +61,8 @@ pub(crate) struct Uring {
     batch: usize,
     /// What the copy of this backend that another process has had received, by descriptor.
     carried: HashMap<RawFd, Vec<u8>>,
+    /// Since when no wait has reported everything, in nanoseconds.
+    partial_since: Option<u64>,
     /// Channels that were removed with output that is still being sent, and until when that goes on.
     leaving: VecDeque<(u64, usize)>,
     ctl_calls: u64,
@@ -78,6 +88,7 @@ impl Uring {
             entry: 1,
             batch: 0,
             carried: HashMap::new(),
+            partial_since: None,
             leaving: VecDeque::new(),
             ctl_calls: 0,
         })
@@ -160,7 +171,7 @@ impl Uring {
     /// Begins again what has ended and was not meant to.
     fn renew(&mut self) -> io::Result<()> {
         if !self.starved.is_empty() {
-            if !self.operations.has_room() {
+            if !self.operations.make_room(self.starved.len()) {
                 self.relieve();
             }
             self.to_renew.append(&mut self.starved);
@@ -180,6 +191,32 @@ impl Uring {
                 self.operations.discard(&mut stream.received);
             }
         }
+    }
+
+    /// Returns whether a wait with `count` completions has reported everything. If it may not have, and the
+    /// loop has work of its own or has waited so for long, asks the kernel for the rest.
+    #[inline]
+    fn look_through(&mut self, count: usize, polls: bool) -> io::Result<Coverage> {
+        if !self.starved.is_empty() {
+            // They have something, for which there was no block.
+            return Ok(Coverage::Partial);
+        }
+        if count < WORKED_MIN && !self.operations.is_behind() {
+            self.partial_since = None;
+            return Ok(Coverage::Complete);
+        }
+        let now = monotonic();
+        let since = *self.partial_since.get_or_insert(now);
+        if !polls && now - since < PARTIAL_FOR {
+            return Ok(Coverage::Partial);
+        }
+        let more = self.enter_for(WaitFor::ALL_NOW)?;
+        let is_full = more >= WaitFor::ALL_NOW.wanted as usize;
+        if is_full || self.operations.is_behind() || !self.starved.is_empty() {
+            return Ok(Coverage::Partial);
+        }
+        self.partial_since = None;
+        Ok(Coverage::Complete)
     }
 
     /// Returns how a wait collects completions.
@@ -239,12 +276,12 @@ impl Backend for Uring {
         });
         let result = self.enter_for(patience);
         let is_interrupted = match result {
-            Ok(mut count) => {
-                if polls && self.operations.is_behind() {
-                    // The loop has work of its own, and asks for everything that it may not delay.
-                    count += self.enter_for(WaitFor::ALL_NOW)?;
-                }
+            Ok(count) => {
                 self.batch = count;
+                if self.look_through(count, polls)? == Coverage::Partial {
+                    events.append(&mut self.found);
+                    return Ok(Coverage::Partial);
+                }
                 // An entry that has submitted something does not tell that it was interrupted.
                 count == 0 && !polls && end.is_none_or(|end| monotonic() < end)
             }
@@ -257,8 +294,7 @@ impl Backend for Uring {
             }
         };
         events.append(&mut self.found);
-        let is_partial = is_interrupted || self.operations.is_behind();
-        Ok(if is_partial { Coverage::Partial } else { Coverage::Complete })
+        Ok(if is_interrupted { Coverage::Partial } else { Coverage::Complete })
     }
 
     fn wait_call(&self) -> &'static str {

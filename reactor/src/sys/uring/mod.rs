@@ -304,9 +304,9 @@ impl Operations {
         self.memory().pool.refuse(block);
     }
 
-    /// Returns whether there is a free block, after adding some if there may be more.
-    pub(crate) fn has_room(&mut self) -> bool {
-        self.memory().pool.has_room()
+    /// Makes room for so many blocks, if there may be more, and returns whether one is free.
+    pub(crate) fn make_room(&mut self, wanted: usize) -> bool {
+        self.memory().pool.make_room(wanted)
     }
 
     /// Gives memory back that a crowd needed.

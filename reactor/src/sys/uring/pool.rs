@@ -11,7 +11,7 @@ use crate::source::handler::explained;
 /// The size of a block in bytes: that of the buffer which connections read into, so that the two can be
 /// exchanged.
 pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
-/// How many blocks are allocated together.
+/// How many blocks are added together.
 const GROWTH: usize = 32;
 /// How many there are from the start: 2 MiB, which stay in the caches.
 const BLOCKS_MIN: usize = 32;
@@ -94,10 +94,13 @@ impl Pool {
         }
     }
 
-    /// Returns whether a block is free, after adding some if there may be more.
-    pub(super) fn has_room(&mut self) -> bool {
-        if self.used == self.blocks.len() && self.blocks.len() < BLOCKS_MAX {
-            self.add(GROWTH);
+    /// Makes room for `wanted` blocks, if there may be more, and returns whether one is free.
+    pub(super) fn make_room(&mut self, wanted: usize) -> bool {
+        let free = self.blocks.len() - self.used;
+        let missing = wanted.saturating_sub(free).next_multiple_of(GROWTH);
+        let count = missing.min(BLOCKS_MAX - self.blocks.len());
+        if count > 0 {
+            self.add(count);
             self.has_grown = true;
         }
         self.used < self.blocks.len()
