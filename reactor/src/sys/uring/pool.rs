@@ -13,8 +13,12 @@ use crate::source::handler::explained;
 pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
 /// How many blocks are added together.
 const GROWTH: usize = 32;
-/// How many there are from the start: 2 MiB, which stay in the caches.
-const BLOCKS_MIN: usize = 32;
+/// How many there are from the start: more than a wait reports, so that no receive ends for want of one.
+/// Small messages touch a page of each.
+const BLOCKS_MIN: usize = 128;
+/// What blocks have beyond their size, unused. Without it, they would all begin in the same sets of the
+/// caches of a processor.
+const APART: usize = 1088;
 /// How many there are at most: 64 MiB.
 const BLOCKS_MAX: usize = 1024;
 /// The group that all blocks belong to.
@@ -89,7 +93,9 @@ impl Pool {
     fn add(&mut self, count: usize) {
         for _ in 0..count {
             let block = self.blocks.len() as u16;
-            self.blocks.push(Block { storage: vec![0; BLOCK_SIZE], next: NONE, filled: 0 });
+            let mut storage = vec![0; BLOCK_SIZE + APART];
+            storage.truncate(BLOCK_SIZE);
+            self.blocks.push(Block { storage, next: NONE, filled: 0 });
             self.provide(block);
         }
     }
