@@ -81,11 +81,8 @@ impl Uring {
             // What was written is to be sent before the connection ends.
             debug!("output is lost at the end of a connection: {error}");
         }
-        // What is still being sent keeps the socket open, and a reset would wait for it.
-        let has_rest = matches!(&self.channels[place].state, State::Stream(stream) if stream.sending != Sending::Open);
-        let is_reset = has_rest && resets_on_close(fd);
-        let Channel { fd, state, in_flight, .. } = &mut self.channels[place];
-        let entry = usize::try_from(*fd).ok().and_then(|fd| self.by_fd.get_mut(fd));
+        let Channel { fd: number, state, in_flight, .. } = &mut self.channels[place];
+        let entry = usize::try_from(*number).ok().and_then(|fd| self.by_fd.get_mut(fd));
         if let Some(entry) = entry {
             *entry = NONE;
         }
@@ -96,6 +93,8 @@ impl Uring {
             State::Watched { .. } => [is_busy, false, false, false],
             State::Stream(stream) => {
                 let receives = stream.receiving == Receiving::On;
+                // What is still being sent keeps the socket open, and a reset would wait for it.
+                let is_reset = stream.sending != Sending::Open && resets_on_close(fd);
                 [stream.is_watched, receives, stream.awaits_room, is_reset]
             }
             State::Removed => [false; 4],
