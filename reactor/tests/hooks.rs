@@ -171,7 +171,7 @@ fn a_loop_without_hooks_any_more_sleeps_as_before() {
     });
 }
 
-/// Has all hooks, and does something unusual in one of them.
+/// A handler of all hooks, which does something unusual in one of them.
 struct All {
     at: Hook,
     what: fn(&mut Cx<'_, Vec<&'static str>>) -> io::Result<()>,

@@ -316,7 +316,7 @@ pub(crate) fn bind_to_device(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> 
         .map(drop)
 }
 
-/// Lets the kernel choose the port of a bound socket when it connects (`IP_BIND_ADDRESS_NO_PORT`,
+/// The kernel chooses the port of a bound socket when it connects (`IP_BIND_ADDRESS_NO_PORT`,
 /// `ip(7)`).
 pub(crate) fn choose_port_late(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
