@@ -92,7 +92,11 @@ pub(crate) use socket::{
 pub(crate) use urgent::{
     is_at_mark, is_urgent_inline, receive_urgent, send_urgent, set_urgent_inline,
 };
-pub(crate) use uring::{BLOCK_SIZE, Blocks, Done, Operations, Piece, Repeats, Sizes, WaitFor};
+#[cfg(test)]
+pub(crate) use uring::Fills;
+pub(crate) use uring::{
+    BLOCK_SIZE, Done, Operations, Piece, Repeats, Room, Sizes, Unread, WaitFor,
+};
 pub(crate) use wall_clock::{
     boottime, boottime_timer, read_step, step_watch, utc_offset, watch_steps,
 };

@@ -2,7 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use crate::sys::{Blocks, Piece};
+use super::name::Does;
+use crate::sys::{BLOCK_SIZE, Piece, Repeats, Room, Unread};
 use crate::{Readiness, Tag};
 
 /// A descriptor that is watched, or a connection whose bytes the kernel moves. It lives until no
@@ -48,6 +49,49 @@ pub(super) enum Receiving {
     Ending,
 }
 
+/// How much a receive brings, as far as the last ones tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Amount {
+    /// A part of a block that others share.
+    Small,
+    /// A block, or most of one, which is exchanged rather than copied.
+    Large,
+    /// As much as there is room for. Such a stream is received a block at a time, so a session that does
+    /// not read cannot have many.
+    Bulk,
+}
+
+impl Amount {
+    /// Fewer bytes are small.
+    const LARGE_MIN: usize = BLOCK_SIZE / 8;
+
+    /// Returns what to expect after a receive of `length` bytes.
+    #[inline]
+    pub(super) fn after(self, length: usize) -> Self {
+        match length {
+            ..Self::LARGE_MIN => Self::Small,
+            BLOCK_SIZE.. => Self::Bulk,
+            _ => self.max(Self::Large),
+        }
+    }
+
+    #[inline]
+    pub(super) fn room(self) -> Room {
+        if self == Self::Small { Room::Shared } else { Room::Block }
+    }
+
+    #[inline]
+    pub(super) fn repeats(self) -> Repeats {
+        if self == Self::Bulk { Repeats::Never } else { Repeats::Always }
+    }
+
+    /// Returns what an operation does that receives so much.
+    #[inline]
+    pub(super) fn does(self) -> Does {
+        if self == Self::Small { Does::Receive } else { Does::ReceiveBlock }
+    }
+}
+
 /// How a direction of a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -70,13 +114,12 @@ pub(super) enum Sending {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) receiving: Receiving,
-    /// What the copy of the loop in another process had received before, and not read.
-    pub(super) early: Vec<u8>,
-    pub(super) received: Blocks,
+    /// What the operation that receives was begun for.
+    pub(super) receives: Amount,
+    pub(super) expected: Amount,
+    pub(super) unread: Unread,
     /// What follows after that.
     pub(super) end: Option<End>,
-    /// It receives full blocks, one at a time.
-    pub(super) is_bulk: bool,
     /// Its end is watched for while the kernel does not receive.
     pub(super) is_watched: bool,
     pub(super) sending: Sending,
@@ -98,10 +141,10 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) const NEW: Self = Self {
         receiving: Receiving::Off,
-        early: Vec::new(),
-        received: Blocks::NOTHING,
+        receives: Amount::Small,
+        expected: Amount::Small,
+        unread: Unread::NOTHING,
         end: None,
-        is_bulk: false,
         is_watched: false,
         sending: Sending::Open,
         piece: Piece::NONE,
@@ -112,15 +155,6 @@ impl Stream {
         unsent: Vec::new(),
         ends: false,
     };
-
-    /// Reads what was received before.
-    #[cold]
-    pub(super) fn read_early(&mut self, buffer: &mut [u8]) -> usize {
-        let count = self.early.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.early[..count]);
-        self.early.drain(..count);
-        count
-    }
 }
 
 /// Everything that a watched descriptor reports.

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use super::Uring;
 use super::channel::{Channel, End, Receiving, Sending, State, Stream};
 use super::name::Does;
-use crate::sys::{BLOCK_SIZE, Repeats, WaitFor};
+use crate::sys::{BLOCK_SIZE, Unread, WaitFor};
 use crate::{Completion, Event, Exchanged, Left, Readiness, Storage, Tag, sys};
 
 /// More bytes than this are not copied to be sent with those of other connections: copying them costs
@@ -22,7 +22,7 @@ impl Completion for Uring {
         if !early.is_empty() {
             self.found.push(Event { tag, readiness: Readiness::READABLE });
         }
-        let stream = Stream { early, ..Stream::NEW };
+        let stream = Stream { unread: Unread::before(early), ..Stream::NEW };
         let place = self.insert(fd, tag, State::Stream(Box::new(stream)))?;
         self.receive(place).inspect_err(|_| self.forget(place))
     }
@@ -33,15 +33,12 @@ impl Completion for Uring {
         else {
             return Err(not_a_stream());
         };
-        let mut count = 0;
-        if !stream.early.is_empty() {
-            count = stream.read_early(buffer);
-        } else if buffer.len() == BLOCK_SIZE && self.operations.is_exchanged(&stream.received) {
+        if buffer.len() == BLOCK_SIZE && stream.unread.is_exchanged() {
             // The caller has nothing else in its buffer, and exchanges it.
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        count += self.operations.read(&mut stream.received, &mut buffer[count..]);
-        if stream.received.length > 0 || count > 0 && stream.receiving == Receiving::On {
+        let count = self.operations.read(&mut stream.unread, buffer);
+        if stream.unread.length() > 0 || count > 0 && stream.receiving == Receiving::On {
             return Ok(count);
         }
         if stream.receiving == Receiving::Off && stream.end.is_none() {
@@ -68,17 +65,17 @@ impl Completion for Uring {
         else {
             return Err(not_a_stream());
         };
-        if !self.operations.is_exchanged(&stream.received) {
+        if !stream.unread.is_exchanged() {
             return Ok(None);
         }
         let count = match storage {
             Storage::Empty(storage) if storage.len() == BLOCK_SIZE => {
-                self.operations.exchange(&mut stream.received, storage)
+                self.operations.exchange(&mut stream.unread, storage)
             }
-            Storage::Empty(storage) => self.operations.read(&mut stream.received, storage),
-            Storage::Behind(room) => self.operations.read(&mut stream.received, room),
+            Storage::Empty(storage) => self.operations.read(&mut stream.unread, storage),
+            Storage::Behind(room) => self.operations.read(&mut stream.unread, room),
         };
-        let has_more = stream.received.length > 0 || stream.end.is_some();
+        let has_more = stream.unread.length() > 0 || stream.end.is_some();
         if !has_more && stream.receiving == Receiving::Off {
             self.receive(place)?;
         }
@@ -166,15 +163,12 @@ impl Completion for Uring {
         }
         self.stop(place)?;
         let stream = self.stream(place)?;
-        let (mut blocks, mut received) = (stream.received, std::mem::take(&mut stream.early));
-        let start = received.len();
-        received.resize(start + blocks.length as usize, 0);
-        self.operations.read(&mut blocks, &mut received[start..]);
-        let stream = self.stream(place)?;
-        stream.received = blocks;
         let unsent = std::mem::take(&mut stream.unsent);
+        let mut received = std::mem::replace(&mut stream.unread, Unread::NOTHING);
+        let left = Left { received: self.operations.copy(&received), unsent };
+        self.operations.discard(&mut received);
         self.forget(place);
-        Ok(Left { received, unsent })
+        Ok(left)
     }
 
     fn unsent(&self, fd: BorrowedFd<'_>) -> u32 {
@@ -199,12 +193,13 @@ impl Uring {
 
     /// Begins to receive.
     pub(super) fn receive(&mut self, place: usize) -> io::Result<()> {
-        let name = Self::name_of(place, Does::Receive);
         let fd = self.channels[place].fd;
-        let repeats = if self.stream(place)?.is_bulk { Repeats::Never } else { Repeats::Always };
-        self.operations.receive(fd, repeats, name)?;
+        let amount = self.stream(place)?.expected;
+        let name = Self::name_of(place, amount.does());
+        self.operations.receive(fd, amount.room(), amount.repeats(), name)?;
         self.channels[place].in_flight += 1;
-        self.stream(place)?.receiving = Receiving::On;
+        let stream = self.stream(place)?;
+        (stream.receiving, stream.receives) = (Receiving::On, amount);
         Ok(())
     }
 
@@ -224,7 +219,7 @@ impl Uring {
         let stream = self.stream(place)?;
         stream.stops = true;
         let active = [
-            (Does::Receive, stream.receiving == Receiving::On),
+            (stream.receives.does(), stream.receiving == Receiving::On),
             (Does::Watch, stream.is_watched),
             (Does::AwaitRoom, stream.awaits_room),
             (Does::SendRest, stream.sending != Sending::Open),

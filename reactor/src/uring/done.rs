@@ -7,16 +7,12 @@ use log::debug;
 use super::Uring;
 use super::channel::{Channel, ENDED, End, FAILED, Receiving, Sending, State};
 use super::name::{Does, Name};
-use crate::sys::{BLOCK_SIZE, Done};
+use crate::sys::{Done, Room};
 use crate::{Event, Readiness};
 
 /// How many bytes are received for a session that does not read them. What the kernel has received
 /// before it stops comes in addition.
-const HELD_MAX: u32 = 64 * 1024;
-
-/// A stream that fills a block is received a block at a time, until a block has less than this. So a
-/// session that does not read cannot have many.
-const BULK_MIN: usize = BLOCK_SIZE / 8;
+const HELD_MAX: usize = 64 * 1024;
 
 impl Uring {
     /// Takes note of all completions. Returns how many there were.
@@ -26,7 +22,8 @@ impl Uring {
             count += 1;
             let Name { channel: place, does } = Name::from_bits(done.user_data);
             match does {
-                Does::Receive => self.received(place, done),
+                Does::Receive => self.received(place, Room::Shared, done),
+                Does::ReceiveBlock => self.received(place, Room::Block, done),
                 Does::Watch => self.was_watched(place, done),
                 Does::Send => self.sent_less(place, done.result),
                 Does::AwaitRoom => self.has_room(place),
@@ -39,36 +36,29 @@ impl Uring {
 
     /// Takes note of bytes, or of the end of a stream.
     #[inline]
-    fn received(&mut self, place: usize, done: Done) {
+    fn received(&mut self, place: usize, room: Room, done: Done) {
         let Some(channel) = self.channels.get_mut(place) else { return };
         let has_more = done.has_more();
         channel.in_flight -= u32::from(!has_more);
         let State::Stream(stream) = &mut channel.state else {
-            done.block().into_iter().for_each(|block| self.operations.refuse(block));
+            self.operations.refuse(room, done);
             return self.free_if_over(place);
         };
         if !has_more {
             stream.receiving = Receiving::Off;
         }
-        let readiness = match (usize::try_from(done.result), done.block()) {
-            (Ok(length @ 1..), Some(block)) => {
-                self.operations.append(&mut stream.received, block, length);
-                stream.is_bulk = match stream.is_bulk {
-                    true => length >= BULK_MIN,
-                    false => length == BLOCK_SIZE,
-                };
+        let length = self.operations.append(&mut stream.unread, room, done);
+        let readiness = match done.result {
+            1.. => {
+                stream.expected = stream.expected.after(length);
                 Readiness::READABLE
             }
-            (Ok(_), block) => {
-                block.into_iter().for_each(|block| self.operations.refuse(block));
+            0 => {
                 stream.end = Some(End::Stream);
                 ENDED
             }
-            (Err(_), _) => match -done.result {
-                libc::ENOBUFS => {
-                    self.starved.push(place);
-                    return;
-                }
+            failed => match -failed {
+                libc::ENOBUFS => return self.starved.push(place),
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => Readiness::NONE,
                 number => {
                     stream.end = Some(End::Failed(number));
@@ -78,7 +68,7 @@ impl Uring {
         };
         let is_too_much = has_more
             && stream.receiving == Receiving::On
-            && (stream.is_bulk || stream.received.length > HELD_MAX);
+            && (stream.expected > stream.receives || stream.unread.length() > HELD_MAX);
         if is_too_much {
             stream.receiving = Receiving::Ending;
         }
@@ -93,11 +83,13 @@ impl Uring {
         }
     }
 
-    /// Stops receiving for a session that does not read.
+    /// Stops receiving: the session does not read, or there is more to receive than was expected.
     #[cold]
     fn stop_receiving(&mut self, place: usize) {
         let about = Self::name_of(place, Does::Control);
-        if let Err(error) = self.operations.cancel(Self::name_of(place, Does::Receive), about)
+        let Ok(stream) = self.stream(place) else { return };
+        let name = Self::name_of(place, stream.receives.does());
+        if let Err(error) = self.operations.cancel(name, about)
             && let Ok(stream) = self.stream(place)
         {
             debug!("receiving goes on: {error}");

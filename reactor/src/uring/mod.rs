@@ -19,7 +19,7 @@ mod watching;
 use channel::{Channel, State};
 use name::{Does, Name};
 
-use crate::sys::{Operations, Sizes, WaitFor, monotonic};
+use crate::sys::{Operations, Room, Sizes, WaitFor, monotonic};
 use crate::{Backend, Completion, Coverage, Event, Interest, Tag, Trigger};
 
 /// A number of a channel that no channel has.
@@ -171,9 +171,7 @@ impl Uring {
     /// Begins again what has ended and was not meant to.
     fn renew(&mut self) -> io::Result<()> {
         if !self.starved.is_empty() {
-            if !self.operations.make_room(self.starved.len()) {
-                self.relieve();
-            }
+            self.relieve_starved();
             self.to_renew.append(&mut self.starved);
         }
         while let Some(place) = self.to_renew.pop() {
@@ -182,13 +180,25 @@ impl Uring {
         Ok(())
     }
 
-    /// Moves what sessions have not read out of the pool, of which no block is left for the others.
+    /// Makes room for receives that have found no block. If sessions have not read what is in all of
+    /// them, copies that.
     #[cold]
-    fn relieve(&mut self) {
+    fn relieve_starved(&mut self) {
+        let streams = self.starved.iter().filter_map(|place| match &self.channels[*place].state {
+            State::Stream(stream) => Some(stream.receives.room()),
+            _ => None,
+        });
+        let (shared, blocks): (Vec<_>, Vec<_>) = streams.partition(|room| *room == Room::Shared);
+        let mut has_room = true;
+        for (room, starved) in [(Room::Shared, shared.len()), (Room::Block, blocks.len())] {
+            has_room &= starved == 0 || self.operations.make_room(room, starved);
+        }
+        if has_room {
+            return;
+        }
         for (_, channel) in &mut self.channels {
             if let State::Stream(stream) = &mut channel.state {
-                self.operations.copy(&stream.received, &mut stream.early);
-                self.operations.discard(&mut stream.received);
+                self.operations.set_aside(&mut stream.unread);
             }
         }
     }
@@ -315,9 +325,7 @@ impl Backend for Uring {
         let mut new = Self::new()?;
         for (_, channel) in &self.channels {
             if let State::Stream(stream) = &channel.state {
-                let mut received = stream.early.clone();
-                self.operations.copy(&stream.received, &mut received);
-                new.carried.insert(channel.fd, received);
+                new.carried.insert(channel.fd, self.operations.copy(&stream.unread));
             }
         }
         Ok(Box::new(new))

@@ -5,8 +5,10 @@
 pub(super) enum Does {
     /// Reports what a descriptor is ready for.
     Watch,
-    /// Receives into blocks.
+    /// Receives into shared blocks.
     Receive,
+    /// Receives into blocks of its own.
+    ReceiveBlock,
     /// Sends what was written in a turn.
     Send,
     /// Sends the rest of that.
@@ -35,9 +37,10 @@ impl Name {
         let does = match bits & 7 {
             0 => Does::Watch,
             1 => Does::Receive,
-            2 => Does::Send,
-            3 => Does::SendRest,
-            4 => Does::AwaitRoom,
+            2 => Does::ReceiveBlock,
+            3 => Does::Send,
+            4 => Does::SendRest,
+            5 => Does::AwaitRoom,
             _ => Does::Control,
         };
         Self { channel: (bits >> 3) as usize, does }
@@ -50,8 +53,8 @@ mod tests {
 
     #[test]
     fn a_name_survives_the_kernel() {
-        use Does::{AwaitRoom, Control, Receive, Send, SendRest, Watch};
-        for does in [Watch, Receive, Send, SendRest, AwaitRoom, Control] {
+        use Does::{AwaitRoom, Control, Receive, ReceiveBlock, Send, SendRest, Watch};
+        for does in [Watch, Receive, ReceiveBlock, Send, SendRest, AwaitRoom, Control] {
             for channel in [0, 1, u32::MAX as usize] {
                 let name = Name { channel, does };
                 assert_eq!(Name::from_bits(name.bits()), name);

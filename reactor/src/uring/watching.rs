@@ -62,7 +62,7 @@ impl Uring {
             State::Stream(stream) if stream.receiving != Receiving::Off || stream.end.is_some() => {
                 Ok(())
             }
-            State::Stream(stream) if stream.received.length == 0 => self.receive(place),
+            State::Stream(stream) if stream.unread.length() == 0 => self.receive(place),
             // The session does not read. It may have to know when its peer has gone.
             State::Stream(stream) if !stream.is_watched => {
                 stream.is_watched = true;
@@ -89,17 +89,19 @@ impl Uring {
         let (is_busy, state) = (*in_flight > 0, std::mem::replace(state, State::Removed));
         let about = Self::name_of(place, Does::Control);
         let mut cancelled = 0;
+        let mut receives = Does::Receive;
         let to_cancel = match &state {
             State::Watched { .. } => [is_busy, false, false, false],
             State::Stream(stream) => {
-                let receives = stream.receiving == Receiving::On;
+                receives = stream.receives.does();
+                let is_receiving = stream.receiving == Receiving::On;
                 // What is still being sent keeps the socket open, and a reset would wait for it.
                 let is_reset = stream.sending != Sending::Open && resets_on_close(fd);
-                [stream.is_watched, receives, stream.awaits_room, is_reset]
+                [stream.is_watched, is_receiving, stream.awaits_room, is_reset]
             }
             State::Removed => [false; 4],
         };
-        let all = [Does::Watch, Does::Receive, Does::AwaitRoom, Does::SendRest];
+        let all = [Does::Watch, receives, Does::AwaitRoom, Does::SendRest];
         for (does, is_due) in all.into_iter().zip(to_cancel) {
             if is_due {
                 self.operations.cancel(Self::name_of(place, does), about)?;
@@ -107,7 +109,7 @@ impl Uring {
             }
         }
         if let State::Stream(mut stream) = state {
-            self.operations.discard(&mut stream.received);
+            self.operations.discard(&mut stream.unread);
             if stream.sending != Sending::Open {
                 self.leaving.push_back((monotonic().saturating_add(LEAVE_FOR), place));
             }

@@ -1,5 +1,7 @@
 //! The interface of io_uring as the kernel defines it (`linux/io_uring.h`, `io_uring(7)`).
 
+use super::pool::Stays;
+
 /// What the kernel is to do: a submission queue entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +40,12 @@ impl Done {
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
         self.flags & MORE != 0
+    }
+
+    /// Returns what becomes of the block.
+    #[inline]
+    pub(crate) fn stays(&self) -> Stays {
+        if self.flags & BUFFER_MORE != 0 { Stays::Open } else { Stays::Closed }
     }
 
     /// Returns the block of the pool that has what was received.
@@ -213,6 +221,10 @@ pub(super) const CANCEL_ANY: u32 = 1 << 2;
 // Flags of a completion.
 const BUFFER: u32 = 1;
 const MORE: u32 = 1 << 1;
+const BUFFER_MORE: u32 = 1 << 4;
+
+// Flags of a ring of provided buffers.
+pub(super) const PROVIDED_IN_PIECES: u16 = 1 << 1;
 
 // Flags of a set-up.
 pub(super) const SETUP_SIZE: u32 = 1 << 3;

@@ -15,15 +15,19 @@ mod arena;
 mod mapping;
 mod pool;
 mod ring;
+mod unread;
 
 pub(crate) use abi::Done;
 use abi::Entry;
 use arena::Arenas;
 pub(crate) use arena::Piece;
-use pool::Pool;
-pub(crate) use pool::{BLOCK_SIZE, Blocks};
+pub(crate) use pool::BLOCK_SIZE;
+#[cfg(test)]
+pub(crate) use pool::Fills;
 use ring::Ring;
 pub(crate) use ring::{Sizes, WaitFor};
+use unread::Pools;
+pub(crate) use unread::{Room, Unread};
 
 /// The operations of a loop that the kernel performs, with the memory that they work on. The name of an
 /// operation is a number of the caller, which its completion has.
@@ -35,7 +39,7 @@ pub(crate) struct Operations {
 
 /// The memory that the kernel reads and writes.
 struct Memory {
-    pool: Pool,
+    pools: Pools,
     arenas: Arenas,
     /// What is being sent and may take long, by the name of the operation.
     outstanding: HashMap<u64, Box<[u8]>>,
@@ -55,8 +59,8 @@ impl Operations {
     /// When the kernel refuses. The error says what is missing.
     pub(crate) fn new(sizes: Sizes) -> io::Result<Self> {
         let ring = Ring::new(sizes)?;
-        let pool = Pool::new(&ring)?;
-        let memory = Memory { pool, arenas: Arenas::default(), outstanding: HashMap::new() };
+        let pools = Pools::new(&ring, sizes.fills)?;
+        let memory = Memory { pools, arenas: Arenas::default(), outstanding: HashMap::new() };
         Ok(Self { ring, memory: Some(memory) })
     }
 
@@ -147,15 +151,22 @@ impl Operations {
         })
     }
 
-    /// Receives into a block of the pool (`recv(2)`), or into one after the other until the stream ends.
-    pub(crate) fn receive(&mut self, fd: RawFd, repeats: Repeats, name: u64) -> io::Result<()> {
+    /// Receives (`recv(2)`) once, or again and again until the stream ends.
+    pub(crate) fn receive(
+        &mut self,
+        fd: RawFd,
+        room: Room,
+        repeats: Repeats,
+        name: u64,
+    ) -> io::Result<()> {
+        let buffer_group = self.memory().pools.pool(room).group();
         self.push(Entry {
             opcode: abi::RECV,
             flags: abi::BUFFER_SELECT,
             priority: if repeats == Repeats::Always { abi::RECV_MULTISHOT } else { 0 },
             fd,
             user_data: name,
-            buffer_group: pool::GROUP,
+            buffer_group,
             ..Entry::default()
         })
     }
@@ -260,64 +271,79 @@ impl Operations {
         self.ring.has_overflown()
     }
 
-    /// Appends a block to what a connection has received.
+    /// Appends what a receive has put into a block. Returns how many bytes that are.
     #[inline]
-    pub(crate) fn append(&mut self, received: &mut Blocks, block: u16, length: usize) {
-        self.memory().pool.append(received, block, length);
+    pub(crate) fn append(&mut self, unread: &mut Unread, room: Room, done: Done) -> usize {
+        let length = done.result.max(0) as usize;
+        if let Some(block) = done.block() {
+            let pools = &mut self.memory().pools;
+            let portion = pools.pool(room).take(block, length, done.stays());
+            if length > 0 {
+                pools.append(unread, room, portion);
+            } else {
+                pools.pool(room).free(portion);
+            }
+        }
+        length
+    }
+
+    /// Frees what a receive has put into a block, unread.
+    pub(crate) fn refuse(&mut self, room: Room, done: Done) {
+        if let Some(block) = done.block() {
+            let pool = self.memory().pools.pool(room);
+            let portion = pool.take(block, done.result.max(0) as usize, done.stays());
+            pool.free(portion);
+        }
     }
 
     /// Moves what was received into `buffer`, or as much as there is room for.
     #[inline]
-    pub(crate) fn read(&mut self, received: &mut Blocks, buffer: &mut [u8]) -> usize {
-        self.memory().pool.read(received, buffer)
+    pub(crate) fn read(&mut self, unread: &mut Unread, buffer: &mut [u8]) -> usize {
+        self.memory().pools.read(unread, buffer)
     }
 
-    /// Returns whether the first block has so much that exchanging it costs less than copying it.
-    #[inline]
-    pub(crate) fn is_exchanged(&self, received: &Blocks) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.pool.is_exchanged(received))
-    }
-
-    /// Exchanges the first block for `storage`. Returns how many bytes it has.
+    /// Exchanges the block for `storage`. Returns how many bytes it has.
     ///
     /// # Panics
-    /// Unless [`is_exchanged`](Self::is_exchanged) holds, and `storage` has the size of a block.
+    /// Unless [`is_exchanged`](Unread::is_exchanged) holds, and `storage` has the size of a block.
     #[inline]
-    pub(crate) fn exchange(&mut self, received: &mut Blocks, storage: &mut Vec<u8>) -> usize {
-        self.memory().pool.exchange(received, storage)
+    pub(crate) fn exchange(&mut self, unread: &mut Unread, storage: &mut Vec<u8>) -> usize {
+        self.memory().pools.exchange(unread, storage)
     }
 
-    /// Appends a copy of what was received to `bytes`.
-    pub(crate) fn copy(&self, received: &Blocks, bytes: &mut Vec<u8>) {
-        if let Some(memory) = &self.memory {
-            memory.pool.copy(*received, bytes);
-        }
+    /// Returns a copy of what was received.
+    pub(crate) fn copy(&self, unread: &Unread) -> Vec<u8> {
+        self.memory.as_ref().map_or_else(Vec::new, |memory| memory.pools.copy(unread))
+    }
+
+    /// Moves what was received out of the pools.
+    pub(crate) fn set_aside(&mut self, unread: &mut Unread) {
+        self.memory().pools.set_aside(unread);
     }
 
     /// Frees what was received, unread.
-    pub(crate) fn discard(&mut self, received: &mut Blocks) {
-        self.memory().pool.discard(received);
+    pub(crate) fn discard(&mut self, unread: &mut Unread) {
+        self.memory().pools.discard(unread);
     }
 
-    /// Gives a block back, unread.
-    pub(crate) fn refuse(&mut self, block: u16) {
-        self.memory().pool.refuse(block);
-    }
-
-    /// Makes room for so many blocks, if there may be more, and returns whether one is free.
-    pub(crate) fn make_room(&mut self, wanted: usize) -> bool {
-        self.memory().pool.make_room(wanted)
+    /// Adds blocks if there may be more, after so many receives have found none, and returns whether
+    /// there is one.
+    pub(crate) fn make_room(&mut self, room: Room, starved: usize) -> bool {
+        self.memory().pools.pool(room).make_room(starved)
     }
 
     /// Gives memory back that a crowd needed.
     pub(crate) fn trim(&mut self) {
-        self.memory().pool.trim();
+        let pools = &mut self.memory().pools;
+        pools.pool(Room::Shared).trim();
+        pools.pool(Room::Block).trim();
     }
 
     /// Returns how many blocks have something that was received.
     #[cfg(test)]
-    pub(crate) fn blocks_used(&self) -> usize {
-        self.memory.as_ref().map_or(0, |memory| memory.pool.used())
+    pub(crate) fn blocks_used(&mut self) -> usize {
+        let pools = &mut self.memory().pools;
+        pools.pool(Room::Shared).used() + pools.pool(Room::Block).used()
     }
 
     /// Returns the descriptor, which is readable when there is something to report.

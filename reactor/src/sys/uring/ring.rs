@@ -8,20 +8,24 @@ use std::time::Duration;
 
 use super::abi::{self, Cancel, Done, Entry, Parameters, Timespec, Update, WaitArguments};
 use super::mapping::Mapping;
+use super::pool::Fills;
 use crate::source::handler::explained;
 use crate::sys::check;
 
-/// The sizes of the queues of a ring.
+/// The sizes of the queues of a ring, and how its memory is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// How many operations are told to the kernel at once. More cost one more entry.
     pub(crate) submissions: u32,
     /// How many completions there is room for. The kernel keeps what exceeds it.
     pub(crate) completions: u32,
+    /// How small receives fill blocks, if the kernel can.
+    pub(crate) fills: Fills,
 }
 
 impl Sizes {
-    pub(crate) const DEFAULT: Self = Self { submissions: 1024, completions: 4096 };
+    pub(crate) const DEFAULT: Self =
+        Self { submissions: 1024, completions: 4096, fills: Fills::Pieces };
 }
 
 /// One thread submits, and the kernel works for the ring only while that thread is in it: nothing
