@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 31] = [
+const PACKAGES: [(&str, &str); 34] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
@@ -18,8 +18,11 @@ const PACKAGES: [(&str, &str); 31] = [
     ("inotifywait", "inotify-tools"),
     ("ip", "iproute2"),
     ("kdig", "knot-dnsutils"),
+    ("mfschunkserver", "moosefs-chunkserver"),
+    ("mfschunktool", "moosefs-chunkserver"),
     ("mfscli", "moosefs-cli"),
     ("mfsmaster", "moosefs-master"),
+    ("mfsmetalogger", "moosefs-metalogger"),
     ("named", "bind9"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),

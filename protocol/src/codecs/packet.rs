@@ -54,6 +54,14 @@ impl Packet {
         Self { size_max }
     }
 
+    /// Sets the size of the largest body from the next packet on, in bytes: a peer that has not said who
+    /// it is may have to send less.
+    ///
+    /// The limits of the conversation have to allow the largest of these sizes.
+    pub const fn set_size_max(&mut self, size_max: u32) {
+        self.size_max = size_max;
+    }
+
     fn header(kind: u32, body: &[u8]) -> [u8; HEADER] {
         let length = u32::try_from(body.len()).expect("a packet's body is shorter than 4 GiB");
         let mut header = [0; HEADER];
@@ -119,11 +127,15 @@ impl Codec for Packet {
         }
     }
 
-    fn save(&self, _state: &mut State) -> Result<(), NotSaved> {
+    fn save(&self, state: &mut State) -> Result<(), NotSaved> {
+        state.number(self.size_max.into());
         Ok(())
     }
 
-    fn restore(&mut self, _state: &mut SavedState<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, state: &mut SavedState<'_>) -> Result<(), StateError> {
+        let size_max = state.number()?;
+        self.size_max = u32::try_from(size_max)
+            .map_err(|_| StateError::Invalid("the largest size of a packet is too large"))?;
         Ok(())
     }
 }
@@ -237,6 +249,16 @@ mod tests {
     fn the_largest_packet_is_delivered_and_no_more_is_kept() {
         let of = |size| encoded(3, &vec![1; size]).to_vec();
         testing::check_limit(|| Packet::with_size_max(50), 50, of);
+    }
+
+    #[test]
+    fn the_limit_can_change_between_packets() {
+        let mut bytes = [encoded(1, &[1; 20]), encoded(2, &[2; 20])].concat();
+        let (mut codec, mut output) = (Packet::with_size_max(10), Output::new());
+        assert!(codec.decode(&mut bytes, &mut output).is_err());
+        codec.set_size_max(20);
+        let decoded = codec.decode(&mut bytes, &mut output).expect("it is allowed");
+        assert!(matches!(decoded, Decoded::Message { consumed: 28, .. }));
     }
 
     #[test]

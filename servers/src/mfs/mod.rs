@@ -3,4 +3,6 @@
 //! They prove the framework on daemons that work together. They are no file system to keep data in: that
 //! is the real MooseFS.
 
+mod files;
+pub mod master;
 pub mod metalogger;

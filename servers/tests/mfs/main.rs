@@ -1,5 +1,8 @@
 //! The programs of MooseFS, against the real ones and against scripts.
 
+mod master;
+mod peers;
 mod program;
 mod real;
 mod scripted;
+mod wire;

@@ -13,11 +13,8 @@ use protocol::mfs::{
 };
 use testkit::{Folder, PATIENCE, has_peer, in_namespace, process, tell, wait_until};
 
+use crate::peers::{HOST, NETWORK, ask};
 use crate::program::Metalogger;
-
-/// A network without the outside: the programs of MooseFS refuse addresses of 127.0.0.0/8.
-const NETWORK: &str = "ip link set lo up\nip addr add 10.99.0.1/32 dev lo";
-const HOST: &str = "10.99.0.1";
 
 /// A real master. It is ended on drop.
 struct Master {
@@ -74,10 +71,7 @@ impl Master {
 
     /// Asks `mfscli` for a section.
     fn ask(&self, section: &str) -> String {
-        let port = (self.port + 2).to_string();
-        let mut command = Command::new("mfscli");
-        command.args(["-H", HOST, "-P", &port, "-n", "-p", section]);
-        String::from_utf8_lossy(&process::run(&mut command, b"").stdout).into_owned()
+        ask(self.port + 2, &[section])
     }
 
     /// Returns how many objects and files it has.

@@ -1,8 +1,8 @@
 //! A metalogger and a master that does what no real one does: late, twice, wrong lengths, unknown types,
 //! random bytes, signs of life without end.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use protocol::mfs::{
 use testkit::{PATIENCE, in_namespace, process, wait_until};
 
 use crate::program::Metalogger;
+use crate::wire::Peer;
 
 const METADATA: &[u8] = b"MFSM 2.0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x01tree[MFS EOF MARKER]";
 
@@ -47,8 +48,7 @@ impl Master {
             }
         };
         stream.set_nonblocking(false).expect("it can be set");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is positive");
-        let mut peer = Peer(stream);
+        let mut peer = Peer::new(stream);
         let (kind, body) = peer.next().expect("it registers");
         assert_eq!(kind, Kind::METALOGGER_REGISTER);
         let register = MetaloggerRegister::parse(&body).expect("it is a registration");
@@ -57,32 +57,7 @@ impl Master {
     }
 }
 
-/// The connection of a metalogger.
-struct Peer(TcpStream);
-
 impl Peer {
-    /// Returns the next packet that is not a sign of life, or `None` at the end.
-    fn next(&mut self) -> Option<(Kind, Vec<u8>)> {
-        loop {
-            let mut header = [0; 8];
-            if self.0.read_exact(&mut header).is_err() {
-                return None;
-            }
-            let [k0, k1, k2, k3, l0, l1, l2, l3] = header;
-            let mut body = vec![0; u32::from_be_bytes([l0, l1, l2, l3]) as usize];
-            self.0.read_exact(&mut body).ok()?;
-            let kind = Kind(u32::from_be_bytes([k0, k1, k2, k3]));
-            if kind != Kind::NOP {
-                return Some((kind, body));
-            }
-        }
-    }
-
-    fn send<'a>(&mut self, message: &impl Message<'a>) {
-        // The metalogger may have closed the connection, which the test sees elsewhere.
-        let _ = self.0.write_all(&message.packet());
-    }
-
     fn change(&mut self, version: u64) {
         self.send(&Changes::Change { version, text: b"1|CREATE(1):2" });
     }

@@ -1,12 +1,12 @@
 //! The folder of a metalogger: its files, and what they tell after a start. All of it blocks.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The longest line at the end of a log that is looked for, in bytes: longer than any packet.
-const LINE_SIZE_MAX: u64 = 2_000_000;
+use crate::mfs::files;
+
 /// The end of every file of metadata.
 const END_MARKER: &[u8] = b"[MFS EOF MARKER]";
 /// What a master sends that has never saved its metadata.
@@ -95,17 +95,7 @@ impl Folder {
     /// # Errors
     /// One sentence that names the folder: it is not there, or another metalogger uses it.
     pub(super) fn open(path: &Path, back_logs: u32, back_metadata: u32) -> io::Result<Self> {
-        let explained = |error: io::Error| {
-            let text = format!("the folder {} cannot be used: {error}", path.display());
-            io::Error::new(error.kind(), text)
-        };
-        let lock = path.join(".mfs-metalogger.lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock);
-        let lock = lock.map_err(explained)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => explained(error),
-            TryLockError::WouldBlock => explained(io::Error::other("another metalogger uses it")),
-        })?;
+        let lock = files::lock(path, "mfs-metalogger")?;
         let path = path.to_owned();
         Ok(Self { path, back_logs, back_metadata, log: None, partial: None, _lock: lock })
     }
@@ -133,7 +123,7 @@ impl Folder {
             let file = OpenOptions::new().read(true).write(true).open(self.log_path(number));
             match file {
                 Ok(mut file) => {
-                    if let Some(version) = last_version(&mut file)? {
+                    if let Some(version) = files::last_version(&mut file)? {
                         return Ok(Some(version));
                     }
                 }
@@ -150,15 +140,18 @@ impl Folder {
     /// When the disk refuses. The order can be given again.
     pub(super) fn carry_out(&mut self, order: &Order) -> io::Result<Option<Kept>> {
         match order {
-            Order::Append(lines) => self.append(lines)?,
+            Order::Append(lines) => {
+                let path = self.log_path(0);
+                files::append(&mut self.log, &path, lines)?;
+            }
             Order::Rotate => {
                 self.log = None;
-                rotate(|number| self.log_path(number), self.back_logs)?;
+                files::rotate(|number| self.log_path(number), self.back_logs)?;
             }
             Order::Forget => {
                 self.log = None;
                 for number in 0..=self.back_logs {
-                    remove(&self.log_path(number))?;
+                    files::remove(&self.log_path(number))?;
                 }
             }
             Order::Begin => self.partial = Some(File::create(self.path.join(PARTIAL))?),
@@ -171,21 +164,6 @@ impl Folder {
         Ok(None)
     }
 
-    /// Appends lines to the log. What was written of them in vain is cut off.
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut log = match self.log.take() {
-            Some(log) => log,
-            None => OpenOptions::new().create(true).append(true).open(self.log_path(0))?,
-        };
-        let size = log.metadata()?.len();
-        if let Err(error) = log.write_all(lines) {
-            log.set_len(size)?;
-            return Err(error);
-        }
-        self.log = Some(log);
-        Ok(())
-    }
-
     /// Gives a complete download its name.
     fn keep(&mut self, download: Download) -> io::Result<Kept> {
         let partial = self.path.join(PARTIAL);
@@ -196,7 +174,7 @@ impl Folder {
         let path = match download {
             Download::Metadata => {
                 if check_metadata(&mut File::open(&partial)?)? == Kept::New {
-                    remove(&partial)?;
+                    files::remove(&partial)?;
                     return Ok(Kept::New);
                 }
                 let base = self.metadata_path();
@@ -205,7 +183,7 @@ impl Folder {
                         0 => base.clone(),
                         _ => PathBuf::from(format!("{}.{number}", base.display())),
                     };
-                    rotate(older, self.back_metadata)?;
+                    files::rotate(older, self.back_metadata)?;
                 }
                 base
             }
@@ -216,43 +194,6 @@ impl Folder {
         fs::rename(&partial, path)?;
         Ok(Kept::Yes)
     }
-}
-
-/// Gives each file the name of the next one, and removes the last.
-fn rotate(path: impl Fn(u32) -> PathBuf, number_max: u32) -> io::Result<()> {
-    remove(&path(number_max))?;
-    for number in (0..number_max).rev() {
-        match fs::rename(path(number), path(number + 1)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Removes a file, if it is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the version of the last line of a log. Cuts an incomplete line off.
-fn last_version(file: &mut File) -> io::Result<Option<u64>> {
-    let size = file.metadata()?.len();
-    let start = size.saturating_sub(LINE_SIZE_MAX);
-    file.seek(SeekFrom::Start(start))?;
-    let mut end = Vec::new();
-    file.take(LINE_SIZE_MAX).read_to_end(&mut end)?;
-    let complete = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
-    if complete < end.len() {
-        file.set_len(start + complete as u64)?;
-    }
-    let last = end[..complete].trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
-    let digits = last.and_then(|line| line.split(|byte| *byte == b':').next());
-    let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-    Ok(digits.and_then(|digits| digits.parse().ok()))
 }
 
 /// Checks whether a file has metadata.
@@ -348,7 +289,7 @@ mod tests {
         let temporary = TemporaryFolder::new("ml-lock");
         let first = open(&temporary);
         let error = Folder::open(temporary.path(), 2, 2).expect_err("it is used");
-        assert!(error.to_string().contains("another metalogger uses it"), "{error}");
+        assert!(error.to_string().contains("another mfs-metalogger uses it"), "{error}");
         drop(first);
         open(&temporary);
         let error = Folder::open(Path::new("/no/such/folder"), 2, 2).expect_err("there is none");

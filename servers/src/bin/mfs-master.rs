@@ -1,0 +1,9 @@
+//! A master of MooseFS.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    servers::mfs::master::run()
+}

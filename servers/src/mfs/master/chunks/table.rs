@@ -1,0 +1,236 @@
+//! The table of the chunks.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use protocol::mfs::{ChunkId, ChunkVersion};
+use slab::Slab;
+
+use super::operations::Operation;
+use super::{Located, Place};
+use crate::mfs::master::app::Master;
+use crate::mfs::master::chunkservers::Chunkservers;
+
+/// How many operations wait for one chunk at most.
+const WAITING_MAX: usize = 100;
+/// How old the figures of a large table may be.
+const FIGURES_AGE_MAX: Duration = Duration::from_secs(1);
+/// The number of chunks from which on a table is large.
+const LARGE: usize = 10_000;
+/// How many copies the figures tell apart. More count as so many.
+pub(in crate::mfs::master) const COPIES_MAX: usize = 10;
+
+/// A chunk.
+#[derive(Debug, Default)]
+struct Chunk {
+    version: u32,
+    /// Copies of registrations that have ended are void, and are removed when there is another reason
+    /// to look at them.
+    copies: Vec<Holder>,
+}
+
+/// A chunkserver that has a copy of a chunk, in one of its registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) csid: u16,
+    pub(super) epoch: u32,
+}
+
+impl Holder {
+    fn is_valid(self, servers: &Chunkservers) -> bool {
+        servers.of_epoch(self.csid, self.epoch).is_some()
+    }
+}
+
+/// An operation that waits for a chunk.
+pub(super) type Waiting = Box<dyn FnOnce(&mut Master)>;
+
+/// All chunks that are known.
+#[derive(Default)]
+pub(in crate::mfs::master) struct Chunks {
+    table: HashMap<ChunkId, Chunk>,
+    /// The highest number that a chunk has had.
+    last: u64,
+    /// The chunks that an operation is about, with those that wait for them.
+    busy: HashMap<ChunkId, VecDeque<Waiting>>,
+    pub(super) operations: Slab<Operation>,
+    figures: Option<(Instant, Figures)>,
+}
+
+/// How many chunks have how many copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::mfs::master) struct Figures {
+    pub(in crate::mfs::master) copies: u64,
+    /// Chunks by their number of copies. The last number stands for more, too.
+    pub(in crate::mfs::master) by_copies: [u32; COPIES_MAX + 1],
+}
+
+impl Chunks {
+    /// Returns how many there are.
+    pub(in crate::mfs::master) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(in crate::mfs::master) fn contains(&self, chunk: ChunkId) -> bool {
+        self.table.contains_key(&chunk)
+    }
+
+    /// Returns the version of a chunk.
+    pub(super) fn version(&self, chunk: ChunkId) -> Option<u32> {
+        self.table.get(&chunk).map(|it| it.version)
+    }
+
+    /// Returns the number of a new chunk.
+    pub(super) fn next(&mut self) -> ChunkId {
+        self.last += 1;
+        ChunkId(self.last)
+    }
+
+    /// Adds a chunk, or gives it another version, with these copies.
+    pub(super) fn set(&mut self, chunk: ChunkId, version: u32, copies: Vec<Holder>) {
+        self.last = self.last.max(chunk.0);
+        self.table.insert(chunk, Chunk { version, copies });
+    }
+
+    /// Adds a chunk that was made before the start, or gives it another version. Version 0 is that of
+    /// one that was deleted. Its chunkservers tell where it is.
+    pub(in crate::mfs::master) fn restore(&mut self, chunk: ChunkId, version: u32) {
+        match version {
+            0 => {
+                self.table.remove(&chunk);
+                self.last = self.last.max(chunk.0);
+            }
+            _ => self.set(chunk, version, Vec::new()),
+        }
+    }
+
+    /// Returns all chunks with their versions.
+    pub(in crate::mfs::master) fn iter(&self) -> impl Iterator<Item = ChunkVersion> {
+        self.table.iter().map(|(chunk, it)| ChunkVersion { chunk: *chunk, version: it.version })
+    }
+
+    pub(super) fn remove(&mut self, chunk: ChunkId) {
+        self.table.remove(&chunk);
+    }
+
+    /// Returns the copies that can be used.
+    pub(super) fn copies(&self, chunk: ChunkId, servers: &Chunkservers) -> Vec<Holder> {
+        let copies = self.table.get(&chunk).map(|it| it.copies.as_slice()).unwrap_or_default();
+        copies.iter().copied().filter(|copy| copy.is_valid(servers)).collect()
+    }
+
+    /// Notes that a chunkserver no longer has a copy that can be used.
+    pub(in crate::mfs::master) fn lost(&mut self, chunk: ChunkId, csid: u16) {
+        if let Some(chunk) = self.table.get_mut(&chunk) {
+            chunk.copies.retain(|copy| copy.csid != csid);
+        }
+    }
+
+    /// Notes that a chunk has another copy.
+    pub(super) fn found(&mut self, chunk: ChunkId, version: u32, copy: Holder) {
+        if let Some(chunk) = self.table.get_mut(&chunk).filter(|it| it.version == version) {
+            chunk.copies.retain(|it| it.csid != copy.csid);
+            chunk.copies.push(copy);
+        }
+    }
+
+    /// Marks a chunk as being changed. Returns false if it was already.
+    pub(super) fn occupy(&mut self, chunk: ChunkId) -> bool {
+        if self.busy.contains_key(&chunk) {
+            return false;
+        }
+        self.busy.insert(chunk, VecDeque::new());
+        true
+    }
+
+    /// Returns whether as many operations wait for a chunk as may.
+    pub(super) fn is_crowded(&self, chunk: ChunkId) -> bool {
+        self.busy.get(&chunk).is_some_and(|queue| queue.len() >= WAITING_MAX)
+    }
+
+    /// Adds an operation to those that wait for a chunk.
+    pub(super) fn wait(&mut self, chunk: ChunkId, waiting: Waiting) {
+        self.busy.entry(chunk).or_default().push_back(waiting);
+    }
+
+    /// Ends an operation, and returns those that wait for the chunk.
+    pub(super) fn release(&mut self, chunk: ChunkId) -> VecDeque<Waiting> {
+        self.busy.remove(&chunk).unwrap_or_default()
+    }
+
+    /// Returns how many chunks have how many copies. Those of a large table may be a second old.
+    pub(in crate::mfs::master) fn figures(
+        &mut self,
+        servers: &Chunkservers,
+        now: Instant,
+    ) -> Figures {
+        if let Some((at, figures)) = self.figures
+            && self.table.len() >= LARGE
+            && now.saturating_duration_since(at) < FIGURES_AGE_MAX
+        {
+            return figures;
+        }
+        let mut figures = Figures::default();
+        for chunk in self.table.values() {
+            let copies = chunk.copies.iter().filter(|copy| copy.is_valid(servers)).count();
+            figures.copies += copies as u64;
+            figures.by_copies[copies.min(COPIES_MAX)] += 1;
+        }
+        self.figures = Some((now, figures));
+        figures
+    }
+
+    /// Returns the chunks without a copy, `count_max` at most.
+    pub(in crate::mfs::master) fn missing(
+        &self,
+        servers: &Chunkservers,
+        count_max: usize,
+    ) -> Vec<ChunkId> {
+        let is_missing = |chunk: &Chunk| !chunk.copies.iter().any(|copy| copy.is_valid(servers));
+        let missing = self.table.iter().filter(|(_, chunk)| is_missing(chunk));
+        missing.map(|(id, _)| *id).take(count_max).collect()
+    }
+}
+
+impl fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} chunks, {} of them busy", self.table.len(), self.busy.len())
+    }
+}
+
+impl Master {
+    /// Returns where a chunk is, if it is known.
+    pub fn locate(&self, chunk: ChunkId) -> Option<Located> {
+        let version = self.chunks.version(chunk)?;
+        let copies = self.chunks.copies(chunk, &self.chunkservers);
+        Some(self.located(chunk, version, &copies))
+    }
+
+    /// Returns a place for each copy.
+    pub(super) fn located(&self, chunk: ChunkId, version: u32, copies: &[Holder]) -> Located {
+        let place = |copy: &Holder| {
+            let server = self.chunkservers.of_epoch(copy.csid, copy.epoch)?;
+            let (endpoint, version, labels) = (server.place, server.version, server.labels);
+            Some(Place { csid: copy.csid, endpoint, version, labels })
+        };
+        let mut places: Vec<Place> = copies.iter().filter_map(place).collect();
+        fastrand::shuffle(&mut places);
+        Located { chunk, version, places }
+    }
+
+    /// Notes that a chunkserver has a chunk.
+    ///
+    /// A chunk that is not known is taken as it is. One without a usable copy takes a later version: it
+    /// is that of an operation whose result was lost. Other copies are stale, and are not used.
+    pub(in crate::mfs::master) fn chunk_is_at(&mut self, it: ChunkVersion, csid: u16, epoch: u32) {
+        let ChunkVersion { chunk, version } = it;
+        let copy = Holder { csid, epoch };
+        let copies = self.chunks.copies(chunk, &self.chunkservers);
+        match self.chunks.version(chunk) {
+            Some(known) if known == version => self.chunks.found(chunk, version, copy),
+            Some(known) if version < known || !copies.is_empty() => {}
+            _ => self.chunks.set(chunk, version, vec![copy]),
+        }
+    }
+}

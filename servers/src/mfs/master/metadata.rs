@@ -1,0 +1,110 @@
+//! The metadata as a file: what metaloggers download, and what is there after a restart.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use protocol::mfs::{ChunkVersion, List, append_all};
+
+use super::app::Master;
+
+/// What a file of metadata begins with.
+const MAGIC: &[u8] = b"MFSM 2.0";
+/// What it ends with.
+const END_MARKER: &[u8] = b"[MFS EOF MARKER]";
+
+/// The metadata of a version, as a file.
+///
+/// After the version and the id, the form is our own, and the real master cannot read it: the length of
+/// the list of the chunks in bytes, that list, and the tree.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    pub(super) version: u64,
+    content: Arc<[u8]>,
+}
+
+impl Metadata {
+    /// Returns the present metadata.
+    pub(super) fn of(master: &Master) -> Self {
+        let version = master.version();
+        let chunks = append_all(master.chunks.iter());
+        let mut content = MAGIC.to_vec();
+        for number in [version, master.meta_id, chunks.len() as u64] {
+            content.extend_from_slice(&number.to_be_bytes());
+        }
+        content.extend_from_slice(&chunks);
+        content.extend_from_slice(END_MARKER);
+        Self { version, content: content.into() }
+    }
+
+    /// Returns the bytes of the file.
+    pub(super) fn content(&self) -> Arc<[u8]> {
+        Arc::clone(&self.content)
+    }
+}
+
+/// What a file of metadata has.
+#[derive(Debug)]
+pub(super) struct Saved<'a> {
+    pub(super) version: u64,
+    pub(super) meta_id: u64,
+    pub(super) chunks: List<'a, ChunkVersion>,
+}
+
+impl<'a> Saved<'a> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is incomplete, or not one of this program.
+    pub(super) fn read(content: &'a [u8]) -> io::Result<Self> {
+        let rest = content.strip_prefix(MAGIC).and_then(|it| it.strip_suffix(END_MARKER));
+        Self::read_rest(rest.unwrap_or_default()).ok_or_else(|| {
+            let text = "metadata.mfs is incomplete, or not the one of an mfs-master";
+            io::Error::new(ErrorKind::InvalidData, text)
+        })
+    }
+
+    fn read_rest(rest: &'a [u8]) -> Option<Self> {
+        let ([version, meta_id, size], rest) = {
+            let (numbers, rest) = rest.split_first_chunk::<24>()?;
+            let numbers = numbers.as_chunks::<8>().0;
+            ([0, 1, 2].map(|place| u64::from_be_bytes(numbers[place])), rest)
+        };
+        let (chunks, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+        let chunks = List::new(chunks)?;
+        rest.is_empty().then_some(Self { version, meta_id, chunks })
+    }
+}
+
+/// Returns the id of a file system that has none, which no other one has.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub(super) fn new_meta_id() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    // Chunkservers take 0 for none.
+    Ok(u64::from_be_bytes(bytes).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::mfs::ChunkId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_of_metadata_is_refused() {
+        let chunk = ChunkVersion { chunk: ChunkId(5), version: 2 };
+        let chunks = append_all([chunk]);
+        let numbers = [7, 9, chunks.len() as u64].map(u64::to_be_bytes).concat();
+        let content = [MAGIC, &numbers, &chunks, END_MARKER].concat();
+        let saved = Saved::read(&content).expect("it is whole");
+        assert_eq!((saved.version, saved.meta_id), (7, 9));
+        assert_eq!(saved.chunks.iter().collect::<Vec<_>>(), [chunk]);
+        for end in 0..content.len() {
+            assert!(Saved::read(&content[..end]).is_err(), "{end}");
+        }
+        let long = [MAGIC, &[0xff; 24], END_MARKER].concat();
+        assert!(Saved::read(&long).is_err());
+    }
+}

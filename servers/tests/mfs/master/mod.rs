@@ -1,0 +1,73 @@
+//! The master.
+
+mod chunkservers;
+mod metaloggers;
+mod scripted;
+
+use std::time::{Duration, Instant};
+
+use reactor::{LoopCx, Reactor};
+use servers::mfs::master::{self, Master};
+use testkit::{Folder, PATIENCE};
+
+/// A master that the test drives: its loop turns while the test waits for something.
+struct Embedded {
+    reactor: Reactor<Master>,
+    folder: Folder,
+}
+
+impl Embedded {
+    /// Starts a master with a new folder. Its ports are of `host`.
+    fn start(name: &str, host: &str, arguments: &[&str]) -> Self {
+        let any = format!("{host}:0");
+        let ports =
+            ["--listen-metaloggers", &any, "--listen-chunkservers", &any, "--listen-clients", &any];
+        Self::start_in(Folder::new(name), &[&ports, arguments].concat())
+    }
+
+    fn start_in(folder: Folder, arguments: &[&str]) -> Self {
+        let dir = folder.file("");
+        let reactor = master::prepare(&[&["--dir", &dir], arguments].concat());
+        Self { reactor: reactor.expect("it listens"), folder }
+    }
+
+    /// Stops it, and returns its folder.
+    fn stop(mut self) -> Folder {
+        self.reactor.cx().stop_gracefully(Duration::from_secs(1));
+        self.reactor.run().expect("the loop ends");
+        self.reactor.app.finish().expect("there is space");
+        let Self { reactor, folder } = self;
+        drop(reactor);
+        folder
+    }
+
+    /// Returns the addresses for metaloggers, chunkservers and clients.
+    fn addresses(&self) -> [String; 3] {
+        let addresses = self.reactor.app.addresses();
+        [0, 1, 2].map(|place| addresses[place].to_string())
+    }
+
+    /// Returns the ports for metaloggers, chunkservers and clients.
+    fn ports(&self) -> [u16; 3] {
+        let port = |address: String| address.rsplit(':').next().and_then(|it| it.parse().ok());
+        self.addresses().map(|address| port(address).expect("it has a port"))
+    }
+
+    /// Calls a function of the master.
+    fn with<T>(&mut self, call: impl FnOnce(&mut Master) -> T) -> T {
+        let result = call(&mut self.reactor.app);
+        let cx: &mut LoopCx<'_, Master> = &mut self.reactor.cx();
+        Master::flush(cx);
+        result
+    }
+
+    /// Turns the loop until `done` returns true.
+    #[track_caller]
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Master) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !self.with(&mut done) {
+            assert!(Instant::now() < until, "{what} did not happen");
+            self.reactor.run_for(Duration::from_millis(10)).expect("the loop turns");
+        }
+    }
+}
