@@ -217,7 +217,7 @@ fn a_chunkserver_that_stands_still_is_dropped_and_comes_back_with_its_number() {
     let known = cluster.master.with(|master| master.locate(located.chunk)).expect("it is known");
     assert_eq!(known.places.len(), 1);
     let listed = cluster.ask(&["-SCS"]);
-    assert!(listed.contains("disconnected"), "{listed}");
+    assert!(listed.contains("Disconnected chunk servers:"), "{listed}");
     process::signal(stopped, "CONT");
     cluster.master.turn_until("its return", |master| master.chunkservers() == csids);
     cluster.master.turn_until("its chunks", |master| {

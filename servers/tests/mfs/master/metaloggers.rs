@@ -159,6 +159,15 @@ fn real_metaloggers_keep_what_was_made_across_a_restart() {
     };
     master.turn_until("the changes", |_| loggers.iter().all(|it| has(it, &log)));
 
+    // One that stands still is dropped, and the others do not notice.
+    let stopped = loggers[0].daemon.pid();
+    process::signal(stopped, "STOP");
+    master.make_changes(50);
+    master.turn_until("the end of one", |master| master.metaloggers().0 == 2);
+    process::signal(stopped, "CONT");
+    let log = master.log_of(300);
+    master.turn_until("the changes", |_| loggers.iter().all(|it| has(it, &log)));
+
     // They come back with what they know, and the changes of meanwhile follow.
     let folder = master.stop();
     let ports = [port, chunkservers, clients].map(|port| format!("{HOST}:{port}"));
@@ -169,7 +178,7 @@ fn real_metaloggers_keep_what_was_made_across_a_restart() {
     master.make_changes(100);
     master.turn_until("the registrations", |master| master.metaloggers().0 == 3);
     master.make_changes(100);
-    let log = master.log_of(450);
+    let log = master.log_of(500);
     master.turn_until("the changes", |_| loggers.iter().all(|it| has(it, &log)));
-    tell("FOLLOWED", "450 changes, 3 metaloggers, a restart");
+    tell("FOLLOWED", "500 changes, 3 metaloggers, a restart");
 }

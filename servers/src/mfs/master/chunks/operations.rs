@@ -23,7 +23,7 @@ pub(super) struct Operation {
     done_at: Vec<Holder>,
     /// What the first one that failed has said.
     failure: Status,
-    finish: Box<dyn FnOnce(&mut Master, Finished)>,
+    finish: Finish,
 }
 
 /// What has come of an operation.
@@ -35,7 +35,10 @@ struct Finished {
     failure: Status,
 }
 
-/// Is called at the end of an operation.
+/// Keeps what an operation has made, and ends it.
+type Finish = Box<dyn FnOnce(&mut Master, Finished)>;
+
+/// Is called at the end of an operation with what has become of it.
 type Done = Box<dyn FnOnce(Outcome, &mut Master)>;
 
 impl Master {
