@@ -11,10 +11,12 @@ use reactor::{Address, Folding, LoopCx};
 use super::changes::{self, ChangeLog};
 use super::chunks::{self, Chunks};
 use super::chunkservers::Chunkservers;
+use super::clients::{Clients, unix_seconds};
 use super::folder::{Folder, Write};
 use super::journal::Journal;
 use super::metadata::{self, Metadata, Saved};
 use super::metaloggers::Metaloggers;
+use super::tree::{Mismatch, Tree, TreeLimits};
 use crate::run::STOP_TIMEOUT;
 
 /// How many bytes of changes may have been made since the metadata that metaloggers share.
@@ -42,14 +44,14 @@ pub(super) struct Options {
     pub(super) orders_max: usize,
     /// How long a chunkserver may take for an order.
     pub(super) order_timeout: Duration,
-}
-
-/// How many objects the file system has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Objects {
-    pub(super) all: u32,
-    pub(super) directories: u32,
-    pub(super) files: u32,
+    /// The password that clients have to have.
+    pub(super) client_password: Option<Vec<u8>>,
+    pub(super) sessions_max: usize,
+    /// How long a session stays without a connection.
+    pub(super) session_kept_for: Duration,
+    /// How many requests of a session wait for chunkservers or other clients.
+    pub(super) requests_max: usize,
+    pub(super) tree: TreeLimits,
 }
 
 /// What the master has done since its start.
@@ -71,6 +73,8 @@ pub struct Master {
     pub(super) metaloggers: Metaloggers,
     pub(super) chunkservers: Chunkservers,
     pub(super) chunks: Chunks,
+    pub(super) clients: Clients,
+    pub(super) tree: Tree,
     pub(super) meta_id: u64,
     pub(super) journal: Journal,
     /// The metadata of a version, for the metaloggers that download them.
@@ -95,6 +99,8 @@ impl Master {
             metaloggers: Metaloggers::default(),
             chunkservers: Chunkservers::default(),
             chunks: Chunks::default(),
+            clients: Clients::default(),
+            tree: Tree::new(options.tree, unix_seconds()),
             meta_id: 0,
             journal: Journal::default(),
             metadata: None,
@@ -120,6 +126,7 @@ impl Master {
     fn restore(&mut self, saved: &Saved<'_>, folder: &Folder) -> io::Result<()> {
         self.meta_id = saved.meta_id;
         saved.chunks.iter().for_each(|it| self.chunks.restore(it.chunk, it.version));
+        self.tree = Tree::load(saved.tree, self.options.tree).map_err(invalid)?;
         let mut changes =
             std::mem::replace(&mut self.changes, ChangeLog::new(0, 0, Duration::ZERO));
         let (now, mut last) = (Instant::now(), saved.version);
@@ -133,18 +140,24 @@ impl Master {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
             last = version;
-            self.replay(text);
-            Ok(())
+            self.replay(text).map_err(|error| invalid(format!("change {version}: {error}")))
         })?;
         changes.skip_to(last);
         self.changes = changes;
+        // The chunks of files that were removed are deleted as any other.
+        self.publish();
+        self.restore_sessions(now);
         Ok(())
     }
 
     /// Makes a change again that the log has.
-    fn replay(&mut self, text: &[u8]) {
-        if let Some((chunk, version)) = chunks::read_change(text) {
-            self.chunks.restore(chunk, version);
+    fn replay(&mut self, text: &[u8]) -> Result<(), Mismatch> {
+        match chunks::read_change(text) {
+            Some((chunk, version)) => {
+                self.chunks.restore(chunk, version);
+                Ok(())
+            }
+            None => self.tree.replay(text),
         }
     }
 
@@ -163,12 +176,21 @@ impl Master {
     /// Makes a change, which is told to all metaloggers: `what` is `NAME(ARGUMENTS):RESULT`. Returns its
     /// version. The version is the number of changes that were made.
     pub fn change(&mut self, what: impl fmt::Display) -> u64 {
-        let text = changes::line(&what);
-        let version = self.changes.append(&text, Instant::now());
-        let line = [version.to_string().as_bytes(), b": ", &text, b"\n"].concat();
-        self.wakes.extend(self.journal.add(Write::Lines(line)));
+        self.log_change(&changes::line(&what));
         self.wakes.extend(self.metaloggers.tell());
-        version
+        self.version()
+    }
+
+    /// Logs changes that were made.
+    pub(super) fn log_changes(&mut self, lines: &[String]) {
+        lines.iter().for_each(|line| self.log_change(line.as_bytes()));
+        self.wakes.extend(self.metaloggers.tell());
+    }
+
+    fn log_change(&mut self, text: &[u8]) {
+        let version = self.changes.append(text, Instant::now());
+        let line = [version.to_string().as_bytes(), b": ", text, b"\n"].concat();
+        self.wakes.extend(self.journal.add(Write::Lines(line)));
     }
 
     /// Begins a new log of the changes, here and at all metaloggers, and saves the metadata.
@@ -233,11 +255,6 @@ impl Master {
         }
     }
 
-    /// Returns how many objects the file system has: the root alone.
-    pub(super) const fn objects(&self) -> Objects {
-        Objects { all: 1, directories: 1, files: 0 }
-    }
-
     /// Wakes a connection when the present call has ended.
     pub(super) fn wake(&mut self, connection: ConnectionId) {
         self.wakes.push(connection);
@@ -250,6 +267,7 @@ impl Master {
 
     /// Wakes and closes the connections that a call of a session is about. Each call ends with this.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
+        self.publish();
         self.wakes.drain(..).for_each(|connection| effects.wake(connection));
         self.closes.drain(..).for_each(|connection| effects.close(connection));
     }
@@ -257,6 +275,7 @@ impl Master {
     /// Carries out what was ordered outside of its sessions: call it after the other functions, before
     /// the loop goes on.
     pub fn flush(cx: &mut LoopCx<'_, Self>) {
+        cx.app.publish();
         for connection in std::mem::take(&mut cx.app.wakes) {
             cx.wake(connection);
         }
@@ -270,6 +289,7 @@ impl Master {
         let now = cx.now();
         cx.app.changes.trim(now);
         cx.app.check_orders(now);
+        cx.app.check_clients(now);
         Self::flush(cx);
     }
 }
@@ -286,6 +306,12 @@ impl fmt::Display for Master {
         let (metaloggers, dropped) = self.metaloggers();
         write!(f, "version={} metaloggers={metaloggers} dropped={dropped} ", self.version())?;
         write!(f, "chunkservers={} chunks={} ", self.chunkservers.connected(), self.chunks.len())?;
+        write!(f, "sessions={} objects={} ", self.clients.sessions(), self.tree.sums().inodes)?;
         write!(f, "orders={orders} again={again} refused={refused}")
     }
+}
+
+/// Returns the error of metadata that cannot be used.
+fn invalid(why: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }

@@ -10,6 +10,7 @@ use reactor::{Address, BackendKind};
 
 use super::SERVER;
 use super::app::Options;
+use super::tree::TreeLimits;
 use crate::args::parse_duration;
 use crate::ending;
 
@@ -84,6 +85,26 @@ pub(super) struct Args {
     /// How many older logs are kept in the folder
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) back_logs: u32,
+    /// Password that clients have to have. Without it, any may open a session
+    #[arg(long, value_name = "PASSWORD", env = "MFS_CLIENT_PASSWORD", hide_env_values = true)]
+    pub(super) client_password: Option<OsString>,
+    /// Number of sessions of clients. With more, the one that has had no connection for the longest time
+    /// ends
+    #[arg(long, value_name = "COUNT", default_value = "65536", value_parser = count(1, 1_000_000))]
+    pub(super) sessions_max: usize,
+    /// Time for which a session stays without a connection
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]
+    pub(super) session_kept_for: Duration,
+    /// Number of requests of a session that wait for chunkservers or for other clients. Further ones have
+    /// to try again
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = count(1, 1_000_000))]
+    pub(super) requests_max: usize,
+    /// Number of files, directories and others
+    #[arg(long, value_name = "COUNT", default_value = "10000000", value_parser = clap::value_parser!(u32).range(1..=4_000_000_000))]
+    pub(super) inodes_max: u32,
+    /// Bytes of memory that the tree of files may take, counted generously
+    #[arg(long, value_name = "BYTES", default_value = "4294967296", value_parser = size())]
+    pub(super) tree_size_max: u64,
     /// Number of connections of all kinds. Further ones wait to be accepted
     #[arg(long, value_name = "COUNT", default_value = "65536", value_parser = count(1, 1_000_000))]
     pub(super) max_connections: usize,
@@ -106,6 +127,15 @@ impl Args {
             under_way_max: self.under_way_max,
             orders_max: self.orders_max,
             order_timeout: self.order_timeout,
+            client_password: self.client_password.clone().map(|it| it.into_encoded_bytes()),
+            sessions_max: self.sessions_max,
+            session_kept_for: self.session_kept_for,
+            requests_max: self.requests_max,
+            tree: TreeLimits {
+                inodes_max: self.inodes_max,
+                memory_max: self.tree_size_max,
+                ..TreeLimits::default()
+            },
         }
     }
 }

@@ -32,6 +32,7 @@ impl Metadata {
             content.extend_from_slice(&number.to_be_bytes());
         }
         content.extend_from_slice(&chunks);
+        content.extend_from_slice(&master.tree.save());
         content.extend_from_slice(END_MARKER);
         Self { version, content: content.into() }
     }
@@ -48,6 +49,8 @@ pub(super) struct Saved<'a> {
     pub(super) version: u64,
     pub(super) meta_id: u64,
     pub(super) chunks: List<'a, ChunkVersion>,
+    /// The tree, which is not read yet.
+    pub(super) tree: &'a [u8],
 }
 
 impl<'a> Saved<'a> {
@@ -69,9 +72,9 @@ impl<'a> Saved<'a> {
             let numbers = numbers.as_chunks::<8>().0;
             ([0, 1, 2].map(|place| u64::from_be_bytes(numbers[place])), rest)
         };
-        let (chunks, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+        let (chunks, tree) = rest.split_at_checked(usize::try_from(size).ok()?)?;
         let chunks = List::new(chunks)?;
-        rest.is_empty().then_some(Self { version, meta_id, chunks })
+        Some(Self { version, meta_id, chunks, tree })
     }
 }
 
@@ -97,9 +100,9 @@ mod tests {
         let chunk = ChunkVersion { chunk: ChunkId(5), version: 2 };
         let chunks = append_all([chunk]);
         let numbers = [7, 9, chunks.len() as u64].map(u64::to_be_bytes).concat();
-        let content = [MAGIC, &numbers, &chunks, END_MARKER].concat();
+        let content = [MAGIC, &numbers, &chunks, b"tree", END_MARKER].concat();
         let saved = Saved::read(&content).expect("it is whole");
-        assert_eq!((saved.version, saved.meta_id), (7, 9));
+        assert_eq!((saved.version, saved.meta_id, saved.tree), (7, 9, &b"tree"[..]));
         assert_eq!(saved.chunks.iter().collect::<Vec<_>>(), [chunk]);
         for end in 0..content.len() {
             assert!(Saved::read(&content[..end]).is_err(), "{end}");

@@ -63,6 +63,7 @@ mod port;
 mod pulse;
 mod questions;
 mod serve;
+mod tree;
 
 use std::io;
 use std::process::ExitCode;

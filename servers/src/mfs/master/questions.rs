@@ -56,7 +56,9 @@ pub(super) fn answer(
         }
         Kind::LIST_SESSIONS => {
             ListSessions::parse(body)?;
-            Sessions { counts: StatCount, sessions: List::default() }.send(reply);
+            let sessions = app.list_sessions(now);
+            let sessions = List::new(&sessions).unwrap_or_default();
+            Sessions { counts: StatCount, sessions }.send(reply);
         }
         Kind::GET_CHUNK_MATRIX => {
             GetChunkMatrix::parse(body)?;
@@ -120,13 +122,10 @@ fn answer_empty(
 /// Returns the state of the master.
 fn info(now: Instant, app: &mut Master) -> Info {
     let figures = app.chunks.figures(&app.chunkservers, now);
-    let connected = || app.chunkservers.iter().filter(|(_, server)| server.state.is_connected());
-    let total = connected().map(|(_, server)| server.space.total).sum();
-    let used: u64 = connected().map(|(_, server)| server.space.used).sum();
-    let free = u64::saturating_sub(total, used);
+    let (total, free) = app.total_and_free();
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
     let micros = |time: TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
-    let objects = app.objects();
+    let sums = app.tree.sums();
     Info {
         version: Version::OURS,
         // The largest that it has been, in KiB.
@@ -136,9 +135,11 @@ fn info(now: Instant, app: &mut Master) -> Info {
         total,
         available: free,
         free,
-        objects: objects.all,
-        directories: objects.directories,
-        files: objects.files,
+        sustained: sums.sustained_size,
+        sustained_files: sums.sustained_files,
+        objects: sums.inodes,
+        directories: sums.directories,
+        files: sums.files,
         chunks: u32::try_from(app.chunks.len()).unwrap_or(u32::MAX),
         copies: u32::try_from(figures.copies).unwrap_or(u32::MAX),
         alone: u32::MAX,
@@ -147,6 +148,18 @@ fn info(now: Instant, app: &mut Master) -> Info {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
         ..Info::default()
+    }
+}
+
+impl Master {
+    /// Returns how many bytes the connected chunkservers have, and how many of them are free.
+    pub(super) fn total_and_free(&self) -> (u64, u64) {
+        let servers = self.chunkservers.iter().filter(|(_, server)| server.state.is_connected());
+        let (total, used) = servers.fold((0_u64, 0_u64), |(total, used), (_, server)| {
+            let space = server.space;
+            (total.saturating_add(space.total), used.saturating_add(space.used))
+        });
+        (total, total.saturating_sub(used))
     }
 }
 
@@ -201,12 +214,15 @@ fn matrix(now: Instant, app: &mut Master) -> Vec<u8> {
     table
 }
 
-/// Returns the chunks without a copy. Which file they belong to is not known here.
+/// Returns the chunks without a copy, with the file that they are part of and their place in it.
 fn missing(form: u8, app: &Master) -> Vec<u8> {
     let mut list = Vec::new();
     for chunk in app.chunks.missing(&app.chunkservers, MISSING_MAX) {
         list.extend_from_slice(&chunk.0.to_be_bytes());
-        list.extend_from_slice(&[0; 8]);
+        let used = app.tree.chunk(chunk);
+        let (inode, index) = used.map_or((0, 0), |used| (used.inode, used.index));
+        list.extend_from_slice(&inode.to_be_bytes());
+        list.extend_from_slice(&index.to_be_bytes());
         list.extend((form > 0).then_some(0));
     }
     list

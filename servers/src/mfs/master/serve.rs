@@ -28,6 +28,8 @@ use crate::tls::Tls;
 
 /// The size of the type and the length of a packet, in bytes.
 const HEADER: usize = 8;
+/// How many bytes may wait for a peer that does not read: more than the list of the largest directory.
+const OUTPUT_MAX: u64 = 64 << 20;
 /// Descriptors besides those of connections.
 const DESCRIPTORS_OF_ITS_OWN: usize = 64;
 
@@ -101,7 +103,11 @@ fn listen<S: Service<Packet, Master> + 'static>(
 ) -> io::Result<()> {
     let listener = Listener::bind(address, &ListenOptions::DEFAULT)?;
     cx.app.addresses.push(listener.address().clone());
-    let limits = Limits { message_size_max: HEADER + size_max as usize, ..Limits::DEFAULT };
+    let limits = Limits {
+        message_size_max: HEADER + size_max as usize,
+        output_max: OUTPUT_MAX,
+        ..Limits::DEFAULT
+    };
     Stream::serve(listener, limits, cx, move |peer| {
         Conversation::new(Packet::with_size_max(UNREGISTERED_SIZE_MAX), session(peer))
     })?;

@@ -120,6 +120,12 @@ impl Chunks {
         copies.iter().copied().filter(|copy| copy.is_valid(servers)).collect()
     }
 
+    /// Returns whether a chunkserver that is not connected now has had a copy of the present version.
+    fn lacks_copies(&self, chunk: ChunkId, servers: &Chunkservers) -> bool {
+        let copies = self.table.get(&chunk).map(|it| it.copies.as_slice()).unwrap_or_default();
+        copies.iter().any(|copy| !copy.is_valid(servers))
+    }
+
     /// Notes that a chunkserver no longer has a copy that can be used.
     pub(in crate::mfs::master) fn lost(&mut self, chunk: ChunkId, csid: u16) {
         if let Some(chunk) = self.table.get_mut(&chunk) {
@@ -205,6 +211,11 @@ impl Master {
         let version = self.chunks.version(chunk)?;
         let copies = self.chunks.copies(chunk, &self.chunkservers);
         Some(self.located(chunk, version, &copies))
+    }
+
+    /// Returns whether a copy of a chunk is on a chunkserver that is not connected now.
+    pub(in crate::mfs::master) fn lacks_copies(&self, chunk: ChunkId) -> bool {
+        self.chunks.lacks_copies(chunk, &self.chunkservers)
     }
 
     /// Returns a place for each copy.

@@ -59,6 +59,11 @@ impl Tree {
                 self.apply_move(time, (*parent, name), (*new_parent, new_name), *inode)
             }
             Change::Length { inode, length } => self.apply_length(time, *inode, *length),
+            Change::Truncate { inode, length } => {
+                self.apply_length(time, *inode, *length)?;
+                self.drop_behind(*inode, *length);
+                Ok(())
+            }
             Change::Write { inode, index, writing, chunk } => {
                 self.apply_write(*inode, *index, *writing, *chunk)
             }
@@ -284,21 +289,28 @@ impl Tree {
 
     fn apply_length(&mut self, time: u32, inode: u32, length: u64) -> Result<(), Mismatch> {
         let node = self.existing(inode)?;
-        let Content::File(chunks) = &mut node.content else {
+        if node.chunks().is_err() {
             return Err(Mismatch("a file"));
-        };
-        let behind = match u32::try_from(chunk_count(length)) {
-            Ok(first) => chunks.split_off(&first),
-            Err(_) => BTreeMap::new(),
-        };
+        }
         let old = std::mem::replace(&mut node.attributes.length, length);
         (node.attributes.mtime, node.attributes.ctime) = (time, time);
         if node.attributes.links == 0 {
             let size = self.sums.sustained_size.wrapping_sub(old);
             self.sums.sustained_size = size.wrapping_add(length);
         }
-        behind.into_values().for_each(|chunk| self.free(chunk));
         Ok(())
+    }
+
+    /// Takes the chunks behind a length from a file.
+    fn drop_behind(&mut self, inode: u32, length: u64) {
+        let Some(Content::File(chunks)) = self.nodes.get_mut(&inode).map(|it| &mut it.content)
+        else {
+            return;
+        };
+        if let Ok(first) = u32::try_from(chunk_count(length)) {
+            let behind = chunks.split_off(&first);
+            behind.into_values().for_each(|chunk| self.free(chunk));
+        }
     }
 
     fn apply_write(

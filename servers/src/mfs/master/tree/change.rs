@@ -44,8 +44,11 @@ pub(crate) enum Change {
     Unlink { parent: u32, name: Vec<u8>, inode: u32 },
     /// A name changes. What had the new name loses it.
     Move { parent: u32, name: Vec<u8>, new_parent: u32, new_name: Vec<u8>, inode: u32 },
-    /// The length of a file from now on. Chunks behind it are no longer part of the file.
+    /// A client has written: the length of the file from now on. Another client may have got a chunk behind
+    /// it meanwhile, to which it writes.
     Length { inode: u32, length: u64 },
+    /// The length of a file from now on. Chunks behind it are no longer part of the file.
+    Truncate { inode: u32, length: u64 },
     /// A client begins to write to a chunk.
     Write { inode: u32, index: u32, writing: Writing, chunk: ChunkId },
     /// It has finished.
@@ -144,6 +147,7 @@ impl Change {
                 ("MOVE", arguments, Some((*inode).into()))
             }
             Self::Length { inode, length } => ("LENGTH", arguments![*inode, *length, 0_u8], None),
+            Self::Truncate { inode, length } => ("TRUNCATE", arguments![*inode, *length], None),
             Self::Write { inode, index, writing, chunk } => {
                 let arguments = arguments![*inode, *index, *writing as u8, 0_u8];
                 ("WRITE", arguments, Some(chunk.0))
@@ -248,6 +252,7 @@ impl Change {
                 words.number::<u8>()?;
                 Self::Length { inode, length }
             }
+            "TRUNCATE" => Self::Truncate { inode: words.number()?, length: words.number()? },
             "WRITE" => {
                 let (inode, index) = (words.number()?, words.number()?);
                 let writing = match words.number::<u8>()? {

@@ -170,7 +170,7 @@ impl Tree {
         length: u64,
     ) -> Result<Attributes, Status> {
         self.node(inode)?.chunks()?;
-        self.change(time, &Change::Length { inode, length })?;
+        self.change(time, &Change::Truncate { inode, length })?;
         self.attributes(inode)
     }
 

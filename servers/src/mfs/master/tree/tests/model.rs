@@ -249,6 +249,15 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn written(&mut self, time: u32, inode: u32, length: u64) -> Result<()> {
+        if self.thing(inode)?.kind != FileType::File {
+            return Err(Status::EPERM);
+        }
+        let thing = self.things.get_mut(&inode).expect("it is there");
+        (thing.length, thing.mtime) = (thing.length.max(length), time);
+        Ok(())
+    }
+
     pub(super) fn add_chunk(&mut self, inode: u32, index: u32) -> Result<()> {
         if self.thing(inode)?.kind != FileType::File {
             return Err(Status::EPERM);

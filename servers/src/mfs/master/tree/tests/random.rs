@@ -130,6 +130,11 @@ impl Run {
             let added = self.tree.add_chunk(time, inode, index, chunk);
             let expected = self.model.add_chunk(inode, index);
             self.same(added, expected);
+        } else if self.random.one_in(2) {
+            let length = self.random.below(4 * protocol::mfs::CHUNK_SIZE);
+            let written = self.tree.written(time, inode, length).map(drop);
+            let expected = self.model.written(time, inode, length);
+            self.same(written, expected);
         } else {
             let length = self.random.below(4 * protocol::mfs::CHUNK_SIZE);
             let changed = self.tree.set_length(time, inode, length).map(drop);
