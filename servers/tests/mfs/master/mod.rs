@@ -1,7 +1,9 @@
 //! The master.
 
 mod chunkservers;
+mod clients;
 mod metaloggers;
+mod running;
 mod scripted;
 
 use std::time::{Duration, Instant};

@@ -22,14 +22,14 @@ use super::Embedded;
 use crate::wire::Peer;
 
 /// A chunkserver that a test plays, with a data port that nothing serves.
-struct Chunkserver {
-    peer: Peer,
+pub(super) struct Chunkserver {
+    pub(super) peer: Peer,
     csid: u16,
 }
 
 impl Chunkserver {
     /// Registers with the number `csid` and so many chunks.
-    fn register(address: &str, last: u8, csid: u16, chunks: &[ChunkVersion]) -> Self {
+    pub(super) fn register(address: &str, last: u8, csid: u16, chunks: &[ChunkVersion]) -> Self {
         let mut peer = Peer::connect(address);
         let space = Space { total: 1 << 40, ..Space::default() };
         let place = Endpoint { ip: Ip(0x0a00_0000 | u32::from(last)), port: 9422 };
@@ -47,12 +47,12 @@ impl Chunkserver {
 
     /// Returns the next chunk to create.
     #[track_caller]
-    fn creates(&mut self) -> ChunkId {
+    pub(super) fn creates(&mut self) -> ChunkId {
         let body = self.peer.expect(Kind::CREATE);
         Create::parse(&body).expect("it is an order").chunk
     }
 
-    fn answer(&mut self, chunk: ChunkId, status: Status) {
+    pub(super) fn answer(&mut self, chunk: ChunkId, status: Status) {
         self.peer.send(&CreateAnswer { chunk, status });
     }
 }
