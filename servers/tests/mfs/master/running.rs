@@ -172,6 +172,6 @@ impl Client {
     where
         R: Message<'a> + Request + Clone + Default,
     {
-        self.ask(message, |_| ()).err().expect("it is a status")
+        self.ask(message, |_| ()).expect_err("it is a status")
     }
 }
