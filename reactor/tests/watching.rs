@@ -14,7 +14,7 @@ use reactor::watch::{
     Change, Delivery, FileOptions, FileWatch, Links, Notice, TreeOptions, TreeWatch, What,
 };
 use reactor::{BackendKind, LoopLimits, Reactor};
-use testkit::Folder;
+use testkit::{Folder, in_namespace};
 
 /// What a watch has told.
 #[derive(Default)]
@@ -269,6 +269,55 @@ fn a_directory_that_is_removed_and_made_again_is_watched_again() {
     fs::write(root.join("deep/file"), "").expect("it is writable");
     let expected = find(&root);
     turn_until(&mut reactor, |reactor| reactor.app.names == expected);
+}
+
+#[test]
+fn a_directory_that_is_moved_away_is_told_and_is_watched_again_when_it_returns() {
+    let folder = Folder::new("away");
+    let (root, away) = (folder.path().join("root"), folder.path().join("away"));
+    fs::create_dir_all(root.join("deep")).expect("it is writable");
+    let mut reactor = reactor(BackendKind::Epoll);
+    watch(&mut reactor, &root, TreeOptions { existing: true, ..TreeOptions::DEFAULT });
+    fs::rename(&root, &away).expect("it moves");
+    turn_until(&mut reactor, |reactor| reactor.app.names.is_empty());
+    fs::write(away.join("deep/file"), "").expect("it is writable");
+    fs::rename(&away, &root).expect("it moves");
+    for name in ["deep/other", "last"] {
+        fs::write(root.join(name), "").expect("it is writable");
+        let expected = find(&root);
+        turn_until(&mut reactor, |reactor| reactor.app.names == expected);
+    }
+    assert!(reactor.app.changes.iter().all(|change| change.path.starts_with(&root)));
+}
+
+#[test]
+fn what_is_behind_a_file_system_that_is_unmounted_is_told_and_watched() {
+    let test = "what_is_behind_a_file_system_that_is_unmounted_is_told_and_watched";
+    if !in_namespace(test, "true") {
+        return;
+    }
+    let folder = Folder::new("unmounted");
+    let place = folder.path().join("place");
+    fs::create_dir_all(place.join("behind")).expect("it is writable");
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments).arg(&place).status().expect("it runs");
+        assert!(status.success(), "{program}: {status}");
+    };
+    run("mount", &["-t", "tmpfs", "none"]);
+    fs::create_dir_all(place.join("above/deep")).expect("it is writable");
+    let mut reactor = reactor(BackendKind::Epoll);
+    watch(&mut reactor, folder.path(), TreeOptions { existing: true, ..TreeOptions::DEFAULT });
+    assert!(reactor.app.names.contains(&place.join("above/deep")));
+    run("umount", &[]);
+    for name in ["place", "place/behind"] {
+        let expected = find(folder.path());
+        turn_until(&mut reactor, |reactor| reactor.app.names == expected);
+        fs::write(folder.path().join(name).join("file"), "").expect("it is writable");
+    }
+    let expected = find(folder.path());
+    turn_until(&mut reactor, |reactor| reactor.app.names == expected);
+    assert_eq!(reactor.app.ended, None);
 }
 
 #[test]

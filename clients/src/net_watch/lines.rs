@@ -1,10 +1,10 @@
-//! What is printed of a link, an address, a route and a neighbour.
+//! What is printed of a link, an address, a route, a neighbour and an entry of a bridge.
 
 use std::net::IpAddr;
 
 use protocol::netlink::{
-    Address, FAMILY_IPV4, Lifetimes, Link, LinkFlags, Metric, Neighbour, NeighbourFlags,
-    NeighbourState, Network, NextHop, Presence, Route, RouteFlags, Scope, Table,
+    Address, BridgeEntry, FAMILY_IPV4, Lifetimes, Link, LinkFlags, Metric, Neighbour,
+    NeighbourFlags, NeighbourState, Network, NextHop, Presence, Route, RouteFlags, Scope, Table,
 };
 
 use super::names;
@@ -224,24 +224,54 @@ pub(super) fn neighbour(
 ) -> Vec<u8> {
     let mut sheet = begin(form, presence);
     sheet.field("dst", &*neighbour.address.to_string(), "", " ");
-    sheet.field("dev", &*names::link(neighbour.index, network), "dev ", " ");
-    if let Some(bytes) = neighbour.hardware_address {
-        let hardware = network.link(neighbour.index).map_or(0, |link| link.hardware);
+    let Neighbour { index, hardware_address, flags, state, protocol, .. } = *neighbour;
+    station(&mut sheet, (index, hardware_address), network);
+    station_state(&mut sheet, flags, state, protocol);
+    sheet.end()
+}
+
+/// Returns the line of an entry of a bridge.
+pub(super) fn bridge_entry(
+    entry: &BridgeEntry<'_>,
+    network: &Network,
+    form: Form,
+    presence: Presence,
+) -> Vec<u8> {
+    let mut sheet = begin(form, presence);
+    let BridgeEntry { index, hardware_address, flags, state, protocol, .. } = *entry;
+    station(&mut sheet, (index, hardware_address), network);
+    station_state(&mut sheet, flags, state, protocol);
+    sheet.end()
+}
+
+/// Writes on which link an address of hardware is.
+fn station(sheet: &mut Sheet, (index, address): (u32, Option<&[u8]>), network: &Network) {
+    sheet.field("dev", &*names::link(index, network), "dev ", " ");
+    if let Some(bytes) = address {
+        let hardware = network.link(index).map_or(0, |link| link.hardware);
         sheet.field("lladdr", &*names::hardware_address(bytes, hardware), "lladdr ", " ");
     }
+}
+
+/// Writes how that is known.
+fn station_state(
+    sheet: &mut Sheet,
+    flags: NeighbourFlags,
+    state: NeighbourState,
+    protocol: Option<u8>,
+) {
     for (flag, name) in NeighbourFlags::NAMES {
-        if neighbour.flags.contains(flag) {
+        if flags.contains(flag) {
             sheet.field(name, Value::Null, &format!("{name} "), "");
         }
     }
-    let set = NeighbourState::NAMES.iter().filter(|(state, _)| neighbour.state.contains(*state));
-    if neighbour.state != NeighbourState::default() {
+    let set = NeighbourState::NAMES.iter().filter(|(it, _)| state.contains(*it));
+    if state != NeighbourState::default() {
         sheet.names("state", set.map(|(_, name)| *name), "", " ");
     }
-    if let Some(protocol) = neighbour.protocol.filter(|it| *it != 0) {
+    if let Some(protocol) = protocol.filter(|it| *it != 0) {
         sheet.field("protocol", &*names::protocol(protocol), "proto ", " ");
     }
-    sheet.end()
 }
 
 /// Returns the line of a route.

@@ -97,6 +97,9 @@ fn take(event: Event<'_>, network: &Network, cx: &mut LoopCx<'_, App>) -> Result
             let (neighbour, presence) = told(&change);
             print(&lines::neighbour(neighbour, network, form, presence))
         }
+        Event::BridgeEntry(entry, presence) if selection.neighbours && cx.app.is_begun => {
+            print(&lines::bridge_entry(&entry, network, form, presence))
+        }
         Event::Complete if !cx.app.is_begun => {
             cx.app.is_begun = true;
             if scope != Scope::Changes {

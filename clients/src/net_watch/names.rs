@@ -186,10 +186,14 @@ pub(super) fn hardware_address(bytes: &[u8], hardware: u16) -> String {
     }
 }
 
-/// Returns the name of the link with this number, or what stands for it.
+/// Returns the name of the link with this number, or what stands for it. The system is asked about a link
+/// that is not known yet: the kernel tells what a new bridge knows before it tells of the bridge.
 pub(super) fn link(index: u32, network: &Network) -> String {
-    match network.link(index) {
-        Some(link) => String::from_utf8_lossy(link.name).into_owned(),
-        None => format!("if{index}"),
+    if let Some(link) = network.link(index) {
+        return String::from_utf8_lossy(link.name).into_owned();
+    }
+    match nix::net::if_::if_indextoname(index) {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("if{index}"),
     }
 }

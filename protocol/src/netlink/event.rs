@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::{Address, Link, Neighbour, Presence, Route};
+use super::{Address, BridgeEntry, Link, Neighbour, Presence, Route};
 
 /// What happened to one link, address, route or neighbour.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +52,9 @@ pub enum Event<'a> {
     /// What a link takes part in has changed: a message of another family than that of links, such as one
     /// about the port of a bridge (`AF_BRIDGE`). It is passed on, and no part of the state.
     Part(Link<'a>, Presence),
+    /// A bridge has learned or forgotten an address of hardware. It is passed on, and no part of the
+    /// state: what passes through a bridge changes it all the time, and it may know tens of thousands.
+    BridgeEntry(BridgeEntry<'a>, Presence),
     /// Everything that there was has been reported: the known state is that of the kernel. Changes
     /// follow. It comes once at the beginning, and after each [`Overrun`](Self::Overrun).
     Complete,

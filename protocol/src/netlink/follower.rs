@@ -21,6 +21,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long after a change that may have ended routes, of which the kernel says nothing, routes are asked
 /// for.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How many dumps of a topic may be interrupted one after the other. What the last of them does not mention
+/// was mentioned by one before, unless it is gone.
+const INTERRUPTED_MAX: u32 = 8;
 
 /// Limits of a [`Follower`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,10 @@ pub enum Next {
 /// in a notification since its beginning is older, and ignored. So changes during a dump are neither lost
 /// nor undone.
 ///
+/// It makes progress however fast things change. Routes that are in doubt are asked for again, which
+/// [`Event::Complete`] does not wait for. Of a topic whose dumps are interrupted eight times in a row, what
+/// all of these have mentioned counts, and it is asked for once more later.
+///
 /// ```
 /// use protocol::netlink::{FollowLimits, Follower, Next, Selection};
 /// use std::time::Instant;
@@ -143,8 +150,13 @@ pub struct Follower {
 struct State {
     /// Its first dump has begun. What came before is part of it.
     is_begun: bool,
-    /// A dump is needed.
+    /// A dump is needed before everything is known.
     is_wanted: bool,
+    /// Something may have changed of which the kernel says nothing: it is asked for again at this time.
+    doubted: Option<Instant>,
+    /// How many dumps in a row were interrupted, and the number of the first of them.
+    interrupted: u32,
+    first: u32,
 }
 
 /// A dump that the kernel is sending.
@@ -152,19 +164,30 @@ struct State {
 struct Dump {
     topic: Topic,
     sequence: u32,
-    /// It may lack something, so it is repeated.
-    is_interrupted: bool,
+    flaw: Flaw,
     /// The keys of what was removed since its beginning.
     removed: HashSet<Box<[u8]>>,
     /// The end has come, and what it did not mention is being removed: the last key that was looked at.
     swept: Option<Box<[u8]>>,
+    /// What this dump has mentioned, or one of those from this on, is there.
+    first: u32,
+}
+
+/// What is wrong with a dump, so that it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flaw {
+    None,
+    /// It may lack something (`NLM_F_DUMP_INTR`).
+    Interrupted,
+    /// It may have mentioned something that was removed: the notification was lost, or there were too many.
+    Outdated,
 }
 
 impl Follower {
     /// Returns a follower for a socket with this port (`nl_pid`, `netlink(7)`).
     pub fn new(selection: Selection, limits: FollowLimits, port: u32) -> Self {
         let topics =
-            Topic::ALL.map(|topic| State { is_begun: false, is_wanted: selection.has(topic) });
+            Topic::ALL.map(|topic| State { is_wanted: selection.has(topic), ..State::default() });
         Self {
             selection,
             limits,
@@ -186,22 +209,35 @@ impl Follower {
     /// Returns what to do next. The driver calls it when it has read everything that there was: then the
     /// kernel drops no more messages.
     pub fn next(&mut self, now: Instant) -> Next {
-        let wanted = Topic::ALL.into_iter().find(|it| self.topics[*it as usize].is_wanted);
-        let (None, Some(topic)) = (&self.dump, wanted) else { return Next::Read };
-        if let Some(at) = self.not_before.filter(|at| *at > now) {
+        let (None, Some((topic, due))) = (&self.dump, self.first_due()) else { return Next::Read };
+        if let Some(at) = due.max(self.not_before).filter(|at| *at > now) {
             return Next::At(at);
         }
         self.not_before = None;
-        self.sequence = self.sequence.wrapping_add(1);
-        self.topics[topic as usize] = State { is_begun: true, is_wanted: false };
+        // Zero is the number of no dump.
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        let state = &mut self.topics[topic as usize];
+        (state.is_begun, state.is_wanted, state.doubted) = (true, false, None);
         self.dump = Some(Dump {
             topic,
             sequence: self.sequence,
-            is_interrupted: false,
+            flaw: Flaw::None,
             removed: HashSet::new(),
             swept: None,
+            first: self.sequence,
         });
         Next::Send(Request::dump(topic.request(), self.sequence))
+    }
+
+    /// Returns what is to be asked for first, and when, if not at once. What is wanted comes before what is
+    /// in doubt.
+    fn first_due(&self) -> Option<(Topic, Option<Instant>)> {
+        let states = || Topic::ALL.into_iter().map(|it| (it, &self.topics[it as usize]));
+        if let Some((topic, _)) = states().find(|(_, it)| it.is_wanted) {
+            return Some((topic, None));
+        }
+        let doubted = states().filter_map(|(topic, it)| Some((topic, it.doubted?)));
+        doubted.min_by_key(|(_, at)| *at).map(|(topic, at)| (topic, Some(at)))
     }
 
     /// Takes a datagram of the kernel, and calls `call` for each event. The driver has checked that the
@@ -237,7 +273,12 @@ impl Follower {
     pub fn overrun(&mut self, now: Instant, call: &mut impl FnMut(Event<'_>, &Network)) {
         for topic in Topic::ALL {
             // What was not begun is asked for anyway.
-            self.topics[topic as usize].is_wanted |= self.selection.has(topic);
+            let state = &mut self.topics[topic as usize];
+            state.is_wanted |= self.selection.has(topic);
+            state.interrupted = 0;
+        }
+        if let Some(dump) = &mut self.dump {
+            dump.flaw = Flaw::Outdated;
         }
         self.postpone(now);
         if self.network.is_complete() {
@@ -261,15 +302,18 @@ impl Follower {
 
     /// Looks at `count` entries, and removes those that the dump did not mention.
     pub fn sweep(&mut self, count: usize, call: &mut impl FnMut(Event<'_>, &Network)) {
-        let Some(Dump { topic, sequence, swept: Some(from), .. }) = &self.dump else { return };
+        let Some(Dump { topic, sequence, first, swept: Some(from), .. }) = &self.dump else {
+            return;
+        };
         let (topic, sequence) = (*topic, *sequence);
+        let age_max = sequence.wrapping_sub(*first);
         let mut last = None;
         let mut looked = 0;
         let mut missing = Vec::new();
         for (key, entry) in self.network.beyond(topic, from).take(count) {
             looked += 1;
             last = Some(Box::from(key));
-            if entry.seen != sequence {
+            if sequence.wrapping_sub(entry.seen) > age_max {
                 missing.push(Box::<[u8]>::from(key));
             }
         }
@@ -291,23 +335,49 @@ impl Follower {
     ) -> Result<(), FollowError> {
         let Some(dump) = &mut self.dump else { return Ok(()) };
         let topic = dump.topic;
-        dump.is_interrupted |= message.flags.contains(Flags::DUMP_INTERRUPTED);
+        if message.flags.contains(Flags::DUMP_INTERRUPTED) {
+            dump.flaw = dump.flaw.max(Flaw::Interrupted);
+        }
         match message.kind {
-            MessageKind::DONE | MessageKind::ERROR => {
-                if let Some(number) = message.error_number() {
-                    return Err(FollowError::Refused(topic, number));
+            MessageKind::DONE | MessageKind::ERROR => match message.error_number() {
+                Some(number) => Err(FollowError::Refused(topic, number)),
+                None => {
+                    self.dump_done(now);
+                    Ok(())
                 }
-                if dump.is_interrupted {
-                    self.topics[topic as usize].is_wanted = true;
-                    self.postpone(now);
-                    self.dump = None;
-                } else {
-                    dump.swept = Some(topic.prefix().into());
-                }
-                Ok(())
-            }
+            },
             kind if subject(kind).is_some_and(|(it, _)| it == topic) => self.dumped(message, call),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes the end of the dump: begins to remove what it did not mention, or repeats it.
+    fn dump_done(&mut self, now: Instant) {
+        let Some(dump) = &mut self.dump else { return };
+        let state = &mut self.topics[dump.topic as usize];
+        match dump.flaw {
+            Flaw::None => {
+                state.interrupted = 0;
+                dump.swept = Some(dump.topic.prefix().into());
+                return;
+            }
+            Flaw::Interrupted => {
+                if state.interrupted == 0 {
+                    state.first = dump.sequence;
+                }
+                state.interrupted += 1;
+            }
+            Flaw::Outdated => state.interrupted = 0,
+        }
+        if state.interrupted >= INTERRUPTED_MAX {
+            dump.first = state.first;
+            dump.swept = Some(dump.topic.prefix().into());
+            state.interrupted = 0;
+            state.doubted = Some(now + PAUSE_MAX);
+        } else {
+            state.is_wanted = true;
+            self.dump = None;
+            self.postpone(now);
         }
     }
 
@@ -337,8 +407,8 @@ impl Follower {
     fn doubt_routes(&mut self, now: Instant) {
         let routes = &mut self.topics[Topic::Routes as usize];
         if self.selection.routes && routes.is_begun && !routes.is_wanted {
-            routes.is_wanted = true;
-            self.not_before = self.not_before.max(Some(now + SETTLE));
+            // Later doubts do not postpone it.
+            routes.doubted.get_or_insert(now + SETTLE);
         }
     }
 }

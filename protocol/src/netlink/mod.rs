@@ -41,7 +41,7 @@ pub use event::{Change, Event};
 pub use follower::{FollowError, FollowLimits, Follower, Next};
 pub use link::{Link, LinkFlags, OperationalState};
 pub use message::{Flags, MESSAGE_HEADER_SIZE, Message, MessageKind, Messages};
-pub use neighbour::{Neighbour, NeighbourFlags, NeighbourState};
+pub use neighbour::{BridgeEntry, Neighbour, NeighbourFlags, NeighbourState};
 pub use network::Network;
 pub use plan::{Presence, Selection, Topic};
 pub use request::Request;
@@ -53,6 +53,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const FAMILY_IPV4: u8 = 2;
 /// The number of IPv6 (`AF_INET6`).
 pub const FAMILY_IPV6: u8 = 10;
+/// The number of bridges (`AF_BRIDGE`).
+pub const FAMILY_BRIDGE: u8 = 7;
 /// No family, or all (`AF_UNSPEC`).
 pub const FAMILY_ANY: u8 = 0;
 

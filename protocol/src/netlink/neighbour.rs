@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::attributes::Attributes;
 use super::error::{Fault, MessageError};
 use super::message::word;
-use super::{FAMILY_IPV4, FAMILY_IPV6};
+use super::{FAMILY_BRIDGE, FAMILY_IPV4, FAMILY_IPV6};
 
 /// The size of the header of a message about a neighbour, in bytes (`struct ndmsg`, `rtnetlink(7)`).
 const HEADER_SIZE: usize = 12;
@@ -14,6 +14,8 @@ const HEADER_SIZE: usize = 12;
 mod number {
     pub(super) const DESTINATION: u16 = 1;
     pub(super) const HARDWARE_ADDRESS: u16 = 2;
+    pub(super) const VLAN: u16 = 5;
+    pub(super) const MASTER: u16 = 9;
     pub(super) const PROTOCOL: u16 = 12;
 }
 
@@ -106,7 +108,7 @@ pub struct Neighbour<'a> {
 
 impl<'a> Neighbour<'a> {
     /// Reads what a message about a neighbour says ([`Message::body`](super::Message::body)). Returns
-    /// `None` if it is neither of IPv4 nor of IPv6, such as an entry of a bridge.
+    /// `None` if it is neither of IPv4 nor of IPv6, such as an entry of a bridge ([`BridgeEntry`]).
     ///
     /// # Errors
     /// When the body or an attribute has a wrong length, or there is no address in it.
@@ -139,5 +141,68 @@ impl<'a> Neighbour<'a> {
             flags: NeighbourFlags(flags),
             protocol,
         }))
+    }
+}
+
+/// A view of what a message says about an entry of a bridge (`RTM_NEWNEIGH` of `AF_BRIDGE`): behind which
+/// of its ports an address of hardware is. A device that knows where its peers are, such as one of VXLAN,
+/// has such entries too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BridgeEntry<'a> {
+    /// The number of the link: the port, or the bridge or the device itself.
+    pub index: u32,
+    /// The address of hardware.
+    pub hardware_address: Option<&'a [u8]>,
+    /// How it is known: [`REACHABLE`](NeighbourState::REACHABLE) and [`STALE`](NeighbourState::STALE) if the
+    /// bridge has learned it, otherwise [`NO_ARP`](NeighbourState::NO_ARP) or
+    /// [`PERMANENT`](NeighbourState::PERMANENT).
+    pub state: NeighbourState,
+    /// Its flags.
+    pub flags: NeighbourFlags,
+    /// The number of its virtual network (IEEE 802.1Q), if it has one.
+    pub vlan: Option<u16>,
+    /// The number of the bridge.
+    pub master: Option<u32>,
+    /// Who has made the entry, as of a route (`RTPROT_...`).
+    pub protocol: Option<u8>,
+}
+
+impl<'a> BridgeEntry<'a> {
+    /// Reads what a message about an entry of a bridge says ([`Message::body`](super::Message::body)).
+    /// Returns `None` if it is of another family.
+    ///
+    /// # Errors
+    /// When the body or an attribute has a wrong length.
+    pub fn parse(body: &'a [u8]) -> Result<Option<Self>, MessageError> {
+        let Some(header) = body.first_chunk::<HEADER_SIZE>() else {
+            return Err(MessageError::new(body.len(), Fault::Truncated));
+        };
+        let [family, _, _, _, _, _, _, _, state_low, state_high, flags, _] = *header;
+        if family != FAMILY_BRIDGE {
+            return Ok(None);
+        }
+        let mut entry = Self {
+            index: word(header, 4),
+            hardware_address: None,
+            state: NeighbourState(u16::from_ne_bytes([state_low, state_high])),
+            flags: NeighbourFlags(flags),
+            vlan: None,
+            master: None,
+            protocol: None,
+        };
+        for attribute in Attributes::new(body, HEADER_SIZE) {
+            let attribute = attribute?;
+            match attribute.number {
+                number::HARDWARE_ADDRESS => entry.hardware_address = Some(attribute.content),
+                number::VLAN => {
+                    let bytes = attribute.content.first_chunk().ok_or(attribute.wrong())?;
+                    entry.vlan = Some(u16::from_ne_bytes(*bytes));
+                }
+                number::MASTER => entry.master = Some(attribute.u32()?),
+                number::PROTOCOL => entry.protocol = Some(attribute.u8()?),
+                _ => {}
+            }
+        }
+        Ok(Some(entry))
     }
 }

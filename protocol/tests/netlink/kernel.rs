@@ -84,8 +84,12 @@ pub(crate) struct Kernel {
     /// No message is queued until everything was read.
     is_congested: bool,
     dump: Option<Dump>,
+    /// Every dump is interrupted.
+    pub(crate) always_interrupts: bool,
     pub(crate) random: Random,
     pub(crate) losses: usize,
+    /// How many dumps were asked for.
+    pub(crate) dumps: usize,
 }
 
 struct Dump {
@@ -107,8 +111,10 @@ impl Kernel {
             is_lost: false,
             is_congested: false,
             dump: None,
+            always_interrupts: false,
             random: Random::new(seed),
             losses: 0,
+            dumps: 0,
         }
     }
 
@@ -160,13 +166,15 @@ impl Kernel {
         };
         assert!(self.dump.is_none(), "a socket has one dump at a time");
         self.dump = Some(Dump { topic, sequence, next: 0, is_changed: false });
+        self.dumps += 1;
         self.go_on();
     }
 
     /// Queues the next part of the dump. A change may come between reading and queueing it.
     fn go_on(&mut self) {
         let Some(Dump { topic, sequence, next, is_changed }) = self.dump else { return };
-        let interrupted = if is_changed && self.random.below(2) == 0 { 0x10 } else { 0 };
+        let is_interrupted = self.always_interrupts || is_changed && self.random.below(2) == 0;
+        let interrupted = if is_interrupted { 0x10 } else { 0 };
         let kind = 16 + 4 * u16::from(topic);
         let part: Vec<_> = self
             .state

@@ -37,7 +37,7 @@ impl Told {
                 self.completions += 1;
             }
             Event::Overrun => self.overruns += 1,
-            Event::Part(..) => {}
+            Event::Part(..) | Event::BridgeEntry(..) => {}
             Event::Ended(reason) => panic!("{reason}"),
         }
     }
@@ -134,6 +134,42 @@ fn a_follower_ends_in_the_state_of_a_kernel_that_loses_messages() {
         overruns += told.overruns;
     }
     assert!(losses > 10_000 && overruns > 400, "{losses} losses, {overruns} overruns");
+}
+
+/// Links and addresses that come and go faster than the kernel can be asked do not keep a follower from
+/// knowing everything, whether they put routes into doubt or interrupt each dump.
+#[test]
+fn a_follower_is_complete_though_things_change_faster_than_it_can_ask() {
+    for (seed, always_interrupts) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut kernel = Kernel::new(seed, 1000);
+        kernel.always_interrupts = always_interrupts;
+        let mut follower = Follower::new(Selection::ALL, FollowLimits::DEFAULT, PORT);
+        let mut told = Told::default();
+        let (start, mut now) = (Instant::now(), Instant::now());
+        while told.completions == 0 {
+            kernel.change();
+            drive(&mut follower, &mut kernel, &mut told, now, 4);
+            now += Duration::from_millis(5);
+            // Eight dumps of each topic at most, with pauses between them that double up to a second.
+            let took = now - start;
+            assert!(took < Duration::from_secs(30), "seed {seed}, {always_interrupts}");
+        }
+        // Routes are still asked for while they are in doubt.
+        let before = kernel.dumps;
+        for _ in 0..2000 {
+            kernel.change();
+            drive(&mut follower, &mut kernel, &mut told, now, 4);
+            now += Duration::from_millis(5);
+        }
+        assert!(kernel.dumps > before, "seed {seed}, {always_interrupts}");
+        kernel.always_interrupts = false;
+        for _ in 0..200 {
+            drive(&mut follower, &mut kernel, &mut told, now, 20);
+            now += Duration::from_millis(100);
+        }
+        assert_eq!(states(follower.network()), states_of(&kernel), "seed {seed}");
+        assert_eq!((told.completions, told.overruns, kernel.losses), (1, 0, 0), "seed {seed}");
+    }
 }
 
 fn states(network: &Network) -> Vec<String> {

@@ -116,6 +116,7 @@ impl Interface {
             | Event::Route(_)
             | Event::Neighbour(_)
             | Event::Part(..)
+            | Event::BridgeEntry(..)
             | Event::Overrun => {}
             Event::Link(change) => {
                 let link = change.subject();

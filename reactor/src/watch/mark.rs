@@ -80,6 +80,11 @@ impl Mark {
         (self.device, self.inode, self.kind) == (other.device, other.inode, other.kind)
     }
 
+    /// Returns whether both are on the same file system.
+    pub(super) const fn is_on_device_of(&self, other: &Self) -> bool {
+        self.device == other.device
+    }
+
     /// Returns how this mark differs from an earlier one. Directories differ in their identity alone:
     /// their size and times change with the names in them.
     pub(super) fn difference(&self, earlier: &Self) -> Difference {

@@ -42,7 +42,7 @@ impl Seen {
                 self.tell(change, ip::neighbour_line)
             }
             Event::Neighbour(_) => {}
-            Event::Part(..) => {}
+            Event::Part(..) | Event::BridgeEntry(..) => {}
             Event::Overrun => self.overruns += 1,
             Event::Complete => self.completions += 1,
             Event::Ended(reason) => self.ends.push(reason.to_string()),

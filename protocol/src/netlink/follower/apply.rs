@@ -7,10 +7,10 @@ use super::super::message::{Flags, Message};
 use super::super::network::{Entry, Network, address_key, link_key, neighbour_key, route_key};
 use super::super::plan::{Presence, Topic};
 use super::super::{
-    Address, FAMILY_ANY, Link, LinkFlags, MessageError, Neighbour, NeighbourFlags, Route,
-    RouteFlags,
+    Address, BridgeEntry, FAMILY_ANY, Link, LinkFlags, MessageError, Neighbour, NeighbourFlags,
+    Route, RouteFlags,
 };
-use super::{FollowError, Follower};
+use super::{Flaw, FollowError, Follower};
 
 /// What a message is about.
 struct Subject {
@@ -167,9 +167,13 @@ impl Follower {
             return Ok(());
         }
         let Some(subject) = subject_of(topic, message.body)? else {
-            if topic == Topic::Links {
-                call(Event::Part(Link::parse(message.body)?, presence), &self.network);
-            }
+            let event = match topic {
+                Topic::Links => Some(Event::Part(Link::parse(message.body)?, presence)),
+                Topic::Neighbours => BridgeEntry::parse(message.body)?
+                    .map(|entry| Event::BridgeEntry(entry, presence)),
+                Topic::Addresses | Topic::Routes => None,
+            };
+            event.into_iter().for_each(|event| call(event, &self.network));
             return Ok(());
         };
         match presence {
@@ -257,15 +261,17 @@ impl Follower {
             if dump.removed.len() < self.limits.removals_max {
                 dump.removed.insert(key.into());
             } else {
-                dump.is_interrupted = true;
+                dump.flaw = Flaw::Outdated;
             }
         }
         self.network.take(key)
     }
 
-    /// Stores what a message says. A dump that is running does not remove or change it.
+    /// Stores what a message says. A dump that is running does not remove or change it, nor do those that
+    /// repeat one.
     fn store(&mut self, topic: Topic, key: Box<[u8]>, body: &[u8]) -> Option<Entry> {
-        let mut seen = 0;
+        let is_repeated = self.topics[topic as usize].interrupted > 0;
+        let mut seen = if is_repeated { self.sequence } else { 0 };
         if let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic) {
             dump.removed.remove(&key);
             seen = dump.sequence;

@@ -3,3 +3,4 @@
 mod mirror;
 mod moves;
 mod random;
+mod roots;

@@ -243,15 +243,18 @@ impl Tree {
 
     fn add_watch(&self, path: &Path, mask: Bits) -> io::Result<i32> {
         use std::os::fd::AsFd;
+        let watch = sys::add_watch(self.fd.as_fd(), path, mask.0)?;
         let (watched, most) = (self.by_watch.len(), self.options.watches_max);
-        if watched >= most {
+        // A directory that is watched already is no more than before.
+        if watched >= most && !self.by_watch.contains_key(&watch) {
+            self.drop_watch(watch);
             return Err(io::Error::other(format!(
                 "cannot watch {}: {watched} directories are watched, of at most {most} \
                  (watches_max)",
                 path.display()
             )));
         }
-        sys::add_watch(self.fd.as_fd(), path, mask.0)
+        Ok(watch)
     }
 
     /// Returns whether the path of a directory still names that directory.
@@ -273,6 +276,25 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// The file system of watched directories was unmounted. The kernel does not tell what is in its place
+    /// now, so the directory in which it was mounted is read again.
+    pub(super) fn unmounted(&mut self, watch: i32) {
+        for id in self.by_watch.get(&watch).into_iter().flatten() {
+            if let Place::In { folder, .. } = &self.folders[*id].place
+                && !self.folders[*id].mark.is_on_device_of(&self.folders[*folder].mark)
+            {
+                self.scans.push_back(Scan { folder: *folder, is_deep: false });
+            }
+        }
+    }
+
+    /// Returns whether nothing is at the path of a directory in which paths were given, or no directory.
+    pub(super) fn is_lost_root(&self, id: usize) -> bool {
+        let is_root = matches!(self.folders[id].place, Place::Root(_));
+        let mark = Mark::read(existing(&self.path_of(id)), Links::Followed);
+        is_root && !mark.is_ok_and(|mark| mark.is_directory())
     }
 
     /// Looks whether a directory in which paths were given is still there. If it is not, nothing in it

@@ -181,6 +181,9 @@ impl Tree {
         if event.mask.contains(Bits::IGNORED) {
             return self.unwatched(event.watch);
         }
+        if event.mask.contains(Bits::UNMOUNT) {
+            self.unmounted(event.watch);
+        }
         let mut at = 0;
         while let Some(&id) = self.by_watch.get(&event.watch).and_then(|all| all.get(at)) {
             at += 1;

@@ -101,6 +101,10 @@ impl Tree {
         // same number since.
         let is_doubtful = folder.watch.is_none() || is_deep && !self.is_starting;
         if is_doubtful && self.watch_again(id)? == Opened::Not {
+            if self.is_lost_root(id) {
+                // The event that tells it may be lost.
+                return self.check_root(id);
+            }
             // An event tells where it is, if it is not gone.
             self.unread.insert(id);
             return Ok(());
