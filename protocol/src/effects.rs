@@ -19,8 +19,10 @@ pub enum Stop {
 pub enum IdleLimit {
     /// As long as the loop allows every connection. This is the default.
     ByLoop,
-    /// For ever.
+    /// For ever, until the loop winds down.
     Never,
+    /// For ever, also while the loop winds down: the session has an answer to give that it waits for.
+    Busy,
 }
 
 /// What a session requests from its driver besides bytes. The driver carries it out after the call.
@@ -112,6 +114,18 @@ impl Effects {
     pub fn allow_silence(&mut self, is_allowed: bool) {
         self.is_asked = true;
         self.idle_limit = Some(if is_allowed { IdleLimit::Never } else { IdleLimit::ByLoop });
+    }
+
+    /// Says whether this session waits for something that it owes its peer, such as an answer that it
+    /// has from another server. The peer is exempt from the idle limit meanwhile, as with
+    /// [`allow_silence`](Self::allow_silence): the later call of the two counts.
+    ///
+    /// A session that is busy is not ended for silence while the loop winds down, if it says so when it
+    /// is told ([`Cause::Stopping`](crate::Cause::Stopping)) or later. A socket of datagrams that many
+    /// peers send to receives nothing more then, and ends once the service is busy no more.
+    pub fn set_busy(&mut self, is_busy: bool) {
+        self.is_asked = true;
+        self.idle_limit = Some(if is_busy { IdleLimit::Busy } else { IdleLimit::ByLoop });
     }
 
     /// Starts the layer of a link that was made with

@@ -58,7 +58,9 @@ pub trait Service<C: Codec, A = ()> {
 
     /// Handles a graceful stop of the loop. The service should start nothing new. [`Flow::Close`]
     /// ends the conversation once its output is sent. Otherwise it goes on until it is silent
-    /// ([`Limits::stopping_quiet`](crate::Limits)) or the time for stopping is over.
+    /// ([`Limits::stopping_quiet`](crate::Limits)) and not busy
+    /// ([`Effects::set_busy`](crate::Effects::set_busy)), or the time for stopping is over. A socket of
+    /// datagrams is told too when another process goes on to receive from it.
     /// [`Flow::Continue`] does not end a pause.
     fn stopping(&mut self, reply: &mut Reply<'_, C>, context: &mut Context<'_, A>) -> Flow {
         let _ = (reply, context);

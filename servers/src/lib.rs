@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use clap::Args;
 use protocol::codecs::Bytes;
-use protocol::{Codec, Limits, Service, Session};
+use protocol::{Codec, Limits, SavedState, Service, Session, State, StateError};
 use reactor::{DatagramSocket, Datagrams, LoopCx, LoopLimits, Reactor, Token};
 
 mod args;
@@ -98,6 +98,8 @@ pub struct Application<A, S> {
     /// `None` if connections go one by one, and those whose sessions cannot be saved
     /// ([`Session::save`]) finish in the old program. Such a server has one loop.
     pub shared: Option<Share<A>>,
+    /// What else goes to a new program (`SIGUSR2`).
+    pub legacy: Option<Legacy<A>>,
     /// Makes the session of a connection from the address of its peer; `None` for Unix sockets.
     pub session: Rc<dyn Fn(Option<SocketAddr>) -> S>,
     /// Drives a socket of datagrams, for a server that takes them.
@@ -109,10 +111,40 @@ pub struct Application<A, S> {
     pub reload: Option<ReloadFiles<A>>,
 }
 
+/// What a server leaves to a new program that takes over from it, besides sockets and connections: a few
+/// bytes that do not change while it runs, such as a secret that clients rely on. With several loops, the
+/// states of all have the same.
+#[derive(Debug)]
+pub struct Legacy<A> {
+    /// Writes it.
+    pub save: fn(&A, &mut State),
+    /// Takes over what `save` of the old program has written. The loop does not run yet. An error is that
+    /// of bytes that `save` does not write: then this program does not take over.
+    pub restore: fn(&mut A, &mut SavedState<'_>) -> Result<(), StateError>,
+}
+
 /// Reads the files of an application again.
 pub type ReloadFiles<A> = fn(&mut LoopCx<'_, A>);
 
 impl<A: 'static, S> Application<A, S> {
+    /// Takes over what the old program leaves, if there is one. Returns what this one leaves.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub(crate) fn inherit(&mut self, left: Option<&[u8]>) -> io::Result<Vec<u8>> {
+        let Some(Legacy { save, restore }) = &self.legacy else { return Ok(Vec::new()) };
+        if let Some(bytes) = left {
+            let mut saved = SavedState::new(bytes);
+            restore(&mut self.state, &mut saved).and_then(|()| saved.end()).map_err(|error| {
+                let text = format!("cannot take over what the old program leaves: {error}");
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            })?;
+        }
+        let mut state = State::new();
+        save(&self.state, &mut state);
+        Ok(state.into_bytes())
+    }
+
     /// Serves datagrams too: each socket with the codec and the service of a call of `make`.
     #[must_use]
     pub fn with_datagrams<C, D>(mut self, make: impl Fn() -> (C, D) + 'static) -> Self
@@ -144,6 +176,7 @@ impl<S> Application<(), S> {
             descriptors: 0,
             own_connections: 0,
             shared: None,
+            legacy: None,
             session,
             datagrams: None,
             start,

@@ -28,6 +28,14 @@ struct Source {
     token: Token,
     traits: Traits,
     holder: Holder,
+    takes: Takes,
+}
+
+/// What arrives at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Connections,
+    Datagrams,
 }
 
 /// What has a socket.
@@ -94,7 +102,7 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
             Accept::ReusePort => Holder::ThisLoop,
             Accept::Shared => Holder::AllLoops,
         };
-        self.sources.push(Source { token, traits, holder });
+        self.sources.push(Source { token, traits, holder, takes: Takes::Connections });
         Ok(())
     }
 
@@ -119,6 +127,10 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
         holder: Holder,
         cx: &mut LoopCx<'_, A>,
     ) -> io::Result<()> {
+        let takes = match socket {
+            Bound::Streams(_) => Takes::Connections,
+            Bound::Datagrams(_) => Takes::Datagrams,
+        };
         let token = match socket {
             Bound::Streams(listener) => {
                 let accept = self.serving.accept(traits.is_encrypted)?;
@@ -132,7 +144,7 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
             }
             Bound::Datagrams(socket) => self.serving.serve_datagrams(socket, cx)?,
         };
-        self.sources.push(Source { token, traits, holder });
+        self.sources.push(Source { token, traits, holder, takes });
         Ok(())
     }
 
@@ -165,7 +177,7 @@ impl<A: 'static, S: Session<A> + 'static> Listening<A, S> {
     /// Returns duplicates of the sockets that are still served.
     fn duplicate(&self, cx: &mut LoopCx<'_, A>) -> io::Result<Vec<(Given, Holder)>> {
         let mut duplicates = Vec::with_capacity(self.sources.len());
-        for Source { token, traits, holder } in &self.sources {
+        for Source { token, traits, holder, .. } in &self.sources {
             if let Some(descriptor) = cx.duplicate_fd(*token)? {
                 duplicates.push((Given { traits: *traits, descriptor }, *holder));
             }
@@ -184,7 +196,13 @@ impl<A: 'static, S: Session<A> + 'static> Sockets<A> for Listening<A, S> {
 
     fn release(&mut self, cx: &mut LoopCx<'_, A>) -> io::Result<()> {
         self.released = self.duplicate(cx)?;
-        self.sources.drain(..).for_each(|source| cx.release(source.token));
+        for Source { token, takes, .. } in self.sources.drain(..) {
+            match takes {
+                Takes::Connections => cx.release(token),
+                // Answers that are under way are sent by this program.
+                Takes::Datagrams => cx.retire(token),
+            }
+        }
         self.take_untaken(cx);
         Ok(())
     }

@@ -18,8 +18,8 @@ use reactor::{
 use crate::args::{Cli, ServerArgs};
 use crate::bound::Bound;
 use crate::handover::{
-    AcceptorSockets, Handover, Launch, Loops, Manner, Order, Predecessor, SocketsOrder, Traits,
-    Whole, line, obey, obey_for_sockets,
+    AcceptorSockets, Handover, Inheritance, Launch, Loops, Manner, Order, Predecessor,
+    SocketsOrder, Traits, Whole, line, obey, obey_for_sockets,
 };
 use crate::inherited::Inherited;
 use crate::listen::{Kind, Socket};
@@ -81,8 +81,10 @@ where
     let tls = Tls::load(&args.tls)?;
     // Before there are threads: no signal ends the process from here on (P16).
     signals::heed(tls.clone(), AllLoops { is_told: false }, &mut reactor.cx())?;
-    let (mut predecessor, given) = Predecessor::find(server.name, args.handover_timeout)?.unzip();
-    let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
+    let found = Predecessor::find(server.name, args.handover_timeout)?;
+    let (mut predecessor, inheritance) = found.unzip();
+    let Inheritance { legacy, sockets } = inheritance.unwrap_or_default();
+    let (inherited, claims) = Inherited::take(sockets)?;
     let sockets = listen_on(server, &args, args.loops.accept(), tls.as_ref(), inherited)?;
     let mut places: Vec<String> = sockets.iter().map(Socket::to_string).collect();
     // Several sockets may have one address.
@@ -97,9 +99,13 @@ where
         patience: STOP_TIMEOUT,
         ..GroupOptions::default()
     };
+    let passed_on: Arc<OnceLock<Vec<u8>>> = Arc::default();
+    let left = Arc::clone(&passed_on);
     let make = move |member: &Member<A>| {
         let build = |args: &ServerArgs, own: &E| {
-            let application = build(args, own)?;
+            let mut application = build(args, own)?;
+            // All loops have the same.
+            let _ = left.set(application.inherit(legacy.as_deref())?);
             if let Some(it) = application.reload {
                 // All loops have the same.
                 let _ = reload.set(it);
@@ -124,7 +130,8 @@ where
     }
     let acceptor = oblige_acceptor(&group, traits)?;
     let loops = Loops { serving: serving.clone(), acceptor, manner: Manner::Each };
-    let handover = Handover::new(launch, WholeGroup, loops, manager);
+    let legacy = passed_on.get().cloned().unwrap_or_default();
+    let handover = Handover::new(launch, WholeGroup, loops, legacy, manager);
     if let Some(predecessor) = predecessor {
         predecessor.replace(serving, &handover, &mut reactor.cx())?;
     }

@@ -35,7 +35,7 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn serve<A, S>(
     server: Server,
     args: &ServerArgs,
-    application: Application<A, S>,
+    mut application: Application<A, S>,
 ) -> io::Result<()>
 where
     A: 'static,
@@ -44,8 +44,11 @@ where
     let launch = Launch::new(server.name, args.handover_timeout);
     let (others, shared) = (application.descriptors, application.shared);
     let manager = Rc::new(ServiceManager::find());
-    let (predecessor, given) = Predecessor::find(server.name, args.handover_timeout)?.unzip();
-    let (inherited, claims) = Inherited::take(given.unwrap_or_default())?;
+    let found = Predecessor::find(server.name, args.handover_timeout)?;
+    let (predecessor, inheritance) = found.unzip();
+    let inheritance = inheritance.unwrap_or_default();
+    let legacy = application.inherit(inheritance.legacy.as_deref())?;
+    let (inherited, claims) = Inherited::take(inheritance.sockets)?;
     let orders = OneLoop {
         handover: Rc::default(),
         manager: Rc::clone(&manager),
@@ -68,7 +71,7 @@ where
     let (orders, received) = line()?;
     let manner = if shared.is_some() { Manner::Together } else { Manner::Each };
     let loops = Loops { serving: vec![orders.clone()], acceptor: None, manner };
-    let successor = Handover::new(launch, ThisLoop, loops, Rc::clone(&manager));
+    let successor = Handover::new(launch, ThisLoop, loops, legacy, Rc::clone(&manager));
     match (predecessor, shared) {
         (Some(mut predecessor), Some(shared)) => {
             predecessor.wait_for(&mut Household::new(shared, &listening, &mut cx))?;

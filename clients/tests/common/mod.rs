@@ -76,6 +76,7 @@ impl<A: Send + 'static> Server<A> {
                 descriptors: 0,
                 own_connections: 0,
                 shared: None,
+                legacy: None,
                 session,
                 datagrams,
                 start: |_| Ok(()),

@@ -71,6 +71,11 @@ impl CookieSecret {
         Self(bytes)
     }
 
+    /// Returns the bytes of the secret, for another server that is to know its cookies.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Returns the cookie for a client at an address. `now` is the time in seconds since 1970, whose upper
     /// bits do not count.
     pub fn make(

@@ -48,7 +48,7 @@ pub trait Orders {
 /// How long a peer may be silent.
 struct Silence {
     limit: Option<Duration>,
-    is_allowed: bool,
+    allowed: IdleLimit,
     since: Instant,
     /// The time of the last pass.
     now: Instant,
@@ -68,7 +68,12 @@ impl Silence {
 
     /// Returns when the peer has been silent for too long.
     fn until(&self) -> Option<Instant> {
-        let limit = self.limit.filter(|_| !self.is_allowed || self.is_stopping)?;
+        let is_exempt = match self.allowed {
+            IdleLimit::ByLoop => false,
+            IdleLimit::Never => !self.is_stopping,
+            IdleLimit::Busy => true,
+        };
+        let limit = self.limit.filter(|_| !is_exempt)?;
         self.since.checked_add(limit)
     }
 }
@@ -139,7 +144,7 @@ impl<S, L: Layer> Driver<S, L> {
         self.link.read_blocked(&mut self.scratch);
         let mut silence = Silence {
             limit: idle,
-            is_allowed: false,
+            allowed: IdleLimit::ByLoop,
             since: now,
             now,
             has_moved: false,
@@ -330,7 +335,7 @@ impl<S, L: Layer> Driver<S, L> {
     {
         self.call(app);
         if let Some(limit) = self.scratch.effects_mut().take_idle_limit() {
-            silence.is_allowed = limit == IdleLimit::Never;
+            silence.allowed = limit;
         }
     }
 

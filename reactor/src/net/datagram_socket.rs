@@ -83,6 +83,8 @@ pub struct DatagramSocket {
     pub(crate) file: Option<Arc<SocketFile>>,
     /// Datagrams may be received together.
     pub(crate) is_coalescing: bool,
+    /// Other sockets may be bound to the same port.
+    pub(crate) shares_port: bool,
 }
 
 impl DatagramSocket {
@@ -142,7 +144,8 @@ impl DatagramSocket {
             }
         };
         let address = own_address(&fd, address)?;
-        Ok(Self { fd, address, peer: None, file, is_coalescing: options.coalesced })
+        let (is_coalescing, shares_port) = (options.coalesced, options.reuse_port);
+        Ok(Self { fd, address, peer: None, file, is_coalescing, shares_port })
     }
 
     fn try_connect(peer: &Address, options: &DatagramOptions) -> Result<Self, Failure> {
@@ -173,8 +176,8 @@ impl DatagramSocket {
             file.set_mode(Some(CLIENT_MODE))?;
         }
         let address = own_address(&fd, local.as_ref().unwrap_or(peer))?;
-        let (peer, is_coalescing) = (Some(peer.clone()), options.coalesced);
-        Ok(Self { fd, address, peer, file, is_coalescing })
+        let (is_coalescing, shares_port) = (options.coalesced, options.reuse_port);
+        Ok(Self { fd, address, peer: Some(peer.clone()), file, is_coalescing, shares_port })
     }
 
     /// Returns another handle of the same socket, for a loop on another thread. Each datagram is
@@ -186,8 +189,8 @@ impl DatagramSocket {
     /// When the process has no free descriptor (`dup(2)`).
     pub fn try_clone(&self) -> io::Result<Self> {
         let (address, peer, file) = (self.address.clone(), self.peer.clone(), self.file.clone());
-        let (fd, is_coalescing) = (self.fd.try_clone()?, self.is_coalescing);
-        Ok(Self { fd, address, peer, file, is_coalescing })
+        let Self { is_coalescing, shares_port, .. } = *self;
+        Ok(Self { fd: self.fd.try_clone()?, address, peer, file, is_coalescing, shares_port })
     }
 
     /// Receives what is sent to a multicast group (`IP_ADD_MEMBERSHIP`, `IPV6_ADD_MEMBERSHIP`) on

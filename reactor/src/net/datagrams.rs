@@ -6,17 +6,19 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use log::{debug, warn};
+use protocol::link::IdleLimit;
 use protocol::{
     Cause, Codec, Context, DatagramFailure, Effects, Flow, Limits, Outbox, Peer, Reply, Service,
 };
 
+mod finishing;
 mod handler;
 mod order;
 mod parking;
 mod receiving;
 mod sending;
 
-use crate::net::stream::reach_others;
+use crate::net::stream::{limit_silence, reach_others};
 use crate::reactor::backoff::{Backoff, Folding};
 use crate::source::registration::{ExhaustedBy, Mode, Sharing};
 use crate::sys::{Batch, DatagramOption, SendRoom};
@@ -144,6 +146,8 @@ struct Place {
     peer: Option<Address>,
     /// The file of a Unix socket, which is removed when this is dropped.
     file: Option<Arc<crate::net::socket_file::SocketFile>>,
+    /// Other sockets are bound to the same port, and get their share of the senders.
+    shares_port: bool,
 }
 
 impl Place {
@@ -163,13 +167,20 @@ struct State {
     /// Everything is sent, and then the source ends.
     is_closing: bool,
     was_told_to_stop: bool,
+    /// The service waits for answers that it is to send.
+    is_busy: bool,
+    /// Nothing more is received: the loop winds down, or another process goes on.
+    is_finishing: bool,
+    /// Another process goes on with the socket.
+    is_retired: bool,
 }
 
 impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     /// Registers a socket, whose datagrams `codec` and `service` handle from then on.
     ///
-    /// A bound socket counts as a listener: it may be silent for ever, and while the loop winds
-    /// down, it answers what has arrived and ends. A connected socket counts as a connection, with
+    /// A bound socket counts as a listener: it may be silent for ever. While the loop winds down, it
+    /// answers what has arrived, and ends when the service is not busy
+    /// ([`Effects::set_busy`](protocol::Effects::set_busy)). A connected socket counts as a connection, with
     /// its idle limit ([`LoopLimits::idle_timeout`](crate::LoopLimits::idle_timeout)).
     ///
     /// At most [`LoopLimits::datagrams_per_turn`](crate::LoopLimits::datagrams_per_turn) datagrams
@@ -193,6 +204,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             address: socket.address().clone(),
             peer: socket.peer().cloned(),
             file: socket.file,
+            shares_port: socket.shares_port,
         };
         let is_unix = place.is_unix();
         if !is_unix && socket.is_coalescing && limits.message_size_max >= UDP_SIZE_MAX {
@@ -256,9 +268,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         self.sends_left = cx.limits().datagrams_per_turn;
         self.refusals_left = self.sends_left;
         let result = call(self, &mut room, cx).and_then(|()| self.settle(&mut room, cx));
-        if room.effects.take_asked() {
-            self.carry_out(&mut room.effects, cx);
-        }
+        self.take_effects(&mut room, cx);
         cx.core.shared.datagrams = Some(room);
         result
     }
@@ -369,7 +379,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let (now, me) = (cx.now(), cx.me().into());
             let limits = &self.limits;
             self.service.ending(&mut Context::new(now, me, cx.app, limits, &mut room.effects));
-            cx.end(Reason::Finished);
+            cx.end(if self.state.is_retired { Reason::HandedOver } else { Reason::Finished });
         }
         let read = if self.may_receive() { Interest::READ } else { Interest::NONE };
         let is_sending = !self.outbox.is_empty() && self.sending_pauses.is_none();
@@ -388,8 +398,16 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     }
 
     fn may_receive(&self) -> bool {
-        let State { is_paused, is_full, is_closing, .. } = self.state;
-        !is_paused && !is_full && !is_closing && !self.reception.is_paused()
+        let State { is_paused, is_full, is_closing, is_finishing, .. } = self.state;
+        !is_paused && !is_full && !is_closing && !is_finishing && !self.reception.is_paused()
+    }
+
+    /// Carries out what the service has asked for besides datagrams, if there is anything.
+    #[inline]
+    fn take_effects<A: 'static>(&mut self, room: &mut Room, cx: &mut Cx<'_, A>) {
+        if room.effects.take_asked() {
+            self.carry_out(&mut room.effects, cx);
+        }
     }
 
     /// Carries out what the service has asked for besides datagrams.
@@ -406,10 +424,13 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 self.timeouts.push((key, cx.set_timer(after, None, u64::from(key))));
             }
         }
-        if let Some(limit) = effects.take_idle_limit()
-            && self.is_connected()
-        {
-            cx.allow_silence(limit == protocol::link::IdleLimit::Never);
+        if let Some(limit) = effects.take_idle_limit() {
+            self.state.is_busy = limit == IdleLimit::Busy;
+            if self.is_connected() {
+                limit_silence(limit, self.limits.stopping_quiet, cx);
+            } else if self.state.is_finishing {
+                self.finish(cx);
+            }
         }
         reach_others(effects, cx);
     }

@@ -62,7 +62,8 @@ impl DatagramSocket {
         set_options(&fd, &address, options)
             .and_then(|()| answer_as_asked(&fd, &address))
             .map_err(|failure| explained("cannot receive datagrams on", &address, failure))?;
-        Ok(Self { fd, address, peer: None, file: None, is_coalescing: options.coalesced })
+        let is_coalescing = options.coalesced;
+        Ok(Self { fd, address, peer: None, file: None, is_coalescing, shares_port: false })
     }
 
     /// Takes over the file of a Unix socket: see [`Listener::own_file`].

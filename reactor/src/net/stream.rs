@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::link::{
     Event, Front, IdleLimit, Layer, Link, Passed, Plain, Scratch, Step, Stop, Wait,
@@ -220,7 +220,7 @@ impl<S, L: Layer + 'static> Stream<S, L> {
         }
         self.link.end(&mut scratch);
         if scratch.effects_mut().take_asked() {
-            carry_out(scratch.effects_mut(), cx);
+            carry_out(scratch.effects_mut(), self.link.limits().stopping_quiet, cx);
         }
         cx.core.shared.scratch = Some(scratch);
         if was_in_handshake != self.link.is_in_handshake() {
@@ -404,13 +404,22 @@ fn gather<A>(output: &Output, cx: &mut Cx<'_, A>) -> io::Result<Option<usize>> {
 
 /// Carries out what a session asked for besides bytes.
 #[cold]
-fn carry_out<A>(effects: &mut Effects, cx: &mut Cx<'_, A>) {
-    match effects.take_idle_limit() {
-        Some(IdleLimit::Never) => cx.allow_silence(true),
-        Some(IdleLimit::ByLoop) => cx.allow_silence(false),
-        None => {}
+fn carry_out<A>(effects: &mut Effects, quiet: Duration, cx: &mut Cx<'_, A>) {
+    if let Some(limit) = effects.take_idle_limit() {
+        limit_silence(limit, quiet, cx);
     }
     reach_others(effects, cx);
+}
+
+/// Sets the idle limit that a session asks for. While the loop winds down, only one that is busy may be
+/// silent for longer than `quiet`.
+pub(crate) fn limit_silence<A>(limit: IdleLimit, quiet: Duration, cx: &mut Cx<'_, A>) {
+    cx.limit_silence(match limit {
+        IdleLimit::Busy => None,
+        IdleLimit::ByLoop | IdleLimit::Never if cx.is_winding_down() => Some(quiet),
+        IdleLimit::ByLoop => cx.limits().idle_timeout,
+        IdleLimit::Never => None,
+    });
 }
 
 /// Wakes and closes other connections, and stops the loop, as a session asked for.

@@ -110,6 +110,8 @@ pub(crate) struct Core<A> {
     pub(crate) departures: Option<Box<Departures<A>>>,
     /// The connections that another process has handed over.
     pub(crate) restored: Restored,
+    /// Sources that have not been told yet that another process goes on with their descriptors.
+    pub(crate) retired: VecDeque<Tag>,
     /// The timers by the clock of the wall, if there are any.
     pub(crate) wall: Option<Box<Wall>>,
     /// The auditor, when it is on.
@@ -167,6 +169,7 @@ impl<A> Core<A> {
             shared: Shared::default(),
             departures: None,
             restored: Restored::default(),
+            retired: VecDeque::new(),
             wall: None,
             audit: cfg!(debug_assertions).then(Audit::default),
         })

@@ -210,12 +210,30 @@ impl<A> Core<A> {
             }
             Role::Listener => {
                 self.listeners.retain(|listener| *listener != tag);
-                let dropped = dropped(&source.own);
-                self.counters.refused += dropped.connections;
-                self.counters.datagrams_missed += dropped.datagrams;
+                self.keep_dropped(dropped(&source.own));
             }
             Role::Other => {}
         }
+    }
+
+    /// Adds what the kernel has dropped at a listener that is one no more.
+    fn keep_dropped(&mut self, dropped: Dropped) {
+        self.counters.refused += dropped.connections;
+        self.counters.datagrams_missed += dropped.datagrams;
+    }
+
+    /// Counts a listener as a connection from now on.
+    pub(crate) fn become_connection(&mut self, tag: Tag) {
+        let Some(source) = self.sources.get_mut(tag).filter(|it| it.role == Role::Listener) else {
+            return;
+        };
+        source.role = Role::Connection;
+        self.listeners.retain(|listener| *listener != tag);
+        if let Some(dropped) = self.own(tag).map(dropped) {
+            self.keep_dropped(dropped);
+        }
+        self.connections += 1;
+        self.publish();
     }
 
     /// Tells the acceptor of the group how many connections there are.

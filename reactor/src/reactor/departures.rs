@@ -260,6 +260,17 @@ impl<A: 'static, P> crate::Cx<'_, A, P> {
         self.core.end(source.tag_in(self.core.home), Reason::HandedOver);
     }
 
+    /// Tells a source in this turn or the next that another process goes on with its descriptor
+    /// ([`Handler::retired`](crate::Handler::retired)). It receives nothing more, and what waits in the
+    /// socket stays there. It may finish what it has begun: a socket of datagrams sends the answers that
+    /// are under way ([`Effects::set_busy`](protocol::Effects::set_busy)). Any other source ends with
+    /// [`Reason::HandedOver`].
+    pub fn retire(&mut self, source: Token) {
+        self.core.retired.push_back(source.tag_in(self.core.home));
+        self.core.notifier.signal();
+        self.core.notifier.set_pending();
+    }
+
     /// Says that another process goes on with a connection, which ends here with
     /// [`Reason::HandedOver`]. It has no effect unless the connection waits for its answer.
     pub fn departed(&mut self, connection: Token) {
@@ -311,6 +322,9 @@ impl<A: 'static> Reactor<A> {
     /// a turn.
     #[cold]
     pub(crate) fn hand_over(&mut self) {
+        while let Some(tag) = self.core.retired.pop_front() {
+            self.tell(tag, |handler, cx| handler.retired(cx));
+        }
         self.thaw();
         self.tell_returned();
         if self.core.departures.as_ref().is_some_and(|it| matches!(it.pace, Pace::Announced)) {

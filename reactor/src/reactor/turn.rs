@@ -315,7 +315,8 @@ impl<A: 'static> Reactor<A> {
         let reactor = &mut *running.0;
         reactor.core.take_wakes();
         reactor.run_closures();
-        if reactor.core.departures.is_some() || reactor.core.restored.has_thawing() {
+        let core = &reactor.core;
+        if core.departures.is_some() || core.restored.has_thawing() || !core.retired.is_empty() {
             reactor.hand_over();
         }
     }

@@ -136,14 +136,17 @@ impl<A> Cx<'_, A> {
         Ok(())
     }
 
-    /// Exempts this source from the idle limit of the loop, or ends the exemption. A loop that
-    /// winds down exempts no source.
-    pub(crate) fn allow_silence(&mut self, allowed: bool) {
-        if !self.is_winding_down() {
-            let limit = self.limits().idle_timeout.filter(|_| !allowed);
-            let idle = limit.map_or(NEVER, nanos);
-            self.update_limits(|source| source.idle = idle);
-        }
+    /// Does the same with a limit that was checked.
+    pub(crate) fn limit_silence(&mut self, limit: Option<Duration>) {
+        let idle = limit.map_or(NEVER, nanos);
+        self.update_limits(|source| source.idle = idle);
+    }
+
+    /// Counts the listener that is being called as a connection from now on, for which the loop waits
+    /// when it winds down: it receives nothing more, and still sends.
+    #[cold]
+    pub(crate) fn become_connection(&mut self) {
+        self.core.become_connection(self.me);
     }
 
     fn update_limits(&mut self, change: impl FnOnce(&mut Source)) {

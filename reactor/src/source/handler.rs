@@ -115,6 +115,17 @@ pub trait Handler<A = ()> {
         Ok(())
     }
 
+    /// Called when another process goes on with the descriptor ([`Cx::retire`]): this source receives
+    /// nothing more from it. It may finish what it has begun. The default ends the source with
+    /// [`Reason::HandedOver`].
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    fn retired(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        cx.end(Reason::HandedOver);
+        Ok(())
+    }
+
     /// Returns the state of this connection as bytes, for another process that is to go on with it
     /// ([`Cx::hand_over`]). From then on, the handler touches neither its descriptor nor its state
     /// until [`stays`](Self::stays) is called, or [`closed`](Self::closed) with

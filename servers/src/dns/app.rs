@@ -28,6 +28,8 @@ use super::upstream::{
 pub struct Dns {
     pub(super) policy: Policy,
     pub(super) cookies: CookieSecret,
+    /// The operator has given the secret of the cookies.
+    pub(super) has_given_secret: bool,
     /// What needs no upstream, where it comes from, and whether it is being read again.
     pub(super) local: Local,
     local_options: LocalOptions,
@@ -115,6 +117,7 @@ impl Dns {
         let secrets = args.secrets()?.clone();
         Ok(Self {
             cookies: secrets.cookies,
+            has_given_secret: args.cookie_secret.is_some(),
             policy: Policy::new(&args.policy, Instant::now()),
             local,
             local_options,

@@ -40,7 +40,7 @@ use protocol::Limits;
 use protocol::dns::{OverTcp, OverUdp};
 use reactor::LoopLimits;
 
-use crate::{Application, Server, ServerArgs};
+use crate::{Application, Legacy, Server, ServerArgs};
 
 pub use app::Dns;
 pub use args::DnsArgs;
@@ -89,6 +89,7 @@ pub fn application(
         descriptors: descriptors + 4,
         own_connections: descriptors,
         shared: None,
+        legacy: Some(Legacy { save: process_secrets::save, restore: process_secrets::restore }),
         session: Rc::new(move |peer| {
             Conversation::new(OverTcp::new(), StreamFront::new(peer, pipelined_max))
         }),

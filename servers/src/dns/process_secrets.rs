@@ -5,6 +5,9 @@ use std::io;
 use std::path::Path;
 
 use protocol::dns::CookieSecret;
+use protocol::{SavedState, State, StateError};
+
+use super::app::Dns;
 
 /// The size of a mark of a loop, in bytes: a random number, and its hash.
 pub(super) const MARK_SIZE: usize = 4 + 8;
@@ -34,6 +37,21 @@ impl ProcessSecrets {
         };
         Ok(Self { cookies, marks: Marks::default() })
     }
+}
+
+/// Writes the secret of the cookies for a new program that takes over, so that clients keep their cookies.
+pub(super) fn save(app: &Dns, state: &mut State) {
+    state.bytes(&app.cookies.to_bytes());
+}
+
+/// Takes over the secret of the cookies of the old program, unless the operator has given one.
+pub(super) fn restore(app: &mut Dns, state: &mut SavedState<'_>) -> Result<(), StateError> {
+    let bytes = state.bytes()?.try_into();
+    let bytes = bytes.map_err(|_| StateError::Invalid("a secret of cookies has 16 bytes"))?;
+    if !app.has_given_secret {
+        app.cookies = CookieSecret::new(bytes);
+    }
+    Ok(())
 }
 
 /// Reads the secret of a file.

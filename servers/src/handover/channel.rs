@@ -35,9 +35,15 @@ impl Channel {
         Ok(())
     }
 
-    /// Says which server this is, and passes its sockets on.
-    pub(super) fn greet(&mut self, server: &str, sockets: Vec<Given>) -> io::Result<()> {
+    /// Says which server this is, and passes its legacy and its sockets on.
+    pub(super) fn greet(
+        &mut self,
+        server: &str,
+        legacy: &[u8],
+        sockets: Vec<Given>,
+    ) -> io::Result<()> {
         self.say(&Frame::Hello { version: VERSION, server: server.to_owned() }, None)?;
+        self.say(&Frame::Legacy { bytes: legacy.to_vec() }, None)?;
         for Given { traits, descriptor } in sockets {
             self.say(&Frame::Socket(traits), Some(descriptor))?;
         }

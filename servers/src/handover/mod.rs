@@ -4,7 +4,7 @@
 //! ```text
 //! old program                                   new program
 //! SIGUSR2: starts it  ───────────────────────>  connects to the socket named in MYEVENT_HANDOVER
-//! Hello, Socket ..., AllSockets  ────────────>  takes the sockets, makes its loops
+//! Hello, Legacy, Socket ..., AllSockets  ────>  takes the sockets, makes its loops
 //!                     <───────────────────────  Ready
 //! accepts nothing more; Begin  ──────────────>  accepts
 //! Connection ...  ───────────────────────────>  restores it
@@ -43,7 +43,7 @@ mod wire;
 
 pub(crate) use launch::Launch;
 pub(crate) use loops::{Loops, Manner, Whole};
-pub(crate) use new::Predecessor;
+pub(crate) use new::{Inheritance, Predecessor};
 pub(crate) use old::Handover;
 pub(crate) use order::{Order, Sockets, SocketsOrder, line, obey, obey_for_sockets};
 pub(crate) use sockets::{AcceptorSockets, Given, Traits};

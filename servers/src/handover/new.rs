@@ -32,13 +32,21 @@ pub(crate) struct Predecessor {
     timeout: Duration,
 }
 
+/// What a program has of the one that it replaces before it serves.
+#[derive(Default)]
+pub(crate) struct Inheritance {
+    /// What the application leaves; `None` if no program is replaced.
+    pub(crate) legacy: Option<Vec<u8>>,
+    pub(crate) sockets: Vec<Given>,
+}
+
 impl Predecessor {
     /// Connects to the program that has started this one to be replaced by it, if one has. Returns it
-    /// with its sockets. It gives this program `timeout` for each answer.
+    /// with what it leaves. It gives this program `timeout` for each answer.
     ///
     /// # Errors
     /// When the other program does not answer, or is another server or version.
-    pub(crate) fn find(server: &str, timeout: Duration) -> io::Result<Option<(Self, Vec<Given>)>> {
+    pub(crate) fn find(server: &str, timeout: Duration) -> io::Result<Option<(Self, Inheritance)>> {
         let Ok(name) = std::env::var(VARIABLE) else { return Ok(None) };
         let explained = |error: io::Error| {
             let text = format!("cannot take over from the program at {VARIABLE}={name}: {error}");
@@ -46,8 +54,8 @@ impl Predecessor {
         };
         let timeout = timeout.saturating_add(PATIENCE);
         let found = Self::connect(&name, timeout).and_then(|mut it| {
-            let sockets = it.sockets(server)?;
-            Ok((it, sockets))
+            let inheritance = it.inheritance(server)?;
+            Ok((it, inheritance))
         });
         found.map(Some).map_err(explained)
     }
@@ -89,8 +97,8 @@ impl Predecessor {
         }
     }
 
-    /// Receives the sockets.
-    fn sockets(&mut self, name: &str) -> io::Result<Vec<Given>> {
+    /// Receives what there is before this program serves.
+    fn inheritance(&mut self, name: &str) -> io::Result<Inheritance> {
         match self.next()?.0 {
             Frame::Hello { version: VERSION, server } if server == name => {}
             Frame::Hello { version, server } => {
@@ -102,13 +110,14 @@ impl Predecessor {
             }
             frame => return Err(unexpected(&frame)),
         }
-        let mut sockets = Vec::new();
+        let (mut legacy, mut sockets) = (None, Vec::new());
         loop {
             match self.next()? {
+                (Frame::Legacy { bytes }, _) => legacy = Some(bytes),
                 (Frame::Socket(traits), Some(descriptor)) => {
                     sockets.push(Given { traits, descriptor });
                 }
-                (Frame::AllSockets, _) => return Ok(sockets),
+                (Frame::AllSockets, _) => return Ok(Inheritance { legacy, sockets }),
                 (Frame::Socket(_), None) => {
                     let text = "a socket was lost: this process may open too few descriptors";
                     return Err(io::Error::other(text));

@@ -30,6 +30,8 @@ pub(crate) struct Handover<B: 'static> {
     pub(super) launch: Launch,
     pub(super) whole: Box<dyn Whole<B>>,
     pub(super) loops: Loops,
+    /// What the application leaves to the new program.
+    legacy: Vec<u8>,
     pub(super) manager: Rc<ServiceManager>,
     pub(super) progress: RefCell<Progress>,
     /// Connections of the program that this one replaces are still coming.
@@ -53,17 +55,18 @@ pub(super) enum Progress {
 }
 
 impl<B: 'static> Handover<B> {
-    /// Prepares for handing `loops` over, which make up `whole`.
+    /// Prepares for handing `loops` over, which make up `whole`, and the `legacy` of the application.
     pub(crate) fn new(
         launch: Launch,
         whole: impl Whole<B> + 'static,
         loops: Loops,
+        legacy: Vec<u8>,
         manager: Rc<ServiceManager>,
     ) -> Rc<Self> {
         let progress = RefCell::new(Progress::Idle);
         let whole = Box::new(whole);
         let (is_arriving, postponed) = (Cell::new(false), Cell::new(None));
-        Rc::new(Self { launch, whole, loops, manager, progress, is_arriving, postponed })
+        Rc::new(Self { launch, whole, loops, legacy, manager, progress, is_arriving, postponed })
     }
 
     /// Returns whether a new program is responsible.
@@ -259,7 +262,9 @@ impl<B: 'static> Handover<B> {
                 *left -= 1;
                 if *left == 0 {
                     let sockets = std::mem::take(sockets);
-                    attempt.channel.borrow_mut().greet(self.launch.server, sockets)?;
+                    let mut channel = attempt.channel.borrow_mut();
+                    channel.greet(self.launch.server, &self.legacy, sockets)?;
+                    drop(channel);
                     attempt.stage = Stage::Offered;
                     attempt.flush(cx);
                 }

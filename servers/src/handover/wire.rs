@@ -13,7 +13,7 @@ use reactor::{FileIdentity, Passed};
 use super::sockets::Traits;
 
 /// The version of the protocol between the two programs. It changes whenever a frame changes.
-pub(super) const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 5;
 /// The bytes in front of the content: the kind and the length.
 const HEADER: usize = 5;
 /// The most bytes of a content.
@@ -31,6 +31,8 @@ const READ_SIZE: usize = 64 * 1024;
 pub(super) enum Frame {
     /// The old program: its version of this protocol, and the name of the server.
     Hello { version: u64, server: String },
+    /// The old program: what the application leaves to the new one.
+    Legacy { bytes: Vec<u8> },
     /// The old program: a socket, and its descriptor.
     Socket(Traits),
     /// The old program: it has passed all its sockets.
@@ -67,6 +69,7 @@ impl Frame {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "Hello",
+            Self::Legacy { .. } => "Legacy",
             Self::Socket(_) => "Socket",
             Self::AllSockets => "AllSockets",
             Self::Ready => "Ready",
@@ -129,6 +132,10 @@ impl Frame {
                 content.bytes(bytes);
                 13
             }
+            Self::Legacy { bytes } => {
+                content.bytes(bytes);
+                14
+            }
         };
         let content = content.into_bytes();
         if content.len() > CONTENT_MAX {
@@ -188,6 +195,7 @@ impl Frame {
             11 => Self::AllConnections,
             12 => Self::Loaded,
             13 => Self::Part { bytes: content.bytes()?.to_vec() },
+            14 => Self::Legacy { bytes: content.bytes()?.to_vec() },
             _ => return Err(StateError::Invalid("there is no such message")),
         };
         content.end()?;
@@ -315,6 +323,7 @@ mod tests {
     fn frames() -> Vec<Frame> {
         vec![
             Frame::Hello { version: VERSION, server: "echo-server".into() },
+            Frame::Legacy { bytes: vec![1, 2, 3] },
             Frame::AllSockets,
             Frame::Ready,
             Frame::Begin,

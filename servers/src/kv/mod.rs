@@ -162,6 +162,7 @@ pub fn application(
         descriptors: 0,
         own_connections: 0,
         shared: Some(|app| app),
+        legacy: None,
         session,
         datagrams: None,
         start,

@@ -89,6 +89,7 @@ pub fn application(common: &ServerArgs, own: &WebArgs) -> io::Result<Application
         descriptors,
         own_connections: 0,
         shared: None,
+        legacy: None,
         session: Rc::new(make),
         datagrams: None,
         start: app::start,

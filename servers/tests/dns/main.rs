@@ -7,6 +7,7 @@ mod common;
 mod cookies;
 mod dnsmasq;
 mod forwarding;
+mod handover;
 mod hostile;
 mod interfaces;
 mod own;

@@ -63,13 +63,7 @@ where
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.with_room(cx, |this, room, cx| {
-            this.open(room, cx);
-            if !std::mem::replace(&mut this.state.was_told_to_stop, true) {
-                let flow = this.tell(Cause::Stopping, None, room, cx, |service, reply, context| {
-                    service.stopping(reply, context)
-                });
-                this.state.is_paused |= flow == Flow::Pause;
-            }
+            this.tell_stopping(room, cx);
             if this.is_connected() {
                 // It goes on until it is silent.
                 cx.set_idle_timeout(Some(this.limits.stopping_quiet))?;
@@ -80,10 +74,28 @@ where
             this.last_batches += 1;
             let is_exhausted = !cx.readiness().contains(Readiness::READABLE);
             if is_exhausted || !this.may_receive() || this.last_batches == LAST_BATCHES {
-                this.state.is_closing = true;
+                this.take_effects(room, cx);
+                this.finish(cx);
             } else {
                 // The rest is received in the next turn, after the other sources.
                 cx.core.to_notify.push_back(cx.me);
+            }
+            Ok(())
+        })
+    }
+
+    fn retired(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        self.with_room(cx, |this, room, cx| {
+            this.state.is_retired = true;
+            if let Some(file) = &this.place.file {
+                file.set_left(true);
+            }
+            this.tell_stopping(room, cx);
+            this.flush(room, cx)?;
+            this.take_effects(room, cx);
+            match this.state.is_busy {
+                true => this.finish(cx),
+                false => cx.end(Reason::HandedOver),
             }
             Ok(())
         })

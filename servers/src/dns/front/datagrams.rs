@@ -9,7 +9,21 @@ use crate::dns::upstream::Client;
 
 /// The service of a socket to which clients send their questions.
 #[derive(Debug, Default)]
-pub struct DatagramFront {}
+pub struct DatagramFront {
+    /// How many questions wait for an upstream.
+    waiting: usize,
+    /// The socket is another process's, or the loop winds down.
+    is_stopping: bool,
+}
+
+impl DatagramFront {
+    /// Says, once it matters, whether answers are still to be sent from this socket.
+    fn tell_whether_busy(&self, context: &mut Context<'_, Dns>) {
+        if self.is_stopping {
+            context.effects.set_busy(self.waiting > 0);
+        }
+    }
+}
 
 impl Service<OverUdp, Dns> for DatagramFront {
     fn open(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
@@ -35,7 +49,11 @@ impl Service<OverUdp, Dns> for DatagramFront {
                 reply.send(&bytes);
                 app.settle(context.effects);
             }
-            Outcome::Waits => app.settle(context.effects),
+            Outcome::Waits => {
+                app.settle(context.effects);
+                self.waiting += 1;
+                self.tell_whether_busy(context);
+            }
             Outcome::Nothing => {}
         }
         Flow::Continue
@@ -43,6 +61,7 @@ impl Service<OverUdp, Dns> for DatagramFront {
 
     fn resume(&mut self, reply: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
         let mut letters = context.app.take_letters(context.me);
+        self.waiting -= letters.len();
         // Answers of one length to one client, one after the other, are sent as one. They need no order.
         letters
             .sort_unstable_by_key(|it| (it.peer.as_ref().and_then(Peer::address), it.bytes.len()));
@@ -51,6 +70,13 @@ impl Service<OverUdp, Dns> for DatagramFront {
                 reply.to(peer).send(&letter.bytes);
             }
         }
+        self.tell_whether_busy(context);
+        Flow::Continue
+    }
+
+    fn stopping(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
+        self.is_stopping = true;
+        self.tell_whether_busy(context);
         Flow::Continue
     }
 

@@ -83,8 +83,9 @@ impl Service<OverTcp, Dns> for StreamFront {
         self.flow()
     }
 
-    fn stopping(&mut self, _: &mut Reply<'_, OverTcp>, _: &mut Context<'_, Dns>) -> Flow {
+    fn stopping(&mut self, _: &mut Reply<'_, OverTcp>, context: &mut Context<'_, Dns>) -> Flow {
         self.has_ended = true;
+        context.effects.set_busy(self.waiting > 0);
         self.flow()
     }
 

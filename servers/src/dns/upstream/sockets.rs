@@ -1,11 +1,17 @@
 //! The services of the sockets that are connected to upstreams.
 
+use std::time::Duration;
+
 use protocol::dns::{OverUdp, Received};
 use protocol::{Context, DatagramFailure, Flow, Reason, Reply, Service};
 
 use super::flight::Done;
 use super::ports::PortId;
 use crate::dns::app::Dns;
+
+/// The timeout of a port while the loop winds down, and how often it looks whether it is still needed.
+const WIND_DOWN: u8 = 0;
+const WIND_DOWN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The service of a port: sends the questions that wait for it, and passes on what arrives.
 pub(super) struct UpstreamSocket {
@@ -15,6 +21,17 @@ pub(super) struct UpstreamSocket {
 impl UpstreamSocket {
     pub(super) fn new(port: PortId) -> Self {
         Self { port }
+    }
+
+    /// Ends the port once it expects no answer, since the loop winds down. Others may be silent until the
+    /// deadline of their questions.
+    fn wind_down(&self, context: &mut Context<'_, Dns>) -> Flow {
+        if context.app.engine.ports.is_quiet(self.port) {
+            return Flow::Close;
+        }
+        context.effects.set_busy(true);
+        context.effects.set_timeout(WIND_DOWN, Some(WIND_DOWN_INTERVAL));
+        Flow::Continue
     }
 
     /// Tells the clients that their questions have failed, and sends what follows for others.
@@ -57,9 +74,17 @@ impl Service<OverUdp, Dns> for UpstreamSocket {
         Flow::Continue
     }
 
-    /// A port from which nothing is asked is of no use while the loop winds down.
     fn stopping(&mut self, _: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
-        if context.app.engine.ports.is_quiet(self.port) { Flow::Close } else { Flow::Continue }
+        self.wind_down(context)
+    }
+
+    fn timeout(
+        &mut self,
+        _: u8,
+        _: &mut Reply<'_, OverUdp>,
+        context: &mut Context<'_, Dns>,
+    ) -> Flow {
+        self.wind_down(context)
     }
 
     fn failed(

@@ -51,6 +51,7 @@ pub(in super::super) fn build(
             descriptors: 0,
             own_connections: 0,
             shared: None,
+            legacy: None,
             start: |_| Ok(()),
             reload: None,
         })

@@ -96,6 +96,7 @@ pub(super) fn build(backend: &str, life: u64) -> io::Result<Reactor<App>> {
             descriptors: 0,
             own_connections: 0,
             shared: None,
+            legacy: None,
             start,
             reload: None,
         })

@@ -1,0 +1,181 @@
+//! A new program takes over: questions that are under way are answered, and clients keep their cookies (P11).
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::dns::{Edns, Header, Message, RecordType, ResponseCode, append_option, option};
+use testkit::{PATIENCE, process, wait_until};
+
+use super::DNS;
+use super::asking::{Answer, question, question_for, read_message, receive, write_message};
+use super::common::chain::Chain;
+use super::upstream::{Upstream, answer};
+
+/// How long the slow upstream takes: longer than a connection may be silent while a loop winds down.
+const SLOW: Duration = Duration::from_millis(1500);
+
+/// The names that an upstream was asked for.
+type Asked = Arc<Mutex<BTreeSet<String>>>;
+
+/// Starts an upstream that is slow, but for names that begin with "quick".
+fn slow_upstream() -> (Upstream, Asked) {
+    let asked = Asked::default();
+    let say = {
+        let asked = Arc::clone(&asked);
+        move |bytes: &[u8]| {
+            let message = Message::parse(bytes).expect("the server asks right");
+            let name = message.question().expect("it asks").name.to_string().to_lowercase();
+            let after = if name.starts_with("quick") { Duration::ZERO } else { SLOW };
+            asked.lock().expect("no thread has panicked").insert(name);
+            vec![(after, answer(bytes))]
+        }
+    };
+    (Upstream::start(say, |_| Vec::new()), asked)
+}
+
+/// Starts a server with an upstream. Returns its address of UDP and of TCP.
+fn start(upstream: SocketAddr, args: &[&str]) -> (Chain, SocketAddr, SocketAddr) {
+    let upstream = upstream.to_string();
+    let listen = ["--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    let own = ["--upstream", &upstream, "--cache-size", "0"];
+    let chain = Chain::start(DNS, &[&listen[..], &own[..], args].concat());
+    let find = |is_udp: bool| {
+        let mut all = chain.daemon.addresses.iter();
+        let found = all.find(|it| it.starts_with("udp://") == is_udp).expect("it listens");
+        found.trim_start_matches("udp://").parse().expect("an address")
+    };
+    let (udp, tcp) = (find(true), find(false));
+    (chain, udp, tcp)
+}
+
+fn client(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    socket.connect(server).expect("it is there");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    socket
+}
+
+/// Asks slowly answered questions: each of `clients` five in datagrams, and a connection five. Returns the
+/// connection when the upstream has all of them.
+fn ask_slowly(clients: &[UdpSocket], tcp: SocketAddr, asked: &Asked) -> TcpStream {
+    let mut stream = TcpStream::connect(tcp).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    for number in 0..5 {
+        for (place, client) in clients.iter().enumerate() {
+            let name = format!("slow-{place}-{number}.example");
+            client.send(&question(number, &name)).expect("it is sent");
+        }
+        write_message(&mut stream, &question(number, &format!("slow-tcp-{number}.example")));
+    }
+    let expected = 5 * (clients.len() + 1);
+    let count = || asked.lock().expect("no thread has panicked").len();
+    wait_until("all questions at the upstream", || count() == expected);
+    stream
+}
+
+/// Checks that all questions of [`ask_slowly`] are answered, in any order.
+fn expect_answers(clients: &[UdpSocket], stream: &mut TcpStream) {
+    let check = |answers: Vec<Answer>| {
+        let mut numbers: Vec<u16> = answers.iter().map(|it| it.message().header().id).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+        assert!(answers.iter().all(|it| it.texts() == ["192.0.2.1"]));
+    };
+    for client in clients {
+        check((0..5).map(|_| receive(client)).collect());
+    }
+    let read = |_| Answer(read_message(stream).expect("there is an answer"));
+    check((0..5).map(read).collect());
+}
+
+#[test]
+fn questions_under_way_are_answered_while_a_new_program_serves() {
+    let several = ["--threads", "2", "--accept", "reuseport"];
+    let backends = ["epoll", "epoll-lt", "poll", "select", "uring"].map(|it| ["--backend", it]);
+    let variants = backends.iter().map(|it| &it[..]).chain([&several[..]]);
+    for args in variants {
+        let (upstream, asked) = slow_upstream();
+        let (mut chain, udp, tcp) = start(upstream.address, args);
+        let clients: Vec<_> = (0..4).map(|_| client(udp)).collect();
+        let mut stream = ask_slowly(&clients, tcp, &asked);
+        let old = chain.process;
+        process::signal(old, "USR2");
+        wait_until("a new program", || !chain.successors().is_empty());
+        chain.process = chain.successors()[0];
+        // The new program has the sockets, also for clients that the old one owes something.
+        let late = client(udp);
+        for socket in clients.iter().chain([&late]) {
+            socket.send(&question(77, "quick.example")).expect("it is sent");
+        }
+        assert_eq!(receive(&late).texts(), ["192.0.2.1"], "{args:?}");
+        for client in &clients {
+            let quick = receive(client);
+            assert_eq!(quick.message().header().id, 77, "{args:?}: the slow ones come later");
+            assert_eq!(quick.texts(), ["192.0.2.1"], "{args:?}");
+        }
+        expect_answers(&clients, &mut stream);
+        wait_until("the end of the old program", || !process::runs(old));
+        let log = chain.daemon.log();
+        assert!(!log.contains("not sent") && !log.contains("ERROR"), "{args:?}: {log}");
+    }
+}
+
+#[test]
+fn questions_under_way_are_answered_by_a_server_that_is_told_to_stop() {
+    let (upstream, asked) = slow_upstream();
+    let (mut chain, udp, tcp) = start(upstream.address, &[]);
+    let clients: Vec<_> = (0..4).map(|_| client(udp)).collect();
+    let mut stream = ask_slowly(&clients, tcp, &asked);
+    process::signal(chain.process, "TERM");
+    expect_answers(&clients, &mut stream);
+    let (code, log) = chain.daemon.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("not sent"), "{log}");
+}
+
+/// An upstream that says nothing keeps the old program no longer than the deadline of the questions.
+#[test]
+fn an_old_program_ends_when_the_deadline_of_its_questions_has_passed() {
+    let upstream = Upstream::saying(|_| Vec::new());
+    let (mut chain, udp, _) = start(upstream.address, &["--deadline", "1s"]);
+    let client = client(udp);
+    client.send(&question(7, "a.example")).expect("it is sent");
+    wait_until("the question at the upstream", || upstream.asked() > 0);
+    // It waits for the end of the old program.
+    chain.restart();
+    assert_eq!(receive(&client).code(), ResponseCode::SERVFAIL);
+}
+
+/// Sends a question with a cookie, and returns the answer.
+fn ask_with(socket: &UdpSocket, number: u16, cookie: &[u8]) -> Answer {
+    let mut options = Vec::new();
+    append_option(option::COOKIE, cookie, &mut options);
+    let edns = Edns::new(1232).with_options(&options).expect("they are whole");
+    let name = format!("quick-{number}.example");
+    socket.send(&question_for(number, &name, RecordType::A, Some(edns))).expect("it is sent");
+    receive(socket)
+}
+
+/// RFC 7873: the secret of the cookies goes from program to program, though it is random.
+#[test]
+fn clients_keep_their_cookies_through_several_programs() {
+    let (upstream, _) = slow_upstream();
+    for args in [&["--rate-limit", "1"][..], &["--rate-limit", "1", "--threads", "2"]] {
+        let (mut chain, udp, _) = start(upstream.address, args);
+        let socket = client(udp);
+        let first = ask_with(&socket, 1, b"a client");
+        let edns = first.message().edns().expect("the answer has a cookie");
+        let cookie = edns.option(option::COOKIE).expect("there is one").to_vec();
+        for _ in 0..2 {
+            chain.restart();
+            // Without a cookie that it knows, the server would truncate or drop most of the answers.
+            for number in 0..20 {
+                let answer = ask_with(&socket, number, &cookie);
+                let Header { is_truncated, .. } = answer.message().header();
+                assert!(!is_truncated && answer.texts() == ["192.0.2.1"], "{args:?}: {number}");
+            }
+        }
+    }
+}
