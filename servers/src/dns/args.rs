@@ -214,8 +214,28 @@ pub enum RuleTarget {
     Nowhere,
 }
 
-/// Reads the address of an upstream, with or without its port.
+/// Reads the address of an upstream, with or without its port. An address that is valid on the network of
+/// one interface alone has the name or the number of that as its zone (RFC 4007 section 11).
 pub(super) fn parse_upstream(text: &str) -> Result<SocketAddr, String> {
+    let Some((front, rest)) = text.split_once('%') else { return parse_without_zone(text) };
+    let (zone, back) = rest.split_at(rest.find(']').unwrap_or(rest.len()));
+    match parse_without_zone(&format!("{front}{back}"))? {
+        SocketAddr::V6(mut address) if address.ip().is_unicast_link_local() => {
+            address.set_scope_id(interface_number(zone)?);
+            Ok(address.into())
+        }
+        address => Err(format!("{} has no zone: it is valid on all networks", address.ip())),
+    }
+}
+
+/// Returns the number of the network interface with this name or number.
+fn interface_number(zone: &str) -> Result<u32, String> {
+    let number = zone.parse().ok().filter(|number| *number > 0);
+    let number = number.or_else(|| nix::net::if_::if_nametoindex(zone).ok());
+    number.ok_or_else(|| format!("there is no network interface {zone:?}"))
+}
+
+fn parse_without_zone(text: &str) -> Result<SocketAddr, String> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     let address = match bare.parse::<IpAddr>() {
         Ok(ip) => SocketAddr::new(ip, PORT),
@@ -252,6 +272,9 @@ mod tests {
             ("2620:fe::fe", "[2620:fe::fe]:53"),
             ("[2620:fe::fe]", "[2620:fe::fe]:53"),
             ("[2620:fe::fe]:5353", "[2620:fe::fe]:5353"),
+            ("fe80::1%7", "[fe80::1%7]:53"),
+            ("[fe80::1%7]", "[fe80::1%7]:53"),
+            ("[fe80::1%7]:5353", "[fe80::1%7]:5353"),
         ] {
             assert_eq!(parse_upstream(text).map(|it| it.to_string()), Ok(shown.to_owned()));
         }
@@ -259,6 +282,17 @@ mod tests {
             ["", "dns.quad9.net", "9.9.9.9:", "9.9.9.9:70000", "9.9.9.9:0", "0.0.0.0", "::"]
         {
             assert!(parse_upstream(wrong).is_err(), "{wrong} was accepted");
+        }
+        let lo = parse_upstream("fe80::1%lo").expect("there is always one");
+        assert!(matches!(lo, SocketAddr::V6(it) if it.scope_id() > 0));
+        for (wrong, why) in [
+            ("fe80::1%", "there is no network interface \"\""),
+            ("fe80::1%0", "there is no network interface \"0\""),
+            ("fe80::1%there-is-none", "there is no network interface \"there-is-none\""),
+            ("2620:fe::fe%lo", "2620:fe::fe has no zone: it is valid on all networks"),
+            ("9.9.9.9%lo", "9.9.9.9 has no zone: it is valid on all networks"),
+        ] {
+            assert_eq!(parse_upstream(wrong), Err(why.to_owned()));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use protocol::dns::{Edns, RecordType, ResponseCode, append_option, option};
+use protocol::dns::{Builder, Edns, Header, RecordType, ResponseCode, append_option, option};
 use testkit::Folder;
 use testkit::dns::{DnsPeer, dig};
 
@@ -61,6 +61,30 @@ fn a_client_with_a_cookie_of_the_server_has_no_limit() {
     let limited = server.counter("limited");
     assert!(limited >= 5 && truncated >= limited / 3, "{limited} limited, {truncated} truncated");
     assert_eq!(server.counter("proven"), 60);
+}
+
+/// RFC 7873 section 5.4: a client may ask for a cookie alone.
+#[test]
+fn a_message_with_a_cookie_and_no_question_gets_a_cookie() {
+    let upstream = Upstream::honest();
+    let server = Server::start(&[upstream.address], &[]);
+    let socket = server.socket();
+    let ask = |options: &[u8]| {
+        let mut builder = Builder::new(Header::question(9), 512);
+        let edns = Edns::new(1232).with_options(options).expect("they are whole");
+        builder.edns(&edns).expect("there is room");
+        socket.send(&builder.finish()).expect("it is sent");
+        receive(&socket)
+    };
+    let mut options = Vec::new();
+    append_option(option::COOKIE, b"a client", &mut options);
+    let answer = ask(&options);
+    assert_eq!((answer.code(), answer.message().header().id), (ResponseCode::NOERROR, 9));
+    assert_eq!(cookie_of(&answer).map(|it| it.len()), Some(24));
+    // Without a cookie, it asks for nothing.
+    let answer = ask(&[]);
+    assert_eq!(answer.code(), ResponseCode::FORMERR);
+    assert!(answer.message().edns().is_some());
 }
 
 #[test]

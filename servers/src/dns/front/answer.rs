@@ -2,9 +2,10 @@
 
 use protocol::dns::{
     Builder, Edns, HEADER_SIZE, Message, Question, Record, RecordType, ResponseCode, Section,
+    UDP_SIZE_MIN,
 };
 
-use super::asked::{Asked, Options};
+use super::asked::{Arrival, Asked, Options, options};
 use super::cookies::CookieOption;
 use crate::dns::local::Answer;
 
@@ -38,6 +39,22 @@ pub(super) fn with_own_records(
         built(asked, own.code(), udp_size, |builder| own.append_to(question, builder).is_ok());
     answer[2] |= flag::AUTHORITATIVE;
     answer
+}
+
+/// Returns the answer to a message that is no question. It has an OPT record if the message has one (RFC 6891
+/// section 6.1.1).
+pub(super) fn without_question(
+    message: &Message<'_>,
+    arrival: Arrival,
+    code: ResponseCode,
+    udp_size: u16,
+) -> Vec<u8> {
+    let mut builder = Builder::new(message.header().response(code), UDP_SIZE_MIN);
+    if let Some(edns) = message.edns() {
+        // There is room.
+        let _ = builder.edns(&edns_for(&options(&edns, arrival), udp_size));
+    }
+    builder.finish()
 }
 
 /// Returns an answer that makes a client ask over TCP.

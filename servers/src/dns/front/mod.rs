@@ -91,7 +91,7 @@ pub(super) fn consider(
                 let asked = Asked::new(message, &question, arrival);
                 without_records(&asked, ResponseCode::FORMERR, app.udp_size)
             }
-            None => bare(&header, ResponseCode::FORMERR),
+            None => answer::without_question(message, arrival, ResponseCode::FORMERR, app.udp_size),
         });
     }
     consider_message(message, arrival, client, app, now)
@@ -135,11 +135,19 @@ fn consider_message(
     let header = message.header();
     if header.opcode != Opcode::QUERY {
         app.counts.refused += 1;
-        return Outcome::Answer(bare(&header, ResponseCode::NOTIMP));
+        let code = ResponseCode::NOTIMP;
+        return Outcome::Answer(answer::without_question(message, arrival, code, app.udp_size));
     }
     let Some(question) = message.question() else {
-        app.counts.malformed += 1;
-        return Outcome::Answer(bare(&header, ResponseCode::FORMERR));
+        // Without a question, a client asks for a cookie alone (RFC 7873 section 5.4).
+        let code = match arrival.cookie {
+            Some(_) if message.questions().next().is_none() => ResponseCode::NOERROR,
+            _ => {
+                app.counts.malformed += 1;
+                ResponseCode::FORMERR
+            }
+        };
+        return Outcome::Answer(answer::without_question(message, arrival, code, app.udp_size));
     };
     let asked = || Asked::new(message, &question, arrival);
     if let Some(code) = refusal(message, &question) {

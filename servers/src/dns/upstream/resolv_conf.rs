@@ -8,7 +8,7 @@ use std::path::Path;
 use super::super::args::parse_upstream;
 
 /// Returns the addresses of the `nameserver` lines of a file (`resolv.conf(5)`), in order. Lines that
-/// name no usable address are left out, as the C library does.
+/// name no usable address are left out, as the C library does: also one of an interface that there is not.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -30,8 +30,9 @@ mod tests {
     #[test]
     fn name_servers_without_a_usable_address_are_left_out() {
         let text = "search example.org\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # second\n\
-                    nameserver nonsense\nnameserver fe80::1%eth0\nnameserver 0.0.0.0";
+                    nameserver nonsense\nnameserver fe80::1%there-is-none\nnameserver 0.0.0.0\n\
+                    nameserver fe80::2%7";
         let found: Vec<String> = usable(text).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53"]);
+        assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::2%7]:53"]);
     }
 }
