@@ -217,6 +217,9 @@ fn what_cannot_be_watched_or_run_is_named() {
     let (code, error) = run(&["missing"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("cannot watch missing: No such file"), "{error}");
+    let (code, error) = run(&["--include", "[", "."]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("the pattern \"[\" is wrong"), "{error}");
     let (code, error) = run(&["--now", ".", "--", "no-such-program"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("cannot start no-such-program"), "{error}");

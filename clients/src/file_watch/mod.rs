@@ -23,6 +23,9 @@ enum Task {
     Run(Runs),
 }
 
+/// The exit code after wrong arguments, of which a pattern is one.
+const WRONG_ARGUMENTS: u8 = 2;
+
 struct App {
     task: Task,
     globs: Globs,
@@ -35,7 +38,13 @@ struct App {
 /// Fails if a path does not exist, a limit is reached, standard output fails, or the command cannot be
 /// started.
 pub fn run(cli: Cli) -> Result<u8, Failure> {
-    let globs = Globs::new(&cli.include, &cli.exclude)?;
+    let globs = match Globs::new(&cli.include, &cli.exclude) {
+        Ok(globs) => globs,
+        Err(failure) => {
+            failure.report("file-watch");
+            return Ok(WRONG_ARGUMENTS);
+        }
+    };
     let mut watch = TreeWatch::new(cli.tree_options());
     for path in &cli.paths {
         watch = watch.path(path);

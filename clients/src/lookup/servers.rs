@@ -96,6 +96,11 @@ fn addresses(text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         }
         None => (text, port),
     };
+    if host.is_empty() {
+        return Err(Failure::new(format!(
+            "@{text}: the server has no name; expected one as in @192.0.2.1"
+        )));
+    }
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
@@ -131,7 +136,8 @@ mod tests {
             ("192.0.2.1", Family::V6, "no address of this family"),
             ("192.0.2.1#0", Family::Any, "the port"),
             ("192.0.2", Family::Any, "server 192.0.2"),
-            ("", Family::Any, "server "),
+            ("", Family::Any, "@: the server has no name"),
+            ("#53", Family::Any, "@#53: the server has no name"),
         ] {
             let error = found(&[name], family).expect_err(name).to_string();
             assert!(error.contains(part), "{error}");
