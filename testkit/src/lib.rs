@@ -10,6 +10,7 @@ pub mod authority;
 pub mod cluster;
 pub mod dns;
 mod folder;
+pub mod moosefs;
 mod namespace;
 mod peers;
 mod ports;

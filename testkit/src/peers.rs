@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::Location;
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 34] = [
+const PACKAGES: [(&str, &str); 36] = [
     ("brotli", "brotli"),
     ("cc", "gcc libc6-dev"),
     ("chromium", "chromium"),
@@ -23,6 +23,8 @@ const PACKAGES: [(&str, &str); 34] = [
     ("mfscli", "moosefs-cli"),
     ("mfsmaster", "moosefs-master"),
     ("mfsmetalogger", "moosefs-metalogger"),
+    ("mfsmount", "moosefs-client"),
+    ("mfssetgoal", "moosefs-client"),
     ("named", "bind9"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),

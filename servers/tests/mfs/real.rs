@@ -1,96 +1,26 @@
 //! The metalogger and the real master, in a network namespace.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command};
 use std::time::Duration;
 
 use protocol::mfs::{
     Answer, ClientRegister, ClientRegisterAnswer, Credentials, FileType, Kind, MakeNode,
     MakeNodeAnswer, Message, Name, Numbered, OpenSession, Text, Version,
 };
+use testkit::moosefs::{HOST, Master, NETWORK};
 use testkit::{Folder, PATIENCE, has_peer, in_namespace, process, tell, wait_until};
 
-use crate::peers::{HOST, NETWORK, ask};
 use crate::program::Metalogger;
 
-/// A real master. It is ended on drop.
-struct Master {
-    child: Option<Child>,
-    config: String,
-    port: u16,
-}
-
-impl Master {
-    /// Writes the configuration of a master with its data in `data` and ports from `port` on, and starts
-    /// it.
-    fn start(folder: &Folder, name: &str, data: &Path, port: u16) -> Self {
-        let exports = folder.file("exports.cfg");
-        fs::write(&exports, "* / rw,alldirs,admin,maproot=0:0\n").expect("there is space");
-        let topology = folder.file("topology.cfg");
-        fs::write(&topology, "").expect("there is space");
-        let [metaloggers, chunkservers, clients] = [port, port + 1, port + 2];
-        let text = format!(
-            "WORKING_USER = root\nWORKING_GROUP = root\nDISABLE_OOM_KILLER = 0\n\
-             DATA_PATH = {}\nEXPORTS_FILENAME = {exports}\nTOPOLOGY_FILENAME = {topology}\n\
-             MATOML_LISTEN_HOST = {HOST}\nMATOML_LISTEN_PORT = {metaloggers}\n\
-             MATOCS_LISTEN_HOST = {HOST}\nMATOCS_LISTEN_PORT = {chunkservers}\n\
-             MATOCL_LISTEN_HOST = {HOST}\nMATOCL_LISTEN_PORT = {clients}\n",
-            data.display()
-        );
-        let config = folder.file(name);
-        fs::write(&config, text).expect("there is space");
-        let mut master = Self { child: None, config, port };
-        master.run();
-        master
-    }
-
-    fn run(&mut self) {
-        let log = File::create(format!("{}.log", self.config)).expect("there is space");
-        let mut command = Command::new("mfsmaster");
-        command.args(["-a", "-f", "-c", &self.config, "start"]);
-        command.stdout(log.try_clone().expect("it is a file")).stderr(log);
-        self.child = Some(command.spawn().expect("the program is there"));
-        let clients = (HOST, self.port + 2);
-        wait_until("the start of the master", || TcpStream::connect(clients).is_ok());
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
-    /// Stops it: it saves its metadata.
-    fn stop(&mut self) {
-        process::signal(self.pid(), "TERM");
-        let status = self.child.take().expect("it runs").wait().expect("it is a child");
-        let log = fs::read_to_string(format!("{}.log", self.config)).unwrap_or_default();
-        assert!(status.success(), "{log}");
-    }
-
-    /// Asks `mfscli` for a section.
-    fn ask(&self, section: &str) -> String {
-        ask(self.port + 2, &[section])
-    }
-
-    /// Returns how many objects and files it has.
-    fn sizes(&self) -> Vec<String> {
-        let info = self.ask("-SIG");
-        let wanted =
-            ["all fs objects", "files", "chunks"].map(|name| format!("master info:\t{name}\t"));
-        let lines = info.lines().filter(|line| wanted.iter().any(|it| line.starts_with(it)));
-        lines.map(ToOwned::to_owned).collect()
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// Returns how many objects, files and chunks a master has.
+fn sizes(master: &Master) -> Vec<String> {
+    let info = master.ask("-SIG");
+    let wanted =
+        ["all fs objects", "files", "chunks"].map(|name| format!("master info:\t{name}\t"));
+    let lines = info.lines().filter(|line| wanted.iter().any(|it| line.starts_with(it)));
+    lines.map(ToOwned::to_owned).collect()
 }
 
 /// A client of the master, with a session.
@@ -158,23 +88,21 @@ fn a_new_master_starts_from_what_the_metalogger_has_kept_of_a_real_one() {
     }
     let folder = Folder::new("ml-real");
     let data = folder.path().join("master");
-    fs::create_dir(&data).expect("there is space");
-    fs::write(data.join("metadata.mfs"), "MFSM NEW").expect("there is space");
-    let mut master = Master::start(&folder, "master.cfg", &data, 19419);
+    let mut master = Master::start(&folder, "master.cfg", &data, 19419, "");
     let metalogger = Metalogger::start("ml", &format!("{HOST}:19419"), &[]);
     let line = format!("metadata backup loggers:\t{HOST}\t3.0.117");
     wait_until("the registration", || master.ask("-SMB").contains(&line));
     Client::new(&master).make_files("first", 100);
 
     // A master that is stopped is silent for longer than the connection bears.
-    process::signal(master.pid(), "STOP");
+    process::signal(master.daemon.pid(), "STOP");
     metalogger.wait_for_log("connecting again", 1);
     std::thread::sleep(Duration::from_secs(3));
-    process::signal(master.pid(), "CONT");
+    process::signal(master.daemon.pid(), "CONT");
     metalogger.wait_for_log("registered with", 2);
     Client::new(&master).make_files("second", 100);
 
-    master.stop();
+    master.daemon.stop();
     master.run();
     metalogger.wait_for_log("ChangeLog(1) was downloaded", 1);
     Client::new(&master).make_files("third", 100);
@@ -191,9 +119,9 @@ fn a_new_master_starts_from_what_the_metalogger_has_kept_of_a_real_one() {
     assert!(versions.len() >= 300, "{} changes", versions.len());
     assert!(versions.windows(2).all(|pair| pair[1] == pair[0] + 1), "{versions:?}");
 
-    let sizes = master.sizes();
-    assert_eq!(sizes.len(), 3, "{}", master.ask("-SIG"));
-    let recovered = Master::start(&folder, "recovered.cfg", kept.path(), 19519);
-    assert_eq!(recovered.sizes(), sizes);
-    tell("RECOVERED", &format!("{} changes, {}", versions.len(), sizes.join(", ")));
+    let before = sizes(&master);
+    assert_eq!(before.len(), 3, "{}", master.ask("-SIG"));
+    let recovered = Master::start(&folder, "recovered.cfg", kept.path(), 19519, "");
+    assert_eq!(sizes(&recovered), before);
+    tell("RECOVERED", &format!("{} changes, {}", versions.len(), before.join(", ")));
 }
