@@ -16,6 +16,8 @@ pub mod http;
 pub mod kv_cli;
 pub mod load;
 pub mod lookup;
+pub mod mfs;
+pub mod mfs_client;
 pub mod net_watch;
 pub mod output;
 mod pipes;

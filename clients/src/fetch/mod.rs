@@ -4,7 +4,7 @@ pub(crate) mod exit;
 mod file;
 mod options;
 mod plan;
-mod progress;
+pub(crate) mod progress;
 mod run;
 mod stdin;
 mod transfer;

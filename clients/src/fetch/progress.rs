@@ -11,27 +11,27 @@ const LINES_MAX: usize = 16;
 
 /// The progress of one transfer.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
-    pub(super) name: String,
+pub(crate) struct Progress {
+    pub(crate) name: String,
     /// How many bytes there were before.
-    pub(super) from: u64,
-    pub(super) received: u64,
-    pub(super) sent: u64,
+    pub(crate) from: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
     /// How many bytes there will be, if that is known.
-    pub(super) total: Option<u64>,
-    pub(super) begun: Instant,
+    pub(crate) total: Option<u64>,
+    pub(crate) begun: Instant,
 }
 
 /// What is shown.
 #[derive(Default)]
-pub(super) struct Board {
+pub(crate) struct Board {
     /// How many lines were drawn last.
     drawn: usize,
 }
 
 impl Board {
     /// Draws the transfers in place of what was drawn before.
-    pub(super) fn draw(&mut self, lines: &[String]) {
+    pub(crate) fn draw(&mut self, lines: &[String]) {
         let mut text = String::new();
         if self.drawn > 0 {
             let _ = write!(text, "\x1b[{}A", self.drawn);
@@ -46,7 +46,7 @@ impl Board {
     }
 
     /// Removes what was drawn, so that something else can be printed.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.drawn > 0 {
             self.draw(&[]);
         }
@@ -55,7 +55,7 @@ impl Board {
 
 impl Progress {
     /// Returns the line of the transfer.
-    pub(super) fn line(&self, now: Instant) -> String {
+    pub(crate) fn line(&self, now: Instant) -> String {
         let took = now.saturating_duration_since(self.begun);
         let moved = self.received.max(self.sent);
         let speed = speed(moved, took);
@@ -82,13 +82,13 @@ impl Progress {
 }
 
 /// Returns the bytes a second.
-pub(super) fn speed(bytes: u64, took: Duration) -> u64 {
+pub(crate) fn speed(bytes: u64, took: Duration) -> u64 {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
     bytes.saturating_mul(1000) / millis
 }
 
 /// Returns a number of bytes as people read it: `999 B`, `12.3 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
         if value < 999.5 {
