@@ -71,8 +71,10 @@ pub(super) struct Master {
     asked: BTreeMap<u32, Asked>,
     /// The answers that were not taken.
     answers: BTreeMap<u32, Body>,
-    /// Since when there is no connection, and when the next attempt is made.
-    lost: Option<(Instant, Instant)>,
+    /// Since when nothing was answered and a connection was lost.
+    failing: Option<Instant>,
+    /// When the next attempt to connect is made, without a connection.
+    next_attempt: Instant,
 }
 
 impl Master {
@@ -86,7 +88,8 @@ impl Master {
             next: 0,
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
-            lost: None,
+            failing: None,
+            next_attempt: Instant::now(),
         };
         master.connect()?;
         Ok(master)
@@ -99,7 +102,7 @@ impl Master {
 
     /// Returns when the next attempt to connect is made.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.lost.map(|(_, next)| next)
+        self.wire.is_none().then_some(self.next_attempt)
     }
 
     /// Asks something. Further requests may follow before it is answered.
@@ -163,39 +166,59 @@ impl Master {
     }
 
     /// Reads and writes what is possible without waiting. A lost connection is made again; that fails
-    /// when there was none for too long.
+    /// when nothing was answered for too long.
     pub(super) fn pass(&mut self) -> Result<(), Error> {
-        if self.wire.is_none() {
+        let Self { wire: Some(wire), asked, answers, failing, .. } = self else {
             return self.connect_again();
+        };
+        let passed = wire.pass(&mut |kind, body| {
+            receive(kind, body, asked, answers)?;
+            *failing = None;
+            Ok(())
+        });
+        match passed {
+            Ok(()) => Ok(()),
+            Err(fault) => self.lose(fault),
         }
-        let Self { wire: Some(wire), asked, answers, .. } = self else { return Ok(()) };
-        let passed = wire.pass(&mut |kind, body| receive(kind, body, asked, answers));
-        if let Err(fault) = passed {
-            log::warn!("{}: {fault}: connecting again", self.address);
-            self.wire = None;
-            let now = Instant::now();
-            self.lost = Some((now, now));
+    }
+
+    /// Gives the connection up. The first attempt to make it again is made at once.
+    fn lose(&mut self, fault: Fault) -> Result<(), Error> {
+        log::warn!("{}: {fault}: connecting again", self.address);
+        self.wire = None;
+        let now = Instant::now();
+        let since = *self.failing.get_or_insert(now);
+        if since == now {
+            self.next_attempt = now;
+            return Ok(());
         }
-        Ok(())
+        self.next_attempt = now + RETRY;
+        match now - since {
+            time if time >= self.options.patience => {
+                Err(self.error(Cause::Master(fault.to_string())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a lost connection again, when it is time.
     fn connect_again(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        let (since, next) = self.lost.unwrap_or((now, now));
-        if now < next {
+        if Instant::now() < self.next_attempt {
             return Ok(());
         }
+        let since = *self.failing.get_or_insert_with(Instant::now);
         match self.connect() {
             Ok(()) => {
-                self.lost = None;
+                if self.asked.is_empty() {
+                    self.failing = None;
+                }
                 Ok(())
             }
             Err(error) if !matches!(error.cause(), Cause::Master(_)) => Err(error),
             Err(error) if since.elapsed() >= self.options.patience => Err(error),
             Err(error) => {
                 log::warn!("{error}");
-                self.lost = Some((since, Instant::now() + RETRY));
+                self.next_attempt = Instant::now() + RETRY;
                 Ok(())
             }
         }
@@ -341,8 +364,10 @@ fn receive(
         // What has changed is not kept here.
         return Ok(());
     }
-    match asked.remove(&number) {
+    // A request without its answer is asked again on the next connection.
+    match asked.get(&number) {
         Some(it) if it.answer == kind => {
+            asked.remove(&number);
             answers.insert(number, Body(body.to_vec()));
             Ok(())
         }

@@ -67,7 +67,7 @@ impl From<MessageError> for Fault {
 }
 
 /// What is done with a packet that was received.
-type Take<'a> = dyn FnMut(Kind, &[u8]) -> Result<(), Fault> + 'a;
+pub(super) type Take<'a> = dyn FnMut(Kind, &[u8]) -> Result<(), Fault> + 'a;
 
 /// What a session is lent for one pass.
 struct Pass<'a> {
@@ -166,10 +166,7 @@ impl Wire {
 
     /// Reads and writes what is possible without waiting, and gives signs of life. `take` gets what comes
     /// and is none.
-    pub(super) fn pass(
-        &mut self,
-        take: &mut dyn FnMut(Kind, &[u8]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub(super) fn pass(&mut self, take: &mut Take<'_>) -> Result<(), Fault> {
         if self.said.elapsed() >= self.rhythm.every {
             let nop = self.rhythm.nop;
             self.send(&nop);

@@ -18,7 +18,7 @@ use super::source::{Filled, Source};
 use super::watch::Watch;
 
 /// How long a chunk stays open for a stream that has nothing: it is locked for others meanwhile.
-const REST_AFTER: Duration = Duration::from_secs(2);
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a stream is waited for before the connections are looked after again.
 const INPUT_WAIT: Duration = Duration::from_millis(100);
 /// How long the chunks of a failed transfer are unlocked for. They unlock themselves after two minutes.
@@ -193,6 +193,7 @@ impl Store<'_> {
     /// Opens a chain, if the master names one.
     fn answered(&mut self, place: usize, body: &Body) -> Result<(), Cause> {
         let writing = &mut self.chunks[place];
+        writing.state = State::Wanted;
         match body.read::<WriteChunkAnswer<'_>>() {
             Ok(answer) => {
                 writing.locked = Some(answer.chunk);
@@ -305,9 +306,9 @@ impl Store<'_> {
 
     fn unlocked(&mut self, place: usize, body: &Body) -> Result<(), Cause> {
         let writing = &mut self.chunks[place];
+        writing.state = State::Ended;
         match body.done() {
             Ok(()) => {
-                writing.state = State::Ended;
                 (writing.locked, writing.is_interrupted) = (None, false);
                 Ok(())
             }

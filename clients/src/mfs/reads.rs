@@ -39,6 +39,9 @@ pub(super) struct Ended {
     pub(super) fault: Option<Fault>,
 }
 
+/// What takes data: it gets the key of a part, a place in its chunk, and the data from there on.
+pub(super) type Deliver<'a> = dyn FnMut(usize, u32, &[u8]) -> io::Result<()> + 'a;
+
 /// A connection to a chunkserver.
 #[derive(Debug)]
 struct Lane {
@@ -99,15 +102,14 @@ impl Reads {
         Ok(())
     }
 
-    /// Reads what is there. `deliver` gets the key of a part, a place in its chunk, and the data from
-    /// there on, whose CRC was right. Returns the parts that have ended.
+    /// Reads what is there. `deliver` gets the data whose CRC is right. Returns the parts that have ended.
     ///
     /// # Errors
     /// That of `deliver`.
     pub(super) fn pass(
         &mut self,
         options: &Options,
-        deliver: &mut dyn FnMut(usize, u32, &[u8]) -> io::Result<()>,
+        deliver: &mut Deliver<'_>,
     ) -> io::Result<Vec<Ended>> {
         let stall_max = options.stall_max();
         let (mut ended, mut failure) = (Vec::new(), None);

@@ -37,37 +37,37 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct ConnectArgs {
     /// The master's port for clients, such as 10.0.0.1:9421
-    #[arg(short, long, value_name = "HOST:PORT", value_parser = location)]
-    pub master: Location,
+    #[arg(global = true, short, long, value_name = "HOST:PORT", value_parser = location)]
+    pub master: Option<Location>,
     /// Exported directory that is / here
-    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    #[arg(global = true, long, value_name = "DIRECTORY", default_value = "/")]
     pub directory: PathBuf,
     /// File whose first line is the password of the export
-    #[arg(long, value_name = "FILE")]
+    #[arg(global = true, long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// Parts that are read at a time, each on a connection of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(global = true, long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub reads: u16,
     /// Chunks that are written at a time, each through a chain of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(global = true, long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub writes: u16,
     /// Blocks of 64 KiB that a chain may have without an acknowledgement
-    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=WINDOW_MAX as i64))]
+    #[arg(global = true, long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=WINDOW_MAX as i64))]
     pub window: u16,
     /// Silence after which a chunkserver is given up, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(global = true, long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub silence: Duration,
     /// Silence after which the connection to the master is given up, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(global = true, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub master_silence: Duration,
     /// Time until a connection to the master is established, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(global = true, long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub connect_timeout: Duration,
     /// Time without progress after which a command fails, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(global = true, long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub patience: Duration,
     /// Largest answer of the master, in MiB: a directory of a million names has about 64
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(global = true, long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub answer_max: u16,
 }
 
@@ -139,6 +139,9 @@ pub enum Command {
 impl ConnectArgs {
     /// Returns the options of a client.
     pub(super) fn options(&self) -> Result<Options, Failed> {
+        let Some(master) = self.master.clone() else {
+            return Err(Failed::new(exit::USAGE, "give the master with --master HOST:PORT"));
+        };
         let password = match &self.password_file {
             None => None,
             Some(path) => {
@@ -160,7 +163,7 @@ impl ConnectArgs {
             writes_max: self.writes.into(),
             window: self.window.into(),
             answer_size_max: u32::from(self.answer_max) * 1024 * 1024,
-            ..Options::new(self.master.clone())
+            ..Options::new(master)
         })
     }
 }
@@ -189,7 +192,8 @@ mod tests {
         {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
-        assert!(Cli::try_parse_from(["mfs-client", "df"]).is_err(), "there is no master");
+        let without = Cli::try_parse_from(["mfs-client", "df"]).expect("it is a command");
+        assert_eq!(without.connect.options().map_err(|it| it.code).err(), Some(exit::USAGE));
     }
 
     #[test]
