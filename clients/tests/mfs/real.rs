@@ -154,8 +154,23 @@ fn files_are_as_the_real_mount_shows_them() {
     let space = String::from_utf8(cluster.run(&["df"]).ok()).expect("it is text");
     assert_eq!(size(&space, "objects"), 8, "{space}");
     assert!(size(&space, "available") <= size(&space, "total"), "{space}");
-    let sessions = cluster.master.ask("-SMS");
-    assert!(!sessions.contains("/mfs-client"), "all sessions are closed: {sessions}");
+
+    // A session that is not closed is kept for a day, the others for no second more.
+    let seconds_left = || {
+        let sessions = cluster.master.ask("-SMS");
+        let ours = sessions.lines().filter(|line| line.contains("\t/mfs-client\t"));
+        let left = |line: &str| line.rsplit('\t').next().and_then(|it| it.parse().ok());
+        ours.map(|line| left(line).unwrap_or(u32::MAX)).collect::<Vec<u32>>()
+    };
+    assert!(seconds_left().iter().all(|left| *left == 0), "{:?}", seconds_left());
+    let mut killed = command(&cluster.master.clients(), &["put", "-", "/killed"]);
+    let mut killed = killed.stdin(Stdio::piped()).spawn().expect("it starts");
+    wait_until("its file", || cluster.run(&["stat", "/killed"]).code == Some(0));
+    killed.kill().expect("it is a child");
+    killed.wait().expect("it is a child");
+    wait_until("a session that is not closed", || {
+        seconds_left().iter().any(|left| (1000..100_000).contains(left))
+    });
 }
 
 #[test]
