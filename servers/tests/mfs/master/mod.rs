@@ -3,6 +3,7 @@
 mod chunkservers;
 mod clients;
 mod metaloggers;
+mod mount;
 mod running;
 mod scripted;
 

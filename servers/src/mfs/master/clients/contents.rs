@@ -93,8 +93,12 @@ impl Master {
         }
     }
 
-    /// Goes on with a request, if nothing is in its way.
+    /// Goes on with a request, if nothing is in its way. Those of a session that has ended are dropped: they
+    /// must not lock anything.
     fn go_on(&mut self, waiting: Waiting, now: Instant) {
+        if self.clients.sessions.get(waiting.asked().session).is_none() {
+            return;
+        }
         match waiting {
             Waiting::Read(asked, it) => self.read(asked, it),
             Waiting::Write(asked, it) => self.write(asked, it, now),
