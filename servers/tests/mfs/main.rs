@@ -1,5 +1,6 @@
 //! The programs of MooseFS, against the real ones and against scripts.
 
+mod chunkserver;
 mod master;
 mod peers;
 mod program;
