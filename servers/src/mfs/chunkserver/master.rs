@@ -16,6 +16,7 @@ use super::app::{Chunkserver, Registration};
 use super::disk::{Chunk, Found, Room, SUBFOLDERS, Trouble};
 use super::exchange::{Request, ToMaster};
 use super::orders;
+use super::store::LATE_MAX;
 
 /// The longest pause between two attempts to connect: that of the real chunkserver.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -174,7 +175,6 @@ pub(super) fn tell_new(chunks: Vec<ChunkId>, app: &mut Chunkserver) {
 /// Tells the master the space if it has changed. Returns whether it was told.
 fn tell_space(cx: &mut LoopCx<'_, Chunkserver>) -> bool {
     let space = cx.app.store.space();
-    cx.app.shared.lock().space = space;
     let has_changed = cx.app.told != Some(space);
     if has_changed {
         cx.app.told = Some(space);
@@ -192,6 +192,13 @@ fn tell_load(cx: &mut LoopCx<'_, Chunkserver>) {
 ///
 /// Silence is counted in signs of life of our own, so a pause of this process counts as one of them.
 fn pulse(cx: &mut LoopCx<'_, Chunkserver>) {
+    for disk in cx.app.store.disks.iter_mut().filter(|disk| disk.is_asked) {
+        disk.late = disk.late.saturating_add(1);
+        if disk.late == LATE_MAX {
+            let path = disk.folder.path().display();
+            warn!("{path} does not answer: nothing is created there meanwhile");
+        }
+    }
     look_at_disks(cx);
     close_superfluous(cx);
     let is_up = cx.app.client.as_ref().map(Client::state) == Some(ClientState::Up);
@@ -263,7 +270,10 @@ fn looked(
     cx: &mut LoopCx<'_, Chunkserver>,
 ) {
     let disk = &mut cx.app.store.disks[number];
-    disk.is_asked = false;
+    if disk.late >= LATE_MAX {
+        info!("{} answers again", disk.folder.path().display());
+    }
+    (disk.is_asked, disk.late) = (false, 0);
     let (folder, was_scanned) = (Arc::clone(&disk.folder), disk.scanned == SUBFOLDERS);
     let (room, found) = match result {
         Ok(looked) => looked,
@@ -274,6 +284,7 @@ fn looked(
         }
     };
     (disk.room, disk.scanned) = (Some(room), to);
+    cx.app.shared.lock().space = cx.app.store.space();
     let (mut new, mut damaged) = (Vec::new(), Vec::new());
     for Found { id, version, fault } in found {
         let chunk = Arc::new(Chunk::new(Arc::clone(&folder), id, version, None));

@@ -293,7 +293,8 @@ impl Service<Packet, Chunkserver> for DataService {
         if backlog == 0 && may_speak {
             Nop::default().send(reply);
         }
-        self.backlog = reply.backlog();
+        // A sign of life that leaves is no progress of the client.
+        self.backlog = backlog;
         self.tick(context);
         Flow::Continue
     }

@@ -9,14 +9,18 @@ use reactor::Offload;
 
 use super::disk::{Chunk, Folder, Room};
 
+/// After how many seconds without an answer nothing is created on a disk.
+pub(super) const LATE_MAX: u32 = 3;
+
 /// A disk with the threads that work on it. A disk that is slow holds back no other.
 pub(super) struct Disk {
     pub(super) folder: Arc<Folder>,
     pub(super) offload: Offload,
     /// What it has, once that is known.
     pub(super) room: Option<Room>,
-    /// It is being asked for its room.
+    /// It is being asked for its room, since so many seconds if there are any.
     pub(super) is_asked: bool,
+    pub(super) late: u32,
     /// The next subfolder to look for chunks in.
     pub(super) scanned: usize,
     chunks: u32,
@@ -48,6 +52,7 @@ impl Store {
             offload,
             room: None,
             is_asked: false,
+            late: 0,
             scanned: 0,
             chunks: 0,
             error: (ChunkId(0), 0),
@@ -141,9 +146,11 @@ impl Store {
         }
     }
 
-    /// Returns the disk for a new chunk: the one with the most room. `None` if all are full.
+    /// Returns the disk for a new chunk: the one with the most room of those that answer. `None` if all are
+    /// full.
     pub(super) fn roomiest(&self) -> Option<&Disk> {
-        let free = |disk: &&Disk| disk.room.map_or(0, |room| room.free);
+        let answers = |disk: &&Disk| disk.late < LATE_MAX;
+        let free = |disk: &&Disk| disk.room.filter(|_| answers(disk)).map_or(0, |room| room.free);
         self.disks.iter().max_by_key(free).filter(|it| free(it) > 0)
     }
 
