@@ -67,7 +67,7 @@ fn clients_that_never_read_and_signs_of_life_without_end_cost_bounded_memory() {
     }
     let after = process::memory_bytes(server.pid()).expect("it runs");
     // 2 MiB for each, and what the allocator keeps.
-    let limit = before + (20 * 2 + 24 << 20);
+    let limit = before + ((20 * 2 + 24) << 20);
     assert!(after < limit, "{} MiB", after >> 20);
     assert_eq!(server.connect().read(1, 1, 0, 3), Ok(vec![0; 3]));
     // They are closed in the end, since they take nothing.
