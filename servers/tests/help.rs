@@ -10,6 +10,7 @@ fn a_failure_to_print_help_names_standard_output() {
         ("uppercase", env!("CARGO_BIN_EXE_uppercase")),
         ("kv", env!("CARGO_BIN_EXE_kv")),
         ("dns", env!("CARGO_BIN_EXE_dns")),
+        ("mfs-chunkserver", env!("CARGO_BIN_EXE_mfs-chunkserver")),
         ("mfs-master", env!("CARGO_BIN_EXE_mfs-master")),
         ("mfs-metalogger", env!("CARGO_BIN_EXE_mfs-metalogger")),
         ("web", env!("CARGO_BIN_EXE_web")),

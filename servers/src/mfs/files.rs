@@ -12,11 +12,19 @@ const LINE_SIZE_MAX: u64 = 2_000_000;
 /// # Errors
 /// One sentence that names the folder: it is not there, or another one of these programs uses it.
 pub(super) fn lock(folder: &Path, program: &str) -> io::Result<File> {
+    lock_with(&format!(".{program}.lock"), folder, program)
+}
+
+/// Locks a folder as [`lock`] does, with a file of this name.
+///
+/// # Errors
+/// As for [`lock`].
+pub(super) fn lock_with(name: &str, folder: &Path, program: &str) -> io::Result<File> {
     let explained = |error: io::Error| {
         let text = format!("the folder {} cannot be used: {error}", folder.display());
         io::Error::new(error.kind(), text)
     };
-    let path = folder.join(format!(".{program}.lock"));
+    let path = folder.join(name);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let lock = lock.map_err(explained)?;
     lock.try_lock().map_err(|error| match error {

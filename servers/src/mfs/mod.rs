@@ -3,6 +3,7 @@
 //! They prove the framework on daemons that work together. They are no file system to keep data in: that
 //! is the real MooseFS.
 
+mod arguments;
 pub mod chunkserver;
 mod files;
 pub mod master;

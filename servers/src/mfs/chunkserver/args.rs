@@ -8,11 +8,8 @@ use clap::Parser;
 use reactor::{BackendKind, Location};
 
 use super::SERVER;
-use crate::args::parse_duration;
 use crate::ending;
-
-/// The shortest silence after which a master lets a connection be closed, in seconds.
-const TIMEOUT_MIN: u64 = 10;
+use crate::mfs::arguments::{parse_location, parse_timeout};
 
 /// Keeps chunks of files of a MooseFS master, and serves them
 #[derive(Clone, Debug, Parser)]
@@ -78,10 +75,6 @@ pub(super) fn parse() -> Args {
     Args::try_parse().unwrap_or_else(|message| ending::exit_with(SERVER.name, &message))
 }
 
-fn parse_location(text: &str) -> Result<Location, String> {
-    text.parse().map_err(|error| format!("{error}"))
-}
-
 fn parse_place(text: &str) -> Result<SocketAddrV4, String> {
     let place: SocketAddrV4 =
         text.parse().map_err(|_| "expected an IPv4 address and a port".to_owned())?;
@@ -99,15 +92,6 @@ fn parse_labels(text: &str) -> Result<u32, String> {
     })
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text)?;
-    let is_possible =
-        time.subsec_nanos() == 0 && (TIMEOUT_MIN..=u16::MAX.into()).contains(&time.as_secs());
-    is_possible
-        .then_some(time)
-        .ok_or_else(|| "expected whole seconds from 10s to 65535s".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +103,5 @@ mod tests {
         assert!(parse_labels("a").is_err() && parse_labels("A,B").is_err());
         assert!(parse_place("10.0.0.1:9422").is_ok() && parse_place("0.0.0.0:0").is_ok());
         assert!(parse_place("host:9422").is_err() && parse_place("[::1]:9422").is_err());
-        assert!(parse_timeout("9s").is_err() && parse_timeout("10500ms").is_err());
-        assert_eq!(parse_timeout("10s"), Ok(Duration::from_secs(10)));
     }
 }

@@ -1,5 +1,6 @@
 //! The start of the chunkserver, its loop and its end.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use protocol::codecs::Packet;
 use protocol::mfs::{Accepted, Endpoint, Space, limit};
 use protocol::{Conversation, Limits};
 use reactor::{
-    Address, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Signal, Stream, ThreadPool,
+    Address, ListenOptions, Listener, LoopCx, LoopLimits, Reactor, Stream, ThreadPool,
     ThreadPoolOptions, raise_descriptor_limit,
 };
 
@@ -23,8 +24,10 @@ use super::exchange::{Known, Shared};
 use super::master;
 use super::service::DataService;
 use super::store::Store;
-use crate::run::{Figures, STOP_TIMEOUT};
+use crate::run::{Figures, stop_gracefully};
 use crate::service_manager::ServiceManager;
+use crate::signals::{self, Orders, Reload};
+use crate::tls::Tls;
 
 /// The limits of a connection to the data port. While data are read, packets are still taken, so the
 /// high mark is above what a reader has in memory.
@@ -111,7 +114,7 @@ fn begin(
     Stream::serve(listener, limits, cx, |peer| {
         Conversation::new(Packet::with_size_max(limit::DATA_PORT), DataService::new(peer))
     })?;
-    heed(manager, cx)?;
+    signals::heed(None, ChunkserverOrders(Rc::clone(manager)), cx)?;
     if let Some(interval) = manager.watchdog() {
         let manager = Rc::clone(manager);
         cx.every(interval, move |_, _| manager.alive())?;
@@ -119,30 +122,36 @@ fn begin(
     master::begin(cx)
 }
 
-/// Listens to the signals. The first one to stop stops gracefully, the second one at once.
-fn heed(manager: &Rc<ServiceManager>, cx: &mut LoopCx<'_, Chunkserver>) -> io::Result<()> {
-    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
-    // A process that was started with nohup is meant to outlive the terminal.
-    if !Signal::HANGUP.is_ignored() {
-        signals.push(Signal::HANGUP);
+/// Carries out the signals.
+struct ChunkserverOrders(Rc<ServiceManager>);
+
+impl Orders<Chunkserver> for ChunkserverOrders {
+    fn log_counters(&mut self, cx: &mut LoopCx<'_, Chunkserver>) {
+        let (chunks, work) = (cx.app.store.len(), cx.app.background.len());
+        info!("{} chunks={chunks} work={work} {}", cx.app.counts, Figures(cx.counters()));
     }
-    let manager = Rc::clone(manager);
-    cx.on_signals(&signals, move |signal, cx| {
-        if signal == Signal::USER_1 {
-            let (chunks, work) = (cx.app.store.len(), cx.app.background.len());
-            info!("{} chunks={chunks} work={work} {}", cx.app.counts, Figures(cx.counters()));
-        } else if !cx.is_stopping() {
-            info!("{signal}: stopping");
-            manager.stopping("connections finish");
-            master::leave(cx);
-            cx.stop_gracefully(STOP_TIMEOUT);
-        } else if signal != Signal::HANGUP {
-            warn!("{signal} again: stopping at once");
-            cx.stop();
-        }
-    })?;
-    // A signal that comes after the loop has ended must not end the process before it exits by itself.
-    Signal::outlive(&signals)
+
+    fn is_stopping(&self, cx: &LoopCx<'_, Chunkserver>) -> bool {
+        cx.is_stopping()
+    }
+
+    fn stop_gracefully(&mut self, why: &dyn fmt::Display, cx: &mut LoopCx<'_, Chunkserver>) {
+        self.0.stopping("connections finish");
+        master::leave(cx);
+        stop_gracefully(why, cx);
+    }
+
+    fn stop(&mut self, cx: &mut LoopCx<'_, Chunkserver>) {
+        cx.stop();
+    }
+
+    fn reload(&mut self, _: Option<&Tls>, _: &mut LoopCx<'_, Chunkserver>) -> Reload {
+        Reload::NoFiles
+    }
+
+    fn hand_over(&mut self, _: &mut LoopCx<'_, Chunkserver>) {
+        warn!("no new program is started: one disk has one chunkserver");
+    }
 }
 
 fn open_disks(args: &Args) -> io::Result<Vec<Folder>> {

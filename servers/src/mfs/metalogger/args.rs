@@ -9,9 +9,7 @@ use reactor::{BackendKind, Location};
 use super::SERVER;
 use crate::args::parse_duration;
 use crate::ending;
-
-/// The shortest silence after which a master lets a connection be closed, in seconds.
-const TIMEOUT_MIN: u64 = 10;
+use crate::mfs::arguments::{parse_location, parse_timeout};
 
 /// Keeps the change log and the metadata of a MooseFS master
 #[derive(Clone, Debug, Parser)]
@@ -59,17 +57,4 @@ pub(super) struct Args {
 /// Returns the arguments, or ends the process with the help text or an error.
 pub(super) fn parse() -> Args {
     Args::try_parse().unwrap_or_else(|message| ending::exit_with(SERVER.name, &message))
-}
-
-fn parse_location(text: &str) -> Result<Location, String> {
-    text.parse().map_err(|error| format!("{error}"))
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text)?;
-    let is_possible =
-        time.subsec_nanos() == 0 && (TIMEOUT_MIN..=u16::MAX.into()).contains(&time.as_secs());
-    is_possible
-        .then_some(time)
-        .ok_or_else(|| "expected whole seconds from 10s to 65535s".to_owned())
 }

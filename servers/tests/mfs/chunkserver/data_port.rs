@@ -7,7 +7,8 @@ use protocol::mfs::{
 };
 use testkit::Random;
 
-use super::{Chunkserver, Listening, Peer};
+use super::{Chunkserver, Listening};
+use crate::wire::Peer;
 
 #[test]
 fn parts_are_read_with_their_crcs_and_what_was_never_written_is_zeros() {

@@ -5,8 +5,8 @@ mod hostile;
 mod orders;
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
@@ -19,6 +19,8 @@ use protocol::mfs::{
     append_all,
 };
 use testkit::{Folder, PATIENCE, process, wait_until};
+
+use crate::wire::Peer;
 
 /// The id of the metadata of the masters that tests play.
 const META_ID: u64 = 0x1122_3344_5566_7788;
@@ -90,7 +92,7 @@ impl Chunkserver {
 
     /// Returns a connection to its data port.
     pub(crate) fn connect(&self) -> Peer {
-        Peer::new(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens"))
+        Peer::connect(&format!("{}:{}", Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// Stops it gracefully, and returns its folder.
@@ -99,13 +101,6 @@ impl Chunkserver {
         process::signal(self.pid(), "TERM");
         let status = self.child.wait().expect("it is a child");
         assert!(status.success(), "{}", self.log());
-        std::mem::replace(&mut self.folder, Folder::new("nothing"))
-    }
-
-    /// Kills it, and returns its folder.
-    pub(crate) fn kill(mut self) -> Folder {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it is a child");
         std::mem::replace(&mut self.folder, Folder::new("nothing"))
     }
 }
@@ -118,41 +113,7 @@ impl Drop for Chunkserver {
     }
 }
 
-/// The other end of a connection.
-pub(crate) struct Peer(pub(crate) TcpStream);
-
 impl Peer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        stream.set_nonblocking(false).expect("it can be set");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is positive");
-        stream.set_nodelay(true).expect("it can be set");
-        Self(stream)
-    }
-
-    /// Returns the next packet, or `None` at the end.
-    pub(crate) fn next_of_any(&mut self) -> Option<(Kind, Vec<u8>)> {
-        let mut header = [0; 8];
-        match self.0.read_exact(&mut header) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing comes"),
-            Err(_) => return None,
-            Ok(()) => {}
-        }
-        let [k0, k1, k2, k3, l0, l1, l2, l3] = header;
-        let mut body = vec![0; u32::from_be_bytes([l0, l1, l2, l3]) as usize];
-        self.0.read_exact(&mut body).ok()?;
-        Some((Kind(u32::from_be_bytes([k0, k1, k2, k3])), body))
-    }
-
-    /// Returns the next packet that is not a sign of life, or `None` at the end.
-    pub(crate) fn next(&mut self) -> Option<(Kind, Vec<u8>)> {
-        loop {
-            let next = self.next_of_any();
-            if next.as_ref().is_none_or(|(kind, _)| *kind != Kind::NOP) {
-                return next;
-            }
-        }
-    }
-
     /// Returns the body of the next packet of a type. Others are ignored.
     #[track_caller]
     pub(crate) fn next_of(&mut self, wanted: Kind) -> Vec<u8> {
@@ -162,11 +123,6 @@ impl Peer {
                 return body;
             }
         }
-    }
-
-    pub(crate) fn send<'a>(&mut self, message: &impl Message<'a>) {
-        // The chunkserver may have closed the connection, which the test sees elsewhere.
-        let _ = self.0.write_all(&message.packet());
     }
 
     /// Reads a part of a chunk, and checks the order and the CRCs.
@@ -261,7 +217,10 @@ impl Listening {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.0.accept() {
-                Ok((stream, _)) => return Peer::new(stream),
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).expect("it can be set");
+                    return Peer::new(stream);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     assert!(Instant::now() < until, "nothing connects");
                     thread::sleep(Duration::from_millis(5));

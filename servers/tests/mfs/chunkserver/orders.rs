@@ -12,7 +12,8 @@ use protocol::mfs::{
 };
 use testkit::wait_until;
 
-use super::{Chunkserver, Listening, Master, Peer, first_step};
+use super::{Chunkserver, Listening, Master, first_step};
+use crate::wire::Peer;
 
 #[test]
 fn it_registers_proves_its_code_and_comes_back_with_its_number_and_its_chunks() {

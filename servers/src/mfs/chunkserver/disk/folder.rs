@@ -1,6 +1,6 @@
 //! A folder of chunks, which is a disk or a part of one. All of it blocks.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use nix::sys::statvfs::statvfs;
 use protocol::mfs::ChunkId;
 
 use super::form;
+use crate::mfs::files;
 
 /// How many folders a disk has for its chunks.
 pub(crate) const SUBFOLDERS: usize = 256;
@@ -48,17 +49,7 @@ impl Folder {
     /// # Errors
     /// One sentence that names the folder: it is not there, or another chunkserver uses it.
     pub(crate) fn open(path: &Path, reserve: u64) -> io::Result<Self> {
-        let explained = |error: io::Error| {
-            let text = format!("the folder {} cannot be used: {error}", path.display());
-            io::Error::new(error.kind(), text)
-        };
-        let lock = path.join(".lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock);
-        let lock = lock.map_err(explained)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => explained(error),
-            TryLockError::WouldBlock => explained(io::Error::other("another chunkserver uses it")),
-        })?;
+        let lock = files::lock_with(".lock", path, "mfs-chunkserver")?;
         Ok(Self { path: path.to_owned(), reserve, opened: SystemTime::now(), _lock: lock })
     }
 

@@ -161,7 +161,7 @@ fn a_scan_finds_chunks_says_which_are_damaged_and_removes_what_is_incomplete() {
     let again = Chunk::new(Arc::clone(&folder), ID, 1, None);
     assert_eq!(read(&again, 0, 7), Ok(b"content".to_vec()));
     let error = Folder::open(temporary.path(), 0).expect_err("it is used");
-    assert!(error.to_string().contains("another chunkserver"), "{error}");
+    assert!(error.to_string().contains("another mfs-chunkserver"), "{error}");
 }
 
 #[test]
