@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::warn;
 use protocol::codecs::Packet;
-use protocol::mfs::{Endpoint, limit};
+use protocol::mfs::{Endpoint, Status, limit};
 use protocol::{ConnectionId, Conversation, Limits, Service};
 use reactor::{Address, ConnectOptions, Cx, Handler, Stream};
 
@@ -59,9 +59,10 @@ impl Handler<Chunkserver> for Dialer {
                     }
                 }
                 Dial::Source(chunk) => {
-                    let Some(target) = cx.app.replicas.target(chunk) else { continue };
-                    if self.connect(Source::new(chunk), target, SOURCE_PATIENCE, cx).is_none() {
-                        cx.app.replica_failed(chunk, protocol::mfs::Status::CANTCONNECT);
+                    let Some((number, target)) = cx.app.replicas.target(chunk) else { continue };
+                    let source = Source::new(chunk, number);
+                    if self.connect(source, target, SOURCE_PATIENCE, cx).is_none() {
+                        cx.app.replica_failed(chunk, number, Status::CANTCONNECT);
                     }
                 }
             }

@@ -32,6 +32,8 @@ const HEADER: usize = 8;
 
 /// A replica that is being made.
 struct Replica {
+    /// It tells one from a later one of the same chunk.
+    number: u64,
     version: u32,
     source: Endpoint,
     folder: Arc<Folder>,
@@ -43,12 +45,17 @@ struct Replica {
 #[derive(Default)]
 pub(super) struct Replicas {
     all: HashMap<ChunkId, Replica>,
+    begun: u64,
 }
 
 impl Replicas {
-    /// Returns where a chunk is copied from, if it is still wanted.
-    pub(super) fn target(&self, chunk: ChunkId) -> Option<Endpoint> {
-        Some(self.all.get(&chunk)?.source)
+    /// Returns the number of the replica of a chunk, and where it is copied from, if it is wanted.
+    pub(super) fn target(&self, chunk: ChunkId) -> Option<(u64, Endpoint)> {
+        self.all.get(&chunk).map(|it| (it.number, it.source))
+    }
+
+    fn get(&self, chunk: ChunkId, number: u64) -> Option<&Replica> {
+        self.all.get(&chunk).filter(|it| it.number == number)
     }
 }
 
@@ -67,7 +74,9 @@ pub(super) fn begin(order: &Replicate, cx: &mut LoopCx<'_, Chunkserver>) {
         return ticket.answer(Status::NOSPACE, app);
     };
     let (folder, offload) = (Arc::clone(&disk.folder), disk.offload.clone());
-    app.replicas.all.insert(chunk, Replica { version, source, folder, offload, ticket });
+    app.replicas.begun += 1;
+    let number = app.replicas.begun;
+    app.replicas.all.insert(chunk, Replica { number, version, source, folder, offload, ticket });
     app.store.reserve(chunk);
     app.dials.push_back(Dial::Source(chunk));
     if let Some(dialer) = cx.app.dialer {
@@ -77,7 +86,10 @@ pub(super) fn begin(order: &Replicate, cx: &mut LoopCx<'_, Chunkserver>) {
 
 impl Chunkserver {
     /// Ends a replica that cannot be made.
-    pub(super) fn replica_failed(&mut self, chunk: ChunkId, status: Status) {
+    pub(super) fn replica_failed(&mut self, chunk: ChunkId, number: u64, status: Status) {
+        if self.replicas.get(chunk, number).is_none() {
+            return;
+        }
         let Some(replica) = self.replicas.all.remove(&chunk) else { return };
         self.store.release(chunk);
         info!("chunk {chunk} cannot be copied from {}: {status}", replica.source);
@@ -137,6 +149,8 @@ impl Task {
 /// The service of the connection to the source of a replica.
 pub(super) struct Source {
     chunk: ChunkId,
+    /// The number of the replica.
+    number: u64,
     /// How many blocks the chunk has, once that is known, and how many have come.
     blocks: Option<u16>,
     received: u16,
@@ -151,9 +165,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(chunk: ChunkId) -> Self {
+    pub(super) fn new(chunk: ChunkId, number: u64) -> Self {
         Self {
             chunk,
+            number,
             blocks: None,
             received: 0,
             queue: Vec::new(),
@@ -175,7 +190,7 @@ impl Source {
         reply: &mut ToPeer<'_>,
         context: &mut Called<'_>,
     ) -> Result<Result<(), Status>, MessageError> {
-        let version = context.app.replicas.all.get(&self.chunk).map_or(0, |it| it.version);
+        let version = context.app.replicas.get(self.chunk, self.number).map_or(0, |it| it.version);
         let is_right = |chunk: ChunkId| match chunk == self.chunk {
             true => Ok(()),
             false => Err(Status::WRONGCHUNKID),
@@ -219,7 +234,7 @@ impl Source {
                 is_right(chunk).and_then(|()| status.done()).and(is_whole)
             }
             _ => {
-                let source = context.app.replicas.target(self.chunk).unwrap_or_default();
+                let source = self.place(context);
                 let why = format!("unexpected: {}", describe(kind, body));
                 context.app.refuse(source, why, context.now);
                 Err(Status::DISCONNECTED)
@@ -241,7 +256,7 @@ impl Source {
             }
         }
         if !self.queue.is_empty() || self.has_all {
-            let Some(replica) = context.app.replicas.all.get(&self.chunk) else {
+            let Some(replica) = context.app.replicas.get(self.chunk, self.number) else {
                 return Ok(Flow::Close);
             };
             let task = Task {
@@ -259,6 +274,12 @@ impl Source {
         Ok(self.flow())
     }
 
+    /// Returns where the source is, for logs.
+    fn place(&self, context: &Called<'_>) -> Endpoint {
+        let replica = context.app.replicas.get(self.chunk, self.number);
+        replica.map_or_else(Endpoint::default, |it| it.source)
+    }
+
     fn flow(&self) -> Flow {
         if self.queued > QUEUE_MAX || self.has_all { Flow::Pause } else { Flow::Continue }
     }
@@ -268,7 +289,7 @@ impl Source {
     }
 
     fn fail(&mut self, status: Status, context: &mut Called<'_>) -> Flow {
-        context.app.replica_failed(self.chunk, status);
+        context.app.replica_failed(self.chunk, self.number, status);
         Flow::Close
     }
 }
@@ -277,7 +298,9 @@ impl Service<Packet, Chunkserver> for Source {
     fn open(&mut self, reply: &mut ToPeer<'_>, context: &mut Called<'_>) -> Flow {
         self.is_open = true;
         context.effects.set_timeout(TICK.0, Some(TICK.1));
-        let Some(replica) = context.app.replicas.all.get(&self.chunk) else { return Flow::Close };
+        let Some(replica) = context.app.replicas.get(self.chunk, self.number) else {
+            return Flow::Close;
+        };
         GetChunkBlocks { chunk: self.chunk, version: replica.version }.send(reply);
         Flow::Continue
     }
@@ -293,7 +316,7 @@ impl Service<Packet, Chunkserver> for Source {
             Ok(Ok(())) => self.go_on(context),
             Ok(Err(status)) => self.fail(status, context),
             Err(error) => {
-                let source = context.app.replicas.target(self.chunk).unwrap_or_default();
+                let source = self.place(context);
                 context.app.refuse(source, error, context.now);
                 self.fail(Status::DISCONNECTED, context)
             }
@@ -320,6 +343,6 @@ impl Service<Packet, Chunkserver> for Source {
 
     fn closed(&mut self, _: &Reason, context: &mut Called<'_>) {
         let status = if self.is_open { Status::DISCONNECTED } else { Status::CANTCONNECT };
-        context.app.replica_failed(self.chunk, status);
+        context.app.replica_failed(self.chunk, self.number, status);
     }
 }

@@ -270,6 +270,8 @@ fn a_replica_appears_when_it_is_complete_and_right() {
     let answer = ReplicateAnswer::parse(&answer).expect("it is an answer");
     assert_eq!(answer.status, Status::CANTCONNECT);
     assert_eq!(server.connect().read(5, 4, 0, 1), Err(Status::NOCHUNK));
-    let partial = server.folder.path().join("disk/05/chunk_0000000000000005.tmp");
-    assert!(!partial.exists() && server.file_of(3, 4).exists());
+    assert!(server.file_of(3, 4).exists());
+    wait_until("the end of what is incomplete", || {
+        fs::read_dir(server.folder.path().join("disk/05")).is_ok_and(|it| it.count() == 0)
+    });
 }

@@ -130,11 +130,14 @@ impl Chunk {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks the version that something needs.
+    /// Checks the version that something needs. 0 is any: a master deletes copies with it of which it does
+    /// not know the version.
     pub(super) fn check(&self, state: &State, version: u32) -> Done<()> {
         match state.is_gone {
             true => Err(Trouble::Refused(Status::NOCHUNK)),
-            false if self.version() != version => Err(Trouble::Refused(Status::WRONGVERSION)),
+            false if ![0, self.version()].contains(&version) => {
+                Err(Trouble::Refused(Status::WRONGVERSION))
+            }
             false => Ok(()),
         }
     }
@@ -225,7 +228,7 @@ impl Chunk {
     pub(crate) fn delete(&self, version: u32) -> Done<()> {
         let mut state = self.for_writing();
         self.check(&state, version)?;
-        match fs::remove_file(self.folder.path_of(self.id, version)) {
+        match fs::remove_file(self.folder.path_of(self.id, self.version())) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(Trouble::io(&error)),
             _ => {}
         }

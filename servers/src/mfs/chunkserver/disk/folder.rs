@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use nix::sys::statvfs::statvfs;
@@ -67,9 +68,11 @@ impl Folder {
         self.subfolder(chunk).join(form::name(chunk, version))
     }
 
-    /// Returns the path of the file of a chunk that is not complete.
+    /// Returns a path for the file of a chunk that is not complete, which no other has.
     pub(crate) fn partial_path_of(&self, chunk: ChunkId) -> PathBuf {
-        self.subfolder(chunk).join(format!("chunk_{chunk}{}", form::PARTIAL))
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.subfolder(chunk).join(format!("chunk_{chunk}.{number}{}", form::PARTIAL))
     }
 
     /// Makes the folder of a chunk.
