@@ -169,9 +169,11 @@ pub trait Backend {
         None
     }
 
-    /// Returns whether its wait coalesces events. [`LoopLimits::coalesce_for`] has no effect then.
+    /// Returns whether its wait coalesces events. [`LoopLimits::coalesce_for`] and
+    /// [`LoopLimits::spin_max`] have no effect then.
     ///
     /// [`LoopLimits::coalesce_for`]: crate::LoopLimits::coalesce_for
+    /// [`LoopLimits::spin_max`]: crate::LoopLimits::spin_max
     fn coalesces(&self) -> bool {
         false
     }

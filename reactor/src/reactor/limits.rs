@@ -45,6 +45,8 @@ pub struct LoopLimits {
     /// a processor that sleeps takes microseconds, also from the sender, and more in a virtual
     /// machine. On a busy server the next event often arrives sooner than that, so polling is
     /// cheaper. An idle loop pays this time once for each wake-up.
+    ///
+    /// The backend `uring` collects events instead, whatever this is.
     pub spin_max: Duration,
     /// How long the loop sleeps in order to coalesce events, where it would otherwise wait for
     /// the first event. Network cards coalesce interrupts in the same way. Default zero: never; 10
@@ -60,7 +62,7 @@ pub struct LoopLimits {
     /// without the sleep by half, count like such events. Otherwise it tries again after 1, 3, 7 and
     /// up to 1,023 usual waits. A loop whose last wait found nothing sleeps as usual.
     ///
-    /// The backend `uring` coalesces events itself, whatever this is.
+    /// The backend `uring` collects events instead, whatever this is.
     pub coalesce_for: Duration,
 }
 

@@ -19,12 +19,13 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Returns the strategy for `limits`. A backend that coalesces events itself needs no help.
+    /// Returns the strategy for `limits`. A backend that coalesces events itself would see less of them if
+    /// the loop polled.
     pub(crate) fn new(limits: &LoopLimits, backend_coalesces: bool) -> Self {
-        let LoopLimits { spin_max, mut coalesce_for, .. } = *limits;
-        if backend_coalesces {
-            coalesce_for = Duration::ZERO;
-        }
+        let (spin_max, coalesce_for) = match backend_coalesces {
+            true => (Duration::ZERO, Duration::ZERO),
+            false => (limits.spin_max, limits.coalesce_for),
+        };
         let is_plain = spin_max.is_zero() && coalesce_for.is_zero();
         Self { spin_max, coalesce_for, coalescing: Coalescing::default(), is_plain }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use slab::Slab;
 
 mod channel;
+mod collecting;
 mod completion;
 mod done;
 mod name;
@@ -17,6 +18,7 @@ mod tests;
 mod watching;
 
 use channel::{Channel, State};
+use collecting::Collecting;
 use name::{Does, Name};
 
 use crate::sys::{Operations, Room, Sizes, WaitFor, monotonic};
@@ -24,9 +26,6 @@ use crate::{Backend, Completion, Coverage, Event, Interest, Tag, Trigger};
 
 /// A number of a channel that no channel has.
 const NONE: u32 = u32::MAX;
-
-/// How many completions a wait collects at most before it returns.
-const BATCH_MAX: usize = 32;
 
 /// A wait with fewer completions has reported everything. The kernel works off 20 at a time at least, and does
 /// not tell whether more are left.
@@ -38,10 +37,6 @@ const PARTIAL_FOR: u64 = 5_000_000;
 
 /// How long the rest of the output of a connection that has ended is sent, in nanoseconds.
 const LEAVE_FOR: u64 = 60_000_000_000;
-
-/// How long a wait collects completions, in microseconds, if the last one had several: the price in
-/// latency of this backend.
-const COLLECT_FOR: u32 = 50;
 
 /// The backend. Every change is an operation in the ring, of which the kernel is told at the next wait.
 pub(crate) struct Uring {
@@ -57,8 +52,7 @@ pub(crate) struct Uring {
     starved: Vec<usize>,
     /// How many entries into the kernel have taken what was written.
     entry: u64,
-    /// How many completions the last wait had.
-    batch: usize,
+    collecting: Collecting,
     /// What the copy of this backend that another process has had received, by descriptor.
     carried: HashMap<RawFd, Vec<u8>>,
     /// Since when no wait has reported everything, in nanoseconds.
@@ -86,7 +80,7 @@ impl Uring {
             to_renew: Vec::new(),
             starved: Vec::new(),
             entry: 1,
-            batch: 0,
+            collecting: Collecting::NEW,
             carried: HashMap::new(),
             partial_since: None,
             leaving: VecDeque::new(),
@@ -228,18 +222,6 @@ impl Uring {
         self.partial_since = None;
         Ok(Coverage::Complete)
     }
-
-    /// Returns how a wait collects completions.
-    fn patience(&self, timeout: Option<Duration>) -> WaitFor {
-        let collect_for = Duration::from_micros(u64::from(COLLECT_FOR));
-        let is_worth = self.batch > 1 && timeout.is_none_or(|timeout| timeout > 2 * collect_for);
-        match is_worth {
-            true => {
-                WaitFor { wanted: self.batch.min(BATCH_MAX) as u32, wait_min: COLLECT_FOR, timeout }
-            }
-            false => WaitFor { wanted: 1, wait_min: 0, timeout },
-        }
-    }
 }
 
 impl Backend for Uring {
@@ -280,14 +262,16 @@ impl Backend for Uring {
         }
         let is_ready = !self.found.is_empty() || self.operations.has_done();
         let polls = is_ready || timeout == Some(Duration::ZERO);
-        let patience = if polls { WaitFor::default() } else { self.patience(timeout) };
+        let patience = if polls { WaitFor::default() } else { self.collecting.patience(timeout) };
         let end = timeout.map(|timeout| {
             monotonic().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
         });
         let result = self.enter_for(patience);
         let is_interrupted = match result {
             Ok(count) => {
-                self.batch = count;
+                if !polls {
+                    self.collecting.found(count);
+                }
                 if self.look_through(count, polls)? == Coverage::Partial {
                     events.append(&mut self.found);
                     return Ok(Coverage::Partial);
