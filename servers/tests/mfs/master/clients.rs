@@ -326,6 +326,43 @@ fn a_chunk_gets_another_version_when_a_copy_is_lost_or_a_write_has_failed() {
 }
 
 #[test]
+fn a_copy_that_was_away_during_a_write_is_not_used_when_it_comes_back() {
+    let master = Running::start("cl-away", "127.0.0.1", 0, &[]);
+    let (mut one, mut two) = (chunkserver(&master, 1), chunkserver(&master, 2));
+    let mut client = master.client();
+    let inode = client.create("file");
+    client.send(WRITE);
+    let chunk = one.creates();
+    assert_eq!(two.creates(), chunk);
+    one.answer(chunk, Status::OK);
+    two.answer(chunk, Status::OK);
+    client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1.expect("it is made");
+    assert_eq!(client.end(inode, chunk, 10), Status::OK);
+    let read = |client: &mut Client| {
+        client.send(READ);
+        client.chunk_answer(Kind::READ_CHUNK_ANSWER).1
+    };
+    let away = two.csid;
+    drop(two);
+    wait_until("the loss of a copy", || read(&mut client) == Ok((chunk, 1, 1)));
+    client.send(WRITE);
+    let body = one.peer.expect(Kind::SET_VERSION);
+    let order = SetVersion::parse(&body).expect("it is an order");
+    assert_eq!((order.version, order.old_version), (2, 1));
+    one.peer.send(&SetVersionAnswer { chunk, status: Status::OK });
+    assert_eq!(client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1, Ok((chunk, 2, 1)));
+    assert_eq!(client.end(inode, chunk, 20), Status::OK);
+    let has = [protocol::mfs::ChunkVersion { chunk, version: 1 }];
+    let _two = Chunkserver::register(&master.addresses[1], 2, away, &has);
+    let mut other = master.client();
+    wait_until("its return", || other.ask(StatFs, |it| it.total).expect("it is known") >= 2 << 40);
+    assert_eq!(read(&mut client), Ok((chunk, 2, 1)));
+    // The next write needs no other version.
+    client.send(WRITE);
+    assert_eq!(client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1, Ok((chunk, 2, 1)));
+}
+
+#[test]
 fn chunks_of_files_that_are_removed_or_cut_are_deleted() {
     let master = Running::start("cl-delete", "127.0.0.1", 0, &["--goal=1"]);
     let mut server = chunkserver(&master, 1);
@@ -354,6 +391,42 @@ fn chunks_of_files_that_are_removed_or_cut_are_deleted() {
     let close = CloseSession { session: client.opened.session, meta_id: None };
     register(&mut client.peer, &ClientRegister::Close(close));
     expect_delete(chunks[0]);
+}
+
+#[test]
+fn a_chunk_that_is_deleted_while_its_chunkserver_is_away_is_deleted_when_that_comes_back() {
+    let mut master = Running::start("cl-stray", "127.0.0.1", 0, &["--goal=1"]);
+    let mut server = chunkserver(&master, 1);
+    let mut client = master.client();
+    let inode = client.create("file");
+    client.send(WRITE);
+    let chunk = server.creates();
+    server.answer(chunk, Status::OK);
+    client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1.expect("it is made");
+    assert_eq!(client.end(inode, chunk, 10), Status::OK);
+    let csid = server.csid;
+    drop(server);
+    client.unlink("file");
+    let close = CloseSession { session: client.opened.session, meta_id: None };
+    register(&mut client.peer, &ClientRegister::Close(close));
+    let log = master.folder.path().join("data/changelog.0.mfs");
+    let is_deleted = || {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.contains(&format!("CHUNKVERSION({},0)", chunk.0))
+    };
+    wait_until("the end of the chunk", is_deleted);
+    // The number is not given to another chunk, also after a restart.
+    master.stop();
+    master.run();
+    let has = [protocol::mfs::ChunkVersion { chunk, version: 1 }];
+    let mut server = Chunkserver::register(&master.addresses[1], 1, csid, &has);
+    let body = server.peer.expect(Kind::DELETE);
+    assert_eq!(Delete::parse(&body).expect("it is an order").chunk, chunk);
+    server.peer.send(&DeleteAnswer { chunk, status: Status::OK });
+    let mut client = master.client();
+    let inode = client.create("other");
+    client.send(WriteChunk { inode, ..WRITE });
+    assert!(server.creates().0 > chunk.0);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::wire::Peer;
 /// A chunkserver that a test plays, with a data port that nothing serves.
 pub(super) struct Chunkserver {
     pub(super) peer: Peer,
-    csid: u16,
+    pub(super) csid: u16,
 }
 
 impl Chunkserver {

@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use protocol::mfs::{ChunkId, ChunkVersion};
+use protocol::mfs::{ChunkId, ChunkVersion, Delete};
 use slab::Slab;
 
 use super::operations::Operation;
 use super::{Located, Place};
 use crate::mfs::master::app::Master;
-use crate::mfs::master::chunkservers::Chunkservers;
+use crate::mfs::master::chunkservers::{Chunkservers, Order, State};
 
 /// How many operations wait for one chunk at most.
 const WAITING_MAX: usize = 100;
@@ -18,6 +18,8 @@ const WAITING_MAX: usize = 100;
 const FIGURES_AGE_MAX: Duration = Duration::from_secs(1);
 /// The number of chunks from which on a table is large.
 const LARGE: usize = 10_000;
+/// How many copies of deleted chunks wait until they are deleted.
+const STRAYS_MAX: usize = 100_000;
 /// How many copies the figures tell apart. More count as so many.
 pub(in crate::mfs::master) const COPIES_MAX: usize = 10;
 
@@ -52,10 +54,23 @@ pub(in crate::mfs::master) struct Chunks {
     table: HashMap<ChunkId, Chunk>,
     /// The highest number that a chunk has had.
     last: u64,
+    /// The highest number that this file system has given a chunk. An unknown chunk with such a number was
+    /// deleted while its chunkserver was away.
+    given: u64,
+    /// Copies of such chunks, which are to be deleted.
+    strays: Vec<Stray>,
     /// The chunks that an operation is about, with those that wait for them.
     busy: HashMap<ChunkId, VecDeque<Waiting>>,
     pub(super) operations: Slab<Operation>,
     figures: Option<(Instant, Figures)>,
+}
+
+/// A copy of a chunk that was deleted.
+#[derive(Clone, Copy, Debug)]
+struct Stray {
+    chunk: ChunkId,
+    version: u32,
+    holder: Holder,
 }
 
 /// How many chunks have how many copies.
@@ -84,6 +99,7 @@ impl Chunks {
     /// Returns the number of a new chunk.
     pub(super) fn next(&mut self) -> ChunkId {
         self.last += 1;
+        self.given = self.last;
         ChunkId(self.last)
     }
 
@@ -96,6 +112,7 @@ impl Chunks {
     /// Adds a chunk that was made before the start, or gives it another version. Version 0 is that of
     /// one that was deleted. Its chunkservers tell where it is.
     pub(in crate::mfs::master) fn restore(&mut self, chunk: ChunkId, version: u32) {
+        self.given = self.given.max(chunk.0);
         match version {
             0 => {
                 self.table.remove(&chunk);
@@ -105,9 +122,23 @@ impl Chunks {
         }
     }
 
-    /// Returns all chunks with their versions.
+    /// Returns all chunks with their versions. The first one has version 0 and the highest number that a
+    /// chunk has had: no other one may get it, though that chunk may be deleted.
     pub(in crate::mfs::master) fn iter(&self) -> impl Iterator<Item = ChunkVersion> {
-        self.table.iter().map(|(chunk, it)| ChunkVersion { chunk: *chunk, version: it.version })
+        let highest = ChunkVersion { chunk: ChunkId(self.last), version: 0 };
+        let version_of =
+            |(chunk, it): (&ChunkId, &Chunk)| ChunkVersion { chunk: *chunk, version: it.version };
+        std::iter::once(highest).chain(self.table.iter().map(version_of))
+    }
+
+    /// Notes that a chunkserver has an unknown chunk. Returns false unless the chunk was deleted before.
+    fn is_stray(&mut self, chunk: ChunkId, version: u32, holder: Holder) -> bool {
+        let is_one = chunk.0 <= self.given && !self.busy.contains_key(&chunk);
+        // The next registration tells of those that are too many.
+        if is_one && self.strays.len() < STRAYS_MAX {
+            self.strays.push(Stray { chunk, version, holder });
+        }
+        is_one
     }
 
     pub(super) fn remove(&mut self, chunk: ChunkId) {
@@ -218,6 +249,22 @@ impl Master {
         self.chunks.lacks_copies(chunk, &self.chunkservers)
     }
 
+    /// Deletes copies of chunks that were deleted while their chunkservers were away.
+    pub(in crate::mfs::master) fn delete_strays(&mut self) {
+        for stray in std::mem::take(&mut self.chunks.strays) {
+            let Stray { chunk, version, holder } = stray;
+            match self.chunkservers.of_epoch(holder.csid, holder.epoch).map(|it| it.state) {
+                Some(State::Registered) => {
+                    let order = Order::Delete(Delete { chunk, version });
+                    self.order(holder.csid, order, |_, _| {});
+                }
+                // It tells the rest of its chunks first.
+                Some(State::Registering) => self.chunks.strays.push(stray),
+                _ => {}
+            }
+        }
+    }
+
     /// Returns a place for each copy.
     pub(super) fn located(&self, chunk: ChunkId, version: u32, copies: &[Holder]) -> Located {
         let place = |copy: &Holder| {
@@ -232,7 +279,7 @@ impl Master {
 
     /// Notes that a chunkserver has a chunk.
     ///
-    /// A chunk that is not known is taken as it is. One without a usable copy takes a later version: it
+    /// A chunk that is not known is taken as it is, unless it was deleted. One without a usable copy takes a later version: it
     /// is that of an operation whose result was lost. Other copies are stale, and are not used.
     pub(in crate::mfs::master) fn chunk_is_at(&mut self, it: ChunkVersion, csid: u16, epoch: u32) {
         let ChunkVersion { chunk, version } = it;
@@ -241,6 +288,7 @@ impl Master {
         match self.chunks.version(chunk) {
             Some(known) if known == version => self.chunks.found(chunk, version, copy),
             Some(known) if version < known || !copies.is_empty() => {}
+            None if self.chunks.is_stray(chunk, version, copy) => {}
             _ => self.chunks.set(chunk, version, vec![copy]),
         }
     }

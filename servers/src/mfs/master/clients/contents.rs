@@ -29,7 +29,7 @@ const APPENDS: u8 = 8;
 /// The form of the answers about chunks.
 const FORM: u8 = 2;
 
-/// Who is answered, and to which request.
+/// Which request of which client is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) connection: ConnectionId,
@@ -136,7 +136,7 @@ impl Master {
         self.answer(asked, packet);
     }
 
-    /// Lets a request wait for a chunk that is locked.
+    /// Adds a request to those that wait for a locked chunk.
     fn wait(&mut self, place: Place, waiting: Waiting) {
         if let Some(waiting) = self.clients.locks.wait(place, waiting) {
             self.refuse(&waiting, Status::EAGAIN);

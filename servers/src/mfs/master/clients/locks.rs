@@ -9,7 +9,7 @@ pub(super) const LOCK_TIME: Duration = Duration::from_secs(120);
 /// A chunk of a file, which may be a hole still: the inode, and the index in it.
 pub(super) type Place = (u32, u32);
 
-/// Who has locked a chunk.
+/// A chunk that a session has locked.
 #[derive(Debug)]
 struct Lock<W> {
     session: u32,

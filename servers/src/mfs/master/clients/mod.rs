@@ -93,7 +93,7 @@ impl Master {
         }
     }
 
-    /// Tells the changes of the tree to metaloggers, and has free chunks deleted.
+    /// Tells the changes of the tree to metaloggers, and notes which chunks are free.
     pub(super) fn publish(&mut self) {
         let lines = self.tree.take_lines();
         if !lines.is_empty() {
@@ -105,7 +105,8 @@ impl Master {
         }
     }
 
-    /// Has some of the free chunks deleted. Copies of chunkservers that are not connected stay there.
+    /// Deletes some of the free chunks. Copies of chunkservers that are not connected are deleted when those
+    /// come back.
     fn delete_freed(&mut self) {
         let count = self.clients.freed.len().min(DELETED_AT_ONCE);
         let some: Vec<ChunkId> = self.clients.freed.drain(..count).collect();
@@ -125,6 +126,7 @@ impl Master {
             self.give_up(place, session);
         }
         self.delete_freed();
+        self.delete_strays();
         self.publish();
     }
 

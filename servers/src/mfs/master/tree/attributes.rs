@@ -18,7 +18,7 @@ mod set {
     pub(super) const ATIME_NOW: u8 = 0x80;
     /// What only the owner may set.
     pub(super) const OF_OWNER: u8 = WINDOWS | MODE | UID | GID | MTIME | ATIME;
-    /// What the owner may set, and whoever may write.
+    /// What the owner may set, and all users that may write.
     pub(super) const OF_WRITER: u8 = MTIME_NOW | ATIME_NOW;
 }
 

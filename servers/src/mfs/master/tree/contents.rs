@@ -120,7 +120,7 @@ impl Tree {
         Ok(length)
     }
 
-    /// Checks whether a user may truncate a file. Who has it open has shown that before.
+    /// Checks whether a user may truncate a file. One that has it open was checked before.
     ///
     /// Returns the length of the file, and the chunk that has to be cut first, if there is one.
     ///
