@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use protocol::mfs::{Changes, Message, MetaloggerRegister, Version};
 use reactor::raise_descriptor_limit;
 use testkit::{PATIENCE, has_peer, in_namespace, process, tell};
 
-use super::Embedded;
+use super::{Embedded, listening_on};
 use crate::peers::{HOST, NETWORK, RealMetalogger, ask};
 
 /// How many subscribers the crowd has, and how many changes each gets.
@@ -98,33 +100,50 @@ fn a_thousand_metaloggers_get_all_changes_of_one_encoding() {
 #[test]
 fn one_that_never_reads_is_dropped_and_holds_no_memory() {
     const SIZE: usize = 50_000;
-    const COUNT: usize = 1200;
+    const COUNT: usize = 600;
+    let test = "master::metaloggers::one_that_never_reads_is_dropped_and_holds_no_memory";
+    // The memory is that of the process, in which other tests run otherwise.
+    if !in_namespace(test, NETWORK) {
+        return;
+    }
     let arguments = ["--queue-max", "1048576", "--kept-max", "2097152"];
     let mut master = Embedded::start("ml-mute", "127.0.0.1", &arguments);
     let [address, ..] = master.addresses();
     let mute = subscribe(&address, None);
     let mut reading = subscribe(&address, None);
     master.turn_until("the registrations", |master| master.metaloggers().0 == 2);
-    let reader = thread::spawn(move || {
-        let (mut got, mut part) = (0, vec![0; 1 << 20]);
-        while got < SIZE * COUNT {
-            got += reading.read(&mut part).expect("it stays");
-        }
-        reading
-    });
+    let got = Arc::new(AtomicUsize::new(0));
+    let reader = {
+        let got = Arc::clone(&got);
+        thread::spawn(move || {
+            let mut part = vec![0; 1 << 20];
+            while got.load(Ordering::Relaxed) < SIZE * COUNT {
+                let size = reading.read(&mut part).expect("it stays");
+                assert!(size > 0, "it is not dropped");
+                got.fetch_add(size, Ordering::Relaxed);
+            }
+            reading
+        })
+    };
     let before = process::memory_bytes(std::process::id()).expect("it runs");
     let mut most = 0;
     for number in 0..COUNT {
         let name = ".".repeat(SIZE);
         master.with(|master| master.change(format!("CREATE(1,{name},{number}):9")));
-        master.turn_until("the disk", |master| master.unwritten() < 1 << 20);
-        most = most.max(process::memory_bytes(std::process::id()).expect("it runs"));
+        // One that reads keeps up, however busy the machine is.
+        master.turn_until("the disk and the reader", |master| {
+            let read = got.load(Ordering::Relaxed);
+            reader.is_finished() || master.unwritten() < SIZE && read >= number * SIZE
+        });
+        if number % 20 == 0 {
+            most = most.max(process::memory_bytes(std::process::id()).expect("it runs"));
+        }
     }
     master.turn_until("the end of the one", |master| master.metaloggers() == (1, 1));
     master.turn_until("the end of the reader", |_| reader.is_finished());
-    // 60 MB were made. 2 MiB of them are kept, and 1 MiB waits at most.
+    // 30 MB were made. 2 MiB of them are kept, and 1 MiB waits at most.
     let grown = most.saturating_sub(before);
-    assert!(grown < 30_000_000, "the memory has grown by {grown} bytes");
+    assert!(grown < 20_000_000, "the memory has grown by {grown} bytes");
     drop((reader.join().expect("it reads everything"), mute));
 }
 
@@ -170,11 +189,8 @@ fn real_metaloggers_keep_what_was_made_across_a_restart() {
 
     // They come back with what they know, and the changes of meanwhile follow.
     let folder = master.stop();
-    let ports = [port, chunkservers, clients].map(|port| format!("{HOST}:{port}"));
-    let listen = ["--listen-metaloggers", "--listen-chunkservers", "--listen-clients"];
-    let arguments: Vec<&str> =
-        listen.into_iter().zip(&ports).flat_map(|(name, port)| [name, port.as_str()]).collect();
-    let mut master = Embedded::start_in(folder, &arguments);
+    let addresses = [port, chunkservers, clients].map(|port| format!("{HOST}:{port}"));
+    let mut master = Embedded::start_in(folder, &listening_on(&addresses));
     master.make_changes(100);
     master.turn_until("the registrations", |master| master.metaloggers().0 == 3);
     master.make_changes(100);

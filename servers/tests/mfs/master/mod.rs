@@ -4,6 +4,7 @@ mod chunkservers;
 mod clients;
 mod metaloggers;
 mod mount;
+mod restart;
 mod running;
 mod scripted;
 
@@ -19,13 +20,22 @@ struct Embedded {
     folder: Folder,
 }
 
+/// Returns the arguments to listen on these addresses: for metaloggers, chunkservers and clients.
+fn listening_on(addresses: &[String; 3]) -> Vec<&str> {
+    let names = ["--listen-metaloggers", "--listen-chunkservers", "--listen-clients"];
+    names.into_iter().zip(addresses).flat_map(|(name, it)| [name, it.as_str()]).collect()
+}
+
+/// Returns any ports of a host.
+fn any_of(host: &str) -> [String; 3] {
+    [0; 3].map(|port| format!("{host}:{port}"))
+}
+
 impl Embedded {
     /// Starts a master with a new folder. Its ports are of `host`.
     fn start(name: &str, host: &str, arguments: &[&str]) -> Self {
-        let any = format!("{host}:0");
-        let ports =
-            ["--listen-metaloggers", &any, "--listen-chunkservers", &any, "--listen-clients", &any];
-        Self::start_in(Folder::new(name), &[&ports, arguments].concat())
+        let any = any_of(host);
+        Self::start_in(Folder::new(name), &[&listening_on(&any), arguments].concat())
     }
 
     fn start_in(folder: Folder, arguments: &[&str]) -> Self {
@@ -70,7 +80,8 @@ impl Embedded {
         let until = Instant::now() + PATIENCE;
         while !self.with(&mut done) {
             assert!(Instant::now() < until, "{what} did not happen");
-            self.reactor.run_for(Duration::from_millis(10)).expect("the loop turns");
+            let wait = Some(Duration::from_millis(10));
+            self.reactor.run_once(wait).expect("the loop turns");
         }
     }
 }

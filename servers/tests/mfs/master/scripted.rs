@@ -15,10 +15,12 @@ use protocol::mfs::{
     Endpoint, GetInfo, Info, Ip, Kind, List, MasterAck, Message, MetaloggerRegister, Nop,
     SetVersion, SetVersionAnswer, Space, Status, Version, append_all,
 };
+use reactor::BackendKind;
 use servers::mfs::master::{Master, Outcome};
 use testkit::process;
 
 use super::Embedded;
+use super::running::Running;
 use crate::wire::Peer;
 
 /// A chunkserver that a test plays, with a data port that nothing serves.
@@ -94,7 +96,13 @@ fn register(master: &mut Embedded, last: u8, csid: u16, chunks: &[ChunkVersion])
 
 #[test]
 fn answers_in_any_order_and_late_ones_reach_what_has_asked() {
-    let (mut master, _) = start("cs-order", &["--under-way-max", "8"]);
+    for backend in BackendKind::available() {
+        answers_reach_what_has_asked(backend.name());
+    }
+}
+
+fn answers_reach_what_has_asked(backend: &str) {
+    let (mut master, _) = start("cs-order", &["--under-way-max", "8", "--backend", backend]);
     let mut server = register(&mut master, 1, 0, &[]);
     assert_eq!(server.csid, 1);
     let heard = create(&mut master, 20);
@@ -162,6 +170,42 @@ fn what_never_answers_is_given_up() {
     assert_eq!(heard.borrow()[0], Err(Status::DISCONNECTED));
     let script = thread::spawn(move || while server.peer.next().is_some() {});
     play(&mut master, script);
+}
+
+#[test]
+fn a_silent_chunkserver_is_given_up_and_not_for_a_delay_of_our_own() {
+    let (mut master, _) = start("cs-silent", &[]);
+    let mut server = register(&mut master, 1, 0, &[]);
+    // It asked for a minute. The loop stands still for longer than the other one bears.
+    let [_, address, _] = master.addresses();
+    let script = thread::spawn(move || {
+        let place = Endpoint { ip: Ip(0x0a00_0002), port: 9422 };
+        let about = ChunkserverAbout {
+            version: Version::OURS,
+            place,
+            timeout: 1,
+            csid: 0,
+            space: Space::default(),
+        };
+        let mut peer = Peer::connect(&address);
+        peer.send(&ChunkserverRegister::Begin(ChunkserverBegin { proof: None, about }));
+        peer.expect(Kind::MASTER_ACK);
+        peer.send(&ChunkserverRegister::Done);
+        peer
+    });
+    let mut quick = play(&mut master, script);
+    master.turn_until("the registration", |master| master.chunkservers().len() == 2);
+    quick.send(&Nop::default());
+    thread::sleep(Duration::from_secs(3));
+    quick.send(&Nop::default());
+    master.turn_until("a turn", |_| true);
+    master.turn_until("a turn", |_| true);
+    assert_eq!(master.with(|master| master.chunkservers().len()), 2);
+    // It is told something before it is given up.
+    let script = thread::spawn(move || quick.next_of_any());
+    assert_eq!(play(&mut master, script), Some((Kind::NOP, Vec::new())));
+    master.turn_until("its end", |master| master.chunkservers() == [1]);
+    server.peer.send(&Nop::default());
 }
 
 #[test]
@@ -315,34 +359,32 @@ fn what_is_no_packet_ends_the_connection_on_every_port() {
 #[test]
 fn signs_of_life_without_end_and_questions_without_reading_cost_little() {
     const FLOOD: usize = 32 << 20;
-    let mut master = Embedded::start("flood", "127.0.0.1", &[]);
-    let [metaloggers, chunkservers, clients] = master.addresses();
-    let before = process::memory_bytes(std::process::id()).expect("it runs");
-    let script = thread::spawn(move || {
-        let nops = Nop::default().packet().repeat(1 << 13);
-        for address in [&metaloggers, &chunkservers] {
-            let mut stream = TcpStream::connect(address).expect("the master listens");
-            for _ in 0..FLOOD / nops.len() {
-                stream.write_all(&nops).expect("it reads");
-            }
+    let mut master = Running::start("flood", "127.0.0.1", 0, &[]);
+    let [metaloggers, chunkservers, clients] = master.addresses.clone();
+    let before = process::memory_bytes(master.pid()).expect("it runs");
+    let nops = Nop::default().packet().repeat(1 << 13);
+    for address in [&metaloggers, &chunkservers] {
+        let mut stream = TcpStream::connect(address).expect("the master listens");
+        for _ in 0..FLOOD / 8 / nops.len() {
+            stream.write_all(&nops).expect("it reads");
         }
-        // It asks, and never reads the answers: the master stops reading.
-        let mut stream = TcpStream::connect(&clients).expect("the master listens");
-        stream.set_write_timeout(Some(Duration::from_secs(2))).expect("it is positive");
-        let questions = GetInfo.packet().repeat(1 << 13);
-        let mut written = 0;
-        while written < FLOOD && stream.write_all(&questions).is_ok() {
-            written += questions.len();
-        }
-        assert!(written < FLOOD, "everything was read");
-        // Others are answered meanwhile.
-        let mut other = Peer::connect(&clients);
-        other.send(&GetInfo);
-        Info::parse(&other.expect(Kind::INFO)).expect("it is the answer");
-        let _ = stream.shutdown(Shutdown::Both);
-    });
-    play(&mut master, script);
-    let after = process::memory_bytes(std::process::id()).expect("it runs");
+    }
+    // It asks, and never reads the answers: the master stops reading.
+    let mut stream = TcpStream::connect(&clients).expect("the master listens");
+    stream.set_write_timeout(Some(Duration::from_secs(2))).expect("it is positive");
+    let questions = GetInfo.packet().repeat(1 << 13);
+    let mut written = 0;
+    while written < FLOOD && stream.write_all(&questions).is_ok() {
+        written += questions.len();
+    }
+    assert!(written < FLOOD, "everything was read");
+    // Others are answered meanwhile.
+    let mut other = Peer::connect(&clients);
+    other.send(&GetInfo);
+    Info::parse(&other.expect(Kind::INFO)).expect("it is the answer");
+    let _ = stream.shutdown(Shutdown::Both);
+    let after = process::memory_bytes(master.pid()).expect("it runs");
     let grown = after.saturating_sub(before);
     assert!(grown < 16 << 20, "the memory has grown by {grown} bytes");
+    master.stop();
 }

@@ -150,7 +150,7 @@ impl ChunkserverSession {
         reply.codec().set_size_max(limit::FROM_CHUNKSERVER);
         MasterAck::Accepted(Accepted {
             version: Version::OURS,
-            timeout: u16::try_from(timeout.as_secs()).unwrap_or(TIMEOUT_MAX),
+            timeout: u16::try_from(timeout.as_secs()).unwrap_or(TIMEOUT_MAX).max(1),
             csid: me.csid,
             meta_id: context.app.meta_id,
         })

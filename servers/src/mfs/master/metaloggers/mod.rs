@@ -38,6 +38,8 @@ impl Metaloggers {
 
     fn add(&mut self, connection: ConnectionId, version: Version, ip: Ip) {
         self.registered.insert(connection, Metalogger { version, ip });
+        // The others may be awake for a change before it came. The next one has to wake it.
+        self.is_told = false;
     }
 
     fn remove(&mut self, connection: ConnectionId) {
