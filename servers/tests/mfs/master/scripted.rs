@@ -351,6 +351,13 @@ fn what_is_no_packet_ends_the_connection_on_every_port() {
             mute.set_read_timeout(Some(testkit::PATIENCE)).expect("it is positive");
             mute.read_to_end(&mut Vec::new()).expect("it ends in order");
         }
+        // So is one that gives signs of life, and does not register.
+        for address in &addresses[..2] {
+            let mut idle = TcpStream::connect(address).expect("the master listens");
+            while idle.write_all(&Nop::default().packet()).is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
     });
     play(&mut master, script);
     assert!(master.with(|master| master.refused()) >= 18);
@@ -363,8 +370,10 @@ fn signs_of_life_without_end_and_questions_without_reading_cost_little() {
     let [metaloggers, chunkservers, clients] = master.addresses.clone();
     let before = process::memory_bytes(master.pid()).expect("it runs");
     let nops = Nop::default().packet().repeat(1 << 13);
-    for address in [&metaloggers, &chunkservers] {
-        let mut stream = TcpStream::connect(address).expect("the master listens");
+    let mut subscriber = Peer::connect(&metaloggers);
+    subscriber.send(&MetaloggerRegister { version: Version::OURS, timeout: 600, first: None });
+    let server = Chunkserver::register(&chunkservers, 1, 0, &[]);
+    for Peer(mut stream) in [subscriber, server.peer] {
         for _ in 0..FLOOD / 8 / nops.len() {
             stream.write_all(&nops).expect("it reads");
         }

@@ -269,8 +269,11 @@ impl Service<Packet, Master> for ChunkserverSession {
     ) -> Flow {
         let (kind, body) = (Kind(packet.kind), &*packet.body);
         self.peer.log(kind, body);
-        self.pulse.heard();
         let handled = self.handle(kind, body, reply, context);
+        // Signs of life do not keep a connection that does not register.
+        if self.registered.is_some() {
+            self.pulse.heard();
+        }
         self.conclude(handled, reply, context)
     }
 
