@@ -173,12 +173,26 @@ impl Master {
         &self.addresses
     }
 
-    /// Makes a change, which is told to all metaloggers: `what` is `NAME(ARGUMENTS):RESULT`. Returns its
-    /// version. The version is the number of changes that were made.
-    pub fn change(&mut self, what: impl fmt::Display) -> u64 {
-        self.log_change(&changes::line(&what));
+    /// Makes a change of the tree, which is told to all metaloggers: `what` is `NAME(ARGUMENTS):RESULT`, as
+    /// in the log, and names are [`Escaped`](super::Escaped). Returns its version, which is the number of
+    /// changes that were made.
+    ///
+    /// Clients cannot do all of this: nothing is checked but that the change fits the tree.
+    ///
+    /// # Errors
+    /// When it is no change, or does not fit the tree, which is unchanged then.
+    pub fn change(&mut self, what: impl fmt::Display) -> io::Result<u64> {
+        let text = changes::line(&what);
+        self.tree.replay(&text).map_err(invalid)?;
+        self.publish();
+        self.tell_change(&text);
+        Ok(self.version())
+    }
+
+    /// Logs a change that was made, and tells it.
+    pub(super) fn tell_change(&mut self, text: &[u8]) {
+        self.log_change(text);
         self.wakes.extend(self.metaloggers.tell());
-        self.version()
     }
 
     /// Logs changes that were made.

@@ -181,12 +181,18 @@ pub(super) fn line(what: &dyn fmt::Display) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A name in a change: bytes that would end the line, a field or an escape are `%XX`.
+/// Returns whether a byte of a name stands for itself in a change.
+pub(super) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'%' | b',' | b'(' | b')')
+}
+
+/// A name in a change: bytes that could end the line, a field or an escape, and those that cannot be
+/// seen, are `%XX`.
 ///
 /// ```
 /// use servers::mfs::master::Escaped;
 ///
-/// assert_eq!(Escaped(b"50% (new)").to_string(), "50%25 %28new%29");
+/// assert_eq!(Escaped(b"50% (new)").to_string(), "50%25%20%28new%29");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
@@ -195,8 +201,8 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0 {
             match byte {
-                b'%' | b',' | b'(' | b')' | 0..=31 | 127.. => write!(f, "%{byte:02X}")?,
-                _ => f.write_char(char::from(*byte))?,
+                byte if is_plain(*byte) => f.write_char(char::from(*byte))?,
+                byte => write!(f, "%{byte:02X}")?,
             }
         }
         Ok(())
@@ -263,6 +269,6 @@ mod tests {
 
     #[test]
     fn a_name_cannot_end_its_line() {
-        assert_eq!(Escaped(b"a b\n\0,(%)\xff").to_string(), "a b%0A%00%2C%28%25%29%FF");
+        assert_eq!(Escaped(b"a b\n\0,(%)\xff").to_string(), "a%20b%0A%00%2C%28%25%29%FF");
     }
 }

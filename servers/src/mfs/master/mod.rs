@@ -16,8 +16,8 @@
 //! A session calls the functions of [`Master`], and ends each call with `Master::settle`. That wakes the
 //! sessions that have something to do now.
 //!
-//! - **A change is made** with [`Master::change`], which takes `NAME(ARGUMENTS):RESULT`, adds the time, and
-//!   tells all metaloggers. Names of files are escaped ([`Escaped`]).
+//! - **The tree is changed** by its own functions (`tree`). Its changes are logged, and told to metaloggers, by
+//!   `Master::settle`. Programs that embed a master use [`Master::change`].
 //! - **A chunk is created, changed or deleted** with [`Master::create`], [`Master::truncate`] (which gives it
 //!   the next version), [`Master::raise_version`], [`Master::duplicate`], [`Master::duplicate_truncated`],
 //!   [`Master::replicate`] and [`Master::delete`]. Each takes a closure, and returns at once. The closure is
@@ -42,7 +42,8 @@
 //! let any = "127.0.0.1:0";
 //! let ports = ["--listen-metaloggers", any, "--listen-chunkservers", any, "--listen-clients", any];
 //! let mut reactor = master::prepare(&[&["--dir", folder], &ports[..]].concat())?;
-//! assert_eq!(reactor.app.change("CREATE(1,name,1,420,0,0,0,0):2"), 1);
+//! assert_eq!(reactor.app.change("CREATE(1,name,1,420,0,0,0,0):2")?, 1);
+//! assert!(reactor.app.change("CREATE(1,name,1,420,0,0,0,0):3").is_err(), "the name is taken");
 //! master::Master::flush(&mut reactor.cx());
 //! reactor.app.finish()?;
 //! # std::fs::remove_dir_all(folder)?;

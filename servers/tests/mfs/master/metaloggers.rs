@@ -59,7 +59,7 @@ impl Embedded {
 
     fn make_changes(&mut self, count: usize) {
         for number in 0..count {
-            self.with(|master| master.change(format!("CREATE(1,file-{number},1,420,0,0,0,0):9")));
+            self.create_file();
             if number % 100 == 0 {
                 self.turn_until("a turn", |_| true);
             }
@@ -128,8 +128,9 @@ fn one_that_never_reads_is_dropped_and_holds_no_memory() {
     let before = process::memory_bytes(std::process::id()).expect("it runs");
     let mut most = 0;
     for number in 0..COUNT {
-        let name = ".".repeat(SIZE);
-        master.with(|master| master.change(format!("CREATE(1,{name},{number}):9")));
+        let value = ".".repeat(SIZE);
+        let change = format!("SETXATTR(1,user.large,{value},0)");
+        master.with(|master| master.change(change)).expect("the root is there");
         // One that reads keeps up, however busy the machine is.
         master.turn_until("the disk and the reader", |master| {
             let read = got.load(Ordering::Relaxed);

@@ -74,6 +74,16 @@ impl Embedded {
         result
     }
 
+    /// Makes a change: another file.
+    fn create_file(&mut self) {
+        self.with(|master| {
+            // The root has the inode 1, and is there before the first change.
+            let inode = master.version() + 2;
+            master.change(format!("CREATE(1,file-{inode},1,420,0,0,0,0):{inode}"))
+        })
+        .expect("the inode and the name are free");
+    }
+
     /// Turns the loop until `done` returns true.
     #[track_caller]
     fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Master) -> bool) {

@@ -1,24 +1,24 @@
 //! What a master knows after a restart, and after it was killed.
 
-use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::rc::Rc;
+use std::thread;
 
-use protocol::mfs::ChunkId;
 use servers::mfs::master;
 use testkit::Folder;
 
 use super::running::Running;
+use super::scripted::{create, play, register};
 use super::{Embedded, any_of, listening_on};
 
 #[test]
 fn a_master_that_was_killed_goes_on_after_its_last_line() {
     let mut first = Embedded::start("master-killed", "127.0.0.1", &[]);
-    for number in 1..=100 {
-        first.with(|master| master.change(format!("CREATE(1,file,1,420,0,0,0,0):{number}")));
-    }
-    first.with(|master| master.change("CHUNKVERSION(17,3)"));
+    (0..100).for_each(|_| first.create_file());
+    let server = register(&mut first, 1, 0, &[]);
+    let heard = create(&mut first, 1);
+    let chunk = play(&mut first, thread::spawn(move || server.creates_one()));
+    first.turn_until("the chunk", |_| !heard.borrow().is_empty());
     first.turn_until("the disk", |master| master.unwritten() == 0);
     let log = first.folder.path().join("changelog.0.mfs");
     first.turn_until("the log", |_| {
@@ -32,21 +32,22 @@ fn a_master_that_was_killed_goes_on_after_its_last_line() {
 
     let mut second = Embedded::start_in(folder, &listening_on(&any_of("127.0.0.1")));
     assert_eq!(second.with(|master| master.version()), 101);
-    let located = second.with(|master| master.locate(ChunkId(17)));
-    assert_eq!(located.map(|it| (it.version, it.places.len())), Some((3, 0)));
-    assert_eq!(second.with(|master| master.change("UNLOCK(17)")), 102);
+    let located = second.with(|master| master.locate(chunk));
+    assert_eq!(located.map(|it| (it.version, it.places.len())), Some((1, 0)));
+    second.create_file();
     second.with(|master| master.rotate());
-    second.with(|master| master.change("UNLOCK(17)"));
+    second.create_file();
     let folder = second.stop();
 
     let mut third = Embedded::start_in(folder, &listening_on(&any_of("127.0.0.1")));
     assert_eq!(third.with(|master| master.version()), 103);
-    assert!(third.with(|master| master.locate(ChunkId(17))).is_some());
-    // A new chunk gets another number, though there is no chunkserver.
-    let heard = Rc::new(RefCell::new(None));
-    let hears = Rc::clone(&heard);
-    third.with(|master| master.create(move |outcome, _| *hears.borrow_mut() = Some(outcome)));
-    assert!(heard.borrow().as_ref().is_some_and(Result::is_err));
+    assert!(third.with(|master| master.locate(chunk)).is_some());
+    // A new chunk gets another number.
+    let server = register(&mut third, 1, 0, &[]);
+    let heard = create(&mut third, 1);
+    let other = play(&mut third, thread::spawn(move || server.creates_one()));
+    assert!(other > chunk, "{other} after {chunk}");
+    third.turn_until("the chunk", |_| !heard.borrow().is_empty());
 }
 
 #[test]
@@ -71,7 +72,12 @@ fn a_folder_that_is_used_missing_or_damaged_is_refused() {
     let mut whole = prepare(&path).expect("it is new");
     whole.app.finish().expect("there is space");
     drop(whole);
-    for (lines, wanted) in [("5: 1|A()\n", "change 5 after 0"), ("1: 1|A()\n?\n", "line 2")] {
+    let create = "1: 1|CREATE(1,name,1,420,0,0,0,0):2\n";
+    for (lines, wanted) in [
+        ("5: 1|A()\n".to_owned(), "change 5 after 0"),
+        ("1: 1|A()\n".to_owned(), "change 1: it needs a line that can be read"),
+        (format!("{create}?\n"), "line 2"),
+    ] {
         fs::write(&log, lines).expect("there is space");
         assert!(error(&path).contains(wanted), "{}", error(&path));
     }

@@ -54,6 +54,16 @@ impl Chunkserver {
         Create::parse(&body).expect("it is an order").chunk
     }
 
+    /// Creates one chunk, and ends.
+    pub(super) fn creates_one(mut self) -> ChunkId {
+        let chunk = self.creates();
+        self.answer(chunk, Status::OK);
+        // The connection may have ended.
+        let _ = self.peer.0.shutdown(Shutdown::Write);
+        while self.peer.next().is_some() {}
+        chunk
+    }
+
     pub(super) fn answer(&mut self, chunk: ChunkId, status: Status) {
         self.peer.send(&CreateAnswer { chunk, status });
     }
@@ -61,13 +71,13 @@ impl Chunkserver {
 
 /// Turns the loop while a script runs. Returns what it does.
 #[track_caller]
-fn play<T>(master: &mut Embedded, script: JoinHandle<T>) -> T {
+pub(super) fn play<T>(master: &mut Embedded, script: JoinHandle<T>) -> T {
     master.turn_until("the end of the script", |_| script.is_finished());
     script.join().expect("it goes well")
 }
 
 /// Creates so many chunks, and returns where what comes of them is put.
-fn create(master: &mut Embedded, count: usize) -> Rc<RefCell<Vec<Outcome>>> {
+pub(super) fn create(master: &mut Embedded, count: usize) -> Rc<RefCell<Vec<Outcome>>> {
     let heard = Rc::<RefCell<Vec<Outcome>>>::default();
     master.with(|master| {
         for _ in 0..count {
@@ -85,7 +95,12 @@ fn start(name: &str, arguments: &[&str]) -> (Embedded, String) {
 }
 
 /// Registers a chunkserver, while the loop turns.
-fn register(master: &mut Embedded, last: u8, csid: u16, chunks: &[ChunkVersion]) -> Chunkserver {
+pub(super) fn register(
+    master: &mut Embedded,
+    last: u8,
+    csid: u16,
+    chunks: &[ChunkVersion],
+) -> Chunkserver {
     let ([_, address, _], chunks) = (master.addresses(), chunks.to_vec());
     let count = master.with(|master| master.chunkservers().len());
     let script = thread::spawn(move || Chunkserver::register(&address, last, csid, &chunks));

@@ -66,7 +66,7 @@ impl Master {
     pub fn delete(&mut self, chunk: ChunkId, done: impl FnOnce(Outcome, &mut Self) + 'static) {
         self.when_free(chunk, Box::new(done), move |master, version, copies, done| {
             master.chunks.remove(chunk);
-            master.change(super::change(chunk, 0));
+            master.tell_change(&super::change(chunk, 0));
             let order = move |_: &Holder| Order::Delete(Delete { chunk, version });
             master.operate(chunk, version, &copies, order, move |master, finished| {
                 let Finished { copies, failure, .. } = finished;
@@ -265,7 +265,7 @@ impl Master {
         }
         let located = self.located(chunk, version, &copies);
         self.chunks.set(chunk, version, copies);
-        self.change(super::change(chunk, version));
+        self.tell_change(&super::change(chunk, version));
         Ok(located)
     }
 

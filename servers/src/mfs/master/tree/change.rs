@@ -4,6 +4,8 @@ use std::fmt::{self, Write};
 
 use protocol::mfs::ChunkId;
 
+use crate::mfs::master::changes::{Escaped, is_plain};
+
 /// What becomes of a chunk when a client begins to write to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writing {
@@ -96,19 +98,11 @@ impl<'a> From<&'a Vec<u8>> for Argument<'a> {
     }
 }
 
-/// Returns whether a byte stands for itself in the text.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'%' | b',' | b'(' | b')')
-}
-
 impl fmt::Display for Argument<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
-            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| match byte {
-                byte if is_plain(*byte) => f.write_char((*byte).into()),
-                byte => write!(f, "%{byte:02X}"),
-            }),
+            Self::Bytes(bytes) => Escaped(bytes).fmt(f),
         }
     }
 }
