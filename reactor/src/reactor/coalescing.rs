@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::{Event, Tag};
+use crate::Event;
+use crate::reactor::crowd::Crowd;
 
 /// How many events have to coalesce to make that better than a wake-up by the first.
 const EVENTS_MIN: usize = 2;
@@ -17,10 +18,6 @@ const PAID_MAX: u32 = 63;
 
 /// The most usual waits before the loop tries again.
 const PASSED_MAX: u32 = 1023;
-
-/// How many events to wait for a source. If it does not come, this number of sources counts as
-/// busy.
-const ROUND_MAX: usize = 1024;
 
 /// The results of recent tries.
 #[derive(Debug, Default)]
@@ -122,45 +119,10 @@ impl Coalescing {
     }
 }
 
-/// Estimates how many sources are busy: the number of events between two events of the same source.
-/// Each estimate uses another source, so that neither a rare source nor a very active one
-/// dominates.
-#[derive(Debug, Default)]
-struct Crowd {
-    one: Option<Tag>,
-    /// The number of events since the last event of that source.
-    since: usize,
-    /// The last estimates.
-    rounds: [usize; 3],
-}
-
-impl Crowd {
-    fn hear(&mut self, events: &[Event]) {
-        for event in events {
-            let Some(one) = self.one else {
-                (self.one, self.since) = (Some(event.tag), 0);
-                continue;
-            };
-            self.since += 1;
-            if event.tag == one || self.since == ROUND_MAX {
-                let [_, second, third] = self.rounds;
-                (self.rounds, self.one) = ([second, third, self.since], None);
-            }
-        }
-    }
-
-    /// Returns the median of the last estimates.
-    fn size(&self) -> usize {
-        let mut rounds = self.rounds;
-        rounds.sort_unstable();
-        rounds[1]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Readiness;
+    use crate::{Readiness, Tag};
 
     const SLEPT: Duration = Duration::from_micros(60);
 

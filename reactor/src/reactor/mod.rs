@@ -7,6 +7,7 @@ pub(crate) mod clock;
 mod coalescing;
 pub(crate) mod core;
 pub(crate) mod counters;
+pub(crate) mod crowd;
 pub(crate) mod departures;
 mod disputes;
 pub(crate) mod forked;

@@ -80,7 +80,7 @@ impl Uring {
             to_renew: Vec::new(),
             starved: Vec::new(),
             entry: 1,
-            collecting: Collecting::NEW,
+            collecting: Collecting::default(),
             carried: HashMap::new(),
             partial_since: None,
             leaving: VecDeque::new(),
@@ -270,7 +270,7 @@ impl Backend for Uring {
         let is_interrupted = match result {
             Ok(count) => {
                 if !polls {
-                    self.collecting.found(count);
+                    self.collecting.found(count, &self.found);
                 }
                 if self.look_through(count, polls)? == Coverage::Partial {
                     events.append(&mut self.found);
