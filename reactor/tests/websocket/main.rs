@@ -4,3 +4,4 @@ mod autobahn;
 mod client;
 mod echo;
 mod peers;
+mod sizes;

@@ -10,7 +10,8 @@ use testkit::websocket::{Listening, NODE_ECHO, PYTHON_ECHO, node, python};
 use crate::client::{App, run};
 use crate::echo::{Server, options};
 
-fn check(output: &Output) {
+/// Checks that a script has come to its end.
+pub(crate) fn check(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.trim(), "ok", "{}", String::from_utf8_lossy(&output.stderr));
 }
