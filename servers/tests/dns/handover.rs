@@ -122,6 +122,34 @@ fn questions_under_way_are_answered_while_a_new_program_serves() {
     }
 }
 
+/// At the addresses of an interface, each program has sockets of its own.
+#[test]
+fn questions_under_way_at_an_interface_are_answered_too() {
+    let (upstream, asked) = slow_upstream();
+    let port = testkit::free_port();
+    let (mut chain, _, tcp) = start(upstream.address, &["--interface", &format!("lo:{port}")]);
+    let place = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let is_open = format!("clients may ask at {place}");
+    let openings = |chain: &Chain| {
+        let text = format!("{}{}", chain.daemon.start_log, chain.daemon.log());
+        text.matches(&is_open).count()
+    };
+    wait_until("the sockets", || openings(&chain) == 1);
+    let clients: Vec<_> = (0..4).map(|_| client(place)).collect();
+    let mut stream = ask_slowly(&clients, tcp, &asked);
+    let old = chain.process;
+    process::signal(old, "USR2");
+    wait_until("a new program", || !chain.successors().is_empty());
+    chain.process = chain.successors()[0];
+    wait_until("the sockets of the new program", || openings(&chain) == 2);
+    expect_answers(&clients, &mut stream);
+    wait_until("the end of the old program", || !process::runs(old));
+    for client in &clients {
+        client.send(&question(77, "quick.example")).expect("it is sent");
+        assert_eq!(receive(client).texts(), ["192.0.2.1"]);
+    }
+}
+
 #[test]
 fn questions_under_way_are_answered_by_a_server_that_is_told_to_stop() {
     let (upstream, asked) = slow_upstream();

@@ -1,9 +1,10 @@
 //! The end of a socket: its loop winds down, or another process goes on with it.
 
+use log::debug;
 use protocol::{Cause, Codec, Flow, Service};
 
 use super::{Datagrams, Room, State};
-use crate::Cx;
+use crate::{Address, Cx, Interest, kernel};
 
 impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
     /// Tells the service once that it is to finish.
@@ -18,6 +19,26 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 service.stopping(reply, context)
             });
             self.state.is_paused |= flow == Flow::Pause;
+        }
+    }
+
+    /// Leaves senders to the other sockets that are bound to the same port, before the rest is received. The
+    /// kernel gives each socket its share as long as it is open, but a socket that is connected, here to itself,
+    /// hears its peer alone, and may send to others. One that is bound to all addresses stays as it is: it would
+    /// send from another address then.
+    #[cold]
+    pub(super) fn leave_port<A>(&mut self, cx: &mut Cx<'_, A>) {
+        let address = &self.place.address;
+        let Address::Udp(ip) = address else { return };
+        if !self.place.shares_port || ip.ip().is_unspecified() || kernel::is_simulated() {
+            return;
+        }
+        let connected = cx.try_io("connect", Interest::NONE, |fd| {
+            kernel::connect(fd, address.endpoint()).map(Some)
+        });
+        match connected {
+            Ok(_) => self.place.shares_port = false,
+            Err(error) => debug!("{address}: it gets datagrams until it ends: {error}"),
         }
     }
 

@@ -70,6 +70,9 @@ where
                 return this.flush(room, cx);
             }
             this.flush(room, cx)?;
+            if this.last_batches == 0 && !this.state.is_finishing {
+                this.leave_port(cx);
+            }
             this.receive(room, cx)?;
             this.last_batches += 1;
             let is_exhausted = !cx.readiness().contains(Readiness::READABLE);
