@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use protocol::dns::{Edns, Header, Message, RecordType, ResponseCode, append_option, option};
@@ -13,26 +13,59 @@ use super::asking::{Answer, question, question_for, read_message, receive, write
 use super::common::chain::Chain;
 use super::upstream::{Upstream, answer};
 
-/// How long the slow upstream takes: longer than a connection may be silent while a loop winds down.
-const SLOW: Duration = Duration::from_millis(1500);
+/// Longer than a connection may be silent while a loop winds down.
+const SILENCE: Duration = Duration::from_millis(700);
+/// Nothing is given up meanwhile, however busy the machine is.
+const PATIENT: [&str; 2] = ["--deadline", "2m"];
 
-/// The names that an upstream was asked for.
-type Asked = Arc<Mutex<BTreeSet<String>>>;
+/// What an upstream knows that answers when it is told to, but names that begin with "quick" at once.
+#[derive(Default)]
+struct Slow {
+    /// The names that it was asked for.
+    asked: BTreeSet<String>,
+    is_released: bool,
+    /// What it has not said yet, and to which client.
+    held: Vec<(Vec<u8>, SocketAddr)>,
+    socket: Option<UdpSocket>,
+}
 
-/// Starts an upstream that is slow, but for names that begin with "quick".
-fn slow_upstream() -> (Upstream, Asked) {
-    let asked = Asked::default();
+type Shared = Arc<Mutex<Slow>>;
+
+fn slow(shared: &Shared) -> MutexGuard<'_, Slow> {
+    shared.lock().expect("no thread has panicked")
+}
+
+fn slow_upstream() -> (Upstream, Shared) {
+    let shared = Shared::default();
     let say = {
-        let asked = Arc::clone(&asked);
-        move |bytes: &[u8]| {
+        let shared = Arc::clone(&shared);
+        move |bytes: &[u8], socket: &UdpSocket, client| {
             let message = Message::parse(bytes).expect("the server asks right");
             let name = message.question().expect("it asks").name.to_string().to_lowercase();
-            let after = if name.starts_with("quick") { Duration::ZERO } else { SLOW };
-            asked.lock().expect("no thread has panicked").insert(name);
-            vec![(after, answer(bytes))]
+            let (is_quick, mut slow) = (name.starts_with("quick"), slow(&shared));
+            slow.asked.insert(name);
+            if is_quick || slow.is_released {
+                return vec![(Duration::ZERO, answer(bytes))];
+            }
+            slow.held.push((answer(bytes), client));
+            slow.socket.get_or_insert_with(|| socket.try_clone().expect("a descriptor is left"));
+            Vec::new()
         }
     };
-    (Upstream::start(say, |_| Vec::new()), asked)
+    (Upstream::start_knowing(say, |_| Vec::new()), shared)
+}
+
+/// Lets the upstream answer, after a while of silence.
+fn release(shared: &Shared) {
+    std::thread::sleep(SILENCE);
+    let mut slow = slow(shared);
+    slow.is_released = true;
+    let held = std::mem::take(&mut slow.held);
+    let socket = slow.socket.as_ref().expect("it was asked");
+    for (bytes, client) in held {
+        // The port of another attempt may be closed.
+        let _ = socket.send_to(&bytes, client);
+    }
 }
 
 /// Starts a server with an upstream. Returns its address of UDP and of TCP.
@@ -59,7 +92,7 @@ fn client(server: SocketAddr) -> UdpSocket {
 
 /// Asks slowly answered questions: each of `clients` five in datagrams, and a connection five. Returns the
 /// connection when the upstream has all of them.
-fn ask_slowly(clients: &[UdpSocket], tcp: SocketAddr, asked: &Asked) -> TcpStream {
+fn ask_slowly(clients: &[UdpSocket], tcp: SocketAddr, shared: &Shared) -> TcpStream {
     let mut stream = TcpStream::connect(tcp).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     for number in 0..5 {
@@ -70,8 +103,7 @@ fn ask_slowly(clients: &[UdpSocket], tcp: SocketAddr, asked: &Asked) -> TcpStrea
         write_message(&mut stream, &question(number, &format!("slow-tcp-{number}.example")));
     }
     let expected = 5 * (clients.len() + 1);
-    let count = || asked.lock().expect("no thread has panicked").len();
-    wait_until("all questions at the upstream", || count() == expected);
+    wait_until("all questions at the upstream", || slow(shared).asked.len() == expected);
     stream
 }
 
@@ -96,10 +128,10 @@ fn questions_under_way_are_answered_while_a_new_program_serves() {
     let backends = ["epoll", "epoll-lt", "poll", "select", "uring"].map(|it| ["--backend", it]);
     let variants = backends.iter().map(|it| &it[..]).chain([&several[..]]);
     for args in variants {
-        let (upstream, asked) = slow_upstream();
-        let (mut chain, udp, tcp) = start(upstream.address, args);
+        let (upstream, shared) = slow_upstream();
+        let (mut chain, udp, tcp) = start(upstream.address, &[args, &PATIENT].concat());
         let clients: Vec<_> = (0..4).map(|_| client(udp)).collect();
-        let mut stream = ask_slowly(&clients, tcp, &asked);
+        let mut stream = ask_slowly(&clients, tcp, &shared);
         let old = chain.process;
         process::signal(old, "USR2");
         wait_until("a new program", || !chain.successors().is_empty());
@@ -115,6 +147,7 @@ fn questions_under_way_are_answered_while_a_new_program_serves() {
             assert_eq!(quick.message().header().id, 77, "{args:?}: the slow ones come later");
             assert_eq!(quick.texts(), ["192.0.2.1"], "{args:?}");
         }
+        release(&shared);
         expect_answers(&clients, &mut stream);
         wait_until("the end of the old program", || !process::runs(old));
         let log = chain.daemon.log();
@@ -125,9 +158,12 @@ fn questions_under_way_are_answered_while_a_new_program_serves() {
 /// At the addresses of an interface, each program has sockets of its own.
 #[test]
 fn questions_under_way_at_an_interface_are_answered_too() {
-    let (upstream, asked) = slow_upstream();
+    let (upstream, shared) = slow_upstream();
     let port = testkit::free_port();
-    let (mut chain, _, tcp) = start(upstream.address, &["--interface", &format!("lo:{port}")]);
+    let (mut chain, _, tcp) = {
+        let own = ["--interface", &format!("lo:{port}")];
+        start(upstream.address, &[&own[..], &PATIENT].concat())
+    };
     let place = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let is_open = format!("clients may ask at {place}");
     let openings = |chain: &Chain| {
@@ -136,12 +172,13 @@ fn questions_under_way_at_an_interface_are_answered_too() {
     };
     wait_until("the sockets", || openings(&chain) == 1);
     let clients: Vec<_> = (0..4).map(|_| client(place)).collect();
-    let mut stream = ask_slowly(&clients, tcp, &asked);
+    let mut stream = ask_slowly(&clients, tcp, &shared);
     let old = chain.process;
     process::signal(old, "USR2");
     wait_until("a new program", || !chain.successors().is_empty());
     chain.process = chain.successors()[0];
     wait_until("the sockets of the new program", || openings(&chain) == 2);
+    release(&shared);
     expect_answers(&clients, &mut stream);
     wait_until("the end of the old program", || !process::runs(old));
     for client in &clients {
@@ -152,11 +189,12 @@ fn questions_under_way_at_an_interface_are_answered_too() {
 
 #[test]
 fn questions_under_way_are_answered_by_a_server_that_is_told_to_stop() {
-    let (upstream, asked) = slow_upstream();
-    let (mut chain, udp, tcp) = start(upstream.address, &[]);
+    let (upstream, shared) = slow_upstream();
+    let (mut chain, udp, tcp) = start(upstream.address, &PATIENT);
     let clients: Vec<_> = (0..4).map(|_| client(udp)).collect();
-    let mut stream = ask_slowly(&clients, tcp, &asked);
+    let mut stream = ask_slowly(&clients, tcp, &shared);
     process::signal(chain.process, "TERM");
+    release(&shared);
     expect_answers(&clients, &mut stream);
     let (code, log) = chain.daemon.wait();
     assert_eq!(code, Some(0), "{log}");
