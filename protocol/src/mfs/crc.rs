@@ -3,11 +3,14 @@
 
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 /// How many bytes are taken at once.
+#[cfg(any(test, not(feature = "mfs-crc")))]
 const WIDTH: usize = 16;
 
 /// `TABLES[k][b]` is the remainder of the byte `b` with `k` zero bytes after it.
+#[cfg(any(test, not(feature = "mfs-crc")))]
 static TABLES: [[u32; 256]; WIDTH] = tables();
 
+#[cfg(any(test, not(feature = "mfs-crc")))]
 const fn tables() -> [[u32; 256]; WIDTH] {
     let mut tables = [[0; 256]; WIDTH];
     let mut byte = 0;
@@ -45,7 +48,22 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// Returns the CRC-32 of what has the CRC-32 `before`, followed by `bytes`.
+///
+/// With the feature `mfs-crc`, it uses the instructions that the processor has for it.
 pub fn crc32_from(before: u32, bytes: &[u8]) -> u32 {
+    #[cfg(feature = "mfs-crc")]
+    {
+        let mut hasher = crc32fast::Hasher::new_with_initial(before);
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+    #[cfg(not(feature = "mfs-crc"))]
+    from_tables(before, bytes)
+}
+
+/// Does the same with tables alone.
+#[cfg(any(test, not(feature = "mfs-crc")))]
+fn from_tables(before: u32, bytes: &[u8]) -> u32 {
     let mut crc = !before;
     let (blocks, rest) = bytes.as_chunks::<WIDTH>();
     for block in blocks {
@@ -120,10 +138,12 @@ mod tests {
             let bytes = random.bytes(size);
             let whole = crc32(&bytes);
             assert_eq!(whole, slowly(&bytes), "{size} bytes");
+            assert_eq!(whole, from_tables(0, &bytes), "{size} bytes");
             for place in (0..=size).step_by(1 + size / 70) {
                 let (a, b) = bytes.split_at(place);
                 let combined = crc32_combine(crc32(a), crc32(b), b.len() as u64);
                 assert_eq!((combined, crc32_from(crc32(a), b)), (whole, whole), "at {place}");
+                assert_eq!(from_tables(crc32(a), b), whole, "at {place}");
             }
         }
     }

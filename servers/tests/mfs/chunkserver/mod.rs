@@ -3,6 +3,7 @@
 mod data_port;
 mod hostile;
 mod orders;
+mod real;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -101,6 +102,13 @@ impl Chunkserver {
         process::signal(self.pid(), "TERM");
         let status = self.child.wait().expect("it is a child");
         assert!(status.success(), "{}", self.log());
+        std::mem::replace(&mut self.folder, Folder::new("nothing"))
+    }
+
+    /// Kills it, and returns its folder.
+    pub(crate) fn kill(mut self) -> Folder {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is a child");
         std::mem::replace(&mut self.folder, Folder::new("nothing"))
     }
 }
