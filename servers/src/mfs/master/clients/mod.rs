@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use log::info;
 use protocol::ConnectionId;
 use protocol::mfs::{
-    ChunkId, ExportFlags, List, Session as SessionEntry, Status, Text, append_all,
+    ChunkId, ExportFlags, Kind, List, Session as SessionEntry, Status, Text, append_all,
 };
 
 use super::app::Master;
@@ -78,9 +78,9 @@ impl Clients {
         self.mailboxes.get_mut(&connection).map(std::mem::take).unwrap_or_default()
     }
 
-    fn count(&mut self, session: u32, counter: usize, now: Instant) {
+    fn count(&mut self, session: u32, kind: Kind, now: Instant) {
         if let Some(session) = self.sessions.get_mut(session) {
-            session.count(counter, now);
+            session.count(kind, now);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Requests about names and attributes, which are answered at once.
 
-use std::time::Instant;
-
 use protocol::Reply;
 use protocol::codecs::Packet;
 use protocol::mfs::{
@@ -19,24 +17,6 @@ use crate::mfs::master::app::Master;
 use crate::mfs::master::port::Refused;
 use crate::mfs::master::tree::{Mask, NewNode, SetMode, Tree};
 
-/// The places of the counters of a session.
-mod counter {
-    pub(super) const STATFS: usize = 0;
-    pub(super) const GETATTR: usize = 1;
-    pub(super) const SETATTR: usize = 2;
-    pub(super) const LOOKUP: usize = 3;
-    pub(super) const MKDIR: usize = 4;
-    pub(super) const RMDIR: usize = 5;
-    pub(super) const SYMLINK: usize = 6;
-    pub(super) const READLINK: usize = 7;
-    pub(super) const MKNOD: usize = 8;
-    pub(super) const UNLINK: usize = 9;
-    pub(super) const RENAME: usize = 10;
-    pub(super) const LINK: usize = 11;
-    pub(super) const READDIR: usize = 12;
-    pub(super) const OPEN: usize = 13;
-}
-
 /// The flags of [`ReadDirectory`] and [`Open`].
 const WITH_ATTRIBUTES: u8 = 1;
 const OPEN_READ: u8 = 1;
@@ -47,7 +27,6 @@ const OPEN_TRUNCATE: u8 = 8;
 /// A request of a session.
 pub(super) struct Call<'r, 'o> {
     pub(super) session: u32,
-    pub(super) now: Instant,
     pub(super) reply: &'r mut Reply<'o, Packet>,
 }
 
@@ -90,7 +69,6 @@ impl Call<'_, '_> {
         body: &[u8],
         app: &mut Master,
     ) -> Result<bool, Refused> {
-        self.count(kind, app);
         let (tree, time) = (&mut app.tree, unix_seconds());
         match kind {
             Kind::ACCESS => self.serve_status(body, |it: Access<'_>| {
@@ -262,27 +240,6 @@ impl Call<'_, '_> {
             }
             Ok(ReadDirectoryAnswer { edge: it.edge, entries: Rest(entries) })
         })
-    }
-
-    fn count(&self, kind: Kind, app: &mut Master) {
-        let counter = match kind {
-            Kind::STATFS => counter::STATFS,
-            Kind::GETATTR => counter::GETATTR,
-            Kind::SETATTR => counter::SETATTR,
-            Kind::LOOKUP => counter::LOOKUP,
-            Kind::MKDIR => counter::MKDIR,
-            Kind::RMDIR => counter::RMDIR,
-            Kind::SYMLINK => counter::SYMLINK,
-            Kind::READLINK => counter::READLINK,
-            Kind::MKNOD | Kind::CREATE_FILE => counter::MKNOD,
-            Kind::UNLINK => counter::UNLINK,
-            Kind::RENAME => counter::RENAME,
-            Kind::LINK => counter::LINK,
-            Kind::READDIR => counter::READDIR,
-            Kind::OPEN => counter::OPEN,
-            _ => return,
-        };
-        app.clients.count(self.session, counter, self.now);
     }
 }
 

@@ -18,10 +18,6 @@ use crate::mfs::master::port::{Peer, Refused, answer_version};
 use crate::mfs::master::pulse::{Beat, Pulse};
 use crate::mfs::master::questions;
 
-/// The places of two counters of a session.
-const COUNTED_READ: usize = 14;
-const COUNTED_WRITE: usize = 15;
-
 /// The connection of a client, which may register.
 #[derive(Debug)]
 pub(in crate::mfs::master) struct ClientSession {
@@ -97,18 +93,17 @@ impl ClientSession {
     ) -> Result<(), Refused> {
         let (connection, now) = (context.me, context.now);
         let app = &mut *context.app;
-        if (Call { session, now, reply }).handle(kind, body, app)? {
+        app.clients.count(session, kind, now);
+        if (Call { session, reply }).handle(kind, body, app)? {
             return Ok(());
         }
         match kind {
             Kind::READ_CHUNK => {
                 let Numbered { number, message } = Numbered::<ReadChunk>::parse(body)?;
-                app.clients.count(session, COUNTED_READ, now);
                 app.begin(Waiting::Read(Asked { connection, session, number }, message), now);
             }
             Kind::WRITE_CHUNK => {
                 let Numbered { number, message } = Numbered::<WriteChunk>::parse(body)?;
-                app.clients.count(session, COUNTED_WRITE, now);
                 app.begin(Waiting::Write(Asked { connection, session, number }, message), now);
             }
             Kind::TRUNCATE_FILE => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use log::info;
 use protocol::ConnectionId;
-use protocol::mfs::{Ip, SessionCounters, Version};
+use protocol::mfs::{Ip, Kind, SESSION_COUNTERS, SessionCounters, Version};
 
 /// How long counters are counted until they are those of the last hour.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -14,6 +14,26 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PLACE_KEPT_FOR: Duration = Duration::from_secs(300);
 /// The longest mount point that is kept, in bytes: `PATH_MAX` of Linux.
 pub(super) const INFO_MAX: usize = 4096;
+
+/// What the counters of a session count, in their order.
+const COUNTED: [&[Kind]; SESSION_COUNTERS] = [
+    &[Kind::STATFS],
+    &[Kind::GETATTR],
+    &[Kind::SETATTR],
+    &[Kind::LOOKUP],
+    &[Kind::MKDIR],
+    &[Kind::RMDIR],
+    &[Kind::SYMLINK],
+    &[Kind::READLINK],
+    &[Kind::MKNOD, Kind::CREATE_FILE],
+    &[Kind::UNLINK],
+    &[Kind::RENAME],
+    &[Kind::LINK],
+    &[Kind::READDIR],
+    &[Kind::OPEN],
+    &[Kind::READ_CHUNK],
+    &[Kind::WRITE_CHUNK],
+];
 
 /// A session.
 #[derive(Clone, Debug)]
@@ -53,15 +73,16 @@ impl Session {
         }
     }
 
-    /// Counts a request.
-    pub(super) fn count(&mut self, counter: usize, now: Instant) {
+    /// Counts a request, if its type is one that is counted.
+    pub(super) fn count(&mut self, kind: Kind, now: Instant) {
+        let Some(place) = COUNTED.iter().position(|kinds| kinds.contains(&kind)) else { return };
         let counted = now.saturating_duration_since(self.counted_since);
         if counted >= HOUR {
             let current = std::mem::take(&mut self.current);
             self.last = if counted < 2 * HOUR { current } else { SessionCounters::default() };
             self.counted_since = now;
         }
-        if let Some(counter) = self.current.0.get_mut(counter) {
+        if let Some(counter) = self.current.0.get_mut(place) {
             *counter = counter.saturating_add(1);
         }
     }
@@ -203,13 +224,13 @@ mod tests {
         let now = Instant::now();
         let mut session = Session::new(Ip(1), Version::OURS, &[b'x'; 5000], now);
         assert_eq!(session.info.len(), INFO_MAX);
-        session.count(3, now);
-        session.count(3, now + HOUR / 2);
-        session.count(99, now + HOUR / 2);
+        session.count(Kind::LOOKUP, now);
+        session.count(Kind::LOOKUP, now + HOUR / 2);
+        session.count(Kind::NOP, now + HOUR / 2);
         assert_eq!((session.current.0[3], session.last.0[3]), (2, 0));
-        session.count(3, now + HOUR);
+        session.count(Kind::LOOKUP, now + HOUR);
         assert_eq!((session.current.0[3], session.last.0[3]), (1, 2));
-        session.count(3, now + 3 * HOUR);
+        session.count(Kind::LOOKUP, now + 3 * HOUR);
         assert_eq!((session.current.0[3], session.last.0[3]), (1, 0));
     }
 }
