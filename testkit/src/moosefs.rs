@@ -153,10 +153,7 @@ impl Master {
 
     /// Asks `mfscli` for a section, such as `-SIG`: fields between tabs.
     pub fn ask(&self, section: &str) -> String {
-        let port = (self.port + 2).to_string();
-        let mut command = Command::new("mfscli");
-        command.args(["-H", HOST, "-P", &port, "-n", "-p", section]);
-        String::from_utf8_lossy(&process::run(&mut command, b"").stdout).into_owned()
+        ask(self.port + 2, &[section])
     }
 
     /// Waits until so many chunkservers are connected and have shown their space. A chunk that is
@@ -173,6 +170,49 @@ impl Master {
             };
             servers.lines().filter(has_space).count() >= count
         });
+    }
+}
+
+/// Asks the master with this port for clients for some sections, with `mfscli`: fields between tabs.
+pub fn ask(port: u16, sections: &[&str]) -> String {
+    let mut command = Command::new("mfscli");
+    command.args(["-H", HOST, "-P", &port.to_string(), "-n", "-p"]).args(sections);
+    String::from_utf8_lossy(&process::run(&mut command, b"").stdout).into_owned()
+}
+
+/// A real metalogger.
+#[derive(Debug)]
+pub struct Metalogger {
+    /// The process.
+    pub daemon: Daemon,
+    /// The folder of its files.
+    pub data: PathBuf,
+}
+
+impl Metalogger {
+    /// Writes the configuration of the metalogger `name` into `folder`, and starts it. Its files are in
+    /// the folder `NAME.data` there, and `master` is the port for metaloggers.
+    ///
+    /// # Panics
+    /// Panics if it cannot be started.
+    pub fn start(folder: &Folder, name: &str, master: u16) -> Self {
+        let data = folder.path().join(format!("{name}.data"));
+        fs::create_dir_all(&data).expect("there is space");
+        let text = format!(
+            "WORKING_USER = root\nWORKING_GROUP = root\nDISABLE_OOM_KILLER = 0\n\
+             DATA_PATH = {}\nMASTER_HOST = {HOST}\nMASTER_PORT = {master}\n",
+            data.display()
+        );
+        let config = folder.file(&format!("{name}.cfg"));
+        fs::write(&config, text).expect("there is space");
+        let log = PathBuf::from(format!("{config}.log"));
+        let daemon = Daemon::start("mfsmetalogger", &["-f", "-c", &config, "start"], log);
+        Self { daemon, data }
+    }
+
+    /// Returns the bytes of one of its files, or nothing if it is not there.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.data.join(name)).unwrap_or_default()
     }
 }
 

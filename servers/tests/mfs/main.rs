@@ -2,7 +2,6 @@
 
 mod chunkserver;
 mod master;
-mod peers;
 mod program;
 mod real;
 mod scripted;

@@ -1,6 +1,7 @@
 //! The side of the chunkservers, with real ones.
 
 use std::cell::RefCell;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
@@ -9,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use protocol::mfs::{ChunkId, Create, Delete, SetVersion, Status};
 use servers::mfs::master::{Located, Master, Order, Outcome};
+use testkit::moosefs::{ChunkServer, HOST, NETWORK, ask};
 use testkit::{Folder, has_peer, in_namespace, process, tell};
 
 use super::Embedded;
-use crate::peers::{HOST, NETWORK, RealChunkserver, ask};
+use crate::chunkserver::Chunkserver;
+use crate::program::Metalogger;
 
 /// The data ports of the chunkservers.
 const PORTS: [u16; 2] = [29422, 29432];
@@ -23,24 +26,48 @@ const UNDER_WAY: usize = 64;
 /// What the test hears of what it has asked for.
 type Heard<T> = Rc<RefCell<Vec<T>>>;
 
-/// A master with two real chunkservers, both of which have registered and have space.
-struct Cluster {
+/// A master with two chunkservers, both of which have registered and have space.
+struct Cluster<S> {
     master: Embedded,
-    servers: [RealChunkserver; 2],
-    _folder: Folder,
+    servers: [S; 2],
+    /// The folders of their chunks.
+    disks: [PathBuf; 2],
 }
 
-impl Cluster {
-    fn start(name: &str) -> Self {
-        let mut master = Embedded::start(name, HOST, &[]);
-        let folder = Folder::new(&format!("{name}-real"));
+impl Cluster<ChunkServer> {
+    /// Starts real chunkservers, with files in `folder`.
+    fn of_real_ones(name: &str, folder: &Folder) -> Self {
+        let master = Embedded::start(name, HOST, &[]);
         let [_, port, _] = master.ports();
-        let start = |name, own| RealChunkserver::start(&folder, name, port, own, "LABELS = A,C");
+        let start = |name, own| ChunkServer::start(folder, name, own, port, "LABELS = A,C\n");
         let servers = [start("one", PORTS[0]), start("two", PORTS[1])];
+        let disks = [servers[0].disk.clone(), servers[1].disk.clone()];
+        Self::start(master, servers, disks)
+    }
+}
+
+impl Cluster<Chunkserver> {
+    /// Starts chunkservers of our own.
+    fn of_our_own(name: &str) -> Self {
+        let master = Embedded::start(name, HOST, &[]);
+        let [_, address, _] = master.addresses();
+        let start = |name, port| {
+            let listen = format!("{HOST}:{port}");
+            Chunkserver::start_in(Folder::new(name), &address, &["--listen", &listen])
+        };
+        let servers = [start("own-one", PORTS[0]), start("own-two", PORTS[1])];
+        let disks = [0, 1].map(|place: usize| servers[place].folder.path().join("disk"));
+        Self::start(master, servers, disks)
+    }
+}
+
+impl<S> Cluster<S> {
+    /// Waits until the chunkservers can be used.
+    fn start(mut master: Embedded, servers: [S; 2], disks: [PathBuf; 2]) -> Self {
         master.turn_until("the registrations", |master| {
             master.chunkservers().len() == 2 && master.space() > 0
         });
-        let mut cluster = Self { master, servers, _folder: folder };
+        let mut cluster = Self { master, servers, disks };
         // Both have told how much space they have once a chunk gets two copies.
         let mut located = cluster.operate(Master::create).expect("it is created");
         while located.places.len() < 2 {
@@ -87,8 +114,9 @@ impl Cluster {
     /// Returns the files of a chunk with this version on all disks.
     fn files(&self, chunk: ChunkId, version: u32) -> Vec<PathBuf> {
         let name = format!("chunk_{chunk}_{version:08X}.mfs");
-        let files = self.servers.iter().flat_map(RealChunkserver::files);
-        files.filter(|path| path.ends_with(&name)).collect()
+        let folders = self.disks.iter().flat_map(|disk| fs::read_dir(disk).expect("it is there"));
+        let files = folders.flatten().map(|folder| folder.path().join(&name));
+        files.filter(|path| path.is_file()).collect()
     }
 
     /// Checks that a chunk is where an operation has left it, with good files.
@@ -117,46 +145,11 @@ fn real_chunkservers_do_what_they_are_ordered() {
     if !is_ready("real_chunkservers_do_what_they_are_ordered") {
         return;
     }
-    let mut cluster = Cluster::start("cs-orders");
+    let folder = Folder::new("cs-orders-real");
+    let mut cluster = Cluster::of_real_ones("cs-orders", &folder);
     let created = cluster.operate(Master::create).expect("it is created");
-    cluster.check(&created, 1);
     assert!(created.places.iter().all(|place| place.labels == 0b101), "{created:?}");
-    let chunk = created.chunk;
-
-    let raised = cluster.operate(|master, done| master.raise_version(chunk, done));
-    cluster.check(&raised.expect("it is raised"), 2);
-    let cut = cluster.operate(|master, done| master.truncate(chunk, 100_000, done));
-    cluster.check(&cut.expect("it is cut"), 3);
-    let copied = cluster.operate(|master, done| master.duplicate(chunk, done));
-    let copied = copied.expect("it is copied");
-    cluster.check(&copied, 1);
-    let part = cluster.operate(|master, done| master.duplicate_truncated(chunk, 70_000, done));
-    cluster.check(&part.expect("it is copied"), 1);
-
-    // A chunk that has lost a copy gets it from the other one.
-    let csid = created.places[0].csid;
-    let delete = Order::Delete(Delete { chunk: copied.chunk, version: 1 });
-    assert_eq!(cluster.order(csid, delete), Status::OK);
-    cluster.master.with(|master| master.forget_copy(copied.chunk, csid));
-    let replicated = cluster.operate(|master, done| master.replicate(copied.chunk, done));
-    cluster.check(&replicated.expect("it is replicated"), 1);
-
-    // What cannot be done.
-    let create = Order::Create(Create { chunk, version: 3 });
-    assert_eq!(cluster.order(csid, create), Status::CHUNKEXIST);
-    let wrong = SetVersion { chunk, version: 9, old_version: 8 };
-    assert_eq!(cluster.order(csid, Order::SetVersion(wrong)), Status::WRONGVERSION);
-    let nothing = Delete { chunk: ChunkId(0xdead), version: 1 };
-    assert_eq!(cluster.order(csid, Order::Delete(nothing)), Status::NOCHUNK);
-    assert_eq!(cluster.order(999, create), Status::CSNOTPRESENT);
-    let nothing = cluster.operate(|master, done| master.truncate(ChunkId(0xdead), 0, done));
-    assert_eq!(nothing, Err(Status::NOCHUNK));
-
-    let deleted = cluster.operate(|master, done| master.delete(chunk, done));
-    assert_eq!(deleted.expect("it is deleted").places.len(), 2);
-    assert!(cluster.files(chunk, 3).is_empty());
-    assert_eq!(cluster.master.with(|master| master.locate(chunk)), None);
-
+    cluster.carries_out_all_orders();
     let listed = cluster.ask(&["-SCS", "-SHD", "-SIG", "-SIN"]);
     for port in PORTS {
         let line = format!("chunk servers:\t{HOST}\t{port}\t");
@@ -168,11 +161,77 @@ fn real_chunkservers_do_what_they_are_ordered() {
 }
 
 #[test]
+fn our_own_programs_do_the_same() {
+    if !is_ready("our_own_programs_do_the_same") {
+        return;
+    }
+    let mut cluster = Cluster::of_our_own("own-orders");
+    let [metaloggers, ..] = cluster.master.addresses();
+    let logger = Metalogger::start("own-logger", &metaloggers, &[]);
+    cluster.master.turn_until("the registration", |master| master.metaloggers().0 == 1);
+    let version = cluster.master.with(|master| master.version());
+    cluster.carries_out_all_orders();
+    let last = cluster.master.with(|master| master.version());
+    assert!(last > version, "{last} after {version}");
+    let line = format!("{last}: ");
+    cluster.master.turn_until("the last change", |_| {
+        logger.text("changelog_ml.0.mfs").lines().any(|it| it.starts_with(&line))
+    });
+    let listed = cluster.ask(&["-SCS", "-SHD", "-SMB"]);
+    assert_eq!(listed.matches("\tno errors\tok").count(), 2, "{listed}");
+}
+
+impl<S> Cluster<S> {
+    /// Carries out each kind of order, also in vain.
+    #[track_caller]
+    fn carries_out_all_orders(&mut self) {
+        let created = self.operate(Master::create).expect("it is created");
+        self.check(&created, 1);
+        let chunk = created.chunk;
+
+        let raised = self.operate(|master, done| master.raise_version(chunk, done));
+        self.check(&raised.expect("it is raised"), 2);
+        let cut = self.operate(|master, done| master.truncate(chunk, 100_000, done));
+        self.check(&cut.expect("it is cut"), 3);
+        let copied = self.operate(|master, done| master.duplicate(chunk, done));
+        let copied = copied.expect("it is copied");
+        self.check(&copied, 1);
+        let part = self.operate(|master, done| master.duplicate_truncated(chunk, 70_000, done));
+        self.check(&part.expect("it is copied"), 1);
+
+        // A chunk that has lost a copy gets it from the other one.
+        let csid = created.places[0].csid;
+        let delete = Order::Delete(Delete { chunk: copied.chunk, version: 1 });
+        assert_eq!(self.order(csid, delete), Status::OK);
+        self.master.with(|master| master.forget_copy(copied.chunk, csid));
+        let replicated = self.operate(|master, done| master.replicate(copied.chunk, done));
+        self.check(&replicated.expect("it is replicated"), 1);
+
+        // What cannot be done.
+        let create = Order::Create(Create { chunk, version: 3 });
+        assert_eq!(self.order(csid, create), Status::CHUNKEXIST);
+        let wrong = SetVersion { chunk, version: 9, old_version: 8 };
+        assert_eq!(self.order(csid, Order::SetVersion(wrong)), Status::WRONGVERSION);
+        let nothing = Delete { chunk: ChunkId(0xdead), version: 1 };
+        assert_eq!(self.order(csid, Order::Delete(nothing)), Status::NOCHUNK);
+        assert_eq!(self.order(999, create), Status::CSNOTPRESENT);
+        let nothing = self.operate(|master, done| master.truncate(ChunkId(0xdead), 0, done));
+        assert_eq!(nothing, Err(Status::NOCHUNK));
+
+        let deleted = self.operate(|master, done| master.delete(chunk, done));
+        assert_eq!(deleted.expect("it is deleted").places.len(), 2);
+        assert!(self.files(chunk, 3).is_empty());
+        assert_eq!(self.master.with(|master| master.locate(chunk)), None);
+    }
+}
+
+#[test]
 fn a_thousand_chunks_are_created_with_few_orders_under_way() {
     if !is_ready("a_thousand_chunks_are_created_with_few_orders_under_way") {
         return;
     }
-    let mut cluster = Cluster::start("cs-crowd");
+    let folder = Folder::new("cs-crowd-real");
+    let mut cluster = Cluster::of_real_ones("cs-crowd", &folder);
     let heard = Heard::<Outcome>::default();
     let start = Instant::now();
     cluster.master.with(|master| {
@@ -199,7 +258,8 @@ fn a_chunkserver_that_stands_still_is_dropped_and_comes_back_with_its_number() {
     if !is_ready("a_chunkserver_that_stands_still_is_dropped_and_comes_back_with_its_number") {
         return;
     }
-    let mut cluster = Cluster::start("cs-stop");
+    let folder = Folder::new("cs-stop-real");
+    let mut cluster = Cluster::of_real_ones("cs-stop", &folder);
     let located = cluster.operate(Master::create).expect("it is created");
     let csids = cluster.master.with(|master| master.chunkservers());
     let stopped = cluster.servers[0].daemon.pid();
@@ -236,7 +296,7 @@ fn only_a_chunkserver_with_the_code_registers() {
     let folder = Folder::new("cs-code-real");
     let [_, port, _] = master.ports();
     let start = |name, own, code: &str| {
-        RealChunkserver::start(&folder, name, port, own, &format!("AUTH_CODE = {code}"))
+        ChunkServer::start(&folder, name, own, port, &format!("AUTH_CODE = {code}\n"))
     };
     let _wrong = start("wrong", PORTS[1], "open wheat");
     master.turn_until("the refusal", |master| master.refused() > 0);

@@ -9,10 +9,10 @@ use std::thread;
 
 use protocol::mfs::{Changes, Message, MetaloggerRegister, Version};
 use reactor::raise_descriptor_limit;
+use testkit::moosefs::{HOST, Metalogger, NETWORK, ask};
 use testkit::{PATIENCE, has_peer, in_namespace, process, tell};
 
 use super::{Embedded, listening_on};
-use crate::peers::{HOST, NETWORK, RealMetalogger, ask};
 
 /// How many subscribers the crowd has, and how many changes each gets.
 const CROWD: usize = 1000;
@@ -158,7 +158,7 @@ fn real_metaloggers_keep_what_was_made_across_a_restart() {
     master.make_changes(50);
     let [port, chunkservers, clients] = master.ports();
     let others = testkit::Folder::new("ml-three-real");
-    let loggers = ["one", "two", "three"].map(|name| RealMetalogger::start(&others, name, port));
+    let loggers = ["one", "two", "three"].map(|name| Metalogger::start(&others, name, port));
     master.turn_until("the registrations", |master| master.metaloggers().0 == 3);
     let asking = thread::spawn(move || ask(clients, &["-SMB"]));
     master.turn_until("the answer", |_| asking.is_finished());
@@ -174,7 +174,7 @@ fn real_metaloggers_keep_what_was_made_across_a_restart() {
     let log = master.log_of(250);
     let wanted =
         |log: &str| log.lines().skip(50).map(|line| format!("{line}\n")).collect::<String>();
-    let has = |logger: &RealMetalogger, log: &str| {
+    let has = |logger: &Metalogger, log: &str| {
         logger.read("changelog_ml.0.mfs") == wanted(log).as_bytes()
     };
     master.turn_until("the changes", |_| loggers.iter().all(|it| has(it, &log)));

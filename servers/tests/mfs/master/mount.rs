@@ -17,11 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::Random;
 use protocol::mfs::{GetInfo, Info, Kind, ListSessions, Message, Nop, OpenRest};
 use reactor::raise_descriptor_limit;
-use testkit::moosefs::Mount;
+use testkit::moosefs::{ChunkServer, HOST, Metalogger, Mount, NETWORK, ask};
 use testkit::{has_peer, in_namespace, process, skip, tell, wait_until};
 
 use super::running::{Running, open};
-use crate::peers::{HOST, NETWORK, RealChunkserver, RealMetalogger, ask};
 use crate::wire::Peer;
 
 /// The ports of the master.
@@ -36,7 +35,7 @@ const CROWD: usize = 10_000;
 /// A master of ours with two real chunkservers and a real mount.
 struct Mounted {
     mount: Mount,
-    servers: [RealChunkserver; 2],
+    servers: [ChunkServer; 2],
     master: Running,
 }
 
@@ -45,9 +44,9 @@ fn is_ready(test: &str, peers: &[&str]) -> bool {
 }
 
 /// Starts a master and two chunkservers, and waits until they can be written to.
-fn cluster(name: &str) -> (Running, [RealChunkserver; 2]) {
+fn cluster(name: &str) -> (Running, [ChunkServer; 2]) {
     let master = Running::start(name, HOST, PORT, &[]);
-    let server = |name, port| RealChunkserver::start(&master.folder, name, PORT + 1, port, "");
+    let server = |name, port| ChunkServer::start(&master.folder, name, port, PORT + 1, "");
     let servers = [server("cs1", 29422), server("cs2", 29432)];
     wait_for_space(2);
     (master, servers)
@@ -402,7 +401,7 @@ fn mfscli_is_answered_beside_ten_thousand_clients() {
         return skip(&format!("{CROWD} connections: {error}"));
     }
     let (master, servers) = cluster("mfscli");
-    let logger = RealMetalogger::start(&master.folder, "ml", PORT);
+    let logger = Metalogger::start(&master.folder, "ml", PORT);
     let line = format!("metadata backup loggers:\t{HOST}\t3.0.117");
     wait_until("the metalogger", || ask(PORT + 2, &["-SMB"]).contains(&line));
     let crowd = Crowd::open(&master, CROWD);
