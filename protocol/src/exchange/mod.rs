@@ -158,6 +158,13 @@ pub trait Exchange: Send + 'static {
         None
     }
 
+    /// Returns a sign of life: a request that has no answer ([`one_way`](Self::one_way)), where the
+    /// protocol demands that each side speaks from time to time. Other protocols return `None`, the
+    /// default.
+    fn sign_of_life(&self) -> Option<Self::Request> {
+        None
+    }
+
     /// Returns whether the connection is needed while no request waits, for example since there are
     /// subscriptions. Such a connection is not let go when it is idle, and made again when it has
     /// ended.

@@ -557,6 +557,71 @@ fn an_idle_server_that_does_not_answer_is_left() {
     });
 }
 
+/// Signs of life both ways, with lines that have no answer.
+struct Beats;
+
+impl Exchange for Beats {
+    type Codec = Lines;
+    type Request = &'static str;
+    type Reply = ();
+    type Push = ();
+
+    fn codec(&self) -> Lines {
+        Lines::default()
+    }
+
+    fn size(request: &&'static str) -> usize {
+        request.len()
+    }
+
+    fn write(&mut self, request: &&'static str, _number: u64, reply: &mut Reply<'_, Lines>) {
+        reply.send(request.as_bytes());
+    }
+
+    fn one_way(&self, _: &&'static str) -> Option<()> {
+        Some(())
+    }
+
+    fn hear(
+        &mut self,
+        _: &mut [u8],
+        _: Option<&&'static str>,
+        _: &mut Reply<'_, Lines>,
+    ) -> Heard<(), ()> {
+        Heard::Nothing
+    }
+
+    fn sign_of_life(&self) -> Option<&'static str> {
+        Some("beat")
+    }
+}
+
+#[test]
+fn signs_of_life_go_both_ways_and_a_server_that_gives_none_is_left() {
+    on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {
+        let options =
+            ClientOptions { when_idle: WhenIdle::Pulse(10 * MS), silence_max: 30 * MS, ..OPTIONS };
+        // This server echoes them.
+        let target = server(&mut reactor);
+        let client = Client::open(target, Beats, options.clone(), &mut reactor.cx());
+        let client = client.expect("it opens");
+        turn_until(&mut reactor, |reactor| reactor.app.received.len() >= 10);
+        assert!(reactor.app.received.iter().all(|line| line == "beat"));
+        assert_eq!((reactor.counters().accepts, client.state()), (1, ClientState::Up));
+        // The kernel accepts, and nothing answers, whatever else is sent.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let silent = listener.local_addr().expect("it has one").to_string();
+        client.on_disconnect(|reason, cx| cx.app.events.push(reason.to_string()));
+        client.set_target(Some(silent.parse().expect("it is an address")));
+        turn_until(&mut reactor, |reactor| {
+            // It is not accepted while too many wait.
+            let _ = client.call("more", |_, _| {});
+            reactor.app.events.len() >= 3
+        });
+        assert_eq!(reactor.app.events[1..3], ["idle for too long", "idle for too long"]);
+    });
+}
+
 #[test]
 fn a_server_that_does_not_open_the_connection_is_left() {
     on_every_backend::<App>(LoopLimits::DEFAULT, |mut reactor| {

@@ -8,6 +8,7 @@ use protocol::Exchange;
 use protocol::exchange::{Caller, Said};
 use protocol::link::{Layer, Link};
 
+use super::WhenIdle;
 use super::desk::{Desk, earliest};
 use super::outcome::{ClientState, Outcomes, Unanswered};
 use super::records::{Asked, Call, EndCause, Ended, Ending, Orders, Ticket};
@@ -20,6 +21,9 @@ use crate::{
 
 /// Deadlines that follow one another more closely pass together.
 const GRAIN: Duration = Duration::from_millis(1);
+/// The keys of the timers: of deadlines, and of signs of life.
+const DEADLINE: u64 = 0;
+const PULSE: u64 = 1;
 
 /// The stream of a connection, with its session and its layer.
 type Wired<A, E, L> = Stream<Caller<E, Ticket<A, E>>, L>;
@@ -73,6 +77,9 @@ struct Connection<A, E: Exchange, L: Layer + 'static> {
     is_finishing: bool,
     /// Since when the server has sent nothing although it owes replies.
     silent_since: Instant,
+    /// Something was heard since the last sign of life, and how many of them were given since.
+    is_heard: bool,
+    unheard: u32,
     /// The timer of the earliest deadline in flight.
     timer: Option<(TimerId, Instant)>,
 }
@@ -91,6 +98,8 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
             is_let_go: false,
             is_finishing: false,
             silent_since: now,
+            is_heard: false,
+            unheard: 0,
             timer: None,
         }
     }
@@ -141,7 +150,7 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
     fn deliver(&mut self, cx: &mut Cx<'_, A>) {
         let Some(stream) = &mut self.stream else { return };
         if stream.session_mut().take_heard() {
-            self.silent_since = cx.now();
+            (self.silent_since, self.is_heard) = (cx.now(), true);
             self.desk.touch(cx.now());
         }
         if planted::is(Planted::AnswersDropped) && stream.is_over() {
@@ -153,6 +162,7 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
                 Said::Pushed(push) => {
                     self.desk.hooks.push.with(|hook| hook(push, &mut cx.outside()));
                 }
+                Said::Answered { ticket: Ticket::Pulse, .. } => {}
                 Said::Answered { ticket, reply } => {
                     self.has_answered = true;
                     if let Ticket::Call(Call { completion, .. }) = ticket {
@@ -170,6 +180,9 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
     fn opened(&mut self, cx: &mut Cx<'_, A>) {
         self.up_since = Some(cx.now());
         self.desk.open(cx.waker_of(cx.me()), cx.now());
+        if let WhenIdle::Pulse(every) = self.desk.options.when_idle {
+            cx.set_timer(every, Some(every), PULSE);
+        }
         cx.wake(self.client);
         self.desk.hooks.connect.with(|hook| hook(&mut cx.outside()));
     }
@@ -211,6 +224,21 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
         }
     }
 
+    /// Gives a sign of life, unless the server has given none for too long: then the connection ends.
+    fn pulse(&mut self, cx: &mut Cx<'_, A>) {
+        let going = self.stream.as_mut().filter(|stream| !stream.is_over() && !self.is_finishing);
+        let Some(stream) = going else { return };
+        let WhenIdle::Pulse(every) = self.desk.options.when_idle else { return };
+        let is_heard = std::mem::take(&mut self.is_heard);
+        self.unheard = if is_heard { 0 } else { self.unheard + 1 };
+        if every.saturating_mul(self.unheard) >= self.desk.options.silence_max {
+            cx.end(Reason::TimedOut(Timeout::Idle));
+        } else if let Some(request) = stream.session().exchange().sign_of_life() {
+            stream.session_mut().queue(request, Ticket::Pulse);
+            cx.wake(cx.me());
+        }
+    }
+
     /// Ends the connection if the server has owed replies in silence for too long.
     fn cut_if_silent(&mut self, cx: &mut Cx<'_, A>) {
         let silence = cx.now().saturating_duration_since(self.silent_since);
@@ -229,7 +257,7 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
                 cx.move_timer(*timer, after);
                 *at = deadline;
             }
-            None => self.timer = Some((cx.set_timer(after, None, 0), deadline)),
+            None => self.timer = Some((cx.set_timer(after, None, DEADLINE), deadline)),
         }
     }
 
@@ -251,6 +279,8 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Connection<A, E, L> {
                     outcomes.add(call.completion, Err(timed_out));
                 }
                 Ticket::Health(_) => cx.end(Reason::TimedOut(Timeout::Idle)),
+                // It has no deadline.
+                Ticket::Pulse => {}
             }
         }
         if was_written {
@@ -272,11 +302,17 @@ impl<A: 'static, E: Exchange, L: Layer + 'static> Handler<A> for Connection<A, E
         self.proceed(cx, |stream, cx| stream.timeout(timeout, cx))
     }
 
-    fn timer(&mut self, _timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        self.timer = None;
+    fn timer(&mut self, timer: Expired, cx: &mut Cx<'_, A>) -> io::Result<()> {
+        let is_pulse = timer.key == PULSE;
+        if !is_pulse {
+            self.timer = None;
+        }
         // What has come in time is not late.
         self.proceed(cx, |stream, cx| stream.ready(cx))?;
-        self.expire(cx);
+        match is_pulse {
+            true => self.pulse(cx),
+            false => self.expire(cx),
+        }
         Ok(())
     }
 

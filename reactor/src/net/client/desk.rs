@@ -412,6 +412,8 @@ impl<A, E: Exchange> Desk<A, E> {
         let (limit, asked) = match self.options.when_idle {
             WhenIdle::KeepAlive(limit) => (limit, Asked::Health),
             WhenIdle::LetGo(limit) => (limit, Asked::LetGo),
+            // The connection sees to that itself.
+            WhenIdle::Pulse(_) => return None,
         };
         if now.saturating_duration_since(inner.last_active) >= limit {
             inner.last_active = now;

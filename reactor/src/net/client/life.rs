@@ -66,8 +66,8 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         }
         match self.desk.ending() {
             Ending::Not => {
-                let keeps = matches!(self.desk.options.when_idle, WhenIdle::KeepAlive(_))
-                    || self.desk.is_needed();
+                let lets_go = matches!(self.desk.options.when_idle, WhenIdle::LetGo(_));
+                let keeps = !lets_go || self.desk.is_needed();
                 let is_possible = self.desk.aim.target().is_some();
                 self.connect_if_due((is_wanted || keeps) && is_possible, &mut outcomes, cx);
             }

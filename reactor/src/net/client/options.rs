@@ -14,6 +14,15 @@ pub enum WhenIdle {
     /// ([`Exchange::health`](protocol::Exchange::health)). A client that keeps its connection makes
     /// it at once, and again whenever it ends.
     KeepAlive(Duration),
+    /// It is kept as with [`KeepAlive`](Self::KeepAlive), in a protocol in which each side speaks from
+    /// time to time. After each such time the client gives a sign of life
+    /// ([`Exchange::sign_of_life`](protocol::Exchange::sign_of_life)), whatever else is under way. When
+    /// the server has said nothing for as many of them as
+    /// [`silence_max`](ClientOptions::silence_max) has, the connection ends.
+    ///
+    /// Silence is counted in signs of life, so a pause of this process counts as one at most. A sign of
+    /// life is no evidence that the server lives: it does not shorten the pauses between attempts.
+    Pulse(Duration),
     /// It is closed after this time without a request, unless the protocol needs it
     /// ([`Exchange::is_needed`](protocol::Exchange::is_needed)). A client that lets its connection go
     /// makes one when a request waits.
@@ -61,7 +70,8 @@ pub struct ClientOptions {
     /// after 30 s.
     pub when_idle: WhenIdle,
     /// How long a server that owes replies may be silent once a request has timed out, and how long
-    /// the answer to a question whether it lives may take. After that the connection is cut.
+    /// the answer to a question whether it lives may take; with [`WhenIdle::Pulse`], how long it may be
+    /// silent at all. After that the connection is cut.
     /// Default 5 s.
     pub silence_max: Duration,
 }
@@ -86,7 +96,9 @@ impl ClientOptions {
     /// Checks whether these options can be worked with.
     pub(super) fn check(&self) -> io::Result<()> {
         self.limits.check()?;
-        let (WhenIdle::KeepAlive(idle) | WhenIdle::LetGo(idle)) = self.when_idle;
+        let idle = match self.when_idle {
+            WhenIdle::KeepAlive(idle) | WhenIdle::Pulse(idle) | WhenIdle::LetGo(idle) => idle,
+        };
         let sizes = [
             ("timeout", self.timeout.is_zero()),
             ("waiting_max", self.waiting_max == 0),

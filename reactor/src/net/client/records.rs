@@ -22,6 +22,8 @@ pub(super) enum Ticket<A, E: Exchange> {
     Call(Call<A, E>),
     /// The client itself asks whether the server lives.
     Health(Option<Instant>),
+    /// The client itself gives a sign of life.
+    Pulse,
 }
 
 impl<A, E: Exchange> Ticket<A, E> {
@@ -29,6 +31,7 @@ impl<A, E: Exchange> Ticket<A, E> {
         match self {
             Self::Call(call) => call.deadline,
             Self::Health(deadline) => *deadline,
+            Self::Pulse => None,
         }
     }
 }

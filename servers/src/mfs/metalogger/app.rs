@@ -24,7 +24,7 @@ use crate::service_manager::ServiceManager;
 /// The longest pause between two attempts to connect: that of the real metalogger.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How many signs of life each side gives within the time-out.
-const SILENT_PULSES_MAX: u32 = 3;
+const PULSES: u32 = 3;
 /// The size of the type and the length of a packet, in bytes.
 const HEADER: usize = 8;
 
@@ -62,9 +62,6 @@ pub(super) struct Metalogger {
     /// The largest file that is downloaded, in bytes.
     pub(super) metadata_max: u64,
     pub(super) counts: Counts,
-    /// How many packets had come at the last sign of life, and for how many of them none has come since.
-    packets: u64,
-    silent_pulses: u32,
     /// There is no connection since too much waits for the disk.
     is_held: bool,
     /// Why the program cannot go on.
@@ -84,8 +81,6 @@ impl Metalogger {
             metadata_every: args.metadata_every,
             metadata_max: args.metadata_max << 30,
             counts: Counts::default(),
-            packets: 0,
-            silent_pulses: 0,
             is_held: false,
             failure: None,
         }
@@ -173,27 +168,10 @@ impl Metalogger {
         }
     }
 
-    /// Gives a sign of life, ends the connection of a master that gives none, and downloads the metadata
-    /// when it is time.
-    ///
-    /// Silence is counted in signs of life of our own, so a pause of this process counts as one of them.
-    fn pulse(cx: &mut LoopCx<'_, Self>) {
-        let state = cx.app.client.as_ref().map(Client::state);
-        let packets = cx.app.shared.lock().packets;
-        let is_silent = state == Some(ClientState::Up) && packets == cx.app.packets;
-        cx.app.packets = packets;
-        cx.app.silent_pulses = if is_silent { cx.app.silent_pulses + 1 } else { 0 };
-        if state != Some(ClientState::Up) {
-            return;
-        }
-        if cx.app.silent_pulses >= SILENT_PULSES_MAX {
-            warn!("{} is silent: connecting again", cx.app.master);
-            cx.app.silent_pulses = 0;
-            return Self::reconnect(cx);
-        }
-        // It is not accepted while the client ends.
-        let _ = cx.app.call(Request::Alive, |_, _| {});
-        if cx.app.metadata_due.is_none_or(|due| due <= cx.now()) {
+    /// Downloads the metadata when it is time.
+    fn look_after_metadata(cx: &mut LoopCx<'_, Self>) {
+        let is_up = cx.app.client.as_ref().map(Client::state) == Some(ClientState::Up);
+        if is_up && cx.app.metadata_due.is_none_or(|due| due <= cx.now()) {
             download::begin(cx);
         }
     }
@@ -212,9 +190,8 @@ fn client_options(timeout: Duration) -> ClientOptions {
         waiting_max: 100,
         in_flight_max: 100,
         pause_max: PAUSE_MAX,
-        // The metalogger itself sees to it that the master lives.
-        when_idle: WhenIdle::KeepAlive(Duration::MAX),
-        silence_max: timeout,
+        when_idle: WhenIdle::Pulse(timeout / PULSES),
+        silence_max: timeout / PULSES * PULSES,
         ..ClientOptions::DEFAULT
     }
 }
@@ -256,7 +233,7 @@ fn begin(
         let manager = Rc::clone(manager);
         cx.every(interval, move |_, _| manager.alive())?;
     }
-    cx.every(args.timeout / SILENT_PULSES_MAX, |_, cx| Metalogger::pulse(cx))?;
+    cx.every(args.timeout / PULSES, |_, cx| Metalogger::look_after_metadata(cx))?;
     let exchange = ToMaster::new(cx.app.shared.clone(), args.timeout);
     let options = client_options(args.timeout);
     let client = Client::open(args.master.clone(), exchange, options, cx)?;

@@ -21,8 +21,6 @@ pub(super) struct Known {
     pub(super) last: Option<u64>,
     /// A change is missing, so the log has to begin anew.
     pub(super) is_lost: bool,
-    /// How many packets have come.
-    pub(super) packets: u64,
 }
 
 /// What the connection and the application share.
@@ -174,6 +172,10 @@ impl Exchange for ToMaster {
         }
     }
 
+    fn sign_of_life(&self) -> Option<Request> {
+        Some(Request::Alive)
+    }
+
     fn one_way(&self, request: &Request) -> Option<Answer> {
         matches!(request, Request::Alive | Request::End).then_some(Answer::Nothing)
     }
@@ -184,7 +186,6 @@ impl Exchange for ToMaster {
         _: Option<&Request>,
         _: &mut Reply<'_, Packet>,
     ) -> Heard<Answer, News> {
-        self.shared.lock().packets += 1;
         let kind = Kind(packet.kind);
         if log_enabled!(log::Level::Debug) {
             debug!("from the master: {}", describe(kind, packet.body));
