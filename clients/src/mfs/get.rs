@@ -97,9 +97,9 @@ impl Fetch<'_> {
             self.client.master.pass()?;
             let due = self.places.pass(&mut self.client.master).map_err(unnamed)?;
             self.start().map_err(unnamed)?;
-            self.read().map_err(unnamed)?;
-            if self.places.is_done() {
-                break;
+            if self.read().map_err(unnamed)? {
+                // There is room for another part.
+                continue;
             }
             let Client { master, reads, .. } = &*self.client;
             let due = due.into_iter().chain(master.due()).min();
@@ -177,8 +177,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Reads what is there.
-    fn read(&mut self) -> Result<(), Cause> {
+    /// Reads what is there. Returns whether parts have ended.
+    fn read(&mut self) -> Result<bool, Cause> {
         let Self { client, places, sink, under_way, done, .. } = self;
         let ended = client.reads.pass(&client.options, &mut |key, place, bytes| {
             let Some(part) = under_way.get(&key) else { return Ok(()) };
@@ -190,6 +190,7 @@ impl Fetch<'_> {
             Ok(())
         })?;
         self.watch.moved(self.done);
+        let has_ended = !ended.is_empty();
         for Ended { want, position, fault } in ended {
             let Some(part) = self.under_way.remove(&want.key) else { continue };
             if let Some(fault) = fault {
@@ -197,7 +198,7 @@ impl Fetch<'_> {
                 self.failed(Part { from: position, ..part }, want.server, fault);
             }
         }
-        Ok(())
+        Ok(has_ended)
     }
 
     /// Reads a part from another copy.

@@ -50,6 +50,7 @@ mod sink;
 mod source;
 mod verify;
 mod watch;
+mod writing;
 
 pub use client::{Client, Found, Kept, LastLink, is_missing};
 pub use error::{Cause, Error};

@@ -210,12 +210,16 @@ impl Wire {
     }
 }
 
-/// Waits until one of the connections can go on, or is due, or `due` has come.
+/// Waits until one of the connections can go on, has something to send, or is due, or `due` has come.
 pub(super) fn wait_for<'a>(
     wires: impl Iterator<Item = &'a Wire>,
     due: Option<Instant>,
 ) -> io::Result<()> {
     let wires: Vec<&Wire> = wires.collect();
+    if wires.iter().any(|wire| !wire.queue.is_empty()) {
+        // The next pass sends it.
+        return Ok(());
+    }
     let wants: Vec<Wants<'_>> = wires.iter().map(|wire| wire.wants()).collect();
     let now = Instant::now();
     let next = wires.iter().map(|wire| wire.due()).chain(due).min();

@@ -4,18 +4,16 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use protocol::mfs::{
-    BLOCK_SIZE, CHUNK_BLOCKS, CHUNK_SIZE, ChunkId, Status, WriteChunk, WriteChunkAnswer,
-    WriteChunkEnd,
-};
+use protocol::mfs::{CHUNK_SIZE, Status, WriteChunk, WriteChunkAnswer};
 
-use super::chain::{Block, Chain};
+use super::chain::Chain;
 use super::client::{Client, Found, text_of, unnamed};
 use super::error::{Cause, Error};
-use super::master::{Body, Ticket, pause};
+use super::master::{Body, pause};
 use super::packets::wait_for;
 use super::source::{Filled, Source};
 use super::watch::Watch;
+use super::writing::{State, Writing, end};
 
 /// How long a chunk stays open for a stream that has nothing: it is locked for others meanwhile.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -25,41 +23,6 @@ const INPUT_WAIT: Duration = Duration::from_millis(100);
 const ABANDON_MAX: Duration = Duration::from_secs(5);
 /// The pause before a write is continued for the first time. It doubles up to a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// How far the writing of a chunk is.
-#[derive(Debug)]
-enum State {
-    /// The master is to be asked.
-    Wanted,
-    Asked(Ticket),
-    /// The master is asked at this time.
-    Later(Instant),
-    Open(Box<Chain>),
-    /// The chunk is being unlocked.
-    Ending(Ticket),
-    /// It is unlocked. A stream may have more for it.
-    Ended,
-}
-
-/// A chunk that is being written.
-#[derive(Debug)]
-struct Writing {
-    index: u64,
-    state: State,
-    /// A chain was given up, so the next one continues it.
-    is_interrupted: bool,
-    /// The chunk that the master has locked for this client.
-    locked: Option<ChunkId>,
-    /// The blocks that another chain has not acknowledged.
-    again: VecDeque<Block>,
-    /// How many bytes were taken from the source.
-    taken: u32,
-    /// Nothing more comes from the source.
-    is_full: bool,
-    /// How often it has failed without progress, and when there was progress.
-    attempts: u32,
-    moved: Instant,
-}
 
 /// The writing of a file.
 struct Store<'a> {
@@ -119,12 +82,15 @@ impl Store<'_> {
             for place in 0..self.chunks.len() {
                 self.pass(place).map_err(unnamed)?;
             }
+            let count = self.chunks.len();
             self.chunks.retain(|it| !(it.is_full && matches!(it.state, State::Ended)));
             self.watch.moved(self.done);
             if self.chunks.is_empty() && !self.has_more().map_err(unnamed)? {
                 return Ok(());
             }
-            self.wait().map_err(unnamed)?;
+            if self.chunks.len() == count {
+                self.wait().map_err(unnamed)?;
+            }
         }
     }
 
@@ -237,6 +203,9 @@ impl Store<'_> {
                 return self.failed(place, &text, FIRST_PAUSE);
             }
         }
+        self.fill(place)?;
+        let writing = &mut self.chunks[place];
+        let State::Open(chain) = &mut writing.state else { return Ok(()) };
         let is_idle = chain.under_way() == 0 && writing.again.is_empty();
         let rests = writing.moved.elapsed() >= REST_AFTER;
         if is_idle && (writing.is_full || rests) {
@@ -384,38 +353,4 @@ impl Store<'_> {
             }
         }
     }
-}
-
-impl Writing {
-    fn new(index: u64) -> Self {
-        Self {
-            index,
-            state: State::Wanted,
-            is_interrupted: false,
-            locked: None,
-            again: VecDeque::new(),
-            taken: 0,
-            is_full: false,
-            attempts: 0,
-            moved: Instant::now(),
-        }
-    }
-
-    /// Returns where the next block of the source is in the file.
-    fn offset(&self) -> u64 {
-        self.index * CHUNK_SIZE + u64::from(self.taken)
-    }
-
-    /// Takes a block of the source.
-    fn take(&mut self, bytes: Vec<u8>) {
-        let number = (self.taken as usize / BLOCK_SIZE) as u16;
-        self.taken += bytes.len() as u32;
-        self.is_full = bytes.len() < BLOCK_SIZE || usize::from(number) + 1 == CHUNK_BLOCKS;
-        self.again.push_back(Block::new(number, bytes));
-    }
-}
-
-/// Returns the request that unlocks a chunk, and makes the file as long as `length` if it is shorter.
-fn end(inode: u32, index: u64, chunk: ChunkId, length: u64) -> WriteChunkEnd {
-    WriteChunkEnd { chunk, inode, index: index as u32, length, flags: 0 }
 }

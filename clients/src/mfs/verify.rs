@@ -85,6 +85,8 @@ struct Comparison<'a> {
     /// The number of the first of the pieces, and where the next one begins in the chunk.
     first: usize,
     next: u32,
+    /// A piece was compared, so another one can be read.
+    has_room: bool,
     done: u64,
 }
 
@@ -118,6 +120,7 @@ impl Client {
             pieces: VecDeque::new(),
             first: 0,
             next: 0,
+            has_room: false,
             done: 0,
         };
         let result = comparison.run(each);
@@ -138,6 +141,9 @@ impl Comparison<'_> {
             let due = self.places.pass(&mut self.client.master).map_err(unnamed)?;
             if let Some(verified) = self.pass().map_err(unnamed)? {
                 each(verified);
+                continue;
+            }
+            if std::mem::take(&mut self.has_room) {
                 continue;
             }
             let Client { master, reads, .. } = &*self.client;
@@ -259,6 +265,7 @@ impl Comparison<'_> {
     fn compare(&mut self) -> Result<(), Cause> {
         let Some(piece) = self.pieces.pop_front() else { return Ok(()) };
         self.first += 1;
+        self.has_room = true;
         let begin = self.index * CHUNK_SIZE + u64::from(piece.from);
         let size = (piece.end - piece.from) as usize;
         let read = || piece.read.iter().zip(&self.copies).filter(|(read, _)| read.len() == size);

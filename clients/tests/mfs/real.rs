@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testkit::moosefs::{ChunkServer, Master, Mount, NETWORK};
-use testkit::{Folder, Random, has_peer, in_namespace, process, tell, wait_until};
+use testkit::{Folder, Random, has_peer, in_namespace, process, wait_until};
 
 use crate::program::{Ran, command, run};
 
@@ -214,18 +215,20 @@ fn errors_have_their_codes_and_say_what_to_do() {
     fails(&cluster, &["df"], 5, "10.99.0.1:20421");
 }
 
-/// Waits until a chunkserver has read, or written, since its data port has a connection.
-#[track_caller]
-fn wait_for_connections(port: u16) {
-    let wanted = format!(":{port:04X}");
-    wait_until("a connection to the chunkserver", || {
-        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-        table.lines().any(|line| {
-            let mut words = line.split_whitespace();
-            // Established, as the side that has accepted.
-            words.nth(1).is_some_and(|it| it.ends_with(&wanted)) && words.nth(1) == Some("01")
+/// Returns how many bytes the files of a folder have.
+fn size_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
+            Ok(metadata) => metadata.blocks() * 512,
+            Err(_) => 0,
         })
-    });
+        .sum()
+}
+
+fn runs_no_more(child: &mut Child) -> bool {
+    child.try_wait().expect("it is a child").is_some()
 }
 
 /// P4 of the sheet: a chunkserver that is stopped in the middle.
@@ -239,8 +242,12 @@ fn a_chunkserver_that_is_stopped_in_the_middle_costs_seconds_and_no_byte() {
 
     let begun = Instant::now();
     let mut child = cluster.spawn(&["get", "/before", &copy]);
-    wait_for_connections(20422);
+    let part = cluster.folder.path().join("copy.part");
+    wait_until("the first megabytes", || {
+        fs::metadata(&part).is_ok_and(|it| it.blocks() * 512 > 5_000_000)
+    });
     process::signal(one.pid(), "STOP");
+    assert!(!runs_no_more(&mut child), "it was stopped in the middle");
     let status = child.wait().expect("it is a child");
     let get = begun.elapsed();
     process::signal(one.pid(), "CONT");
@@ -248,10 +255,12 @@ fn a_chunkserver_that_is_stopped_in_the_middle_costs_seconds_and_no_byte() {
     is_same(&file, &copy);
     cluster.master.wait_for_chunkservers(2);
 
-    let begun = Instant::now();
+    let (begun, disk) = (Instant::now(), &cluster.servers[0].disk);
+    let before = size_of(disk);
     let mut child = cluster.spawn(&["put", &file, "/during"]);
-    wait_for_connections(20422);
+    wait_until("the first megabytes", || size_of(disk) > before + 5_000_000);
     process::signal(one.pid(), "STOP");
+    assert!(!runs_no_more(&mut child), "it was stopped in the middle");
     let status = child.wait().expect("it is a child");
     let put = begun.elapsed();
     process::signal(one.pid(), "CONT");
@@ -262,7 +271,7 @@ fn a_chunkserver_that_is_stopped_in_the_middle_costs_seconds_and_no_byte() {
     assert!(verified.text().matches(": same\n").count() >= 3, "{}", verified.text());
     let limit = Duration::from_secs(30);
     assert!(get < limit && put < limit, "get {get:?}, put {put:?}");
-    tell("STOPPED", &format!("get {:.1} s, put {:.1} s", get.as_secs_f32(), put.as_secs_f32()));
+    println!("with a stop: get {:.1} s, put {:.1} s", get.as_secs_f32(), put.as_secs_f32());
 }
 
 /// Numbers: the client beside `cp` on the real mount, one after the other in one run. The program should

@@ -101,7 +101,7 @@ fn demand_return(sim: &mut Sim, hosts: &Hosts) -> Outcome {
     let is_well = |sim: &mut Sim, host| {
         states(sim, host).is_some_and(|(when_idle, states)| {
             let wanted = match when_idle {
-                WhenIdle::KeepAlive(_) => ClientState::Up,
+                WhenIdle::KeepAlive(_) | WhenIdle::Pulse(_) => ClientState::Up,
                 WhenIdle::LetGo(_) => ClientState::Idle,
             };
             states.iter().all(|state| *state == wanted)
