@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use log::{debug, info, log_enabled};
 use protocol::codecs::Packet;
 use protocol::mfs::{
-    GetVersion, Ip, Kind, Message, MessageError, Numbered, Rest, Version, VersionAnswer, describe,
+    ConfigValue, GetConfig, GetVersion, Ip, Kind, Message, MessageError, Name, Numbered, Rest,
+    Version, VersionAnswer, describe,
 };
 use protocol::{Context, Flow, Reply};
 
@@ -96,11 +97,18 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Answers the question for our version, which every port takes.
-pub(super) fn answer_version(
+/// Answers the questions that every port takes: for our version, or for an option of the configuration, of
+/// which we have none with that name.
+pub(super) fn introduce(
+    kind: Kind,
     body: &[u8],
     reply: &mut Reply<'_, Packet>,
 ) -> Result<(), MessageError> {
+    if kind == Kind::GET_CONFIG {
+        let GetConfig { number, .. } = GetConfig::parse(body)?;
+        ConfigValue { number, value: Name::default() }.send(reply);
+        return Ok(());
+    }
     let message = VersionAnswer { version: Version::OURS, text: Rest(VERSION_TEXT) };
     match GetVersion::parse(body)?.number {
         Some(number) => Numbered { number, message }.send(reply),

@@ -36,7 +36,7 @@ pub(super) enum Beat {
 
 impl Pulse {
     /// Returns the pulse of a connection on which each side says something in a third of `timeout`. A
-    /// peer is given up after one to seven sixths of `timeout` of silence.
+    /// peer is given up after `timeout` of silence, or up to a sixth of it later.
     pub(super) fn within(timeout: Duration) -> Self {
         let length = timeout / u32::from(BEATS);
         Self { length, silent: 0, silent_max: BEATS, quiet: 0, quiet_max: 2 }

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use protocol::Random;
 use protocol::mfs::{
     CHUNK_SIZE, ChunkHasChanged, ChunkId, ClientRegister, ClientRegisterAnswer, CloseSession,
-    CreateFile, Credentials, Delete, DeleteAnswer, FileType, GetAttributes, GetInfo, Kind,
-    LengthHasChanged, ListSessions, Lookup, MakeDirectory, MakeNode, Message, Name, Nop, Numbered,
-    Open, OpenRest, ReadChunk, ReadDirectory, ResumeSession, Sessions, SetVersion,
-    SetVersionAnswer, StatFs, Status, SustainedInodes, TimeSync, TimeSyncAnswer, Truncate,
-    TruncateAnswer, TruncateFile, Unlink, Version, WriteChunk, WriteChunkEnd, password_digest,
+    ConfigValue, CreateFile, Credentials, Delete, DeleteAnswer, FileType, GetAttributes, GetConfig,
+    GetInfo, GetVersion, Kind, LengthHasChanged, ListSessions, Lookup, MakeDirectory, MakeNode,
+    Message, Name, Nop, Numbered, Open, OpenRest, ReadChunk, ReadDirectory, ResumeSession,
+    Sessions, SetVersion, SetVersionAnswer, StatFs, Status, SustainedInodes, TimeSync,
+    TimeSyncAnswer, Truncate, TruncateAnswer, TruncateFile, Unlink, Version, VersionAnswer,
+    WriteChunk, WriteChunkEnd, password_digest,
 };
 use testkit::{PATIENCE, process, wait_until};
 
 use super::running::{Client, Running, open, register};
 use super::scripted::Chunkserver;
+use crate::wire::Peer;
 
 const ROOT: Credentials<'static> = Credentials::ROOT;
 
@@ -99,6 +101,21 @@ fn chunkserver(master: &Running, last: u8) -> Chunkserver {
 
 const WRITE: WriteChunk = WriteChunk { inode: 2, index: 0, flags: 0 };
 const READ: ReadChunk = ReadChunk { inode: 2, index: 0, flags: 0 };
+
+#[test]
+fn every_port_tells_its_version_and_its_options() {
+    let master = Running::start("cl-options", "127.0.0.1", 0, &[]);
+    for address in &master.addresses {
+        let mut peer = Peer::connect(address);
+        peer.send(&GetVersion { number: Some(7) });
+        let body = peer.expect(Kind::VERSION);
+        let answer = Numbered::<VersionAnswer<'_>>::parse(&body).expect("it is an answer");
+        assert_eq!((answer.number, answer.message.version), (7, Version::OURS));
+        peer.send(&GetConfig { number: 8, option: name("WORKING_USER") });
+        let body = peer.expect(Kind::CONFIG_VALUE);
+        assert_eq!(ConfigValue::parse(&body), Ok(ConfigValue { number: 8, value: name("") }));
+    }
+}
 
 #[test]
 fn sessions_are_opened_resumed_and_closed() {

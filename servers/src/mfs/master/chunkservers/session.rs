@@ -17,7 +17,7 @@ use super::orders::Found;
 use super::registration::Registered;
 use super::{Chunkserver, State};
 use crate::mfs::master::app::Master;
-use crate::mfs::master::port::{Peer, Refused, answer_version};
+use crate::mfs::master::port::{Peer, Refused, introduce};
 use crate::mfs::master::pulse::{Beat, PULSE, Pulse};
 
 /// The key of the timeout at which orders are given again.
@@ -51,7 +51,7 @@ impl ChunkserverSession {
         match kind {
             Kind::UNKNOWN_COMMAND | Kind::BAD_COMMAND_SIZE => return Ok(()),
             Kind::NOP if body.is_empty() => return Ok(()),
-            Kind::GET_VERSION => return Ok(answer_version(body, reply)?),
+            Kind::GET_VERSION | Kind::GET_CONFIG => return Ok(introduce(kind, body, reply)?),
             Kind::REGISTER => {
                 return self.step(ChunkserverRegister::parse(body)?, reply, context);
             }

@@ -14,7 +14,7 @@ use super::contents::{Asked, Waiting};
 use super::names::{Call, not_supported};
 use super::registration::{Registration, Role};
 use crate::mfs::master::app::Master;
-use crate::mfs::master::port::{Peer, Refused, answer_version};
+use crate::mfs::master::port::{Peer, Refused, introduce};
 use crate::mfs::master::pulse::{Beat, Pulse};
 use crate::mfs::master::questions;
 
@@ -46,8 +46,8 @@ impl ClientSession {
                 Nop::parse(body)?;
                 return Ok(());
             }
-            Kind::GET_VERSION => {
-                answer_version(body, reply)?;
+            Kind::GET_VERSION | Kind::GET_CONFIG => {
+                introduce(kind, body, reply)?;
                 self.pulse.said();
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use protocol::{Context, Flow, Reason, Reply, Service};
 use super::download::Downloads;
 use crate::mfs::master::app::Master;
 use crate::mfs::master::changes::Next;
-use crate::mfs::master::port::{Peer, Refused, answer_version};
+use crate::mfs::master::port::{Peer, Refused, introduce};
 use crate::mfs::master::pulse::{Beat, Pulse};
 
 /// The shortest time-out that a metalogger may ask for, in seconds.
@@ -59,7 +59,7 @@ impl MetaloggerSession {
             (Kind::NOP, _) if body.is_empty() => {
                 Nop::parse(body)?;
             }
-            (Kind::GET_VERSION, _) => answer_version(body, reply)?,
+            (Kind::GET_VERSION | Kind::GET_CONFIG, _) => introduce(kind, body, reply)?,
             (Kind::METALOGGER_REGISTER, None) => {
                 self.register(MetaloggerRegister::parse(body)?, reply, context);
             }
