@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use testkit::Random;
 
 use super::Uring;
-use super::channel::State;
+use super::channel::{Sending, State};
 use crate::sys::forbidden::forbid;
 use crate::sys::{BLOCK_SIZE, Fills, Room, Sizes, reset_on_close};
 use crate::{Backend, BackendKind, Completion, Coverage, Event, Interest, Readiness, Storage, Tag};
@@ -237,6 +237,37 @@ fn bytes_arrive_in_order_through_queues_that_overflow() {
     for seed in 0..5 {
         bytes_arrive(TINY, 30, 1_500, seed);
     }
+}
+
+#[test]
+fn a_send_that_is_short_in_an_entry_with_too_many_completions_loses_no_byte() {
+    let Some(uring) = ring(TINY) else { return };
+    let mut sides = Sides::new(uring, 30);
+    sides.wait(Duration::ZERO);
+    let mut random = Random::new(9);
+    let mut reported_at_once = 0;
+    while sides.sides[0].is_writable {
+        sides.write(0, &noise(&mut random, 16_000));
+        for side in &sides.sides[1..] {
+            (&side.peer).write_all(b"news").expect("there is room");
+        }
+        sides.wait(Duration::ZERO);
+        reported_at_once = sides.sides.iter().filter(|side| side.is_readable).count();
+        for slot in 1..30 {
+            sides.read(slot, BLOCK_SIZE);
+        }
+        let State::Stream(stream) = &sides.uring.channels[0].state else { panic!("it moves") };
+        sides.sides[0].is_writable = stream.sending == Sending::Open;
+    }
+    assert!(reported_at_once > TINY.completions as usize, "{reported_at_once}");
+    let start = Instant::now();
+    let mut received = Vec::new();
+    while received.len() < sides.sides[0].written.len() {
+        assert!(start.elapsed() < testkit::PATIENCE, "bytes are missing");
+        receive(&sides.sides[0].peer, &mut received);
+        sides.wait(Duration::from_millis(1));
+    }
+    assert!(received == sides.sides[0].written, "other bytes were sent");
 }
 
 #[test]
