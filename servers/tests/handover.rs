@@ -167,21 +167,21 @@ fn survive_failures(loops: &[&str]) {
     ];
     if testkit::has_peer("python3") {
         let [ends, hangs] = ["os._exit(3)", "time.sleep(60)"].map(|it| READY.replace("END", it));
-        scripts.push(("this one goes on: peer closed", ends));
+        // The old program may be reading or writing when that ends.
+        scripts.push(("peer closed|the peer cut the connection", ends));
         scripts.push(("the new program is ended: it has not answered within 2s", hangs));
     }
     for (reason, script) in scripts {
         eprintln!("{loops:?}: {reason}");
-        let before = chain.daemon.log().matches(reason).count();
+        let count = || {
+            let log = chain.daemon.log();
+            reason.split('|').map(|one| log.matches(one).count()).sum::<usize>()
+        };
+        let before = count();
         install(&program, &script);
         ask(&mut stream, b"before", b"BEFORE");
         chain.fail();
-        assert_eq!(
-            chain.daemon.log().matches(reason).count(),
-            before + 1,
-            "{}",
-            chain.daemon.log()
-        );
+        assert_eq!(count(), before + 1, "{}", chain.daemon.log());
         ask(&mut stream, b"after", b"AFTER");
         ask(&mut chain.daemon.connect(), b"new", b"NEW");
         ask(&mut UnixStream::connect(&path).expect("it accepts"), b"new", b"NEW");
