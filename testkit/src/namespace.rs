@@ -1,6 +1,7 @@
 //! Tests in a network namespace of their own. A namespace needs privileges that a test may not have,
 //! so the test program runs itself again in one.
 
+use std::io::{self, Write};
 use std::process::{Command, Output};
 
 use crate::{has_peer, skip};
@@ -62,7 +63,17 @@ pub fn in_namespace(test: &str, network: &str) -> bool {
             || line.starts_with("test ")
     };
     lines.filter(|line| !is_of_harness(line)).for_each(|line| println!("{line}"));
+    errors.lines().filter(|line| is_told(line)).for_each(|line| {
+        let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    });
     false
+}
+
+/// Returns whether a line is one of [`tell`](crate::tell), which begins with a word in capitals.
+fn is_told(line: &str) -> bool {
+    line.split_once(' ').is_some_and(|(word, _)| {
+        word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+    })
 }
 
 fn unshare(script: &str) -> Output {
