@@ -33,7 +33,7 @@ fn the_loss_of_a_root_is_noticed_though_its_events_are_lost() {
 fn a_root_that_was_replaced_while_events_were_lost_is_read_again() {
     let folder = Folder::new("watch-replaced-root");
     let parent = folder.path().join("parent");
-    let root = parent.join("root");
+    let root = parent.join("tree");
     fs::create_dir_all(root.join("old")).expect("it is writable");
     let mut watched = Watched::new(&root);
     fs::rename(&parent, folder.path().join("away")).expect("it moves");
@@ -42,7 +42,7 @@ fn a_root_that_was_replaced_while_events_were_lost_is_read_again() {
     watched.settle();
     // It is watched where it is now, and not where it was.
     fs::write(root.join("new/file"), "").expect("it is writable");
-    fs::write(folder.path().join("away/root/old/file"), "").expect("it is writable");
+    fs::write(folder.path().join("away/tree/old/file"), "").expect("it is writable");
     watched.settle();
 }
 

@@ -287,12 +287,10 @@ fn a_write_waits_for_chunkservers_and_others_wait_for_the_write() {
     assert_eq!(client.end(inode, ChunkId(99), 1), Status::NOCHUNK);
 }
 
-#[test]
-fn a_chunk_gets_another_version_when_a_copy_is_lost_or_a_write_has_failed() {
-    let master = Running::start("cl-version", "127.0.0.1", 0, &[]);
-    let (mut one, mut two) = (chunkserver(&master, 1), chunkserver(&master, 2));
-    let mut client = master.client();
-    let inode = client.create("file");
+/// Writes 10 bytes into the first chunk of the file, of which each chunkserver makes a copy.
+#[track_caller]
+fn write_first(client: &mut Client, inode: u32, servers: [&mut Chunkserver; 2]) -> ChunkId {
+    let [one, two] = servers;
     client.send(WRITE);
     let chunk = one.creates();
     assert_eq!(two.creates(), chunk);
@@ -300,6 +298,16 @@ fn a_chunk_gets_another_version_when_a_copy_is_lost_or_a_write_has_failed() {
     two.answer(chunk, Status::OK);
     assert_eq!(client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1, Ok((chunk, 1, 2)));
     assert_eq!(client.end(inode, chunk, 10), Status::OK);
+    chunk
+}
+
+#[test]
+fn a_chunk_gets_another_version_when_a_copy_is_lost_or_a_write_has_failed() {
+    let master = Running::start("cl-version", "127.0.0.1", 0, &[]);
+    let (mut one, mut two) = (chunkserver(&master, 1), chunkserver(&master, 2));
+    let mut client = master.client();
+    let inode = client.create("file");
+    let chunk = write_first(&mut client, inode, [&mut one, &mut two]);
     // Nothing is lost: the version stays.
     client.send(WRITE);
     assert_eq!(client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1, Ok((chunk, 1, 2)));
@@ -348,13 +356,7 @@ fn a_copy_that_was_away_during_a_write_is_not_used_when_it_comes_back() {
     let (mut one, mut two) = (chunkserver(&master, 1), chunkserver(&master, 2));
     let mut client = master.client();
     let inode = client.create("file");
-    client.send(WRITE);
-    let chunk = one.creates();
-    assert_eq!(two.creates(), chunk);
-    one.answer(chunk, Status::OK);
-    two.answer(chunk, Status::OK);
-    client.chunk_answer(Kind::WRITE_CHUNK_ANSWER).1.expect("it is made");
-    assert_eq!(client.end(inode, chunk, 10), Status::OK);
+    let chunk = write_first(&mut client, inode, [&mut one, &mut two]);
     let read = |client: &mut Client| {
         client.send(READ);
         client.chunk_answer(Kind::READ_CHUNK_ANSWER).1
