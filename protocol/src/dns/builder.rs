@@ -193,13 +193,16 @@ impl Builder {
     /// Appends a name. Its longest ending that is in the message becomes a pointer, if it may.
     fn name(&mut self, name: NameView<'_>, may_compress: bool) {
         let mut rest = name.labels();
+        // A pointer never leads into the name itself, which has no end yet: `com.com` would be one `com`
+        // that follows itself.
+        let earlier = self.places.len();
         loop {
             let ending = rest.clone();
             let Some(label) = rest.next() else {
                 self.bytes.push(0);
                 return;
             };
-            if may_compress && let Some(place) = self.place_of(&ending) {
+            if may_compress && let Some(place) = self.place_of(&ending, earlier) {
                 self.bytes.extend((0xc000 | place).to_be_bytes());
                 return;
             }
@@ -212,8 +215,8 @@ impl Builder {
         }
     }
 
-    /// Returns where the message has a name of these labels.
-    fn place_of(&self, ending: &super::name::Labels<'_>) -> Option<u16> {
+    /// Returns where the message has a name of these labels, among the `earlier` first places.
+    fn place_of(&self, ending: &super::name::Labels<'_>, earlier: usize) -> Option<u16> {
         let is_same = |place: &u16| {
             let mut own = super::name::Labels::at(&self.bytes, usize::from(*place));
             let mut theirs = ending.clone();
@@ -226,7 +229,7 @@ impl Builder {
                 }
             }
         };
-        self.places.iter().copied().find(is_same)
+        self.places[..earlier].iter().copied().find(is_same)
     }
 }
 

@@ -19,17 +19,24 @@ fn name(text: &str) -> Name {
 
 /// Returns a response with all records that the tests know, in all sections.
 pub(crate) fn everything() -> Vec<u8> {
-    message_of(RECORDS.iter().copied())
+    message_of(RECORDS.iter().copied(), &SECTIONS)
 }
 
-/// Returns a response with these records in each section, and with options.
-pub(crate) fn message_of<'a>(records: impl Iterator<Item = &'a str> + Clone) -> Vec<u8> {
+/// The sections of records.
+pub(crate) const SECTIONS: [Section; 3] =
+    [Section::Answer, Section::Authority, Section::Additional];
+
+/// Returns a response with these records in each of the sections, and with options.
+pub(crate) fn message_of<'a>(
+    records: impl Iterator<Item = &'a str> + Clone,
+    sections: &[Section],
+) -> Vec<u8> {
     let header = Header::question(7).response(ResponseCode::NOERROR);
     let mut builder = Builder::new(header, 65_535);
     builder.question(name("example").view(), RecordType::ANY, Class::IN).expect("there is room");
-    for section in [Section::Answer, Section::Authority, Section::Additional] {
+    for section in sections {
         for text in records.clone() {
-            builder.record(section, &record(text).view()).expect("there is room");
+            builder.record(*section, &record(text).view()).expect("there is room");
         }
     }
     let mut options = Vec::new();
@@ -83,6 +90,38 @@ fn names_are_compressed_where_every_server_expects_it() {
     assert_eq!(built("example. 60 IN DNAME ns.example."), 2 + 10 + 12);
     // The case of a name is kept, so another spelling is another name.
     assert_eq!(built("EXAMPLE. 60 IN NS ns.example."), 9 + 10 + 3 + 2);
+}
+
+/// Returns the names that are made of at most five of the labels.
+fn names_of(labels: &[&str]) -> Vec<Name> {
+    let mut names = vec![String::new()];
+    for size in 0..5 {
+        let longest: Vec<String> =
+            names.iter().filter(|it| it.matches('.').count() == size).cloned().collect();
+        for label in labels {
+            names.extend(longest.iter().map(|it| format!("{label}.{it}")));
+        }
+    }
+    names.iter().filter(|it| !it.is_empty()).map(|it| name(it)).collect()
+}
+
+#[test]
+fn a_name_with_labels_that_repeat_is_not_a_pointer_to_itself() {
+    let names = names_of(&["a", "b", "com"]);
+    for (own, other) in names.iter().zip(names.iter().rev()) {
+        let mut builder = Builder::new(Header::question(1), 512);
+        builder.question(own.view(), RecordType::A, Class::IN).expect("it fits");
+        for target in [own, other, own] {
+            let ns = record(&format!("{other} 60 IN NS {target}"));
+            builder.record(Section::Answer, &ns.view()).expect("it fits");
+        }
+        let bytes = builder.finish();
+        let message = Message::parse(&bytes).unwrap_or_else(|error| panic!("{own}: {error}"));
+        assert_eq!(message.questions().next().expect("one question").name, own.view());
+        for (answer, target) in message.answers().zip([own, other, own]) {
+            assert_eq!(answer, record(&format!("{other} 60 IN NS {target}")).view());
+        }
+    }
 }
 
 #[test]
