@@ -52,15 +52,19 @@ pub(super) fn parts(kind: RecordType, class: Class) -> Option<&'static [Part]> {
         RecordType::A => &[Ipv4],
         RecordType::AAAA => &[Ipv6],
         RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::DNAME => &[Name],
+        RecordType::MD | RecordType::MF => &[Name],
+        RecordType::MB | RecordType::MG | RecordType::MR => &[Name],
+        RecordType::MINFO | RecordType::RP => &[Name, Name],
         RecordType::SOA => &[Name, Name, U32, U32, U32, U32, U32],
-        RecordType::MX => &[U16, Name],
+        RecordType::MX | RecordType::AFSDB | RecordType::RT | RecordType::KX => &[U16, Name],
+        RecordType::PX => &[U16, Name, Name],
         RecordType::TXT | RecordType::SPF => &[Texts],
         RecordType::HINFO => &[Text, Text],
         RecordType::SRV => &[U16, U16, U16, Name],
         RecordType::NAPTR => &[U16, U16, Text, Text, Text, Name],
         RecordType::DS | RecordType::CDS => &[U16, U8, U8, Hex],
         RecordType::DNSKEY | RecordType::CDNSKEY => &[U16, U8, U8, Base64],
-        RecordType::RRSIG => &[Type, U8, U8, U32, Time, Time, U16, Name, Base64],
+        RecordType::RRSIG | RecordType::SIG => &[Type, U8, U8, U32, Time, Time, U16, Name, Base64],
         RecordType::NSEC => &[Name, Types],
         RecordType::NSEC3 => &[U8, U8, U16, Salt, Hash, Types],
         RecordType::NSEC3PARAM => &[U8, U8, U16, Salt],
@@ -74,9 +78,9 @@ pub(super) fn parts(kind: RecordType, class: Class) -> Option<&'static [Part]> {
 }
 
 /// Returns whether names in the data of a type may be compressed when they are sent: only in those that
-/// every server knows (RFC 3597 section 4).
+/// every server knows, since RFC 1035 has them (RFC 3597 section 4).
 pub(super) const fn is_compressible(kind: RecordType) -> bool {
-    matches!(kind.0, 2 | 5 | 6 | 12 | 15)
+    matches!(kind.0, 2..=9 | 12 | 14 | 15)
 }
 
 impl Part {

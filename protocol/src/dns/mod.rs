@@ -6,9 +6,9 @@
 //! their names. [`Record`] and [`Name`] are values of their own, for what is kept; both are read from
 //! text and written as text. [`OverTcp`] and [`OverUdp`] are codecs.
 //!
-//! Types that are known: A, AAAA, CAA, CDNSKEY, CDS, CNAME, DNAME, DNSKEY, DS, HINFO, HTTPS, MX, NAPTR, NS,
-//! NSEC, NSEC3, NSEC3PARAM, PTR, RRSIG, SOA, SPF, SRV, SSHFP, SVCB, TLSA, TXT, URI. Others have the form of
-//! RFC 3597. Signatures are not verified.
+//! Types that are known: A, AAAA, AFSDB, CAA, CDNSKEY, CDS, CNAME, DNAME, DNSKEY, DS, HINFO, HTTPS, KX, MB,
+//! MD, MF, MG, MINFO, MR, MX, NAPTR, NS, NSEC, NSEC3, NSEC3PARAM, PTR, PX, RP, RRSIG, RT, SIG, SOA, SPF, SRV,
+//! SSHFP, SVCB, TLSA, TXT, URI. Others have the form of RFC 3597. Signatures are not verified.
 //!
 //! # Limits
 //!

@@ -20,24 +20,48 @@ impl RecordType {
     pub const A: Self = Self(1);
     /// A name server of the zone (RFC 1035).
     pub const NS: Self = Self(2);
+    /// A mail destination, superseded by MX (RFC 1035).
+    pub const MD: Self = Self(3);
+    /// A mail forwarder, superseded by MX (RFC 1035).
+    pub const MF: Self = Self(4);
     /// The name that this name is an alias of (RFC 1035).
     pub const CNAME: Self = Self(5);
     /// The start of a zone (RFC 1035).
     pub const SOA: Self = Self(6);
+    /// The host of a mailbox (RFC 1035).
+    pub const MB: Self = Self(7);
+    /// A member of a mail group (RFC 1035).
+    pub const MG: Self = Self(8);
+    /// The new name of a mailbox (RFC 1035).
+    pub const MR: Self = Self(9);
     /// The name that belongs to an address (RFC 1035).
     pub const PTR: Self = Self(12);
     /// The processor and the operating system of a host (RFC 1035, RFC 8482).
     pub const HINFO: Self = Self(13);
+    /// The mailbox that is responsible for this one, and the one for its errors (RFC 1035).
+    pub const MINFO: Self = Self(14);
     /// A mail server (RFC 1035).
     pub const MX: Self = Self(15);
     /// Texts (RFC 1035).
     pub const TXT: Self = Self(16);
+    /// The mailbox of the responsible person, and the name of texts about it (RFC 1183).
+    pub const RP: Self = Self(17);
+    /// A server of an AFS or DCE cell (RFC 1183).
+    pub const AFSDB: Self = Self(18);
+    /// A host that forwards to this one (RFC 1183).
+    pub const RT: Self = Self(21);
+    /// A signature of a message (RFC 2931), and of records before RRSIG (RFC 2535).
+    pub const SIG: Self = Self(24);
+    /// The X.400 name of a mail domain (RFC 2163).
+    pub const PX: Self = Self(26);
     /// An IPv6 address (RFC 3596).
     pub const AAAA: Self = Self(28);
     /// The host and the port of a service (RFC 2782).
     pub const SRV: Self = Self(33);
     /// A rule that makes other names of a name (RFC 3403).
     pub const NAPTR: Self = Self(35);
+    /// A key exchanger (RFC 2230).
+    pub const KX: Self = Self(36);
     /// The name that replaces this suffix (RFC 6672).
     pub const DNAME: Self = Self(39);
     /// The options of a message (RFC 6891). It is no record of a zone.
@@ -83,15 +107,27 @@ impl RecordType {
 const TYPES: &[(RecordType, &str)] = &[
     (RecordType::A, "A"),
     (RecordType::NS, "NS"),
+    (RecordType::MD, "MD"),
+    (RecordType::MF, "MF"),
     (RecordType::CNAME, "CNAME"),
     (RecordType::SOA, "SOA"),
+    (RecordType::MB, "MB"),
+    (RecordType::MG, "MG"),
+    (RecordType::MR, "MR"),
     (RecordType::PTR, "PTR"),
     (RecordType::HINFO, "HINFO"),
+    (RecordType::MINFO, "MINFO"),
     (RecordType::MX, "MX"),
     (RecordType::TXT, "TXT"),
+    (RecordType::RP, "RP"),
+    (RecordType::AFSDB, "AFSDB"),
+    (RecordType::RT, "RT"),
+    (RecordType::SIG, "SIG"),
+    (RecordType::PX, "PX"),
     (RecordType::AAAA, "AAAA"),
     (RecordType::SRV, "SRV"),
     (RecordType::NAPTR, "NAPTR"),
+    (RecordType::KX, "KX"),
     (RecordType::DNAME, "DNAME"),
     (RecordType::OPT, "OPT"),
     (RecordType::DS, "DS"),

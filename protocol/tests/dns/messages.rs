@@ -86,6 +86,8 @@ fn names_are_compressed_where_every_server_expects_it() {
     // A pointer for the owner, ten bytes, and what the data take.
     assert_eq!(built("example. 60 IN NS ns.example."), 2 + 10 + 3 + 2);
     assert_eq!(built("example. 60 IN MX 10 ns.example."), 2 + 10 + 2 + 3 + 2);
+    assert_eq!(built("example. 60 IN MINFO a.example. b.example."), 2 + 10 + 2 + 2 + 2 + 2);
+    assert_eq!(built("example. 60 IN AFSDB 1 ns.example."), 2 + 10 + 2 + 12);
     assert_eq!(built("example. 60 IN SRV 1 2 3 ns.example."), 2 + 10 + 6 + 12);
     assert_eq!(built("example. 60 IN DNAME ns.example."), 2 + 10 + 12);
     // The case of a name is kept, so another spelling is another name.
@@ -103,6 +105,38 @@ fn names_of(labels: &[&str]) -> Vec<Name> {
         }
     }
     names.iter().filter(|it| !it.is_empty()).map(|it| name(it)).collect()
+}
+
+#[test]
+fn names_in_the_data_of_old_types_are_read_although_another_server_has_compressed_them() {
+    // RFC 3597 section 4. Such data are not the same bytes in another message.
+    for (kind, before, text) in [
+        (RecordType::MB, 0, "a.example."),
+        (RecordType::RP, 0, "a.example. example."),
+        (RecordType::AFSDB, 2, "0 a.example."),
+        (RecordType::PX, 2, "0 a.example. example."),
+        (RecordType::KX, 2, "0 a.example."),
+    ] {
+        let mut builder = Builder::new(Header::question(1), 512);
+        builder.question(name("example").view(), RecordType::ANY, Class::IN).expect("it fits");
+        let mut bytes = builder.finish();
+        bytes[7] = 1;
+        // The owner is the name of the question, and so is the end of each name in the data.
+        let mut data = vec![0; before];
+        data.extend(b"\x01a\xc0\x0c");
+        if text.ends_with(" example.") {
+            data.extend(b"\xc0\x0c");
+        }
+        bytes.extend(b"\xc0\x0c");
+        bytes.extend(kind.0.to_be_bytes());
+        bytes.extend([0, 1, 0, 0, 0, 60, 0, data.len() as u8]);
+        bytes.extend(data);
+        let message = Message::parse(&bytes).expect(text);
+        let answer = message.answers().next().expect("there is one");
+        assert_eq!(answer.to_string(), format!("example. 60 IN {kind} {text}"));
+        let kept = answer.to_record();
+        assert_eq!(kept, record(&kept.to_string()));
+    }
 }
 
 #[test]
