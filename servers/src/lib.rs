@@ -52,6 +52,9 @@ pub use handover::handover_frames;
 pub use listen::Endpoint;
 pub use loopback::Loopback;
 pub use loops::{HowToAccept, LoopArgs};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use mfs::master::{check_mfs_log, check_mfs_tree};
 pub use models::{Model, ModelArgs};
 pub use shared_state::{Progress, SharedState};
 pub use tls::TlsArgs;

@@ -135,7 +135,7 @@ impl Master {
             if version <= saved.version {
                 return Ok(());
             }
-            if version != last + 1 {
+            if version - 1 != last {
                 let text = format!("the log has change {version} after {last}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }

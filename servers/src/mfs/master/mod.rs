@@ -78,6 +78,8 @@ pub use app::Master;
 pub use changes::Escaped;
 pub use chunks::{Located, Outcome, Place};
 pub use chunkservers::Order;
+#[cfg(fuzzing)]
+pub use tree::{check_mfs_log, check_mfs_tree};
 
 /// The name of the program.
 const SERVER: Server = Server {

@@ -297,6 +297,31 @@ fn copies_follow_what_chunkservers_tell() {
 }
 
 #[test]
+fn numbers_of_a_damaged_chunkserver_do_not_become_those_of_new_chunks() {
+    let (mut master, _) = start("cs-numbers", &[]);
+    let of = |chunk, version| ChunkVersion { chunk: ChunkId(chunk), version };
+    let wrong = [of(0, 1), of(u64::MAX, 1), of(1 << 40, 1), of(12, 0)];
+    let last = of(9, u32::MAX);
+    let server = register(&mut master, 1, 0, &[&wrong[..], &[last]].concat());
+    for it in wrong {
+        assert!(master.with(|master| master.locate(it.chunk)).is_none(), "{:?}", it.chunk);
+    }
+    // No version follows the last one.
+    let heard = Rc::<RefCell<Vec<Outcome>>>::default();
+    let hears = Rc::clone(&heard);
+    master.with(|master| {
+        master.raise_version(last.chunk, move |outcome, _: &mut Master| {
+            hears.borrow_mut().push(outcome);
+        });
+    });
+    assert_eq!(*heard.borrow(), [Err(Status::WRONGVERSION)]);
+    let heard = create(&mut master, 1);
+    let chunk = play(&mut master, thread::spawn(move || server.creates_one()));
+    assert_eq!(chunk, ChunkId(10));
+    master.turn_until("the chunk", |_| !heard.borrow().is_empty());
+}
+
+#[test]
 fn a_download_has_only_the_parts_that_there_are() {
     let mut master = Embedded::start("ml-parts", "127.0.0.1", &[]);
     let [address, ..] = master.addresses();

@@ -51,7 +51,7 @@ impl Master {
             Ok(_) => return done(Err(Status::NOSPACE), self),
             Err(status) => return done(Err(status), self),
         };
-        let chunk = self.chunks.next();
+        let Some(chunk) = self.chunks.next() else { return done(Err(Status::NOSPACE), self) };
         self.chunks.occupy(chunk);
         let order = move |_: &Holder| Order::Create(Create { chunk, version: FIRST_VERSION });
         self.operate(chunk, FIRST_VERSION, &copies, order, move |master, finished| {
@@ -159,7 +159,11 @@ impl Master {
         order: impl Fn(u32, u32) -> Order + 'static,
     ) {
         self.when_free(chunk, done, move |master, version, copies, done| {
-            let next = version.wrapping_add(1);
+            // Version 0 would say that it is deleted.
+            let Some(next) = version.checked_add(1) else {
+                master.release(chunk);
+                return done(Err(Status::WRONGVERSION), master);
+            };
             let order = move |_: &Holder| order(next, version);
             master.operate(chunk, next, &copies, order, move |master, finished| {
                 let outcome = master.keep(finished);
@@ -177,7 +181,10 @@ impl Master {
         order: impl Fn(ChunkId, u32, u32) -> Order + 'static,
     ) {
         self.when_free(of, done, move |master, version, copies, done| {
-            let chunk = master.chunks.next();
+            let Some(chunk) = master.chunks.next() else {
+                master.release(of);
+                return done(Err(Status::NOSPACE), master);
+            };
             master.chunks.occupy(chunk);
             let order = move |_: &Holder| order(chunk, FIRST_VERSION, version);
             master.operate(chunk, FIRST_VERSION, &copies, order, move |master, finished| {

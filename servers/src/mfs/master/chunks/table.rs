@@ -20,6 +20,8 @@ const FIGURES_AGE_MAX: Duration = Duration::from_secs(1);
 const LARGE: usize = 10_000;
 /// How many copies of deleted chunks wait until they are deleted.
 const STRAYS_MAX: usize = 100_000;
+/// How far the number of an unknown chunk may be above all others: as far as for the real master.
+const NUMBER_STEP_MAX: u64 = 1_000_000_000;
 /// How many copies the figures tell apart. More count as so many.
 pub(in crate::mfs::master) const COPIES_MAX: usize = 10;
 
@@ -96,11 +98,18 @@ impl Chunks {
         self.table.get(&chunk).map(|it| it.version)
     }
 
-    /// Returns the number of a new chunk.
-    pub(super) fn next(&mut self) -> ChunkId {
-        self.last += 1;
+    /// Returns the number of a new chunk, unless all are taken.
+    pub(super) fn next(&mut self) -> Option<ChunkId> {
+        self.last = self.last.checked_add(1)?;
         self.given = self.last;
-        ChunkId(self.last)
+        Some(ChunkId(self.last))
+    }
+
+    /// Returns whether an unknown chunk may be one of a file system. Another one, which a damaged disk has,
+    /// would take the numbers of new chunks, or those that stand for no chunk and no version.
+    fn is_likely(&self, it: ChunkVersion) -> bool {
+        let numbers = 1..=self.last.saturating_add(NUMBER_STEP_MAX);
+        it.version > 0 && numbers.contains(&it.chunk.0)
     }
 
     /// Adds a chunk, or gives it another version, with these copies.
@@ -279,7 +288,8 @@ impl Master {
 
     /// Notes that a chunkserver has a chunk.
     ///
-    /// A chunk that is not known is taken as it is, unless it was deleted. One without a usable copy takes a later version: it
+    /// A chunk that is not known is taken as it is, unless it was deleted, or its number or its version cannot
+    /// be right. One without a usable copy takes a later version: it
     /// is that of an operation whose result was lost. Other copies are stale, and are not used.
     pub(in crate::mfs::master) fn chunk_is_at(&mut self, it: ChunkVersion, csid: u16, epoch: u32) {
         let ChunkVersion { chunk, version } = it;
@@ -288,8 +298,35 @@ impl Master {
         match self.chunks.version(chunk) {
             Some(known) if known == version => self.chunks.found(chunk, version, copy),
             Some(known) if version < known || !copies.is_empty() => {}
+            None if !self.chunks.is_likely(it) => {}
             None if self.chunks.is_stray(chunk, version, copy) => {}
             _ => self.chunks.set(chunk, version, vec![copy]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_chunks_end_and_do_not_begin_again() {
+        let mut chunks = Chunks::default();
+        assert_eq!(chunks.next(), Some(ChunkId(1)));
+        chunks.restore(ChunkId(u64::MAX - 1), 1);
+        assert_eq!((chunks.next(), chunks.next()), (Some(ChunkId(u64::MAX)), None));
+        assert_eq!(chunks.next(), None);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_right_are_told_from_others() {
+        let mut chunks = Chunks::default();
+        chunks.restore(ChunkId(10), 1);
+        let is_likely = |chunk, version| {
+            chunks.is_likely(ChunkVersion { chunk: ChunkId(chunk), version })
+        };
+        assert!(is_likely(1, 1) && is_likely(1_000_000_010, u32::MAX));
+        assert!(!is_likely(0, 1) && !is_likely(1, 0) && !is_likely(1_000_000_011, 1));
+        assert!(!is_likely(u64::MAX, 1));
     }
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use protocol::mfs::{Attributes, ChunkId, FileType, Mode};
+use protocol::mfs::{Attributes, ChunkId, FileType, Mode, Name};
 
 use super::change::{Change, REMOVE, Writing};
 use super::contents::ChunkUse;
+use super::names::check_name;
 use super::node::{CHUNK_WEIGHT, Content, Node, chunk_count, entry_weight, xattr_weight};
 use super::{Mismatch, ROOT, Tree, new_directory};
+
+/// A name that a directory cannot have would be another one in the saved tree.
+const NO_NAME: Mismatch = Mismatch("a name that an entry can have");
 
 impl Tree {
     /// Makes a change. It checks what the tree needs to stay a tree, and no permissions.
@@ -121,6 +125,7 @@ impl Tree {
 
     /// Returns whether a name may be added to a directory.
     fn is_free(&self, parent: u32, name: &[u8]) -> Result<(), Mismatch> {
+        check_name(name).map_err(|_| NO_NAME)?;
         let directory = self.nodes.get(&parent).and_then(|node| node.directory().ok());
         let entries = &directory.ok_or(Mismatch("a directory"))?.entries;
         if entries.contains_key(name) { Err(Mismatch("a name that is free")) } else { Ok(()) }
@@ -240,6 +245,7 @@ impl Tree {
         if found != Some(&inode) || self.is_within(new_parent, inode) {
             return Err(Mismatch("the name of this inode, and a directory outside of it"));
         }
+        check_name(new_name).map_err(|_| NO_NAME)?;
         let target = self.nodes.get(&new_parent).and_then(|node| node.directory().ok());
         let target = target.ok_or(Mismatch("a directory"))?.entries.get(new_name).copied();
         if target == Some(inode) {
@@ -343,6 +349,7 @@ impl Tree {
         value: &[u8],
         mode: u8,
     ) -> Result<(), Mismatch> {
+        Name::new(name).ok_or(Mismatch("a name that an attribute can have"))?;
         let node = self.existing(inode)?;
         let old = if mode == REMOVE {
             let old = node.xattrs.remove(name);

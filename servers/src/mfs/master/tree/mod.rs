@@ -7,6 +7,8 @@
 mod apply;
 mod attributes;
 mod change;
+#[cfg(any(test, fuzzing))]
+mod checks;
 mod contents;
 mod names;
 mod node;
@@ -22,6 +24,8 @@ use std::fmt;
 use log::error;
 use protocol::mfs::{Attributes, ChunkId, FileType, Mode, Status};
 
+#[cfg(fuzzing)]
+pub use checks::{check_mfs_log, check_mfs_tree};
 use contents::ChunkUse;
 pub(crate) use names::NewNode;
 pub(crate) use node::Mask;

@@ -293,7 +293,7 @@ impl Tree {
 }
 
 /// Checks whether bytes are a name that an entry can have.
-fn check_name(name: &[u8]) -> Result<(), Status> {
+pub(super) fn check_name(name: &[u8]) -> Result<(), Status> {
     let is_name = !matches!(name, b"" | b"." | b"..")
         && name.len() <= NAME_MAX
         && !name.contains(&b'/')

@@ -8,11 +8,12 @@ use std::fmt;
 use protocol::mfs::{Attributes, ChunkId, Fault, Field, FileType, Mode, Name, Reader, Text, crc32};
 
 use super::contents::ChunkUse;
+use super::names::check_name;
 use super::node::{CHUNK_WEIGHT, Content, Directory, Node, entry_weight, xattr_weight};
 use super::{ROOT, Tree, TreeLimits};
 
 /// What tells our form from others, and its number.
-const FORM: &[u8; 8] = b"MYEVENT1";
+pub(super) const FORM: &[u8; 8] = b"MYEVENT1";
 /// The size of the CRC-32, in bytes.
 const CRC_SIZE: usize = 4;
 
@@ -176,6 +177,7 @@ impl Tree {
         let (mut entries, mut names_size) = (BTreeMap::new(), 0);
         for _ in 0..u32::read(reader)? {
             let (name, inode) = (Name::read(reader)?.bytes(), u32::read(reader)?);
+            check_name(name).map_err(|_| SnapshotError::Tree("a name that no entry can have"))?;
             names_size += name.len();
             self.sums.memory += entry_weight(name);
             if entries.insert(name.into(), inode).is_some() {
@@ -193,6 +195,9 @@ impl Tree {
         while let Some(place) = places.pop() {
             let node = self.nodes.get(&place).and_then(|node| node.directory().ok());
             let directory = node.ok_or(SnapshotError::Tree("a directory is missing"))?;
+            if place == ROOT && directory.parent != ROOT {
+                return Err(SnapshotError::Tree("the root is in a directory"));
+            }
             reached += 1;
             for inode in directory.entries.values() {
                 let node = self.nodes.get(inode).ok_or(SnapshotError::Tree("a file is missing"))?;
@@ -202,7 +207,7 @@ impl Tree {
                         return Err(SnapshotError::Tree("a directory has two places"));
                     }
                     Ok(_) if *inode == ROOT => {
-                        return Err(SnapshotError::Tree("the root is in a directory"));
+                        return Err(SnapshotError::Tree("the root has a name"));
                     }
                     Ok(_) => places.push(*inode),
                     Err(_) => {}

@@ -3,6 +3,8 @@
 use protocol::Random;
 use protocol::mfs::{ChunkId, crc32};
 
+use super::super::checks::check_saved;
+use super::super::snapshot::FORM;
 use super::*;
 
 fn saved() -> Vec<u8> {
@@ -66,6 +68,7 @@ fn a_wrong_file_with_a_right_crc_is_refused_or_a_tree() {
         let end = wrong.len() - 4;
         let crc = crc32(&wrong[..end]).to_be_bytes();
         wrong[end..].copy_from_slice(&crc);
+        check_saved(&wrong[FORM.len()..end], b"5|CREATE(1,new,1,420,0,0,0,0):9\n5|RELEASE(5,3)");
         match Tree::load(&wrong, TreeLimits::default()) {
             Err(SnapshotError::Tree(_)) => refused += 1,
             Err(error) => panic!("{error}"),
@@ -77,4 +80,53 @@ fn a_wrong_file_with_a_right_crc_is_refused_or_a_tree() {
         }
     }
     assert!(refused > 300 && taken > 300, "{refused} refused, {taken} taken");
+}
+
+/// Returns the file of a tree whose root is in `parent` and has one file, of this name.
+fn with_one_file(parent: u32, name: &[u8]) -> Vec<u8> {
+    let mut tree = tree();
+    file(&mut tree, ROOT, "x");
+    let mut content = tree.save();
+    content.truncate(content.len() - 4);
+    // The form, the next inode, the number of nodes, the inode, its attributes.
+    let place = FORM.len() + 4 + 4 + 4 + protocol::mfs::ATTRIBUTES_SIZE;
+    assert_eq!(content[place..place + 10], [0, 0, 0, 1, 0, 0, 0, 1, 1, b'x']);
+    let start = [&parent.to_be_bytes()[..], &1_u32.to_be_bytes(), &[name.len() as u8], name];
+    content.splice(place..place + 10, start.concat());
+    content.extend_from_slice(&crc32(&content).to_be_bytes());
+    content
+}
+
+#[test]
+fn a_tree_with_a_name_that_no_entry_can_have_is_refused() {
+    let load = |file: &[u8]| Tree::load(file, TreeLimits::default()).err();
+    assert_eq!(load(&with_one_file(ROOT, b"other")), None);
+    for name in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
+        let error = SnapshotError::Tree("a name that no entry can have");
+        assert_eq!(load(&with_one_file(ROOT, name)), Some(error), "{name:?}");
+    }
+    let error = SnapshotError::Tree("the root is in a directory");
+    assert_eq!(load(&with_one_file(2, b"x")), Some(error));
+}
+
+#[test]
+fn a_log_with_a_name_that_no_entry_can_have_does_not_fit() {
+    let mut tree = tree();
+    file(&mut tree, ROOT, "file");
+    let before = tree.save();
+    let long = "n".repeat(256);
+    for name in ["", ".", "..", "a%2Fb", "%00", &long] {
+        for change in [
+            format!("CREATE(1,{name},1,420,0,0,0,0):3"),
+            format!("SYMLINK(1,{name},path,0,0):3"),
+            format!("LINK(2,1,{name})"),
+            format!("MOVE(1,file,1,{name}):2"),
+        ] {
+            let refused = tree.replay(format!("5|{change}").as_bytes());
+            assert_eq!(refused, Err(Mismatch("a name that an entry can have")), "{change}");
+        }
+    }
+    let refused = tree.replay(format!("5|SETXATTR(2,{long},value,0)").as_bytes());
+    assert_eq!(refused, Err(Mismatch("a name that an attribute can have")));
+    assert!(tree.save() == before, "it is as it was");
 }
