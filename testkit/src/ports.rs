@@ -3,14 +3,19 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use protocol::Random;
 
 /// The range from which the kernel chooses ports, as `ip(7)` describes it.
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
+/// The ports that were returned: what is to have one takes a while until it has.
+static RETURNED: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
 /// Returns a port that no socket of this machine has, for TCP and UDP. The kernel gives it to no
-/// connection and to no server at port 0, but another call may return it as well.
+/// connection and to no server at port 0, and no other call in this process returns it. One in
+/// another process may.
 ///
 /// # Panics
 /// Panics if no such port is found.
@@ -21,8 +26,10 @@ pub fn free_port() -> u16 {
     let end: u16 = lowest.filter(|lowest| *lowest > 11_000).unwrap_or(32_768);
     let mut random = Random::new(RandomState::new().hash_one(std::process::id()));
     let used = used_ports();
-    let ports = (0..1000).map(|_| 10_000 + random.below(u64::from(end - 10_000)) as u16);
-    ports.into_iter().find(|port| !used.contains(port)).expect("a port is free")
+    let mut returned = RETURNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ports = (0..1000).map(|_| 10_000 + random.below(u64::from(end - 10_000)) as u16);
+    let free = ports.find(|port| !used.contains(port) && returned.insert(*port));
+    free.expect("a port is free")
 }
 
 /// Returns the ports of all sockets, as `proc_net(5)` describes the tables. A port is not tried by
@@ -63,5 +70,12 @@ mod tests {
         let port = free_port();
         assert!(!used.contains(&port));
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+    }
+
+    #[test]
+    fn no_port_is_returned_twice() {
+        let mut ports: Vec<u16> = (0..300).map(|_| free_port()).collect();
+        ports.sort_unstable();
+        assert!(ports.windows(2).all(|two| two[0] < two[1]), "{ports:?}");
     }
 }

