@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -189,12 +190,20 @@ fn load_verifies_every_reply_on_every_backend() {
     }
 }
 
+/// How often the answers look whether the test is over.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Answers datagrams until the test is over.
-fn answer(socket: &UdpSocket, mut change: impl FnMut(u64, &mut Vec<u8>) -> bool) {
-    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("timeouts can be set");
+fn answer(
+    socket: &UdpSocket,
+    is_over: &AtomicBool,
+    mut change: impl FnMut(u64, &mut Vec<u8>) -> bool,
+) {
+    socket.set_read_timeout(Some(LOOK)).expect("timeouts can be set");
     let mut buffer = vec![0; 70_000];
     let mut number = 0;
-    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         let mut reply = buffer[..length].to_vec();
         if change(number, &mut reply) {
             // The client may have ended.
@@ -210,14 +219,17 @@ fn load_notices_losses_wrong_replies_and_missing_servers_but_no_duplicates() {
     let run = |socket: &UdpSocket, change: fn(u64, &mut Vec<u8>) -> bool| {
         let address = format!("udp://{}", socket.local_addr().expect("it is bound"));
         let args = [&*address, "--connections", "2", "--depth", "4", "--duration", "2"];
+        let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| answer(socket, change));
-            let output = command(LOAD, &folder, "epoll", &args).output().expect("it runs");
+            scope.spawn(|| answer(socket, &is_over, change));
+            let output = command(LOAD, &folder, "epoll", &args).output();
+            is_over.store(true, Ordering::Relaxed);
+            let output = output.expect("it runs");
             (output.status.code(), text(&output))
         })
     };
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    let (code, report) = run(&socket, |number, _| number % 500 != 100);
+    let (code, report) = run(&socket, |number, _| number % 500 != 20);
     assert_eq!(code, Some(1), "{report}");
     assert!(
         report.contains("replies are missing") && !report.contains("unanswered   0"),
@@ -226,7 +238,7 @@ fn load_notices_losses_wrong_replies_and_missing_servers_but_no_duplicates() {
     assert!(report.contains("errors       0"), "{report}");
 
     let (code, report) = run(&socket, |number, reply| {
-        if number == 100 {
+        if number == 20 {
             reply[40] ^= 1;
         }
         true
@@ -246,15 +258,17 @@ fn load_notices_losses_wrong_replies_and_missing_servers_but_no_duplicates() {
 fn load_takes_replies_in_any_order_and_ignores_duplicates() {
     let folder = Folder::new("load");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("timeouts can be set");
+    socket.set_read_timeout(Some(LOOK)).expect("timeouts can be set");
     let address = format!("udp://{}", socket.local_addr().expect("it is bound"));
     let args = [&*address, "--connections", "1", "--depth", "4", "--duration", "1"];
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut buffer = [0; 100];
             let mut held = None;
             // Each is sent twice, in the wrong order.
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            while !is_over.load(Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 let reply = buffer[..length].to_vec();
                 match held.take() {
                     None => held = Some(reply),
@@ -266,10 +280,10 @@ fn load_takes_replies_in_any_order_and_ignores_duplicates() {
                 }
             }
         });
-        let mut load = command(LOAD, &folder, "epoll", &args).spawn().expect("it starts");
-        let mut report = String::new();
-        load.stdout.take().expect("it is piped").read_to_string(&mut report).expect("it is text");
-        let code = load.wait().expect("it ends").code();
+        let output = command(LOAD, &folder, "epoll", &args).output();
+        is_over.store(true, Ordering::Relaxed);
+        let output = output.expect("it runs");
+        let (code, report) = (output.status.code(), text(&output));
         // The last message may have been held.
         let is_fine = code == Some(0) || report.contains("unanswered   1");
         assert!(is_fine && report.contains("errors       0"), "{report}");
