@@ -17,9 +17,14 @@ const COLLECT_FOR: u32 = 50;
 /// collected.
 const PASSED_MAX: u32 = 1023;
 
-/// What part of the busy sources is collected at most. With 4 connections, half of them is too much: the
-/// loop sleeps, and a message costs half as much again.
-const SHARE: usize = 3;
+/// How many busy sources are too few to collect completions. With 4 connections, waiting for two of them
+/// is too much: the loop sleeps, and a message costs half as much again.
+const FEW: usize = 8;
+
+/// Returns how many completions are collected at most if so many sources are busy.
+fn batch_max(busy: usize) -> usize {
+    (2 * busy.saturating_sub(FEW) / 3).clamp(1, BATCH_MAX)
+}
 
 /// The batch that the next wait collects. It follows the number of completions that come together, and
 /// is doubled now and then to see whether more come in time. It is at most a part of the busy sources:
@@ -52,7 +57,7 @@ impl Collecting {
     #[inline]
     pub(super) fn found(&mut self, count: usize, events: &[Event]) {
         self.crowd.hear(events);
-        let max = (self.crowd.size() / SHARE).clamp(1, BATCH_MAX);
+        let max = batch_max(self.crowd.size());
         match self.before.take() {
             // All that collecting longer brings is latency, if no more clients are busy.
             Some(before) if 2 * count < 3 * before => {
