@@ -10,7 +10,7 @@ use crate::sim::fault::Fault;
 use crate::sim::script::Call;
 use crate::sim::socket::{SocketId, State, Watch};
 use crate::sim::world::World;
-use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Trigger};
+use crate::{Backend, Completion, Coverage, Event, Interest, Readiness, Tag, Trigger};
 
 impl Backend for Simulated {
     fn name(&self) -> &'static str {
@@ -18,7 +18,7 @@ impl Backend for Simulated {
     }
 
     fn trigger(&self) -> Trigger {
-        self.world.lock().hosts[self.host].trigger
+        self.world.lock().hosts[self.host].trigger()
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, tag: Tag, interest: Interest) -> io::Result<()> {
@@ -74,12 +74,15 @@ impl Backend for Simulated {
         }
         world.spend(self.host);
         let Some(id) = world.find(fd) else { return world.forget_real(self.host, fd) };
-        world.hosts[self.host].watched.remove(&id);
-        let socket = world.sockets.get_mut(&id);
-        match socket.and_then(|socket| socket.watch.take()) {
-            Some(_) => Ok(()),
-            None => error(libc::ENOENT),
+        let Some(socket) = world.sockets.get(&id).filter(|socket| socket.watch.is_some()) else {
+            return error(libc::ENOENT);
+        };
+        if socket.moved.is_some() {
+            world.stop_moving(id, self.host);
+        } else {
+            world.unwatch(id);
         }
+        Ok(())
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Coverage> {
@@ -94,7 +97,7 @@ impl Backend for Simulated {
     }
 
     fn wait_call(&self) -> &'static str {
-        "epoll_pwait"
+        if self.has_ring() { "io_uring_enter" } else { "epoll_pwait" }
     }
 
     fn sleep(&mut self, time: Duration) {
@@ -110,6 +113,19 @@ impl Backend for Simulated {
 
     fn nanoseconds(&self) -> u64 {
         Self::nanoseconds(self)
+    }
+
+    fn coalesces(&self) -> bool {
+        self.has_ring()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.world.lock().submit(self.host);
+        Ok(())
+    }
+
+    fn completion(&mut self) -> Option<&mut dyn Completion> {
+        if self.has_ring() { Some(self) } else { None }
     }
 
     fn ctl_calls(&self) -> u64 {
@@ -139,9 +155,11 @@ fn wait(
         return Ok(Coverage::Partial);
     }
     spurious(world, host);
+    world.move_all(host);
     let mut found = collect(world, host);
     if found.is_empty() {
         let coverage = pass(world, host, timeout);
+        world.move_all(host);
         found = collect(world, host);
         if found.is_empty() {
             return Ok(coverage);
@@ -228,7 +246,7 @@ fn spurious(world: &mut World, host: usize) {
 /// first, as the list of epoll does it.
 fn collect(world: &World, host: usize) -> Vec<(Whose, Event)> {
     let mut found = Vec::new();
-    let is_edge = world.hosts[host].trigger == Trigger::Edge;
+    let is_edge = world.hosts[host].trigger() == Trigger::Edge;
     let at = world.time_of(host);
     for id in &world.hosts[host].watched {
         let Some(socket) = world.sockets.get(id) else { continue };
@@ -253,6 +271,10 @@ fn told(world: &mut World, host: usize, whose: Whose) {
     let at = world.time_of(host);
     match whose {
         Whose::Socket(id) => {
+            let Some(socket) = world.sockets.get_mut(&id) else { return };
+            if let (Some(moved), Some(watch)) = (&mut socket.moved, &mut socket.watch) {
+                return moved.told(watch);
+            }
             let watch = world.sockets.get_mut(&id).and_then(|socket| socket.watch.as_mut());
             if let Some(watch) = watch.filter(|watch| watch.held_until <= at) {
                 world.coincidences.merged_events += u64::from(watch.changes > 1);

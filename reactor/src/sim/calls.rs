@@ -15,10 +15,10 @@ use crate::sim::datagram;
 use crate::sim::datagram_socket::Datagrams;
 use crate::sim::fault::Fault;
 use crate::sim::operations::{accept, read, write};
-use crate::sim::socket::{Listening, Name, Socket, SocketId, State, Stream};
+use crate::sim::socket::{Listening, Name, Socket, SocketId, State};
 use crate::sim::world::{Shared, Subscriber, World, matches_name};
 use crate::sys::{Batch, Connecting, DatagramOption, Endpoint, EventFd, Outgoing, Refusal};
-use crate::{BackendKind, Interest, Readiness, Trigger};
+use crate::{BackendKind, Interest, Readiness};
 
 /// The most that one call sends of a file.
 const FILE_PART_MAX: u64 = 64 * 1024;
@@ -38,11 +38,9 @@ pub(super) fn error<T>(errno: i32) -> io::Result<T> {
 }
 
 impl Simulated {
-    /// Returns this kernel for a loop that is told readiness as a backend of this kind tells it.
+    /// Returns this kernel for a loop that is told what a backend of this kind tells it.
     pub(crate) fn loop_like(self, kind: BackendKind) -> Self {
-        let is_edge = matches!(kind, BackendKind::Epoll | BackendKind::Uring);
-        let trigger = if is_edge { Trigger::Edge } else { Trigger::Level };
-        self.world.lock().hosts[self.host].trigger = trigger;
+        self.world.lock().hosts[self.host].kind = kind;
         self
     }
 
@@ -382,16 +380,12 @@ impl Simulated {
 
     pub(crate) fn shutdown_write(&self, fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
         let host = self.host;
-        self.on(fd, |world, id| {
-            let stream = world.sockets.get_mut(&id).and_then(Socket::stream);
-            let is_live = |stream: &&mut Stream| !stream.is_reset && !stream.is_over();
-            let Some(stream) = stream.filter(is_live) else { return error(libc::ENOTCONN) };
-            stream.is_shut = true;
-            world.note(host, format_args!("ends its side"));
-            world.pump(id);
-            world.announce(id);
-            Ok(())
-        })
+        self.on(
+            fd,
+            |world, id| {
+                if world.end_side(id, host) { Ok(()) } else { error(libc::ENOTCONN) }
+            },
+        )
     }
 
     pub(crate) fn is_listening(&self, fd: BorrowedFd<'_>) -> Option<io::Result<bool>> {

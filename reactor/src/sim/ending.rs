@@ -76,6 +76,9 @@ impl World {
 
     /// The program has closed the last descriptor of a socket.
     pub(super) fn close(&mut self, id: SocketId) {
+        if self.is_held_open(id) {
+            return self.drop_descriptor(id);
+        }
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let (host, resets) = (socket.host, socket.resets);
         if let State::Listening(listening) = &mut socket.state {

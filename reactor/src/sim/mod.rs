@@ -68,6 +68,7 @@
 mod backend;
 pub(crate) mod calls;
 mod clock;
+mod completion;
 mod datagram;
 mod datagram_socket;
 mod dice;
@@ -77,6 +78,7 @@ mod faults;
 mod flow;
 mod foreign;
 mod handshake;
+mod moving;
 mod names;
 mod network;
 mod operations;

@@ -32,8 +32,29 @@ fn trouble(world: &mut World, id: SocketId, host: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// `tcp_recvmsg`: bytes come first, then the end of the stream, then an error.
+/// `tcp_recvmsg`, called by the program.
 pub(super) fn read(
+    world: &mut World,
+    id: SocketId,
+    host: usize,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let count = receive(world, id, host, buffer)?;
+    if count == 0 {
+        note_end(world, id);
+    }
+    Ok(count)
+}
+
+/// Notes that a program has read the end of its peer's side.
+pub(super) fn note_end(world: &mut World, id: SocketId) {
+    if let Ok(stream) = connection(world, id) {
+        stream.is_end_read |= stream.has_fin;
+    }
+}
+
+/// `tcp_recvmsg`: bytes come first, then the end of the stream, then an error.
+pub(super) fn receive(
     world: &mut World,
     id: SocketId,
     host: usize,
@@ -43,8 +64,7 @@ pub(super) fn read(
     let Some(socket) = world.sockets.get_mut(&id) else { return error(libc::EBADF) };
     let has_bytes = socket.stream().is_some_and(|stream| !stream.received.is_empty());
     if !has_bytes {
-        if let Some(stream) = socket.stream().filter(|stream| stream.has_fin) {
-            stream.is_end_read = true;
+        if socket.stream().is_some_and(|stream| stream.has_fin) {
             return Ok(0);
         }
         if let Some(errno) = socket.error.take() {
@@ -75,8 +95,26 @@ pub(super) fn read(
     Ok(count)
 }
 
-/// `tcp_sendmsg`: an error comes first, then `EPIPE`.
+/// `tcp_sendmsg`, called by the program.
 pub(super) fn write(
+    world: &mut World,
+    id: SocketId,
+    host: usize,
+    slices: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let count = send(world, id, host, slices)?;
+    note_late(world, id, host, count);
+    Ok(count)
+}
+
+/// Counts a write of a program that has read the end of its peer's side.
+pub(super) fn note_late(world: &mut World, id: SocketId, host: usize, count: usize) {
+    let is_late = connection(world, id).is_ok_and(|stream| stream.is_end_read) && count > 0;
+    world.hosts[host].late_writes += u64::from(is_late);
+}
+
+/// `tcp_sendmsg`: an error comes first, then `EPIPE`.
+pub(super) fn send(
     world: &mut World,
     id: SocketId,
     host: usize,
@@ -117,7 +155,6 @@ pub(super) fn write(
         stream.unsent.extend(taken);
         left -= taken.len();
     }
-    let is_late = stream.is_end_read && count > 0;
     // `SOCK_NOSPACE`, which stays until there is room (`sk_stream_write_space`).
     stream.is_full |= count < wanted;
     if short.is_some() && stream.is_writable() {
@@ -125,7 +162,6 @@ pub(super) fn write(
         world.announce(id);
     }
     world.pump(id);
-    world.hosts[host].late_writes += u64::from(is_late);
     Ok(count)
 }
 

@@ -103,6 +103,7 @@ impl Sim {
         if has_ended {
             self.world.lock().note(host, format_args!("its loop has ended"));
             // The program drops its loop, which resets connections with output unsent, and exits.
+            self.world.lock().submit(host);
             let kernel = self.kernel(host);
             if let Some(program) = self.programs[host].as_mut() {
                 kernel::enter(kernel, || program.end());
@@ -117,6 +118,7 @@ impl Sim {
 
     /// Records how long the next wait of a host lasts.
     pub(super) fn park(&mut self, host: usize) {
+        self.world.lock().submit(host);
         let waits_for = self.programs[host].as_ref().and_then(|program| program.waits_for());
         let world = &mut *self.world.lock();
         let from = world.time_of(host);

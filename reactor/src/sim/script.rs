@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::reactor::clock::nanos;
 use crate::sim::calls::{Simulated, error};
 use crate::sim::world::{Host, Shared, World};
-use crate::{Backend, Coverage, Event, Interest, Readiness, Tag, Token, Trigger};
+use crate::{Backend, BackendKind, Coverage, Event, Interest, Readiness, Tag, Token, Trigger};
 
 /// A call that a loop made to the kernel of a scripted host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,10 @@ impl Script {
     pub fn new(trigger: Trigger) -> Self {
         let mut world = World::new(0).expect("the system has a descriptor for a poller");
         let host = world.add_host(Ipv4Addr::LOCALHOST.into());
-        world.hosts[host].trigger = trigger;
+        world.hosts[host].kind = match trigger {
+            Trigger::Edge => BackendKind::Epoll,
+            Trigger::Level => BackendKind::EpollLevel,
+        };
         world.hosts[host].plan = Some(Plan::default());
         Self { kernel: Simulated { world: Shared::new(world), host } }
     }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::sim::datagram_socket::Datagrams;
+use crate::sim::moving::Moved;
 use crate::sys::Endpoint;
 use crate::{Interest, Readiness, Tag};
 
@@ -87,6 +88,8 @@ pub(super) struct Socket {
     /// The pending error (`SO_ERROR`).
     pub(super) error: Option<i32>,
     pub(super) watch: Option<Watch>,
+    /// What the ring of its host has of it, if that moves its bytes.
+    pub(super) moved: Option<Box<Moved>>,
     pub(super) reuses_port: bool,
     /// Closing it resets the connection.
     pub(super) resets: bool,
@@ -264,6 +267,7 @@ impl Socket {
             local: None,
             error: None,
             watch: None,
+            moved: None,
             reuses_port: false,
             resets: false,
             is_orphan: false,
@@ -314,6 +318,9 @@ impl Socket {
     /// Returns what a wait at `now` reports of it, if anything.
     pub(super) fn report(&self, is_edge_triggered: bool, now: u64) -> Option<Readiness> {
         let watch = self.watch.as_ref()?;
+        if let Some(moved) = &self.moved {
+            return moved.report(watch);
+        }
         let is_due = watch.is_news && watch.held_until <= now;
         let ready = self.readiness();
         let told = if is_edge_triggered {

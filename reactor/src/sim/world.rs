@@ -21,7 +21,7 @@ use crate::sim::socket::{Handle, Name, Socket, SocketId, State};
 use crate::sim::storm::Coincidences;
 use crate::sim::trace::Trace;
 use crate::sys::{self, Epoll, EventFd};
-use crate::{Backend, Event, Readiness, Tag, Trigger};
+use crate::{Backend, BackendKind, Event, Readiness, Tag, Trigger};
 
 /// How long each call of a program to its kernel takes, in nanoseconds.
 pub(super) const CALL_TIME: u64 = 1_000;
@@ -98,9 +98,12 @@ pub(super) struct Host {
     pub(super) wakes_at: Option<u64>,
     /// Its next wait is interrupted.
     pub(super) is_interrupted: bool,
-    pub(super) trigger: Trigger,
+    /// What tells its loop about descriptors.
+    pub(super) kind: BackendKind,
     /// What may have news to report.
     pub(super) watched: BTreeSet<SocketId>,
+    /// The connections with output that its ring sends at the next entry, in order.
+    pub(super) queued: Vec<SocketId>,
     next_port: u16,
     pub(super) ctl_calls: u64,
     /// How often it has written to a peer whose end it had read.
@@ -121,6 +124,18 @@ pub(super) struct Host {
 }
 
 impl Host {
+    pub(super) fn trigger(&self) -> Trigger {
+        match self.kind {
+            BackendKind::Epoll | BackendKind::Uring => Trigger::Edge,
+            BackendKind::EpollLevel | BackendKind::Poll | BackendKind::Select => Trigger::Level,
+        }
+    }
+
+    /// Returns whether a ring moves the bytes of its connections.
+    pub(super) fn has_ring(&self) -> bool {
+        self.kind == BackendKind::Uring
+    }
+
     /// Returns the time that its clock shows, in nanoseconds since the start of the run.
     pub(super) fn clock(&self) -> u64 {
         self.clocks.at(self.local)
@@ -209,8 +224,9 @@ impl World {
             stall: 0,
             wakes_at: None,
             is_interrupted: false,
-            trigger: Trigger::Edge,
+            kind: BackendKind::Epoll,
             watched: BTreeSet::new(),
+            queued: Vec::new(),
             next_port: FIRST_PORT,
             ctl_calls: 0,
             late_writes: 0,
@@ -315,9 +331,23 @@ impl World {
     pub(super) fn orphan(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.is_orphan = true;
-        socket.watch = None;
+        self.unwatch(id);
+        self.drop_descriptor(id);
+    }
+
+    /// Ends what a loop is told of a socket.
+    pub(super) fn unwatch(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        (socket.watch, socket.moved) = (None, None);
         let host = &mut self.hosts[socket.host];
         host.watched.remove(&id);
+        host.queued.retain(|queued| *queued != id);
+    }
+
+    /// Gives up the descriptor of a socket.
+    pub(super) fn drop_descriptor(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let host = &mut self.hosts[socket.host];
         if let Some(handle) = socket.handle.take() {
             self.by_identity.remove(&handle.identity);
             if let Some(last) = host.numbers.get_mut(&handle.number).filter(|last| last.0 == id) {
@@ -394,10 +424,14 @@ impl World {
 
     /// Returns whether the next wait of a host would report something.
     pub(super) fn has_events(&self, host: usize) -> bool {
-        let is_edge = self.hosts[host].trigger == Trigger::Edge;
+        let is_edge = self.hosts[host].trigger() == Trigger::Edge;
         let at = self.time_of(host);
         let watched = &self.hosts[host].watched;
-        watched.iter().any(|id| self.sockets[id].report(is_edge, at).is_some())
+        let has_event = |id| {
+            let socket: &Socket = &self.sockets[id];
+            socket.is_moving(at) || socket.report(is_edge, at).is_some()
+        };
+        watched.iter().any(has_event)
             || self.foreign.values().any(|it| it.host == host && it.report(is_edge).is_some())
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::reactor::core::Core;
 use crate::source::registration::{Mode, MovedBy, Sharing};
 use crate::source::table::{Own, Source};
-use crate::{Backend, Cx, Interest, Left, Readiness, Tag};
+use crate::{Backend, Cx, Interest, Left, Readiness, Tag, kernel};
 
 /// Makes a backend watch a descriptor.
 pub(crate) fn add(
@@ -79,7 +79,7 @@ impl<A> Cx<'_, A> {
         };
         let Some(completion) = self.core.backend.completion() else { return Ok(None) };
         let left = completion.leave(fd.as_fd())?;
-        *mode = Mode::Nonblocking;
+        *mode = if kernel::is_simulated() { Mode::Simulated } else { Mode::Nonblocking };
         self.core.backend.add(fd.as_fd(), self.me, *interest)?;
         Ok(Some(left))
     }
