@@ -252,7 +252,8 @@ impl BackendKind {
     }
 
     /// Opens a backend of this kind. On a host of a [`Sim`](crate::sim::Sim), it is the simulated
-    /// one, which then reports as this kind does.
+    /// one, which then works as this kind does: for [`Uring`](Self::Uring), it moves the bytes of
+    /// connections.
     ///
     /// Where io_uring is refused, by the kernel, a filter of system calls or a limit, epoll takes its place,
     /// and a line of the log says why ([`Backend::name`] tells which it is).

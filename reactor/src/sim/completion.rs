@@ -283,3 +283,6 @@ fn write_now(
     }
     Ok(sent + rest.len())
 }
+
+#[cfg(test)]
+mod tests;

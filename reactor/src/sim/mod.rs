@@ -9,6 +9,9 @@
 //! [`Storm`] runs a test for many seeds with [`Faults`], and reduces a run that fails to the faults
 //! that it needs.
 //!
+//! The loop of a host works as the [kind](crate::BackendKind) of its backend does. That of
+//! [`Uring`](crate::BackendKind::Uring) has a simulated ring, which moves the bytes of connections.
+//!
 //! A [`Script`] is a host on its own: a test dictates what each wait of one loop reports.
 //!
 //! ```
@@ -71,6 +74,7 @@ mod clock;
 mod completion;
 mod datagram;
 mod datagram_socket;
+mod descriptors;
 mod dice;
 mod ending;
 mod fault;

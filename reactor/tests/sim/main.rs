@@ -6,6 +6,7 @@ mod datagrams;
 mod echo;
 mod kinds;
 mod node;
+mod ring;
 mod tcp;
 
 use std::time::Duration;
