@@ -241,10 +241,16 @@ impl Listening {
     /// Waits for a chunkserver, and accepts its registration as number 7.
     #[track_caller]
     pub(crate) fn register(&self) -> Master {
+        self.register_for(TIMEOUT)
+    }
+
+    /// As [`register`](Self::register): the chunkserver leaves after so many seconds of silence.
+    #[track_caller]
+    pub(crate) fn register_for(&self, timeout: u16) -> Master {
         let mut peer = self.accept();
         let begin = first_step(&mut peer);
         assert_eq!(begin.proof, None);
-        Master::accept(peer, begin.about)
+        Master::accept(peer, begin.about, timeout)
     }
 }
 
@@ -258,6 +264,10 @@ pub(crate) fn first_step(peer: &mut Peer) -> ChunkserverBegin {
     }
 }
 
+/// After how many seconds of silence a chunkserver leaves a master of these tests, which say nothing without
+/// need: later than any test takes.
+pub(crate) const TIMEOUT: u16 = 600;
+
 /// The master's end of a connection on which a chunkserver has registered.
 pub(crate) struct Master {
     pub(crate) peer: Peer,
@@ -270,8 +280,8 @@ pub(crate) struct Master {
 impl Master {
     /// Accepts a chunkserver, and takes the rest of its registration.
     #[track_caller]
-    pub(crate) fn accept(mut peer: Peer, about: ChunkserverAbout) -> Self {
-        let accepted = Accepted { version: Version::OURS, timeout: 10, csid: 7, meta_id: META_ID };
+    pub(crate) fn accept(mut peer: Peer, about: ChunkserverAbout, timeout: u16) -> Self {
+        let accepted = Accepted { version: Version::OURS, timeout, csid: 7, meta_id: META_ID };
         peer.send(&MasterAck::Accepted(accepted));
         let labels = Labels::parse(&peer.next_of(Kind::LABELS)).expect("they are labels").mask;
         let mut chunks = Vec::new();

@@ -12,7 +12,7 @@ use protocol::mfs::{
 };
 use testkit::wait_until;
 
-use super::{Chunkserver, Listening, Master, first_step};
+use super::{Chunkserver, Listening, Master, TIMEOUT, first_step};
 use crate::wire::Peer;
 
 #[test]
@@ -32,7 +32,7 @@ fn it_registers_proves_its_code_and_comes_back_with_its_number_and_its_chunks() 
     peer.send(&MasterAck::Challenge(challenge));
     let begin = first_step(&mut peer);
     assert_eq!(begin.proof, Some(auth_code_digest(&challenge, b"secret")));
-    let mut first = Master::accept(peer, begin.about);
+    let mut first = Master::accept(peer, begin.about, TIMEOUT);
     assert_eq!((first.labels, first.about.place.port), (0b101, server.port));
     first.create(5, 1);
     first.create(6, 2);
@@ -179,7 +179,7 @@ fn a_thousand_orders_at_once_are_all_answered() {
 fn a_silent_master_is_left_and_a_master_of_other_metadata_ends_the_program() {
     let listening = Listening::new();
     let server = Chunkserver::start("cs-silent", listening.address());
-    let first = listening.register();
+    let first = listening.register_for(2);
     server.wait_for_log("is silent", 1);
     let second = listening.register();
     drop((first, second));
