@@ -59,6 +59,12 @@ pub trait Codec {
     /// The reason for refusing input. Logs and users see its text.
     type Error: Error + Send + Sync + 'static;
 
+    /// Whether the order of messages to one peer matters. It does by default. Where it does not,
+    /// since each message has a number, a driver of datagrams may send those that wait for one peer
+    /// in another order: see [`Outbox::group_by_peer`](crate::Outbox::group_by_peer). A
+    /// stream keeps the order in any case.
+    const IS_ORDERED: bool = true;
+
     /// Decodes one message at the front of `input`.
     ///
     /// `input` starts where the last message ended. The bytes of an incomplete message are passed

@@ -173,6 +173,24 @@ pub struct Envelope {
     pub peer: Option<Peer>,
 }
 
+impl Envelope {
+    /// Returns its place among others: those to one peer have neighbouring places, the longest first.
+    /// Different peers may share places, which only costs time.
+    fn place(&self) -> u64 {
+        let (host, port) = match self.peer.as_ref().and_then(Peer::address) {
+            Some(SocketAddr::V4(address)) => (address.ip().to_bits(), address.port()),
+            Some(SocketAddr::V6(address)) => {
+                let bits = address.ip().to_bits();
+                let folded = [bits, bits >> 32, bits >> 64, bits >> 96].map(|it| it as u32);
+                (folded.iter().fold(0, |host, part| host ^ part), address.port())
+            }
+            None => (0, 0),
+        };
+        let shortness = u16::MAX - u16::try_from(self.length).unwrap_or(u16::MAX);
+        u64::from(host) << 32 | u64::from(port) << 16 | u64::from(shortness)
+    }
+}
+
 /// The part of an outbox that a [`Reply`] updates besides the output.
 #[derive(Debug, Default)]
 pub(crate) struct Envelopes {
@@ -332,6 +350,48 @@ impl Outbox {
         self.envelopes.waiting.drain(..count).map(|it| it.length).sum()
     }
 
+    /// Brings the datagrams to each peer together, the longest first; those of one length keep their
+    /// order. Then a driver can give several to the kernel as one (`UDP_SEGMENT`, `udp(7)`): all of one
+    /// length, and one that is shorter. So any two to one peer can leave together.
+    ///
+    /// It does nothing if their bytes are not contiguous, which they are up to 64 KiB: moving more
+    /// again and again would take longer than it saves.
+    ///
+    /// ```
+    /// use protocol::Outbox;
+    /// use protocol::codecs::Bytes;
+    ///
+    /// let mut outbox = Outbox::new();
+    /// outbox.reply(&mut Bytes, None, |reply| {
+    ///     reply.send(b"short");
+    ///     reply.send(b"the longest");
+    ///     reply.send(b"longer");
+    /// });
+    /// outbox.group_by_peer();
+    /// assert_eq!(outbox.output().to_vec(), b"the longestlongershort");
+    /// ```
+    pub fn group_by_peer(&mut self) {
+        let Front::Whole(mut rest) = self.output.front() else { return };
+        let waiting = &mut self.envelopes.waiting;
+        if waiting.iter().is_sorted_by_key(|it| it.place()) {
+            return;
+        }
+        let mut sorted = Vec::with_capacity(rest.len());
+        let mut letters = Vec::with_capacity(waiting.len());
+        for envelope in waiting.drain(..) {
+            let (bytes, others) = rest.split_at(envelope.length as usize);
+            letters.push((envelope, bytes));
+            rest = others;
+        }
+        letters.sort_by_cached_key(|(envelope, _)| envelope.place());
+        for (envelope, bytes) in letters {
+            waiting.push_back(envelope);
+            sorted.extend_from_slice(bytes);
+        }
+        self.output.clear();
+        self.output.append(&sorted);
+    }
+
     /// Returns a copy of the bytes of the first datagram.
     pub fn first_bytes(&self) -> Vec<u8> {
         let length = self.envelopes.waiting.front().map_or(0, |first| first.length as usize);
@@ -404,6 +464,40 @@ mod tests {
         });
         assert!(outbox.only().is_none(), "it is in two parts");
         assert_eq!(outbox.waiting().map(|it| it.length).collect::<Vec<_>>(), [104]);
+    }
+
+    #[test]
+    fn datagrams_to_one_peer_come_together_the_longest_first() {
+        let far = Peer::from(SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 2)));
+        let [one, two] = [peer(1), peer(2)];
+        let mut outbox = Outbox::new();
+        let sent =
+            [(&two, "a"), (&one, "bbb"), (&far, "c"), (&two, ""), (&one, "ddd"), (&two, "ee")];
+        for (to, text) in sent {
+            outbox.reply(&mut Bytes, Some(to.clone()), |reply| reply.send(text.as_bytes()));
+        }
+        outbox.group_by_peer();
+        let waiting: Vec<_> =
+            outbox.waiting().map(|it| (it.peer.clone().expect("it has one"), it.length)).collect();
+        let own = |peer: &Peer, length| (peer.clone(), length);
+        let [a, b, c] = [own(&two, 2), own(&two, 1), own(&two, 0)];
+        assert_eq!(waiting, [own(&far, 1), own(&one, 3), own(&one, 3), a, b, c]);
+        assert_eq!(outbox.output().to_vec(), b"cbbbdddeea");
+        outbox.group_by_peer();
+        outbox.remove(6);
+        assert!(outbox.is_empty() && outbox.output().is_empty());
+    }
+
+    #[test]
+    fn datagrams_in_several_segments_stay_in_their_order() {
+        let mut outbox = Outbox::new();
+        outbox.reply(&mut Bytes, None, |reply| {
+            reply.send(b"short");
+            reply.share([7; 100].into());
+        });
+        outbox.group_by_peer();
+        assert_eq!(outbox.waiting().map(|it| it.length).collect::<Vec<_>>(), [5, 100]);
+        assert_eq!(outbox.first_bytes(), b"short");
     }
 
     #[test]

@@ -133,6 +133,9 @@ impl Codec for OverUdp {
     type Out<'a> = &'a [u8];
     type Error = CodecError;
 
+    /// A number tells which question an answer belongs to.
+    const IS_ORDERED: bool = false;
+
     fn decode<'a>(
         &mut self,
         input: &'a mut [u8],

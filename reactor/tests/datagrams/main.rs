@@ -7,6 +7,7 @@ mod budgets;
 mod messages;
 mod network;
 mod options;
+mod order;
 mod owing;
 mod refusals;
 mod unix;

@@ -19,6 +19,10 @@ use crate::{Cx, Interest, Readiness, kernel};
 /// How large a datagram is assumed to be before one was received, in bytes.
 const SIZE_ASSUMED: usize = 2048;
 
+/// How much waits before it is sent, in bytes as [`Outbox::cost`] counts them, if answers need no order
+/// and more datagrams are there to be answered: then more answers to one peer leave as one.
+const HELD_BACK_MAX: u64 = 48 * 1024;
+
 /// What receiving remembers.
 #[derive(Default)]
 pub(super) struct Reception {
@@ -107,13 +111,16 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         }
         let (mut datagrams, mut bytes) = (cx.limits().datagrams_per_turn, self.limits.read_budget);
         let was_readable = cx.readiness().contains(Readiness::READABLE);
-        let mut is_first = was_readable;
+        let (mut is_first, mut is_held_back) = (was_readable, false);
         while self.may_receive() && datagrams > 0 && bytes > 0 {
             let count = match cx.receive_batch(room, || self.reception.wanted(datagrams, bytes)) {
                 Ok(Some(count)) => count,
                 Ok(None) => {
-                    // select(2) reports refusals as input.
-                    return if is_first { self.take_refusals(room, cx).map(drop) } else { Ok(()) };
+                    if is_first {
+                        // select(2) reports refusals as input.
+                        self.take_refusals(room, cx)?;
+                    }
+                    break;
                 }
                 Err(error) => {
                     datagrams -= 1;
@@ -131,16 +138,21 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
                 datagrams = datagrams.saturating_sub(count);
                 bytes = bytes.saturating_sub(size);
             }
-            self.flush(room, cx)?;
+            is_held_back =
+                !C::IS_ORDERED && count == BATCH_MAX && self.outbox.cost() < HELD_BACK_MAX;
+            if !is_held_back {
+                self.flush(room, cx)?;
+            }
             self.state.is_full |= self.outbox.cost() >= self.limits.output_high;
         }
-        Ok(())
+        if is_held_back { self.flush(room, cx) } else { Ok(()) }
     }
 
     /// Returns the order in which the first `count` places of the batch are handled.
     #[inline]
     fn order(&self, batch: &Batch, count: usize) -> Order {
-        if count > 2 && !self.is_connected() {
+        // What needs no order is grouped when it is sent.
+        if count > 2 && C::IS_ORDERED && !self.is_connected() {
             order::by_sender(batch, count)
         } else {
             order::ARRIVAL

@@ -118,6 +118,9 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
         S: Service<C, A>,
     {
         let mut failures = 0;
+        if !C::IS_ORDERED && self.outbox.waiting().len() > 1 {
+            self.outbox.group_by_peer();
+        }
         while !self.outbox.is_empty()
             && self.sending_pauses.is_none()
             && self.sends_left > 0
@@ -181,7 +184,7 @@ impl<C: Codec + Clone + 'static, S: 'static> Datagrams<C, S> {
             let (length, from) = (envelope.length as usize, source(envelope.peer.as_ref()));
             let joins = parts
                 .last()
-                .is_some_and(|last| length <= self.segment_max && last.takes(length, to, from));
+                .is_some_and(|it| it.segment <= self.segment_max && it.takes(length, to, from));
             let start = pieces.len();
             if !joins && parts.len() == BATCH_MAX || !cursor.take(length, joins, &mut pieces) {
                 break;

@@ -60,11 +60,8 @@ impl Service<OverUdp, Dns> for DatagramFront {
     }
 
     fn resume(&mut self, reply: &mut Reply<'_, OverUdp>, context: &mut Context<'_, Dns>) -> Flow {
-        let mut letters = context.app.take_letters(context.me);
+        let letters = context.app.take_letters(context.me);
         self.waiting -= letters.len();
-        // Answers of one length to one client, one after the other, are sent as one. They need no order.
-        letters
-            .sort_unstable_by_key(|it| (it.peer.as_ref().and_then(Peer::address), it.bytes.len()));
         for letter in letters {
             if let Some(peer) = &letter.peer {
                 reply.to(peer).send(&letter.bytes);
