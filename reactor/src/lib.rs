@@ -113,7 +113,9 @@ pub use kernel::{now, time_of_day};
 pub use net::abstract_name::AbstractName;
 pub use net::acceptor::Accepted;
 pub use net::address::{Address, AddressError, Transport};
-pub use net::client::{Client, ClientOptions, ClientState, NotSent, Pool, Unanswered, WhenIdle};
+pub use net::client::{
+    Client, ClientOptions, ClientState, NotSent, Pool, Unanswered, WhenIdle, WhenStopping,
+};
 pub use net::connector::Connector;
 pub use net::connector::error::{ConnectError, ConnectErrorKind, FailedAttempt};
 pub use net::connector::target::Target;

@@ -11,7 +11,7 @@ use testkit::{PATIENCE, process, wait_until};
 use super::DNS;
 use super::asking::{Answer, question, question_for, read_message, receive, write_message};
 use super::common::chain::Chain;
-use super::upstream::{Upstream, answer};
+use super::upstream::{Upstream, answer, respond};
 
 /// Longer than a connection may be silent while a loop winds down.
 const SILENCE: Duration = Duration::from_millis(700);
@@ -36,6 +36,14 @@ fn slow(shared: &Shared) -> MutexGuard<'_, Slow> {
 }
 
 fn slow_upstream() -> (Upstream, Shared) {
+    slow_upstream_saying(answer, |_| Vec::new())
+}
+
+/// Returns an upstream that says `slowly` in datagrams when it is told to, and `over_tcp` at once.
+fn slow_upstream_saying(
+    slowly: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+    over_tcp: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
+) -> (Upstream, Shared) {
     let shared = Shared::default();
     let say = {
         let shared = Arc::clone(&shared);
@@ -45,14 +53,22 @@ fn slow_upstream() -> (Upstream, Shared) {
             let (is_quick, mut slow) = (name.starts_with("quick"), slow(&shared));
             slow.asked.insert(name);
             if is_quick || slow.is_released {
-                return vec![(Duration::ZERO, answer(bytes))];
+                let said = if is_quick { answer(bytes) } else { slowly(bytes) };
+                return vec![(Duration::ZERO, said)];
             }
-            slow.held.push((answer(bytes), client));
+            slow.held.push((slowly(bytes), client));
             slow.socket.get_or_insert_with(|| socket.try_clone().expect("a descriptor is left"));
             Vec::new()
         }
     };
-    (Upstream::start_knowing(say, |_| Vec::new()), shared)
+    (Upstream::start_knowing(say, over_tcp), shared)
+}
+
+/// Returns an answer without records that says that it is truncated.
+fn truncated(question: &[u8]) -> Vec<u8> {
+    let mut bytes = respond(question, ResponseCode::NOERROR, |_| Vec::new());
+    bytes[2] |= 2;
+    bytes
 }
 
 /// Lets the upstream answer, after a while of silence.
@@ -199,6 +215,30 @@ fn questions_under_way_are_answered_by_a_server_that_is_told_to_stop() {
     let (code, log) = chain.daemon.wait();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("not sent"), "{log}");
+}
+
+/// What comes truncated is asked again over TCP, for which there was no connection before.
+#[test]
+fn answers_that_come_truncated_are_fetched_over_tcp_by_a_program_that_winds_down() {
+    for name in ["TERM", "USR2"] {
+        let (upstream, shared) = slow_upstream_saying(truncated, |bytes| vec![answer(bytes)]);
+        let (mut chain, udp, tcp) = start(upstream.address, &PATIENT);
+        let clients: Vec<_> = (0..4).map(|_| client(udp)).collect();
+        let mut stream = ask_slowly(&clients, tcp, &shared);
+        assert_eq!(upstream.asked_over_tcp(), 0);
+        let old = chain.process;
+        process::signal(old, name);
+        if name == "USR2" {
+            wait_until("a new program", || !chain.successors().is_empty());
+            chain.process = chain.successors()[0];
+        }
+        release(&shared);
+        expect_answers(&clients, &mut stream);
+        assert!(upstream.asked_over_tcp() >= 25, "{name}: each is asked over TCP");
+        wait_until("the end of the old program", || !process::runs(old));
+        let log = chain.daemon.log();
+        assert!(!log.contains("not sent") && !log.contains("ERROR"), "{name}: {log}");
+    }
 }
 
 /// An upstream that says nothing keeps the old program no longer than the deadline of the questions.

@@ -18,6 +18,9 @@ use super::{ClientOptions, WhenIdle};
 use crate::planted::{self, Planted};
 use crate::{Location, Reason, ResolveError, Resolved, Waker, kernel};
 
+/// How long a connection is kept that no request uses while the loop winds down.
+const DRAINING_IDLE: Duration = Duration::from_millis(50);
+
 /// What the resolver has found.
 type Lookup = Result<Arc<Resolved>, ResolveError>;
 
@@ -27,6 +30,8 @@ struct Inner<A, E: Exchange> {
     /// When the source of the client runs at the latest, if it has a deadline.
     armed: Option<Instant>,
     ending: Ending,
+    /// The loop winds down, and the client goes on.
+    is_draining: bool,
     asked: Asked,
     client: Option<Waker>,
     /// Wakes the connection, while it is open for requests.
@@ -63,6 +68,7 @@ impl<A, E: Exchange> Desk<A, E> {
             waiting_size: 0,
             armed: None,
             ending: Ending::Not,
+            is_draining: false,
             asked: Asked::Nothing,
             client: None,
             connection: None,
@@ -184,6 +190,16 @@ impl<A, E: Exchange> Desk<A, E> {
             return Err(NotSent::Full("waiting_bytes_max: too many bytes wait to be sent"));
         }
         Ok(())
+    }
+
+    /// Lets connections go soon from now on, since the loop waits for their end.
+    pub(super) fn drain(&self) {
+        self.lock().is_draining = true;
+    }
+
+    /// Returns whether a connection ends when no request has used it for some time.
+    pub(super) fn lets_go(&self) -> bool {
+        self.lock().is_draining || matches!(self.options.when_idle, WhenIdle::LetGo(_))
     }
 
     /// Ends the client, now or once what it has accepted is done. Wakes its sources.
@@ -410,6 +426,7 @@ impl<A, E: Exchange> Desk<A, E> {
         let mut inner = self.lock();
         inner.connection.as_ref()?;
         let (limit, asked) = match self.options.when_idle {
+            _ if inner.is_draining => (DRAINING_IDLE, Asked::LetGo),
             WhenIdle::KeepAlive(limit) => (limit, Asked::Health),
             WhenIdle::LetGo(limit) => (limit, Asked::LetGo),
             // The connection sees to that itself.

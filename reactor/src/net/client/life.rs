@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use protocol::Exchange;
 
-use super::WhenIdle;
+use super::WhenStopping;
 use super::connection::Dial;
 use super::desk::Desk;
 use super::outcome::{ClientState, NotSent, Outcomes};
@@ -66,8 +66,7 @@ impl<A: 'static, E: Exchange> Life<A, E> {
         }
         match self.desk.ending() {
             Ending::Not => {
-                let lets_go = matches!(self.desk.options.when_idle, WhenIdle::LetGo(_));
-                let keeps = !lets_go || self.desk.is_needed();
+                let keeps = !self.desk.lets_go() || self.desk.is_needed();
                 let is_possible = self.desk.aim.target().is_some();
                 self.connect_if_due((is_wanted || keeps) && is_possible, &mut outcomes, cx);
             }
@@ -280,7 +279,10 @@ impl<A: 'static, E: Exchange> Handler<A> for Life<A, E> {
     }
 
     fn stopping(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
-        self.desk.end(Ending::Finishing);
+        match self.desk.options.when_stopping {
+            WhenStopping::Finish => self.desk.end(Ending::Finishing),
+            WhenStopping::GoOn => self.desk.drain(),
+        }
         self.proceed(cx);
         Ok(())
     }

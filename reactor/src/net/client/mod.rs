@@ -24,7 +24,7 @@ use crate::{Cx, Location, LoopCx, Reason};
 use connection::Dial;
 use desk::Desk;
 use life::Life;
-pub use options::{ClientOptions, WhenIdle};
+pub use options::{ClientOptions, WhenIdle, WhenStopping};
 pub use outcome::{ClientState, NotSent, Unanswered};
 pub use pool::Pool;
 use records::Ending;

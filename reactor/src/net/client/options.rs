@@ -29,6 +29,18 @@ pub enum WhenIdle {
     LetGo(Duration),
 }
 
+/// What a client does while its loop winds down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenStopping {
+    /// It takes no requests. It sends those that it has if there is a connection, and ends when it has
+    /// their replies.
+    Finish,
+    /// It goes on until the loop has ended, and connects when a request waits. A connection that no
+    /// request uses for 50 ms is closed, since the loop waits for its end. This is for programs that
+    /// still owe answers, and need further requests for them.
+    GoOn,
+}
+
 /// The options of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
@@ -69,6 +81,8 @@ pub struct ClientOptions {
     /// What becomes of a connection that no request uses. Default: it is kept alive, with a question
     /// after 30 s.
     pub when_idle: WhenIdle,
+    /// What it does while its loop winds down. Default: it finishes.
+    pub when_stopping: WhenStopping,
     /// How long a server that owes replies may be silent once a request has timed out, and how long
     /// the answer to a question whether it lives may take; with [`WhenIdle::Pulse`], how long it may be
     /// silent at all. After that the connection is cut.
@@ -90,6 +104,7 @@ impl ClientOptions {
         pause_max: Duration::from_secs(10),
         seed: None,
         when_idle: WhenIdle::KeepAlive(Duration::from_secs(30)),
+        when_stopping: WhenStopping::Finish,
         silence_max: Duration::from_secs(5),
     };
 

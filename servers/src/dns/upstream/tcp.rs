@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::dns::{OverTcp, Received};
 use protocol::exchange::{Exchange, Heard};
 use protocol::{Limits, Reply};
-use reactor::{ClientOptions, ConnectOptions, WhenIdle};
+use reactor::{ClientOptions, ConnectOptions, WhenIdle, WhenStopping};
 
 /// How long a connection without a question is kept (RFC 7766 section 6.2.3 recommends a few seconds).
 const KEPT: Duration = Duration::from_secs(5);
@@ -67,6 +67,8 @@ pub(in crate::dns) fn client_options(deadline: Duration) -> ClientOptions {
         timeout: deadline,
         waits: false,
         when_idle: WhenIdle::LetGo(KEPT),
+        // What was asked before is answered, and may come truncated.
+        when_stopping: WhenStopping::GoOn,
         pause_min: Duration::from_millis(100),
         pause_max: Duration::from_secs(1),
         ..ClientOptions::DEFAULT
