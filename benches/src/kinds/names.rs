@@ -32,7 +32,8 @@ pub static CACHED: Kind = Kind {
            socket of the client has `depth` questions in flight and sends the next when one is answered; \
            lost are those that never were, and forwarded are those that the server passed on, for each \
            question. The servers have one thread and validate nothing. Several answers of one length to \
-           one socket are one for the kernel with ours (UDP_SEGMENT), so more lengths cost it more.",
+           one socket, and one that is shorter, are one for the kernel with ours (UDP_SEGMENT), so more lengths \
+           cost it more.",
     title: |work| title("questions that the cache answers", work),
     measure: drive::of_names,
     client: &["--kind=known-names"],

@@ -71,7 +71,9 @@ impl Room {
 ///
 /// Many datagrams are received and sent by one call. Those of one length to one peer are given to
 /// the kernel as one (`UDP_SEGMENT`, `udp(7)`), which then takes between a quarter and four fifths
-/// of the time (measured). They arrive one by one; if they are refused, the network says so once.
+/// of the time (measured). They arrive one by one; if they are refused, the network says so once. If their
+/// order does not matter ([`Codec::IS_ORDERED`]), the longest leave first, so that any two to one peer are
+/// given as one.
 ///
 /// The limits mean here: `message_size_max` is the size of the largest datagram that is received,
 /// `read_budget` how many bytes are received in a turn. Reading stops while `output_high` bytes

@@ -12,14 +12,11 @@ use protocol::exchange::{Caller, Left};
 
 use super::aim::Aim;
 use super::hooks::Hooks;
+use super::options::{ClientOptions, DRAINING_IDLE, WhenIdle};
 use super::outcome::{ClientState, Completion, NotSent, Outcomes, Unanswered};
 use super::records::{Asked, Call, EndCause, Ended, Ending, Orders, Ticket};
-use super::{ClientOptions, WhenIdle};
 use crate::planted::{self, Planted};
 use crate::{Location, Reason, ResolveError, Resolved, Waker, kernel};
-
-/// How long a connection is kept that no request uses while the loop winds down.
-const DRAINING_IDLE: Duration = Duration::from_millis(50);
 
 /// What the resolver has found.
 type Lookup = Result<Arc<Resolved>, ResolveError>;

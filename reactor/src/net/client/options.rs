@@ -29,6 +29,9 @@ pub enum WhenIdle {
     LetGo(Duration),
 }
 
+/// How long a connection is kept that no request uses while the loop winds down.
+pub(super) const DRAINING_IDLE: Duration = Duration::from_millis(50);
+
 /// What a client does while its loop winds down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenStopping {
