@@ -223,6 +223,9 @@ fn what_cannot_be_watched_or_run_is_named() {
     let (code, error) = run(&["--now", ".", "--", "no-such-program"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("cannot start no-such-program"), "{error}");
+    let (code, error) = run(&[".", "--", ""]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("the command after -- is empty"), "{error}");
     fs::create_dir(folder.path().join("below")).expect("it is writable");
     let (code, error) = run(&["--watches-max", "1", "."]);
     assert_eq!(code, Some(1));

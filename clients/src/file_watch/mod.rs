@@ -45,6 +45,10 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
             return Ok(WRONG_ARGUMENTS);
         }
     };
+    if cli.command.first().is_some_and(|program| program.is_empty()) {
+        Failure::new("the command after -- is empty").report("file-watch");
+        return Ok(WRONG_ARGUMENTS);
+    }
     let mut watch = TreeWatch::new(cli.tree_options());
     for path in &cli.paths {
         watch = watch.path(path);

@@ -52,8 +52,9 @@ pub struct Cli {
     #[arg(short = '6', long)]
     ipv6: bool,
     /// File that names the servers, the first three of its lines nameserver, unless there is an @SERVER
-    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
-    pub(super) resolv_conf: PathBuf,
+    /// [default: /etc/resolv.conf]
+    #[arg(long, value_name = "FILE")]
+    pub(super) resolv_conf: Option<PathBuf>,
     /// Prints one JSON object in a line for each question
     #[arg(long)]
     json: bool,

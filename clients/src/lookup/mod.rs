@@ -103,7 +103,7 @@ fn prepare(cli: &Cli) -> Result<(Plan, Asks), Refusal> {
         None => Box::new(std::iter::once(request.ask)),
     };
     let servers = match &request.servers[..] {
-        [] => servers::of_system(&cli.resolv_conf, cli.port, cli.family()),
+        [] => servers::of_system(cli.resolv_conf.as_deref(), cli.port, cli.family()),
         names => servers::named(names, cli.port, cli.family()),
     };
     let servers = servers.map_err(|failure: Failure| Refusal(10, failure.to_string()))?;

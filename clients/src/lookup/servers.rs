@@ -11,6 +11,9 @@ use crate::Failure;
 /// How many servers of `resolv.conf` are asked, as the C library does (`resolv.conf(5)`).
 const SERVERS_MAX: usize = 3;
 
+/// The file that names the servers of the system.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// A server that is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
@@ -60,13 +63,24 @@ pub(super) fn named(names: &[String], port: u16, family: Family) -> Result<Vec<S
 }
 
 /// Returns the servers that a file names (`resolv.conf(5)`), the first three. Without any, it is the server
-/// of this host.
+/// of this host. The file of the system is read if none is given.
 ///
 /// # Errors
-/// When a line has no address, or none is of the family.
-pub(super) fn of_system(path: &Path, port: u16, family: Family) -> Result<Vec<Server>, Failure> {
-    // The C library asks this host where there is no file.
-    let text = std::fs::read(path).unwrap_or_default();
+/// When a file that is given cannot be read, a line has no address, or none is of the family.
+pub(super) fn of_system(
+    given: Option<&Path>,
+    port: u16,
+    family: Family,
+) -> Result<Vec<Server>, Failure> {
+    let path = given.unwrap_or(Path::new(RESOLV_CONF));
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if given.is_some() => {
+            return Err(Failure::new(format!("{}: {error}", path.display())));
+        }
+        // The C library asks this host where there is no file.
+        Err(_) => Vec::new(),
+    };
     let text = String::from_utf8_lossy(&text);
     let mut servers = Vec::new();
     for name in name_servers(&text).take(SERVERS_MAX) {
@@ -106,8 +120,13 @@ fn addresses(text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     }
     // Only IPv6 addresses contain a colon.
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let location = crate::location(&format!("udp://{host}:{port}"));
-    let found = location.and_then(|location| Ok(location.addresses()?));
+    let location = crate::location(&format!("udp://{host}:{port}")).map_err(|_| {
+        Failure::new(format!(
+            "@{text}: this is neither an address nor a name; a port comes after #, as in @192.0.2.1#5300 \
+             or @2001:db8::1#5300"
+        ))
+    })?;
+    let found = location.addresses();
     let found = found.map_err(|error| Failure::new(format!("server {text}: {error}")))?;
     let addresses = found.into_iter().filter_map(|address| match address {
         Address::Udp(address) => Some(address),
@@ -135,7 +154,9 @@ mod tests {
         for (name, family, part) in [
             ("192.0.2.1", Family::V6, "no address of this family"),
             ("192.0.2.1#0", Family::Any, "the port"),
-            ("192.0.2", Family::Any, "server 192.0.2"),
+            ("192.0.2", Family::Any, "@192.0.2: this is neither an address nor a name"),
+            ("256.0.2.1", Family::Any, "@256.0.2.1: this is neither an address nor a name"),
+            ("[2001:db8::1]:53", Family::Any, "a port comes after #, as in @192.0.2.1#5300"),
             ("", Family::Any, "@: the server has no name"),
             ("#53", Family::Any, "@#53: the server has no name"),
         ] {

@@ -193,6 +193,8 @@ fn wrong_arguments_and_files_have_codes_of_their_own() {
         (8, &["-f", &path], "line 3"),
         (10, &["@no-such-host.invalid", "a.example"], "no-such-host.invalid"),
         (10, &["@127.0.0.1", "-6", "a.example"], "no address of this family"),
+        (10, &["@[::1]:5300", "a.example"], "a port comes after #"),
+        (10, &["--resolv-conf", "/nonexistent/file", "a.example"], "/nonexistent/file"),
     ] {
         let output = lookup(args);
         expect(code, &output);
