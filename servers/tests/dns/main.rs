@@ -10,6 +10,7 @@ mod forwarding;
 mod handover;
 mod hostile;
 mod interfaces;
+mod odd;
 mod own;
 mod peers;
 mod streams;
