@@ -191,6 +191,19 @@ fn readers() {
     run("readers");
 }
 
+/// What every scenario demands holds on rings too: a twentieth of its seeds, and one at least, with loops
+/// whose backend moves the bytes of connections.
+#[test]
+fn every_scenario_runs_on_rings() {
+    for scenario in scenarios::ALL.iter().filter(|_| is_whole()) {
+        for number in 0..scenario.seeds.div_ceil(20) {
+            let seed = scenarios::RINGS_FROM + 2 * number;
+            println!("{}, seed {seed}", scenario.name);
+            Storm::new(seed..seed + 1).run(scenario.run);
+        }
+    }
+}
+
 /// A clock or an order that no seed decides would show here.
 #[test]
 fn every_scenario_is_repeated_byte_for_byte() {

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use crate::Readiness;
 use crate::sim::fault::Fault;
 use crate::sim::operations::{receive, send};
-use crate::sim::socket::{Socket, SocketId, Watch};
+use crate::sim::socket::{Socket, SocketId, State, Watch};
 use crate::sim::world::{Life, World};
 use crate::sys::BLOCK_SIZE;
 
@@ -132,9 +132,13 @@ impl Moved {
 
     fn is_waiting(&self, ready: Readiness) -> bool {
         let receives = self.receiving == Receiving::On && self.end.is_none();
-        let sends = self.sending != Sending::Open || self.awaits_room;
         self.stage == Stage::Live && receives && ready.contains(Readiness::READABLE)
-            || sends && ready.contains(Readiness::WRITABLE)
+            || self.is_sending() && ready.contains(Readiness::WRITABLE)
+    }
+
+    /// Returns whether it waits for room in the socket.
+    fn is_sending(&self) -> bool {
+        self.sending != Sending::Open || self.awaits_room
     }
 
     /// Takes note of how many of `bytes` were sent.
@@ -164,10 +168,15 @@ impl Socket {
     /// Makes the ring look at it again, if it can do something for it.
     pub(super) fn renew(&mut self) {
         let ready = self.readiness();
-        if let (Some(moved), Some(watch)) = (&self.moved, &mut self.watch)
-            && moved.is_waiting(ready)
-        {
+        let Self { moved: Some(moved), watch: Some(watch), state, .. } = self else { return };
+        if moved.is_waiting(ready) {
             watch.is_news = true;
+        }
+        if moved.is_sending()
+            && let State::Stream(stream) = state
+        {
+            // A poll for room makes the socket announce the next (`tcp_poll`).
+            stream.is_full |= !stream.is_writable();
         }
     }
 }

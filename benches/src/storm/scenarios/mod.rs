@@ -39,6 +39,8 @@ mod websocket;
 
 use reactor::sim::{Outcome, Sim};
 
+pub use ground::RINGS_FROM;
+
 /// A scenario.
 #[derive(Clone, Copy)]
 pub struct Scenario {
