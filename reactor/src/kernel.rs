@@ -360,6 +360,10 @@ pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
     choose(|kernel| kernel.is_own(fd).then_some(false), || sys::sends_messages(fd))
 }
 
+pub(crate) fn is_stream_socket(fd: BorrowedFd<'_>) -> bool {
+    choose(|kernel| kernel.is_own(fd).then_some(true), || sys::is_stream_socket(fd))
+}
+
 pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     choose(|kernel| kernel.is_listening(fd), || sys::is_listening(fd))
 }

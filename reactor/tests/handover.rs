@@ -417,6 +417,36 @@ fn a_restored_connection_does_nothing_before_it_is_thawed() {
 }
 
 #[test]
+fn what_arrives_is_not_lost_when_the_other_process_ends_before_it_answers() {
+    on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
+        let (address, _) = listen(&mut old, || counting(true));
+        let mut client = connect(address);
+        client.write_all(b"one\ntw").expect("it takes bytes");
+        assert_eq!(line(&mut client, || turn(&mut [&mut old])), "1 one");
+        for count in 2..5 {
+            let mut new = another(&old);
+            let (away, finished) = hand_over(&mut old, 1);
+            turn_until(&mut old, |_| !away.borrow().is_empty());
+            let (token, descriptor, state) = away.borrow_mut().pop().expect("one is away");
+            let accepted = Accepted::from_fd(descriptor).expect("it is connected");
+            let session = counting(true);
+            Stream::restore(accepted, session, Limits::DEFAULT, &state, &mut new.cx())
+                .expect("it is restored");
+            client.write_all(b"o\ntw").expect("it takes bytes");
+            for _ in 0..5 {
+                turn(&mut [&mut new]);
+            }
+            drop(new);
+            old.cx().stays(token);
+            let expected = format!("{count} two");
+            assert_eq!(line(&mut client, || turn(&mut [&mut old])), expected);
+            assert_eq!(finished.get(), Some((0, 1)));
+        }
+        assert_eq!(old.counters().cut_short, 0);
+    });
+}
+
+#[test]
 fn silence_goes_on_in_the_new_process() {
     on_every_backend(LoopLimits::DEFAULT, |mut old: Reactor<()>| {
         let mut new = another(&old);

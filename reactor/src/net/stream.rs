@@ -324,6 +324,7 @@ impl<A: 'static, S: Session<A>, L: Layer + 'static> Handler<A> for Stream<S, L> 
 
     fn stays(&mut self, cx: &mut Cx<'_, A>) -> io::Result<()> {
         self.link.thaw();
+        cx.complete_thawed()?;
         cx.set_deadline_at(self.link.deadline());
         self.drive(cx, None)
     }

@@ -185,4 +185,9 @@ impl Registration {
         let plain = if is_tcp { plain.short_read_exhausts() } else { plain };
         Self { sharing, moved_by: MovedBy::Backend, ..plain }
     }
+
+    /// Returns the registration of a connection that stands still: nothing of it is received.
+    pub(crate) const fn frozen_stream(is_tcp: bool, sharing: Sharing) -> Self {
+        Self { moved_by: MovedBy::Handler, ..Self::stream(is_tcp, sharing) }
+    }
 }

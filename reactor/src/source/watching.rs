@@ -66,6 +66,20 @@ impl<A> Cx<'_, A> {
         Ok(())
     }
 
+    /// Does the same for a connection that was frozen, if it is a socket of its own.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    #[cold]
+    pub(crate) fn complete_thawed(&mut self) -> io::Result<()> {
+        let Own { fd: Some(fd), mode: Mode::Nonblocking | Mode::Simulated, .. } =
+            &self.core.lent.own
+        else {
+            return Ok(());
+        };
+        if kernel::is_stream_socket(fd.as_fd()) { self.complete() } else { Ok(()) }
+    }
+
     /// Makes the backend watch this connection, whose bytes it has moved. Returns those that are on their
     /// way; `None` if it has not moved any.
     ///

@@ -84,10 +84,10 @@ pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use signal_sender::{Sent, last_sender};
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,
-    connect, datagram_socket, is_listening, listen, local_address, local_unix_name,
-    peer_credentials, remote_address, reset_on_close, resets_on_close, sends_messages,
-    set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address, set_reuse_port, set_user_timeout,
-    shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
+    connect, datagram_socket, is_listening, is_stream_socket, listen, local_address,
+    local_unix_name, peer_credentials, remote_address, reset_on_close, resets_on_close,
+    sends_messages, set_ipv6_only, set_keepalive, set_nodelay, set_reuse_address, set_reuse_port,
+    set_user_timeout, shutdown_write, stream_socket, take_error, turned_away, unacknowledged,
 };
 pub(crate) use urgent::{
     is_at_mark, is_urgent_inline, receive_urgent, send_urgent, set_urgent_inline,

@@ -359,6 +359,11 @@ pub(crate) fn sends_messages(fd: BorrowedFd<'_>) -> bool {
     socket_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind != libc::SOCK_STREAM)
 }
 
+/// Returns whether a descriptor is a socket of a stream of bytes (`SO_TYPE`, `socket(7)`).
+pub(crate) fn is_stream_socket(fd: BorrowedFd<'_>) -> bool {
+    socket_option(fd, libc::SO_TYPE).is_ok_and(|kind| kind == libc::SOCK_STREAM)
+}
+
 /// Returns whether a socket is a listener (`SO_ACCEPTCONN`, `socket(7)`).
 pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     socket_option(fd, libc::SO_ACCEPTCONN).map(|accepts| accepts != 0)

@@ -7,7 +7,7 @@ use protocol::link::{Layer, Link};
 use protocol::{Limits, SavedState, Session, State, StateError};
 
 use super::Stream;
-use crate::{Accepted, Cx, Interest, Left, Reason, Token, kernel};
+use crate::{Accepted, Cx, Interest, Left, Reason, Registration, Token, kernel};
 
 impl<S> Stream<S> {
     /// Restores a connection that another process hands over
@@ -41,7 +41,10 @@ impl<S> Stream<S> {
         let mut link =
             Link::restored(session, limits.into(), state, now, cx.app).map_err(invalid)?;
         link.freeze();
-        let token = Self::over(link).register(connection, cx)?;
+        // The backend would receive what is lost if this process ended before it is certain to go on.
+        let registration =
+            Registration::frozen_stream(connection.peer.is_some(), connection.sharing);
+        let token = Self::over(link).register_fd(connection.fd, registration, cx)?;
         cx.core.note_restored(token.tag_in(cx.core.home), silence);
         Ok(token)
     }
@@ -102,5 +105,97 @@ impl<S, L: Layer + 'static> Stream<S, L> {
             cx.set_deadline_at(None);
         }
         is_frozen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use protocol::codecs::Lines;
+    use protocol::{Context, Conversation, Flow, NotSaved, Reply, Service};
+
+    use super::*;
+    use crate::source::registration::Mode;
+    use crate::{BackendKind, Departure, LoopCx, LoopLimits, Reactor};
+
+    /// Has no state.
+    struct Silent;
+
+    impl Service<Lines, ()> for Silent {
+        fn call(
+            &mut self,
+            _: &mut [u8],
+            _: &mut Reply<'_, Lines>,
+            _: &mut Context<'_, ()>,
+        ) -> Flow {
+            Flow::Continue
+        }
+
+        fn save(&self, _: &(), _: &mut State) -> Result<(), NotSaved> {
+            Ok(())
+        }
+
+        fn restore(&mut self, _: &mut (), _: &mut SavedState<'_>) -> Result<(), StateError> {
+            Ok(())
+        }
+    }
+
+    fn silent() -> Conversation<Lines, Silent> {
+        Conversation::new(Lines::default(), Silent)
+    }
+
+    fn on_a_ring() -> Reactor<()> {
+        let backend = BackendKind::Uring.open().expect("it is available");
+        Reactor::with_backend(backend, LoopLimits::DEFAULT, ()).expect("the reactor opens")
+    }
+
+    fn is_moved(reactor: &mut Reactor<()>, token: Token) -> bool {
+        let tag = token.tag_in(reactor.core.home);
+        reactor.core.sources.get_mut(tag).expect("it is live").own.mode == Mode::Completed
+    }
+
+    #[test]
+    fn a_ring_moves_a_connection_again_once_it_is_thawed() {
+        if !BackendKind::available().contains(&BackendKind::Uring) {
+            eprintln!("SKIPPED: io_uring is refused here");
+            return;
+        }
+        let (mut old, mut new) = (on_a_ring(), on_a_ring());
+        let (own, _peer) = UnixStream::pair().expect("a pair opens");
+        let own = Accepted::from_fd(OwnedFd::from(own)).expect("it is connected");
+        let token = Stream::new(silent(), Limits::DEFAULT).register(own, &mut old.cx());
+        let token = token.expect("it registers");
+        assert!(is_moved(&mut old, token));
+        let away = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&away);
+        let receive = move |departure, _: &mut LoopCx<'_, ()>| {
+            if let Departure::Connection { descriptor, state, .. } = departure {
+                told.borrow_mut().push((descriptor, state));
+            }
+        };
+        old.cx().hand_over(1, receive).expect("it hands over");
+        let turn = |reactor: &mut Reactor<()>| {
+            reactor.run_once(Some(std::time::Duration::from_millis(1))).expect("it turns");
+        };
+        while away.borrow().is_empty() {
+            turn(&mut old);
+        }
+        assert!(!is_moved(&mut old, token), "it is frozen, and nothing of it is received");
+        let (descriptor, state) = away.borrow_mut().pop().expect("one is away");
+        let connection = Accepted::from_fd(descriptor).expect("it is connected");
+        let limits = Limits::DEFAULT;
+        let restored = Stream::restore(connection, silent(), limits, &state, &mut new.cx());
+        let restored = restored.expect("it is restored");
+        assert!(!is_moved(&mut new, restored));
+        new.cx().thaw(restored);
+        turn(&mut new);
+        assert!(is_moved(&mut new, restored));
+        old.cx().stays(token);
+        turn(&mut old);
+        assert!(is_moved(&mut old, token));
     }
 }
