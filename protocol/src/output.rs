@@ -18,6 +18,10 @@ const CHUNK_SIZE: usize = 64 * 1024;
 /// The number of segments for which room is kept after they have been sent.
 const SEGMENTS_KEPT: usize = 64;
 
+/// A segment of appended bytes with at most this storage becomes the next tail once it has been sent:
+/// the head of a response before a file.
+const TAIL_KEPT: usize = 4 * 1024;
+
 /// Input that passes through is copied if it has fewer bytes.
 const TAKEN_MIN: usize = 4 * 1024;
 
@@ -391,6 +395,12 @@ impl Output {
                     block.clear();
                     self.spare = Some(block);
                 }
+                Some(Segment::Bytes(mut bytes))
+                    if bytes.capacity() <= TAIL_KEPT && self.tail.capacity() == 0 =>
+                {
+                    bytes.clear();
+                    self.tail = bytes;
+                }
                 _ => {}
             }
         }
@@ -489,6 +499,28 @@ mod tests {
         output.append(b"two");
         assert_eq!(output.tail.capacity(), before);
         assert_eq!(gathered(&output), b"two");
+    }
+
+    #[test]
+    fn the_storage_of_a_small_segment_serves_the_next_one() {
+        let mut output = Output::new();
+        let mut places = Vec::new();
+        for size in [100, 100, TAIL_KEPT, 2 * TAIL_KEPT, 100] {
+            output.append(&vec![b'h'; size]);
+            places.push(output.tail.as_ptr());
+            output.file(range(10));
+            output.consume(size as u64 + 5);
+            assert_eq!(gathered(&output), b"");
+            output.consume(5);
+            assert!(output.is_empty() && matches!(output.front(), Front::Empty));
+            assert!(output.tail.capacity() <= TAIL_KEPT, "{}", output.tail.capacity());
+        }
+        assert_eq!(places[0], places[1]);
+        output.append(b"head");
+        output.file(range(10));
+        output.append(b"next");
+        output.consume(14);
+        assert_eq!(gathered(&output), b"next", "a tail that is in use stays");
     }
 
     #[test]

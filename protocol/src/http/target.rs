@@ -1,6 +1,7 @@
 //! Request targets, and hosts.
 
 use super::Refusal;
+use crate::search::find_byte;
 
 /// What a request is about (RFC 9112 section 3.2). Nothing in it is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +84,8 @@ impl<'a> Target<'a> {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    match find_byte(text.as_bytes(), b'?') {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }
 }

@@ -8,7 +8,11 @@ use protocol::http::{
     Server, Status,
 };
 use protocol::testing::Wire;
-use protocol::{Buffer, Cause, ConnectionId, Context, Effects, Flow, Limits, Output, Session};
+use protocol::{
+    Buffer, Cause, ConnectionId, Context, Effects, FileRange, Flow, Limits, Output, Session,
+};
+use std::fs::File;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Runs a session without a link: what it allocates is its own.
@@ -71,6 +75,25 @@ fn requests_on_a_kept_connection_allocate_nothing() {
     let counted = measure(|| {
         for _ in 0..100 {
             bench.turn(request, Cause::Input);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn responses_with_files_allocate_nothing() {
+    let file = Arc::new(File::open("/proc/self/exe").expect("it opens"));
+    let answer = move |_: &RequestHead<'_>, response: &mut Response<'_>, _: &mut Context<'_>| {
+        let range = FileRange { file: Arc::clone(&file), offset: 0, length: 1000 };
+        response.head(Status::OK).field("Content-Type", "text/plain").file(range);
+        Flow::Continue
+    };
+    let request = b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut bench = Bench::new(Server::new(answer, options()));
+    bench.turn(request, Cause::Input);
+    let counted = measure(|| {
+        for _ in 0..100 {
+            assert!(bench.turn(request, Cause::Input) > 1000);
         }
     });
     assert_eq!(counted.count_total, 0, "{counted:?}");
