@@ -178,10 +178,11 @@ pub(crate) fn sendfile(
     file: &File,
     offset: u64,
     length: u64,
+    known: &mut sys::Sigpipe,
 ) -> io::Result<usize> {
     choose(
         |kernel| kernel.sendfile(fd, file, offset, length),
-        || sys::sendfile(fd, file, offset, length),
+        || sys::sendfile(fd, file, offset, length, known),
     )
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct Core<A> {
     /// When a host has to turn the loop next.
     pub(super) left_until: Option<u64>,
     pub(crate) counters: Counters,
+    /// The last turn that has found `SIGPIPE` to be ignored.
+    pub(crate) sigpipe_ignored: u64,
     pub(crate) limits: LoopLimits,
     /// It changes through [`enter`](Self::enter) alone.
     pub(crate) run_state: RunState,
@@ -158,6 +160,7 @@ impl<A> Core<A> {
             patience: Patience::default(),
             left_until: None,
             counters: Counters::default(),
+            sigpipe_ignored: u64::MAX,
             limits,
             run_state: RunState::Running,
             unequal: 0,

@@ -7,6 +7,7 @@ use crate::planted::{self, Planted};
 use crate::reactor::run_state::RunState;
 use crate::source::registration::{ExhaustedBy, Mode};
 use crate::source::table::Own;
+use crate::sys::Sigpipe;
 use crate::{Backend, Completion, Cx, Exchanged, Interest, Readiness, Storage, kernel, sys};
 
 /// The most bytes of one write to a descriptor in blocking mode: a writable pipe takes them without
@@ -138,6 +139,9 @@ impl<A> Cx<'_, A> {
     /// through user memory. Returns `Ok(None)` when the write would block, and `Ok(Some(0))` when
     /// the file ends.
     ///
+    /// It never raises `SIGPIPE`. The action of that signal is looked at once a turn, so what sets the
+    /// default action after that, and before the loop waits, risks the signal.
+    ///
     /// # Errors
     /// The error of the kernel (`sendfile(2)`).
     pub fn send_file(
@@ -146,18 +150,26 @@ impl<A> Cx<'_, A> {
         offset: u64,
         length: u64,
     ) -> io::Result<Option<usize>> {
+        let turn = self.core.counters.turns;
+        let mut known = match self.core.sigpipe_ignored == turn {
+            true => Sigpipe::Ignored,
+            false => Sigpipe::Unknown,
+        };
         let count = self.attempt("sendfile", Interest::WRITE, |fd, kind| {
             if kind.mode != Mode::Completed {
-                return kernel::sendfile(fd, file, offset, length);
+                return kernel::sendfile(fd, file, offset, length, &mut known);
             }
             let completion = completion(kind)?;
             completion.flush(fd)?;
-            let sent = kernel::sendfile(fd, file, offset, length);
+            let sent = kernel::sendfile(fd, file, offset, length, &mut known);
             if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 completion.await_room(fd)?;
             }
             sent
         })?;
+        if known == Sigpipe::Ignored {
+            self.core.sigpipe_ignored = turn;
+        }
         // A short count may come from the file, so it proves nothing about the socket.
         self.core.counters.bytes_written += count.unwrap_or(0) as u64;
         Ok(count)

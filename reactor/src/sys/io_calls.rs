@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::sigpipe::without_sigpipe;
+use super::sigpipe::{Sigpipe, without_sigpipe};
 use super::{check, poll, transfer};
 use crate::{Interest, Readiness};
 
@@ -30,7 +30,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// `writev(2)`, for descriptors that are no sockets. It never raises `SIGPIPE`.
 pub(crate) fn writev(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = slices.len().min(SLICES_MAX) as libc::c_int;
-    without_sigpipe(|| {
+    without_sigpipe(&mut Sigpipe::Unknown, || {
         transfer(|| {
             // SAFETY: an IoSlice is an iovec (std guarantees it), and there are `count` of them.
             unsafe { libc::writev(fd.as_raw_fd(), slices.as_ptr().cast(), count) as libc::c_long }
@@ -83,16 +83,17 @@ pub(super) fn send_gathered(
     })
 }
 
-/// `sendfile(2)`. It never raises `SIGPIPE`.
+/// `sendfile(2)`. It never raises `SIGPIPE`, unless `known` was wrong.
 pub(crate) fn sendfile(
     fd: BorrowedFd<'_>,
     file: &File,
     offset: u64,
     length: u64,
+    known: &mut Sigpipe,
 ) -> io::Result<usize> {
     let start = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let count = length.min(TRANSFER_MAX) as usize;
-    without_sigpipe(|| {
+    without_sigpipe(known, || {
         transfer(|| {
             let mut position = start;
             // SAFETY: both descriptors are open while borrowed, and `position` outlives the call.

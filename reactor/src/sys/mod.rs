@@ -82,6 +82,7 @@ pub(crate) use select::Select;
 pub(crate) use sending::{Outgoing, SendRoom, send_batch, send_one};
 pub(crate) use signal::{Subscription, check_catchable, is_ignored};
 pub(crate) use signal_sender::{Sent, last_sender};
+pub(crate) use sigpipe::Sigpipe;
 pub(crate) use socket::{
     Connecting, Endpoint, UNIX_PATH_MAX, accept, backlog, bind, bind_to_device, choose_port_late,
     connect, datagram_socket, is_listening, is_stream_socket, listen, local_address,

@@ -6,13 +6,32 @@ use super::mask::change_mask;
 use super::{check, pointer, timespec};
 use std::time::Duration;
 
+/// What is known of the action of `SIGPIPE`. To look at it takes a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sigpipe {
+    Unknown,
+    Ignored,
+}
+
 /// Makes `call` without raising `SIGPIPE`. Where that signal is ignored, as in every program that
-/// the runtime of Rust started, this costs one look at its action. Otherwise the signal is blocked,
-/// and removed from this thread after the call.
-pub(crate) fn without_sigpipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if is_ignored()? {
-        return call();
+/// the runtime of Rust started, this costs one look at its action, which `known` keeps. Otherwise the
+/// signal is blocked, and removed from this thread after the call.
+pub(crate) fn without_sigpipe<T>(
+    known: &mut Sigpipe,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    if *known == Sigpipe::Unknown {
+        if !is_ignored()? {
+            return held_back(call);
+        }
+        *known = Sigpipe::Ignored;
     }
+    call()
+}
+
+/// Makes `call` with `SIGPIPE` blocked, and removes it.
+#[cold]
+fn held_back<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let pipe = only_sigpipe()?;
     let before = change_mask(libc::SIG_BLOCK, &pipe)?;
     let was_pending = is_pending()?;
@@ -72,7 +91,8 @@ mod tests {
         let broken = Some(libc::EPIPE);
         let (socket, _) = UnixStream::pair().expect("a pair can be made");
         let file = File::open("/proc/self/exe").expect("it opens");
-        let error = sendfile(socket.as_fd(), &file, 0, 100).expect_err("the peer is gone");
+        let error = sendfile(socket.as_fd(), &file, 0, 100, &mut Sigpipe::Unknown)
+            .expect_err("the peer is gone");
         assert_eq!(error.raw_os_error(), broken);
         let (_, pipe) = io::pipe().expect("a pipe can be made");
         let error = writev(pipe.as_fd(), &[IoSlice::new(b"x")]).expect_err("the peer is gone");
@@ -123,7 +143,8 @@ mod tests {
                 }
             });
             let mut offset = 0;
-            while let Ok(count) = sendfile(near.as_fd(), &file, offset, 128 << 20) {
+            let mut known = Sigpipe::Unknown;
+            while let Ok(count) = sendfile(near.as_fd(), &file, offset, 128 << 20, &mut known) {
                 offset = (offset + count as u64) % (64 << 20);
             }
             reader.join().expect("it does not panic");

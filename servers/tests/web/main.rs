@@ -1,5 +1,6 @@
 //! The server of files, with curl as the client and nginx as the server behind it.
 
+mod calls;
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
