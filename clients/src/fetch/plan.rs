@@ -13,7 +13,7 @@ use super::file::{Target, remote_name};
 use super::options::Cli;
 use super::run::{Planned, Settings};
 use crate::http::args::field;
-use crate::http::{Body, Error, Filled, Options, Request, Upload, parse_url};
+use crate::http::{Body, Error, Filled, Options, Request, Upload, parse_url, shown};
 
 /// What is to be done.
 pub(super) struct Plan {
@@ -37,6 +37,7 @@ pub(super) fn plan(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Resu
     let wrong = |text: String| Failed::new(2, text);
     let body = data(cli)?;
     let mut transfers = Vec::with_capacity(cli.urls.len());
+    let mut urls = Vec::with_capacity(cli.urls.len());
     let mut names = HashSet::new();
     for (place, text) in cli.urls.iter().enumerate() {
         let mut url = parse_url(text).map_err(|error| Failed::from(&error))?;
@@ -51,6 +52,7 @@ pub(super) fn plan(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Resu
             let text = format!("two responses would be written to {}", path.display());
             return Err(wrong(text));
         }
+        urls.push(if url.password().is_some() { shown(&url) } else { text.clone() });
         let request = request(cli, url, body.as_deref())?;
         transfers.push(Planned { place, request, target });
     }
@@ -61,7 +63,7 @@ pub(super) fn plan(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Resu
         return Err(wrong("-C continues a file: give -o or -O".to_owned()));
     }
     let settings = Settings {
-        urls: cli.urls.clone(),
+        urls,
         continue_at: cli.continue_at,
         max_filesize: cli.max_filesize,
         any_status: cli.any_status,
@@ -81,7 +83,7 @@ fn target(cli: &Cli, place: usize, url: &Url) -> Result<Target, Failed> {
         Some(path) if path.as_os_str() == "-" => return Ok(Target::Standard),
         Some(path) => path.clone(),
         None if cli.remote_name => PathBuf::from(remote_name(url).ok_or_else(|| {
-            Failed::new(2, format!("{url}: its path has no name for a file: give -o FILE"))
+            Failed::new(2, format!("{}: its path has no name for a file: give -o FILE", shown(url)))
         })?),
         None => return Ok(Target::Standard),
     };

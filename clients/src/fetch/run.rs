@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::progress::{Board, Progress};
 use super::stdin::Standard;
 use super::transfer::Transfer;
-use crate::http::{Body, Client, ExchangeId, Options, Request};
+use crate::http::{Body, Client, ExchangeId, Options, Request, shown};
 use crate::output::complain;
 use crate::signals_to_end;
 
@@ -151,7 +151,7 @@ impl Run {
             begun: cx.now(),
         });
         if settings.is_verbose {
-            cx.app.print([format!("> {} {}", request.method, request.url)].into_iter());
+            cx.app.print([format!("> {} {}", request.method, shown(&request.url))].into_iter());
         }
         let standard = match &request.body {
             Body::Upload(_) => Some(

@@ -11,6 +11,7 @@ use reactor::{Cx, Handler, LoopCx, Reason};
 
 use super::desk::{Connection, Desk, Job, Outcome};
 use super::dial::dial;
+use super::origin::shown;
 use super::redirect::follow;
 use super::route::Key;
 use super::{Error, ErrorKind, Receiver, Summary};
@@ -177,7 +178,7 @@ impl<A: 'static> Engine<A> {
                 job.may_be_done |= status <= 303;
                 let max = self.desk.options.redirects_max;
                 if job.redirects > max {
-                    let text = format!("{}: more than {max} redirections", job.request.url);
+                    let text = format!("{}: more than {max} redirections", shown(&job.request.url));
                     let error = Error::new(ErrorKind::TooManyRedirects, text);
                     return self.complete(job, Err(error));
                 }
@@ -190,7 +191,7 @@ impl<A: 'static> Engine<A> {
                 }
             }
             Outcome::Refused { status, after } => {
-                let text = format!("{}: the server answers {status}", job.request.url);
+                let text = format!("{}: the server answers {status}", shown(&job.request.url));
                 let error = Error::new(ErrorKind::NoAnswer, text);
                 // These say that the server did not begin. A gateway knows no more than we do.
                 job.may_be_done |= !matches!(status, 408 | 429 | 503);

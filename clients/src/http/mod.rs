@@ -29,6 +29,7 @@ pub use dial::connect;
 pub(crate) use error::Progress;
 pub use error::{Error, ErrorKind};
 pub use options::{MakeTls, Options};
+pub(crate) use origin::shown;
 pub use origin::{Origin, parse_url};
 pub(crate) use proxy::user_of;
 pub use proxy::{Proxies, Proxy, ProxyKind, split};

@@ -94,14 +94,37 @@ pub(super) fn location(host: &str, port: u16) -> Location {
 /// `localhost:8080/path`.
 ///
 /// # Errors
-/// When it is no URL, has no host, or its scheme is neither `http` nor `https`.
+/// When it is no URL, has no host, has the port 0 or a control character, or its scheme is neither
+/// `http` nor `https`.
 pub fn parse_url(text: &str) -> Result<Url, Error> {
+    let refuse = |why: &str| -> Result<Url, Error> {
+        let shown = text.escape_debug();
+        Err(Error::new(ErrorKind::Url, format!("{shown}: this is no URL: {why}")))
+    };
+    if text.is_empty() {
+        return Err(Error::new(ErrorKind::Url, "the URL is empty".to_owned()));
+    }
+    // The parser would leave out tabulators and line ends, wherever they are.
+    if text.contains(char::is_control) {
+        return refuse("it has a control character");
+    }
     let has_scheme = text.contains("://");
     let whole = if has_scheme { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&whole)
-        .map_err(|error| Error::new(ErrorKind::Url, format!("{text}: this is no URL: {error}")))?;
-    Origin::of(&url)?;
+    let url = Url::parse(&whole).or_else(|error| refuse(&error.to_string()))?;
+    if Origin::of(&url)?.port == 0 {
+        return refuse("no server has the port 0");
+    }
     Ok(url)
+}
+
+/// Returns a URL as messages show it: without its password.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // It fails only for a URL without a host, which has no password.
+    if url.password().is_some() {
+        let _ = url.set_password(Some("***"));
+    }
+    url.into()
 }
 
 #[cfg(test)]
@@ -133,11 +156,27 @@ mod tests {
             ("http://", "no URL"),
             ("http://a b/", "no URL"),
             ("http://one.example:70000/", "invalid port"),
-            ("", "no URL"),
+            ("", "the URL is empty"),
+            ("http://one.example:0/", "the port 0"),
+            ("http://one.example/\r\nX: y", "a control character"),
+            ("http://one.exa\tmple/", "a control character"),
+            ("http://one.example/\u{85}", "a control character"),
         ] {
             let error = parse_url(text).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Url);
-            assert!(error.to_string().contains(hint), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(hint) && !error.contains(char::is_control), "{error}");
+        }
+    }
+
+    #[test]
+    fn messages_do_not_show_a_password() {
+        for (text, expected) in [
+            ("http://me:p@w@one.example/a", "http://me:***@one.example/a"),
+            ("http://:secret@one.example/", "http://:***@one.example/"),
+            ("http://me@one.example/", "http://me@one.example/"),
+        ] {
+            assert_eq!(shown(&parse_url(text).expect(text)), expected);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::origin::shown;
 use super::request::Body;
 use super::{Error, ErrorKind, Origin, Request};
 
@@ -42,7 +43,8 @@ pub(super) fn follow(
     status: u16,
     location: Option<&[u8]>,
 ) -> Result<(), Error> {
-    let refuse = |why: String| Error::new(ErrorKind::Redirect, format!("{}: {why}", request.url));
+    let refuse =
+        |why: String| Error::new(ErrorKind::Redirect, format!("{}: {why}", shown(&request.url)));
     let location = location
         .ok_or_else(|| refuse(format!("the status {status} redirects and names no location")))?;
     let location = String::from_utf8_lossy(location);
