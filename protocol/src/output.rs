@@ -1,6 +1,7 @@
 //! The output of a conversation: a queue of bytes, shared messages and file ranges.
 
 mod put_back;
+mod sent;
 mod split;
 
 use std::collections::VecDeque;
@@ -14,13 +15,6 @@ use crate::Buffer;
 /// The size at which a segment of appended bytes is complete, so that a long backlog frees its
 /// memory as it is sent, and is never copied as a whole to grow.
 const CHUNK_SIZE: usize = 64 * 1024;
-
-/// The number of segments for which room is kept after they have been sent.
-const SEGMENTS_KEPT: usize = 64;
-
-/// A segment of appended bytes with at most this storage becomes the next tail once it has been sent:
-/// the head of a response before a file.
-const TAIL_KEPT: usize = 4 * 1024;
 
 /// Input that passes through is copied if it has fewer bytes.
 const TAKEN_MIN: usize = 4 * 1024;
@@ -374,38 +368,6 @@ impl Output {
         }
     }
 
-    /// Removes the segments that have been sent. Shrinks the queue if most of it is unused.
-    fn drop_sent(&mut self) {
-        self.drop_whole();
-        let room = self.queue.capacity();
-        if room > SEGMENTS_KEPT && self.queue.len() < room / 4 {
-            self.queue.shrink_to(SEGMENTS_KEPT.max(room / 2));
-        }
-    }
-
-    fn drop_whole(&mut self) {
-        while let Some(first) = self.queue.front().map(Segment::len) {
-            if self.sent < first {
-                return;
-            }
-            self.sent -= first;
-            match self.queue.pop_front() {
-                Some(Segment::File(_)) => self.file_bytes -= first,
-                Some(Segment::Block(mut block)) => {
-                    block.clear();
-                    self.spare = Some(block);
-                }
-                Some(Segment::Bytes(mut bytes))
-                    if bytes.capacity() <= TAIL_KEPT && self.tail.capacity() == 0 =>
-                {
-                    bytes.clear();
-                    self.tail = bytes;
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Moves everything that is waiting to a new output, without copying large segments. This
     /// output is empty then and keeps the storage of its tail.
     #[must_use]
@@ -460,6 +422,7 @@ impl fmt::Debug for Output {
 
 #[cfg(test)]
 mod tests {
+    use super::sent::{SEGMENTS_KEPT, TAIL_KEPT};
     use super::*;
 
     fn gathered(output: &Output) -> Vec<u8> {
