@@ -16,7 +16,7 @@ pub fn mfs_client(cli: &Cli) -> u8 {
         Ok(code) => code,
         Err(failed) => {
             if !failed.text.is_empty() {
-                crate::output::complain(format_args!("mfs-client: {}", failed.text));
+                show::complain(&failed.text);
             }
             failed.code
         }

@@ -17,7 +17,6 @@ use crate::Failure;
 use crate::mfs::{
     Cause, Client, Error, LastLink, Listed, Source, StreamSink, Verified, is_missing,
 };
-use crate::output::complain;
 
 /// One call of the program.
 pub(super) struct Run {
@@ -72,7 +71,7 @@ impl Run {
     /// Reports a failure.
     fn note(&mut self, result: Result<(), Failed>) {
         if let Err(failed) = result {
-            complain(format_args!("mfs-client: {}", failed.text));
+            show::complain(&failed.text);
             self.code = if self.code == 0 { failed.code } else { self.code };
         }
     }
@@ -166,8 +165,8 @@ impl Run {
                 let stream = File::options().write(true).open(file);
                 let mut sink =
                     StreamSink::new(stream.map_err(|error| Failed::local(file, &error))?);
-                self.client.get(path, &mut sink, &mut watcher)?;
-                return Ok(());
+                let got = self.client.get(path, &mut sink, &mut watcher);
+                return got.map(drop).map_err(|error| of_local(error, file));
             }
             _ => file.to_owned(),
         };

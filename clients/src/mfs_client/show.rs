@@ -7,6 +7,7 @@ use protocol::mfs::{Attributes, FileType, StatFsAnswer};
 
 use crate::fetch::progress::size;
 use crate::mfs::Found;
+use crate::output;
 
 /// Returns a name for standard output: as it is, and on a terminal without what could control it.
 pub(super) fn shown(name: &[u8]) -> Vec<u8> {
@@ -15,6 +16,14 @@ pub(super) fn shown(name: &[u8]) -> Vec<u8> {
         return name.to_vec();
     }
     name.iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }).collect()
+}
+
+/// Prints a line about a failure. A name in it can have been chosen by others, so nothing of it controls a
+/// terminal or begins a line.
+pub(super) fn complain(text: &str) {
+    let text: String =
+        text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    output::complain(format_args!("mfs-client: {text}"));
 }
 
 /// Returns a time as `28 Nov 2026 14:29:47`, in UTC.

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
+use super::show;
 use crate::fetch::progress::Progress;
 use crate::mfs::Watch;
-use crate::output::{complain, progress};
+use crate::output::progress;
 
 /// How often the progress is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -75,7 +76,7 @@ impl Watch for Watcher {
     fn trouble(&mut self, text: &str) {
         if self.telling != Telling::Nothing {
             self.clear();
-            complain(format_args!("mfs-client: {text}"));
+            show::complain(text);
         }
     }
 

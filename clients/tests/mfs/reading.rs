@@ -344,3 +344,14 @@ fn a_sink_that_fails_ends_the_transfer() {
         matches!(Client::open(refused).map(drop), Err(error) if error.to_string().contains("window"))
     );
 }
+
+#[test]
+fn a_failure_names_the_local_file_and_controls_no_terminal() {
+    let master = Master::start(world(&[good()])).address.to_string();
+    let ran = run(&master, &["get", "/file", "/dev/full"], b"");
+    assert_eq!(ran.code, Some(10), "{}", ran.errors);
+    assert!(ran.errors.starts_with("mfs-client: /dev/full: No space left"), "{}", ran.errors);
+    let ran = run(&master, &["put", "/no\n\x1b[31m", "/file"], b"");
+    assert_eq!(ran.code, Some(10), "{}", ran.errors);
+    assert!(ran.errors.starts_with("mfs-client: /no??[31m: No such file"), "{:?}", ran.errors);
+}

@@ -1,5 +1,6 @@
 //! Files that several programs keep: logs of changes, and older versions of a file.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,29 @@ pub(super) fn lock_with(name: &str, folder: &Path, program: &str) -> io::Result<
         }
     })?;
     Ok(lock)
+}
+
+/// Replaces a file, or makes it. A crash or a full disk leaves the old content or the new one.
+///
+/// # Errors
+/// When the disk refuses. The error names the file.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let write = || {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        // The name has to be on the disk too.
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    write().map_err(|error| about(path.display(), &error))
+}
+
+/// Returns an error with what it is about.
+pub(super) fn about(what: impl fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// Appends lines to a log, which is opened if it is not open. What was written of them in vain is cut off.

@@ -104,7 +104,7 @@ fn a_new_master_starts_from_what_the_metalogger_has_kept_of_a_real_one() {
 
     master.daemon.stop();
     master.run();
-    metalogger.wait_for_log("ChangeLog(1) was downloaded", 1);
+    metalogger.wait_for_log("change log 1 downloaded", 1);
     Client::new(&master).make_files("third", 100);
     let has_last = |log: &str| log.contains("third-100");
     wait_until("the last change", || has_last(&metalogger.text("changelog_ml.0.mfs")));

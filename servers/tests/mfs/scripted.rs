@@ -133,7 +133,10 @@ fn it_logs_changes_rotates_and_comes_back_with_what_it_knows() {
         peer.0.write_all(&[*byte]).expect("it reads");
         thread::sleep(Duration::from_millis(1));
     }
-    metalogger.wait_for_log("ChangeLog(1) was downloaded", 1);
+    metalogger.wait_for_log("change log 1 downloaded", 1);
+    // No signal that other programs heed ends it.
+    process::signal(metalogger.pid(), "USR2");
+    metalogger.wait_for_log("no new program is started", 1);
     wait_until("the last change", || metalogger.text("changelog_ml.0.mfs").contains("10: late\n"));
     drop(peer);
     let (peer, first) = master.accept();

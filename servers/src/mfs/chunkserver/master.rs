@@ -17,6 +17,7 @@ use super::disk::{Chunk, Found, Room, SUBFOLDERS, Trouble};
 use super::exchange::{Request, ToMaster};
 use super::orders;
 use super::store::LATE_MAX;
+use crate::mfs::files;
 
 /// The longest pause between two attempts to connect: that of the real chunkserver.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -99,7 +100,9 @@ fn remember(csid: u16, meta_id: u64, cx: &mut LoopCx<'_, Chunkserver>) {
     own.unwrap_or_default().append(&mut bytes);
     let path = data.join(ID_FILE);
     let work = move || {
-        std::fs::write(path, bytes)?;
+        if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
+            files::replace(&path, &bytes)?;
+        }
         folders.iter().try_for_each(|folder| folder.set_meta_id(meta_id))
     };
     let begun = background.run(&disk.offload, work, |written, _| {

@@ -24,6 +24,7 @@ use super::exchange::{Known, Shared};
 use super::master;
 use super::service::DataService;
 use super::store::Store;
+use crate::mfs::files;
 use crate::run::{Figures, stop_gracefully};
 use crate::service_manager::ServiceManager;
 use crate::signals::{self, Orders, Reload};
@@ -47,6 +48,8 @@ const DESCRIPTORS_OF_ITS_OWN: u64 = 128;
 /// # Errors
 /// Why it cannot run.
 pub(super) fn run(args: &Args) -> io::Result<()> {
+    // The number in it is that of one chunkserver.
+    let _lock = files::lock(&args.dir, "mfs-chunkserver")?;
     let disks = open_disks(args)?;
     let (csid, meta_id) = read_id(&args.dir)?;
     let meta_id = common_meta_id(&disks, meta_id)?;
@@ -177,11 +180,8 @@ fn read_id(folder: &Path) -> io::Result<(u16, u64)> {
                 Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => Ok((0, 0)),
-        Err(error) => {
-            let text = format!("{} cannot be read: {error}", path.display());
-            Err(io::Error::new(error.kind(), text))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, 0)),
+        Err(error) => Err(files::about(path.display(), &error)),
     }
 }
 

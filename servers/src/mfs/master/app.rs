@@ -91,7 +91,7 @@ impl Master {
     ///
     /// # Errors
     /// When the folder cannot be read, or what it has is damaged.
-    pub(super) fn open(options: Options, folder: Folder) -> io::Result<Self> {
+    pub(super) fn open(options: Options, mut folder: Folder) -> io::Result<Self> {
         let content = folder.metadata()?;
         let saved = content.as_deref().map(Saved::read).transpose()?;
         let mut master = Self {
@@ -115,7 +115,9 @@ impl Master {
             Some(saved) => master.restore(&saved, &folder)?,
             None => {
                 master.meta_id = metadata::new_meta_id()?;
-                master.save();
+                // Chunkservers belong to this id for ever once they have heard it, so it is written
+                // before the first one can.
+                folder.write(&Write::Metadata(master.metadata().content()))?;
             }
         }
         master.journal.set_folder(folder);
@@ -130,7 +132,7 @@ impl Master {
         let mut changes =
             std::mem::replace(&mut self.changes, ChangeLog::new(0, 0, Duration::ZERO));
         let (now, mut last) = (Instant::now(), saved.version);
-        folder.read_changes(|version, text| {
+        folder.read_changes(saved.version, |version, text| {
             changes.restore(version, text, now);
             if version <= saved.version {
                 return Ok(());
@@ -161,8 +163,10 @@ impl Master {
         }
     }
 
-    /// Writes the metadata to the folder.
+    /// Writes the metadata to the folder: those of the present version, since logs that are older than
+    /// they are may be removed.
     pub(super) fn save(&mut self) {
+        self.metadata.take_if(|it| it.version != self.changes.version());
         let content = self.metadata().content();
         let keeper = self.journal.add(Write::Metadata(content));
         self.wakes.extend(keeper);

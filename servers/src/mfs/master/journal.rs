@@ -129,7 +129,18 @@ impl Journal {
         }
         let Some(folder) = self.folder.take() else { return Ok(()) };
         let outcome = write_all(folder, std::mem::take(&mut self.waiting));
-        self.put_back(outcome).map_or(Ok(()), Err)
+        let are_changes_lost = outcome.left.iter().any(|it| matches!(it, Write::Lines(_)));
+        match self.put_back(outcome) {
+            Some(error) if are_changes_lost => {
+                let text = format!("the last changes are lost: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+            Some(error) => {
+                let text = format!("the log has all changes, but they were not saved: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use protocol::mfs::{ChunkVersion, List, append_all};
+use protocol::mfs::{ChunkVersion, List, append_all, crc32};
 
 use super::app::Master;
+use super::tree;
 
 /// What a file of metadata begins with.
 const MAGIC: &[u8] = b"MFSM 2.0";
@@ -15,7 +16,9 @@ const END_MARKER: &[u8] = b"[MFS EOF MARKER]";
 /// The metadata of a version, as a file.
 ///
 /// After the version and the id, the form is our own, and the real master cannot read it: the length of
-/// the list of the chunks in bytes, that list, and the tree.
+/// the list of the chunks in bytes, that list, the CRC-32 of all so far, and the tree, which has its own.
+/// Without the first one, a chunk of a damaged list would be taken for one that was deleted, and its copies
+/// would be deleted too.
 #[derive(Debug)]
 pub(super) struct Metadata {
     pub(super) version: u64,
@@ -32,6 +35,7 @@ impl Metadata {
             content.extend_from_slice(&number.to_be_bytes());
         }
         content.extend_from_slice(&chunks);
+        content.extend_from_slice(&crc32(&content).to_be_bytes());
         content.extend_from_slice(&master.tree.save());
         content.extend_from_slice(END_MARKER);
         Self { version, content: content.into() }
@@ -57,24 +61,34 @@ impl<'a> Saved<'a> {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it is incomplete, or not one of this program.
+    /// When it is incomplete, damaged, or not one of this program.
     pub(super) fn read(content: &'a [u8]) -> io::Result<Self> {
-        let rest = content.strip_prefix(MAGIC).and_then(|it| it.strip_suffix(END_MARKER));
-        Self::read_rest(rest.unwrap_or_default()).ok_or_else(|| {
-            let text = "metadata.mfs is incomplete, or not the one of an mfs-master";
-            io::Error::new(ErrorKind::InvalidData, text)
+        Self::read_content(content).map_err(|what| {
+            io::Error::new(ErrorKind::InvalidData, format!("metadata.mfs is {what}"))
         })
     }
 
-    fn read_rest(rest: &'a [u8]) -> Option<Self> {
-        let ([version, meta_id, size], rest) = {
-            let (numbers, rest) = rest.split_first_chunk::<24>()?;
-            let numbers = numbers.as_chunks::<8>().0;
-            ([0, 1, 2].map(|place| u64::from_be_bytes(numbers[place])), rest)
+    fn read_content(content: &'a [u8]) -> Result<Self, &'static str> {
+        const FOREIGN: &str = "incomplete, or not the one of an mfs-master";
+        let whole = content.strip_suffix(END_MARKER).ok_or(FOREIGN)?;
+        let rest = whole.strip_prefix(MAGIC).ok_or(FOREIGN)?;
+        let (numbers, rest) = rest.split_first_chunk::<24>().ok_or(FOREIGN)?;
+        let numbers = numbers.as_chunks::<8>().0;
+        let [version, meta_id, size] = [0, 1, 2].map(|place| u64::from_be_bytes(numbers[place]));
+        let size = usize::try_from(size).map_err(|_| FOREIGN)?;
+        let (chunks, rest) = rest.split_at_checked(size).ok_or(FOREIGN)?;
+        let tree = if rest.starts_with(tree::FORM) {
+            // Earlier versions of this program wrote no CRC-32 there.
+            rest
+        } else {
+            let (crc, tree) = rest.split_first_chunk().ok_or(FOREIGN)?;
+            if crc32(&whole[..whole.len() - rest.len()]) != u32::from_be_bytes(*crc) {
+                return Err("damaged: the CRC-32 of the chunks is wrong");
+            }
+            tree
         };
-        let (chunks, tree) = rest.split_at_checked(usize::try_from(size).ok()?)?;
-        let chunks = List::new(chunks)?;
-        Some(Self { version, meta_id, chunks, tree })
+        let chunks = List::new(chunks).ok_or(FOREIGN)?;
+        Ok(Self { version, meta_id, chunks, tree })
     }
 }
 
@@ -100,14 +114,27 @@ mod tests {
         let chunk = ChunkVersion { chunk: ChunkId(5), version: 2 };
         let chunks = append_all([chunk]);
         let numbers = [7, 9, chunks.len() as u64].map(u64::to_be_bytes).concat();
-        let content = [MAGIC, &numbers, &chunks, b"tree", END_MARKER].concat();
+        let head = [MAGIC, &numbers, &chunks].concat();
+        let crc = crc32(&head).to_be_bytes();
+        let content = [&head, &crc[..], b"tree", END_MARKER].concat();
         let saved = Saved::read(&content).expect("it is whole");
         assert_eq!((saved.version, saved.meta_id, saved.tree), (7, 9, &b"tree"[..]));
         assert_eq!(saved.chunks.iter().collect::<Vec<_>>(), [chunk]);
         for end in 0..content.len() {
             assert!(Saved::read(&content[..end]).is_err(), "{end}");
         }
+        for place in 0..content.len() {
+            let mut damaged = content.clone();
+            damaged[place] ^= 0x10;
+            // The tree has a CRC-32 of its own.
+            let is_tree =
+                (head.len() + crc.len()..content.len() - END_MARKER.len()).contains(&place);
+            assert_eq!(Saved::read(&damaged).is_ok(), is_tree, "{place}");
+        }
         let long = [MAGIC, &[0xff; 24], END_MARKER].concat();
         assert!(Saved::read(&long).is_err());
+        let earlier = [&head, &tree::FORM[..], END_MARKER].concat();
+        let saved = Saved::read(&earlier).expect("earlier versions had no CRC-32");
+        assert_eq!((saved.version, saved.tree), (7, &tree::FORM[..]));
     }
 }

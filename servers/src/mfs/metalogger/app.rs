@@ -246,7 +246,7 @@ fn begin(
 
 /// Listens to the signals. The first one to stop stops gracefully, the second one at once.
 fn heed(manager: &Rc<ServiceManager>, cx: &mut LoopCx<'_, Metalogger>) -> io::Result<()> {
-    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1];
+    let mut signals = vec![Signal::INTERRUPT, Signal::TERMINATE, Signal::USER_1, Signal::USER_2];
     // A process that was started with nohup is meant to outlive the terminal.
     if !Signal::HANGUP.is_ignored() {
         signals.push(Signal::HANGUP);
@@ -256,6 +256,8 @@ fn heed(manager: &Rc<ServiceManager>, cx: &mut LoopCx<'_, Metalogger>) -> io::Re
         if signal == Signal::USER_1 {
             let waiting = cx.app.disk.waiting_size();
             info!("{} waiting_bytes={waiting} {}", cx.app.counts, Figures(cx.counters()));
+        } else if signal == Signal::USER_2 {
+            warn!("no new program is started: one folder has one metalogger");
         } else if !cx.is_stopping() {
             info!("{signal}: stopping");
             manager.stopping("changes are written");

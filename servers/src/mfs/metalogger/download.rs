@@ -72,7 +72,7 @@ fn ask(request: Request, cx: &mut LoopCx<'_, Metalogger>) {
 
 fn give_up(why: &str, cx: &mut LoopCx<'_, Metalogger>) {
     if let Some(progress) = cx.app.download.take() {
-        warn!("{:?} was not downloaded: {why}; trying again in {AGAIN:?}", progress.file());
+        warn!("{} not downloaded: {why}; trying again in {AGAIN:?}", progress.file());
         cx.app.metadata_due = Some(cx.now() + AGAIN);
     }
 }
@@ -119,7 +119,7 @@ fn received(offset: u64, bytes: Vec<u8>, cx: &mut LoopCx<'_, Metalogger>) {
 fn damaged(offset: u64, cx: &mut LoopCx<'_, Metalogger>) {
     let Some(progress) = &mut cx.app.download else { return };
     progress.damaged += 1;
-    warn!("{:?}: the part at {offset} has a wrong CRC", progress.file());
+    warn!("{}: the part at {offset} has a wrong CRC", progress.file());
     if progress.damaged >= DAMAGED_MAX {
         give_up("too many parts are damaged", cx);
         return end_file(cx);
@@ -161,7 +161,7 @@ pub(super) fn written(result: io::Result<Option<Kept>>, cx: &mut LoopCx<'_, Meta
 
 /// Begins the next file, if there is one.
 fn kept(progress: Progress, cx: &mut LoopCx<'_, Metalogger>) {
-    info!("{:?} was downloaded: {} bytes", progress.file(), progress.length);
+    info!("{} downloaded: {} bytes", progress.file(), progress.length);
     cx.app.counts.files += 1;
     let place = progress.place + 1;
     if place < Download::ALL.len() {

@@ -1,5 +1,6 @@
 //! The folder of a metalogger: its files, and what they tell after a start. All of it blocks.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -32,6 +33,15 @@ impl Download {
         match self {
             Self::Metadata => 1,
             Self::ChangeLog(number) => 11 + number,
+        }
+    }
+}
+
+impl fmt::Display for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata => f.write_str("metadata"),
+            Self::ChangeLog(number) => write!(f, "change log {number}"),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Peers that do what no real one does.
+//! Peers that do what no real one does, and folders that none has made.
 
+use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,4 +101,29 @@ fn an_idle_connection_gets_signs_of_life_and_is_closed_unless_it_gives_some() {
         }
     });
     assert!(nops >= 2 && begin.elapsed() >= Duration::from_secs(4), "{nops}");
+}
+
+#[test]
+fn a_folder_of_another_chunkserver_and_a_cut_id_are_refused_by_name() {
+    let listening = Listening::new();
+    let server = Chunkserver::start("cs-folders", listening.address());
+    listening.register();
+    let other = testkit::Folder::new("cs-other");
+    let start = |dir: &str, disk: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mfs-chunkserver"))
+            .args(["--master", &listening.address().to_string(), "--listen", "127.0.0.1:0"])
+            .args(["--dir", dir, "--disk", disk])
+            .env_remove("RUST_LOG")
+            .output();
+        let output = output.expect("the program was built");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (used, free) = (server.folder.file("data"), other.file(""));
+    let error = start(&used, &free);
+    assert!(error.contains(&used) && error.contains("another mfs-chunkserver uses it"), "{error}");
+    // The write of the id was not finished, as on a full disk.
+    fs::write(other.path().join(".metaid"), "123").expect("there is space");
+    let error = start(&free, &free);
+    assert!(error.contains(".metaid has 3 bytes and not 8"), "{error}");
 }

@@ -8,6 +8,8 @@ mod restart;
 mod running;
 mod scripted;
 
+use std::io;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reactor::{LoopCx, Reactor};
@@ -31,6 +33,20 @@ fn any_of(host: &str) -> [String; 3] {
     [0; 3].map(|port| format!("{host}:{port}"))
 }
 
+/// Opens a master in a folder that may still be locked for a moment: by the thread of one that was
+/// dropped, or by a process of another test that has not executed its program yet.
+fn prepare(arguments: &[&str]) -> io::Result<Reactor<Master>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match master::prepare(arguments) {
+            Err(error) if error.to_string().contains("uses it") && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Embedded {
     /// Starts a master with a new folder. Its ports are of `host`.
     fn start(name: &str, host: &str, arguments: &[&str]) -> Self {
@@ -40,7 +56,7 @@ impl Embedded {
 
     fn start_in(folder: Folder, arguments: &[&str]) -> Self {
         let dir = folder.file("");
-        let reactor = master::prepare(&[&["--dir", &dir], arguments].concat());
+        let reactor = prepare(&[&["--dir", &dir], arguments].concat());
         Self { reactor: reactor.expect("it listens"), folder }
     }
 

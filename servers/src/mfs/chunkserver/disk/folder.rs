@@ -1,7 +1,7 @@
 //! A folder of chunks, which is a disk or a part of one. All of it blocks.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,9 @@ use crate::mfs::files;
 
 /// How many folders a disk has for its chunks.
 pub(crate) const SUBFOLDERS: usize = 256;
+
+/// The file of the id of the metadata that its chunks belong to.
+const META_ID: &str = ".metaid";
 
 /// A folder that no other chunkserver uses.
 #[derive(Debug)]
@@ -103,12 +106,21 @@ impl Folder {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn meta_id(&self) -> io::Result<Option<u64>> {
-        let mut bytes = [0; 8];
-        match File::open(self.path.join(".metaid")).and_then(|mut it| it.read_exact(&mut bytes)) {
-            Ok(()) => Ok(Some(u64::from_be_bytes(bytes))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let path = self.path.join(META_ID);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(files::about(path.display(), &error)),
+        };
+        let id = bytes.as_slice().try_into().map_err(|_| {
+            let text = format!(
+                "{} has {} bytes and not 8: remove it if the chunks there belong to this master",
+                path.display(),
+                bytes.len()
+            );
+            io::Error::new(ErrorKind::InvalidData, text)
+        })?;
+        Ok(Some(u64::from_be_bytes(id)))
     }
 
     /// Sets the id of the metadata.
@@ -116,7 +128,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn set_meta_id(&self, id: u64) -> io::Result<()> {
-        fs::write(self.path.join(".metaid"), id.to_be_bytes())
+        files::replace(&self.path.join(META_ID), &id.to_be_bytes())
     }
 
     /// Returns the chunks of one of its subfolders, which is made if it is not there. Files that are not

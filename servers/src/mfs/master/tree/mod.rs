@@ -29,6 +29,7 @@ pub use checks::{check_mfs_log, check_mfs_tree};
 use contents::ChunkUse;
 pub(crate) use names::NewNode;
 pub(crate) use node::Mask;
+pub(crate) use snapshot::FORM;
 #[cfg(test)]
 use snapshot::SnapshotError;
 pub(crate) use xattrs::SetMode;

@@ -13,7 +13,7 @@ use super::node::{CHUNK_WEIGHT, Content, Directory, Node, entry_weight, xattr_we
 use super::{ROOT, Tree, TreeLimits};
 
 /// What tells our form from others, and its number.
-pub(super) const FORM: &[u8; 8] = b"MYEVENT1";
+pub(crate) const FORM: &[u8; 8] = b"MYEVENT1";
 /// The size of the CRC-32, in bytes.
 const CRC_SIZE: usize = 4;
 

@@ -1,5 +1,7 @@
 //! Files of the metadata that are whole, cut short, damaged, foreign and wrong.
 
+use std::time::Instant;
+
 use protocol::Random;
 use protocol::mfs::{ChunkId, crc32};
 
@@ -129,4 +131,25 @@ fn a_log_with_a_name_that_no_entry_can_have_does_not_fit() {
     let refused = tree.replay(format!("5|SETXATTR(2,{long},value,0)").as_bytes());
     assert_eq!(refused, Err(Mismatch("a name that an attribute can have")));
     assert!(tree.save() == before, "it is as it was");
+}
+
+/// Tells how long the loop stands still while a large tree is saved. The book has the figure.
+#[test]
+#[ignore = "measures"]
+fn the_time_that_saving_a_large_tree_takes() {
+    const FILES: usize = 200_000;
+    let mut tree = tree();
+    let directories: Vec<u32> =
+        (0..200).map(|it| directory(&mut tree, ROOT, &format!("directory-{it}"))).collect();
+    for number in 0..FILES {
+        file(&mut tree, directories[number % 200], &format!("some-file-name-{number}"));
+        // Nothing else takes what the log has.
+        tree.take_lines();
+    }
+    let start = Instant::now();
+    let saved = tree.save();
+    let time = start.elapsed();
+    println!("{FILES} files: {} bytes in {time:?}", saved.len());
+    let loaded = Tree::load(&saved, TreeLimits::default()).expect("it was saved");
+    assert_eq!((loaded.sums(), loaded.save() == saved), (tree.sums(), true));
 }
