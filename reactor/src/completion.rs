@@ -52,7 +52,7 @@ pub trait Completion {
     /// [`exchange`](Self::exchange) if `buffer` is as large as its blocks, 64 KiB.
     ///
     /// # Errors
-    /// `WouldBlock`, or that of receiving (`recv(2)`).
+    /// `WouldBlock`, that of receiving (`recv(2)`), or that of a send that no write has told.
     fn read(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Returns a block that a read has left: exchanges it for `storage` where that has the same size, and

@@ -104,17 +104,21 @@ impl Completion for Simulated {
             world.note(self.host, format_args!("reads {count} bytes"));
             return Ok(count);
         }
-        let Some(end) = end else {
-            go_on(world, id);
-            return error(libc::EAGAIN);
-        };
-        moved.end = Some(End::Stream);
-        match end {
-            End::Stream => {
+        match (end, moved.failed) {
+            (Some(End::Failed(number)), _) => {
+                moved.end = Some(End::Stream);
+                error(number)
+            }
+            // As for a real ring: the error was told to the send alone.
+            (_, Some(number)) => error(number),
+            (Some(End::Stream), None) => {
                 note_end(world, id);
                 Ok(0)
             }
-            End::Failed(number) => error(number),
+            (None, None) => {
+                go_on(world, id);
+                error(libc::EAGAIN)
+            }
         }
     }
 
@@ -209,6 +213,9 @@ impl Completion for Simulated {
         let id = found(world, fd)?;
         flush(world, id, self.host)?;
         let moved = moved(world, id)?;
+        if let Some(number) = moved.failed {
+            return error(number);
+        }
         if moved.sending != Sending::Open {
             moved.ends = true;
             return Ok(());
@@ -225,7 +232,7 @@ impl Completion for Simulated {
         if moved.ends {
             return error(libc::EAGAIN);
         }
-        if let Some(End::Failed(number)) = moved.end {
+        if let (Some(End::Failed(number)), _) | (_, Some(number)) = (moved.end, moved.failed) {
             // The socket does not tell it again.
             return error(number);
         }

@@ -337,6 +337,8 @@ impl World {
         let Some(Socket { resets, moved: Some(moved), .. }) = self.sockets.get_mut(&id) else {
             return;
         };
+        // The peer must not take what was sent for everything.
+        *resets |= moved.failed.is_some();
         if moved.sending == Sending::Open || *resets {
             return self.unwatch(id);
         }

@@ -43,16 +43,22 @@ impl Completion for Uring {
         }
         if stream.receiving == Receiving::Off && stream.end.is_none() {
             self.receive(place)?;
-        } else if count == 0
-            && let Some(end) = stream.end
-        {
-            stream.end = Some(End::Stream);
-            return match end {
-                End::Stream => Ok(0),
-                End::Failed(number) => Err(io::Error::from_raw_os_error(number)),
-            };
         }
-        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        if count > 0 {
+            return Ok(count);
+        }
+        let stream = self.stream(place)?;
+        match (stream.end, stream.failed) {
+            (Some(End::Failed(number)), _) => {
+                stream.end = Some(End::Stream);
+                Err(io::Error::from_raw_os_error(number))
+            }
+            // A session may wait for an answer to what was not sent. If the connection has failed, its
+            // error was told to the send alone, and receiving then ends as if the stream had.
+            (_, Some(number)) => Err(io::Error::from_raw_os_error(number)),
+            (Some(End::Stream), None) => Ok(0),
+            (None, None) => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn exchange(
@@ -124,6 +130,10 @@ impl Completion for Uring {
         let place = self.found_place(fd)?;
         self.flush_channel(place)?;
         let stream = self.stream(place)?;
+        if let Some(number) = stream.failed {
+            // The peer must not take what was sent for everything.
+            return Err(io::Error::from_raw_os_error(number));
+        }
         if stream.sending == Sending::Open {
             return sys::shutdown_write(fd);
         }
@@ -163,6 +173,10 @@ impl Completion for Uring {
         }
         self.stop(place)?;
         let stream = self.stream(place)?;
+        if let (Some(End::Failed(number)), _) | (_, Some(number)) = (stream.end, stream.failed) {
+            // The socket does not tell it again.
+            return Err(io::Error::from_raw_os_error(number));
+        }
         let unsent = std::mem::take(&mut stream.unsent);
         let mut received = std::mem::replace(&mut stream.unread, Unread::NOTHING);
         let left = Left { received: self.operations.copy(&received), unsent };

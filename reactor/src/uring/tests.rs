@@ -407,3 +407,34 @@ fn a_watched_descriptor_is_added_once_and_removed_once() {
     let _ = uring.wait(&mut events, Some(Duration::from_millis(1))).expect("it waits");
     assert_eq!((events.len(), uring.channels.len()), (0, 0));
 }
+
+#[test]
+fn a_send_that_fails_is_told_by_what_follows_and_nothing_ends_in_order() {
+    let Some(mut uring) = ring(Sizes::DEFAULT) else { return };
+    let (own, peer) = UnixStream::pair().expect("a pair opens");
+    own.set_nonblocking(true).expect("the mode can be set");
+    uring.begin(own.as_fd(), Tag::new(0, 7)).expect("it begins");
+    // The peer receives nothing any more, but may still send.
+    peer.shutdown(Shutdown::Read).expect("it ends");
+    (&peer).write_all(b"last words").expect("it is sent");
+    let slices = [IoSlice::new(b"a request")];
+    assert_eq!(uring.write(own.as_fd(), &slices).expect("it is taken"), slices[0].len());
+    let mut events = Vec::new();
+    while !events.iter().any(|it: &Event| it.readiness.contains(Readiness::ERROR)) {
+        let _ = uring.wait(&mut events, Some(Duration::from_secs(10))).expect("it waits");
+        assert!(!events.is_empty(), "nothing is told");
+    }
+    // What was received comes first.
+    let mut buffer = [0; 32];
+    let count = uring.read(own.as_fd(), &mut buffer).expect("it is read");
+    assert_eq!(&buffer[..count], b"last words");
+    let kinds = [
+        uring.read(own.as_fd(), &mut buffer).map(drop),
+        uring.write(own.as_fd(), &slices).map(drop),
+        uring.shutdown_write(own.as_fd()),
+        uring.leave(own.as_fd()).map(drop),
+    ]
+    .map(|it| it.expect_err("it has failed").kind());
+    assert_eq!(kinds, [ErrorKind::BrokenPipe; 4]);
+    uring.remove(own.as_fd()).expect("it is removed");
+}

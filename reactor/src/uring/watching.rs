@@ -8,7 +8,7 @@ use log::debug;
 use super::channel::{Channel, ENDS, EVERYTHING, Receiving, Sending, State};
 use super::name::Does;
 use super::{LEAVE_FOR, NONE, Uring};
-use crate::sys::{can_be_watched, monotonic, readiness_of, resets_on_close};
+use crate::sys::{can_be_watched, monotonic, readiness_of, reset_on_close, resets_on_close};
 use crate::{Readiness, Tag};
 
 impl Uring {
@@ -75,11 +75,15 @@ impl Uring {
     /// Stops what the kernel does for a channel, and enters the kernel: then the descriptor is not in use
     /// any more, unless the rest of its output is.
     pub(super) fn remove_channel(&mut self, place: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
-        if let State::Stream(_) = self.channels[place].state
-            && let Err(error) = self.flush_channel(place)
-        {
+        if let State::Stream(_) = self.channels[place].state {
             // What was written is to be sent before the connection ends.
-            debug!("output is lost at the end of a connection: {error}");
+            let flushed = self.flush_channel(place);
+            if flushed.is_err() || self.stream(place)?.failed.is_some() {
+                // The peer must not take what was sent for everything. It is told, unless the connection
+                // has ended already.
+                debug!("output is lost at the end of a connection");
+                let _ = reset_on_close(fd);
+            }
         }
         let Channel { fd: number, state, in_flight, .. } = &mut self.channels[place];
         let entry = usize::try_from(*number).ok().and_then(|fd| self.by_fd.get_mut(fd));
