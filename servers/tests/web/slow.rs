@@ -200,10 +200,12 @@ impl Crowd {
 
     /// Checks that the connections took no more memory than this, each, besides what the server takes
     /// once.
-    fn check_memory(&self, each: u64, what: &str) {
-        const ONCE: u64 = 1 << 20;
-        let most = ONCE + each * self.received.len() as u64;
-        assert!(self.memory <= most, "{what}: {} bytes for {}", self.memory, self.received.len());
+    fn check_memory(&self, each: u64, backend: &str) {
+        // The ring adds blocks that all connections share while receives often find none.
+        let once: u64 = if backend == "uring" { 5 << 20 } else { 1 << 20 };
+        let most = once + each * self.received.len() as u64;
+        let count = self.received.len();
+        assert!(self.memory <= most, "{backend}: {} bytes for {count}", self.memory);
     }
 }
 
