@@ -125,24 +125,6 @@ fn a_batch_that_needs_no_order_may_have_more_than_the_kernel_divides() {
     });
 }
 
-/// Answers a message with itself.
-struct Echo;
-
-impl<C> Service<C, Told> for Echo
-where
-    C: for<'a> Codec<In<'a> = &'a mut [u8], Out<'a> = &'a [u8]>,
-{
-    fn call(
-        &mut self,
-        message: &mut [u8],
-        reply: &mut Reply<'_, C>,
-        _context: &mut Context<'_, Told>,
-    ) -> Flow {
-        reply.send(message);
-        Flow::Continue
-    }
-}
-
 /// Sends each of two clients `each` datagrams of different lengths, and returns how many calls the server
 /// makes to receive them and to send the answers.
 fn cost<C>(reactor: &mut Reactor<Told>, codec: C, each: usize) -> (u64, u64)

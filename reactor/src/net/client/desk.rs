@@ -189,7 +189,7 @@ impl<A, E: Exchange> Desk<A, E> {
         Ok(())
     }
 
-    /// Lets connections go soon from now on, since the loop waits for their end.
+    /// Makes connections end soon from now on, since the loop waits for their end.
     pub(super) fn drain(&self) {
         self.lock().is_draining = true;
     }

@@ -122,7 +122,7 @@ mod tests {
     use crate::source::registration::Mode;
     use crate::{BackendKind, Departure, LoopCx, LoopLimits, Reactor};
 
-    /// Has no state.
+    /// A service that answers nothing.
     struct Silent;
 
     impl Service<Lines, ()> for Silent {

@@ -49,7 +49,7 @@ impl Pair {
         pair
     }
 
-    /// Lets time pass, and then waits on the ring. Returns what that reports.
+    /// Waits on the ring after some time has passed. Returns what that reports.
     fn wait(&mut self) -> Readiness {
         Backend::flush(&mut self.near).expect("it enters the kernel");
         self.sim.run_for(Duration::from_millis(5)).expect("it runs");
@@ -97,7 +97,7 @@ impl Pair {
         }
     }
 
-    /// Lets the peer read until `count` bytes have come. Returns them, and what waits have reported.
+    /// Makes the peer read until `count` bytes have come. Returns them, and what waits have reported.
     fn deliver(&mut self, count: usize) -> (Vec<u8>, Readiness) {
         let (mut all, mut reported) = (Vec::new(), Readiness::NONE);
         for _ in 0..2000 {
