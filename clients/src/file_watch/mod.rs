@@ -84,7 +84,9 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
 fn told(notice: Notice, runs_now: bool, cx: &mut LoopCx<'_, App>) {
     match notice {
         Notice::Ready { watches, entries } => {
-            complain(format_args!("file-watch: watching {watches} directories, {entries} names"));
+            complain(format_args!(
+                "file-watch: watching (directories: {watches}, names: {entries})"
+            ));
             if runs_now {
                 command::changed(cx);
             }
