@@ -181,9 +181,7 @@ mod tests {
         let turn = |reactor: &mut Reactor<()>| {
             reactor.run_once(Some(std::time::Duration::from_millis(1))).expect("it turns");
         };
-        while away.borrow().is_empty() {
-            turn(&mut old);
-        }
+        (0..10).for_each(|_| turn(&mut old));
         assert!(!is_moved(&mut old, token), "it is frozen, and nothing of it is received");
         let (descriptor, state) = away.borrow_mut().pop().expect("one is away");
         let connection = Accepted::from_fd(descriptor).expect("it is connected");
