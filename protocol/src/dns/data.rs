@@ -248,7 +248,7 @@ impl<'a> Fields<'a> {
                 [] => return Err(wrong),
                 bytes => Field::Bytes(bytes),
             },
-            Part::Types => Field::Types(TypeSet::parse(self.take_rest()).ok_or(wrong)?),
+            Part::Types(form) => Field::Types(TypeSet::parse(self.take_rest(), form).ok_or(wrong)?),
             Part::Params => Field::Param(self.take_param()?),
         })
     }
@@ -312,28 +312,42 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A set of record types (RFC 4034 section 4.1.2).
+/// A set of record types, of NSEC and NSEC3 (RFC 4034 section 4.1.2) or of NXT (RFC 2535 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TypeSet<'a>(&'a [u8]);
+pub struct TypeSet<'a> {
+    bytes: &'a [u8],
+    form: SetForm,
+}
+
+/// How a set of record types is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetForm {
+    /// Windows of 256 types each, with their number and the number of their bytes.
+    Windows,
+    /// Bits of the types below 128.
+    Bits,
+}
 
 impl<'a> TypeSet<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (mut rest, mut last) = (bytes, None);
-        while let [window, size, after @ ..] = rest {
-            let bits = after.get(..usize::from(*size))?;
-            if !(1..=32).contains(size) || last >= Some(*window) || bits.last() == Some(&0) {
-                return None;
+    fn parse(bytes: &'a [u8], form: SetForm) -> Option<Self> {
+        let is_valid = match form {
+            SetForm::Windows => are_windows(bytes),
+            // With the bit of type 0, they would have another form, which was never defined.
+            SetForm::Bits => {
+                bytes.len() <= 16 && bytes.last() != Some(&0) && bytes.first() < Some(&0x80)
             }
-            last = Some(*window);
-            rest = &after[bits.len()..];
-        }
-        rest.is_empty().then_some(Self(bytes))
+        };
+        is_valid.then_some(Self { bytes, form })
     }
 
     /// Returns the types, in order.
     pub fn iter(&self) -> impl Iterator<Item = RecordType> + use<'a> {
-        let mut rest = self.0;
+        let (mut rest, form) = (self.bytes, self.form);
         let windows = std::iter::from_fn(move || {
+            if form == SetForm::Bits {
+                let bits = std::mem::take(&mut rest);
+                return (!bits.is_empty()).then_some((0, bits));
+            }
             let [window, size, after @ ..] = rest else { return None };
             let (bits, others) = after.split_at_checked(usize::from(*size))?;
             rest = others;
@@ -348,7 +362,7 @@ impl<'a> TypeSet<'a> {
 
     /// Returns whether it contains no type.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Returns whether it contains a type.
@@ -356,16 +370,36 @@ impl<'a> TypeSet<'a> {
         self.iter().any(|own| own == kind)
     }
 
-    /// Appends the set of `kinds`, which are in order.
-    pub(super) fn append(kinds: &[RecordType], bytes: &mut Vec<u8>) {
+    /// Appends the set of `kinds`, which are in order. Returns `None` if the form has no bit for one.
+    pub(super) fn append(kinds: &[RecordType], form: SetForm, bytes: &mut Vec<u8>) -> Option<()> {
+        if form == SetForm::Bits && kinds.iter().any(|kind| !(1..128).contains(&kind.0)) {
+            return None;
+        }
         for window in kinds.chunk_by(|a, b| a.0 >> 8 == b.0 >> 8) {
             let mut bits = [0u8; 32];
             for kind in window {
                 bits[usize::from(kind.0 as u8) / 8] |= 0x80 >> (kind.0 % 8);
             }
             let size = bits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            bytes.extend([(window[0].0 >> 8) as u8, size as u8]);
+            if form == SetForm::Windows {
+                bytes.extend([(window[0].0 >> 8) as u8, size as u8]);
+            }
             bytes.extend_from_slice(&bits[..size]);
         }
+        Some(())
     }
+}
+
+/// Returns whether bytes are windows of record types, in order and without bytes that say nothing.
+fn are_windows(bytes: &[u8]) -> bool {
+    let (mut rest, mut last) = (bytes, None);
+    while let [window, size, after @ ..] = rest {
+        let Some(bits) = after.get(..usize::from(*size)) else { return false };
+        if !(1..=32).contains(size) || last >= Some(*window) || bits.last() == Some(&0) {
+            return false;
+        }
+        last = Some(*window);
+        rest = &after[bits.len()..];
+    }
+    rest.is_empty()
 }

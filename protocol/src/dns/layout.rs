@@ -1,5 +1,6 @@
 //! Of which parts the data of each record type consists.
 
+use super::data::SetForm;
 use super::numbers::{Class, RecordType};
 
 /// A part of the data of a record. It determines both the bytes and the text form.
@@ -37,8 +38,8 @@ pub(super) enum Part {
     Salt,
     /// Bytes after their number, in Base32 for names (RFC 5155 section 3.3).
     Hash,
-    /// A set of record types up to the end (RFC 4034 section 4.1.2).
-    Types,
+    /// A set of record types up to the end.
+    Types(SetForm),
     /// Parameters of a service up to the end (RFC 9460 section 2.2).
     Params,
 }
@@ -65,8 +66,9 @@ pub(super) fn parts(kind: RecordType, class: Class) -> Option<&'static [Part]> {
         RecordType::DS | RecordType::CDS => &[U16, U8, U8, Hex],
         RecordType::DNSKEY | RecordType::CDNSKEY => &[U16, U8, U8, Base64],
         RecordType::RRSIG | RecordType::SIG => &[Type, U8, U8, U32, Time, Time, U16, Name, Base64],
-        RecordType::NSEC => &[Name, Types],
-        RecordType::NSEC3 => &[U8, U8, U16, Salt, Hash, Types],
+        RecordType::NSEC => &[Name, Types(SetForm::Windows)],
+        RecordType::NXT => &[Name, Types(SetForm::Bits)],
+        RecordType::NSEC3 => &[U8, U8, U16, Salt, Hash, Types(SetForm::Windows)],
         RecordType::NSEC3PARAM => &[U8, U8, U16, Salt],
         RecordType::SSHFP => &[U8, U8, Hex],
         RecordType::TLSA => &[U8, U8, U8, Hex],
@@ -102,13 +104,14 @@ impl Part {
             Self::Base64 => "bytes in Base64",
             Self::Salt => "a salt in hexadecimal, or a hyphen",
             Self::Hash => "a hash in Base32",
-            Self::Types => "record types",
+            Self::Types(SetForm::Windows) => "record types",
+            Self::Types(SetForm::Bits) => "record types with numbers from 1 to 127",
             Self::Params => "a parameter such as port=443 or alpn=h2,h3",
         }
     }
 
     /// Returns whether the part may be empty, and then has no text.
     pub(super) const fn is_optional(self) -> bool {
-        matches!(self, Self::Types | Self::Params)
+        matches!(self, Self::Types(_) | Self::Params)
     }
 }

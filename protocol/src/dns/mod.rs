@@ -7,8 +7,8 @@
 //! text and written as text. [`OverTcp`] and [`OverUdp`] are codecs.
 //!
 //! Types that are known: A, AAAA, AFSDB, CAA, CDNSKEY, CDS, CNAME, DNAME, DNSKEY, DS, HINFO, HTTPS, KX, MB,
-//! MD, MF, MG, MINFO, MR, MX, NAPTR, NS, NSEC, NSEC3, NSEC3PARAM, PTR, PX, RP, RRSIG, RT, SIG, SOA, SPF, SRV,
-//! SSHFP, SVCB, TLSA, TXT, URI. Others have the form of RFC 3597. Signatures are not verified.
+//! MD, MF, MG, MINFO, MR, MX, NAPTR, NS, NSEC, NSEC3, NSEC3PARAM, NXT, PTR, PX, RP, RRSIG, RT, SIG, SOA, SPF,
+//! SRV, SSHFP, SVCB, TLSA, TXT, URI. Others have the form of RFC 3597. Signatures are not verified.
 //!
 //! # Limits
 //!

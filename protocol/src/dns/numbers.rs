@@ -56,6 +56,8 @@ impl RecordType {
     pub const PX: Self = Self(26);
     /// An IPv6 address (RFC 3596).
     pub const AAAA: Self = Self(28);
+    /// The next name of the zone, and the types that this name has, before NSEC (RFC 2535).
+    pub const NXT: Self = Self(30);
     /// The host and the port of a service (RFC 2782).
     pub const SRV: Self = Self(33);
     /// A rule that makes other names of a name (RFC 3403).
@@ -125,6 +127,7 @@ const TYPES: &[(RecordType, &str)] = &[
     (RecordType::SIG, "SIG"),
     (RecordType::PX, "PX"),
     (RecordType::AAAA, "AAAA"),
+    (RecordType::NXT, "NXT"),
     (RecordType::SRV, "SRV"),
     (RecordType::NAPTR, "NAPTR"),
     (RecordType::KX, "KX"),

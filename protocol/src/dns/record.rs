@@ -208,12 +208,13 @@ fn append_part<'a>(
             bytes.extend(decode(&text).ok_or_else(|| wrong(&text))?);
             return Ok(&[]);
         }
-        Part::Types => {
+        Part::Types(form) => {
             let kinds: Result<Vec<RecordType>, _> =
                 words.iter().map(|word| word.raw.parse().map_err(|_| wrong(&word.raw))).collect();
             let mut kinds = kinds?;
             kinds.sort_unstable();
-            TypeSet::append(&kinds, bytes);
+            let last = kinds.last().map(ToString::to_string).unwrap_or_default();
+            TypeSet::append(&kinds, form, bytes).ok_or_else(|| wrong(&last))?;
             return Ok(&[]);
         }
         Part::Params => {

@@ -116,6 +116,7 @@ fn names_in_the_data_of_old_types_are_read_although_another_server_has_compresse
         (RecordType::AFSDB, 2, "0 a.example."),
         (RecordType::PX, 2, "0 a.example. example."),
         (RecordType::KX, 2, "0 a.example."),
+        (RecordType::NXT, 0, "a.example."),
     ] {
         let mut builder = Builder::new(Header::question(1), 512);
         builder.question(name("example").view(), RecordType::ANY, Class::IN).expect("it fits");
@@ -275,5 +276,29 @@ fn a_datagram_is_a_message() {
     assert!(matches!(decoded, Decoded::Message { consumed, .. } if consumed == size));
     for short in 0..12 {
         assert!(OverUdp.decode(&mut vec![0; short], &mut Output::new()).is_err(), "{short}");
+    }
+}
+
+#[test]
+fn the_bits_of_nxt_are_types_below_128() {
+    // RFC 2535 section 5.2. The first bit would announce another form.
+    for (bits, text) in [
+        (&b"\x40\x01\0\x02"[..], Some("A MX NXT")),
+        (&[0; 0], Some("")),
+        (&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], Some("TYPE127")),
+        (&[0x80], None),
+        (&[0x40, 0], None),
+        (&[1; 17], None),
+    ] {
+        let mut data = b"\x01a\0".to_vec();
+        data.extend_from_slice(bits);
+        let mut bytes = Builder::new(Header::question(1), 512).finish();
+        bytes[7] = 1;
+        bytes.extend([0, 0, 30, 0, 1, 0, 0, 0, 60, 0, data.len() as u8]);
+        bytes.extend(data);
+        let read = Message::parse(&bytes).ok();
+        let read = read.map(|it| it.answers().next().expect("there is one").to_string());
+        let expected = text.map(|text| format!(". 60 IN NXT a. {text}").trim_end().to_owned());
+        assert_eq!(read, expected, "{bits:?}");
     }
 }
