@@ -88,17 +88,42 @@ impl DnsPeer {
     /// As [`unbound`](Self::unbound) does.
     #[track_caller]
     pub fn named_with(zone: &str, records: &[&str], more: &str) -> Option<Self> {
+        Self::start_named(&format!("recursion no;\n{more}"), |folder| {
+            write(folder, "zone", &(records.join("\n") + "\n"));
+            let path = folder.path().display();
+            format!("zone \"{zone}\" {{ type primary; file \"{path}/zone\"; }};\n")
+        })
+    }
+
+    /// Starts `named`, which forwards all questions to the server at `upstream`. Returns `None` as
+    /// [`named`](Self::named) does.
+    ///
+    /// # Panics
+    /// As [`unbound`](Self::unbound) does.
+    #[track_caller]
+    pub fn named_forwarding(upstream: SocketAddr) -> Option<Self> {
+        let (ip, port) = (upstream.ip(), upstream.port());
+        let options = format!(
+            "recursion yes;\nallow-recursion {{ 127.0.0.1; }};\nforward only;\n\
+             forwarders {{ {ip} port {port}; }};"
+        );
+        Self::start_named(&options, |_| String::new())
+    }
+
+    /// Starts `named` with further lines of its clause `options`, and the zones that `zones` returns.
+    #[track_caller]
+    fn start_named(options: &str, zones: impl FnOnce(&Folder) -> String) -> Option<Self> {
         Self::start("named", |folder, port| {
             let path = folder.path().display();
+            let zones = zones(folder);
             let configuration = format!(
                 "options {{\ndirectory \"{path}\";\npid-file none;\nlock-file none;\n\
                  session-keyfile \"{path}/session.key\";\nlisten-on port {port} {{ 127.0.0.1; }};\n\
-                 listen-on-v6 {{ none; }};\nquery-source address 127.0.0.1;\nrecursion no;\n\
-                 dnssec-validation no;\nnotify no;\nempty-zones-enable no;\n{more}\n}};\ncontrols {{ }};\n\
-                 zone \"{zone}\" {{ type primary; file \"{path}/zone\"; }};\n"
+                 listen-on-v6 {{ none; }};\nquery-source address 127.0.0.1;\n\
+                 dnssec-validation no;\nnotify no;\nempty-zones-enable no;\n{options}\n}};\ncontrols {{ }};\n\
+                 {zones}"
             );
             write(folder, "named.conf", &configuration);
-            write(folder, "zone", &(records.join("\n") + "\n"));
             let mut command = Command::new("named");
             command.args(["-g", "-n", "1", "-c", &folder.file("named.conf")]);
             command

@@ -1,6 +1,7 @@
-//! Odd messages: what `dns` says to them, compared with `dnsmasq` and `unbound`, which have the same
-//! upstream.
+//! Odd messages: what `dns` says to them, compared with `dnsmasq`, `unbound` and `named`, which have the
+//! same upstream.
 
+use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -190,7 +191,7 @@ fn respond(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut builder = Builder::new(header, 1232);
     builder.question(asked.name, asked.kind, asked.class).expect("there is room");
     let (section, line) = match (asked.kind, asked.class) {
-        (RecordType::A, Class::IN) => {
+        (RecordType::A | RecordType::ANY, Class::IN) => {
             (Section::Answer, format!("{} 600 IN A 192.0.2.1", asked.name))
         }
         _ => (Section::Authority, "test. 600 IN SOA ns.test. admin.test. 1 2 3 4 600".to_owned()),
@@ -280,9 +281,16 @@ impl Asked {
 
 const DNSMASQ: &str = "dnsmasq";
 const UNBOUND: &str = "unbound";
+const NAMED: &str = "named";
 /// Why answers differ: how the names of the cases begin, the peer, and the reason.
 const REASONS: &[(&[&str], &str, &str)] = &[
     (&["opcode"], DNSMASQ, "dnsmasq takes every opcode for that of a query"),
+    (
+        &["opcode 1", "opcode 2", "opcode 3", "opcode 6"],
+        NAMED,
+        "named leaves RD out of its answer (RFC 1035 section 4.1.1 copies it)",
+    ),
+    (&["opcode 4", "opcode 5"], NAMED, "named knows NOTIFY and UPDATE; they are not known here"),
     (&["opcode 4"], UNBOUND, "unbound knows NOTIFY, and refuses it; it is not known here"),
     (
         &["no question", "two questions", "65,535", "a question ", "a label of type"],
@@ -295,17 +303,33 @@ const REASONS: &[(&[&str], &str, &str)] = &[
         "dnsmasq forwards all classes; there are no records but those of IN here",
     ),
     (&["class ANY"], UNBOUND, "unbound takes class ANY for IN"),
+    (
+        &["class 0", "class 2", "class NONE", "class ANY", "class 65535"],
+        NAMED,
+        "named takes these classes for errors; there are no records of them here",
+    ),
+    (&["version.bind"], NAMED, "no version is told here"),
     (&["version.bind"], DNSMASQ, "no version is told here"),
     (&["version.bind"], UNBOUND, "no version is told here"),
     (&["type 41"], DNSMASQ, "dnsmasq forwards a question for OPT, which is no record (RFC 6891)"),
     (&["type 251", "type 252"], DNSMASQ, "dnsmasq forwards transfers; there are none here"),
     (&["type 253"], DNSMASQ, "dnsmasq says itself that there is no MAILB"),
-    (&["type 255"], DNSMASQ, "dnsmasq forwards ANY; it is answered here (RFC 8482)"),
     (
         &["type 128", "type 249", "type 250", "type 253", "type 254"],
         UNBOUND,
         "unbound takes a type from 128 to 255 for one that nothing can be asked for; it is forwarded here",
     ),
+    (
+        &["type 128", "type 249", "type 250", "type 253", "type 254"],
+        NAMED,
+        "named takes these types for ones that nothing can be asked for; they are forwarded here",
+    ),
+    (
+        &["type 251", "type 252"],
+        NAMED,
+        "named says that it is not the authority; there are none here",
+    ),
+    (&["the name servers of the root"], NAMED, "named takes no SOA of another zone in a denial"),
     (&["flag TC"], UNBOUND, "unbound takes no question with TC; the flag says nothing in one"),
     (
         &["no RD"],
@@ -348,16 +372,17 @@ const REASONS: &[(&[&str], &str, &str)] = &[
 ];
 
 #[test]
-fn odd_messages_get_what_dnsmasq_and_unbound_give_or_there_is_a_reason() {
+fn odd_messages_get_what_other_servers_give_or_there_is_a_reason() {
     let upstream = Upstream::saying(respond);
     let to = format!("--server=127.0.0.1#{}", upstream.address.port());
     let Some(dnsmasq) = DnsPeer::dnsmasq(&[&to]) else { return };
     let Some(unbound) = DnsPeer::unbound_forwarding(upstream.address, "") else { return };
+    let Some(named) = DnsPeer::named_forwarding(upstream.address) else { return };
     let server = Server::start(&[upstream.address], &[]);
     let mut ours = Asked::new("dns", server.udp);
-    let mut peers =
-        [Asked::new(DNSMASQ, dnsmasq.address()), Asked::new(UNBOUND, unbound.address())];
-    let (mut unexplained, mut differing) = (Vec::new(), 0);
+    let mut peers = [(DNSMASQ, &dnsmasq), (UNBOUND, &unbound), (NAMED, &named)]
+        .map(|(name, peer)| Asked::new(name, peer.address()));
+    let (mut unexplained, mut differing, mut used) = (Vec::new(), 0, HashSet::new());
     let cases = cases();
     for (case, odd) in &cases {
         let own = ours.say(odd);
@@ -367,16 +392,23 @@ fn odd_messages_get_what_dnsmasq_and_unbound_give_or_there_is_a_reason() {
                 continue;
             }
             differing += 1;
-            let known = REASONS.iter().find(|(cases, name, _)| {
-                *name == peer.name && cases.iter().any(|it| case.starts_with(it))
+            let known = REASONS.iter().find_map(|(cases, name, why)| {
+                let start = cases.iter().find(|it| *name == peer.name && case.starts_with(**it));
+                start.map(|start| (*name, *start, *why))
             });
             let text = format!("{case}: {own}, {} {theirs}", peer.name);
             match known {
-                Some((_, _, why)) => tell("DIFFERS", &format!("{text}: {why}")),
+                Some((name, start, why)) => {
+                    used.insert((name, start));
+                    tell("DIFFERS", &format!("{text}: {why}"));
+                }
                 None => unexplained.push(text),
             }
         }
     }
     assert!(unexplained.is_empty(), "without a reason:\n{}", unexplained.join("\n"));
+    let reasons = REASONS.iter().flat_map(|(cases, name, _)| cases.iter().map(|it| (*name, *it)));
+    let unused: Vec<_> = reasons.filter(|it| !used.contains(it)).collect();
+    assert!(unused.is_empty(), "reasons without a difference: {unused:?}");
     assert!(differing < cases.len(), "{differing} differences in {} cases", cases.len());
 }
