@@ -5,6 +5,7 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use crate::kinds::{BOUND, CACHED, DISPATCH, ECHO, FORWARDED, LINES, REQUESTS};
+use crate::paired::{Paired, ROUNDS_MIN};
 use crate::report::Results;
 use crate::work::Work;
 
@@ -34,22 +35,14 @@ pub struct Aim {
     pub holds_for: fn(&Work) -> bool,
 }
 
-/// The least and the greatest of what the rounds say, and what their medians say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Found {
-    median: f64,
-    least: f64,
-    greatest: f64,
-}
-
 /// Whether a run meets an aim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every round of the one beside every round of the other meets it.
+    /// The whole interval of what the rounds say meets it.
     Met,
-    /// None of them meets it.
+    /// Nothing in the interval meets it.
     Missed,
-    /// Some of them meet it, or there is a single round.
+    /// A part of the interval meets it, or there are too few rounds.
     Unresolved,
 }
 
@@ -109,9 +102,9 @@ impl Limit {
         }
     }
 
-    fn outcome(self, found: Found, rounds: usize) -> Outcome {
-        match (self.allows(found.least), self.allows(found.greatest)) {
-            _ if rounds < 2 => Outcome::Unresolved,
+    fn outcome(self, found: Paired) -> Outcome {
+        match (self.allows(found.low), self.allows(found.high)) {
+            _ if !found.is_enough() => Outcome::Unresolved,
             (true, true) => Outcome::Met,
             (false, false) => Outcome::Missed,
             _ => Outcome::Unresolved,
@@ -150,24 +143,19 @@ impl Aim {
             Some(name) => metrics.iter().find(|it| it.name == name)?,
             None => metrics.first()?,
         };
-        let one = results.summary(work, self.subject, metric.name)?;
-        let other = results.summary(work, self.beside, metric.name)?;
         let (operation, digits) = match self.limit {
             Limit::AtMostMore(_) => ('-', 0),
             Limit::AtMost(_) | Limit::AtLeast(_) => ('/', 2),
         };
         let of = |one: f64, other: f64| if operation == '-' { one - other } else { one / other };
-        let found = Found {
-            median: of(one.median, other.median),
-            least: of(one.min, other.max),
-            greatest: of(one.max, other.min),
-        };
-        let outcome = self.limit.outcome(found, one.rounds.min(other.rounds));
-        let Found { median, least, greatest } = found;
+        let rounds = results.rounds(work, [self.subject, self.beside], metric.name);
+        let found = Paired::of(rounds.iter().map(|(one, other)| of(*one, *other)).collect())?;
+        let outcome = self.limit.outcome(found);
+        let Paired { median, low, high, .. } = found;
         let (subject, beside, title, limit) = (self.subject, self.beside, metric.title, self.limit);
         Some(format!(
             "{work}: {title}, {subject} {operation} {beside}: {median:.digits$} \
-             ({least:.digits$}..{greatest:.digits$}), aim {limit}: {outcome}\n"
+             ({low:.digits$}..{high:.digits$}), aim {limit}: {outcome}\n"
         ))
     }
 }
@@ -184,8 +172,9 @@ pub fn section(results: &Results<'_>) -> String {
     let mut text = "\n== aims\n".to_owned();
     let _ = write!(
         text,
-        "The ratio or difference of the medians, and in brackets of the rounds that differ least and \
-         most.\nAn aim is met if all rounds meet it, and unresolved if only some do.\n\n{lines}"
+        "The median of the ratios or differences of the rounds, and in brackets the interval in which it \
+         lies\nwith 95 % confidence. An aim is met if the whole interval meets it, and unresolved if a part \
+         does\nor with fewer than {ROUNDS_MIN} rounds.\n\n{lines}"
     );
     text
 }
@@ -210,15 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn an_aim_is_met_if_all_rounds_meet_it() {
+    fn an_aim_is_met_if_the_whole_interval_meets_it() {
         let work = Work::new(&ECHO, 50).depth(16);
         for (rounds, expected) in [
-            (&[90.0, 91.0][..], "0.90 (0.89..0.91), aim at most 0.94: met"),
-            (&[90.0, 95.0], "0.92 (0.89..0.95), aim at most 0.94: unresolved"),
-            (&[96.0, 97.0], "0.96 (0.95..0.97), aim at most 0.94: MISSED"),
-            (&[80.0], "(0.79..0.80), aim at most 0.94: unresolved"),
+            (&[89.0, 90.0, 90.0, 90.0, 90.0, 91.0][..], "0.90 (0.89..0.91), aim at most 0.94: met"),
+            (&[95.0, 90.0, 90.0, 90.0, 90.0, 91.0], "(0.90..0.95), aim at most 0.94: unresolved"),
+            (&[96.0, 97.0, 95.0, 97.0, 99.0, 97.0], "(0.95..0.99), aim at most 0.94: MISSED"),
+            (&[80.0; 5], "(0.80..0.80), aim at most 0.94: unresolved"),
+            // Of nine rounds, the lowest and the highest do not count.
+            (
+                &[9.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 91.0, 500.0],
+                "(0.90..0.91), aim at most 0.94: met",
+            ),
         ] {
-            let text = section_of(work, "server_ns", [("uring", rounds), ("raw", &[100.0, 101.0])]);
+            let text = section_of(work, "server_ns", [("uring", rounds), ("raw", &[100.0; 9])]);
             assert!(text.contains(expected), "no {expected} in {text}");
         }
     }
@@ -226,10 +220,12 @@ mod tests {
     #[test]
     fn an_aim_may_be_a_rate_or_a_difference() {
         let work = Work::new(&BOUND, 50);
-        let rate = [("uring", &[114.0, 116.0][..]), ("raw", &[100.0, 100.0])];
+        let rate =
+            [("uring", &[114.0, 115.0, 115.0, 115.0, 115.0, 116.0][..]), ("raw", &[100.0; 6])];
         let text = section_of(work, "per_second", rate);
         assert!(text.contains("/ raw: 1.15 (1.14..1.16), aim at least 1.10: met"), "{text}");
-        let tail = [("uring", &[140.0, 160.0][..]), ("epoll", &[100.0, 100.0])];
+        let tail =
+            [("uring", &[140.0, 150.0, 150.0, 150.0, 150.0, 160.0][..]), ("epoll", &[100.0; 6])];
         let text = section_of(work, "p99_us", tail);
         assert!(text.contains("- epoll: 50 (40..60), aim at most 50 more: unresolved"), "{text}");
     }

@@ -129,7 +129,6 @@ const EXCHANGED: Kind = Kind {
     measure: drive::loaded,
     client: &[],
     stretch: 1,
-    is_counted: false,
 };
 
 /// The scenario of the authors of libevent and libev: many pairs of sockets are watched, up to 100
@@ -297,7 +296,6 @@ pub static CALLS: Kind = Kind {
            over what is to be read and written.",
     title: |work| format!("system calls for a message, 64 B x {}, depth 1", work.count),
     measure: drive::counted,
-    is_counted: true,
     ..EXCHANGED
 };
 

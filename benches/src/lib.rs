@@ -35,6 +35,7 @@ pub mod machine;
 pub mod measure;
 pub mod neighbour;
 pub mod net;
+pub mod paired;
 pub mod plan;
 pub mod plots;
 pub mod process;

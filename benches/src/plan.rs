@@ -11,6 +11,7 @@ use crate::kinds::{
 use crate::load::accept::UNDER_WAY;
 use crate::load::connections::CHURN_BATCH;
 use crate::loops;
+use crate::paired::ROUNDS_MIN;
 use crate::work::{Kind, Work};
 
 /// The plan of a run.
@@ -106,9 +107,9 @@ fn against_redis(part: usize) -> Vec<Work> {
 }
 
 impl Plan {
-    /// `kv` and Redis, which takes about seven minutes.
+    /// `kv` and Redis, which takes about eight minutes.
     pub fn against_redis_full() -> Self {
-        Self { works: against_redis(1), rounds: 5, ..Self::full() }
+        Self { works: against_redis(1), ..Self::full() }
     }
 
     /// `kv` and Redis, which takes about ten seconds, for rough results.
@@ -116,7 +117,7 @@ impl Plan {
         Self { works: against_redis(20), rounds: 2, ..Self::quick() }
     }
 
-    /// All works, which takes about five minutes.
+    /// All works, which takes some twenty minutes.
     pub fn full() -> Self {
         let mut works = Vec::new();
         works.extend(each(&DISPATCH, [10, 100, 1000, 4000, 8000]));
@@ -142,13 +143,13 @@ impl Plan {
         }
         Self {
             works,
-            rounds: 3,
+            rounds: ROUNDS_MIN,
             duration: Duration::from_millis(300),
             warm_up: Duration::from_millis(60),
         }
     }
 
-    /// All works in less than a minute, for rough results.
+    /// Fewer works, which takes about two minutes, for rough results.
     pub fn quick() -> Self {
         let mut works = Vec::new();
         works.extend(each(&DISPATCH, [100, 1000]));

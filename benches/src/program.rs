@@ -16,8 +16,8 @@ use crate::run::Run;
 use crate::{aims, plots, record};
 
 /// The explanation of the word that replaces a ratio.
-pub const UNRESOLVED: &str = "the rounds of the two (min..max) overlap, or there is a single round: \
-                              no ratio";
+pub const UNRESOLVED: &str = "the rounds do not agree which of the two has more (sign test, 95 %), \
+                              or are fewer than six: no ratio";
 
 /// A program that measures, and its outputs.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Program<'_> {
     /// # Errors
     /// Fails if the folder cannot be created.
     pub fn prepare(&self) -> io::Result<Arc<AtomicBool>> {
-        // Failing now is better than after five minutes.
+        // Failing now is better than after twenty minutes.
         fs::create_dir_all(self.out).map_err(|error| {
             let text = format!("cannot create the folder {} (--out): {error}", self.out.display());
             io::Error::new(error.kind(), text)

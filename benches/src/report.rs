@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::machine::Machine;
+use crate::paired::{self, Paired};
 use crate::run::Sample;
 use crate::work::{Metric, Shown, Work};
 
@@ -28,39 +29,33 @@ impl Summary {
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            0 => f64::midpoint(values[middle - 1], values[middle]),
-            _ => values[middle],
-        };
-        Some(Self { median, min, max, rounds: values.len() })
+        Some(Self { median: paired::median(&values)?, min, max, rounds: values.len() })
     }
 }
 
 /// Whether the rounds support a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every round of one of the two is above every round of the other.
+    /// The interval of the differences within the rounds is above 0 or below it.
     Resolved,
-    /// The difference is smaller than the spread of the rounds: the intervals from the lowest to
-    /// the highest round of the two overlap, or there is a single round, which has no spread.
+    /// It contains 0, or there are fewer than [`ROUNDS_MIN`](paired::ROUNDS_MIN) rounds.
     Unresolved,
 }
 
 impl Verdict {
-    /// Returns the verdict on two figures, at the precision of the tables. If both are equal and
-    /// have no spread, there is no difference, which is a result too.
-    pub fn of(one: &Summary, other: &Summary, digits: usize) -> Self {
-        let printed = |value: f64| {
-            let unit = 10_f64.powi(i32::try_from(digits).unwrap_or(i32::MAX));
-            (value * unit).round()
-        };
-        let interval = |it: &Summary| (printed(it.min), printed(it.max));
-        let ((low, high), (other_low, other_high)) = (interval(one), interval(other));
-        let is_apart = high < other_low || other_high < low;
-        let is_same = low == high && (low, high) == (other_low, other_high);
-        let is_repeated = one.rounds > 1 && other.rounds > 1;
-        if is_same || (is_apart && is_repeated) { Self::Resolved } else { Self::Unresolved }
+    /// Returns the verdict on the figures of two subjects, round by round, at the precision of the
+    /// tables. If all rounds of both are equal, there is no difference, which is a result too.
+    /// Returns `None` without any round.
+    pub fn of(rounds: &[(f64, f64)], digits: usize) -> Option<Self> {
+        let unit = 10_f64.powi(i32::try_from(digits).unwrap_or(i32::MAX));
+        let printed = |value: f64| (value * unit).round();
+        let differences =
+            rounds.iter().map(|(one, other)| printed(*one) - printed(*other)).collect();
+        let found = Paired::of(differences)?;
+        let first = printed(rounds[0].0);
+        let is_same = rounds.iter().all(|it| printed(it.0) == first && printed(it.1) == first);
+        let is_apart = found.is_enough() && (found.low > 0.0 || found.high < 0.0);
+        Some(if is_same || is_apart { Self::Resolved } else { Self::Unresolved })
     }
 
     /// Returns its name in tables and files.
@@ -113,21 +108,32 @@ impl<'a> Results<'a> {
         Summary::of(self.samples.iter().filter(of_it).map(|it| it.value).collect())
     }
 
-    /// Returns the ratio of a subject's median to that of the reference of the work.
-    pub fn ratio(&self, work: &Work, subject: &str, metric: &str) -> Option<f64> {
-        let reference = self.summary(work, work.kind.reference, metric)?.median;
-        let ratio = self.summary(work, subject, metric)?.median / reference;
-        ratio.is_finite().then_some(ratio)
+    /// Returns the figures of two subjects in the rounds that both have done.
+    pub fn rounds(&self, work: &Work, subjects: [&str; 2], metric: &str) -> Vec<(f64, f64)> {
+        let of = |subject| {
+            let is_of = move |it: &&Sample| {
+                it.work == *work && it.subject == subject && it.metric == metric
+            };
+            self.samples.iter().filter(is_of).map(|it| (it.round, it.value))
+        };
+        let other: BTreeMap<usize, f64> = of(subjects[1]).collect();
+        of(subjects[0]).filter_map(|(round, value)| Some((value, *other.get(&round)?))).collect()
     }
 
-    /// Returns whether the rounds of a subject and of the reference are separate.
+    /// Returns the ratio of a subject to the reference of the work in each round.
+    pub fn ratio(&self, work: &Work, subject: &str, metric: &str) -> Option<Paired> {
+        let rounds = self.rounds(work, [subject, work.kind.reference], metric);
+        let found = Paired::of(rounds.iter().map(|(one, other)| one / other).collect())?;
+        (found.low.is_finite() && found.high.is_finite()).then_some(found)
+    }
+
+    /// Returns whether the rounds of a subject and of the reference are apart.
     pub fn verdict(&self, work: &Work, subject: &str, metric: &Metric) -> Option<Verdict> {
+        let rounds = self.rounds(work, [subject, work.kind.reference], metric.name);
         if subject == work.kind.reference {
             return Some(Verdict::Resolved);
         }
-        let summary = |subject| self.summary(work, subject, metric.name);
-        let (one, other) = summary(subject).zip(summary(work.kind.reference))?;
-        Some(Verdict::of(&one, &other, metric.digits))
+        Verdict::of(&rounds, metric.digits)
     }
 
     /// Returns whether the client was the bottleneck while it loaded a subject.
@@ -196,7 +202,7 @@ impl<'a> Results<'a> {
             let ratio = self.ratio(work, subject, metric.name);
             row.push(match self.verdict(work, subject, metric).zip(ratio) {
                 None => "-".to_owned(),
-                Some((Verdict::Resolved, ratio)) => format!("{ratio:.2}"),
+                Some((Verdict::Resolved, ratio)) => format!("{:.2}", ratio.median),
                 Some((Verdict::Unresolved, _)) => Verdict::Unresolved.name().to_owned(),
             });
         }
@@ -216,8 +222,8 @@ impl<'a> Results<'a> {
     /// Returns every figure of every subject as CSV, one per line.
     pub fn summary_csv(&self) -> String {
         let mut text =
-            "kind,work,subject,metric,median,min,max,rounds,reference,ratio,client_bottleneck,verdict,\
-             machine\n"
+            "kind,work,subject,metric,median,min,max,rounds,reference,ratio,ratio_low,ratio_high,\
+             client_bottleneck,verdict,machine\n"
                 .to_owned();
         for work in self.works() {
             for subject in self.subjects(&work) {
@@ -228,7 +234,10 @@ impl<'a> Results<'a> {
                     // Without a ratio there is no verdict.
                     let verdict = ratio.and_then(|_| self.verdict(&work, subject, metric));
                     let verdict = verdict.map_or("", Verdict::name);
-                    let ratio = ratio.map_or(String::new(), |it| format!("{it:.4}"));
+                    let ratio =
+                        ratio.map_or(",,".to_owned(), |Paired { median, low, high, .. }| {
+                            format!("{median:.4},{low:.4},{high:.4}")
+                        });
                     let machine = &self.machine;
                     let (kind, name, reference) =
                         (work.kind.name, metric.name, work.kind.reference);
@@ -309,13 +318,6 @@ mod tests {
         Sample { work: CHURNED, subject, round, metric: metric.to_owned(), value }
     }
 
-    #[test]
-    fn the_median_of_an_even_count_is_the_mean_of_two() {
-        let summary = Summary::of(vec![4.0, 1.0, 3.0, 2.0]).expect("there are figures");
-        assert_eq!((summary.median, summary.min, summary.max), (2.5, 1.0, 4.0));
-        assert_eq!(Summary::of(Vec::new()), None);
-    }
-
     /// Returns results of an invented machine.
     fn results(samples: &[Sample]) -> Results<'_> {
         let cpuinfo = "model name\t: Made Up 1\nflags\t: fpu hypervisor\n";
@@ -340,21 +342,27 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_below_the_spread_is_unresolved() {
+    fn rounds_that_do_not_agree_leave_a_difference_unresolved() {
+        let steady = [100.0; 6];
         for (raw, mio, expected) in [
-            (&[100.0, 105.0][..], &[110.0, 120.0][..], "1.12"),
-            (&[110.0, 120.0], &[100.0, 105.0], "0.89"),
-            // One round of each is within the range of the other, or at its end.
-            (&[100.0, 111.0], &[110.0, 120.0], "unresolved"),
-            (&[100.0, 110.0], &[110.0, 120.0], "unresolved"),
-            (&[100.0, 200.0], &[140.0, 150.0], "unresolved"),
+            (&steady[..], &[110.0, 120.0, 112.0, 130.0, 112.0, 111.0][..], "1.12"),
+            // Both vary by half, and in each round by the same.
+            (
+                &[100.0, 150.0, 120.0, 130.0, 140.0, 110.0],
+                &[90.0, 135.0, 108.0, 117.0, 126.0, 99.0],
+                "0.90",
+            ),
+            // One round contradicts five, or says nothing.
+            (&steady, &[110.0, 120.0, 112.0, 130.0, 112.0, 99.0], "unresolved"),
+            (&steady, &[110.0, 120.0, 112.0, 130.0, 112.0, 100.0], "unresolved"),
             // A difference below the printed precision counts as none.
             (&[100.0, 100.2], &[100.1, 99.9], "1.00"),
-            (&[100.0, 100.0], &[100.0, 101.0], "unresolved"),
-            // A single round has no spread.
-            (&[100.0], &[150.0], "unresolved"),
-            (&[100.0, 101.0], &[150.0], "unresolved"),
+            (&steady, &[100.0, 100.0, 100.0, 100.0, 100.0, 101.0], "unresolved"),
+            // Five rounds are not enough, unless there is nothing to tell apart.
+            (&[100.0; 5], &[150.0; 5], "unresolved"),
             (&[100.0], &[100.0], "1.00"),
+            // What only one of the two has done does not count.
+            (&[100.0; 6], &[150.0; 5], "unresolved"),
         ] {
             let samples = rounds(raw, mio);
             let table = results(&samples).table(&CHURNED);
@@ -364,12 +372,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unresolved_ratio_is_in_the_file_with_its_verdict() {
+    fn an_unresolved_ratio_is_in_the_file_with_its_interval_and_verdict() {
         let samples = rounds(&[100.0, 112.0], &[110.0, 120.0]);
         let text = results(&samples).summary_csv();
         let row = text.lines().find(|line| line.contains(",mio,server_ns,"));
         let row = row.unwrap_or_else(|| panic!("no mio in {text}"));
-        assert!(row.contains(",raw,1.0849,false,unresolved,"), "{row}");
+        assert!(row.contains(",raw,1.0857,1.0714,1.1000,false,unresolved,"), "{row}");
+        let columns = |line: &str| line.split("\",").last().map(|it| it.matches(',').count());
+        let columns: Vec<_> = text.lines().map(columns).collect();
+        assert!(columns.iter().skip(2).all(|it| *it == columns[1]), "{text}");
     }
 
     #[test]
@@ -389,12 +400,11 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_those_of_medians() {
-        let mut samples: Vec<Sample> =
-            (0..3).map(|round| sample("raw", round, "server_ns", 100.0)).collect();
-        samples.extend([90.0, 120.0, 500.0].map(|value| sample("mio", 0, "server_ns", value)));
+    fn a_ratio_is_the_median_of_the_ratios_of_the_rounds() {
+        let samples = rounds(&[100.0, 200.0, 100.0], &[90.0, 240.0, 500.0]);
         let results = results(&samples);
-        assert_eq!(results.ratio(&CHURNED, "mio", "server_ns"), Some(1.2));
+        let ratio = results.ratio(&CHURNED, "mio", "server_ns").expect("both have three rounds");
+        assert_eq!((ratio.median, ratio.low, ratio.high), (1.2, 0.9, 5.0));
         assert_eq!(results.ratio(&CHURNED, "mio", "per_second"), None);
     }
 

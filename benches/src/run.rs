@@ -97,7 +97,7 @@ impl Run {
             }
             let mut subjects: Vec<Subject> =
                 self.subjects.iter().copied().filter(|it| it.does(work)).collect();
-            for round in 0..work.rounds(self.plan.rounds) {
+            for round in 0..self.plan.rounds {
                 for subject in &subjects {
                     if self.stop.load(Ordering::Relaxed) {
                         return;
@@ -114,7 +114,7 @@ impl Run {
 
     fn steps(&self) -> usize {
         let subjects = |work: &Work| self.subjects.iter().filter(|it| it.does(work)).count();
-        let steps = |work: &Work| subjects(work) * work.rounds(self.plan.rounds);
+        let steps = |work: &Work| subjects(work) * self.plan.rounds;
         self.plan.works.iter().map(steps).sum()
     }
 

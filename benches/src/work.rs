@@ -38,9 +38,6 @@ pub struct Kind {
     pub client: &'static [&'static str],
     /// The factor by which a measurement is longer than planned.
     pub stretch: u32,
-    /// Whether its figures are counts. Counts vary less between rounds than times do, so half of
-    /// the planned rounds are enough.
-    pub is_counted: bool,
 }
 
 /// Descriptors for standard streams, the poller, the listener and so on.
@@ -105,11 +102,6 @@ impl Work {
     /// Returns the number of descriptors that one process needs for it.
     pub fn descriptors(&self) -> usize {
         OTHER_DESCRIPTORS + (self.kind.descriptors)(self)
-    }
-
-    /// Returns the number of rounds if `planned` rounds are planned.
-    pub const fn rounds(&self, planned: usize) -> usize {
-        if self.kind.is_counted { planned.div_ceil(2) } else { planned }
     }
 }
 

@@ -24,8 +24,8 @@ use servers::{Server, kv};
     name = "against_redis",
     version,
     after_help = "The comparison needs redis-server and redis-benchmark. It uses the loopback interface \
-    only. A table shows unresolved instead of a ratio if the intervals from the lowest to the highest \
-    round of both servers overlap, or if there is a single round. Measuring on half a core needs chrt \
+    only. A table shows unresolved instead of a ratio if the rounds do not agree which of the two has more \
+    (sign test, 95 % confidence), or if there are fewer than 6 rounds. Measuring on half a core needs chrt \
     (util-linux), and root or ulimit -r 1; otherwise it is left out. Ctrl-C ends the comparison, which \
     reports the results so far.\n\nExit codes: 0 when all measurements that were tried succeeded; 1 \
     when one failed; 2 on wrong arguments."
@@ -39,7 +39,7 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// Take about ten seconds instead of seven minutes, for rough results
+    /// Take about ten seconds instead of eight minutes, for rough results
     #[arg(long)]
     quick: bool,
     /// Run only these tests, separated by commas: each on a whole core and on half of one, or

@@ -27,10 +27,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "compare",
     version,
     after_help = "Each table names the processor, whether the machine is virtual, the cores and the \
-    kernel. A table shows unresolved instead of a ratio if the difference is smaller than the spread of \
-    the rounds: the intervals from the lowest to the highest round of both loops overlap, or there is \
-    a single round. Equal figures without a spread have the ratio 1.00. summary.csv always has the \
-    ratio of the medians.\n\nThe comparison uses the loopback interface only. Ctrl-C ends it, and it \
+    kernel. Ratios are the medians of the ratios of the rounds. A table shows unresolved instead of a \
+    ratio if the rounds do not agree which of the two has more (sign test, 95 % confidence), or if there \
+    are fewer than 6 rounds. Figures that are equal in all rounds have the ratio 1.00. summary.csv has \
+    every ratio with its interval.\n\nThe comparison uses the loopback interface only. Ctrl-C ends it, and it \
     reports the results so far.\n\nExit codes: 0 when all measurements succeeded; 1 when one failed; 2 \
     on wrong arguments."
 )]
@@ -43,7 +43,7 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// Take less than a minute instead of about five, for rough results
+    /// Take about two minutes instead of some twenty, for rough results
     #[arg(long)]
     quick: bool,
     /// Run only these kinds of work, separated by commas
