@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* As in net.rs. */
-#define READ_SIZE 65536
+#define READ_SIZE (68 * 1024)
 #define BACKLOG 4096
 #define DATAGRAM_SIZE 65536
 #define DATAGRAM_BUFFER (1024 * 1024)

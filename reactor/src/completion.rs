@@ -49,7 +49,7 @@ pub trait Completion {
 
     /// Returns what was received, as far as there is room in `buffer`. Fewer bytes are all that there
     /// are. Zero bytes are the end of the stream. A backend may leave a large block to
-    /// [`exchange`](Self::exchange) if `buffer` is as large as its blocks, 64 KiB.
+    /// [`exchange`](Self::exchange) if `buffer` is as large as its blocks, 68 KiB.
     ///
     /// # Errors
     /// `WouldBlock`, that of receiving (`recv(2)`), or that of a send that no write has told.

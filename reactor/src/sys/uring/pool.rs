@@ -10,7 +10,7 @@ use crate::source::handler::explained;
 
 /// The size of a block in bytes: that of the buffer which connections read into, so that the two can be
 /// exchanged.
-pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
+pub(crate) const BLOCK_SIZE: usize = 68 * 1024;
 /// What blocks have beyond their size, unused. Without it, they would all begin in the same sets of the
 /// caches of a processor.
 const APART: usize = 1088;
@@ -40,7 +40,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// For receives that need a block each: 2 MiB to 64 MiB.
+    /// For receives that need a block each: 2 MiB to 68 MiB.
     pub(super) const LARGE: Self = Self { start: 32, often: 64, max: 1024 };
     /// For small receives, which share blocks: 512 KiB to 4 MiB.
     pub(super) const SHARED: Self = Self { start: 8, often: 32, max: 64 };
