@@ -4,11 +4,12 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use reactor::{BACKEND_VARIABLE, BackendKind};
-use testkit::process::signal;
+use testkit::process::{self, signal};
 use testkit::{Folder, has_peer, wait_until};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_file-watch");
@@ -116,6 +117,45 @@ fn the_lines_are_those_of_inotifywait() {
     theirs.dedup();
     assert_eq!(ours, theirs);
     assert!(ours.iter().any(|line| line.ends_with("MOVED_FROM,ISDIR d")), "{ours:?}");
+}
+
+/// Root may read every directory, so the tool has a user of its own.
+#[test]
+fn directories_that_cannot_be_read_are_named_and_watched_once_they_can() {
+    if !process::is_of_root() {
+        testkit::skip("only root can give the tool a user of its own");
+        return;
+    }
+    let user = format!("--reuid={}", 100_000 + std::process::id());
+    let allow = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    for given in [".", "locked", "locked/deep"] {
+        let folder = Folder::new("locked");
+        let program = folder.file("file-watch");
+        fs::copy(TOOL, &program).expect("it is copied");
+        let (locked, deep) =
+            (folder.path().join("tree/locked"), folder.path().join("tree/locked/deep"));
+        fs::create_dir_all(&deep).expect("it is writable");
+        let closed = if given == "locked/deep" { &deep } else { &locked };
+        allow(closed, 0o700);
+        let mut command = Command::new("setpriv");
+        command.current_dir(folder.path().join("tree")).args([
+            "--clear-groups",
+            &user,
+            "timeout",
+            "60",
+            &program,
+        ]);
+        command.args(["-e", "create", "-n", "1", "--include", "b", given]);
+        let mut running = Running::start(&mut command, "is left out: Permission denied");
+        running.read_until("watching");
+        allow(closed, 0o755);
+        fs::write(deep.join("b"), "").expect("it is writable");
+        let (status, text) = running.finish();
+        assert_eq!(status.code(), Some(0));
+        assert!(text.ends_with("locked/deep/ CREATE b\n"), "{given}: {text}");
+    }
 }
 
 #[test]

@@ -116,8 +116,8 @@ impl Tree {
         let mark = Mark::read(real, Links::Followed)?;
         let names = only.iter().flatten().map(|name| path.join(name));
         let mask = match only.is_some() && names.into_iter().all(|name| name.is_dir()) {
-            // What happens to the other names is of no interest. Another watch of it stays as it is.
-            true => NAMES | Bits::ONLY_DIRECTORY | Bits::ADD,
+            // What else happens to the other names is of no interest. Another watch of it stays as it is.
+            true => NAMES | Bits::ATTRIB | Bits::ONLY_DIRECTORY | Bits::ADD,
             false => self.mask(),
         };
         let watch = self

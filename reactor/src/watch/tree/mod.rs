@@ -273,8 +273,12 @@ impl Tree {
             None if !before.is_directory() => child.mark = Mark::unseen(before.kind),
             _ => {}
         }
-        let now = Some(child.mark);
-        self.changed(path, what, Some(before), now);
+        let (mark, may_be_readable) = (child.mark, what == What::Attributes);
+        self.changed(path, what, Some(before), Some(mark));
+        if may_be_readable {
+            // A directory that could not be read may be readable now.
+            self.open_child(id, name, mark)?;
+        }
         Ok(())
     }
 
