@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use log::warn;
+use nix::errno::Errno;
 use protocol::FileRange;
 use protocol::http::{Fields, Head, RequestHead, Response, Status};
 use reactor::time_of_day;
@@ -68,12 +69,25 @@ impl Files<'_> {
             Found::Folder if path.is_folder() => self.folder(root, path, head, response),
             Found::Folder => redirect(path, head.query(), response),
             Found::File(_) | Found::Missing => self.error(Status::NOT_FOUND, &[], response),
-            Found::Forbidden => self.error(Status::FORBIDDEN, &[], response),
-            Found::Failed(errno) => {
-                warn!("cannot open {}: {errno}", path.text().escape_debug());
-                self.error(Status::INTERNAL_SERVER_ERROR, &[], response)
-            }
+            Found::Forbidden => self.refuse("open", path, Errno::EACCES, response),
+            Found::Failed(errno) => self.refuse("open", path, errno, response),
         }
+    }
+
+    /// Answers that something is there that cannot be sent, and logs why.
+    fn refuse(
+        &mut self,
+        operation: &str,
+        path: &RequestPath,
+        errno: Errno,
+        response: &mut Response<'_>,
+    ) -> Sent {
+        warn!("cannot {operation} {}: {errno}", path.text().escape_debug());
+        let status = match errno {
+            Errno::EACCES | Errno::EPERM => Status::FORBIDDEN,
+            _ => Status::INTERNAL_SERVER_ERROR,
+        };
+        self.error(status, &[], response)
     }
 
     fn find(&mut self, root: usize, path: &str) -> Found {
@@ -90,12 +104,16 @@ impl Files<'_> {
     ) -> Sent {
         let config = self.config;
         for name in &config.index {
-            let file = match path.relative() {
+            let found = match path.relative() {
                 "." => self.find(root, name),
                 folder => self.find(root, &format!("{folder}/{name}")),
             };
-            if let Found::File(file) = file {
-                return self.file(&file, head, response);
+            match found {
+                Found::File(file) => return self.file(&file, head, response),
+                Found::Missing | Found::Folder => {}
+                // Neither another index nor a list takes its place.
+                Found::Forbidden => return self.refuse("open", path, Errno::EACCES, response),
+                Found::Failed(errno) => return self.refuse("open", path, errno, response),
             }
         }
         if !config.has_listing {
@@ -115,8 +133,8 @@ impl Files<'_> {
                 sent(Status::OK, page.len() as u64, response)
             }
             Err(error) => {
-                warn!("cannot list {}: {error}", path.text().escape_debug());
-                self.error(Status::INTERNAL_SERVER_ERROR, &[], response)
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+                self.refuse("list", path, errno, response)
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 
-use testkit::PATIENCE;
+use testkit::{PATIENCE, has_peer, process, skip};
 
+use crate::common::Daemon;
 use crate::proxy::{proxy, serve};
-use crate::{BACKENDS, Site};
+use crate::{BACKENDS, Site, WEB, folder};
 
 const HOST: &str = "Host: x\r\n";
 
@@ -101,5 +103,47 @@ fn a_server_without_connections_to_another_answers_503_and_goes_on() {
         let mut next = server.connect();
         next.write_all(request.as_bytes()).expect("it reads");
         testkit::wait_until("its connection", || server.counters()["connections"] == 2);
+    }
+}
+
+/// Root may read every file, so the server has a user of its own.
+#[test]
+fn what_the_server_may_not_read_is_forbidden_and_named_in_the_log() {
+    if !process::is_of_root() {
+        return skip("only root can give the server a user of its own");
+    }
+    if !has_peer("curl") {
+        return;
+    }
+    let files = ["secret", "locked/a", "blind/index.html", "unlisted/a", "open/a"];
+    let folder = folder("web-forbidden", &files.map(|name| (name, "x")));
+    for (name, mode) in
+        [("secret", 0o600), ("locked", 0o700), ("blind/index.html", 0o600), ("unlisted", 0o711)]
+    {
+        let path = folder.file(&format!("site/{name}"));
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+    let (program, root) = (folder.file("web"), folder.file("site"));
+    fs::copy(WEB, &program).expect("it is copied");
+    let user = format!("--reuid={}", 100_000 + std::process::id());
+    let args = ["--listen", "127.0.0.1:0", "--root", &root, "--listing"];
+    let server = Daemon::start(&["setpriv", "--clear-groups", &user], &program, &args);
+    let site = Site { folder, server };
+    for (path, status) in [
+        ("/secret", 403),
+        ("/locked/", 403),
+        ("/locked/a", 403),
+        // No list takes the place of an index that is there.
+        ("/blind/", 403),
+        ("/unlisted/", 403),
+        ("/unlisted/a", 200),
+        ("/open/", 200),
+    ] {
+        assert_eq!(site.get(path, &[]).status, status, "{path}");
+    }
+    let (code, log) = site.server.stop();
+    assert_eq!(code, Some(0));
+    for path in ["/secret", "/locked/", "/locked/a", "/blind/", "/unlisted/"] {
+        assert!(log.contains(&format!("cannot open {path}: EACCES")), "{path}: {log}");
     }
 }
