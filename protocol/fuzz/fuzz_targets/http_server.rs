@@ -10,7 +10,7 @@ use protocol::testing::Choices;
 #[allow(dead_code, unused_imports)]
 mod recorder;
 
-use recorder::{options, serve, serve_whole};
+use recorder::{narrow, options, serve};
 
 fuzz_target!(|input: &[u8]| {
     let (choices, stream) = input.split_at(input.len().min(8));
@@ -22,6 +22,7 @@ fuzz_target!(|input: &[u8]| {
         pieces.push(piece);
         rest = later;
     }
-    let (whole, parts) = (serve_whole(stream), serve(&options(), &pieces));
-    whole.check_like(&parts);
+    for options in [options(), narrow(1 + stream.len() * 2 / 3)] {
+        serve(&options, &[stream]).check_like(&serve(&options, &pieces));
+    }
 });

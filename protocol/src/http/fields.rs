@@ -165,17 +165,20 @@ impl Progress {
         self.line > 0
     }
 
-    /// Searches `bytes` for the end of an empty line, from where the last search ended. Refuses what
-    /// no section has.
+    /// Searches `bytes` for the end of an empty line, from where the last search ended. They begin with those
+    /// of the last search. Refuses what no section has, each time.
     pub(super) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         loop {
             let from = self.searched as usize;
             let Some(length) = find_byte(&bytes[from..], b'\n') else {
-                self.searched = bytes.len() as u32;
                 let rest = &bytes[from..];
                 // A carriage return may be followed by a line feed that has not arrived.
                 let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
-                return if has_control(rest) { Err(Refusal::Control) } else { Ok(None) };
+                if has_control(rest) {
+                    return Err(Refusal::Control);
+                }
+                self.searched = bytes.len() as u32;
+                return Ok(None);
             };
             let end = from + length + 1;
             let line = &bytes[self.line as usize..end - 1];

@@ -118,8 +118,10 @@ impl<'a> RequestHead<'a> {
         lines: &'a mut [Line],
         target_size_max: usize,
     ) -> Result<Option<(Self, usize)>, Refusal> {
-        let Some((line, from)) = first_line(bytes)? else {
-            return check_beginning(bytes).map(|()| None);
+        let line_max = Self::line_max(target_size_max).min(bytes.len());
+        let Some((line, from)) = first_line(&bytes[..line_max])? else {
+            check_beginning(&bytes[..line_max])?;
+            return if bytes.len() > line_max { Err(Refusal::TargetTooLong) } else { Ok(None) };
         };
         let first = RequestLine::parse(line)?;
         if first.target.len() > target_size_max {
@@ -128,6 +130,13 @@ impl<'a> RequestHead<'a> {
         let Some((count, end)) = parse_lines(bytes, from, lines)? else { return Ok(None) };
         let fields = Fields::new(&bytes[..end], &lines[..count]);
         Self::assemble(first, &bytes[..end], fields).map(|head| Some((head, end)))
+    }
+
+    /// Returns the greatest length of a first line with its end.
+    pub(super) fn line_max(target_size_max: usize) -> usize {
+        /// A method, two spaces, the version and the end of the line.
+        const REST: usize = 64;
+        target_size_max.saturating_add(REST)
     }
 
     fn assemble(line: RequestLine<'a>, raw: &'a [u8], fields: Fields<'a>) -> Result<Self, Refusal> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::client::{Script, answer};
 use super::common::{cut, sizes};
-use super::recorder::{options, serve, serve_whole};
+use super::recorder::{narrow, options, serve, serve_whole};
 
 /// The body of a generated message.
 #[derive(Clone, Debug)]
@@ -153,5 +153,24 @@ proptest! {
         whole.check_like(&pieces);
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         whole.check_like(&serve(&options(), &bytes));
+    }
+
+    #[test]
+    fn heads_at_their_limits_do_the_same_in_any_pieces(
+        case in request(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        head_size_max in 1_usize..400,
+        sizes in sizes(),
+    ) {
+        let mut stream = [case.stream.clone(), case.stream].concat();
+        for (place, byte) in changes {
+            let place = place.index(stream.len());
+            stream[place] = byte;
+        }
+        let options = narrow(head_size_max);
+        let whole = serve(&options, &[&stream]);
+        whole.check_like(&serve(&options, &cut(&stream, &sizes)));
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        whole.check_like(&serve(&options, &bytes));
     }
 }

@@ -130,6 +130,13 @@ pub(crate) fn options() -> Arc<Options> {
     Options::default().shared().expect("the defaults are right")
 }
 
+/// Returns options of which each head reaches a limit soon.
+pub(crate) fn narrow(head_size_max: usize) -> Arc<Options> {
+    let target_size_max = 1 + head_size_max / 3;
+    let options = Options { head_size_max, target_size_max, fields_max: 4, ..Options::default() };
+    options.shared().expect("no limit is zero")
+}
+
 /// Feeds `pieces` to a server, then ends its input. Returns what it did.
 pub(crate) fn serve(options: &Arc<Options>, pieces: &[&[u8]]) -> Outcome {
     let mut server = Server::new(Recorder::default(), Arc::clone(options));

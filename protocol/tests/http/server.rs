@@ -232,3 +232,21 @@ fn a_large_body_is_refused_before_it_is_read() {
         assert_eq!(outcome.refusals, [Refusal::BodyTooLarge]);
     }
 }
+
+#[test]
+fn a_head_that_is_too_large_is_refused_wherever_it_is_cut() {
+    let max = options().head_size_max;
+    for (status, head) in [
+        (431, format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(2 * max))),
+        (431, format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(max))),
+        (431, format!("GET / HTTP/1.1\r\n{}", format!("A: {}\r\n", "x".repeat(max / 8)).repeat(9))),
+        (414, format!("GET /{}", "x".repeat(2 * max))),
+        (414, format!("GET /{} HTTP/1.1\r\nA: b\r\n", "x".repeat(2 * max))),
+    ] {
+        for cut in (0..30).chain([max - 1, max, max + 1, head.len() - 1]) {
+            let (first, rest) = head.as_bytes().split_at(cut);
+            let outcome = serve(&options(), &[first, rest]);
+            assert_eq!(outcome.statuses(), [status], "{cut} of {:.30}: {outcome:?}", head);
+        }
+    }
+}

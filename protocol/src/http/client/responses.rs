@@ -50,10 +50,12 @@ impl<R> Client<R> {
         let size_max = self.options.head_size_max;
         let too_large =
             |length| if length >= size_max { Err(Refusal::HeadTooLarge) } else { Ok(None) };
-        if !self.progress.is_new() && self.progress.find_end(bytes)?.is_none() {
+        // What is beyond the largest head is never looked at.
+        let head = &bytes[..bytes.len().min(size_max)];
+        // If a line is wrong, one before it may be wrong too.
+        if !self.progress.is_new() && self.progress.find_end(head) == Ok(None) {
             return too_large(bytes.len());
         }
-        let head = &bytes[..bytes.len().min(size_max)];
         let Some((head, length)) = ResponseHead::parse(head, lines, self.sending.kind)? else {
             self.progress.find_end(head)?;
             return too_large(bytes.len());

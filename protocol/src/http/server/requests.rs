@@ -75,17 +75,23 @@ impl<S> Server<S> {
             self.has_skipped = true;
             self.progress = Progress::default();
         }
-        let bytes = input.filled();
-        let size_max = self.options.head_size_max;
+        // What is beyond the largest head is never looked at.
+        let bytes = &input.filled()[..input.len().min(self.options.head_size_max)];
         if !self.progress.is_new() {
             let had_line = self.progress.has_line();
-            let is_whole = self.progress.find_end(bytes)?.is_some();
-            // The first line is checked as soon as it is there.
-            if !is_whole && (had_line || !self.progress.has_line()) {
-                return self.check_size(bytes.len()).map(|()| None);
+            let is_due = match self.progress.find_end(bytes) {
+                // The first line is checked as soon as it is there. What is too large is parsed as well.
+                Ok(None) => {
+                    !had_line && self.progress.has_line() || self.check_size(input.len()).is_err()
+                }
+                Ok(Some(_)) => true,
+                // A line before that one may be wrong too.
+                Err(_) => true,
+            };
+            if !is_due {
+                return Ok(None);
             }
         }
-        let bytes = &bytes[..bytes.len().min(size_max)];
         let target_size_max = self.options.target_size_max;
         let Some((head, length)) = RequestHead::parse(bytes, lines, target_size_max)? else {
             self.progress.find_end(bytes)?;
@@ -105,10 +111,8 @@ impl<S> Server<S> {
 
     /// Refuses an incomplete head of `length` bytes if it is too large.
     fn check_size(&self, length: usize) -> Result<(), Refusal> {
-        /// The rest of a first line: a method, two spaces, the version and the end of the line.
-        const FIRST_LINE_REST: usize = 64;
-        let line_max = self.options.target_size_max.saturating_add(FIRST_LINE_REST);
-        if !self.progress.has_line() && length > line_max {
+        if !self.progress.has_line() && length > RequestHead::line_max(self.options.target_size_max)
+        {
             return Err(Refusal::TargetTooLong);
         }
         if length >= self.options.head_size_max {
