@@ -10,7 +10,7 @@ use protocol::testing::Choices;
 #[allow(dead_code, unused_imports)]
 mod client;
 
-use client::{Script, answer};
+use client::{Script, answer, answer_within, narrow};
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "CONNECT", "GET", "GET"];
 
@@ -28,4 +28,8 @@ fuzz_target!(|input: &[u8]| {
     let (whole, _) = answer(Script::of(methods), &[stream]);
     let (parts, _) = answer(Script::of(methods), &pieces);
     assert_eq!(whole, parts);
+    let limited = |pieces: &[&[u8]]| {
+        answer_within(narrow(1 + stream.len() * 2 / 3), Script::of(methods), pieces).0
+    };
+    assert_eq!(limited(&[stream]), limited(&pieces));
 });

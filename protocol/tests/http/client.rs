@@ -89,7 +89,22 @@ pub(crate) fn options() -> Arc<ClientOptions> {
 
 /// Answers the requests with `pieces`, and then ends the stream. Returns the log and the reason.
 pub(crate) fn answer(script: Script, pieces: &[&[u8]]) -> (Vec<String>, String) {
-    let mut client = Client::new(script, options());
+    answer_within(options(), script, pieces)
+}
+
+/// Returns options of which each head reaches a limit soon.
+pub(crate) fn narrow(head_size_max: usize) -> Arc<ClientOptions> {
+    let options = ClientOptions { head_size_max, fields_max: 4, ..ClientOptions::default() };
+    options.shared().expect("no limit is zero")
+}
+
+/// Does what [`answer`] does, with options.
+pub(crate) fn answer_within(
+    options: Arc<ClientOptions>,
+    script: Script,
+    pieces: &[&[u8]],
+) -> (Vec<String>, String) {
+    let mut client = Client::new(script, options);
     let mut wire = Wire::new(&mut client);
     wire.run(&mut ());
     for piece in pieces {

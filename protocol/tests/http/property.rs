@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::client::{Script, answer};
+use super::client::{self, Script, answer, answer_within};
 use super::common::{cut, sizes};
 use super::recorder::{narrow, options, serve, serve_whole};
 
@@ -137,6 +137,27 @@ proptest! {
         let told: Vec<&str> = cases.iter().map(|case| case.told.as_str()).collect();
         prop_assert_eq!(ends.collect::<Vec<_>>(), told);
         prop_assert_eq!(reason, "peer closed");
+    }
+
+    #[test]
+    fn responses_at_the_limits_do_the_same_in_any_pieces(
+        cases in vec(response(), 1..3),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        head_size_max in 1_usize..400,
+        sizes in sizes(),
+    ) {
+        let mut stream: Vec<u8> = cases.iter().flat_map(|case| case.stream.clone()).collect();
+        for (place, byte) in changes {
+            let place = place.index(stream.len());
+            stream[place] = byte;
+        }
+        let run = |pieces: &[&[u8]]| {
+            let script = Script::of(&vec!["GET"; cases.len()]);
+            answer_within(client::narrow(head_size_max), script, pieces).0
+        };
+        let whole = run(&[&stream]);
+        prop_assert_eq!(&whole, &run(&cut(&stream, &sizes)));
+        prop_assert_eq!(&whole, &run(&stream.chunks(1).collect::<Vec<_>>()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How responses are delivered.
 
 use super::{Client, Next, Stage};
-use crate::http::fields::{FIELDS_MAX, Fields, Line};
+use crate::http::fields::{FIELDS_MAX, Fields, Line, Progress};
 use crate::http::head::{RequestKind, with_room};
 use crate::http::incoming::{Incoming, Piece};
 use crate::http::request::Sending;
@@ -52,14 +52,16 @@ impl<R> Client<R> {
             |length| if length >= size_max { Err(Refusal::HeadTooLarge) } else { Ok(None) };
         // What is beyond the largest head is never looked at.
         let head = &bytes[..bytes.len().min(size_max)];
-        // If a line is wrong, one before it may be wrong too.
-        if !self.progress.is_new() && self.progress.find_end(head) == Ok(None) {
-            return too_large(bytes.len());
+        // If a line is wrong, or the head is too large, a line before that may be wrong too.
+        let is_short = bytes.len() < size_max;
+        if !self.progress.is_new() && is_short && self.progress.find_end(head) == Ok(None) {
+            return Ok(None);
         }
         let Some((head, length)) = ResponseHead::parse(head, lines, self.sending.kind)? else {
             self.progress.find_end(head)?;
             return too_large(bytes.len());
         };
+        self.progress = Progress::default();
         self.active_at = Some(context.now);
         let status = head.status();
         let is_interim = status.is_informational() && status != Status::SWITCHING_PROTOCOLS;

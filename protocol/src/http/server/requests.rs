@@ -97,6 +97,7 @@ impl<S> Server<S> {
             self.progress.find_end(bytes)?;
             return self.check_size(input.len()).map(|()| None);
         };
+        self.progress = Progress::default();
         self.exchange = Exchange::new(&head, &self.options);
         self.incoming = Incoming::new(head.body());
         self.requests += 1;
