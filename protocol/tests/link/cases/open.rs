@@ -132,10 +132,10 @@ pub(crate) const OPEN: &[Case] = &[
     case(
         "input that is never consumed is limited",
         &[(Input, &[Keep])],
-        &[Feed(60_000), Feed(10_000), End],
+        &[Feed(60_000), Feed(14_000), End],
         "opened, input 4096, input 8192, input 12288, input 16384, input 20480, input 24576, \
          input 28672, input 32768, input 36864, input 40960, input 45056, input 49152, \
-         input 53248, input 57344, input 60000, input 64096, input 68192, closed: limit reached: \
+         input 53248, input 57344, input 60000, input 64096, input 68192, input 72288, closed: limit reached: \
          message_size_max: the session does not consume its input",
         0,
         "limit reached: message_size_max: the session does not consume its input",
