@@ -92,11 +92,14 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
 
 /// Returns whether `bytes` are a port, or empty: up to five digits.
 fn is_port(bytes: &[u8]) -> bool {
+    if bytes.len() > 5 {
+        return false;
+    }
     let number = bytes.iter().try_fold(0_u32, |number, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 { None } else { Some(number * 10 + u32::from(digit)) }
     });
-    bytes.len() <= 5 && number.is_some_and(|number| number <= u16::MAX.into())
+    number.is_some_and(|number| number <= u16::MAX.into())
 }
 
 /// The bytes of a registered name or an address of IPv4 (RFC 3986 section 3.2.2).

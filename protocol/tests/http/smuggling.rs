@@ -290,3 +290,18 @@ fn what_looks_odd_and_is_right_is_delivered() {
         assert_eq!(outcome.statuses(), [200], "{host}");
     }
 }
+
+#[test]
+fn a_port_has_five_digits_at_most() {
+    for port in ["65536", "000080", "02222222222222222222222222222", &"9".repeat(5000), "-1", "+1"]
+    {
+        for head in [
+            format!("GET / HTTP/1.1\r\nHost: a:{port}\r\n\r\n"),
+            format!("GET http://a:{port}/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+            format!("CONNECT a:{port} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ] {
+            let outcome = serve_whole(head.as_bytes());
+            assert_eq!(outcome.statuses(), [400], "{head:.60}");
+        }
+    }
+}
