@@ -226,7 +226,7 @@ fn a_connection_closed_at_the_output_cap_ends_though_its_peer_does_not_read() {
         for _ in 0..20 {
             reactor.run_once(Some(Duration::from_millis(1))).expect("it turns");
         }
-        far.write_all(&[0; 70_000]).expect("the kernel takes bytes");
+        far.write_all(&[0; 80_000]).expect("the kernel takes bytes");
         turn_until(&mut reactor, |reactor| reactor.cx().connections() == 0);
     });
 }
