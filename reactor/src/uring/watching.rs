@@ -112,13 +112,16 @@ impl Uring {
                 cancelled += 1;
             }
         }
+        // The descriptor is closed next. What is queued for it must not find another in its place.
+        let mut is_queued = cancelled > 0;
         if let State::Stream(mut stream) = state {
+            is_queued |= stream.sending != Sending::Open || stream.ends;
             self.operations.discard(&mut stream.unread);
             if stream.sending != Sending::Open {
                 self.leaving.push_back((monotonic().saturating_add(LEAVE_FOR), place));
             }
         }
-        if cancelled > 0 {
+        if is_queued {
             self.enter()?;
         }
         self.free_if_over(place);
