@@ -160,8 +160,11 @@ fn a_client_for_which_no_process_can_be_started_is_dropped_and_the_next_is_serve
         assert_eq!(second.read(&mut [0; 8]).unwrap_or(0), 0, "there is no process for it");
     }
     exchange(&mut first, b"again");
+    let line = "no process can be started beside 1 others";
+    // A thread of its own writes the log.
+    wait_until("the line about it", || server.log().contains(line));
     let log = server.log();
-    assert_eq!(log.matches("no process can be started beside 1 others").count(), 1, "{log}");
+    assert_eq!(log.matches(line).count(), 1, "{log}");
     drop(first);
     wait_until("a process for the next", || {
         let mut next = server.connect();
