@@ -129,10 +129,10 @@ impl<'a> Results<'a> {
 
     /// Returns whether the rounds of a subject and of the reference are apart.
     pub fn verdict(&self, work: &Work, subject: &str, metric: &Metric) -> Option<Verdict> {
-        let rounds = self.rounds(work, [subject, work.kind.reference], metric.name);
         if subject == work.kind.reference {
             return Some(Verdict::Resolved);
         }
+        let rounds = self.rounds(work, [subject, work.kind.reference], metric.name);
         Verdict::of(&rounds, metric.digits)
     }
 

@@ -94,7 +94,7 @@ pub enum Notice {
     /// afterwards. What happened in between is not known.
     Overrun,
     /// A directory cannot be watched or read, such as for lack of permission. What is in it is not
-    /// reported.
+    /// reported, until its attributes change and it can be.
     Skipped {
         /// The directory.
         path: PathBuf,

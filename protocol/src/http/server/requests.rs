@@ -84,9 +84,8 @@ impl<S> Server<S> {
                 Ok(None) => {
                     !had_line && self.progress.has_line() || self.check_size(input.len()).is_err()
                 }
-                Ok(Some(_)) => true,
-                // A line before that one may be wrong too.
-                Err(_) => true,
+                // Of a line that is wrong, one before it may be wrong too.
+                Ok(Some(_)) | Err(_) => true,
             };
             if !is_due {
                 return Ok(None);
