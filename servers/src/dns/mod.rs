@@ -65,9 +65,10 @@ const LIMITS: Limits = Limits {
 };
 
 /// Under load, several questions coalesce: they are received and answered by one call, and no client has to
-/// wake the server. The loop decides whether that pays.
+/// wake the server. The loop decides whether that pays. With 100 questions in flight, 80 us save a fifth of the
+/// processor time beside 5 us, with no fewer answers; with 50 in flight, longer sleeps take answers away.
 const LOOP_LIMITS: LoopLimits =
-    LoopLimits { coalesce_for: Duration::from_micros(5), ..LoopLimits::DEFAULT };
+    LoopLimits { coalesce_for: Duration::from_micros(80), ..LoopLimits::DEFAULT };
 
 /// Builds the server from its arguments.
 ///
