@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::copying;
+
 /// A contiguous run of received bytes. A driver fills it at the back, and a decoder consumes it at
 /// the front.
 ///
@@ -113,7 +115,7 @@ impl Buffer {
 
     /// Appends `bytes`. The storage grows if there is too little room.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        copying::copy(&mut self.spare(bytes.len())[..bytes.len()], bytes);
         self.commit(bytes.len());
     }
 

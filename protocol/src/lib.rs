@@ -68,6 +68,7 @@ mod buffer;
 mod codec;
 pub mod codecs;
 mod conversation;
+mod copying;
 mod datagram;
 mod decimal;
 #[cfg(feature = "dns")]

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::Buffer;
+use crate::{Buffer, copying};
 
 /// The size at which a segment of appended bytes is complete, so that a long backlog frees its
 /// memory as it is sent, and is never copied as a whole to grow.
@@ -143,7 +143,7 @@ impl Output {
     pub fn append(&mut self, bytes: &[u8]) {
         // An insertion may have made the tail longer than a segment.
         let room = self.tail.capacity().min(CHUNK_SIZE).saturating_sub(self.tail.len());
-        if bytes.len() <= room {
+        if bytes.len() <= room.min(copying::LARGE_MIN) {
             self.tail.extend_from_slice(bytes);
             self.len += bytes.len() as u64;
         } else {
@@ -151,7 +151,7 @@ impl Output {
         }
     }
 
-    /// Appends bytes that do not fit into the tail.
+    /// Appends many bytes, or bytes that do not fit into the tail.
     fn append_across(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -162,7 +162,7 @@ impl Output {
             }
             let (now, later) = rest.split_at(room.min(rest.len()));
             self.grow(now.len());
-            self.tail.extend_from_slice(now);
+            copying::append(&mut self.tail, now);
             rest = later;
         }
         self.len += bytes.len() as u64;

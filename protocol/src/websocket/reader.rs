@@ -9,8 +9,8 @@ use super::frame::{Head, Opcode};
 use super::mask::mask;
 use super::utf8::{NotUtf8, Utf8};
 use super::{Error, Kind, Message, Options, Piece};
-use crate::Buffer;
 use crate::planted::{self, Planted};
+use crate::{Buffer, copying};
 
 /// The largest piece of a compressed message in bytes.
 const PIECE_MAX: usize = 16 * 1024;
@@ -279,7 +279,7 @@ impl Reader {
         let used = bytes.len();
         assembly.size += used;
         if !rules.options.in_pieces {
-            assembly.bytes.extend_from_slice(bytes);
+            copying::append(&mut assembly.bytes, bytes);
         }
         self.take(used, ends);
         if rules.options.in_pieces {
