@@ -98,7 +98,7 @@ pub static HELLO: Kind = Kind {
     reference: "hyper",
     note: "A service answers 13 bytes, with Date and Content-Type, to one path. hyper runs on tokio's \
            current-thread runtime, with pipeline_flush and without limits of time; ours has its \
-           default limits.",
+           default limits. canned sends the same bytes without looking at a request.",
     title: |work| format!("hello, {} connections, depth {}", work.count, work.depth),
     measure: drive::loaded,
     metrics: HTTP_METRICS,

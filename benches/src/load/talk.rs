@@ -43,6 +43,11 @@ pub fn path(size: usize) -> String {
     format!("/{size}.txt")
 }
 
+/// Returns the request for a path.
+pub fn request_of(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
 /// A part of the endless repetition of one message.
 #[derive(Debug)]
 pub(super) struct Pattern {
@@ -125,10 +130,7 @@ impl Talk {
     pub(super) fn sent(self, size: usize) -> Pattern {
         match self {
             Self::Echo | Self::Uppercase => Pattern::line(size, b'a'),
-            Self::Http => {
-                let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(size));
-                Pattern::new(request.as_bytes(), 0..0)
-            }
+            Self::Http => Pattern::new(request_of(&path(size)).as_bytes(), 0..0),
             Self::Websocket => {
                 let masked = content(size).into_iter().zip(MASK.into_iter().cycle());
                 let mut frame = frame_head(size, 0x80);

@@ -1,11 +1,12 @@
-//! Canned replies: a server for `redis-benchmark` that costs nothing but its system calls.
+//! Canned replies: a server for `redis-benchmark`, or for one request of HTTP, that costs nothing but its
+//! system calls.
 //!
 //! It does not parse its input. All requests of a test of `redis-benchmark` are equal (without
 //! `-r`). So the first request on a connection shows the length of all, and afterwards bytes are
 //! counted: each complete request gets a prepared reply of the usual length.
 //!
-//! Like Redis and `kv`, it writes replies after it has read all connections that are ready. So
-//! `redis-benchmark` is woken for many replies at once, which costs it less.
+//! Like Redis and `kv`, it writes replies after it has read all connections that are ready. So the client
+//! is woken for many replies at once, which costs it less.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,8 +14,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::raw;
+use super::{HELLO, listen, raw};
 use crate::benchmark::Test;
+use crate::load::talk::request_of;
 use crate::net;
 
 /// The request that `redis-benchmark` sends before its tests, on a separate connection. It sends
@@ -30,8 +32,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn of(test: Test) -> Self {
-        let (request, reply) = (test.request(), test.reply());
+    fn new(request: Vec<u8>, reply: &[u8]) -> Self {
         // One more than fit into the buffer: the first may have started in an earlier read.
         let replies = reply.repeat(net::READ_SIZE / request.len() + 1);
         Self { request, reply_size: reply.len(), replies }
@@ -68,7 +69,7 @@ impl Connection {
             return Ok(true);
         }
         if self.exchange.is_none() {
-            // A first request in two parts would not be recognized, but none is longer than 50
+            // A first request in two parts would not be recognized, but none is longer than some 50
             // bytes.
             self.exchange = exchanges.iter().position(|it| input.starts_with(&it.request));
         }
@@ -99,16 +100,35 @@ impl Connection {
     }
 }
 
-/// Serves canned replies for ever.
+/// Serves the tests of `redis-benchmark` for ever.
 ///
 /// # Errors
 /// Fails if waiting or registering fails.
-pub fn serve(listener: TcpListener) -> io::Result<()> {
+pub fn tests() -> io::Result<()> {
+    let of = |test: Test| Exchange::new(test.request(), &test.reply());
+    serve(listen()?, &Test::ALL.map(of))
+}
+
+/// Serves [`HELLO`] for ever. The date is always the same.
+///
+/// # Errors
+/// Fails if waiting or registering fails.
+pub fn hello() -> io::Result<()> {
+    let (path, text) = HELLO;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+         Content-Length: {}\r\n\r\n",
+        text.len()
+    );
+    let exchange = Exchange::new(request_of(path).into_bytes(), &[head.as_bytes(), text].concat());
+    serve(listen()?, &[exchange])
+}
+
+fn serve(listener: TcpListener, exchanges: &[Exchange]) -> io::Result<()> {
     let listener = OwnedFd::from(listener);
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let data = |fd: &OwnedFd| EventData::new_u64(fd.as_raw_fd() as u64);
     epoll::add(&epoll, &listener, data(&listener), EventFlags::IN)?;
-    let exchanges: Vec<Exchange> = Test::ALL.into_iter().map(Exchange::of).collect();
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut buffer = vec![0; net::READ_SIZE];
     let mut events: Vec<Event> = Vec::with_capacity(raw::EVENTS);
@@ -127,7 +147,7 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
                 }
             } else if let Some(connection) = &mut connections[number] {
                 // A failed connection ends like a finished one.
-                if !connection.hear(&exchanges, &mut buffer).unwrap_or(false) {
+                if !connection.hear(exchanges, &mut buffer).unwrap_or(false) {
                     connections[number] = None;
                 }
             }
@@ -136,7 +156,7 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
             let number = event.data.u64() as usize;
             let Some(Some(connection)) = connections.get_mut(number) else { continue };
             let before = connection.waits_for();
-            if connection.answer(&exchanges).is_err() {
+            if connection.answer(exchanges).is_err() {
                 connections[number] = None;
             } else if connection.waits_for() != before {
                 let (fd, flags) = (&connection.fd, connection.waits_for());

@@ -2,7 +2,7 @@
 
 use super::{Subject, rust};
 use crate::benchmark;
-use crate::loops::{canned, listen, ours};
+use crate::loops::{canned, ours};
 
 /// `kv`, Redis, and the limit of both.
 pub const AGAINST_REDIS: [Subject; 3] = [
@@ -16,12 +16,15 @@ pub const AGAINST_REDIS: [Subject; 3] = [
         "our server with its defaults",
         &[("requests", |_| benchmark::become_kv(None)), ("keys", |_| benchmark::become_kv(None))],
     ),
-    rust(
-        "canned",
-        "a bare epoll loop with canned replies: the limit",
-        &[("requests", |_| canned::serve(listen()?))],
-    ),
+    CANNED,
 ];
+
+/// The limit of every server that answers short requests.
+pub(super) const CANNED: Subject = rust(
+    "canned",
+    "a bare epoll loop with canned replies: the limit",
+    &[("requests", |_| canned::tests()), ("hello", |_| canned::hello())],
+);
 
 /// `kv` on a backend that is not its default, by the name of the backend.
 pub const KV_ON: [(&str, Subject); 4] = [
