@@ -63,7 +63,7 @@ pub struct Cli {
         long = "file",
         value_name = "FILE",
         help = "Asks the questions of a file (- is standard input), one a line: a name, a type and a class as \
-                above, or -x ADDRESS. # and ; begin comments. The file has 256 MiB at most"
+                above, or -x ADDRESS. A word that begins with # or ; begins a comment. The file has 256 MiB at most"
     )]
     pub(super) file: Option<PathBuf>,
     /// With -f: how many questions wait for answers at most, up to 10000

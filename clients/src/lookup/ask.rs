@@ -76,7 +76,8 @@ impl Parts {
     fn set(&mut self, name: Name) -> Result<(), String> {
         match &self.name {
             Some(first) => Err(format!(
-                "there are two names, {first} and {name}: several questions are asked with -f"
+                "{first} and {name} are two names: -f asks several questions, one on each line; \
+                 a record type whose name is not known here is written as TYPE and its number"
             )),
             None => {
                 self.name = Some(name);
@@ -121,15 +122,13 @@ impl Parts {
 
 impl Ask {
     /// Reads a line of a file of questions: a name, a type and a class in any order, or `-x` and an
-    /// address. Returns `None` for an empty line and for a comment, which begins with `#` or `;`.
+    /// address. Returns `None` for an empty line. A word that begins with `#` or `;` begins a comment.
     ///
     /// # Errors
     /// When the line has another form.
     pub(super) fn of_line(line: &str) -> Result<Option<Self>, String> {
-        if line.starts_with(['#', ';']) {
-            return Ok(None);
-        }
-        let (mut parts, mut words) = (Parts::default(), line.split_whitespace());
+        let words = line.split_whitespace().take_while(|word| !word.starts_with(['#', ';']));
+        let (mut parts, mut words) = (Parts::default(), words);
         while let Some(word) = words.next() {
             match word {
                 "-x" => parts.set_address(words.next().unwrap_or_default())?,
@@ -202,11 +201,14 @@ mod tests {
             ("-x 192.0.2.1", "1.2.0.192.in-addr.arpa. IN PTR"),
             ("ANY -x 192.0.2.1", "1.2.0.192.in-addr.arpa. IN ANY"),
             ("SOA", ". IN SOA"),
+            ("a.example MX # tail", "a.example. IN MX"),
+            ("a.example LOC ;tail", "a.example. IN LOC"),
+            ("\\#a.example", "#a.example. IN A"),
             (".", ". IN A"),
         ] {
             assert_eq!(read(line), Ok(Some(expected.to_owned())), "{line}");
         }
-        for line in ["", "  ", "# example.org", ";example.org"] {
+        for line in ["", "  ", "# example.org", ";example.org", "  # indented", "\t;"] {
             assert_eq!(read(line), Ok(None), "{line:?}");
         }
         for (line, part) in [

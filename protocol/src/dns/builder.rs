@@ -43,6 +43,7 @@ pub struct Builder {
     section: usize,
     /// Where names and their endings begin that others may point to.
     places: Vec<u16>,
+    ignores_case: bool,
 }
 
 /// There is no room for a part of a message. The message is as it was before.
@@ -67,7 +68,14 @@ impl Builder {
             reserved: 0,
             section: 0,
             places: Vec::new(),
+            ignores_case: false,
         }
+    }
+
+    /// Lets a name point to an earlier one that differs only in the case of its letters. So it takes over
+    /// that case, as all names of an answer do that repeat the question. By default the case of each is kept.
+    pub fn ignore_case(&mut self) {
+        self.ignores_case = true;
     }
 
     /// Keeps room for an OPT record, which is appended last.
@@ -224,6 +232,7 @@ impl Builder {
                 match (own.next(), theirs.next()) {
                     // The case is kept too: an answer repeats the name as it was asked.
                     (Some(a), Some(b)) if a == b => {}
+                    (Some(a), Some(b)) if self.ignores_case && a.eq_ignore_ascii_case(b) => {}
                     (None, None) => return true,
                     _ => return false,
                 }

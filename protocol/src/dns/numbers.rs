@@ -92,6 +92,30 @@ impl RecordType {
     pub const SVCB: Self = Self(64);
     /// The endpoints of a service of HTTP (RFC 9460).
     pub const HTTPS: Self = Self(65);
+    /// A place on the earth (RFC 1876). Its data have the form of RFC 3597.
+    pub const LOC: Self = Self(29);
+    /// Certificates (RFC 4398). Its data have the form of RFC 3597.
+    pub const CERT: Self = Self(37);
+    /// Lists of prefixes of addresses (RFC 3123). Its data have the form of RFC 3597.
+    pub const APL: Self = Self(42);
+    /// A key for IPsec (RFC 4025). Its data have the form of RFC 3597.
+    pub const IPSECKEY: Self = Self(45);
+    /// The client of DHCP that a name belongs to (RFC 4701). Its data have the form of RFC 3597.
+    pub const DHCID: Self = Self(49);
+    /// Certificates for S/MIME (RFC 8162). Its data have the form of RFC 3597.
+    pub const SMIMEA: Self = Self(53);
+    /// The Host Identity Protocol (RFC 8005). Its data have the form of RFC 3597.
+    pub const HIP: Self = Self(55);
+    /// A key of OpenPGP (RFC 7929). Its data have the form of RFC 3597.
+    pub const OPENPGPKEY: Self = Self(61);
+    /// What a parent is to copy (RFC 7477). Its data have the form of RFC 3597.
+    pub const CSYNC: Self = Self(62);
+    /// A digest of a zone (RFC 8976). Its data have the form of RFC 3597.
+    pub const ZONEMD: Self = Self(63);
+    /// An address of 48 bits of hardware (RFC 7043). Its data have the form of RFC 3597.
+    pub const EUI48: Self = Self(108);
+    /// An address of 64 bits of hardware (RFC 7043). Its data have the form of RFC 3597.
+    pub const EUI64: Self = Self(109);
     /// Senders of mail, superseded by TXT (RFC 7208).
     pub const SPF: Self = Self(99);
     /// A request for the changes of a zone (RFC 1995). Only questions have it.
@@ -145,6 +169,18 @@ const TYPES: &[(RecordType, &str)] = &[
     (RecordType::CDNSKEY, "CDNSKEY"),
     (RecordType::SVCB, "SVCB"),
     (RecordType::HTTPS, "HTTPS"),
+    (RecordType::LOC, "LOC"),
+    (RecordType::CERT, "CERT"),
+    (RecordType::APL, "APL"),
+    (RecordType::IPSECKEY, "IPSECKEY"),
+    (RecordType::DHCID, "DHCID"),
+    (RecordType::SMIMEA, "SMIMEA"),
+    (RecordType::HIP, "HIP"),
+    (RecordType::OPENPGPKEY, "OPENPGPKEY"),
+    (RecordType::CSYNC, "CSYNC"),
+    (RecordType::ZONEMD, "ZONEMD"),
+    (RecordType::EUI48, "EUI48"),
+    (RecordType::EUI64, "EUI64"),
     (RecordType::SPF, "SPF"),
     (RecordType::IXFR, "IXFR"),
     (RecordType::AXFR, "AXFR"),

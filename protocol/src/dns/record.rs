@@ -80,7 +80,8 @@ impl RecordData {
             ([mark, rest @ ..], _) if mark.is_unknown_mark() => unknown(rest)?,
             (_, Some(parts)) => known(parts, words)?,
             ([word, ..], None) => {
-                let expected = "\\# (the data of a type that is not known)";
+                let expected =
+                    "\\# (data of a type that is not known, or of another class than IN)";
                 return Err(TextError::Invalid { expected, word: word.raw.clone() });
             }
             ([], None) => return Err(TextError::Missing { expected: "\\#" }),
@@ -367,7 +368,12 @@ impl FromStr for Record {
             let (word, others) = rest.split_first().ok_or(TextError::Missing { expected })?;
             rest = others;
             if ttl.is_none() && word.raw.starts_with(|first: char| first.is_ascii_digit()) {
-                ttl = Some(seconds(word, "a TTL in seconds")?);
+                let expected = "a TTL of at most 2147483647 seconds (RFC 2181 section 8)";
+                let time = seconds(word, expected)?;
+                if time > i32::MAX as u32 {
+                    return Err(TextError::Invalid { expected, word: word.raw.clone() });
+                }
+                ttl = Some(time);
             } else if let (None, Ok(known)) = (class, word.raw.parse::<Class>())
                 && !matches!(known, Class::ANY | Class::NONE)
             {

@@ -116,7 +116,7 @@ fn an_error_names_the_part_and_what_is_expected() {
         ("example. 60 IN", "a TTL, a class or a record type"),
         ("example. 60 IN FOO bar", "\"FOO\" stands where"),
         ("example. 60 60 A 192.0.2.1", "\"60\" stands where"),
-        ("example. 99999999999 A 192.0.2.1", "a TTL in seconds"),
+        ("example. 99999999999 A 192.0.2.1", "a TTL of at most 2147483647 seconds"),
         ("example. 60 IN ANY", "a record type that a zone can have"),
         ("example. 60 IN OPT", "a record type that a zone can have"),
         ("example. 60 IN A 192.0.2", "\"192.0.2\" stands where an IPv4 address"),
@@ -144,7 +144,7 @@ fn an_error_names_the_part_and_what_is_expected() {
         ("example. 60 IN HTTPS 1 . port=x", "a parameter such as port=443"),
         ("example. 60 IN HTTPS 1 . key65535=x", "a parameter such as port=443"),
         ("example. 60 IN HTTPS 1 . port=1 port=2", "valid data of this type"),
-        ("example. 60 IN TYPE65280 x", "\\# (the data"),
+        ("example. 60 IN TYPE65280 x", "\\# (data of a type"),
         ("example. 60 IN TYPE65280 \\# 2 00", "as many bytes in hexadecimal"),
         ("example. 60 IN TYPE65280 \\#", "the length of the data"),
     ] {

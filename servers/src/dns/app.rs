@@ -214,7 +214,7 @@ impl Dns {
                 self.counts.stale += 1;
                 answer
             }
-            None => front::without_records(asked, code, self.udp_size),
+            None => front::without_records(asked, front::for_client(code), self.udp_size),
         }
     }
 

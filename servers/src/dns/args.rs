@@ -217,7 +217,15 @@ pub enum RuleTarget {
 /// Reads the address of an upstream, with or without its port. An address that is valid on the network of
 /// one interface alone has the name or the number of that as its zone (RFC 4007 section 11).
 pub(super) fn parse_upstream(text: &str) -> Result<SocketAddr, String> {
-    let Some((front, rest)) = text.split_once('%') else { return parse_without_zone(text) };
+    let Some((front, rest)) = text.split_once('%') else {
+        return match parse_without_zone(text)? {
+            SocketAddr::V6(address) if address.ip().is_unicast_link_local() => Err(format!(
+                "{0} is valid on one network alone: write {0}%eth0 for that of the interface eth0",
+                address.ip()
+            )),
+            address => Ok(address),
+        };
+    };
     let (zone, back) = rest.split_at(rest.find(']').unwrap_or(rest.len()));
     match parse_without_zone(&format!("{front}{back}"))? {
         SocketAddr::V6(mut address) if address.ip().is_unicast_link_local() => {

@@ -196,13 +196,13 @@ fn build(
         ..Header::question(0).response(response.response_code())
     };
     let mut builder = Builder::new(header, u16::MAX.into());
+    // Names that repeat the question, or end like it, have its case: that of an upstream's answer is random.
+    builder.ignore_case();
     builder.question(question.name, question.kind, question.class).ok()?;
     let mut answer_end = builder.size();
     for (section, record) in records(response) {
-        // Then the name of the record is only a pointer, whatever its case was.
-        let name = if record.name == question.name { question.name } else { record.name };
         let ttl = record.ttl.min(shown_max);
-        builder.record(section, &RecordView { name, ttl, ..record }).ok()?;
+        builder.record(section, &RecordView { ttl, ..record }).ok()?;
         if section == Section::Answer {
             answer_end = builder.size();
         }

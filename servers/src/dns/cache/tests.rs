@@ -219,7 +219,12 @@ fn the_limits_of_time_shorten_ttls() {
     let options = CacheOptions { ttl_max: 100, negative_ttl_max: 50, ..OPTIONS };
     let mut desk = Desk::new(options);
     let of = ("a.test", RecordType::A);
-    desk.store_records(of, &["a.test 4000000000 A 192.0.2.1", "a.test 500 A 192.0.2.2"], 0);
+    let records = ["a.test 1 A 192.0.2.1", "a.test 500 A 192.0.2.2"];
+    let mut bytes = response(of, ResponseCode::NOERROR, &records, &[]);
+    let places = Message::parse(&bytes).expect("a message").ttl_places(Section::Answer);
+    let first = places.min().expect("there are two");
+    bytes[first] |= 0x80;
+    desk.store(of, &bytes, 0);
     // A TTL beyond 2^31 is zero (RFC 2181 section 8), so this answer is not kept.
     assert_eq!(desk.look_up(of, 0).0, "missing");
     desk.store_records(of, &["a.test 500 A 192.0.2.2"], 0);
@@ -383,4 +388,18 @@ fn random_steps_agree_with_a_model() {
         }
         assert!(desk.cache.size() <= size_max);
     }
+}
+
+#[test]
+fn names_that_end_like_the_question_have_its_case_whatever_that_of_the_answer_was() {
+    let mut desk = Desk::new(OPTIONS);
+    let soa = "TeSt 900 SOA ns.TEST Admin.tesT 1 2 3 4 300";
+    let asked = ("nOnE.TeSt", RecordType::MX);
+    desk.store(asked, &response(asked, ResponseCode::NXDOMAIN, &[], &[soa]), 0);
+    let (what, bytes) = desk.look_up(("none.test", RecordType::MX), 1);
+    assert_eq!(what, "fresh");
+    let message = Message::parse(&bytes).expect("a message");
+    let record = message.records(Section::Authority).next().expect("the SOA record");
+    let shown = record.to_string();
+    assert!(shown.starts_with("test. ") && shown.contains(" ns.test. Admin.test. "), "{shown}");
 }

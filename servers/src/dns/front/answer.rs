@@ -22,6 +22,8 @@ mod flag {
 /// The size of an OPT record without options, and of the type and the class of a question.
 const OPT_SIZE: usize = 11;
 const TYPE_AND_CLASS: usize = 4;
+/// The sections that have records.
+const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
 /// Returns the answer to a question that has no records.
 pub(in crate::dns) fn without_records(asked: &Asked, code: ResponseCode, udp_size: u16) -> Vec<u8> {
@@ -119,6 +121,13 @@ pub(super) fn opt_size(options: &Options) -> usize {
     OPT_SIZE + options.cookie.as_ref().map_or(0, |cookie| cookie.as_bytes().len())
 }
 
+/// Returns the response code of an upstream as the client is to get it. Codes beyond four bits are about EDNS
+/// and cookies between this server and the upstream (RFC 6891 section 9, RFC 7873 section 8), and a client without
+/// EDNS has no place for their upper bits.
+pub(in crate::dns) fn for_client(code: ResponseCode) -> ResponseCode {
+    if code.0 > 0xf { ResponseCode::SERVFAIL } else { code }
+}
+
 /// Returns the answer of an upstream as the client is to get it: with the number, the spelling and the
 /// options of the client, and whole, or else truncated so that the client asks over TCP.
 pub(in crate::dns) fn from_upstream(
@@ -126,11 +135,7 @@ pub(in crate::dns) fn from_upstream(
     message: &Message<'_>,
     udp_size: u16,
 ) -> Vec<u8> {
-    let code = match message.response_code() {
-        // A client without EDNS has no place for the upper bits.
-        code if code.0 > 0xf && asked.options.is_none() => ResponseCode::SERVFAIL,
-        code => code,
-    };
+    let code = for_client(message.response_code());
     let copied = copy(asked, message, code, udp_size);
     let mut answer = copied.unwrap_or_else(|| rebuild(asked, message, code, udp_size));
     if answer.len() > asked.answer_size_max(udp_size) {
@@ -180,6 +185,12 @@ fn copy(
     let mut answer = Vec::with_capacity(kept + OPT_SIZE);
     answer.extend_from_slice(&bytes[..kept]);
     answer[named].copy_from_slice(name);
+    for place in SECTIONS.into_iter().flat_map(|section| message.ttl_places(section)) {
+        // A TTL beyond 31 bits counts as zero (RFC 2181 section 8).
+        if answer[place] & 0x80 != 0 {
+            answer[place..place + 4].fill(0);
+        }
+    }
     if let Some(edns) = own_edns(asked, code, udp_size) {
         append_edns(&edns, &mut answer);
         additional = additional.checked_add(1)?;
@@ -206,7 +217,7 @@ fn rebuild(asked: &Asked, message: &Message<'_>, code: ResponseCode, udp_size: u
         code,
         udp_size,
         |builder| {
-            [Section::Answer, Section::Authority, Section::Additional].into_iter().all(|section| {
+            SECTIONS.into_iter().all(|section| {
                 let mut records = message.records(section).filter(|it| it.kind != RecordType::OPT);
                 records.all(|record| builder.record(section, &record).is_ok())
             })
@@ -288,6 +299,27 @@ mod tests {
                 message.edns().map(|it| (it.size, it.dnssec_ok)),
                 own.map(|_| (UDP_SIZE, true))
             );
+        }
+    }
+
+    #[test]
+    fn a_ttl_beyond_31_bits_is_zero_for_the_client() {
+        let mut bytes = answer(2, Some(1));
+        let message = Message::parse(&bytes).expect("it is right");
+        let places: Vec<usize> = message.ttl_places(Section::Answer).collect();
+        bytes[places[0]..places[0] + 4].copy_from_slice(&0x8000_0000_u32.to_be_bytes());
+        bytes[places[1]..places[1] + 4].copy_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+        let upstream = Message::parse(&bytes).expect("it is right");
+        let made = from_upstream(&asked(None), &upstream, UDP_SIZE);
+        let places = Message::parse(&made).expect("it is right").ttl_places(Section::Answer);
+        let ttls: Vec<&[u8]> = places.map(|place| &made[place..place + 4]).collect();
+        assert_eq!(ttls, [[0; 4], [0x7f, 0xff, 0xff, 0xff]]);
+    }
+
+    #[test]
+    fn codes_between_this_server_and_its_upstream_are_failures_for_the_client() {
+        for (code, shown) in [(0, 0), (3, 3), (15, 15), (16, 2), (23, 2), (0xfff, 2)] {
+            assert_eq!(for_client(ResponseCode(code)), ResponseCode(shown));
         }
     }
 

@@ -24,7 +24,7 @@ use cookies::Shown;
 use known::{Known, known};
 use policy::{Admission, Sender};
 
-pub(super) use answer::{from_upstream, minimal_any, without_records};
+pub(super) use answer::{for_client, from_upstream, minimal_any, without_records};
 pub(super) use asked::{Arrival, Asked, MARKS, Transport};
 pub use datagrams::DatagramFront;
 pub(super) use known::{DEFAULT_GROUP, stale};

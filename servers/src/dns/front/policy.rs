@@ -8,7 +8,7 @@ use clap::Args;
 use super::networks::Network;
 use super::rate::{Allowed, RateLimit};
 
-/// The networks whose clients are answered unless others are given: of the host itself, of private use (RFC
+/// The networks whose clients are answered unless others are given: of the loopback, of private use (RFC
 /// 1918, RFC 6598, RFC 4193), and of the same link (RFC 3927, RFC 4291).
 const LOCAL_NETWORKS: [&str; 9] = [
     "127.0.0.0/8",
@@ -27,8 +27,8 @@ const LOCAL_NETWORKS: [&str; 9] = [
 #[command(next_help_heading = "Clients")]
 pub struct PolicyArgs {
     /// Network whose clients are answered, such as 192.0.2.0/24 or 2001:db8::/32; others are told
-    /// REFUSED. May be given several times. Without it: this host, and the addresses for private
-    /// networks and of the same link
+    /// REFUSED. May be given several times. Without it: the loopback, and the addresses for private
+    /// networks and of the same link; a public address of this host has to be given
     #[arg(long, value_name = "NETWORK")]
     pub(in crate::dns) allow: Vec<Network>,
 

@@ -69,6 +69,13 @@ impl LocalArgs {
 fn parse_record(text: &str) -> Result<Record, String> {
     let record: Record = text.parse().map_err(|error| format!("{error}"))?;
     let view = record.view();
+    if view.name.labels().next() == Some(b"*") {
+        let below = record.name.to_string();
+        let below = below.trim_start_matches("*.").trim_end_matches('.');
+        return Err(format!(
+            "wildcards are not known here: --address /{below}/ADDRESS answers for all names below {below}"
+        ));
+    }
     match (view.class, view.kind.is_meta()) {
         (Class::IN, false) => Ok(record),
         (_, true) => Err(format!("{} is no type of a record", view.kind)),
@@ -95,6 +102,11 @@ mod tests {
         let record = parse_record("nas.lan 300 A 10.0.0.5").expect("it is right");
         assert_eq!(record.to_string(), "nas.lan. 300 IN A 10.0.0.5");
         assert!(parse_record("nas.lan 300 A 10.0.0").is_err());
+        let error = parse_record("*.a.lan A 10.0.0.5").expect_err("it is a wildcard");
+        let hint = "--address /a.lan/ADDRESS answers for all names below a.lan";
+        assert_eq!(error, format!("wildcards are not known here: {hint}"));
+        let error = parse_record("a.lan 2147483648 A 10.0.0.5").expect_err("its TTL is too long");
+        assert!(error.contains("at most 2147483647 seconds"), "{error}");
         let error = parse_record("a.lan CH TXT x").expect_err("it is of another class");
         assert_eq!(error, "a record of class CH is never asked for here; expected IN");
     }
