@@ -127,6 +127,15 @@ fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
     assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
 }
 
+/// Returns the number of the watch of the folder.
+fn watch_of(watched: &Watched, folder: &Folder) -> i32 {
+    let file = folder.path().join("asked");
+    fs::write(&file, "").expect("it is writable");
+    fs::remove_file(&file).expect("it is there");
+    let bytes = watched.read();
+    Events::new(&bytes).next().expect("there are some").expect("it is one").watch
+}
+
 /// Lets two names change places, without events.
 fn exchange(folder: &Folder, outside: &Folder, names: [&str; 2]) {
     let [first, second] = names.map(|name| folder.path().join(name));
@@ -156,12 +165,7 @@ fn two_names_that_change_places_are_not_created() {
         fs::write(folder.path().join(name), name).expect("it is writable");
     }
     let mut watched = watched(&folder);
-    let root = {
-        rename(&folder, "p", "p2");
-        rename(&folder, "p2", "p");
-        let bytes = watched.read();
-        Events::new(&bytes).next().expect("there are some").expect("it is one").watch
-    };
+    let root = watch_of(&watched, &folder);
     let directory = Bits::DIRECTORY;
     for (names, kind, expected) in [
         (["p", "q"], Bits(0), ["q MovedOut", "q Moved from p", "p MovedIn"]),
@@ -191,15 +195,28 @@ fn two_names_that_change_places_are_not_created() {
 fn names_that_change_places_after_the_first_pair_was_told_are_known_in_the_end() {
     let (folder, outside) = (Folder::new("watch-pairs"), Folder::new("watch-meanwhile"));
     let mut watched = watched(&folder);
-    rename(&folder, "a", "c");
-    rename(&folder, "c", "a");
-    let bytes = watched.read();
-    let root = Events::new(&bytes).next().expect("there are some").expect("it is one").watch;
+    let root = watch_of(&watched, &folder);
     exchange(&folder, &outside, ["b", "a"]);
     watched.read();
     for event in events_of_exchange(root, ["b", "a"], Bits::DIRECTORY) {
         watched.apply(std::iter::once(event));
     }
+    // It compares what was told with the names that exist.
+    watched.settle();
+}
+
+#[test]
+fn the_name_that_is_left_of_an_exchange_is_known_though_the_other_is_gone() {
+    let (folder, outside) = (Folder::new("watch-left"), Folder::new("watch-meanwhile"));
+    let mut watched = watched(&folder);
+    let root = watch_of(&watched, &folder);
+    exchange(&folder, &outside, ["a", "b"]);
+    fs::remove_dir(folder.path().join("a")).expect("it is empty");
+    watched.read();
+    let (mask, name) = (Bits::DELETE | Bits::DIRECTORY, b"a".as_slice());
+    let removed = Event { watch: root, mask, cookie: 0, name };
+    let events = events_of_exchange(root, ["a", "b"], Bits::DIRECTORY);
+    watched.apply(events.into_iter().chain([removed]));
     // It compares what was told with the names that exist.
     watched.settle();
 }

@@ -59,16 +59,21 @@ impl Tree {
         let Moving { number, from, left, child, .. } = moving;
         let path = self.path_in(id, name);
         let found = self.look(id, name);
-        let is_another = found.is_some_and(|mark| !mark.is_same_file(&child.mark));
-        if is_another && !child.mark.is_unseen() {
-            if self.is_still_there(left, &from, &child.mark) {
-                // Both names have changed places (`RENAME_EXCHANGE`, `rename(2)`).
-                self.stays(number, &from, left, child, &path)?;
-            } else {
-                // A scan has found what came to the old name later.
-                self.moved_out(number, from, &child);
-                self.scans.push_back(Scan { folder: left, is_deep: false });
-            }
+        let is_another =
+            found.is_some_and(|mark| !mark.is_same_file(&child.mark)) && !child.mark.is_unseen();
+        // What came to this name in an exchange may be gone by now.
+        let is_back = self.replaced.take().is_some_and(|(old, new)| old == path && new == from);
+        if (is_another || is_back && found.is_none())
+            && self.is_still_there(left, &from, &child.mark)
+        {
+            // Both names have changed places (`RENAME_EXCHANGE`, `rename(2)`).
+            self.stays(number, &from, left, child, &path)?;
+            return self.appeared(id, name, kind, What::MovedIn);
+        }
+        if is_another {
+            // A scan has found what came to the old name later.
+            self.moved_out(number, from, &child);
+            self.scans.push_back(Scan { folder: left, is_deep: false });
             return self.appeared(id, name, kind, What::MovedIn);
         }
         if !self.wants(&path, child.mark.kind) {
@@ -79,6 +84,7 @@ impl Tree {
         // Its times may have changed with its name.
         let mark = found.unwrap_or(child.mark);
         self.put(id, name, mark)?;
+        self.replaced = before.map(|_| (from.clone(), path.clone()));
         self.moved(number, from, path, before, mark);
         match child.folder {
             Some(folder) => {
