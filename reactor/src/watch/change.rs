@@ -36,6 +36,9 @@ impl FileKind {
 /// It has to know two things. What [`Moved`](What::Moved) and [`Removed`](What::Removed) say about a
 /// directory holds for everything in it. And a name that is created, or that something is moved to, may
 /// exist already: it is replaced.
+///
+/// Two names that have changed places (`RENAME_EXCHANGE`, `rename(2)`) are three changes: the second is
+/// moved out, the first is moved to it, and the first is moved in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The name: the path that was given, and what is below it.

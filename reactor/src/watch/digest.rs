@@ -4,7 +4,7 @@
 //! knows, and those that exist. Each change is applied to the first at once, so it is right whatever was
 //! reported before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::change::{Change, What};
@@ -66,44 +66,49 @@ impl Digest {
     /// directory comes before what is in it.
     pub(super) fn take(&mut self, tree: &Tree) -> Vec<Change> {
         let touched = std::mem::take(&mut self.touched);
-        let mut changes = Vec::new();
-        for (path, it) in &touched {
+        let (told, compared, changes) = (&mut self.told, BTreeSet::new(), Vec::new());
+        let mut report = Report { told, touched: &touched, tree, compared, changes };
+        for path in touched.keys() {
             if let Some(now) = tree.mark_of(path) {
-                self.compare(path, now, it, tree, &mut changes);
+                report.compare(path, now);
             }
         }
         for path in touched.keys() {
-            if let Some(before) = self.told.get(path).copied()
+            if let Some(before) = report.told.get(path).copied()
                 && tree.mark_of(path).is_none()
             {
-                self.remove(path, before, &mut changes);
+                report.remove(path, before);
             }
         }
-        changes
+        report.changes
     }
+}
 
-    /// Reports what has happened to a name that exists.
-    fn compare(
-        &mut self,
-        path: &Path,
-        now: Mark,
-        it: &Touched,
-        tree: &Tree,
-        changes: &mut Vec<Change>,
-    ) {
-        let Some(before) = self.told.get(path).copied() else {
-            match &it.from {
-                Some(from) if self.is_moved(from, &now, tree) => {
-                    self.rename(path, from, now, it, tree, changes);
-                }
-                _ => self.create(path, now, tree, changes),
-            }
+/// A report that is being made.
+struct Report<'a> {
+    told: &'a mut BTreeMap<PathBuf, Mark>,
+    touched: &'a BTreeMap<PathBuf, Touched>,
+    tree: &'a Tree,
+    /// The names that were compared. A directory that is new or was moved is told with what is in it, and
+    /// steps may name that too.
+    compared: BTreeSet<PathBuf>,
+    changes: Vec<Change>,
+}
+
+impl Report<'_> {
+    /// Reports what has happened to a name that exists, once.
+    fn compare(&mut self, path: &Path, now: Mark) {
+        if !self.compared.insert(path.to_owned()) {
             return;
+        }
+        let Some(before) = self.told.get(path).copied() else {
+            return self.appeared(path, now);
         };
+        let it = self.touched.get(path).cloned().unwrap_or_default();
         let is_another = it.is_another || !now.is_same_file(&before);
         if is_another && (now.is_directory() || before.is_directory()) {
-            self.remove(path, before, changes);
-            self.create(path, now, tree, changes);
+            self.remove(path, before);
+            self.create(path, now);
             return;
         }
         let what = match now.difference(&before) {
@@ -113,24 +118,25 @@ impl Digest {
             Difference::None if it.has_attributes => What::Attributes,
             Difference::None => return,
         };
-        self.tell(path, now, what, changes);
+        self.tell(path, now, what);
+    }
+
+    /// Reports a name that the application does not know.
+    fn appeared(&mut self, path: &Path, now: Mark) {
+        let touched = self.touched;
+        match touched.get(path).and_then(|it| it.from.as_deref()) {
+            Some(from) if self.is_moved(from, &now) => self.rename(path, from, now),
+            _ => self.create(path, now),
+        }
     }
 
     /// Returns whether a name that the application knows is gone, and led to this file.
-    fn is_moved(&self, from: &Path, now: &Mark, tree: &Tree) -> bool {
+    fn is_moved(&self, from: &Path, now: &Mark) -> bool {
         let known = self.told.get(from);
-        known.is_some_and(|mark| mark.is_same_file(now)) && tree.mark_of(from).is_none()
+        known.is_some_and(|mark| mark.is_same_file(now)) && self.tree.mark_of(from).is_none()
     }
 
-    fn rename(
-        &mut self,
-        path: &Path,
-        from: &Path,
-        now: Mark,
-        it: &Touched,
-        tree: &Tree,
-        changes: &mut Vec<Change>,
-    ) {
+    fn rename(&mut self, path: &Path, from: &Path, now: Mark) {
         let before = self.told.get(from).copied().unwrap_or(now);
         for name in self.names_of(from) {
             if let (Some(mark), Ok(rest)) = (self.told.remove(&name), name.strip_prefix(from)) {
@@ -140,45 +146,54 @@ impl Digest {
                 self.told.insert(to, mark);
             }
         }
-        self.tell(path, now, What::Moved { from: from.to_owned() }, changes);
-        if it.is_modified || now.difference(&before) == Difference::Content {
-            self.tell(path, now, What::Modified, changes);
+        self.tell(path, now, What::Moved { from: from.to_owned() });
+        let is_modified = self.touched.get(path).is_some_and(|it| it.is_modified);
+        if is_modified || now.difference(&before) == Difference::Content {
+            self.tell(path, now, What::Modified);
         }
         // What has happened in it under its names before.
-        let known: BTreeMap<PathBuf, Mark> = tree.known_below(path).into_iter().collect();
+        let known: BTreeMap<PathBuf, Mark> = self.tree.known_below(path).into_iter().collect();
         for (name, mark) in &known {
-            self.compare(name, *mark, &Touched::default(), tree, changes);
+            self.compare(name, *mark);
         }
         for name in self.names_of(path).into_iter().filter(|name| name != path) {
             if let Some(before) = self.told.get(&name).copied()
                 && !known.contains_key(&name)
             {
-                self.remove(&name, before, changes);
+                self.remove(&name, before);
             }
         }
     }
 
     /// Reports a name that is new, and what is below it.
-    fn create(&mut self, path: &Path, now: Mark, tree: &Tree, changes: &mut Vec<Change>) {
-        self.tell(path, now, What::Created, changes);
-        if now.is_directory() {
-            for (name, mark) in tree.known_below(path) {
-                self.tell(&name, mark, What::Created, changes);
+    fn create(&mut self, path: &Path, now: Mark) {
+        self.tell(path, now, What::Created);
+        if !now.is_directory() {
+            return;
+        }
+        let below: BTreeMap<PathBuf, Mark> = self.tree.known_below(path).into_iter().collect();
+        for (name, mark) in below {
+            let is_from = self.touched.get(&name).is_some_and(|it| it.from.is_some());
+            if is_from {
+                self.compare(&name, mark);
+            } else if self.compared.insert(name.clone()) {
+                // Not `create`, which would walk what is below it again.
+                self.tell(&name, mark, What::Created);
             }
         }
     }
 
     /// Reports a name that is gone, with what is below it.
-    fn remove(&mut self, path: &Path, before: Mark, changes: &mut Vec<Change>) {
+    fn remove(&mut self, path: &Path, before: Mark) {
         for name in self.names_of(path) {
             self.told.remove(&name);
         }
-        changes.push(Change { path: path.to_owned(), kind: before.kind, what: What::Removed });
+        self.changes.push(Change { path: path.to_owned(), kind: before.kind, what: What::Removed });
     }
 
-    fn tell(&mut self, path: &Path, now: Mark, what: What, changes: &mut Vec<Change>) {
+    fn tell(&mut self, path: &Path, now: Mark, what: What) {
         self.told.insert(path.to_owned(), now);
-        changes.push(Change { path: path.to_owned(), kind: now.kind, what });
+        self.changes.push(Change { path: path.to_owned(), kind: now.kind, what });
     }
 
     /// Returns a name that the application knows, and those below it: they follow it, since paths are

@@ -131,8 +131,9 @@ impl Watched {
         self.take_steps();
     }
 
-    /// Goes on until nothing is left to do, and compares the state with the file system.
-    pub(super) fn settle(&mut self) {
+    /// Goes on until nothing is left to do, and compares the state with the file system. Returns what differs
+    /// in the end.
+    pub(super) fn settle(&mut self) -> Vec<Change> {
         loop {
             let bytes = self.read();
             if bytes.is_empty() && !self.tree.is_scanning() {
@@ -147,10 +148,23 @@ impl Watched {
         let found = find(&self.root);
         compare(&self.mirror, &found, "each change");
         assert_eq!(self.tree.entries(), found.len());
-        for change in self.digest.take(&self.tree) {
-            self.settled.apply(&change);
+        let report = self.digest.take(&self.tree);
+        let mut told = BTreeMap::new();
+        for change in &report {
+            let Change { path, what, .. } = change;
+            let before = told.insert(path, what);
+            let is_known = self.settled.0.contains_key(path);
+            let is_needed = match (before, what) {
+                (_, What::Created | What::Moved { .. }) if is_known => false,
+                (None, _) | (Some(What::Removed), What::Created) => true,
+                (Some(What::Moved { .. }), what) => *what == What::Modified,
+                _ => false,
+            };
+            assert!(is_needed, "{change:?} is told without need: {report:?}");
+            self.settled.apply(change);
         }
         compare(&self.settled, &found, "what differs in the end");
+        report
     }
 
     fn take_steps(&mut self) {

@@ -4,3 +4,4 @@ mod mirror;
 mod moves;
 mod random;
 mod roots;
+mod settled;

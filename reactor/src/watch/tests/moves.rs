@@ -127,6 +127,100 @@ fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
     assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
 }
 
+/// Returns the number of the watch of the folder.
+fn watch_of(watched: &Watched, folder: &Folder) -> i32 {
+    let file = folder.path().join("asked");
+    fs::write(&file, "").expect("it is writable");
+    fs::remove_file(&file).expect("it is there");
+    let bytes = watched.read();
+    Events::new(&bytes).next().expect("there are some").expect("it is one").watch
+}
+
+/// Lets two names change places, without events.
+fn exchange(folder: &Folder, outside: &Folder, names: [&str; 2]) {
+    let [first, second] = names.map(|name| folder.path().join(name));
+    let meanwhile = outside.path().join("meanwhile");
+    for (from, to) in [(&first, &meanwhile), (&second, &first), (&meanwhile, &second)] {
+        fs::rename(from, to).expect("it can be moved");
+    }
+}
+
+/// The events of an exchange, as the kernel writes them (`fs/namei.c`).
+fn events_of_exchange<'a>(watch: i32, names: [&'a str; 2], kind: Bits) -> [Event<'a>; 4] {
+    let [first, second] = names;
+    let event = |mask, cookie, name: &'a str| Event { watch, mask, cookie, name: name.as_bytes() };
+    [
+        event(Bits::MOVED_FROM | kind, 1, first),
+        event(Bits::MOVED_TO | kind, 1, second),
+        event(Bits::MOVED_FROM | kind, 2, second),
+        event(Bits::MOVED_TO | kind, 2, first),
+    ]
+}
+
+#[test]
+fn two_names_that_change_places_are_not_created() {
+    let (folder, outside) = (Folder::new("watch-exchange"), Folder::new("watch-meanwhile"));
+    fs::create_dir(folder.path().join("a")).expect("it is writable");
+    for name in ["p", "q", "a/in_a"] {
+        fs::write(folder.path().join(name), name).expect("it is writable");
+    }
+    let mut watched = watched(&folder);
+    let root = watch_of(&watched, &folder);
+    let directory = Bits::DIRECTORY;
+    for (names, kind, expected) in [
+        (["p", "q"], Bits(0), ["q MovedOut", "q Moved from p", "p MovedIn"]),
+        (["a", "b"], directory, ["b MovedOut", "b Moved from a", "a MovedIn"]),
+    ] {
+        exchange(&folder, &outside, names);
+        // These are of the three moves that stand for the exchange.
+        watched.read();
+        for event in events_of_exchange(root, names, kind) {
+            watched.tree.apply(&event, std::time::Instant::now()).expect("no limit is reached");
+        }
+        watched.tree.scan(100).expect("no limit is reached");
+        let lines = told(&mut watched, folder.path());
+        assert_eq!(lines, expected);
+    }
+    // Both directories are watched, with their new paths.
+    for name in ["a/new", "b/new", "b/deep/new"] {
+        fs::write(folder.path().join(name), "").expect("it is writable");
+    }
+    apply(&mut watched);
+    let lines = told(&mut watched, folder.path());
+    let created: Vec<&str> = lines.iter().filter_map(|it| it.strip_suffix(" Created")).collect();
+    assert_eq!(created, ["a/new", "b/new", "b/deep/new"]);
+}
+
+#[test]
+fn names_that_change_places_after_the_first_pair_was_told_are_known_in_the_end() {
+    let (folder, outside) = (Folder::new("watch-pairs"), Folder::new("watch-meanwhile"));
+    let mut watched = watched(&folder);
+    let root = watch_of(&watched, &folder);
+    exchange(&folder, &outside, ["b", "a"]);
+    watched.read();
+    for event in events_of_exchange(root, ["b", "a"], Bits::DIRECTORY) {
+        watched.apply(std::iter::once(event));
+    }
+    // It compares what was told with the names that exist.
+    watched.settle();
+}
+
+#[test]
+fn the_name_that_is_left_of_an_exchange_is_known_though_the_other_is_gone() {
+    let (folder, outside) = (Folder::new("watch-left"), Folder::new("watch-meanwhile"));
+    let mut watched = watched(&folder);
+    let root = watch_of(&watched, &folder);
+    exchange(&folder, &outside, ["a", "b"]);
+    fs::remove_dir(folder.path().join("a")).expect("it is empty");
+    watched.read();
+    let (mask, name) = (Bits::DELETE | Bits::DIRECTORY, b"a".as_slice());
+    let removed = Event { watch: root, mask, cookie: 0, name };
+    let events = events_of_exchange(root, ["a", "b"], Bits::DIRECTORY);
+    watched.apply(events.into_iter().chain([removed]));
+    // It compares what was told with the names that exist.
+    watched.settle();
+}
+
 #[test]
 fn a_directory_with_two_paths_that_is_moved_is_gone_at_both() {
     let folder = Folder::new("watch-two-paths");

@@ -86,6 +86,8 @@ pub(super) struct Tree {
     entries: usize,
     moving: VecDeque<Moving>,
     moves: u64,
+    /// The names of the last move if it has replaced the new one.
+    replaced: Option<(PathBuf, PathBuf)>,
     scans: VecDeque<Scan>,
     listing: Option<Listing>,
     /// Names that a scan has not found. They may have been moved to where it comes later.
@@ -118,6 +120,7 @@ impl Tree {
             entries: 0,
             moving: VecDeque::new(),
             moves: 0,
+            replaced: None,
             scans: VecDeque::new(),
             listing: None,
             missing: Vec::new(),
