@@ -331,6 +331,10 @@ impl<A, R: Requester<A>> Session<A> for Client<R> {
     }
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        // A reset that follows a part of a head cuts a response, as the end of the stream does.
+        if self.stage == Stage::Head && !self.progress.is_new() && reason.is_disconnect() {
+            return self.requester.closed(&Reason::refused(Refusal::Truncated), context);
+        }
         self.requester.closed(reason, context);
     }
 }

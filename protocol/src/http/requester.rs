@@ -142,7 +142,8 @@ pub trait Requester<A = ()> {
     /// in progress, `reason` says why its response is not complete. A server may close a kept
     /// connection at any time, so a request of a safe method can be repeated if no part of its
     /// response has come ([`Refusal::NoResponse`](super::Refusal::NoResponse) and errors of the
-    /// connection).
+    /// connection, [`Reason::is_disconnect`]). A reset after a part of a head is
+    /// [`Refusal::Truncated`](super::Refusal::Truncated).
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);
     }

@@ -74,6 +74,18 @@ impl Requester<App> for Upstream {
         Flow::Continue
     }
 
+    fn informational(
+        &mut self,
+        _: &ResponseHead<'_>,
+        _: &mut Request<'_>,
+        context: &mut Context<'_, App>,
+    ) -> Flow {
+        if let Some(exchange) = self.exchange.and_then(|id| context.app.proxy.exchange(id)) {
+            exchange.is_answered = true;
+        }
+        Flow::Continue
+    }
+
     fn response(
         &mut self,
         head: &ResponseHead<'_>,
@@ -159,7 +171,8 @@ impl Requester<App> for Upstream {
         let is_kept = self.is_kept;
         let Some(exchange) = context.app.proxy.exchange(id) else { return };
         // A request that was assigned and not begun was not sent at all.
-        if is_kept && (assigned.is_some() || exchange.may_repeat()) {
+        let may_repeat = has_not_answered(reason) && exchange.may_repeat();
+        if is_kept && (assigned.is_some() || may_repeat) {
             exchange.is_repeated = true;
             exchange.upstream = None;
             return context.app.proxy.order(id, self.route, context.effects);
@@ -170,6 +183,16 @@ impl Requester<App> for Upstream {
             warn!("{target} has not answered: {reason}");
         }
         context.app.proxy.fail(id, status, context.effects);
+    }
+}
+
+/// Returns whether the other server ended the connection before it sent a part of a response.
+fn has_not_answered(reason: &Reason) -> bool {
+    match reason {
+        Reason::Refused(error) => {
+            matches!(error.downcast_ref::<Refusal>(), Some(Refusal::NoResponse))
+        }
+        _ => reason.is_disconnect(),
     }
 }
 
