@@ -3,6 +3,7 @@
 use std::io::{BufReader, Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use testkit::has_peer;
 
@@ -57,5 +58,34 @@ fn a_request_is_repeated_only_if_its_kept_connection_ended_without_an_answer() {
             let is_bad = |head: &String| head.contains(" /api/bad ");
             assert_eq!(seen.try_iter().filter(is_bad).count(), count, "{method} {answer:?}");
         }
+    }
+}
+
+#[test]
+fn the_client_is_told_of_a_failure_although_the_other_server_keeps_its_connection() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
+    for (answer, status) in [("", 504), ("SSH-2.0-OpenSSH\r\n", 502), (switch, 502)] {
+        // It keeps its connection even when the proxy has ended it.
+        let (done, finished) = channel();
+        let finished = Mutex::new(finished);
+        let address = serve(move |mut stream| {
+            let mut reader = BufReader::new(stream.try_clone().expect("it can be"));
+            read_head(&mut reader);
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = finished.lock().expect("none panics").recv();
+        });
+        let server = proxy(&address, &["--proxy-timeout", "200ms"]);
+        // It would linger for 5 s. A busy machine may be slow once.
+        let is_told_soon = || {
+            let start = Instant::now();
+            let mut stream = server.connect();
+            stream.write_all(b"GET /api/x HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+            let mut line = [0; 12];
+            stream.read_exact(&mut line).expect("it answers");
+            assert_eq!(line, *format!("HTTP/1.1 {status}").as_bytes(), "{answer:?}");
+            done.send(()).expect("the other server waits");
+            start.elapsed() < Duration::from_secs(4)
+        };
+        assert!((0..3).any(|_| is_told_soon()), "{answer:?}");
     }
 }
