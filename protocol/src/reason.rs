@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// The reason for the end of a connection. A session returns one to end the connection, and gets one
 /// in [`Session::closed`](crate::Session::closed).
@@ -51,6 +51,14 @@ impl Reason {
     /// Returns whether nothing was cut short: both sides were done.
     pub fn is_orderly(&self) -> bool {
         matches!(self, Self::Finished | Self::PeerClosed)
+    }
+
+    /// Returns whether the peer had closed or reset the connection when a system call used it.
+    pub fn is_disconnect(&self) -> bool {
+        let Self::Failed { error, .. } = self else { return false };
+        let kinds =
+            [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe];
+        kinds.contains(&error.kind())
     }
 }
 

@@ -299,15 +299,17 @@ impl<R> Client<R> {
         }
         Ok(Flow::Continue)
     }
-}
 
-impl<A, R: Requester<A>> Session<A> for Client<R> {
-    fn advance(
+    /// Takes steps until more input is needed, or something else has to happen.
+    fn go_on<A>(
         &mut self,
         input: &mut Buffer,
         output: &mut Output,
         context: &mut Context<'_, A>,
-    ) -> Result<Flow, Reason> {
+    ) -> Result<Flow, Reason>
+    where
+        R: Requester<A>,
+    {
         let mut next = match context.cause {
             Cause::Input => Next::Step,
             _ => self.tell(output, context)?,
@@ -329,8 +331,27 @@ impl<A, R: Requester<A>> Session<A> for Client<R> {
             };
         }
     }
+}
+
+impl<A, R: Requester<A>> Session<A> for Client<R> {
+    fn advance(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Output,
+        context: &mut Context<'_, A>,
+    ) -> Result<Flow, Reason> {
+        let result = self.go_on(input, output, context);
+        if let Err(reason) = &result {
+            self.requester.refused(reason, context);
+        }
+        result
+    }
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        // A reset that follows a part of a head cuts a response, as the end of the stream does.
+        if self.stage == Stage::Head && !self.progress.is_new() && reason.is_disconnect() {
+            return self.requester.closed(&Reason::refused(Refusal::Truncated), context);
+        }
         self.requester.closed(reason, context);
     }
 }

@@ -138,11 +138,20 @@ pub trait Requester<A = ()> {
         Flow::Continue
     }
 
+    /// Handles that the connection ends in order to refuse what the server did, or did not do in time.
+    /// The connection waits for the server to end it too, so [`closed`](Self::closed) may be called
+    /// [`Limits::linger`](crate::Limits) later. A requester for which nothing of its output is worth
+    /// waiting for closes its own connection ([`Effects::close`](crate::Effects::close)).
+    fn refused(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
+        let _ = (reason, context);
+    }
+
     /// Handles the end of the connection. Called exactly once, as the last method. If a request was
     /// in progress, `reason` says why its response is not complete. A server may close a kept
     /// connection at any time, so a request of a safe method can be repeated if no part of its
     /// response has come ([`Refusal::NoResponse`](super::Refusal::NoResponse) and errors of the
-    /// connection).
+    /// connection, [`Reason::is_disconnect`]). A reset after a part of a head is
+    /// [`Refusal::Truncated`](super::Refusal::Truncated).
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, A>) {
         let _ = (reason, context);
     }

@@ -226,6 +226,23 @@ fn a_part_is_never_taken_for_the_whole() {
 }
 
 #[test]
+fn a_reset_after_a_part_of_a_head_cuts_a_response() {
+    for (input, expected) in [
+        ("", "read"),
+        ("HTTP/1.1 200 O", "the stream ended in the middle"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", "read"),
+    ] {
+        let mut client = Client::new(Script::of(&["GET"]), options());
+        let mut wire = Wire::new(&mut client);
+        wire.run(&mut ());
+        wire.feed(input.as_bytes(), &mut ());
+        wire.reset(&mut ());
+        let reason = client.into_requester().reason.expect("it has ended");
+        assert!(reason.contains(expected), "{input:?}: {reason}");
+    }
+}
+
+#[test]
 fn status_lines_that_are_none_are_refused() {
     let lines = [
         "HTTP/1.1 20 OK",

@@ -13,6 +13,7 @@ mod proxy;
 mod refusals;
 mod slow;
 mod start;
+mod upstreams;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -103,7 +103,7 @@ pub(crate) struct Exchange {
     pub(crate) down: Pipe,
     /// The head of the response, until the client gets it.
     pub(crate) answer: Option<Answer>,
-    /// Whether there was a response.
+    /// Whether there was a response, also an interim one.
     pub(crate) is_answered: bool,
     /// Why there is no response, or no whole one.
     pub(crate) failure: Option<Status>,

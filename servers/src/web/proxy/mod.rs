@@ -180,9 +180,13 @@ impl Proxy {
         self.assigned.remove(&connection)
     }
 
-    /// Forgets a connection that has ended. Returns an exchange that it was to begin with.
-    fn forget(&mut self, route: usize, connection: ConnectionId) -> Option<ExchangeId> {
+    /// Counts a connection that has closed.
+    fn count_closed(&mut self, route: usize) {
         self.routes[route].connections -= 1;
+    }
+
+    /// Forgets a connection that ends. Returns an exchange that it was to begin with.
+    fn forget(&mut self, route: usize, connection: ConnectionId) -> Option<ExchangeId> {
         self.idle.remove(&route, |it| *it == connection);
         self.assigned.remove(&connection)
     }

@@ -72,6 +72,7 @@ impl Session<App> for Tunnel {
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         let proxy = &mut context.app.proxy;
         if self.side == Side::Upstream {
+            proxy.count_closed(self.route);
             proxy.forget(self.route, context.me);
         }
         let Some(exchange) = proxy.exchange(self.exchange) else { return };

@@ -52,6 +52,27 @@ impl Upstream {
             request.finish();
         }
     }
+
+    /// Ends the exchange, if there is one: sends its request again, or tells the client that it failed.
+    fn give_up(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
+        let assigned = context.app.proxy.forget(self.route, context.me);
+        let Some(id) = self.exchange.take().or(assigned) else { return };
+        let is_kept = self.is_kept;
+        let Some(exchange) = context.app.proxy.exchange(id) else { return };
+        // A request that was assigned and not begun was not sent at all.
+        let may_repeat = has_not_answered(reason) && exchange.may_repeat();
+        if is_kept && (assigned.is_some() || may_repeat) {
+            exchange.is_repeated = true;
+            exchange.upstream = None;
+            return context.app.proxy.order(id, self.route, context.effects);
+        }
+        let status = status_of(reason);
+        if !matches!(reason, Reason::Stopped) {
+            let target = &context.app.proxy.routes[self.route].target;
+            warn!("{target} has not answered: {reason}");
+        }
+        context.app.proxy.fail(id, status, context.effects);
+    }
 }
 
 impl Requester<App> for Upstream {
@@ -74,6 +95,18 @@ impl Requester<App> for Upstream {
         Flow::Continue
     }
 
+    fn informational(
+        &mut self,
+        _: &ResponseHead<'_>,
+        _: &mut Request<'_>,
+        context: &mut Context<'_, App>,
+    ) -> Flow {
+        if let Some(exchange) = self.exchange.and_then(|id| context.app.proxy.exchange(id)) {
+            exchange.is_answered = true;
+        }
+        Flow::Continue
+    }
+
     fn response(
         &mut self,
         head: &ResponseHead<'_>,
@@ -86,6 +119,7 @@ impl Requester<App> for Upstream {
         let switches = head.status() == Status::SWITCHING_PROTOCOLS;
         if switches {
             if fields::upgrade(&exchange.request.view()).is_none() {
+                self.refused(&Reason::refused(Refusal::Unsolicited), context);
                 return Flow::Close;
             }
             // The request has ended, and what comes from the client now is of the new protocol.
@@ -153,23 +187,25 @@ impl Requester<App> for Upstream {
         Flow::Continue
     }
 
+    fn refused(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
+        self.give_up(reason, context);
+        // The client is not to wait until the other server ends the connection too.
+        context.effects.close(context.me);
+    }
+
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
-        let assigned = context.app.proxy.forget(self.route, context.me);
-        let Some(id) = self.exchange.take().or(assigned) else { return };
-        let is_kept = self.is_kept;
-        let Some(exchange) = context.app.proxy.exchange(id) else { return };
-        // A request that was assigned and not begun was not sent at all.
-        if is_kept && (assigned.is_some() || exchange.may_repeat()) {
-            exchange.is_repeated = true;
-            exchange.upstream = None;
-            return context.app.proxy.order(id, self.route, context.effects);
+        context.app.proxy.count_closed(self.route);
+        self.give_up(reason, context);
+    }
+}
+
+/// Returns whether the other server ended the connection before it sent a part of a response.
+fn has_not_answered(reason: &Reason) -> bool {
+    match reason {
+        Reason::Refused(error) => {
+            matches!(error.downcast_ref::<Refusal>(), Some(Refusal::NoResponse))
         }
-        let status = status_of(reason);
-        if !matches!(reason, Reason::Stopped) {
-            let target = &context.app.proxy.routes[self.route].target;
-            warn!("{target} has not answered: {reason}");
-        }
-        context.app.proxy.fail(id, status, context.effects);
+        _ => reason.is_disconnect(),
     }
 }
 
