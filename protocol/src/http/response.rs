@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::head::RequestKind;
 use super::outgoing::{Bug, Framing, Outgoing, Stage, append_field, append_number, is_of_session};
-use super::{Options, RequestHead, Status, Version};
+use super::{BodyLength, Options, RequestHead, Status, Version};
 use crate::{FileRange, Output, decimal};
 
 /// What a server keeps of a request until its response is complete.
@@ -14,6 +14,8 @@ pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
     /// The largest body of the request that the service accepts.
     pub(super) body_max: u64,
+    /// The length of the body of the request, if its head says it.
+    declared: u64,
     /// How many bytes of the body had been taken when the response was complete.
     pub(super) answered_at: u64,
     kind: RequestKind,
@@ -40,6 +42,10 @@ impl Exchange {
             closes: !head.is_kept(),
             expects: head.expects_continue() && !head.body().is_empty(),
             body_max: options.body_size_max,
+            declared: match head.body() {
+                BodyLength::Known(length) => length,
+                BodyLength::Chunked | BodyLength::UntilClose => 0,
+            },
             ..Self::REFUSED
         }
     }
@@ -48,6 +54,7 @@ impl Exchange {
     pub(super) const REFUSED: Self = Self {
         outgoing: Outgoing::NEW,
         body_max: 0,
+        declared: 0,
         answered_at: u64::MAX,
         kind: RequestKind::Other,
         version: Version::Http11,
@@ -358,6 +365,8 @@ impl Head<'_> {
         };
         // The client may send the body or not, which cannot be told apart.
         exchange.closes |= exchange.expects;
+        // Such a body is not read, so the next request is not found (RFC 9112 section 9.6).
+        exchange.closes |= exchange.declared > exchange.body_max;
         if exchange.upgrades {
             let is_switch = status == Status::SWITCHING_PROTOCOLS;
             output.append(if is_switch { b"Connection: Upgrade\r\n\r\n" } else { b"\r\n" });

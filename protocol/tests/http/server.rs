@@ -234,6 +234,32 @@ fn a_large_body_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn a_response_to_a_request_with_a_larger_body_than_allowed_says_close() {
+    struct Early;
+    impl Service for Early {
+        fn request(
+            &mut self,
+            _: &RequestHead<'_>,
+            response: &mut Response<'_>,
+            _: &mut Context<'_>,
+        ) -> Flow {
+            response.error(Status::METHOD_NOT_ALLOWED);
+            Flow::Continue
+        }
+    }
+    let options: Arc<Options> =
+        Options { body_size_max: 10, ..Options::default() }.shared().expect("right");
+    for (length, closes) in [(10, false), (11, true)] {
+        let mut server = Server::new(Early, Arc::clone(&options));
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let input = format!("{head}{}", "x".repeat(length));
+        let sent = testing::drive(&mut server, &mut (), &[input.as_bytes()]).expect("it is right");
+        let text = String::from_utf8(sent).expect("it is text");
+        assert_eq!(text.contains("\r\nConnection: close\r\n"), closes, "{length}: {text}");
+    }
+}
+
+#[test]
 fn a_head_that_is_too_large_is_refused_wherever_it_is_cut() {
     let max = options().head_size_max;
     for (status, head) in [

@@ -190,16 +190,21 @@ fn parse_type(text: &str) -> Result<(String, String), String> {
     Ok((extension.trim_start_matches('.').to_owned(), media_type.to_owned()))
 }
 
-/// Fields that describe the message, which the server sets by itself.
-const OWN_FIELDS: [&str; 8] = [
+/// Fields that describe the message, its file or the connection, which the server sets by itself.
+const OWN_FIELDS: [&str; 13] = [
+    "accept-ranges",
     "connection",
     "content-encoding",
     "content-length",
     "content-range",
     "content-type",
     "date",
+    "etag",
     "keep-alive",
+    "last-modified",
+    "trailer",
     "transfer-encoding",
+    "upgrade",
 ];
 
 fn parse_field(text: &str) -> Result<(String, String), String> {
@@ -261,6 +266,11 @@ mod tests {
             (parse_field("Cache Control: x").map(drop), "no name"),
             (parse_field("X: a\r\nY: b").map(drop), "control"),
             (parse_field("content-length: 1").map(drop), "by itself"),
+            (parse_field("ETag: \"1\"").map(drop), "by itself"),
+            (parse_field("Last-Modified: x").map(drop), "by itself"),
+            (parse_field("Accept-Ranges: none").map(drop), "by itself"),
+            (parse_field("Upgrade: h2c").map(drop), "by itself"),
+            (parse_field("Trailer: X").map(drop), "by itself"),
             (parse_error_page("200=/x").map(drop), "from 400 to 599"),
             (parse_error_page("404=x").map(drop), "begin with /"),
             (parse_path("/../x").map(drop), "above"),

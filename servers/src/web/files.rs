@@ -18,7 +18,6 @@ use super::file::{Content, Found, ServedFile};
 use super::listing;
 use super::path::{RequestPath, encode};
 use super::range::{self, Part, Parts};
-use super::root;
 
 /// The methods for files.
 pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -119,9 +118,8 @@ impl Files<'_> {
         if !config.has_listing {
             return self.error(Status::FORBIDDEN, &[], response);
         }
-        let entries = config.roots[root]
-            .file(path.relative())
-            .and_then(|folder| root::entries(folder, LISTED_MAX, |name| config.lists(name)));
+        let entries =
+            config.roots[root].entries(path.relative(), LISTED_MAX, |name| config.lists(name));
         match entries {
             Ok((entries, has_more)) => {
                 let page = listing::page(path.text(), &entries, has_more);

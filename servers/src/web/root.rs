@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 /// How often an opening is tried again that a rename at the same time has disturbed.
 const TRIES: usize = 8;
@@ -68,7 +68,13 @@ impl Root {
     /// # Errors
     /// When there is none, it may not be read, or its path leads out of the root.
     pub(crate) fn file(&self, relative: &str) -> io::Result<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = self.resolve(relative, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+        Ok(file.into())
+    }
+
+    /// Opens what is at a path, with these flags.
+    fn resolve(&self, relative: &str, flags: OFlag) -> io::Result<OwnedFd> {
+        let flags = flags | OFlag::O_CLOEXEC;
         let mut tries = 0;
         let opened = loop {
             let opened = match self.links {
@@ -85,8 +91,75 @@ impl Root {
                 result => break result,
             }
         };
-        Ok(File::from(opened?))
+        Ok(opened?)
     }
+
+    /// Returns what a name in an open folder of this root is, or `None` if that cannot be found out. A
+    /// link is what it leads to, if opening `folder`, the path of the folder, and the name would lead
+    /// there too.
+    fn stat(&self, place: &File, folder: &str, name: &str) -> Option<FileStat> {
+        if self.links == Links::Anywhere {
+            return fstatat(place, name, AtFlags::empty()).ok();
+        }
+        let stat = fstatat(place, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        if kind(&stat) != SFlag::S_IFLNK {
+            return Some(stat);
+        }
+        // O_PATH needs no permission to read, and disturbs no device.
+        let target = self.resolve(&format!("{folder}/{name}"), OFlag::O_PATH).ok()?;
+        fstat(target).ok()
+    }
+
+    /// Reads what is in a folder, by its path relative to the root: folders first, each by name, and at
+    /// most `most` entries. Returns whether there are more. Leaves out what is neither a file nor a
+    /// folder, links that lead nowhere or out of the root, names that no request can have, and names
+    /// for which `is_shown` is false.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened or read.
+    pub(crate) fn entries(
+        &self,
+        relative: &str,
+        most: usize,
+        is_shown: impl Fn(&str) -> bool,
+    ) -> io::Result<(Vec<Entry>, bool)> {
+        let place = self.file(relative)?;
+        let mut folder = Dir::from_fd(place.try_clone()?.into())?;
+        let (mut all, mut has_more) = (Vec::new(), false);
+        for entry in folder.iter() {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            // A path with control bytes is refused.
+            let is_path = !name.bytes().any(|byte| byte.is_ascii_control());
+            if name == "." || name == ".." || !is_path || !is_shown(name) {
+                continue;
+            }
+            if all.len() == most {
+                has_more = true;
+                break;
+            }
+            // It may have been removed meanwhile.
+            let Some(stat) = self.stat(&place, relative, name) else { continue };
+            let kind = kind(&stat);
+            if kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR {
+                all.push(Entry {
+                    name: name.to_owned(),
+                    is_folder: kind == SFlag::S_IFDIR,
+                    size: u64::try_from(stat.st_size).unwrap_or(0),
+                    modified: stat.st_mtime,
+                });
+            }
+        }
+        all.sort_by(|one, other| {
+            other.is_folder.cmp(&one.is_folder).then_with(|| one.name.cmp(&other.name))
+        });
+        Ok((all, has_more))
+    }
+}
+
+/// Returns whether it is a file, a folder, a link or something else.
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// What is in a folder.
@@ -98,48 +171,6 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// When it was changed, in seconds since 1970.
     pub(crate) modified: i64,
-}
-
-/// Reads what is in an open folder, folders first, each by name: at most `most` entries. Returns
-/// whether there are more. Leaves out what is neither a file nor a folder, links that lead nowhere,
-/// names that are no text, and names for which `is_shown` is false.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub(crate) fn entries(
-    folder: File,
-    most: usize,
-    is_shown: impl Fn(&str) -> bool,
-) -> io::Result<(Vec<Entry>, bool)> {
-    let place = folder.try_clone()?;
-    let mut folder = Dir::from_fd(folder.into())?;
-    let (mut all, mut has_more) = (Vec::new(), false);
-    for entry in folder.iter() {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if name == "." || name == ".." || !is_shown(name) {
-            continue;
-        }
-        if all.len() == most {
-            has_more = true;
-            break;
-        }
-        // It may have been removed meanwhile.
-        let Ok(stat) = fstatat(&place, name, AtFlags::empty()) else { continue };
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-        if kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR {
-            all.push(Entry {
-                name: name.to_owned(),
-                is_folder: kind == SFlag::S_IFDIR,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: stat.st_mtime,
-            });
-        }
-    }
-    all.sort_by(|one, other| {
-        other.is_folder.cmp(&one.is_folder).then_with(|| one.name.cmp(&other.name))
-    });
-    Ok((all, has_more))
 }
 
 #[cfg(test)]
@@ -231,16 +262,23 @@ mod tests {
     fn a_folder_is_read_with_folders_first() {
         let folder = site("web-root-entries");
         let root = Root::open(Path::new(&folder.file("site")), Links::Inside).expect("it opens");
-        let open = || root.file(".").expect("it opens");
-        let (all, has_more) = entries(open(), 100, |name| name != "out").expect("it is read");
+        fs::write(folder.file("site/new\nline"), "x").expect("it is written");
+        let (all, has_more) = root.entries(".", 100, |name| name != "a").expect("it is read");
         let names: Vec<&str> = all.iter().map(|entry| entry.name.as_str()).collect();
-        // Links are shown as what they lead to; opening them is another matter.
-        let expected =
-            ["a", "folder", "magic", "up", "absolute", "index.html", "inside", "out-and-in"];
-        assert_eq!(names, expected);
+        // Links that lead out are left out, and others are shown as what they lead to.
+        assert_eq!(names, ["folder", "index.html", "inside"]);
         assert!(!has_more);
-        assert_eq!((all[5].size, all[5].is_folder), (5, false));
-        let (few, has_more) = entries(open(), 3, |_| true).expect("it is read");
-        assert!(few.len() == 3 && has_more);
+        assert_eq!((all[1].size, all[1].is_folder), (5, false));
+        let (few, has_more) = root.entries(".", 2, |_| true).expect("it is read");
+        assert!(few.len() <= 2 && has_more);
+        let (within, _) = root.entries("a", 100, |_| true).expect("it is read");
+        let names: Vec<&str> = within.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["b", "near"]);
+        let root = Root::open(Path::new(&folder.file("site")), Links::Anywhere).expect("it opens");
+        let (all, _) = root.entries(".", 100, |_| true).expect("it is read");
+        let names: Vec<&str> = all.iter().map(|entry| entry.name.as_str()).collect();
+        let folders = ["a", "folder", "magic", "up"];
+        assert_eq!(names[..4], folders);
+        assert_eq!(names[4..], ["absolute", "index.html", "inside", "out", "out-and-in"]);
     }
 }

@@ -93,9 +93,11 @@ impl WebService {
                 Begun::Changed(Sent { status: Status::SWITCHING_PROTOCOLS, bytes: 0 })
             }
             Err(error) => {
-                error.respond(response);
                 let status = Status::new(error.status()).unwrap_or(Status::BAD_REQUEST);
-                Begun::Sent(Sent { status, bytes: 0 })
+                // The body is its text as a line.
+                let length = error.to_string().len() as u64 + 1;
+                error.respond(response);
+                Begun::Sent(sent(status, length, response))
             }
         }
     }
