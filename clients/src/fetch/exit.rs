@@ -31,6 +31,10 @@ pub(crate) const HELP: &str = "Exit codes. Where curl has a code for a case, it 
   141  standard output was closed
 Of several transfers that failed, the first one on the command line determines the code.";
 
+/// The exit code for a response that breaks the rules of HTTP.
+pub(super) const PROTOCOL: u8 = 8;
+/// The exit code for a response that ended before its end.
+pub(super) const TRUNCATED: u8 = 18;
 /// The exit code for a status of 400 or above.
 pub(super) const STATUS: u8 = 22;
 /// The exit code for a file that cannot be written.
@@ -77,8 +81,8 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Url => 3,
         ErrorKind::UnknownName => 6,
         ErrorKind::Connect => 7,
-        ErrorKind::Protocol => 8,
-        ErrorKind::Truncated => 18,
+        ErrorKind::Protocol => PROTOCOL,
+        ErrorKind::Truncated => TRUNCATED,
         ErrorKind::Receiver => WRITE,
         ErrorKind::Upload => 26,
         ErrorKind::TimedOut => 28,

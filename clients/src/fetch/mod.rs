@@ -6,6 +6,7 @@ mod options;
 mod plan;
 pub(crate) mod progress;
 mod run;
+mod state;
 mod stdin;
 mod transfer;
 

@@ -69,7 +69,6 @@ pub(super) fn plan(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Resu
         any_status: cli.any_status,
         shows_heads: cli.include || cli.head,
         decodes: cli.compressed,
-        has_range: cli.range.is_some(),
         is_silent: cli.silent,
         is_verbose: cli.verbose,
     };

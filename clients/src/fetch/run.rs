@@ -31,8 +31,6 @@ pub(super) struct Settings {
     /// Heads are written before bodies.
     pub(super) shows_heads: bool,
     pub(super) decodes: bool,
-    /// The user asks for a range.
-    pub(super) has_range: bool,
     pub(super) is_silent: bool,
     pub(super) is_verbose: bool,
 }

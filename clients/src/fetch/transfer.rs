@@ -1,17 +1,18 @@
 //! One transfer: what takes the response to one URL.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use protocol::http::{ResponseHead, format_date, parse_date};
+use protocol::http::ResponseHead;
 use protocol::{Context, Flow};
 use reactor::LoopCx;
 
-use super::exit::{Failed, INTERRUPTED, RANGE, STATUS, WRITE};
+use super::exit::{Failed, INTERRUPTED, PROTOCOL, RANGE, STATUS, TRUNCATED, WRITE};
 use super::file::{Sink, Target, existing};
 use super::options::Offset;
 use super::progress::{size, speed};
 use super::run::{Run, Settings};
+use super::state::{Range, State};
 use crate::http::{Error, ErrorKind, Receiver, Request, Summary};
 use crate::output::CLOSED;
 
@@ -24,9 +25,14 @@ pub(super) struct Transfer {
     /// The byte at which the response has to begin.
     pub(super) from: u64,
     sink: Option<Sink>,
-    /// What identifies the state of the resource in later requests (RFC 9110 section 13.1.5).
-    validator: Option<String>,
-    modified: Option<SystemTime>,
+    /// What identifies the state of the resource in later requests.
+    state: State,
+    /// The user asks for a range, which the transfer does not change.
+    has_own_range: bool,
+    /// The position after the last byte that the response has.
+    end: Option<u64>,
+    /// The resource has changed since the beginning was received.
+    is_changed: bool,
     /// Whether the body is stored as it was sent, so that a range of it continues it.
     can_continue: bool,
     /// There is nothing to receive: the file is complete.
@@ -48,8 +54,10 @@ impl Transfer {
             settings: Arc::clone(settings),
             from: 0,
             sink: None,
-            validator: None,
-            modified: None,
+            state: State::default(),
+            has_own_range: request.has_field("range"),
+            end: None,
+            is_changed: false,
             can_continue: false,
             is_whole_already: false,
             failed: None,
@@ -65,10 +73,15 @@ impl Transfer {
         }
         if this.from > 0 {
             request.set_field("Range", format!("bytes={}-", this.from));
-            let validator = found.and_then(|it| it.validator);
-            if let Some(time) = validator.filter(|_| settings.continue_at == Some(Offset::End)) {
-                // If it has changed since, the server sends it whole.
-                request.set_field("If-Range", date_of(time));
+            this.has_own_range = false;
+            if let Some(time) = found.and_then(|it| it.validator)
+                && settings.continue_at == Some(Offset::End)
+            {
+                this.state = State::of_kept(time);
+                if let Some(validator) = this.state.if_range() {
+                    // If it has changed since, the server sends it whole.
+                    request.set_field("If-Range", validator);
+                }
             }
         }
         this
@@ -93,20 +106,21 @@ impl Transfer {
     /// Finds out where the body of this response goes.
     fn place_body(&mut self, head: &ResponseHead<'_>, request_url: &str) -> Result<(), Error> {
         let status = head.status().code();
-        let range = head.fields().get_str("content-range").and_then(parse_range);
+        let range = head.fields().get_str("content-range").and_then(Range::parse);
         let expected = self.sink.as_ref().map_or(self.from, Sink::position);
         let asked = expected > 0 && (self.settings.continue_at.is_some() || self.sink.is_some());
+        self.end = None;
         let begins = match (status, asked) {
-            (206, true) => match range {
-                Some(Range { first: Some(first), .. }) if first == expected => expected,
-                _ => {
-                    let text = format!(
-                        "{request_url}: the server sends another range than byte {expected} and later"
-                    );
-                    return self.fail(Failed::new(RANGE, text));
-                }
-            },
-            (416, true) if range.as_ref().is_some_and(|it| it.total == Some(expected)) => {
+            (206, _) if self.has_own_range => 0,
+            (206, true) => {
+                self.check_range(head, range, expected, request_url)?;
+                expected
+            }
+            (206, false) => {
+                let text = format!("{request_url}: the server sends a part, and was asked for all");
+                return self.fail(Failed::new(PROTOCOL, text));
+            }
+            (416, true) if range.is_some_and(|it| it.total == Some(expected)) => {
                 self.is_whole_already = true;
                 return Ok(());
             }
@@ -140,6 +154,51 @@ impl Transfer {
         opened.or_else(|error| self.write_failed(&error))
     }
 
+    /// Checks that a response with a part of the resource continues the beginning that there is.
+    fn check_range(
+        &mut self,
+        head: &ResponseHead<'_>,
+        range: Option<Range>,
+        expected: u64,
+        url: &str,
+    ) -> Result<(), Error> {
+        let Some(Range { part: Some((first, last)), total }) =
+            range.filter(|it| it.part.is_some_and(|(first, _)| first == expected))
+        else {
+            let text =
+                format!("{url}: the server sends another range than byte {expected} and later");
+            return self.fail(Failed::new(RANGE, text));
+        };
+        if length_of(head).is_some_and(|it| it != last - first + 1) {
+            let text = format!("{url}: Content-Range and Content-Length contradict each other");
+            return self.fail(Failed::new(PROTOCOL, text));
+        }
+        if self.state.differs(&State::of(head, total)) {
+            let text = format!("{url}: the file has changed since its beginning was received");
+            if !self.can_start_over() {
+                return self.fail(Failed::new(RANGE, text));
+            }
+            // Another attempt asks for everything.
+            self.is_changed = true;
+            return Err(Error::new(ErrorKind::Truncated, text));
+        }
+        self.end = Some(last + 1);
+        Ok(())
+    }
+
+    /// Checks that a response that has ended has brought everything that is missing.
+    fn check_end(&self) -> Result<(), Failed> {
+        let (Some(sink), Some(end)) = (&self.sink, self.end) else { return Ok(()) };
+        let url = &self.settings.urls[self.place];
+        let missing = match self.state.total() {
+            _ if sink.position() < end => end,
+            Some(total) if sink.position() < total => total,
+            _ => return Ok(()),
+        };
+        let text = format!("{url}: the server has sent {} of {missing} bytes", sink.position());
+        Err(Failed::new(TRUNCATED, text))
+    }
+
     /// Returns whether the whole response can replace the beginning that there is.
     fn can_start_over(&self) -> bool {
         match &self.sink {
@@ -151,13 +210,19 @@ impl Transfer {
     }
 
     fn remember(&mut self, head: &ResponseHead<'_>) {
-        let fields = head.fields();
-        let modified = fields.get_str("last-modified");
-        self.modified = modified.and_then(time_of);
-        let tag = fields.get_str("etag").filter(|it| !it.starts_with("W/"));
-        self.validator = tag.or(modified).map(str::to_owned);
-        let is_encoded = fields.get("content-encoding").is_some() && self.settings.decodes;
-        self.can_continue = !is_encoded && matches!(head.status().code(), 200 | 206);
+        let status = head.status().code();
+        let is_encoded = head.fields().get("content-encoding").is_some() && self.settings.decodes;
+        self.can_continue = !is_encoded && matches!(status, 200 | 206);
+        let range = head.fields().get_str("content-range").and_then(Range::parse);
+        let total = match status {
+            206 => range.and_then(|it| it.total),
+            _ => length_of(head).filter(|_| !is_encoded),
+        };
+        let state = State::of(head, total);
+        match self.end.is_some() {
+            true => self.state.confirm(state),
+            false => self.state = state,
+        }
     }
 
     /// Prints a head to standard error, if the user asked for that.
@@ -193,7 +258,7 @@ impl Receiver<Run> for Transfer {
         {
             return self.write_failed(&error);
         }
-        let length = head.fields().get_str("content-length").and_then(|it| it.parse::<u64>().ok());
+        let length = length_of(head);
         if let (Some(length), Some(max)) = (length, self.settings.max_filesize)
             && self.from + length > max
         {
@@ -210,8 +275,14 @@ impl Receiver<Run> for Transfer {
         }
         context.app.received(self.place, piece.len() as u64);
         let Some(sink) = &mut self.sink else { return Ok(Flow::Continue) };
+        let after = sink.position() + piece.len() as u64;
+        if self.end.is_some_and(|it| after > it) {
+            let url = &self.settings.urls[self.place];
+            let text = format!("{url}: the server sends more than its Content-Range says");
+            return self.fail(Failed::new(PROTOCOL, text));
+        }
         if let Some(max) = self.settings.max_filesize
-            && sink.position() + piece.len() as u64 > max
+            && after > max
         {
             let failed = too_large(&self.settings.urls[self.place], max);
             return self.fail(failed);
@@ -235,24 +306,27 @@ impl Receiver<Run> for Transfer {
     }
 
     fn again(&mut self, request: &mut Request, _error: &Error) -> bool {
-        let Some(sink) = &mut self.sink else { return true };
+        if std::mem::take(&mut self.is_changed) {
+            self.state = State::default();
+            self.can_continue = false;
+            self.from = 0;
+        } else if self.sink.is_none() {
+            return true;
+        }
         if self.settings.shows_heads {
             return false;
         }
-        if let Some(validator) = self.validator.as_deref().filter(|_| self.can_continue)
-            && sink.position() > 0
-            && !self.settings.has_range
+        let position = self.sink.as_ref().map_or(0, Sink::position);
+        if let Some(validator) = self.state.if_range().filter(|_| self.can_continue)
+            && position > 0
+            && !self.has_own_range
         {
-            request.set_field("Range", format!("bytes={}-", sink.position()));
+            request.set_field("Range", format!("bytes={position}-"));
             request.set_field("If-Range", validator);
-            self.from = sink.position();
+            self.from = position;
             return true;
         }
-        let position = sink.position();
-        if position != self.from && sink.go_back(self.from).is_err() {
-            return false;
-        }
-        true
+        self.begin_again(request)
     }
 
     fn retrying(&mut self, error: &Error, pause: Duration, cx: &mut LoopCx<'_, Run>) {
@@ -271,14 +345,28 @@ impl Receiver<Run> for Transfer {
 }
 
 impl Transfer {
+    /// Changes the request to ask again for everything from `from` on. Returns whether what was
+    /// received of that can be removed.
+    fn begin_again(&mut self, request: &mut Request) -> bool {
+        if self.from == 0 && !self.has_own_range {
+            request.remove_field("Range");
+            request.remove_field("If-Range");
+        }
+        match &mut self.sink {
+            Some(sink) if sink.position() != self.from => sink.go_back(self.from).is_ok(),
+            _ => true,
+        }
+    }
+
     /// Completes the file, or keeps what there is of it.
     fn conclude(
         mut self,
         result: Result<Summary, Error>,
         cx: &mut LoopCx<'_, Run>,
     ) -> Result<(), Failed> {
+        let unfinished = result.as_ref().ok().and_then(|_| self.check_end().err());
         let sink = self.sink.take();
-        let error = match (self.failed.take(), result) {
+        let error = match (self.failed.take().or(unfinished), result) {
             (Some(failed), _) => failed,
             (None, Ok(summary)) => {
                 if self.settings.is_verbose {
@@ -289,7 +377,6 @@ impl Transfer {
                         "{}: the file is complete",
                         self.settings.urls[self.place]
                     ));
-                    return Ok(());
                 }
                 match sink.map_or(Ok(()), Sink::complete) {
                     Ok(()) => return Ok(()),
@@ -306,23 +393,18 @@ impl Transfer {
             }
             (None, Err(error)) => Failed::from(&error),
         };
-        if let Some(text) = sink.and_then(|it| it.keep(self.can_continue, self.modified)) {
+        if let Some(text) =
+            sink.and_then(|it| it.keep(self.can_continue, self.state.time_to_keep()))
+        {
             cx.app.complain(&text);
         }
         Err(error)
     }
 }
 
-/// Returns the time that a date of HTTP names.
-fn time_of(date: &str) -> Option<SystemTime> {
-    let seconds = parse_date(date.as_bytes())?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-/// Returns the date of a time.
-fn date_of(time: SystemTime) -> Vec<u8> {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format_date(since.as_secs()).to_vec()
+/// Returns the length of a body, if the head has it.
+fn length_of(head: &ResponseHead<'_>) -> Option<u64> {
+    head.fields().get_str("content-length")?.parse().ok()
 }
 
 fn too_large(url: &str, max: u64) -> Failed {
@@ -356,37 +438,4 @@ fn text_of(head: &ResponseHead<'_>) -> String {
     }
     text.push_str("\r\n");
     text
-}
-
-/// What a field `Content-Range` says (RFC 9110 section 14.4).
-#[derive(Debug, PartialEq, Eq)]
-struct Range {
-    first: Option<u64>,
-    total: Option<u64>,
-}
-
-fn parse_range(value: &str) -> Option<Range> {
-    let rest = value.trim().strip_prefix("bytes ")?;
-    let (range, total) = rest.split_once('/')?;
-    let first = match range.trim() {
-        "*" => None,
-        range => Some(range.split_once('-')?.0.trim().parse().ok()?),
-    };
-    Some(Range { first, total: total.trim().parse().ok() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges_are_parsed() {
-        let range = |first, total| Some(Range { first, total });
-        assert_eq!(parse_range("bytes 5-9/10"), range(Some(5), Some(10)));
-        assert_eq!(parse_range("bytes 5-9/*"), range(Some(5), None));
-        assert_eq!(parse_range("bytes */10"), range(None, Some(10)));
-        for text in ["", "bytes", "items 1-2/3", "bytes 1/3", "bytes x-2/3"] {
-            assert_eq!(parse_range(text), None, "{text}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod failures;
 mod files;
 mod library;
 mod nginx;
+mod parts;
 mod peer;
 mod proxies;
 mod requests;
