@@ -1,15 +1,22 @@
 //! Where a response is written.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// What is added to the name of a file that is not complete.
 const PART: &str = ".part";
+/// The most bytes of a name of a file (`NAME_MAX`, `limits.h(0p)`).
+const NAME_MAX: usize = 255;
 
 /// Where a response is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,21 +54,64 @@ pub(super) struct Existing {
     pub(super) validator: Option<SystemTime>,
 }
 
-/// Returns the name of a file that is not complete.
-fn part_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(PART);
-    name.into()
+/// Returns the path of a file without links, so that two names of one file are the same. The file need not
+/// exist.
+pub(super) fn resolved(target: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(target) {
+        return path;
+    }
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match (fs::canonicalize(folder), target.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => target.to_owned(),
+    }
+}
+
+/// Returns the path that a file has until it is complete. A name that would be too long is cut.
+pub(super) fn part_of(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().as_bytes();
+    let mut kept = name.len().min(NAME_MAX - PART.len());
+    // No character is cut.
+    while kept < name.len() && name[kept] & 0xc0 == 0x80 {
+        kept -= 1;
+    }
+    let mut part = OsStr::from_bytes(&name[..kept]).to_owned();
+    part.push(PART);
+    target.with_file_name(part)
+}
+
+/// Returns the options to open a file that exists or not without waiting for a reader of a pipe.
+fn to_write() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    options
+}
+
+/// Opens a pipe or a device.
+fn open_special(path: &Path) -> io::Result<File> {
+    let file = to_write().open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ENXIO as i32 => {
+            io::Error::new(error.kind(), format!("{}: no program reads this pipe", path.display()))
+        }
+        _ => explained(path, error),
+    })?;
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(file)
 }
 
 /// Returns what there is of a file: the part of an earlier transfer, or the file itself.
 pub(super) fn existing(target: &Path) -> Option<Existing> {
-    let is_file = |path: &Path| fs::metadata(path).ok().filter(|it| it.is_file());
-    if let Some(part) = is_file(&part_of(target)) {
+    let target = resolved(target);
+    let is_file = |path: &Path| fs::symlink_metadata(path).ok().filter(|it| it.is_file());
+    if let Some(part) = is_file(&part_of(&target)) {
         let modified = part.modified().ok().filter(|it| *it != SystemTime::UNIX_EPOCH);
         return Some(Existing { size: part.len(), validator: modified });
     }
-    is_file(target).map(|whole| Existing { size: whole.len(), validator: None })
+    is_file(&target).map(|whole| Existing { size: whole.len(), validator: None })
 }
 
 impl Sink {
@@ -73,12 +123,12 @@ impl Sink {
                 return Ok(Self { place: Place::Standard(io::stdout()), position: from });
             }
             // The file that a link leads to is replaced, not the link.
-            Target::File(path) => fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
+            Target::File(path) => resolved(path),
         };
         let about = |error: io::Error| explained(&path, error);
         let found = fs::metadata(&path).ok();
         if found.as_ref().is_some_and(|it| !it.is_file()) {
-            let file = OpenOptions::new().write(true).open(&path).map_err(about)?;
+            let file = open_special(&path)?;
             return Ok(Self { place: Place::Direct(file, path), position: from });
         }
         let part = part_of(&path);
@@ -88,9 +138,19 @@ impl Sink {
                 true => (&path, |file, _, target| Place::Direct(file, target)),
                 false => (&part, |file, part, target| Place::Part { file, part, target }),
             };
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(false).open(name).map_err(about)?;
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        let mut options = to_write();
+        options.create(true).truncate(false).custom_flags(flags.bits());
+        let opened = options.open(name).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+        let mut file = match opened {
+            Ok((true, file)) => file,
+            Err(error) if !is_special(name) => return Err(explained(name, error)),
+            _ => {
+                let text =
+                    format!("{}: it is no regular file, so no part is put there", name.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        };
         if file.metadata()?.len() < from {
             let text = format!("{}: it has fewer than {from} bytes", name.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -176,6 +236,11 @@ impl Sink {
         };
         None
     }
+}
+
+/// Returns whether a path is of something else than a regular file, such as a link or a pipe.
+fn is_special(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|it| !it.is_file())
 }
 
 fn explained(path: &Path, error: io::Error) -> io::Error {

@@ -42,7 +42,8 @@ pub struct Cli {
         long,
         value_name = "RANGE",
         allow_hyphen_values = true,
-        conflicts_with = "continue_at"
+        conflicts_with = "continue_at",
+        value_parser = ranges
     )]
     pub range: Option<String>,
     /// Largest size of a body in bytes
@@ -71,13 +72,13 @@ pub struct Cli {
     #[arg(short, long, value_name = "USER:PASSWORD")]
     pub user: Option<String>,
     /// Value of the field User-Agent; empty for none
-    #[arg(short = 'A', long, value_name = "TEXT")]
+    #[arg(short = 'A', long, value_name = "TEXT", value_parser = field_value)]
     pub user_agent: Option<String>,
     /// Asks for compressed bodies, and decodes them (gzip, deflate, br, zstd)
     #[arg(long)]
     pub compressed: bool,
     /// Writes the head of the response before its body
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "continue_at")]
     pub include: bool,
     /// Writes the body whatever the status: 400 and above are no failures
     #[arg(long)]
@@ -109,6 +110,34 @@ pub struct Cli {
     /// The arguments for connections.
     #[command(flatten)]
     pub connect: ConnectArgs,
+}
+
+/// Checks ranges of bytes (RFC 9110 section 14.1.2): `0-99`, `100-`, `-100`, or several with commas.
+fn ranges(text: &str) -> Result<String, String> {
+    let is_range = |range: &str| {
+        let (first, last) = range.trim().split_once('-')?;
+        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse::<u64>().ok(),
+            false => None,
+        };
+        match (first, last) {
+            ("", last) => number(last).map(|_| ()),
+            (first, "") => number(first).map(|_| ()),
+            _ => (number(first)? <= number(last)?).then_some(()),
+        }
+    };
+    match text.split(',').all(|range| is_range(range).is_some()) {
+        true => Ok(text.to_owned()),
+        false => Err("give ranges such as 0-99, 100- or -100".to_owned()),
+    }
+}
+
+/// Checks the value of a field.
+fn field_value(text: &str) -> Result<String, String> {
+    match text.chars().any(|it| it.is_control() && it != '\t') {
+        true => Err("a field has no control characters".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// Where a file is continued.

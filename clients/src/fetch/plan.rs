@@ -9,7 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::exit::Failed;
-use super::file::{Target, remote_name};
+use super::file::{Target, part_of, remote_name, resolved};
 use super::options::Cli;
 use super::run::{Planned, Settings};
 use crate::http::args::field;
@@ -47,10 +47,14 @@ pub(super) fn plan(cli: &Cli, variable: impl Fn(&str) -> Option<String>) -> Resu
         let target = target(cli, place, &url)?;
         if let Target::File(path) = &target
             && path.as_path() != Path::new("/dev/null")
-            && !names.insert(path.clone())
         {
-            let text = format!("two responses would be written to {}", path.display());
-            return Err(wrong(text));
+            let whole = resolved(path);
+            for path in [part_of(&whole), whole] {
+                if !names.insert(path.clone()) {
+                    let text = format!("two responses would be written to {}", path.display());
+                    return Err(wrong(text));
+                }
+            }
         }
         urls.push(if url.password().is_some() { shown(&url) } else { text.clone() });
         let request = request(cli, url, body.as_deref())?;
@@ -256,6 +260,8 @@ mod tests {
         assert_eq!(targets, [Target::File("/d/1".into()), Target::File("/d/y".into())]);
         for (args, hint) in [
             (&["a.example/x", "b.example/x", "-O"][..], "two responses"),
+            (&["a.example/x", "a.example/x.part", "-O"], "two responses"),
+            (&["a.example", "b.example", "-o", "x", "-o", "./x"], "two responses"),
             (&["a.example/", "-O"], "no name for a file"),
             (&["a.example", "-o", "x", "-o", "y"], "more -o than URLs"),
             (&["a.example", "-C", "-"], "give -o or -O"),

@@ -1,12 +1,15 @@
 //! Responses with a part of a resource: what they have to say so that `fetch` joins them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use testkit::Folder;
 
-use super::peer::{Answer, Asked, Peer, cut};
-use super::tool::{failed, fetched};
+use super::peer::{Answer, Asked, Peer, cut, ok};
+use super::tool::{failed, fetch, fetched};
 
 const OLD: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 const NEW: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
@@ -164,4 +167,68 @@ fn a_body_whose_end_alone_was_lost_is_complete() {
     });
     fetched(&[&url, "-o", &path]);
     assert_eq!(fs::read(&path).expect("it gets its name"), b"01234");
+}
+
+#[test]
+fn files_that_are_not_complete_have_names_of_their_own() {
+    let folder = Folder::new("own-parts");
+    let (_peer, url) = peer(|_| ok("new"));
+    let (path, link) = (folder.file("x"), folder.file("link"));
+    fs::write(&path, "old").expect("it is written");
+    symlink(&path, &link).expect("it is made");
+    failed(&[&url, &url, "-o", &path, "-o", &link], 2, "two responses");
+    // A part is no link, whatever that leads to, and no pipe.
+    let (other, part) = (folder.file("other"), folder.file("x.part"));
+    fs::write(&other, "other").expect("it is written");
+    symlink(&other, &part).expect("it is made");
+    failed(&[&url, "-o", &path], 23, "x.part: it is no regular file");
+    fs::remove_file(&part).expect("it is removed");
+    make_pipe(&part);
+    failed(&[&url, "-o", &path, "-m", "20"], 23, "x.part: it is no regular file");
+    let content = |path: &str| fs::read_to_string(path).expect("it is there");
+    assert_eq!((content(&path), content(&other)), ("old".to_owned(), "other".to_owned()));
+    // The longest name is too long with more behind it.
+    let long = folder.file(&"\u{fc}".repeat(127));
+    fetched(&[&url, "-o", &long]);
+    assert_eq!(content(&long), "new");
+}
+
+#[test]
+fn a_pipe_gets_the_body_if_a_program_reads_it() {
+    let folder = Folder::new("pipe");
+    let body = "x".repeat(300_000);
+    let sent = body.clone();
+    let (_peer, url) = peer(move |_| ok(&sent));
+    let path = folder.file("pipe");
+    make_pipe(&path);
+    failed(&[&url, "-o", &path], 23, "no program reads this pipe");
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || fs::read_to_string(path).expect("it is read")
+    });
+    // The reader may not have opened it yet.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !fetch(&[&url, "-o", &path]).status.success() {
+        assert!(Instant::now() < until, "the pipe has a reader");
+    }
+    assert_eq!(reader.join().expect("it ends"), body);
+}
+
+fn make_pipe(path: &str) {
+    let made = Command::new("mkfifo").arg(path).status().expect("it runs");
+    assert!(made.success());
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    for (args, hint) in [
+        (&["a.example", "-r", "abc"][..], "0-99, 100- or -100"),
+        (&["a.example", "-r", ""], "0-99, 100- or -100"),
+        (&["a.example", "-r", "5-1"], "0-99, 100- or -100"),
+        (&["a.example", "-r", "1-2,+3-4"], "0-99, 100- or -100"),
+        (&["a.example", "-A", "a\nb"], "control characters"),
+        (&["a.example", "-i", "-C", "-", "-o", "x"], "cannot be used with"),
+    ] {
+        failed(args, 2, hint);
+    }
 }
