@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use reactor::Location;
+use reactor::{Address, Location};
 
 use super::access_log::LogFormat;
 use super::path::RequestPath;
@@ -114,7 +114,8 @@ pub struct WebArgs {
     pub proxy_keep: Duration,
 
     /// Connections to each such server at most; then 503 is sent
-    #[arg(long, value_name = "COUNT", help_heading = "Proxy", default_value_t = 1024)]
+    #[arg(long, value_name = "COUNT", help_heading = "Proxy", default_value_t = 1024,
+          value_parser = parse_count)]
     pub proxy_connections: usize,
 
     /// Send the response to clients that have ended their side of the connection; otherwise they count
@@ -133,7 +134,7 @@ pub struct WebArgs {
 
     /// Bytes of the head of a request at most, up to 65535; then 431 is sent
     #[arg(long, value_name = "BYTES", help_heading = "Limits", default_value = "16kb",
-          value_parser = parse_size)]
+          value_parser = parse_head_max)]
     pub head_max: u64,
 
     /// Bytes of the body of a request at most; then 413 is sent
@@ -152,7 +153,8 @@ pub struct WebArgs {
     pub body_timeout: Duration,
 
     /// Requests of one connection at most; then it is closed
-    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 100_000)]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 100_000,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub requests_max: u32,
 }
 
@@ -239,6 +241,19 @@ fn parse_path(text: &str) -> Result<String, String> {
     Ok(path.text().to_owned())
 }
 
+/// Reads a number above zero.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "expected a number above zero".to_owned())
+}
+
+fn parse_head_max(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size @ 1..=0xffff => Ok(size),
+        _ => Err("expected 1 to 65535 bytes".to_owned()),
+    }
+}
+
 fn parse_proxy(text: &str) -> Result<(String, Location), String> {
     let (path, address) = pair(text, "/api=127.0.0.1:9000")?;
     let location: Location = address.parse().map_err(|error| format!("{error}"))?;
@@ -246,6 +261,11 @@ fn parse_proxy(text: &str) -> Result<(String, Location), String> {
         return Err(format!(
             "{address} is for datagrams: expected an address of TCP or a Unix socket"
         ));
+    }
+    if let Location::Address(Address::Tcp(address)) = &location
+        && address.port() == 0
+    {
+        return Err(format!("{address} has no port"));
     }
     Ok((parse_path(path)?, location))
 }
@@ -278,6 +298,10 @@ mod tests {
             (parse_proxy("/api").map(drop), "a pair such as"),
             (parse_proxy("api=127.0.0.1:1").map(drop), "begin with /"),
             (parse_proxy("/api=127.0.0.1").map(drop), "port"),
+            (parse_proxy("/api=127.0.0.1:0").map(drop), "no port"),
+            (parse_count("0").map(drop), "above zero"),
+            (parse_head_max("64kb").map(drop), "1 to 65535"),
+            (parse_head_max("0").map(drop), "positive size"),
             (parse_proxy("/api=udp://127.0.0.1:1").map(drop), "datagrams"),
         ] {
             let error = result.expect_err(part);

@@ -37,6 +37,19 @@ impl Config {
             let text = "there is nothing to serve: give a folder with --root, or --proxy";
             return Err(refused(text.to_owned()));
         }
+        let mut paths = Vec::new();
+        let others = args.health.iter().map(|path| ("--health", path));
+        let others = others.chain(args.echo.iter().map(|path| ("--echo", path)));
+        for (option, path) in others.chain(args.proxy.iter().map(|(path, _)| ("--proxy", path))) {
+            let path = path.trim_end_matches('/');
+            if let Some((other, _)) = paths.iter().find(|(_, known)| *known == path) {
+                let path = if path.is_empty() { "/" } else { path };
+                let text =
+                    format!("{path} is given to {other} and to {option}: one of them is enough");
+                return Err(refused(text));
+            }
+            paths.push((option, path));
+        }
         if args.root.is_none() && !args.error_page.is_empty() {
             return Err(refused("the files of --error-page are below --root: give it".to_owned()));
         }

@@ -15,8 +15,8 @@ use super::echo::Echo;
 use super::files::{Sent, options, sent};
 use super::next::Next;
 use super::path::RequestPath;
-use super::proxy::Origin;
 use super::proxy::client::{Passing, Step};
+use super::proxy::{Origin, ends_here};
 
 /// The service of one connection.
 pub struct WebService {
@@ -73,6 +73,10 @@ impl WebService {
             return self.echo(head, response, context);
         }
         match context.app.proxy.route_of(&path) {
+            // It is answered as if it was for a file: with OPTIONS that says what is possible.
+            Some(_) if ends_here(head) => {
+                Begun::Sent(context.app.files(context.now).answer(head, &path, response))
+            }
             Some(route) => self.pass_on(head, route, response, context),
             None => Begun::Sent(context.app.files(context.now).answer(head, &path, response)),
         }

@@ -23,6 +23,8 @@ const OF_A_CONNECTION: [&str; 9] = [
 const REWRITTEN: [&str; 5] =
     ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded"];
 
+const MAX_FORWARDS: &str = "max-forwards";
+
 /// Returns the fields that are for the end of the way, without those that describe the length of the
 /// body, which each connection has its own of.
 fn passed_on<'a>(fields: Fields<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
@@ -46,8 +48,13 @@ pub(crate) struct Origin {
 /// Calls `add` with each field of the request to the other server, except for `Host`.
 pub(crate) fn of_request(head: &RequestHead<'_>, origin: Origin, mut add: impl FnMut(&str, &[u8])) {
     let fields = head.fields();
+    let has_hops = counts_hops(head);
     for (name, value) in passed_on(fields) {
-        if !REWRITTEN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        if has_hops && name.eq_ignore_ascii_case(MAX_FORWARDS) {
+            if let Some(left) = hops(value) {
+                add(name, left.saturating_sub(1).to_string().as_bytes());
+            }
+        } else if !REWRITTEN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             add(name, value);
         }
     }
@@ -55,9 +62,27 @@ pub(crate) fn of_request(head: &RequestHead<'_>, origin: Origin, mut add: impl F
     let peer = origin.peer.map_or("unknown".to_owned(), |peer| peer.to_string());
     add("X-Forwarded-For", &list(fields, "x-forwarded-for", &peer));
     add("X-Forwarded-Proto", scheme.as_bytes());
-    add("X-Forwarded-Host", head.host().as_bytes());
+    if !head.host().is_empty() {
+        add("X-Forwarded-Host", head.host().as_bytes());
+    }
     add("Forwarded", &list(fields, "forwarded", &forwarded(head.host(), origin, scheme)));
-    add("Via", b"1.1 web");
+    // The version is that of the message that was received (RFC 9110, section 7.6.3).
+    let via = if head.version() == Version::Http11 { "1.1 web" } else { "1.0 web" };
+    add("Via", via.as_bytes());
+}
+
+/// Returns whether `Max-Forwards` is about a request (RFC 9110, section 7.6.2).
+fn counts_hops(head: &RequestHead<'_>) -> bool {
+    matches!(head.method(), "OPTIONS" | "TRACE")
+}
+
+fn hops(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// Returns whether a request may not be passed on to another server.
+pub(crate) fn ends_here(head: &RequestHead<'_>) -> bool {
+    counts_hops(head) && head.fields().get(MAX_FORWARDS).and_then(hops) == Some(0)
 }
 
 /// Returns the protocol that a request offers to change to (RFC 9110, section 7.8). One that has a
@@ -130,6 +155,34 @@ mod tests {
              X-Forwarded-Proto: http\nX-Forwarded-Host: b.example:80\n\
              Forwarded: for=192.0.2.7;host=\"b.example:80\";proto=http\nVia: 1.1 web\n"
         );
+    }
+
+    #[test]
+    fn the_version_and_the_hops_are_those_of_the_request() {
+        let origin = Origin { peer: Some([192, 0, 2, 7].into()), is_encrypted: false };
+        let old = passed("GET / HTTP/1.0\n\n", origin);
+        assert!(old.ends_with("Via: 1.0 web\n") && !old.contains("X-Forwarded-Host"), "{old}");
+        for (method, value, passes) in [
+            ("OPTIONS", "7", Some("6")),
+            ("TRACE", "1", Some("0")),
+            ("TRACE", "x", None),
+            ("GET", "7", Some("7")),
+        ] {
+            let text = format!("{method} / HTTP/1.1\nHost: a\nMax-Forwards: {value}\n\n");
+            let passed = passed(&text, origin);
+            let line = passed.lines().find_map(|line| line.strip_prefix("Max-Forwards: "));
+            assert_eq!(line, passes, "{method} {value}");
+        }
+        for (method, value, ends) in [
+            ("OPTIONS", "0", true),
+            ("TRACE", "0", true),
+            ("OPTIONS", "1", false),
+            ("GET", "0", false),
+        ] {
+            let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {value}\r\n\r\n");
+            let parsed = OwnedRequestHead::parse(text.as_bytes()).expect("it is right");
+            assert_eq!(ends_here(&parsed.expect("it is whole").0.view()), ends, "{method} {value}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::path::RequestPath;
 
 pub(crate) use dialer::Dialer;
 pub(crate) use exchange::{Exchange, ExchangeId};
-pub(crate) use fields::Origin;
+pub(crate) use fields::{Origin, ends_here};
 pub use tunnel::Tunnel;
 
 /// A path below which requests are passed on.
