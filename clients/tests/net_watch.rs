@@ -273,6 +273,54 @@ fn the_present_state_comes_first_if_asked() {
     assert_eq!((&last["deleted"], &last["ifname"]), (&Value::from(true), &Value::from("b0")));
 }
 
+/// Ends a route without a word of the kernel, and waits until that is told: a dump of routes has ended.
+fn wait_for_dump(watcher: &Watcher, number: u32) {
+    ip(&format!("addr add 10.77.{number}.1/24 dev d1"));
+    ip(&format!("addr add 10.78.{number}.1/24 dev d1"));
+    ip(&format!("route add 10.79.{number}.0/24 via 10.77.{number}.2 src 10.78.{number}.1"));
+    ip(&format!("addr del 10.78.{number}.1/24 dev d1"));
+    let last = format!("Deleted 10.79.{number}.0/24 ");
+    wait_until("routes were asked for", || watcher.read().contains(&last));
+}
+
+#[test]
+fn lines_of_a_route_with_several_next_hops_lead_to_the_state_of_the_kernel() {
+    let name = "lines_of_a_route_with_several_next_hops_lead_to_the_state_of_the_kernel";
+    if !in_namespace(name, "ip link set lo up") {
+        return;
+    }
+    ip("link add d0 type veth peer name d1");
+    ip("link set d1 up");
+    ip("link set d0 up");
+    ip("addr add 2001:db8::1/64 dev d0 nodad");
+    let folder = Folder::new("net-watch");
+    let file = folder.path().join("ours");
+    let mut watcher = Watcher::start(Command::new(TOOL).args(["route", "--present"]), &file);
+    wait_until("it prints the state", || !watcher.read().is_empty());
+    let lines = || -> Vec<String> {
+        let text = watcher.read().replace("\n\tnexthop", " nexthop");
+        let lines = text.lines().filter(|line| line.contains("2001:db8:1::/48 "));
+        lines.map(|line| line.trim_end().to_owned()).collect()
+    };
+    let hops = |it: &str| it.matches("via 2001:db8::").count();
+    let place = "2001:db8:1::/48 via 2001:db8::";
+    ip(&format!("-6 route add {place}5 dev d0 metric 10"));
+    ip(&format!("-6 route append {place}7 dev d0 metric 10"));
+    wait_for_dump(&watcher, 1);
+    wait_for_dump(&watcher, 2);
+    let told = lines();
+    assert_eq!(told.iter().map(|it| hops(it)).collect::<Vec<_>>(), [1, 2], "{told:#?}");
+    assert!(!told.iter().any(|it| it.starts_with("Deleted")), "{told:#?}");
+    // One of them ends: what is left of the route is told at last.
+    ip(&format!("-6 route del {place}5 dev d0 metric 10"));
+    wait_for_dump(&watcher, 3);
+    wait_for_dump(&watcher, 4);
+    let told = lines();
+    let last = told.last().expect("there are some");
+    assert!(last.starts_with(&format!("{place}7 dev d0")), "{told:#?}");
+    assert_eq!(watcher.stop(), Some(0));
+}
+
 #[test]
 fn help_says_what_it_does_and_wrong_arguments_are_refused() {
     let help = run(TOOL, &["--help"], b"");

@@ -248,6 +248,30 @@ impl<'a> Route<'a> {
         Hops { rest: self.hops, at: 0, family: self.family }.flatten()
     }
 
+    /// Returns its next hops in an order that does not depend on the message. A notification of IPv6 begins
+    /// with the newest of them, and a dump with the oldest. The order of IPv4 is part of a route.
+    pub(super) fn sorted_hops(&self) -> Vec<NextHop> {
+        let mut hops: Vec<_> = self.hops().collect();
+        if self.family != FAMILY_IPV4 {
+            hops.sort_by_key(|it| (it.output, it.gateway, it.weight));
+        }
+        hops
+    }
+
+    /// Returns whether it is one of the next hops of IPv6 that share a place with all others that have a
+    /// router, or several of them. The kernel keeps apart what routers have announced (`RTPROT_REDIRECT`,
+    /// `RTPROT_RA`).
+    pub(super) fn shares_place(&self) -> bool {
+        let is_announced = matches!(self.protocol, 1 | 9);
+        self.family == FAMILY_IPV6
+            && (!self.hops.is_empty() || self.gateway.is_some() && !is_announced)
+    }
+
+    /// Returns whether it has several next hops.
+    pub(super) const fn has_hops(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
     /// Returns the names of what is different from an earlier view of the same route.
     pub fn differences(&self, before: &Route<'_>) -> impl Iterator<Item = &'static str> + use<> {
         let pairs = [
@@ -260,7 +284,7 @@ impl<'a> Route<'a> {
             ("input", self.input != before.input),
             ("preferred source", self.preferred_source != before.preferred_source),
             ("next hop", self.next_hop != before.next_hop),
-            ("next hops", !self.hops().eq(before.hops())),
+            ("next hops", self.sorted_hops() != before.sorted_hops()),
             ("preference", self.preference != before.preference),
             ("error", self.error != before.error),
             ("metrics", !self.metrics().eq(before.metrics())),
