@@ -23,6 +23,7 @@ mod number {
     pub(super) const PREFERRED_SOURCE: u16 = 7;
     pub(super) const METRICS: u16 = 8;
     pub(super) const MULTIPATH: u16 = 9;
+    pub(super) const FLOW: u16 = 11;
     pub(super) const CACHE: u16 = 12;
     pub(super) const TABLE: u16 = 15;
     pub(super) const VIA: u16 = 18;
@@ -100,6 +101,22 @@ impl Metric<'_> {
     }
 }
 
+/// The realms of packets, by which rules and statistics of IPv4 group routes (`RTA_FLOW`, `ip-route(8)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realms {
+    /// The one that they come from; 0 if none is set.
+    pub from: u16,
+    /// The one that they go to.
+    pub to: u16,
+}
+
+impl Realms {
+    fn read(attribute: &Attribute<'_>) -> Result<Self, MessageError> {
+        let both = attribute.u32()?;
+        Ok(Self { from: (both >> 16) as u16, to: both as u16 })
+    }
+}
+
 /// Where packets go next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {
@@ -111,6 +128,8 @@ pub struct NextHop {
     pub weight: u16,
     /// Its flags.
     pub flags: RouteFlags,
+    /// The realms of its packets.
+    pub realms: Option<Realms>,
 }
 
 /// A view of what a message says about a route (`RTM_NEWROUTE`, `rtnetlink(7)`).
@@ -150,6 +169,8 @@ pub struct Route<'a> {
     pub preferred_source: Option<IpAddr>,
     /// Its metric: of several routes with the same destination, the lowest is used.
     pub metric: Option<u32>,
+    /// The realms of its packets.
+    pub realms: Option<Realms>,
     /// The number of a next hop that is an object of its own.
     pub next_hop: Option<u32>,
     /// The preference that a router has announced (RFC 4191): 0 medium, 1 high, 3 low.
@@ -197,6 +218,7 @@ impl<'a> Route<'a> {
             input: None,
             preferred_source: None,
             metric: None,
+            realms: None,
             next_hop: None,
             preference: None,
             expires: None,
@@ -222,6 +244,7 @@ impl<'a> Route<'a> {
             number::PREFERRED_SOURCE => self.preferred_source = ip()?,
             number::METRICS => self.metrics = attribute.nested()?,
             number::MULTIPATH => self.hops = checked_hops(attribute, self.family)?,
+            number::FLOW => self.realms = Some(Realms::read(attribute)?),
             number::CACHE => {
                 let four = attribute.content.first_chunk::<16>().ok_or(attribute.wrong())?;
                 let expires = word(four, 8).cast_signed();
@@ -283,6 +306,7 @@ impl<'a> Route<'a> {
             ("output", self.output != before.output),
             ("input", self.input != before.input),
             ("preferred source", self.preferred_source != before.preferred_source),
+            ("realms", self.realms != before.realms),
             ("next hop", self.next_hop != before.next_hop),
             ("next hops", self.sorted_hops() != before.sorted_hops()),
             ("preference", self.preference != before.preference),
@@ -325,12 +349,13 @@ impl Hops<'_> {
         let Some(hop) = self.rest.get(..size) else {
             return Err(MessageError::new(self.at, Fault::Truncated));
         };
-        let mut gateway = None;
+        let (mut gateway, mut realms) = (None, None);
         for attribute in Attributes::new(hop, HOP_SIZE) {
             let attribute = attribute?;
             match attribute.number {
                 number::GATEWAY => gateway = Some(attribute.ip(self.family)?),
                 number::VIA => gateway = Some(via(&attribute)?),
+                number::FLOW => realms = Some(Realms::read(&attribute)?),
                 _ => {}
             }
         }
@@ -342,6 +367,7 @@ impl Hops<'_> {
             gateway,
             weight: u16::from(header[3]) + 1,
             flags: RouteFlags(u32::from(header[2])),
+            realms,
         })
     }
 }
