@@ -94,7 +94,7 @@ fn is_route(line: &str) -> bool {
     line.contains(" proto ") || line.contains(" via ") || line.contains(" metric ")
 }
 
-const STEPS: [&str; 36] = [
+const STEPS: [&str; 37] = [
     "link add b0 type bridge",
     "link add v0 type veth peer name v1",
     "link set v0 up",
@@ -114,17 +114,18 @@ const STEPS: [&str; 36] = [
     "neigh del 10.1.0.77 dev v1",
     "addr add fd00::9/64 dev v1 nodad valid_lft 4000000 preferred_lft 0",
     "route add 10.9.0.0/16 via 10.1.0.2",
-    "route replace 10.9.0.0/16 via 10.1.0.3 proto static metric 0 src 10.1.0.1",
-    "route add 10.8.0.0/16 nexthop via 10.1.0.2 nexthop via 10.1.0.3 weight 3",
+    "route replace 10.9.0.0/16 via 10.1.0.3 proto static metric 0 src 10.1.0.1 realms 3/4",
+    "route add 10.8.0.0/16 nexthop via 10.1.0.2 realm 5 nexthop via 10.1.0.3 realms 6/7 weight 3",
     "route add blackhole 10.7.0.0/16 table 77 metric 5",
     "route add unreachable 10.6.0.0/16 tos 0x10",
     "route add 10.5.0.0/16 via inet6 fd00::2 dev v1 onlink",
-    "route add default via 10.1.0.2 mtu lock 1400 advmss 1300 rto_min 2s",
+    "route add default via 10.1.0.2 mtu lock 1400 advmss 1300 rto_min 2s features ecn realm 7",
     "-6 route add fd01::/64 via fd00::2 pref high",
     "-6 route add fd02::/64 via fd00::2 expires 4000",
     "-6 route add prohibit fd03::/64",
     "route del 10.8.0.0/16",
     "link set v1 alias watched",
+    "link add vx type vxlan id 7 dstport 4789 remote 192.0.2.4 dev v1",
     "link property add dev v1 altname other",
     "link set v1 group 5",
     "link set v1 txqueuelen 77",
@@ -175,6 +176,8 @@ fn changes_are_printed_as_ip_monitor_prints_them() {
     assert!(more < text.len() / 2, "{more} lines more than {}", text.len());
     let is_of_bridge = |line: &String| line.starts_with("dev v0 lladdr ");
     assert!(text.iter().any(is_of_bridge), "the entries of the bridge are told too: {text:#?}");
+    let is_of_tunnel = |line: &String| line.starts_with("192.0.2.4 dev vx lladdr ");
+    assert!(text.iter().any(is_of_tunnel), "so are those of a tunnel: {text:#?}");
     assert_eq!(ours.stop(), Some(0));
     theirs.stop();
 }
@@ -271,6 +274,56 @@ fn the_present_state_comes_first_if_asked() {
     assert_eq!(all[1]["ifname"], "b0");
     let last = all.last().expect("there are some");
     assert_eq!((&last["deleted"], &last["ifname"]), (&Value::from(true), &Value::from("b0")));
+}
+
+/// Ends a route without a word of the kernel, and waits until that is told: a dump of routes has ended.
+fn wait_for_dump(watcher: &Watcher, number: u32) {
+    ip(&format!("link add e{number} type veth peer name f{number}"));
+    ip(&format!("link set f{number} up"));
+    ip(&format!("link set e{number} up"));
+    ip(&format!("addr add 10.77.{number}.1/24 dev e{number}"));
+    ip(&format!("route add 10.79.{number}.0/24 via 10.77.{number}.2"));
+    ip(&format!("link set e{number} down"));
+    let last = format!("Deleted 10.79.{number}.0/24 ");
+    wait_until("routes were asked for", || watcher.read().contains(&last));
+}
+
+#[test]
+fn lines_of_a_route_with_several_next_hops_lead_to_the_state_of_the_kernel() {
+    let name = "lines_of_a_route_with_several_next_hops_lead_to_the_state_of_the_kernel";
+    if !in_namespace(name, "ip link set lo up") {
+        return;
+    }
+    ip("link add d0 type veth peer name d1");
+    ip("link set d1 up");
+    ip("link set d0 up");
+    ip("addr add 2001:db8::1/64 dev d0 nodad");
+    let folder = Folder::new("net-watch");
+    let file = folder.path().join("ours");
+    let mut watcher = Watcher::start(Command::new(TOOL).args(["route", "--present"]), &file);
+    wait_until("it prints the state", || !watcher.read().is_empty());
+    let lines = || -> Vec<String> {
+        let text = watcher.read().replace("\n\tnexthop", " nexthop");
+        let lines = text.lines().filter(|line| line.contains("2001:db8:1::/48 "));
+        lines.map(|line| line.trim_end().to_owned()).collect()
+    };
+    let hops = |it: &str| it.matches("via 2001:db8::").count();
+    let place = "2001:db8:1::/48 via 2001:db8::";
+    ip(&format!("-6 route add {place}5 dev d0 metric 10"));
+    ip(&format!("-6 route append {place}7 dev d0 metric 10"));
+    wait_for_dump(&watcher, 1);
+    wait_for_dump(&watcher, 2);
+    let told = lines();
+    assert_eq!(told.iter().map(|it| hops(it)).collect::<Vec<_>>(), [1, 2], "{told:#?}");
+    assert!(!told.iter().any(|it| it.starts_with("Deleted")), "{told:#?}");
+    // One of them ends: what is left of the route is told at last.
+    ip(&format!("-6 route del {place}5 dev d0 metric 10"));
+    wait_for_dump(&watcher, 3);
+    wait_for_dump(&watcher, 4);
+    let told = lines();
+    let last = told.last().expect("there are some");
+    assert!(last.starts_with(&format!("{place}7 dev d0")), "{told:#?}");
+    assert_eq!(watcher.stop(), Some(0));
 }
 
 #[test]

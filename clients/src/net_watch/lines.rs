@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use protocol::netlink::{
     Address, BridgeEntry, FAMILY_IPV4, Lifetimes, Link, LinkFlags, Metric, Neighbour,
-    NeighbourFlags, NeighbourState, Network, NextHop, Presence, Route, RouteFlags, Scope, Table,
+    NeighbourFlags, NeighbourState, Network, NextHop, Presence, Realms, Route, RouteFlags, Scope,
+    Table,
 };
 
 use super::names;
@@ -19,6 +20,8 @@ const ROUND_TRIP: u16 = 4;
 const ROUND_TRIP_VARIANCE: u16 = 5;
 const HOP_LIMIT: u16 = 10;
 const FEATURES: u16 = 12;
+/// The feature that `ip` has a name for (`RTAX_FEATURE_ECN`, `linux/rtnetlink.h`).
+const FEATURE_ECN: u32 = 1;
 const RETRANSMISSION_MIN: u16 = 13;
 const CONGESTION_CONTROL: u16 = 16;
 
@@ -238,6 +241,9 @@ pub(super) fn bridge_entry(
     presence: Presence,
 ) -> Vec<u8> {
     let mut sheet = begin(form, presence);
+    if let Some(destination) = entry.destination {
+        sheet.field("dst", &*destination.to_string(), "", " ");
+    }
     let BridgeEntry { index, hardware_address, flags, state, protocol, .. } = *entry;
     station(&mut sheet, (index, hardware_address), network);
     station_state(&mut sheet, flags, state, protocol);
@@ -323,6 +329,7 @@ pub(super) fn route(
         sheet.field("metric", metric, "metric ", " ");
     }
     route_flags(&mut sheet, route.flags);
+    realms(&mut sheet, route.realms);
     route_rest(&mut sheet, route, network);
     sheet.end()
 }
@@ -372,9 +379,21 @@ fn route_flags(sheet: &mut Sheet, flags: RouteFlags) {
     sheet.names("flags", set.map(|(_, name)| *name), "", " ");
 }
 
+fn realms(sheet: &mut Sheet, realms: Option<Realms>) {
+    let Some(Realms { from, to }) = realms else { return };
+    sheet.text(if from == 0 { "realm " } else { "realms " });
+    sheet.object("flow", |sheet| {
+        if from != 0 {
+            sheet.field("from", &*names::realm(from), "", "/");
+        }
+        sheet.field("to", &*names::realm(to), "", " ");
+    });
+}
+
 fn next_hop(sheet: &mut Sheet, hop: &NextHop, family: u8, network: &Network) {
     sheet.text("\n\tnexthop ");
     gateway(sheet, family, hop.gateway);
+    realms(sheet, hop.realms);
     sheet.field("dev", &*names::link(hop.output, network), "dev ", " ");
     sheet.field("weight", u32::from(hop.weight), "weight ", " ");
     route_flags(sheet, hop.flags);
@@ -397,7 +416,14 @@ fn metric(sheet: &mut Sheet, metric: &Metric<'_>, locked: u32) {
             let algorithm = &metric.content[..end.unwrap_or(metric.content.len())];
             sheet.field("congestion", &*String::from_utf8_lossy(algorithm), "", " ");
         }
-        FEATURES => sheet.field(&name, &*format!("{value:#x}"), "", " "),
+        FEATURES => {
+            if value & FEATURE_ECN != 0 {
+                sheet.field("ecn", Value::Null, "ecn ", "");
+            }
+            if value & !FEATURE_ECN != 0 {
+                sheet.field(&name, &*format!("{value:#x}"), "", " ");
+            }
+        }
         ROUND_TRIP | ROUND_TRIP_VARIANCE | RETRANSMISSION_MIN => {
             let text = match value {
                 1000.. => format!("{}s ", f64::from(value) / 1e3),

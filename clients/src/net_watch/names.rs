@@ -22,6 +22,11 @@ pub(super) fn table(table: Table) -> Cow<'static, str> {
     name_of(table.0, &[(253, "default"), (254, "main"), (255, "local")])
 }
 
+/// Returns the name of a realm (`/etc/iproute2/rt_realms`).
+pub(super) fn realm(number: u16) -> Cow<'static, str> {
+    name_of(number.into(), &[(0, "cosmos")])
+}
+
 /// Returns the name of what has made a route (`/etc/iproute2/rt_protos`).
 pub(super) fn protocol(number: u8) -> Cow<'static, str> {
     let names = [

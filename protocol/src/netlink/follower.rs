@@ -1,7 +1,7 @@
 //! Follows the state of the kernel: everything first, then changes, and everything again when messages were
 //! lost.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -169,6 +169,11 @@ struct Dump {
     removed: HashSet<Box<[u8]>>,
     /// The end has come, and what it did not mention is being removed: the last key that was looked at.
     swept: Option<Box<[u8]>>,
+    /// What is new, by key, in a place of which something may be removed at the end. It is stored and
+    /// reported after that, so that an addition is the last that is told of a place.
+    late: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// How many bytes that takes, about.
+    late_size: usize,
     /// What this dump has mentioned, or one of those from this on, is there.
     first: u32,
 }
@@ -224,6 +229,8 @@ impl Follower {
             flaw: Flaw::None,
             removed: HashSet::new(),
             swept: None,
+            late: BTreeMap::new(),
+            late_size: 0,
             first: self.sequence,
         });
         Next::Send(Request::dump(topic.request(), self.sequence))
@@ -263,7 +270,8 @@ impl Follower {
                 self.notify(topic, presence, &message, now, call)?;
             }
         }
-        match self.network.size() > self.limits.size_max {
+        let late_size = self.dump.as_ref().map_or(0, |it| it.late_size);
+        match self.network.size() + late_size > self.limits.size_max {
             true => Err(FollowError::TooMuch(self.limits.size_max)),
             false => Ok(()),
         }
@@ -300,7 +308,8 @@ impl Follower {
         self.dump.as_ref().is_some_and(|it| it.swept.is_some())
     }
 
-    /// Looks at `count` entries, and removes those that the dump did not mention.
+    /// Looks at `count` entries, and removes those that the dump did not mention. After the last, it stores
+    /// as many of those that had to wait for this.
     pub fn sweep(&mut self, count: usize, call: &mut impl FnMut(Event<'_>, &Network)) {
         let Some(Dump { topic, sequence, first, swept: Some(from), .. }) = &self.dump else {
             return;
@@ -320,9 +329,10 @@ impl Follower {
         for key in missing {
             self.remove(topic, &key, None, call);
         }
-        match &mut self.dump {
-            Some(dump) if looked == count => dump.swept = last,
-            _ => self.end_dump(call),
+        if let Some(dump) = self.dump.as_mut().filter(|_| looked == count) {
+            dump.swept = last;
+        } else if self.add_late(topic, topic.prefix(), count, call) {
+            self.end_dump(call);
         }
     }
 
@@ -342,7 +352,7 @@ impl Follower {
             MessageKind::DONE | MessageKind::ERROR => match message.error_number() {
                 Some(number) => Err(FollowError::Refused(topic, number)),
                 None => {
-                    self.dump_done(now);
+                    self.dump_done(now, call);
                     Ok(())
                 }
             },
@@ -352,7 +362,7 @@ impl Follower {
     }
 
     /// Takes the end of the dump: begins to remove what it did not mention, or repeats it.
-    fn dump_done(&mut self, now: Instant) {
+    fn dump_done(&mut self, now: Instant, call: &mut impl FnMut(Event<'_>, &Network)) {
         let Some(dump) = &mut self.dump else { return };
         let state = &mut self.topics[dump.topic as usize];
         match dump.flaw {
@@ -376,6 +386,9 @@ impl Follower {
             state.doubted = Some(now + PAUSE_MAX);
         } else {
             state.is_wanted = true;
+            let topic = dump.topic;
+            // Those that repeat it may not mention what it has mentioned.
+            self.add_late(topic, topic.prefix(), usize::MAX, call);
             self.dump = None;
             self.postpone(now);
         }

@@ -45,7 +45,7 @@ pub use neighbour::{BridgeEntry, Neighbour, NeighbourFlags, NeighbourState};
 pub use network::Network;
 pub use plan::{Presence, Selection, Topic};
 pub use request::Request;
-pub use route::{Metric, NextHop, Route, RouteFlags, Scope, Table};
+pub use route::{Metric, NextHop, Realms, Route, RouteFlags, Scope, Table};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -153,6 +153,9 @@ pub struct BridgeEntry<'a> {
     pub index: u32,
     /// The address of hardware.
     pub hardware_address: Option<&'a [u8]>,
+    /// The address of the machine behind which it is (VXLAN, RFC 7348). A device may have several entries
+    /// that differ in this alone.
+    pub destination: Option<IpAddr>,
     /// How it is known: [`REACHABLE`](NeighbourState::REACHABLE) and [`STALE`](NeighbourState::STALE) if the
     /// bridge has learned it, otherwise [`NO_ARP`](NeighbourState::NO_ARP) or
     /// [`PERMANENT`](NeighbourState::PERMANENT).
@@ -184,6 +187,7 @@ impl<'a> BridgeEntry<'a> {
         let mut entry = Self {
             index: word(header, 4),
             hardware_address: None,
+            destination: None,
             state: NeighbourState(u16::from_ne_bytes([state_low, state_high])),
             flags: NeighbourFlags(flags),
             vlan: None,
@@ -193,6 +197,11 @@ impl<'a> BridgeEntry<'a> {
         for attribute in Attributes::new(body, HEADER_SIZE) {
             let attribute = attribute?;
             match attribute.number {
+                number::DESTINATION => {
+                    let of_four = attribute.content.len() == 4;
+                    let family = if of_four { FAMILY_IPV4 } else { FAMILY_IPV6 };
+                    entry.destination = Some(attribute.ip(family)?);
+                }
                 number::HARDWARE_ADDRESS => entry.hardware_address = Some(attribute.content),
                 number::VLAN => {
                     let bytes = attribute.content.first_chunk().ok_or(attribute.wrong())?;

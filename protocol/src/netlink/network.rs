@@ -7,7 +7,7 @@ use std::ops::Bound;
 use super::{Address, Link, Neighbour, Route, Topic};
 
 /// What an entry takes besides its bytes, about: its place in the map and two allocations.
-const OVERHEAD: usize = 80;
+pub(super) const OVERHEAD: usize = 80;
 
 /// The links, addresses, routes and neighbours that a [`Follower`](super::Follower) knows.
 #[derive(Debug, Default)]
@@ -175,7 +175,7 @@ pub(super) fn route_key(route: &Route<'_>) -> (Vec<u8>, usize) {
     key.extend(route.output.unwrap_or(0).to_be_bytes());
     push_ip(&mut key, route.gateway);
     key.extend(route.next_hop.unwrap_or(0).to_be_bytes());
-    for hop in route.hops() {
+    for hop in route.sorted_hops() {
         key.extend(hop.output.to_be_bytes());
         push_ip(&mut key, hop.gateway);
         key.extend(hop.weight.to_be_bytes());

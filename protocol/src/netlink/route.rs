@@ -23,6 +23,7 @@ mod number {
     pub(super) const PREFERRED_SOURCE: u16 = 7;
     pub(super) const METRICS: u16 = 8;
     pub(super) const MULTIPATH: u16 = 9;
+    pub(super) const FLOW: u16 = 11;
     pub(super) const CACHE: u16 = 12;
     pub(super) const TABLE: u16 = 15;
     pub(super) const VIA: u16 = 18;
@@ -100,6 +101,22 @@ impl Metric<'_> {
     }
 }
 
+/// The realms of packets, by which rules and statistics of IPv4 group routes (`RTA_FLOW`, `ip-route(8)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realms {
+    /// The one that they come from; 0 if none is set.
+    pub from: u16,
+    /// The one that they go to.
+    pub to: u16,
+}
+
+impl Realms {
+    fn read(attribute: &Attribute<'_>) -> Result<Self, MessageError> {
+        let both = attribute.u32()?;
+        Ok(Self { from: (both >> 16) as u16, to: both as u16 })
+    }
+}
+
 /// Where packets go next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {
@@ -111,6 +128,8 @@ pub struct NextHop {
     pub weight: u16,
     /// Its flags.
     pub flags: RouteFlags,
+    /// The realms of its packets.
+    pub realms: Option<Realms>,
 }
 
 /// A view of what a message says about a route (`RTM_NEWROUTE`, `rtnetlink(7)`).
@@ -150,6 +169,8 @@ pub struct Route<'a> {
     pub preferred_source: Option<IpAddr>,
     /// Its metric: of several routes with the same destination, the lowest is used.
     pub metric: Option<u32>,
+    /// The realms of its packets.
+    pub realms: Option<Realms>,
     /// The number of a next hop that is an object of its own.
     pub next_hop: Option<u32>,
     /// The preference that a router has announced (RFC 4191): 0 medium, 1 high, 3 low.
@@ -197,6 +218,7 @@ impl<'a> Route<'a> {
             input: None,
             preferred_source: None,
             metric: None,
+            realms: None,
             next_hop: None,
             preference: None,
             expires: None,
@@ -222,6 +244,7 @@ impl<'a> Route<'a> {
             number::PREFERRED_SOURCE => self.preferred_source = ip()?,
             number::METRICS => self.metrics = attribute.nested()?,
             number::MULTIPATH => self.hops = checked_hops(attribute, self.family)?,
+            number::FLOW => self.realms = Some(Realms::read(attribute)?),
             number::CACHE => {
                 let four = attribute.content.first_chunk::<16>().ok_or(attribute.wrong())?;
                 let expires = word(four, 8).cast_signed();
@@ -248,6 +271,30 @@ impl<'a> Route<'a> {
         Hops { rest: self.hops, at: 0, family: self.family }.flatten()
     }
 
+    /// Returns its next hops in an order that does not depend on the message. A notification of IPv6 begins
+    /// with the newest of them, and a dump with the oldest. The order of IPv4 is part of a route.
+    pub(super) fn sorted_hops(&self) -> Vec<NextHop> {
+        let mut hops: Vec<_> = self.hops().collect();
+        if self.family != FAMILY_IPV4 {
+            hops.sort_by_key(|it| (it.output, it.gateway, it.weight));
+        }
+        hops
+    }
+
+    /// Returns whether it is one of the next hops of IPv6 that share a place with all others that have a
+    /// router, or several of them. The kernel keeps apart what routers have announced (`RTPROT_REDIRECT`,
+    /// `RTPROT_RA`).
+    pub(super) fn shares_place(&self) -> bool {
+        let is_announced = matches!(self.protocol, 1 | 9);
+        self.family == FAMILY_IPV6
+            && (!self.hops.is_empty() || self.gateway.is_some() && !is_announced)
+    }
+
+    /// Returns whether it has several next hops.
+    pub(super) const fn has_hops(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
     /// Returns the names of what is different from an earlier view of the same route.
     pub fn differences(&self, before: &Route<'_>) -> impl Iterator<Item = &'static str> + use<> {
         let pairs = [
@@ -259,8 +306,9 @@ impl<'a> Route<'a> {
             ("output", self.output != before.output),
             ("input", self.input != before.input),
             ("preferred source", self.preferred_source != before.preferred_source),
+            ("realms", self.realms != before.realms),
             ("next hop", self.next_hop != before.next_hop),
-            ("next hops", !self.hops().eq(before.hops())),
+            ("next hops", self.sorted_hops() != before.sorted_hops()),
             ("preference", self.preference != before.preference),
             ("error", self.error != before.error),
             ("metrics", !self.metrics().eq(before.metrics())),
@@ -301,12 +349,13 @@ impl Hops<'_> {
         let Some(hop) = self.rest.get(..size) else {
             return Err(MessageError::new(self.at, Fault::Truncated));
         };
-        let mut gateway = None;
+        let (mut gateway, mut realms) = (None, None);
         for attribute in Attributes::new(hop, HOP_SIZE) {
             let attribute = attribute?;
             match attribute.number {
                 number::GATEWAY => gateway = Some(attribute.ip(self.family)?),
                 number::VIA => gateway = Some(via(&attribute)?),
+                number::FLOW => realms = Some(Realms::read(&attribute)?),
                 _ => {}
             }
         }
@@ -318,6 +367,7 @@ impl Hops<'_> {
             gateway,
             weight: u16::from(header[3]) + 1,
             flags: RouteFlags(u32::from(header[2])),
+            realms,
         })
     }
 }

@@ -43,6 +43,26 @@ fn an_entry_of_a_bridge_is_passed_on_and_no_part_of_the_state() {
 }
 
 #[test]
+fn entries_that_differ_in_their_destination_are_different() {
+    let with = |destination: &[u8]| {
+        let mut body = entry(&77_u16.to_ne_bytes());
+        attribute(&mut body, 1, destination);
+        body
+    };
+    let (four, other, six) = (with(&[192, 0, 2, 4]), with(&[192, 0, 2, 5]), with(&[0x20; 16]));
+    let plain = entry(&[0; 2]);
+    let parse = |body| BridgeEntry::parse(body).expect("it is right").expect("it is of a bridge");
+    let destination = |body| parse(body).destination.map(|it| it.to_string());
+    assert_eq!(destination(&four).as_deref(), Some("192.0.2.4"));
+    assert_eq!(destination(&six).as_deref(), Some("2020:2020:2020:2020:2020:2020:2020:2020"));
+    assert_eq!(destination(&plain), None);
+    assert_ne!(parse(&four), parse(&other));
+    for size in [0, 3, 5, 15, 17] {
+        assert!(BridgeEntry::parse(&with(&vec![1; size])).is_err(), "{size}");
+    }
+}
+
+#[test]
 fn an_entry_of_a_bridge_with_a_wrong_length_is_refused() {
     assert_eq!(BridgeEntry::parse(&crate::kernel::neighbour(1, 2)), Ok(None));
     let whole = entry(&77_u16.to_ne_bytes());

@@ -2,6 +2,7 @@
 //! that ends in the state of a kernel that loses messages.
 
 mod bridges;
+mod hops;
 mod kernel;
 mod lossy;
 mod views;

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use protocol::netlink::{
-    Address, AddressFlags, Fault, FollowLimits, Follower, Link, LinkFlags, MessageError, Messages,
-    Neighbour, NeighbourFlags, NeighbourState, OperationalState, Route, Selection,
+    Address, AddressFlags, BridgeEntry, Fault, FollowLimits, Follower, Link, LinkFlags,
+    MessageError, Messages, Neighbour, NeighbourFlags, NeighbourState, OperationalState, Realms,
+    Route, Selection,
 };
 
 use crate::kernel::{PORT, address, attribute, link, message, neighbour, route};
@@ -48,13 +49,15 @@ fn whole_route() -> Vec<u8> {
     attribute(&mut body, 8, &metrics);
     let mut hops = Vec::new();
     for (output, last) in [(4_u32, 2), (5, 3)] {
-        let mut hop = vec![16, 0, 0, last - 2];
-        hop[..2].copy_from_slice(&16_u16.to_ne_bytes());
+        let mut hop = vec![0, 0, 0, last - 2];
+        hop[..2].copy_from_slice(&24_u16.to_ne_bytes());
         hop.extend(output.to_ne_bytes());
         attribute(&mut hop, 5, &[10, 1, 0, last]);
+        attribute(&mut hop, 11, &(0x6_0000_u32 + output).to_ne_bytes());
         hops.extend(hop);
     }
     attribute(&mut body, 9, &hops);
+    attribute(&mut body, 11, &0x3_0004_u32.to_ne_bytes());
     attribute(&mut body, 20, &[1]);
     attribute(&mut body, 12, &[0; 32]);
     body
@@ -117,6 +120,13 @@ fn a_route_is_read() {
     let ip = |last| Some([10, 1, 0, last].into());
     assert_eq!(hops, [(4, ip(2), 1), (5, ip(3), 2)]);
     assert!(view.metrics().map(|it| (it.number, it.value())).eq([(2, 1400)]));
+    assert_eq!(view.realms, Some(Realms { from: 3, to: 4 }));
+    let realms: Vec<_> = view.hops().map(|it| it.realms).collect();
+    assert_eq!(realms, [4, 5].map(|to| Some(Realms { from: 6, to })));
+    let mut other = body.clone();
+    attribute(&mut other, 11, &0x3_0005_u32.to_ne_bytes());
+    let other = Route::parse(&other).expect("it is right").expect("it is of IPv4");
+    assert!(view.differences(&other).eq(["realms"]));
 }
 
 #[test]
@@ -148,6 +158,9 @@ fn lengths_that_are_wrong_are_refused() {
     let mut body = address(1, 1, "a");
     attribute(&mut body, 4, &[1, 2, 3, 4, 5]);
     assert!(Address::parse(&body).is_err());
+    let mut body = route(1, 1, 1);
+    attribute(&mut body, 11, &[1, 2, 3]);
+    assert!(Route::parse(&body).is_err(), "realms take four bytes");
     let mut body = route(1, 1, 1);
     attribute(&mut body, 9, &[7, 0, 0, 0, 1, 0, 0, 0]);
     assert!(Route::parse(&body).is_err(), "a next hop is shorter than its header");
@@ -207,6 +220,9 @@ fn read_all(bytes: &[u8]) {
     if let Ok(Some(neighbour)) = Neighbour::parse(bytes) {
         assert_eq!(neighbour, neighbour.clone());
     }
+    if let Ok(Some(entry)) = BridgeEntry::parse(bytes) {
+        assert_eq!(entry, entry.clone());
+    }
     let mut follower = Follower::new(Selection::ALL, FollowLimits::DEFAULT, PORT);
     let now = Instant::now();
     for _ in 0..3 {
@@ -252,7 +268,10 @@ proptest! {
             message(3, 2, 1, PORT, &[0; 4]),
         ]
         .concat();
-        for start in [whole_link(), address(1, 2, "a"), whole_route(), neighbour(1, 2), datagram] {
+        let mut of_bridge = neighbour(1, 2);
+        of_bridge[0] = 7;
+        let all = [whole_link(), address(1, 2, "a"), whole_route(), neighbour(1, 2), of_bridge];
+        for start in all.into_iter().chain([datagram]) {
             let mut bytes = start;
             for (at, byte) in &changes {
                 let place = at.index(bytes.len());

@@ -1,16 +1,23 @@
 //! What messages change in the known state.
 
+use std::ops::Bound;
 use std::time::Instant;
 
 use super::super::event::{Change, Event};
 use super::super::message::{Flags, Message};
-use super::super::network::{Entry, Network, address_key, link_key, neighbour_key, route_key};
+use super::super::network::{
+    Entry, Network, OVERHEAD, address_key, link_key, neighbour_key, route_key,
+};
 use super::super::plan::{Presence, Topic};
 use super::super::{
     Address, BridgeEntry, FAMILY_ANY, Link, LinkFlags, MessageError, Neighbour, NeighbourFlags,
     Route, RouteFlags,
 };
 use super::{Flaw, FollowError, Follower};
+
+/// How many others of the place of a new route are looked at during a dump. With more, the route waits for
+/// the end of the dump.
+const OTHERS_MAX: usize = 8;
 
 /// What a message is about.
 struct Subject {
@@ -138,6 +145,8 @@ impl Follower {
         });
         if is_same {
             self.network.confirm(&subject.key, sequence);
+        } else if known.is_none() && self.may_lose_others(&subject, sequence) {
+            self.hold_back(subject.key.into(), message.body.into());
         } else {
             let before = self.store(topic, subject.key.into(), message.body);
             if let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), message.body)
@@ -146,6 +155,47 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the end of the dump may remove others of the same place.
+    fn may_lose_others(&self, subject: &Subject, sequence: u32) -> bool {
+        let others = self.network.after(&subject.key[..subject.place_size]);
+        let mut others = others.map(|(_, it)| it.seen);
+        others.by_ref().take(OTHERS_MAX).any(|seen| seen != sequence) || others.next().is_some()
+    }
+
+    /// Keeps what a dump says until its end.
+    fn hold_back(&mut self, key: Box<[u8]>, body: Box<[u8]>) {
+        let Some(dump) = &mut self.dump else { return };
+        let key_size = key.len();
+        dump.late_size += key_size + body.len() + OVERHEAD;
+        if let Some(before) = dump.late.insert(key, body) {
+            dump.late_size -= key_size + before.len() + OVERHEAD;
+        }
+    }
+
+    /// Stores and reports up to `count` of those that were held back, whose keys begin with `prefix`. Returns
+    /// whether there are no more.
+    pub(super) fn add_late(
+        &mut self,
+        topic: Topic,
+        prefix: &[u8],
+        count: usize,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) -> bool {
+        for _ in 0..count {
+            let Some(dump) = self.dump.as_mut().filter(|it| it.topic == topic) else { return true };
+            let from = (Bound::Included(prefix), Bound::Unbounded);
+            let first = dump.late.range::<[u8], _>(from).next().map(|(key, _)| key.clone());
+            let Some(key) = first.filter(|it| it.starts_with(prefix)) else { return true };
+            let Some(body) = dump.late.remove(&key) else { return true };
+            dump.late_size -= key.len() + body.len() + OVERHEAD;
+            let before = self.store(topic, key, &body);
+            if let Some(event) = event_of(topic, before.as_ref().map(|it| &*it.body), &body) {
+                call(event, &self.network);
+            }
+        }
+        false
     }
 
     /// Takes a message that the kernel has sent by itself.
@@ -176,6 +226,8 @@ impl Follower {
             event.into_iter().for_each(|event| call(event, &self.network));
             return Ok(());
         };
+        // What the dump has said of the place is older than the message, which may change it.
+        self.add_late(topic, &subject.key[..subject.place_size], usize::MAX, call);
         match presence {
             Presence::Here => self.arrive(topic, subject, message, now, call),
             Presence::Gone => self.leave(topic, &subject, message.body, now, call),
@@ -192,11 +244,13 @@ impl Follower {
         now: Instant,
         call: &mut impl FnMut(Event<'_>, &Network),
     ) {
-        let mut replaced = None;
+        let mut replaced = self.replace_shared(topic, &key[..place_size], message, call);
         if self.network.get(&key).is_none() {
             let mut others = self.network.after(&key[..place_size]).map(|(key, _)| key.to_vec());
             match (others.next(), others.next()) {
-                (Some(other), None) if message.flags.contains(Flags::REPLACE) => {
+                (Some(other), None)
+                    if message.flags.contains(Flags::REPLACE) && replaced.is_none() =>
+                {
                     drop(others);
                     replaced = self.forget(topic, &other);
                 }
@@ -216,6 +270,38 @@ impl Follower {
             self.doubt_routes(now);
         }
         call(event, &self.network);
+    }
+
+    /// Forgets the routes of IPv6 that a message replaces: it has all next hops of its place, or all of them
+    /// were replaced by its own. Returns one of them, and reports that the others are gone.
+    fn replace_shared(
+        &mut self,
+        topic: Topic,
+        place: &[u8],
+        message: &Message<'_>,
+        call: &mut impl FnMut(Event<'_>, &Network),
+    ) -> Option<Entry> {
+        if topic != Topic::Routes {
+            return None;
+        }
+        let route = Route::parse(message.body).ok().flatten()?;
+        let is_whole = route.has_hops() || message.flags.contains(Flags::REPLACE);
+        if !(route.shares_place() && is_whole) {
+            return None;
+        }
+        let (own, _) = route_key(&route);
+        let shares =
+            |it: &Entry| Route::parse(&it.body).ok().flatten().is_some_and(|it| it.shares_place());
+        let others = self.network.after(place).filter(|(key, it)| *key != own && shares(it));
+        let mut others: Vec<Vec<u8>> = others.map(|(key, _)| key.to_vec()).collect();
+        let last = others.pop()?;
+        others.iter().for_each(|key| self.remove(topic, key, None, call));
+        // What is known already is no change of another one.
+        if self.network.get(&own).is_some() {
+            self.remove(topic, &last, None, call);
+            return None;
+        }
+        self.forget(topic, &last)
     }
 
     /// Something is gone.
