@@ -151,7 +151,7 @@ fn their_route(route: &Value, index_of: &dyn Fn(&Value) -> u64) -> String {
     format!(
         "route {kind} {destination} table {table} dev {index} via {} metric {metric} down {is_down} [{}]",
         text(&route["gateway"]),
-        hops.join(",")
+        hops_text(hops)
     )
 }
 
@@ -173,8 +173,17 @@ pub(crate) fn route_line(route: &Route<'_>) -> String {
         route.kind,
         route.table.0,
         gateway(route.gateway),
-        hops.join(",")
+        hops_text(hops)
     )
+}
+
+/// Returns next hops in order. Those of IPv6 are in another one in the message about a change than in a dump,
+/// as the kernel sends both.
+fn hops_text(mut hops: Vec<String>) -> String {
+    if hops.iter().any(|hop| hop.contains(':')) {
+        hops.sort();
+    }
+    hops.join(",")
 }
 
 fn text(value: &Value) -> String {
