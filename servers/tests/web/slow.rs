@@ -256,13 +256,15 @@ fn a_crowd_that_hardly_reads_is_cut_off_and_takes_little_memory() {
             assert!(answer.len() < 100_000, "{} bytes", answer.len());
         }
         crowd.check_memory(8 << 10, backend);
-        // Through a proxy, a part of the body is in memory: two pipes with their high marks.
+        // Through a proxy, a part of the body is in memory: two pipes with their high marks. Before the
+        // ring knows that a session has paused, the kernel may have received 32 blocks of 68 KiB for it.
+        let each = if backend == "uring" { (1 << 20) + 32 * (68 << 10) } else { 1 << 20 };
         let route = format!("/large={}", site.server.addresses[0]);
         let args = ["--idle-timeout", "500ms", "--backend", backend, "--proxy", &route];
         let front = Site::start(folder("web-crowd-front", &[("small", "small")]), &args);
         let crowd =
             Crowd::outlast(&front, &front.server.addresses[0], CROWD / 4, (request, b"", 1));
-        crowd.check_memory(1 << 20, backend);
+        crowd.check_memory(each, backend);
     }
 }
 
