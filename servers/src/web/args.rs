@@ -262,10 +262,13 @@ fn parse_proxy(text: &str) -> Result<(String, Location), String> {
             "{address} is for datagrams: expected an address of TCP or a Unix socket"
         ));
     }
-    if let Location::Address(Address::Tcp(address)) = &location
-        && address.port() == 0
-    {
-        return Err(format!("{address} has no port"));
+    let has_port = match &location {
+        Location::Address(Address::Tcp(address)) => address.port() != 0,
+        Location::Host { service, .. } => service.parse() != Ok(0_u16),
+        Location::Address(_) => true,
+    };
+    if !has_port {
+        return Err(format!("{address}: 0 is no port"));
     }
     Ok((parse_path(path)?, location))
 }
@@ -299,6 +302,7 @@ mod tests {
             (parse_proxy("api=127.0.0.1:1").map(drop), "begin with /"),
             (parse_proxy("/api=127.0.0.1").map(drop), "port"),
             (parse_proxy("/api=127.0.0.1:0").map(drop), "no port"),
+            (parse_proxy("/api=localhost:00").map(drop), "no port"),
             (parse_count("0").map(drop), "above zero"),
             (parse_head_max("64kb").map(drop), "1 to 65535"),
             (parse_head_max("0").map(drop), "positive size"),

@@ -37,19 +37,7 @@ impl Config {
             let text = "there is nothing to serve: give a folder with --root, or --proxy";
             return Err(refused(text.to_owned()));
         }
-        let mut paths = Vec::new();
-        let others = args.health.iter().map(|path| ("--health", path));
-        let others = others.chain(args.echo.iter().map(|path| ("--echo", path)));
-        for (option, path) in others.chain(args.proxy.iter().map(|(path, _)| ("--proxy", path))) {
-            let path = path.trim_end_matches('/');
-            if let Some((other, _)) = paths.iter().find(|(_, known)| *known == path) {
-                let path = if path.is_empty() { "/" } else { path };
-                let text =
-                    format!("{path} is given to {other} and to {option}: one of them is enough");
-                return Err(refused(text));
-            }
-            paths.push((option, path));
-        }
+        one_purpose_each(args).map_err(refused)?;
         if args.root.is_none() && !args.error_page.is_empty() {
             return Err(refused("the files of --error-page are below --root: give it".to_owned()));
         }
@@ -134,6 +122,25 @@ fn name_of(host: &str) -> &str {
         _ => host,
     };
     name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Checks that no path is given twice to options of which only one could have it. `--health` and `--echo`
+/// have exactly their path, so they may be below or at the path of a `--proxy`.
+fn one_purpose_each(args: &WebArgs) -> Result<(), String> {
+    let exact = args.health.iter().map(|path| ("--health", path.as_str()));
+    let exact = exact.chain(args.echo.iter().map(|path| ("--echo", path.as_str())));
+    let proxies = args.proxy.iter().map(|(path, _)| ("--proxy", path.trim_end_matches('/')));
+    for options in [exact.collect::<Vec<_>>(), proxies.collect()] {
+        for (index, (option, path)) in options.iter().enumerate() {
+            if let Some((other, _)) = options[..index].iter().find(|(_, known)| known == path) {
+                let path = if path.is_empty() { "/" } else { path };
+                return Err(format!(
+                    "{path} is given to {other} and to {option}: only one of them can have it"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -301,13 +301,21 @@ fn folders_have_an_index_a_list_or_neither() {
         assert_eq!((answer.status, answer.field("location")), (301, Some(location)), "{path}");
     }
     assert_eq!(curl(&site.url("/with"), &["-L"]).text(), "txt");
+    let outside = site.folder.file("site/list/outside");
+    symlink("/etc/passwd", outside).expect("it is made");
+    symlink("a&b.txt", site.folder.file("site/list/inside")).expect("it is made");
     let site = Site::start(site.folder, &["--listing"]);
     let list = site.get("/list/", &[]);
     assert_eq!((list.status, list.field("content-type")), (200, Some("text/html; charset=utf-8")));
     for part in ["<a href=\"./a%26b.txt\">a&amp;b.txt</a>", "<a href=\"./sub/\">", "\"../\""] {
         assert!(list.text().contains(part), "{part}: {}", list.text());
     }
-    assert!(!list.text().contains("hidden"));
+    assert!(list.text().contains("inside"), "a link that stays in the folder: {}", list.text());
+    for part in ["hidden", "outside"] {
+        assert!(!list.text().contains(part), "{part}: {}", list.text());
+    }
+    let site = Site::start(site.folder, &["--listing", "--follow-links"]);
+    assert!(site.get("/list/", &[]).text().contains("outside"));
 }
 
 #[test]

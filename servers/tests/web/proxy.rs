@@ -9,7 +9,7 @@ use std::thread;
 use testkit::{Folder, PATIENCE, has_peer, wait_until};
 
 use crate::common::Daemon;
-use crate::{BACKENDS, WEB, curl, folder, write};
+use crate::{BACKENDS, Site, WEB, curl, folder, write};
 
 /// A running nginx. It is killed on drop.
 struct Nginx {
@@ -456,10 +456,34 @@ fn a_websocket_sends_back_what_it_gets_directly_and_through_a_proxy() {
         reader.read_to_end(&mut rest).expect("it ends");
         assert_eq!(rest, b"\x88\x00");
     }
-    let mut stream = echo.connect();
-    let request = "GET /api/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it is text");
-    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+}
+
+#[test]
+fn exact_paths_come_before_those_of_a_proxy_and_refusals_are_logged_with_their_size() {
+    let folder = folder("web-exact", &[("api/deeper", "passed on")]);
+    let log = folder.file("log");
+    let behind = Site::start(folder, &[]);
+    let route = format!("/api={}", behind.server.addresses[0]);
+    let args = ["--listen", "127.0.0.1:0", "--health", "/api/up", "--echo", "/api"];
+    let more = ["--proxy", &route, "--access-log", &log];
+    let server = Daemon::start(&[], WEB, &[&args[..], &more[..]].concat());
+    let ask = |path: &str| {
+        let mut stream = server.connect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("it has a head");
+        (head[9..12].to_owned(), body.to_owned())
+    };
+    let is = |status: &str, body: &str| (status.to_owned(), body.to_owned());
+    assert_eq!(ask("/api/up"), is("200", "ok\n"));
+    assert_eq!(ask("/api/deeper"), is("200", "passed on"));
+    let (status, body) = ask("/api");
+    assert_eq!(status, "426", "{body}");
+    let (code, _) = server.stop();
+    assert_eq!(code, Some(0));
+    let lines = fs::read_to_string(&log).expect("it is there");
+    let line = format!("\"GET /api HTTP/1.1\" 426 {} ", body.len());
+    assert!(lines.contains(&line), "{line}: {lines}");
 }
