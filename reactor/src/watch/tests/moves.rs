@@ -221,6 +221,33 @@ fn the_name_that_is_left_of_an_exchange_is_known_though_the_other_is_gone() {
     watched.settle();
 }
 
+/// P30: the link leads to the directory that it has replaced.
+#[test]
+fn a_directory_that_was_moved_is_found_though_its_name_leads_to_it_by_a_link() {
+    let folder = Folder::new("watch-behind");
+    fs::create_dir_all(folder.path().join("b/c/deep")).expect("it is writable");
+    let mut watched = watched(&folder);
+    rename(&folder, "b/c", "c");
+    std::os::unix::fs::symlink("../c", folder.path().join("b/c")).expect("it is writable");
+    watched.apply_some(0);
+    watched.settle();
+    fs::write(folder.path().join("c/deep/new"), "").expect("it is writable");
+    watched.settle();
+}
+
+#[test]
+fn what_a_scan_finds_in_a_directory_is_read_though_that_was_moved_meanwhile() {
+    let folder = Folder::new("watch-reading");
+    let mut watched = watched(&folder);
+    fs::create_dir_all(folder.path().join("a/new/deep/below")).expect("it is writable");
+    watched.apply_some(usize::MAX);
+    // This opens the directory, and reads no name in it.
+    watched.scan(1);
+    rename(&folder, "a", "c");
+    watched.scan(1000);
+    watched.settle();
+}
+
 #[test]
 fn a_directory_with_two_paths_that_is_moved_is_gone_at_both() {
     let folder = Folder::new("watch-two-paths");
