@@ -37,8 +37,8 @@ impl FileKind {
 /// directory holds for everything in it. And a name that is created, or that something is moved to, may
 /// exist already: it is replaced.
 ///
-/// Two names that have changed places (`RENAME_EXCHANGE`, `rename(2)`) are three changes: the second is
-/// moved out, the first is moved to it, and the first is moved in.
+/// Two names that have changed places (`RENAME_EXCHANGE`, `rename(2)`) are two changes: the first is moved
+/// to the second, which it replaces, and what was there is moved in to the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The name: the path that was given, and what is below it.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use protocol::inotify::{Event, Events, Mask as Bits};
 
 use crate::sys;
@@ -13,6 +15,9 @@ use crate::watch::change::{Change, FileKind, What};
 use crate::watch::digest::Digest;
 use crate::watch::limits::TreeOptions;
 use crate::watch::tree::{Step, Tree};
+
+/// What the kernel writes when it has lost events.
+pub(super) const LOST: Event<'_> = Event { watch: -1, mask: Bits::OVERFLOW, cookie: 0, name: b"" };
 
 /// The names that exist according to the changes.
 #[derive(Debug, Default)]
@@ -68,6 +73,12 @@ pub(super) fn find(path: &Path) -> BTreeMap<PathBuf, FileKind> {
     names
 }
 
+/// Lets two names change places. It fails if one lies in the other.
+pub(super) fn exchange(first: &Path, second: &Path) -> io::Result<()> {
+    renameat2(AT_FDCWD, first, AT_FDCWD, second, RenameFlags::RENAME_EXCHANGE)?;
+    Ok(())
+}
+
 /// The state of a watch, and an application behind it, without a loop.
 pub(super) struct Watched {
     pub(super) tree: Tree,
@@ -120,8 +131,7 @@ impl Watched {
     pub(super) fn apply_some(&mut self, count: usize) {
         let bytes = self.read();
         let events: Vec<Event<'_>> = Events::new(&bytes).map(|it| it.expect("it is one")).collect();
-        let lost = Event { watch: -1, mask: Bits::OVERFLOW, cookie: 0, name: b"" };
-        let overflow = (events.len() > count).then_some(lost);
+        let overflow = (events.len() > count).then_some(LOST);
         self.apply(events.into_iter().take(count).chain(overflow));
     }
 

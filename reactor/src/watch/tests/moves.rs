@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::inotify::{Event, Events, Mask as Bits};
 use testkit::Folder;
 
-use super::mirror::Watched;
+use super::mirror::{LOST, Watched, exchange};
 use crate::watch::change::What;
 use crate::watch::tree::Step;
 
@@ -127,59 +127,25 @@ fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
     assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
 }
 
-/// Returns the number of the watch of the folder.
-fn watch_of(watched: &Watched, folder: &Folder) -> i32 {
-    let file = folder.path().join("asked");
-    fs::write(&file, "").expect("it is writable");
-    fs::remove_file(&file).expect("it is there");
-    let bytes = watched.read();
-    Events::new(&bytes).next().expect("there are some").expect("it is one").watch
-}
-
-/// Lets two names change places, without events.
-fn exchange(folder: &Folder, outside: &Folder, names: [&str; 2]) {
-    let [first, second] = names.map(|name| folder.path().join(name));
-    let meanwhile = outside.path().join("meanwhile");
-    for (from, to) in [(&first, &meanwhile), (&second, &first), (&meanwhile, &second)] {
-        fs::rename(from, to).expect("it can be moved");
-    }
-}
-
-/// The events of an exchange, as the kernel writes them (`fs/namei.c`).
-fn events_of_exchange<'a>(watch: i32, names: [&'a str; 2], kind: Bits) -> [Event<'a>; 4] {
-    let [first, second] = names;
-    let event = |mask, cookie, name: &'a str| Event { watch, mask, cookie, name: name.as_bytes() };
-    [
-        event(Bits::MOVED_FROM | kind, 1, first),
-        event(Bits::MOVED_TO | kind, 1, second),
-        event(Bits::MOVED_FROM | kind, 2, second),
-        event(Bits::MOVED_TO | kind, 2, first),
-    ]
+/// Lets two names in a folder change places.
+fn exchange_in(folder: &Folder, first: &str, second: &str) {
+    exchange(&folder.path().join(first), &folder.path().join(second)).expect("they are there");
 }
 
 #[test]
 fn two_names_that_change_places_are_not_created() {
-    let (folder, outside) = (Folder::new("watch-exchange"), Folder::new("watch-meanwhile"));
+    let folder = Folder::new("watch-exchange");
     fs::create_dir(folder.path().join("a")).expect("it is writable");
     for name in ["p", "q", "a/in_a"] {
         fs::write(folder.path().join(name), name).expect("it is writable");
     }
     let mut watched = watched(&folder);
-    let root = watch_of(&watched, &folder);
-    let directory = Bits::DIRECTORY;
-    for (names, kind, expected) in [
-        (["p", "q"], Bits(0), ["q MovedOut", "q Moved from p", "p MovedIn"]),
-        (["a", "b"], directory, ["b MovedOut", "b Moved from a", "a MovedIn"]),
-    ] {
-        exchange(&folder, &outside, names);
-        // These are of the three moves that stand for the exchange.
-        watched.read();
-        for event in events_of_exchange(root, names, kind) {
-            watched.tree.apply(&event, std::time::Instant::now()).expect("no limit is reached");
-        }
+    for [first, second] in [["p", "q"], ["a", "b"]] {
+        exchange_in(&folder, first, second);
+        apply(&mut watched);
         watched.tree.scan(100).expect("no limit is reached");
         let lines = told(&mut watched, folder.path());
-        assert_eq!(lines, expected);
+        assert_eq!(lines, [format!("{second} Moved from {first}"), format!("{first} MovedIn")]);
     }
     // Both directories are watched, with their new paths.
     for name in ["a/new", "b/new", "b/deep/new"] {
@@ -191,34 +157,87 @@ fn two_names_that_change_places_are_not_created() {
     assert_eq!(created, ["a/new", "b/new", "b/deep/new"]);
 }
 
+/// The events of an exchange are those of two moves, and the second name leaves after the first has come
+/// to it.
 #[test]
-fn names_that_change_places_after_the_first_pair_was_told_are_known_in_the_end() {
-    let (folder, outside) = (Folder::new("watch-pairs"), Folder::new("watch-meanwhile"));
-    let mut watched = watched(&folder);
-    let root = watch_of(&watched, &folder);
-    exchange(&folder, &outside, ["b", "a"]);
-    watched.read();
-    for event in events_of_exchange(root, ["b", "a"], Bits::DIRECTORY) {
-        watched.apply(std::iter::once(event));
+fn names_that_change_places_are_known_in_the_end_however_late_their_events_are() {
+    // What happens to one of the names before the events are read.
+    for gone in [None, Some("a"), Some("b")] {
+        for is_scanned in [false, true] {
+            let folder = Folder::new("watch-pairs");
+            let mut watched = watched(&folder);
+            exchange_in(&folder, "a", "b");
+            if let Some(name) = gone {
+                fs::remove_dir_all(folder.path().join(name)).expect("it is there");
+            }
+            if is_scanned {
+                watched.apply(std::iter::once(LOST));
+                watched.scan(1000);
+            }
+            let bytes = watched.read();
+            for event in Events::new(&bytes) {
+                watched.apply(std::iter::once(event.expect("it is one")));
+            }
+            // It compares what was told with the names that exist.
+            watched.settle();
+        }
     }
-    // It compares what was told with the names that exist.
+}
+
+/// In one of both orders, the name leaves after it has come.
+#[test]
+fn a_name_that_changes_places_with_one_outside_is_replaced() {
+    let (folder, outside) = (Folder::new("watch-within"), Folder::new("watch-without"));
+    let mut watched = watched(&folder);
+    let (inner, outer) = (folder.path().join("a"), outside.path().join("x"));
+    fs::create_dir(&outer).expect("it is writable");
+    for [first, second] in [[&inner, &outer], [&outer, &inner], [&outer, &inner]] {
+        exchange(first, second).expect("they are there");
+        // It compares what was told with the names that exist.
+        watched.settle();
+    }
+}
+
+/// P30: the link leads to the directory that it has replaced.
+#[test]
+fn a_directory_that_was_moved_is_found_though_its_name_leads_to_it_by_a_link() {
+    let folder = Folder::new("watch-behind");
+    fs::create_dir_all(folder.path().join("b/c/deep")).expect("it is writable");
+    let mut watched = watched(&folder);
+    rename(&folder, "b/c", "c");
+    std::os::unix::fs::symlink("../c", folder.path().join("b/c")).expect("it is writable");
+    watched.apply_some(0);
+    watched.settle();
+    fs::write(folder.path().join("c/deep/new"), "").expect("it is writable");
     watched.settle();
 }
 
 #[test]
-fn the_name_that_is_left_of_an_exchange_is_known_though_the_other_is_gone() {
-    let (folder, outside) = (Folder::new("watch-left"), Folder::new("watch-meanwhile"));
+fn what_a_scan_finds_in_a_directory_is_read_though_that_was_moved_meanwhile() {
+    let folder = Folder::new("watch-reading");
     let mut watched = watched(&folder);
-    let root = watch_of(&watched, &folder);
-    exchange(&folder, &outside, ["a", "b"]);
-    fs::remove_dir(folder.path().join("a")).expect("it is empty");
-    watched.read();
-    let (mask, name) = (Bits::DELETE | Bits::DIRECTORY, b"a".as_slice());
-    let removed = Event { watch: root, mask, cookie: 0, name };
-    let events = events_of_exchange(root, ["a", "b"], Bits::DIRECTORY);
-    watched.apply(events.into_iter().chain([removed]));
-    // It compares what was told with the names that exist.
+    fs::create_dir_all(folder.path().join("a/new/deep/below")).expect("it is writable");
+    watched.apply_some(usize::MAX);
+    // This opens the directory, and reads no name in it.
+    watched.scan(1);
+    rename(&folder, "a", "c");
+    watched.scan(1000);
     watched.settle();
+}
+
+#[test]
+fn a_directory_that_was_away_and_is_back_is_not_read_again() {
+    let folder = Folder::new("watch-back");
+    let mut watched = watched(&folder);
+    rename(&folder, "a", "b/c");
+    rename(&folder, "b/c", "a");
+    apply(&mut watched);
+    assert!(!watched.tree.is_scanning(), "nothing has to be read again");
+    assert_eq!(told(&mut watched, folder.path()), ["b/c MovedIn", "b/c MovedOut"]);
+    fs::write(folder.path().join("a/deep/file"), "").expect("it is writable");
+    apply(&mut watched);
+    let expected = ["a/deep/file Created", "a/deep/file Written"];
+    assert_eq!(told(&mut watched, folder.path()), expected);
 }
 
 #[test]

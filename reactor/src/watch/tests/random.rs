@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use protocol::Random;
 use testkit::Folder;
 
-use super::mirror::{Watched, find};
+use super::mirror::{Watched, exchange, find};
 use crate::watch::change::FileKind;
 
 /// How many random sequences are tried.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 16;
 
 /// Makes one random change in a directory. Some fail, as when a directory were to be moved into itself.
 fn change(random: &mut Random, root: &Path, outside: &Path) {
@@ -23,14 +23,19 @@ fn change(random: &mut Random, root: &Path, outside: &Path) {
     let name = format!("n{}", random.below(12));
     let new = directories[random.index(directories.len())].join(name);
     let old = any(random);
-    let _ = match random.below(12) {
+    let _ = match random.below(14) {
         0..=2 => fs::create_dir(&new),
         3..=5 => fs::write(&new, random.bytes(3)),
         6 | 7 if old != root => fs::rename(&old, &new),
         8 if old != root => fs::remove_dir_all(&old).or_else(|_| fs::remove_file(&old)),
-        9 => symlink("n1", &new),
+        9 => symlink(random.pick(&["n1", "n2", "../n3", "../n4/n5"]), &new),
         10 if old != root => fs::rename(&old, outside.join(format!("n{}", random.below(5)))),
         11 => fs::rename(outside.join(format!("n{}", random.below(5))), &new),
+        12 if old != root => exchange(&old, &any(random)),
+        13 if old != root => {
+            let outer = outside.join(format!("n{}", random.below(5)));
+            if random.one_in(2) { exchange(&old, &outer) } else { exchange(&outer, &old) }
+        }
         _ => Ok(()),
     };
 }
@@ -64,5 +69,5 @@ fn the_names_are_right_in_the_end_whatever_events_are_lost() {
         }
         overruns += watched.overruns;
     }
-    assert!(overruns > 250, "{overruns}");
+    assert!(overruns > 330, "{overruns}");
 }

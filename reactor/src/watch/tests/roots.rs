@@ -3,10 +3,9 @@
 use std::fs;
 use std::time::Instant;
 
-use protocol::inotify::{Event, Mask as Bits};
 use testkit::Folder;
 
-use super::mirror::Watched;
+use super::mirror::{LOST, Watched};
 use crate::watch::limits::TreeOptions;
 use crate::watch::tree::Tree;
 
@@ -56,8 +55,7 @@ fn watches_that_are_as_many_as_allowed_survive_a_loss() {
     let mut tree = Tree::new(options, &[root], None).expect("it can be watched");
     tree.scan(1000).expect("no limit is reached");
     assert_eq!(tree.watches(), 3);
-    let lost = Event { watch: -1, mask: Bits::OVERFLOW, cookie: 0, name: b"" };
-    tree.apply(&lost, Instant::now()).expect("it is one");
+    tree.apply(&LOST, Instant::now()).expect("it is one");
     tree.scan(1000).expect("no limit is reached");
     assert_eq!((tree.watches(), tree.entries()), (3, 2));
 }

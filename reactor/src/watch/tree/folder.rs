@@ -145,16 +145,14 @@ impl Tree {
             return Ok(Opened::Not);
         }
         let path = self.path_in(id, name);
-        let watch = match self.watch_directory(&path, folder.only.is_some())? {
-            Some(watch) => watch,
-            None => return Ok(Opened::Not),
-        };
+        let watch = self.watch_directory(&path, folder.only.is_some())?;
         if !self.is_in_place(id) {
-            // The path leads to something else.
+            // The path leads to something else, or to nothing.
             self.unread.insert(id);
-            self.drop_watch(watch);
+            watch.into_iter().for_each(|watch| self.drop_watch(watch));
             return Ok(Opened::Not);
         }
+        let Some(watch) = watch else { return Ok(Opened::Not) };
         let others = self.by_watch.get(&watch).into_iter().flatten();
         let known = others.copied().find(|other| self.folders[*other].only.is_none());
         if let Some(other) = known {
@@ -181,7 +179,7 @@ impl Tree {
         mark: Mark,
     ) -> io::Result<Opened> {
         let has_left = matches!(self.folders[other].place, Place::Left(_));
-        if !has_left && self.is_in_place(other) {
+        if !has_left && self.is_at_its_name(other) {
             // Several names lead to it.
             return Ok(Opened::Not);
         }
@@ -262,6 +260,20 @@ impl Tree {
         let path = self.path_of(id);
         let mark = Mark::read(existing(&path), Links::Followed);
         mark.is_ok_and(|mark| mark.is_same_file(&self.folders[id].mark))
+    }
+
+    /// Returns whether a directory is at its name, and not only behind a link that has the name now: so for
+    /// each directory above it too.
+    fn is_at_its_name(&self, id: usize) -> bool {
+        let mut at = id;
+        while let Place::In { folder, name } = &self.folders[at].place {
+            let mark = Mark::read(&self.path_in(*folder, name), self.links_in(*folder));
+            if !mark.is_ok_and(|mark| mark.is_same_file(&self.folders[at].mark)) {
+                return false;
+            }
+            at = *folder;
+        }
+        self.is_in_place(at)
     }
 
     /// The kernel has ended a watch: the directory was removed, or its file system was unmounted.

@@ -86,8 +86,6 @@ pub(super) struct Tree {
     entries: usize,
     moving: VecDeque<Moving>,
     moves: u64,
-    /// The names of the last move if it has replaced the new one.
-    replaced: Option<(PathBuf, PathBuf)>,
     scans: VecDeque<Scan>,
     listing: Option<Listing>,
     /// Names that a scan has not found. They may have been moved to where it comes later.
@@ -120,7 +118,6 @@ impl Tree {
             entries: 0,
             moving: VecDeque::new(),
             moves: 0,
-            replaced: None,
             scans: VecDeque::new(),
             listing: None,
             missing: Vec::new(),
@@ -223,7 +220,8 @@ impl Tree {
         } else if has(Bits::MOVED_TO) {
             self.arrived(id, name, kind, event.cookie)
         } else if has(Bits::MOVED_FROM) {
-            self.left(id, name, event.cookie, now)
+            self.left(id, name, event.cookie, now);
+            Ok(())
         } else if has(Bits::DELETE) {
             self.vanished(id, name, What::Removed);
             Ok(())

@@ -13,8 +13,6 @@ pub(super) struct Moving {
     /// Its number in the steps.
     number: u64,
     from: PathBuf,
-    /// The directory that it has left.
-    left: usize,
     child: Child,
     /// When it stops waiting.
     until: Instant,
@@ -22,14 +20,16 @@ pub(super) struct Moving {
 
 impl Tree {
     /// The first half of a move.
-    pub(super) fn left(
-        &mut self,
-        id: usize,
-        name: &OsStr,
-        cookie: u32,
-        now: Instant,
-    ) -> io::Result<()> {
-        let Some(child) = self.take(id, name) else { return Ok(()) };
+    pub(super) fn left(&mut self, id: usize, name: &OsStr, cookie: u32, now: Instant) {
+        let Some(child) = self.folders[id].children.get(name) else { return };
+        let known = child.mark;
+        if self.look(id, name).is_some_and(|mark| mark.is_same_file(&known)) {
+            // Another file has left: this one came later, or the two have changed places
+            // (`RENAME_EXCHANGE`, `rename(2)`). The events of an exchange are those of two moves, one
+            // after the other, so the second name leaves after the first has come to it.
+            return;
+        }
+        let Some(child) = self.take(id, name) else { return };
         if self.moving.len() >= MOVES_MAX {
             self.give_up_first();
         }
@@ -39,9 +39,8 @@ impl Tree {
             self.folders[folder].place = Place::Left(from.clone());
         }
         let until = now + self.options.pairing;
-        self.moving.push_back(Moving { cookie, number, from, left: id, child, until });
+        self.moving.push_back(Moving { cookie, number, from, child, until });
         self.steps.push_back(Step::Leaving(number));
-        Ok(())
     }
 
     /// The second half of a move, or the only one.
@@ -56,35 +55,27 @@ impl Tree {
             return self.appeared(id, name, kind, What::MovedIn);
         };
         let Some(moving) = self.moving.remove(at) else { return Ok(()) };
-        let Moving { number, from, left, child, .. } = moving;
+        let Moving { number, from, child, .. } = moving;
         let path = self.path_in(id, name);
         let found = self.look(id, name);
-        let is_another =
-            found.is_some_and(|mark| !mark.is_same_file(&child.mark)) && !child.mark.is_unseen();
-        // What came to this name in an exchange may be gone by now.
-        let is_back = self.replaced.take().is_some_and(|(old, new)| old == path && new == from);
-        if (is_another || is_back && found.is_none())
-            && self.is_still_there(left, &from, &child.mark)
-        {
-            // Both names have changed places (`RENAME_EXCHANGE`, `rename(2)`).
-            self.stays(number, &from, left, child, &path)?;
-            return self.appeared(id, name, kind, What::MovedIn);
-        }
-        if is_another {
-            // A scan has found what came to the old name later.
+        let before = self.folders[id].children.get(name).map(|child| child.mark);
+        // A scan has found what came to the old name later.
+        let is_another = |mark: Mark| !mark.is_same_file(&child.mark) && !child.mark.is_unseen();
+        // It was away and is back, and what has left its name was not entered.
+        let is_back = |mark: Mark| {
+            mark.is_directory() && before.is_some_and(|before| mark.is_same_file(&before))
+        };
+        if found.is_some_and(|mark| is_another(mark) || is_back(mark)) {
             self.moved_out(number, from, &child);
-            self.scans.push_back(Scan { folder: left, is_deep: false });
             return self.appeared(id, name, kind, What::MovedIn);
         }
         if !self.wants(&path, child.mark.kind) {
             self.moved_out(number, from, &child);
             return Ok(());
         }
-        let before = self.folders[id].children.get(name).map(|child| child.mark);
         // Its times may have changed with its name.
         let mark = found.unwrap_or(child.mark);
         self.put(id, name, mark)?;
-        self.replaced = before.map(|_| (from.clone(), path.clone()));
         self.moved(number, from, path, before, mark);
         match child.folder {
             Some(folder) => {
@@ -100,53 +91,6 @@ impl Tree {
             }
             None => self.open_child(id, name, mark).map(drop),
         }
-    }
-
-    /// Returns whether a name that was moved away leads to the same file, as after an exchange: the first
-    /// pair of events has brought the file there.
-    fn is_still_there(&mut self, left: usize, from: &Path, mark: &Mark) -> bool {
-        let Some(name) = from.file_name() else { return false };
-        self.folders.contains(left)
-            && self.path_in(left, name) == from
-            && self.look(left, name).is_some_and(|found| found.is_same_file(mark))
-    }
-
-    /// Takes back that a name was moved away. What has left it is another file, which the move from `to`
-    /// has replaced.
-    fn stays(
-        &mut self,
-        number: u64,
-        from: &Path,
-        left: usize,
-        child: Child,
-        to: &Path,
-    ) -> io::Result<()> {
-        if let Some(name) = from.file_name() {
-            self.put(left, name, child.mark)?;
-            if let Some(folder) = child.folder {
-                self.folders[folder].place = Place::In { folder: left, name: name.to_owned() };
-            }
-            if let Some(entered) = self.folders[left].children.get_mut(name) {
-                entered.folder = child.folder;
-            }
-        }
-        let is_it = |step: &Step| matches!(step, Step::Leaving(other) if *other == number);
-        let Some(at) = self.steps.iter().rposition(is_it) else { return Ok(()) };
-        self.steps.remove(at);
-        let Some(at) = at.checked_sub(1) else { return Ok(()) };
-        let Some(Step::Changed(Changed { path, what, before, .. })) = self.steps.get_mut(at) else {
-            return Ok(());
-        };
-        // It is told before that move. Afterwards the name belongs to what was moved there.
-        if path == from
-            && matches!(what, What::Moved { from } if from == to)
-            && let Some(before) = before.take()
-        {
-            let (path, what) = (from.to_owned(), What::MovedOut);
-            let changed = Changed { path, what, before: Some(before), now: None };
-            self.steps.insert(at, Step::Changed(changed));
-        }
-        Ok(())
     }
 
     /// A directory that is known was found at another place, before its events were read or after they

@@ -148,25 +148,26 @@ impl Tree {
     }
 
     /// Returns the next name that exists and is wanted.
-    fn next_entry(&self, listing: &mut Listing) -> Option<(OsString, Mark)> {
+    fn next_entry(&mut self, listing: &mut Listing) -> Option<(OsString, Mark)> {
         let (id, links) = (listing.folder, self.links_in(listing.folder));
         loop {
             let (name, mark) = match &mut listing.entries {
                 Entries::Named(names) => {
                     let name = names.next()?;
-                    let mark = Mark::read(&self.path_in(id, &name), links);
+                    let mark = self.look(id, &name);
                     (name, mark)
                 }
                 Entries::Read(entries) => {
                     let Ok(entry) = entries.next()? else { continue };
+                    let name = entry.file_name();
                     let mark = match links {
-                        Links::Kept => entry.metadata().map(|metadata| Mark::of(&metadata)),
-                        Links::Followed => Mark::read(&self.path_in(id, &entry.file_name()), links),
+                        Links::Kept => entry.metadata().ok().map(|metadata| Mark::of(&metadata)),
+                        Links::Followed => self.look(id, &name),
                     };
-                    (entry.file_name(), mark)
+                    (name, mark)
                 }
             };
-            if let Ok(mark) = mark
+            if let Some(mark) = mark
                 && self.wants(&self.path_in(id, &name), mark.kind)
             {
                 return Some((name, mark));
