@@ -15,6 +15,7 @@ use super::flight::Trouble;
 use super::json;
 use super::options::{Form, Shown, Transport};
 use super::servers::Server;
+use crate::output::complain;
 
 /// The columns of the TTL, the class, the type and the data of a record, as `dig` has them.
 const COLUMNS: [usize; 4] = [24, 32, 40, 48];
@@ -331,8 +332,8 @@ fn short(outcome: &Outcome<'_>, plan: &Plan, text: &mut String) {
         Some(reply) => reply.message.answers().filter(is_record).for_each(|record| {
             let _ = writeln!(text, "{}", record.data);
         }),
-        // The tool complains about a single question.
-        None if plan.is_single => {}
+        // Standard output has data alone.
+        None if plan.is_single => complain(format_args!("lookup: {}", no_reply(outcome))),
         None => {
             let _ = writeln!(text, ";; {}", no_reply(outcome));
         }

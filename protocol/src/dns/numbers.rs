@@ -128,6 +128,42 @@ impl RecordType {
     pub const URI: Self = Self(256);
     /// Which authorities may issue certificates (RFC 8659).
     pub const CAA: Self = Self(257);
+    /// Any bytes, for experiments (RFC 1035).
+    pub const NULL: Self = Self(10);
+    /// The services of an address (RFC 1035, not for use by RFC 1123).
+    pub const WKS: Self = Self(11);
+    /// A number of an X.25 network (RFC 1183).
+    pub const X25: Self = Self(19);
+    /// An address of OSI (RFC 1706).
+    pub const NSAP: Self = Self(22);
+    /// A public key (RFC 2535), today of SIG(0) only (RFC 2931).
+    pub const KEY: Self = Self(25);
+    /// A place on Earth (RFC 1712), which LOC has replaced.
+    pub const GPOS: Self = Self(27);
+    /// An IPv6 address in parts (RFC 2874, historic by RFC 6563).
+    pub const A6: Self = Self(38);
+    /// The state of a zone (a draft).
+    pub const NINFO: Self = Self(56);
+    /// A key for NAPTR (a draft).
+    pub const RKEY: Self = Self(57);
+    /// Links between trust anchors (a draft).
+    pub const TALINK: Self = Self(58);
+    /// A node of ILNP (RFC 6742).
+    pub const NID: Self = Self(104);
+    /// A 32-bit locator of ILNP (RFC 6742).
+    pub const L32: Self = Self(105);
+    /// A 64-bit locator of ILNP (RFC 6742).
+    pub const L64: Self = Self(106);
+    /// The name of a locator of ILNP (RFC 6742).
+    pub const LP: Self = Self(107);
+    /// Visibility and control of applications (a draft).
+    pub const AVC: Self = Self(258);
+    /// A digital object (a draft).
+    pub const DOA: Self = Self(259);
+    /// A relay of automatic multicast tunnels (RFC 8777).
+    pub const AMTRELAY: Self = Self(260);
+    /// A trust anchor (a draft).
+    pub const TA: Self = Self(32768);
 }
 
 const TYPES: &[(RecordType, &str)] = &[
@@ -187,6 +223,24 @@ const TYPES: &[(RecordType, &str)] = &[
     (RecordType::ANY, "ANY"),
     (RecordType::URI, "URI"),
     (RecordType::CAA, "CAA"),
+    (RecordType::NULL, "NULL"),
+    (RecordType::WKS, "WKS"),
+    (RecordType::X25, "X25"),
+    (RecordType::NSAP, "NSAP"),
+    (RecordType::KEY, "KEY"),
+    (RecordType::GPOS, "GPOS"),
+    (RecordType::A6, "A6"),
+    (RecordType::NINFO, "NINFO"),
+    (RecordType::RKEY, "RKEY"),
+    (RecordType::TALINK, "TALINK"),
+    (RecordType::NID, "NID"),
+    (RecordType::L32, "L32"),
+    (RecordType::L64, "L64"),
+    (RecordType::LP, "LP"),
+    (RecordType::AVC, "AVC"),
+    (RecordType::DOA, "DOA"),
+    (RecordType::AMTRELAY, "AMTRELAY"),
+    (RecordType::TA, "TA"),
 ];
 
 /// The class of a record, or of a question.

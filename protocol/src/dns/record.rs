@@ -348,20 +348,29 @@ impl fmt::Display for RecordView<'_> {
     }
 }
 
-/// Reads a line of a zone file: the name, the TTL and the class in any order, the type, and the data.
-/// Without a TTL it is zero, and without a class it is IN. Names are whole, whether they end with a dot
-/// or not.
+/// Reads a line of a zone file as [`Record::from_text`] does. Without a TTL it is zero.
 impl FromStr for Record {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
+        Self::from_text(text, 0)
+    }
+}
+
+impl Record {
+    /// Reads a line of a zone file (RFC 1035 section 5.1): the name, the TTL in seconds and the class in
+    /// any order, the type, and the data. Without a TTL it is `default_ttl`, and without a class it is IN. Names
+    /// are whole, whether they end with a dot or not.
+    ///
+    /// # Errors
+    /// The word that is wrong or missing.
+    pub fn from_text(text: &str, default_ttl: u32) -> Result<Self, TextError> {
         let words = words(text)?;
         let expected = "the name of a record";
         let (first, mut rest) = words.split_first().ok_or(TextError::Missing { expected })?;
-        let name: Name = first
-            .raw
-            .parse()
-            .map_err(|_| TextError::Invalid { expected, word: first.raw.clone() })?;
+        let invalid =
+            |expected, word: &Word| TextError::Invalid { expected, word: word.raw.clone() };
+        let name: Name = first.raw.parse().map_err(|_| invalid(expected, first))?;
         let (mut ttl, mut class) = (None, None);
         let expected = "a TTL, a class or a record type";
         loop {
@@ -371,7 +380,7 @@ impl FromStr for Record {
                 let expected = "a TTL of at most 2147483647 seconds (RFC 2181 section 8)";
                 let time = seconds(word, expected)?;
                 if time > i32::MAX as u32 {
-                    return Err(TextError::Invalid { expected, word: word.raw.clone() });
+                    return Err(invalid(expected, word));
                 }
                 ttl = Some(time);
             } else if let (None, Ok(known)) = (class, word.raw.parse::<Class>())
@@ -379,16 +388,13 @@ impl FromStr for Record {
             {
                 class = Some(known);
             } else {
-                let kind: RecordType = word
-                    .raw
-                    .parse()
-                    .map_err(|_| TextError::Invalid { expected, word: word.raw.clone() })?;
+                let kind: RecordType = word.raw.parse().map_err(|_| invalid(expected, word))?;
                 if kind.is_meta() {
                     let expected = "a record type that a zone can have";
-                    return Err(TextError::Invalid { expected, word: word.raw.clone() });
+                    return Err(invalid(expected, word));
                 }
                 let data = RecordData::from_words((kind, class.unwrap_or(Class::IN)), rest)?;
-                return Ok(Self { name, ttl: ttl.unwrap_or(0), data });
+                return Ok(Self { name, ttl: ttl.unwrap_or(default_ttl), data });
             }
         }
     }

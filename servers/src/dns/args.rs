@@ -54,22 +54,22 @@ pub struct DnsArgs {
           value_parser = parse_duration)]
     pub deadline: Duration,
 
-    /// How often a question is sent at most before its deadline, over all upstreams
+    /// How often a question is sent at most before its deadline, over all upstreams: 1 to 64
     #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 8,
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub tries: u8,
 
-    /// Questions of clients that wait for upstreams at most; further ones are told SERVFAIL
+    /// Questions of clients that wait for upstreams at most, up to 1000000; further ones are told SERVFAIL
     #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub waiting_max: u32,
 
-    /// Sockets with random ports that are open for each upstream
+    /// Sockets with random ports that are open for each upstream: 1 to 1024
     #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 8,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub ports: u16,
 
-    /// Questions after which such a socket is replaced by one with another port
+    /// Questions after which such a socket is replaced by one with another port, up to 1000000
     #[arg(long, value_name = "COUNT", help_heading = "Upstreams", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub port_questions: u32,
@@ -91,13 +91,13 @@ pub struct DnsArgs {
           value_parser = parse_interface)]
     pub interface: Vec<InterfaceRule>,
 
-    /// Largest datagram that upstreams may send and that is sent to clients, in bytes; longer answers
-    /// go over TCP
+    /// Largest datagram that upstreams may send and that is sent to clients, 512 to 4096 bytes; longer
+    /// answers go over TCP
     #[arg(long, value_name = "BYTES", help_heading = "Clients", default_value_t = UDP_SIZE,
           value_parser = clap::value_parser!(u16).range(512..=4096))]
     pub udp_size: u16,
 
-    /// Questions of one connection that are answered at the same time; further ones wait
+    /// Questions of one connection that are answered at the same time, up to 65535; further ones wait
     #[arg(long, value_name = "COUNT", help_heading = "Clients", default_value_t = 100,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub pipelined_max: u16,

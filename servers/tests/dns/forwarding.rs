@@ -264,6 +264,8 @@ fn an_upstream_that_fails_is_replaced_and_one_that_does_not_know_edns_is_asked_w
     // If all fail, the client is told what they say, and not only at the deadline.
     let server = Server::start(&[failing.address], &["--deadline", "60s"]);
     assert_eq!(server.ask("a.example").code(), ResponseCode::SERVFAIL);
+    let line = format!("upstream {} answers a.example. A with SERVFAIL", failing.address);
+    testkit::wait_until("a line in the log", || server.daemon.log().contains(&line));
 }
 
 #[test]
@@ -291,6 +293,8 @@ fn when_all_upstreams_refuse_the_client_is_told_at_once_and_the_failure_is_kept(
     assert_eq!((server.counter("forwarded"), server.counter("failed_before")), (1, 1));
     let log = server.daemon.log();
     assert!(addresses.iter().all(|it| log.contains(&format!("upstream {it} down"))), "{log}");
+    let line = |it| format!("upstream {it} cannot be asked: connection refused");
+    assert!(addresses.iter().all(|it| log.contains(&line(it))), "{log}");
 }
 
 #[test]

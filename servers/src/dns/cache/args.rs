@@ -20,20 +20,20 @@ pub struct CacheArgs {
     #[arg(long, value_name = "BYTES", default_value = "16mb", value_parser = parse_cache_size)]
     pub(in crate::dns) cache_size: usize,
 
-    /// For how many seconds an answer is kept at most
+    /// For how many seconds an answer is kept at most: 1 to 604800, a week
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400,
           value_parser = clap::value_parser!(u32).range(1..=604_800))]
     pub(in crate::dns) cache_ttl_max: u32,
 
     /// For how many seconds it is known at most that there is no such name or no such record (RFC
-    /// 2308); 0 keeps no such answer
+    /// 2308), up to 10800; 0 keeps no such answer
     #[arg(long, value_name = "SECONDS", default_value_t = 3600,
           value_parser = clap::value_parser!(u32).range(0..=10_800))]
     pub(in crate::dns) cache_negative_ttl_max: u32,
 
     /// For how many seconds a question that no upstream could answer is not asked again at most: one after
     /// the first failure, then twice as many each time (RFC 9520), until an answer comes or an upstream
-    /// that was down is back; 0 asks again at once. 4096 such questions are known
+    /// that was down is back, up to 300; 0 asks again at once. 4096 such questions are known
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u16).range(0..=300))]
     cache_failure_ttl_max: u16,

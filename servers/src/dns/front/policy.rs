@@ -32,8 +32,8 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "NETWORK")]
     pub(in crate::dns) allow: Vec<Network>,
 
-    /// Answers in datagrams to the clients of one network, an IPv4 /24 or an IPv6 /56, in a second; those
-    /// of two seconds may come at once. Beyond it, every second answer is empty and makes the client
+    /// Answers in datagrams to the clients of one network, an IPv4 /24 or an IPv6 /56, in a second, up
+    /// to 1000000; those of two seconds may come at once. Beyond it, every second answer is empty and makes the client
     /// ask over TCP, and the others are not sent. Clients with a cookie of this server are not counted.
     /// Without it, there is no limit
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -11,6 +11,8 @@ use std::io::BufRead;
 use std::net::IpAddr;
 use std::path::Path;
 
+use protocol::dns::Name;
+
 use super::hosts::parse_name;
 use super::lines::{FileError, each_line};
 use crate::dns::lower_name::{LowerName, suffixes};
@@ -79,7 +81,7 @@ impl Collector {
                     reports.push(FileError::new(file, number, what).to_string());
                 }
             };
-            let mut add = |extent, name: &str| match parse_name(name.trim_start_matches("*.")) {
+            let mut add = |extent, name: &str| match host_name(name.trim_start_matches("*.")) {
                 Ok(name) => {
                     *names += 1;
                     let number = number_of(&self.hasher, extent, &LowerName::new(name.view()));
@@ -113,6 +115,18 @@ impl Collector {
         }
         index.push(numbers.len() as u32);
         Blocked { numbers: numbers.into(), index: index.into(), shift, hasher }
+    }
+}
+
+/// Reads a name of letters, digits, `-` and `_`. Others are lines of lists in another form, such as
+/// `||ads.example^`, and would block nothing.
+pub(super) fn host_name(text: &str) -> Result<Name, String> {
+    match text.bytes().find(|byte| !byte.is_ascii_alphanumeric() && !b"-_.".contains(byte)) {
+        Some(byte) if byte.is_ascii() => Err(format!(
+            "{text:?} is no name of a host because of its {:?}: expected a name in each line",
+            char::from(byte)
+        )),
+        _ => parse_name(text),
     }
 }
 
@@ -218,9 +232,11 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_counted_and_the_first_named() {
-        let (blocked, read) = blocked("a..b\nright.example\nb..c\nc..d\nd..e\n");
+        let (blocked, read) = blocked("a..b\nright.example\nb..c\n||c^\nd..e\n");
         assert_eq!((read.names, read.wrong, read.reports.len()), (1, 4, 3));
         assert!(read.reports[1].starts_with("list:3: \"b..c\" is no name: "), "{read:?}");
+        let other = "list:4: \"||c^\" is no name of a host because of its '|'";
+        assert!(read.reports[2].starts_with(other), "{read:?}");
         assert!(blocked.contains(&lower("right.example")));
     }
 

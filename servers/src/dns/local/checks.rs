@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::block::Collector;
+use super::block::{Collector, host_name};
 use super::hosts;
 use super::lines::FileError;
 use crate::dns::lower_name::LowerName;
@@ -42,12 +42,12 @@ fn check(bytes: &[u8]) {
             assert!(read.reports.iter().all(|report| is_placed(report)), "{:?}", read.reports);
             let blocked = collector.finish();
             assert!(blocked.len() <= read.names, "{} of {} names", blocked.len(), read.names);
-            // A hosts file is a block list too, whose names with a dot are blocked.
+            // A hosts file is a block list too, whose names of hosts with a dot are blocked.
             for name in hosts.iter().flat_map(|host| &host.names) {
                 let text = name.to_string();
                 let plain = text.trim_end_matches('.');
                 let is_own = !plain.contains('.')
-                    || plain.contains('\\')
+                    || host_name(plain).is_err()
                     || text.starts_with("localhost.")
                     || text.starts_with("*.")
                     || plain.parse::<IpAddr>().is_ok();

@@ -3,6 +3,7 @@
 //!
 //! A name that has records or addresses here is answered here for every type, so no answer about it
 //! contradicts another. After these come the rules of `--address`, then the block lists, then those of `--server`.
+//! What is left of `localhost` leads to this host.
 
 mod args;
 mod block;
@@ -26,7 +27,7 @@ use protocol::dns::{
 use self::block::Blocked;
 use self::records::{ALIASES_MAX, RECORDS_MAX, Records, alias_target, of_kind};
 use self::rules::{Decision, Rules};
-use super::lower_name::LowerName;
+use super::lower_name::{LowerName, suffixes};
 
 pub(super) use self::args::LocalArgs;
 #[cfg(fuzzing)]
@@ -36,6 +37,9 @@ pub(super) use self::rules::{AddressRule, ServerTarget, parse_address_rule, spli
 
 /// What leads nowhere.
 const NULL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+/// The domain whose names always lead to this host (RFC 6761 section 6.3), in the form of messages.
+const LOCALHOST: &[u8] = b"\x09localhost\0";
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// The size of the buffer for reading files, in bytes.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -47,6 +51,8 @@ pub(super) struct Local {
     blocked: Blocked,
     /// What names on block lists have. Without any, they do not exist.
     blocked_addresses: Vec<RecordData>,
+    /// What names of `localhost` have that no file and no rule knows.
+    loopback: Vec<RecordData>,
     ttl: u32,
 }
 
@@ -126,6 +132,7 @@ impl Local {
                 BlockAnswer::NoName => Vec::new(),
                 BlockAnswer::Null => NULL.map(RecordData::address).into(),
             },
+            loopback: LOOPBACK.map(RecordData::address).into(),
             ttl: options.ttl,
         })
     }
@@ -146,6 +153,12 @@ impl Local {
                     [] => self.answer(ResponseCode::NXDOMAIN, Own::Records(&[])),
                     all => self.answer(ResponseCode::NOERROR, Own::Addresses(all)),
                 }
+            }
+            // The end shows it at once for nearly all names.
+            Decision::Forward(None)
+                if name.ends_with(LOCALHOST) && suffixes(name).any(|it| it == LOCALHOST) =>
+            {
+                self.answer(ResponseCode::NOERROR, Own::Addresses(&self.loopback))
             }
             Decision::Forward(group) => Verdict::Forward(group),
         }
@@ -324,6 +337,11 @@ mod tests {
             ("one.lan", RecordType::AAAA, &["NOERROR", "one.lan. 60 IN AAAA 2001:db8::1"]),
             ("one.lan", RecordType::MX, &["NOERROR"]),
             ("one", RecordType::AAAA, &["NOERROR"]),
+            ("LOCALHOST", RecordType::A, &["NOERROR", "LOCALHOST. 60 IN A 127.0.0.1"]),
+            ("a.localhost", RecordType::AAAA, &["NOERROR", "a.localhost. 60 IN AAAA ::1"]),
+            ("localhost", RecordType::MX, &["NOERROR"]),
+            ("notlocalhost", RecordType::A, &["forward None"]),
+            ("x\\009localhost", RecordType::A, &["forward None"]),
             (
                 "1.2.0.192.in-addr.arpa",
                 RecordType::PTR,

@@ -1,5 +1,6 @@
 //! Hearing answers: which of them count, and what they mean.
 
+use std::io;
 use std::time::Instant;
 
 use protocol::dns::{Message, ResponseCode};
@@ -8,6 +9,7 @@ use super::engine::{Engine, Ticket};
 use super::flight::{Done, Next, Route};
 use super::jar::Proof;
 use super::ports::PortId;
+use super::server::Loss;
 
 /// What an answer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ impl Engine {
         if message.header().is_truncated {
             // There is no third way.
             self.servers[upstream].counts.failed += 1;
+            self.note_error(upstream, ticket.flight, "a truncated answer over TCP", now);
+            self.flights[ticket.flight].failure.get_or_insert(ResponseCode::SERVFAIL);
             return self.go_on(ticket.flight, now);
         }
         self.weigh(ticket.flight, upstream, message, now)
@@ -204,6 +208,7 @@ impl Engine {
                     self.send(place, upstream, now);
                     return None;
                 }
+                self.note_error(upstream, place, &code.to_string(), now);
                 self.go_on(place, now)
             }
         }
@@ -237,22 +242,28 @@ impl Engine {
         done
     }
 
-    /// Goes on after the network has refused what was sent from a port: nothing listens there. Another
-    /// upstream is asked at once. Returns the clients that have none left.
-    pub(in crate::dns) fn refused(&mut self, port: PortId, now: Instant) -> Vec<Done> {
-        self.give_back(port, Some(ResponseCode::SERVFAIL), now)
+    /// Goes on after the network has refused what was sent from a port, such as because nothing listens
+    /// there. Another upstream is asked at once. Returns the clients that have none left.
+    pub(in crate::dns) fn refused(
+        &mut self,
+        port: PortId,
+        error: io::ErrorKind,
+        now: Instant,
+    ) -> Vec<Done> {
+        self.give_back(port, Loss::Refused(error), now)
     }
 
     /// Goes on without a port whose socket has ended. This says nothing about its upstream, which is asked
     /// again after a pause.
     pub(in crate::dns) fn port_closed(&mut self, port: PortId, now: Instant) -> Vec<Done> {
-        let done = self.give_back(port, None, now);
+        let done = self.give_back(port, Loss::Silent, now);
         self.ports.closed(port);
         done
     }
 
-    /// Goes on after what was asked from a port has failed, with a code if the upstream is to blame.
-    fn give_back(&mut self, port: PortId, code: Option<ResponseCode>, now: Instant) -> Vec<Done> {
+    /// Goes on after what was asked from a port has failed.
+    fn give_back(&mut self, port: PortId, loss: Loss, now: Instant) -> Vec<Done> {
+        let code = matches!(loss, Loss::Refused(_)).then_some(ResponseCode::SERVFAIL);
         let mut done = Vec::new();
         for (number, (place, attempt)) in self.ports.all_expected(port) {
             self.ports.settled(port, number);
@@ -261,7 +272,7 @@ impl Engine {
             flight.attempts[attempt].is_pending = false;
             let upstream = flight.attempts[attempt].upstream;
             self.servers[upstream].counts.failed += 1;
-            let change = self.servers[upstream].lost(now);
+            let change = self.servers[upstream].lost(loss, now);
             self.note(upstream, change, now);
             done.extend(self.go_on(place, now));
         }

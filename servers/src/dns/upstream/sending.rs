@@ -11,7 +11,7 @@ use super::engine::{Engine, PLAIN_FOR, TcpOrder, Ticket};
 use super::flight::{Attempt, Next, Route, Style, question};
 use super::jar::Jar;
 use super::ports::PortId;
-use super::server::Change;
+use super::server::{Change, Loss};
 use crate::dns::args::PortRange;
 use crate::dns::front::{Asked, MARKS};
 
@@ -150,9 +150,21 @@ impl Engine {
         let Some(folded) = server.log.admit(now) else { return };
         let address = server.address;
         match change {
-            Change::Lost => warn!("upstream {address} does not answer{folded}"),
+            Change::Lost(Loss::Silent) => warn!("upstream {address} does not answer{folded}"),
+            Change::Lost(Loss::Refused(error)) => {
+                warn!("upstream {address} cannot be asked: {error}{folded}");
+            }
             Change::Back => info!("upstream {address} answers again{folded}"),
         }
+    }
+
+    /// Logs that the answer of an upstream is an error, unless there was one a moment ago.
+    #[cold]
+    pub(super) fn note_error(&mut self, upstream: usize, place: usize, what: &str, now: Instant) {
+        let server = &mut self.servers[upstream];
+        let Some(folded) = server.error_log.admit(now) else { return };
+        let (address, asked) = (server.address, &self.flights[place].asked);
+        warn!("upstream {address} answers {} {} with {what}{folded}", asked.name, asked.kind);
     }
 
     /// Asks an upstream without EDNS for some time.

@@ -1,5 +1,6 @@
 //! One upstream: how fast it answers, and whether it does.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -58,15 +59,26 @@ pub(in crate::dns) struct Server {
     pub(super) plain_until: Option<Instant>,
     /// Folds the changes of its health in the log.
     pub(super) log: Folding,
+    /// Folds its answers that are errors in the log.
+    pub(super) error_log: Folding,
 }
 
 /// A change of the health of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// It was up, and no longer is.
-    Lost,
+    Lost(Loss),
     /// It was down, and no longer is.
     Back,
+}
+
+/// Why an upstream counts as down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It does not answer.
+    Silent,
+    /// The network has refused what was sent to it, with this error.
+    Refused(io::ErrorKind),
 }
 
 impl Server {
@@ -82,6 +94,7 @@ impl Server {
             owed_since: None,
             plain_until: None,
             log: Folding::default(),
+            error_log: Folding::default(),
         }
     }
 
@@ -127,16 +140,16 @@ impl Server {
         let since = *self.owed_since.get_or_insert(now);
         let is_silent =
             self.owed > SILENT_COUNT && now.saturating_duration_since(since) >= SILENT_FOR;
-        if is_silent { self.lost(now) } else { None }
+        if is_silent { self.lost(Loss::Silent, now) } else { None }
     }
 
     /// Notes that it does not answer. Returns whether that is new.
-    pub(super) fn lost(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn lost(&mut self, loss: Loss, now: Instant) -> Option<Change> {
         if !self.is_up() {
             return None;
         }
         self.health = Health::Down { probe_at: now + PROBE_MIN, pause: PROBE_MIN };
-        Some(Change::Lost)
+        Some(Change::Lost(loss))
     }
 
     /// Notes an answer to a question of `sent`. Returns whether it was down.
@@ -196,7 +209,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(server.asked(start), None);
         }
-        assert_eq!(server.asked(start + SILENT_FOR), Some(Change::Lost));
+        assert_eq!(server.asked(start + SILENT_FOR), Some(Change::Lost(Loss::Silent)));
         assert!(!server.is_up());
         let start = start + SILENT_FOR;
         assert!(!server.take_probe(start) && server.take_probe(start + PROBE_MIN));

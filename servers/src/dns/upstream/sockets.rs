@@ -94,8 +94,8 @@ impl Service<OverUdp, Dns> for UpstreamSocket {
         context: &mut Context<'_, Dns>,
     ) -> Flow {
         match failure {
-            DatagramFailure::Undelivered(_) => {
-                let done = context.app.engine.refused(self.port, context.now);
+            DatagramFailure::Undelivered(error) => {
+                let done = context.app.engine.refused(self.port, error.kind(), context.now);
                 self.tell(done, context);
             }
             DatagramFailure::Truncated { .. } | DatagramFailure::Malformed(_) => {

@@ -7,11 +7,13 @@ use protocol::{ConnectionId, Peer, Random};
 
 use super::super::flight::Client;
 use super::super::ports::PortId;
+use super::super::server::Loss;
 use super::*;
 use crate::dns::front::Transport;
 
 mod proofs;
 
+const REFUSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
 const MS: Duration = Duration::from_millis(1);
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -163,7 +165,7 @@ fn hedges_have_a_budget() {
 fn an_upstream_that_is_down_gets_copies_until_it_answers() {
     let mut bench = Bench::new(2);
     let down = 0;
-    bench.engine.servers[down].lost(bench.now);
+    bench.engine.servers[down].lost(Loss::Silent, bench.now);
     for number in 0..50 {
         bench.ask(&format!("{number}.example"));
         let sent = bench.sent();
@@ -206,7 +208,7 @@ fn a_failure_is_told_at_once_when_all_upstreams_refuse() {
     for step in 0..3 {
         let sent = bench.sent();
         assert_eq!(sent.len(), 1);
-        let done = bench.engine.refused(sent[0].1, bench.now);
+        let done = bench.engine.refused(sent[0].1, REFUSED, bench.now);
         assert!(!bench.engine.servers[sent[0].0].is_up());
         assert_eq!(bench.engine.servers[sent[0].0].counts.failed, 1);
         let told: Vec<_> = done.iter().map(|it| (it.waiters.len(), it.failure)).collect();
@@ -221,7 +223,7 @@ fn a_failure_is_told_at_once_when_all_upstreams_refuse() {
     sent.extend(bench.sent());
     assert!(sent.len() >= 2);
     for it in &sent[1..] {
-        assert!(bench.engine.refused(it.1, bench.now).is_empty());
+        assert!(bench.engine.refused(it.1, REFUSED, bench.now).is_empty());
     }
     bench.answer(&sent[0], ResponseCode::NOERROR).expect("a client waits");
 }
@@ -256,7 +258,7 @@ fn a_question_that_has_failed_is_not_asked_again_for_a_moment() {
     assert_eq!(bench.engine.counts.failed_before, 5);
     assert_eq!(bench.ask("d.example"), Begun::Waits);
     let next = bench.sent().remove(0);
-    assert_eq!(bench.engine.refused(next.1, bench.now).len(), 1);
+    assert_eq!(bench.engine.refused(next.1, REFUSED, bench.now).len(), 1);
     assert_eq!(bench.ask("e.example"), Begun::Waits);
     let last = bench.sent().remove(0);
     bench.answer(&last, ResponseCode::NOERROR).expect("a client waits");
@@ -331,6 +333,21 @@ fn a_question_that_tcp_does_not_take_is_asked_again() {
     bench.check_empty();
 }
 
+#[test]
+fn an_answer_that_is_truncated_over_tcp_too_is_a_failure_at_once() {
+    let mut bench = Bench::new(1);
+    bench.ask("a.example");
+    let sent = bench.sent().remove(0);
+    let mut cut = response(&sent.2, ResponseCode::NOERROR);
+    cut[2] |= 2;
+    let datagram = Message::parse(&cut).expect("it is right");
+    assert!(bench.engine.hear(sent.1, &datagram, bench.now).is_none());
+    let order = bench.engine.tcp.pop_front().expect("it is asked over TCP");
+    let done = bench.engine.hear_over_tcp(order.ticket, Some(&datagram), bench.now);
+    assert_eq!(done.map(|it| it.failure), Some(Some(ResponseCode::SERVFAIL)));
+    bench.check_empty();
+}
+
 /// Whatever comes in whatever order, each client is told once, and nothing is left.
 #[test]
 fn each_client_is_told_once_whatever_happens() {
@@ -366,7 +383,11 @@ fn each_client_is_told_once_whatever_happens() {
                 }
                 8 if !on_way.is_empty() => {
                     let port = on_way[random.index(on_way.len())].1;
-                    bench.engine.refused(port, bench.now).into_iter().for_each(|it| tell(Some(it)));
+                    bench
+                        .engine
+                        .refused(port, REFUSED, bench.now)
+                        .into_iter()
+                        .for_each(|it| tell(Some(it)));
                 }
                 9 => {
                     while let Some(order) = bench.engine.tcp.pop_front() {
