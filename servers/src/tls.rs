@@ -1,7 +1,8 @@
 //! TLS for every server: its arguments, and the files of its certificates.
 
-use std::fs;
-use std::io;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use log::{error, info};
 use protocol::Limits;
-use protocol::tls::{
-    ClientCertificates, Identity, Roots, TlsError, TlsServer, TlsServerOptions, Version,
-};
+use protocol::tls::{ClientCertificates, Identity, Roots, TlsServer, TlsServerOptions, Version};
 
 use crate::args::parse_duration;
+
+/// How many bytes a file has at most. The authorities of a system take some 200 KB.
+const SIZE_MAX: u64 = 16 << 20;
 
 /// What the server asks of the certificates of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,6 +87,14 @@ pub(crate) struct Tls {
     args: Arc<TlsArgs>,
 }
 
+impl TlsArgs {
+    /// Returns the paths of all files.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let all = self.certificates.iter().chain(&self.keys).chain(&self.client_ca);
+        all.map(PathBuf::as_path)
+    }
+}
+
 impl Tls {
     /// Reads the certificates; `None` if there are none.
     ///
@@ -110,7 +120,18 @@ impl Tls {
 
     /// Reads the files again. If one cannot be used, the present certificates stay.
     pub(crate) fn reload(&self) {
-        match read(&self.args).and_then(|options| Ok(self.server.replace(options)?)) {
+        let check = |path: &Path| match fs::metadata(path) {
+            // To open a pipe waits for its other side, and what it has brought is gone.
+            Ok(it) if !it.is_file() => {
+                Err(about(path, &"this is no regular file, and is read at the start only"))
+            }
+            _ => Ok(()),
+        };
+        let files = self.args.files().try_for_each(check);
+        match files
+            .and_then(|()| read(&self.args))
+            .and_then(|options| Ok(self.server.replace(options)?))
+        {
             Ok(()) => info!("the certificates were read again, for new connections"),
             Err(error) => error!("the certificates stay as they are: {error}"),
         }
@@ -143,16 +164,24 @@ fn read(args: &TlsArgs) -> io::Result<TlsServerOptions> {
 fn identity(chain: &Path, key: &Path) -> io::Result<Identity> {
     let identity = Identity::from_pem(&contents(chain)?, &contents(key)?);
     identity.map_err(|error| match chain == key {
-        true => about(chain, &error),
+        true => {
+            about(chain, &format!("{error}; --key names the file of the key if it is another one"))
+        }
         false => io::Error::other(format!("{} and {}: {error}", chain.display(), key.display())),
     })
 }
 
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    let mut contents = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(SIZE_MAX + 1).read_to_end(&mut contents))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    if contents.len() as u64 > SIZE_MAX {
+        return Err(about(path, &"this has more than 16 MiB, and is no file of certificates"));
+    }
+    Ok(contents)
 }
 
-fn about(path: &Path, error: &TlsError) -> io::Error {
+fn about(path: &Path, error: &dyn Display) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }

@@ -18,7 +18,9 @@ use crate::http::args::seconds;
     complete. If the transfer fails, that file is kept, and -C - continues it.\n\nREACTOR_BACKEND chooses \
     epoll, epoll-lt, poll, select or uring. http_proxy, https_proxy, all_proxy and no_proxy name the proxies unless \
     there is --proxy.",
-    after_long_help = exit::HELP
+    after_long_help = exit::HELP,
+    // The name is that of the URL.
+    mut_arg("server_name", |arg| arg.hide(true))
 )]
 pub struct Cli {
     /// URLs; http:// may be left out

@@ -174,6 +174,7 @@ fn refused(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (ErrorKin
         match refusal {
             Refusal::NoResponse => ErrorKind::NoAnswer,
             Refusal::Truncated => ErrorKind::Truncated,
+            Refusal::ResponseTimeout | Refusal::ResponseStalled => ErrorKind::TimedOut,
             _ => ErrorKind::Protocol,
         }
     } else if let Some(known) = error.downcast_ref::<Error>() {

@@ -4,7 +4,7 @@ use protocol::Reason;
 use protocol::websocket::{self, CloseCode, HandshakeError};
 
 use crate::fetch::Failed;
-use crate::http::{Error, Progress};
+use crate::http::{Error, ErrorKind, Progress};
 
 /// The text at the end of the help.
 pub(super) const HELP: &str = "\
@@ -26,9 +26,9 @@ Exit codes. Where fetch has a code for a case, it is the same:
   8    the server breaks the rules of HTTP or WebSocket
   22   the server refuses: its status was not 101
   26   standard input is not UTF-8 (use --binary)
-  28   a limit of time has passed, or the server does not answer a ping
+  28   a limit of time has passed: the server does not answer the handshake, a ping or the close frame
   35   TLS failed
-  52   the server has closed before as many messages came as --messages says
+  52   the server has closed before as many messages came as --messages says, or without an answer to the handshake
   56   the connection was lost, without a close frame
   60   the certificate of the server was refused
   63   a message is larger than --message-size-max
@@ -70,8 +70,25 @@ pub(super) fn explain(peer: &str, reason: &Reason, is_open: bool) -> Failed {
         let text = format!("{peer}: a message is larger than --message-size-max");
         return Failed::new(TOO_LARGE, text);
     }
-    let progress = if is_open { Progress::Receiving } else { Progress::Connecting };
-    Failed::from(&Error::of_connection(peer, reason, progress))
+    let progress = if is_open { Progress::Receiving } else { Progress::Waiting };
+    let error = Error::of_connection(peer, reason, progress);
+    match error.kind() {
+        // A cut of the stream below is the loss of the connection, however it shows.
+        ErrorKind::Truncated => Failed::new(LOST, error.to_string()),
+        _ => Failed::from(&error),
+    }
+}
+
+/// Judges the end of a connection that this side has closed, if the server has sent no close frame.
+/// Messages that were sent before may not have arrived.
+pub(super) fn unanswered(peer: &str, reason: &Reason) -> Failed {
+    match reason {
+        Reason::Deadline => {
+            let text = "the server did not answer the close frame in time: messages may be lost";
+            Failed::new(TIME, format!("{peer}: {text}"))
+        }
+        _ => explain(peer, reason, true),
+    }
 }
 
 /// Judges the close frame of a server, when `missing` of the messages that were wanted have not come.
@@ -102,6 +119,8 @@ pub(super) fn closing(code: Option<CloseCode>, reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use protocol::http::Refusal;
+
     use super::*;
 
     #[test]
@@ -122,6 +141,13 @@ mod tests {
         assert_eq!(code(&websocket::Error::NotUtf8.into()), 8);
         assert_eq!(code(&websocket::Error::MessageSize.into()), 63);
         assert_eq!(code(&Reason::Idle), 28);
+        assert_eq!(code(&Reason::PeerClosed), 56);
+        let code = |reason: &Reason| explain("ws://a", reason, false).code;
+        assert_eq!(code(&Reason::refused(Refusal::ResponseTimeout)), 28);
+        assert_eq!(code(&Reason::refused(Refusal::NoResponse)), 52);
+        assert_eq!(code(&Reason::PeerClosed), 52);
+        let code = |reason: &Reason| unanswered("ws://a", reason).code;
+        assert_eq!((code(&Reason::Deadline), code(&Reason::PeerClosed)), (28, 56));
     }
 
     #[test]

@@ -204,6 +204,8 @@ fn client_options(cli: &Cli) -> Result<http::Options, Failed> {
         output_high: session::output_high(),
         // A message that comes in one frame is held with its head.
         message_size_max: cli.message_size_max.saturating_add(1024),
+        // The session waits for the end of the server itself. One that has failed is not waited for.
+        linger: Duration::from_millis(500),
         ..Limits::DEFAULT
     };
     let mut options = http::Options { limits, ..http::Options::default() };

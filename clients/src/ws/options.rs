@@ -15,7 +15,9 @@ use crate::http::args::seconds;
     name = "ws",
     version,
     after_help = "--help explains more, and lists the exit codes.",
-    after_long_help = exit::HELP
+    after_long_help = exit::HELP,
+    // The name is that of the URL.
+    mut_arg("server_name", |arg| arg.hide(true))
 )]
 pub struct Cli {
     /// URL of the server: ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; ws:// may be left out

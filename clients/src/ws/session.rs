@@ -218,7 +218,13 @@ impl Service<App> for Messages {
 
     fn closed(&mut self, reason: &Reason, context: &mut Context<'_, App>) {
         let failed = match &self.closed {
-            _ if self.is_done || matches!(reason, Reason::Stopped) => None,
+            _ if matches!(reason, Reason::Stopped) => None,
+            // All messages that were wanted have come.
+            _ if self.is_done && self.left == Some(0) => None,
+            None if self.is_done && !reason.is_orderly() => {
+                Some(exit::unanswered(&self.peer, reason))
+            }
+            _ if self.is_done => None,
             Some((code, text)) => exit::judge(&self.peer, *code, text, self.left),
             None if reason.is_orderly() && self.is_open => None,
             None => Some(exit::explain(&self.peer, reason, self.is_open)),

@@ -142,12 +142,14 @@ fn limits_of_time_hold() {
     // A server that accepts and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("ws://{}", silent.local_addr().expect("it has an address"));
-    let output = ws(&[&url, "--connect-timeout", "0.2"], b"");
-    assert!(!output.status.success() && !output.stderr.is_empty(), "{output:?}");
+    failed(&[&url, "--connect-timeout", "0.2"], b"", 28, "did not answer in time");
     // One that changes to WebSocket, and reads without an answer to a ping.
     let url = format!("ws://{}", deaf());
     let pings = ["--stay", "--ping-interval", "0.05", "--pong-timeout", "0.2"];
     failed(&[&[url.as_str()], &pings[..]].concat(), b"", 28, "does not answer");
+    // One that does not answer the close frame may not have read the messages before it.
+    let url = format!("ws://{}", deaf());
+    failed(&[&url, "--quiet", "0.05"], b"lost\n", 28, "did not answer the close frame");
 }
 
 /// Starts a server for one connection, which changes to WebSocket and then only reads.

@@ -55,6 +55,10 @@ impl<S, L: Layer> Link<S, L> {
         scratch.output.clear();
         // An end in order would pass for the end of everything that was said.
         self.set(flag::LAYER_FINISHED, true);
+        if self.write_half == WriteHalf::Ended {
+            // The alert cannot be sent any more, and the failure to send it would hide the error.
+            scratch.wire.clear();
+        }
         self.close(scratch, Reason::Refused(error));
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -33,13 +33,15 @@ impl Identity {
     /// When there is no certificate or no key, one cannot be read, or they do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            TlsError::configuration(format!(
-                "there is no private key in PEM that can be read: {error}"
-            ))
+        let key = private_key(key)?;
+        let (names, has_more) = (names(&chain[0])?, chain.len() > 1);
+        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) if has_more => TlsError::configuration(
+                "the private key does not belong to the first certificate: that of this side comes \
+                 first, then those of authorities",
+            ),
+            error => TlsError::of(error),
         })?;
-        let names = names(&chain[0])?;
-        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::of)?;
         Ok(Self { key: Arc::new(key), names: names.into() })
     }
 
@@ -124,11 +126,41 @@ impl Roots {
     }
 }
 
+/// Reads a private key in PEM.
+fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    // PKCS #8 says so in the name of its section, and the traditional form in a field (RFC 1421).
+    let is_encrypted = text.windows(9).any(|it| it == b"ENCRYPTED");
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        TlsError::configuration(match error {
+            _ if is_encrypted => {
+                "the private key is encrypted: decrypt it first, such as with openssl pkey"
+                    .to_owned()
+            }
+            pem::Error::NoItemsFound => {
+                "there is no private key in PEM (BEGIN PRIVATE KEY)".to_owned()
+            }
+            error => format!("the private key in PEM cannot be read: {}", explained(&error)),
+        })
+    })
+}
+
+/// Explains an error of PEM without the bytes of the file.
+fn explained(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "the line with END is missing".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a line with BEGIN has no name".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 /// Reads at least one certificate in PEM.
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let all = all.map_err(|error| {
-        TlsError::configuration(format!("a certificate in PEM cannot be read: {error}"))
+        TlsError::configuration(format!(
+            "a certificate in PEM cannot be read: {}",
+            explained(&error)
+        ))
     })?;
     if all.is_empty() {
         return Err(TlsError::configuration("there is no certificate in PEM (BEGIN CERTIFICATE)"));

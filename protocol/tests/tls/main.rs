@@ -121,6 +121,7 @@ fn an_invalid_record_after_its_own_end_is_refused() {
         assert!(pair.server.reason().is_none(), "it goes on reading");
         pair.server.feed(&[23, 3, 3, 0, 20], &mut ());
         pair.server.feed(&[0; 20], &mut ());
+        assert!(pair.server.take_sent().is_empty(), "{version:?}: nothing follows the end");
         assert!(error_of(pair.server).is_some(), "{version:?}");
     }
 }
@@ -419,6 +420,13 @@ fn unusable_certificates_and_keys_are_named() {
     let authority = Authority::new("Test Authority");
     let (one, two) = (authority.server(&["one.example"]), authority.server(&["two.example"]));
     let broken = one.certificate.replace("MII", "MIJ");
+    let cut = one.certificate.replace("END", "AND");
+    let several = format!("{}{}", two.certificate, one.certificate);
+    let sealed = one.key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    // The form of `openssl rsa -aes128 -traditional`.
+    let begin = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n";
+    let traditional =
+        format!("{begin}DEK-Info: AES-128-CBC,00\n\nAAAA\n{}", begin.replace("BEGIN", "END"));
     let cases = [
         ("", one.key.as_str(), "there is no certificate"),
         ("rubbish", &one.key, "there is no certificate"),
@@ -426,6 +434,10 @@ fn unusable_certificates_and_keys_are_named() {
         (&one.certificate, &one.certificate, "no private key"),
         (&one.certificate, &two.key, "does not belong"),
         (&broken, &one.key, "cannot be read"),
+        (&cut, &one.key, "cannot be read: the line with END is missing"),
+        (&several, &one.key, "that of this side comes first"),
+        (&one.certificate, &sealed, "the private key is encrypted"),
+        (&one.certificate, &traditional, "the private key is encrypted"),
     ];
     for (chain, key, part) in cases {
         let error = Identity::from_pem(chain.as_bytes(), key.as_bytes()).expect_err("refused");

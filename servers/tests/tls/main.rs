@@ -163,6 +163,14 @@ fn the_name_chooses_the_certificate_and_a_signal_reads_them_again() {
     server.signal("HUP");
     testkit::wait_until("the error is logged", || server.log().contains("one.key"));
     assert!(server.log().contains("the certificates stay as they are"), "{}", server.log());
+
+    // A pipe that nothing writes to does not stop the server.
+    fs::remove_file(files.path("one.key")).expect("it is there");
+    let mode = nix::sys::stat::Mode::S_IRUSR;
+    nix::unistd::mkfifo(files.path("one.key").as_str(), mode).expect("it is made");
+    server.signal("HUP");
+    testkit::wait_until("the error is logged", || server.log().contains("is no regular file"));
+    assert_eq!(ask("new.example"), "hello\n");
     assert_eq!(ask("new.example"), "hello\n");
 }
 
@@ -364,7 +372,8 @@ fn what_is_wrong_with_certificates_is_said_at_the_start() {
     for (args, parts) in [
         (vec![], ["tls://127.0.0.1:0 needs a certificate", "--cert"]),
         (vec!["--cert", "/nonexistent.pem"], ["/nonexistent.pem", "No such file"]),
-        (vec!["--cert", &one], ["one.pem", "no private key"]),
+        (vec!["--cert", &one], ["one.pem: TLS: there is no private key", "--key names"]),
+        (vec!["--cert", "/dev/zero"], ["/dev/zero", "more than 16 MiB"]),
         (vec!["--cert", &one, "--key", &two], ["two.key", "does not belong"]),
         (vec!["--cert", &one, "--cert", &one, "--key", &two], ["2 files", "not 1"]),
     ] {
