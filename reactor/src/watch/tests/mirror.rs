@@ -73,7 +73,7 @@ pub(super) fn find(path: &Path) -> BTreeMap<PathBuf, FileKind> {
     names
 }
 
-/// Lets two names change places. It fails if one lies in the other.
+/// Exchanges two names. It fails if one lies in the other.
 pub(super) fn exchange(first: &Path, second: &Path) -> io::Result<()> {
     renameat2(AT_FDCWD, first, AT_FDCWD, second, RenameFlags::RENAME_EXCHANGE)?;
     Ok(())

@@ -127,7 +127,7 @@ fn what_is_made_in_a_new_directory_before_it_is_watched_is_told_once() {
     assert_eq!(sorted, ["x", "x/late", "x/y", "x/y/file"], "{lines:?}");
 }
 
-/// Lets two names in a folder change places.
+/// Exchanges two names in a folder.
 fn exchange_in(folder: &Folder, first: &str, second: &str) {
     exchange(&folder.path().join(first), &folder.path().join(second)).expect("they are there");
 }
