@@ -153,7 +153,7 @@ fn a_new_program_that_does_not_come_up_is_not_noticed() {
 fn survive_failures(loops: &[&str]) {
     let folder = Folder::new("handover-failures");
     let program = folder.file("program");
-    fs::copy(UPPERCASE, &program).expect("it is copied");
+    process::copy_program(UPPERCASE, &program);
     let path = folder.file("s");
     let unix = format!("unix:{path}");
     let args = ["--listen", "127.0.0.1:0", "--listen", &unix, "--handover-timeout", "2s"];
@@ -204,7 +204,7 @@ fn a_server_that_gets_no_socket_back_ends() {
     for loops in LOOPS {
         let folder = Folder::new("handover-no-socket");
         let program = folder.file("program");
-        fs::copy(UPPERCASE, &program).expect("it is copied");
+        process::copy_program(UPPERCASE, &program);
         let chain = Chain::start(&program, &[&["--listen", "127.0.0.1:0"], loops].concat());
         let mut stream = chain.daemon.connect();
         ask(&mut stream, b"before", b"BEFORE");

@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,7 +27,7 @@ struct Programs {
 impl Programs {
     fn new(name: &str) -> Self {
         let programs = Self { folder: Folder::new(name), count: 0 };
-        fs::copy(UPPERCASE, programs.present()).expect("it is copied");
+        process::copy_program(UPPERCASE, &programs.present());
         programs
     }
 
@@ -42,7 +41,7 @@ impl Programs {
         let present = self.present();
         self.count += 1;
         let next = self.present();
-        fs::copy(UPPERCASE, &next).expect("it is copied");
+        process::copy_program(UPPERCASE, &next);
         install(&present, &format!("#!/bin/sh\nexec {next} {}\n", args.join(" ")));
     }
 }

@@ -183,7 +183,7 @@ END
 fn a_new_program_that_fails_is_not_noticed() {
     let folder = Folder::new("kv-handover-failures");
     let program = folder.file("program");
-    fs::copy(KV, &program).expect("it is copied");
+    process::copy_program(KV, &program);
     let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "2s"];
     let chain = Chain::start(&program, &args);
     let mut filling = chain.daemon.connect();
@@ -229,7 +229,7 @@ fn a_new_program_that_fails_is_not_noticed() {
         say(&mut new, "dbsize\n", ":61\n");
         assert!(process::children(chain.process).is_empty(), "{reason}: children are left");
     }
-    fs::copy(KV, folder.file("good")).expect("it is copied");
+    process::copy_program(KV, &folder.file("good"));
     fs::rename(folder.file("good"), &program).expect("it is replaced");
     let mut chain = chain;
     chain.restart();
@@ -369,7 +369,7 @@ fn a_signal_to_stop_waits_until_it_is_certain_which_program_serves() {
     }
     let folder = Folder::new("kv-handover-stop");
     let (program, sign) = (folder.file("program"), folder.file("sign"));
-    fs::copy(KV, &program).expect("it is copied");
+    process::copy_program(KV, &program);
     let args = ["--listen", "127.0.0.1:0", "--handover-timeout", "2s"];
     let chain = Chain::start(&program, &args);
     let mut client = chain.daemon.connect();

@@ -149,7 +149,7 @@ fn a_client_for_which_no_process_can_be_started_is_dropped_and_the_next_is_serve
     }
     let folder = Folder::new("models-fork-limit");
     let program = folder.file("uppercase");
-    fs::copy(UPPERCASE, &program).expect("it is copied");
+    process::copy_program(UPPERCASE, &program);
     let user = format!("--reuid={}", 100_000 + std::process::id());
     let wrapper = ["setpriv", "--clear-groups", &user, "prlimit", "--nproc=2"];
     let server = Daemon::start(&wrapper, &program, &["--model", "fork", "--listen", "127.0.0.1:0"]);

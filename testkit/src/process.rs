@@ -115,6 +115,27 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("kill is there").success(), "kill -s {name} {pid} failed");
 }
 
+/// Copies a program. `cp` does it: a process that another thread of the test starts meanwhile would
+/// inherit a file that is open for writing here, and until it has closed that, the copy cannot be started
+/// (`ETXTBSY`, `execve(2)`).
+///
+/// # Panics
+/// Panics if there is no such program, or no space.
+pub fn copy_program(from: &str, to: &str) {
+    let output = run(Command::new("cp").args([from, to]), &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Writes a program, such as a script, as [`copy_program`] copies one.
+///
+/// # Panics
+/// Panics if it cannot be written.
+pub fn write_program(path: &str, content: &str) {
+    let script = "cat > \"$0\" && chmod 755 \"$0\"";
+    let output = run(Command::new("sh").args(["-c", script, path]), content.as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs a command to its end with `input` on its standard input. Input and output pass at the same
 /// time, so that neither waits for the other. The command may end before it has read all input.
 ///

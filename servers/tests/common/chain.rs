@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,7 +122,6 @@ impl<F: Fn()> Drop for OnDrop<F> {
 /// Replaces a program by a script.
 pub(crate) fn install(path: &str, script: &str) {
     let new = format!("{path}.new");
-    fs::write(&new, script).expect("it is written");
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a mode");
+    process::write_program(&new, script);
     fs::rename(new, path).expect("it is replaced");
 }

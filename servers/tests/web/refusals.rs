@@ -124,7 +124,7 @@ fn what_the_server_may_not_read_is_forbidden_and_named_in_the_log() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
     let (program, root) = (folder.file("web"), folder.file("site"));
-    fs::copy(WEB, &program).expect("it is copied");
+    process::copy_program(WEB, &program);
     let user = format!("--reuid={}", 100_000 + std::process::id());
     let args = ["--listen", "127.0.0.1:0", "--root", &root, "--listing"];
     let server = Daemon::start(&["setpriv", "--clear-groups", &user], &program, &args);
