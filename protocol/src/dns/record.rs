@@ -359,8 +359,8 @@ impl FromStr for Record {
 
 impl Record {
     /// Reads a line of a zone file (RFC 1035 section 5.1): the name, the TTL in seconds and the class in
-    /// any order, the type, and the data. Without a TTL it is `default_ttl`, and without a class it is IN. Names
-    /// are whole, whether they end with a dot or not.
+    /// any order, the type, and the data. Without a TTL it is `default_ttl`, and without a class it is IN.
+    /// Names are whole, whether they end with a dot or not.
     ///
     /// # Errors
     /// The word that is wrong or missing.

@@ -51,7 +51,7 @@ pub struct LocalArgs {
     pub(in crate::dns) block_answer: BlockAnswer,
 
     /// For how many seconds clients may keep the records of --hosts, --address, --block and --record, up
-    /// to 86400. That there is no such name or no such record is for no client to keep
+    /// to 86400. Clients do not keep answers without records
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub(in crate::dns) local_ttl: u32,
